@@ -1,0 +1,1 @@
+"""Ray-distributed hyperparameter studies for object detectors."""

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# From nothing to a result that means something: installs, runs the quickstart study on this
+# machine, writes its report, and trains the best configuration once more on two Ray Train workers.
+source "$(dirname "$0")/setup.sh"
+
+out=studies/quickstart
+rethink-ray run quickstart --out "$out"
+rethink-ray report "$out"
+rethink-ray export "$out" --out "$out/best"
+rethink-ray train "$(ls "$out"/best/full-scratch-*.yaml | head -n 1)" --workers 2 --out "$out/train"

@@ -1,0 +1,20 @@
+# Sourced by the other scripts: makes .venv and installs exactly what requirements.lock says.
+# Needs Python 3.11 or 3.12 with pip and venv, and a package index that pip or uv can reach.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' || {
+    echo "rethink-ray needs Python 3.11 or 3.12; set PYTHON=/path/to/it" >&2
+    exit 2
+}
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+
+stamp=$(sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
+if [ "$(cat .venv/installed 2>/dev/null || true)" != "$stamp" ]; then
+    [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+    echo "$stamp" >.venv/installed
+fi
+export PATH="$PWD/.venv/bin:$PATH"
