@@ -1,0 +1,187 @@
+"""From a YAML file to a checked study. Every error names file, key, what must hold, what came.
+
+YAML reads ``1e-3`` as text and lets a key appear twice; both are caught here.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from rethink_ray.spec.check import check_study
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import Spec
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.settings import explain_field, nearest
+from rethink_ray.spec.study import Study
+
+T = TypeVar("T", bound=Spec)
+
+PATH_KEYS = ("settings", "search", "set", "when")
+"""Keys whose own keys are dotted recipe paths."""
+
+
+def find_study(name: str) -> Path:
+    """A study file by its path, or one of ``search_spaces/`` by its stem.
+
+    Raises:
+        SpecError: neither exists (names the nearest stem).
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return path
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "search_spaces", package.parent / "search_spaces"):
+        if (folder / f"{name}.yaml").is_file():
+            return folder / f"{name}.yaml"
+        stems = [p.stem for p in folder.glob("*.yaml")]
+        if stems:
+            must = "must be a file or the stem of a study that ships with the program"
+            raise SpecError(explain("study", must, name, nearest(name, stems)))
+    raise SpecError(explain("study", "must be a readable file", name))
+
+
+def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
+    """The checked study of a file, with ``path=value`` overrides put in, and its YAML text.
+
+    Raises:
+        SpecError: the file cannot be read, is not YAML, or does not say a study that can be run.
+    """
+    text, tree = _read_yaml(path)
+    for override in overrides:
+        put_override(tree, override)
+    study = validate(Study, tree, str(path))
+    check_study(study, str(path))
+    return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
+
+
+def load_config(path: Path) -> TrialConfig:
+    """The trial configuration of an exported file."""
+    _, tree = _read_yaml(path)
+    return validate(TrialConfig, tree, str(path))
+
+
+def validate(model: type[T], tree: Mapping[str, Any], where: str) -> T:
+    """``tree`` as a ``model``; the first few errors in house form otherwise."""
+    try:
+        return model.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        lines = [_explain(model, e, where) for e in _relevant(error.errors())[:5]]
+        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+
+
+def put_override(tree: dict[str, Any], override: str) -> None:
+    """Put one ``path=value`` of the command line into a study tree; the value is YAML."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise SpecError(explain("--set", "must read path=value", override))
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SpecError(explain(f"--set {path}", "must have a YAML value", text)) from None
+    *groups, leaf = _split(path)
+    for group in groups:
+        inner = tree.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise SpecError(explain("--set", f"'{group}' must be a group to set '{path}'", inner))
+        tree = inner
+    tree[leaf] = value
+
+
+def _split(path: str) -> list[str]:
+    """``arms.x.set.optimizer.lr`` -> [arms, x, set, optimizer.lr]."""
+    parts = path.split(".")
+    for i, part in enumerate(parts[:-1]):
+        if part in PATH_KEYS:
+            return [*parts[: i + 1], ".".join(parts[i + 1 :])]
+    return parts
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML in which a key that appears twice is an error, not a silent last word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str | int | float) and key in seen:
+                line = key_node.start_mark.line + 1
+                raise SpecError(explain(f"line {line}", "names must be unique", key, "Rename one."))
+            seen.add(key if isinstance(key, str | int | float) else repr(key))
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        tree = yaml.load(text, Loader=_OnceLoader)
+    except OSError as error:
+        raise SpecError(explain(str(path), "must be a readable file", error.strerror)) from None
+    except UnicodeDecodeError:
+        raise SpecError(explain(str(path), "must be UTF-8 text", "other bytes")) from None
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "unreadable text"
+        raise SpecError(explain(f"{path}{line}", "must be YAML", problem)) from None
+    if not isinstance(tree, dict):
+        came = "an empty file" if tree is None else type(tree).__name__
+        raise SpecError(explain(str(path), "must be a mapping of keys to values", came))
+    return text, tree
+
+
+def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """One error per place: of a union's complaints the one that got deepest."""
+    deepest: dict[str, ErrorDetails] = {}
+    for error in errors:
+        key = ".".join(_clean(error["loc"])[:3])
+        if key not in deepest or len(error["loc"]) > len(deepest[key]["loc"]):
+            deepest[key] = error
+    unknown = [e for e in errors if e["type"] == "extra_forbidden"]
+    return unknown or list(deepest.values())
+
+
+def _clean(loc: tuple[int | str, ...]) -> list[str]:
+    """A pydantic location without the names of union branches."""
+    branches = ("constrained-", "function-", "literal[", "dict[", "tuple[", "lax-or-strict[")
+    return [str(p) for p in loc if not str(p).startswith(branches)]
+
+
+def _explain(model: type[Spec], error: ErrorDetails, where: str) -> str:
+    parts = _clean(error["loc"])
+    place = f"{where}: {'.'.join(parts)}" if parts else where
+    if error["type"] == "extra_forbidden":
+        known = _keys_at(model, parts[:-1])
+        return explain(place, "must be a known key", parts[-1], nearest(parts[-1], known))
+    if error["type"] == "missing":
+        keys = ", ".join(_keys_at(model, parts[:-1]))
+        return f"{place}: must be given, but is missing. Known keys: {keys}."
+    return explain_field(place, error)
+
+
+def _keys_at(model: type[Spec], parts: list[str]) -> list[str]:
+    """Known keys of the group at ``parts``, found in the model's JSON schema."""
+    schema = model.model_json_schema()
+    node: dict[str, Any] = schema
+    for part in parts:
+        options = [_resolved(o, schema) for o in node.get("anyOf", [node])]
+        step: Any = {}
+        for option in options:
+            step = option.get("properties", {}).get(part) or option.get("additionalProperties")
+            if isinstance(step, dict):
+                break
+        node = _resolved(step if isinstance(step, dict) else {}, schema)
+    options = [_resolved(o, schema) for o in node.get("anyOf", [node])]
+    return [key for option in options for key in option.get("properties", {})]
+
+
+def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    reference = node.get("$ref")
+    found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node
+    return found

@@ -1,0 +1,175 @@
+"""The recipe: the complete method of one run, as frozen data.
+
+Three axes that detection code bases like to mix up are kept apart here: which weights a run starts
+from (``init.source``), which normalisation it uses (``detector.norm``), and which stages never
+train (``init.frozen``). Combinations that mean nothing are refused in ``Recipe``.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
+Backbone = Literal["tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"]
+Family = Literal["retinanet", "fcos", "faster_rcnn"]
+Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
+Source = Literal["random", "torchvision", "file", "upstream"]
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Spec(BaseModel):
+    """What we say: frozen, and strict about names and types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DetectorSpec(Spec):
+    """Which network, and every count inside it that changes its numbers or its cost."""
+
+    family: Family = "retinanet"
+    backbone: Backbone = "resnet50"
+    norm: Norm = "gn"
+    norm_batch: PositiveInt | None = None
+    """Images per normalisation group (``bn``: batch / workers). ``None`` = whatever results."""
+    width: PositiveInt = 64
+    """Channels of the last stage of the ``tiny`` backbone; other backbones fix their own."""
+    neck_channels: PositiveInt = 256
+    head_convs: Annotated[int, Field(ge=0)] = 4
+    """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (Faster R-CNN)."""
+    box_head_features: PositiveInt = 1024
+    """Width of the fully connected part of a Faster R-CNN box head."""
+    min_side_px: PositiveInt = 800
+    max_side_px: PositiveInt = 1333
+    anchor_base_px: PositiveInt = 32
+    """Anchor side on the finest pyramid level; doubles per level (FCOS: the regression ranges)."""
+    foreground_iou: Fraction = 0.5
+    background_iou: Fraction = 0.4
+    rpn_pre_nms: PositiveInt = 2000
+    rpn_post_nms: PositiveInt = 1000
+    rpn_batch: PositiveInt = 256
+    """Anchors sampled per image for the proposal network's loss."""
+    box_batch: PositiveInt = 512
+    """Proposals sampled per image for the box head's loss."""
+    candidates: PositiveInt = 1000
+    """One-stage detectors: top scores per pyramid level that reach NMS."""
+    score_threshold: Fraction = 0.05
+    nms_iou: Fraction = 0.5
+    detections: PositiveInt = 100
+
+
+class InitSpec(Spec):
+    """Where the weights come from, and which of them never move."""
+
+    source: Source = "random"
+    weights: str | None = None
+    """A torchvision weights name (``torchvision``) or a path (``file``); nothing otherwise."""
+    weights_norm: Literal["gn", "bn"] | None = None
+    """The normalisation a ``file`` was trained with; required there, so that BN weights never end
+    up under GroupNorm."""
+    frozen: Frozen = "none"
+    """Everything up to and including this stage: no gradient, no statistics, no optimizer."""
+
+
+class AugmentSpec(Spec):
+    """Training-time augmentation; evaluation never augments."""
+
+    flip: Fraction = 0.5
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Scale jitter, uniform, as a factor of the target size; (1, 1) is none."""
+    color: Fraction = 0.0
+    """Strength of brightness, contrast and saturation jitter; 0 is none."""
+
+    @model_validator(mode="after")
+    def _scale_is_a_range(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale must be [low, high] with low <= high|{self.scale}")
+        return self
+
+
+class OptimizerSpec(Spec):
+    """The optimizer. ``lr`` is the peak rate for the recipe's *global* batch size."""
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    lr: PositiveFloat = 0.02
+    momentum: Fraction = 0.9
+    """SGD's momentum, AdamW's beta1."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    norm_weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decay on norm weights and on biases of norms (He et al. 2018: none)."""
+    clip_norm: PositiveFloat | None = None
+
+
+class DecaySpec(Spec):
+    """How a rung ends. Points count from the *end*, in units of 1x, and are the same for every
+    length (He et al. 2018, sec. 3), or are given per length."""
+
+    kind: Literal["step", "constant", "cosine"] = "step"
+    before_end: tuple[PositiveFloat, ...] | dict[str, tuple[PositiveFloat, ...]] = (0.667, 0.222)
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+
+    def points(self, length: float) -> tuple[float, ...]:
+        """Decay points of one length, in units of 1x before its end; empty unless ``step``."""
+        if self.kind != "step":
+            return ()
+        if isinstance(self.before_end, dict):
+            return self.before_end[f"{length:g}"]
+        return self.before_end
+
+
+class ScheduleSpec(Spec):
+    """Schedule lengths in units of 1x; ``unit`` says how many updates 1x is."""
+
+    unit: PositiveInt = 90_000
+    lengths: tuple[PositiveFloat, ...] = (2.0,)
+    warmup: Annotated[int, Field(ge=0)] = 500
+    """Linear warm-up, in updates."""
+    decay: DecaySpec = DecaySpec()
+
+    def steps(self, length: float) -> int:
+        """Updates in a run of this length."""
+        return round(length * self.unit)
+
+    def points(self, length: float) -> tuple[int, ...]:
+        """Decay points of one length, in updates before its end, longest first."""
+        return tuple(
+            sorted((round(p * self.unit) for p in self.decay.points(length)), reverse=True)
+        )
+
+    def branch_at(self, length: float) -> int:
+        """The update at which the rung of this length leaves the trunk.
+
+        ``cosine`` has no constant part, so its branch begins at zero: nothing is shared.
+        """
+        if self.decay.kind == "cosine":
+            return 0
+        return self.steps(length) - max(self.points(length), default=0)
+
+
+class UpstreamSpec(Spec):
+    """How this program trains the classifier that ``init.source: upstream`` starts from."""
+
+    classes: PositiveInt = 20
+    images: PositiveInt = 6000
+    image_px: PositiveInt = 64
+    labels: Literal["true", "shuffled"] = "true"
+    steps: PositiveInt = 1500
+    batch_size: PositiveInt = 64
+    lr: PositiveFloat = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    seed: int = 0
+
+
+class Recipe(Spec):
+    """The complete method of one run."""
+
+    detector: DetectorSpec = DetectorSpec()
+    init: InitSpec = InitSpec()
+    augment: AugmentSpec = AugmentSpec()
+    optimizer: OptimizerSpec = OptimizerSpec()
+    schedule: ScheduleSpec = ScheduleSpec()
+    batch_size: PositiveInt = 16
+    precision: Literal["fp32", "bf16"] = "fp32"
+    upstream: UpstreamSpec = UpstreamSpec()

@@ -1,0 +1,79 @@
+"""Which images: the data set, the splits that are looked at, and the nested subsets of train."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rethink_ray.spec.recipe import PositiveInt, Spec
+
+
+class SplitSpec(Spec):
+    """One split of a data set that is named by its files."""
+
+    images: str
+    """Folder of the image files."""
+    annotations: str
+    """COCO: the JSON file. VOC: the folder of XML files."""
+    image_set: str | None = None
+    """VOC: a text file that lists the file stems of the split; without it, every XML file."""
+
+
+class HoldoutSpec(Spec):
+    """A selection split cut from train, outside every regime."""
+
+    holdout: PositiveInt
+
+
+class ShapesSpec(Spec):
+    """The built-in procedural data set; every field changes its pictures."""
+
+    train: PositiveInt = 800
+    val: PositiveInt = 200
+    test: PositiveInt = 600
+    unlabelled: Annotated[int, Field(ge=0)] = 0
+    image_px: PositiveInt = 96
+    seed: int = 0
+
+
+class DataSpec(Spec):
+    """Where images and boxes come from, and which split decides what."""
+
+    dataset: Literal["shapes", "coco", "voc"] | dict[Literal["train", "val", "test"], SplitSpec]
+    format: Literal["coco", "voc"] | None = None
+    """Of splits named by their files; ``None``: annotations in a ``.json`` are COCO, else VOC."""
+    root: str | None = None
+    """Folder of ``coco`` and ``voc`` in their documented layout; ``shapes``: the cache."""
+    shapes: ShapesSpec = ShapesSpec()
+    subset_seed: int = 0
+    select_on: str | HoldoutSpec = "val"
+    """Search and halving look here."""
+    report_on: str = "test"
+    """Replicates and findings look here."""
+    upstream: str = "glyphs"
+    """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
+    one sub-folder of images per class."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _coco_has_no_labelled_test_set(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("dataset") == "coco":
+            return {"select_on": {"holdout": 5000}, "report_on": "val"} | given
+        return given
+
+    @model_validator(mode="after")
+    def _roots_where_needed(self) -> Self:
+        if self.dataset in ("coco", "voc") and not self.root:
+            raise ValueError("root must name the data set's folder|None")
+        return self
+
+    @property
+    def select_split(self) -> str:
+        """Name of the split that search and halving look at; ``holdout`` if cut from train."""
+        return "holdout" if isinstance(self.select_on, HoldoutSpec) else self.select_on
+
+
+class RegimeSpec(Spec):
+    """How much data: a nested subset of the training images, and settings of its own."""
+
+    images: PositiveInt | Literal["all"]
+    set: dict[str, Any] = {}

@@ -1,0 +1,190 @@
+"""From a study to one run: the cells, their spaces, and the configuration of one trial.
+
+A trial's id is a hash of what determines its numbers and of nothing else, so the same trial has the
+same id on every machine, and a longer ladder is the same trial.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.recipe import DetectorSpec, Recipe, Spec, UpstreamSpec
+from rethink_ray.spec.recipes import build_recipe
+from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
+from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """One regime x one arm: the unit of fair comparison."""
+
+    regime: str
+    arm: str
+
+    @property
+    def name(self) -> str:
+        """``regime/arm``."""
+        return f"{self.regime}/{self.arm}"
+
+
+class AssetSpec(Spec):
+    """What an upstream classifier is made from; its key names its folder."""
+
+    kind: Literal["classifier"] = "classifier"
+    detector: DetectorSpec
+    """Only backbone, width and norm matter; everything else stands at its default."""
+    upstream: UpstreamSpec
+    upstream_source: str
+    upstream_fingerprint: str
+    threads: int
+    gpus: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Hash of everything above."""
+        return f"{self.kind}-{digest_of(self.model_dump(mode='json'))}"
+
+
+class TrialConfig(Spec):
+    """Everything one run needs to know; an exported config is exactly this, as YAML."""
+
+    study: str
+    regime: str
+    arm: str
+    images: int | Literal["all"]
+    data: DataSpec
+    recipe: Recipe
+    objective: ObjectiveSpec = ObjectiveSpec()
+    resources: ResourceSpec = ResourceSpec()
+    seed: int
+    data_fingerprint: str
+    regime_digest: str
+    upstream_fingerprint: str
+    num_categories: int
+
+    @property
+    def trial_id(self) -> str:
+        """12 hex digits over what determines this trial's numbers; lengths are left out."""
+        recipe = self.recipe.model_dump(mode="json", exclude_defaults=True)
+        recipe.get("schedule", {}).pop("lengths", None)
+        if self.recipe.init.source != "upstream":
+            recipe.pop("upstream", None)
+        identity: dict[str, Any] = {
+            "recipe": recipe,
+            "images": self.regime_digest,
+            "data": self.data_fingerprint,
+            "seed": self.seed,
+            "threads": self.resources.cpus_per_worker,
+        }
+        if self.resources.workers > 1:
+            identity["workers"] = self.resources.workers
+        if self.resources.gpus_per_worker:
+            identity["device"] = "cuda"
+        if self.recipe.init.source == "upstream":
+            identity["upstream"] = self.upstream_fingerprint
+        return digest_of(identity)[:12]
+
+
+def digest_of(value: Any) -> str:
+    """16 hex digits over a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def cells_of(study: Study) -> tuple[Cell, ...]:
+    """Every cell, regimes in the file's order, arms inside them."""
+    return tuple(Cell(regime, arm) for regime in study.regimes for arm in study.arms)
+
+
+def base_recipe(study: Study, cell: Cell) -> Recipe:
+    """The recipe of a cell before anything is sampled: base, settings, schedule, regime, arm."""
+    recipe = with_settings(build_recipe(study.recipe), study.settings, "settings")
+    schedule = study.schedule.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    recipe = with_settings(recipe, {"schedule": schedule} if schedule else {}, "schedule")
+    regime, arm = study.regimes[cell.regime], study.arms[cell.arm]
+    recipe = with_settings(recipe, regime.set, f"regimes.{cell.regime}.set")
+    return with_settings(recipe, arm.set, f"arms.{cell.arm}.set")
+
+
+def space_of(study: Study, cell: Cell) -> dict[str, Parameter]:
+    """What Optuna tunes in a cell: a path the arm or the regime sets is fixed and leaves."""
+    fixed = {*study.arms[cell.arm].set, *study.regimes[cell.regime].set}
+    searched = study.search | study.arms[cell.arm].search
+    return {path: p for path, p in searched.items() if path not in fixed}
+
+
+def base_values(study: Study, cell: Cell) -> dict[str, Value]:
+    """The base recipe's value at every path of the cell's space and of its conditions."""
+    space = space_of(study, cell)
+    recipe = base_recipe(study, cell)
+    paths = dict.fromkeys([*space, *(c for p in space.values() for c in p.when)])
+    return {path: value_at(recipe, path) for path in paths}
+
+
+def lengths_of(study: Study, cell: Cell) -> tuple[float, ...]:
+    """The ladder of a cell; where the length is searched, its options in rising order."""
+    searched = space_of(study, cell).get(LENGTH_PATH)
+    if searched is None:
+        return base_recipe(study, cell).schedule.lengths
+    assert searched.choice is not None, "check_study allows only choices of length"
+    return tuple(sorted(float(c) for c in searched.choice if isinstance(c, int | float)))
+
+
+def keep_of(study: Study, cell: Cell) -> tuple[int, ...]:
+    """How many of a round run each length; halved along the ladder where the study is silent.
+
+    A ladder that grew past ``keep`` goes on with its last entry.
+    """
+    if LENGTH_PATH in space_of(study, cell):
+        return (study.budget.keep or (study.budget.trials,))[:1]
+    num = len(lengths_of(study, cell))
+    keep = list(study.budget.keep or (study.budget.trials,))
+    while len(keep) < num:
+        last = keep[-1]
+        keep.append(last if study.budget.keep else max(min(last, 2), last // 2))
+    return tuple(keep[:num])
+
+
+def resolve(
+    study: Study, cell: Cell, sampled: Mapping[str, Value], seed: int, facts: DataFacts
+) -> TrialConfig:
+    """The complete configuration of one trial of ``cell`` with ``sampled`` values put in."""
+    where = f"{cell.name} (sampled)"
+    return TrialConfig(
+        study=study.study,
+        regime=cell.regime,
+        arm=cell.arm,
+        images=study.regimes[cell.regime].images,
+        data=study.data,
+        recipe=with_settings(base_recipe(study, cell), sampled, where),
+        objective=study.objective,
+        resources=study.resources,
+        seed=seed,
+        data_fingerprint=facts.fingerprint,
+        regime_digest=facts.regime_digests[cell.regime],
+        upstream_fingerprint=facts.upstream_fingerprint,
+        num_categories=len(facts.categories),
+    )
+
+
+def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
+    """What has to stand before this trial can start."""
+    if config.recipe.init.source != "upstream":
+        return ()
+    asked = config.recipe.detector
+    norm: Literal["gn", "bn"] = "gn" if asked.norm == "gn" else "bn"
+    return (
+        AssetSpec(
+            detector=DetectorSpec(backbone=asked.backbone, width=asked.width, norm=norm),
+            upstream=config.recipe.upstream,
+            upstream_source=config.data.upstream,
+            upstream_fingerprint=config.upstream_fingerprint,
+            threads=config.resources.cpus_per_worker,
+            gpus=config.resources.gpus_per_worker,
+        ),
+    )

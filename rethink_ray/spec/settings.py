@@ -1,0 +1,141 @@
+"""Dotted paths into a recipe: what they name, what they hold, and a recipe with some changed."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import ValidationError
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import Recipe, Spec
+
+LENGTH_PATH = "schedule.length"
+"""A searched or fixed length; stands for ``schedule.lengths`` with one entry."""
+
+
+@cache
+def known_paths(model: type[Spec] = Recipe, prefix: str = "") -> dict[str, Any]:
+    """Every dotted path of a recipe -> the type of what it holds; groups are not paths."""
+    paths: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        inner = info.annotation
+        if isinstance(inner, type) and issubclass(inner, Spec):
+            paths |= known_paths(inner, f"{prefix}{name}.")
+        else:
+            paths[f"{prefix}{name}"] = inner
+    if model is Recipe:
+        paths[LENGTH_PATH] = float
+    return paths
+
+
+def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
+    """``Did you mean 'x'?`` for the closest known name, or the known names themselves."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    if close:
+        return f"Did you mean '{close[0]}'?"
+    shown = sorted(known)
+    return "Known: " + ", ".join(shown[:12]) + (", ..." if len(shown) > 12 else "") + "."
+
+
+def holds_float(path: str) -> bool:
+    """Whether a path holds a float (``optimizer.lr``), an optional one included."""
+    return float in _leaf_types(known_paths()[path])
+
+
+def _leaf_types(annotation: Any) -> set[type]:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType):
+        return set().union(*(_leaf_types(a) for a in get_args(annotation) if a is not NoneType))
+    if hasattr(annotation, "__metadata__"):
+        return _leaf_types(get_args(annotation)[0])
+    return {annotation} if isinstance(annotation, type) else set()
+
+
+def flatten(recipe: Recipe) -> dict[str, Any]:
+    """Dotted path -> plain value, for every path but ``schedule.length``."""
+    return {p: value_at(recipe, p) for p in known_paths() if p != LENGTH_PATH}
+
+
+def value_at(recipe: Recipe, path: str) -> Any:
+    """What a recipe holds at a dotted path; for ``schedule.length`` its longest length."""
+    if path == LENGTH_PATH:
+        return recipe.schedule.lengths[-1]
+    value: Any = recipe
+    for part in path.split("."):
+        value = getattr(value, part)
+    return value.model_dump(mode="json") if isinstance(value, Spec) else value
+
+
+def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe with ``settings`` (dotted path -> value) put in and everything checked again.
+
+    A path may name a group if its value is a mapping: ``schedule: {unit: 100}``.
+
+    Raises:
+        SpecError: an unknown path (names the nearest known one) or a value its field refuses.
+    """
+    tree = recipe.model_dump(mode="json")
+    for path, value in settings.items():
+        _put(tree, path, value, where)
+    try:
+        return Recipe.model_validate_json(json.dumps(tree))
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(p) for p in first["loc"])
+        raise SpecError(explain_field(f"{where}: {path}", first)) from None
+
+
+def _put(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
+    if path == LENGTH_PATH:
+        path, value = "schedule.lengths", [value]
+    *groups, leaf = path.split(".")
+    for group in groups:
+        inner = tree.get(group)
+        if not isinstance(inner, dict):
+            break
+        tree = inner
+    else:
+        if leaf in tree:
+            if isinstance(tree[leaf], dict) and isinstance(value, dict):
+                for key, inner_value in value.items():
+                    _put(tree[leaf], key, inner_value, where)
+            else:
+                tree[leaf] = value
+            return
+    raise SpecError(
+        explain(where, "must be a path of the recipe", path, nearest(path, known_paths()))
+    )
+
+
+def explain_field(where: str, error: Mapping[str, Any]) -> str:
+    """One pydantic error in the house form, with the remedies people need most."""
+    came, message = error["input"], str(error["msg"])
+    if error["type"] == "value_error":
+        must, _, shown = message.removeprefix("Value error, ").partition("|")
+        return f"{where}: {must}, but got {shown or repr(came)}."
+    number_wanted = error["type"] in ("float_type", "int_type")
+    if number_wanted and isinstance(came, str) and _is_number(came):
+        text = f"Write {_yaml_number(came)} (YAML reads {came} as text)."
+        return explain(where, "must be a number", came, text)
+    must = message[0].lower() + message[1:]
+    return explain(where, must.replace("input should", "must"), came)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _yaml_number(text: str) -> str:
+    mantissa, e, exponent = text.lower().partition("e")
+    if not e:
+        return text
+    mantissa = mantissa if "." in mantissa else f"{mantissa}.0"
+    sign = "" if exponent[:1] in "+-" else "+"
+    return f"{mantissa}e{sign}{exponent}"

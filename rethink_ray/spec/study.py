@@ -1,0 +1,92 @@
+"""The study file, key by key. What the keys mean together is checked in ``check``."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.space import Parameter
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class ArmSpec(Spec):
+    """One contender: a named bundle of settings, with search parameters of its own."""
+
+    set: dict[str, Any] = {}
+    search: dict[str, Parameter] = {}
+
+
+class StudySchedule(Spec):
+    """The study's own schedule; what is left out comes from the recipe."""
+
+    unit: PositiveInt | None = None
+    lengths: tuple[PositiveFloat, ...] | None = None
+    warmup: Count | None = None
+    decay: DecaySpec | None = None
+
+
+class ObjectiveSpec(Spec):
+    """The metric that search and findings look at, with its direction beside its name."""
+
+    metric: Literal["ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"] = "ap"
+    goal: Literal["maximize", "minimize"] = "maximize"
+
+
+class BudgetSpec(Spec):
+    """Effort per cell: rounds of ``keep[0]`` trials; ``keep[i]`` of them go on to length i."""
+
+    trials: PositiveInt = 8
+    keep: tuple[PositiveInt, ...] | None = None
+    audit: Count = 0
+    """Losers of the first round that run the whole ladder all the same."""
+    replicates: Count = 3
+
+    @model_validator(mode="after")
+    def _keep_never_grows(self) -> Self:
+        if self.keep and any(b > a for a, b in zip(self.keep, self.keep[1:], strict=False)):
+            raise ValueError(f"keep must never grow|{list(self.keep)}")
+        return self
+
+
+class CopyFrom(Spec):
+    """He et al.'s protocol: tune one arm, copy its values to the others."""
+
+    copy_from: str
+
+
+class ResourceSpec(Spec):
+    """What one trial gets of the cluster."""
+
+    workers: Count = 0
+    """0 = in the trial's own process; 1 and more = Ray Train."""
+    cpus_per_worker: PositiveInt = 1
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    loader_workers: Count = 0
+    retries: Count = 3
+    """Machine failures of one job before its round is blocked."""
+    deterministic: bool = False
+    """GPU: deterministic algorithms, so that training repeats bit for bit."""
+
+
+class Study(Spec):
+    """One question, one YAML file, one directory."""
+
+    study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    question: str = ""
+    data: DataSpec
+    regimes: Annotated[dict[str, RegimeSpec], Field(min_length=1)]
+    recipe: str
+    settings: dict[str, Any] = {}
+    arms: Annotated[dict[str, ArmSpec], Field(min_length=1)]
+    search: dict[str, Parameter] = {}
+    schedule: StudySchedule = StudySchedule()
+    objective: ObjectiveSpec = ObjectiveSpec()
+    budget: BudgetSpec = BudgetSpec()
+    tuning: Literal["per_cell"] | CopyFrom = "per_cell"
+    sampler: Literal["auto", "tpe", "gp", "quasi_random", "random"] = "auto"
+    margin: PositiveFloat = 0.5
+    """AP points below which two results count as equal."""
+    resources: ResourceSpec = ResourceSpec()
+    seed: int = 0

@@ -1,0 +1,174 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.load import find_study, load_study
+
+GOOD = """
+study: s
+data: {dataset: shapes}
+regimes: {full: {images: all}, small: {images: 60, set: {schedule.unit: 100}}}
+recipe: tiny_retinanet
+settings: {batch_size: 8}
+arms:
+  scratch: {}
+  pretrained: {set: {init.source: upstream}, search: {init.frozen: {choice: [none, stem]}}}
+search:
+  optimizer.lr: {log_uniform: [0.002, 0.1]}
+schedule: {unit: 150, lengths: [2, 4, 6], warmup: 20}
+budget: {trials: 8, keep: [8, 4, 2]}
+"""
+
+# (key, what is put there as YAML, what the message must say)
+BAD = [
+    ("budgets", "{trials: 3}", ["budgets", "known key", "Did you mean 'budget'"]),
+    ("budget.trails", "3", ["budget.trails", "known key", "'trials'"]),
+    ("budget.trials", "many", ["budget.trials", "many"]),
+    ("budget.trials", "0", ["budget.trials", "0"]),
+    ("search.optimizer.lr", "{log_uniform: [1e-3, 0.1]}", ["1e-3", "1.0e-3"]),
+    ("settings.optimizer.lr", "1e-3", ["settings", "optimizer.lr", "Write 1.0e-3"]),
+    ("search.optimizer.lr", "{log_uniform: [0.1, 0.002]}", ["optimizer.lr", "low < high"]),
+    ("search.optimizer.lr", "{uniform: [0.1, 0.1]}", ["optimizer.lr", "low < high"]),
+    ("search.optimizer.lr", "{choice: []}", ["optimizer.lr", "exactly one"]),
+    ("search.optimizer.lr", "{log_uniform: [0, 0.1]}", ["optimizer.lr", "above zero"]),
+    ("search.optimizer.learning_rate", "{uniform: [0.1, 0.2]}", ["must be a path of the recipe"]),
+    ("search.optimizer.lr", "{log_uniform: [0.05, 0.1]}", ["base recipe's value 0.02", "settings"]),
+    ("search.optimizer.lr", "{log_uniform: [0.002, 0.1], when: {opt: sgd}}", ["when", "'opt'"]),
+    ("search.detector.norm", "{choice: [gn, gm]}", ["detector.norm", "'gm'"]),
+    ("search.detector.norm", "{uniform: [0.1, 0.2]}", ["detector.norm", "hold a number"]),
+    ("settings.optimizer.momentun", "0.9", ["settings", "Did you mean 'optimizer.momentum'"]),
+    ("tuning", "{copy_from: pretraned}", ["copy_from", "arm", "'pretrained'"]),
+    ("schedule.lengths", "[2, 6, 4]", ["schedule.lengths", "increasing"]),
+    ("schedule.warmup", "250", ["full/scratch", "warm-up", "300 updates"]),
+    ("schedule.lengths", "[0.5, 4, 6]", ["warm-up + first decay point"]),
+    ("budget.keep", "[4, 8, 2]", ["budget", "keep", "never grow"]),
+    ("budget.keep", "[8, 4]", ["budget.keep", "3 lengths"]),
+    ("budget.keep", "[9, 4, 2]", ["budget.keep", "8 trials"]),
+    ("resources.workers", "3", ["batch_size", "divide among 3 workers"]),
+    ("settings.detector.norm_batch", "4", []),
+    ("settings.init.frozen", "stem", ["init.frozen", "random weights", "3.3 AP"]),
+    ("settings.detector.norm", "frozen_bn", ["detector.norm", "random weights"]),
+    ("data.select_on", "train", ["data.select_on", "val, test"]),
+    ("data.report_on", "tests", ["data.report_on", "'tests'"]),
+    ("recipe", "tiny_retina", ["recipe", "Did you mean 'tiny_retinanet'"]),
+    ("data.dataset", "shape", ["data.dataset"]),
+    ("data.dataset", "coco", ["data", "root"]),
+    ("regimes.full.images", "-3", ["regimes.full.images", "-3"]),
+]
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_study_loads(tmp_path: Path) -> None:
+    study, text = load_study(written(tmp_path, GOOD))
+    assert study.study == "s"
+    assert text == GOOD
+
+
+@pytest.mark.parametrize(("key", "value", "said"), [b for b in BAD if b[2]])
+def test_bad_input_names_file_key_value_and_remedy(
+    tmp_path: Path, key: str, value: str, said: list[str]
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        load_study(written(tmp_path, GOOD), [f"{key}={value}"])
+    message = str(caught.value)
+    assert "s.yaml" in message
+    for words in said:
+        assert words in message, message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "an empty file"),
+        ("- a\n- b", "must be a mapping"),
+        ("a: [1", "must be YAML"),
+        (GOOD + "\nstudy: t\n", "names must be unique"),
+        (GOOD.replace("scratch: {}", "scratch: {}\n  scratch: {}"), "names must be unique"),
+        (GOOD.replace("study: s\n", ""), "study: must be given"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        load_study(written(tmp_path, text))
+    assert "s.yaml" in str(caught.value)
+
+
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="readable file"):
+        load_study(tmp_path / "missing.yaml")
+    (tmp_path / "b.yaml").write_bytes(b"\xff\xfe\x00study")
+    with pytest.raises(SpecError, match="UTF-8"):
+        load_study(tmp_path / "b.yaml")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("{init.source: torchvision, init.weights: X}", "has no weights for 'tiny'"),
+        (
+            "{init.source: torchvision, init.weights: X, detector.backbone: resnet50}",
+            "trained with bn",
+        ),
+        ("{init.source: torchvision, detector.backbone: resnet50}", "init.weights"),
+        ("{init.source: file, init.weights: a.pt}", "weights_norm"),
+        ("{init.source: file, init.weights: a.pt, init.weights_norm: bn}", "trained with bn"),
+    ],
+)
+def test_weights_and_norms_that_mean_nothing_are_refused(
+    tmp_path: Path, settings: str, said: str
+) -> None:
+    text = GOOD.replace("{init.source: upstream}", settings)
+    with pytest.raises(SpecError, match=said):
+        load_study(written(tmp_path, text))
+
+
+def test_a_combination_that_only_the_search_reaches_is_refused_too(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "{init.source: upstream}",
+        "{init.source: torchvision, init.weights: X, detector.backbone: resnet50, "
+        "detector.norm: bn}",
+    )
+    load_study(written(tmp_path, text))
+    text = text.replace("detector.norm: bn}", "init.frozen: none}").replace(
+        "search:\n  optimizer.lr", "search:\n  detector.norm: {choice: [gn, bn]}\n  optimizer.lr"
+    )
+    with pytest.raises(SpecError, match="trained with bn"):
+        load_study(written(tmp_path, text))
+
+
+def test_bn_needs_the_batch_its_norm_was_asked_for(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    bn = ["settings.detector.norm=bn", "settings.detector.norm_batch=4"]
+    with pytest.raises(SpecError, match="batch_size / workers = 8"):
+        load_study(path, bn)
+    study, _ = load_study(path, [*bn, "resources.workers=2"])
+    assert study.resources.workers == 2
+
+
+def test_an_override_reaches_the_study_and_its_text(tmp_path: Path) -> None:
+    study, text = load_study(
+        written(tmp_path, GOOD), ["arms.scratch.set.optimizer.lr=0.01", "seed=7"]
+    )
+    assert study.arms["scratch"].set == {"optimizer.lr": 0.01}
+    assert yaml.safe_load(text)["seed"] == 7
+    with pytest.raises(SpecError, match="path=value"):
+        load_study(written(tmp_path, GOOD), ["seed"])
+
+
+def test_a_study_is_found_by_its_stem() -> None:
+    assert find_study("quickstart").name == "quickstart.yaml"
+    with pytest.raises(SpecError, match="quickstart"):
+        find_study("quickstrt")
+
+
+@pytest.mark.parametrize("stem", ["quickstart", "shapes_demo", "bccd"])
+def test_the_studies_that_ship_load(stem: str) -> None:
+    study, _ = load_study(find_study(stem))
+    assert study.study == stem
