@@ -1,0 +1,1 @@
+"""What happened: the log of a study, its state, and the tables everybody reads."""

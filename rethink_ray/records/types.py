@@ -1,0 +1,125 @@
+"""What happened, as data: the events of a study's log and the state they fold to.
+
+Events are facts, appended once and never edited; everything else in a study directory can be
+rebuilt from them. *Diverged*, *infeasible* and *misconfigured* are results of the method;
+a *failure* is the machine's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Value = str | int | float | bool | None
+Purpose = Literal["search", "replicate"]
+Outcome = Literal["diverged", "infeasible", "misconfigured", "refused"]
+"""How a method's own failure ended a trial (``refused``: its asset was not fit to start from)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One trial of a round: its id and what was sampled for it."""
+
+    trial_id: str
+    params: Mapping[str, Value]
+    """Dotted path -> sampled value, floats already rounded to 6 significant digits."""
+    seed: int
+    of: str | None = None
+    """Replicates: the trial id of the incumbent this one repeats."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundProposed:
+    """The configurations a cell proposed together, recorded before the first of them runs."""
+
+    regime: str
+    arm: str
+    number: int
+    """Counts the rounds of one cell and purpose from zero."""
+    purpose: Purpose
+    members: tuple[Member, ...]
+    at: float = 0.0
+    """Unix time, seconds. No decision reads it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStarted:
+    """A cluster slot took a job. For people watching; no decision reads it."""
+
+    job_id: str
+    trial_id: str | None
+    asset: str | None
+    host: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungDone:
+    """One trial finished one schedule length with its full decay, and was scored."""
+
+    trial_id: str
+    length: float
+    """In units of 1x."""
+    steps: int
+    """Updates in a stand-alone run of this length."""
+    metrics: Mapping[str, float]
+    """``<split>/<name>``: the 12 COCO numbers in AP points (0..100), e.g. ``val/ap``; also
+    ``train/loss`` (mean over the branch)."""
+    seconds_train: float
+    """Wall seconds spent on updates new to this rung: trunk since the last rung, and branch."""
+    seconds_score: float
+    steps_new: int
+    """Updates actually run for this rung (trunk part + branch)."""
+    peak_memory_bytes: int = 0
+    data_faults: Mapping[str, int] = field(default_factory=dict)
+    """Boxes clamped or dropped in the regime's training images, by kind."""
+    host: str = ""
+    instruction_set: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialEnded:
+    """The method itself ended a trial before its next rung. A result, never retried."""
+
+    trial_id: str
+    outcome: Outcome
+    reason: str
+    step: int = -1
+    seconds: float = 0.0
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssetDone:
+    """An asset stands in ``assets/<key>/``."""
+
+    key: str
+    kind: str
+    metrics: Mapping[str, float]
+    """For a classifier ``accuracy`` and ``chance``, both in 0..1."""
+    seconds: float
+    refused: str = ""
+    """Why no trial may start from it; empty if it is fit."""
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFailed:
+    """The machine lost a job: a killed process, a lost node, a full disk."""
+
+    job_id: str
+    reason: str
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """Someone continued the study, perhaps with a larger budget or longer lengths."""
+
+    trials: int
+    replicates: int
+    lengths: tuple[float, ...]
+    at: float = 0.0
+
+
+Event = RoundProposed | JobStarted | RungDone | TrialEnded | AssetDone | JobFailed | Resumed
