@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import Spec
-from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.resolve import ExportedConfig
 from rethink_ray.spec.settings import explain_field, nearest
 from rethink_ray.spec.study import Study
 
@@ -59,10 +59,10 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
 
 
-def load_config(path: Path) -> TrialConfig:
+def load_config(path: Path) -> ExportedConfig:
     """The trial configuration of an exported file."""
     _, tree = _read_yaml(path)
-    return validate(TrialConfig, tree, str(path))
+    return validate(ExportedConfig, tree, str(path))
 
 
 def validate(model: type[T], tree: Mapping[str, Any], where: str) -> T:

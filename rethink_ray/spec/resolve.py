@@ -90,6 +90,15 @@ class TrialConfig(Spec):
         return digest_of(identity)[:12]
 
 
+class ExportedConfig(TrialConfig):
+    """A trial's configuration with what it scored, so that a re-run can be held against it."""
+
+    expected: dict[str, float] = {}
+    """``<split>/<metric>`` at the last length -> AP points, as the study recorded them."""
+    source: dict[str, str] = {}
+    """Study fingerprint, trial id and versions this came from. Nothing reads it."""
+
+
 def digest_of(value: Any) -> str:
     """16 hex digits over a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

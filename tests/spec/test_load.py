@@ -34,7 +34,7 @@ BAD = [
     ("search.optimizer.lr", "{choice: []}", ["optimizer.lr", "exactly one"]),
     ("search.optimizer.lr", "{log_uniform: [0, 0.1]}", ["optimizer.lr", "above zero"]),
     ("search.optimizer.learning_rate", "{uniform: [0.1, 0.2]}", ["must be a path of the recipe"]),
-    ("search.optimizer.lr", "{log_uniform: [0.05, 0.1]}", ["base recipe's value 0.02", "settings"]),
+    ("search.optimizer.lr", "{log_uniform: [0.07, 0.1]}", ["base recipe's value 0.05", "settings"]),
     ("search.optimizer.lr", "{log_uniform: [0.002, 0.1], when: {opt: sgd}}", ["when", "'opt'"]),
     ("search.detector.norm", "{choice: [gn, gm]}", ["detector.norm", "'gm'"]),
     ("search.detector.norm", "{uniform: [0.1, 0.2]}", ["detector.norm", "hold a number"]),

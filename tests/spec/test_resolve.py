@@ -69,11 +69,11 @@ def test_an_upstream_asset_is_shared_by_every_trial_that_can_start_from_it() -> 
 
 def test_a_path_that_an_arm_sets_leaves_its_space() -> None:
     arms = dict(STUDY.arms)
-    arms["fixed"] = arms["scratch"].model_copy(update={"set": {"optimizer.lr": 0.05}})
+    arms["fixed"] = arms["scratch"].model_copy(update={"set": {"optimizer.lr": 0.03}})
     study = STUDY.model_copy(update={"arms": arms})
     assert "optimizer.lr" not in space_of(study, Cell("full", "fixed"))
     assert "optimizer.lr" in space_of(study, Cell("full", "scratch"))
-    assert base_values(study, Cell("full", "scratch"))["optimizer.lr"] == 0.02
+    assert base_values(study, Cell("full", "scratch"))["optimizer.lr"] == 0.05
 
 
 def test_cells_come_in_the_order_of_the_file() -> None:

@@ -1,0 +1,133 @@
+"""Writes one split as two Arrow files that are read by mapping them into memory.
+
+Images stand in id order and objects in a canonical order inside each image, so that the order of
+the annotation file reaches nothing. Images that cannot be read are left out and counted.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rethink_ray.data.pictures import picture_sizes
+from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
+from rethink_ray.spec.errors import DataError, explain
+
+INDEX_VERSION = 1
+IMAGES_FILE = "images.arrow"
+OBJECTS_FILE = "objects.arrow"
+REMEMBERED_UNREAD = 64
+"""So many unreadable paths are kept, to notice that someone repaired the data set."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """An image that can be read, its true size, and its objects in canonical order."""
+
+    raw: RawImage
+    size: tuple[int, int]
+    objects: tuple[RawObject, ...]
+    num_unknown: int
+    """Objects left out because their category is none of the index's."""
+
+
+def write_index(
+    raw: RawSplit, categories: Sequence[str], directory: Path, *, name: str, salt: str = ""
+) -> None:
+    """``directory`` holds the index of ``raw``; labels count ``categories`` from 1."""
+    labels = {category: label for label, category in enumerate(categories, start=1)}
+    kept, dropped, unread = _sort_out(raw, labels)
+    if not kept:
+        must = "must have at least one image that can be read"
+        came = f"{len(raw.images)} images, of which {dict(dropped)}"
+        raise DataError(explain(name, must, came, "Run `rethink-ray data check`."))
+    _write(directory / OBJECTS_FILE, _object_columns(kept, labels), {})
+    fingerprint = _fingerprint(kept, labels, salt)
+    about: dict[str, Any] = {
+        "fingerprint": fingerprint,
+        "categories": list(categories),
+        "dropped": dict(dropped),
+        "unread": unread[:REMEMBERED_UNREAD],
+    }
+    _write(directory / IMAGES_FILE, _image_columns(kept), about)
+
+
+def _sort_out(raw: RawSplit, labels: dict[str, int]) -> tuple[list[Kept], Counter[str], list[str]]:
+    dropped = Counter(problem.kind for problem in raw.problems)
+    dropped.pop("file_name_disagrees", None)  # the file was found all the same
+    images = sorted(raw.images, key=lambda image: image.image_id)
+    kept: list[Kept] = []
+    unread: list[str] = []
+    sizes = picture_sizes([image.path for image in images])
+    for image, size in zip(images, sizes, strict=True):
+        if isinstance(size, str):
+            dropped[size] += 1
+            unread.append(str(image.path))
+            continue
+        known = [found for found in image.objects if found.category in labels]
+        known.sort(key=lambda found: _order(found, labels))
+        num_unknown = len(image.objects) - len(known)
+        kept.append(Kept(raw=image, size=size, objects=tuple(known), num_unknown=num_unknown))
+    return kept, dropped, unread
+
+
+def _order(found: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
+    label = labels[found.category or ""]
+    return (label, found.box_xyxy, found.is_crowd, found.area, found.segmentation, found.keypoints)
+
+
+def _image_columns(kept: list[Kept]) -> dict[str, Any]:
+    counts = [len(image.objects) for image in kept]
+    return {
+        "image_id": pa.array([image.raw.image_id for image in kept], pa.int64()),
+        "path": pa.array([str(image.raw.path) for image in kept], pa.string()),
+        "width": pa.array([image.size[0] for image in kept], pa.int32()),
+        "height": pa.array([image.size[1] for image in kept], pa.int32()),
+        "annotated_width": pa.array([image.raw.width for image in kept], pa.int32()),
+        "annotated_height": pa.array([image.raw.height for image in kept], pa.int32()),
+        "first_object": pa.array(np.concatenate([[0], np.cumsum(counts)[:-1]]), pa.int64()),
+        "num_objects": pa.array(counts, pa.int32()),
+        "num_unknown": pa.array([image.num_unknown for image in kept], pa.int32()),
+    }
+
+
+def _object_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
+    objects = [found for image in kept for found in image.objects]
+    corners = _boxes(objects).reshape(-1)
+    return {
+        "box_xyxy": pa.FixedSizeListArray.from_arrays(pa.array(corners, pa.float32()), 4),
+        "label": pa.array([labels[found.category or ""] for found in objects], pa.int32()),
+        "is_crowd": pa.array([int(found.is_crowd) for found in objects], pa.uint8()),
+        "area": pa.array([found.area for found in objects], pa.float32()),
+        "segmentation": pa.array([found.segmentation for found in objects], pa.large_binary()),
+        "keypoints": pa.array([found.keypoints for found in objects], pa.large_list(pa.float32())),
+    }
+
+
+def _boxes(objects: list[RawObject]) -> NDArray[np.float32]:
+    return np.array([found.box_xyxy for found in objects], np.float32).reshape(-1, 4)
+
+
+def _fingerprint(kept: list[Kept], labels: dict[str, int], salt: str) -> str:
+    """Hash of what is annotated; paths and file order are not part of it."""
+    digest = hashlib.sha256(json.dumps([salt, list(labels)]).encode())
+    for image in kept:
+        raw = image.raw
+        digest.update(f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode())
+        for found in image.objects:
+            digest.update(f"{_order(found, labels)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _write(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:
+    batch = pa.record_batch(list(columns.values()), names=list(columns))
+    batch = batch.replace_schema_metadata({"rethink_ray": json.dumps(about)})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)

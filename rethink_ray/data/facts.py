@@ -1,0 +1,30 @@
+"""Measures what the study's data set turned out to be."""
+
+from collections.abc import Mapping
+
+from rethink_ray.data.chance import digest_of
+from rethink_ray.data.index import open_split
+from rethink_ray.data.regimes import digest_of_images, regime_image_ids
+from rethink_ray.data.upstream import upstream_fingerprint
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
+
+
+def gather_facts(data: DataSpec, regimes: Mapping[str, RegimeSpec]) -> DataFacts:
+    """The facts of every split and regime the study uses; builds what is not there yet.
+
+    ``DataError`` if a regime is larger than the data set, or a split does not exist.
+    """
+    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    splits = {split: open_split(data, split) for split in used}
+    subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
+    return DataFacts(
+        fingerprint=digest_of(
+            "data", *(f"{split} {index.fingerprint}" for split, index in sorted(splits.items()))
+        )[:16],
+        categories=splits["train"].categories,
+        regime_sizes={name: len(image_ids) for name, image_ids in subsets.items()},
+        regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
+        split_sizes={split: len(index) for split, index in splits.items()},
+        upstream_fingerprint=upstream_fingerprint(data),
+    )

@@ -1,0 +1,227 @@
+"""The annotations of one split, memory-mapped: opening reads nothing, processes share the pages.
+
+Built on first use and kept under a key of the annotation files' content.
+"""
+
+import gc
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
+from rethink_ray.data.cache import build_anew, build_once, cache_folder
+from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.pictures import picture_size
+from rethink_ray.data.sources.locate import source_of
+from rethink_ray.data.sources.raw import Source
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageEntry:
+    """One image and its objects as annotated: boxes may leave the image or be degenerate.
+
+    Objects of unknown categories are not among them.
+    """
+
+    image_id: int
+    path: str
+    """Absolute."""
+    width: int
+    """Of the file, whatever the annotations say."""
+    height: int
+    boxes_xyxy: NDArray[np.float32]
+    """[N, 4], absolute pixels."""
+    labels: NDArray[np.int64]
+    """[N], from 1; 0 is background."""
+    is_crowd: NDArray[np.bool_]
+    area: NDArray[np.float32]
+
+
+class AnnotationIndex:
+    """The readable images of one split. Pickles as its path: every process maps the same pages."""
+
+    def __init__(self, directory: Path, only: tuple[int, ...] | None = None) -> None:
+        """Maps the index in ``directory``; ``only`` narrows it to some of its images."""
+        self.directory = directory
+        self._only = only
+        self._images, about = _map(directory / IMAGES_FILE)
+        self._objects, _ = _map(directory / OBJECTS_FILE)
+        self.categories: tuple[str, ...] = tuple(about["categories"])
+        self.dropped: Mapping[str, int] = about["dropped"]
+        """What the annotation files hold that no image here shows, by kind, over the split."""
+        self.unread: tuple[str, ...] = tuple(about["unread"])
+        """Paths that could not be read when the index was built (the first few)."""
+        self._all_ids: NDArray[np.int64] = self.image_column("image_id")
+        self.image_ids: NDArray[np.int64] = self._all_ids
+        self.fingerprint: str = about["fingerprint"]
+        if only is not None:
+            self.image_ids = np.array(sorted(only), np.int64)
+            self.fingerprint = digest_of(self.fingerprint, *sorted(only))[:16]
+        self._first = self.image_column("first_object")
+        self._count = self.image_column("num_objects")
+        corners = _numbers(self._objects.column("box_xyxy").values)
+        self.boxes_xyxy: NDArray[np.float32] = corners.reshape(-1, 4)
+        """[all objects, 4]: of the whole split, in image order."""
+        self._labels = self.object_column("label")
+        self._crowd = self.object_column("is_crowd")
+        self._area = self.object_column("area")
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __reduce__(self) -> tuple[type["AnnotationIndex"], tuple[Path, tuple[int, ...] | None]]:
+        return type(self), (self.directory, self._only)
+
+    def entry(self, image_id: int) -> ImageEntry:
+        """The image of this id, with copies of its rows."""
+        row = self.row_of(image_id)
+        objects = self.objects_of(row)
+        return ImageEntry(
+            image_id=image_id,
+            path=self._images.column("path")[row].as_py(),
+            width=int(self._images.column("width")[row].as_py()),
+            height=int(self._images.column("height")[row].as_py()),
+            boxes_xyxy=self.boxes_xyxy[objects].copy(),
+            labels=self._labels[objects].astype(np.int64),
+            is_crowd=self._crowd[objects].astype(np.bool_),
+            area=self._area[objects].copy(),
+        )
+
+    def segmentations(self, image_id: int) -> list[Any]:
+        """COCO's ``segmentation`` of each object (polygons or run lengths), ``None`` without."""
+        found = self._objects.column("segmentation")
+        rows = self.objects_of(self.row_of(image_id))
+        texts = [found[row].as_py() for row in range(rows.start, rows.stop)]
+        return [json.loads(text) if text else None for text in texts]
+
+    def keypoints(self, image_id: int) -> NDArray[np.float32] | None:
+        """[N, K, 3] x, y, visibility; ``None`` unless every object has the same K > 0."""
+        found = self._objects.column("keypoints")
+        rows = self.objects_of(self.row_of(image_id))
+        told = [found[row].as_py() for row in range(rows.start, rows.stop)]
+        if not told or len({len(points) for points in told}) > 1 or not told[0]:
+            return None
+        return np.array(told, np.float32).reshape(len(told), -1, 3)
+
+    def row_of(self, image_id: int) -> int:
+        """The image's row in the whole split."""
+        row = int(np.searchsorted(self._all_ids, image_id))
+        if row == len(self._all_ids) or self._all_ids[row] != image_id:
+            must = "must hold every image that is asked for"
+            raise DataError(explain(str(self.directory), must, image_id, "Resolve the study anew."))
+        return row
+
+    def objects_of(self, row: int) -> slice:
+        """Where the objects of an image row stand in the object columns."""
+        first = int(self._first[row])
+        return slice(first, first + int(self._count[row]))
+
+    def image_column(self, name: str) -> NDArray[Any]:
+        """One number per image of the whole split, straight from the file."""
+        return _numbers(self._images.column(name))
+
+    def object_column(self, name: str) -> NDArray[Any]:
+        """One number per object of the whole split, straight from the file."""
+        return _numbers(self._objects.column(name))
+
+
+def open_split(data: DataSpec, split: str) -> AnnotationIndex:
+    """The index of train, val, test or holdout, built if this is its first use.
+
+    Labels of every split follow the categories of train. An index that left images out is built
+    again once one of those can be read.
+    """
+    if split == "holdout":
+        return _open_holdout(data)
+    source, categories = _source_and_categories(data, split)
+    directory = _directory(source, categories)
+    build_once(directory, partial(_build, source, categories))
+    index = AnnotationIndex(directory)
+    if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
+        return AnnotationIndex(build_anew(directory, partial(_build, source, categories)))
+    return index
+
+
+def build_index(data: DataSpec, split: str) -> AnnotationIndex:
+    """The index of train, val or test, built from its files whether or not there was one."""
+    source, categories = _source_and_categories(data, split)
+    directory = _directory(source, categories)
+    return AnnotationIndex(build_anew(directory, partial(_build, source, categories)))
+
+
+def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[str, ...] | None]:
+    """``None`` for train: its own categories are the data set's."""
+    source = source_of(data, split)
+    return source, None if split == "train" else open_split(data, "train").categories
+
+
+def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
+    key = digest_of(
+        "index",
+        INDEX_VERSION,
+        source.place(),
+        source.salt,
+        source.content(),
+        *(("train",) if categories is None else ("labels of", *categories)),
+    )
+    return cache_folder() / "index" / key[:24]
+
+
+def _build(source: Source, categories: tuple[str, ...] | None, directory: Path) -> None:
+    with _no_collection():
+        raw = source.read()
+        labels = raw.categories if categories is None else categories
+        write_index(raw, labels, directory, name=source.name, salt=source.salt)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No search for cycles: there are none in ten million fresh objects, and it takes minutes."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _open_holdout(data: DataSpec) -> AnnotationIndex:
+    if not isinstance(data.select_on, HoldoutSpec):
+        must = "must be {holdout: N} for a study that looks at a hold-out"
+        raise DataError(explain("data.select_on", must, data.select_on))
+    train = open_split(data, "train")
+    wanted = data.select_on.holdout
+    if wanted >= len(train):
+        must = f"must leave some of the {len(train)} readable training images to train on"
+        raise DataError(explain("data.select_on.holdout", must, wanted, "Ask for fewer."))
+    order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
+    return AnnotationIndex(train.directory, only=tuple(order[:wanted]))
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """The column's bytes as they lie in the file; pyarrow's own ``to_numpy`` imports pandas."""
+    dtype = {"float": "float32"}.get(str(column.type), str(column.type))
+    return np.frombuffer(column.buffers()[1] or b"", dtype)[column.offset :][: len(column)]
+
+
+def _map(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The one record batch of the file, and what was written about it."""
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        about = json.loads(reader.schema.metadata[b"rethink_ray"])
+        return reader.get_batch(0), about
+    except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
+        must = "must be an annotation index"
+        remedy = "Delete that folder; the index is built again from the annotation files."
+        raise DataError(explain(str(path), must, str(error), remedy)) from error

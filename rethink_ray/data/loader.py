@@ -1,0 +1,223 @@
+"""Batches as pure functions of (seed, step): any step can be asked for, by any number of workers.
+
+No generator, no iterator and no worker holds state that a resumed run would have to restore.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from rethink_ray.data.augment import Luck, augment
+from rethink_ray.data.chance import epoch_order
+from rethink_ray.data.faults import Boxes, trainable
+from rethink_ray.data.index import AnnotationIndex, ImageEntry
+from rethink_ray.data.pictures import read_or_gray
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
+
+Target = dict[str, Tensor]
+TrainBatch = tuple[list[Tensor], list[Target]]
+EvalBatch = tuple[list[Tensor], list[ImageEntry]]
+CACHE_BYTES = 64 * 2**20
+"""Decoded pixels a loader keeps: a few thousand small images, then it decodes again."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One training image as it crosses from a worker: the image is the only tensor in it, since
+    each tensor costs a file descriptor there."""
+
+    image: Tensor
+    """[3, H, W] float32, 0..1."""
+    boxes: Boxes
+    image_id: int
+    was_read: bool
+
+
+class TrainBatches(Iterator[TrainBatch]):
+    """Endless batches. ``faults`` counts files that broke after the index was built."""
+
+    def __init__(self, loader: DataLoader[list[Sample]]) -> None:
+        self._samples = iter(loader)
+        self.faults: Counter[str] = Counter()
+
+    def __next__(self) -> TrainBatch:
+        samples: list[Sample] = next(self._samples)
+        unread = sum(not sample.was_read for sample in samples)
+        if unread:
+            self.faults["unreadable_image"] += unread
+        return [sample.image for sample in samples], [_target(sample) for sample in samples]
+
+
+class TrainSamples(Dataset[Sample]):
+    """Sample ``position`` of an endless run over the images, one permutation after another."""
+
+    def __init__(
+        self,
+        index: AnnotationIndex,
+        image_ids: Sequence[int],
+        spec: AugmentSpec,
+        detector: DetectorSpec,
+        seed: int,
+        cache_bytes: int = 0,
+    ) -> None:
+        self._index = index
+        self._image_ids = sorted(image_ids)
+        self._augment = spec
+        self._detector = detector
+        self._seed = seed
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+        self._bytes_left = cache_bytes
+        self._decoded: dict[int, tuple[Tensor, bool]] = {}
+
+    def __getitem__(self, position: int) -> Sample:
+        epoch, place = divmod(position, len(self._image_ids))
+        image_id = self._image_ids[int(self._order_of(epoch)[place])]
+        entry = self._index.entry(image_id)
+        pixels, was_read = self._pixels(entry)
+        boxes = trainable(entry) if was_read else _no_boxes()
+        image, boxes = augment(
+            pixels.float() / 255.0,
+            boxes,
+            self._augment,
+            self._detector,
+            Luck.draw(self._seed, epoch, image_id),
+        )
+        return Sample(image=image.contiguous(), boxes=boxes, image_id=image_id, was_read=was_read)
+
+    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = epoch_order(self._seed, epoch, len(self._image_ids))
+        return self._order
+
+    def _pixels(self, entry: ImageEntry) -> tuple[Tensor, bool]:
+        found = self._decoded.get(entry.image_id)
+        if found is None:
+            found = read_or_gray(entry.path, entry.width, entry.height)
+            if found[0].numel() <= self._bytes_left:
+                self._bytes_left -= found[0].numel()
+                self._decoded[entry.image_id] = found
+        return found
+
+
+class EvalImages(Dataset[Tensor]):
+    """The image of one id, [3, H, W] float32 in 0..1, untouched."""
+
+    def __init__(self, index: AnnotationIndex) -> None:
+        self._index = index
+
+    def __getitem__(self, image_id: int) -> Tensor:
+        entry = self._index.entry(image_id)
+        return read_or_gray(entry.path, entry.width, entry.height)[0].float() / 255.0
+
+
+def train_batches(
+    index: AnnotationIndex,
+    image_ids: Sequence[int],
+    augment: AugmentSpec,
+    detector: DetectorSpec,
+    batch_size: int,
+    seed: int,
+    *,
+    start_step: int,
+    num_workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> TrainBatches:
+    """Endless batches from ``start_step`` on: (images, targets), lists of this rank's share.
+
+    Sample i of step s is position ``s * batch_size + i``: epoch = position // num_images, place in
+    the permutation of (seed, epoch) = position % num_images. ``batch_size`` is global; a rank
+    takes its contiguous slice. Targets: ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from
+    1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero. Images without a
+    box are kept.
+    """
+    if not image_ids:
+        raise DataError(explain("train_batches", "must get at least one image", "none"))
+    if batch_size % world_size:
+        must = f"must be divisible by the number of workers ({world_size})"
+        raise DataError(explain("batch_size", must, batch_size, "Change one of the two."))
+    cache_bytes = CACHE_BYTES if num_workers == 0 else 0
+    samples = TrainSamples(index, image_ids, augment, detector, seed, cache_bytes)
+    positions = _Positions(start_step, batch_size, rank, world_size)
+    return TrainBatches(_loader(samples, positions, num_workers))
+
+
+def eval_batches(
+    index: AnnotationIndex,
+    image_ids: Sequence[int],
+    batch_size: int,
+    *,
+    num_workers: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[EvalBatch]:
+    """Every image exactly once, over all ranks together: (images, entries), nothing augmented.
+
+    ``batch_size`` is this rank's. Images without objects are kept, no batch is padded.
+    """
+    mine = list(image_ids)[rank::world_size]
+    batches = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
+    images = iter(_loader(EvalImages(index), batches, num_workers))
+    for batch in batches:
+        yield next(images), [index.entry(image_id) for image_id in batch]
+
+
+@dataclass(frozen=True, slots=True)
+class _Positions:
+    """The positions of each step's batch that fall to one rank, for ever."""
+
+    start_step: int
+    batch_size: int
+    rank: int
+    world_size: int
+
+    def __iter__(self) -> Iterator[range]:
+        share = self.batch_size // self.world_size
+        step = self.start_step
+        while True:
+            first = step * self.batch_size + self.rank * share
+            yield range(first, first + share)
+            step += 1
+
+
+def _loader(dataset: Dataset[Any], batches: Any, num_workers: int) -> DataLoader[Any]:
+    """A loader that leaves torch's global generator alone and returns lists."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=num_workers,
+        collate_fn=list,
+        generator=torch.Generator(),
+    )
+
+
+def _target(sample: Sample) -> Target:
+    boxes = sample.boxes
+    return {
+        "boxes": torch.from_numpy(boxes.boxes_xyxy),
+        "labels": torch.from_numpy(boxes.labels),
+        "image_id": torch.tensor(sample.image_id, dtype=torch.int64),
+        "area": torch.from_numpy(boxes.area),
+        "iscrowd": torch.zeros(len(boxes.labels), dtype=torch.int64),
+    }
+
+
+def _no_boxes() -> Boxes:
+    return Boxes(
+        boxes_xyxy=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, np.int64),
+        area=np.zeros(0, np.float32),
+    )

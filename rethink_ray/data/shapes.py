@@ -1,0 +1,204 @@
+"""The built-in data set ``shapes``: procedural scenes with boxes, masks and keypoints, as COCO.
+
+Six kinds of unequal frequency under occlusion on textured ground; colour, size and angle tell
+nothing about the kind. Every image is a function of (seed, split, number).
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rethink_ray.data.cache import build_once, cache_folder
+from rethink_ray.data.chance import digest_of, generator_from
+from rethink_ray.data.masks import segmentation_of
+from rethink_ray.data.outlines import SHAPES, Figure, Points, Pose, rasterize, rim
+from rethink_ray.data.painting import fill, scene_background, to_bytes
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.regime import ShapesSpec
+
+GENERATOR_VERSION = 2
+"""Counts changes to any built-in picture, shapes or glyphs; part of every fingerprint."""
+FREQUENCIES = {
+    "circle": 0.35,
+    "square": 0.25,
+    "triangle": 0.16,
+    "star": 0.11,
+    "cross": 0.08,
+    "ring": 0.05,
+}
+MAX_OBJECTS = 4
+RADIUS = (0.11, 0.26)
+"""Of the image side; drawn log-uniformly."""
+MIN_VISIBLE = 0.3
+"""No object is placed so that less than this share of an earlier one stays visible."""
+KEYPOINTS = ("center", "top", "right", "bottom", "left")
+SPLITS = ("train", "val", "test", "unlabelled")
+IDS_PER_SPLIT = 1_000_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Placed:
+    """An object in a scene; ``visible`` shrinks as later ones cover it."""
+
+    kind: str
+    figure: Figure
+    pose: Pose
+    whole: NDArray[np.bool_]
+    visible: NDArray[np.bool_]
+
+
+def shapes_folder(spec: ShapesSpec, root: str | None = None) -> Path:
+    """The folder with this data set, made if it was not there."""
+    parent = Path(root) if root else cache_folder() / "shapes"
+    folder = parent / f"shapes-{digest_of(shapes_salt(spec))[:16]}"
+    make_shapes(spec, folder)
+    return folder
+
+
+def shapes_salt(spec: ShapesSpec) -> str:
+    """Everything that changes a picture."""
+    return f"shapes v{GENERATOR_VERSION} {spec.model_dump_json()}"
+
+
+def make_shapes(spec: ShapesSpec, directory: Path) -> None:
+    """``directory`` holds the data set: COCO JSON under ``annotations``, PNGs per split.
+
+    Does nothing if it is there already. No two images of it are equal, checked by hash.
+    """
+    build_once(directory, partial(_make, spec))
+
+
+def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], list[Placed]]:
+    """[px, px, 3] uint8 and its 1 to 4 objects, the last one on top."""
+    picture = scene_background(rng, px)
+    placed: list[Placed] = []
+    for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
+        kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
+        found = _find_room(rng, kind, placed, px)
+        if found is not None:
+            new, cover = found
+            for other in placed:
+                other.visible &= ~new.whole
+            placed.append(new)
+            picture = fill(rng, picture, cover)
+    return to_bytes(picture), placed
+
+
+def _find_room(
+    rng: np.random.Generator, kind: str, placed: list[Placed], px: int
+) -> tuple[Placed, NDArray[np.float32]] | None:
+    """A pose that hides no earlier object; ``None`` after ten that do."""
+    for _ in range(10):
+        radius = px * float(np.exp(rng.uniform(*np.log(RADIUS))))
+        inside = min(0.6 * radius, px / 2)
+        pose = Pose(
+            center_xy=(
+                float(rng.uniform(inside, px - inside)),
+                float(rng.uniform(inside, px - inside)),
+            ),
+            radius_px=radius,
+            angle=float(rng.uniform(0.0, 2 * np.pi)),
+            squeeze=float(rng.uniform(0.8, 1.0)),
+        )
+        cover = rasterize(SHAPES[kind], pose, px)
+        whole = cover > 0.5
+        if all(_stays_visible(other, whole) for other in placed) and whole.any():
+            new = Placed(
+                kind=kind, figure=SHAPES[kind], pose=pose, whole=whole, visible=whole.copy()
+            )
+            return new, cover
+    return None
+
+
+def _stays_visible(other: Placed, whole: NDArray[np.bool_]) -> bool:
+    return float((other.visible & ~whole).sum()) >= MIN_VISIBLE * float(other.whole.sum())
+
+
+def _make(spec: ShapesSpec, directory: Path) -> None:
+    _log.info("drawing the built-in data set")
+    (directory / "annotations").mkdir()
+    seen: set[bytes] = set()
+    for number, split in enumerate(SPLITS):
+        (directory / split).mkdir()
+        told = _make_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
+        if split != "unlabelled":
+            target = directory / "annotations" / f"instances_{split}.json"
+            target.write_text(json.dumps(told), encoding="utf-8")
+    wanted = sum(getattr(spec, split) for split in SPLITS)
+    if len(seen) != wanted:
+        must = f"must give {wanted} different images"
+        remedy = "Take another data.shapes.seed."
+        raise DataError(explain("data.shapes", must, len(seen), remedy))
+
+
+def _make_split(
+    spec: ShapesSpec, split: str, folder: Path, first_id: int, see: Callable[[bytes], None]
+) -> dict[str, Any]:
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number in range(getattr(spec, split)):
+        image_id = first_id + number + 1
+        rng = generator_from("shapes", GENERATOR_VERSION, spec.seed, split, number)
+        pixels, placed = draw_scene(rng, spec.image_px)
+        see(hashlib.sha256(pixels.tobytes()).digest())
+        name = f"{number + 1:06d}.png"
+        Image.fromarray(pixels).save(folder / name, compress_level=1)
+        size = {"width": spec.image_px, "height": spec.image_px}
+        images.append({"id": image_id, "file_name": name, **size})
+        for position in range(len(placed)):
+            row = _annotation(placed, position, spec.image_px)
+            annotations.append({"id": len(annotations) + 1, "image_id": image_id, **row})
+    categories = [
+        {"id": number, "name": kind, "keypoints": list(KEYPOINTS), "skeleton": []}
+        for number, kind in enumerate(FREQUENCIES, start=1)
+    ]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _annotation(placed: list[Placed], position: int, px: int) -> dict[str, Any]:
+    """The COCO record of one object: what is visible of it, to the pixel."""
+    mine = placed[position]
+    rows = np.flatnonzero(mine.visible.any(axis=1))
+    columns = np.flatnonzero(mine.visible.any(axis=0))
+    x0, y0 = int(columns[0]), int(rows[0])
+    covered = np.zeros_like(mine.visible)
+    for later in placed[position + 1 :]:
+        covered |= later.whole
+    return {
+        "category_id": list(FREQUENCIES).index(mine.kind) + 1,
+        "bbox": [x0, y0, int(columns[-1]) + 1 - x0, int(rows[-1]) + 1 - y0],
+        "area": int(mine.visible.sum()),
+        "iscrowd": 0,
+        "segmentation": segmentation_of(mine.visible),
+        "keypoints": _keypoints(mine, covered, px),
+        "num_keypoints": len(KEYPOINTS),
+    }
+
+
+def _keypoints(mine: Placed, covered: NDArray[np.bool_], px: int) -> list[float]:
+    """x, y, v of the centre and the outermost points; v: 2 seen, 1 covered, 0 out of the image."""
+    points: Points = rim(mine.figure, mine.pose)
+    ends = [
+        points[points[:, 1].argmin()],
+        points[points[:, 0].argmax()],
+        points[points[:, 1].argmax()],
+        points[points[:, 0].argmin()],
+    ]
+    told: list[float] = []
+    for x, y in [np.array(mine.pose.center_xy), *ends]:
+        if not (0 <= x < px and 0 <= y < px):
+            told += [0.0, 0.0, 0]
+        else:
+            told += [round(float(x), 2), round(float(y), 2), 1 if covered[int(y), int(x)] else 2]
+    return told

@@ -1,0 +1,87 @@
+"""From a study's ``data`` section to the files of one split."""
+
+from pathlib import Path
+from typing import Literal
+
+from rethink_ray.data.shapes import shapes_folder, shapes_salt
+from rethink_ray.data.sources.coco import CocoSource
+from rethink_ray.data.sources.raw import Source
+from rethink_ray.data.sources.voc import VocFolder, VocSource
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.regime import DataSpec, SplitSpec
+
+
+def source_of(data: DataSpec, split: str) -> Source:
+    """Where ``split`` (train, val or test) is read from; the built-in set is made if absent."""
+    match data.dataset:
+        case "shapes":
+            return _shapes(data, split)
+        case "coco":
+            return _coco(Path(data.root or "."), split)
+        case "voc":
+            return _voc(Path(data.root or "."), split)
+        case named:
+            found = [spec for key, spec in named.items() if key == split]
+            if not found:
+                raise _no_split(split, list(named))
+            return _explicit(data, found[0])
+
+
+def _shapes(data: DataSpec, split: str) -> Source:
+    if split not in ("train", "val", "test"):
+        raise _no_split(split, ["train", "val", "test"])
+    folder = shapes_folder(data.shapes, data.root)
+    return CocoSource(
+        annotations=folder / "annotations" / f"instances_{split}.json",
+        images=folder / split,
+        salt=shapes_salt(data.shapes),
+    )
+
+
+def _coco(root: Path, split: str) -> Source:
+    if split not in ("train", "val"):
+        raise _no_split(split, ["train", "val"])  # COCO's test labels are not public
+    return CocoSource(
+        annotations=root / "annotations" / f"instances_{split}2017.json",
+        images=root / f"{split}2017",
+    )
+
+
+def _voc(root: Path, split: str) -> Source:
+    years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
+    folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
+    found = [
+        VocFolder(
+            images=folder / "JPEGImages",
+            annotations=folder / "Annotations",
+            image_set=folder / "ImageSets" / "Main" / f"{split}.txt",
+        )
+        for folder in folders
+        if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file()
+    ]
+    if not found:
+        must = f"must hold (or its VOC2007 or VOC2012 must) ImageSets/Main/{split}.txt"
+        came = f"{len(folders)} VOC folders without that file"
+        remedy = "Check data.root, data.select_on and data.report_on."
+        raise DataError(explain(str(root), must, came, remedy))
+    return VocSource(folders=tuple(found))
+
+
+def _explicit(data: DataSpec, spec: SplitSpec) -> Source:
+    root = Path(data.root or ".")
+    images, annotations = root / spec.images, root / spec.annotations
+    if (data.format or _format_of(annotations)) == "coco":
+        return CocoSource(annotations=annotations, images=images)
+    image_set = None if spec.image_set is None else root / spec.image_set
+    folder = VocFolder(images=images, annotations=annotations, image_set=image_set)
+    return VocSource(folders=(folder,))
+
+
+def _format_of(annotations: Path) -> Literal["coco", "voc"]:
+    return "coco" if annotations.suffix == ".json" else "voc"
+
+
+def _no_split(split: str, have: list[str]) -> DataError:
+    must = f"must name splits that the data set has labels for ({', '.join(have)})"
+    remedy = "Change data.select_on or data.report_on, or cut a {holdout: N} from train."
+    return DataError(explain("data", must, split, remedy))

@@ -1,0 +1,138 @@
+"""Classification images for upstream classifiers: the built-in glyphs, or a folder per class."""
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rethink_ray.data.cache import build_once, cache_folder
+from rethink_ray.data.chance import digest_of, generator_from
+from rethink_ray.data.glyph_figures import GLYPHS
+from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, make_glyphs
+from rethink_ray.data.pictures import picture_size
+from rethink_ray.data.shapes import GENERATOR_VERSION
+from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.recipe import UpstreamSpec
+from rethink_ray.spec.regime import DataSpec
+
+BUILT_IN = "glyphs"
+VAL_SHARE = 10
+"""One image in so many, at the end, is for validation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationSet:
+    """Images with one label each. Length N throughout."""
+
+    images: NDArray[np.uint8]
+    """[N, 3, S, S], memory-mapped, read-only."""
+    labels: NDArray[np.int64]
+    """[N], from 0."""
+    class_names: tuple[str, ...]
+    fingerprint: str
+    train_indices: NDArray[np.int64]
+    val_indices: NDArray[np.int64]
+
+    @property
+    def num_classes(self) -> int:
+        """How many labels there are; chance is one over this."""
+        return len(self.class_names)
+
+
+def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
+    """The upstream set, made or decoded on first use.
+
+    ``spec.labels: shuffled`` permutes the labels of all images among them: the control that
+    keeps every picture and every class frequency and takes the meaning.
+    """
+    told = spec.model_dump(include={"classes", "images", "image_px", "seed"})
+    print_of = digest_of("upstream", upstream_fingerprint(data), json.dumps(told, sort_keys=True))
+    directory = cache_folder() / "upstream" / print_of[:24]
+    if data.upstream == BUILT_IN:
+        make_glyphs(spec, directory)
+        names = tuple(GLYPHS)[: spec.classes]
+    else:
+        names = _class_names(Path(data.upstream), spec)
+        build_once(directory, partial(_decode_folder, Path(data.upstream), names, spec))
+    return _open(directory, names, spec, print_of)
+
+
+def upstream_fingerprint(data: DataSpec) -> str:
+    """What ``data.upstream`` holds, without making or decoding it: a folder's names and sizes."""
+    if data.upstream == BUILT_IN:
+        return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
+    root = Path(data.upstream)
+    files = [path for folder in _class_folders(root) for path in _images_in(folder)]
+    return digest_of(*(f"{path.relative_to(root)} {path.stat().st_size}" for path in files))[:16]
+
+
+def _open(
+    directory: Path, names: tuple[str, ...], spec: UpstreamSpec, fingerprint: str
+) -> ClassificationSet:
+    images = np.load(directory / IMAGES_FILE, mmap_mode="r")
+    labels = np.load(directory / LABELS_FILE)
+    if spec.labels == "shuffled":
+        labels = generator_from("shuffled labels", spec.seed).permutation(labels)
+    num_train = len(labels) - max(len(labels) // VAL_SHARE, 1)
+    return ClassificationSet(
+        images=images,
+        labels=labels,
+        class_names=names,
+        fingerprint=digest_of(fingerprint, spec.labels)[:16],
+        train_indices=np.arange(num_train),
+        val_indices=np.arange(num_train, len(labels)),
+    )
+
+
+def _class_names(root: Path, spec: UpstreamSpec) -> tuple[str, ...]:
+    names = tuple(folder.name for folder in _class_folders(root))
+    if len(names) != spec.classes:
+        must = f"must be the number of class folders in {root} ({len(names)})"
+        remedy = f"Set upstream.classes: {len(names)}."
+        raise DataError(explain("upstream.classes", must, spec.classes, remedy))
+    return names
+
+
+def _class_folders(root: Path) -> list[Path]:
+    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    if len(folders) < 2:
+        must = f"must be '{BUILT_IN}' or a folder with one sub-folder of images per class"
+        raise DataError(explain("data.upstream", must, str(root), "Check the path."))
+    return folders
+
+
+def _images_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+
+
+def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, directory: Path) -> None:
+    """Stores at most ``spec.images`` images, drawn by hash, as the training code wants them."""
+    files = [(path, label) for label, name in enumerate(names) for path in _images_in(root / name)]
+    files.sort(
+        key=lambda file: digest_of("upstream image", spec.seed, names[file[1]], file[0].name)
+    )
+    readable = [file for file in files if not isinstance(picture_size(file[0]), str)]
+    chosen = readable[: spec.images]
+    if len(chosen) < 2:
+        must = "must hold at least two images that can be read"
+        raise DataError(explain(str(root), must, len(chosen), "Check data.upstream."))
+    images = np.stack([_square(path, spec.image_px) for path, _ in chosen])
+    np.save(directory / IMAGES_FILE, images)
+    np.save(directory / LABELS_FILE, np.array([label for _, label in chosen], np.int64))
+
+
+def _square(path: Path, px: int) -> NDArray[np.uint8]:
+    """[3, px, px]: the middle of the image, its short side resized to ``px``."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    middle = picture.resize(
+        (px, px), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(middle, np.uint8).transpose(2, 0, 1)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from rethink_ray.data.augment import Luck, augment, flip, jitter_color, jitter_scale
+from rethink_ray.data.faults import Boxes
+from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
+
+SAME_SIZE = DetectorSpec(min_side_px=20, max_side_px=40)
+
+
+def _luck(**chosen: float) -> Luck:
+    names = ("flip", "scale", "left", "top", "brightness", "contrast", "saturation")
+    return Luck(**(dict.fromkeys(names, 0.5) | chosen))
+
+
+def _picture(x0: int = 4, y0: int = 6, x1: int = 12, y1: int = 16) -> tuple[Tensor, Boxes]:
+    """A white rectangle on black, 40 wide and 20 high, and its box."""
+    image = torch.zeros(3, 20, 40)
+    image[:, y0:y1, x0:x1] = 1.0
+    boxes = Boxes(
+        boxes_xyxy=np.array([[x0, y0, x1, y1]], np.float32),
+        labels=np.array([3], np.int64),
+        area=np.array([(x1 - x0) * (y1 - y0)], np.float32),
+    )
+    return image, boxes
+
+
+def _box_of_white(image: Tensor) -> list[int]:
+    ys, xs = torch.nonzero(image[0] > 0.6, as_tuple=True)
+    return [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+
+
+def test_a_flip_moves_the_box_with_the_pixels() -> None:
+    image, boxes = flip(*_picture())
+    assert boxes.boxes_xyxy.tolist() == [[28, 6, 36, 16]]
+    assert _box_of_white(image) == [28, 6, 36, 16]
+
+
+@pytest.mark.parametrize(("left", "top"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 2.0])
+def test_scale_jitter_moves_the_box_with_the_pixels(factor: float, left: float, top: float) -> None:
+    image, boxes = jitter_scale(*_picture(), factor, SAME_SIZE, _luck(left=left, top=top))
+    assert image.shape == (3, 20, 40)
+    if len(boxes.labels):
+        assert boxes.boxes_xyxy.tolist() == [_box_of_white(image)]
+
+
+def test_scale_jitter_counts_from_the_input_size_of_the_detector() -> None:
+    small = DetectorSpec(min_side_px=10, max_side_px=40)
+    image, boxes = jitter_scale(*_picture(), 1.0, small, _luck())
+    assert image.shape == (3, 10, 20)
+    assert boxes.boxes_xyxy.tolist() == [[2, 3, 6, 8]]
+    assert boxes.area.tolist() == [20]  # 80 at half the scale
+
+
+def test_a_crop_may_empty_an_image() -> None:
+    picture = _picture(0, 0, 4, 4)
+    image, boxes = jitter_scale(*picture, 2.0, SAME_SIZE, _luck(left=1.0, top=1.0))
+    assert boxes.boxes_xyxy.shape == (0, 4)
+    assert image.max() < 0.5
+
+
+def test_a_cut_box_keeps_the_visible_part_of_its_area() -> None:
+    _, boxes = jitter_scale(*_picture(16, 0, 24, 10), 2.0, SAME_SIZE, _luck(left=0.0, top=0.0))
+    assert boxes.boxes_xyxy.tolist() == [[32, 0, 40, 20]]  # 32..48 cut at 40
+    assert boxes.area.tolist() == [160]
+
+
+def test_color_at_half_luck_changes_nothing_and_moves_no_box() -> None:
+    image, _ = _picture()
+    assert torch.allclose(jitter_color(image, 0.8, _luck()), image, atol=1e-6)
+    brighter = jitter_color(image * 0.5, 0.4, _luck(brightness=1.0))
+    assert float(brighter.max()) == pytest.approx(0.7)
+
+
+def test_no_augmentation_is_the_identity() -> None:
+    image, boxes = _picture()
+    spec = AugmentSpec(flip=0.0)
+    found, same = augment(image, boxes, spec, SAME_SIZE, _luck(flip=0.0))
+    assert torch.equal(found, image)
+    assert same is boxes
+
+
+def test_luck_is_a_function_of_seed_epoch_and_image() -> None:
+    assert Luck.draw(1, 2, 3) == Luck.draw(1, 2, 3)
+    assert len({Luck.draw(*key) for key in [(1, 2, 3), (1, 3, 2), (2, 1, 3), (12, 3, 0)]}) == 4

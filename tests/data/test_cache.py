@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+
+from rethink_ray.data.cache import build_once, content_hash
+from rethink_ray.spec.errors import DataError
+
+
+def test_a_build_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (folder / "half").write_text("of it")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        build_once(tmp_path / "made" / "target", build)
+    assert list((tmp_path / "made").iterdir()) == []
+
+
+def test_who_comes_second_keeps_what_the_first_built(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+
+    def slow(folder: Path) -> None:
+        (folder / "who").write_text("slow")
+        build_once(target, fast)  # another process is done first
+
+    def fast(folder: Path) -> None:
+        (folder / "who").write_text("fast")
+
+    build_once(target, slow)
+    assert (target / "who").read_text() == "fast"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_content_hash_knows_names_and_bytes_and_not_folders(tmp_path: Path) -> None:
+    for folder, text in (("a", "one"), ("b", "one"), ("c", "two")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "file").write_text(text)
+    a, b, c = (content_hash([tmp_path / folder / "file"]) for folder in "abc")
+    assert a == b != c
+
+
+def test_a_cache_that_cannot_be_written_says_which_variable_to_set(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match="RETHINK_RAY_CACHE"):
+        build_once(tmp_path / "file" / "target", lambda folder: None)

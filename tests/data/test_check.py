@@ -1,0 +1,154 @@
+import json
+from pathlib import Path
+
+import pytest
+from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_picture, write_voc
+
+from rethink_ray.data.check import check_split
+from rethink_ray.data.faults import faults_of
+from rethink_ray.data.index import open_split
+from rethink_ray.data.loader import train_batches
+from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
+from rethink_ray.spec.regime import DataSpec
+
+
+def _found(data: DataSpec, split: str = "train") -> dict[str, int]:
+    return {finding.kind: finding.count for finding in check_split(data, split)}
+
+
+@pytest.fixture
+def faulty(tmp_path: Path) -> DataSpec:
+    """Ten COCO images with one fault of every kind, and two good boxes."""
+    told = coco(
+        {
+            1: [("cat", 2, 2, 5, 5)],
+            2: [("cat", 15, 2, 9, 5)],  # reaches x = 24 in an image of 20
+            3: [("cat", 4, 4, 1, 5)],  # one pixel wide
+            4: [("ghost", 2, 2, 5, 5)],  # category 99 does not exist
+            5: [],
+            6: [("cat", 2, 2, 5, 5)],  # crowd, below
+            7: [("cat", 2, 2, 5, 5)],  # file missing
+            8: [("cat", 2, 2, 5, 5)],  # file is no picture
+            9: [("cat", 2, 2, 5, 5)],  # file has another size
+            10: [("cat", 2, 2, 5, 5)],  # file is cut off
+        }
+    )
+    told["annotations"][5 - 1]["iscrowd"] = 1
+    told["images"].append(dict(told["images"][0]))
+    told["annotations"].append({**told["annotations"][0], "id": 50, "image_id": 1234})
+    write_coco(tmp_path, "train", told)
+    pictures = tmp_path / "train"
+    (pictures / "7.png").unlink()
+    (pictures / "8.png").write_text("no picture")
+    write_picture(pictures / "9.png", 30, 30)
+    whole = (pictures / "10.png").read_bytes()
+    (pictures / "10.png").write_bytes(whole[: len(whole) - 30])
+    return coco_spec(tmp_path)
+
+
+def test_every_kind_of_fault_is_found(faulty: DataSpec) -> None:
+    assert _found(faulty) == {
+        "box_degenerate": 1,
+        "box_outside": 1,
+        "crowd": 1,
+        "duplicate_id": 1,
+        "empty_image": 1,
+        "missing_image": 1,
+        "size_disagrees": 1,
+        "unknown_category": 1,
+        "unknown_image": 1,
+        "unreadable_image": 2,
+    }
+
+
+def test_a_finding_shows_where_to_look(faulty: DataSpec) -> None:
+    found = {finding.kind: finding for finding in check_split(faulty, "train")}
+    assert found["missing_image"].examples == ("7.png",)
+    assert found["box_outside"].examples == ("2.png: cat [15, 2, 24, 7]",)
+    assert found["size_disagrees"].examples == ("9.png: 20x10, is 30x30",)
+    assert found["box_outside"].is_fault
+    assert not found["crowd"].is_fault
+    assert not found["empty_image"].is_fault
+
+
+def test_training_counts_what_it_clamps_and_drops(faulty: DataSpec) -> None:
+    index = open_split(faulty, "train")
+    assert index.image_ids.tolist() == [1, 2, 3, 4, 5, 6, 9]
+    assert faults_of(index, index.image_ids.tolist()) == {
+        "box_outside": 1,
+        "box_degenerate": 1,
+        "unknown_category": 1,
+        "crowd": 1,
+        "size_disagrees": 1,
+        "missing_image": 1,
+        "unreadable_image": 2,
+        "duplicate_id": 1,
+        "unknown_image": 1,
+    }
+    assert "box_outside" not in faults_of(index, [9, 1])
+
+
+def test_training_on_faulty_data_sees_only_good_boxes(faulty: DataSpec) -> None:
+    index = open_split(faulty, "train")
+    batches = train_batches(
+        index,
+        index.image_ids.tolist(),
+        AugmentSpec(flip=0.0),
+        DetectorSpec(),
+        batch_size=7,
+        seed=0,
+        start_step=0,
+    )
+    _, targets = next(batches)
+    boxes = {int(target["image_id"]): target["boxes"].tolist() for target in targets}
+    good = [[2, 2, 7, 7]]
+    assert boxes == {1: good, 2: [[15, 2, 20, 7]], 3: [], 4: [], 5: [], 6: [], 9: good}
+
+
+def test_a_clean_data_set_has_no_findings(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco(many_images(4)))
+    assert check_split(coco_spec(tmp_path), "train") == []
+
+
+def test_a_pixel_that_cannot_be_decoded_is_found_by_decoding(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco(many_images(2)))
+    path = tmp_path / "train" / "1.png"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"IDAT")
+    data[at + 8 : at + 20] = bytes(12)  # header and end are whole, the middle is not
+    path.write_bytes(bytes(data))
+    assert check_split(coco_spec(tmp_path), "train", decode=False) == []
+    assert _found(coco_spec(tmp_path)) == {"unreadable_image": 1}
+
+
+def test_voc_faults_are_found(tmp_path: Path) -> None:
+    xml_of = {
+        "a": voc_xml("other.jpg", [("cat", 5, 5, 9, 9)]),
+        "b": "<annotation",
+        "c": voc_xml("c.jpg", [("dog", 5, 5, 9, 9), ("cat", 9, 5, 5, 9)]),
+    }
+    write_voc(tmp_path, xml_of, {"train": ["a", "b"], "val": ["c"]})
+    data = DataSpec(dataset="voc", root=str(tmp_path))
+    assert _found(data) == {"file_name_disagrees": 1, "unreadable_annotation": 1}
+    assert _found(data, "val") == {"unknown_category": 1, "box_degenerate": 1}
+
+
+def test_numbers_that_are_none_are_faults_and_not_crashes(tmp_path: Path) -> None:
+    told = coco({1: [("cat", 2, 2, 5, 5)], 2: [("cat", 2, 2, 5, 5)]})
+    told["annotations"][0]["bbox"] = [1, 2, float("nan"), 4]
+    told["annotations"][1]["bbox"] = "wide"
+    told["images"].append({"id": None, "file_name": "x.png"})
+    write_picture(tmp_path / "train" / "1.png")
+    write_picture(tmp_path / "train" / "2.png")
+    (tmp_path / "train.json").write_text(json.dumps(told))
+    assert _found(coco_spec(tmp_path)) == {"box_degenerate": 2, "unreadable_annotation": 1}
+
+
+def test_only_a_data_set_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text("<xml>")
+    with pytest.raises(DataError, match=r"train\.json.*copy is whole"):
+        check_split(coco_spec(tmp_path), "train")
+    write_voc(tmp_path, {"a": "<broken"}, {"train": ["a"]})
+    with pytest.raises(DataError, match="at least one XML file"):
+        check_split(DataSpec(dataset="voc", root=str(tmp_path)), "train")

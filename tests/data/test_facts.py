@@ -1,0 +1,45 @@
+from pathlib import Path
+
+import pytest
+from data_files import coco, coco_spec, many_images, write_coco
+
+from rethink_ray.data.facts import gather_facts
+from rethink_ray.data.regimes import digest_of_images, regime_image_ids
+from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
+
+REGIMES = {"full": RegimeSpec(images="all"), "small": RegimeSpec(images=10)}
+
+
+def test_facts_say_how_large_everything_is(shapes: DataSpec) -> None:
+    facts = gather_facts(shapes, REGIMES)
+    assert facts.split_sizes == {"train": 48, "val": 12, "test": 12}
+    assert facts.regime_sizes == {"full": 48, "small": 10}
+    assert facts.categories == ("circle", "square", "triangle", "star", "cross", "ring")
+    small = digest_of_images(regime_image_ids(shapes, 10))
+    assert facts.regime_digests["small"] == small != facts.regime_digests["full"]
+    assert facts == gather_facts(shapes, REGIMES)
+
+
+def test_the_fingerprint_covers_every_split_in_use(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(12)))
+    data = coco_spec(tmp_path, "train", "val", "test")
+    before = gather_facts(data, REGIMES)
+    write_coco(tmp_path, "test", coco({1: [("dog", 0, 0, 4, 4)]}))
+    after = gather_facts(data, REGIMES)
+    assert after.fingerprint != before.fingerprint
+    assert after.regime_digests == before.regime_digests
+
+
+def test_a_hold_out_is_a_split_of_its_own(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_coco(tmp_path, split, coco(many_images(30)))
+    facts = gather_facts(coco_spec(tmp_path, "train", "test", holdout=5), REGIMES)
+    assert facts.split_sizes == {"train": 30, "holdout": 5, "test": 30}
+    assert facts.regime_sizes == {"full": 25, "small": 10}
+
+
+def test_a_regime_larger_than_the_data_set_is_refused(shapes: DataSpec) -> None:
+    with pytest.raises(DataError, match="at most the 48 training images"):
+        gather_facts(shapes, {"huge": RegimeSpec(images=49)})

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from rethink_ray.data.masks import mask_of, run_lengths, segmentation_of
+
+# pycocotools 2.0 returns arrays the way numpy 1 wanted them
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def _decode(segmentation: object, height: int, width: int) -> NDArray[np.bool_]:
+    """What pycocotools makes of it."""
+    rles = coco_mask.frPyObjects(segmentation, height, width)
+    rle = coco_mask.merge(rles) if isinstance(rles, list) else rles
+    return coco_mask.decode(rle).astype(bool)
+
+
+def test_a_rectangle_is_four_corners() -> None:
+    mask = np.zeros((5, 6), bool)
+    mask[1:3, 2:5] = True
+    assert segmentation_of(mask) == [[2, 1, 5, 1, 5, 3, 2, 3]]
+
+
+def test_a_hole_needs_run_lengths() -> None:
+    mask = np.ones((3, 3), bool)
+    mask[1, 1] = False
+    assert segmentation_of(mask) == {"size": [3, 3], "counts": [0, 4, 1, 4]}
+
+
+def test_two_pieces_need_run_lengths() -> None:
+    mask = np.zeros((2, 3), bool)
+    mask[:, 0] = mask[:, 2] = True
+    assert segmentation_of(mask) == {"size": [2, 3], "counts": [0, 2, 2, 2]}
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_pycocotools_reads_both_notations_as_the_same_pixels(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:24, :31]
+    mask = np.hypot(y - rng.uniform(0, 24), x - rng.uniform(0, 31)) < rng.uniform(2, 12)
+    mask |= (abs(y - rng.uniform(0, 24)) < 3) & (abs(x - rng.uniform(0, 31)) < 6)
+    assert np.array_equal(_decode(segmentation_of(mask), 24, 31), mask)
+    assert np.array_equal(_decode(run_lengths(mask), 24, 31), mask)
+    assert np.array_equal(mask_of(run_lengths(mask)), mask)

@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import pytest
+from data_files import coco, coco_spec, many_images, write_coco
+
+from rethink_ray.data.index import open_split
+from rethink_ray.data.regimes import digest_of_images, holdout_image_ids, regime_image_ids
+from rethink_ray.spec.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_coco(tmp_path / "set", "train", coco(many_images(40)))
+    return tmp_path / "set"
+
+
+def test_a_smaller_regime_is_inside_a_larger_one(folder: Path) -> None:
+    data = coco_spec(folder)
+    large, small = regime_image_ids(data, 30), regime_image_ids(data, 7)
+    assert large[:7] == small
+    assert regime_image_ids(data, "all")[:30] == large
+    assert sorted(regime_image_ids(data, "all")) == list(range(1, 41))
+
+
+def test_regimes_do_not_depend_on_file_order(folder: Path, tmp_path: Path) -> None:
+    turned = {key: rows[::-1] for key, rows in coco(many_images(40)).items()}
+    write_coco(tmp_path / "turned", "train", turned)
+    here = regime_image_ids(coco_spec(folder), 12)
+    assert regime_image_ids(coco_spec(tmp_path / "turned"), 12) == here
+
+
+def test_a_subset_seed_draws_another_regime(folder: Path) -> None:
+    zero = regime_image_ids(coco_spec(folder), 12)
+    assert set(regime_image_ids(coco_spec(folder, subset_seed=1), 12)) != set(zero)
+
+
+def test_the_hold_out_is_outside_every_regime(folder: Path) -> None:
+    data = coco_spec(folder, holdout=10)
+    held_out = holdout_image_ids(data)
+    assert len(held_out) == 10
+    assert open_split(data, "holdout").image_ids.tolist() == list(held_out)
+    everything = regime_image_ids(data, "all")
+    assert len(everything) == 30
+    assert not set(everything) & set(held_out)
+    assert set(regime_image_ids(data, 5)) <= set(everything)
+
+
+def test_a_hold_out_does_not_reorder_the_rest(folder: Path) -> None:
+    without = regime_image_ids(coco_spec(folder), "all")
+    data = coco_spec(folder, holdout=10)
+    left = [key for key in without if key not in holdout_image_ids(data)]
+    assert list(regime_image_ids(data, "all")) == left
+
+
+def test_no_hold_out_without_asking(folder: Path) -> None:
+    assert holdout_image_ids(coco_spec(folder)) == ()
+    with pytest.raises(DataError, match="holdout: N"):
+        open_split(coco_spec(folder), "holdout")
+
+
+def test_a_regime_larger_than_the_data_set_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"at most the 40 training images.*got 41"):
+        regime_image_ids(coco_spec(folder), 41)
+    with pytest.raises(DataError, match=r"at most the 30 .*hold-out of 10"):
+        regime_image_ids(coco_spec(folder, holdout=10), 31)
+
+
+def test_a_hold_out_that_takes_everything_is_refused(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"holdout: must leave some of the 40"):
+        regime_image_ids(coco_spec(folder, holdout=40), 1)
+
+
+def test_an_image_that_cannot_be_read_is_in_no_regime(folder: Path) -> None:
+    (folder / "train" / "3.png").write_bytes(b"not a picture")
+    assert 3 not in regime_image_ids(coco_spec(folder), "all")
+
+
+def test_a_digest_names_a_set() -> None:
+    assert digest_of_images([3, 1, 2]) == digest_of_images((1, 2, 3))
+    assert digest_of_images([1, 2]) != digest_of_images([12])

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+from data_files import coco, coco_spec, voc_xml, write_coco, write_picture, write_voc
+
+from rethink_ray.data.index import open_split
+from rethink_ray.data.sources.raw import id_from_name
+from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.regime import DataSpec, SplitSpec
+
+
+def _voc(root: Path) -> DataSpec:
+    return DataSpec(dataset="voc", root=str(root))
+
+
+def test_voc_pixels_count_from_one_and_include_both_corners(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": voc_xml("a.jpg", [("cat", 1, 1, 20, 10)])}, {"train": ["a"]})
+    entry = open_split(_voc(tmp_path), "train").entry(id_from_name("a"))
+    assert entry.boxes_xyxy.tolist() == [[0, 0, 20, 10]]
+    assert entry.area.tolist() == [200]
+
+
+def test_a_difficult_voc_object_is_a_crowd(tmp_path: Path) -> None:
+    text = voc_xml("a.jpg", [("cat", 2, 2, 9, 9)], difficult=1)
+    write_voc(tmp_path, {"a": text}, {"train": ["a"]})
+    entry = open_split(_voc(tmp_path), "train").entry(id_from_name("a"))
+    assert entry.is_crowd.tolist() == [True]
+
+
+def test_voc_labels_are_the_sorted_names_of_train(tmp_path: Path) -> None:
+    xml_of = {
+        "a": voc_xml("a.jpg", [("zebra", 2, 2, 9, 9)]),
+        "b": voc_xml("b.jpg", [("ant", 2, 2, 9, 9), ("unheard", 2, 2, 9, 9)]),
+        "c": voc_xml("c.jpg", [("ant", 2, 2, 9, 9)]),
+    }
+    write_voc(tmp_path, xml_of, {"train": ["a", "c"], "val": ["b"]})
+    val = open_split(_voc(tmp_path), "val")
+    assert val.categories == ("ant", "zebra")
+    assert val.entry(id_from_name("b")).labels.tolist() == [1]
+
+
+def test_voc_years_are_read_together(tmp_path: Path) -> None:
+    for year, stem in (("VOC2007", "000001"), ("VOC2012", "2008_000001")):
+        text = voc_xml(f"{stem}.jpg", [("cat", 2, 2, 9, 9)])
+        write_voc(tmp_path / year, {stem: text}, {"train": [stem]})
+    write_voc(tmp_path / "VOC2007", {"7": voc_xml("7.jpg")}, {"test": ["7"]})
+    assert len(open_split(_voc(tmp_path), "train")) == 2
+    assert len(open_split(_voc(tmp_path), "test")) == 1
+    with pytest.raises(DataError, match=r"ImageSets/Main/val\.txt"):
+        open_split(_voc(tmp_path), "val")
+
+
+def test_a_broken_xml_costs_one_image(tmp_path: Path) -> None:
+    xml_of = {"a": voc_xml("a.jpg", [("cat", 2, 2, 9, 9)]), "b": "<annotation><object>"}
+    write_voc(tmp_path, xml_of, {"train": ["a", "b", "absent"]})
+    index = open_split(_voc(tmp_path), "train")
+    assert index.image_ids.tolist() == [id_from_name("a")]
+    assert index.dropped == {"unreadable_annotation": 2}
+
+
+def test_voc_by_files_reads_every_xml_unless_an_image_set_names_some(tmp_path: Path) -> None:
+    stems = ("a", "b", "c")
+    write_voc(tmp_path, {stem: voc_xml(f"{stem}.jpg") for stem in stems}, {"some": ["a", "b"]})
+    whole = SplitSpec(images="JPEGImages", annotations="Annotations")
+    some = whole.model_copy(update={"image_set": "ImageSets/Main/some.txt"})
+    data = DataSpec(dataset={"train": whole, "val": some}, root=str(tmp_path))
+    assert len(open_split(data, "train")) == 3
+    assert len(open_split(data, "val")) == 2
+
+
+def test_the_coco_layout_is_found_below_root(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train2017", coco({1: [("cat", 0, 0, 5, 5)]}))
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "train2017.json").rename(tmp_path / "annotations" / "instances_train2017.json")
+    index = open_split(DataSpec(dataset="coco", root=str(tmp_path)), "train")
+    assert index.entry(1).path == str(tmp_path / "train2017" / "1.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "came"),
+    [
+        ("{", "no JSON"),
+        ("[]", "a JSON list"),
+        ('{"images": [], "annotations": []}', "no list 'categories'"),
+        (None, "no such file"),
+    ],
+)
+def test_a_file_that_is_no_coco_file_is_named(tmp_path: Path, text: str | None, came: str) -> None:
+    if text is not None:
+        (tmp_path / "train.json").write_text(text)
+    with pytest.raises(DataError, match=rf"train\.json: must be a COCO JSON.*{came}"):
+        open_split(coco_spec(tmp_path), "train")
+
+
+def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco({1: []}, {1: "cat", 2: "cat"}))
+    with pytest.raises(DataError, match="distinct"):
+        open_split(coco_spec(tmp_path), "train")
+
+
+def test_coco_images_may_be_known_by_name(tmp_path: Path) -> None:
+    told = coco({1: [("cat", 0, 0, 5, 5)]})
+    told["images"][0]["id"] = told["annotations"][0]["image_id"] = "street-1"
+    (tmp_path / "train.json").write_text(__import__("json").dumps(told))
+    write_picture(tmp_path / "train" / "1.png")
+    index = open_split(coco_spec(tmp_path), "train")
+    assert index.entry(id_from_name("street-1")).labels.tolist() == [1]

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_files import write_picture
+
+from rethink_ray.data.glyph_figures import GLYPHS
+from rethink_ray.data.outlines import SHAPES, Pose, rasterize
+from rethink_ray.data.shapes import FREQUENCIES
+from rethink_ray.data.upstream import open_upstream, upstream_fingerprint
+from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.recipe import UpstreamSpec
+from rethink_ray.spec.regime import DataSpec
+
+SMALL = UpstreamSpec(classes=5, images=60, image_px=24)
+
+
+def test_glyph_classes_are_disjoint_from_shapes() -> None:
+    assert not set(GLYPHS) & set(FREQUENCIES)
+    assert set(FREQUENCIES) == set(SHAPES)
+    assert len(GLYPHS) >= UpstreamSpec().classes
+
+
+def test_no_glyph_is_a_turned_shape_or_a_turned_other_glyph() -> None:
+    """Best overlap (intersection over union) of any two figures over 36 angles, both centred."""
+
+    def views(figure: object, angles: int) -> np.ndarray:
+        poses = [
+            Pose(center_xy=(16, 16), radius_px=13, angle=2 * np.pi * k / angles)
+            for k in range(angles)
+        ]
+        return np.array([rasterize(figure, pose, 32).ravel() > 0.5 for pose in poses], np.float32)
+
+    glyphs = {kind: views(figure, 36) for kind, figure in GLYPHS.items()}
+    others = {**{kind: views(figure, 1) for kind, figure in SHAPES.items()}}
+    others |= {kind: found[:1] for kind, found in glyphs.items()}
+    for kind, turned in glyphs.items():
+        for other, upright in others.items():
+            if kind != other:
+                shared = turned @ upright.T
+                union = turned.sum(axis=1)[:, None] + upright.sum(axis=1) - shared
+                assert float((shared / union).max()) < 0.9, (kind, other)
+
+
+def test_glyphs_are_images_labels_and_a_split_by_index(tmp_path: Path) -> None:
+    found = open_upstream(DataSpec(dataset="shapes"), SMALL)
+    assert found.images.shape == (60, 3, 24, 24)
+    assert found.images.dtype == np.uint8
+    assert found.num_classes == 5
+    assert set(found.labels.tolist()) == set(range(5))
+    assert found.train_indices.tolist() == list(range(54))
+    assert found.val_indices.tolist() == list(range(54, 60))
+    again = open_upstream(DataSpec(dataset="shapes"), SMALL)
+    assert np.array_equal(found.images, again.images)
+    assert found.fingerprint == again.fingerprint
+
+
+def test_shuffled_labels_keep_the_pictures_and_the_class_frequencies() -> None:
+    data = DataSpec(dataset="shapes")
+    true = open_upstream(data, SMALL)
+    shuffled = open_upstream(data, SMALL.model_copy(update={"labels": "shuffled"}))
+    assert np.array_equal(true.images, shuffled.images)
+    assert sorted(true.labels) == sorted(shuffled.labels)
+    assert not np.array_equal(true.labels, shuffled.labels)
+    assert true.fingerprint != shuffled.fingerprint
+
+
+def test_more_classes_than_glyphs_are_refused() -> None:
+    with pytest.raises(DataError, match=f"at most {len(GLYPHS)}"):
+        open_upstream(DataSpec(dataset="shapes"), SMALL.model_copy(update={"classes": 99}))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(10):
+        write_picture(tmp_path / "set" / "ants" / f"{number}.png", 30, 20, value=number)
+        write_picture(tmp_path / "set" / "bees" / f"{number}.png", 20, 30, value=100 + number)
+    (tmp_path / "set" / "bees" / "broken.jpg").write_text("no picture")
+    return tmp_path / "set"
+
+
+def test_a_folder_per_class_is_an_upstream_set(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", upstream=str(folder))
+    found = open_upstream(data, UpstreamSpec(classes=2, images=6000, image_px=16))
+    assert found.class_names == ("ants", "bees")
+    assert found.images.shape == (20, 3, 16, 16)
+    bright = found.images[:, :, :, -1].max(axis=(1, 2)) >= 100
+    assert np.array_equal(bright.astype(np.int64), found.labels)
+    fewer = open_upstream(data, UpstreamSpec(classes=2, images=8, image_px=16))
+    assert len(fewer.labels) == 8
+
+
+def test_a_folder_must_have_the_classes_the_recipe_says(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", upstream=str(folder))
+    with pytest.raises(DataError, match=r"Set upstream\.classes: 2"):
+        open_upstream(data, UpstreamSpec(classes=20))
+    with pytest.raises(DataError, match="sub-folder of images per class"):
+        open_upstream(DataSpec(dataset="shapes", upstream=str(folder / "ants")), UpstreamSpec())
+
+
+def test_the_fingerprint_follows_the_files(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", upstream=str(folder))
+    before = upstream_fingerprint(data)
+    assert before == upstream_fingerprint(data)
+    write_picture(folder / "ants" / "new.png")
+    assert upstream_fingerprint(data) != before
+    assert upstream_fingerprint(DataSpec(dataset="shapes")) not in (before, "")
