@@ -1,0 +1,1 @@
+"""The models: backbones, pyramids, heads, weights, freezing, and the COCO numbers."""

@@ -1,0 +1,134 @@
+"""A detector: images and boxes to losses, images to boxes, as a pure function of its arguments.
+
+Labels count from one, as in data sets; what a family needs inside (background, zero-based
+channels) stays inside.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rethink_ray.detection.backbones import Backbone, build_backbone
+from rethink_ray.detection.families import build_network, samplers
+from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
+from rethink_ray.detection.necks import build_pyramid
+from rethink_ray.detection.sampling import SamplePosition
+from rethink_ray.detection.weights import load_initial_weights
+from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+
+__all__ = ["Detector", "build_detector", "parameter_counts"]
+
+Target = Mapping[str, Tensor]
+"""``boxes: [N, 4] float32 xyxy pixels``, ``labels: [N] int64 from 1``, ``image_id: int64``."""
+
+
+class Detector(nn.Module):
+    """One of torchvision's detectors behind two verbs, with a prefix that never moves."""
+
+    def __init__(self, network: nn.Module, *, label_shift: int) -> None:
+        """Wrap a network whose first class is number ``1 - label_shift`` inside."""
+        super().__init__()
+        self.network = network
+        self.label_shift = label_shift
+
+    @property
+    def backbone(self) -> Backbone:
+        """The five stages, without the pyramid."""
+        body = self.network.get_submodule("backbone.body")
+        assert isinstance(body, Backbone)
+        return body
+
+    @property
+    def frozen_parts(self) -> tuple[str, ...]:
+        """Names of the submodules that never move."""
+        return tuple(f"network.backbone.body.{name}" for name in self.backbone.frozen_stages)
+
+    def losses(
+        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+    ) -> dict[str, Tensor]:
+        """The family's losses, each a scalar; their sum is what is minimised.
+
+        Args:
+            images: ``[3, H, W]`` float32 in 0..1, RGB; sizes may differ.
+            targets: boxes may be empty; extra keys are ignored.
+            seed: of the trial.
+            step: number of the update; with ``seed`` and the image ids all that draws depend on.
+        """
+        assert self.training, "losses are taken in training mode"
+        image_ids = tuple(int(target["image_id"]) for target in targets)
+        for sampler in samplers(self.network):
+            sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
+        inner = [{"boxes": t["boxes"], "labels": t["labels"] - self.label_shift} for t in targets]
+        losses: dict[str, Tensor] = self.network(list(images), inner)
+        return losses
+
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+    ) -> dict[str, Tensor]:
+        """``losses``, under the name that distributed wrappers call."""
+        return self.losses(images, targets, seed=seed, step=step)
+
+    @torch.no_grad()
+    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Boxes found in each image, best first, in the image's own pixels.
+
+        Evaluates whatever the current mode is, and leaves that mode as it was. Each result has
+        ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1.
+        """
+        mode = self.training
+        self.eval()
+        found = self.network(list(images))
+        self.train(mode)
+        return [
+            {
+                "boxes_xyxy": f["boxes"],
+                "scores": f["scores"],
+                "labels": f["labels"] + self.label_shift,
+            }
+            for f in found
+        ]
+
+    def features(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The backbone's maps ``layer1 .. layer4`` for the images as the detector prepares them."""
+        prepared, _ = self.network.get_submodule("transform")(list(images))
+        maps: dict[str, Tensor] = self.backbone(prepared.tensors)
+        return maps
+
+    def trainable_parameters(self) -> list[nn.Parameter]:
+        """Every parameter that moves, in module order."""
+        return [p for p in self.parameters() if p.requires_grad]
+
+    def decayed_and_norm_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+        """The moving parameters in two groups: all others, and norms' scales and shifts."""
+        return split_by_decay(self)
+
+
+def build_detector(
+    spec: DetectorSpec,
+    init: InitSpec,
+    num_classes: int,
+    *,
+    seed: int,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Detector:
+    """A detector whose every number follows from the arguments; global generators are untouched.
+
+    Args:
+        spec: the network.
+        init: where the backbone's weights come from and which stages are frozen.
+        num_classes: without background.
+        seed: draws what ``init`` does not give: the backbone too, unless it is loaded.
+        weights: for ``init.source: upstream``, a classifier's ``backbone_state()``.
+
+    Raises:
+        SpecError: the weights do not fit the backbone.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        body = build_backbone(spec)
+        pyramid = build_pyramid(spec, body)
+        network = build_network(spec, pyramid, num_classes)
+    load_initial_weights(body, spec, init, weights)
+    freeze(body, init.frozen)
+    return Detector(network, label_shift=0 if spec.family == "faster_rcnn" else 1).train()

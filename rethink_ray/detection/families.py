@@ -1,0 +1,160 @@
+"""The three families, put together from torchvision's own classes.
+
+What differs from torchvision: the backbone, the norm in the heads, the sampler, counts as settings,
+and an image that already has its size is not resized again.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+from torchvision.ops import MultiScaleRoIAlign
+
+from rethink_ray.detection.backbones import IMAGE_MEAN, IMAGE_STD
+from rethink_ray.detection.heads import (
+    BoxPredictor,
+    FcosHead,
+    ProposalHead,
+    RetinaHead,
+    box_head,
+    roi_side,
+)
+from rethink_ray.detection.necks import Pyramid
+from rethink_ray.detection.sampling import BalancedSampler
+from rethink_ray.spec.recipe import DetectorSpec, Family
+
+ASPECT_RATIOS = (0.5, 1.0, 2.0)
+STRIDE_MULTIPLE = 32
+
+
+class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is untyped
+    """Normalise, bring to the target size, pad to a batch; draws nothing at random."""
+
+    def torch_choice(self, k: list[int]) -> int:
+        """The only size there is (torchvision draws it from the global generator)."""
+        return k[0]
+
+    def resize(
+        self, image: Tensor, target: dict[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+        """Shorter side to ``min_size`` unless the longer one would pass ``max_size``."""
+        short, long = sorted(image.shape[-2:])
+        if min(self.min_size[0] / short, self.max_size / long) == 1.0:
+            return image, target
+        resized: tuple[Tensor, dict[str, Tensor] | None] = super().resize(image, target)
+        return resized
+
+
+def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """Lin et al. 2017: nine anchors a place, focal loss, a mean over images."""
+    sizes = tuple(
+        tuple(int(side * 2 ** (third / 3)) for third in range(3))
+        for side in _doubling(spec.anchor_base_px, pyramid.levels.count)
+    )
+    anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
+    head = RetinaHead(spec, anchors.num_anchors_per_location()[0], num_classes)
+    network: nn.Module = RetinaNet(
+        pyramid,
+        num_classes,
+        anchor_generator=anchors,
+        head=head,
+        score_thresh=spec.score_threshold,
+        nms_thresh=spec.nms_iou,
+        detections_per_img=spec.detections,
+        fg_iou_thresh=spec.foreground_iou,
+        bg_iou_thresh=spec.background_iou,
+        topk_candidates=spec.candidates,
+    )
+    return network
+
+
+def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """Tian et al. 2019: points instead of anchors, matched by the size of what they regress.
+
+    torchvision ties the ranges to its anchor side s (level 0 regresses up to 8 s). Here s is a
+    quarter of ``anchor_base_px``, which gives the paper's 64 px at 32, and the radius of centre
+    sampling is 1.5 strides whatever s is.
+    """
+    first = max(2, 2 * round(spec.anchor_base_px / 8))
+    sizes = tuple((side,) for side in _doubling(first, pyramid.levels.count))
+    network: nn.Module = FCOS(
+        pyramid,
+        num_classes,
+        anchor_generator=AnchorGenerator(sizes, ((1.0,),) * len(sizes)),
+        head=FcosHead(spec, num_classes),
+        center_sampling_radius=1.5 * pyramid.levels.first_stride / first,
+        score_thresh=spec.score_threshold,
+        nms_thresh=spec.nms_iou,
+        detections_per_img=spec.detections,
+        topk_candidates=spec.candidates,
+    )
+    return network
+
+
+def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """Ren et al. 2015 on a pyramid: proposals, then a box head. Class 0 is background inside.
+
+    Proposals are pooled from the level that suits their size: a box of 7 anchor bases from the
+    third level, which is the usual 224 px at stride 16.
+    """
+    sizes = tuple((side,) for side in _doubling(spec.anchor_base_px, pyramid.levels.count))
+    anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
+    pool = MultiScaleRoIAlign(
+        featmap_names=list(pyramid.levels.stages),
+        output_size=roi_side(spec),
+        sampling_ratio=2,
+        canonical_scale=7 * spec.anchor_base_px,
+        canonical_level=4,
+    )
+    network: nn.Module = FasterRCNN(
+        pyramid,
+        rpn_anchor_generator=anchors,
+        rpn_head=ProposalHead(spec.neck_channels, anchors.num_anchors_per_location()[0]),
+        rpn_pre_nms_top_n_train=spec.rpn_pre_nms,
+        rpn_pre_nms_top_n_test=spec.rpn_pre_nms,
+        rpn_post_nms_top_n_train=spec.rpn_post_nms,
+        rpn_post_nms_top_n_test=spec.rpn_post_nms,
+        box_roi_pool=pool,
+        box_head=box_head(spec),
+        box_predictor=BoxPredictor(spec.box_head_features, num_classes + 1),
+        box_score_thresh=spec.score_threshold,
+        box_nms_thresh=spec.nms_iou,
+        box_detections_per_img=spec.detections,
+        box_fg_iou_thresh=spec.foreground_iou,
+        box_bg_iou_thresh=spec.foreground_iou,
+    )
+    network.get_submodule("rpn").fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
+    network.get_submodule("roi_heads").fg_bg_sampler = BalancedSampler("box", spec.box_batch, 0.25)
+    return network
+
+
+FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
+    "retinanet": build_retinanet,
+    "fcos": build_fcos,
+    "faster_rcnn": build_faster_rcnn,
+}
+
+
+def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """The torchvision network of this family around the pyramid."""
+    network = FAMILIES[spec.family](spec, pyramid, num_classes)
+    network.transform = Resize(
+        spec.min_side_px,
+        spec.max_side_px,
+        list(IMAGE_MEAN),
+        list(IMAGE_STD),
+        size_divisible=STRIDE_MULTIPLE,
+    )
+    return network
+
+
+def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
+    """Everything in the network that draws at random; one-stage families draw nothing."""
+    parts = (getattr(network, name, None) for name in ("rpn", "roi_heads"))
+    return tuple(part.fg_bg_sampler for part in parts if part is not None)
+
+
+def _doubling(first: int, count: int) -> tuple[int, ...]:
+    return tuple(first * 2**level for level in range(count))

@@ -1,0 +1,138 @@
+"""Heads: torchvision's, with the number of convolutions and the norm as settings.
+
+Every head hands out float32, so that matching, coding and losses are the same under autocast.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.faster_rcnn import (
+    FastRCNNConvFCHead,
+    FastRCNNPredictor,
+    TwoMLPHead,
+)
+from torchvision.models.detection.fcos import (
+    FCOSClassificationHead,
+    FCOSHead,
+    FCOSRegressionHead,
+)
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.models.detection.rpn import RPNHead
+from torchvision.ops import Conv2dNormActivation
+
+from rethink_ray.detection.necks import full_precision, pyramid_levels
+from rethink_ray.detection.norms import NormLayer, at_level, group_norm, head_norm, tower_norm
+from rethink_ray.spec.recipe import DetectorSpec
+
+
+class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
+    """RetinaNet's two towers of any depth."""
+
+    def __init__(self, spec: DetectorSpec, num_anchors: int, num_classes: int) -> None:
+        super().__init__(spec.neck_channels, num_anchors, num_classes)
+        norm = tower_norm(spec.norm, pyramid_levels(spec).count)
+        self.classification_head.conv = _tower(spec, norm)
+        self.regression_head.conv = _tower(spec, norm)
+
+    def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
+        """``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
+        return _by_level(self, super().forward, x)
+
+
+class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
+    """FCOS's two towers; GroupNorm in them where the backbone's norm is frozen (Tian et al. 2019).
+
+    Its losses divide by the number of foreground points of the *local* batch. ``normalizer`` maps
+    that number to the one to divide by; workers that share a batch put their mean there.
+    """
+
+    def __init__(self, spec: DetectorSpec, num_classes: int) -> None:
+        width, depth = spec.neck_channels, spec.head_convs
+        super().__init__(width, 1, num_classes, num_convs=0)
+        norm = tower_norm(spec.norm, pyramid_levels(spec).count) or group_norm
+        self.classification_head = FCOSClassificationHead(
+            width, 1, num_classes, depth, norm_layer=norm
+        )
+        self.regression_head = FCOSRegressionHead(width, 1, depth, norm_layer=norm)
+        self.normalizer: Callable[[int], float] = float
+
+    def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
+        """``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness [N, A, 1]``."""
+        return _by_level(self, super().forward, x)
+
+    def compute_loss(
+        self,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        anchors: list[Tensor],
+        matched_idxs: list[Tensor],
+    ) -> dict[str, Tensor]:
+        """torchvision's three losses over the number that ``normalizer`` says."""
+        losses = super().compute_loss(targets, head_outputs, anchors, matched_idxs)
+        num_local = sum(int((m >= 0).sum()) for m in matched_idxs)
+        factor = max(1, num_local) / max(1.0, self.normalizer(num_local))
+        return {name: value * factor for name, value in losses.items()}
+
+
+class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
+    """The proposal network's head: one convolution, no norm."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Objectness and box deltas per level."""
+        logits, deltas = super().forward(x)
+        return [full_precision(t) for t in logits], [full_precision(t) for t in deltas]
+
+
+class BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
+    """Class scores (background first) and class-specific box deltas of pooled proposals."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """``[R, F]`` to ``[R, 1 + K]`` and ``[R, 4 * (1 + K)]``."""
+        scores, deltas = super().forward(x)
+        return full_precision(scores), full_precision(deltas)
+
+
+def _by_level(
+    head: nn.Module, forward: Callable[[list[Tensor]], dict[str, Tensor]], maps: list[Tensor]
+) -> dict[str, Tensor]:
+    """A head's outputs over all levels, each level under its own norm statistics."""
+    outputs: list[dict[str, Tensor]] = []
+    for level, features in enumerate(maps):
+        at_level(head, level)
+        outputs.append(forward([features]))
+    return {k: torch.cat([full_precision(o[k]) for o in outputs], dim=1) for k in outputs[0]}
+
+
+def roi_side(spec: DetectorSpec) -> int:
+    """Cells along a side of a pooled proposal: 7, or 5 in the small pictures of ``tiny``."""
+    return 5 if spec.backbone == "tiny" else 7
+
+
+def box_head(spec: DetectorSpec) -> nn.Module:
+    """Convolutions and one fully connected layer (He et al. 2018); two of those without any."""
+    width, side, features = spec.neck_channels, roi_side(spec), spec.box_head_features
+    if spec.head_convs == 0:
+        head: nn.Module = TwoMLPHead(width * side**2, features)
+        return head
+    head = FastRCNNConvFCHead(
+        (width, side, side), [width] * spec.head_convs, [features], head_norm(spec.norm)
+    )
+    return head
+
+
+def _tower(spec: DetectorSpec, norm: NormLayer | None) -> nn.Sequential:
+    width = spec.neck_channels
+    tower = nn.Sequential(
+        OrderedDict(
+            (str(i), Conv2dNormActivation(width, width, norm_layer=norm))
+            for i in range(spec.head_convs)
+        )
+    )
+    for layer in tower.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return tower

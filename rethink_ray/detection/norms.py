@@ -1,0 +1,123 @@
+"""Normalisation layers by name, and where each one goes.
+
+GroupNorm and (synchronised) batch normalisation stand in backbone, pyramid and heads (He et al.
+2018, sec. 3); frozen batch normalisation stands in the backbone only.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import FrozenBatchNorm2d
+
+from rethink_ray.spec.recipe import Norm
+
+NormLayer = Callable[[int], nn.Module]
+MAX_GROUPS = 32
+
+
+class SyncBatchNorm(nn.SyncBatchNorm):
+    """Batch normalisation over the batch of all workers, or over its own where it is alone.
+
+    PyTorch's layer refuses CPU tensors inside a process group; this one then normalises over the
+    local batch, exactly as ``BatchNorm2d`` does.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``[N, C, H, W]`` per channel."""
+        grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if input.is_cuda or not grouped or not self.training:
+            synced: Tensor = super().forward(input)
+            return synced
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        return F.batch_norm(
+            input,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training=True,
+            momentum=0.1 if self.momentum is None else self.momentum,
+            eps=self.eps,
+        )
+
+
+class LevelNorm(nn.Module):
+    """One batch normalisation per pyramid level, in a tower whose convolutions they share.
+
+    Levels differ in scale: with one set of running statistics for all of them, evaluation
+    normalises no level by its own. Scale and shift are shared, so that a level without objects
+    learns too. ``at_level`` says which level comes next.
+    """
+
+    def __init__(
+        self, layer: type[nn.BatchNorm2d | nn.SyncBatchNorm], num_levels: int, channels: int
+    ) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(layer(channels, affine=False) for _ in range(num_levels))
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.level = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``[N, C, H, W]`` by the current level's statistics."""
+        normalized: Tensor = self.levels[self.level](x)
+        return normalized * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+def at_level(head: nn.Module, level: int) -> None:
+    """Every ``LevelNorm`` in the head now stands at this level."""
+    for module in head.modules():
+        if isinstance(module, LevelNorm):
+            module.level = level
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with 32 groups where that leaves two channels or more in each.
+
+    Narrower layers take the largest divisor that does: a group of one channel would be instance
+    normalisation, which wipes out a map of one pixel.
+    """
+    limit = min(MAX_GROUPS, max(1, channels // 2))
+    groups = next(g for g in range(limit, 0, -1) if channels % g == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def backbone_norm(norm: Norm) -> NormLayer:
+    """The layer that follows every convolution of the backbone."""
+    layers: dict[Norm, NormLayer] = {
+        "gn": group_norm,
+        "bn": nn.BatchNorm2d,
+        "sync_bn": SyncBatchNorm,
+        "frozen_bn": partial(FrozenBatchNorm2d, eps=1e-5),
+    }
+    return layers[norm]
+
+
+def head_norm(norm: Norm) -> NormLayer | None:
+    """The layer of pyramid and heads; ``None`` under ``frozen_bn``, whose papers have none."""
+    return None if norm == "frozen_bn" else backbone_norm(norm)
+
+
+def tower_norm(norm: Norm, num_levels: int) -> NormLayer | None:
+    """The layer of a tower that all levels share: batch statistics are kept level by level."""
+    match norm:
+        case "bn":
+            return partial(LevelNorm, nn.BatchNorm2d, num_levels)
+        case "sync_bn":
+            return partial(LevelNorm, SyncBatchNorm, num_levels)
+        case _:
+            return head_norm(norm)
+
+
+def classifier_norm(norm: Norm) -> Norm:
+    """What a classifier must be trained with so that a detector of this norm can start from it."""
+    return "bn" if norm == "frozen_bn" else norm
+
+
+def is_norm(module: nn.Module) -> bool:
+    """Whether the module's own parameters are the scale and shift of a normalisation."""
+    return isinstance(module, (nn.GroupNorm, nn.modules.batchnorm._NormBase, LevelNorm))
