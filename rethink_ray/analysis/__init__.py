@@ -1,0 +1,1 @@
+"""What it means: findings, their caveats and the report, from a study's tables."""

@@ -1,0 +1,270 @@
+"""What a reader must know before believing a finding, found from the study and its records.
+
+Each function looks for one thing and returns the caveats it found, most of them none.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rethink_ray.analysis.costs import StudyCost
+from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.statistics import MIN_REPLICATES
+from rethink_ray.analysis.tables import FAILED, CellRecord, worst_score
+from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.wording import counted, listed, metric_name, times
+from rethink_ray.records.views import StudyTables
+from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
+from rethink_ray.spec.space import Parameter
+from rethink_ray.spec.study import CopyFrom, Study
+
+FEW_IMAGES = 500
+LEARNED = 1.0
+"""AP points below which a detector has learned next to nothing."""
+EDGE = 0.05
+"""Share of a range, at either end, in which an incumbent counts as at the edge."""
+UNEQUAL_COST = 1.25
+
+
+def find_caveats(
+    tables: StudyTables,
+    records: Mapping[Cell, CellRecord],
+    results: Mapping[Cell, CellResult],
+    cost: StudyCost,
+) -> tuple[Caveat, ...]:
+    """Every caveat of a study: those of single cells first, those of all findings last."""
+    study = tables.study
+    found: list[Caveat] = []
+    for cell, result in results.items():
+        found += few_replicates(study, result)
+        found += failed_replicates(study, result)
+        found += nothing_learned(study, result)
+        found += failed_search(result)
+        found += at_the_edge(study, cell, result)
+        found += shared_start(result, cost)
+    for regime in study.regimes:
+        inside = {c: r for c, r in records.items() if c.regime == regime}
+        found += unequal_effort(study, regime, inside)
+        found += unequal_cost(study, regime, cost)
+        found += selection_outweighs_training(tables, regime)
+    found += refused_assets(cost)
+    found += mixed_machines(tables)
+    found += report_split(tables)
+    found += one_search(study)
+    found.append(fixed_recipe(study))
+    return tuple(found)
+
+
+def few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
+    """Points without an interval, and replicates that are still to come."""
+    thin = [p for p in result.points if len(p.values) < MIN_REPLICATES]
+    if thin:
+        where = listed([f"{times(p.length)} ({len(p.values)})" for p in thin])
+        text = f"fewer than {MIN_REPLICATES} replicates, so no interval, at {where}."
+        yield _of_cell("few-replicates", result, text)
+    waiting = {p.length: p.waiting for p in result.points if p.waiting}
+    if waiting and study.budget.replicates:
+        where = listed([f"{times(length)} ({n})" for length, n in waiting.items()])
+        yield _of_cell("unfinished", result, f"replicates still to run at {where}.")
+
+
+def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
+    """Replicates that the method ended: kept, as the worst score."""
+    hit = [p for p in result.points if p.failed]
+    if hit:
+        where = listed([f"{len(p.failed)} of {len(p.trial_ids)} at {times(p.length)}" for p in hit])
+        text = (
+            f"the method itself ended replicates ({where}); each counts as "
+            f"{worst_score(study):.1f} {metric_name(study)}."
+        )
+        yield _of_cell("failed-replicates", result, text)
+
+
+def nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
+    """Scores so near zero that a difference says nothing about the method."""
+    low = [p for p in result.points if (m := p.mean) and m.value < LEARNED]
+    if low and study.objective.goal == "maximize":
+        where = listed([times(p.length) for p in low])
+        text = f"below {LEARNED:g} {metric_name(study)} at {where}: hardly anything was learned."
+        yield _of_cell("nothing-learned", result, text)
+
+
+def failed_search(result: CellResult) -> Iterator[Caveat]:
+    """Search trials that the method ended."""
+    ended = {state: result.states[state] for state in FAILED if result.states.get(state)}
+    if ended:
+        shown = listed([f"{n} {state}" for state, n in ended.items()])
+        total = sum(result.states.values())
+        yield _of_cell("failed-search", result, f"of {counted(total, 'search trial')}, {shown}.")
+
+
+def at_the_edge(study: Study, cell: Cell, result: CellResult) -> Iterator[Caveat]:
+    """Tuned values so near the end of their range that a better one may lie beyond."""
+    for path, parameter in space_of(study, cell).items():
+        near: list[str] = []
+        for configuration in result.configurations:
+            value = configuration.params.get(path)
+            end = range_end(parameter, value)
+            if end is not None:
+                where = listed([times(length) for length in configuration.lengths])
+                near.append(f"{value:.4g} at {where} ({end} end)")
+        if near:
+            text = f"the best {path} lies at the edge of its range, so beyond may be better: "
+            yield _of_cell(f"edge:{path}", result, f"{text}{listed(near)}.")
+
+
+def range_end(parameter: Parameter, value: Any) -> str | None:
+    """``lower`` or ``upper`` if the value lies within 5 % of that end (of a log range in logs)."""
+    if parameter.choice is not None or not isinstance(value, int | float):
+        return None
+    low, high = (float(b) for b in parameter.bounds)
+    place = float(value)
+    if parameter.kind == "log_uniform":
+        low, high, place = math.log(low), math.log(high), math.log(place)
+    share = (place - low) / (high - low)
+    if share <= EDGE:
+        return "lower"
+    return "upper" if share >= 1.0 - EDGE else None
+
+
+def shared_start(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
+    """Replicates that all start from one file are replicates of what follows it only."""
+    if result.source == "random" or not any(p.values for p in result.points):
+        return
+    keys = cost.of(result.regime, result.arm).assets
+    started = f"one upstream classifier ({listed(keys)})" if keys else "one file of weights"
+    if len(keys) > 1:
+        started = f"one upstream classifier for each norm ({listed(keys)})"
+    text = f"all replicates started from {started}: read every finding as 'with this checkpoint'."
+    yield _of_cell("shared-start", result, text)
+
+
+def unequal_effort(
+    study: Study, regime: str, records: Mapping[Cell, CellRecord]
+) -> Iterator[Caveat]:
+    """Arms that were searched with another number of trials, or over another space."""
+    tried = {c.arm: len(r.search) for c, r in records.items()}
+    if len(set(tried.values())) > 1 and not isinstance(study.tuning, CopyFrom):
+        shown = listed([f"{arm} {n}" for arm, n in tried.items()])
+        yield Caveat(
+            key=f"unequal-budget:{regime}",
+            regime=regime,
+            text=f"{regime}: arms were given different numbers of search trials: {shown}.",
+        )
+    sizes = {c.arm: len(space_of(study, c)) for c in records}
+    if len(set(sizes.values())) > 1:
+        shown = listed([f"{arm} {n}" for arm, n in sizes.items()])
+        yield Caveat(
+            key=f"unequal-space:{regime}",
+            regime=regime,
+            text=f"{regime}: arms were tuned over different numbers of parameters: {shown}.",
+        )
+
+
+def unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]:
+    """Equal trials are not equal time."""
+    cells = {arm: cost.of(regime, arm) for arm in study.arms}
+    spent = {arm: c.search_seconds + c.asset_seconds for arm, c in cells.items()}
+    if not spent or min(spent.values()) <= 0.0:
+        return
+    ratio = max(spent.values()) / min(spent.values())
+    if ratio > UNEQUAL_COST:
+        dear = max(spent, key=lambda a: spent[a])
+        cheap = min(spent, key=lambda a: spent[a])
+        yield Caveat(
+            key=f"unequal-cost:{regime}",
+            regime=regime,
+            text=(
+                f"{regime}: equal trials, not equal time: searching {dear} took {ratio:.1f} "
+                f"times as long as {cheap}, assets included."
+            ),
+        )
+
+
+def selection_outweighs_training(tables: StudyTables, regime: str) -> Iterator[Caveat]:
+    """A tuning split larger than the training set: nobody with this little data has one."""
+    size = tables.facts.regime_sizes.get(regime, 0)
+    select = tables.facts.split_sizes.get(tables.study.data.select_split, 0)
+    if select > size > 0:
+        yield Caveat(
+            key=f"select-larger:{regime}",
+            regime=regime,
+            text=(
+                f"{regime}: tuned on {select} labelled images but trained on {size}; with so "
+                f"little data of your own, tuning would be noisier."
+            ),
+        )
+
+
+def refused_assets(cost: StudyCost) -> Iterator[Caveat]:
+    """Assets that were not fit to start from."""
+    for asset in cost.assets:
+        if asset.refused:
+            text = f"the {asset.kind} {asset.key} was refused: {asset.refused}."
+            yield Caveat(key=f"refused:{asset.key}", text=text)
+
+
+def mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
+    """Runs on several CPU instruction sets do not repeat each other bit for bit."""
+    kinds = {k for k in tables.rungs.column("instruction_set").to_pylist() if k}
+    if len(kinds) > 1:
+        text = f"trials ran on several CPU instruction sets ({listed(sorted(kinds))})."
+        yield Caveat(key="mixed-machines", text=text)
+
+
+def report_split(tables: StudyTables) -> Iterator[Caveat]:
+    """What the report split can and cannot say."""
+    study, facts = tables.study, tables.facts
+    name, size = study.data.report_on, facts.split_sizes.get(study.data.report_on, 0)
+    if name == study.data.select_split:
+        text = f"search and findings look at the same split ({name}): scores are biased upwards."
+        yield Caveat(key="select-is-report", text=text)
+    if 0 < size < FEW_IMAGES:
+        text = f"only {size} report images ({name}); below {FEW_IMAGES} their choice alone matters."
+        yield Caveat(key="few-report-images", text=text)
+    text = (
+        f"intervals cover re-runs with new seeds scored on these {size} images of {name}; the "
+        f"noise of which images these are comes on top."
+    )
+    yield Caveat(key="test-set-noise", text=text)
+
+
+def one_search(study: Study) -> Iterator[Caveat]:
+    """Replicates repeat the winner, not the search that found it."""
+    text = (
+        f"findings are about the configurations this search found ({study.budget.trials} trials a "
+        f"cell, one search each), not about all an arm could do."
+    )
+    yield Caveat(key="one-search", text=text)
+    if isinstance(study.tuning, CopyFrom):
+        text = f"only {study.tuning.copy_from} was tuned; the other arms copy its values."
+        yield Caveat(key="copied-values", text=text)
+
+
+def fixed_recipe(study: Study) -> Caveat:
+    """Everything that no cell varied, in one line."""
+    searched: set[str] = set()
+    for cell in cells_of(study):
+        searched |= set(space_of(study, cell))
+    recipe = base_recipe(study, cells_of(study)[0])
+    parts: Sequence[str] = [
+        f"{recipe.detector.family} on {recipe.detector.backbone}",
+        "" if "detector.norm" in searched else f"{recipe.detector.norm} normalisation",
+        f"{recipe.detector.min_side_px} px",
+        "" if "batch_size" in searched else f"batch {recipe.batch_size}",
+        "" if "optimizer.name" in searched else recipe.optimizer.name,
+        f"{recipe.schedule.decay.kind} decay",
+    ]
+    shown = ", ".join(part for part in parts if part)
+    tuned = listed(sorted(searched)) or "nothing"
+    text = f"tuned: {tuned}. All else is as recipe {study.recipe} fixes it: {shown}."
+    return Caveat(key="fixed-recipe", text=text)
+
+
+def _of_cell(key: str, result: CellResult, text: str) -> Caveat:
+    return Caveat(
+        key=f"{key}:{result.regime}/{result.arm}",
+        regime=result.regime,
+        arm=result.arm,
+        text=f"{result.regime}/{result.arm}: {text}",
+    )

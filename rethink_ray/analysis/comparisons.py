@@ -1,0 +1,257 @@
+"""Findings about two arms: does the other one end ahead, and does the reference catch up.
+
+The comparison at the longest shared rung is a headline; headlines of all regimes are corrected
+together (Holm), each declared one counted whether or not it could be tested. The other rungs, and
+catch-up, are descriptive.
+"""
+
+from collections.abc import Sequence
+
+from rethink_ray.analysis.crossover import Bracket, catch_up
+from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.pairs import Pair, PairAt
+from rethink_ray.analysis.statistics import (
+    EQUIVALENCE_LEVEL,
+    MIN_REPLICATES,
+    Estimate,
+    holm,
+    replicates_needed,
+)
+from rethink_ray.analysis.verdicts import ALPHA, Family, Finding, Verdict, judge
+from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
+from rethink_ray.spec.study import Study
+
+
+def arm_findings(study: Study, pairs: Sequence[Pair]) -> list[Finding]:
+    """One headline per pair, then every other shared rung of it."""
+    headlines = [pair.rungs[-1] for pair in pairs if pair.rungs]
+    raw = [rung.lead.p_value if rung.lead else None for rung in headlines]
+    adjusted = holm([1.0 if p is None else p for p in raw])
+    found = []
+    for pair, p in zip((p for p in pairs if p.rungs), adjusted, strict=True):
+        found.append(_arm_finding(study, pair, pair.rungs[-1], "primary", p, len(headlines)))
+        for rung in reversed(pair.rungs[:-1]):
+            plain = rung.lead.p_value if rung.lead else None
+            found.append(_arm_finding(study, pair, rung, "descriptive", plain, 1))
+    return found
+
+
+def _arm_finding(
+    study: Study, pair: Pair, rung: PairAt, family: Family, p: float | None, num: int
+) -> Finding:
+    lead = rung.lead
+    raw = lead.p_value if lead else None
+    adjusted = None if raw is None else p
+    verdict = judge(lead, adjusted, study.margin)
+    factor = adjusted / raw if adjusted and raw else float(num)
+    needed = needed_for(study, rung, verdict, max(1.0, factor))
+    reference, other = pair.names
+    where = f"on {pair.regime} at {times(rung.length)}"
+    pays = pair.reference.source == "random" and pair.other.source != "random"
+    prefix = f"pre-training pays {where}: " if pays else f"{where}, "
+    return Finding(
+        key=f"{pair.regime}/{other}-vs-{reference}@{times(rung.length)}",
+        kind="arms",
+        family=family,
+        regime=pair.regime,
+        arms=(reference, other),
+        lengths=(rung.length,),
+        claim=f"{prefix}{other} ends above {reference}",
+        sentence=_arm_sentence(study, pair, rung, verdict, needed, num),
+        verdict=verdict,
+        p_adjusted=adjusted,
+        needed=needed,
+        evidence=rung.evidence,
+        effect=lead,
+    )
+
+
+def needed_for(study: Study, rung: PairAt, verdict: Verdict, factor: float) -> int | None:
+    """Replicates per arm that would decide; None where decided, or if above the cap."""
+    if rung.lead is None or verdict is not Verdict.INCONCLUSIVE:
+        return None
+    if rung.lead.se is None:
+        return MIN_REPLICATES
+    return replicates_needed(
+        rung.lead.value,
+        rung.sds,
+        study.margin,
+        more_than=max(rung.lead.nums),
+        level=1.0 - ALPHA / factor,
+    )
+
+
+def needed_words(needed: int | None, noun: str = "replicates per arm") -> str:
+    """``about 14 replicates per arm``."""
+    return f"about {needed} {noun}" if needed else f"more than 100 {noun}"
+
+
+def _arm_sentence(
+    study: Study, pair: Pair, rung: PairAt, verdict: Verdict, needed: int | None, num: int
+) -> str:
+    (reference, other), lead, metric = pair.names, rung.lead, metric_name(study)
+    on = f"On {pair.regime}"
+    if lead is None:
+        why = _why_untested(pair, rung)
+        return f"{on}, {other} is not compared with {reference} at {times(rung.length)}: {why}."
+    size = f"{signed(lead.value)} {metric} {span(lead.interval())}".rstrip()
+    match verdict:
+        case Verdict.SUPPORTED:
+            return f"{on}, {other} ends above {reference} at {times(rung.length)}: {size}."
+        case Verdict.CONTRADICTED:
+            return f"{on}, {other} ends below {reference} at {times(rung.length)}: {size}."
+        case Verdict.EQUIVALENT:
+            inner = f"{signed(lead.value)} {metric}, 90 % {span(lead.interval(EQUIVALENCE_LEVEL))}"
+            within = f"within {study.margin:g} {metric} of each other"
+            at = times(rung.length)
+            return f"{on}, {other} and {reference} end {within} at {at}: {inner}."
+    return (
+        f"{on}, whether {other} ends above {reference} at {times(rung.length)} is open: {size}"
+        + (f"; {_why_open(lead, num)}{needed_words(needed)} would decide.")
+    )
+
+
+def _why_open(lead: Estimate, num: int) -> str:
+    if lead.se is None:
+        return f"with {lead.nums[0]} and {lead.nums[1]} there is no interval; "
+    found = lead.interval()
+    if found and (found[0] > 0.0 or found[1] < 0.0):
+        return f"zero is left out, but no longer after correcting for {num} headline comparisons; "
+    return ""
+
+
+def _why_untested(pair: Pair, rung: PairAt) -> str:
+    for result, point in ((pair.reference, rung.reference), (pair.other, rung.other)):
+        if point is None:
+            return no_incumbent(result, rung.length)
+    assert rung.reference is not None
+    assert rung.other is not None
+    nums = (len(rung.reference.values), len(rung.other.values))
+    if min(nums) == 0:
+        return f"no replicates yet ({nums[0]} of {pair.names[0]}, {nums[1]} of {pair.names[1]})"
+    return "the method ended every replicate of both"
+
+
+def no_incumbent(result: CellResult, length: float) -> str:
+    """Why a cell has no best configuration at a length."""
+    ended = {state: n for state, n in result.states.items() if state not in ("waiting", "done")}
+    shown = ", ".join(f"{n} {state}" for state, n in ended.items())
+    total = sum(result.states.values())
+    tail = f" ({counted(total, 'trial')}: {shown})" if shown else ""
+    return f"no trial of {result.arm} has finished {times(length)}{tail}"
+
+
+def twin_finding(study: Study, pair: Pair) -> Finding:
+    """An A/A check: one contender under two names must not be told apart at any rung."""
+    reference, other = pair.names
+    tested = [r for r in pair.rungs if r.lead is not None and r.lead.p_value is not None]
+    adjusted = holm([r.lead.p_value or 0.0 for r in tested if r.lead])
+    last = pair.rungs[-1] if pair.rungs else None
+    head = f"On {pair.regime}, {reference} and {other}, one contender under two names,"
+    if not tested:
+        verdict, told = Verdict.NOT_TESTED, "have no replicates to be told apart by"
+    elif min(adjusted) < ALPHA:
+        apart = [times(r.length) for r, p in zip(tested, adjusted, strict=True) if p < ALPHA]
+        verdict = Verdict.CONTRADICTED
+        told = f"ARE told apart at {', '.join(apart)}: distrust every other comparison here"
+    else:
+        verdict = Verdict.SUPPORTED
+        worst = max(tested, key=lambda r: abs(r.lead.value) if r.lead else 0.0)
+        assert worst.lead is not None
+        told = (
+            f"are not told apart at {counted(len(tested), 'rung')}: largest difference "
+            f"{signed(worst.lead.value)} {metric_name(study)} {span(worst.lead.interval())} at "
+            f"{times(worst.length)}, smallest corrected p {min(adjusted):.2f}"
+        )
+    return Finding(
+        key=f"{pair.regime}/{other}-is-{reference}",
+        kind="same",
+        family="check",
+        regime=pair.regime,
+        arms=(reference, other),
+        lengths=tuple(r.length for r in pair.rungs),
+        claim=f"on {pair.regime}, {reference} and {other} cannot be told apart",
+        sentence=f"{head} {told}.",
+        verdict=verdict,
+        p_adjusted=min(adjusted, default=None),
+        evidence=tuple(t for r in tested for t in r.evidence),
+        effect=last.lead if last else None,
+    )
+
+
+def catch_up_finding(study: Study, pair: Pair) -> Finding | None:
+    """From which length on the reference has caught up with the other arm; None on one rung."""
+    if len(pair.rungs) < 2:
+        return None
+    nothing = Estimate(value=0.0, se=None, df=None, nums=(0, 0))
+    bracket = catch_up([(r.length, r.lead or nothing) for r in pair.rungs], study.margin)
+    last = pair.rungs[-1]
+    verdict = _catch_up_verdict(pair, bracket)
+    needed = needed_for(study, last, verdict, 1.0)
+    reference, other = pair.names
+    return Finding(
+        key=f"{pair.regime}/{reference}-catches-{other}",
+        kind="catch_up",
+        family="descriptive",
+        regime=pair.regime,
+        arms=(reference, other),
+        lengths=tuple(r.length for r in pair.rungs),
+        claim=f"on {pair.regime}, {reference} catches up with {other} by {times(last.length)}",
+        sentence=_catch_up_sentence(study, pair, bracket, verdict, needed),
+        verdict=verdict,
+        needed=needed,
+        bracket=(bracket.behind_up_to, bracket.caught_up_from),
+        evidence=tuple(dict.fromkeys(t for r in pair.rungs for t in r.evidence)),
+        effect=last.lead,
+    )
+
+
+def _catch_up_verdict(pair: Pair, bracket: Bracket) -> Verdict:
+    lead = pair.rungs[-1].lead
+    if lead is None:
+        return Verdict.NOT_TESTED
+    if bracket.caught_up_from is not None:
+        return Verdict.SUPPORTED
+    found = lead.interval()
+    return Verdict.CONTRADICTED if found and found[0] > 0.0 else Verdict.INCONCLUSIVE
+
+
+def _catch_up_sentence(
+    study: Study, pair: Pair, bracket: Bracket, verdict: Verdict, needed: int | None
+) -> str:
+    reference, other = pair.names
+    behind, caught, last = bracket.behind_up_to, bracket.caught_up_from, pair.rungs[-1].length
+    margin = f"{study.margin:g} {metric_name(study)}"
+    head, ahead = f"On {pair.regime}, {reference}", _ahead_at_last(pair)
+    if verdict is Verdict.NOT_TESTED:
+        return (
+            f"{head} catching up with {other} is not tested: {_why_untested(pair, pair.rungs[-1])}."
+        )
+    if caught is not None and caught == pair.rungs[0].length:
+        tail = f"less than {margin} behind {other} at every rung{ahead}"
+        return f"{head} has nothing to catch up: {tail}."
+    if caught is not None and behind is not None:
+        since = f"less than {margin} behind from {times(caught)} on{ahead}"
+        tail = f"behind up to {times(behind)}, {since}"
+        return (
+            f"{head} catches up with {other} between {times(behind)} and {times(caught)}: {tail}."
+        )
+    if caught is not None:
+        tail = f"less than {margin} behind from there on{ahead}; the shorter lengths are undecided"
+        return f"{head} has caught up with {other} by {times(caught)}: {tail}."
+    if verdict is Verdict.CONTRADICTED:
+        return f"{head} has not caught up with {other} by {times(last)}: it is still behind there."
+    since = (
+        f"behind up to {times(behind)}, then open" if behind is not None else "open at all rungs"
+    )
+    return (
+        f"{head} catching up with {other} by {times(last)} is undecided: {since}; "
+        f"{needed_words(needed)} would decide at {times(last)}."
+    )
+
+
+def _ahead_at_last(pair: Pair) -> str:
+    """A remark where catching up was overtaking."""
+    last = pair.rungs[-1]
+    found = last.lead.interval() if last.lead else None
+    return f", and ahead at {times(last.length)}" if found and found[1] < 0.0 else ""

@@ -1,0 +1,116 @@
+"""What each cell cost: its search, its replicates, and the assets it started from.
+
+An asset that several cells share is booked in full to each of them, because each would have needed
+it alone; the study's total counts it once.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rethink_ray.analysis.tables import Asset, CellRecord, read_assets
+from rethink_ray.records.views import StudyTables
+from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.resolve import Cell, assets_of, resolve, space_of
+from rethink_ray.spec.space import Value
+from rethink_ray.spec.study import Study
+
+ASSET_PATHS = ("detector.", "init.", "upstream.")
+"""Only these groups of a recipe decide what an asset is made from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellCost:
+    """Wall seconds of one cell's slots."""
+
+    regime: str
+    arm: str
+    num_search: int
+    num_replicates: int
+    search_seconds: float
+    replicate_seconds: float
+    asset_seconds: float
+    assets: tuple[str, ...]
+    """Keys of the assets this cell's trials started from, sorted."""
+
+    @property
+    def trial_seconds(self) -> float:
+        """Without assets."""
+        return self.search_seconds + self.replicate_seconds
+
+    @property
+    def total_seconds(self) -> float:
+        """With assets."""
+        return self.trial_seconds + self.asset_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyCost:
+    """Every cell, every asset, and the whole."""
+
+    cells: tuple[CellCost, ...]
+    assets: tuple[Asset, ...]
+
+    @property
+    def asset_seconds(self) -> float:
+        """Each asset counted once."""
+        return sum(asset.seconds for asset in self.assets)
+
+    @property
+    def total_seconds(self) -> float:
+        """Slot seconds of all trials and assets."""
+        return sum(c.trial_seconds for c in self.cells) + self.asset_seconds
+
+    def of(self, regime: str, arm: str) -> CellCost:
+        """One cell's cost."""
+        return next(c for c in self.cells if (c.regime, c.arm) == (regime, arm))
+
+
+def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> StudyCost:
+    """Seconds spent, per cell and in all."""
+    assets = read_assets(tables.assets)
+    seconds = {asset.key: asset.seconds for asset in assets}
+    cells = []
+    for cell, record in records.items():
+        keys = asset_keys(tables, record)
+        cells.append(
+            CellCost(
+                regime=cell.regime,
+                arm=cell.arm,
+                num_search=len(record.search),
+                num_replicates=len(record.replicates),
+                search_seconds=sum(t.seconds for t in record.search),
+                replicate_seconds=sum(t.seconds for t in record.replicates),
+                asset_seconds=sum(seconds.get(key, 0.0) for key in keys),
+                assets=keys,
+            )
+        )
+    return StudyCost(cells=tuple(cells), assets=assets)
+
+
+def asset_keys(tables: StudyTables, record: CellRecord) -> tuple[str, ...]:
+    """Keys of every asset that a trial of this cell starts from."""
+    groups: dict[str, dict[str, Value]] = {}
+    for trial in record.search:
+        part = {p: v for p, v in trial.params.items() if p.startswith(ASSET_PATHS)}
+        groups.setdefault(json.dumps(part, sort_keys=True), part)
+    found: set[str] = set()
+    for part in groups.values():
+        try:
+            sampled = as_sampled(tables.study, record.cell, part)
+            config = resolve(tables.study, record.cell, sampled, 0, tables.facts)
+        except SpecError:
+            continue
+        found |= {asset.key for asset in assets_of(config)}
+    return tuple(sorted(found))
+
+
+def as_sampled(study: Study, cell: Cell, params: Mapping[str, Any]) -> dict[str, Value]:
+    """Values of parameter columns as the search sampled them: a mixed choice is kept as text."""
+    space = space_of(study, cell)
+    found: dict[str, Value] = {}
+    for path, value in params.items():
+        options = (space[path].choice if path in space else None) or (value,)
+        found[path] = next((o for o in options if o == value or str(o) == value), value)
+    return found

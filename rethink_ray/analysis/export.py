@@ -1,0 +1,108 @@
+"""The incumbent of every cell and length, as files that run on their own.
+
+A file is the whole configuration, so ``rethink-ray train`` needs no study to repeat its number.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rethink_ray.analysis.statistics import mean_of
+from rethink_ray.records.directory import StudyDirectory, write_atomically
+from rethink_ray.records.incumbents import incumbents, report_metric, selection_metric
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Member
+from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, resolve
+
+
+def export_best(directory: StudyDirectory, out: Path) -> list[Path]:
+    """One YAML file per cell and length stands in ``out``.
+
+    Raises:
+        RecordError: no trial of the study has finished a rung.
+    """
+    study, state = directory.study, directory.load_state()
+    written = []
+    for cell in cells_of(study):
+        for length, member in incumbents(study, state, cell).items():
+            path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
+            config = exported(directory, state, cell, member, length)
+            header = header_of(directory, state, cell, member, length)
+            body = yaml.safe_dump(_tree(config), sort_keys=False, width=100)
+            write_atomically(path, f"{header}{body}")
+            written.append(path)
+    if not written:
+        came, remedy = "none yet", "Let the study run, then export."
+        raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
+    return written
+
+
+def exported(
+    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
+) -> ExportedConfig:
+    """A trial of ``cell`` as a run of exactly one length, with the numbers it got there."""
+    config = resolve(directory.study, cell, member.params, member.seed, directory.facts)
+    schedule = config.recipe.schedule.model_copy(update={"lengths": (length,)})
+    tree = config.model_dump() | {
+        "recipe": config.recipe.model_copy(update={"schedule": schedule}),
+        "expected": _expected(directory, state, member, length),
+        "source": {
+            "fingerprint": directory.fingerprint,
+            "trial_id": member.trial_id,
+            **{f"version_{k}": v for k, v in sorted(directory.versions.items())},
+        },
+    }
+    return ExportedConfig.model_validate(tree, strict=False)
+
+
+def header_of(
+    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
+) -> str:
+    """The comment at the top of an exported file: what it is and how sure that is."""
+    study = directory.study
+    tried = len(state.members(cell, "search"))
+    lines = [
+        f"The best of {tried} configurations of {cell.name} at {length:g}x in study {study.study}.",
+        f"score:       {selection_metric(study)} "
+        f"{state.metric(member.trial_id, length, selection_metric(study)):.2f} "
+        "(the best of several: biased upwards)",
+        f"replicates:  {_replicates(directory, state, cell, member, length)}",
+        f"trial id:    {member.trial_id}",
+        f"fingerprint: {directory.fingerprint}",
+        "run:         rethink-ray train THIS_FILE --out DIR",
+    ]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def _replicates(
+    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
+) -> str:
+    metric = report_metric(directory.study)
+    repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
+    values = [state.metric(m.trial_id, length, metric) for m in repeats]
+    found = [v for v in values if v is not None]
+    if not found:
+        return "none at this length"
+    estimate = mean_of(found)
+    assert estimate is not None, "found is not empty"
+    interval = estimate.interval()
+    if interval is None:
+        return f"{metric} {estimate.value:.2f} ({len(found)}: too few for an interval)"
+    low, high = interval
+    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(found)} new seeds"
+
+
+def _expected(
+    directory: StudyDirectory, state: StudyState, member: Member, length: float
+) -> Mapping[str, float]:
+    metric = selection_metric(directory.study)
+    value = state.metric(member.trial_id, length, metric)
+    return {} if value is None else {metric: value}
+
+
+def _tree(config: ExportedConfig) -> dict[str, Any]:
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    return tree

@@ -1,0 +1,195 @@
+"""Figures as SVG text: the objective against schedule length, and differences against length.
+
+Drawn with stand-in colours for ink and paper: a file gets black on white, the report the reader's
+theme. Arms differ by colour (Okabe and Ito's palette), by marker and by dash.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.wording import metric_name, times
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", "-.", ":", "-", "--")
+INK, FAINT = "#010203", "#040506"
+"""Stand-ins that ``themed`` replaces."""
+SHIFT = 0.012
+"""Arms are set apart sideways by this share of the axis, so that intervals do not overlap."""
+
+
+def draw_figures(findings: Findings) -> dict[str, str]:
+    """File stem -> SVG with stand-in colours; a regime without replicates has no figure."""
+    drawn: dict[str, str] = {}
+    for regime in findings.regimes:
+        if any(p.mean for cell in regime.cells for p in cell.points):
+            drawn[stem_of(regime.name, "curves")] = draw_curves(findings, regime)
+        if any(f.effect for f in _differences(findings, regime)):
+            drawn[stem_of(regime.name, "differences")] = draw_differences(findings, regime)
+    return drawn
+
+
+def stem_of(regime: str, kind: str) -> str:
+    """A file stem, whatever characters a regime's name has."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', regime)}-{kind}"
+
+
+def standing_alone(svg: str) -> str:
+    """Black on white, for a file that is opened by itself."""
+    head, close, body = svg.partition("<defs>")
+    paper = '<rect width="100%" height="100%" fill="#ffffff"/>'
+    return themed(head + paper + close + body, "#1b1f24", "#c4c9d0")
+
+
+def inlined(svg: str) -> str:
+    """For the report: the ink is the text's colour around it, arms take the theme's shades."""
+    text = themed(svg[svg.index("<svg") :], "currentColor", "var(--rule)")
+    for index, color in enumerate(COLORS):
+        text = text.replace(color, f"var(--arm-{index})")
+    return text
+
+
+def themed(svg: str, ink: str, faint: str) -> str:
+    """The SVG with its stand-in colours replaced."""
+    return svg.replace(INK, ink).replace(FAINT, faint)
+
+
+def draw_curves(findings: Findings, regime: RegimeResult) -> str:
+    """Mean and 95 % interval per arm and length; faint dots are single replicates."""
+    study = findings.study
+    metric = f"{metric_name(study)} on {study.data.report_on} (points)"
+
+    def paint(axes: Any) -> None:
+        for index, cell in enumerate(regime.cells):
+            _paint_curve(axes, regime, cell, index)
+        axes.set_ylabel(metric)
+
+    return _drawn(regime, f"{regime.name}: {metric_name(study)} by schedule length", paint)
+
+
+def _paint_curve(axes: Any, regime: RegimeResult, cell: CellResult, index: int) -> None:
+    shift = _shift(regime, index, len(regime.cells))
+    points = [(p, m) for p in cell.points if (m := p.mean) is not None]
+    if not points:
+        return
+    style = index % len(COLORS)
+    x = [p.length + shift for p, _ in points]
+    halves = [(i[1] - m.value) if (i := m.interval()) else 0.0 for _, m in points]
+    axes.errorbar(
+        x,
+        [m.value for _, m in points],
+        yerr=halves,
+        color=COLORS[style],
+        marker=MARKERS[style],
+        linestyle=DASHES[style],
+        label=cell.arm,
+        capsize=3,
+        markersize=5,
+        linewidth=1.6,
+        elinewidth=1.1,
+    )
+    for place, (point, _) in zip(x, points, strict=True):
+        values = list(point.values.values())
+        axes.plot([place] * len(values), values, ".", color=COLORS[style], alpha=0.4, markersize=4)
+
+
+def draw_differences(findings: Findings, regime: RegimeResult) -> str:
+    """Each arm minus the reference at each length, with the margin as a band."""
+    study = findings.study
+    metric = metric_name(study)
+    arms = [cell.arm for cell in regime.cells]
+    reference = _differences(findings, regime)[0].arms[0]
+
+    def paint(axes: Any) -> None:
+        axes.axhspan(-study.margin, study.margin, color=FAINT, alpha=0.45, linewidth=0)
+        axes.axhline(0.0, color=INK, linewidth=0.8)
+        for index, arm in enumerate(arms):
+            _paint_difference(axes, findings, regime, arm, index)
+        axes.set_ylabel(f"{metric} minus {reference}'s (points)")
+
+    title = f"{regime.name}: lead over {reference} by schedule length"
+    return _drawn(regime, title, paint)
+
+
+def _paint_difference(
+    axes: Any, findings: Findings, regime: RegimeResult, arm: str, index: int
+) -> None:
+    found = [f for f in _differences(findings, regime) if f.arms[1] == arm and f.effect]
+    if not found:
+        return
+    found.sort(key=lambda f: f.lengths[0])
+    shift, style = _shift(regime, index, len(regime.cells)), index % len(COLORS)
+    values = [f.effect.value for f in found if f.effect]
+    halves = [i[1] - v if (i := f.interval) else 0.0 for f, v in zip(found, values, strict=True)]
+    axes.errorbar(
+        [f.lengths[0] + shift for f in found],
+        values,
+        yerr=halves,
+        color=COLORS[style],
+        marker=MARKERS[style],
+        linestyle=DASHES[style],
+        label=f"{arm} - {found[0].arms[0]}",
+        capsize=3,
+        markersize=5,
+        linewidth=1.6,
+        elinewidth=1.1,
+    )
+
+
+def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:
+    return [f for f in findings.findings if f.kind == "arms" and f.regime == regime.name]
+
+
+def _shift(regime: RegimeResult, index: int, num: int) -> float:
+    lengths = [length for cell in regime.cells for length in cell.lengths]
+    width = (max(lengths) - min(lengths)) or 1.0
+    return (index - (num - 1) / 2) * SHIFT * width
+
+
+def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> str:
+    """One panel, axes and legend as every figure has them."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": title,
+            "font.family": "sans-serif",
+            "font.size": 13,
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.edgecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+        }
+    ):
+        figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+        FigureCanvasSVG(figure)
+        figure.patch.set_alpha(0.0)
+        axes = figure.add_subplot()
+        axes.patch.set_alpha(0.0)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        paint(axes)
+        lengths = sorted({length for cell in regime.cells for length in cell.lengths})
+        axes.set_xticks(lengths, [times(length) for length in lengths])
+        axes.set_xlabel(f"schedule length (1x = {regime.unit_steps} updates)")
+        axes.set_title(title, fontsize=14, loc="left")
+        _legend(figure, axes)
+        written = io.StringIO()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return written.getvalue()
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """Below the axes, where it hides no point."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = min(len(labels), 3)
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)

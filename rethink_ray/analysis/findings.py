@@ -1,0 +1,179 @@
+"""From a study's tables to what they mean. A pure function: no clock, no file, no order of arrival.
+
+Empty and unfinished studies have findings too; those say what is missing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from rethink_ray.analysis.caveats import find_caveats
+from rethink_ray.analysis.comparisons import arm_findings, catch_up_finding, twin_finding
+from rethink_ray.analysis.costs import StudyCost, study_cost
+from rethink_ray.analysis.curves import CellResult, cell_result
+from rethink_ray.analysis.lengths import length_finding
+from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
+from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
+from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
+from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
+from rethink_ray.records.views import StudyTables
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import Cell, base_recipe
+from rethink_ray.spec.study import CopyFrom, Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegimeResult:
+    """One regime: its size and its cells, arms in the study's order."""
+
+    name: str
+    num_images: int
+    unit_steps: int
+    """Updates in 1x."""
+    reference: str
+    cells: tuple[CellResult, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """Everything a study's tables say, ready to be rendered."""
+
+    study: Study
+    facts: DataFacts
+    regimes: tuple[RegimeResult, ...]
+    findings: tuple[Finding, ...]
+    """Headlines first, then checks, then what is descriptive."""
+    caveats: tuple[Caveat, ...]
+    cost: StudyCost
+    search: Mapping[Cell, tuple[Trial, ...]]
+    missing: str
+    """What is still to come, as a sentence; empty for a finished study."""
+
+    @property
+    def num_primary(self) -> int:
+        """Size of the family that is corrected together."""
+        return sum(f.family == "primary" for f in self.findings)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The study's question in one line per regime."""
+        return tuple(_answer(self, regime) for regime in self.regimes)
+
+
+def derive_findings(tables: StudyTables) -> Findings:
+    """The findings of a study, finished or not.
+
+    Raises:
+        RecordError: the tables lack a column.
+    """
+    study = tables.study
+    records = read_cells(tables)
+    results = {cell: cell_result(study, record) for cell, record in records.items()}
+    cost = study_cost(tables, records)
+    regimes = tuple(_regime(tables, name, results) for name in study.regimes)
+    caveats = find_caveats(tables, records, results, cost)
+    found = _findings(study, regimes, results)
+    return Findings(
+        study=study,
+        facts=tables.facts,
+        regimes=regimes,
+        findings=tuple(_with_caveats(f, caveats) for f in found),
+        caveats=caveats,
+        cost=cost,
+        search={cell: record.search for cell, record in records.items()},
+        missing=_missing(study, records, results),
+    )
+
+
+def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) -> RegimeResult:
+    study = tables.study
+    cells = {arm: results[Cell(name, arm)] for arm in study.arms}
+    reference = reference_arm(study, cells)
+    return RegimeResult(
+        name=name,
+        num_images=tables.facts.regime_sizes.get(name, 0),
+        unit_steps=base_recipe(study, Cell(name, reference)).schedule.unit,
+        reference=reference,
+        cells=tuple(cells.values()),
+    )
+
+
+def _findings(
+    study: Study, regimes: Iterable[RegimeResult], results: Mapping[Cell, CellResult]
+) -> list[Finding]:
+    """Headlines of all regimes, checks, catch-up, lengths, then the other rungs."""
+    same = twins(study)
+    pairs: list[Pair] = []
+    doubles: list[Pair] = []
+    for regime in regimes:
+        by_arm = {c.arm: c for c in regime.cells}
+        reference = by_arm[regime.reference]
+        for arm, result in by_arm.items():
+            if arm in same:
+                doubles.append(build_pair(study, by_arm[same[arm]], result))
+            elif arm != regime.reference:
+                pairs.append(build_pair(study, reference, result))
+    arms = arm_findings(study, pairs)
+    catches = [found for pair in pairs if (found := catch_up_finding(study, pair))]
+    lengths = [found for r in results.values() if (found := length_finding(study, r))]
+    return [
+        *(f for f in arms if f.family == "primary"),
+        *(twin_finding(study, pair) for pair in doubles if pair.rungs),
+        *catches,
+        *lengths,
+        *(f for f in arms if f.family != "primary"),
+    ]
+
+
+def _with_caveats(finding: Finding, caveats: Iterable[Caveat]) -> Finding:
+    return replace(finding, caveats=tuple(c.key for c in caveats if c.touches(finding)))
+
+
+def _missing(
+    study: Study, records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]
+) -> str:
+    searched = [t for record in records.values() for t in record.search]
+    if not searched:
+        return "Nothing has been recorded yet: no trial has been proposed."
+    tuned = [r for c, r in records.items() if not _copies(study, c)]
+    trials = sum(t.state == "waiting" for t in searched)
+    trials += sum(max(0, study.budget.trials - len(r.search)) for r in tuned)
+    replicates = sum(_replicates_waiting(result) for result in results.values())
+    parts = [counted(trials, "search trial")] if trials else []
+    if replicates:
+        parts.append(counted(replicates, "replicate"))
+    return f"The study is unfinished: {' and '.join(parts)} to go." if parts else ""
+
+
+def _copies(study: Study, cell: Cell) -> bool:
+    return isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
+
+
+def _replicates_waiting(result: CellResult) -> int:
+    most: dict[str, int] = {}
+    for point in result.points:
+        most[point.incumbent] = max(most.get(point.incumbent, 0), point.waiting)
+    return sum(most.values())
+
+
+def _answer(findings: Findings, regime: RegimeResult) -> str:
+    headlines = [f for f in findings.findings if (f.family, f.regime) == ("primary", regime.name)]
+    head = f"{regime.name} ({counted(regime.num_images, 'image')})"
+    if not headlines:
+        return f"{head}: one arm only, nothing to compare it with."
+    return f"{head}: " + "; ".join(_in_short(findings.study, f) for f in headlines) + "."
+
+
+def _in_short(study: Study, finding: Finding) -> str:
+    reference, other = finding.arms
+    at = times(finding.lengths[0])
+    words = {
+        Verdict.SUPPORTED: f"{other} beats {reference} at {at}",
+        Verdict.CONTRADICTED: f"{other} is behind {reference} at {at}",
+        Verdict.EQUIVALENT: f"{other} equals {reference} at {at}",
+        Verdict.INCONCLUSIVE: f"{other} against {reference} is open at {at}",
+        Verdict.NOT_TESTED: f"{other} against {reference} is not tested at {at}",
+    }[finding.verdict]
+    if finding.effect is None:
+        return words
+    size = f"{signed(finding.effect.value)} {metric_name(study)} {span(finding.interval)}".rstrip()
+    return f"{words} ({size})"

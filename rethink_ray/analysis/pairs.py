@@ -1,0 +1,92 @@
+"""Two arms of one regime side by side, rung by rung, and which arms are compared at all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.statistics import Estimate, sample_sd, welch
+from rethink_ray.spec.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairAt:
+    """The replicates of two arms' incumbents at one length."""
+
+    length: float
+    reference: CurvePoint | None
+    other: CurvePoint | None
+    lead: Estimate | None
+    """Welch; positive = ``other`` is better. None if a side has nothing, or if the method ended
+    every replicate of both."""
+
+    @property
+    def sds(self) -> tuple[float, float]:
+        """Spread over replicates: reference, other."""
+        return (_sd(self.reference), _sd(self.other))
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Trial ids of both sides."""
+        return tuple(t for p in (self.reference, self.other) if p for t in p.trial_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two arms of one regime along the lengths they share."""
+
+    regime: str
+    reference: CellResult
+    other: CellResult
+    rungs: tuple[PairAt, ...]
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """(reference arm, other arm)."""
+        return (self.reference.arm, self.other.arm)
+
+
+def build_pair(study: Study, reference: CellResult, other: CellResult) -> Pair:
+    """Both arms at every length that both ladders have."""
+    shared = [length for length in reference.lengths if length in other.lengths]
+    return Pair(
+        regime=reference.regime,
+        reference=reference,
+        other=other,
+        rungs=tuple(_at(study, reference, other, length) for length in shared),
+    )
+
+
+def _at(study: Study, reference: CellResult, other: CellResult, length: float) -> PairAt:
+    left, right = reference.point(length), other.point(length)
+    lead = None
+    if left and right and not (_all_failed(left) and _all_failed(right)):
+        higher, lower = right, left
+        if study.objective.goal == "minimize":
+            higher, lower = left, right
+        lead = welch(list(higher.values.values()), list(lower.values.values()))
+    return PairAt(length=length, reference=left, other=right, lead=lead)
+
+
+def reference_arm(study: Study, results: Mapping[str, CellResult]) -> str:
+    """The arm the others are measured against: the first from random weights, else the first."""
+    arms = list(study.arms)
+    return next((arm for arm in arms if results[arm].source == "random"), arms[0])
+
+
+def twins(study: Study) -> dict[str, str]:
+    """Arm -> the earlier arm that says exactly the same (an A/A check)."""
+    found: dict[str, str] = {}
+    arms = list(study.arms.items())
+    for index, (name, spec) in enumerate(arms):
+        same = [other for other, earlier in arms[:index] if earlier == spec]
+        if same:
+            found[name] = same[0]
+    return found
+
+
+def _all_failed(point: CurvePoint) -> bool:
+    return bool(point.trial_ids) and len(point.failed) == len(point.trial_ids)
+
+
+def _sd(point: CurvePoint | None) -> float:
+    return sample_sd(list(point.values.values())) if point else 0.0

@@ -1,0 +1,204 @@
+"""Findings as text: for a terminal, as Markdown, and as JSON with a versioned schema."""
+
+import json
+from typing import Any
+
+from rethink_ray.analysis.costs import CellCost
+from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.sheets import Sheet, needed_text, sheets
+from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
+from rethink_ray.analysis.verdicts import ALPHA, Finding
+from rethink_ray.analysis.wording import counted
+
+SCHEMA_VERSION = 1
+
+
+def as_terminal(findings: Findings) -> str:
+    """Headings, one line per finding, aligned tables. Plain ASCII, no colours."""
+    parts = [_head(findings)]
+    shown = [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
+    lines = [f"[{f.verdict.value}] {f.sentence}" for f in shown]
+    parts.append("\n".join(["FINDINGS", family_note(findings), "", *lines]))
+    parts += [_aligned(sheet) for sheet in sheets(findings)]
+    parts.append("\n".join(["CAVEATS", *(f"- {c.text}" for c in findings.caveats)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def as_markdown(findings: Findings) -> str:
+    """The same, headings and tables in Markdown."""
+    parts = [f"# {findings.study.study}", _head(findings).partition("\n")[2].strip()]
+    rows = [
+        (f.regime, f.sentence, f.verdict.value, needed_text(f))
+        for f in findings.findings
+        if f.family != "descriptive" or f.kind != "arms"
+    ]
+    columns = ("regime", "finding", "verdict", "replicates to decide")
+    parts.append(
+        _piped(
+            Sheet(title="Findings", note=family_note(findings), columns=columns, rows=tuple(rows))
+        )
+    )
+    parts += [_piped(sheet) for sheet in sheets(findings)]
+    parts.append("\n".join(["## Caveats", "", *(f"- {c.text}" for c in findings.caveats)]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def as_json_text(findings: Findings) -> str:
+    """``findings.json``: ASCII, keys in a fixed order, floats to 6 significant digits."""
+    return json.dumps(as_tree(findings), indent=1, allow_nan=False)
+
+
+def family_note(findings: Findings) -> str:
+    """Which verdicts are corrected for how many comparisons."""
+    num = findings.num_primary
+    if num == 0:
+        return "No two arms are compared, so no verdict is corrected for others."
+    return (
+        f"{counted(num, 'headline comparison')} (the longest shared length of each pair) held "
+        f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
+        "alone at 0.05. Intervals are 95 %, uncorrected."
+    )
+
+
+def as_tree(findings: Findings) -> dict[str, Any]:
+    """Everything, as plain data."""
+    study = findings.study
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "study": study.study,
+        "question": study.question,
+        "metric": {"name": study.objective.metric, "goal": study.objective.goal, "unit": "points"},
+        "select_on": study.data.select_split,
+        "report_on": study.data.report_on,
+        "report_images": findings.facts.split_sizes.get(study.data.report_on),
+        "margin": study.margin,
+        "family": {"primary": findings.num_primary, "correction": "holm", "alpha": ALPHA},
+        "missing": findings.missing,
+        "answers": list(findings.answers),
+        "findings": [_finding_tree(f) for f in findings.findings],
+        "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
+        "caveats": [
+            {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
+            for c in findings.caveats
+        ],
+        "cost": {
+            "slot_seconds": _number(findings.cost.total_seconds),
+            "asset_seconds": _number(findings.cost.asset_seconds),
+        },
+    }
+
+
+def _finding_tree(finding: Finding) -> dict[str, Any]:
+    effect = finding.effect
+    return {
+        "key": finding.key,
+        "kind": finding.kind,
+        "family": finding.family,
+        "regime": finding.regime,
+        "arms": list(finding.arms),
+        "lengths": list(finding.lengths),
+        "claim": finding.claim,
+        "sentence": finding.sentence,
+        "verdict": finding.verdict.value,
+        **_effect_tree(effect),
+        "interval_90": _pair(effect.interval(EQUIVALENCE_LEVEL) if effect else None),
+        "p": _number(effect.p_value if effect else None),
+        "p_corrected": _number(finding.p_adjusted),
+        "replicates": list(effect.nums) if effect else [],
+        "replicates_needed": finding.needed,
+        "bracket": list(finding.bracket) if finding.bracket else None,
+        "evidence": list(finding.evidence),
+        "caveats": list(finding.caveats),
+    }
+
+
+def _regime_tree(findings: Findings, regime: RegimeResult) -> dict[str, Any]:
+    return {
+        "name": regime.name,
+        "images": regime.num_images,
+        "unit_steps": regime.unit_steps,
+        "reference": regime.reference,
+        "arms": [
+            _cell_tree(cell, findings.cost.of(cell.regime, cell.arm)) for cell in regime.cells
+        ],
+    }
+
+
+def _cell_tree(cell: CellResult, cost: CellCost) -> dict[str, Any]:
+    return {
+        "arm": cell.arm,
+        "init": cell.source,
+        "curve": [_point_tree(p) for p in cell.points],
+        "one_configuration_curve": [_point_tree(p) for p in cell.one_configuration],
+        "best_length": cell.best_length,
+        "shortest_within_margin": cell.shortest_within,
+        "configurations": [
+            {"trial_id": g.trial_id, "lengths": list(g.lengths), "params": dict(g.params)}
+            for g in cell.configurations
+        ],
+        "search_states": dict(cell.states),
+        "cost": {
+            "search_seconds": _number(cost.search_seconds),
+            "replicate_seconds": _number(cost.replicate_seconds),
+            "asset_seconds": _number(cost.asset_seconds),
+            "assets": list(cost.assets),
+        },
+    }
+
+
+def _point_tree(point: CurvePoint) -> dict[str, Any]:
+    return {
+        "length": point.length,
+        "incumbent": point.incumbent,
+        "select": _number(point.select),
+        **_effect_tree(point.mean),
+        "values": {str(seed): _number(v) for seed, v in point.values.items()},
+        "trial_ids": list(point.trial_ids),
+        "failed": list(point.failed),
+        "waiting": point.waiting,
+    }
+
+
+def _effect_tree(effect: Estimate | None) -> dict[str, Any]:
+    return {
+        "estimate": _number(effect.value if effect else None),
+        "interval": _pair(effect.interval() if effect else None),
+    }
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _pair(interval: tuple[float, float] | None) -> list[float | None] | None:
+    return None if interval is None else [_number(v) for v in interval]
+
+
+def _head(findings: Findings) -> str:
+    study = findings.study
+    lines = [study.study, study.question, "", *findings.answers]
+    if findings.missing:
+        lines += ["", findings.missing]
+    return "\n".join(lines)
+
+
+def _aligned(sheet: Sheet) -> str:
+    table = [sheet.columns, *sheet.rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(sheet.columns))]
+    lines = []
+    for row in table:
+        cells = [
+            text.rjust(widths[i]) if i in sheet.numeric else text.ljust(widths[i])
+            for i, text in enumerate(row)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    rule = "  ".join("-" * width for width in widths)
+    return "\n".join([sheet.title.upper(), sheet.note, "", lines[0], rule, *lines[1:]])
+
+
+def _piped(sheet: Sheet) -> str:
+    marks = ["---:" if i in sheet.numeric else "---" for i in range(len(sheet.columns))]
+    rows = [sheet.columns, tuple(marks), *sheet.rows]
+    lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]
+    return "\n".join([f"## {sheet.title}", "", sheet.note, "", *lines])

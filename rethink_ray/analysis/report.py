@@ -1,0 +1,99 @@
+"""The report directory: findings.json, findings.md, figures, and one HTML page with all of it."""
+
+from pathlib import Path
+
+from rethink_ray.analysis.figures import draw_figures, inlined, standing_alone, stem_of
+from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.render import as_json_text, as_markdown, family_note
+from rethink_ray.analysis.sheets import (
+    assets_sheet,
+    configurations_sheet,
+    cost_sheet,
+    curve_sheet,
+    differences_sheet,
+    lengths_sheet,
+    needed_text,
+    replicates_sheet,
+    search_sheet,
+    trials_sheet,
+)
+from rethink_ray.records.directory import StudyDirectory, write_atomically
+from rethink_ray.records.views import read_views
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(root: Path) -> Path:
+    """``root/report`` holds this study's findings in every form; returns the HTML page.
+
+    Raises:
+        RecordError: ``root`` holds no study, or not as this program wrote it.
+    """
+    directory = StudyDirectory.open(root)
+    findings = derive_findings(read_views(directory))
+    figures = draw_figures(findings)
+    out = directory.report_dir
+    write_atomically(out / "findings.json", as_json_text(findings) + "\n")
+    write_atomically(out / "findings.md", as_markdown(findings))
+    for stale in (out / "figures").glob("*.svg"):
+        if stale.stem not in figures:
+            stale.unlink()
+    for stem, svg in figures.items():
+        write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
+    shown = root.as_posix() if not root.is_absolute() else root.name
+    page = out / "report.html"
+    write_atomically(page, as_html(findings, figures, shown))
+    return page
+
+
+def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
+    """One self-contained page: no script, no font, no picture from anywhere else."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    in_order = (*findings.study.regimes,)
+    return environment.get_template("report.html").render(
+        f=findings,
+        study=findings.study,
+        shown=[g for g in findings.findings if g.family != "descriptive" or g.kind != "arms"],
+        caveats={c.key: c for c in findings.caveats},
+        general=[c for c in findings.caveats if c.regime is None and c.arm is None],
+        special=[c for c in findings.caveats if c.regime is not None or c.arm is not None],
+        family=family_note(findings),
+        needed=needed_text,
+        figures={
+            name: [inlined(svg) for stem, svg in figures.items() if _belongs(stem, name)]
+            for name in in_order
+        },
+        curves={regime.name: curve_sheet(findings, regime) for regime in findings.regimes},
+        differences=differences_sheet(findings),
+        best=[lengths_sheet(findings), configurations_sheet(findings)],
+        cost=cost_sheet(findings),
+        assets=assets_sheet(findings),
+        search=search_sheet(findings),
+        trials=[trials_sheet(findings, cell) for cell in findings.search],
+        replicates=replicates_sheet(findings),
+        example=_example(findings),
+        directory=directory,
+    )
+
+
+def _belongs(stem: str, regime: str) -> bool:
+    return stem in (stem_of(regime, "curves"), stem_of(regime, "differences"))
+
+
+def _example(findings: Findings) -> dict[str, str]:
+    """One replicate to show the commands with; empty before the first is scored."""
+    for regime in findings.regimes:
+        for cell in regime.cells:
+            for point in reversed(cell.points):
+                for seed, value in point.values.items():
+                    stem = f"{cell.regime}-{cell.arm}-{point.length:g}x"
+                    return {"stem": stem, "seed": str(seed), "value": f"{value:.2f}"}
+    return {}

@@ -1,0 +1,153 @@
+"""Means, differences and their intervals, for a handful of replicates.
+
+Every function takes plain floats and knows nothing of arms or studies. Below three values there is
+no interval: with two, the 95 % quantile of t is 12.7 and says nothing anyone would act on.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy.special import stdtr, stdtrit
+
+MIN_REPLICATES = 3
+LEVEL = 0.95
+EQUIVALENCE_LEVEL = 0.90
+"""Two one-sided tests at 5 % are one 90 % interval."""
+POWER = 0.8
+"""The chance of a decision that "about n replicates needed" promises."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean or a difference of means, and how well it is known."""
+
+    value: float
+    se: float | None
+    """Standard error; None where there are too few values to say."""
+    df: float | None
+    nums: tuple[int, ...]
+    """How many values went in, per side."""
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """The two-sided t interval; None below three replicates."""
+        if self.se is None or self.df is None:
+            return None
+        half = t_quantile(level, self.df) * self.se
+        return (self.value - half, self.value + half)
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided, against zero; None below three replicates."""
+        if self.se is None or self.df is None:
+            return None
+        if self.se == 0.0:
+            return 1.0 if self.value == 0.0 else 0.0
+        return float(2.0 * stdtr(self.df, -abs(self.value) / self.se))
+
+
+def t_quantile(level: float, df: float) -> float:
+    """Half width of a two-sided interval of this level, in standard errors."""
+    return float(stdtrit(df, 0.5 + level / 2.0))
+
+
+def sample_sd(values: Sequence[float]) -> float:
+    """Standard deviation with n - 1 below; 0.0 for fewer than two values."""
+    if len(values) < 2:
+        return 0.0
+    mean = math.fsum(values) / len(values)
+    return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def mean_of(values: Sequence[float]) -> Estimate | None:
+    """Student's t for one mean; None without values."""
+    if not values:
+        return None
+    num, mean = len(values), math.fsum(values) / len(values)
+    if num < MIN_REPLICATES:
+        return Estimate(value=mean, se=None, df=None, nums=(num,))
+    se = sample_sd(values) / math.sqrt(num)
+    return Estimate(value=mean, se=se, df=num - 1.0, nums=(num,))
+
+
+def welch(values: Sequence[float], minus: Sequence[float]) -> Estimate | None:
+    """Difference of two means, spreads not assumed equal; None if one side is empty."""
+    if not values or not minus:
+        return None
+    nums = (len(values), len(minus))
+    value = math.fsum(values) / nums[0] - math.fsum(minus) / nums[1]
+    if min(nums) < MIN_REPLICATES:
+        return Estimate(value=value, se=None, df=None, nums=nums)
+    a, b = sample_sd(values) ** 2 / nums[0], sample_sd(minus) ** 2 / nums[1]
+    return Estimate(value=value, se=math.sqrt(a + b), df=_welch_df(a, b, nums), nums=nums)
+
+
+def _welch_df(a: float, b: float, nums: tuple[int, int]) -> float:
+    """Welch-Satterthwaite, from the two squared standard errors."""
+    if a + b == 0.0:
+        return float(sum(nums) - 2)
+    share = a / (a + b)
+    return 1.0 / (share**2 / (nums[0] - 1) + (1.0 - share) ** 2 / (nums[1] - 1))
+
+
+def paired(values: Sequence[float], minus: Sequence[float]) -> Estimate | None:
+    """Mean of the differences, position by position (the same seed on both sides)."""
+    return mean_of([a - b for a, b in zip(values, minus, strict=True)])
+
+
+def lies_within(estimate: Estimate, margin: float) -> bool:
+    """Equivalence: the 90 % interval lies inside plus or minus ``margin``."""
+    found = estimate.interval(EQUIVALENCE_LEVEL)
+    return found is not None and -margin < found[0] and found[1] < margin
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjusted p values, in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def replicates_needed(
+    difference: float,
+    sds: tuple[float, float],
+    margin: float,
+    *,
+    more_than: int,
+    level: float = LEVEL,
+    cap: int = 100,
+) -> int | None:
+    """Replicates per side that would decide, four times in five, were the difference as observed.
+
+    Decided means: the interval of ``level`` leaves zero out, or the 90 % interval lies inside
+    ``margin``. Power by shifted t quantiles; for a true zero, margin 0.5 and sd 0.3 that is 8.
+
+    Returns:
+        The smallest number above ``more_than``; None if it is above ``cap``.
+    """
+    for num in range(max(more_than + 1, MIN_REPLICATES), cap + 1):
+        a, b = sds[0] ** 2 / num, sds[1] ** 2 / num
+        se, df = math.sqrt(a + b), _welch_df(a, b, (num, num))
+        if (
+            se == 0.0
+            or max(
+                _sign_power(difference, se, df, level), _margin_power(difference, se, df, margin)
+            )
+            >= POWER
+        ):
+            return num
+    return None
+
+
+def _sign_power(difference: float, se: float, df: float, level: float) -> float:
+    return float(stdtr(df, abs(difference) / se - t_quantile(level, df)))
+
+
+def _margin_power(difference: float, se: float, df: float, margin: float) -> float:
+    edge = t_quantile(EQUIVALENCE_LEVEL, df)
+    above = stdtr(df, (margin - difference) / se - edge)
+    below = stdtr(df, (margin + difference) / se - edge)
+    return float(above + below - 1.0)

@@ -1,0 +1,189 @@
+"""A study's tables, read into what findings ask for: per cell its trials and their scores.
+
+The only place of this room that spells a column of ``trials`` or ``rungs``.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from rethink_ray.records.columns import PARAM
+from rethink_ray.records.incumbents import report_metric, selection_metric
+from rethink_ray.records.views import StudyTables
+from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.resolve import Cell, cells_of, lengths_of
+from rethink_ray.spec.study import Study
+
+FAILED = ("diverged", "infeasible", "misconfigured", "refused")
+"""States in which the method itself ended a trial: results, and the worst ones."""
+TRIAL_COLUMNS = (
+    "regime", "arm", "purpose", "trial_id", "of", "seed", "state", "reason", "longest",
+    "incumbent_for", "audit", "seconds",
+)  # fmt: skip
+ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
+RUNG_COLUMNS = (
+    "regime",
+    "arm",
+    "trial_id",
+    "length",
+    "seconds_train",
+    "seconds_score",
+    "instruction_set",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One row of ``trials``."""
+
+    trial_id: str
+    of: str | None
+    seed: int
+    state: str
+    reason: str
+    longest: float | None
+    incumbent_for: tuple[float, ...]
+    audit: bool
+    seconds: float
+    params: Mapping[str, Any]
+    """Dotted path -> sampled value; paths the cell does not search are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The objective at one finished rung, on the two splits; None where it was not scored."""
+
+    select: float | None
+    report: float | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One row of ``assets``."""
+
+    key: str
+    kind: str
+    accuracy: float | None
+    chance: float | None
+    """Both 0..1."""
+    seconds: float
+    refused: str
+    """Why no trial may start from it; empty if it is fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """Everything recorded about one cell."""
+
+    cell: Cell
+    lengths: tuple[float, ...]
+    search: tuple[Trial, ...]
+    replicates: tuple[Trial, ...]
+    scores: Mapping[tuple[str, float], Score]
+    """(trial id, length) -> score."""
+
+    def incumbent(self, length: float) -> Trial | None:
+        """The search trial that ``records`` named best at this length."""
+        return next((t for t in self.search if length in t.incumbent_for), None)
+
+
+def worst_score(study: Study) -> float:
+    """What a replicate scores that the method ended: it is never dropped."""
+    return 0.0 if study.objective.goal == "maximize" else 100.0
+
+
+def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
+    """Every cell of the study in its canonical order, empty ones included.
+
+    Raises:
+        RecordError: a column is missing, so the tables are not this program's.
+    """
+    study = tables.study
+    trials = _rows(tables.trials, TRIAL_COLUMNS, "trials")
+    by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
+    for row in trials:
+        by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
+    scores = _scores(tables)
+    return {
+        cell: CellRecord(
+            cell=cell,
+            lengths=lengths_of(study, cell),
+            search=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "search"),
+            replicates=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "replicate"),
+            scores=scores.get(cell, {}),
+        )
+        for cell in cells_of(study)
+    }
+
+
+def read_assets(table: pa.Table) -> tuple[Asset, ...]:
+    """Every asset that was built.
+
+    Raises:
+        RecordError: a column is missing.
+    """
+    return tuple(
+        Asset(
+            key=row["key"],
+            kind=row["kind"],
+            accuracy=_finite(row["accuracy"]),
+            chance=_finite(row["chance"]),
+            seconds=row["seconds"] or 0.0,
+            refused=row["refused"] or "",
+        )
+        for row in _rows(table, ASSET_COLUMNS, "assets")
+    )
+
+
+def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
+    select, report = selection_metric(tables.study), report_metric(tables.study)
+    scored = [name for name in dict.fromkeys((select, report)) if name in tables.rungs.column_names]
+    found: dict[Cell, dict[tuple[str, float], Score]] = {}
+    for row in _rows(tables.rungs, RUNG_COLUMNS, "rungs", scored):
+        score = Score(
+            select=_finite(row.get(select)),
+            report=_finite(row.get(report)),
+            seconds=(row["seconds_train"] or 0.0) + (row["seconds_score"] or 0.0),
+        )
+        inside = found.setdefault(Cell(row["regime"], row["arm"]), {})
+        inside[row["trial_id"], float(row["length"])] = score
+    return found
+
+
+def _rows(
+    table: pa.Table, needed: tuple[str, ...], name: str, extra: list[str] | None = None
+) -> list[dict[str, Any]]:
+    missing = [column for column in needed if column not in table.column_names]
+    if missing:
+        remedy = "Delete the Parquet file; it is rebuilt from the records."
+        raise RecordError(explain(f"{name}.parquet", f"must have {missing}", "none", remedy))
+    params = [c for c in table.column_names if c.startswith(PARAM)] if name == "trials" else []
+    rows: list[dict[str, Any]] = table.select([*needed, *(extra or []), *params]).to_pylist()
+    return rows
+
+
+def _trial(row: Mapping[str, Any]) -> Trial:
+    return Trial(
+        trial_id=row["trial_id"],
+        of=row["of"],
+        seed=row["seed"],
+        state=row["state"],
+        reason=row["reason"] or "",
+        longest=row["longest"],
+        incumbent_for=tuple(float(v) for v in row["incumbent_for"] or ()),
+        audit=bool(row["audit"]),
+        seconds=row["seconds"] or 0.0,
+        params={
+            key.removeprefix(PARAM): value
+            for key, value in row.items()
+            if key.startswith(PARAM) and value is not None
+        },
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

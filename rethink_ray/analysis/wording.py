@@ -1,0 +1,66 @@
+"""Numbers and names as sentences spell them: ``+3.8 AP [+1.2, +6.4]``, ``12x``, ``2 h 05 min``."""
+
+from collections.abc import Sequence
+
+from rethink_ray.spec.study import Study
+
+METRIC_NAMES = {
+    "ap": "AP",
+    "ap50": "AP50",
+    "ap75": "AP75",
+    "ap_s": "AP (small)",
+    "ap_m": "AP (medium)",
+    "ap_l": "AP (large)",
+}
+
+
+def metric_name(study: Study) -> str:
+    """The objective as tables and axes call it; always in points of 0 to 100."""
+    return METRIC_NAMES[study.objective.metric]
+
+
+def signed(value: float) -> str:
+    """One decimal and a sign; two decimals where one would hide the sign."""
+    if 0.0 < abs(value) < 0.05:
+        return f"{value:+.2f}"
+    return f"{value:+.1f}"
+
+
+def span(interval: tuple[float, float] | None, *, sign: bool = True) -> str:
+    """``[+1.2, +6.4]``; empty where there is no interval."""
+    if interval is None:
+        return ""
+    low, high = (signed(v) if sign else f"{v:.1f}" for v in interval)
+    return f"[{low}, {high}]"
+
+
+def times(length: float) -> str:
+    """A schedule length: ``12x``."""
+    return f"{length:g}x"
+
+
+def percent(share: float) -> str:
+    """A share of one as a whole percentage."""
+    return f"{100 * share:.0f} %"
+
+
+def duration(seconds: float) -> str:
+    """Wall time, to two units: ``41 s``, ``7 min 30 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def counted(num: int, one: str, many: str = "") -> str:
+    """``1 replicate``, ``3 replicates``."""
+    return f"{num} {one if num == 1 else many or one + 's'}"

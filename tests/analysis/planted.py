@@ -1,0 +1,192 @@
+"""Studies whose truth is known: events as a real run would record them, scores as planted."""
+
+import json
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.incumbents import incumbents
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
+from rethink_ray.records.views import StudyTables, build_tables
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import Cell, assets_of, cells_of, lengths_of, resolve
+from rethink_ray.spec.study import Study
+
+Score = Callable[[Cell, float, str, int], float]
+"""(cell, length, purpose, number of the trial in its cell) -> AP."""
+
+TREE: dict[str, Any] = {
+    "study": "planted",
+    "question": "Does pre-training pay?",
+    "data": {"dataset": "shapes", "select_on": "val", "report_on": "test"},
+    "regimes": {"full": {"images": "all"}},
+    "recipe": "tiny_retinanet",
+    "arms": {"scratch": {}, "pretrained": {"set": {"init.source": "upstream"}}},
+    "search": {"optimizer.lr": {"log_uniform": [0.005, 0.08]}},
+    "schedule": {"unit": 60, "lengths": [2, 4, 6]},
+    "budget": {"trials": 2, "keep": [2, 2, 2], "replicates": 3},
+}
+
+
+def build_study(**changes: Any) -> Study:
+    """The study above with top-level keys replaced."""
+    return Study.model_validate_json(json.dumps(TREE | changes))
+
+
+def build_facts(study: Study, *, train: int = 400, report: int = 600) -> DataFacts:
+    """Facts of a data set with ``train`` images."""
+    sizes = {n: train if r.images == "all" else int(r.images) for n, r in study.regimes.items()}
+    return DataFacts(
+        fingerprint="d" * 16,
+        categories=("disc", "square"),
+        regime_sizes=sizes,
+        regime_digests={name: name * 2 for name in sizes},
+        split_sizes={"train": train, "val": 60, "test": report},
+        upstream_fingerprint="u" * 16,
+    )
+
+
+@dataclass
+class Planted:
+    """A study, and the events that a run of it with these scores would have recorded."""
+
+    study: Study
+    score: Score
+    report_images: int = 600
+    replicates: int | None = None
+    lr: Sequence[float] = (0.02, 0.03, 0.025, 0.015)
+    norms: Sequence[str] = ()
+    """``detector.norm`` of each search trial, where the study searches it."""
+    ended: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
+    """(arm, purpose, number) -> how the method ended that trial before its first rung."""
+
+    @property
+    def facts(self) -> DataFacts:
+        return build_facts(self.study, report=self.report_images)
+
+    def events(self) -> list[Event]:
+        events: list[Event] = []
+        for cell in cells_of(self.study):
+            params: list[dict[str, Any]] = [
+                {"optimizer.lr": self.lr[i]} for i in range(self.study.budget.trials)
+            ]
+            for values, norm in zip(params, self.norms, strict=False):
+                values["detector.norm"] = norm
+            events += self._round(cell, "search", params, [None] * len(params))
+        for cell in cells_of(self.study):
+            best = incumbents(self.study, StudyState(events), cell)
+            distinct = {m.trial_id: m for m in best.values()}
+            wanted = self.study.budget.replicates if self.replicates is None else self.replicates
+            members = [m for m in distinct.values() for _ in range(wanted)]
+            if members:
+                repeated = [m.trial_id for m in members]
+                params = [dict(m.params) for m in members]
+                events += self._round(cell, "replicate", params, repeated)
+        return events
+
+    def _round(
+        self, cell: Cell, purpose: Any, params: list[dict[str, Any]], of: Sequence[str | None]
+    ) -> list[Event]:
+        members, rungs, assets = [], [], {}
+        for number, (values, repeated) in enumerate(zip(params, of, strict=True)):
+            seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
+            config = resolve(self.study, cell, values, seed, self.facts)
+            trial_id = config.trial_id
+            members.append(Member(trial_id=trial_id, params=values, seed=seed, of=repeated))
+            for asset in assets_of(config):
+                metrics = {"accuracy": 0.8, "chance": 0.05}
+                done = AssetDone(key=asset.key, kind="classifier", metrics=metrics, seconds=100.0)
+                assets[asset.key] = done
+            outcome = self.ended.get((cell.arm, purpose, number))
+            if outcome:
+                ended = TrialEnded(trial_id=trial_id, outcome=outcome, reason="x", seconds=1.0)
+                rungs.append(ended)
+                continue
+            for length in lengths_of(self.study, cell):
+                value = self.score(cell, length, purpose, number)
+                rungs.append(_rung(trial_id, length, value))
+        proposed = RoundProposed(
+            regime=cell.regime, arm=cell.arm, number=0, purpose=purpose, members=tuple(members)
+        )
+        return [proposed, *assets.values(), *rungs]
+
+    def tables(self) -> StudyTables:
+        """What ``records`` makes of these events."""
+        return build_tables(self.study, StudyState(self.events()), self.facts)
+
+    def directory(self, root: Path) -> Path:
+        """A study directory with these events in its log."""
+        made = StudyDirectory.create(root, self.study, "study: planted\n", self.facts, {})
+        for event in self.events():
+            made.log.append(event)
+        return root
+
+
+def _rung(trial_id: str, length: float, value: float) -> RungDone:
+    return RungDone(
+        trial_id=trial_id,
+        length=length,
+        steps=int(length * 60),
+        metrics={"val/ap": value, "test/ap": value},
+        seconds_train=10.0,
+        seconds_score=1.0,
+        steps_new=60,
+    )
+
+
+def noisy(truth: Callable[[Cell, float], float], sd: float, seed: int) -> Score:
+    """Truth plus normal noise; every trial has its own, whatever the order of the questions."""
+
+    def score(cell: Cell, length: float, purpose: str, number: int) -> float:
+        key = zlib.crc32(f"{cell.name}|{length}|{purpose}|{number}".encode())
+        return truth(cell, length) + sd * float(np.random.default_rng([seed, key]).normal())
+
+    return score
+
+
+def written(values: Mapping[tuple[str, float], Sequence[float]]) -> Score:
+    """Replicates score what is written for (arm, length); search trials their mean, the first
+    a little better."""
+
+    def score(cell: Cell, length: float, purpose: str, number: int) -> float:
+        row = values[cell.arm, length]
+        if purpose == "search":
+            return sum(row) / len(row) - 0.01 * number
+        return row[number % len(row)]
+
+    return score
+
+
+def built_cell(arm: str, values: Mapping[float, Sequence[float]], source: str) -> CellResult:
+    """A cell's result with these replicates per length, without a study behind it."""
+    points = tuple(
+        CurvePoint(
+            length=length,
+            incumbent=f"{arm}-best",
+            select=None,
+            values=dict(enumerate(row)),
+            trial_ids=tuple(f"{arm}-{seed}" for seed in range(len(row))),
+            failed=(),
+            waiting=0,
+        )
+        for length, row in values.items()
+    )
+    return CellResult(
+        regime="full",
+        arm=arm,
+        source=source,
+        lengths=tuple(values),
+        points=points,
+        one_configuration=(),
+        best_length=None,
+        shortest_within=None,
+        configurations=(),
+        states={},
+    )

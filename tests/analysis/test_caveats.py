@@ -1,0 +1,93 @@
+"""Caveats are found where they were planted, and only there."""
+
+from planted import Planted, build_study, written
+
+from rethink_ray.analysis.caveats import range_end
+from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.spec.space import Parameter
+
+ROWS = {
+    (arm, length): [9.0, 10.0, 11.0] for arm in ("scratch", "pretrained") for length in (2, 4, 6)
+}
+
+
+def _findings(planted: Planted) -> Findings:
+    return derive_findings(planted.tables())
+
+
+def _keys(findings: Findings) -> set[str]:
+    return {c.key for c in findings.caveats}
+
+
+def test_a_value_within_5_percent_of_a_log_range_is_at_its_edge() -> None:
+    parameter = Parameter(log_uniform=(0.001, 1.0))
+    assert range_end(parameter, 0.0014) == "lower"
+    assert range_end(parameter, 0.0015) is None
+    assert range_end(parameter, 0.71) == "upper"
+    assert range_end(Parameter(uniform=(0.0, 10.0)), 9.6) == "upper"
+    assert range_end(Parameter(choice=("gn", "bn")), "gn") is None
+
+
+def test_an_incumbent_at_the_edge_is_named_with_its_lengths() -> None:
+    found = _findings(Planted(build_study(), written(ROWS), lr=(0.0051, 0.03)))
+    (edge,) = [c for c in found.caveats if c.key == "edge:optimizer.lr:full/scratch"]
+    assert "0.0051 at 2x, 4x and 6x (lower end)" in edge.text
+
+
+def test_one_upstream_classifier_for_all_replicates_reads_with_this_checkpoint() -> None:
+    found = _findings(Planted(build_study(), written(ROWS)))
+    (shared,) = [c for c in found.caveats if c.key.startswith("shared-start")]
+    assert shared.arm == "pretrained"
+    assert "one upstream classifier (classifier-" in shared.text
+
+
+def test_selecting_and_reporting_on_one_split_is_named() -> None:
+    data = {"dataset": "shapes", "select_on": "test", "report_on": "test"}
+    assert "select-is-report" in _keys(_findings(Planted(build_study(data=data), written(ROWS))))
+    assert "select-is-report" not in _keys(_findings(Planted(build_study(), written(ROWS))))
+
+
+def test_499_report_images_are_few_and_500_are_not() -> None:
+    few = _findings(Planted(build_study(), written(ROWS), report_images=499))
+    enough = _findings(Planted(build_study(), written(ROWS), report_images=500))
+    assert "few-report-images" in _keys(few)
+    assert "few-report-images" not in _keys(enough)
+    assert "test-set-noise" in _keys(enough)
+
+
+def test_two_replicates_are_too_few_and_unfinished_where_three_were_asked_for() -> None:
+    found = _keys(_findings(Planted(build_study(), written(ROWS), replicates=2)))
+    assert {"few-replicates:full/scratch", "unfinished:full/scratch"} <= found
+
+
+def test_an_arm_that_tunes_more_parameters_is_named() -> None:
+    arms = {"scratch": {}, "pretrained": {"search": {"augment.flip": {"uniform": [0.0, 0.9]}}}}
+    found = _findings(Planted(build_study(arms=arms), written(ROWS)))
+    (unequal,) = [c for c in found.caveats if c.key == "unequal-space:full"]
+    assert "scratch 1 and pretrained 2" in unequal.text
+
+
+def test_an_arm_whose_asset_makes_it_dearer_is_named() -> None:
+    found = _findings(Planted(build_study(), written(ROWS)))
+    (dear,) = [c for c in found.caveats if c.key == "unequal-cost:full"]
+    assert "searching pretrained took 2.5 times as long as scratch" in dear.text
+
+
+def test_a_score_below_one_point_has_learned_hardly_anything() -> None:
+    rows = {key: [0.0, 0.1, 0.2] for key in ROWS}
+    assert "nothing-learned:full/scratch" in _keys(_findings(Planted(build_study(), written(rows))))
+
+
+def test_what_the_recipe_fixes_is_one_line_on_every_finding() -> None:
+    found = _findings(Planted(build_study(), written(ROWS)))
+    (fixed,) = [c for c in found.caveats if c.key == "fixed-recipe"]
+    assert "tuned: optimizer.lr." in fixed.text
+    assert "tiny_retinanet" in fixed.text
+    assert all("fixed-recipe" in f.caveats for f in found.findings)
+
+
+def test_a_caveat_of_one_arm_touches_only_findings_about_that_arm() -> None:
+    found = _findings(Planted(build_study(), written(ROWS)))
+    for finding in found.findings:
+        touched = any(key.startswith("shared-start:full/pretrained") for key in finding.caveats)
+        assert touched == ("pretrained" in finding.arms)

@@ -1,0 +1,258 @@
+"""Findings of planted studies say what was planted, and no more."""
+
+import json
+
+import numpy as np
+import pytest
+from planted import Planted, build_facts, build_study, built_cell, noisy, written
+
+from rethink_ray.analysis.comparisons import arm_findings
+from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.pairs import build_pair
+from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
+from rethink_ray.analysis.verdicts import Finding, Verdict
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.views import build_tables
+from rethink_ray.spec.resolve import Cell
+
+FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
+
+
+def _headline(findings: Findings) -> Finding:
+    return next(f for f in findings.findings if f.family == "primary")
+
+
+def _flat(scratch: list[float], pretrained: list[float]) -> dict[tuple[str, float], list[float]]:
+    rows = {"scratch": scratch, "pretrained": pretrained}
+    return {(arm, length): row for arm, row in rows.items() for length in (2.0, 4.0, 6.0)}
+
+
+def test_a_clear_lead_is_supported_with_the_welch_interval_and_its_trials() -> None:
+    planted = Planted(build_study(), written(_flat([9.0, 10.0, 11.0], [19.0, 20.0, 21.0])))
+    found = _headline(derive_findings(planted.tables()))
+    assert found.verdict is Verdict.SUPPORTED
+    assert found.effect is not None
+    assert found.effect.value == pytest.approx(10.0)
+    assert found.interval == pytest.approx((10 - 2.776 * 0.8165, 10 + 2.776 * 0.8165), abs=0.01)
+    assert found.lengths == (6.0,)
+    assert len(found.evidence) == 6
+    assert found.sentence == (
+        "On full, pretrained ends above scratch at 6x: +10.0 AP [+7.7, +12.3]."
+    )
+
+
+def test_a_clear_deficit_is_contradicted() -> None:
+    planted = Planted(build_study(), written(_flat([19.0, 20.0, 21.0], [9.0, 10.0, 11.0])))
+    assert _headline(derive_findings(planted.tables())).verdict is Verdict.CONTRADICTED
+
+
+def test_a_difference_shown_to_be_below_the_margin_is_equivalent() -> None:
+    planted = Planted(build_study(), written(_flat([10.0, 10.1, 10.2], [10.2, 10.1, 10.3])))
+    found = _headline(derive_findings(planted.tables()))
+    assert found.verdict is Verdict.EQUIVALENT
+    assert "within 0.5 AP of each other" in found.sentence
+
+
+def test_an_open_question_says_how_many_replicates_would_decide() -> None:
+    planted = Planted(build_study(), written(_flat([9.0, 10.0, 11.0], [10.0, 11.0, 12.0])))
+    found = _headline(derive_findings(planted.tables()))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.needed == 17
+    assert "about 17 replicates per arm would decide" in found.sentence
+
+
+def test_without_replicates_nothing_is_tested_and_the_study_says_it_is_unfinished() -> None:
+    planted = Planted(build_study(), written(_flat([9.0], [20.0])), replicates=0)
+    findings = derive_findings(planted.tables())
+    found = _headline(findings)
+    assert found.verdict is Verdict.NOT_TESTED
+    assert "no replicates yet (0 of scratch, 0 of pretrained)" in found.sentence
+    assert findings.missing == "The study is unfinished: 6 replicates to go."
+
+
+def test_two_replicates_give_a_difference_without_an_interval_and_ask_for_three() -> None:
+    planted = Planted(build_study(), written(_flat([9.0, 9.1], [20.0, 20.1])), replicates=2)
+    found = _headline(derive_findings(planted.tables()))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.interval is None
+    assert found.needed == 3
+
+
+def test_a_study_without_a_single_record_has_its_sentences() -> None:
+    study = build_study()
+    findings = derive_findings(build_tables(study, StudyState([]), build_facts(study)))
+    assert findings.missing == "Nothing has been recorded yet: no trial has been proposed."
+    assert _headline(findings).verdict is Verdict.NOT_TESTED
+    for render in (as_terminal, as_markdown, as_json_text):
+        assert "not tested" in render(findings)
+
+
+def test_a_study_of_one_arm_has_nothing_to_compare_and_still_finds_its_best_length() -> None:
+    rising = {("scratch", 2.0): [1.0], ("scratch", 4.0): [5.0], ("scratch", 6.0): [5.3]}
+    planted = Planted(build_study(arms={"scratch": {}}), written(rising))
+    findings = derive_findings(planted.tables())
+    cell = findings.regimes[0].cells[0]
+    assert (cell.best_length, cell.shortest_within) == (6.0, 4.0)
+    assert findings.answers == ("full (400 images): one arm only, nothing to compare it with.",)
+
+
+def test_a_diverged_replicate_counts_as_zero_and_is_named() -> None:
+    planted = Planted(
+        build_study(),
+        written(_flat([9.0, 9.0, 9.0], [12.0, 12.0, 12.0])),
+        ended={("pretrained", "replicate", 1): "diverged"},
+    )
+    findings = derive_findings(planted.tables())
+    found = _headline(findings)
+    assert found.effect is not None
+    assert found.effect.value == pytest.approx(8.0 - 9.0)
+    assert any(key.startswith("failed-replicates:full/pretrained") for key in found.caveats)
+
+
+def test_when_the_method_ended_every_replicate_of_both_arms_nothing_is_tested() -> None:
+    ended = {(a, "replicate", i): "diverged" for a in ("scratch", "pretrained") for i in range(3)}
+    planted = Planted(build_study(), written(_flat([9.0], [12.0])), ended=ended)
+    found = _headline(derive_findings(planted.tables()))
+    assert found.verdict is Verdict.NOT_TESTED
+    assert "ended every replicate of both" in found.sentence
+
+
+def test_when_every_search_trial_of_an_arm_diverged_the_finding_says_so() -> None:
+    ended = {("pretrained", "search", i): "diverged" for i in range(2)}
+    planted = Planted(build_study(), written(_flat([9.0], [12.0])), ended=ended)
+    findings = derive_findings(planted.tables())
+    assert "no trial of pretrained has finished 6x (2 trials: 2 diverged)" in (
+        _headline(findings).sentence
+    )
+    assert findings.missing == ""
+
+
+def test_twins_are_not_told_apart_and_are_no_headline() -> None:
+    study = build_study(arms={"scratch": {}, "again": {}}, budget=FIVE)
+    findings = derive_findings(Planted(study, noisy(lambda c, n: 10 + n, 0.5, 3)).tables())
+    (check,) = [f for f in findings.findings if f.kind == "same"]
+    assert check.verdict is Verdict.SUPPORTED
+    assert check.arms == ("scratch", "again")
+    assert findings.num_primary == 0
+
+
+def test_twins_that_are_told_apart_condemn_the_instrument() -> None:
+    study = build_study(arms={"scratch": {}, "again": {}}, budget=FIVE)
+    truth = {"scratch": 10.0, "again": 15.0}
+    findings = derive_findings(Planted(study, noisy(lambda c, n: truth[c.arm], 0.5, 3)).tables())
+    (check,) = [f for f in findings.findings if f.kind == "same"]
+    assert check.verdict is Verdict.CONTRADICTED
+    assert "distrust every other comparison" in check.sentence
+
+
+def test_the_reference_is_the_first_arm_that_starts_from_random_weights() -> None:
+    arms = {"pretrained": {"set": {"init.source": "upstream"}}, "scratch": {}}
+    planted = Planted(build_study(arms=arms), written(_flat([9.0], [12.0])))
+    assert _headline(derive_findings(planted.tables())).arms == ("scratch", "pretrained")
+
+
+def test_headlines_of_all_regimes_are_corrected_together() -> None:
+    study = build_study(
+        regimes={"full": {"images": "all"}, "small": {"images": 60}},
+        budget=FIVE,
+    )
+
+    def truth(cell: Cell, length: float) -> float:
+        gain = 3.0 if cell.regime == "small" else 0.9
+        return 10.0 + (gain if cell.arm == "pretrained" else 0.0)
+
+    findings = derive_findings(Planted(study, noisy(truth, 0.5, 5)).tables())
+    primary = [f for f in findings.findings if f.family == "primary"]
+    assert [f.regime for f in primary] == ["full", "small"]
+    raw = sorted(f.effect.p_value or 0.0 for f in primary if f.effect)
+    corrected = sorted(f.p_adjusted or 0.0 for f in primary)
+    assert corrected == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])])
+
+
+def test_catch_up_is_bracketed_where_it_was_planted() -> None:
+    leads = {2.0: 4.0, 4.0: 2.0, 6.0: 0.0}
+    study = build_study(budget=FIVE)
+
+    def truth(cell: Cell, length: float) -> float:
+        return 20.0 - (leads[length] if cell.arm == "scratch" else 0.0)
+
+    findings = derive_findings(Planted(study, noisy(truth, 0.15, 2)).tables())
+    (found,) = [f for f in findings.findings if f.kind == "catch_up"]
+    assert found.bracket == (4.0, 6.0)
+    assert found.sentence == (
+        "On full, scratch catches up with pretrained between 4x and 6x: behind up to 4x, "
+        "less than 0.5 AP behind from 6x on."
+    )
+
+
+def test_one_configuration_at_two_rungs_is_paired_by_seed() -> None:
+    """Seeds 5 points apart, each gaining exactly 1.0, 1.1 and 0.9 from 4x to 6x."""
+    rows = {
+        ("scratch", 2.0): [3.0, 8.0, 13.0],
+        ("scratch", 4.0): [5.0, 10.0, 15.0],
+        ("scratch", 6.0): [6.0, 11.1, 15.9],
+    }
+    findings = derive_findings(Planted(build_study(arms={"scratch": {}}), written(rows)).tables())
+    (found,) = [f for f in findings.findings if f.kind == "length"]
+    assert found.effect is not None
+    assert found.effect.nums == (3,)
+    assert found.effect.value == pytest.approx(1.0)
+    assert found.verdict is Verdict.SUPPORTED
+    assert "paired by seed" in found.sentence
+
+
+def test_the_best_length_is_chosen_on_the_select_split_not_on_replicates() -> None:
+    def score(cell: Cell, length: float, purpose: str, number: int) -> float:
+        return 10.0 + (length if purpose == "search" else -length)
+
+    findings = derive_findings(Planted(build_study(), score).tables())
+    assert {c.best_length for c in findings.regimes[0].cells} == {6.0}
+
+
+def test_findings_json_is_ascii_with_a_schema_version_and_caveats_that_resolve() -> None:
+    planted = Planted(build_study(), written(_flat([9.0, 10.0, 11.0], [19.0, 20.0, 21.0])))
+    text = as_json_text(derive_findings(planted.tables()))
+    tree = json.loads(text)
+    assert text.isascii()
+    assert tree["schema_version"] == 1
+    known = {c["key"] for c in tree["caveats"]}
+    assert len(known) == len(tree["caveats"])
+    assert all(set(f["caveats"]) <= known for f in tree["findings"])
+    assert tree["findings"][0]["interval"][0] == pytest.approx(7.73, abs=0.01)
+
+
+def test_the_same_tables_give_the_same_findings_byte_for_byte() -> None:
+    planted = Planted(build_study(), noisy(lambda c, n: 10 + n, 0.5, 3))
+    texts = {as_json_text(derive_findings(planted.tables())) for _ in range(2)}
+    assert len(texts) == 1
+
+
+def _family(rng: np.random.Generator, lead: float, size: int, num: int) -> list[Finding]:
+    """Headlines of ``size`` pairs of arms, noise sd 0.3, each other arm ``lead`` ahead."""
+    study = build_study(margin=0.1)
+    pairs = []
+    for index in range(size):
+        scratch, other = 0.3 * rng.normal(size=num), lead + 0.3 * rng.normal(size=num)
+        cells = (
+            built_cell("scratch", {2.0: list(scratch)}, "random"),
+            built_cell(f"p{index}", {2.0: list(other)}, "upstream"),
+        )
+        pairs.append(build_pair(study, *cells))
+    return arm_findings(study, pairs)
+
+
+def test_where_no_arm_differs_at_most_5_studies_of_100_claim_any_difference() -> None:
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(400):
+        verdicts = {f.verdict for f in _family(rng, 0.0, size=6, num=5)}
+        wrong += bool(verdicts & {Verdict.SUPPORTED, Verdict.CONTRADICTED})
+    assert wrong / 400 <= 0.05 + 0.022  # two standard errors of 400 draws
+
+
+def test_a_true_point_at_noise_03_is_found_by_5_replicates_alone_and_mostly_among_ten() -> None:
+    rng = np.random.default_rng(2)
+    alone = [_family(rng, 1.0, size=1, num=5)[0].verdict for _ in range(300)]
+    among = [f.verdict for _ in range(40) for f in _family(rng, 1.0, size=10, num=5)]
+    assert alone.count(Verdict.SUPPORTED) / len(alone) >= 0.95
+    assert among.count(Verdict.SUPPORTED) / len(among) >= 0.75

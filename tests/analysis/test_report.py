@@ -1,0 +1,109 @@
+"""The report: one page that needs nothing from anywhere, in both themes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from planted import Planted, build_study, noisy
+
+from rethink_ray.analysis.figures import COLORS, FAINT, INK, draw_figures, inlined
+from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.report import write_report
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.types import Event
+from rethink_ray.spec.errors import RecordError
+
+
+def _planted() -> Planted:
+    arms = {"scratch": {}, "<b>&": {"set": {"init.source": "upstream"}}}
+    return Planted(build_study(arms=arms), noisy(lambda c, n: 10 + n, 0.5, 3))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("study") / "s"
+    return write_report(_planted().directory(root))
+
+
+def test_the_report_directory_holds_every_form(page: Path) -> None:
+    figures = sorted(p.name for p in (page.parent / "figures").iterdir())
+    assert figures == ["full-curves.svg", "full-differences.svg"]
+    tree = json.loads((page.parent / "findings.json").read_text())
+    assert tree["answers"][0] in (page.parent / "findings.md").read_text()
+
+
+def test_the_page_loads_nothing_from_anywhere(page: Path) -> None:
+    html = page.read_text()
+    loads = re.findall(r"<(?:script|link|img|iframe)\b|@import|\bsrc=|url\((?!#)", html)
+    assert loads == []
+
+
+def test_names_from_the_study_file_are_escaped(page: Path) -> None:
+    assert "<b>&" not in re.sub(r"<figure>.*?</figure>", "", page.read_text(), flags=re.S)
+    assert "&lt;b&gt;&amp;" in page.read_text()
+
+
+def test_the_page_says_how_to_reproduce_a_number(page: Path) -> None:
+    html = page.read_text()
+    for command in ("run", "export", "train", "evaluate", "report"):
+        assert f"rethink-ray {command}" in html
+
+
+def test_each_figure_is_xml_with_a_title_units_and_no_stand_in_colour(page: Path) -> None:
+    for path in (page.parent / "figures").iterdir():
+        text = path.read_text()
+        ElementTree.fromstring(text)
+        assert "schedule length (1x = 60 updates)" in text
+        assert "(points)" in text
+        assert INK not in text
+        assert FAINT not in text
+        assert 'fill="#ffffff"' in text
+
+
+def test_inside_the_page_ink_and_arms_follow_the_readers_theme() -> None:
+    for svg in draw_figures(derive_findings(_planted().tables())).values():
+        shown = inlined(svg)
+        assert shown.startswith("<svg")
+        assert "currentColor" in shown
+        assert not any(color in shown for color in (*COLORS, INK, FAINT))
+
+
+def test_the_same_study_gives_the_same_page_byte_for_byte(page: Path, tmp_path: Path) -> None:
+    again = write_report(_planted().directory(tmp_path / "s"))
+    assert again.read_text() == page.read_text()
+
+
+def test_an_empty_study_has_a_page_without_figures(tmp_path: Path) -> None:
+    planted = _planted()
+    StudyDirectory.create(tmp_path / "s", planted.study, "", planted.facts, {})
+    page = write_report(tmp_path / "s")
+    assert "Nothing has been recorded yet" in page.read_text()
+    assert "<figure>" not in page.read_text()
+
+
+def test_every_prefix_of_a_study_has_a_page_and_no_traceback(tmp_path: Path) -> None:
+    planted = _planted()
+    events: list[Event] = planted.events()
+    made = StudyDirectory.create(tmp_path / "s", planted.study, "", planted.facts, {})
+    for number, event in enumerate(events):
+        made.log.append(event)
+        if number % 9 == 0:
+            assert write_report(tmp_path / "s").is_file()
+
+
+def test_a_folder_without_a_study_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="must hold a study"):
+        write_report(tmp_path)
+
+
+def test_findings_need_neither_torch_nor_ray_nor_optuna() -> None:
+    code = (
+        "import sys, rethink_ray.analysis.findings, rethink_ray.analysis.render;"
+        "print(sorted({'torch', 'ray', 'optuna', 'matplotlib', 'jinja2'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
