@@ -1,0 +1,1 @@
+"""What runs next: cells, rounds, halving and proposals as pure functions of study and records."""

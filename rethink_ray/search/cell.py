@@ -1,0 +1,250 @@
+"""What one cell runs next: its rounds, its audit, then replicates of its incumbents."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rethink_ray.records.audit import chosen_losers
+from rethink_ray.records.halving import Standing, ladder_of, stand
+from rethink_ray.records.incumbents import incumbents
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
+from rethink_ray.search.configs import CellConfigs
+from rethink_ray.search.jobs import Job
+from rethink_ray.search.proposals import Proposer
+from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import AssetSpec, Cell
+from rethink_ray.spec.space import Value
+from rethink_ray.spec.study import CopyFrom, Study
+
+
+@dataclass(slots=True, kw_only=True)
+class CellDecision:
+    """What a cell asks for, before it is put together with the other cells'."""
+
+    rounds: list[RoundProposed] = field(default_factory=list)
+    ends: list[TrialEnded] = field(default_factory=list)
+    search: list[Job] = field(default_factory=list)
+    replicates: list[Job] = field(default_factory=list)
+    assets: dict[str, AssetSpec] = field(default_factory=dict)
+    """Key -> asset that some job of this cell waits for."""
+    searched: bool = False
+    """All rounds and the audit are over: the incumbents stand."""
+    done: bool = False
+
+
+class CellSearch:
+    """One cell of a study. Remembers how rounds stand, which records can only move on."""
+
+    def __init__(self, study: Study, cell: Cell, facts: DataFacts) -> None:
+        self.cell = cell
+        self.source = source_of(study, cell)
+        """The cell whose values this one copies; None if it searches for itself."""
+        self._study = study
+        self._ladder = ladder_of(study, cell)
+        self._configs = CellConfigs(study, cell, facts)
+        self._proposer = Proposer(study, cell, self._ladder)
+        # A cell with nothing to tune has one configuration, so one trial says all a search can.
+        self._num_trials = study.budget.trials if self._proposer.space.parameters else 1
+        self._standings: dict[int, Standing] = {}
+        self._jobs: dict[tuple[str, tuple[float, ...]], Job] = {}
+        self._targets: dict[str, float] | None = None
+        self._incumbents: list[Member] = []
+
+    def decide(self, state: StudyState, source_searched: bool = False) -> CellDecision:
+        """What runs next here. ``source_searched``: the copied cell's incumbents stand."""
+        decision = CellDecision()
+        if self.source is None:
+            self._search(state, decision)
+        elif source_searched:
+            self._copy(state, decision)
+        if decision.searched:
+            self._replicate(state, decision)
+        return decision
+
+    def forget(self) -> None:
+        """Start from the records alone; needed if they are not the ones seen before."""
+        self._standings.clear()
+        self._jobs.clear()
+        self._targets = None
+
+    def _search(self, state: StudyState, decision: CellDecision) -> None:
+        rounds = state.rounds.get((self.cell, "search"), {})
+        all_settled = True
+        for number in sorted(rounds):
+            standing = self._standing(state, number, rounds[number])
+            for member in standing.waiting:
+                length = self._ladder.of(member)[len(standing.steps) - 1]
+                self._want(state, decision, "search", member, (length,))
+            all_settled &= standing.settled
+            if number == 0:
+                self._audit(state, decision, standing)
+        left = self._num_trials - sum(len(r.members) for r in rounds.values())
+        if all_settled and left > 0:
+            decision.rounds.append(self._next_round(state, len(rounds), left))
+        running = decision.search or decision.assets or decision.ends
+        decision.searched = all_settled and left <= 0 and not running
+
+    def _standing(self, state: StudyState, number: int, proposed: RoundProposed) -> Standing:
+        before = self._standings.get(number)
+        if before is not None and before.settled:
+            return before
+        standing = stand(self._study, state, self._ladder, proposed.members, before)
+        self._standings[number] = standing
+        if standing.settled:
+            self._configs.forget(frozenset(m.trial_id for m in proposed.members))
+            self._jobs.clear()
+        return standing
+
+    def _audit(self, state: StudyState, decision: CellDecision, standing: Standing) -> None:
+        if not self._study.budget.audit:
+            return
+        for member in chosen_losers(self._study, state, self.cell, self._ladder, standing):
+            self._want(state, decision, "search", member, self._ladder.lengths)
+
+    def _next_round(self, state: StudyState, number: int, left: int) -> RoundProposed:
+        size = min(self._ladder.keep[0], left)
+        first = len(state.members(self.cell, "search"))
+        proposed = self._proposer.propose(state, number, size)
+        members = (
+            self._configs.member(params, self._seed(first + i)) for i, params in enumerate(proposed)
+        )
+        return self._round("search", number, tuple(members))
+
+    def _copy(self, state: StudyState, decision: CellDecision) -> None:
+        """One trial for each distinct incumbent of the source, with its values."""
+        assert self.source is not None
+        carried = state.members(self.cell, "search")
+        known = {m.of for _, m in carried}
+        of_source = distinct(incumbents(self._study, state, self.source))
+        new = [m for m in of_source if m.trial_id not in known]
+        if new:
+            members = (
+                self._configs.member(self._copied(m), self._seed(len(carried) + i), of=m.trial_id)
+                for i, m in enumerate(new)
+            )
+            number = len(state.rounds.get((self.cell, "search"), {}))
+            decision.rounds.append(self._round("search", number, tuple(members)))
+            return
+        for _, member in carried:
+            self._want(state, decision, "search", member, self._up_to_target(state, member))
+        decision.searched = not (decision.search or decision.assets or decision.ends)
+
+    def _copied(self, member: Member) -> dict[str, Value]:
+        """The source's values at this cell's paths; the base value where the source has none."""
+        space = self._proposer.space
+        params: dict[str, Value] = {}
+        for path, _ in space.active(params):
+            params[path] = member.params.get(path, space.base[path])
+        return params
+
+    def _replicate(self, state: StudyState, decision: CellDecision) -> None:
+        rounds = state.rounds.get((self.cell, "replicate"), {})
+        recorded = [m for _, m in state.members(self.cell, "replicate")]
+        self._find_targets(state)
+        for incumbent in self._incumbents:
+            ended = state.ended.get(incumbent.trial_id)
+            if ended is not None and ended.outcome != "diverged":
+                continue  # copied values that cannot run here at all: a re-run says the same
+            have = sum(m.of == incumbent.trial_id for m in recorded)
+            members = tuple(
+                self._repeat(incumbent, r) for r in range(have, self._study.budget.replicates)
+            )
+            if members:
+                number = len(rounds) + len(decision.rounds)
+                decision.rounds.append(self._round("replicate", number, members))
+        for member in recorded:
+            self._want(state, decision, "replicate", member, self._up_to_target(state, member))
+        asked = decision.rounds or decision.ends or decision.replicates or decision.assets
+        decision.done = not asked
+
+    def _repeat(self, incumbent: Member, number: int) -> Member:
+        seed = seed_of(self._study.seed, self.cell.name, "replicate", incumbent.trial_id, number)
+        return self._configs.member(incumbent.params, seed, of=incumbent.trial_id)
+
+    def _find_targets(self, state: StudyState) -> None:
+        """Incumbent -> the longest length it is incumbent for; stands once the search is over."""
+        if self._targets is None:
+            found = incumbents(self._study, state, self.cell)
+            self._targets = {found[length].trial_id: length for length in sorted(found)}
+            self._incumbents = distinct(found)
+
+    def _up_to_target(self, state: StudyState, member: Member) -> tuple[float, ...]:
+        self._find_targets(state)
+        assert self._targets is not None
+        target = self._targets.get(member.of or "") or self._targets.get(member.trial_id)
+        if target is None:
+            return ()
+        return tuple(length for length in self._ladder.of(member) if length <= target)
+
+    def _want(
+        self,
+        state: StudyState,
+        decision: CellDecision,
+        purpose: Purpose,
+        member: Member,
+        lengths: Sequence[float],
+    ) -> None:
+        """Ask for what ``member`` lacks of ``lengths``: a job, its assets, or its end."""
+        lacking = tuple(x for x in lengths if (member.trial_id, x) not in state.rungs)
+        if not lacking or member.trial_id in state.ended:
+            return
+        jobs = decision.search if purpose == "search" else decision.replicates
+        known = self._jobs.get((member.trial_id, lacking))
+        if known is not None:
+            jobs.append(known)
+            return
+        config, assets = self._configs.of(member)
+        missing = {key: spec for key, spec in assets.items() if key not in state.assets}
+        refused = [state.assets[k] for k in assets if k in state.assets and state.assets[k].refused]
+        if refused:
+            reason = f"asset {refused[0].key} was refused: {refused[0].refused}"
+            decision.ends.append(
+                TrialEnded(trial_id=member.trial_id, outcome="refused", reason=reason)
+            )
+        elif missing:
+            decision.assets |= missing
+        else:
+            job = Job(
+                job_id=f"{member.trial_id}-{lacking[-1]:g}x",
+                purpose=purpose,
+                cell=self.cell.name,
+                trial_id=member.trial_id,
+                config=config,
+                lengths=lacking,
+                splits=splits_of(self._study, purpose),
+            )
+            self._jobs[member.trial_id, lacking] = job
+            jobs.append(job)
+
+    def _seed(self, index: int) -> int:
+        return seed_of(self._study.seed, self.cell.name, "search", index)
+
+    def _round(self, purpose: Purpose, number: int, members: tuple[Member, ...]) -> RoundProposed:
+        return RoundProposed(
+            regime=self.cell.regime,
+            arm=self.cell.arm,
+            number=number,
+            purpose=purpose,
+            members=members,
+        )
+
+
+def source_of(study: Study, cell: Cell) -> Cell | None:
+    """The cell whose values ``cell`` copies (He et al.'s protocol); None if it tunes itself."""
+    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
+        return None
+    return Cell(cell.regime, study.tuning.copy_from)
+
+
+def distinct(by_length: dict[float, Member]) -> list[Member]:
+    """The different incumbents, in the order of the first length each is incumbent for."""
+    ordered = (by_length[length] for length in sorted(by_length))
+    return list({member.trial_id: member for member in ordered}.values())
+
+
+def splits_of(study: Study, purpose: Purpose) -> tuple[str, ...]:
+    """What a rung is scored on: search sees the selection split only."""
+    if purpose == "search":
+        return (study.data.select_split,)
+    return tuple(dict.fromkeys((study.data.select_split, study.data.report_on)))

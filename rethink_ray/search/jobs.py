@@ -1,0 +1,57 @@
+"""What a decision consists of: jobs for cluster slots, and events to be recorded first."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rethink_ray.records.types import RoundProposed, TrialEnded
+from rethink_ray.spec.resolve import AssetSpec, TrialConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one slot runs: a trial from the rung it has to a longer one, or an asset."""
+
+    job_id: str
+    """``<trial id>-<target length>x`` or ``asset-<key>``: the same for every attempt."""
+    purpose: Literal["asset", "search", "replicate"]
+    cell: str
+    """``regime/arm`` of the first cell that asked for it."""
+    trial_id: str | None = None
+    config: TrialConfig | None = None
+    lengths: tuple[float, ...] = ()
+    """Rungs still wanted, rising."""
+    splits: tuple[str, ...] = ()
+    """What each rung is scored on."""
+    asset: AssetSpec | None = None
+
+    @property
+    def trial(self) -> tuple[str, TrialConfig]:
+        """Trial id and configuration of a job that trains."""
+        assert self.trial_id is not None, "an asset job trains no trial"
+        assert self.config is not None, "an asset job has no trial configuration"
+        return self.trial_id, self.config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the records ask for. ``rounds`` and ``ends`` are recorded before any job runs."""
+
+    rounds: tuple[RoundProposed, ...]
+    """Newly proposed; their jobs appear in the decision after they were recorded."""
+    ends: tuple[TrialEnded, ...]
+    """Trials that can never start, because their asset was refused."""
+    jobs: tuple[Job, ...]
+    """All that may run now, running already or not, most urgent first."""
+    done: bool
+    blocked: tuple[str, ...]
+    """Job ids over the retry limit. With nothing else to run, the study is incomplete."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Only jobs are left that the machine failed too often."""
+        return bool(self.blocked) and not (self.jobs or self.rounds or self.ends)
+
+
+def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:
+    """The job that builds an asset."""
+    return Job(job_id=f"asset-{key}", purpose="asset", cell=cell, asset=spec)

@@ -1,0 +1,173 @@
+"""A dry run: what a study will run, what that costs in updates, and how busy its slots will be.
+
+It is the decisions themselves with pretended results, so the counts are those of the real run;
+only which configuration wins, hence how many distinct incumbents are replicated, is made up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Member
+from rethink_ray.search.configs import CellConfigs
+from rethink_ray.search.costs import ladder_steps, separate_steps
+from rethink_ray.search.jobs import Job
+from rethink_ray.search.points import space_in
+from rethink_ray.search.seeds import seed_of
+from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of, digest_of
+from rethink_ray.spec.study import Study
+
+ParameterCount = Callable[[TrialConfig], int]
+STATES_PER_WEIGHT = {"sgd": 2, "adamw": 3}
+"""Floats kept per weight in a checkpoint: the weight and its optimizer's state."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellPlan:
+    """What one cell will run."""
+
+    cell: Cell
+    num_parameters: int
+    """Searched paths."""
+    num_configurations: int | None
+    """None: a range is continuous."""
+    rounds: int
+    trials: int
+    """Search trials."""
+    incumbents: int
+    """Distinct incumbents over the lengths, as pretended."""
+    replicates: int
+    """Replicate trials."""
+    jobs: int
+    search_steps: int
+    replicate_steps: int
+    separate_steps: int
+    """Updates if no rung shared a trunk, search and replicates together."""
+
+    @property
+    def steps(self) -> int:
+        """Updates, search and replicates together."""
+        return self.search_steps + self.replicate_steps
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a study will run on ``slots`` slots. Times are in updates of one slot."""
+
+    cells: tuple[CellPlan, ...]
+    slots: int
+    assets: int
+    asset_steps: int
+    """Updates of all assets (batches of a classifier, cheaper than a detector's)."""
+    makespan_steps: int
+    busy_share: float
+    """Of the slots' time until the end, as jobs are handed out."""
+    disk_bytes: int | None
+    """Checkpoints at their most; None without a count of weights."""
+
+    @property
+    def steps(self) -> int:
+        """Updates of all trials."""
+        return sum(cell.steps for cell in self.cells)
+
+    @property
+    def separate_steps(self) -> int:
+        """Updates of all trials if no rung shared a trunk."""
+        return sum(cell.separate_steps for cell in self.cells)
+
+    @property
+    def jobs(self) -> int:
+        """Jobs of all cells, and the assets."""
+        return sum(cell.jobs for cell in self.cells) + self.assets
+
+
+def plan_study(
+    study: Study,
+    facts: DataFacts,
+    *,
+    slots: int = 1,
+    count_weights: ParameterCount | None = None,
+) -> Plan:
+    """The dry run of a study from its beginning.
+
+    Args:
+        study: the study.
+        facts: its data set.
+        slots: jobs at a time.
+        count_weights: configuration -> number of weights, for the disk estimate.
+    """
+    # Counts do not depend on the sampler; Sobol points cost no model.
+    pretended = study.model_copy(update={"sampler": "quasi_random"})
+    cluster = PretendedCluster(pretended, facts, pretend_metrics, slots=slots)
+    cluster.run()
+    cells = tuple(_cell_plan(study, facts, cell, cluster) for cell in cells_of(study))
+    assets = [job.asset for job in cluster.started if job.asset is not None]
+    return Plan(
+        cells=cells,
+        slots=slots,
+        assets=len(assets),
+        asset_steps=sum(asset.upstream.steps for asset in assets),
+        makespan_steps=round(cluster.makespan),
+        busy_share=cluster.busy / (slots * cluster.makespan) if cluster.makespan else 0.0,
+        disk_bytes=None if count_weights is None else _disk(cluster.started, slots, count_weights),
+    )
+
+
+def pretend_metrics(config: TrialConfig, length: float) -> dict[str, float]:
+    """A made-up AP: mostly the configuration, some of it drifting with length, little noise."""
+    recipe = config.recipe.model_dump(mode="json", exclude={"schedule"})
+    what = digest_of(recipe)
+    quality = _uniform(what) + 0.25 * _uniform(what, f"{length:g}") + 0.05 * _uniform(config.seed)
+    ap = 20.0 + length + 4.0 * quality
+    splits = {config.data.select_split, config.data.report_on}
+    return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
+
+
+def _uniform(*parts: str | int) -> float:
+    return seed_of(*parts) / 2**31
+
+
+def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedCluster) -> CellPlan:
+    state, space = cluster.state, space_in(study, cell)
+    configs = CellConfigs(study, cell, facts)
+    search = [m for _, m in state.members(cell, "search")]
+    replicates = [m for _, m in state.members(cell, "replicate")]
+    search_steps = _steps(state, configs, search)
+    replicate_steps = _steps(state, configs, replicates)
+    return CellPlan(
+        cell=cell,
+        num_parameters=len(space.parameters),
+        num_configurations=space.num_configurations,
+        rounds=len(state.rounds.get((cell, "search"), {})),
+        trials=len(search),
+        incumbents=len({m.of for m in replicates}),
+        replicates=len(replicates),
+        jobs=sum(job.asset is None and job.cell == cell.name for job in cluster.started),
+        search_steps=search_steps[0],
+        replicate_steps=replicate_steps[0],
+        separate_steps=search_steps[1] + replicate_steps[1],
+    )
+
+
+def _steps(state: StudyState, configs: CellConfigs, members: list[Member]) -> tuple[int, int]:
+    """Updates of these trials with and without shared trunks."""
+    shared = separate = 0
+    for member in members:
+        schedule = configs.of(member)[0].recipe.schedule
+        done = state.lengths_done(member.trial_id, schedule.lengths)
+        shared += ladder_steps(schedule, done)
+        separate += separate_steps(schedule, done)
+    return shared, separate
+
+
+def _disk(started: list[Job], slots: int, count_weights: ParameterCount) -> int:
+    """A trunk file for every trial, and a branch file for every slot, 4 bytes a number."""
+    sizes: dict[str, int] = {}
+    for job in started:
+        if job.asset is None:
+            trial_id, config = job.trial
+            per_weight = STATES_PER_WEIGHT[config.recipe.optimizer.name]
+            sizes[trial_id] = 4 * per_weight * count_weights(config)
+    return sum(sizes.values()) + slots * max(sizes.values(), default=0)

@@ -1,0 +1,159 @@
+"""A cell's search space as a unit cube: Sobol points, their values, and what was tried before.
+
+All arms of a regime read the same scrambled points, and a path owns one coordinate whatever arm it
+is in: common random numbers, so that arms differ by what they are and not by what was drawn.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from scipy.stats import qmc
+
+from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.resolve import Cell, base_values, space_of
+from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.study import Study
+
+Params = dict[str, Value]
+Points = tuple[tuple[float, ...], ...]
+COUNTED = 10_000
+"""A space of at most this many options is counted out; a larger one is as good as endless."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """What a cell samples, conditions first, and the base values around it."""
+
+    parameters: Mapping[str, Parameter]
+    base: Mapping[str, Value]
+
+    @property
+    def num_configurations(self) -> int | None:
+        """How many there are; None if a range is continuous or there are more than 10,000."""
+        if any(p.kind in ("log_uniform", "uniform") for p in self.parameters.values()):
+            return None
+        if math.prod(len(_options(p)) for p in self.parameters.values()) > COUNTED:
+            return None
+        return sum(1 for _ in self.configurations())
+
+    def base_params(self) -> Params:
+        """The base recipe's values at the active paths."""
+        params: Params = {}
+        for path, parameter in self.active(params):
+            params[path] = _base_value(path, parameter, self.base[path])
+        return params
+
+    def active(self, params: Params) -> Iterator[tuple[str, Parameter]]:
+        """Paths in sampling order; one whose condition fails in ``params`` so far is left out."""
+        for path, parameter in self.parameters.items():
+            if parameter.active({**self.base, **params}):
+                yield path, parameter
+
+    def at(self, point: Mapping[str, float]) -> Params:
+        """The configuration at a point of the unit cube (path -> coordinate)."""
+        params: Params = {}
+        for path, parameter in self.active(params):
+            params[path] = value_at_coordinate(parameter, point[path])
+        return params
+
+    def configurations(self) -> Iterator[Params]:
+        """Every configuration of a space without continuous ranges."""
+        options = [_options(p) for p in self.parameters.values()]
+        for values in itertools.product(*options):
+            chosen = dict(zip(self.parameters, values, strict=True))
+            params: Params = {}
+            for path, _ in self.active(params):
+                params[path] = chosen[path]
+            first = all(
+                path in params or chosen[path] == _options(parameter)[0]
+                for path, parameter in self.parameters.items()
+            )
+            if first:  # an inactive path counts once, not once per option
+                yield params
+
+
+def space_in(study: Study, cell: Cell) -> Space:
+    """The space of a cell, unconditional paths first."""
+    space = space_of(study, cell)
+    order = sorted(space, key=lambda path: (bool(space[path].when), path))
+    return Space(parameters={p: space[p] for p in order}, base=base_values(study, cell))
+
+
+def shared_paths(study: Study, regime: str) -> tuple[str, ...]:
+    """Every path that some arm of a regime searches; their order is that of the coordinates."""
+    arms = (space_of(study, Cell(regime, arm)) for arm in study.arms)
+    return tuple(sorted(set(itertools.chain.from_iterable(arms))))
+
+
+def shared_point(
+    study: Study, regime: str, paths: Sequence[str], index: int, stream: int = 0
+) -> dict[str, float]:
+    """Point ``index`` of a regime's scrambled Sobol sequence, as path -> coordinate in [0, 1).
+
+    ``stream`` counts independent scramblings: a re-draw takes the same index of the next one, so
+    that one arm's re-draw does not shift the points of the trials after it.
+    """
+    if not paths:
+        return {}
+    seed = seed_of(study.seed, regime, "sobol", stream)
+    points = _sobol(len(paths), seed, max(5, math.ceil(math.log2(index + 1))))
+    return dict(zip(paths, points[index], strict=True))
+
+
+@lru_cache(maxsize=256)
+def _sobol(num_dimensions: int, seed: int, power: int) -> Points:
+    drawn = qmc.Sobol(num_dimensions, scramble=True, rng=seed).random_base2(power)
+    return tuple(tuple(row) for row in drawn.tolist())
+
+
+def value_at_coordinate(parameter: Parameter, coordinate: float) -> Value:
+    """The value at a coordinate in [0, 1) of a parameter's range or options."""
+    if parameter.choice is not None:
+        return parameter.choice[min(int(coordinate * len(parameter.choice)), _last(parameter))]
+    low, high = parameter.bounds
+    match parameter.kind:
+        case "int_uniform":
+            return min(int(low + coordinate * (high - low + 1)), int(high))
+        case "log_uniform":
+            span = math.log(high) - math.log(low)
+            return settled(parameter, math.exp(math.log(low) + coordinate * span))
+        case _:
+            return settled(parameter, low + coordinate * (high - low))
+
+
+def settled(parameter: Parameter, value: float) -> float:
+    """The float that is recorded: 6 significant digits, and inside the bounds still."""
+    low, high = parameter.bounds
+    return min(max(float(f"{value:.6g}"), low), high)
+
+
+def key_of(params: Mapping[str, Value]) -> str:
+    """Equal for equal configurations."""
+    return json.dumps(params, sort_keys=True)
+
+
+def _last(parameter: Parameter) -> int:
+    return len(parameter.choice or ()) - 1
+
+
+def _options(parameter: Parameter) -> Sequence[Value]:
+    if parameter.choice is not None:
+        return parameter.choice
+    low, high = parameter.bounds
+    return range(int(low), int(high) + 1)
+
+
+def _base_value(path: str, parameter: Parameter, value: Value) -> Value:
+    """The base value, as the option that equals it; a searched length starts at its longest."""
+    if parameter.choice is None:
+        return value
+    same_kind = [o for o in parameter.choice if isinstance(o, bool) == isinstance(value, bool)]
+    equal = [option for option in same_kind if option == value]
+    if equal or path != LENGTH_PATH:
+        return equal[0]
+    return max(parameter.choice, key=lambda option: float(option or 0.0))

@@ -1,0 +1,173 @@
+"""A pretended cluster: the same decisions with answers from a function, and no clock but its own.
+
+Used by ``plan``, by the tests and by the benchmarks. Jobs on the slots end in the order of their
+pretended durations, one rung at a time.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import numpy as np
+
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import AssetDone, Event, Outcome, RungDone, TrialEnded
+from rethink_ray.search.costs import new_steps
+from rethink_ray.search.decide import Decider
+from rethink_ray.search.jobs import Decision, Job
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import AssetSpec, TrialConfig
+from rethink_ray.spec.study import Study
+
+Answer = Callable[[TrialConfig, float], Mapping[str, float] | Outcome]
+"""(configuration, length) -> metrics (``val/ap``, ...), or how the method ended the trial."""
+Duration = Callable[[Job, float], float]
+"""(job, length) -> pretended time of that rung; an asset's length is 0."""
+AssetAnswer = Callable[[AssetSpec], AssetDone]
+
+
+def fit_asset(spec: AssetSpec) -> AssetDone:
+    """An asset that any trial may start from."""
+    metrics = {"accuracy": 1.0, "chance": 0.0}
+    return AssetDone(key=spec.key, kind=spec.kind, metrics=metrics, seconds=0.0)
+
+
+class PretendedCluster:
+    """Slots that answer a study's jobs; ``state`` holds the records they leave."""
+
+    def __init__(
+        self,
+        study: Study,
+        facts: DataFacts,
+        answer: Answer,
+        *,
+        slots: int,
+        duration: Duration | None = None,
+        build_asset: AssetAnswer = fit_asset,
+        state: StudyState | None = None,
+    ) -> None:
+        self.state = StudyState() if state is None else state
+        self.started: list[Job] = []
+        self.makespan = 0.0
+        self.busy = 0.0
+        """Slot time in use; the busy share is this over slots x makespan."""
+        self._decider = Decider(study, facts)
+        self._answer = answer
+        self._build_asset = build_asset
+        self._duration = self.steps if duration is None else duration
+        self._slots = slots
+        self._running: dict[str, Iterator[tuple[float, Event]]] = {}
+        self._ends: list[tuple[float, int, str, Event]] = []
+
+    def steps(self, job: Job, length: float) -> float:
+        """Durations in updates: exactly what the ladder of a trial would run."""
+        if job.asset is not None:
+            return float(job.asset.upstream.steps)
+        trial_id, config = job.trial
+        schedule = config.recipe.schedule
+        done = self.state.lengths_done(trial_id, schedule.lengths)
+        return float(new_steps(schedule, length, done))
+
+    def run(self, max_events: int | None = None) -> Decision:
+        """Work until nothing runs and nothing can be started, or until so many events came.
+
+        What was running then is lost, as on a killed cluster.
+        """
+        num_events = 0
+        while True:
+            decision = self._decider.next_jobs(self.state)
+            events: tuple[Event, ...] = (*decision.rounds, *decision.ends)
+            for event in events:
+                self.state.add(event)
+            if events:
+                continue
+            self._start(decision)
+            if not self._running or num_events == max_events:
+                return decision
+            num_events += 1
+            self._finish_next()
+
+    def _start(self, decision: Decision) -> None:
+        for job in decision.jobs:
+            if len(self._running) == self._slots:
+                return
+            if job.job_id not in self._running:
+                self.started.append(job)
+                self._running[job.job_id] = self._work(job)
+                self._go_on(job.job_id)
+
+    def _finish_next(self) -> None:
+        self.makespan, _, job_id, event = heapq.heappop(self._ends)
+        self.state.add(event)
+        self._go_on(job_id)
+
+    def _go_on(self, job_id: str) -> None:
+        """The next rung of a running job, or the end of the job."""
+        step = next(self._running[job_id], None)
+        if step is None:
+            del self._running[job_id]
+            return
+        seconds, event = step
+        self.busy += seconds
+        order = len(self.started) + self.state.version  # ties end in the order of starting
+        heapq.heappush(self._ends, (self.makespan + seconds, order, job_id, event))
+
+    def _work(self, job: Job) -> Iterator[tuple[float, Event]]:
+        if job.asset is not None:
+            yield self._duration(job, 0.0), self._build_asset(job.asset)
+            return
+        trial_id, config = job.trial
+        for length in job.lengths:
+            seconds = self._duration(job, length)
+            steps_new = round(self.steps(job, length))
+            answer = self._answer(config, length)
+            if isinstance(answer, str):
+                yield seconds, TrialEnded(trial_id=trial_id, outcome=answer, reason="pretended")
+                return
+            yield seconds, rung_of(trial_id, config, length, answer, steps_new)
+
+
+def rung_of(
+    trial_id: str, config: TrialConfig, length: float, metrics: Mapping[str, float], steps_new: int
+) -> RungDone:
+    """A finished rung with these metrics."""
+    return RungDone(
+        trial_id=trial_id,
+        length=length,
+        steps=config.recipe.schedule.steps(length),
+        metrics=metrics,
+        seconds_train=0.0,
+        seconds_score=0.0,
+        steps_new=steps_new,
+    )
+
+
+def replay(
+    study: Study,
+    facts: DataFacts,
+    answer: Answer,
+    *,
+    slots: int = 1,
+    order_seed: int = 0,
+    events: Iterable[Event] = (),
+) -> StudyState:
+    """The records of a whole study, or of its continuation, whose jobs end in a random order.
+
+    Args:
+        study: the study.
+        facts: its data set.
+        answer: what each rung measures.
+        slots: jobs at a time.
+        order_seed: of the pretended durations.
+        events: records to continue from.
+    """
+    rng = np.random.default_rng(order_seed)
+    cluster = PretendedCluster(
+        study,
+        facts,
+        answer,
+        slots=slots,
+        duration=lambda job, length: float(rng.random()),
+        state=StudyState(events),
+    )
+    cluster.run()
+    return cluster.state
