@@ -1,0 +1,160 @@
+"""What may change in a study that has started: more trials, more replicates, longer lengths.
+
+Everything else is fixed, and the fingerprint is the hash of that.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rethink_ray.spec.check import check_study
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.resolve import cells_of, digest_of, keep_of, lengths_of, space_of
+from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.study import Study
+
+FREE = (
+    ("question",),
+    ("budget", "trials"),
+    ("budget", "replicates"),
+    ("budget", "keep"),
+    ("schedule", "lengths"),
+    ("resources", "retries"),
+    ("resources", "loader_workers"),
+    ("data", "root"),
+)
+"""Keys outside the fingerprint. ``keep`` may only grow at its end, which ``extend`` sees to; where
+the data lie may differ from machine to machine, their content is in the facts."""
+
+
+def fingerprint_of(study: Study) -> str:
+    """16 hex digits over what a started study can no longer change."""
+    tree: dict[str, Any] = study.model_dump(mode="json")
+    for *groups, leaf in FREE:
+        inner = tree
+        for group in groups:
+            inner = inner[group]
+        inner.pop(leaf, None)
+    if isinstance(tree["data"]["dataset"], dict):
+        tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
+    return digest_of(tree)
+
+
+def extend(
+    study: Study,
+    *,
+    trials: int | None = None,
+    replicates: int | None = None,
+    lengths: Sequence[float] | None = None,
+) -> Study:
+    """The study with a larger budget or a longer ladder; what is None stays.
+
+    Args:
+        study: as it was last continued.
+        trials: search trials per cell, the old ones counted.
+        replicates: replicates per incumbent, the old ones counted.
+        lengths: the whole new ladder, or only the lengths to append to it.
+
+    Raises:
+        SpecError: something would shrink, or a length would come between old ones.
+    """
+    budget = study.budget
+    _refuse_less("trials", trials, budget.trials)
+    _refuse_less("replicates", replicates, budget.replicates)
+    ladder = None if lengths is None else _longer(study, tuple(float(x) for x in lengths))
+    longer_by = 0 if ladder is None else len(ladder) - len(_ladder(study))
+    changed = study.model_copy(
+        update={
+            "budget": budget.model_copy(
+                update={
+                    "trials": trials or budget.trials,
+                    "replicates": budget.replicates if replicates is None else replicates,
+                    "keep": _pinned_keep(study, longer_by),
+                }
+            ),
+            "schedule": study.schedule
+            if ladder is None
+            else study.schedule.model_copy(update={"lengths": ladder}),
+        }
+    )
+    checked = Study.model_validate_json(changed.model_dump_json(exclude_unset=True))
+    for cell in cells_of(checked) if longer_by else ():
+        if lengths_of(checked, cell) != ladder:
+            must = "must be the study's own ladder to be lengthened"
+            raise SpecError(explain(f"resume: {cell.name}", must, list(lengths_of(checked, cell))))
+    check_study(checked, "resume")
+    return checked
+
+
+def merge(current: Study, given: Study) -> Study:
+    """A study file given again, with whatever it or a former ``resume`` made larger.
+
+    Raises:
+        SpecError: the file says another study than the one that was started.
+    """
+    if fingerprint_of(current) != fingerprint_of(given):
+        raise SpecError(
+            explain(
+                "study",
+                "must be the one this directory was started with",
+                ", ".join(_differing(current, given)),
+                "Only trials, replicates and lengths may grow; give a new study its own --out.",
+            )
+        )
+    pinned = _pinned_keep(current, 0)
+    if given.budget.keep and pinned and given.budget.keep[: len(pinned)] != pinned:
+        must = f"must begin with {list(pinned)}, as it was started"
+        raise SpecError(explain("budget.keep", must, list(given.budget.keep)))
+    old, new = _ladder(current), _ladder(given)
+    larger = extend(
+        current,
+        trials=max(current.budget.trials, given.budget.trials),
+        replicates=max(current.budget.replicates, given.budget.replicates),
+        lengths=new if new[: len(old)] == old and len(new) > len(old) else None,
+    )
+    if new != old[: len(new)] and new[: len(old)] != old:
+        raise SpecError(explain("schedule.lengths", f"must begin with {list(old)}", list(new)))
+    return larger.model_copy(
+        update={
+            "question": given.question,
+            "data": given.data,
+            "resources": given.resources,
+        }
+    )
+
+
+def _ladder(study: Study) -> tuple[float, ...]:
+    """The ladder that most cells share: the study's own, or its first cell's."""
+    return study.schedule.lengths or lengths_of(study, cells_of(study)[0])
+
+
+def _refuse_less(name: str, asked: int | None, has: int) -> None:
+    if asked is not None and asked < has:
+        must = f"must be at least {has}, what the study has already"
+        raise SpecError(explain(f"resume --{name}", must, asked))
+
+
+def _longer(study: Study, asked: tuple[float, ...]) -> tuple[float, ...]:
+    """The old ladder with the asked lengths at its end."""
+    if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
+        must = "must stay as they are where schedule.length is searched"
+        raise SpecError(explain("resume --lengths", must, list(asked)))
+    old = _ladder(study)
+    added = tuple(sorted(set(asked) - set(old)))
+    if added and added[0] <= old[-1]:
+        must = f"must be longer than the ladder's end, {old[-1]:g}x"
+        raise SpecError(explain("resume --lengths", must, list(asked)))
+    return old + added
+
+
+def _pinned_keep(study: Study, longer_by: int) -> tuple[int, ...] | None:
+    """How old rounds were halved, written down so that a larger budget cannot change it."""
+    keeps = {keep_of(study, cell) for cell in cells_of(study)}
+    if len(keeps) != 1:
+        return study.budget.keep
+    keep = keeps.pop()
+    return keep + keep[-1:] * longer_by
+
+
+def _differing(current: Study, given: Study) -> list[str]:
+    """The top-level keys in which two studies differ."""
+    return [key for key in Study.model_fields if getattr(current, key) != getattr(given, key)]

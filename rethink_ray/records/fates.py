@@ -1,0 +1,101 @@
+"""What became of each trial, told from the records alone.
+
+A trial is *stopped* only once halving has decided so: while a round-mate still runs, it is waiting.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rethink_ray.records.audit import audited
+from rethink_ray.records.halving import ladder_of, stand
+from rethink_ray.records.incumbents import incumbents
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Member, Purpose
+from rethink_ray.spec.resolve import Cell, lengths_of
+from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.study import CopyFrom, Study
+
+Fate = Literal["waiting", "done", "stopped", "diverged", "infeasible", "misconfigured", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialFate:
+    """One trial in one cell, and how far it came."""
+
+    cell: Cell
+    purpose: Purpose
+    round: int
+    index: int
+    """Position in its round."""
+    member: Member
+    state: Fate
+    longest: float | None
+    """The longest length it finished."""
+    incumbent_for: tuple[float, ...]
+    audit: bool
+    """A loser that ran the whole ladder all the same."""
+
+
+def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
+    """Every trial of a cell: search before replicates, rounds and positions in order."""
+    best = incumbents(study, state, cell)
+    ladder = lengths_of(study, cell)
+    lengths_for: dict[str, list[float]] = {}
+    for length, member in best.items():
+        lengths_for.setdefault(member.trial_id, []).append(length)
+    chosen = frozenset(audited(study, state, cell))
+    stopped = _stopped(study, state, cell) - chosen
+    found = []
+    purposes: tuple[Purpose, ...] = ("search", "replicate")
+    for purpose in purposes:
+        rounds = state.rounds.get((cell, purpose), {})
+        for number in sorted(rounds):
+            for index, member in enumerate(rounds[number].members):
+                done = state.lengths_done(member.trial_id, ladder)
+                if purpose == "search" and not _copies(study, cell):
+                    goal = float(member.params.get(LENGTH_PATH) or ladder[-1])
+                else:
+                    repeated = member.trial_id if _copies(study, cell) else member.of
+                    goal = max(lengths_for.get(repeated or "", []), default=0.0)
+                fate = TrialFate(
+                    cell=cell,
+                    purpose=purpose,
+                    round=number,
+                    index=index,
+                    member=member,
+                    state=_state(state, member, done, goal, member.trial_id in stopped),
+                    longest=max(done, default=None),
+                    incumbent_for=tuple(lengths_for.get(member.trial_id, [])),
+                    audit=member.trial_id in chosen,
+                )
+                found.append(fate)
+    return found
+
+
+def _copies(study: Study, cell: Cell) -> bool:
+    return isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
+
+
+def _state(
+    state: StudyState, member: Member, done: tuple[float, ...], goal: float, stopped: bool
+) -> Fate:
+    ended = state.ended.get(member.trial_id)
+    if ended is not None:
+        return ended.outcome
+    if done and done[-1] >= goal:
+        return "done"
+    return "stopped" if stopped else "waiting"
+
+
+def _stopped(study: Study, state: StudyState, cell: Cell) -> frozenset[str]:
+    """Search trials that halving left behind, in every round of a cell."""
+    if _copies(study, cell):
+        return frozenset()
+    ladder = ladder_of(study, cell)
+    losers: set[str] = set()
+    for proposed in state.rounds.get((cell, "search"), {}).values():
+        steps = stand(study, state, ladder, proposed.members).steps
+        survivors = {m.trial_id for m in steps[-1]} if len(steps) > 1 else None
+        if survivors is not None:
+            losers |= {m.trial_id for m in proposed.members} - survivors
+    return frozenset(losers)

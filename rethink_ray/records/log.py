@@ -1,0 +1,174 @@
+"""The truth of a study: an append-only file of events, one JSON object a line.
+
+A line is whole and on the disk before its event counts. A crash can tear only the last line, which
+is then dropped; a damaged line before it is an error, because whatever follows would be a guess.
+"""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from rethink_ray.records.types import (
+    AssetDone,
+    Event,
+    JobFailed,
+    JobStarted,
+    Member,
+    Resumed,
+    RoundProposed,
+    RungDone,
+    TrialEnded,
+)
+from rethink_ray.spec.errors import RecordError, explain
+
+KINDS: dict[str, type[Any]] = {
+    "round_proposed": RoundProposed,
+    "job_started": JobStarted,
+    "rung_done": RungDone,
+    "trial_ended": TrialEnded,
+    "asset_done": AssetDone,
+    "job_failed": JobFailed,
+    "resumed": Resumed,
+}
+"""The ``event`` of a line -> its type (``kind`` is taken: an asset has one)."""
+_KIND_OF = {event: kind for kind, event in KINDS.items()}
+_LOSSLESS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+"""JSON knows no such numbers; they stand as text inside ``metrics``."""
+
+
+class RecordLog:
+    """The event file of one study. One writer at a time; any number of readers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._checked = False
+
+    def read(self) -> list[Event]:
+        """Every whole event, oldest first.
+
+        Raises:
+            RecordError: a line that is not the last one is no event.
+        """
+        whole, _ = self._whole_bytes()
+        lines = whole.split(b"\n")[:-1]
+        return [self._decode_line(number, line) for number, line in enumerate(lines, start=1)]
+
+    def append(self, event: Event) -> None:
+        """``event`` is on the disk when this returns; a torn line before it is gone.
+
+        Raises:
+            RecordError: the disk refused; the file is as it was.
+        """
+        line = encode(event).encode("ascii") + b"\n"
+        try:
+            self._append_bytes(line)
+        except OSError as error:
+            raise RecordError(
+                explain(str(self.path), "must take one more line", str(error), "Free some space.")
+            ) from error
+
+    def size(self) -> int:
+        """Bytes of whole lines; views name the size they were made from."""
+        return len(self._whole_bytes()[0])
+
+    def _append_bytes(self, line: bytes) -> None:
+        if not self._checked:
+            self._drop_torn_line()
+        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            before = os.fstat(handle).st_size
+            try:
+                written = os.write(handle, line)
+                if written != len(line):
+                    raise OSError(f"only {written} of {len(line)} bytes fitted")
+                os.fsync(handle)
+            except OSError:
+                os.ftruncate(handle, before)
+                raise
+        finally:
+            os.close(handle)
+
+    def _drop_torn_line(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        whole, torn = self._whole_bytes()
+        if torn:
+            os.truncate(self.path, len(whole))
+        elif not self.path.exists():
+            self.path.touch()
+            sync_folder(self.path.parent)
+        self._checked = True
+
+    def _whole_bytes(self) -> tuple[bytes, bytes]:
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return b"", b""
+        end = content.rfind(b"\n") + 1
+        return content[:end], content[end:]
+
+    def _decode_line(self, number: int, line: bytes) -> Event:
+        try:
+            return decode(json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            shown = line[:60].decode("ascii", errors="replace")
+            remedy = (
+                f"({error}) Restore the file from a copy, or delete this line and all after it."
+            )
+            raise RecordError(
+                explain(f"{self.path}, line {number}", "must be an event", shown, remedy)
+            ) from error
+
+
+def encode(event: Event) -> str:
+    """One line of JSON, ASCII only."""
+    return json.dumps(
+        {"event": _KIND_OF[type(event)], **_plain(event)}, allow_nan=False, separators=(",", ":")
+    )
+
+
+def decode(content: Mapping[str, Any]) -> Event:
+    """The event a parsed line holds.
+
+    Raises:
+        KeyError, TypeError: an unknown kind, a key too many or too few.
+    """
+    given = dict(content)
+    event = KINDS[given.pop("event")]
+    if event is RoundProposed:
+        given["members"] = tuple(Member(**member) for member in given["members"])
+    if "lengths" in given:
+        given["lengths"] = tuple(given["lengths"])
+    if "metrics" in given:
+        given["metrics"] = {k: _LOSSLESS.get(v, v) for k, v in given["metrics"].items()}
+    made: Event = event(**given)
+    return made
+
+
+def decode_line(line: str) -> Event:
+    """The event that ``encode`` wrote."""
+    return decode(json.loads(line))
+
+
+def sync_folder(folder: Path) -> None:
+    """What was created or renamed in ``folder`` survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "__dataclass_fields__"):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

@@ -1,0 +1,111 @@
+"""How far a study is, cell by cell: what the live table and ``status`` show."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rethink_ray.records.fates import Fate, TrialFate, fates_of
+from rethink_ray.records.incumbents import report_metric, selection_metric
+from rethink_ray.records.state import StudyState
+from rethink_ray.spec.resolve import Cell, cells_of, lengths_of
+from rethink_ray.spec.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellProgress:
+    """One cell: trials by state, rungs by length, and the best so far."""
+
+    cell: Cell
+    budget: int
+    """Search trials this cell may propose (a cell with nothing to tune proposes fewer)."""
+    search: Mapping[Fate, int]
+    replicates: Mapping[Fate, int]
+    rungs: Mapping[float, int]
+    """Length -> finished rungs, replicates included; every length of the ladder has an entry."""
+    best: Mapping[float, float]
+    """Length -> best ``select_on`` value of a search trial."""
+    reported: Mapping[float, float]
+    """Length -> mean ``report_on`` value of the replicates that reached it."""
+
+    @property
+    def proposed(self) -> int:
+        """Search trials that were sampled so far."""
+        return sum(self.search.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyProgress:
+    """The state of a whole study."""
+
+    cells: tuple[CellProgress, ...]
+    assets: int
+    refused_assets: int
+    failures: Mapping[str, str]
+    """Job id -> reason of its last machine failure since the study was last continued."""
+    running: tuple[str, ...]
+    """Job ids that slots are working on, as far as the caller knows."""
+    elapsed: float
+    """Seconds since the first event of the log (or since this process began, if it says so)."""
+    seconds_spent: float
+    """Seconds of training and scoring, all slots together."""
+
+    @property
+    def rungs(self) -> int:
+        """Finished rungs of all cells."""
+        return sum(sum(cell.rungs.values()) for cell in self.cells)
+
+
+def progress_of(
+    study: Study, state: StudyState, *, running: Iterable[str] = (), elapsed: float = 0.0
+) -> StudyProgress:
+    """How far ``study`` is according to its records."""
+    spent = sum(r.seconds_train + r.seconds_score for r in state.rungs.values())
+    return StudyProgress(
+        cells=tuple(_cell_progress(study, state, cell) for cell in cells_of(study)),
+        assets=len(state.assets),
+        refused_assets=sum(bool(asset.refused) for asset in state.assets.values()),
+        failures={
+            job_id: state.last_failure[job_id].reason
+            for job_id, count in sorted(state.failures.items())
+            if count
+        },
+        running=tuple(running),
+        elapsed=elapsed,
+        seconds_spent=spent + sum(asset.seconds for asset in state.assets.values()),
+    )
+
+
+def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
+    fates = fates_of(study, state, cell)
+    ladder = lengths_of(study, cell)
+    search = [f for f in fates if f.purpose == "search"]
+    replicates = [f for f in fates if f.purpose == "replicate"]
+    rungs = {
+        length: sum((f.member.trial_id, length) in state.rungs for f in fates) for length in ladder
+    }
+    best = {
+        length: values[0] if study.objective.goal == "minimize" else values[-1]
+        for length in ladder
+        if (values := sorted(_values(state, search, length, selection_metric(study))))
+    }
+    reported = {
+        length: sum(values) / len(values)
+        for length in ladder
+        if (values := _values(state, replicates, length, report_metric(study)))
+    }
+    return CellProgress(
+        cell=cell,
+        budget=study.budget.trials,
+        search=Counter(f.state for f in search),
+        replicates=Counter(f.state for f in replicates),
+        rungs=rungs,
+        best=best,
+        reported=reported,
+    )
+
+
+def _values(
+    state: StudyState, fates: Iterable[TrialFate], length: float, metric: str
+) -> list[float]:
+    found = (state.metric(f.member.trial_id, length, metric) for f in fates)
+    return [value for value in found if value is not None and value == value]

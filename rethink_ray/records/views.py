@@ -1,0 +1,224 @@
+"""The tables that everybody reads: one row per trial, one row per rung, one row per asset.
+
+Views of the log, never the truth: whoever finds them missing, damaged or old reads the log instead.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rethink_ray.records.columns import (
+    ASSETS,
+    PARAM,
+    RUNG_HEAD,
+    RUNG_TAIL,
+    TRIAL_HEAD,
+    metric_names,
+    param_cells,
+    param_fields,
+    table_of,
+)
+from rethink_ray.records.directory import StudyDirectory, write_atomically
+from rethink_ray.records.fates import TrialFate, fates_of
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import RungDone
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import cells_of, digest_of, space_of
+from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.study import Study
+
+NAMES = ("trials", "rungs", "assets")
+SCHEMA_VERSION = 1
+_STAMP = b"rethink_ray"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyTables:
+    """Everything an analysis needs of a study."""
+
+    study: Study
+    facts: DataFacts
+    trials: pa.Table
+    rungs: pa.Table
+    assets: pa.Table
+
+
+def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
+    """All three tables of a state, rows in canonical order whatever the order of events."""
+    return StudyTables(
+        study=study,
+        facts=facts,
+        trials=trials_table(study, state, facts),
+        rungs=rungs_table(study, state, facts),
+        assets=assets_table(state),
+    )
+
+
+def trials_table(study: Study, state: StudyState, facts: DataFacts) -> pa.Table:
+    """One row per trial and cell, replicates included."""
+    fields = param_fields(study)
+    if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
+        fields.append(pa.field(PARAM + LENGTH_PATH, pa.float64()))
+    types = {f.name: f.type for f in fields}
+    fates = [fate for cell in cells_of(study) for fate in fates_of(study, state, cell)]
+    rungs = _rungs_by_trial(state)
+    rows = [_trial_row(state, fate, rungs.get(fate.member.trial_id, []), types) for fate in fates]
+    return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)
+
+
+def rungs_table(study: Study, state: StudyState, facts: DataFacts) -> pa.Table:
+    """One row per finished rung and cell, replicates included."""
+    metrics = metric_names(study, {name for rung in state.rungs.values() for name in rung.metrics})
+    fields = param_fields(study)
+    types = {f.name: f.type for f in fields}
+    schema = pa.schema(
+        [
+            *RUNG_HEAD,
+            *(pa.field(name, pa.float64()) for name in metrics),
+            *RUNG_TAIL,
+            *fields,
+            pa.field(PARAM + LENGTH_PATH, pa.float64()),
+        ]
+    )
+    rungs = _rungs_by_trial(state)
+    rows = [
+        _rung_row(fate, rung, types)
+        for cell in cells_of(study)
+        for fate in fates_of(study, state, cell)
+        for rung in rungs.get(fate.member.trial_id, [])
+    ]
+    return table_of(schema, rows)
+
+
+def assets_table(state: StudyState) -> pa.Table:
+    """One row per asset that was built, by key."""
+    rows = [
+        {
+            "key": asset.key,
+            "kind": asset.kind,
+            "accuracy": asset.metrics.get("accuracy"),
+            "chance": asset.metrics.get("chance"),
+            "seconds": asset.seconds,
+            "refused": asset.refused,
+        }
+        for _, asset in sorted(state.assets.items())
+    ]
+    return table_of(ASSETS, rows)
+
+
+def write_views(directory: StudyDirectory, state: StudyState) -> None:
+    """``trials.parquet``, ``rungs.parquet`` and the assets' table say what the log says now."""
+    stamp = _stamp(directory)
+    tables = build_tables(directory.study, state, directory.facts)
+    for name in NAMES:
+        table: pa.Table = getattr(tables, name)
+        table = table.replace_schema_metadata({_STAMP: stamp})
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_atomically(view_path(directory.root, name), buffer.getvalue())
+
+
+def read_views(directory: StudyDirectory) -> StudyTables:
+    """The tables of a study; made from the log where a view is missing, damaged or old.
+
+    Nothing is written: a reader may look while another process runs the study.
+    """
+    stamp = _stamp(directory)
+    tables = [_read_one(view_path(directory.root, name), stamp) for name in NAMES]
+    if any(table is None for table in tables):
+        return build_tables(directory.study, directory.load_state(), directory.facts)
+    trials, rungs, assets = tables
+    return StudyTables(
+        study=directory.study, facts=directory.facts, trials=trials, rungs=rungs, assets=assets
+    )
+
+
+def view_path(root: Path, name: str) -> Path:
+    """Where a view lies; the assets' table stands beside the log, it is for the report only."""
+    return root / "records" / "assets.parquet" if name == "assets" else root / f"{name}.parquet"
+
+
+def _stamp(directory: StudyDirectory) -> bytes:
+    """What a view was made from: the size of the log and the study as continued."""
+    made_from = {
+        "schema_version": SCHEMA_VERSION,
+        "log_bytes": directory.log.size(),
+        "study": digest_of(directory.study.model_dump(mode="json")),
+    }
+    return json.dumps(made_from, sort_keys=True).encode()
+
+
+def _read_one(path: Path, stamp: bytes) -> pa.Table | None:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        return None
+    if (table.schema.metadata or {}).get(_STAMP) != stamp:
+        return None
+    return table.replace_schema_metadata(None)
+
+
+def _identity(fate: TrialFate) -> dict[str, Any]:
+    return {
+        "regime": fate.cell.regime,
+        "arm": fate.cell.arm,
+        "purpose": fate.purpose,
+        "round": fate.round,
+        "index": fate.index,
+        "trial_id": fate.member.trial_id,
+        "of": fate.member.of,
+        "seed": fate.member.seed,
+    }
+
+
+def _rungs_by_trial(state: StudyState) -> dict[str, list[RungDone]]:
+    """Trial id -> its finished rungs, shortest first."""
+    found: dict[str, list[RungDone]] = {}
+    for (trial_id, _), rung in sorted(state.rungs.items(), key=lambda pair: pair[0]):
+        found.setdefault(trial_id, []).append(rung)
+    return found
+
+
+def _trial_row(
+    state: StudyState, fate: TrialFate, rungs: list[RungDone], types: Mapping[str, pa.DataType]
+) -> dict[str, Any]:
+    ended = state.ended.get(fate.member.trial_id)
+    seconds = sum(r.seconds_train + r.seconds_score for r in rungs)
+    return (
+        _identity(fate)
+        | {
+            "state": fate.state,
+            "reason": ended.reason if ended else "",
+            "longest": fate.longest,
+            "incumbent_for": list(fate.incumbent_for),
+            "audit": fate.audit,
+            "seconds": seconds + (ended.seconds if ended else 0.0),
+        }
+        | param_cells(types, fate.member.params)
+    )
+
+
+def _rung_row(fate: TrialFate, rung: RungDone, types: Mapping[str, pa.DataType]) -> dict[str, Any]:
+    return (
+        _identity(fate)
+        | dict(rung.metrics)
+        | {
+            "length": rung.length,
+            "steps": rung.steps,
+            "seconds_train": rung.seconds_train,
+            "seconds_score": rung.seconds_score,
+            "steps_new": rung.steps_new,
+            "peak_memory_bytes": rung.peak_memory_bytes,
+            "host": rung.host,
+            "instruction_set": rung.instruction_set,
+            "at": rung.at,
+        }
+        | param_cells(types, fate.member.params)
+        | {PARAM + LENGTH_PATH: rung.length}
+    )

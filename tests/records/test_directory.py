@@ -1,0 +1,126 @@
+"""A study directory keeps what it was started with and grows only where it may."""
+
+import json
+from pathlib import Path
+
+import pytest
+from small_records import FACTS, small_study
+
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.extension import extend, fingerprint_of, merge
+from rethink_ray.spec.errors import DataError, RecordError, SpecError
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.resolve import Cell, keep_of, lengths_of
+
+
+def started(tmp_path: Path) -> StudyDirectory:
+    return StudyDirectory.create(tmp_path / "s", small_study(), "study: small\n", FACTS, {"x": "1"})
+
+
+def test_a_study_is_opened_as_it_was_created(tmp_path: Path) -> None:
+    created = started(tmp_path)
+    opened = StudyDirectory.open(tmp_path / "s")
+    assert opened.study == created.study == small_study()
+    assert opened.facts == FACTS
+    assert opened.versions == {"x": "1"}
+    assert opened.fingerprint == fingerprint_of(small_study())
+    assert (tmp_path / "s" / "study.yaml").read_text() == "study: small\n"
+
+
+def test_a_folder_with_other_files_or_a_study_is_not_taken(tmp_path: Path) -> None:
+    started(tmp_path)
+    with pytest.raises(RecordError, match="must hold no study yet"):
+        started(tmp_path)
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "thesis.tex").touch()
+    with pytest.raises(RecordError, match="must be empty"):
+        StudyDirectory.create(tmp_path / "t", small_study(), "", FACTS, {})
+
+
+def test_a_folder_without_a_study_says_so(tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="must hold a study"):
+        StudyDirectory.open(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", '{"format": 99}'])
+def test_a_resolved_file_that_cannot_be_understood_is_named(tmp_path: Path, content: str) -> None:
+    started(tmp_path)
+    (tmp_path / "s" / "resolved.json").write_text(content)
+    with pytest.raises(RecordError, match=r"resolved\.json"):
+        StudyDirectory.open(tmp_path / "s")
+
+
+def test_a_larger_budget_survives_on_disk(tmp_path: Path) -> None:
+    directory = started(tmp_path)
+    assert directory.extend(trials=8, replicates=5, lengths=[9.0])
+    again = StudyDirectory.open(directory.root).study
+    assert (again.budget.trials, again.budget.replicates) == (8, 5)
+    assert again.schedule.lengths == (2.0, 4.0, 9.0)
+    assert not directory.extend(trials=8)
+    assert StudyDirectory.open(directory.root).fingerprint == fingerprint_of(again)
+
+
+def test_how_old_rounds_were_halved_is_pinned_when_the_budget_grows() -> None:
+    study = small_study(budget={"trials": 4, "replicates": 0})
+    cell = Cell("full", "scratch")
+    assert keep_of(study, cell) == (4, 2)
+    larger = extend(study, trials=12, lengths=[9.0])
+    assert keep_of(larger, cell) == (4, 2, 2)
+    assert lengths_of(larger, cell) == (2.0, 4.0, 9.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"trials": 3}, "--trials: must be at least 4"),
+        ({"replicates": 0}, "--replicates: must be at least 1"),
+        ({"lengths": [3.0]}, "must be longer than the ladder's end, 4x"),
+    ],
+)
+def test_nothing_shrinks(change: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        extend(small_study(), **change)  # type: ignore[arg-type]
+
+
+def test_a_ladder_that_an_arm_fixes_for_itself_cannot_grow() -> None:
+    study = small_study(
+        arms={"scratch": {}, "short": {"set": {"schedule.lengths": [2.0, 3.0]}}},
+    )
+    with pytest.raises(SpecError, match="full/short: must be the study's own ladder"):
+        extend(study, lengths=[9.0])
+
+
+def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
+    directory = started(tmp_path)
+    assert not directory.continue_with(small_study(), FACTS) or directory.study == extend(
+        small_study()
+    )
+    directory.extend(trials=8)
+    directory.continue_with(small_study(), FACTS)
+    assert directory.study.budget.trials == 8
+
+
+def test_a_file_with_a_larger_budget_and_a_longer_ladder_continues_the_study() -> None:
+    longer = {"unit": 10, "lengths": [2.0, 4.0, 6.0], "warmup": 2, "decay": {"before_end": [0.5]}}
+    given = small_study(
+        schedule=longer, budget={"trials": 6, "keep": [4, 2, 1], "replicates": 3}, question="why?"
+    )
+    merged = merge(small_study(), given)
+    assert merged.budget.trials == 6
+    assert merged.schedule.lengths == (2.0, 4.0, 6.0)
+    assert merged.question == "why?"
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"margin": 1.0}, {"search": {}}, {"recipe": "tiny_fcos"}]
+)
+def test_another_study_is_refused_in_its_directory(change: dict[str, object]) -> None:
+    with pytest.raises(SpecError, match=f"started with, but got '{next(iter(change))}'"):
+        merge(small_study(), small_study(**change))
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    facts = json.loads((started(tmp_path).root / "resolved.json").read_text())["facts"]
+    other = DataFacts(**{**facts, "categories": tuple(facts["categories"]), "fingerprint": "g"})
+    with pytest.raises(DataError, match="must be what the study was started on"):
+        StudyDirectory.open(tmp_path / "s").continue_with(small_study(), other)

@@ -1,0 +1,156 @@
+"""The tables say what the log says, in one order, whatever became of their files."""
+
+import random
+from pathlib import Path
+
+import pytest
+from small_records import FACTS, proposed, rung, small_study
+
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.progress import progress_of
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import AssetDone, Event, JobFailed, TrialEnded
+from rethink_ray.records.views import build_tables, read_views, view_path, write_views
+
+# four trials: d diverges, c is stopped, a and b go on, a wins at 2x and b at 4x; both are repeated
+EVENTS: list[Event] = [
+    proposed("a", "b", "c", "d"),
+    rung("a", 2.0, 30.0),
+    rung("b", 2.0, 20.0),
+    rung("c", 2.0, 10.0),
+    TrialEnded(trial_id="d", outcome="diverged", reason="nan at 3", step=3, seconds=0.5),
+    rung("a", 4.0, 35.0),
+    rung("b", 4.0, 40.0),
+    proposed("ra", number=0, of="a"),
+    proposed("rb", number=1, of="b"),
+    rung("ra", 2.0, 29.0),
+    rung("rb", 2.0, 19.0),
+    AssetDone(key="k", kind="classifier", metrics={"accuracy": 0.5, "chance": 0.25}, seconds=7.0),
+]
+
+
+def tables_of(events: list[Event]) -> dict[str, list[dict[str, object]]]:
+    made = build_tables(small_study(), StudyState(events), FACTS)
+    return {name: getattr(made, name).to_pylist() for name in ("trials", "rungs", "assets")}
+
+
+def test_every_trial_has_its_fate() -> None:
+    trials = {row["trial_id"]: row for row in tables_of(EVENTS)["trials"]}
+    assert {k: row["state"] for k, row in trials.items()} == {
+        "a": "done",
+        "b": "done",
+        "c": "stopped",
+        "d": "diverged",
+        "ra": "done",  # its configuration is incumbent for 2x, which it ran
+        "rb": "waiting",  # incumbent for 4x, and only 2x is finished
+    }
+    assert trials["a"]["incumbent_for"] == [2.0]
+    assert trials["b"]["incumbent_for"] == [4.0]
+    assert trials["c"]["longest"] == 2.0
+    assert trials["d"]["longest"] is None
+    assert trials["d"]["reason"] == "nan at 3"
+    assert trials["a"]["seconds"] == 8.0  # two rungs of 3 + 1
+    assert trials["d"]["seconds"] == 0.5
+    assert (trials["ra"]["purpose"], trials["ra"]["of"]) == ("replicate", "a")
+    assert trials["b"]["param.optimizer.lr"] == 0.02
+    assert trials["b"]["param.detector.norm"] == "gn"
+
+
+def test_nobody_is_stopped_while_a_round_mate_still_runs() -> None:
+    trials = tables_of([EVENTS[0], EVENTS[1], EVENTS[2], EVENTS[3]])["trials"]
+    assert [row["state"] for row in trials] == ["waiting"] * 4
+
+
+def test_every_rung_has_its_row_with_metrics_and_values() -> None:
+    rungs = tables_of(EVENTS)["rungs"]
+    found = [(row["trial_id"], row["length"], row["val/ap"]) for row in rungs]
+    assert found == [
+        ("a", 2.0, 30.0),
+        ("a", 4.0, 35.0),
+        ("b", 2.0, 20.0),
+        ("b", 4.0, 40.0),
+        ("c", 2.0, 10.0),
+        ("ra", 2.0, 29.0),
+        ("rb", 2.0, 19.0),
+    ]
+    assert rungs[1]["param.schedule.length"] == 4.0
+    assert rungs[1]["steps"] == 40
+    assert rungs[1]["test/ap"] == 33.0
+
+
+def test_an_asset_has_its_row() -> None:
+    assert tables_of(EVENTS)["assets"] == [
+        {
+            "key": "k",
+            "kind": "classifier",
+            "accuracy": 0.5,
+            "chance": 0.25,
+            "seconds": 7.0,
+            "refused": "",
+        }
+    ]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_in_which_events_arrived_is_not_seen(seed: int) -> None:
+    shuffled = [*EVENTS, EVENTS[1], JobFailed(job_id="a-2x", reason="killed")]
+    random.Random(seed).shuffle(shuffled)
+    assert tables_of(shuffled) == tables_of(EVENTS)
+
+
+def test_a_study_without_any_event_has_empty_tables_with_all_their_columns() -> None:
+    made = build_tables(small_study(), StudyState(), FACTS)
+    assert made.trials.num_rows == made.rungs.num_rows == made.assets.num_rows == 0
+    assert {"val/ap", "test/ap", "param.optimizer.lr"} <= set(made.rungs.column_names)
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> StudyDirectory:
+    directory = StudyDirectory.create(tmp_path / "s", small_study(), "", FACTS, {})
+    for event in EVENTS:
+        directory.log.append(event)
+    write_views(directory, directory.load_state())
+    return directory
+
+
+@pytest.mark.parametrize("name", ["trials", "rungs", "assets"])
+@pytest.mark.parametrize("harm", ["missing", "damaged", "old"])
+def test_a_view_that_is_missing_damaged_or_old_is_made_from_the_log(
+    written: StudyDirectory, name: str, harm: str
+) -> None:
+    before = read_views(written)
+    path = view_path(written.root, name)
+    match harm:
+        case "missing":
+            path.unlink()
+        case "damaged":
+            path.write_bytes(path.read_bytes()[:100])
+        case "old":
+            written.log.append(rung("rb", 4.0, 39.0))
+    after = read_views(written)
+    expected = before.rungs.num_rows + (harm == "old")
+    assert after.rungs.num_rows == expected
+    assert after.trials.num_rows == before.trials.num_rows == 6
+    if harm != "old":
+        assert getattr(after, name).equals(getattr(before, name))
+
+
+def test_what_is_read_is_what_was_built(written: StudyDirectory) -> None:
+    read = read_views(written)
+    built = build_tables(written.study, StudyState(EVENTS), FACTS)
+    assert read.trials.equals(built.trials)
+    assert read.rungs.equals(built.rungs)
+
+
+def test_progress_counts_what_the_tables_show() -> None:
+    progress = progress_of(small_study(), StudyState(EVENTS), running=["rb-4x"], elapsed=5.0)
+    (cell,) = progress.cells
+    assert cell.proposed == 4
+    assert cell.search == {"done": 2, "stopped": 1, "diverged": 1}
+    assert cell.replicates == {"done": 1, "waiting": 1}
+    assert cell.rungs == {2.0: 5, 4.0: 2}
+    assert cell.best == {2.0: 30.0, 4.0: 40.0}
+    assert cell.reported == {2.0: 22.0}  # replicates on test: (27 + 17) / 2
+    assert progress.rungs == 7
+    assert progress.seconds_spent == 7 * 4.0 + 7.0
+    assert progress.running == ("rb-4x",)
