@@ -17,17 +17,15 @@ from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import Luck, augment
 from rethink_ray.data.chance import epoch_order
+from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import Boxes, trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
-from rethink_ray.data.pictures import read_or_gray
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 Target = dict[str, Tensor]
 TrainBatch = tuple[list[Tensor], list[Target]]
 EvalBatch = tuple[list[Tensor], list[ImageEntry]]
-CACHE_BYTES = 64 * 2**20
-"""Decoded pixels a loader keeps: a few thousand small images, then it decodes again."""
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +43,10 @@ class Sample:
 
 
 class TrainBatches(Iterator[TrainBatch]):
-    """Endless batches. ``faults`` counts files that broke after the index was built."""
+    """Endless batches of ``source``. ``faults`` counts files that broke after indexing."""
 
-    def __init__(self, loader: DataLoader[list[Sample]]) -> None:
+    def __init__(self, source: "TrainSamples", loader: DataLoader[list[Sample]]) -> None:
+        self.source = source
         self._samples = iter(loader)
         self.faults: Counter[str] = Counter()
 
@@ -69,28 +68,27 @@ class TrainSamples(Dataset[Sample]):
         spec: AugmentSpec,
         detector: DetectorSpec,
         seed: int,
-        cache_bytes: int = 0,
+        decoded: DecodedImages = NOTHING_KEPT,
     ) -> None:
         self._index = index
-        self._image_ids = sorted(image_ids)
-        self._augment = spec
+        self.image_ids = sorted(image_ids)
+        self.augment = spec
         self._detector = detector
         self._seed = seed
         self._epoch = -1
         self._order = np.empty(0, np.int64)
-        self._bytes_left = cache_bytes
-        self._decoded: dict[int, tuple[Tensor, bool]] = {}
+        self._decoded = decoded
 
     def __getitem__(self, position: int) -> Sample:
-        epoch, place = divmod(position, len(self._image_ids))
-        image_id = self._image_ids[int(self._order_of(epoch)[place])]
+        epoch, place = divmod(position, len(self.image_ids))
+        image_id = self.image_ids[int(self._order_of(epoch)[place])]
         entry = self._index.entry(image_id)
-        pixels, was_read = self._pixels(entry)
+        pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
         boxes = trainable(entry) if was_read else _no_boxes()
         image, boxes = augment(
             pixels.float() / 255.0,
             boxes,
-            self._augment,
+            self.augment,
             self._detector,
             Luck.draw(self._seed, epoch, image_id),
         )
@@ -99,28 +97,20 @@ class TrainSamples(Dataset[Sample]):
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = epoch_order(self._seed, epoch, len(self._image_ids))
+            self._order = epoch_order(self._seed, epoch, len(self.image_ids))
         return self._order
-
-    def _pixels(self, entry: ImageEntry) -> tuple[Tensor, bool]:
-        found = self._decoded.get(entry.image_id)
-        if found is None:
-            found = read_or_gray(entry.path, entry.width, entry.height)
-            if found[0].numel() <= self._bytes_left:
-                self._bytes_left -= found[0].numel()
-                self._decoded[entry.image_id] = found
-        return found
 
 
 class EvalImages(Dataset[Tensor]):
     """The image of one id, [3, H, W] float32 in 0..1, untouched."""
 
-    def __init__(self, index: AnnotationIndex) -> None:
+    def __init__(self, index: AnnotationIndex, decoded: DecodedImages = NOTHING_KEPT) -> None:
         self._index = index
+        self._decoded = decoded
 
     def __getitem__(self, image_id: int) -> Tensor:
         entry = self._index.entry(image_id)
-        return read_or_gray(entry.path, entry.width, entry.height)[0].float() / 255.0
+        return self._decoded.read(entry.path, entry.width, entry.height)[0].float() / 255.0
 
 
 def train_batches(
@@ -149,10 +139,10 @@ def train_batches(
     if batch_size % world_size:
         must = f"must be divisible by the number of workers ({world_size})"
         raise DataError(explain("batch_size", must, batch_size, "Change one of the two."))
-    cache_bytes = CACHE_BYTES if num_workers == 0 else 0
-    samples = TrainSamples(index, image_ids, augment, detector, seed, cache_bytes)
+    decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
+    samples = TrainSamples(index, image_ids, augment, detector, seed, decoded)
     positions = _Positions(start_step, batch_size, rank, world_size)
-    return TrainBatches(_loader(samples, positions, num_workers))
+    return TrainBatches(samples, _loader(samples, positions, num_workers))
 
 
 def eval_batches(
@@ -170,7 +160,8 @@ def eval_batches(
     """
     mine = list(image_ids)[rank::world_size]
     batches = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
-    images = iter(_loader(EvalImages(index), batches, num_workers))
+    decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
+    images = iter(_loader(EvalImages(index, decoded), batches, num_workers))
     for batch in batches:
         yield next(images), [index.entry(image_id) for image_id in batch]
 

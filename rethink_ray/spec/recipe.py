@@ -155,9 +155,10 @@ class UpstreamSpec(Spec):
     images: PositiveInt = 6000
     image_px: PositiveInt = 64
     labels: Literal["true", "shuffled"] = "true"
-    steps: PositiveInt = 1500
-    batch_size: PositiveInt = 64
-    lr: PositiveFloat = 0.1
+    steps: PositiveInt = 1800
+    batch_size: PositiveInt = 32
+    lr: PositiveFloat = 0.003
+    """AdamW's peak rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     seed: int = 0
 

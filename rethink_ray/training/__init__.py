@@ -1,0 +1,1 @@
+"""One run: schedule, ladder, checkpoints, and the classifiers that others start from."""

@@ -1,0 +1,217 @@
+"""What a run really trains with, read back from the live optimizer, detector and batch.
+
+A sampled value that never reached the optimizer is the commonest bug of hyperparameter searches, so
+whatever differs from what was asked ends the trial as *misconfigured*.
+"""
+
+import math
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn, optim
+from torchvision.models.resnet import Bottleneck
+from torchvision.ops import FrozenBatchNorm2d
+
+from rethink_ray.data.loader import TrainBatches
+from rethink_ray.detection.backbones import STAGES, Backbone
+from rethink_ray.detection.detectors import Detector, parameter_counts
+from rethink_ray.detection.freezing import frozen_stages
+from rethink_ray.detection.norms import SyncBatchNorm
+from rethink_ray.spec.errors import Misconfigured, explain
+from rethink_ray.spec.recipe import Frozen, Recipe
+from rethink_ray.spec.settings import flatten
+from rethink_ray.training.live import Live
+from rethink_ray.training.optimizer import set_rate
+from rethink_ray.training.schedule import RungSchedule, lr_at
+
+FAMILY_OF = {"RetinaNet": "retinanet", "FCOS": "fcos", "FasterRCNN": "faster_rcnn"}
+NORM_OF: dict[type[nn.Module], str] = {
+    nn.GroupNorm: "gn",
+    nn.BatchNorm2d: "bn",
+    SyncBatchNorm: "sync_bn",
+    FrozenBatchNorm2d: "frozen_bn",
+}
+BACKBONE_OF: dict[tuple[str, tuple[int, ...], int], str] = {
+    ("BasicBlock", (1, 1, 1, 1), 1): "tiny",
+    ("BasicBlock", (2, 2, 2, 2), 1): "resnet18",
+    ("BasicBlock", (3, 4, 6, 3), 1): "resnet34",
+    ("Bottleneck", (3, 4, 6, 3), 1): "resnet50",
+    ("Bottleneck", (3, 4, 23, 3), 1): "resnet101",
+    ("Bottleneck", (3, 4, 23, 3), 32): "resnext101_32x8d",
+}
+"""(kind of block, blocks per stage, groups of its 3x3 convolution) -> name."""
+
+
+def read_back(
+    live: Live, schedule: RungSchedule, batches: TrainBatches, batch_images: int
+) -> dict[str, Any]:
+    """Dotted recipe path -> the value found alive. ``batch_images``: in one worker's batch."""
+    found = read_optimizer(live, schedule) | read_detector(live.detector)
+    for name, value in batches.source.augment.model_dump().items():
+        found[f"augment.{name}"] = value
+    found["batch_size"] = batch_images * live.place.world_size
+    found["init.frozen"] = _frozen(live.detector.backbone, live.recipe.init.frozen)
+    if live.recipe.detector.norm_batch is not None:
+        shared = found["detector.norm"] == "sync_bn" and live.place.device.type == "cuda"
+        found["detector.norm_batch"] = found["batch_size"] if shared else batch_images
+    return found
+
+
+def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
+    """The optimizer as it stands at the peak of the schedule, the end of the warm-up."""
+    peak = lr_at(schedule, live.recipe.optimizer.lr, schedule.warmup_steps)
+    set_rate(live.optimizer, peak)
+    groups = {group["part"]: group for group in live.optimizer.param_groups}
+    first = live.optimizer.param_groups[0]
+    rates = sorted({group["lr"] for group in live.optimizer.param_groups})
+    adamw = isinstance(live.optimizer, optim.AdamW)
+    found = {
+        "optimizer.name": "adamw" if adamw else type(live.optimizer).__name__.lower(),
+        "optimizer.lr": rates[0] if len(rates) == 1 else rates,
+        "optimizer.momentum": first["betas"][0] if adamw else first["momentum"],
+        "optimizer.clip_norm": live.clip_norm,
+    }
+    if "weights" in groups:
+        found["optimizer.weight_decay"] = groups["weights"]["weight_decay"]
+    if "norms" in groups:
+        found["optimizer.norm_weight_decay"] = groups["norms"]["weight_decay"]
+    return found
+
+
+def read_detector(detector: Detector) -> dict[str, Any]:
+    """The settings that can be told from the network itself."""
+    network: Any = detector.network
+    found = {
+        "detector.family": FAMILY_OF.get(type(network).__name__, type(network).__name__),
+        "detector.backbone": _backbone(detector.backbone),
+        "detector.norm": _norm(detector.backbone),
+        "detector.neck_channels": network.backbone.out_channels,
+        "detector.min_side_px": network.transform.min_size[0],
+        "detector.max_side_px": network.transform.max_size,
+    }
+    if found["detector.backbone"] == "tiny":
+        found["detector.width"] = detector.backbone.channels[-1]
+    return found | (_two_stage(network) if hasattr(network, "roi_heads") else _one_stage(network))
+
+
+def require_as_asked(recipe: Recipe, found: Mapping[str, Any]) -> None:
+    """Every value found alive is the one that was asked for.
+
+    Raises:
+        Misconfigured: names each path that differs, what was asked and what is effective.
+    """
+    asked = flatten(recipe)
+    for path, value in found.items():
+        same = (
+            math.isclose(value, asked[path], rel_tol=1e-9, abs_tol=0.0)
+            if isinstance(value, float) and isinstance(asked[path], float)
+            else value == asked[path]
+        )
+        if not same:
+            must = f"was asked to be {asked[path]!r}"
+            raise Misconfigured(explain(path, must, value, "This is a fault of the program."))
+
+
+def describe(live: Live, found: Mapping[str, Any], batches: TrainBatches) -> dict[str, Any]:
+    """``effective.json``: what was found, the size of the model, and the machine."""
+    moving, total = parameter_counts(live.detector)
+    norms = Counter(
+        type(m).__name__ for m in live.detector.modules() if isinstance(m, tuple(NORM_OF))
+    )
+    return {
+        "effective": dict(found),
+        "images": len(batches.source.image_ids),
+        "model": {
+            "parameters": total,
+            "trainable_parameters": moving,
+            "trainable_share": round(moving / total, 6),
+            "norm_layers": dict(sorted(norms.items())),
+            "frozen_parts": list(live.detector.frozen_parts),
+        },
+        "environment": environment(live.place.device) | {"workers": live.place.world_size},
+    }
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What besides the recipe can change the last bits of a result."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "instruction_set": instruction_set(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def instruction_set() -> str:
+    """The CPU instructions torch computes with (``AVX512``, ``AVX2``, ...)."""
+    name: str = torch.backends.cpu.get_cpu_capability()
+    return name
+
+
+def _backbone(backbone: Backbone) -> str:
+    layers = [list(backbone.get_submodule(name).children()) for name in STAGES[1:]]
+    block = layers[0][0]
+    groups = block.conv2.groups if isinstance(block, Bottleneck) else 1
+    shape = (type(block).__name__, tuple(len(layer) for layer in layers), groups)
+    return BACKBONE_OF.get(shape, repr(shape))
+
+
+def _norm(backbone: Backbone) -> str:
+    kinds = {NORM_OF[type(m)] for m in backbone.modules() if type(m) in NORM_OF}
+    return "+".join(sorted(kinds)) or "none"
+
+
+def _frozen(backbone: Backbone, asked: Frozen) -> str:
+    """The last stage none of whose parameters move; ``asked`` if it means the same stages."""
+    still = tuple(
+        name
+        for name in STAGES
+        if not backbone.get_submodule(name).training
+        and not any(p.requires_grad for p in backbone.get_submodule(name).parameters())
+    )
+    if still == frozen_stages(asked):
+        return asked
+    return "+".join(still) or "none"
+
+
+def _one_stage(network: Any) -> dict[str, Any]:
+    tower = network.head.classification_head.conv
+    found = {
+        "detector.head_convs": _convolutions(tower),
+        "detector.candidates": network.topk_candidates,
+        "detector.score_threshold": network.score_thresh,
+        "detector.nms_iou": network.nms_thresh,
+        "detector.detections": network.detections_per_img,
+    }
+    if hasattr(network, "proposal_matcher"):
+        found["detector.anchor_base_px"] = network.anchor_generator.sizes[0][0]
+        found["detector.foreground_iou"] = network.proposal_matcher.high_threshold
+        found["detector.background_iou"] = network.proposal_matcher.low_threshold
+    return found
+
+
+def _two_stage(network: Any) -> dict[str, Any]:
+    rpn, heads = network.rpn, network.roi_heads
+    return {
+        "detector.anchor_base_px": rpn.anchor_generator.sizes[0][0],
+        "detector.head_convs": _convolutions(heads.box_head),
+        "detector.box_head_features": heads.box_predictor.cls_score.in_features,
+        "detector.rpn_pre_nms": rpn._pre_nms_top_n["training"],
+        "detector.rpn_post_nms": rpn._post_nms_top_n["training"],
+        "detector.rpn_batch": rpn.fg_bg_sampler.batch_size_per_image,
+        "detector.box_batch": heads.fg_bg_sampler.batch_size_per_image,
+        "detector.foreground_iou": heads.proposal_matcher.high_threshold,
+        "detector.score_threshold": heads.score_thresh,
+        "detector.nms_iou": heads.nms_thresh,
+        "detector.detections": heads.detections_per_img,
+    }
+
+
+def _convolutions(module: nn.Module) -> int:
+    return sum(isinstance(m, nn.Conv2d) for m in module.modules())

@@ -1,0 +1,314 @@
+"""One run: a ladder of schedule lengths that share a trunk, as a generator of finished rungs.
+
+A rung leaves the trunk at its first decay point, ends with its full decay and is scored; the next
+one goes on from the trunk's *file*. Nothing random depends on how the run came to where it stands,
+so a branch equals a stand-alone run of its length, and a resumed run an uninterrupted one, bit for
+bit (on one instruction set, torch build and thread count).
+"""
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rethink_ray.data.loader import TrainBatches
+from rethink_ray.records.types import RungDone
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.checkpoint import save_checkpoint, write_json
+from rethink_ray.training.effective import describe, instruction_set, read_back, require_as_asked
+from rethink_ray.training.evaluate import score_split
+from rethink_ray.training.inputs import TrialData, open_trial_data
+from rethink_ray.training.live import Live, start_weights
+from rethink_ray.training.losses import LossTrace, require_finite
+from rethink_ray.training.memory import (
+    out_of_memory_is_infeasible,
+    peak_memory_bytes,
+    start_counting,
+)
+from rethink_ray.training.place import Place
+from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
+from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
+from rethink_ray.training.trial_files import TrialFiles
+
+__all__ = ["Progress", "Stopped", "never_stop", "train_ladder"]
+
+PROGRESS_STEPS = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where a run stands, for people watching."""
+
+    trial_id: str
+    length: float
+    step: int
+    total_steps: int
+    loss: float
+
+
+def train_ladder(
+    config: TrialConfig,
+    lengths: Sequence[float],
+    directory: Path,
+    *,
+    splits: Sequence[str],
+    assets: Path,
+    stop: Callable[[], bool] = never_stop,
+    place: Place | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    models: Path | None = None,
+    save_seconds: float = SAVE_SECONDS,
+) -> Iterator[RungDone]:
+    """Each wanted rung as it is finished; those finished before are yielded again, not run again.
+
+    Args:
+        config: the trial.
+        lengths: the rungs still wanted, rising, in units of 1x.
+        directory: the trial's folder; goes on from whatever checkpoints lie in it.
+        splits: what each rung is scored on.
+        assets: folder of the assets' folders.
+        stop: asked before every update and every scored batch.
+        place: this process alone, unless the caller has made a group of workers.
+        progress: told the step and the loss now and then.
+        models: folder that keeps each finished rung's weights as ``<length>x.pt``.
+        save_seconds: wall time between two checkpoints.
+
+    Raises:
+        Diverged: a loss or a weight stopped being a finite number.
+        Infeasible: the method does not fit the device's memory.
+        Misconfigured: something alive is not as asked.
+        Stopped: ``stop`` turned true; a checkpoint was written.
+    """
+    ladder = _Ladder(
+        config=config,
+        lengths=tuple(lengths),
+        files=TrialFiles(directory, config.trial_id),
+        splits=tuple(splits),
+        assets=assets,
+        watch=Watch(place=place or Place.local(config), stop=stop, save_seconds=save_seconds),
+        progress=progress,
+        models=models,
+    )
+    with out_of_memory_is_infeasible(config):
+        yield from ladder.climb()
+
+
+def model_path(models: Path, length: float) -> Path:
+    """Where the weights of a rung of this length are kept."""
+    return models / f"{length:g}x.pt"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ladder:
+    """One climb: what is alive, and at which update it stands."""
+
+    config: TrialConfig
+    lengths: tuple[float, ...]
+    files: TrialFiles
+    splits: tuple[str, ...]
+    assets: Path
+    watch: Watch
+    progress: Callable[[Progress], None] | None
+    models: Path | None
+    step: int = 0
+    seconds: float = 0.0
+    """Wall time of the updates that are new to the rung under way."""
+    _live: Live | None = None
+    _trace: LossTrace | None = None
+    _data: TrialData | None = None
+    _was_checked: bool = False
+
+    @property
+    def place(self) -> Place:
+        return self.watch.place
+
+    @property
+    def live(self) -> Live:
+        if self._live is None:
+            config = self.config
+            weights = start_weights(config, self.assets)
+            self._live = Live(
+                config.recipe, config.num_categories, config.seed, self.place, weights
+            )
+        return self._live
+
+    @property
+    def trace(self) -> LossTrace:
+        if self._trace is None:
+            self._trace = LossTrace(self.place)
+        return self._trace
+
+    @property
+    def data(self) -> TrialData:
+        if self._data is None:
+            self._data = open_trial_data(self.config)
+        return self._data
+
+    def climb(self) -> Iterator[RungDone]:
+        start_counting(self.place.device)
+        for length in self.lengths:
+            rung = self.files.rung(length)
+            yield rung if rung is not None and self._serves(rung) else self._run(length)
+
+    def _serves(self, rung: RungDone) -> bool:
+        """Whether a rung of an earlier job has every number and file that this one is asked for."""
+        scored = all(f"{split}/ap" in rung.metrics for split in self.splits)
+        return scored and (self.models is None or model_path(self.models, rung.length).exists())
+
+    def _run(self, length: float) -> RungDone:
+        schedule = schedule_of(self.config.recipe.schedule, length)
+        unfinished = self.files.branch(length)
+        if unfinished is not None:
+            self._load(unfinished)
+        else:
+            self._go_to_trunk(length, schedule)
+            self._advance(length, schedule, schedule.branch_at, on_branch=False)
+            self._save()
+            self.trace.start_branch()
+        self._advance(length, schedule, schedule.total_steps, on_branch=True)
+        if not self.live.is_finite():
+            require_finite(float("nan"), schedule.total_steps - 1)
+        started = time.perf_counter()
+        scores = self._score(length)
+        return self._finish(length, schedule, scores, time.perf_counter() - started)
+
+    def _go_to_trunk(self, length: float, schedule: RungSchedule) -> None:
+        """Stand where the newest trunk file stands, or at the very beginning."""
+        content = self.files.trunk_at_most(schedule.branch_at)
+        if content is None:
+            self._live = self._trace = None
+            self.step, self.seconds = 0, 0.0
+            return
+        self._load(content)
+        if self.step <= self._shared_steps(length):
+            self.seconds = 0.0
+
+    def _shared_steps(self, length: float) -> int:
+        """Trunk updates that a shorter rung of the ladder has paid for."""
+        schedule = self.config.recipe.schedule
+        ladder = {*schedule.lengths, *self.lengths}
+        points = [schedule.branch_at(other) for other in ladder if other < length]
+        return max((p for p in points if p <= schedule.branch_at(length)), default=0)
+
+    def _advance(self, length: float, schedule: RungSchedule, end: int, *, on_branch: bool) -> None:
+        """Every update from here up to, not including, the one numbered ``end``."""
+        if self.step >= end:
+            return
+        peak = self.config.recipe.optimizer.lr
+        started, before = time.perf_counter(), self.seconds
+        batches = self.data.batches(self.step, self.place)
+        for step in range(self.step, end):
+            self.step = step
+            stop, save = self.watch.ask(step)
+            if save:
+                self.seconds = before + time.perf_counter() - started
+                self._save(length if on_branch else None)
+            if stop:
+                raise Stopped(f"{self.config.trial_id} stands at update {step} of {length:g}x")
+            images, targets = next(batches)
+            self._check_once(schedule, batches, len(images))
+            rate = lr_at(schedule, peak, step)
+            self.trace.add(step, self.live.update(images, targets, rate=rate, step=step))
+            self._tell(length, schedule, step)
+        self.step = end
+        self.trace.look()
+        self.seconds = before + time.perf_counter() - started
+
+    def _check_once(self, schedule: RungSchedule, batches: TrainBatches, batch_images: int) -> None:
+        """Before a job's first update: what is alive is what was asked for, and is written down."""
+        if self._was_checked:
+            return
+        found = read_back(self.live, schedule, batches, batch_images)
+        require_as_asked(self.config.recipe, found)
+        if self.place.writes:
+            told = describe(self.live, found, batches)
+            write_json(
+                self.files.directory / "effective.json",
+                {"trial_id": self.config.trial_id, **told},
+            )
+        self._was_checked = True
+
+    def _tell(self, length: float, schedule: RungSchedule, step: int) -> None:
+        if self.progress is not None and step % PROGRESS_STEPS == 0:
+            self.progress(
+                Progress(
+                    trial_id=self.config.trial_id,
+                    length=length,
+                    step=step,
+                    total_steps=schedule.total_steps,
+                    loss=self.trace.last,
+                )
+            )
+
+    def _score(self, length: float) -> dict[str, float]:
+        """The numbers of every split; the branch is kept first if it would be a loss to lose."""
+        stop, save = self.watch.ask(0)
+        if save:
+            self._save(length)
+        if stop:
+            raise Stopped(f"{self.config.trial_id} is to be scored at {length:g}x")
+        self.place.share_buffers(self.live.detector)
+        scores: dict[str, float] = {}
+        try:
+            for split in self.splits:
+                scores |= score_split(
+                    self.live.detector,
+                    self.config.recipe,
+                    self.config.data,
+                    split,
+                    self.place,
+                    num_workers=self.config.resources.loader_workers,
+                    stop=self.watch.stop,
+                )
+        except Stopped:
+            self._save(length)
+            raise
+        return scores
+
+    def _finish(
+        self, length: float, schedule: RungSchedule, scores: dict[str, float], seconds_score: float
+    ) -> RungDone:
+        rung = RungDone(
+            trial_id=self.config.trial_id,
+            length=length,
+            steps=schedule.total_steps,
+            metrics={**scores, "train/loss": self.trace.mean},
+            seconds_train=self.seconds,
+            seconds_score=seconds_score,
+            steps_new=schedule.total_steps - self._shared_steps(length),
+            peak_memory_bytes=peak_memory_bytes(self.place.device),
+            data_faults=dict(self.data.faults),
+            host=platform.node(),
+            instruction_set=instruction_set(),
+            at=time.time(),
+        )
+        if self.place.writes:
+            if self.models is not None:
+                content = {"model": self.live.detector.state_dict()}
+                save_checkpoint(model_path(self.models, length), content)
+            self.files.add_rung(rung)
+        self.place.barrier()
+        return rung
+
+    def _save(self, length: float | None = None) -> None:
+        """Keep everything as it stands: on the trunk, or on the branch of ``length``."""
+        content = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "trace": self.trace.state(),
+            **self.live.state(),
+        }
+        if self.place.writes:
+            if length is None:
+                self.files.save_trunk(content)
+            else:
+                self.files.save_branch({"length": length, **content})
+        self.place.barrier()
+        self.watch.saved()
+
+    def _load(self, content: dict[str, Any]) -> None:
+        self.live.load(content)
+        self.trace.load(content["trace"])
+        self.step, self.seconds = content["step"], content["seconds"]

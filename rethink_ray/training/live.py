@@ -1,0 +1,105 @@
+"""What is alive during a run: the detector, its optimizer, and one update of both."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.resolve import TrialConfig, assets_of
+from rethink_ray.training.checkpoint import load_checkpoint
+from rethink_ray.training.optimizer import build_optimizer, set_rate
+from rethink_ray.training.place import Place
+from rethink_ray.training.seeding import derive_seed, seeded
+
+WEIGHTS_FILE = "backbone.pt"
+DONE_FILE = "DONE"
+
+
+class Live:
+    """A detector and its optimizer at one place, from the seed or from a checkpoint on."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        num_categories: int,
+        seed: int,
+        place: Place,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Everything as it is before the first update; ``weights``: of an upstream classifier."""
+        self.recipe = recipe
+        self.place = place
+        self.seed = seed
+        self.clip_norm = recipe.optimizer.clip_norm
+        self.detector: Detector = build_detector(
+            recipe.detector,
+            recipe.init,
+            num_categories,
+            seed=derive_seed(seed, "init"),
+            weights=weights,
+        ).to(place.device)
+        self.optimizer = build_optimizer(
+            *self.detector.decayed_and_norm_parameters(), recipe.optimizer
+        )
+        self.trainable: list[nn.Parameter] = self.detector.trainable_parameters()
+        self.model = place.wrap(self.detector)
+
+    def update(
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Mapping[str, Tensor]],
+        *,
+        rate: float,
+        step: int,
+    ) -> Tensor:
+        """One update on one batch at this learning rate; the loss it was made from."""
+        device = self.place.device
+        images = [image.to(device, non_blocking=True) for image in images]
+        targets = [{k: v.to(device, non_blocking=True) for k, v in t.items()} for t in targets]
+        set_rate(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        with seeded(device, self.seed, "update", step), precision(self.recipe, device):
+            losses = self.model(images, targets, seed=self.seed, step=step)
+            loss: Tensor = torch.stack([part.float() for part in losses.values()]).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.trainable, self.clip_norm)
+        self.optimizer.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """Everything an update changes, statistics included; the same on all workers."""
+        self.place.share_buffers(self.detector)
+        return {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint's state."""
+        self.detector.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    def is_finite(self) -> bool:
+        """Whether every number that training moves is one."""
+        flags = [torch.isfinite(p.detach()).all() for p in self.trainable]
+        return bool(torch.stack(flags).all())
+
+
+def precision(recipe: Recipe, device: torch.device) -> torch.autocast:
+    """The arithmetic a recipe asks for: bfloat16 where it is safe, or float32 throughout."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+
+def start_weights(config: TrialConfig, assets: Path) -> Mapping[str, Tensor] | None:
+    """The backbone that the trial's asset holds; ``None`` if it starts from none."""
+    for spec in assets_of(config):
+        folder = assets / spec.key
+        if not (folder / DONE_FILE).exists():
+            where, remedy = f"asset {spec.key}", "Build it first: train does, and so does run."
+            raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
+        weights: Mapping[str, Tensor] = load_checkpoint(folder / WEIGHTS_FILE)["backbone"]
+        return weights
+    return None

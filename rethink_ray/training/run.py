@@ -1,0 +1,189 @@
+"""One run from a configuration file, without a cluster: train it, score it, look at its boxes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import to_pil_image
+from torchvision.utils import draw_bounding_boxes
+
+from rethink_ray.data.facts import gather_facts
+from rethink_ray.data.index import open_split
+from rethink_ray.data.pictures import read_rgb
+from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.records.types import RungDone
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.spec.regime import RegimeSpec
+from rethink_ray.spec.resolve import TrialConfig, assets_of
+from rethink_ray.training.assets import build_asset
+from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
+from rethink_ray.training.evaluate import score_split
+from rethink_ray.training.ladder import Progress, model_path, train_ladder
+from rethink_ray.training.live import precision
+from rethink_ray.training.place import Place
+from rethink_ray.training.stopping import never_stop
+
+MODEL_FILE = "model.pt"
+LABEL_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedModel:
+    """A finished run, ready to look at images."""
+
+    detector: Detector
+    config: TrialConfig
+    length: float
+    categories: tuple[str, ...]
+    place: Place
+
+
+def train_config(
+    config: TrialConfig,
+    out: Path,
+    *,
+    lengths: Sequence[float] | None = None,
+    splits: Sequence[str] | None = None,
+    stop: Callable[[], bool] = never_stop,
+    progress: Callable[[Progress], None] | None = None,
+) -> list[RungDone]:
+    """Every length trained and scored; ``out`` holds ``model.pt`` and ``rungs.json``.
+
+    Goes on from what lies in ``out``. Assets are built there first.
+
+    Raises:
+        DataError: the data set is not the one the configuration was made for.
+    """
+    prepare_run(config, out, stop=stop)
+    rungs = list(
+        train_ladder(
+            config,
+            lengths or config.recipe.schedule.lengths,
+            out,
+            splits=splits or splits_of(config),
+            assets=out / "assets",
+            stop=stop,
+            progress=progress,
+            models=out / "models",
+        )
+    )
+    conclude_run(config, out, rungs)
+    return rungs
+
+
+def splits_of(config: TrialConfig) -> tuple[str, ...]:
+    """What a run is scored on: the split that selects, and the one that reports."""
+    return tuple(dict.fromkeys((config.data.select_split, config.data.report_on)))
+
+
+def prepare_run(config: TrialConfig, out: Path, *, stop: Callable[[], bool] = never_stop) -> None:
+    """The data set is the right one, and every asset of the run stands in ``out/assets``."""
+    require_same_data(config)
+    for asset in assets_of(config):
+        build_asset(asset, config.data, out / "assets", stop=stop)
+
+
+def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> Path:
+    """``out/model.pt``: the longest rung's weights with the configuration that made them."""
+    last = max(rungs, key=lambda rung: rung.length)
+    weights = load_checkpoint(model_path(out / "models", last.length))
+    told = config.model_dump_json(include=set(TrialConfig.model_fields))
+    content = {
+        **weights,
+        "config": told,
+        "length": last.length,
+        "categories": list(open_split(config.data, "train").categories),
+    }
+    save_checkpoint(out / MODEL_FILE, content)
+    return out / MODEL_FILE
+
+
+def require_same_data(config: TrialConfig) -> None:
+    """The data set holds what it held when the configuration was resolved.
+
+    Raises:
+        DataError: its fingerprint differs.
+    """
+    facts = gather_facts(config.data, {config.regime: RegimeSpec(images=config.images)})
+    if facts.fingerprint != config.data_fingerprint:
+        must = f"must have the fingerprint {config.data_fingerprint} it was resolved with"
+        remedy = "Put the data set back as it was, or start a new study."
+        raise DataError(explain("data", must, facts.fingerprint, remedy))
+
+
+def load_model(run: Path) -> TrainedModel:
+    """The model that ``train_config`` left in the folder ``run`` (or its ``model.pt``)."""
+    path = run / MODEL_FILE if run.is_dir() else run
+    content: dict[str, Any] = load_checkpoint(path)
+    config = TrialConfig.model_validate_json(content["config"])
+    place = Place.local(config)
+    detector = build_detector(
+        config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
+    )
+    detector.load_state_dict(content["model"])
+    return TrainedModel(
+        detector=detector.to(place.device).eval(),
+        config=config,
+        length=content["length"],
+        categories=tuple(content["categories"]),
+        place=place,
+    )
+
+
+def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
+    """The 12 COCO numbers of a finished run on one split, ``<split>/<metric>``, in AP points."""
+    model = load_model(run)
+    return score_split(model.detector, model.config.recipe, model.config.data, split, model.place)
+
+
+def predict_images(
+    run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
+) -> list[Path]:
+    """Each image with the boxes found in it, as ``<name>.png`` in ``out``; the new paths."""
+    model = load_model(run)
+    out.mkdir(parents=True, exist_ok=True)
+    return [_draw(model, path, out, score_threshold) for path in images]
+
+
+def _draw(model: TrainedModel, path: Path, out: Path, score_threshold: float) -> Path:
+    try:
+        pixels = read_rgb(str(path))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise DataError(explain(str(path), "must be a readable image", str(error))) from None
+    with precision(model.config.recipe, model.place.device):
+        found = model.detector.detect([pixels.to(model.place.device).float() / 255.0])[0]
+    keep = found["scores"] >= score_threshold
+    target = out / f"{path.stem}.png"
+    picture: Image.Image = to_pil_image(
+        _with_boxes(
+            pixels,
+            found["boxes_xyxy"][keep].cpu(),
+            found["labels"][keep].tolist(),
+            found["scores"][keep].tolist(),
+            model.categories,
+        )
+    )
+    picture.save(target)
+    return target
+
+
+def _with_boxes(
+    pixels: Tensor,
+    boxes_xyxy: Tensor,
+    labels: Sequence[int],
+    scores: Sequence[float],
+    categories: Sequence[str],
+) -> Tensor:
+    if not labels:
+        return pixels
+    drawn: Tensor = draw_bounding_boxes(
+        pixels,
+        boxes_xyxy,
+        labels=[f"{categories[k - 1]} {s:.2f}" for k, s in zip(labels, scores, strict=True)],
+        colors=[LABEL_COLORS[(k - 1) % len(LABEL_COLORS)] for k in labels],
+    )
+    return drawn

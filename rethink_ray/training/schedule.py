@@ -1,0 +1,54 @@
+"""The learning rate of every update of one run.
+
+Up to its branch point a rung's schedule is the same for every length, so the trunk that all lengths
+share needs no schedule of its own.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from rethink_ray.spec.recipe import ScheduleSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RungSchedule:
+    """The schedule of one length, everything counted in updates."""
+
+    kind: Literal["step", "constant", "cosine"]
+    warmup_steps: int
+    before_end: tuple[int, ...]
+    """Where the rate drops, counted from the end, longest first."""
+    factor: float
+    branch_at: int
+    """The update at which this length leaves the trunk."""
+    total_steps: int
+
+
+def schedule_of(spec: ScheduleSpec, length: float) -> RungSchedule:
+    """The schedule of one length (in units of 1x)."""
+    return RungSchedule(
+        kind=spec.decay.kind,
+        warmup_steps=spec.warmup,
+        before_end=spec.points(length),
+        factor=spec.decay.factor,
+        branch_at=spec.branch_at(length),
+        total_steps=spec.steps(length),
+    )
+
+
+def lr_at(schedule: RungSchedule, peak: float, step: int) -> float:
+    """Learning rate for the update numbered ``step``, counting from zero.
+
+    Decay is counted in steps from the *end* of the run and is the same for every length
+    (He et al. 2018, sec. 3): that is what lets all lengths share one trunk. ``cosine`` falls from
+    the end of the warm-up to zero over the whole length (Loshchilov & Hutter 2017, without
+    restarts), so it shares nothing.
+    """
+    if step < schedule.warmup_steps:
+        return peak * (step + 1) / schedule.warmup_steps
+    if schedule.kind == "cosine":
+        done = (step - schedule.warmup_steps) / (schedule.total_steps - schedule.warmup_steps)
+        return peak * 0.5 * (1 + math.cos(math.pi * done))
+    steps_left = schedule.total_steps - step
+    return peak * float(schedule.factor ** sum(steps_left <= b for b in schedule.before_end))

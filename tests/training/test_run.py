@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from rethink_ray.data.index import open_split
+from rethink_ray.spec.errors import DataError
+from rethink_ray.training.run import evaluate_checkpoint, predict_images, train_config
+from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+
+
+def picture(path: Path) -> Image.Image:
+    with Image.open(path) as opened:
+        return opened.convert("RGB")
+
+
+def test_a_run_builds_its_assets_and_its_model_scores_the_same_later(tmp_path: Path) -> None:
+    recipe = micro_recipe(init__source="upstream", schedule__lengths=[2.0, 3.0])
+    rungs = train_config(micro_trial(recipe), tmp_path)
+    assert [r.length for r in rungs] == [2.0, 3.0]
+    scores = evaluate_checkpoint(tmp_path, "test")
+    assert len(scores) == 12
+    assert {k: repr(v) for k, v in scores.items()} == {
+        k: repr(v) for k, v in rungs[-1].metrics.items() if k.startswith("test/")
+    }
+
+
+def test_predict_draws_every_image_at_its_own_size(tmp_path: Path) -> None:
+    train_config(micro_trial(micro_recipe(schedule__lengths=[2.0])), tmp_path / "run")
+    index = open_split(MICRO_DATA, "test")
+    given = [Path(index.entry(int(i)).path) for i in index.image_ids[:2]]
+    wide = tmp_path / "wide.png"
+    picture(given[0]).resize((90, 50)).save(wide)
+    drawn = predict_images(tmp_path / "run", [*given, wide], tmp_path / "out", score_threshold=0.0)
+    assert [p.name for p in drawn] == [*(f"{p.stem}.png" for p in given), "wide.png"]
+    assert [picture(p).size for p in drawn] == [(64, 64), (64, 64), (90, 50)]
+    assert picture(drawn[2]).tobytes() != picture(wide).tobytes()
+    clean = predict_images(tmp_path / "run", [wide], tmp_path / "out", score_threshold=1.0)
+    assert picture(clean[0]).tobytes() == picture(wide).tobytes()
+
+
+def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
+    train_config(micro_trial(micro_recipe(schedule__lengths=[2.0])), tmp_path / "run")
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match=r"broken\.png"):
+        predict_images(tmp_path / "run", [broken], tmp_path / "out")
+
+
+def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
+    config = micro_trial().model_copy(update={"data_fingerprint": "0" * 16})
+    with pytest.raises(DataError, match="must have the fingerprint 0000"):
+        train_config(config, tmp_path)
