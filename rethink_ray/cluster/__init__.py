@@ -1,0 +1,1 @@
+"""Many runs: jobs on a Ray cluster, and their results in the records."""

@@ -1,0 +1,100 @@
+"""The only writer of a study's records: events go to the log first, then into the state.
+
+An event that is known already changes nothing, so a job may report a rung as often as it likes.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import (
+    AssetDone,
+    Event,
+    Resumed,
+    RoundProposed,
+    RungDone,
+    TrialEnded,
+)
+from rethink_ray.records.views import write_views
+from rethink_ray.search.mirror import Mirror
+from rethink_ray.spec.resolve import Cell
+
+VIEW_SECONDS = 10.0
+"""Views and mirror are rewritten at most this often, and at the end."""
+VIEW_SHARE = 20.0
+"""... and never take more than one part in this many of the driver's time."""
+
+_log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Log and state of one study, kept in step."""
+
+    def __init__(
+        self, directory: StudyDirectory, on_event: Callable[[Event], None] | None = None
+    ) -> None:
+        self.directory = directory
+        self.state = directory.load_state()
+        self._mirror = Mirror(directory.mirror_path, directory.study)
+        self._on_event = on_event or (lambda _: None)
+        self._views_at = time.monotonic()
+        self._views_cost = 0.0
+        self._views_version = -1
+
+    def continue_study(self) -> None:
+        """A study that has records goes on: machine failures so far no longer count."""
+        if self.state.version == 0:
+            return
+        study = self.directory.study
+        self.record(
+            Resumed(
+                trials=study.budget.trials,
+                replicates=study.budget.replicates,
+                lengths=study.schedule.lengths or (),
+            )
+        )
+
+    def record(self, event: Event) -> bool:
+        """``event`` is on the disk and in the state; False if it was known already."""
+        if _is_known(self.state, event):
+            return False
+        if event.at == 0.0:
+            event = replace(event, at=round(time.time(), 3))
+        self.directory.log.append(event)
+        self.state.add(event)
+        self._on_event(event)
+        return True
+
+    def refresh_views(self, *, now: bool = False) -> None:
+        """Views and mirror are as fresh as their rhythm asks; ``now``: as the state is."""
+        waited = time.monotonic() - self._views_at
+        if not now and waited < max(VIEW_SECONDS, VIEW_SHARE * self._views_cost):
+            return
+        if self._views_version == self.state.version:
+            return
+        started = time.monotonic()
+        write_views(self.directory, self.state)
+        self._mirror.update(self.state)
+        self._views_version = self.state.version
+        self._views_at = time.monotonic()
+        self._views_cost = self._views_at - started
+        _log.debug("views written in %.2f s", self._views_cost)
+
+
+def _is_known(state: StudyState, event: Event) -> bool:
+    """Whether the records hold this result or this round already."""
+    match event:
+        case RoundProposed():
+            cell = Cell(event.regime, event.arm)
+            return event.number in state.rounds.get((cell, event.purpose), {})
+        case RungDone():
+            return (event.trial_id, event.length) in state.rungs
+        case TrialEnded():
+            return event.trial_id in state.ended
+        case AssetDone():
+            return event.key in state.assets
+        case _:
+            return False

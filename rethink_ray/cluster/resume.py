@@ -1,0 +1,90 @@
+"""Continuing a study from its directory alone: what grows, what is finished, what goes on."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.lock import writing
+from rethink_ray.records.progress import progress_of
+from rethink_ray.records.state import StudyState
+from rethink_ray.search.decide import Decider
+from rethink_ray.search.jobs import Job
+
+
+def extend_study(
+    directory: StudyDirectory,
+    *,
+    trials: int | None = None,
+    replicates: int | None = None,
+    lengths: Sequence[float] | None = None,
+) -> list[str]:
+    """The study is this much larger; the lines say what is finished and what goes on from where.
+
+    Raises:
+        SpecError: something would shrink, or is not free to change.
+        RecordError: another process runs the study.
+    """
+    before = directory.study.budget
+    with writing(directory.lock_path):
+        grew = directory.extend(trials=trials, replicates=replicates, lengths=lengths)
+    study = directory.study
+    state = directory.load_state()
+    lines = list(_finished(directory, state))
+    if grew:
+        ladder = ", ".join(f"{x:g}x" for x in study.schedule.lengths or ())
+        lines.append(
+            f"budget per cell: {before.trials} -> {study.budget.trials} trials, "
+            f"{before.replicates} -> {study.budget.replicates} replicates"
+            + (f"; ladder {ladder}" if ladder else "")
+        )
+    return lines + list(_next(directory, state))
+
+
+def _finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
+    """Trials by what became of them, rungs and assets."""
+    progress = progress_of(directory.study, state)
+    fates: Counter[str] = Counter()
+    for cell in progress.cells:
+        fates.update(cell.search)
+        fates.update(cell.replicates)
+    waiting = fates.pop("waiting", 0)
+    told = ", ".join(f"{num} {fate}" for fate, num in sorted(fates.items())) or "no trial yet"
+    yield f"finished: {progress.rungs} rungs, {progress.assets} assets; trials: {told}"
+    if waiting:
+        yield f"waiting: {waiting} trials"
+
+
+def _next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
+    """Jobs that were under way, where they go on from, and those the machine lost too often."""
+    failed = {job_id for job_id, count in state.failures.items() if count}
+    state.failures.clear()  # as continuing does
+    decision = Decider(directory.study, directory.facts).next_jobs(state)
+    fresh = 0
+    for job in decision.jobs:
+        stands = _stands_at(directory, job)
+        if job.job_id in failed:
+            yield f"re-queued: {job.job_id} ({state.last_failure[job.job_id].reason}){stands}"
+        elif stands or job.job_id in state.started:
+            yield f"continuing: {job.job_id}{stands or ' from its beginning'}"
+        else:
+            fresh += 1
+    if fresh or decision.rounds:
+        proposed = sum(len(r.members) for r in decision.rounds)
+        yield f"new: {fresh} jobs can start, {proposed} trials are proposed"
+    if decision.done:
+        yield "nothing is left to do"
+
+
+def _stands_at(directory: StudyDirectory, job: Job) -> str:
+    """`` from update 45``: the newest checkpoint a trial left."""
+    if job.trial_id is None:
+        return ""
+    folder = directory.trial_dir(job.trial_id)
+    trunks = [_update_of(path) for path in folder.glob("trunk-*.pt")]
+    branch = " and inside a branch" if (folder / "branch.pt").exists() else ""
+    return f" from update {max(trunks)}{branch}" if trunks else ""
+
+
+def _update_of(path: Path) -> int:
+    return int(path.stem.rpartition("-")[2])

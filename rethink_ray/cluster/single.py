@@ -1,0 +1,54 @@
+"""One configuration on several Ray Train workers, outside any study: ``train --workers N``."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from rethink_ray.cluster.group import run_by_workers
+from rethink_ray.cluster.session import ray_session
+from rethink_ray.cluster.work import StopFile
+from rethink_ray.records.types import RungDone, TrialEnded
+from rethink_ray.search.jobs import Job
+from rethink_ray.spec.check import check_recipe
+from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.run import prepare_run, splits_of
+
+
+def train_on_workers(
+    config: TrialConfig, out: Path, workers: int, *, tell: Callable[[RungDone], None]
+) -> list[RungDone]:
+    """Every length of ``config``, trained by ``workers`` processes on the same global batch.
+
+    Args:
+        config: the run; its own number of workers is replaced.
+        out: folder of the run, laid out like a study directory.
+        workers: how many; the batch size must divide among them.
+        tell: called with each rung when it is finished.
+
+    Raises:
+        SpecError: the batch does not divide.
+        RethinkError: the method failed, with its reason.
+    """
+    resources = config.resources.model_copy(update={"workers": workers})
+    shared = config.model_copy(update={"resources": resources})
+    check_recipe(shared.recipe, "--workers", workers)
+    out = out.absolute()
+    prepare_run(shared, out)
+    job = Job(
+        job_id=f"{shared.trial_id}-workers{workers}",
+        purpose="search",
+        cell=f"{shared.regime}/{shared.arm}",
+        trial_id=shared.trial_id,
+        config=shared,
+        lengths=shared.recipe.schedule.lengths,
+        splits=splits_of(shared),
+    )
+    rungs = []
+    with ray_session(resources, None, None):
+        for event in run_by_workers(job, out, StopFile(out / "stop")):
+            if isinstance(event, TrialEnded):
+                raise RethinkError(f"{shared.trial_id}: {event.outcome}: {event.reason}")
+            if isinstance(event, RungDone):
+                tell(event)
+                rungs.append(event)
+    return rungs

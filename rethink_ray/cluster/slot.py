@@ -1,0 +1,110 @@
+"""A cluster slot: a Tune trainable whose process outlives its jobs.
+
+Each step is one finished rung (or asset), so the driver records it at once; torch is imported once.
+"""
+
+import platform
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from rethink_ray.cluster.work import (
+    StopFile,
+    decode_job,
+    failure_path,
+    run_job,
+    write_failure,
+)
+from rethink_ray.records.log import encode
+from rethink_ray.records.types import Event, JobStarted
+from rethink_ray.search.jobs import Job
+from rethink_ray.spec.errors import DataError, RethinkError, SpecError
+from rethink_ray.spec.regime import DataSpec
+from rethink_ray.training.stopping import Stopped
+
+EVENT, USER_ERROR, DONE = "event", "user_error", "done"
+"""Keys of a step's result: an event as the log has it; the user's mistake that a job met."""
+
+
+class JobFault(RethinkError):
+    """A job met an error that nobody foresaw; its last line, the rest is in ``failure.txt``."""
+
+
+class Slot(tune.Trainable):
+    """Runs one job after another, in a process of its own."""
+
+    _job: Job
+    _root: Path
+    _events: Iterator[Event]
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Take the first job."""
+        warnings.filterwarnings("ignore", category=UserWarning, module="ray")
+        self._take(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next job into the same process."""
+        self._take(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """The next event of the job; ``done`` after the last one.
+
+        Raises:
+            JobFault: an error nobody foresaw. The process is not used again.
+        """
+        try:
+            event = next(self._events, None)
+        except Stopped:
+            event = None
+        except (DataError, SpecError) as error:
+            return {DONE: True, USER_ERROR: f"{type(error).__name__}|{error}"}
+        except Exception as error:
+            path = failure_path(self._job, self._root)
+            raise JobFault(write_failure(path, self._job.job_id, error)) from None
+        if event is None:
+            return {DONE: True}
+        return {EVENT: encode(event)}
+
+    def cleanup(self) -> None:
+        """Leave the job where its last checkpoint is."""
+        self._events = iter(())
+
+    def _take(self, config: dict[str, Any]) -> None:
+        self._job = decode_job(config["job"])
+        self._root = Path(config["root"])
+        data = DataSpec.model_validate_json(config["data"])
+        stop = StopFile(Path(config["stop"]))
+        self._events = _events_of(self._job, data, self._root, stop)
+
+
+def _events_of(job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
+    """That the job started, here and now, and everything it tells then."""
+    asset = job.asset.key if job.asset else None
+    yield JobStarted(
+        job_id=job.job_id,
+        trial_id=job.trial_id,
+        asset=asset,
+        host=platform.node(),
+        at=round(time.time(), 3),
+    )
+    yield from run_where_asked(job, data, root, stop)
+
+
+def run_where_asked(job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
+    """In this process, or by a group of workers if the trial asks for one."""
+    if job.config is not None and job.config.resources.workers >= 1:
+        from rethink_ray.cluster.group import run_by_workers
+
+        return run_by_workers(job, root, stop)
+    return run_job(job, data, root, stop)
+
+
+def error_of(text: str) -> RethinkError:
+    """The user's mistake that a job reported under ``USER_ERROR``."""
+    kind, _, message = text.partition("|")
+    return DataError(message) if kind == "DataError" else SpecError(message)

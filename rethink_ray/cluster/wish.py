@@ -1,0 +1,61 @@
+"""Someone's wish that a study stops: a signal, the caller, or a fault that makes going on useless.
+
+It stands in a file as well, so that jobs in other processes and on other machines see it.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+
+@dataclass(slots=True)
+class Wish:
+    """Whether the study should stop, and how urgently."""
+
+    path: Path
+    """Jobs look for this file, write a checkpoint and end."""
+    asked: Callable[[], bool]
+    """The caller's own question."""
+    signal: int | None = None
+    """The first signal that came."""
+    times: int = 0
+
+    def __call__(self) -> bool:
+        """Whether anyone wants it."""
+        if self.times == 0 and self.asked():
+            self.say()
+        return self.times > 0
+
+    @property
+    def urgent(self) -> bool:
+        """Someone said it a second time: do not wait for checkpoints."""
+        return self.times > 1
+
+    def say(self, number: int | None = None) -> None:
+        """The wish is known to every job from here on."""
+        self.times += 1
+        self.signal = self.signal or number
+        self.path.touch()
+
+
+@contextmanager
+def signals(wish: Wish) -> Iterator[None]:
+    """Inside the block SIGINT and SIGTERM are a wish to stop."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def say(number: int, frame: FrameType | None) -> None:
+        wish.say(number)
+
+    caught = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, say) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,141 @@
+"""What a slot does with a job: the same events whether Ray, Ray Train or nobody calls.
+
+A method's own failure is an event like any other; only the machine's failures leave as exceptions.
+"""
+
+import json
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rethink_ray.records.types import Event, Outcome, TrialEnded
+from rethink_ray.search.jobs import Job
+from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured
+from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.resolve import AssetSpec, TrialConfig
+from rethink_ray.training.assets import build_asset
+from rethink_ray.training.ladder import train_ladder
+from rethink_ray.training.place import Place
+
+POLL_SECONDS = 0.5
+
+
+def run_job(
+    job: Job,
+    data: DataSpec,
+    root: Path,
+    stop: Callable[[], bool],
+    place: Place | None = None,
+) -> Iterator[Event]:
+    """Every rung (or the asset) as it is finished, or how the method ended the trial.
+
+    Args:
+        job: what to do.
+        data: where upstream images come from, for an asset.
+        root: the study directory; checkpoints lie and stay there.
+        stop: asked often; true means write a checkpoint and raise ``Stopped``.
+        place: one of several workers, if this process is one.
+
+    Raises:
+        Stopped: after the checkpoint.
+    """
+    assets = root / "assets"
+    if job.asset is not None:
+        yield build_asset(job.asset, data, assets, stop=stop)
+        return
+    assert job.config is not None, "a job is an asset or a trial"
+    started = time.monotonic()
+    try:
+        for rung in train_ladder(
+            job.config,
+            job.lengths,
+            root / "trials" / job.config.trial_id,
+            splits=job.splits,
+            assets=assets,
+            stop=stop,
+            place=place,
+        ):
+            yield replace(rung, at=round(time.time(), 3))
+            started = time.monotonic()
+    except (Diverged, Infeasible, Misconfigured) as error:
+        yield TrialEnded(
+            trial_id=job.config.trial_id,
+            outcome=_OUTCOMES[type(error)],
+            reason=str(error),
+            step=error.step if isinstance(error, Diverged) else -1,
+            seconds=round(time.monotonic() - started, 3),
+        )
+
+
+_OUTCOMES: dict[type[Exception], Outcome] = {
+    Diverged: "diverged",
+    Infeasible: "infeasible",
+    Misconfigured: "misconfigured",
+}
+
+
+class StopFile:
+    """Asks for a file, at most twice a second, whether to stop; works across machines."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._asked_at = -POLL_SECONDS
+        self._found = False
+
+    def __call__(self) -> bool:
+        """Whether someone asked to stop."""
+        now = time.monotonic()
+        if not self._found and now - self._asked_at >= POLL_SECONDS:
+            self._asked_at = now
+            self._found = self.path.exists()
+        return self._found
+
+
+def write_failure(path: Path, job_id: str, error: BaseException) -> str:
+    """The whole story stands in ``path``; its last line is returned."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(traceback.format_exception(error))
+    path.write_text(f"{job_id}, process {os.getpid()}\n\n{text}")
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+
+
+def failure_path(job: Job, root: Path) -> Path:
+    """Where a job's last failure is told in full."""
+    if job.asset is not None:
+        return root / "assets" / f"failure-{job.asset.key}.txt"
+    return root / "trials" / str(job.trial_id) / "failure.txt"
+
+
+def encode_job(job: Job) -> str:
+    """A job as JSON."""
+    return json.dumps(
+        {
+            "job_id": job.job_id,
+            "purpose": job.purpose,
+            "cell": job.cell,
+            "trial_id": job.trial_id,
+            "config": job.config.model_dump(mode="json") if job.config else None,
+            "lengths": list(job.lengths),
+            "splits": list(job.splits),
+            "asset": job.asset.model_dump(mode="json") if job.asset else None,
+        }
+    )
+
+
+def decode_job(text: str) -> Job:
+    """The job that ``encode_job`` wrote."""
+    tree: dict[str, Any] = json.loads(text)
+    config, asset = tree.pop("config"), tree.pop("asset")
+    return Job(
+        **{
+            **tree,
+            "lengths": tuple(tree["lengths"]),
+            "splits": tuple(tree["splits"]),
+            "config": TrialConfig.model_validate_json(json.dumps(config)) if config else None,
+            "asset": AssetSpec.model_validate_json(json.dumps(asset)) if asset else None,
+        }
+    )

@@ -1,0 +1,278 @@
+"""What the driver hands out and books, without a cluster: jobs are answered by hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from micro_study import micro_study
+
+from rethink_ray.cluster.dispatch import Dispatcher, Nothing
+from rethink_ray.cluster.recorder import Recorder
+from rethink_ray.cluster.resume import extend_study
+from rethink_ray.cluster.work import decode_job, encode_job
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.lock import writing
+from rethink_ray.records.log import RecordLog
+from rethink_ray.records.types import AssetDone, JobFailed, Resumed, RungDone, TrialEnded
+from rethink_ray.search.decide import Decider
+from rethink_ray.search.jobs import Job
+from rethink_ray.spec.errors import RecordError
+from rethink_ray.spec.facts import DataFacts
+
+FACTS = DataFacts(
+    fingerprint="f",
+    categories=("disk", "box"),
+    regime_sizes={"full": 12, "small": 6},
+    regime_digests={"full": "a", "small": "b"},
+    split_sizes={"train": 12, "val": 4, "test": 4},
+    upstream_fingerprint="u",
+)
+
+
+@dataclass
+class Hand:
+    """A dispatcher and the levers of its surroundings."""
+
+    directory: StudyDirectory
+    slots: int = 2
+    stop: bool = False
+    dispatcher: Dispatcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        recorder = Recorder(self.directory)
+        recorder.continue_study()
+        self.dispatcher = Dispatcher(
+            recorder=recorder,
+            decider=Decider(self.directory.study, self.directory.facts),
+            slots=lambda: self.slots,
+            stopping=lambda: self.stop,
+        )
+
+    def take(self) -> Job:
+        job = self.dispatcher.take()
+        assert isinstance(job, Job)
+        return job
+
+    def finish(self, job: Job) -> None:
+        """Answer a job: every rung's AP is its length, so ties go to the smaller trial id."""
+        if job.asset is not None:
+            metrics = {"accuracy": 0.9, "chance": 0.25}
+            done = AssetDone(key=job.asset.key, kind="classifier", metrics=metrics, seconds=1.0)
+            self.dispatcher.report(done)
+        for length in job.lengths:
+            self.dispatcher.report(rung(job, length))
+        self.dispatcher.ended(job.job_id)
+
+    def run(self) -> list[str]:
+        """Job ids in the order they were finished, until there is nothing to take."""
+        order = []
+        while isinstance(job := self.dispatcher.take(), Job):
+            self.finish(job)
+            order.append(job.job_id)
+        return order
+
+
+def rung(job: Job, length: float) -> RungDone:
+    assert job.trial_id is not None
+    return RungDone(
+        trial_id=job.trial_id,
+        length=length,
+        steps=round(4 * length),
+        metrics={f"{split}/ap": length for split in job.splits},
+        seconds_train=1.0,
+        seconds_score=0.0,
+        steps_new=4,
+    )
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., Hand]:
+    def start(**changes: object) -> Hand:
+        study = micro_study(**changes)
+        return Hand(StudyDirectory.create(tmp_path / "study", study, "", FACTS, {}))
+
+    return start
+
+
+def test_no_more_jobs_run_than_the_cluster_has_slots(start: Callable[..., Hand]) -> None:
+    hand = start()
+    first, second = hand.take(), hand.take()
+    assert first.job_id != second.job_id
+    assert hand.dispatcher.take() is Nothing.WAIT
+    hand.slots = 3
+    third = hand.take()
+    assert third.job_id not in (first.job_id, second.job_id)
+    hand.slots = 1
+    hand.finish(first)
+    assert hand.dispatcher.take() is Nothing.WAIT
+
+
+def test_a_job_waits_in_the_cluster_rather_than_nobody_waiting_at_all(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start()
+    hand.slots = 0
+    hand.take()
+    assert hand.dispatcher.take() is Nothing.WAIT
+
+
+def test_a_round_is_in_the_log_before_its_first_job_is_handed_out(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start()
+    job = next(j for j in iter(hand.take, None) if j.trial_id is not None)
+    recorded = RecordLog(hand.directory.log.path).read()
+    assert any(job.trial_id in {m.trial_id for m in e.members} for e in recorded)  # type: ignore[union-attr]
+
+
+def test_a_study_runs_to_its_end_and_a_second_run_finds_nothing_to_do(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start()
+    order = hand.run()
+    # a classifier; 4 cells of 2 + 1 search jobs and 1 or more replicates
+    assert len(order) >= 1 + 4 * (2 + 1 + 1)
+    assert len(set(order)) == len(order)
+    again = Hand(StudyDirectory.open(hand.directory.root))
+    assert again.dispatcher.take() is Nothing.OVER
+    again.dispatcher.take_stock()
+    assert again.dispatcher.done
+
+
+def test_the_tables_do_not_depend_on_slots_or_on_where_the_driver_died(
+    tmp_path: Path,
+) -> None:
+    from micro_study import results
+
+    whole = Hand(StudyDirectory.create(tmp_path / "a", micro_study(), "", FACTS, {}), slots=1)
+    whole.run()
+    whole.dispatcher.recorder.refresh_views(now=True)
+    broken = StudyDirectory.create(tmp_path / "b", micro_study(), "", FACTS, {})
+    for _ in range(40):
+        hand = Hand(StudyDirectory.open(broken.root), slots=3)
+        jobs = [j for j in (hand.dispatcher.take() for _ in range(3)) if isinstance(j, Job)]
+        if not jobs:
+            break
+        hand.finish(jobs[-1])  # the newest is finished, the others die with the driver
+    hand.dispatcher.recorder.refresh_views(now=True)
+    assert results(broken) == results(whole.directory)
+
+
+def test_a_lost_job_is_handed_out_again_until_the_limit_and_then_blocks(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start(resources={"retries": 2}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    lost = hand.take()
+    other = hand.take()
+    hand.finish(other)
+    for _ in range(3):
+        hand.dispatcher.failed(lost.job_id, "killed")
+        hand.dispatcher.failed(lost.job_id, "killed")  # told twice, counts once
+        taken = hand.dispatcher.take()
+        if isinstance(taken, Job):
+            assert taken.job_id == lost.job_id
+    assert taken is Nothing.OVER
+    hand.dispatcher.take_stock()
+    assert not hand.dispatcher.done
+    assert hand.dispatcher.blocked == (lost.job_id,)
+    failures = [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
+    assert len(failures) == 3
+
+
+def test_resume_tries_a_blocked_job_again(start: Callable[..., Hand]) -> None:
+    hand = start(resources={"retries": 0}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    hand.dispatcher.failed(hand.take().job_id, "killed")
+    hand.run()
+    hand.dispatcher.take_stock()
+    assert not hand.dispatcher.done
+    again = Hand(StudyDirectory.open(hand.directory.root))
+    again.run()
+    again.dispatcher.take_stock()
+    assert again.dispatcher.done
+    resumed = [e for e in hand.directory.log.read() if isinstance(e, Resumed)]
+    assert [e.trials for e in resumed] == [2]
+
+
+def test_a_trial_that_diverged_is_a_result_and_never_runs_again(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start(arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    job = hand.take()
+    assert job.trial_id is not None
+    ended = TrialEnded(trial_id=job.trial_id, outcome="diverged", reason="nan at 3", step=3)
+    hand.dispatcher.report(ended)
+    hand.dispatcher.ended(job.job_id)
+    assert all(job.trial_id not in job_id for job_id in hand.run())
+    hand.dispatcher.take_stock()
+    assert hand.dispatcher.done
+
+
+def test_a_rung_told_twice_is_recorded_once(start: Callable[..., Hand]) -> None:
+    hand = start(arms={"scratch": {}})
+    job = hand.take()
+    hand.dispatcher.report(rung(job, 2.0))
+    hand.dispatcher.report(rung(job, 2.0))
+    rungs = [e for e in hand.directory.log.read() if isinstance(e, RungDone)]
+    assert len(rungs) == 1
+    assert rungs[0].at > 0
+
+
+def test_nothing_is_handed_out_and_no_failure_counts_once_someone_asked_to_stop(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start()
+    job = hand.take()
+    hand.stop = True
+    assert hand.dispatcher.take() is Nothing.OVER
+    hand.dispatcher.failed(job.job_id, "killed while stopping")
+    assert not any(isinstance(e, JobFailed) for e in hand.directory.log.read())
+
+
+def test_a_job_survives_its_way_to_the_slot(start: Callable[..., Hand]) -> None:
+    hand = start()
+    for _ in range(2):
+        job = hand.take()
+        assert decode_job(encode_job(job)) == job
+
+
+def test_more_trials_and_a_longer_ladder_repeat_no_job(start: Callable[..., Hand]) -> None:
+    hand = start()
+    first = hand.run()
+    directory = StudyDirectory.open(hand.directory.root)
+    assert directory.extend(trials=4, replicates=2, lengths=[5.0])
+    again = Hand(StudyDirectory.open(hand.directory.root))
+    second = again.run()
+    again.dispatcher.take_stock()
+    assert again.dispatcher.done
+    assert second
+    assert not set(first) & set(second)
+    assert again.dispatcher.recorder.state.resumed[-1].lengths == (2.0, 3.0, 5.0)
+
+
+def test_continuing_says_what_is_finished_what_goes_on_and_what_is_tried_again(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start(arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    lost, done = hand.take(), hand.take()
+    hand.finish(done)
+    hand.dispatcher.failed(lost.job_id, "killed")
+    assert lost.trial_id is not None
+    folder = hand.directory.trial_dir(lost.trial_id)
+    folder.mkdir(parents=True)
+    (folder / "trunk-000000005.pt").touch()
+    lines = extend_study(StudyDirectory.open(hand.directory.root), replicates=3)
+    assert lines == [
+        "finished: 1 rungs, 0 assets; trials: no trial yet",
+        "waiting: 2 trials",
+        "budget per cell: 2 -> 2 trials, 1 -> 3 replicates; ladder 2x, 3x",
+        f"re-queued: {lost.job_id} (killed) from update 5",
+    ]
+
+
+def test_a_running_study_cannot_be_extended_by_another_process(start: Callable[..., Hand]) -> None:
+    hand = start()
+    directory = StudyDirectory.open(hand.directory.root)
+    with writing(directory.lock_path), pytest.raises(RecordError, match="one writer at a time"):
+        extend_study(directory, trials=9)
+    assert StudyDirectory.open(directory.root).study.budget.trials == 2
