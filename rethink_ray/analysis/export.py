@@ -82,8 +82,12 @@ def _replicates(
 ) -> str:
     metric = report_metric(directory.study)
     repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
-    values = [state.metric(m.trial_id, length, metric) for m in repeats]
-    found = [v for v in values if v is not None]
+    found = []
+    for member in repeats:
+        value = state.metric(member.trial_id, length, metric)
+        if value is None and member.trial_id in state.ended:
+            value = 0.0  # a diverged replicate is never dropped
+        found += [] if value is None else [value]
     if not found:
         return "none at this length"
     estimate = mean_of(found)

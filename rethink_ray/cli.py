@@ -1,0 +1,41 @@
+"""The ``rethink-ray`` command. Errors we foresaw print as one sentence and no traceback.
+
+Exit codes: 0 done, 1 our mistake, 2 the user's mistake, 3 incomplete (run again), 130/143 stopped.
+"""
+
+import sys
+
+import typer
+
+from rethink_ray.commands import datasets, results, single, study
+from rethink_ray.spec.errors import DataError, RecordError, RethinkError, SpecError
+
+app = typer.Typer(
+    name="rethink-ray",
+    help="Does pre-training pay on your data, and in which form? Tunes every contender with the "
+    "same effort on a Ray cluster and writes findings with intervals.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+study.register(app)
+results.register(app)
+single.register(app)
+app.add_typer(datasets.build(), name="data")
+
+
+def main() -> None:
+    """Run the command line; the console script's entry point."""
+    try:
+        app()
+    except RethinkError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, SpecError | DataError | RecordError) else 1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

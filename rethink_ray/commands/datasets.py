@@ -1,0 +1,85 @@
+"""``rethink-ray data``: draw the built-in data set, validate one of your own, build its index."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="path=value of the data block, e.g. --set root=/data/coco"),
+]
+
+
+def build() -> typer.Typer:
+    """The ``data`` group."""
+    group = typer.Typer(help="Make, check and index data sets.", no_args_is_help=True)
+    group.command("make-shapes")(make_shapes)
+    group.command("check")(check)
+    group.command("index")(index)
+    return group
+
+
+def make_shapes(
+    out: Annotated[Path, typer.Argument(help="folder to write COCO files and images to")],
+    train: int = 800,
+    val: int = 200,
+    test: int = 600,
+    unlabelled: int = 0,
+    image_px: int = 96,
+    seed: int = 0,
+) -> None:
+    """Draw the built-in shapes data set as COCO JSON and images."""
+    from rethink_ray.data.shapes import make_shapes as draw
+    from rethink_ray.spec.regime import ShapesSpec
+
+    spec = ShapesSpec(
+        train=train, val=val, test=test, unlabelled=unlabelled, image_px=image_px, seed=seed
+    )
+    draw(spec, out)
+    print(f"{out}: {train} train, {val} val, {test} test, {unlabelled} unlabelled images")
+
+
+def check(
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    settings: DataOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
+    strict: Annotated[bool, typer.Option(help="exit code 1 if a fault was found")] = False,
+) -> None:
+    """Validate a COCO or VOC data set before GPUs are spent on it."""
+    from rethink_ray.commands.inputs import data_spec_of, splits_of
+    from rethink_ray.data.check import check_split
+
+    data = data_spec_of(dataset, settings or [])
+    found = {split: check_split(data, split) for split in splits_of(data)}
+    if as_json:
+        rows = {
+            split: [
+                {"kind": f.kind, "count": f.count, "examples": list(f.examples)} for f in faults
+            ]
+            for split, faults in found.items()
+        }
+        print(json.dumps(rows, indent=1))
+    else:
+        for split, faults in found.items():
+            print(f"{split}: " + ("nothing found" if not faults else ""))
+            for fault in faults:
+                shown = ", ".join(fault.examples[:3])
+                print(f"  {fault.kind:<24} {fault.count:>7}   {shown}")
+    if strict and any(fault.is_fault for faults in found.values() for fault in faults):
+        raise typer.Exit(1)
+
+
+def index(
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    settings: DataOption = None,
+) -> None:
+    """Build the memory-mapped index of every split, so that the first trial need not."""
+    from rethink_ray.commands.inputs import data_spec_of, splits_of
+    from rethink_ray.data.index import open_split
+
+    data = data_spec_of(dataset, settings or [])
+    for split in splits_of(data):
+        opened = open_split(data, split)
+        print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")

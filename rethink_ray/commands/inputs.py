@@ -1,0 +1,39 @@
+"""What several commands read from their arguments: studies, data blocks, facts."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.load import find_study, load_study, put_override, validate
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec
+from rethink_ray.spec.study import Study
+
+
+def data_spec_of(name: str, settings: Sequence[str]) -> DataSpec:
+    """The data block of a study file, or of a data set named by its kind and ``settings``."""
+    if name in ("shapes", "coco", "voc"):
+        tree: dict[str, Any] = {"dataset": name}
+        for setting in settings:
+            put_override(tree, setting)
+        return validate(DataSpec, tree, "data")
+    overrides = [s if s.startswith("data.") else f"data.{s}" for s in settings]
+    study, _ = load_study(find_study(name), overrides)
+    return study.data
+
+
+def splits_of(data: DataSpec) -> list[str]:
+    """Train and whatever the study would look at; a hold-out is part of train."""
+    looked_at = [data.report_on]
+    if not isinstance(data.select_on, HoldoutSpec):
+        looked_at.insert(0, data.select_on)
+    return list(dict.fromkeys(["train", *looked_at]))
+
+
+def study_with_facts(name: str, settings: Sequence[str]) -> tuple[Study, str, DataFacts, Path]:
+    """A study by file or stem, its YAML text, what its data are, and the file."""
+    from rethink_ray.data.facts import gather_facts
+
+    path = find_study(name)
+    study, text = load_study(path, settings)
+    return study, text, gather_facts(study.data, study.regimes), path

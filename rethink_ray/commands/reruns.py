@@ -1,0 +1,45 @@
+"""What ``train`` prints of a run: its scores, and how they stand to what a study recorded."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rethink_ray.records.types import RungDone
+from rethink_ray.spec.resolve import ExportedConfig
+
+
+def shared_by_workers(config: ExportedConfig, out: Path, workers: int) -> list[RungDone]:
+    """The run on Ray Train workers; each rung is told when it is finished."""
+    from rethink_ray.cluster.single import train_on_workers
+
+    def tell(rung: RungDone) -> None:
+        print(f"{workers} workers finished {rung.length:g}x after {rung.seconds_train:.0f} s")
+
+    return train_on_workers(config, out, workers, tell=tell)
+
+
+def verdict_lines(
+    config: ExportedConfig, rungs: Sequence[RungDone], *, exact: bool
+) -> Iterator[str]:
+    """Scores of every rung; the last one against the study's, where the file carries it.
+
+    Args:
+        config: the run.
+        rungs: what it reached, shortest first.
+        exact: whether the same bits are expected (one process, as in the study).
+    """
+    for rung in rungs:
+        for name, value in sorted(rung.metrics.items()):
+            if name.endswith(f"/{config.objective.metric}"):
+                yield f"{rung.length:g}x {name} {value:.4f}"
+    last = rungs[-1].metrics
+    for name, expected in config.expected.items():
+        if name not in last:
+            continue
+        difference = last[name] - expected
+        if exact:
+            verdict = (
+                "reproduced to the last bit" if difference == 0 else f"off by {difference:+.4f}"
+            )
+        else:
+            verdict = f"{difference:+.2f} (other worker count: not bit for bit)"
+        yield f"the study had {name} {expected:.4f}: {verdict}"

@@ -1,0 +1,51 @@
+"""``findings``, ``report`` and ``export``: what a study means, read from its directory."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyDir = Annotated[Path, typer.Argument(help="a study directory")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(findings)
+    app.command()(report)
+    app.command()(export)
+
+
+def findings(
+    directory: StudyDir,
+    as_json: Annotated[bool, typer.Option("--json", help="print findings.json instead")] = False,
+    markdown: Annotated[bool, typer.Option(help="print findings.md instead")] = False,
+) -> None:
+    """Print the findings of a study, finished or not."""
+    from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
+    from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.records.views import read_views
+
+    found = derive_findings(read_views(StudyDirectory.open(directory)))
+    render = as_json_text if as_json else as_markdown if markdown else as_terminal
+    print(render(found))
+
+
+def report(directory: StudyDir) -> None:
+    """Write report.html, findings.json, findings.md and the figures."""
+    from rethink_ray.analysis.report import write_report
+
+    print(write_report(directory))
+
+
+def export(
+    directory: StudyDir,
+    out: Annotated[Path | None, typer.Option(help="folder of the files [DIR/best]")] = None,
+) -> None:
+    """Write the best configuration of every cell and length as a YAML that runs on its own."""
+    from rethink_ray.analysis.export import export_best
+    from rethink_ray.records.directory import StudyDirectory
+
+    study = StudyDirectory.open(directory)
+    for path in export_best(study, out or study.best_dir):
+        print(path)

@@ -1,0 +1,157 @@
+"""``run``, ``resume``, ``status``, ``plan`` and ``doctor``: a study from question to records."""
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rethink_ray.records.directory import StudyDirectory
+
+StudyFile = Annotated[str, typer.Argument(help="a study file, or the stem of one that ships")]
+StudyDir = Annotated[Path, typer.Argument(help="a study directory")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="path=value, e.g. budget.trials=4")
+]
+Address = Annotated[str | None, typer.Option(help="of a running Ray cluster")]
+Slots = Annotated[int | None, typer.Option(help="trials at once on this machine [all cores]")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the command line."""
+    app.command()(run)
+    app.command()(resume)
+    app.command()(status)
+    app.command()(plan)
+    app.command()(doctor)
+    app.command()(schema)
+
+
+def run(
+    study: StudyFile,
+    out: Annotated[Path | None, typer.Option(help="study directory [studies/NAME]")] = None,
+    settings: Settings = None,
+    address: Address = None,
+    slots: Slots = None,
+) -> None:
+    """Run a study, or continue the one its directory holds."""
+    from rethink_ray.commands.inputs import study_with_facts
+    from rethink_ray.commands.versions import versions
+    from rethink_ray.records.directory import StudyDirectory
+
+    asked, text, facts, _ = study_with_facts(study, settings or [])
+    root = out or Path("studies") / asked.study
+    if StudyDirectory.holds_study(root):
+        directory = StudyDirectory.open(root)
+        directory.continue_with(asked, facts)
+        print(f"continuing {root}")
+    else:
+        directory = StudyDirectory.create(root, asked, text, facts, versions())
+    _go(directory, address, slots)
+
+
+def resume(
+    directory: StudyDir,
+    trials: Annotated[int | None, typer.Option(help="search trials per cell, in all")] = None,
+    replicates: Annotated[int | None, typer.Option(help="replicates per incumbent, in all")] = None,
+    lengths: Annotated[str | None, typer.Option(help="longer lengths, e.g. 9,12")] = None,
+    address: Address = None,
+    slots: Slots = None,
+) -> None:
+    """Continue a study from its directory alone, with a larger budget if you say so."""
+    from rethink_ray.cluster.resume import resume_lines
+    from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.spec.errors import SpecError, explain
+
+    try:
+        longer = [float(x) for x in lengths.split(",")] if lengths else None
+    except ValueError:
+        raise SpecError(explain("--lengths", "must read like 9,12", lengths)) from None
+    study = StudyDirectory.open(directory)
+    study.extend(trials=trials, replicates=replicates, lengths=longer)
+    for line in resume_lines(study):
+        print(line)
+    _go(study, address, slots)
+
+
+def status(
+    directory: StudyDir,
+    watch: Annotated[bool, typer.Option(help="keep showing it until interrupted")] = False,
+) -> None:
+    """Show how far a study is, from its directory."""
+    from rethink_ray.commands.live import show_status
+
+    show_status(directory, watch=watch)
+
+
+def plan(
+    study: StudyFile,
+    settings: Settings = None,
+    slots: Annotated[int, typer.Option(help="trials at once")] = 1,
+) -> None:
+    """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
+    from rethink_ray.commands.inputs import study_with_facts
+    from rethink_ray.commands.planning import plan_lines
+
+    asked, _, facts, _ = study_with_facts(study, settings or [])
+    for line in plan_lines(asked, facts, slots):
+        print(line)
+
+
+def doctor(
+    study: Annotated[str | None, typer.Argument(help="a study file to check as well")] = None,
+    settings: Settings = None,
+) -> None:
+    """Check this machine, and a study's data, before anything is spent."""
+    from rethink_ray.cluster.doctor import examine
+    from rethink_ray.spec.load import find_study, load_study
+
+    asked = load_study(find_study(study), settings or [])[0] if study else None
+    checks = examine(asked)
+    for check in checks:
+        print(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<18} {check.detail}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON Schema of the study file, for editors."""
+    import json
+
+    from rethink_ray.spec.study import Study
+
+    print(json.dumps(Study.model_json_schema(), indent=1))
+
+
+def _go(directory: "StudyDirectory", address: str | None, slots: int | None) -> None:
+    """Run what is left of a study, show it live, and exit by how it ended."""
+    from rethink_ray.cluster.run import run_study
+    from rethink_ray.commands.live import LiveView
+
+    with LiveView(directory.study) as view:
+        outcome = run_study(
+            directory,
+            address=address,
+            slots=slots,
+            on_event=view.on_event,
+            on_progress=view.on_progress,
+        )
+    root = shown(directory.root)
+    match outcome.status:
+        case "done":
+            print(f"done after {outcome.seconds:.0f} s: {root}")
+            print(f"next: rethink-ray report {root}")
+        case "incomplete":
+            for job_id in outcome.blocked:
+                print(f"incomplete: {job_id}: {outcome.failures.get(job_id, 'failed too often')}")
+            print(f"some jobs failed too often; try them again: rethink-ray resume {root}")
+            raise typer.Exit(3)
+        case "stopped":
+            print(f"stopped; nothing is lost. Go on with: rethink-ray resume {root}")
+            raise typer.Exit(128 + (outcome.signal or signal.SIGTERM))
+
+
+def shown(path: Path) -> Path:
+    """A path as its reader would type it: relative where that is shorter."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,95 @@
+"""The command line as a user meets it: help at once, errors as sentences, files that run."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from rethink_ray.cli import app
+from rethink_ray.spec.errors import RethinkError
+
+HEAVY = ("torch", "ray", "optuna", "pyarrow", "matplotlib", "pydantic", "scipy", "rich")
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def imported_by(code: str) -> set[str]:
+    told = subprocess.run(
+        [sys.executable, "-c", f"{code}\nimport sys; print(' '.join(sys.modules))"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {name.partition(".")[0] for name in told.stdout.split()}
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    told = invoke("--help").output
+    for command in ("run", "resume", "status", "plan", "doctor", "findings", "report", "export"):
+        assert command in told
+    assert not imported_by("import rethink_ray.cli") & set(HEAVY)
+
+
+def test_plan_shows_what_shared_trunks_save() -> None:
+    told = invoke("plan", "quickstart", "--slots", "2")
+    assert told.exit_code == 0, told.output
+    assert "full/scratch" in told.output
+    # trunk to 6x less its decay, and three branches: (5.6 + 3 x 0.4) x 60 instead of 12 x 60
+    assert "one ladder of 2x, 4x, 6x: 408 updates instead of 720" in told.output
+
+
+def test_plan_refuses_what_cannot_be_run(tmp_path: Path) -> None:
+    refused = invoke("plan", "quickstart", "--set", "budget.trails=3")
+    assert isinstance(refused.exception, RethinkError)
+    assert "Did you mean" in str(refused.exception)
+    refused = invoke("plan", str(tmp_path / "missing.yaml"))
+    assert isinstance(refused.exception, RethinkError)
+
+
+def test_a_foreseen_error_is_one_sentence_and_exit_code_2() -> None:
+    told = subprocess.run(
+        [sys.executable, "-m", "rethink_ray.cli", "run", "quickstrt"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert told.stderr.startswith("error: study:")
+    assert "Traceback" not in told.stderr
+
+
+def test_a_regime_larger_than_the_data_set_is_refused_before_anything_starts() -> None:
+    refused = invoke(
+        "plan", "quickstart", "--set", "regimes.small.images=5000", "--set", "data.shapes.train=40"
+    )
+    assert isinstance(refused.exception, RethinkError)
+    assert "5000" in str(refused.exception)
+
+
+def test_the_schema_names_every_key_of_a_study() -> None:
+    schema = json.loads(invoke("schema").output)
+    assert {"study", "data", "regimes", "arms", "search", "budget"} <= set(schema["properties"])
+
+
+@pytest.mark.parametrize("command", ["findings", "report", "export", "status", "resume"])
+def test_a_folder_without_a_study_is_named(command: str, tmp_path: Path) -> None:
+    refused = invoke(command, str(tmp_path))
+    assert isinstance(refused.exception, RethinkError), refused.output
+    assert str(tmp_path) in str(refused.exception)
+
+
+def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
+    size = ["--train", "4", "--val", "2", "--test", "2", "--image-px", "48"]
+    assert invoke("data", "make-shapes", str(tmp_path / "s"), *size).exit_code == 0
+    assert (tmp_path / "s" / "annotations" / "instances_train.json").is_file()
+    small = ["--set=shapes={train: 4, val: 2, test: 2, image_px: 48}"]
+    told = invoke("data", "check", "shapes", *small, "--strict")
+    assert told.exit_code == 0, told.output
+    told = invoke("data", "check", "shapes", *small, "--json")
+    assert set(json.loads(told.output)) == {"train", "val", "test"}
+    assert "4 images" in invoke("data", "index", "shapes", *small).output
