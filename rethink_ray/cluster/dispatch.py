@@ -52,7 +52,7 @@ class Dispatcher:
         decision = self.decide()
         if decision.done:
             return Nothing.OVER
-        waiting = [job for job in decision.jobs if job.job_id not in self.running]
+        waiting = [job for job in decision.jobs if not self._is_under_way(job)]
         if not waiting and not self.running:
             return Nothing.OVER
         if not waiting or (self.running and len(self.running) >= self.slots()):
@@ -61,6 +61,11 @@ class Dispatcher:
         self.running[job.job_id] = job
         self.handed_out += 1
         return job
+
+    def _is_under_way(self, job: Job) -> bool:
+        """Whether it runs, or another job of its trial does: a trial's folder has one writer."""
+        trials = {other.trial_id for other in self.running.values() if other.trial_id}
+        return job.job_id in self.running or job.trial_id in trials
 
     def decide(self) -> Decision:
         """What may run now, with everything recorded that has to be recorded before it does."""

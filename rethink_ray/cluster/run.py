@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
 from rethink_ray.cluster.resume import extend_study
-from rethink_ray.cluster.session import Capacity, cpus_of, ray_session
+from rethink_ray.cluster.session import Capacity, ray_session
 from rethink_ray.cluster.wish import Wish, signals
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
-from rethink_ray.spec.study import ResourceSpec
 
 __all__ = ["Outcome", "extend_study", "run_study"]
 
@@ -125,15 +124,15 @@ def _fit(
     from rethink_ray.cluster.driver import Booking, JobSearcher, LeaveTune
     from rethink_ray.cluster.slot import Slot
 
-    resources = directory.study.resources
     searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
     booking = Booking(dispatcher, searcher, tick, wish)
     tuner = tune.Tuner(
-        tune.with_resources(Slot, lambda config: resources_of(resources, config)),
+        Slot,
         param_space={
             "root": str(directory.root),
             "data": directory.study.data.model_dump_json(),
             "stop": str(directory.stop_path),
+            "resources": directory.study.resources.model_dump_json(),
         },
         tune_config=tune.TuneConfig(
             search_alg=searcher,
@@ -154,19 +153,6 @@ def _fit(
         tuner.fit()
     except LeaveTune:
         _log.debug("left Tune with %d jobs running", len(dispatcher.running))
-
-
-def resources_of(resources: ResourceSpec, config: dict[str, Any]) -> Any:
-    """What Tune reserves for a job: its slot, or next to nothing if Ray Train reserves the rest."""
-    from ray import tune
-
-    if resources.workers >= 1 and '"asset": null' in config.get("job", ""):
-        # no share of a CPU, which a worker may need whole; {"CPU": 0} alone is refused by Tune
-        return tune.PlacementGroupFactory([{"memory": 1}])
-    bundle = {"CPU": float(cpus_of(resources.model_copy(update={"workers": 0})))}
-    if resources.gpus_per_worker:
-        bundle["GPU"] = resources.gpus_per_worker
-    return tune.PlacementGroupFactory([bundle])
 
 
 def _ticker(

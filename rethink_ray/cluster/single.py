@@ -11,13 +11,13 @@ from rethink_ray.search.jobs import Job
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.run import prepare_run, splits_of
+from rethink_ray.training.run import conclude_run, prepare_run, splits_of
 
 
 def train_on_workers(
     config: TrialConfig, out: Path, workers: int, *, tell: Callable[[RungDone], None]
 ) -> list[RungDone]:
-    """Every length of ``config``, trained by ``workers`` processes on the same global batch.
+    """Every length trained by ``workers`` processes on one global batch; leaves ``model.pt``.
 
     Args:
         config: the run; its own number of workers is replaced.
@@ -42,6 +42,7 @@ def train_on_workers(
         config=shared,
         lengths=shared.recipe.schedule.lengths,
         splits=splits_of(shared),
+        keep_models=True,
     )
     rungs = []
     with ray_session(resources, None, None):
@@ -51,4 +52,5 @@ def train_on_workers(
             if isinstance(event, RungDone):
                 tell(event)
                 rungs.append(event)
+    conclude_run(shared, out, rungs)
     return rungs

@@ -24,6 +24,7 @@ from rethink_ray.records.types import Event, JobStarted
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import DataError, RethinkError, SpecError
 from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.stopping import Stopped
 
 EVENT, USER_ERROR, DONE = "event", "user_error", "done"
@@ -40,6 +41,18 @@ class Slot(tune.Trainable):
     _job: Job
     _root: Path
     _events: Iterator[Event]
+
+    @classmethod
+    def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        """A slot of the cluster; next to nothing where Ray Train reserves the workers' share."""
+        resources = ResourceSpec.model_validate_json(config["resources"])
+        if resources.workers >= 1 and '"asset": null' in config["job"]:
+            # no share of a CPU, which a worker may need whole; {"CPU": 0} alone is refused by Tune
+            return tune.PlacementGroupFactory([{"memory": 1}])
+        bundle = {"CPU": float(resources.cpus_per_worker)}
+        if resources.gpus_per_worker:
+            bundle["GPU"] = resources.gpus_per_worker
+        return tune.PlacementGroupFactory([bundle])
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first job."""

@@ -58,6 +58,7 @@ def run_job(
             assets=assets,
             stop=stop,
             place=place,
+            models=root / "models" if job.keep_models else None,
         ):
             yield replace(rung, at=round(time.time(), 3))
             started = time.monotonic()
@@ -122,6 +123,7 @@ def encode_job(job: Job) -> str:
             "lengths": list(job.lengths),
             "splits": list(job.splits),
             "asset": job.asset.model_dump(mode="json") if job.asset else None,
+            "keep_models": job.keep_models,
         }
     )
 

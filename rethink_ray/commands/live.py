@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.progress import StudyProgress, progress_of
+from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
     AssetDone,
     Event,
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 class LiveView:
     """Shows a run as it is recorded."""
 
-    def __init__(self, study: Study) -> None:
+    def __init__(self, study: Study, state: StudyState) -> None:
         self._metric = study.objective.metric
         self._began = time.monotonic()
         self._live: Live | None = None
         self._names: dict[str, str] = {}
+        for rounds in state.rounds.values():
+            for proposed in rounds.values():
+                self._learn(proposed)
 
     def __enter__(self) -> Self:
         if sys.stdout.isatty():
@@ -55,13 +59,16 @@ class LiveView:
     def on_event(self, event: Event) -> None:
         """One event was recorded."""
         if isinstance(event, RoundProposed):
-            for member in event.members:
-                self._names[member.trial_id] = f"{event.regime}/{event.arm}"
+            self._learn(event)
         if self._live is not None:
             return
         seconds = time.monotonic() - self._began
         for line in event_lines(event, self._names, self._metric):
             print(f"[{seconds:7.1f} s] {line}", flush=True)
+
+    def _learn(self, proposed: RoundProposed) -> None:
+        for member in proposed.members:
+            self._names[member.trial_id] = f"{proposed.regime}/{proposed.arm}"
 
     def on_progress(self, progress: StudyProgress) -> None:
         """About once a second: the table of a terminal."""

@@ -60,7 +60,7 @@ def resume(
     slots: Slots = None,
 ) -> None:
     """Continue a study from its directory alone, with a larger budget if you say so."""
-    from rethink_ray.cluster.resume import resume_lines
+    from rethink_ray.cluster.resume import extend_study
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.errors import SpecError, explain
 
@@ -69,8 +69,7 @@ def resume(
     except ValueError:
         raise SpecError(explain("--lengths", "must read like 9,12", lengths)) from None
     study = StudyDirectory.open(directory)
-    study.extend(trials=trials, replicates=replicates, lengths=longer)
-    for line in resume_lines(study):
+    for line in extend_study(study, trials=trials, replicates=replicates, lengths=longer):
         print(line)
     _go(study, address, slots)
 
@@ -129,7 +128,7 @@ def _go(directory: "StudyDirectory", address: str | None, slots: int | None) -> 
     from rethink_ray.cluster.run import run_study
     from rethink_ray.commands.live import LiveView
 
-    with LiveView(directory.study) as view:
+    with LiveView(directory.study, directory.load_state()) as view:
         outcome = run_study(
             directory,
             address=address,

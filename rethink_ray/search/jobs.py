@@ -23,6 +23,8 @@ class Job:
     splits: tuple[str, ...] = ()
     """What each rung is scored on."""
     asset: AssetSpec | None = None
+    keep_models: bool = False
+    """Keep every rung's weights under ``models/``: a single run does, a study does not."""
 
     @property
     def trial(self) -> tuple[str, TrialConfig]:

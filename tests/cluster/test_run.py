@@ -33,7 +33,7 @@ def tell(event):
         print("rung", flush=True)
 
 directory = StudyDirectory.open(Path(sys.argv[1]))
-outcome = run_study(directory, address=sys.argv[2] or None, slots=2, on_event=tell)
+outcome = run_study(directory, address=sys.argv[2] or None, slots=1, on_event=tell)
 print(outcome.status, outcome.signal, flush=True)
 """
 

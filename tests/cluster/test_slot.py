@@ -1,6 +1,5 @@
 """A slot's steps, called by hand: what reaches the driver, and what ends the process."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from rethink_ray.records.types import JobStarted, RungDone, TrialEnded
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import DataError, SpecError
+from rethink_ray.spec.study import ResourceSpec
 
 
 def first_job(directory: StudyDirectory) -> Job:
@@ -114,6 +114,13 @@ def test_a_stop_file_is_seen_once_it_is_there(tmp_path: Path) -> None:
     assert fresh()
 
 
-def test_a_job_without_an_asset_says_so_where_resources_are_chosen(tmp_path: Path) -> None:
-    job = first_job(scratch_only(tmp_path))
-    assert json.loads(encode_job(job))["asset"] is None
+def test_a_job_of_several_workers_leaves_the_cpus_to_them(tmp_path: Path) -> None:
+    job = encode_job(first_job(scratch_only(tmp_path)))
+
+    def asks(**resources: Any) -> list[dict[str, float]]:
+        config = {"job": job, "resources": ResourceSpec(**resources).model_dump_json()}
+        return list(Slot.default_resource_request(config).bundles)
+
+    assert asks(cpus_per_worker=2) == [{"CPU": 2.0}]
+    assert asks(gpus_per_worker=0.5) == [{"CPU": 1.0, "GPU": 0.5}]
+    assert asks(workers=2) == [{"memory": 1}]

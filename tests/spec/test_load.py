@@ -166,9 +166,3 @@ def test_a_study_is_found_by_its_stem() -> None:
     assert find_study("quickstart").name == "quickstart.yaml"
     with pytest.raises(SpecError, match="quickstart"):
         find_study("quickstrt")
-
-
-@pytest.mark.parametrize("stem", ["quickstart", "shapes_demo", "bccd"])
-def test_the_studies_that_ship_load(stem: str) -> None:
-    study, _ = load_study(find_study(stem))
-    assert study.study == stem
