@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.incumbents import incumbents, report_metric
 from rethink_ray.records.types import AssetDone, Event, JobStarted, RungDone
+from rethink_ray.spec.resolve import cells_of, lengths_of
 
 
 def main(root: Path) -> None:
@@ -41,6 +43,24 @@ def main(root: Path) -> None:
     peak = max((r.peak_memory_bytes for r in rungs), default=0)
     print(f"| peak memory of a job's process | {peak / 1e9:.2f} GB |")
     print(f"| study directory | {disk / 1e6:.0f} MB |")
+    print("\nSeed sd over an incumbent's replicates, AP on the report split:\n")
+    print_seed_spread(directory)
+
+
+def print_seed_spread(directory: StudyDirectory) -> None:
+    """One row per cell: the sd over new seeds of the configuration that is best at each length."""
+    study, state = directory.study, directory.load_state()
+    ladder = lengths_of(study, cells_of(study)[0])
+    print("| cell | " + " | ".join(f"{x:g}x" for x in ladder) + " |")
+    print("|---" * (len(ladder) + 1) + "|")
+    for cell in cells_of(study):
+        told = []
+        for length, best in incumbents(study, state, cell).items():
+            repeats = [m for _, m in state.members(cell, "replicate") if m.of == best.trial_id]
+            found = [state.metric(m.trial_id, length, report_metric(study)) for m in repeats]
+            values = [v for v in found if v is not None]
+            told.append(f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-")
+        print(f"| {cell.name} | " + " | ".join(told) + " |")
 
 
 def job_overheads(events: list[Event]) -> list[float]:

@@ -7,4 +7,4 @@ out=studies/quickstart
 rethink-ray run quickstart --out "$out"
 rethink-ray report "$out"
 rethink-ray export "$out" --out "$out/best"
-rethink-ray train "$(ls "$out"/best/full-scratch-*.yaml | head -n 1)" --workers 2 --out "$out/train"
+rethink-ray train "$out/best/full-pretrained-6x.yaml" --workers 2 --out "$out/train"

@@ -98,6 +98,10 @@ class ExportedConfig(TrialConfig):
     source: dict[str, str] = {}
     """Study fingerprint, trial id and versions this came from. Nothing reads it."""
 
+    def plain(self) -> TrialConfig:
+        """The configuration alone, as workers and trials know it."""
+        return TrialConfig(**{name: getattr(self, name) for name in TrialConfig.model_fields})
+
 
 def digest_of(value: Any) -> str:
     """16 hex digits over a JSON value, whatever the order of its keys."""

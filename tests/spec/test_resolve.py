@@ -11,6 +11,7 @@ from rethink_ray.spec.recipe import DecaySpec, ScheduleSpec
 from rethink_ray.spec.recipes import RECIPES, build_recipe
 from rethink_ray.spec.resolve import (
     Cell,
+    ExportedConfig,
     TrialConfig,
     assets_of,
     base_values,
@@ -112,6 +113,14 @@ def test_he_2018_drops_the_rate_at_t_minus_60k_and_t_minus_20k_for_every_t() -> 
     trunk_and_branches = schedule.branch_at(6.0) + 5 * 60_000
     assert trunk_and_branches == 780_000
     assert sum(schedule.steps(x) for x in (2.0, 3.0, 4.0, 5.0, 6.0)) == 1_800_000
+
+
+def test_an_exported_configuration_is_the_trials_with_what_it_scored() -> None:
+    config = trial()
+    exported = ExportedConfig(**config.model_dump(), expected={"val/ap": 1.0})
+    assert exported.plain() == config
+    assert TrialConfig.model_validate_json(exported.plain().model_dump_json()) == config
+    assert exported.trial_id == config.trial_id
 
 
 def test_a_trial_config_survives_json() -> None:
