@@ -12,9 +12,13 @@ python=${PYTHON:-python3}
 
 stamp=$(sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-16)
 if [ "$(cat .venv/installed 2>/dev/null || true)" != "$stamp" ]; then
-    [ -x .venv/bin/uv ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
-    .venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
-    .venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps -e .
+    uv=$(PATH="$PWD/.venv/bin:$PATH" command -v uv || true)
+    if [ -z "$uv" ]; then
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+        uv=.venv/bin/uv
+    fi
+    "$uv" pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+    "$uv" pip install --quiet --python .venv/bin/python --no-deps -e .
     echo "$stamp" >.venv/installed
 fi
 export PATH="$PWD/.venv/bin:$PATH"

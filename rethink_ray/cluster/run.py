@@ -92,6 +92,7 @@ def run_study(
         finally:
             recorder.refresh_views(now=True)
             directory.stop_path.unlink(missing_ok=True)
+            wish.fulfilled()
         return _outcome(dispatcher, wish, time.monotonic() - started)
 
 

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import RethinkError, SpecError, explain
 from rethink_ray.spec.study import ResourceSpec
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     "RAY_worker_register_timeout_seconds": "300",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -92,6 +93,9 @@ def start_local(num_cpus: int, *, with_train: bool) -> None:
     Ray Train inside Tune cleans up through the State API. The dashboard serves that, and finds the
     right cluster by ``RAY_ADDRESS`` if several run on one machine; so the address must be known
     before the processes of the cluster start.
+
+    Raises:
+        RethinkError: Ray did not come up in its own time limits.
     """
     import ray
 
@@ -109,6 +113,13 @@ def start_local(num_cpus: int, *, with_train: bool) -> None:
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
         )
+    except Exception as error:
+        ray.shutdown()
+        last = str(error).strip().splitlines()[-1:] or [type(error).__name__]
+        remedy = "A machine that is busy with other work may be too slow for it: try again."
+        raise RethinkError(
+            explain("Ray", "must start on this machine", last[0][:200], remedy)
+        ) from error
     finally:
         for name in ("RAY_GCS_SERVER_PORT", "RAY_ADDRESS"):
             os.environ.pop(name, None)
