@@ -1,9 +1,11 @@
 """What ``plan`` prints: cells and their spaces, assets, updates, disk, and what sharing saves."""
 
 from collections.abc import Iterator
+from functools import cache
 
 from rethink_ray.search.plan import CellPlan, plan_study
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig, base_recipe, lengths_of, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
@@ -33,7 +35,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int) -> Iterator[str]:
     yield from _ladders(study, plan.cells)
     yield f"assets: {plan.assets} ({plan.asset_steps:,} classifier updates)"
     yield (
-        f"slots: {slots}; the longest chain of slot work is {plan.makespan_steps:,} updates, "
+        f"slots: {slots}; done after the time of {plan.makespan_steps:,} updates on one slot, "
         f"slots busy {plan.busy_share:.0%}"
     )
     if plan.disk_bytes is not None:
@@ -42,14 +44,19 @@ def plan_lines(study: Study, facts: DataFacts, slots: int) -> Iterator[str]:
 
 def count_weights(config: TrialConfig) -> int:
     """Weights of a trial's detector, without allocating them."""
+    return _weights_of(config.recipe.detector, config.num_categories)
+
+
+@cache
+def _weights_of(detector: DetectorSpec, num_categories: int) -> int:
     import torch
 
     from rethink_ray.detection.detectors import build_detector
     from rethink_ray.spec.recipe import InitSpec
 
     with torch.device("meta"):
-        detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
-    return sum(p.numel() for p in detector.parameters())
+        built = build_detector(detector, InitSpec(), num_categories, seed=0)
+    return sum(p.numel() for p in built.parameters())
 
 
 def _cell_line(study: Study, plan: CellPlan) -> str:
