@@ -68,7 +68,9 @@ def test_a_regime_larger_than_the_data_set_is_refused_before_anything_starts() -
         "plan", "quickstart", "--set", "regimes.small.images=5000", "--set", "data.shapes.train=40"
     )
     assert isinstance(refused.exception, RethinkError)
-    assert "5000" in str(refused.exception)
+    said = str(refused.exception)
+    assert "quickstart.yaml: regimes.small.images: must be at most the 40" in said
+    assert "5000" in said
 
 
 def test_the_schema_names_every_key_of_a_study() -> None:

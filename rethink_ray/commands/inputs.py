@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rethink_ray.spec.check import check_regimes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
@@ -33,7 +34,9 @@ def splits_of(data: DataSpec) -> list[str]:
 def study_with_facts(name: str, settings: Sequence[str]) -> tuple[Study, str, DataFacts, Path]:
     """A study by file or stem, its YAML text, what its data are, and the file."""
     from rethink_ray.data.facts import gather_facts
+    from rethink_ray.data.regimes import regime_image_ids
 
     path = find_study(name)
     study, text = load_study(path, settings)
+    check_regimes(study, len(regime_image_ids(study.data, "all")), str(path))
     return study, text, gather_facts(study.data, study.regimes), path

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import HoldoutSpec
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
@@ -59,21 +58,19 @@ def check_study(study: Study, where: str) -> None:
             check_recipe(reachable, f"{where}: {cell.name}", study.resources.workers)
 
 
-def check_facts(study: Study, facts: DataFacts, available: int, where: str) -> None:
-    """Rules that need the data set: no regime asks for more images than there are.
+def check_regimes(study: Study, available: int, where: str) -> None:
+    """No regime asks for more images than there are.
 
     Args:
         study: the study.
-        facts: what the data set turned out to be.
         available: training images outside the hold-out.
         where: the study file, for the message.
     """
     for name, regime in study.regimes.items():
         if regime.images != "all" and regime.images > available:
             must = f"must be at most the {available} training images there are"
-            raise SpecError(explain(f"{where}: regimes.{name}.images", must, regime.images))
-    if not facts.categories:
-        raise SpecError(explain(f"{where}: data", "must have at least one category", 0))
+            remedy = "Write a smaller number, or all."
+            raise SpecError(explain(f"{where}: regimes.{name}.images", must, regime.images, remedy))
 
 
 def check_recipe(recipe: Recipe, where: str, workers: int = 0) -> None:
