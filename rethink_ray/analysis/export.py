@@ -10,10 +10,11 @@ from typing import Any
 import yaml
 
 from rethink_ray.analysis.statistics import mean_of
-from rethink_ray.records.directory import StudyDirectory, write_atomically
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.incumbents import incumbents, report_metric, selection_metric
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, resolve
 

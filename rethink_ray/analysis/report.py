@@ -17,8 +17,9 @@ from rethink_ray.analysis.sheets import (
     search_sheet,
     trials_sheet,
 )
-from rethink_ray.records.directory import StudyDirectory, write_atomically
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
+from rethink_ray.records.whole_files import write_atomically
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -4,7 +4,6 @@ State is data, never pickles: a directory can be continued by another machine or
 """
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any, Self
 
 from rethink_ray.records.extension import extend, fingerprint_of, merge
 from rethink_ray.records.lock import StudyLock
-from rethink_ray.records.log import RecordLog, sync_folder
+from rethink_ray.records.log import RecordLog
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
@@ -189,18 +189,6 @@ class StudyDirectory:
             write_atomically(self.root / "resolved.json", json.dumps(self._resolved, indent=1))
         self.study = study
         return changed
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """``path`` holds ``content``, or after a crash what it held before; never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as handle:
-        handle.write(content.encode() if isinstance(content, str) else content)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def _tree(study: Study) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from rethink_ray.records.types import (
     RungDone,
     TrialEnded,
 )
+from rethink_ray.records.whole_files import sync_folder
 from rethink_ray.spec.errors import RecordError, explain
 
 KINDS: dict[str, type[Any]] = {
@@ -151,15 +152,6 @@ def decode(content: Mapping[str, Any]) -> Event:
 def decode_line(line: str) -> Event:
     """The event that ``encode`` wrote."""
     return decode(json.loads(line))
-
-
-def sync_folder(folder: Path) -> None:
-    """What was created or renamed in ``folder`` survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _plain(value: Any) -> Any:

@@ -24,10 +24,11 @@ from rethink_ray.records.columns import (
     param_fields,
     table_of,
 )
-from rethink_ray.records.directory import StudyDirectory, write_atomically
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.fates import TrialFate, fates_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import cells_of, digest_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH

@@ -6,14 +6,13 @@ A file is one header line with the SHA-256 of the rest, then what ``torch.save``
 import hashlib
 import io
 import json
-import os
 import pickle
-import secrets
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 
 HEADER = b"rethink-ray checkpoint 1 sha256 "
@@ -56,19 +55,3 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 def write_json(path: Path, value: Any) -> None:
     """``path`` holds ``value`` as JSON, or what it held before if this is interrupted."""
     write_atomically(path, json.dumps(value, indent=1).encode())
-
-
-def write_atomically(path: Path, *parts: bytes | memoryview) -> None:
-    """Write beside ``path``, force it to the disk, then put it in place in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.parent / f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        with beside.open("xb") as file:
-            for part in parts:
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.training.checkpoint import (
     Damaged,
     load_checkpoint,
     save_checkpoint,
-    write_atomically,
 )
 
 
@@ -56,7 +56,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     save_checkpoint(path, {"step": 1})
     with pytest.raises(TypeError):
-        write_atomically(path, b"new bytes", "not bytes")  # type: ignore[arg-type]
+        write_atomically(path, b"new bytes", 7)  # type: ignore[arg-type]
     assert load_checkpoint(path)["step"] == 1
     assert [p.name for p in tmp_path.iterdir()] == ["a.pt"]
 

@@ -1,0 +1,35 @@
+"""Files that hold what was written, or after a crash what they held before; never a part."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_atomically(path: Path, *parts: str | bytes | memoryview) -> None:
+    """``path`` holds ``parts`` one after another; on the disk, not only in its cache.
+
+    Raises:
+        OSError: the disk refused. ``path`` is as it was, and nothing lies beside it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with beside.open("xb") as handle:
+            for part in parts:
+                handle.write(part.encode() if isinstance(part, str) else part)
+            handle.flush()
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """What was created or renamed in ``folder`` survives a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
