@@ -13,19 +13,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rethink_ray.data.chance import digest_of
+from rethink_ray.spec.cache import CACHE_VARIABLE, cache_folder
 from rethink_ray.spec.errors import DataError, explain
 
-CACHE_VARIABLE = "RETHINK_RAY_CACHE"
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this is hashed again: its time stamp may not move next time."""
 
 _log = logging.getLogger(__name__)
-
-
-def cache_folder() -> Path:
-    """``$RETHINK_RAY_CACHE``, or ``~/.cache/rethink-ray``."""
-    named = os.environ.get(CACHE_VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".cache" / "rethink-ray"
 
 
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:

@@ -17,11 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
-from rethink_ray.data.cache import build_anew, build_once, cache_folder
+from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import digest_of, hash_order
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.sources.locate import source_of
 from rethink_ray.data.sources.raw import Source
+from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 

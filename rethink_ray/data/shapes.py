@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rethink_ray.data.cache import build_once, cache_folder
+from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of, generator_from
 from rethink_ray.data.masks import segmentation_of
 from rethink_ray.data.outlines import SHAPES, Figure, Points, Pose, rasterize, rim
 from rethink_ray.data.painting import fill, scene_background, to_bytes
+from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import ShapesSpec
 

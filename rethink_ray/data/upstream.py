@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rethink_ray.data.cache import build_once, cache_folder
+from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of, generator_from
 from rethink_ray.data.glyph_figures import GLYPHS
 from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, make_glyphs
-from rethink_ray.data.pictures import picture_size
+from rethink_ray.data.pictures import eight_bits, picture_size
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
+from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec
@@ -79,6 +80,9 @@ def _open(
     if spec.labels == "shuffled":
         labels = generator_from("shuffled labels", spec.seed).permutation(labels)
     num_train = len(labels) - max(len(labels) // VAL_SHARE, 1)
+    if num_train < 1:
+        must = "must leave at least one image to train on and one to measure on"
+        raise DataError(explain("upstream.images", must, len(labels), "Ask for more images."))
     return ClassificationSet(
         images=images,
         labels=labels,
@@ -129,7 +133,7 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
 def _square(path: Path, px: int) -> NDArray[np.uint8]:
     """[3, px, px]: the middle of the image, its short side resized to ``px``."""
     with Image.open(path) as opened:
-        picture = opened.convert("RGB")
+        picture = eight_bits(opened).convert("RGB")
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     middle = picture.resize(
