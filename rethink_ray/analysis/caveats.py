@@ -38,6 +38,7 @@ def find_caveats(
     for cell, result in results.items():
         found += few_replicates(study, result)
         found += failed_replicates(study, result)
+        found += unscored_replicates(study, result)
         found += nothing_learned(study, result)
         found += failed_search(result)
         found += at_the_edge(study, cell, result)
@@ -66,6 +67,18 @@ def few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
     if waiting and study.budget.replicates:
         where = listed([f"{times(length)} ({n})" for length, n in waiting.items()])
         yield _of_cell("unfinished", result, f"replicates still to run at {where}.")
+
+
+def unscored_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
+    """Finished replicates that the report split cannot score."""
+    hit = [p for p in result.points if p.unscored]
+    if hit:
+        where = listed([f"{times(p.length)} ({p.unscored})" for p in hit])
+        text = (
+            f"finished replicates without {metric_name(study)} at {where}: "
+            f"{study.data.report_on} has no object that it counts."
+        )
+        yield _of_cell("unscored", result, text)
 
 
 def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:

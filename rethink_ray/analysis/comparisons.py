@@ -12,6 +12,7 @@ from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.pairs import Pair, PairAt
 from rethink_ray.analysis.statistics import (
     EQUIVALENCE_LEVEL,
+    LEVEL,
     MIN_REPLICATES,
     Estimate,
     holm,
@@ -66,7 +67,13 @@ def _arm_finding(
     )
 
 
-def needed_for(study: Study, rung: PairAt, verdict: Verdict, factor: float) -> int | None:
+def needed_for(
+    study: Study,
+    rung: PairAt,
+    verdict: Verdict,
+    factor: float,
+    not_behind: float | None = None,
+) -> int | None:
     """Replicates per arm that would decide; None where decided, or if above the cap."""
     if rung.lead is None or verdict is not Verdict.INCONCLUSIVE:
         return None
@@ -78,6 +85,7 @@ def needed_for(study: Study, rung: PairAt, verdict: Verdict, factor: float) -> i
         study.margin,
         more_than=max(rung.lead.nums),
         level=1.0 - ALPHA / factor,
+        not_behind=not_behind,
     )
 
 
@@ -187,7 +195,7 @@ def catch_up_finding(study: Study, pair: Pair) -> Finding | None:
     bracket = catch_up([(r.length, r.lead or nothing) for r in pair.rungs], study.margin)
     last = pair.rungs[-1]
     verdict = _catch_up_verdict(pair, bracket)
-    needed = needed_for(study, last, verdict, 1.0)
+    needed = needed_for(study, last, verdict, 1.0, not_behind=LEVEL)
     reference, other = pair.names
     return Finding(
         key=f"{pair.regime}/{reference}-catches-{other}",

@@ -30,7 +30,9 @@ class CurvePoint:
     failed: tuple[str, ...]
     """Trial ids among them that the method ended before this length."""
     waiting: int
-    """Replicates the budget asks for that have no score here yet."""
+    """Replicates the budget asks for that have not come here yet."""
+    unscored: int = 0
+    """Replicates that came here and have no finite score: the split has no such object."""
 
     @property
     def mean(self) -> Estimate | None:
@@ -101,7 +103,7 @@ def cell_result(study: Study, record: CellRecord) -> CellResult:
 
 def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) -> CurvePoint:
     values: dict[int, float] = {}
-    trial_ids, failed = [], []
+    trial_ids, failed, unscored = [], [], 0
     for replicate in record.replicates:
         if replicate.of != incumbent.trial_id:
             continue
@@ -113,6 +115,8 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         if value is not None:
             values[replicate.seed] = value
             trial_ids.append(replicate.trial_id)
+        elif score:
+            unscored += 1
     found = record.scores.get((incumbent.trial_id, length))
     return CurvePoint(
         length=length,
@@ -121,7 +125,8 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         values=values,
         trial_ids=tuple(trial_ids),
         failed=tuple(failed),
-        waiting=max(0, study.budget.replicates - len(values)),
+        waiting=max(0, study.budget.replicates - len(values) - unscored),
+        unscored=unscored,
     )
 
 

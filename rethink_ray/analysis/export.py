@@ -3,6 +3,7 @@
 A file is the whole configuration, so ``rethink-ray train`` needs no study to repeat its number.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from rethink_ray.analysis.statistics import mean_of
+from rethink_ray.analysis.tables import worst_score
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.incumbents import incumbents, report_metric, selection_metric
 from rethink_ray.records.state import StudyState
@@ -29,6 +31,8 @@ def export_best(directory: StudyDirectory, out: Path) -> list[Path]:
     written = []
     for cell in cells_of(study):
         for length, member in incumbents(study, state, cell).items():
+            if (member.trial_id, length) not in state.rungs:
+                continue  # an arm that copies its values has not come this far
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
             config = exported(directory, state, cell, member, length)
             header = header_of(directory, state, cell, member, length)
@@ -87,8 +91,8 @@ def _replicates(
     for member in repeats:
         value = state.metric(member.trial_id, length, metric)
         if value is None and member.trial_id in state.ended:
-            value = 0.0  # a diverged replicate is never dropped
-        found += [] if value is None else [value]
+            value = worst_score(directory.study)  # a diverged replicate is never dropped
+        found += [] if value is None or not math.isfinite(value) else [value]
     if not found:
         return "none at this length"
     estimate = mean_of(found)
@@ -105,7 +109,7 @@ def _expected(
 ) -> Mapping[str, float]:
     metric = selection_metric(directory.study)
     value = state.metric(member.trial_id, length, metric)
-    return {} if value is None else {metric: value}
+    return {} if value is None or not math.isfinite(value) else {metric: value}
 
 
 def _tree(config: ExportedConfig) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def _paint_curve(axes: Any, regime: RegimeResult, cell: CellResult, index: int) 
         color=COLORS[style],
         marker=MARKERS[style],
         linestyle=DASHES[style],
-        label=cell.arm,
+        label=_label(cell.arm),
         capsize=3,
         markersize=5,
         linewidth=1.6,
@@ -132,7 +132,7 @@ def _paint_difference(
         color=COLORS[style],
         marker=MARKERS[style],
         linestyle=DASHES[style],
-        label=f"{arm} - {found[0].arms[0]}",
+        label=_label(f"{arm} - {found[0].arms[0]}"),
         capsize=3,
         markersize=5,
         linewidth=1.6,
@@ -158,6 +158,7 @@ def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> st
 
     with matplotlib.rc_context(
         {
+            "text.parse_math": False,
             "svg.fonttype": "none",
             "svg.hashsalt": title,
             "font.family": "sans-serif",
@@ -186,6 +187,11 @@ def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> st
         written = io.StringIO()
         figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     return written.getvalue()
+
+
+def _label(name: str) -> str:
+    """A legend's entry; matplotlib hides those that start with an underscore."""
+    return f"\N{HAIR SPACE}{name}" if name.startswith("_") else name
 
 
 def _legend(figure: Any, axes: Any) -> None:

@@ -17,7 +17,7 @@ from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, base_recipe
+from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.study import CopyFrom, Study
 
 
@@ -134,9 +134,8 @@ def _missing(
     searched = [t for record in records.values() for t in record.search]
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
-    tuned = [r for c, r in records.items() if not _copies(study, c)]
     trials = sum(t.state == "waiting" for t in searched)
-    trials += sum(max(0, study.budget.trials - len(r.search)) for r in tuned)
+    trials += sum(max(0, _budget(study, c) - len(r.search)) for c, r in records.items())
     replicates = sum(_replicates_waiting(result) for result in results.values())
     parts = [counted(trials, "search trial")] if trials else []
     if replicates:
@@ -144,8 +143,11 @@ def _missing(
     return f"The study is unfinished: {' and '.join(parts)} to go." if parts else ""
 
 
-def _copies(study: Study, cell: Cell) -> bool:
-    return isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
+def _budget(study: Study, cell: Cell) -> int:
+    """Search trials a cell proposes itself; with nothing to tune, one says all a search can."""
+    if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
+        return 0
+    return study.budget.trials if space_of(study, cell) else 1
 
 
 def _replicates_waiting(result: CellResult) -> int:
@@ -159,7 +161,9 @@ def _answer(findings: Findings, regime: RegimeResult) -> str:
     headlines = [f for f in findings.findings if (f.family, f.regime) == ("primary", regime.name)]
     head = f"{regime.name} ({counted(regime.num_images, 'image')})"
     if not headlines:
-        return f"{head}: one arm only, nothing to compare it with."
+        if len(regime.cells) - len(twins(findings.study)) == 1:
+            return f"{head}: one arm only, nothing to compare it with."
+        return f"{head}: no two arms share a schedule length, so none are compared."
     return f"{head}: " + "; ".join(_in_short(findings.study, f) for f in headlines) + "."
 
 

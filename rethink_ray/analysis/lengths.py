@@ -119,7 +119,10 @@ def _finding(
     key: str,
     words: _Words,
 ) -> Finding:
-    needed = _needed(study, rungs, effect) if verdict is Verdict.INCONCLUSIVE else None
+    not_behind = EQUIVALENCE_LEVEL if key == "enough" else None
+    needed = None
+    if verdict is Verdict.INCONCLUSIVE:
+        needed = _needed(study, rungs, effect, not_behind)
     return Finding(
         key=f"{result.regime}/{result.arm}-{key}@{times(rungs[0].length)}",
         kind="length",
@@ -163,7 +166,10 @@ def _sentence(
 
 
 def _needed(
-    study: Study, rungs: tuple[CurvePoint, CurvePoint], effect: Estimate | None
+    study: Study,
+    rungs: tuple[CurvePoint, CurvePoint],
+    effect: Estimate | None,
+    not_behind: float | None,
 ) -> int | None:
     if effect is None:
         return None
@@ -172,4 +178,6 @@ def _needed(
     sds = (sample_sd(list(rungs[0].values.values())), sample_sd(list(rungs[1].values.values())))
     if rungs[0].incumbent == rungs[1].incumbent:
         sds = (effect.se * math.sqrt(effect.nums[0]), 0.0)
-    return replicates_needed(effect.value, sds, study.margin, more_than=max(effect.nums))
+    return replicates_needed(
+        effect.value, sds, study.margin, more_than=max(effect.nums), not_behind=not_behind
+    )

@@ -57,7 +57,8 @@ def family_note(findings: Findings) -> str:
     return (
         f"{counted(num, 'headline comparison')} (the longest shared length of each pair) held "
         f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
-        "alone at 0.05. Intervals are 95 %, uncorrected."
+        "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "
+        "the 95 % intervals."
     )
 
 

@@ -118,6 +118,7 @@ def replicates_needed(
     *,
     more_than: int,
     level: float = LEVEL,
+    not_behind: float | None = None,
     cap: int = 100,
 ) -> int | None:
     """Replicates per side that would decide, four times in five, were the difference as observed.
@@ -125,25 +126,37 @@ def replicates_needed(
     Decided means: the interval of ``level`` leaves zero out, or the 90 % interval lies inside
     ``margin``. Power by shifted t quantiles; for a true zero, margin 0.5 and sd 0.3 that is 8.
 
+    Args:
+        difference: as observed.
+        sds: spread over replicates, per side.
+        margin: what counts as equal.
+        more_than: replicates there are.
+        level: of the interval that must leave zero out.
+        not_behind: for "the difference is below the margin", however far below: the level of the
+            interval whose upper end must be; instead of the 90 % interval's two ends.
+        cap: where to give up.
+
     Returns:
         The smallest number above ``more_than``; None if it is above ``cap``.
     """
     for num in range(max(more_than + 1, MIN_REPLICATES), cap + 1):
         a, b = sds[0] ** 2 / num, sds[1] ** 2 / num
         se, df = math.sqrt(a + b), _welch_df(a, b, (num, num))
-        if (
-            se == 0.0
-            or max(
-                _sign_power(difference, se, df, level), _margin_power(difference, se, df, margin)
-            )
-            >= POWER
-        ):
+        if se == 0.0 or _sign_power(difference, se, df, level) >= POWER:
+            return num
+        if not_behind is None and _margin_power(difference, se, df, margin) >= POWER:
+            return num
+        if not_behind is not None and _below_power(difference, se, df, margin, not_behind) >= POWER:
             return num
     return None
 
 
 def _sign_power(difference: float, se: float, df: float, level: float) -> float:
     return float(stdtr(df, abs(difference) / se - t_quantile(level, df)))
+
+
+def _below_power(difference: float, se: float, df: float, margin: float, level: float) -> float:
+    return float(stdtr(df, (margin - difference) / se - t_quantile(level, df)))
 
 
 def _margin_power(difference: float, se: float, df: float, margin: float) -> float:

@@ -1,6 +1,7 @@
 """Findings of planted studies say what was planted, and no more."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -207,6 +208,47 @@ def test_the_best_length_is_chosen_on_the_select_split_not_on_replicates() -> No
 
     findings = derive_findings(Planted(build_study(), score).tables())
     assert {c.best_length for c in findings.regimes[0].cells} == {6.0}
+
+
+def test_a_cell_with_nothing_to_tune_is_finished_after_its_one_trial() -> None:
+    """``budget.trials`` says eight, but there is only one configuration to try."""
+    study = build_study(search={}, budget={"trials": 1, "keep": [1, 1, 1], "replicates": 3})
+    planted = Planted(study, written(_flat([9.0, 10.0, 11.0], [19.0, 20.0, 21.0])))
+    events = planted.events()
+    larger = study.model_copy(update={"budget": study.budget.model_copy(update={"trials": 8})})
+    findings = derive_findings(build_tables(larger, StudyState(events), planted.facts))
+    assert findings.missing == ""
+
+
+def test_arms_without_a_shared_length_are_not_called_one_arm() -> None:
+    arms = {"scratch": {}, "short": {"set": {"schedule.lengths": [3]}}}
+    study = build_study(arms=arms)
+    findings = derive_findings(build_tables(study, StudyState([]), build_facts(study)))
+    assert "no two arms share a schedule length" in findings.answers[0]
+
+
+def test_a_finished_replicate_without_a_finite_score_is_named_and_not_waited_for() -> None:
+    def score(cell: Cell, length: float, purpose: str, number: int) -> float:
+        return math.nan if purpose == "replicate" and number == 0 else 10.0 + number
+
+    findings = derive_findings(Planted(build_study(), score).tables())
+    point = findings.regimes[0].cells[0].points[0]
+    assert (len(point.values), point.unscored, point.waiting) == (2, 1, 0)
+    assert findings.missing == ""
+    assert any(c.key == "unscored:full/scratch" for c in findings.caveats)
+    as_json_text(findings)
+
+
+def test_catching_up_asks_for_fewer_replicates_than_equivalence_would() -> None:
+    """Half a point ahead: never equivalent at a margin of 0.5, soon shown not to be behind."""
+    scratch, other = [10.5, 11.5, 9.5], [10.0, 11.0, 9.0]
+    findings = derive_findings(Planted(build_study(), written(_flat(scratch, other))).tables())
+    (found,) = [f for f in findings.findings if f.kind == "catch_up"]
+    headline = _headline(findings)
+    assert found.verdict is headline.verdict is Verdict.INCONCLUSIVE
+    assert found.needed is not None
+    assert headline.needed is not None
+    assert found.needed < headline.needed / 2
 
 
 def test_findings_json_is_ascii_with_a_schema_version_and_caveats_that_resolve() -> None:

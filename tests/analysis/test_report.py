@@ -47,6 +47,15 @@ def test_names_from_the_study_file_are_escaped(page: Path) -> None:
     assert "&lt;b&gt;&amp;" in page.read_text()
 
 
+@pytest.mark.parametrize("name", ["$x^$", "_hidden", "a|b", "50 %", "pr\u00e9"])
+def test_an_arm_may_have_any_printable_name(name: str, tmp_path: Path) -> None:
+    arms = {"scratch": {}, name: {"set": {"init.source": "upstream"}}}
+    planted = Planted(build_study(arms=arms), noisy(lambda c, n: 10 + n, 0.5, 3))
+    page = write_report(planted.directory(tmp_path / "s"))
+    figure = ElementTree.fromstring((page.parent / "figures" / "full-curves.svg").read_text())
+    assert any((text or "").strip() == name for text in figure.itertext())
+
+
 def test_the_page_says_how_to_reproduce_a_number(page: Path) -> None:
     html = page.read_text()
     for command in ("run", "export", "train", "evaluate", "report"):

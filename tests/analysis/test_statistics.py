@@ -106,6 +106,13 @@ def test_a_smaller_difference_needs_more_replicates() -> None:
     assert needed == [10, 37]
 
 
+def test_not_behind_by_the_margin_is_one_sided_and_so_needs_fewer() -> None:
+    """(0.5 - 0) / (0.3 sqrt(2 / n)) must exceed t(0.975) + t(0.8): n = 7 gives 3.12 > 3.05."""
+    assert replicates_needed(0.0, (0.3, 0.3), 0.5, more_than=3, not_behind=0.95) == 7
+    assert replicates_needed(-0.4, (1.0, 1.0), 0.5, more_than=3) == 100
+    assert replicates_needed(-0.4, (1.0, 1.0), 0.5, more_than=3, not_behind=0.95) == 21
+
+
 def test_what_a_hundred_replicates_cannot_decide_has_no_number() -> None:
     assert replicates_needed(0.5, (3.0, 3.0), 0.5, more_than=3) is None
     assert replicates_needed(5.0, (0.1, 0.1), 0.5, more_than=7) == 8

@@ -1,0 +1,84 @@
+"""Exported files: one for each incumbent that has come so far, complete and honest."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from planted import Planted, build_study, noisy, written
+
+from rethink_ray.analysis.export import export_best
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.types import Event, RoundProposed, RungDone
+from rethink_ray.spec.errors import RecordError
+from rethink_ray.spec.load import load_config
+
+ROWS = {("scratch", length): [9.0, 10.0, 11.0 + length] for length in (2.0, 4.0, 6.0)} | {
+    ("pretrained", length): [19.0, 20.0, 21.0] for length in (2.0, 4.0, 6.0)
+}
+
+
+def _directory(planted: Planted, root: Path, events: list[Event]) -> StudyDirectory:
+    made = StudyDirectory.create(root, planted.study, "study: planted\n", planted.facts, {})
+    for event in events:
+        made.log.append(event)
+    return made
+
+
+def test_every_cell_and_length_has_a_file_that_runs_and_carries_its_number(tmp_path: Path) -> None:
+    planted = Planted(build_study(), written(ROWS))
+    directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
+    paths = export_best(directory, tmp_path / "best")
+    assert [p.name for p in paths][:3] == [f"full-scratch-{n}x.yaml" for n in (2, 4, 6)]
+    config = load_config(paths[2])
+    assert config.recipe.schedule.lengths == (6.0,)
+    assert config.expected == {"val/ap": pytest.approx((9.0 + 10.0 + 17.0) / 3)}
+    assert "over 3 new seeds" in paths[2].read_text()
+
+
+def test_a_study_without_a_finished_rung_says_so(tmp_path: Path) -> None:
+    planted = Planted(build_study(), written(ROWS))
+    with pytest.raises(RecordError, match="must have a finished rung"):
+        export_best(_directory(planted, tmp_path / "s", []), tmp_path / "best")
+
+
+def test_an_arm_that_copies_its_values_is_exported_as_far_as_it_has_come(tmp_path: Path) -> None:
+    study = build_study(tuning={"copy_from": "scratch"})
+    planted = Planted(study, noisy(lambda c, n: 10 + n, 0.5, 3))
+    events = planted.events()
+    source = next(e for e in events if isinstance(e, RoundProposed) and e.arm == "scratch")
+    copied = next(
+        e
+        for e in events
+        if isinstance(e, RoundProposed) and e.arm == "pretrained" and e.purpose == "search"
+    )
+    # what copying records: one trial for each incumbent of the source, pointing at it
+    pointing = tuple(
+        type(m)(trial_id=m.trial_id, params=m.params, seed=m.seed, of=s.trial_id)
+        for m, s in zip(copied.members, source.members, strict=True)
+    )
+    ids = {m.trial_id for m in pointing}
+    halfway: list[Event] = []
+    for event in events:
+        if event is copied:
+            halfway.append(
+                RoundProposed(
+                    regime="full", arm="pretrained", number=0, purpose="search", members=pointing
+                )
+            )
+        elif isinstance(event, RungDone) and event.trial_id in ids and event.length > 2:
+            continue
+        elif not (isinstance(event, RoundProposed) and event.purpose == "replicate"):
+            halfway.append(event)
+    directory = _directory(planted, tmp_path / "s", halfway)
+    names = [p.name for p in export_best(directory, tmp_path / "best")]
+    assert [n for n in names if "pretrained" in n] == ["full-pretrained-2x.yaml"]
+    assert len([n for n in names if "scratch" in n]) == 3
+
+
+def test_an_exported_file_is_yaml_whatever_the_arm_is_called(tmp_path: Path) -> None:
+    arms = {"a: #b|'c'": {}}
+    rows = {("a: #b|'c'", n): [9.0, 10.0, 11.0] for n in (2.0, 4.0, 6.0)}
+    planted = Planted(build_study(arms=arms), written(rows))
+    directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
+    for path in export_best(directory, tmp_path / "best"):
+        assert yaml.safe_load(path.read_text())["arm"] == "a: #b|'c'"
