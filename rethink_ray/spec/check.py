@@ -44,6 +44,7 @@ def check_study(study: Study, where: str) -> None:
     Raises:
         SpecError: naming file, key, what must hold, what came and what to do.
     """
+    _check_names(study, where)
     _check_splits(study, where)
     _check_copy_from(study, where)
     for cell in cells_of(study):
@@ -56,6 +57,16 @@ def check_study(study: Study, where: str) -> None:
         _check_keep(study, where, recipe, LENGTH_PATH in space)
         for reachable in reachable_recipes(recipe, space):
             check_recipe(reachable, f"{where}: {cell.name}", study.resources.workers)
+
+
+def _check_names(study: Study, where: str) -> None:
+    """Regimes and arms name files, jobs (``regime/arm``) and table rows."""
+    for group, names in (("regimes", study.regimes), ("arms", study.arms)):
+        for name in names:
+            plain = name.isprintable() and name == name.strip() and not set(name) & set("/\\")
+            if not (plain and 0 < len(name) <= 60):
+                must = "must be named by 1 to 60 printable characters without / or \\"
+                raise SpecError(explain(f"{where}: {group}", must, name, "Rename it."))
 
 
 def check_regimes(study: Study, available: int, where: str) -> None:

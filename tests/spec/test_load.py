@@ -56,6 +56,7 @@ BAD = [
     ("data.dataset", "shape", ["data.dataset"]),
     ("data.dataset", "coco", ["data", "root"]),
     ("regimes.full.images", "-3", ["regimes.full.images", "-3"]),
+    ("arms.a/b", "{}", ["arms", "without / or", "a/b", "Rename"]),
 ]
 
 
