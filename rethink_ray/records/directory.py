@@ -12,12 +12,17 @@ from typing import Any, Self
 from rethink_ray.records.extension import extend, fingerprint_of, merge
 from rethink_ray.records.lock import StudyLock
 from rethink_ray.records.log import RecordLog
+from rethink_ray.records.segments import SegmentLog
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.store import Store, is_uri, without_secrets
 from rethink_ray.records.whole_files import write_atomically
+from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
 
+LOG_FOLDER = "records/log"
+"""Where the log's segments lie, at a URI."""
 FORMAT = 1
 """Version of the directory's layout and of its log."""
 
@@ -25,32 +30,44 @@ FORMAT = 1
 class StudyDirectory:
     """One study on disk: what was asked (``study``), of which data (``facts``), and its log."""
 
-    def __init__(self, root: Path, resolved: Mapping[str, Any]) -> None:
+    def __init__(
+        self, root: Path, resolved: Mapping[str, Any], copy: WorkingCopy | None = None
+    ) -> None:
         self.root = root
+        self.copy = copy
+        """What ``root`` is a copy of, if the study lives at a URI."""
         self._resolved = dict(resolved)
         self.study = Study.model_validate_json(json.dumps(resolved["study"]))
         """As it was last continued."""
         self.facts = _facts_from(resolved["facts"])
-        self.log = RecordLog(self.records_dir / "log.jsonl")
+        path = self.records_dir / "log.jsonl"
+        self.log = RecordLog(path) if copy is None else SegmentLog(path, copy.store, LOG_FOLDER)
 
     @classmethod
     def create(
-        cls, root: Path, study: Study, yaml_text: str, facts: DataFacts, versions: Mapping[str, str]
+        cls,
+        where: Path | str,
+        study: Study,
+        yaml_text: str,
+        facts: DataFacts,
+        versions: Mapping[str, str],
     ) -> Self:
-        """A new study stands in ``root``, before its first result.
+        """A new study stands at ``where``, a path or a URI, before its first result.
 
         Raises:
-            RecordError: there is a study already, or other files.
+            RecordError: there is a study already, or other files; a URI that does not answer.
         """
-        root = root.absolute()
-        if cls.holds_study(root):
-            raise RecordError(explain(str(root), "must hold no study yet", "one", "Continue it."))
-        if root.exists() and (not root.is_dir() or _strangers(root)):
+        if cls.holds_study(where):
+            raise RecordError(
+                explain(_shown(where), "must hold no study yet", "one", "Continue it.")
+            )
+        copy = WorkingCopy(str(where)) if is_uri(where) else None
+        root = copy.root if copy else Path(where).absolute()
+        if _strangers(copy.store if copy else root):
             remedy = "Give an empty folder, or one that does not exist."
-            raise RecordError(explain(str(root), "must be empty", "other files", remedy))
+            raise RecordError(explain(_shown(where), "must be empty", "other files", remedy))
         for folder in (root, root / "records", root / "trials", root / "assets"):
             folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(root / "study.yaml", yaml_text)
         resolved = {
             "format": FORMAT,
             "fingerprint": fingerprint_of(study),
@@ -58,36 +75,60 @@ class StudyDirectory:
             "facts": _facts_tree(facts),
             "versions": dict(versions),
         }
-        write_atomically(root / "resolved.json", json.dumps(resolved, indent=1))
-        return cls(root, resolved)
+        made = cls(root, resolved, copy)
+        made.write("study.yaml", yaml_text)
+        made.write("resolved.json", json.dumps(resolved, indent=1))
+        return made
 
     @classmethod
-    def open(cls, root: Path) -> Self:
-        """The study that stands in ``root``.
+    def open(cls, where: Path | str) -> Self:
+        """The study that stands at ``where``, a path or a URI.
 
         Raises:
             RecordError: there is none, or its ``resolved.json`` cannot be understood.
         """
-        path = root.absolute() / "resolved.json"
+        copy = WorkingCopy(str(where)) if is_uri(where) else None
+        root = copy.root if copy else Path(where).absolute()
+        place = f"{_shown(where)}/resolved.json"
         try:
-            resolved = json.loads(path.read_text())
+            content = copy.store.read("resolved.json") if copy else _bytes_of(root)
+            if content is None:
+                remedy = "Name the directory that 'run' wrote."
+                came = "no resolved.json in it"
+                raise RecordError(explain(_shown(where), "must hold a study", came, remedy))
+            resolved = json.loads(content)
             if resolved["format"] != FORMAT:
-                must = f"must have format {FORMAT}"
-                raise RecordError(explain(str(path), must, resolved["format"]))
-            return cls(root.absolute(), resolved)
-        except FileNotFoundError:
-            remedy = "Name the directory that 'run' wrote."
-            came = "no resolved.json in it"
-            raise RecordError(explain(str(root), "must hold a study", came, remedy)) from None
+                raise RecordError(explain(place, f"must have format {FORMAT}", resolved["format"]))
+            if copy:
+                copy.pull("resolved.json", "study.yaml")
+            return cls(root, resolved, copy)
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(
-                explain(str(path), "must be as this program wrote it", str(error)[:200])
+                explain(place, "must be as this program wrote it", str(error)[:200])
             ) from None
 
     @staticmethod
-    def holds_study(root: Path) -> bool:
-        """Whether a study was started in ``root``."""
-        return (root / "resolved.json").is_file()
+    def holds_study(where: Path | str) -> bool:
+        """Whether a study was started at ``where``, a path or a URI."""
+        if is_uri(where):
+            return Store(str(where)).exists("resolved.json")
+        return (Path(where) / "resolved.json").is_file()
+
+    @property
+    def shown(self) -> str:
+        """Where the study lives, as people may read it."""
+        return _shown(self.copy.uri if self.copy else self.root)
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """A file of the study (``rungs.parquet``) holds ``content``, or what it held before."""
+        write_atomically(self.root / name, content)
+        if self.copy:
+            self.copy.push(name)
+
+    def publish(self) -> None:
+        """What other machines read, mirror and report, is where the study lives."""
+        if self.copy:
+            self.copy.push("optuna.journal", "best", "report")
 
     @property
     def records_dir(self) -> Path:
@@ -186,7 +227,7 @@ class StudyDirectory:
         changed = bool(tree != self._resolved["study"])
         if changed:
             self._resolved["study"] = tree
-            write_atomically(self.root / "resolved.json", json.dumps(self._resolved, indent=1))
+            self.write("resolved.json", json.dumps(self._resolved, indent=1))
         self.study = study
         return changed
 
@@ -205,7 +246,24 @@ def _facts_from(tree: Mapping[str, Any]) -> DataFacts:
     return DataFacts(**{**tree, "categories": tuple(tree["categories"])})
 
 
-def _strangers(root: Path) -> bool:
+def _strangers(where: Path | Store) -> bool:
     """Whether files lie here that no interrupted ``create`` left."""
     ours = {"study.yaml", "records", "trials", "assets"}
-    return any(p.name not in ours and not p.name.startswith(".") for p in root.iterdir())
+    if isinstance(where, Store):
+        names = {name.partition("/")[0] for name in where.list("")}
+    else:
+        if where.exists() and not where.is_dir():
+            return True
+        names = {path.name for path in where.iterdir()} if where.exists() else set()
+    return any(name not in ours and not name.startswith(".") for name in names)
+
+
+def _bytes_of(root: Path) -> bytes | None:
+    try:
+        return (root / "resolved.json").read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _shown(where: Path | str) -> str:
+    return without_secrets(str(where)) if is_uri(where) else str(Path(where).absolute())

@@ -103,7 +103,7 @@ class Store:
             stream.write(content)
 
     def _path(self, name: str) -> str:
-        return f"{self._base}/{name}"
+        return f"{self._base}/{name}" if name else self._base
 
     def _is_file(self, info: Any) -> bool:
         from pyarrow import fs

@@ -28,7 +28,6 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.fates import TrialFate, fates_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
-from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import cells_of, digest_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
@@ -122,7 +121,7 @@ def write_views(directory: StudyDirectory, state: StudyState) -> None:
         table = table.replace_schema_metadata({_STAMP: stamp})
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
-        write_atomically(view_path(directory.root, name), buffer.getvalue())
+        directory.write(view_name(name), buffer.getvalue())
 
 
 def read_views(directory: StudyDirectory) -> StudyTables:
@@ -131,7 +130,7 @@ def read_views(directory: StudyDirectory) -> StudyTables:
     Nothing is written: a reader may look while another process runs the study.
     """
     stamp = _stamp(directory)
-    tables = [_read_one(view_path(directory.root, name), stamp) for name in NAMES]
+    tables = [_read_one(directory.root / view_name(name), stamp) for name in NAMES]
     if any(table is None for table in tables):
         return build_tables(directory.study, directory.load_state(), directory.facts)
     trials, rungs, assets = tables
@@ -140,9 +139,9 @@ def read_views(directory: StudyDirectory) -> StudyTables:
     )
 
 
-def view_path(root: Path, name: str) -> Path:
+def view_name(name: str) -> str:
     """Where a view lies; the assets' table stands beside the log, it is for the report only."""
-    return root / "records" / "assets.parquet" if name == "assets" else root / f"{name}.parquet"
+    return "records/assets.parquet" if name == "assets" else f"{name}.parquet"
 
 
 def _stamp(directory: StudyDirectory) -> bytes:

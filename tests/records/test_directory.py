@@ -8,9 +8,12 @@ from small_records import FACTS, small_study
 
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.extension import extend, fingerprint_of, merge
+from rethink_ray.records.store import Store
+from rethink_ray.records.types import JobFailed
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, keep_of, lengths_of
+from tests.object_store import object_store
 
 
 def started(tmp_path: Path) -> StudyDirectory:
@@ -124,3 +127,28 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     other = DataFacts(**{**facts, "categories": tuple(facts["categories"]), "fingerprint": "g"})
     with pytest.raises(DataError, match="must be what the study was started on"):
         StudyDirectory.open(tmp_path / "s").continue_with(small_study(), other)
+
+
+def test_a_study_at_a_uri_is_opened_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with object_store() as pattern:
+        uri = pattern.format("demo")
+        monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path / "one"))
+        created = StudyDirectory.create(uri, small_study(), "study: small\n", FACTS, {"x": "1"})
+        created.log.append(JobFailed(job_id="j", reason="lost", at=1.0))
+        created.extend(replicates=9)
+        monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path / "two"))
+        opened = StudyDirectory.open(uri)
+        assert opened.root.is_relative_to(tmp_path / "two")
+        assert opened.study.budget.replicates == 9
+        assert opened.log.read() == created.log.read()
+        assert (opened.root / "study.yaml").read_text() == "study: small\n"
+        assert opened.shown == "s3://studies/demo"
+        with pytest.raises(RecordError, match="s3://studies/demo: must hold no study yet"):
+            StudyDirectory.create(uri, small_study(), "", FACTS, {})
+        with pytest.raises(RecordError, match="s3://studies/nothing: must hold a study"):
+            StudyDirectory.open(pattern.format("nothing"))
+        Store(pattern.format("other")).write("thesis.tex", b"")
+        with pytest.raises(RecordError, match="s3://studies/other: must be empty"):
+            StudyDirectory.create(pattern.format("other"), small_study(), "", FACTS, {})

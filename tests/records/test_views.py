@@ -10,7 +10,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, JobFailed, TrialEnded
-from rethink_ray.records.views import build_tables, read_views, view_path, write_views
+from rethink_ray.records.views import build_tables, read_views, view_name, write_views
 
 # four trials: d diverges, c is stopped, a and b go on, a wins at 2x and b at 4x; both are repeated
 EVENTS: list[Event] = [
@@ -119,7 +119,7 @@ def test_a_view_that_is_missing_damaged_or_old_is_made_from_the_log(
     written: StudyDirectory, name: str, harm: str
 ) -> None:
     before = read_views(written)
-    path = view_path(written.root, name)
+    path = written.root / view_name(name)
     match harm:
         case "missing":
             path.unlink()
