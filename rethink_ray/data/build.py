@@ -48,8 +48,8 @@ def write_index(
         must = "must have at least one image that can be read"
         came = f"{len(raw.images)} images, of which {dict(dropped)}"
         raise DataError(explain(name, must, came, "Run `rethink-ray data check`."))
-    _write(directory / OBJECTS_FILE, _object_columns(kept, labels), {})
     fingerprint = _fingerprint(kept, labels, salt)
+    _write(directory / OBJECTS_FILE, _object_columns(kept, labels), {"fingerprint": fingerprint})
     about: dict[str, Any] = {
         "fingerprint": fingerprint,
         "categories": list(categories),

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from rethink_ray.data.chance import digest_of
-from rethink_ray.data.index import open_split
+from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.data.upstream import upstream_fingerprint
+from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
@@ -13,10 +16,13 @@ from rethink_ray.spec.regime import DataSpec, RegimeSpec
 def gather_facts(data: DataSpec, regimes: Mapping[str, RegimeSpec]) -> DataFacts:
     """The facts of every split and regime the study uses; builds what is not there yet.
 
-    ``DataError`` if a regime is larger than the data set, or a split does not exist.
+    ``DataError`` if a regime is larger than the data set, a split does not exist, or one that
+    scores has no object to find.
     """
     used = dict.fromkeys(("train", data.select_split, data.report_on))
     splits = {split: open_split(data, split) for split in used}
+    for split in dict.fromkeys((data.select_split, data.report_on)):
+        _require_objects(splits[split], split)
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     return DataFacts(
         fingerprint=digest_of(
@@ -28,3 +34,14 @@ def gather_facts(data: DataSpec, regimes: Mapping[str, RegimeSpec]) -> DataFacts
         split_sizes={split: len(index) for split, index in splits.items()},
         upstream_fingerprint=upstream_fingerprint(data),
     )
+
+
+def _require_objects(index: AnnotationIndex, split: str) -> None:
+    """Without an object to find, average precision is no number, whatever a detector does."""
+    rows = np.isin(index.image_column("image_id"), index.image_ids)
+    owner = np.repeat(rows, index.image_column("num_objects"))
+    found = int((owner & (index.object_column("is_crowd") == 0)).sum())
+    if not found:
+        must = "must hold at least one object of a category of train that is no crowd"
+        remedy = "Check the annotations with `rethink-ray data check`, or score on another split."
+        raise DataError(explain(f"split {split}", must, f"{len(index)} images of none", remedy))

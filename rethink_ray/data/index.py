@@ -5,7 +5,7 @@ Built on first use and kept under a key of the annotation files' content.
 
 import gc
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,9 @@ from rethink_ray.data.sources.raw import Source
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
+
+OPENINGS = 3
+"""So often an index is opened that another process replaces at the same time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +59,9 @@ class AnnotationIndex:
         self.directory = directory
         self._only = only
         self._images, about = _map(directory / IMAGES_FILE)
-        self._objects, _ = _map(directory / OBJECTS_FILE)
+        self._objects, beside = _map(directory / OBJECTS_FILE)
+        if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
+            raise _no_index(directory, "files of two different builds")
         self.categories: tuple[str, ...] = tuple(about["categories"])
         self.dropped: Mapping[str, int] = about["dropped"]
         """What the annotation files hold that no image here shows, by kind, over the split."""
@@ -146,11 +151,22 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
         return _open_holdout(data)
     source, categories = _source_and_categories(data, split)
     directory = _directory(source, categories)
-    build_once(directory, partial(_build, source, categories))
-    index = AnnotationIndex(directory)
+    index = _open_built(directory, partial(_build, source, categories))
     if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
         return AnnotationIndex(build_anew(directory, partial(_build, source, categories)))
     return index
+
+
+def _open_built(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
+    """The index in ``directory``; opened again should another process be replacing it just now."""
+    for _ in range(OPENINGS - 1):
+        before = build_once(directory, build).stat().st_ino
+        try:
+            return AnnotationIndex(directory)
+        except DataError:
+            if directory.exists() and directory.stat().st_ino == before:
+                raise
+    return AnnotationIndex(build_once(directory, build))
 
 
 def build_index(data: DataSpec, split: str) -> AnnotationIndex:
@@ -223,6 +239,9 @@ def _map(path: Path) -> tuple[Any, dict[str, Any]]:
         about = json.loads(reader.schema.metadata[b"rethink_ray"])
         return reader.get_batch(0), about
     except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-        must = "must be an annotation index"
-        remedy = "Delete that folder; the index is built again from the annotation files."
-        raise DataError(explain(str(path), must, str(error), remedy)) from error
+        raise _no_index(path, str(error)) from error
+
+
+def _no_index(path: Path, came: str) -> DataError:
+    remedy = "Delete that folder; the index is built again from the annotation files."
+    return DataError(explain(str(path), "must be an annotation index", came, remedy))

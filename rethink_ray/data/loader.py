@@ -3,10 +3,8 @@
 No generator, no iterator and no worker holds state that a resumed run would have to restore.
 """
 
-import logging
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,14 +18,21 @@ from rethink_ray.data.chance import epoch_order
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import Boxes, trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
-from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.errors import DataError, RethinkError, explain
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 Target = dict[str, Tensor]
 TrainBatch = tuple[list[Tensor], list[Target]]
 EvalBatch = tuple[list[Tensor], list[ImageEntry]]
 
-_log = logging.getLogger(__name__)
+
+class PictureLost(RethinkError):
+    """A picture that is to be scored cannot be read any more. The machine's fault, not the data's:
+    it could be read when the index was built."""
+
+
+class LoaderDied(RethinkError):
+    """A loader worker ended before its time: killed, or out of memory. The machine's fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,20 +46,22 @@ class Sample:
     image_id: int
     was_read: bool
 
+    def pin_memory(self) -> "Sample":
+        """The same, where a GPU can fetch it by itself; torch's loader calls this by its name."""
+        return replace(self, image=self.image.pin_memory())
+
 
 class TrainBatches(Iterator[TrainBatch]):
-    """Endless batches of ``source``. ``faults`` counts files that broke after indexing."""
+    """Endless batches of ``source``. ``broken``: images whose files broke after indexing."""
 
     def __init__(self, source: "TrainSamples", loader: DataLoader[list[Sample]]) -> None:
         self.source = source
         self._samples = iter(loader)
-        self.faults: Counter[str] = Counter()
+        self.broken: set[int] = set()
 
     def __next__(self) -> TrainBatch:
-        samples: list[Sample] = next(self._samples)
-        unread = sum(not sample.was_read for sample in samples)
-        if unread:
-            self.faults["unreadable_image"] += unread
+        samples: list[Sample] = _next_of(self._samples)
+        self.broken |= {sample.image_id for sample in samples if not sample.was_read}
         return [sample.image for sample in samples], [_target(sample) for sample in samples]
 
 
@@ -102,7 +109,11 @@ class TrainSamples(Dataset[Sample]):
 
 
 class EvalImages(Dataset[Tensor]):
-    """The image of one id, [3, H, W] float32 in 0..1, untouched."""
+    """The image of one id, [3, H, W] float32 in 0..1, untouched.
+
+    Raises:
+        PictureLost: it cannot be read any more; a gray one would score another data set.
+    """
 
     def __init__(self, index: AnnotationIndex, decoded: DecodedImages = NOTHING_KEPT) -> None:
         self._index = index
@@ -110,7 +121,12 @@ class EvalImages(Dataset[Tensor]):
 
     def __getitem__(self, image_id: int) -> Tensor:
         entry = self._index.entry(image_id)
-        return self._decoded.read(entry.path, entry.width, entry.height)[0].float() / 255.0
+        pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
+        if not was_read:
+            must = f"must be the picture of {entry.width}x{entry.height} it was when indexed"
+            remedy = "Put the file back and run again; nothing finished is lost."
+            raise PictureLost(explain(entry.path, must, "one that is not", remedy))
+        return pixels.float() / 255.0
 
 
 def train_batches(
@@ -125,6 +141,7 @@ def train_batches(
     num_workers: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    pinned: bool = False,
 ) -> TrainBatches:
     """Endless batches from ``start_step`` on: (images, targets), lists of this rank's share.
 
@@ -132,7 +149,7 @@ def train_batches(
     the permutation of (seed, epoch) = position % num_images. ``batch_size`` is global; a rank
     takes its contiguous slice. Targets: ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from
     1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero. Images without a
-    box are kept.
+    box are kept. ``pinned`` images can be copied to a GPU while it works.
     """
     if not image_ids:
         raise DataError(explain("train_batches", "must get at least one image", "none"))
@@ -142,7 +159,7 @@ def train_batches(
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
     samples = TrainSamples(index, image_ids, augment, detector, seed, decoded)
     positions = _Positions(start_step, batch_size, rank, world_size)
-    return TrainBatches(samples, _loader(samples, positions, num_workers))
+    return TrainBatches(samples, _loader(samples, positions, num_workers, pinned=pinned))
 
 
 def eval_batches(
@@ -156,14 +173,20 @@ def eval_batches(
 ) -> Iterator[EvalBatch]:
     """Every image exactly once, over all ranks together: (images, entries), nothing augmented.
 
-    ``batch_size`` is this rank's. Images without objects are kept, no batch is padded.
+    ``batch_size`` is global and cut among the ranks as in training, so that all of them take the
+    same number of steps; a rank's share of the last batches may be empty. Images without objects
+    are kept, no batch is filled up.
     """
-    mine = list(image_ids)[rank::world_size]
-    batches = [mine[first : first + batch_size] for first in range(0, len(mine), batch_size)]
+    share = -(-batch_size // world_size)
+    wanted = list(image_ids)
+    batches = [
+        wanted[first : first + batch_size][rank * share : (rank + 1) * share]
+        for first in range(0, len(wanted), batch_size)
+    ]
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
     images = iter(_loader(EvalImages(index, decoded), batches, num_workers))
     for batch in batches:
-        yield next(images), [index.entry(image_id) for image_id in batch]
+        yield _next_of(images), [index.entry(image_id) for image_id in batch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +207,9 @@ class _Positions:
             step += 1
 
 
-def _loader(dataset: Dataset[Any], batches: Any, num_workers: int) -> DataLoader[Any]:
+def _loader(
+    dataset: Dataset[Any], batches: Any, num_workers: int, *, pinned: bool = False
+) -> DataLoader[Any]:
     """A loader that leaves torch's global generator alone and returns lists."""
     return DataLoader(
         dataset,
@@ -192,7 +217,33 @@ def _loader(dataset: Dataset[Any], batches: Any, num_workers: int) -> DataLoader
         num_workers=num_workers,
         collate_fn=list,
         generator=torch.Generator(),
+        pin_memory=pinned,
     )
+
+
+def _next_of(samples: Iterator[Any]) -> Any:
+    """The next batch.
+
+    Raises:
+        LoaderDied: a worker of the loader is gone; torch notices within five seconds.
+    """
+    try:
+        return next(samples)
+    except RuntimeError as error:
+        raise died(error) or error from None
+
+
+def died(error: RuntimeError) -> LoaderDied | None:
+    """What torch says of a dead loader worker (it may say so anywhere in the main thread)."""
+    if not str(error).startswith("DataLoader worker"):
+        return None
+    must = "must stay alive to the end of the run"
+    remedy = (
+        "The run goes on from its checkpoint. If it happens again: lower resources.loader_workers, "
+        "or give the machine more memory (/dev/shm too)."
+    )
+    came = str(error).splitlines()[0].strip()
+    return LoaderDied(explain("a loader worker", must, came, remedy))
 
 
 def _target(sample: Sample) -> Target:

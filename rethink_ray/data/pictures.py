@@ -16,7 +16,8 @@ from torch import Tensor
 
 Bytes = NDArray[np.uint8]
 Unread = Literal["missing_image", "unreadable_image"]
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+"""What PIL raises on a file that is no whole picture."""
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
 
@@ -35,7 +36,7 @@ def picture_size(path: Path, *, decode: bool = False) -> tuple[int, int] | Unrea
                 picture.load()
     except FileNotFoundError:
         return "missing_image"
-    except _BROKEN:
+    except BROKEN:
         return "missing_image" if path.is_dir() else "unreadable_image"
     return size
 
@@ -51,17 +52,43 @@ def picture_sizes(
 def read_rgb(path: str) -> Tensor:
     """[3, H, W] uint8, RGB. Through PIL: torchvision's own decoders are deprecated since 0.29."""
     with Image.open(path) as picture:
-        pixels = np.array(picture.convert("RGB"))
+        pixels = np.array(eight_bits(picture).convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """The picture with eight bits a channel, its range kept.
+
+    PIL's own conversion cuts instead of scaling: a 16-bit picture would come out white, one of
+    floats in 0..1 black. A palette with transparency goes over RGBA, which PIL asks for.
+    """
+    if picture.mode.startswith("I"):
+        return _gray_of(np.asarray(picture).astype(np.float64) / 257.0)
+    if picture.mode == "F":
+        return _gray_of(np.nan_to_num(np.asarray(picture, np.float64)) * 255.0)
+    if picture.mode == "P" and "transparency" in picture.info:
+        return picture.convert("RGBA")
+    return picture
+
+
+def _gray_of(levels: NDArray[np.float64]) -> Image.Image:
+    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
+
+
 def read_or_gray(path: str, width: int, height: int) -> tuple[Tensor, bool]:
-    """The pixels and True; or, for a file that broke since the index was built, gray and False."""
+    """The pixels and True; or, for a file that broke since the index was built, gray and False.
+
+    A picture of another size than the index says is broken too: its boxes would lie elsewhere.
+    """
     try:
-        return read_rgb(path), True
-    except _BROKEN as error:
-        _log.warning("%s cannot be read (%s): a gray image without boxes stands in", path, error)
-        return torch.full((3, max(height, 1), max(width, 1)), 128, dtype=torch.uint8), False
+        pixels = read_rgb(path)
+        if pixels.shape[1:] == (height, width):
+            return pixels, True
+        fault = f"it is {pixels.shape[2]}x{pixels.shape[1]} now, not {width}x{height}"
+    except BROKEN as error:
+        fault = str(error)
+    _log.warning("%s cannot be used (%s): a gray image without boxes stands in", path, fault)
+    return torch.full((3, max(height, 1), max(width, 1)), 128, dtype=torch.uint8), False
 
 
 def _ends_well(path: Path, form: str) -> bool:

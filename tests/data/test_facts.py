@@ -43,3 +43,17 @@ def test_a_hold_out_is_a_split_of_its_own(tmp_path: Path) -> None:
 def test_a_regime_larger_than_the_data_set_is_refused(shapes: DataSpec) -> None:
     with pytest.raises(DataError, match="at most the 48 training images"):
         gather_facts(shapes, {"huge": RegimeSpec(images=49)})
+
+
+@pytest.mark.parametrize("boxes", [[], [("dog", 0, 0, 4, 4)]], ids=["nothing", "crowds only"])
+def test_a_split_without_an_object_to_find_is_refused(
+    tmp_path: Path, boxes: list[tuple[str, float, float, float, float]]
+) -> None:
+    write_coco(tmp_path, "train", coco(many_images(12)))
+    told = coco({1: boxes, 2: boxes})
+    for record in told["annotations"]:
+        record["iscrowd"] = 1
+    for split in ("val", "test"):
+        write_coco(tmp_path, split, told)
+    with pytest.raises(DataError, match=r"split val: must hold at least one object.*2 images"):
+        gather_facts(coco_spec(tmp_path, "train", "val", "test"), REGIMES)

@@ -144,3 +144,15 @@ def test_a_split_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
         open_split(coco_spec(tmp_path), "test")
     with pytest.raises(DataError, match=r"\(train, val\), but got 'test'"):
         open_split(DataSpec(dataset="coco", root=str(tmp_path)), "test")
+
+
+def test_files_of_two_builds_are_not_mixed(tmp_path: Path, own_cache: Path) -> None:
+    objects = {}
+    for split, count in (("train", 2), ("val", 3)):
+        write_coco(tmp_path, split, coco(many_images(count)))
+    data = coco_spec(tmp_path, "train", "val")
+    for split in ("train", "val"):
+        objects[split] = open_split(data, split).directory / "objects.arrow"
+    objects["val"].replace(objects["train"])
+    with pytest.raises(DataError, match="two different builds"):
+        open_split(data, "train")

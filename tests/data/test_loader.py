@@ -1,3 +1,5 @@
+import os
+import signal
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -5,9 +7,19 @@ from typing import Any
 import pytest
 import torch
 from data_files import coco, coco_spec, many_images, write_coco
+from torch.utils.data import Dataset
 
 from rethink_ray.data.index import AnnotationIndex, open_split
-from rethink_ray.data.loader import TrainBatch, eval_batches, train_batches
+from rethink_ray.data.loader import (
+    LoaderDied,
+    PictureLost,
+    TrainBatch,
+    _loader,
+    _next_of,
+    died,
+    eval_batches,
+    train_batches,
+)
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
@@ -133,8 +145,49 @@ def test_evaluation_sees_every_image_once_with_any_workers_and_ranks(tmp_path: P
     image_ids = index.image_ids.tolist()
     assert _scored(index, image_ids) == image_ids
     assert _scored(index, image_ids, num_workers=2) == image_ids
-    ranks = [_scored(index, image_ids, rank=rank, world_size=3) for rank in range(3)]
-    assert sorted(image_id for share in ranks for image_id in share) == image_ids
+    for world_size in (2, 3, 4, 16):
+        ranks = [
+            _scored(index, image_ids, rank=r, world_size=world_size) for r in range(world_size)
+        ]
+        assert sorted(image_id for share in ranks for image_id in share) == image_ids
+
+
+def test_all_ranks_take_the_same_number_of_scoring_steps(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco(many_images(9)))
+    index = open_split(coco_spec(tmp_path), "train")
+    steps = [
+        [[entry.image_id for entry in entries] for _, entries in batches]
+        for batches in (
+            eval_batches(index, index.image_ids.tolist(), 4, rank=rank, world_size=2)
+            for rank in (0, 1)
+        )
+    ]
+    assert steps == [[[1, 2], [5, 6], [9]], [[3, 4], [7, 8], []]]
+
+
+def test_a_picture_to_be_scored_that_is_gone_stops_the_scoring(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco(many_images(2)))
+    index = open_split(coco_spec(tmp_path), "train")
+    (tmp_path / "train" / "2.png").unlink()
+    with pytest.raises(PictureLost, match=r"2\.png: must be the picture of 20x10"):
+        list(eval_batches(index, [1, 2], 2))
+
+
+class _Dying(Dataset[int]):
+    """Its worker is killed as the system would do it, when the third sample is asked for."""
+
+    def __getitem__(self, position: int) -> int:
+        if position == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return position
+
+
+def test_a_killed_loader_worker_is_an_error_and_no_hang() -> None:
+    samples = iter(_loader(_Dying(), [[0], [1], [2], [3]], 1))
+    with pytest.raises((LoaderDied, RuntimeError)) as caught:
+        [_next_of(samples) for _ in range(4)]
+    error = caught.value if isinstance(caught.value, LoaderDied) else died(caught.value)
+    assert "lower resources.loader_workers" in str(error)
 
 
 def test_evaluation_keeps_empty_images_and_changes_no_pixel(tmp_path: Path) -> None:
@@ -156,7 +209,8 @@ def test_a_file_that_breaks_during_a_run_becomes_gray_and_is_counted(tmp_path: P
     broken = next(k for k, target in enumerate(targets) if int(target["image_id"]) == 1)
     assert images[broken].unique().tolist() == [pytest.approx(128 / 255)]
     assert len(targets[broken]["boxes"]) == 0
-    assert batches.faults == {"unreadable_image": 1}
+    next(batches)
+    assert batches.broken == {1}
 
 
 def test_training_on_no_image_is_refused(shapes: DataSpec) -> None:

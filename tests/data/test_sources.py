@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -101,7 +102,41 @@ def test_two_categories_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_coco_images_may_be_known_by_name(tmp_path: Path) -> None:
     told = coco({1: [("cat", 0, 0, 5, 5)]})
     told["images"][0]["id"] = told["annotations"][0]["image_id"] = "street-1"
-    (tmp_path / "train.json").write_text(__import__("json").dumps(told))
+    (tmp_path / "train.json").write_text(json.dumps(told))
     write_picture(tmp_path / "train" / "1.png")
     index = open_split(coco_spec(tmp_path), "train")
     assert index.entry(id_from_name("street-1")).labels.tolist() == [1]
+
+
+def test_ids_beyond_what_float64_holds_stay_apart(tmp_path: Path) -> None:
+    twins = (2**60, 2**60 + 1)  # one and the same float64
+    told = coco({1: [("cat", 0, 0, 5, 5)], 2: [("dog", 0, 0, 5, 5)]})
+    for key in ("images", "annotations"):
+        for record, number in zip(told[key], twins, strict=True):
+            record["id" if key == "images" else "image_id"] = number
+    (tmp_path / "train.json").write_text(json.dumps(told))
+    for name in (1, 2):
+        write_picture(tmp_path / "train" / f"{name}.png")
+    index = open_split(coco_spec(tmp_path), "train")
+    assert len({float(image_id) for image_id in index.image_ids}) == 2
+    labels = [index.entry(id_from_name(str(number))).labels.tolist() for number in twins]
+    assert labels == [[1], [2]]
+
+
+@pytest.mark.parametrize("points", [[1, 2, None], {"x": 1}, "1 2 3", [[1, 2, 2]]])
+def test_keypoints_that_are_no_numbers_cost_no_image(tmp_path: Path, points: object) -> None:
+    told = coco({1: [("cat", 0, 0, 5, 5)]})
+    told["annotations"][0]["keypoints"] = points
+    write_coco(tmp_path, "train", told)
+    index = open_split(coco_spec(tmp_path), "train")
+    assert index.entry(1).labels.tolist() == [1]
+    assert index.keypoints(1) is None
+
+
+def test_category_ids_may_have_gaps_and_any_order(tmp_path: Path) -> None:
+    names = {90: "zebra", 3: "ant", 17: "cat"}
+    boxes = [(name, 0.0, 0.0, 5.0, 5.0) for name in names.values()]
+    write_coco(tmp_path, "train", coco({1: boxes}, names))
+    index = open_split(coco_spec(tmp_path), "train")
+    assert index.categories == ("ant", "cat", "zebra")
+    assert sorted(index.entry(1).labels.tolist()) == [1, 2, 3]

@@ -23,6 +23,9 @@ from rethink_ray.data.sources.raw import (
 )
 from rethink_ray.spec.errors import DataError, explain
 
+LARGEST_EXACT = 2**53
+"""Up to here every integer is a float64."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoSource:
@@ -114,7 +117,7 @@ def _not_coco(path: Path, came: str) -> DataError:
 def _category_names(path: Path, records: list[Any]) -> dict[Any, str]:
     names: dict[Any, str] = {}
     for record in records:
-        if not isinstance(record, dict) or "id" not in record or "name" not in record:
+        if not isinstance(record, dict) or "name" not in record or not _is_key(record.get("id")):
             raise _not_coco(path, f"a category without id or name: {record}")
         names[record["id"]] = str(record["name"])
     if not names or len(set(names.values())) != len(records):
@@ -149,12 +152,12 @@ def _object(record: Mapping[str, Any], names: Mapping[Any, str]) -> RawObject:
     area = record.get("area")
     category = record.get("category_id")
     return RawObject(
-        category=names.get(category) if isinstance(category, int | float | str) else None,
+        category=names.get(category) if _is_key(category) else None,
         box_xyxy=box,
         is_crowd=bool(record.get("iscrowd", 0)),
         area=float(area) if _is_number(area) else (box[2] - box[0]) * (box[3] - box[1]),
         segmentation=json.dumps(segmentation).encode() if segmentation else b"",
-        keypoints=tuple(float(value) for value in record.get("keypoints") or ()),
+        keypoints=_keypoints(record.get("keypoints")),
     )
 
 
@@ -163,6 +166,12 @@ def _box(told: object) -> Box:
         return (0.0, 0.0, 0.0, 0.0)
     x, y, width, height = (float(value) for value in told)
     return (x, y, x + width, y + height)
+
+
+def _keypoints(told: object) -> tuple[float, ...]:
+    if not isinstance(told, list) or not all(map(_is_number, told)):
+        return ()
+    return tuple(float(value) for value in told)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -174,11 +183,21 @@ def _whole(value: object) -> int:
 
 
 def _image_id(record: object, key: str) -> int | None:
-    """An integer id as it is; a name by its hash; ``None`` if the record has neither."""
+    """An integer id as it is; a name by its hash; ``None`` if the record has neither.
+
+    An integer that float64 cannot hold exactly goes by its hash too: scoring would mix images up.
+    """
     value = record.get(key) if isinstance(record, dict) else None
-    if isinstance(value, str):
-        return int(value) if value.isdecimal() else id_from_name(value)
-    return value if isinstance(value, int) else None
+    if isinstance(value, str) and not value.isdecimal():
+        return id_from_name(value)
+    if not isinstance(value, str | int):
+        return None
+    number = int(value)
+    return number if abs(number) <= LARGEST_EXACT else id_from_name(str(number))
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, int | float | str)
 
 
 def _sort_key(category_id: object) -> tuple[int, str]:
