@@ -1,17 +1,13 @@
-"""What the keys of a study mean together, checked before anything is started.
+"""What the keys of a study mean together, checked before anything is started. One rule each."""
 
-Each check knows one rule. Rules about weights, norms and frozen stages are checked for every
-combination that the search could reach, so that no trial is lost to one hours later.
-"""
-
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.meaning import check_reachable, check_recipe
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import HoldoutSpec
-from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
+from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of, space_of
 from rethink_ray.spec.settings import (
     LENGTH_PATH,
     holds_float,
@@ -20,22 +16,12 @@ from rethink_ray.spec.settings import (
     value_at,
     with_settings,
 )
-from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import CopyFrom, Study
 
-T = TypeVar("T")
+__all__ = ["check_recipe", "check_regimes", "check_study"]
 
-MEANING = (
-    "detector.backbone",
-    "detector.norm",
-    "detector.norm_batch",
-    "init.source",
-    "init.weights",
-    "init.weights_norm",
-    "init.frozen",
-    "batch_size",
-)
-"""Paths whose values only make sense together."""
+T = TypeVar("T")
 
 
 def check_study(study: Study, where: str) -> None:
@@ -47,16 +33,15 @@ def check_study(study: Study, where: str) -> None:
     _check_names(study, where)
     _check_splits(study, where)
     _check_copy_from(study, where)
+    _check_resources(study, where)
     for cell in cells_of(study):
         recipe = _named(where, lambda c=cell: base_recipe(study, c))  # type: ignore[misc]
         space = space_of(study, cell)
         for path, parameter in space.items():
             _check_parameter(f"{where}: {_key_of(study, cell, path)}", path, parameter, recipe)
         _check_conditions(where, space)
-        _check_schedule(f"{where}: {cell.name}", recipe, LENGTH_PATH in space)
-        _check_keep(study, where, recipe, LENGTH_PATH in space)
-        for reachable in reachable_recipes(recipe, space):
-            check_recipe(reachable, f"{where}: {cell.name}", study.resources.workers)
+        check_reachable(recipe, space, f"{where}: {cell.name}", study.resources.workers)
+    _check_keep(study, where)
 
 
 def _check_names(study: Study, where: str) -> None:
@@ -82,30 +67,6 @@ def check_regimes(study: Study, available: int, where: str) -> None:
             must = f"must be at most the {available} training images there are"
             remedy = "Write a smaller number, or all."
             raise SpecError(explain(f"{where}: regimes.{name}.images", must, regime.images, remedy))
-
-
-def check_recipe(recipe: Recipe, where: str, workers: int = 0) -> None:
-    """Weights, norm and frozen stages mean something together; batches divide.
-
-    Raises:
-        SpecError: with the remedy.
-    """
-    _check_weights(recipe, where)
-    _check_frozen(recipe, where)
-    _check_batch(recipe, where, workers)
-
-
-def reachable_recipes(recipe: Recipe, space: dict[str, Parameter]) -> Iterator[Recipe]:
-    """The base recipe with every combination of searched values that touch its meaning."""
-    searched = {p: space[p].choice for p in MEANING if p in space}
-    options = [choice for choice in searched.values() if choice is not None]
-    for values in itertools.islice(itertools.product(*options), 512):
-        chosen = dict(zip((p for p, c in searched.items() if c is not None), values, strict=True))
-        known: dict[str, Value] = {
-            c: value_at(recipe, c) for p in space.values() for c in p.when
-        } | chosen
-        active = {p: v for p, v in chosen.items() if space[p].active(known)}
-        yield with_settings(recipe, active, "search")
 
 
 def _named(where: str, build: Callable[[], T]) -> T:
@@ -189,94 +150,28 @@ def _check_conditions(where: str, space: dict[str, Parameter]) -> None:
                 raise SpecError(explain(key, must, condition))
 
 
-def _check_schedule(where: str, recipe: Recipe, length_is_searched: bool) -> None:
-    schedule = recipe.schedule
-    lengths = schedule.lengths
-    if not lengths or any(b <= a for a, b in itertools.pairwise(lengths)):
-        raise SpecError(
-            explain(f"{where}: schedule.lengths", "must be increasing, at least one", list(lengths))
-        )
-    if length_is_searched:
-        return
-    for length in lengths:
-        decay = schedule.decay
-        if isinstance(decay.before_end, dict) and f"{length:g}" not in decay.before_end:
-            key = f"{where}: schedule.decay.before_end"
-            raise SpecError(
-                explain(key, f"must have an entry '{length:g}'", list(decay.before_end))
-            )
-        trunk = schedule.steps(length) - max(schedule.points(length), default=0)
-        if trunk < schedule.warmup:
-            first = max(schedule.points(length), default=0)
-            must = f"warm-up + first decay point must fit into {length:g}x"
-            came = f"{schedule.warmup} + {first} > {schedule.steps(length)} updates"
-            remedy = "Start the ladder at a longer length, or shorten the warm-up."
-            raise SpecError(explain(f"{where}: schedule", must, came, remedy))
-
-
-def _check_keep(study: Study, where: str, recipe: Recipe, length_is_searched: bool) -> None:
+def _check_keep(study: Study, where: str) -> None:
+    """One entry for each length of the longest ladder; a shorter ladder reads the first ones."""
     keep = study.budget.keep
     if keep is None:
         return
-    key, num = f"{where}: budget.keep", len(recipe.schedule.lengths)
-    if length_is_searched and len(keep) != 1:
+    key = f"{where}: budget.keep"
+    cells = cells_of(study)
+    ladders = [lengths_of(study, c) for c in cells if LENGTH_PATH not in space_of(study, c)]
+    longest = max(ladders, key=len, default=())
+    if not ladders and len(keep) != 1:
         must = "must have one entry where schedule.length is searched"
         raise SpecError(explain(key, must, list(keep)))
-    if not length_is_searched and len(keep) != num:
-        must = f"must have one entry for each of the {num} lengths"
-        raise SpecError(
-            explain(key, must, list(keep), f"Lengths: {list(recipe.schedule.lengths)}.")
-        )
+    if ladders and len(keep) != len(longest):
+        must = f"must have one entry for each of the {len(longest)} lengths"
+        raise SpecError(explain(key, must, list(keep), f"Lengths: {list(longest)}."))
     if keep[0] > study.budget.trials:
         must = f"must start a round with at most the {study.budget.trials} trials of the budget"
         raise SpecError(explain(key, must, keep[0], "Raise budget.trials or lower keep[0]."))
 
 
-def _check_weights(recipe: Recipe, where: str) -> None:
-    init, norm = recipe.init, recipe.detector.norm
-    trained_with = {"torchvision": "bn", "file": init.weights_norm}.get(init.source)
-    if init.source in ("torchvision", "file") and not init.weights:
-        must = "must name the weights to load"
-        raise SpecError(explain(f"{where}: init.weights", must, init.weights))
-    if init.source == "file" and init.weights_norm is None:
-        must = "must say which norm the file was trained with"
-        raise SpecError(explain(f"{where}: init.weights_norm", must, None, "Write gn or bn."))
-    if init.source == "torchvision" and recipe.detector.backbone == "tiny":
-        remedy = "Use init.source: upstream, or a ResNet backbone."
-        raise SpecError(
-            explain(f"{where}: init.source", "has no weights for 'tiny'", "torchvision", remedy)
-        )
-    if trained_with == "bn" and norm == "gn":
-        must = "must match weights that were trained with bn"
-        remedy = (
-            "Use norm bn or sync_bn; or a local GroupNorm classifier (init.source: file, "
-            "init.weights_norm: gn); or init.source: upstream, which trains one per norm."
-        )
-        raise SpecError(explain(f"{where}: detector.norm", must, norm, remedy))
-    if trained_with == "gn" and norm != "gn":
-        must = "must match weights that were trained with gn"
-        raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use norm gn."))
-
-
-def _check_frozen(recipe: Recipe, where: str) -> None:
-    init, norm = recipe.init, recipe.detector.norm
-    if init.source != "random":
-        return
-    if init.frozen != "none":
-        must = "must be none on random weights"
-        remedy = "Frozen random layers cost 3.3 AP (Detectron's old default); load weights first."
-        raise SpecError(explain(f"{where}: init.frozen", must, init.frozen, remedy))
-    if norm == "frozen_bn":
-        must = "must be trainable on random weights"
-        raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use gn, bn or sync_bn."))
-
-
-def _check_batch(recipe: Recipe, where: str, workers: int) -> None:
-    num = max(workers, 1)
-    if recipe.batch_size % num:
-        must = f"must divide among {num} workers"
-        raise SpecError(explain(f"{where}: batch_size", must, recipe.batch_size))
-    asked = recipe.detector.norm_batch
-    if recipe.detector.norm == "bn" and asked is not None and asked != recipe.batch_size // num:
-        must = f"must equal batch_size / workers = {recipe.batch_size // num} under bn"
-        raise SpecError(explain(f"{where}: detector.norm_batch", must, asked))
+def _check_resources(study: Study, where: str) -> None:
+    gpus = study.resources.gpus_per_worker
+    if gpus > 1 and not gpus.is_integer():
+        must = "must be a part of one GPU or a whole number"
+        raise SpecError(explain(f"{where}: resources.gpus_per_worker", must, gpus))

@@ -1,7 +1,4 @@
-"""From a YAML file to a checked study. Every error names file, key, what must hold, what came.
-
-YAML reads ``1e-3`` as text and lets a key appear twice; both are caught here.
-"""
+"""From a YAML file to a checked study. Every error names file, key, what must hold, what came."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,13 +13,14 @@ from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.resolve import ExportedConfig
-from rethink_ray.spec.settings import explain_field, nearest
+from rethink_ray.spec.settings import explain_field, known_paths, nearest
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.yaml_text import parse_yaml
 
 T = TypeVar("T", bound=Spec)
 
-PATH_KEYS = ("settings", "search", "set", "when")
-"""Keys whose own keys are dotted recipe paths."""
+UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "str", "int", "float", "bool"}
+"""How pydantic names the branches of a union in the place of an error."""
 
 
 def find_study(name: str) -> Path:
@@ -32,7 +30,7 @@ def find_study(name: str) -> Path:
         SpecError: neither exists (names the nearest stem).
     """
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "search_spaces", package.parent / "search_spaces"):
@@ -79,13 +77,12 @@ def put_override(tree: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise SpecError(explain("--set", "must read path=value", override))
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SpecError(explain(f"--set {path}", "must have a YAML value", text)) from None
+    value = parse_yaml(text, f"--set {path}")
     *groups, leaf = _split(path)
     for group in groups:
-        inner = tree.setdefault(group, {})
+        if tree.get(group) is None:
+            tree[group] = {}
+        inner = tree[group]
         if not isinstance(inner, dict):
             raise SpecError(explain("--set", f"'{group}' must be a group to set '{path}'", inner))
         tree = inner
@@ -95,41 +92,21 @@ def put_override(tree: dict[str, Any], override: str) -> None:
 def _split(path: str) -> list[str]:
     """``arms.x.set.optimizer.lr`` -> [arms, x, set, optimizer.lr]."""
     parts = path.split(".")
-    for i, part in enumerate(parts[:-1]):
-        if part in PATH_KEYS:
-            return [*parts[: i + 1], ".".join(parts[i + 1 :])]
-    return parts
-
-
-class _OnceLoader(yaml.SafeLoader):
-    """YAML in which a key that appears twice is an error, not a silent last word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float) and key in seen:
-                line = key_node.start_mark.line + 1
-                raise SpecError(explain(f"line {line}", "names must be unique", key, "Rename one."))
-            seen.add(key if isinstance(key, str | int | float) else repr(key))
-        return super().construct_mapping(node, deep)
+    depth = {"settings": 1, "search": 1, "arms": 3, "regimes": 3}.get(parts[0], len(parts))
+    named_paths = depth == 1 or (depth == 3 and parts[2:3] in (["set"], ["search"]))
+    if not named_paths or len(parts) <= depth:
+        return parts
+    return [*parts[:depth], ".".join(parts[depth:])]
 
 
 def _read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8")
-        tree = yaml.load(text, Loader=_OnceLoader)
     except OSError as error:
         raise SpecError(explain(str(path), "must be a readable file", error.strerror)) from None
     except UnicodeDecodeError:
         raise SpecError(explain(str(path), "must be UTF-8 text", "other bytes")) from None
-    except SpecError as error:
-        raise SpecError(f"{path}: {error}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "unreadable text"
-        raise SpecError(explain(f"{path}{line}", "must be YAML", problem)) from None
+    tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
         came = "an empty file" if tree is None else type(tree).__name__
         raise SpecError(explain(str(path), "must be a mapping of keys to values", came))
@@ -150,7 +127,8 @@ def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 def _clean(loc: tuple[int | str, ...]) -> list[str]:
     """A pydantic location without the names of union branches."""
     branches = ("constrained-", "function-", "literal[", "dict[", "tuple[", "lax-or-strict[")
-    return [str(p) for p in loc if not str(p).startswith(branches)]
+    own = [str(p) for p in loc if not str(p).startswith(branches)]
+    return [p for i, p in enumerate(own) if p not in UNION_BRANCHES or i == 0]
 
 
 def _explain(model: type[Spec], error: ErrorDetails, where: str) -> str:
@@ -158,7 +136,10 @@ def _explain(model: type[Spec], error: ErrorDetails, where: str) -> str:
     place = f"{where}: {'.'.join(parts)}" if parts else where
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, parts[:-1])
-        return explain(place, "must be a known key", parts[-1], nearest(parts[-1], known))
+        remedy = nearest(parts[-1], known)
+        if len(parts) == 1 and any(p.split(".")[0] == parts[0] for p in known_paths()):
+            remedy = f"The recipe's own values stand under settings: settings.{parts[0]}..."
+        return explain(place, "must be a known key", parts[-1], remedy)
     if error["type"] == "missing":
         keys = ", ".join(_keys_at(model, parts[:-1]))
         return f"{place}: must be given, but is missing. Known keys: {keys}."

@@ -6,6 +6,7 @@ same id on every machine, and a longer ladder is the same trial.
 
 import hashlib
 import json
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import DetectorSpec, Recipe, Spec, UpstreamSpec
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
+from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study
 
@@ -115,7 +116,31 @@ def cells_of(study: Study) -> tuple[Cell, ...]:
 
 
 def base_recipe(study: Study, cell: Cell) -> Recipe:
-    """The recipe of a cell before anything is sampled: base, settings, schedule, regime, arm."""
+    """The recipe of a cell before anything is sampled: base, settings, schedule, regime, arm.
+
+    Put together once for each study object and cell: tables and decisions ask for it again and
+    again, and it takes a millisecond.
+    """
+    known = _recipes_of(study)
+    if cell not in known:
+        known[cell] = _build_base(study, cell)
+    return known[cell]
+
+
+def _recipes_of(study: Study) -> dict[Cell, Recipe]:
+    """What ``base_recipe`` remembers of a study for as long as the object lives."""
+    key = id(study)
+    found = _REMEMBERED.get(key)
+    if found is None or found[0]() is not study:
+        found = (weakref.ref(study, lambda _: _REMEMBERED.pop(key, None)), {})
+        _REMEMBERED[key] = found
+    return found[1]
+
+
+_REMEMBERED: dict[int, tuple[weakref.ref[Study], dict[Cell, Recipe]]] = {}
+
+
+def _build_base(study: Study, cell: Cell) -> Recipe:
     recipe = with_settings(build_recipe(study.recipe), study.settings, "settings")
     schedule = study.schedule.model_dump(mode="json", exclude_none=True, exclude_unset=True)
     recipe = with_settings(recipe, {"schedule": schedule} if schedule else {}, "schedule")
@@ -126,7 +151,7 @@ def base_recipe(study: Study, cell: Cell) -> Recipe:
 
 def space_of(study: Study, cell: Cell) -> dict[str, Parameter]:
     """What Optuna tunes in a cell: a path the arm or the regime sets is fixed and leaves."""
-    fixed = {*study.arms[cell.arm].set, *study.regimes[cell.regime].set}
+    fixed = settled_paths(study.arms[cell.arm].set) | settled_paths(study.regimes[cell.regime].set)
     searched = study.search | study.arms[cell.arm].search
     return {path: p for path, p in searched.items() if path not in fixed}
 

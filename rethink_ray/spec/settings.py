@@ -88,9 +88,26 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Re
         raise SpecError(explain_field(f"{where}: {path}", first)) from None
 
 
-def _put(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
-    if path == LENGTH_PATH:
-        path, value = "schedule.lengths", [value]
+def settled_paths(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
+    """The paths that ``settings`` fix, groups (``schedule: {unit: 100}``) taken apart.
+
+    Whoever fixes the lengths of a ladder fixes ``schedule.length`` too.
+    """
+    paths: set[str] = set()
+    for name, value in settings.items():
+        path = prefix + name
+        if isinstance(value, Mapping) and path not in known_paths():
+            paths |= settled_paths(value, f"{path}.")
+        else:
+            paths.add(LENGTH_PATH if path == "schedule.lengths" else path)
+    return paths
+
+
+def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = "") -> None:
+    """Put one value in; ``prefix`` is the group that ``tree`` is."""
+    full = prefix + path
+    if full == LENGTH_PATH:
+        path, value = path + "s", [value]
     *groups, leaf = path.split(".")
     for group in groups:
         inner = tree.get(group)
@@ -99,14 +116,15 @@ def _put(tree: dict[str, Any], path: str, value: Any, where: str) -> None:
         tree = inner
     else:
         if leaf in tree:
-            if isinstance(tree[leaf], dict) and isinstance(value, dict):
+            is_group = full not in known_paths()
+            if is_group and isinstance(tree[leaf], dict) and isinstance(value, dict):
                 for key, inner_value in value.items():
-                    _put(tree[leaf], key, inner_value, where)
+                    _put(tree[leaf], key, inner_value, where, f"{full}.")
             else:
                 tree[leaf] = value
             return
     raise SpecError(
-        explain(where, "must be a path of the recipe", path, nearest(path, known_paths()))
+        explain(where, "must be a path of the recipe", full, nearest(full, known_paths()))
     )
 
 
@@ -118,8 +136,13 @@ def explain_field(where: str, error: Mapping[str, Any]) -> str:
         return f"{where}: {must}, but got {shown or repr(came)}."
     number_wanted = error["type"] in ("float_type", "int_type")
     if number_wanted and isinstance(came, str) and _is_number(came):
-        text = f"Write {_yaml_number(came)} (YAML reads {came} as text)."
-        return explain(where, "must be a number", came, text)
+        whole = error["type"] == "int_type" and float(came).is_integer()
+        spelt = str(int(float(came))) if whole else _yaml_number(came)
+        return explain(
+            where, "must be a number", came, f"Write {spelt} (YAML reads {came} as text)."
+        )
+    if came is None and error["type"] in ("model_type", "dict_type", "model_attributes_type"):
+        return explain(where, "must be a group of keys", "nothing", "Write {} for an empty one.")
     must = message[0].lower() + message[1:]
     return explain(where, must.replace("input should", "must"), came)
 

@@ -8,6 +8,8 @@ from pydantic import model_validator
 from rethink_ray.spec.recipe import Spec
 
 Value = str | int | float | bool | None
+MAX_INT = 2**53
+"""Up to here samplers, which count in floats, tell whole numbers apart."""
 Kind = Literal["log_uniform", "uniform", "int_uniform", "choice"]
 
 
@@ -29,10 +31,13 @@ class Parameter(Spec):
                 f"must have exactly one of log_uniform, uniform, int_uniform, choice|{given}"
             )
         if self.choice is not None:
-            if len(set(map(repr, self.choice))) != len(self.choice):
+            options = {(isinstance(option, bool), option) for option in self.choice}
+            if len(options) != len(self.choice):
                 raise ValueError(f"choice must not repeat an option|{list(self.choice)}")
             return self
         low, high = self.bounds
+        if self.int_uniform and max(-low, high) > MAX_INT:
+            raise ValueError(f"int_uniform must stay within {MAX_INT:,}|{[low, high]}")
         if not low < high:
             raise ValueError(f"{self.kind} must be [low, high] with low < high|{[low, high]}")
         if self.kind == "log_uniform" and low <= 0:

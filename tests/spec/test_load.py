@@ -5,6 +5,7 @@ import yaml
 
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study
+from rethink_ray.spec.resolve import Cell, keep_of
 
 GOOD = """
 study: s
@@ -93,6 +94,13 @@ def test_bad_input_names_file_key_value_and_remedy(
         (GOOD + "\nstudy: t\n", "names must be unique"),
         (GOOD.replace("scratch: {}", "scratch: {}\n  scratch: {}"), "names must be unique"),
         (GOOD.replace("study: s\n", ""), "study: must be given"),
+        (GOOD + "question: 2020-13-45\n", "month must be in 1..12"),
+        (GOOD + "question: &a [*a]\n", "question: must end somewhere"),
+        (GOOD + "seed: " + "9" * 5000 + "\n", "must be YAML"),
+        (GOOD + "x: \0\n", "special characters are not allowed"),
+        (GOOD.replace("scratch: {}", "off: {}"), "arms: names must be text, but got False"),
+        (GOOD.replace("scratch: {}", "2020-01-01: {}"), "quote it, '2020-01-01'"),
+        ("a: " + "[" * 3000, "too many nested brackets"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -167,3 +175,56 @@ def test_a_study_is_found_by_its_stem() -> None:
     assert find_study("quickstart").name == "quickstart.yaml"
     with pytest.raises(SpecError, match="quickstart"):
         find_study("quickstrt")
+
+
+@pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b""])
+@pytest.mark.parametrize("newline", [b"\r\n", b"\n"])
+def test_a_byte_order_mark_and_windows_line_ends_are_read(
+    tmp_path: Path, before: bytes, newline: bytes
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(before + GOOD.encode().replace(b"\n", newline))
+    assert load_study(path)[0] == load_study(written(tmp_path, GOOD))[0]
+
+
+def test_an_anchor_is_a_copy_and_no_second_name_for_one_arm(tmp_path: Path) -> None:
+    text = GOOD.replace("scratch: {}", "scratch: &x {set: {batch_size: 4}}\n  twin: *x")
+    study, _ = load_study(written(tmp_path, text), ["arms.scratch.set.batch_size=2"])
+    assert study.arms["scratch"].set == {"batch_size": 2}
+    assert study.arms["twin"].set == {"batch_size": 4}
+    merged = text.replace("*x", "{<<: *x, search: {}}")
+    assert load_study(written(tmp_path, merged))[0].arms["twin"].set == {"batch_size": 4}
+
+
+def test_an_override_may_name_arms_like_keys_and_fill_empty_groups(tmp_path: Path) -> None:
+    text = GOOD.replace("scratch: {}", "scratch:\n  search: {}")
+    overrides = ["arms.scratch.set.optimizer.lr=0.01", "arms.search.set.batch_size=4"]
+    study, _ = load_study(written(tmp_path, text), overrides)
+    assert study.arms["scratch"].set == {"optimizer.lr": 0.01}
+    assert study.arms["search"].set == {"batch_size": 4}
+    with pytest.raises(SpecError, match="names must be unique"):
+        load_study(written(tmp_path, GOOD), ["budget={trials: 8, trials: 9}"])
+
+
+def test_every_batch_that_a_range_reaches_must_divide(tmp_path: Path) -> None:
+    search = "search.batch_size={int_uniform: [4, 8]}"
+    load_study(written(tmp_path, GOOD), [search])
+    with pytest.raises(SpecError, match="batch_size: must divide among 2 workers, but got 5"):
+        load_study(written(tmp_path, GOOD), [search, "resources.workers=2"])
+
+
+def test_a_combination_under_a_condition_is_refused_where_the_condition_can_hold(
+    tmp_path: Path,
+) -> None:
+    searched = [
+        "search.optimizer.name={choice: [sgd, adamw]}",
+        "arms.scratch.search.init.frozen={choice: [none, stem], when: {optimizer.name: adamw}}",
+    ]
+    with pytest.raises(SpecError, match="init.frozen: must be none on random weights"):
+        load_study(written(tmp_path, GOOD), searched)
+
+
+def test_an_arm_with_a_shorter_ladder_reads_the_beginning_of_keep(tmp_path: Path) -> None:
+    study, _ = load_study(written(tmp_path, GOOD), ["arms.scratch.set.schedule.lengths=[2, 4]"])
+    assert keep_of(study, Cell("full", "scratch")) == (8, 4)
+    assert keep_of(study, Cell("full", "pretrained")) == (8, 4, 2)

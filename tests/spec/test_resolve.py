@@ -14,6 +14,7 @@ from rethink_ray.spec.resolve import (
     ExportedConfig,
     TrialConfig,
     assets_of,
+    base_recipe,
     base_values,
     cells_of,
     keep_of,
@@ -75,6 +76,40 @@ def test_a_path_that_an_arm_sets_leaves_its_space() -> None:
     assert "optimizer.lr" not in space_of(study, Cell("full", "fixed"))
     assert "optimizer.lr" in space_of(study, Cell("full", "scratch"))
     assert base_values(study, Cell("full", "scratch"))["optimizer.lr"] == 0.05
+
+
+@pytest.mark.parametrize(
+    ("settings", "leaves"),
+    [
+        ({"optimizer": {"lr": 0.03}}, "optimizer.lr"),
+        ({"schedule": {"lengths": [2.0]}}, LENGTH_PATH),
+        ({"schedule.lengths": [2.0]}, LENGTH_PATH),
+    ],
+)
+def test_a_path_that_is_set_inside_a_group_leaves_the_space_too(
+    settings: dict[str, object], leaves: str
+) -> None:
+    searched = STUDY.search | {LENGTH_PATH: Parameter(choice=(2, 4))}
+    arms = dict(STUDY.arms)
+    arms["fixed"] = arms["scratch"].model_copy(update={"set": settings})
+    study = STUDY.model_copy(update={"arms": arms, "search": searched})
+    assert leaves not in space_of(study, Cell("full", "fixed"))
+    assert leaves in space_of(study, Cell("full", "scratch"))
+
+
+def test_decay_points_per_length_replace_one_another_whole() -> None:
+    recipe = build_recipe("tiny_retinanet")
+    first = with_settings(recipe, {"schedule.decay.before_end": {"2": [0.4], "2.5": [0.3]}}, "t")
+    second = with_settings(first, {"schedule": {"decay": {"before_end": {"4": [0.2]}}}}, "t")
+    assert second.schedule.decay.before_end == {"4": (0.2,)}
+
+
+def test_a_changed_study_does_not_remember_the_recipe_of_the_old_one() -> None:
+    cell = Cell("full", "scratch")
+    assert base_recipe(STUDY, cell) is base_recipe(STUDY, cell)
+    changed = STUDY.model_copy(update={"settings": STUDY.settings | {"batch_size": 4}})
+    assert base_recipe(changed, cell).batch_size == 4
+    assert base_recipe(STUDY, cell).batch_size == 8
 
 
 def test_cells_come_in_the_order_of_the_file() -> None:

@@ -1,0 +1,177 @@
+"""What a recipe's values mean together: weights, norms, frozen stages, batches, schedules.
+
+Each rule is checked for every combination of its own paths that the search could reach, so that no
+trial is lost to one hours later.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
+from rethink_ray.spec.space import Parameter, Value
+
+MAX_UPDATES = 10**9
+"""More is a slip of the keyboard, and would not fit the tables."""
+MAX_COUNT = 64
+"""A whole-number range up to this size is looked at number by number, a larger one at its ends."""
+Rule = Callable[[Recipe, str, int], None]
+
+
+def check_recipe(recipe: Recipe, where: str, workers: int = 0) -> None:
+    """Weights, norm and frozen stages mean something together; batches divide; schedules fit.
+
+    Raises:
+        SpecError: with the remedy.
+    """
+    for rule, _ in RULES:
+        rule(recipe, where, workers)
+
+
+def check_reachable(
+    recipe: Recipe, space: Mapping[str, Parameter], where: str, workers: int = 0
+) -> None:
+    """``check_recipe`` for everything that a search of ``space`` can make of ``recipe``.
+
+    Raises:
+        SpecError: with the remedy.
+    """
+    for rule, paths in RULES:
+        for reachable in _reachable(recipe, space, paths):
+            rule(reachable, where, workers)
+
+
+def _reachable(
+    recipe: Recipe, space: Mapping[str, Parameter], paths: tuple[str, ...]
+) -> Iterator[Recipe]:
+    """The recipe with every combination of searched values at ``paths`` and their conditions."""
+    asked = [path for path in paths if path in space]
+    conditions = [c for path in asked for c in space[path].when if c in space]
+    names = list(dict.fromkeys([*conditions, *asked]))
+    base = {c: value_at(recipe, c) for path in asked for c in space[path].when}
+    for values in itertools.product(*(_options(space[name]) for name in names)):
+        chosen: dict[str, Value] = dict(zip(names, values, strict=True))
+        active = {p: v for p, v in chosen.items() if space[p].active({**base, **chosen})}
+        yield with_settings(recipe, active, "search")
+
+
+def _options(parameter: Parameter) -> tuple[Value, ...]:
+    if parameter.choice is not None:
+        return parameter.choice
+    low, high = parameter.bounds
+    if parameter.kind == "int_uniform" and high - low < MAX_COUNT:
+        return tuple(range(int(low), int(high) + 1))
+    return (int(low), int(high)) if parameter.kind == "int_uniform" else (low, high)
+
+
+def _check_weights(recipe: Recipe, where: str, workers: int) -> None:
+    init, norm = recipe.init, recipe.detector.norm
+    trained_with = {"torchvision": "bn", "file": init.weights_norm}.get(init.source)
+    if init.source in ("torchvision", "file") and not init.weights:
+        must = "must name the weights to load"
+        raise SpecError(explain(f"{where}: init.weights", must, init.weights))
+    if init.source == "file" and init.weights_norm is None:
+        must = "must say which norm the file was trained with"
+        raise SpecError(explain(f"{where}: init.weights_norm", must, None, "Write gn or bn."))
+    if init.source == "torchvision" and recipe.detector.backbone == "tiny":
+        remedy = "Use init.source: upstream, or a ResNet backbone."
+        raise SpecError(
+            explain(f"{where}: init.source", "has no weights for 'tiny'", "torchvision", remedy)
+        )
+    if trained_with == "bn" and norm == "gn":
+        must = "must match weights that were trained with bn"
+        remedy = (
+            "Use norm bn or sync_bn; or a local GroupNorm classifier (init.source: file, "
+            "init.weights_norm: gn); or init.source: upstream, which trains one per norm."
+        )
+        raise SpecError(explain(f"{where}: detector.norm", must, norm, remedy))
+    if trained_with == "gn" and norm != "gn":
+        must = "must match weights that were trained with gn"
+        raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use norm gn."))
+
+
+def _check_frozen(recipe: Recipe, where: str, workers: int) -> None:
+    init, norm = recipe.init, recipe.detector.norm
+    if init.source != "random":
+        return
+    if init.frozen != "none":
+        must = "must be none on random weights"
+        remedy = "Frozen random layers cost 3.3 AP (Detectron's old default); load weights first."
+        raise SpecError(explain(f"{where}: init.frozen", must, init.frozen, remedy))
+    if norm == "frozen_bn":
+        must = "must be trainable on random weights"
+        raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use gn, bn or sync_bn."))
+
+
+def _check_batch(recipe: Recipe, where: str, workers: int) -> None:
+    num = max(workers, 1)
+    if recipe.batch_size % num:
+        must = f"must divide among {num} workers"
+        raise SpecError(explain(f"{where}: batch_size", must, recipe.batch_size))
+    asked = recipe.detector.norm_batch
+    if recipe.detector.norm == "bn" and asked is not None and asked != recipe.batch_size // num:
+        must = f"must equal batch_size / workers = {recipe.batch_size // num} under bn"
+        raise SpecError(explain(f"{where}: detector.norm_batch", must, asked))
+
+
+def _check_schedule(recipe: Recipe, where: str, workers: int) -> None:
+    schedule = recipe.schedule
+    lengths = schedule.lengths
+    if not lengths or any(b <= a for a, b in itertools.pairwise(lengths)):
+        raise SpecError(
+            explain(f"{where}: schedule.lengths", "must be increasing, at least one", list(lengths))
+        )
+    if lengths[-1] * schedule.unit > MAX_UPDATES:
+        must = f"must end within {MAX_UPDATES:,} updates"
+        came = f"{lengths[-1]:g}x of {schedule.unit:,}"
+        raise SpecError(explain(f"{where}: schedule.lengths", must, came))
+    for length in lengths:
+        _check_length(recipe, length, where)
+
+
+def _check_length(recipe: Recipe, length: float, where: str) -> None:
+    schedule = recipe.schedule
+    decay = schedule.decay
+    if (
+        decay.kind == "step"
+        and isinstance(decay.before_end, dict)
+        and (f"{length:g}" not in decay.before_end)
+    ):
+        key = f"{where}: schedule.decay.before_end"
+        raise SpecError(explain(key, f"must have an entry '{length:g}'", list(decay.before_end)))
+    first = max(schedule.points(length), default=0)
+    if schedule.steps(length) - first < schedule.warmup:
+        must = f"warm-up + first decay point must fit into {length:g}x"
+        came = f"{schedule.warmup} + {first} > {schedule.steps(length)} updates"
+        remedy = "Start the ladder at a longer length, or shorten the warm-up."
+        raise SpecError(explain(f"{where}: schedule", must, came, remedy))
+
+
+def _check_matching(recipe: Recipe, where: str, workers: int) -> None:
+    asked = recipe.detector
+    if asked.family == "retinanet" and asked.background_iou > asked.foreground_iou:
+        must = f"must be at most detector.foreground_iou = {asked.foreground_iou:g}"
+        raise SpecError(explain(f"{where}: detector.background_iou", must, asked.background_iou))
+
+
+RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
+    (
+        _check_weights,
+        (
+            "detector.backbone",
+            "detector.norm",
+            "init.source",
+            "init.weights",
+            "init.weights_norm",
+        ),
+    ),
+    (_check_frozen, ("detector.norm", "init.source", "init.frozen")),
+    (_check_batch, ("batch_size", "detector.norm", "detector.norm_batch")),
+    (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
+    (
+        _check_schedule,
+        (LENGTH_PATH, "schedule.unit", "schedule.warmup", "schedule.decay.kind"),
+    ),
+)
+"""Each rule with the paths it reads."""

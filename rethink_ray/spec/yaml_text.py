@@ -1,0 +1,89 @@
+"""YAML as plain trees: names are text and unique, no node stands in two places.
+
+YAML takes ``off`` and ``2020-01-01`` for something else than names, lets a key appear twice, and
+an alias makes two arms one object; all of that is caught or undone here.
+"""
+
+from typing import Any
+
+import yaml
+
+from rethink_ray.spec.errors import SpecError, explain
+
+MERGE = "tag:yaml.org,2002:merge"
+MAX_DEPTH = 50
+MAX_NODES = 200_000
+"""Aliases of aliases can say a billion nodes in ten lines."""
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The tree that ``text`` says: mappings with text as keys, lists, and plain values.
+
+    Raises:
+        SpecError: it is not YAML, a name appears twice or is no text.
+    """
+    try:
+        tree = yaml.load(text, Loader=_OnceLoader)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        said = [getattr(error, name, None) for name in ("problem", "reason")]
+        problem = next((words for words in said if words), "unreadable text")
+        raise SpecError(explain(f"{where}{line}", "must be YAML", str(problem))) from None
+    except RecursionError:
+        raise SpecError(explain(where, "must be YAML", "too many nested brackets")) from None
+    except ValueError as error:  # 2020-13-45 is a date to YAML, and no date
+        remedy = "Quote what is meant as text."
+        raise SpecError(explain(where, "must be YAML", str(error), remedy)) from None
+    return _Plain(where).copy(tree, "", 0)
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML in which a key that appears twice is an error, not a silent last word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == MERGE:  # what is merged in may be overridden
+                continue
+            key = self.construct_object(key_node, deep=True)
+            spelt = key if isinstance(key, str | int | float) else repr(key)
+            if spelt in seen:
+                line = key_node.start_mark.line + 1
+                raise SpecError(explain(f"line {line}", "names must be unique", key, "Rename one."))
+            seen.add(spelt)
+        return super().construct_mapping(node, deep)
+
+
+class _Plain:
+    """Copies a tree so that no node is shared, and checks its names."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._num_nodes = 0
+
+    def copy(self, tree: Any, path: str, depth: int) -> Any:
+        self._num_nodes += 1
+        if depth > MAX_DEPTH or self._num_nodes > MAX_NODES:
+            came = "an alias inside itself, or endless nesting"
+            raise SpecError(explain(self._place(path), "must end somewhere", came))
+        if isinstance(tree, dict):
+            return {
+                self._name(k, path): self.copy(v, f"{path}.{k}", depth + 1) for k, v in tree.items()
+            }
+        if isinstance(tree, list):
+            return [self.copy(inner, path, depth + 1) for inner in tree]
+        return tree if isinstance(tree, str | int | float | None) else str(tree)
+
+    def _name(self, key: Any, path: str) -> str:
+        if isinstance(key, str):
+            return key
+        if isinstance(key, int | float) and not isinstance(key, bool):
+            return str(key)
+        remedy = f"YAML does not take it for text: quote it, '{key}'."
+        raise SpecError(explain(self._place(path), "names must be text", key, remedy))
+
+    def _place(self, path: str) -> str:
+        return f"{self._where}: {path[1:]}" if path else self._where
