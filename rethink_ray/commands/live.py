@@ -149,4 +149,4 @@ def _owner(directory: StudyDirectory) -> str:
     owner = read_owner(directory.lock_path)
     if owner is None or not is_running(directory.lock_path):
         return "not running"
-    return f"running: process {owner['pid']} on {owner['host']}"
+    return f"running: {owner}"

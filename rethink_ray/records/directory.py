@@ -4,13 +4,14 @@ State is data, never pickles: a directory can be continued by another machine or
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from rethink_ray.records.extension import extend, fingerprint_of, merge
-from rethink_ray.records.lock import StudyLock
+from rethink_ray.records.lock import StudyLock, writing
 from rethink_ray.records.log import RecordLog
 from rethink_ray.records.segments import SegmentLog
 from rethink_ray.records.state import StudyState
@@ -66,8 +67,6 @@ class StudyDirectory:
         if _strangers(copy.store if copy else root):
             remedy = "Give an empty folder, or one that does not exist."
             raise RecordError(explain(_shown(where), "must be empty", "other files", remedy))
-        for folder in (root, root / "records", root / "trials", root / "assets"):
-            folder.mkdir(parents=True, exist_ok=True)
         resolved = {
             "format": FORMAT,
             "fingerprint": fingerprint_of(study),
@@ -76,8 +75,14 @@ class StudyDirectory:
             "versions": dict(versions),
         }
         made = cls(root, resolved, copy)
-        made.write("study.yaml", yaml_text)
-        made.write("resolved.json", json.dumps(resolved, indent=1))
+        with _writable(made.shown), writing(made.lock_path):
+            if cls.holds_study(where):  # another process was quicker
+                must = "must hold no study yet"
+                raise RecordError(explain(_shown(where), must, "one", "Continue it."))
+            for folder in (root / "trials", root / "assets"):
+                folder.mkdir(exist_ok=True)
+            made.write("study.yaml", yaml_text)
+            made.write("resolved.json", json.dumps(resolved, indent=1))
         return made
 
     @classmethod
@@ -120,7 +125,11 @@ class StudyDirectory:
         return _shown(self.copy.uri if self.copy else self.root)
 
     def write(self, name: str, content: str | bytes) -> None:
-        """A file of the study (``rungs.parquet``) holds ``content``, or what it held before."""
+        """A file of the study (``rungs.parquet``) holds ``content``, or what it held before.
+
+        Raises:
+            OSError: the disk refused.
+        """
         write_atomically(self.root / name, content)
         if self.copy:
             self.copy.push(name)
@@ -213,6 +222,7 @@ class StudyDirectory:
         Raises:
             SpecError: it is another study.
             DataError: the data are not those the study was started on.
+            RecordError: another process runs the study, and it would have to change.
         """
         merged = merge(self.study, study)
         if facts != self.facts:
@@ -220,14 +230,19 @@ class StudyDirectory:
             raise DataError(
                 explain("data", "must be what the study was started on", facts.fingerprint, remedy)
             )
-        return self._restate(merged)
+        if merged == self.study:
+            return False
+        with writing(self.lock_path):
+            return self._restate(merged)
 
     def _restate(self, study: Study) -> bool:
         tree = _tree(study)
         changed = bool(tree != self._resolved["study"])
         if changed:
-            self._resolved["study"] = tree
-            self.write("resolved.json", json.dumps(self._resolved, indent=1))
+            resolved = self._resolved | {"study": tree}
+            with _writable(self.shown):
+                self.write("resolved.json", json.dumps(resolved, indent=1))
+            self._resolved = resolved
         self.study = study
         return changed
 
@@ -263,6 +278,19 @@ def _bytes_of(root: Path) -> bytes | None:
         return (root / "resolved.json").read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        path = root / "resolved.json"
+        raise RecordError(explain(str(path), "must be readable", error.strerror)) from None
+
+
+@contextmanager
+def _writable(place: str) -> Iterator[None]:
+    """What the disk refuses inside the block is said in the house form."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "Free some space, or choose another --out."
+        raise RecordError(explain(place, "must be writable", str(error), remedy)) from None
 
 
 def _shown(where: Path | str) -> str:

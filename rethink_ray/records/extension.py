@@ -3,6 +3,7 @@
 Everything else is fixed, and the fingerprint is the hash of that.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,6 +46,7 @@ def extend(
     trials: int | None = None,
     replicates: int | None = None,
     lengths: Sequence[float] | None = None,
+    keep: tuple[int, ...] | None = None,
 ) -> Study:
     """The study with a larger budget or a longer ladder; what is None stays.
 
@@ -53,6 +55,7 @@ def extend(
         trials: search trials per cell, the old ones counted.
         replicates: replicates per incumbent, the old ones counted.
         lengths: the whole new ladder, or only the lengths to append to it.
+        keep: for each length of the new ladder; None: what a shorter one kept at its end.
 
     Raises:
         SpecError: something would shrink, or a length would come between old ones.
@@ -62,18 +65,23 @@ def extend(
     _refuse_less("replicates", replicates, budget.replicates)
     ladder = None if lengths is None else _longer(study, tuple(float(x) for x in lengths))
     longer_by = 0 if ladder is None else len(ladder) - len(_ladder(study))
+    num_trials = budget.trials if trials is None else trials
+    num_replicates = budget.replicates if replicates is None else replicates
+    if not longer_by and (num_trials, num_replicates) == (budget.trials, budget.replicates):
+        return study
+    pinned = _pinned_keep(study)
     changed = study.model_copy(
         update={
             "budget": budget.model_copy(
                 update={
-                    "trials": trials or budget.trials,
-                    "replicates": budget.replicates if replicates is None else replicates,
-                    "keep": _pinned_keep(study, longer_by),
+                    "trials": num_trials,
+                    "replicates": num_replicates,
+                    "keep": keep or pinned + pinned[-1:] * longer_by,
                 }
             ),
-            "schedule": study.schedule
-            if ladder is None
-            else study.schedule.model_copy(update={"lengths": ladder}),
+            "schedule": study.schedule.model_copy(update={"lengths": ladder})
+            if longer_by
+            else study.schedule,
         }
     )
     checked = Study.model_validate_json(changed.model_dump_json(exclude_unset=True))
@@ -100,25 +108,23 @@ def merge(current: Study, given: Study) -> Study:
                 "Only trials, replicates and lengths may grow; give a new study its own --out.",
             )
         )
-    pinned = _pinned_keep(current, 0)
-    if given.budget.keep and pinned and given.budget.keep[: len(pinned)] != pinned:
-        must = f"must begin with {list(pinned)}, as it was started"
-        raise SpecError(explain("budget.keep", must, list(given.budget.keep)))
     old, new = _ladder(current), _ladder(given)
+    if new != old[: len(new)] and new[: len(old)] != old:
+        raise SpecError(explain("schedule.lengths", f"must begin with {list(old)}", list(new)))
+    keep, pinned = given.budget.keep, _pinned_keep(current)
+    if keep and any(a != b for a, b in zip(keep, pinned, strict=False)):
+        must = f"must begin with {list(pinned)}, as it was started"
+        raise SpecError(explain("budget.keep", must, list(keep)))
+    longer = len(new) > len(old)
     larger = extend(
         current,
         trials=max(current.budget.trials, given.budget.trials),
         replicates=max(current.budget.replicates, given.budget.replicates),
-        lengths=new if new[: len(old)] == old and len(new) > len(old) else None,
+        lengths=new if longer else None,
+        keep=keep if longer else None,
     )
-    if new != old[: len(new)] and new[: len(old)] != old:
-        raise SpecError(explain("schedule.lengths", f"must begin with {list(old)}", list(new)))
     return larger.model_copy(
-        update={
-            "question": given.question,
-            "data": given.data,
-            "resources": given.resources,
-        }
+        update={"question": given.question, "data": given.data, "resources": given.resources}
     )
 
 
@@ -138,6 +144,8 @@ def _longer(study: Study, asked: tuple[float, ...]) -> tuple[float, ...]:
     if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
         must = "must stay as they are where schedule.length is searched"
         raise SpecError(explain("resume --lengths", must, list(asked)))
+    if not all(math.isfinite(length) and length > 0 for length in asked):
+        raise SpecError(explain("resume --lengths", "must be numbers above zero", list(asked)))
     old = _ladder(study)
     added = tuple(sorted(set(asked) - set(old)))
     if added and added[0] <= old[-1]:
@@ -146,13 +154,12 @@ def _longer(study: Study, asked: tuple[float, ...]) -> tuple[float, ...]:
     return old + added
 
 
-def _pinned_keep(study: Study, longer_by: int) -> tuple[int, ...] | None:
-    """How old rounds were halved, written down so that a larger budget cannot change it."""
-    keeps = {keep_of(study, cell) for cell in cells_of(study)}
-    if len(keeps) != 1:
-        return study.budget.keep
-    keep = keeps.pop()
-    return keep + keep[-1:] * longer_by
+def _pinned_keep(study: Study) -> tuple[int, ...]:
+    """How old rounds were halved, written down so that a larger budget cannot change it.
+
+    Shorter ladders read the beginning of the longest one's.
+    """
+    return max((keep_of(study, cell) for cell in cells_of(study)), key=len)
 
 
 def _differing(current: Study, given: Study) -> list[str]:

@@ -1,68 +1,136 @@
 """One writer per study: a file that names the process which writes, and beats while it lives.
 
-A dead owner is taken over: at once if it ran on this machine, after a silence of a minute if it ran
-elsewhere.
+Nobody's clock is compared with anybody's. An owner on this machine is looked up by pid and start
+time; one elsewhere is dead once its beat has stood still for two beats, waited for here.
 """
 
 import fcntl
-import json
-import os
-import platform
+import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
+from rethink_ray.records.owner import Owner, decode_owner, encode_owner
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 
-BEAT_SECONDS = 5.0
-SILENCE_SECONDS = 60.0
+BEAT_SECONDS = 10.0
+LOOKS = 8
+"""How often the file is looked at during the two beats."""
+
+_log = logging.getLogger(__name__)
 
 
 class StudyLock:
     """The right to write into one study directory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.path = path
+        self.lost = False
+        """Another process took the study over, because this one did not beat."""
+        self._me = Owner.this_process()
+        self._beat_seconds = beat_seconds
+        self._pause = pause
+        self._num_beats = 0
         self._released = threading.Event()
-        self._beat = threading.Thread(target=self._keep_beating, daemon=True)
+        self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
     def acquire(self) -> None:
-        """This process is the writer now.
+        """This process is the writer now. Waits two beats for a silent owner elsewhere.
 
         Raises:
-            RecordError: another living process is.
+            RecordError: another living process is, or nothing can be written here.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(self.path.with_suffix(".guard")):
-            owner = read_owner(self.path)
-            if owner is not None and _lives(owner):
-                raise RecordError(
-                    explain(
-                        str(self.path.parent),
-                        "must have one writer at a time",
-                        f"process {owner['pid']} on {owner['host']}",
-                        "Wait for it, or stop it with SIGINT; 'status' shows how far it is.",
-                    )
-                )
-            _write(self.path, _me())
-        self._beat.start()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with _alone(self.path.with_suffix(".guard")):
+                self._take()
+        except OSError as error:
+            came = error.strerror or str(error)
+            raise RecordError(explain(str(self.path.parent), "must be writable", came)) from None
+        self._thread.start()
 
     def release(self) -> None:
         """The study has no writer any more, if this process was it."""
         self._released.set()
-        if self._beat.is_alive():
-            self._beat.join()
-        if _is_me(read_owner(self.path)):
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._me.is_same(read_owner(self.path)):
             self.path.unlink(missing_ok=True)
 
+    def require_held(self) -> None:
+        """Nothing, while this process is the writer.
+
+        Raises:
+            RecordError: another process has taken over.
+        """
+        if self.lost:
+            must = f"must still name process {self._me.pid}, which did not beat"
+            came = str(read_owner(self.path) or "no owner")
+            remedy = "What is recorded stands; the other process goes on with it."
+            raise RecordError(explain(str(self.path), must, came, remedy))
+
+    def beat(self) -> None:
+        """Show that this process lives; notice if it is the writer no longer.
+
+        The file is overwritten in place, which needs no room even on a full disk.
+        """
+        try:
+            with self.path.open("r+b") as file:
+                if self._me.is_same(decode_owner(file.read())):
+                    self._num_beats += 1
+                    file.seek(0)
+                    file.write(encode_owner(self._me, self._num_beats))
+                else:
+                    self.lost = True
+        except FileNotFoundError:
+            self.lost = True
+        except OSError as error:  # the next beat may fare better
+            _log.warning("%s could not be touched: %s", self.path, error)
+
     def _keep_beating(self) -> None:
-        while not self._released.wait(BEAT_SECONDS):
-            if not _is_me(read_owner(self.path)):
-                return
-            _write(self.path, _me())
+        while not self.lost and not self._released.wait(self._beat_seconds):
+            self.beat()
+
+    def _take(self) -> None:
+        content = _content(self.path)
+        owner = None if content is None else decode_owner(content)
+        here = owner is not None and owner.is_here
+        if content is not None:
+            lives = owner.runs if owner is not None and here else self._is_beating(content)
+            if lives:
+                raise self._refusal()
+        write_atomically(self.path, encode_owner(self._me, 0))
+        if content is not None and not here:
+            self._pause(self._beat_seconds)  # another machine may take over at the same moment
+            if not self._me.is_same(read_owner(self.path)):
+                raise self._refusal()
+
+    def _is_beating(self, content: bytes) -> bool:
+        """Whether a lock file that held ``content`` changes within two beats."""
+        owner = decode_owner(content) or "an owner that cannot be read"
+        seconds = 2 * self._beat_seconds
+        _log.warning("%s: waiting %g s to see whether %s lives", self.path, seconds, owner)
+        for _ in range(LOOKS):
+            self._pause(seconds / LOOKS)
+            now = _content(self.path)
+            if now != content:
+                return now is not None
+        return False
+
+    def _refusal(self) -> RecordError:
+        must = "must have one writer at a time"
+        came = str(read_owner(self.path) or "an owner that cannot be read")
+        remedy = "Wait for it, or stop it with SIGINT; 'status' shows how far it is."
+        return RecordError(explain(str(self.path.parent), must, came, remedy))
 
 
 @contextmanager
@@ -76,62 +144,37 @@ def writing(path: Path) -> Iterator[StudyLock]:
         lock.release()
 
 
-def read_owner(path: Path) -> dict[str, Any] | None:
-    """Who holds the lock (``pid``, ``host``, ``started``, ``beat``), alive or not; None if free."""
-    try:
-        found = json.loads(path.read_text())
-        return found if {"pid", "host", "started", "beat"} <= set(found) else None
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
+def read_owner(path: Path) -> Owner | None:
+    """Who holds the lock, alive or not; None if it is free."""
+    content = _content(path)
+    return None if content is None else decode_owner(content)
 
 
 def is_running(path: Path) -> bool:
-    """Whether a living process writes into the study right now."""
-    owner = read_owner(path)
-    return owner is not None and _lives(owner)
+    """Whether a process seems to write into the study right now. For people: decides nothing.
 
-
-def _lives(owner: dict[str, Any]) -> bool:
-    if owner["host"] == platform.node():
-        return bool(_started(int(owner["pid"])) == owner["started"])
-    return time.time() - float(owner["beat"]) < SILENCE_SECONDS
-
-
-def _me() -> dict[str, Any]:
-    pid = os.getpid()
-    return {
-        "pid": pid,
-        "host": platform.node(),
-        "started": _started(pid),
-        "beat": round(time.time(), 1),
-    }
-
-
-def _is_me(owner: dict[str, Any] | None) -> bool:
-    me = _me()
-    return owner is not None and all(owner[k] == me[k] for k in ("pid", "host", "started"))
-
-
-def _started(pid: int) -> str | None:
-    """Start time of a process in clock ticks since boot: a pid alone may have been given again.
-
-    None if there is no such process, a zombie included.
+    An owner on another machine counts as alive while its file was touched a few beats ago.
     """
+    owner = read_owner(path)
+    if owner is None:
+        return False
+    if owner.is_here:
+        return owner.runs
+    with suppress(OSError):
+        return abs(time.time() - path.stat().st_mtime) < 3 * BEAT_SECONDS
+    return False
+
+
+def _content(path: Path) -> bytes | None:
     try:
-        after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
+        return path.read_bytes()
+    except FileNotFoundError:
         return None
-    return None if after_name[0] == "Z" else after_name[19]
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(content))
-    temporary.replace(path)
 
 
 @contextmanager
 def _alone(guard: Path) -> Iterator[None]:
     with guard.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(OSError):  # some network file systems know no such locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield

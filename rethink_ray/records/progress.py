@@ -1,5 +1,6 @@
 """How far a study is, cell by cell: what the live table and ``status`` show."""
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class StudyProgress:
     running: tuple[str, ...]
     """Job ids that slots are working on, as far as the caller knows."""
     elapsed: float
-    """Seconds since the first event of the log (or since this process began, if it says so)."""
+    """Seconds the study was run for, all runs together (or what the caller says)."""
     seconds_spent: float
     """Seconds of training and scoring, all slots together."""
 
@@ -56,9 +57,16 @@ class StudyProgress:
 
 
 def progress_of(
-    study: Study, state: StudyState, *, running: Iterable[str] = (), elapsed: float = 0.0
+    study: Study, state: StudyState, *, running: Iterable[str] = (), elapsed: float | None = None
 ) -> StudyProgress:
-    """How far ``study`` is according to its records."""
+    """How far ``study`` is according to its records.
+
+    Args:
+        study: the study.
+        state: its records.
+        running: job ids that slots are working on.
+        elapsed: seconds since a run began; None: those of all runs, by the records.
+    """
     spent = sum(r.seconds_train + r.seconds_score for r in state.rungs.values())
     return StudyProgress(
         cells=tuple(_cell_progress(study, state, cell) for cell in cells_of(study)),
@@ -70,9 +78,30 @@ def progress_of(
             if count
         },
         running=tuple(running),
-        elapsed=elapsed,
+        elapsed=seconds_run(state) if elapsed is None else elapsed,
         seconds_spent=spent + sum(asset.seconds for asset in state.assets.values()),
     )
+
+
+def seconds_run(state: StudyState) -> float:
+    """Wall time from the first record to the last, without what lay between two runs."""
+    known = (
+        *(r.at for rounds in state.rounds.values() for r in rounds.values()),
+        *(rung.at for rung in state.rungs.values()),
+        *(end.at for end in state.ended.values()),
+        *(asset.at for asset in state.assets.values()),
+        *(start.at for start in state.started.values()),
+        *(failure.at for failure in state.last_failure.values()),
+    )
+    times = sorted(at for at in known if at)
+    if not times:
+        return 0.0
+    idle = 0.0
+    for resumed in state.resumed:
+        before = bisect_left(times, resumed.at)
+        if 0 < before < len(times):
+            idle += resumed.at - times[before - 1]
+    return times[-1] - times[0] - idle
 
 
 def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:

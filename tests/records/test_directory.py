@@ -8,6 +8,7 @@ from small_records import FACTS, small_study
 
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.extension import extend, fingerprint_of, merge
+from rethink_ray.records.lock import writing
 from rethink_ray.records.store import Store
 from rethink_ray.records.types import JobFailed
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
@@ -78,6 +79,8 @@ def test_how_old_rounds_were_halved_is_pinned_when_the_budget_grows() -> None:
         ({"trials": 3}, "--trials: must be at least 4"),
         ({"replicates": 0}, "--replicates: must be at least 1"),
         ({"lengths": [3.0]}, "must be longer than the ladder's end, 4x"),
+        ({"lengths": [float("nan")]}, "must be numbers above zero"),
+        ({"lengths": [float("inf")]}, "must be numbers above zero"),
     ],
 )
 def test_nothing_shrinks(change: dict[str, object], message: str) -> None:
@@ -95,12 +98,12 @@ def test_a_ladder_that_an_arm_fixes_for_itself_cannot_grow() -> None:
 
 def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
     directory = started(tmp_path)
-    assert not directory.continue_with(small_study(), FACTS) or directory.study == extend(
-        small_study()
-    )
-    directory.extend(trials=8)
-    directory.continue_with(small_study(), FACTS)
+    assert not directory.continue_with(small_study(), FACTS)
+    directory.extend(trials=8, lengths=[9.0])
+    assert not directory.continue_with(small_study(), FACTS)
     assert directory.study.budget.trials == 8
+    assert directory.study.budget.keep == (4, 2, 2)
+    assert directory.study.schedule.lengths == (2.0, 4.0, 9.0)
 
 
 def test_a_file_with_a_larger_budget_and_a_longer_ladder_continues_the_study() -> None:
@@ -111,7 +114,39 @@ def test_a_file_with_a_larger_budget_and_a_longer_ladder_continues_the_study() -
     merged = merge(small_study(), given)
     assert merged.budget.trials == 6
     assert merged.schedule.lengths == (2.0, 4.0, 6.0)
+    assert merged.budget.keep == (4, 2, 1), "as the file says, not as the old ladder ended"
     assert merged.question == "why?"
+
+
+def test_a_file_that_halves_old_rounds_otherwise_is_refused() -> None:
+    given = small_study(budget={"trials": 4, "keep": [4, 3], "replicates": 1})
+    with pytest.raises(SpecError, match=r"budget.keep: must begin with \[4, 2\]"):
+        merge(small_study(), given)
+
+
+def test_cells_with_shorter_ladders_are_pinned_by_the_longest() -> None:
+    study = small_study(
+        arms={"scratch": {}, "short": {"set": {"schedule.lengths": [2.0]}}},
+        budget={"trials": 4, "replicates": 0},
+    )
+    larger = extend(study, trials=12)
+    assert keep_of(larger, Cell("full", "scratch")) == (4, 2)
+    assert keep_of(larger, Cell("full", "short")) == (4,)
+
+
+def test_a_study_that_runs_is_not_changed_by_another_process(tmp_path: Path) -> None:
+    directory = started(tmp_path)
+    given = small_study(budget={"trials": 8, "keep": [4, 2], "replicates": 1})
+    before = (directory.root / "resolved.json").read_bytes()
+    with writing(directory.lock_path), pytest.raises(RecordError, match="one writer at a time"):
+        StudyDirectory.open(directory.root).continue_with(given, FACTS)
+    assert (directory.root / "resolved.json").read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordError, match="file"):
+        StudyDirectory.create(tmp_path / "file" / "s", small_study(), "", FACTS, {})
 
 
 @pytest.mark.parametrize(

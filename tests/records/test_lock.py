@@ -1,4 +1,4 @@
-"""One writer per study; a dead one is taken over."""
+"""One writer per study; a dead one is taken over, a living one never."""
 
 import json
 import os
@@ -6,21 +6,44 @@ import platform
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rethink_ray.records.lock import StudyLock, is_running, read_owner, writing
+from rethink_ray.records.lock import LOOKS, StudyLock, is_running, read_owner, writing
+from rethink_ray.records.owner import Owner, encode_owner
 from rethink_ray.spec.errors import RecordError
+
+HERE = Owner.this_process()
+ELSEWHERE = replace(HERE, machine="another boot", started="1")
+"""A process on another machine, whose host has this one's name, as containers like it."""
+
+
+def held_by(path: Path, owner: Owner, num_beats: int = 0) -> Path:
+    path.write_bytes(encode_owner(owner, num_beats))
+    return path
+
+
+def lock_at(path: Path, *acts: object) -> tuple[StudyLock, list[float]]:
+    """A lock whose pauses take no time; in its i-th pause the i-th act is done instead."""
+    waited: list[float] = []
+
+    def pause(seconds: float) -> None:
+        if len(waited) < len(acts) and callable(act := acts[len(waited)]):
+            act()
+        waited.append(seconds)
+
+    return StudyLock(path, beat_seconds=10.0, pause=pause), waited
 
 
 def test_a_second_writer_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     path = tmp_path / "writer.lock"
     with writing(path):
         assert is_running(path)
-        with pytest.raises(
-            RecordError, match=f"one writer at a time, but got 'process {os.getpid()}"
-        ):
+        me = f"process {os.getpid()} on {platform.node()}"
+        said = f"one writer at a time, but got '{me}, for \\d+ min"
+        with pytest.raises(RecordError, match=said):
             StudyLock(path).acquire()
     assert not is_running(path)
     assert read_owner(path) is None
@@ -30,7 +53,7 @@ def test_a_killed_writer_on_this_machine_is_taken_over_at_once(tmp_path: Path) -
     path = tmp_path / "writer.lock"
     program = (
         "import sys, pathlib; from rethink_ray.records.lock import StudyLock\n"
-        "StudyLock(pathlib.Path(sys.argv[1])).acquire(); print('held', flush=True)\n"
+        "lock = StudyLock(pathlib.Path(sys.argv[1])); lock.acquire(); print('held', flush=True)\n"
         "sys.stdin.read()"
     )
     child = subprocess.Popen(
@@ -48,32 +71,110 @@ def test_a_killed_writer_on_this_machine_is_taken_over_at_once(tmp_path: Path) -
     child.wait()
     child.stdout.close()
     child.stdin.close()
-    with writing(path):
-        owner = read_owner(path)
-        assert owner is not None
-        assert owner["pid"] == os.getpid()
+    lock, waited = lock_at(path)
+    lock.acquire()
+    owner = read_owner(path)
+    assert owner is not None
+    assert owner.pid == os.getpid()
+    assert waited == []
+    lock.release()
 
 
 def test_a_pid_that_was_given_to_another_process_is_no_owner(tmp_path: Path) -> None:
-    path = tmp_path / "writer.lock"
-    stale = {"pid": os.getpid(), "host": platform.node(), "started": "1", "beat": time.time()}
-    path.write_text(json.dumps(stale))
+    path = held_by(tmp_path / "writer.lock", replace(HERE, started="1"))
     with writing(path):
         assert is_running(path)
 
 
-@pytest.mark.parametrize(("silent", "lives"), [(5.0, True), (300.0, False)])
-def test_a_writer_elsewhere_lives_as_long_as_it_beats(
-    tmp_path: Path, silent: float, lives: bool
+def test_a_silent_owner_elsewhere_is_taken_over_after_two_beats(tmp_path: Path) -> None:
+    path = held_by(tmp_path / "writer.lock", ELSEWHERE)
+    lock, waited = lock_at(path)
+    lock.acquire()
+    assert waited == [20.0 / LOOKS] * LOOKS + [10.0]  # two beats, then one to be sure
+    owner = read_owner(path)
+    assert owner is not None
+    assert owner.machine == HERE.machine
+    lock.release()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("looks_before", [0, LOOKS - 1])
+def test_an_owner_elsewhere_that_beats_is_never_taken_over(
+    tmp_path: Path, looks_before: int
 ) -> None:
+    path = held_by(tmp_path / "writer.lock", ELSEWHERE)
+    acts = [None] * looks_before + [lambda: held_by(path, ELSEWHERE, num_beats=1)]
+    lock, waited = lock_at(path, *acts)
+    with pytest.raises(RecordError, match="must have one writer at a time"):
+        lock.acquire()
+    assert len(waited) == looks_before + 1
+    assert path.read_bytes() == encode_owner(ELSEWHERE, 1)
+
+
+def test_clocks_of_other_machines_are_not_looked_at(tmp_path: Path) -> None:
+    for since in (0.0, time.time() + 1e6):
+        path = held_by(tmp_path / "writer.lock", replace(ELSEWHERE, since=since))
+        lock, waited = lock_at(path)
+        lock.acquire()
+        assert len(waited) == LOOKS + 1
+        lock.release()
+
+
+def test_an_owner_elsewhere_that_ends_meanwhile_frees_the_study(tmp_path: Path) -> None:
+    path = held_by(tmp_path / "writer.lock", ELSEWHERE)
+    lock, waited = lock_at(path, path.unlink)
+    lock.acquire()
+    assert waited == [2.5, 10.0]
+    lock.release()
+
+
+def test_of_two_machines_that_take_over_at_once_the_second_goes_on(tmp_path: Path) -> None:
+    path = held_by(tmp_path / "writer.lock", ELSEWHERE)
+    third = replace(ELSEWHERE, machine="a third boot")
+    lock, _ = lock_at(path, *[None] * LOOKS, lambda: held_by(path, third))
+    with pytest.raises(RecordError, match="must have one writer at a time"):
+        lock.acquire()
+    assert read_owner(path) == third
+
+
+def test_a_writer_that_was_taken_over_notices_and_stops_writing(tmp_path: Path) -> None:
     path = tmp_path / "writer.lock"
-    other = {"pid": 1, "host": "elsewhere", "started": "1", "beat": time.time() - silent}
-    path.write_text(json.dumps(other))
-    assert is_running(path) is lives
+    lock, _ = lock_at(path)
+    lock.acquire()
+    lock.beat()
+    lock.require_held()
+    before = held_by(path, ELSEWHERE).read_bytes()
+    lock.beat()
+    with pytest.raises(RecordError, match="must still name process"):
+        lock.require_held()
+    lock.release()
+    assert path.read_bytes() == before, "the new owner's lock stays"
 
 
-def test_a_damaged_lock_file_blocks_nobody(tmp_path: Path) -> None:
+def test_every_beat_changes_the_file_and_nothing_else_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "writer.lock"
+    lock, _ = lock_at(path)
+    lock.acquire()
+    first = json.loads(path.read_bytes())
+    lock.beat()
+    second = json.loads(path.read_bytes())
+    assert first.pop("beat") != second.pop("beat")
+    assert first == second
+    lock.release()
+
+
+def test_a_damaged_lock_file_blocks_nobody_for_long(tmp_path: Path) -> None:
     path = tmp_path / "writer.lock"
     path.write_text("{")
-    with writing(path):
-        assert is_running(path)
+    assert not is_running(path)
+    lock, waited = lock_at(path)
+    lock.acquire()
+    assert len(waited) == LOOKS + 1
+    assert is_running(path)
+    lock.release()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "records").touch()
+    with pytest.raises(RecordError, match="records: must be writable"):
+        StudyLock(tmp_path / "records" / "writer.lock").acquire()

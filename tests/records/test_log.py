@@ -127,3 +127,36 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, old)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("torn", [b"", b"{", b"x" * 10_000, b"\0" * 5000])
+def test_the_size_is_that_of_whole_lines(tmp_path: Path, torn: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    log = RecordLog(path)
+    assert log.size() == 0
+    for event in EVENTS:
+        log.append(event)
+    whole = path.stat().st_size
+    path.write_bytes(path.read_bytes() + torn)
+    assert log.size() == whole
+    path.write_bytes(torn)
+    assert log.size() == 0
+
+
+def test_a_log_that_failed_to_take_a_line_takes_the_next_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = RecordLog(path)
+    log.append(EVENTS[0])
+    whole = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole), hard))
+        with pytest.raises(RecordError, match="Free some space"):
+            log.append(EVENTS[3])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, old)
+    path.write_bytes(path.read_bytes() + b'{"event": "torn')  # as if cutting back had failed too
+    log.append(EVENTS[4])
+    assert RecordLog(path).read() == [EVENTS[0], EVENTS[4]]

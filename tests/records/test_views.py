@@ -1,6 +1,7 @@
 """The tables say what the log says, in one order, whatever became of their files."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from small_records import FACTS, proposed, rung, small_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import AssetDone, Event, JobFailed, TrialEnded
+from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed, TrialEnded
 from rethink_ray.records.views import build_tables, read_views, view_name, write_views
 
 # four trials: d diverges, c is stopped, a and b go on, a wins at 2x and b at 4x; both are repeated
@@ -154,3 +155,28 @@ def test_progress_counts_what_the_tables_show() -> None:
     assert progress.rungs == 7
     assert progress.seconds_spent == 7 * 4.0 + 7.0
     assert progress.running == ("rb-4x",)
+
+
+def test_the_time_of_a_study_leaves_out_what_lies_between_two_runs() -> None:
+    # a first run of 100 s, a night of 1,000 s, a second run of 60 s that ends with a rung
+    events: list[Event] = [
+        replace(proposed("a"), at=500.0),
+        rung("a", 2.0, 30.0, at=600.0),
+        Resumed(trials=4, replicates=1, lengths=(2.0, 4.0), at=1600.0),
+        rung("a", 4.0, 35.0, at=1660.0),
+    ]
+    assert progress_of(small_study(), StudyState(events)).elapsed == 160.0
+    assert progress_of(small_study(), StudyState(events[:2])).elapsed == 100.0
+    assert progress_of(small_study(), StudyState()).elapsed == 0.0
+    again = [*events, Resumed(trials=4, replicates=1, lengths=(2.0, 4.0), at=9000.0)]
+    assert progress_of(small_study(), StudyState(again)).elapsed == 160.0
+    assert progress_of(small_study(), StudyState(events), elapsed=5.0).elapsed == 5.0
+
+
+def test_a_clock_that_jumps_back_changes_no_row_but_its_time() -> None:
+    jumped = [replace(e, at=1e9 - 1e5 * i) for i, e in enumerate(EVENTS)]
+    rows, told = tables_of(jumped), tables_of(EVENTS)
+    for row in rows["rungs"] + told["rungs"]:
+        del row["at"]
+    assert rows == told
+    assert progress_of(small_study(), StudyState(jumped)).elapsed >= 0.0
