@@ -4,15 +4,18 @@ Labels count from one, as in data sets; what a family needs inside (background, 
 channels) stays inside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.backbones import Backbone, build_backbone
-from rethink_ray.detection.families import build_network, samplers
+from rethink_ray.detection.families import build_network, divisions, samplers
 from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
 from rethink_ray.detection.necks import build_pyramid
+from rethink_ray.detection.peers import Peers, over_whole_batch
+from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.weights import load_initial_weights
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
@@ -31,6 +34,8 @@ class Detector(nn.Module):
         super().__init__()
         self.network = network
         self.label_shift = label_shift
+        self.peers: Peers | None = None
+        """The workers that share each training batch; ``None``: this process has all of it."""
 
     @property
     def backbone(self) -> Backbone:
@@ -49,6 +54,9 @@ class Detector(nn.Module):
     ) -> dict[str, Tensor]:
         """The family's losses, each a scalar; their sum is what is minimised.
 
+        With ``peers`` all workers call together: the batch is padded to the largest image of any
+        of them, and the mean of their losses is the loss of the whole batch.
+
         Args:
             images: ``[3, H, W]`` float32 in 0..1, RGB; sizes may differ.
             targets: boxes may be empty; extra keys are ignored.
@@ -60,8 +68,9 @@ class Detector(nn.Module):
         for sampler in samplers(self.network):
             sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
         inner = [{"boxes": t["boxes"], "labels": t["labels"] - self.label_shift} for t in targets]
-        losses: dict[str, Tensor] = self.network(list(images), inner)
-        return losses
+        with self._padded_to(self._size_of_whole_batch(images)):
+            losses: dict[str, Tensor] = self.network(list(images), inner)
+        return over_whole_batch(losses, divisions(self.network), self.peers)
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
@@ -70,15 +79,19 @@ class Detector(nn.Module):
         return self.losses(images, targets, seed=seed, step=step)
 
     @torch.no_grad()
-    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+    def detect(
+        self, images: Sequence[Tensor], padded_hw: tuple[int, int] | None = None
+    ) -> list[dict[str, Tensor]]:
         """Boxes found in each image, best first, in the image's own pixels.
 
         Evaluates whatever the current mode is, and leaves that mode as it was. Each result has
-        ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1.
+        ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1. ``padded_hw``:
+        of a larger batch that these images are a part of.
         """
         mode = self.training
         self.eval()
-        found = self.network(list(images))
+        with self._padded_to(padded_hw):
+            found = self.network(list(images))
         self.train(mode)
         return [
             {
@@ -89,9 +102,33 @@ class Detector(nn.Module):
             for f in found
         ]
 
+    def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
+        """Height and width of these images as one batch; zero for none."""
+        return self._transform.padded_hw_of(images)
+
+    @property
+    def _transform(self) -> Resize:
+        transform = self.network.get_submodule("transform")
+        assert isinstance(transform, Resize)
+        return transform
+
+    def _size_of_whole_batch(self, images: Sequence[Tensor]) -> tuple[int, int] | None:
+        if self.peers is None:
+            return None
+        height, width = self.peers.largest(self.padded_hw_of(images))
+        return int(height), int(width)
+
+    @contextmanager
+    def _padded_to(self, padded_hw: tuple[int, int] | None) -> Iterator[None]:
+        self._transform.padded_hw = padded_hw
+        try:
+            yield
+        finally:
+            self._transform.padded_hw = None
+
     def features(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
         """The backbone's maps ``layer1 .. layer4`` for the images as the detector prepares them."""
-        prepared, _ = self.network.get_submodule("transform")(list(images))
+        prepared, _ = self._transform(list(images))
         maps: dict[str, Tensor] = self.backbone(prepared.tensors)
         return maps
 

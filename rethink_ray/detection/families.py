@@ -1,15 +1,14 @@
 """The three families, put together from torchvision's own classes.
 
 What differs from torchvision: the backbone, the norm in the heads, the sampler, counts as settings,
-and an image that already has its size is not resized again.
+and how images become a batch.
 """
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
 from rethink_ray.detection.backbones import IMAGE_MEAN, IMAGE_STD
@@ -22,29 +21,17 @@ from rethink_ray.detection.heads import (
     roi_side,
 )
 from rethink_ray.detection.necks import Pyramid
+from rethink_ray.detection.peers import Division
+from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import BalancedSampler
 from rethink_ray.spec.recipe import DetectorSpec, Family
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
-STRIDE_MULTIPLE = 32
-
-
-class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is untyped
-    """Normalise, bring to the target size, pad to a batch; draws nothing at random."""
-
-    def torch_choice(self, k: list[int]) -> int:
-        """The only size there is (torchvision draws it from the global generator)."""
-        return k[0]
-
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Shorter side to ``min_size`` unless the longer one would pass ``max_size``."""
-        short, long = sorted(image.shape[-2:])
-        if min(self.min_size[0] / short, self.max_size / long) == 1.0:
-            return image, target
-        resized: tuple[Tensor, dict[str, Tensor] | None] = super().resize(image, target)
-        return resized
+SAMPLED_LOSSES = {
+    "rpn": ("loss_objectness", "loss_rpn_box_reg"),
+    "box": ("loss_classifier", "loss_box_reg"),
+}
+"""Purpose of a sampler -> the losses that are divided by how many it drew."""
 
 
 def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
@@ -145,7 +132,6 @@ def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.
         spec.max_side_px,
         list(IMAGE_MEAN),
         list(IMAGE_STD),
-        size_divisible=STRIDE_MULTIPLE,
     )
     return network
 
@@ -154,6 +140,22 @@ def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
     """Everything in the network that draws at random; one-stage families draw nothing."""
     parts = (getattr(network, name, None) for name in ("rpn", "roi_heads"))
     return tuple(part.fg_bg_sampler for part in parts if part is not None)
+
+
+def divisions(network: nn.Module) -> tuple[Division, ...]:
+    """What the losses of the newest batch were divided by.
+
+    RetinaNet divides image by image and takes the mean over images, of which all workers have the
+    same number: it needs none.
+    """
+    head = getattr(network, "head", None)
+    if isinstance(head, FcosHead):
+        names = ("classification", "bbox_regression", "bbox_ctrness")
+        return (Division(names=names, count=head.num_foreground, at_least=1),)
+    return tuple(
+        Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn)
+        for sampler in samplers(network)
+    )
 
 
 def _doubling(first: int, count: int) -> tuple[int, ...]:

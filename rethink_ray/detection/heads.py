@@ -44,8 +44,8 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
 class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
     """FCOS's two towers; GroupNorm in them where the backbone's norm is frozen (Tian et al. 2019).
 
-    Its losses divide by the number of foreground points of the *local* batch. ``normalizer`` maps
-    that number to the one to divide by; workers that share a batch put their mean there.
+    Its losses divide by the number of foreground points of the *local* batch, which is kept in
+    ``num_foreground`` for workers that share a batch.
     """
 
     def __init__(self, spec: DetectorSpec, num_classes: int) -> None:
@@ -56,7 +56,7 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
             width, 1, num_classes, depth, norm_layer=norm
         )
         self.regression_head = FCOSRegressionHead(width, 1, depth, norm_layer=norm)
-        self.normalizer: Callable[[int], float] = float
+        self.num_foreground = 0
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness [N, A, 1]``."""
@@ -69,11 +69,12 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
         anchors: list[Tensor],
         matched_idxs: list[Tensor],
     ) -> dict[str, Tensor]:
-        """torchvision's three losses over the number that ``normalizer`` says."""
-        losses = super().compute_loss(targets, head_outputs, anchors, matched_idxs)
-        num_local = sum(int((m >= 0).sum()) for m in matched_idxs)
-        factor = max(1, num_local) / max(1.0, self.normalizer(num_local))
-        return {name: value * factor for name, value in losses.items()}
+        """torchvision's three losses; counts what they are divided by."""
+        self.num_foreground = sum(int((m >= 0).sum()) for m in matched_idxs)
+        losses: dict[str, Tensor] = super().compute_loss(
+            targets, head_outputs, anchors, matched_idxs
+        )
+        return losses
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped

@@ -9,40 +9,13 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d
 
+from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.recipe import Norm
 
 NormLayer = Callable[[int], nn.Module]
 MAX_GROUPS = 32
-
-
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch normalisation over the batch of all workers, or over its own where it is alone.
-
-    PyTorch's layer refuses CPU tensors inside a process group; this one then normalises over the
-    local batch, exactly as ``BatchNorm2d`` does.
-    """
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``[N, C, H, W]`` per channel."""
-        grouped = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if input.is_cuda or not grouped or not self.training:
-            synced: Tensor = super().forward(input)
-            return synced
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=True,
-            momentum=0.1 if self.momentum is None else self.momentum,
-            eps=self.eps,
-        )
 
 
 class LevelNorm(nn.Module):

@@ -28,6 +28,8 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
         super().__init__(batch_size_per_image, positive_fraction)
         self.purpose = purpose
         self.position: SamplePosition | None = None
+        self.num_drawn = 0
+        """In the newest batch, over its images."""
 
     def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Masks of the positives (label >= 1) and negatives (label 0) drawn in each image."""
@@ -36,6 +38,7 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
             self._draw(labels, self._generator(image_id))
             for labels, image_id in zip(matched_idxs, self.position.image_ids, strict=True)
         ]
+        self.num_drawn = sum(int(p.sum()) + int(n.sum()) for p, n in pairs)
         return [positive for positive, _ in pairs], [negative for _, negative in pairs]
 
     def _draw(self, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

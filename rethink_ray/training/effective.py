@@ -20,7 +20,7 @@ from rethink_ray.data.loader import TrainBatches
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.detectors import Detector, parameter_counts
 from rethink_ray.detection.freezing import frozen_stages
-from rethink_ray.detection.norms import SyncBatchNorm
+from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Frozen, Recipe
 from rethink_ray.spec.settings import flatten
@@ -55,8 +55,8 @@ def read_back(
         found[f"augment.{name}"] = value
     found["batch_size"] = batch_images * live.place.world_size
     found["init.frozen"] = _frozen(live.detector.backbone, live.recipe.init.frozen)
-    if live.recipe.detector.norm_batch is not None:
-        shared = found["detector.norm"] == "sync_bn" and live.place.device.type == "cuda"
+    if live.recipe.detector.norm_batch is not None and found["detector.norm"] in ("bn", "sync_bn"):
+        shared = found["detector.norm"] == "sync_bn"
         found["detector.norm_batch"] = found["batch_size"] if shared else batch_images
     return found
 

@@ -102,29 +102,3 @@ def test_gradients_of_two_halves_average_to_the_gradient_of_the_whole_batch() ->
 
     assert float((whole - halves).norm() / whole.norm()) < 1e-5
     assert len(samplers(detector.network)) == 2
-
-
-def test_the_foreground_count_of_fcos_can_be_shared_between_workers() -> None:
-    spec = DetectorSpec(
-        family="fcos",
-        backbone="tiny",
-        width=16,
-        neck_channels=16,
-        head_convs=1,
-        min_side_px=64,
-        max_side_px=64,
-        anchor_base_px=16,
-    )
-    detector = build_detector(spec, InitSpec(), 3, seed=0)
-    image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
-    target = {
-        "boxes": torch.tensor([[4.0, 4.0, 40.0, 40.0]]),
-        "labels": torch.tensor([2]),
-        "image_id": torch.tensor(1),
-    }
-    alone = detector.losses([image], [target], seed=0, step=0)
-
-    detector.network.get_submodule("head").normalizer = lambda num_local: 2.0 * num_local
-    shared = detector.losses([image], [target], seed=0, step=0)
-
-    assert all(torch.allclose(shared[k] * 2, alone[k]) for k in alone)

@@ -1,0 +1,109 @@
+"""What workers that share a batch divide their losses by, worked out by pencil."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from torch import Tensor
+
+from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.peers import Division, over_whole_batch
+from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+
+
+@dataclass
+class Others:
+    """A group whose other workers have told their numbers in advance."""
+
+    counts: Sequence[float] = ()
+    size: tuple[float, float] = (0.0, 0.0)
+    world_size: int = 2
+    asked: list[str] = field(default_factory=list)
+
+    def total(self, values: Tensor) -> Tensor:
+        self.asked.append("total")
+        return values + torch.tensor(self.counts, dtype=values.dtype)
+
+    def largest(self, values: Sequence[float]) -> tuple[float, ...]:
+        self.asked.append("largest")
+        return tuple(max(own, other) for own, other in zip(values, self.size, strict=True))
+
+
+def one(count: int, at_least: int = 0) -> list[Division]:
+    return [Division(names=("loss",), count=count, at_least=at_least)]
+
+
+def shared(loss: float, count: int, others: float, world_size: int, at_least: int = 0) -> float:
+    peers = Others(counts=[others], world_size=world_size)
+    found = over_whole_batch({"loss": torch.tensor(loss)}, one(count, at_least), peers)
+    return found["loss"].item()
+
+
+def test_a_loss_is_divided_by_the_mean_count_of_the_workers() -> None:
+    # a sum of 12 over 6 samples here; the other worker drew 2: 12 / ((6 + 2) / 2)
+    assert shared(12 / 6, count=6, others=2, world_size=2) == 12 / 4
+
+
+def test_the_mean_over_workers_is_the_loss_of_the_whole_batch() -> None:
+    sums, counts = (12.0, 3.0), (6, 2)
+    parts = [
+        shared(total / count, count, others=sum(counts) - count, world_size=2)
+        for total, count in zip(sums, counts, strict=True)
+    ]
+    assert sum(parts) / 2 == sum(sums) / sum(counts)
+
+
+def test_one_foreground_point_among_four_workers_counts_whole() -> None:
+    # the lone point's worker divides by max(1, 1) / 4, so that the mean over four is the sum
+    assert shared(5.0, count=1, others=0, world_size=4, at_least=1) == 20.0
+    assert shared(7.0, count=0, others=1, world_size=4, at_least=1) == 28.0
+    assert shared(7.0, count=0, others=0, world_size=4, at_least=1) == 28.0
+
+
+def test_a_mean_over_nothing_is_zero_and_has_a_gradient() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    empty = (weight * torch.zeros(0, 3)).mean()
+    assert math.isnan(empty.item())
+    found = over_whole_batch({"loss": empty}, one(0), None)["loss"]
+    found.backward()
+    assert found.item() == 0.0
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [0.0] * 3
+    assert shared(math.nan, count=0, others=3, world_size=2) == 0.0
+
+
+def test_alone_not_a_bit_changes() -> None:
+    loss = {"loss": torch.tensor(0.1)}
+    assert over_whole_batch(loss, one(3), None)["loss"] is loss["loss"]
+
+
+@pytest.mark.parametrize("family", ["retinanet", "fcos", "faster_rcnn"])
+def test_all_workers_ask_each_other_the_same_questions_whatever_they_hold(family: str) -> None:
+    spec = DetectorSpec.model_validate(
+        {
+            "family": family,
+            "backbone": "tiny",
+            "width": 16,
+            "neck_channels": 16,
+            "head_convs": 1,
+            "box_head_features": 32,
+            "min_side_px": 64,
+            "max_side_px": 64,
+            "anchor_base_px": 16,
+        }
+    )
+    detector = build_detector(spec, InitSpec(), 3, seed=0)
+    questions = []
+    for boxes in (torch.tensor([[4.0, 4.0, 40.0, 40.0]]), torch.zeros(0, 4)):
+        detector.peers = peers = Others(counts=[0.0] * (2 if family == "faster_rcnn" else 1))
+        labels = torch.ones(len(boxes), dtype=torch.int64)
+        target = {"boxes": boxes, "labels": labels, "image_id": torch.tensor(1)}
+        losses = detector.losses([torch.full((3, 64, 64), 0.5)], [target], seed=0, step=0)
+        total = torch.stack(list(losses.values())).sum()
+        total.backward()
+        assert math.isfinite(total.item())
+        assert all(p.grad is not None for p in detector.trainable_parameters())
+        questions.append(peers.asked)
+    assert questions[0] == questions[1]
