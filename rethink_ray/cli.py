@@ -3,6 +3,7 @@
 Exit codes: 0 done, 1 our mistake, 2 the user's mistake, 3 incomplete (run again), 130/143 stopped.
 """
 
+import errno
 import sys
 
 import typer
@@ -32,9 +33,26 @@ def main() -> None:
     except RethinkError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, SpecError | DataError | RecordError) else 1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except OSError as error:
+        said = _machine_fault(error)
+        if said is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
+        sys.exit(3 if error.errno in FULL else 2)
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT)
+
+
+def _machine_fault(error: OSError) -> str | None:
+    """A file that cannot be read or written, as a sentence; None for what nobody foresaw."""
+    where = error.filename or "disk"
+    if error.errno in FULL:
+        return f"{where}: {error.strerror}. Free some space, then run the same command again."
+    if error.errno in DENIED:
+        return f"{where}: {error.strerror}. Name a path that can be read and written."
+    return None
 
 
 if __name__ == "__main__":

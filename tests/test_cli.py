@@ -85,6 +85,30 @@ def test_a_folder_without_a_study_is_named(command: str, tmp_path: Path) -> None
     assert str(tmp_path) in str(refused.exception)
 
 
+def test_a_path_that_cannot_be_written_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file" / "shapes")
+    told = subprocess.run(
+        [sys.executable, "-m", "rethink_ray.cli", "data", "make-shapes", out, "--train", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 2
+    assert "Not a directory" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_numbers_that_mean_nothing_are_refused_by_name(tmp_path: Path) -> None:
+    for words in (
+        ("data", "make-shapes", str(tmp_path), "--train", "0"),
+        ("train", "x.yaml", "--out", str(tmp_path), "--workers", "-1"),
+    ):
+        told = invoke(*words)
+        assert told.exit_code == 2
+        assert words[-2] in told.output
+
+
 def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     size = ["--train", "4", "--val", "2", "--test", "2", "--image-px", "48"]
     assert invoke("data", "make-shapes", str(tmp_path / "s"), *size).exit_code == 0

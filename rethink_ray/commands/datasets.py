@@ -10,6 +10,7 @@ DataOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="path=value of the data block, e.g. --set root=/data/coco"),
 ]
+Count = Annotated[int, typer.Option(min=1, help="images of this split")]
 
 
 def build() -> typer.Typer:
@@ -23,11 +24,11 @@ def build() -> typer.Typer:
 
 def make_shapes(
     out: Annotated[Path, typer.Argument(help="folder to write COCO files and images to")],
-    train: int = 800,
-    val: int = 200,
-    test: int = 600,
-    unlabelled: int = 0,
-    image_px: int = 96,
+    train: Count = 800,
+    val: Count = 200,
+    test: Count = 600,
+    unlabelled: Annotated[int, typer.Option(min=0, help="images without labels")] = 0,
+    image_px: Annotated[int, typer.Option(min=32, help="side of an image")] = 96,
     seed: int = 0,
 ) -> None:
     """Draw the built-in shapes data set as COCO JSON and images."""

@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 def train(
     config: ConfigFile,
     out: Annotated[Path, typer.Option(help="folder of the run")],
-    workers: Annotated[int, typer.Option(help="Ray Train workers; 0 = this process")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 = this process")] = 0,
 ) -> None:
     """Run one configuration; an exported one reproduces its number."""
     from rethink_ray.commands.reruns import shared_by_workers, verdict_lines

@@ -60,6 +60,9 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
 def load_config(path: Path) -> ExportedConfig:
     """The trial configuration of an exported file."""
     _, tree = _read_yaml(path)
+    if {"regimes", "arms"} & set(tree):
+        remedy = "Run it, then take a configuration from: rethink-ray export DIR."
+        raise SpecError(explain(str(path), "must be one run's configuration", "a study", remedy))
     return validate(ExportedConfig, tree, str(path))
 
 

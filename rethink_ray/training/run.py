@@ -15,7 +15,7 @@ from rethink_ray.data.index import open_split
 from rethink_ray.data.pictures import read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.records.types import RungDone
-from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig, assets_of
@@ -119,6 +119,9 @@ def load_model(run: Path) -> TrainedModel:
     """The model that ``train_config`` left in the folder ``run`` (or its ``model.pt``)."""
     path = run / MODEL_FILE if run.is_dir() else run
     content: dict[str, Any] = load_checkpoint(path)
+    if not {"config", "model", "length", "categories"} <= set(content):
+        remedy = "Name the folder that 'train' wrote."
+        raise RecordError(explain(str(path), "must be a finished model", "a checkpoint", remedy))
     config = TrialConfig.model_validate_json(content["config"])
     place = Place.local(config)
     detector = build_detector(
@@ -143,13 +146,35 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
 ) -> list[Path]:
-    """Each image with the boxes found in it, as ``<name>.png`` in ``out``; the new paths."""
+    """Each image with the boxes found in it, as ``<name>.png`` in ``out``; the new paths.
+
+    Raises:
+        DataError: an image cannot be read, or would be written over.
+    """
     model = load_model(run)
+    targets = _targets(images, out)
     out.mkdir(parents=True, exist_ok=True)
-    return [_draw(model, path, out, score_threshold) for path in images]
+    for path, target in zip(images, targets, strict=True):
+        _draw(model, path, target, score_threshold)
+    return targets
 
 
-def _draw(model: TrainedModel, path: Path, out: Path, score_threshold: float) -> Path:
+def _targets(images: Sequence[Path], out: Path) -> list[Path]:
+    """Where each picture goes; those that share a name are numbered."""
+    found: list[Path] = []
+    for path in images:
+        target, number = out / f"{path.stem}.png", 2
+        while target in found:
+            target, number = out / f"{path.stem}-{number}.png", number + 1
+        found.append(target)
+    for target in found:
+        if target.resolve() in {path.resolve() for path in images}:
+            must, remedy = "must not write over an image it reads", "Give another --out."
+            raise DataError(explain(str(target), must, "the same file", remedy))
+    return found
+
+
+def _draw(model: TrainedModel, path: Path, target: Path, score_threshold: float) -> None:
     try:
         pixels = read_rgb(str(path))
     except (OSError, Image.DecompressionBombError) as error:
@@ -157,7 +182,6 @@ def _draw(model: TrainedModel, path: Path, out: Path, score_threshold: float) ->
     with precision(model.config.recipe, model.place.device):
         found = model.detector.detect([pixels.to(model.place.device).float() / 255.0])[0]
     keep = found["scores"] >= score_threshold
-    target = out / f"{path.stem}.png"
     picture: Image.Image = to_pil_image(
         _with_boxes(
             pixels,
@@ -168,7 +192,6 @@ def _draw(model: TrainedModel, path: Path, out: Path, score_threshold: float) ->
         )
     )
     picture.save(target)
-    return target
 
 
 def _with_boxes(

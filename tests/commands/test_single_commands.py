@@ -1,0 +1,90 @@
+"""``train``, ``evaluate`` and ``predict`` as a user types them, with right and wrong files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from rethink_ray.cli import app
+from rethink_ray.spec.errors import RethinkError
+from tests.builders import micro_recipe, micro_trial
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(app, list(words))
+
+
+def refused(*words: str) -> str:
+    told = invoke(*words)
+    assert isinstance(told.exception, RethinkError), told.output
+    return str(told.exception)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("config") / "micro.yaml"
+    trial = micro_trial(micro_recipe(schedule__lengths=[2.0]))
+    path.write_text(yaml.safe_dump(json.loads(trial.model_dump_json())))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    told = invoke("train", str(config), "--out", str(out))
+    assert told.exit_code == 0, told.output
+    return out
+
+
+def test_train_says_whether_it_reproduced_what_its_file_expects(config: Path, run: Path) -> None:
+    metrics = json.loads((run / "rungs.json").read_text())["rungs"][0]["metrics"]
+    tree = yaml.safe_load(config.read_text())
+    for expected, said in ((metrics["val/ap"], "reproduced to the last bit"), (1e3, "off by -")):
+        tree["expected"] = {"val/ap": expected}
+        again = config.with_name("again.yaml")
+        again.write_text(yaml.safe_dump(tree))
+        assert said in invoke("train", str(again), "--out", str(run)).output
+
+
+def test_a_folder_of_another_run_is_not_continued(config: Path, run: Path) -> None:
+    tree = yaml.safe_load(config.read_text()) | {"seed": 99}
+    other = config.with_name("other.yaml")
+    other.write_text(yaml.safe_dump(tree))
+    assert "must belong to trial" in refused("train", str(other), "--out", str(run))
+
+
+def test_a_study_is_no_configuration_and_the_way_to_one_is_told(tmp_path: Path) -> None:
+    said = refused("train", "search_spaces/quickstart.yaml", "--out", str(tmp_path / "r"))
+    assert "rethink-ray export" in said
+
+
+def test_evaluate_refuses_a_missing_run_an_unknown_split_and_a_checkpoint(run: Path) -> None:
+    assert "must be a readable checkpoint" in refused("evaluate", str(run.parent / "none"))
+    assert "nope" in refused("evaluate", str(run), "--split", "nope")
+    trunk = next(run.glob("trunk-*.pt"))
+    assert "must be a finished model" in refused("evaluate", str(trunk))
+
+
+def test_pictures_of_one_name_are_numbered_and_nothing_is_written_over(
+    run: Path, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        Image.new("L", (20, 30)).save(tmp_path / folder / "x.png")
+    both = [str(tmp_path / folder / "x.png") for folder in ("a", "b")]
+    told = invoke("predict", str(run), *both, "--out", str(tmp_path / "out"))
+    assert told.exit_code == 0, told.output
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x-2.png", "x.png"]
+    said = refused("predict", str(run), *both, "--out", str(tmp_path / "b"))
+    assert "must not write over an image it reads" in said
+
+
+@pytest.mark.parametrize("name", ["text.jpg", "folder", "missing.png"])
+def test_what_is_no_picture_is_named(run: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "text.jpg").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    given = str(tmp_path / name)
+    assert given in refused("predict", str(run), given, "--out", str(tmp_path / "out"))
