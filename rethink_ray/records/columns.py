@@ -20,7 +20,7 @@ MACHINE_COLUMNS = frozenset(
 """What depends on when and where a study ran; every other column is a function of the study."""
 METRIC_ORDER = (
     *("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"),
-    *("ar_1", "ar_10", "ar_100", "ar_s", "ar_m", "ar_l"),
+    *("ar1", "ar10", "ar100", "ar_s", "ar_m", "ar_l"),
 )
 
 RUNG_HEAD = pa.schema(

@@ -1,12 +1,13 @@
 """``optuna.journal``: the search as Optuna studies, one per cell, for ``optuna-dashboard``.
 
 A mirror, never read back. Within one run the file only grows, because a dashboard that has it open
-remembers how far it read; a new run writes it anew, whole, and renames it into place.
+remembers how far it read; a new run, or one that finds its file lost or cut, writes it anew, whole.
 """
 
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.search.proposals import quiet_optuna
 from rethink_ray.search.shown import Shown, ShownCell
 from rethink_ray.spec.resolve import Cell, cells_of
@@ -38,16 +40,27 @@ class Mirror:
     def __init__(self, path: Path, study: Study) -> None:
         self._path = path
         self._study = study
+        self._start_over()
+
+    def _start_over(self) -> None:
         self._journal = _Journal()
         self._storage: JournalStorage | None = None
         self._cells: list[tuple[int, ShownCell]] = []
         self._places: dict[tuple[int, str], int] = {}
         """(Optuna study, trial id) -> Optuna's number for the trial."""
         self._last: dict[int, Shown] = {}
-        self._num_written = 0
+        """Optuna's number -> how an unfinished trial was shown last."""
+        self._size = 0
+        """Bytes in the file; 0 while nothing was written."""
 
     def update(self, state: StudyState) -> int:
-        """Bring the file up to the records; how many lines were added."""
+        """Bring the file up to the records; how many lines were added.
+
+        Raises:
+            OSError: the disk refused; the file is as it was, and the next call tries again.
+        """
+        if self._size and _size_of(self._path) != self._size:
+            self._start_over()
         with quiet_optuna():
             storage = self._open()
             started = frozenset(s.trial_id for s in state.started.values() if s.trial_id)
@@ -72,22 +85,39 @@ class Mirror:
         if place is None:
             place = storage.create_new_trial(study_id, cell.template(shown))
             self._places[study_id, shown.member.trial_id] = place
-        elif not self._last[place].finished:
-            _advance(storage, place, self._last[place], shown)
-        self._last[place] = shown
+        elif place in self._last:
+            _advance(storage, place, self._last.pop(place), shown)
+        else:
+            return
+        if not shown.finished:
+            self._last[place] = shown
 
     def _write(self) -> int:
-        lines = self._journal.lines[self._num_written :]
-        text = "".join(lines)
-        if self._num_written == 0:
-            whole = self._path.with_name(f"{self._path.name}.new")
-            whole.write_text(text, encoding="ascii")
-            os.replace(whole, self._path)
+        lines = self._journal.unwritten
+        content = "".join(lines).encode("ascii")
+        if not self._size:
+            write_atomically(self._path, content)
         elif lines:
-            with self._path.open("a", encoding="ascii") as file:
-                file.write(text)
-        self._num_written = len(self._journal.lines)
+            self._append(content)
+        self._size += len(content)
+        self._journal.unwritten = []
         return len(lines)
+
+    def _append(self, content: bytes) -> None:
+        try:
+            with self._path.open("ab") as file:
+                file.write(content)
+        except OSError:
+            with suppress(OSError):
+                os.truncate(self._path, self._size)
+            raise
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _advance(storage: JournalStorage, place: int, before: Shown, now: Shown) -> None:
@@ -105,17 +135,22 @@ def _advance(storage: JournalStorage, place: int, before: Shown, now: Shown) -> 
 
 
 class _Journal(BaseJournalBackend):
-    """Optuna's journal in memory, so that a thousand trials are one write and not a thousand."""
+    """Optuna's journal in memory, so that a thousand trials are one write and not a thousand.
+
+    Holds only what its storage has not read and the file does not have yet.
+    """
 
     def __init__(self) -> None:
-        self._logs: list[dict[str, Any]] = []
-        self.lines: list[str] = []
+        self.unwritten: list[str] = []
+        self._unread: list[dict[str, Any]] = []
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        return self._logs[log_number_from:]
+        """What was appended since the one storage that reads here asked last."""
+        unread, self._unread = self._unread, []
+        return unread
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         for log in logs:
             line = json.dumps(log, separators=(",", ":"))
-            self.lines.append(line + "\n")
-            self._logs.append(json.loads(line))  # what is replayed is what a reader will see
+            self.unwritten.append(line + "\n")
+            self._unread.append(json.loads(line))  # what is replayed is what a reader will see

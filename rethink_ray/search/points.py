@@ -118,7 +118,7 @@ def value_at_coordinate(parameter: Parameter, coordinate: float) -> Value:
     low, high = parameter.bounds
     match parameter.kind:
         case "int_uniform":
-            return min(int(low + coordinate * (high - low + 1)), int(high))
+            return min(math.floor(low + coordinate * (high - low + 1)), int(high))
         case "log_uniform":
             span = math.log(high) - math.log(low)
             return settled(parameter, math.exp(math.log(low) + coordinate * span))

@@ -2,8 +2,6 @@
 
 import json
 import math
-import resource
-import signal
 from pathlib import Path
 
 import pytest
@@ -21,6 +19,7 @@ from rethink_ray.records.types import (
     TrialEnded,
 )
 from rethink_ray.spec.errors import RecordError
+from tests.full_disk import file_size_limit
 
 MEMBER = Member(
     trial_id="abc", params={"optimizer.lr": 0.0123456, "detector.norm": "gn", "x": None}, seed=7
@@ -117,15 +116,8 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     log = RecordLog(path)
     log.append(EVENTS[0])
     before = path.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 20, hard))
-        with pytest.raises(RecordError, match="must take one more line"):
-            log.append(EVENTS[0])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, old)
+    with file_size_limit(len(before) + 20), pytest.raises(RecordError, match="one more line"):
+        log.append(EVENTS[0])
     assert path.read_bytes() == before
 
 
@@ -148,15 +140,8 @@ def test_a_log_that_failed_to_take_a_line_takes_the_next_one_whole(tmp_path: Pat
     log = RecordLog(path)
     log.append(EVENTS[0])
     whole = path.read_bytes()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    old = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole), hard))
-        with pytest.raises(RecordError, match="Free some space"):
-            log.append(EVENTS[3])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-        signal.signal(signal.SIGXFSZ, old)
+    with file_size_limit(len(whole)), pytest.raises(RecordError, match="Free some space"):
+        log.append(EVENTS[3])
     path.write_bytes(path.read_bytes() + b'{"event": "torn')  # as if cutting back had failed too
     log.append(EVENTS[4])
     assert RecordLog(path).read() == [EVENTS[0], EVENTS[4]]

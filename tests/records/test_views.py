@@ -12,6 +12,7 @@ from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed, TrialEnded
 from rethink_ray.records.views import build_tables, read_views, view_name, write_views
+from tests.full_disk import file_size_limit
 
 # four trials: d diverges, c is stopped, a and b go on, a wins at 2x and b at 4x; both are repeated
 EVENTS: list[Event] = [
@@ -180,3 +181,14 @@ def test_a_clock_that_jumps_back_changes_no_row_but_its_time() -> None:
         del row["at"]
     assert rows == told
     assert progress_of(small_study(), StudyState(jumped)).elapsed >= 0.0
+
+
+def test_a_full_disk_leaves_the_old_views_whole(written: StudyDirectory) -> None:
+    before = read_views(written)
+    written.log.append(rung("rb", 4.0, 39.0))
+    with file_size_limit(100), pytest.raises(OSError, match="too large"):
+        write_views(written, written.load_state())
+    assert not [p for p in written.root.rglob(".*") if p.is_file()], "nothing is left beside them"
+    assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
+    write_views(written, written.load_state())
+    assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import optuna
+import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -15,6 +16,7 @@ from rethink_ray.search.mirror import Mirror, mirrored_name, write_mirror
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
+from tests.full_disk import file_size_limit
 
 CELL = Cell("full", "scratch")
 
@@ -140,3 +142,47 @@ def test_copied_trials_end_where_they_stop_being_incumbent(tmp_path: Path) -> No
     write_mirror(path, study, replay(study, facts_of(study), high_rates_early))
     copied = states(path, study, Cell("full", "copy"))
     assert list(copied.values()) == [TrialState.PRUNED, TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize("harm", ["lost", "cut", "grown"])
+def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
+    tmp_path: Path, harm: str
+) -> None:
+    study = few()
+    path = tmp_path / "optuna.journal"
+    mirror, state = Mirror(path, study), StudyState()
+    for max_events in (3, 40):
+        PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(max_events)
+        mirror.update(state)
+        match harm:
+            case "lost":
+                path.unlink()
+            case "cut":
+                path.write_bytes(path.read_bytes()[:-20])
+            case "grown":
+                path.write_bytes(path.read_bytes() + b"{")
+    mirror.update(state)
+    whole = tmp_path / "whole.journal"
+    write_mirror(whole, study, state)
+    for cell in cells_of(study):
+        assert states(path, study, cell) == states(whole, study, cell)
+
+
+def test_a_full_disk_leaves_the_mirror_as_it_was_and_the_next_update_catches_up(
+    tmp_path: Path,
+) -> None:
+    study = few()
+    path = tmp_path / "optuna.journal"
+    mirror, state = Mirror(path, study), StudyState()
+    PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(4)
+    mirror.update(state)
+    before = path.read_bytes()
+    PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(20)
+    with file_size_limit(len(before) + 100), pytest.raises(OSError, match="too large"):
+        mirror.update(state)
+    assert path.read_bytes() == before
+    mirror.update(state)
+    assert path.read_bytes().startswith(before)
+    whole = tmp_path / "whole.journal"
+    write_mirror(whole, study, state)
+    assert states(path, study) == states(whole, study)
