@@ -1,10 +1,10 @@
 """Hands out jobs and books what comes back. Knows no Ray, so all of it runs in a test.
 
-The decision what may run is the search's; here it only meets the slots there are now, the jobs that
+The decision what may run is the search's; here it only meets the room there is now, the jobs that
 run already, and the wish to stop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,12 +14,15 @@ from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Decision, Job
 from rethink_ray.spec.errors import RethinkError
 
+HasRoom = Callable[[Collection[Job], Job], bool]
+"""(running jobs, another one) -> whether the cluster has room for it as well, right now."""
+
 
 class Nothing(StrEnum):
     """Why no job was handed out."""
 
     WAIT = "wait"
-    """Every slot is taken, or what may run next waits for what runs now."""
+    """There is no room, or what may run next waits for what runs now."""
     OVER = "over"
     """No job will be handed out any more."""
 
@@ -30,8 +33,7 @@ class Dispatcher:
 
     recorder: Recorder
     decider: Decider
-    slots: Callable[[], int]
-    """How many jobs the cluster can run at the same time, right now."""
+    has_room: HasRoom
     stopping: Callable[[], bool]
     """Whether someone asked the study to stop."""
     running: dict[str, Job] = field(default_factory=dict)
@@ -42,9 +44,9 @@ class Dispatcher:
     """The user's own mistake that a job met, or ours: it ends the study."""
 
     def take(self) -> Job | Nothing:
-        """The most urgent job that is not running, or why there is none.
+        """The most urgent job that does not run and has room, or why there is none.
 
-        A job is always handed out while nothing runs, even if the cluster has no slot for it now:
+        A job is always handed out while nothing runs, even if the cluster has no room for it now:
         it waits there, and a cluster that grows back takes it.
         """
         if self.stopping() or self.fault is not None:
@@ -52,20 +54,25 @@ class Dispatcher:
         decision = self.decide()
         if decision.done:
             return Nothing.OVER
-        waiting = [job for job in decision.jobs if not self._is_under_way(job)]
-        if not waiting and not self.running:
-            return Nothing.OVER
-        if not waiting or (self.running and len(self.running) >= self.slots()):
+        waiting = self._waiting(decision)
+        if not waiting:
+            return Nothing.WAIT if self.running else Nothing.OVER
+        job = waiting[0] if not self.running else self._fitting(waiting)
+        if job is None:
             return Nothing.WAIT
-        job = waiting[0]
         self.running[job.job_id] = job
         self.handed_out += 1
         return job
 
-    def _is_under_way(self, job: Job) -> bool:
-        """Whether it runs, or another job of its trial does: a trial's folder has one writer."""
-        trials = {other.trial_id for other in self.running.values() if other.trial_id}
-        return job.job_id in self.running or job.trial_id in trials
+    def _waiting(self, decision: Decision) -> list[Job]:
+        """What may run and does not; nor does its trial, because a folder has one writer."""
+        trials = {job.trial_id for job in self.running.values() if job.trial_id}
+        jobs = (job for job in decision.jobs if job.job_id not in self.running)
+        return [job for job in jobs if job.trial_id not in trials]
+
+    def _fitting(self, waiting: list[Job]) -> Job | None:
+        running = self.running.values()
+        return next((job for job in waiting if self.has_room(running, job)), None)
 
     def decide(self) -> Decision:
         """What may run now, with everything recorded that has to be recorded before it does."""
@@ -87,8 +94,19 @@ class Dispatcher:
         self.recorder.record(event)
 
     def ended(self, job_id: str) -> None:
-        """The job is over and told all it had to tell."""
+        """The job told all it had to tell; without its results it is lost, unless told to stop."""
+        job = self.running.get(job_id)
+        if job is not None and self.fault is None and not self._has_results(job):
+            self.failed(job_id, "it ended without its results")
         self.running.pop(job_id, None)
+
+    def _has_results(self, job: Job) -> bool:
+        state = self.recorder.state
+        if job.asset is not None:
+            return job.asset.key in state.assets
+        trial_id, _ = job.trial
+        finished = all((trial_id, length) in state.rungs for length in job.lengths)
+        return finished or trial_id in state.ended
 
     def failed(self, job_id: str, reason: str) -> None:
         """The machine lost the job; it is handed out again until the study's limit.
@@ -97,6 +115,11 @@ class Dispatcher:
         """
         if self.running.pop(job_id, None) is not None and not self.stopping():
             self.recorder.record(JobFailed(job_id=job_id, reason=reason))
+
+    def lose_all(self, reason: str) -> None:
+        """Nobody will hear of the jobs that run any more: each of them is lost."""
+        for job_id in tuple(self.running):
+            self.failed(job_id, reason)
 
     def give_up(self, fault: RethinkError) -> None:
         """The study cannot go on: what the user asked for does not work on this machine."""

@@ -11,15 +11,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
+import ray
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from rethink_ray.cluster.dispatch import Dispatcher, Nothing
-from rethink_ray.cluster.slot import EVENT, USER_ERROR, error_of
+from rethink_ray.cluster.slot import EVENT, USER_ERROR
 from rethink_ray.cluster.wish import Wish
-from rethink_ray.cluster.work import encode_job
+from rethink_ray.cluster.work import decode_error, encode_job, last_line
 from rethink_ray.records.log import decode_line
 
 P = ParamSpec("P")
@@ -27,6 +28,7 @@ P = ParamSpec("P")
 STOP_SECONDS = 11.0
 """From the wish to stop until jobs are left behind as their last checkpoint has them."""
 
+DIED = "its process or its machine died"
 _FINISHED: Any = Searcher.FINISHED
 _log = logging.getLogger(__name__)
 
@@ -99,51 +101,62 @@ class Booking(Callback):
         if self.wish():
             self._wished_at = self._wished_at or time.monotonic()
             if self.wish.urgent or time.monotonic() - self._wished_at > STOP_SECONDS:
+                kill_slots(trials)
                 raise LeaveTune
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         """A start, a rung, an asset, an end of the method, or the user's mistake."""
-        if EVENT in result:
+        if EVENT in result and trial.trial_id in self.searcher.job_ids:
             line = str(result[EVENT])
-            self._book(trial, lambda _: self.dispatcher.report(decode_line(line)))
+            _kept(self.dispatcher, lambda: self.dispatcher.report(decode_line(line)))()
         if USER_ERROR in result:
-            self.dispatcher.give_up(error_of(str(result[USER_ERROR])))
+            self.dispatcher.give_up(decode_error(str(result[USER_ERROR])))
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """The job told all it had to tell."""
-        self._book(trial, self.dispatcher.ended)
+        self._book_end(trial, self.dispatcher.ended)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
         """The machine lost the job."""
-        self._book(trial, lambda job_id: self.dispatcher.failed(job_id, reason_of(trial)))
+        self._book_end(
+            trial,
+            lambda job_id: self.dispatcher.failed(job_id, reason_of(trial.pickled_error_file)),
+        )
 
-    def _book(self, trial: Trial, tell: Callable[[str], None]) -> None:
-        job_id = self.searcher.job_ids.get(trial.trial_id)
+    def _book_end(self, trial: Trial, tell: Callable[[str], None]) -> None:
+        """Once: Tune may tell an end twice, when the job's next attempt runs already."""
+        job_id = self.searcher.job_ids.pop(trial.trial_id, None)
         if job_id is not None:
             _kept(self.dispatcher, tell)(job_id)
 
 
-def reason_of(trial: Trial) -> str:
-    """One line: why a job was lost."""
+def kill_slots(trials: list[Trial]) -> None:
+    """Their processes end now: in a Ray session that goes on, nobody else would end them soon."""
+    for trial in trials:
+        actor = trial.temporary_state.ray_actor
+        if actor is not None:
+            ray.kill(actor)
+
+
+def reason_of(pickled_error: str | None) -> str:
+    """One line: why a job was lost, from the file that Tune left of its error."""
     try:
-        with Path(trial.pickled_error_file).open("rb") as file:
-            error = pickle.load(file)
-    except OSError:
-        error = None
-    if isinstance(error, RayTaskError):
-        cause = error.cause
-        return str(cause).strip().splitlines()[0][:300] if cause is not None else "job failed"
-    if isinstance(error, RayActorError):
-        return "its process or its machine died"
-    if error is None:
+        error = pickle.loads(Path(pickled_error or "").read_bytes())
+    except Exception:
         return "lost without a word"
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+    if isinstance(error, RayActorError):
+        if error.actor_init_failed:
+            return f"its process could not start: {str(error).splitlines()[-1].strip()[:250]}"
+        return "its machine was preempted" if error.preempted else DIED
+    if isinstance(error, RayTaskError) and error.cause is not None:
+        error = error.cause
+    return last_line(error)
 
 
 def _kept(dispatcher: Dispatcher, call: Callable[P, Any]) -> Callable[P, Any]:

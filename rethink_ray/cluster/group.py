@@ -4,18 +4,29 @@ Rank 0 writes each event into a mailbox in the trial's folder (a log like the st
 driver records a rung when it is finished and not when the run is over.
 """
 
+import os
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rethink_ray.cluster.work import StopFile, decode_job, encode_job, run_job
+from rethink_ray.cluster.work import (
+    StopFile,
+    decode_error,
+    decode_job,
+    encode_error,
+    encode_job,
+    last_line,
+    run_job,
+)
 from rethink_ray.records.log import RecordLog
 from rethink_ray.records.types import Event
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.stopping import Stopped
 
@@ -29,11 +40,11 @@ def run_by_workers(job: Job, root: Path, stop: StopFile) -> Iterator[Event]:
 
     Raises:
         Stopped: the workers wrote a checkpoint and ended.
-        Exception: whatever ended the run, if the method did not.
+        SpecError, DataError: the user's mistake, as one of the workers met it.
+        RethinkError: whatever else ended the run, if the method did not.
     """
     assert job.config is not None, "assets are built by one process"
-    mailbox = RecordLog(root / "trials" / job.config.trial_id / "mailbox.jsonl")
-    mailbox.path.unlink(missing_ok=True)
+    mailbox = _empty_mailbox(root / "trials" / job.config.trial_id)
     run = _InBackground(
         lambda: _fit(job, root, stop.path, mailbox.path, job.config.resources)  # type: ignore[union-attr]
     )
@@ -51,7 +62,7 @@ def run_by_workers(job: Job, root: Path, stop: StopFile) -> Iterator[Event]:
             raise Stopped(f"{job.job_id} had no time for a checkpoint")
     mailbox.path.unlink(missing_ok=True)
     if run.error is not None:
-        raise run.error
+        raise _cause_of(run.error, mailbox.path)
     if stop.path.exists():
         raise Stopped(f"{job.job_id} was asked to stop")
 
@@ -62,18 +73,50 @@ def train_as_worker(config: dict[str, Any]) -> None:
 
     from rethink_ray.training.place import Place
 
+    with suppress(OSError):
+        os.chdir(config["folder"])
     job = decode_job(config["job"])
     assert job.config is not None, "assets are built by one process"
-    place = Place.distributed(job.config)
     mailbox = RecordLog(Path(config["mailbox"]))
     stop = StopFile(Path(config["stop"]))
     try:
+        place = Place.distributed(job.config)
         for event in run_job(job, job.config.data, Path(config["root"]), stop, place):
             if place.rank == 0:
                 mailbox.append(event)
     except Stopped:
         pass
+    except Exception as error:
+        with suppress(OSError):  # the first worker's word counts; the others fail because of it
+            _word_of(mailbox.path).open("x").write(encode_error(error))
+        raise
     ray.train.report({})
+
+
+def _empty_mailbox(folder: Path) -> RecordLog:
+    """A new one for each attempt: a worker of a lost attempt may live a little longer."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("mailbox-*"):
+        old.unlink(missing_ok=True)
+    return RecordLog(folder / f"mailbox-{uuid.uuid4().hex[:8]}.jsonl")
+
+
+def _word_of(mailbox: Path) -> Path:
+    """Where the worker that failed first says why."""
+    return mailbox.with_suffix(".error")
+
+
+def _cause_of(error: Exception, mailbox: Path) -> Exception:
+    """What a worker raised, or that one died without a word."""
+    try:
+        found = decode_error(_word_of(mailbox).read_text())
+    except OSError:
+        reason = "a worker's process or its machine died"
+        silent = type(error).__name__ == "WorkerGroupError"
+        found = RethinkError(reason if silent else last_line(error))
+    _word_of(mailbox).unlink(missing_ok=True)
+    found.__cause__ = error
+    return found
 
 
 class _InBackground:
@@ -113,6 +156,7 @@ def _fit(job: Job, root: Path, stop: Path, mailbox: Path, resources: ResourceSpe
                 "root": str(root),
                 "stop": str(stop),
                 "mailbox": str(mailbox),
+                "folder": str(Path.cwd()),
             },
             torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
@@ -123,6 +167,9 @@ def _fit(job: Job, root: Path, stop: Path, mailbox: Path, resources: ResourceSpe
             run_config=RunConfig(
                 name=f"{job.job_id}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
-                failure_config=FailureConfig(max_failures=0),
+                failure_config=FailureConfig(
+                    max_failures=0,
+                    max_preemption_failures=0,  # type: ignore[call-arg]
+                ),
             ),
         ).fit()

@@ -5,7 +5,7 @@ An event that is known already changes nothing, so a job may report a rung as of
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rethink_ray.records.directory import StudyDirectory
@@ -27,19 +27,21 @@ VIEW_SECONDS = 10.0
 VIEW_SHARE = 20.0
 """... and never take more than one part in this many of the driver's time."""
 
+Listener = Callable[[Event], None]
+"""Told each new event once, after it was recorded. What it raises is logged and stops nothing."""
+
 _log = logging.getLogger(__name__)
 
 
 class Recorder:
     """Log and state of one study, kept in step."""
 
-    def __init__(
-        self, directory: StudyDirectory, on_event: Callable[[Event], None] | None = None
-    ) -> None:
+    def __init__(self, directory: StudyDirectory, listeners: Sequence[Listener] = ()) -> None:
         self.directory = directory
         self.state = directory.load_state()
         self._mirror = Mirror(directory.mirror_path, directory.study)
-        self._on_event = on_event or (lambda _: None)
+        self._listeners = tuple(listeners)
+        self._complained: set[int] = set()
         self._views_at = time.monotonic()
         self._views_cost = 0.0
         self._views_version = -1
@@ -65,20 +67,35 @@ class Recorder:
             event = replace(event, at=round(time.time(), 3))
         self.directory.log.append(event)
         self.state.add(event)
-        self._on_event(event)
+        self._tell(event)
         return True
 
+    def _tell(self, event: Event) -> None:
+        for index, listener in enumerate(self._listeners):
+            try:
+                listener(event)
+            except Exception as error:
+                level = logging.DEBUG if index in self._complained else logging.WARNING
+                self._complained.add(index)
+                _log.log(level, "a listener failed; the study goes on: %r", error)
+
     def refresh_views(self, *, now: bool = False) -> None:
-        """Views and mirror are as fresh as their rhythm asks; ``now``: as the state is."""
+        """Views and mirror are as fresh as their rhythm asks; ``now``: as the state is.
+
+        They can be rebuilt from the log at any time, so a disk that refuses them stops nothing.
+        """
         waited = time.monotonic() - self._views_at
         if not now and waited < max(VIEW_SECONDS, VIEW_SHARE * self._views_cost):
             return
         if self._views_version == self.state.version:
             return
         started = time.monotonic()
-        write_views(self.directory, self.state)
-        self._mirror.update(self.state)
-        self._views_version = self.state.version
+        try:
+            write_views(self.directory, self.state)
+            self._mirror.update(self.state)
+            self._views_version = self.state.version
+        except OSError as error:
+            _log.warning("views could not be written (%s); they are rebuilt when read", error)
         self._views_at = time.monotonic()
         self._views_cost = self._views_at - started
         _log.debug("views written in %.2f s", self._views_cost)

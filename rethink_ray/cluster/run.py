@@ -5,23 +5,31 @@ Nothing of Ray outlives the call, and nothing of Ray is needed to go on: the stu
 
 import logging
 import shutil
+import signal
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from rethink_ray.cluster.capacity import Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.dispatch import Dispatcher
-from rethink_ray.cluster.recorder import Recorder
+from rethink_ray.cluster.recorder import Listener, Recorder
 from rethink_ray.cluster.resume import extend_study
-from rethink_ray.cluster.session import Capacity, ray_session
-from rethink_ray.cluster.wish import Wish, signals
+from rethink_ray.cluster.session import ray_session, require_room
+from rethink_ray.cluster.wish import Wish, last_resort, signals
+from rethink_ray.cluster.work import last_line
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.progress import StudyProgress, progress_of
-from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
+from rethink_ray.spec.errors import RecordError
+
+if TYPE_CHECKING:
+    from ray.tune import Tuner
+
+    from rethink_ray.cluster.driver import Booking, JobSearcher
 
 __all__ = ["Outcome", "extend_study", "run_study"]
 
@@ -44,6 +52,8 @@ class Outcome:
     """Jobs the machine failed too often; ``resume`` tries them again."""
     failures: dict[str, str] = field(default_factory=dict)
     """Blocked job -> reason of its last failure."""
+    fault: str = ""
+    """Why the study could not go on although no job was blocked: this machine's own failure."""
     seconds: float = 0.0
 
 
@@ -52,8 +62,9 @@ def run_study(
     *,
     address: str | None = None,
     slots: int | None = None,
-    on_event: Callable[[Event], None] | None = None,
+    listeners: Sequence[Listener] = (),
     on_progress: Callable[[StudyProgress], None] | None = None,
+    tell: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """The study has run as far as it can; calling it again continues.
@@ -62,8 +73,9 @@ def run_study(
         directory: the study; this process is its only writer until the call returns.
         address: a running Ray cluster; None starts one on this machine and stops it again.
         slots: at most this many jobs at a time.
-        on_event: told each event once it is recorded.
+        listeners: each is told each event once it is recorded.
         on_progress: told how far the study is, about once a second.
+        tell: told in a sentence how many trials the cluster has room for, when that changes.
         stop: asked ten times a second; true stops the study as SIGINT does.
 
     Raises:
@@ -74,26 +86,49 @@ def run_study(
     with writing(directory.lock_path):
         directory.stop_path.unlink(missing_ok=True)
         wish = Wish(directory.stop_path, stop or (lambda: False))
-        recorder = Recorder(directory, on_event)
-        recorder.continue_study()
-        resources = directory.study.resources
-        dispatcher = Dispatcher(
-            recorder=recorder,
-            decider=Decider(directory.study, directory.facts),
-            slots=Capacity(resources, slots),
-            stopping=wish,
-        )
+        with last_resort(wish, f"Go on with: rethink-ray resume {directory.shown}"), signals(wish):
+            recorder = Recorder(directory, listeners)
+            try:
+                outcome = _run(recorder, wish, address, slots, on_progress, tell)
+            except RecordError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                outcome = Outcome(status="incomplete", fault=str(error))  # a full disk
+            finally:
+                recorder.refresh_views(now=True)
+                directory.stop_path.unlink(missing_ok=True)
+    return replace(outcome, seconds=time.monotonic() - started)
+
+
+def _run(
+    recorder: Recorder,
+    wish: Wish,
+    address: str | None,
+    slots: int | None,
+    on_progress: Callable[[StudyProgress], None] | None,
+    tell: Callable[[str], None] | None,
+) -> Outcome:
+    recorder.continue_study()
+    directory = recorder.directory
+    resources = directory.study.resources
+    capacity = Capacity(resources, slots)
+    dispatcher = Dispatcher(
+        recorder=recorder,
+        decider=Decider(directory.study, directory.facts),
+        has_room=capacity.has_room,
+        stopping=wish,
+    )
+    if not dispatcher.decide().done and not wish():
         try:
-            if not dispatcher.decide().done:
-                # Ray sets signal handlers of its own, so ours are set before and after it starts
-                with signals(wish), ray_session(resources, address, slots), signals(wish):
-                    _drive(directory, dispatcher, wish, _ticker(dispatcher, on_progress))
-            dispatcher.take_stock()
-        finally:
-            recorder.refresh_views(now=True)
-            directory.stop_path.unlink(missing_ok=True)
-            wish.fulfilled()
-        return _outcome(dispatcher, wish, time.monotonic() - started)
+            # Ray sets signal handlers of its own, so ours are set again once it has started
+            with ray_session(resources, address, slots), signals(wish):
+                require_room(capacity, address)
+                tick = _ticker(dispatcher, capacity, on_progress, tell)
+                _drive(directory, dispatcher, wish, tick)
+        except SystemExit:
+            wish.say(signal.SIGTERM)  # while Ray starts, a SIGTERM is answered by its own handler
+    dispatcher.take_stock()
+    return _outcome(dispatcher, wish)
 
 
 def _drive(
@@ -104,10 +139,10 @@ def _drive(
     try:
         while True:
             before = dispatcher.handed_out
-            _fit(directory, dispatcher, wish, tick, scratch / f"from-{before}")
+            whole = _fit(directory, dispatcher, wish, tick, scratch / f"from-{before}")
             if dispatcher.fault is not None:
                 raise dispatcher.fault
-            if wish() or dispatcher.handed_out - before < JOBS_PER_TUNER:
+            if wish() or (whole and dispatcher.handed_out - before < JOBS_PER_TUNER):
                 return
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -119,21 +154,43 @@ def _fit(
     wish: Wish,
     tick: Callable[[], None],
     storage: Path,
-) -> None:
-    from ray import tune
-
+) -> bool:
+    """Whether the Tuner came to its end in good order, with every job's end told."""
     from rethink_ray.cluster.driver import Booking, JobSearcher, LeaveTune
-    from rethink_ray.cluster.slot import Slot
 
     searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
-    booking = Booking(dispatcher, searcher, tick, wish)
-    tuner = tune.Tuner(
+    tuner = _tuner(directory, searcher, Booking(dispatcher, searcher, tick, wish), storage)
+    reason = "Ray Tune lost it"
+    try:
+        tuner.fit()
+    except LeaveTune:
+        _log.debug("left Tune with %d jobs running", len(dispatcher.running))
+    except Exception as error:
+        if not dispatcher.running:
+            raise
+        _log.warning("Ray Tune gave up and is started again: %r", error)
+        reason = f"Ray Tune gave up: {last_line(error)}"
+    whole = not dispatcher.running
+    dispatcher.lose_all(reason)
+    return whole
+
+
+def _tuner(
+    directory: StudyDirectory, searcher: "JobSearcher", booking: "Booking", storage: Path
+) -> "Tuner":
+    from ray import tune
+
+    from rethink_ray.cluster.slot import Slot
+
+    return tune.Tuner(
         Slot,
         param_space={
             "root": str(directory.root),
             "data": directory.study.data.model_dump_json(),
             "stop": str(directory.stop_path),
             "resources": directory.study.resources.model_dump_json(),
+            "folder": str(Path.cwd()),
+            "safe_nodes": has_driver_nodes(living_nodes()),
         },
         tune_config=tune.TuneConfig(
             search_alg=searcher,
@@ -150,21 +207,23 @@ def _fit(
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
         ),
     )
-    try:
-        tuner.fit()
-    except LeaveTune:
-        _log.debug("left Tune with %d jobs running", len(dispatcher.running))
 
 
 def _ticker(
-    dispatcher: Dispatcher, on_progress: Callable[[StudyProgress], None] | None
+    dispatcher: Dispatcher,
+    capacity: Capacity,
+    on_progress: Callable[[StudyProgress], None] | None,
+    tell: Callable[[str], None] | None,
 ) -> Callable[[], None]:
     """What happens ten times a second: views in their rhythm, progress about once a second."""
-    started, last, cost = time.monotonic(), 0.0, 0.0
+    started, last, cost, room = time.monotonic(), 0.0, 0.0, -1
 
     def tick() -> None:
-        nonlocal last, cost
+        nonlocal last, cost, room
         dispatcher.recorder.refresh_views()
+        if tell is not None and capacity.trials() != room:
+            room = capacity.trials()
+            tell(room_for(room))
         now = time.monotonic()
         if on_progress is None or now - last < max(1.0, PROGRESS_SHARE * cost):
             return
@@ -183,16 +242,21 @@ def _ticker(
     return tick
 
 
-def _outcome(dispatcher: Dispatcher, wish: Wish, seconds: float) -> Outcome:
+def room_for(trials: int) -> str:
+    """A sentence about how much of the study can run at a time."""
+    if trials == 0:
+        return "no node has room for a trial now: the study waits until one does"
+    return f"room for {trials} trial{'s' * (trials != 1)} at a time"
+
+
+def _outcome(dispatcher: Dispatcher, wish: Wish) -> Outcome:
     last = dispatcher.recorder.state.last_failure
     failures = {job_id: last[job_id].reason for job_id in dispatcher.blocked if job_id in last}
     if dispatcher.done:
-        return Outcome(status="done", seconds=seconds)
-    status: Literal["incomplete", "stopped"] = "stopped" if wish.times else "incomplete"
+        return Outcome(status="done")
     return Outcome(
-        status=status,
+        status="stopped" if wish.times else "incomplete",
         signal=wish.signal,
         blocked=dispatcher.blocked,
         failures=failures,
-        seconds=seconds,
     )

@@ -5,14 +5,12 @@ sets them first and imports Ray only inside its functions.
 """
 
 import logging
-import math
 import os
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
+from rethink_ray.cluster.capacity import Capacity
 from rethink_ray.spec.errors import RethinkError, SpecError, explain
 from rethink_ray.spec.study import ResourceSpec
 
@@ -33,7 +31,8 @@ SWITCHES = {
 }
 OBJECT_STORE_BYTES = 200_000_000
 """Jobs exchange a few kilobytes; Ray's default takes a third of the memory."""
-ASK_SECONDS = 1.0
+JOB_SWITCHES = ("RAY_CHDIR_TO_TRIAL_DIR", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")
+"""Read where a job runs: processes of somebody else's cluster must be given them."""
 
 
 def set_switches() -> None:
@@ -45,11 +44,6 @@ def set_switches() -> None:
 def cpus_of(resources: ResourceSpec) -> int:
     """CPUs that one job of the study occupies."""
     return resources.cpus_per_worker * max(resources.workers, 1)
-
-
-def gpus_of(resources: ResourceSpec) -> float:
-    """GPUs that one job of the study occupies."""
-    return resources.gpus_per_worker * max(resources.workers, 1)
 
 
 @contextmanager
@@ -65,19 +59,33 @@ def ray_session(resources: ResourceSpec, address: str | None, slots: int | None)
     if ray.is_initialized():
         yield
         return
-    if address is None:
-        _start(resources, slots)
-    else:
-        _join(address)
     try:
+        if address is None:
+            _start(resources, slots)
+        else:
+            _join(address)
         _be_quiet()
         yield
     finally:
         ray.shutdown()
 
 
-def _start(resources: ResourceSpec, slots: int | None) -> None:
+def require_room(capacity: Capacity, address: str | None) -> None:
+    """A cluster of this machine alone can run a trial; a joined one may still grow.
 
+    Raises:
+        SpecError: no trial would ever start.
+    """
+    if address is not None or capacity.trials() > 0:
+        return
+    asked = capacity.resources
+    must = f"must leave room for one trial on this machine ({list(capacity.nodes())})"
+    came = f"{asked.cpus_per_worker} CPUs and {asked.gpus_per_worker:g} GPUs per worker"
+    remedy = "Ask for less, or name a larger cluster with --address."
+    raise SpecError(explain("resources", must, came, remedy))
+
+
+def _start(resources: ResourceSpec, slots: int | None) -> None:
     available = len(os.sched_getaffinity(0))
     needed = cpus_of(resources)
     if slots is None and needed > available:
@@ -137,7 +145,12 @@ def _join(address: str) -> None:
     import ray
 
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            runtime_env={"env_vars": {name: os.environ[name] for name in JOB_SWITCHES}},
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         remedy = "Start it, or leave --address out to run on this machine."
         raise SpecError(
@@ -148,32 +161,3 @@ def _join(address: str) -> None:
 def _be_quiet() -> None:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-@dataclass(slots=True)
-class Capacity:
-    """How many jobs fit into the cluster right now; asks it at most once a second."""
-
-    resources: ResourceSpec
-    limit: int | None = None
-    """At most this many, whatever the cluster has."""
-    _asked_at: float = field(default=-math.inf)
-    _known: int = 0
-
-    def __call__(self) -> int:
-        """Jobs that fit."""
-        now = time.monotonic()
-        if now - self._asked_at >= ASK_SECONDS:
-            import ray
-
-            self._known = self.fitting(ray.cluster_resources())  # type: ignore[no-untyped-call]
-            self._asked_at = now
-        return self._known
-
-    def fitting(self, has: dict[str, float]) -> int:
-        """Jobs that fit into these resources."""
-        num = math.floor(has.get("CPU", 0.0) / cpus_of(self.resources) + 1e-9)
-        gpus = gpus_of(self.resources)
-        if gpus:
-            num = min(num, math.floor(has.get("GPU", 0.0) / gpus + 1e-9))
-        return num if self.limit is None else min(num, self.limit)

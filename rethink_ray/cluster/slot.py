@@ -3,18 +3,23 @@
 Each step is one finished rung (or asset), so the driver records it at once; torch is imported once.
 """
 
+import json
+import os
 import platform
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
+from rethink_ray.cluster.capacity import DRIVER_RESOURCE
 from rethink_ray.cluster.work import (
     StopFile,
     decode_job,
+    encode_error,
     failure_path,
     run_job,
     write_failure,
@@ -44,18 +49,26 @@ class Slot(tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """A slot of the cluster; next to nothing where Ray Train reserves the workers' share."""
+        """A slot of the cluster; next to nothing where Ray Train reserves the workers' share.
+
+        Such a slot leads a group, so it lies on a node that is not preempted if there are any.
+        """
         resources = ResourceSpec.model_validate_json(config["resources"])
-        if resources.workers >= 1 and '"asset": null' in config["job"]:
+        if resources.workers >= 1 and json.loads(config["job"])["asset"] is None:
             # no share of a CPU, which a worker may need whole; {"CPU": 0} alone is refused by Tune
-            return tune.PlacementGroupFactory([{"memory": 1}])
+            leader: dict[str, float] = {"memory": 1}
+            if config["safe_nodes"]:
+                leader[DRIVER_RESOURCE] = 0.001
+            return tune.PlacementGroupFactory([leader])
         bundle = {"CPU": float(resources.cpus_per_worker)}
         if resources.gpus_per_worker:
             bundle["GPU"] = resources.gpus_per_worker
         return tune.PlacementGroupFactory([bundle])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first job."""
+        """Take the first job, in the driver's working folder: a study may name relative paths."""
+        with suppress(OSError):
+            os.chdir(config["folder"])
         warnings.filterwarnings("ignore", category=UserWarning, module="ray")
         self._take(config)
 
@@ -75,7 +88,7 @@ class Slot(tune.Trainable):
         except Stopped:
             event = None
         except (DataError, SpecError) as error:
-            return {DONE: True, USER_ERROR: f"{type(error).__name__}|{error}"}
+            return {DONE: True, USER_ERROR: encode_error(error)}
         except Exception as error:
             path = failure_path(self._job, self._root)
             raise JobFault(write_failure(path, self._job.job_id, error)) from None
@@ -115,9 +128,3 @@ def run_where_asked(job: Job, data: DataSpec, root: Path, stop: StopFile) -> Ite
 
         return run_by_workers(job, root, stop)
     return run_job(job, data, root, stop)
-
-
-def error_of(text: str) -> RethinkError:
-    """The user's mistake that a job reported under ``USER_ERROR``."""
-    kind, _, message = text.partition("|")
-    return DataError(message) if kind == "DataError" else SpecError(message)

@@ -1,14 +1,17 @@
 """Someone's wish that a study stops: a signal, the caller, or a fault that makes going on useless.
 
-It stands in a file as well, so that jobs in other processes and on other machines see it.
+It stands in a file as well, so that jobs in other processes and on other machines see it; and a
+file put there by hand is such a wish.
 """
 
+import math
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -16,6 +19,7 @@ from types import FrameType
 PATIENCE_SECONDS = 14.0
 """From the first signal until this process ends whatever Ray does. A signal to the whole process
 group kills Ray's own processes too, and its client then waits a minute for them."""
+LOOK_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -29,11 +33,12 @@ class Wish:
     signal: int | None = None
     """The first signal that came."""
     times: int = 0
-    _last_resort: threading.Timer | None = None
+    leave_at: float = math.inf
+    """On the monotonic clock: when a process that was told by a signal ends at the latest."""
 
     def __call__(self) -> bool:
         """Whether anyone wants it."""
-        if self.times == 0 and self.asked():
+        if self.times == 0 and (self.asked() or self.path.exists()):
             self.say()
         return self.times > 0
 
@@ -43,26 +48,40 @@ class Wish:
         return self.times > 1
 
     def say(self, number: int | None = None) -> None:
-        """The wish is known to every job from here on."""
+        """The wish is known to every job from here on. Takes no lock: signal handlers call it."""
         self.times += 1
         self.signal = self.signal or number
-        self.path.touch()
-        if number is not None and self._last_resort is None:
-            self._last_resort = threading.Timer(PATIENCE_SECONDS, leave, [number])
-            self._last_resort.daemon = True
-            self._last_resort.start()
-
-    def fulfilled(self) -> None:
-        """The study has stopped in good order."""
-        if self._last_resort is not None:
-            self._last_resort.cancel()
+        if number is not None:
+            self.leave_at = min(self.leave_at, time.monotonic() + PATIENCE_SECONDS)
+        with suppress(OSError):  # a full disk: jobs then end with this process
+            self.path.touch()
 
 
-def leave(number: int) -> None:
+def leave(number: int, remedy: str) -> None:
     """End this process as the signal would have; what is recorded is safe, jobs die with Ray."""
-    sys.stderr.write("stopped without waiting for Ray; nothing recorded is lost: resume\n")
+    sys.stderr.write(f"stopped without waiting for Ray; nothing recorded is lost. {remedy}\n")
     sys.stderr.flush()
     os._exit(128 + number)
+
+
+@contextmanager
+def last_resort(wish: Wish, remedy: str) -> Iterator[None]:
+    """Inside the block a signal ends this process in bounded time, whatever the main thread does.
+
+    ``remedy`` says how to go on.
+    """
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if time.monotonic() >= wish.leave_at:
+                leave(wish.signal or signal.SIGTERM, remedy)
+
+    threading.Thread(target=watch, daemon=True, name="last resort").start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 @contextmanager

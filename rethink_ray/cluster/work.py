@@ -8,13 +8,21 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
-from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured
+from rethink_ray.spec.errors import (
+    DataError,
+    Diverged,
+    Infeasible,
+    Misconfigured,
+    RethinkError,
+    SpecError,
+)
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import AssetSpec, TrialConfig
 from rethink_ray.training.assets import build_asset
@@ -97,11 +105,30 @@ class StopFile:
 
 
 def write_failure(path: Path, job_id: str, error: BaseException) -> str:
-    """The whole story stands in ``path``; its last line is returned."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """The whole story stands in ``path`` if the disk takes it; its last line is returned."""
     text = "".join(traceback.format_exception(error))
-    path.write_text(f"{job_id}, process {os.getpid()}\n\n{text}")
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{job_id}, process {os.getpid()}\n\n{text}")
+    return last_line(error)
+
+
+def last_line(error: BaseException) -> str:
+    """What an error says, in one line; by the type's name unless it is one of ours."""
+    text = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
+    return next(iter(text.strip().splitlines()), type(error).__name__)[:300]
+
+
+def encode_error(error: Exception) -> str:
+    """An error on its way between processes: its kind and what it says."""
+    ours = isinstance(error, RethinkError)
+    return f"{type(error).__name__}|{error if ours else last_line(error)}"
+
+
+def decode_error(text: str) -> RethinkError:
+    """The error that ``encode_error`` wrote; the user's mistakes keep their kind."""
+    kind, _, message = text.partition("|")
+    return {"DataError": DataError, "SpecError": SpecError}.get(kind, RethinkError)(message)
 
 
 def failure_path(job: Job, root: Path) -> Path:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -62,9 +63,19 @@ class LiveView:
             self._learn(event)
         if self._live is not None:
             return
-        seconds = time.monotonic() - self._began
         for line in event_lines(event, self._names, self._metric):
-            print(f"[{seconds:7.1f} s] {line}", flush=True)
+            self._print(line)
+
+    def tell(self, sentence: str) -> None:
+        """Something about the cluster that is no event."""
+        if self._live is not None:
+            self._live.console.print(sentence)
+        else:
+            self._print(sentence)
+
+    def _print(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # nobody reads any more; the study goes on
+            print(f"[{time.monotonic() - self._began:7.1f} s] {line}", flush=True)
 
     def _learn(self, proposed: RoundProposed) -> None:
         for member in proposed.members:

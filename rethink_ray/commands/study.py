@@ -14,7 +14,7 @@ StudyDir = Annotated[Path, typer.Argument(help="a study directory")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="path=value, e.g. budget.trials=4")
 ]
-Address = Annotated[str | None, typer.Option(help="of a running Ray cluster")]
+Address = Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", help="of a running Ray cluster")]
 Slots = Annotated[int | None, typer.Option(help="trials at once on this machine [all cores]")]
 
 
@@ -39,12 +39,14 @@ def run(
     from rethink_ray.commands.inputs import study_with_facts
     from rethink_ray.commands.versions import versions
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.records.lock import writing
 
     asked, text, facts, _ = study_with_facts(study, settings or [])
     root = out or Path("studies") / asked.study
     if StudyDirectory.holds_study(root):
         directory = StudyDirectory.open(root)
-        directory.continue_with(asked, facts)
+        with writing(directory.lock_path):
+            directory.continue_with(asked, facts)
         print(f"continuing {root}")
     else:
         directory = StudyDirectory.create(root, asked, text, facts, versions())
@@ -133,8 +135,9 @@ def _go(directory: "StudyDirectory", address: str | None, slots: int | None) -> 
             directory,
             address=address,
             slots=slots,
-            on_event=view.on_event,
+            listeners=[view.on_event],
             on_progress=view.on_progress,
+            tell=view.tell,
         )
     root = shown(directory.root)
     match outcome.status:
@@ -144,7 +147,8 @@ def _go(directory: "StudyDirectory", address: str | None, slots: int | None) -> 
         case "incomplete":
             for job_id in outcome.blocked:
                 print(f"incomplete: {job_id}: {outcome.failures.get(job_id, 'failed too often')}")
-            print(f"some jobs failed too often; try them again: rethink-ray resume {root}")
+            why = outcome.fault or "some jobs failed too often"
+            print(f"incomplete: {why}. Nothing is lost; try again: rethink-ray resume {root}")
             raise typer.Exit(3)
         case "stopped":
             print(f"stopped; nothing is lost. Go on with: rethink-ray resume {root}")

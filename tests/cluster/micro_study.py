@@ -72,7 +72,7 @@ def run_inline(directory: StudyDirectory) -> None:
     book = Dispatcher(
         recorder=recorder,
         decider=Decider(directory.study, directory.facts),
-        slots=lambda: 1,
+        has_room=lambda running, job: not running,
         stopping=never_stop,
     )
     while isinstance(job := book.take(), Job):

@@ -45,7 +45,7 @@ class Hand:
         self.dispatcher = Dispatcher(
             recorder=recorder,
             decider=Decider(self.directory.study, self.directory.facts),
-            slots=lambda: self.slots,
+            has_room=lambda running, job: len(running) < self.slots,
             stopping=lambda: self.stop,
         )
 
@@ -276,3 +276,40 @@ def test_a_running_study_cannot_be_extended_by_another_process(start: Callable[.
     with writing(directory.lock_path), pytest.raises(RecordError, match="one writer at a time"):
         extend_study(directory, trials=9)
     assert StudyDirectory.open(directory.root).study.budget.trials == 2
+
+
+def test_a_job_that_ends_without_its_results_is_lost_like_a_killed_one(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start(resources={"retries": 1}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    for _ in range(2):
+        job = hand.take()
+        hand.dispatcher.ended(job.job_id)
+    failures = [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
+    assert [e.reason for e in failures] == ["it ended without its results"] * 2
+    assert hand.take().job_id != job.job_id  # past its limit
+
+
+def test_jobs_that_nobody_hears_of_any_more_are_all_lost_and_handed_out_again(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start()
+    lost = {hand.take().job_id, hand.take().job_id}
+    hand.dispatcher.lose_all("Ray Tune gave up")
+    assert {e.job_id for e in hand.directory.log.read() if isinstance(e, JobFailed)} == lost
+    assert {hand.take().job_id, hand.take().job_id} == lost
+
+
+def test_a_listener_that_fails_stops_neither_the_study_nor_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: object) -> None:
+        raise BrokenPipeError("nobody reads")
+
+    heard: list[object] = []
+    directory = StudyDirectory.create(tmp_path / "study", micro_study(), "", FACTS, {})
+    recorder = Recorder(directory, [broken, heard.append])
+    for number in (1, 2):
+        recorder.record(JobFailed(job_id=f"job {number}", reason="killed"))
+    assert len(heard) == len(directory.log.read()) == 2
+    assert [r.levelname for r in caplog.records] == ["WARNING"]

@@ -24,7 +24,7 @@ def test_a_trial_of_two_workers_reaches_the_records_like_any_other(
     told: list[float] = []
     outcome = run_study(
         directory,
-        on_event=lambda e: told.append(e.length) if hasattr(e, "length") else None,
+        listeners=[lambda e: told.append(e.length) if hasattr(e, "length") else None],
     )
     assert outcome.status == "done", outcome
     assert told == [2.0]
@@ -33,4 +33,4 @@ def test_a_trial_of_two_workers_reaches_the_records_like_any_other(
     assert 0.0 <= rungs[0]["val/ap"] <= 100.0
     folder = directory.trial_dir(rungs[0]["trial_id"])
     assert (folder / "effective.json").exists()
-    assert not (folder / "mailbox.jsonl").exists()
+    assert not list(folder.glob("mailbox*"))

@@ -33,7 +33,7 @@ def tell(event):
         print("rung", flush=True)
 
 directory = StudyDirectory.open(Path(sys.argv[1]))
-outcome = run_study(directory, address=sys.argv[2] or None, slots=1, on_event=tell)
+outcome = run_study(directory, address=sys.argv[2] or None, slots=1, listeners=[tell])
 print(outcome.status, outcome.signal, flush=True)
 """
 
@@ -85,7 +85,7 @@ def test_one_slot_whose_process_is_killed_gives_the_same_tables(
         if isinstance(event, RungDone) and num_rungs == 3:
             kill_all(slots_of(os.getpid()))
 
-    outcome = run_study(directory, slots=1, on_event=kill_after_the_third)
+    outcome = run_study(directory, slots=1, listeners=[kill_after_the_third])
     assert outcome.status == "done"
     failures = [e for e in directory.log.read() if isinstance(e, JobFailed)]
     assert [e.reason for e in failures] == ["its process or its machine died"]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from micro_study import start_micro
 
-from rethink_ray.cluster.slot import EVENT, USER_ERROR, JobFault, Slot, error_of
-from rethink_ray.cluster.work import StopFile, encode_job
+from rethink_ray.cluster.slot import EVENT, USER_ERROR, JobFault, Slot
+from rethink_ray.cluster.work import StopFile, decode_error, encode_job
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import decode_line
 from rethink_ray.records.types import JobStarted, RungDone, TrialEnded
@@ -33,6 +33,7 @@ def slot_with(directory: StudyDirectory, job: Job) -> Slot:
             "root": str(directory.root),
             "data": directory.study.data.model_dump_json(),
             "stop": str(directory.stop_path),
+            "folder": str(Path.cwd()),
         }
     )
     return slot
@@ -86,7 +87,7 @@ def test_the_users_mistake_is_told_and_not_raised(tmp_path: Path) -> None:
         **{"init.source": "file", "init.weights": "gone.pt", "init.weights_norm": "gn"},
     )
     told = steps(slot_with(directory, first_job(directory)))
-    error = error_of(told[-1][USER_ERROR])
+    error = decode_error(told[-1][USER_ERROR])
     assert isinstance(error, SpecError | DataError)
     assert "gone.pt" in str(error)
 
@@ -117,10 +118,16 @@ def test_a_stop_file_is_seen_once_it_is_there(tmp_path: Path) -> None:
 def test_a_job_of_several_workers_leaves_the_cpus_to_them(tmp_path: Path) -> None:
     job = encode_job(first_job(scratch_only(tmp_path)))
 
-    def asks(**resources: Any) -> list[dict[str, float]]:
-        config = {"job": job, "resources": ResourceSpec(**resources).model_dump_json()}
+    def asks(safe_nodes: bool = False, **resources: Any) -> list[dict[str, float]]:
+        config = {
+            "job": job,
+            "resources": ResourceSpec(**resources).model_dump_json(),
+            "safe_nodes": safe_nodes,
+        }
         return list(Slot.default_resource_request(config).bundles)
 
     assert asks(cpus_per_worker=2) == [{"CPU": 2.0}]
     assert asks(gpus_per_worker=0.5) == [{"CPU": 1.0, "GPU": 0.5}]
     assert asks(workers=2) == [{"memory": 1}]
+    assert asks(True, workers=2) == [{"memory": 1, "rethink_driver": 0.001}]
+    assert asks(True) == [{"CPU": 1.0}]
