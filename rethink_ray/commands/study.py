@@ -39,14 +39,12 @@ def run(
     from rethink_ray.commands.inputs import study_with_facts
     from rethink_ray.commands.versions import versions
     from rethink_ray.records.directory import StudyDirectory
-    from rethink_ray.records.lock import writing
 
     asked, text, facts, _ = study_with_facts(study, settings or [])
     root = out or Path("studies") / asked.study
     if StudyDirectory.holds_study(root):
         directory = StudyDirectory.open(root)
-        with writing(directory.lock_path):
-            directory.continue_with(asked, facts)
+        directory.continue_with(asked, facts)
         print(f"continuing {root}")
     else:
         directory = StudyDirectory.create(root, asked, text, facts, versions())
