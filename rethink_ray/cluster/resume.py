@@ -59,7 +59,7 @@ def _next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     """Jobs that were under way, where they go on from, and those the machine lost too often."""
     failed = {job_id for job_id, count in state.failures.items() if count}
     state.failures.clear()  # as continuing does
-    decision = Decider(directory.study, directory.facts).next_jobs(state)
+    decision = Decider(directory.study, directory.facts, propose=False).next_jobs(state)
     fresh = 0
     for job in decision.jobs:
         stands = _stands_at(directory, job)
@@ -69,8 +69,8 @@ def _next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
             yield f"continuing: {job.job_id}{stands or ' from its beginning'}"
         else:
             fresh += 1
-    if fresh or decision.rounds:
-        proposed = sum(len(r.members) for r in decision.rounds)
+    proposed = sum(len(r.members) for r in decision.rounds) + decision.unproposed
+    if fresh or proposed:
         yield f"new: {fresh} jobs can start, {proposed} trials are proposed"
     if decision.done:
         yield "nothing is left to do"

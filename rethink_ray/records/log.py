@@ -51,16 +51,32 @@ class RecordLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._checked = False
+        self._events: list[Event] = []
+        self._read_to = 0
+        """Bytes of the file that ``_events`` were read from."""
+        self._inode = 0
 
     def read(self) -> list[Event]:
-        """Every whole event, oldest first.
+        """Every whole event, oldest first. What was read before is not read again.
 
         Raises:
             RecordError: a line that is not the last one is no event.
         """
-        whole, _ = self._whole_bytes()
-        lines = whole.split(b"\n")[:-1]
-        return [self._decode_line(number, line) for number, line in enumerate(lines, start=1)]
+        try:
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_ino != self._inode or status.st_size < self._read_to:
+                    self._events, self._read_to, self._inode = [], 0, status.st_ino
+                file.seek(self._read_to)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        lines = content.split(b"\n")[:-1]
+        first = len(self._events) + 1
+        new = [self._decode_line(number, line) for number, line in enumerate(lines, start=first)]
+        self._events += new
+        self._read_to += sum(len(line) + 1 for line in lines)
+        return list(self._events)
 
     def append(self, event: Event) -> None:
         """``event`` is on the disk when this returns; a torn line before it is gone.

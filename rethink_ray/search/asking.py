@@ -22,6 +22,7 @@ class Asking:
         self._rounds: dict[int, list[RoundProposed]] = {}
         self._ends: dict[int, list[TrialEnded]] = {}
         self._assets: dict[int, list[Job]] = {}
+        self._unproposed: dict[int, int] = {}
         self._done: set[int] = set()
 
     def put(self, place: int, cell: str, decision: CellDecision) -> None:
@@ -32,6 +33,7 @@ class Asking:
         _keep(self._rounds, place, decision.rounds)
         _keep(self._ends, place, decision.ends)
         _keep(self._assets, place, assets)
+        self._unproposed[place] = decision.unproposed
         self._done.discard(place)
         if decision.done:
             self._done.add(place)
@@ -40,6 +42,11 @@ class Asking:
     def num_done(self) -> int:
         """Cells that will never ask again."""
         return len(self._done)
+
+    @property
+    def unproposed(self) -> int:
+        """Search trials of rounds that are due and were only counted."""
+        return sum(self._unproposed.values())
 
     @property
     def waiting_for_assets(self) -> set[int]:

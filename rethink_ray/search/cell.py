@@ -23,6 +23,8 @@ class CellDecision:
     """What a cell asks for, before it is put together with the other cells'."""
 
     rounds: list[RoundProposed] = field(default_factory=list)
+    unproposed: int = 0
+    """Search trials of a round that is due, where rounds are only counted."""
     ends: list[TrialEnded] = field(default_factory=list)
     search: list[Job] = field(default_factory=list)
     replicates: list[Job] = field(default_factory=list)
@@ -36,8 +38,9 @@ class CellDecision:
 class CellSearch:
     """One cell of a study. Remembers how rounds stand, which records can only move on."""
 
-    def __init__(self, study: Study, cell: Cell, facts: DataFacts) -> None:
+    def __init__(self, study: Study, cell: Cell, facts: DataFacts, *, propose: bool = True) -> None:
         self.cell = cell
+        self._propose = propose
         self.source = source_of(study, cell)
         """The cell whose values this one copies; None if it searches for itself."""
         self._study = study
@@ -80,8 +83,10 @@ class CellSearch:
             if number == 0:
                 self._audit(state, decision, standing)
         left = self._num_trials - sum(len(r.members) for r in rounds.values())
-        if all_settled and left > 0:
+        if all_settled and left > 0 and self._propose:
             decision.rounds.append(self._next_round(state, len(rounds), left))
+        elif all_settled and left > 0:
+            decision.unproposed = min(self._ladder.keep[0], left)
         running = decision.search or decision.assets or decision.ends
         decision.searched = all_settled and left <= 0 and not running
 

@@ -22,9 +22,10 @@ Counts = tuple[int, int, int, int]
 class Decider:
     """Decides for one study; cells whose records did not change are not looked at again."""
 
-    def __init__(self, study: Study, facts: DataFacts) -> None:
+    def __init__(self, study: Study, facts: DataFacts, *, propose: bool = True) -> None:
+        """Without ``propose`` new search rounds are only counted, which asks no sampler."""
         self._study = study
-        self._cells = [CellSearch(study, cell, facts) for cell in cells_of(study)]
+        self._cells = [CellSearch(study, c, facts, propose=propose) for c in cells_of(study)]
         place = {search.cell: index for index, search in enumerate(self._cells)}
         self._source = [None if c.source is None else place[c.source] for c in self._cells]
         self._copies: dict[int, list[int]] = defaultdict(list)
@@ -119,6 +120,7 @@ class Decider:
             jobs=jobs,
             done=self._asking.num_done == len(self._cells),
             blocked=blocked,
+            unproposed=self._asking.unproposed,
         )
 
 

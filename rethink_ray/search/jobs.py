@@ -47,6 +47,8 @@ class Decision:
     done: bool
     blocked: tuple[str, ...]
     """Job ids over the retry limit. With nothing else to run, the study is incomplete."""
+    unproposed: int = 0
+    """Search trials that are due, where the decider only counts them; 0 otherwise."""
 
     @property
     def incomplete(self) -> bool:

@@ -145,3 +145,36 @@ def test_a_log_that_failed_to_take_a_line_takes_the_next_one_whole(tmp_path: Pat
     path.write_bytes(path.read_bytes() + b'{"event": "torn')  # as if cutting back had failed too
     log.append(EVENTS[4])
     assert RecordLog(path).read() == [EVENTS[0], EVENTS[4]]
+
+
+def test_a_log_that_is_read_again_reads_on(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    writer, reader = RecordLog(path), RecordLog(path)
+    assert reader.read() == []
+    for number, event in enumerate(EVENTS, start=1):
+        writer.append(event)
+        assert reader.read() == EVENTS[:number]
+    line = encode(EVENTS[3]).encode() + b"\n"
+    with path.open("ab") as file:
+        file.write(line[:10])
+    assert reader.read() == EVENTS
+    with path.open("ab") as file:
+        file.write(line[10:])
+    assert reader.read() == [*EVENTS, EVENTS[3]]
+
+
+@pytest.mark.parametrize("rename", [True, False])
+def test_a_log_that_was_replaced_is_read_from_its_beginning(tmp_path: Path, rename: bool) -> None:
+    path = tmp_path / "log.jsonl"
+    log = RecordLog(path)
+    for event in EVENTS:
+        log.append(event)
+    assert log.read() == EVENTS
+    restored = tmp_path / "copy.jsonl"
+    restored.write_text(encode(EVENTS[4]) + "\n" + "".join(encode(e) + "\n" for e in EVENTS))
+    if rename:
+        restored.replace(path)
+        assert log.read() == [EVENTS[4], *EVENTS]
+    else:  # written over in place by a shorter one
+        path.write_text(encode(EVENTS[4]) + "\n")
+        assert log.read() == [EVENTS[4]]

@@ -245,3 +245,18 @@ def test_halving_steps_are_one_rung_and_audits_and_replicates_whole_ladders() ->
     assert {("search", (2.0,)), ("search", (4.0,)), ("search", (6.0,))} <= lengths
     assert lengths & {("search", (4.0, 6.0)), ("search", (6.0,))}
     assert ("replicate", (2.0, 4.0, 6.0)) in lengths
+
+
+def test_a_decider_that_only_counts_names_the_same_jobs_and_no_rounds() -> None:
+    study = few()
+    facts = facts_of(study)
+    fresh = Decider(study, facts, propose=False).next_jobs(StudyState())
+    assert (fresh.rounds, fresh.jobs, fresh.done) == ((), (), False)
+    assert fresh.unproposed == 16  # the first rounds of four cells
+    state = StudyState()
+    PretendedCluster(study, facts, ap_of, slots=2, state=state).run(max_events=30)
+    counted, decided = (Decider(study, facts, propose=p).next_jobs(state) for p in (False, True))
+    assert counted.jobs == decided.jobs
+    proposed = [r for r in decided.rounds if r.purpose == "search"]
+    assert counted.unproposed == sum(len(r.members) for r in proposed)
+    assert counted.done == decided.done
