@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.lock import StudyLock
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
     AssetDone,
@@ -36,8 +37,14 @@ _log = logging.getLogger(__name__)
 class Recorder:
     """Log and state of one study, kept in step."""
 
-    def __init__(self, directory: StudyDirectory, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self,
+        directory: StudyDirectory,
+        listeners: Sequence[Listener] = (),
+        lock: StudyLock | None = None,
+    ) -> None:
         self.directory = directory
+        self._lock = lock
         self.state = directory.load_state()
         self._mirror = Mirror(directory.mirror_path, directory.study)
         self._listeners = tuple(listeners)
@@ -60,9 +67,15 @@ class Recorder:
         )
 
     def record(self, event: Event) -> bool:
-        """``event`` is on the disk and in the state; False if it was known already."""
+        """``event`` is on the disk and in the state; False if it was known already.
+
+        Raises:
+            RecordError: the disk refused, or another process has taken the study over.
+        """
         if _is_known(self.state, event):
             return False
+        if self._lock is not None:
+            self._lock.require_held()
         if event.at == 0.0:
             event = replace(event, at=round(time.time(), 3))
         self.directory.log.append(event)

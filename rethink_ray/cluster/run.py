@@ -83,11 +83,11 @@ def run_study(
         SpecError, DataError: what only a job could find out is the user's mistake.
     """
     started = time.monotonic()
-    with writing(directory.lock_path):
+    with writing(directory.lock_path) as lock:
         directory.stop_path.unlink(missing_ok=True)
         wish = Wish(directory.stop_path, stop or (lambda: False))
         with last_resort(wish, f"Go on with: rethink-ray resume {directory.shown}"), signals(wish):
-            recorder = Recorder(directory, listeners)
+            recorder = Recorder(directory, listeners, lock)
             try:
                 outcome = _run(recorder, wish, address, slots, on_progress, tell)
             except RecordError as error:

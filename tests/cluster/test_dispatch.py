@@ -313,3 +313,18 @@ def test_a_listener_that_fails_stops_neither_the_study_nor_the_others(
         recorder.record(JobFailed(job_id=f"job {number}", reason="killed"))
     assert len(heard) == len(directory.log.read()) == 2
     assert [r.levelname for r in caplog.records] == ["WARNING"]
+
+
+def test_nothing_is_recorded_once_another_process_has_taken_the_study_over(
+    start: Callable[..., Hand],
+) -> None:
+    directory = start().directory
+    with writing(directory.lock_path) as lock:
+        recorder = Recorder(directory, lock=lock)
+        assert recorder.record(JobFailed(job_id="a-2x", reason="killed"))
+        before = directory.log.size()
+        directory.lock_path.write_bytes(b"{}")
+        lock.beat()
+        with pytest.raises(RecordError, match="must still name process"):
+            recorder.record(JobFailed(job_id="a-2x", reason="killed"))
+    assert directory.log.size() == before
