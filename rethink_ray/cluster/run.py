@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ray.tune import Tuner
 
     from rethink_ray.cluster.driver import Booking, JobSearcher
+    from rethink_ray.cluster.slot import Slot
 
 __all__ = ["Outcome", "extend_study", "run_study"]
 
@@ -66,6 +67,7 @@ def run_study(
     on_progress: Callable[[StudyProgress], None] | None = None,
     tell: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    slot: "type[Slot] | None" = None,
 ) -> Outcome:
     """The study has run as far as it can; calling it again continues.
 
@@ -77,6 +79,7 @@ def run_study(
         on_progress: told how far the study is, about once a second.
         tell: told in a sentence how many trials the cluster has room for, when that changes.
         stop: asked ten times a second; true stops the study as SIGINT does.
+        slot: what runs jobs; a benchmark brings its own.
 
     Raises:
         RecordError: another process runs the study, or the directory is damaged.
@@ -88,8 +91,17 @@ def run_study(
         wish = Wish(directory.stop_path, stop or (lambda: False))
         with last_resort(wish, f"Go on with: rethink-ray resume {directory.shown}"), signals(wish):
             recorder = Recorder(directory, listeners, lock)
+            run = _Run(
+                recorder=recorder,
+                wish=wish,
+                address=address,
+                slots=slots,
+                on_progress=on_progress,
+                tell=tell,
+                slot=slot,
+            )
             try:
-                outcome = _run(recorder, wish, address, slots, on_progress, tell)
+                outcome = run.run()
             except RecordError as error:
                 if not isinstance(error.__cause__, OSError):
                     raise
@@ -100,146 +112,143 @@ def run_study(
     return replace(outcome, seconds=time.monotonic() - started)
 
 
-def _run(
-    recorder: Recorder,
-    wish: Wish,
-    address: str | None,
-    slots: int | None,
-    on_progress: Callable[[StudyProgress], None] | None,
-    tell: Callable[[str], None] | None,
-) -> Outcome:
-    recorder.continue_study()
-    directory = recorder.directory
-    resources = directory.study.resources
-    capacity = Capacity(resources, slots)
-    dispatcher = Dispatcher(
-        recorder=recorder,
-        decider=Decider(directory.study, directory.facts),
-        has_room=capacity.has_room,
-        stopping=wish,
-    )
-    if not dispatcher.decide().done and not wish():
-        try:
-            # Ray sets signal handlers of its own, so ours are set again once it has started
-            with ray_session(resources, address, slots), signals(wish):
-                require_room(capacity, address)
-                tick = _ticker(dispatcher, capacity, on_progress, tell)
-                _drive(directory, dispatcher, wish, tick)
-        except SystemExit:
-            wish.say(signal.SIGTERM)  # while Ray starts, a SIGTERM is answered by its own handler
-    dispatcher.take_stock()
-    return _outcome(dispatcher, wish)
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """One run of a study: what its caller asked for, and what is alive."""
 
+    recorder: Recorder
+    wish: Wish
+    address: str | None
+    slots: int | None
+    on_progress: Callable[[StudyProgress], None] | None
+    tell: Callable[[str], None] | None
+    slot: "type[Slot] | None"
+    dispatcher: Dispatcher = field(init=False)
+    capacity: Capacity = field(init=False)
 
-def _drive(
-    directory: StudyDirectory, dispatcher: Dispatcher, wish: Wish, tick: Callable[[], None]
-) -> None:
-    """One Tuner after another until there is nothing to hand out."""
-    scratch = Path(tempfile.mkdtemp(prefix="rethink-ray-"))
-    try:
-        while True:
-            before = dispatcher.handed_out
-            whole = _fit(directory, dispatcher, wish, tick, scratch / f"from-{before}")
-            if dispatcher.fault is not None:
-                raise dispatcher.fault
-            if wish() or (whole and dispatcher.handed_out - before < JOBS_PER_TUNER):
-                return
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _fit(
-    directory: StudyDirectory,
-    dispatcher: Dispatcher,
-    wish: Wish,
-    tick: Callable[[], None],
-    storage: Path,
-) -> bool:
-    """Whether the Tuner came to its end in good order, with every job's end told."""
-    from rethink_ray.cluster.driver import Booking, JobSearcher, LeaveTune
-
-    searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
-    tuner = _tuner(directory, searcher, Booking(dispatcher, searcher, tick, wish), storage)
-    reason = "Ray Tune lost it"
-    try:
-        tuner.fit()
-    except LeaveTune:
-        _log.debug("left Tune with %d jobs running", len(dispatcher.running))
-    except Exception as error:
-        if not dispatcher.running:
-            raise
-        _log.warning("Ray Tune gave up and is started again: %r", error)
-        reason = f"Ray Tune gave up: {last_line(error)}"
-    whole = not dispatcher.running
-    dispatcher.lose_all(reason)
-    return whole
-
-
-def _tuner(
-    directory: StudyDirectory, searcher: "JobSearcher", booking: "Booking", storage: Path
-) -> "Tuner":
-    from ray import tune
-
-    from rethink_ray.cluster.slot import Slot
-
-    return tune.Tuner(
-        Slot,
-        param_space={
-            "root": str(directory.root),
-            "data": directory.study.data.model_dump_json(),
-            "stop": str(directory.stop_path),
-            "resources": directory.study.resources.model_dump_json(),
-            "folder": str(Path.cwd()),
-            "safe_nodes": has_driver_nodes(living_nodes()),
-        },
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            num_samples=-1,
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: str(trial.trial_id),
-        ),
-        run_config=tune.RunConfig(
-            storage_path=str(storage),
-            name="jobs",
-            verbose=0,
-            callbacks=[booking],
-            failure_config=tune.FailureConfig(max_failures=0),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-        ),
-    )
-
-
-def _ticker(
-    dispatcher: Dispatcher,
-    capacity: Capacity,
-    on_progress: Callable[[StudyProgress], None] | None,
-    tell: Callable[[str], None] | None,
-) -> Callable[[], None]:
-    """What happens ten times a second: views in their rhythm, progress about once a second."""
-    started, last, cost, room = time.monotonic(), 0.0, 0.0, -1
-
-    def tick() -> None:
-        nonlocal last, cost, room
-        dispatcher.recorder.refresh_views()
-        if tell is not None and capacity.trials() != room:
-            room = capacity.trials()
-            tell(room_for(room))
-        now = time.monotonic()
-        if on_progress is None or now - last < max(1.0, PROGRESS_SHARE * cost):
-            return
-        directory = dispatcher.recorder.directory
-        on_progress(
-            progress_of(
-                directory.study,
-                dispatcher.recorder.state,
-                running=tuple(dispatcher.running),
-                elapsed=now - started,
-            )
+    def __post_init__(self) -> None:
+        study = self.directory.study
+        self.capacity = Capacity(study.resources, self.slots)
+        self.dispatcher = Dispatcher(
+            recorder=self.recorder,
+            decider=Decider(study, self.directory.facts),
+            has_room=self.capacity.has_room,
+            stopping=self.wish,
         )
-        last = time.monotonic()
-        cost = last - now
 
-    return tick
+    @property
+    def directory(self) -> StudyDirectory:
+        return self.recorder.directory
+
+    def run(self) -> Outcome:
+        """The study has run as far as it can."""
+        self.recorder.continue_study()
+        resources = self.directory.study.resources
+        if not self.dispatcher.decide().done and not self.wish():
+            try:
+                # Ray sets signal handlers of its own, so ours are set again once it has started
+                with ray_session(resources, self.address, self.slots), signals(self.wish):
+                    require_room(self.capacity, self.address)
+                    self._drive()
+            except SystemExit:
+                self.wish.say(signal.SIGTERM)  # while Ray starts, its own handler answers a SIGTERM
+        self.dispatcher.take_stock()
+        return _outcome(self.dispatcher, self.wish)
+
+    def _drive(self) -> None:
+        """One Tuner after another until there is nothing to hand out."""
+        scratch = Path(tempfile.mkdtemp(prefix="rethink-ray-"))
+        tick = self._ticker()
+        try:
+            while True:
+                before = self.dispatcher.handed_out
+                whole = self._fit(scratch / f"from-{before}", tick)
+                if self.dispatcher.fault is not None:
+                    raise self.dispatcher.fault
+                few = self.dispatcher.handed_out - before < JOBS_PER_TUNER
+                if self.wish() or (whole and few):
+                    return
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _fit(self, storage: Path, tick: Callable[[], None]) -> bool:
+        """Whether the Tuner came to its end in good order, with every job's end told."""
+        from rethink_ray.cluster.driver import Booking, JobSearcher, LeaveTune
+
+        dispatcher = self.dispatcher
+        searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
+        tuner = self._tuner(searcher, Booking(dispatcher, searcher, tick, self.wish), storage)
+        reason = "Ray Tune lost it"
+        try:
+            tuner.fit()
+        except LeaveTune:
+            _log.debug("left Tune with %d jobs running", len(dispatcher.running))
+        except Exception as error:
+            if not dispatcher.running:
+                raise
+            _log.warning("Ray Tune gave up and is started again: %r", error)
+            reason = f"Ray Tune gave up: {last_line(error)}"
+        whole = not dispatcher.running
+        dispatcher.lose_all(reason)
+        return whole
+
+    def _tuner(self, searcher: "JobSearcher", booking: "Booking", storage: Path) -> "Tuner":
+        from ray import tune
+
+        from rethink_ray.cluster.slot import Slot
+
+        study = self.directory.study
+        return tune.Tuner(
+            self.slot or Slot,
+            param_space={
+                "root": str(self.directory.root),
+                "data": study.data.model_dump_json(),
+                "stop": str(self.directory.stop_path),
+                "resources": study.resources.model_dump_json(),
+                "folder": str(Path.cwd()),
+                "safe_nodes": has_driver_nodes(living_nodes()),
+            },
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=-1,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(storage),
+                name="jobs",
+                verbose=0,
+                callbacks=[booking],
+                failure_config=tune.FailureConfig(max_failures=0),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+
+    def _ticker(self) -> Callable[[], None]:
+        """What happens ten times a second: views in their rhythm, progress about once a second."""
+        started, last, cost, room = time.monotonic(), 0.0, 0.0, -1
+
+        def tick() -> None:
+            nonlocal last, cost, room
+            self.recorder.refresh_views()
+            if self.tell is not None and self.capacity.trials() != room:
+                room = self.capacity.trials()
+                self.tell(room_for(room))
+            now = time.monotonic()
+            if self.on_progress is None or now - last < max(1.0, PROGRESS_SHARE * cost):
+                return
+            self.on_progress(
+                progress_of(
+                    self.directory.study,
+                    self.recorder.state,
+                    running=tuple(self.dispatcher.running),
+                    elapsed=now - started,
+                )
+            )
+            last = time.monotonic()
+            cost = last - now
+
+        return tick
 
 
 def room_for(trials: int) -> str:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -105,20 +106,24 @@ class Slot(tune.Trainable):
         self._root = Path(config["root"])
         data = DataSpec.model_validate_json(config["data"])
         stop = StopFile(Path(config["stop"]))
-        self._events = _events_of(self._job, data, self._root, stop)
+        told = self.events(self._job, data, self._root, stop)
+        self._events = chain((_start_of(self._job),), told)
+
+    def events(self, job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
+        """Everything a job tells; a benchmark's slot tells something else."""
+        return run_where_asked(job, data, root, stop)
 
 
-def _events_of(job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
-    """That the job started, here and now, and everything it tells then."""
+def _start_of(job: Job) -> JobStarted:
+    """That a job started, here and now."""
     asset = job.asset.key if job.asset else None
-    yield JobStarted(
+    return JobStarted(
         job_id=job.job_id,
         trial_id=job.trial_id,
         asset=asset,
         host=platform.node(),
         at=round(time.time(), 3),
     )
-    yield from run_where_asked(job, data, root, stop)
 
 
 def run_where_asked(job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
