@@ -24,13 +24,16 @@ from rethink_ray.records.whole_files import write_atomically
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(root: Path) -> Path:
-    """``root/report`` holds this study's findings in every form; returns the HTML page.
+def write_report(where: Path | str) -> Path:
+    """``report/`` of the study at a path or URI holds its findings in every form.
+
+    Returns:
+        The HTML page, on this machine.
 
     Raises:
-        RecordError: ``root`` holds no study, or not as this program wrote it.
+        RecordError: there is no study, or not as this program wrote it.
     """
-    directory = StudyDirectory.open(root)
+    directory = StudyDirectory.open(where)
     findings = derive_findings(read_views(directory))
     figures = draw_figures(findings)
     out = directory.report_dir
@@ -41,10 +44,18 @@ def write_report(root: Path) -> Path:
             stale.unlink()
     for stem, svg in figures.items():
         write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
-    shown = root.as_posix() if not root.is_absolute() else root.name
     page = out / "report.html"
-    write_atomically(page, as_html(findings, figures, shown))
+    write_atomically(page, as_html(findings, figures, _named(directory, where)))
+    directory.publish()
     return page
+
+
+def _named(directory: StudyDirectory, where: Path | str) -> str:
+    """The study as commands on the page name it: no machine's own folders."""
+    if directory.copy:
+        return directory.shown
+    root = Path(where)
+    return root.name if root.is_absolute() else root.as_posix()
 
 
 def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:

@@ -8,10 +8,9 @@ import logging
 import math
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -74,54 +73,69 @@ class Tracker(Protocol):
 
 
 class Feed:
-    """Hands each new event to every tracker, in a thread of its own, in order."""
+    """Hands each new event to every tracker, in a thread of its own, in order.
 
-    def __init__(self, study: str, state: StudyState, trackers: Sequence[Tracker]) -> None:
+    It wakes with the first event, so only for the process that may write the study; the thread
+    then reads what was recorded before.
+    """
+
+    def __init__(
+        self, study: str, load_state: Callable[[], StudyState], trackers: Sequence[Tracker]
+    ) -> None:
         self._study = study
-        self._cards: dict[str, TrialCard] = {}
-        self._trackers = dict.fromkeys(trackers, 0)
+        self._load_state = load_state
+        self._failures = dict.fromkeys(trackers, 0)
         """Tracker -> failures in a row."""
-        self._queue: queue.SimpleQueue[Point | Literal["end"]] = queue.SimpleQueue()
         self._known: dict[Tracker, set[str]] = {}
-        for event in _in_order(state):
-            self(event)
+        self._cards: dict[str, TrialCard] = {}
+        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
 
     def __call__(self, event: Event) -> None:
         """An event was recorded."""
-        if isinstance(event, RoundProposed):
-            for member in event.members:
-                self._learn(event, member)
-        elif isinstance(event, RungDone | TrialEnded) and event.trial_id in self._cards:
-            self._queue.put(Point(card=self._cards[event.trial_id], event=event))
+        if not self._failures:
+            return
+        if self._thread.ident is None:
+            self._thread.start()
+        self._queue.put(event)
 
     def close(self, seconds: float = LAST_WORDS_SECONDS) -> bool:
         """Everything handed in so far is out; False if that took too long and the rest waits."""
-        self._queue.put("end")
+        if self._thread.ident is None:
+            return True
+        self._queue.put(None)
         self._thread.join(seconds)
         if self._thread.is_alive():
             _log.warning("a tracker is slow; what it lacks is logged when the study runs again")
         return not self._thread.is_alive()
 
-    def _learn(self, proposed: RoundProposed, member: Member) -> None:
-        card = TrialCard(
+    def _work(self) -> None:
+        try:
+            for event in _in_order(self._load_state()):
+                self._take(event)
+        except Exception as error:
+            _log.warning("what was recorded before is not logged now: %r", error)
+        while (new := self._queue.get()) is not None:
+            self._take(new)
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, RoundProposed):
+            for member in event.members:
+                self._cards.setdefault(member.trial_id, self._card_of(event, member))
+        elif isinstance(event, RungDone | TrialEnded) and event.trial_id in self._cards:
+            point = Point(card=self._cards[event.trial_id], event=event)
+            for tracker, failures in list(self._failures.items()):
+                if failures < PATIENCE:
+                    self._give(tracker, point)
+
+    def _card_of(self, proposed: RoundProposed, member: Member) -> TrialCard:
+        return TrialCard(
             study=self._study,
             regime=proposed.regime,
             arm=proposed.arm,
             purpose=proposed.purpose,
             member=member,
         )
-        self._cards.setdefault(member.trial_id, card)
-
-    def _work(self) -> None:
-        while True:
-            point = self._queue.get()
-            if isinstance(point, str):
-                return
-            for tracker, failures in list(self._trackers.items()):
-                if failures < PATIENCE:
-                    self._give(tracker, point)
 
     def _give(self, tracker: Tracker, point: Point) -> None:
         try:
@@ -130,30 +144,23 @@ class Feed:
             if point.key not in self._known[tracker]:
                 tracker.log(point)
                 self._known[tracker].add(point.key)
-            self._trackers[tracker] = 0
+            self._failures[tracker] = 0
         except Exception as error:
-            self._trackers[tracker] += 1
+            self._failures[tracker] += 1
             name = type(tracker).__name__
             _log.warning("%s did not take %s; the study goes on: %r", name, point.key, error)
-            if self._trackers[tracker] == PATIENCE:
+            if self._failures[tracker] == PATIENCE:
                 _log.warning("%s is left alone until the study is run again", name)
 
 
-@contextmanager
-def tracking(directory: StudyDirectory, names: Sequence[str]) -> Iterator[Feed]:
-    """Inside the block every event handed to the feed reaches the trackers of these names.
+def build_feed(directory: StudyDirectory, names: Sequence[str]) -> Feed:
+    """A listener that hands a study's events to the trackers of these names.
 
     Raises:
         SpecError: no such tracker, or its package is not installed.
     """
     trackers = [build_tracker(name, directory) for name in dict.fromkeys(names)]
-    feed = Feed(
-        directory.study.study, directory.load_state() if trackers else StudyState(), trackers
-    )
-    try:
-        yield feed
-    finally:
-        feed.close()
+    return Feed(directory.study.study, directory.load_state, trackers)
 
 
 def build_tracker(name: str, directory: StudyDirectory) -> Tracker:

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -69,7 +68,7 @@ class LiveView:
     def tell(self, sentence: str) -> None:
         """Something about the cluster that is no event."""
         if self._live is not None:
-            self._live.console.print(sentence)
+            self._live.console.print(sentence, markup=False, highlight=False)
         else:
             self._print(sentence)
 
@@ -115,6 +114,7 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
 
 def progress_table(progress: StudyProgress) -> "Table":
     """One row per cell: trials, rungs by length, best so far, replicate means."""
+    from rich.markup import escape
     from rich.table import Table
 
     minutes = progress.elapsed / 60
@@ -123,7 +123,7 @@ def progress_table(progress: StudyProgress) -> "Table":
         table.add_column(column, no_wrap=column == "cell")
     for cell in progress.cells:
         table.add_row(
-            cell.cell.name,
+            escape(cell.cell.name),
             f"{cell.proposed}/{cell.budget}",
             str(sum(cell.replicates.values())),
             "  ".join(f"{length:g}x:{num}" for length, num in cell.rungs.items()),
@@ -133,21 +133,21 @@ def progress_table(progress: StudyProgress) -> "Table":
     return table
 
 
-def show_status(root: Path, *, watch: bool) -> None:
+def show_status(where: str, *, watch: bool) -> None:
     """Print the state of a study; with ``watch``, again every two seconds until interrupted."""
     from rich.console import Console
 
     console = Console()
     while True:
-        directory = StudyDirectory.open(root)
+        directory = StudyDirectory.open(where)
         state = directory.load_state()
         progress = progress_of(directory.study, state)
         if watch:
             console.clear()
         console.print(progress_table(progress))
-        console.print(_owner(directory))
+        console.print(_owner(directory), markup=False, highlight=False)
         for job_id, reason in progress.failures.items():
-            console.print(f"failed: {job_id}: {reason}")
+            console.print(f"failed: {job_id}: {reason}", markup=False, highlight=False)
         if not watch:
             return
         try:

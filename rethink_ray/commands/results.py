@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-StudyDir = Annotated[Path, typer.Argument(help="a study directory")]
+StudyDir = Annotated[str, typer.Argument(help="a study directory, or its URI")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,3 +49,4 @@ def export(
     study = StudyDirectory.open(directory)
     for path in export_best(study, out or study.best_dir):
         print(path)
+    study.publish()

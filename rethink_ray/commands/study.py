@@ -1,6 +1,7 @@
 """``run``, ``resume``, ``status``, ``plan`` and ``doctor``: a study from question to records."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +11,17 @@ if TYPE_CHECKING:
     from rethink_ray.records.directory import StudyDirectory
 
 StudyFile = Annotated[str, typer.Argument(help="a study file, or the stem of one that ships")]
-StudyDir = Annotated[Path, typer.Argument(help="a study directory")]
+StudyDir = Annotated[str, typer.Argument(help="a study directory, or its URI")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="path=value, e.g. budget.trials=4")
 ]
 Address = Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", help="of a running Ray cluster")]
-Slots = Annotated[int | None, typer.Option(help="trials at once on this machine [all cores]")]
+Slots = Annotated[
+    int | None, typer.Option(min=1, help="trials at once on this machine [all cores]")
+]
+Log = Annotated[
+    str, typer.Option(help="trackers of single trials: tensorboard, mlflow, wandb, or none")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -30,25 +36,28 @@ def register(app: typer.Typer) -> None:
 
 def run(
     study: StudyFile,
-    out: Annotated[Path | None, typer.Option(help="study directory [studies/NAME]")] = None,
+    out: Annotated[str | None, typer.Option(help="study directory or URI [studies/NAME]")] = None,
     settings: Settings = None,
     address: Address = None,
     slots: Slots = None,
+    log: Log = "tensorboard",
 ) -> None:
     """Run a study, or continue the one its directory holds."""
+    from rethink_ray.cluster.loggers import tracker_names
     from rethink_ray.commands.inputs import study_with_facts
     from rethink_ray.commands.versions import versions
     from rethink_ray.records.directory import StudyDirectory
 
+    trackers = tracker_names(log)
     asked, text, facts, _ = study_with_facts(study, settings or [])
-    root = out or Path("studies") / asked.study
+    root = out or f"studies/{asked.study}"
     if StudyDirectory.holds_study(root):
         directory = StudyDirectory.open(root)
         directory.continue_with(asked, facts)
         print(f"continuing {root}")
     else:
         directory = StudyDirectory.create(root, asked, text, facts, versions())
-    _go(directory, address, slots)
+    _go(directory, address, slots, trackers)
 
 
 def resume(
@@ -58,12 +67,15 @@ def resume(
     lengths: Annotated[str | None, typer.Option(help="longer lengths, e.g. 9,12")] = None,
     address: Address = None,
     slots: Slots = None,
+    log: Log = "tensorboard",
 ) -> None:
     """Continue a study from its directory alone, with a larger budget if you say so."""
+    from rethink_ray.cluster.loggers import tracker_names
     from rethink_ray.cluster.resume import extend_study
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.errors import SpecError, explain
 
+    trackers = tracker_names(log)
     try:
         longer = [float(x) for x in lengths.split(",")] if lengths else None
     except ValueError:
@@ -71,7 +83,7 @@ def resume(
     study = StudyDirectory.open(directory)
     for line in extend_study(study, trials=trials, replicates=replicates, lengths=longer):
         print(line)
-    _go(study, address, slots)
+    _go(study, address, slots, trackers)
 
 
 def status(
@@ -87,7 +99,7 @@ def status(
 def plan(
     study: StudyFile,
     settings: Settings = None,
-    slots: Annotated[int, typer.Option(help="trials at once")] = 1,
+    slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
 ) -> None:
     """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
     from rethink_ray.commands.inputs import study_with_facts
@@ -123,21 +135,29 @@ def schema() -> None:
     print(json.dumps(Study.model_json_schema(), indent=1))
 
 
-def _go(directory: "StudyDirectory", address: str | None, slots: int | None) -> None:
+def _go(
+    directory: "StudyDirectory",
+    address: str | None,
+    slots: int | None,
+    trackers: Sequence[str],
+) -> None:
     """Run what is left of a study, show it live, and exit by how it ended."""
+    from rethink_ray.cluster.loggers import build_feed
     from rethink_ray.cluster.run import run_study
     from rethink_ray.commands.live import LiveView
 
+    feed = build_feed(directory, trackers)
     with LiveView(directory.study, directory.load_state()) as view:
         outcome = run_study(
             directory,
             address=address,
             slots=slots,
-            listeners=[view.on_event],
+            listeners=[view.on_event, feed],
             on_progress=view.on_progress,
             tell=view.tell,
         )
-    root = shown(directory.root)
+    feed.close(*([1.0] if outcome.status == "stopped" else []))
+    root = directory.shown if directory.copy else shown(directory.root)
     match outcome.status:
         case "done":
             print(f"done after {outcome.seconds:.0f} s: {root}")

@@ -12,7 +12,7 @@ import pytest
 from rethink_ray.cluster.loggers import Feed, Point, tracker_names
 from rethink_ray.cluster.tensorboard_files import PREFIX, TensorBoardFiles
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Event, Member, RoundProposed, RungDone, TrialEnded
+from rethink_ray.records.types import Event, Member, Resumed, RoundProposed, RungDone, TrialEnded
 from rethink_ray.spec.errors import SpecError
 
 PARAMS = {"optimizer.lr": 0.0125, "detector.norm": "gn", "optimizer.clip": None}
@@ -34,11 +34,15 @@ def rung(length: float, trial_id: str = "aaa") -> RungDone:
     )
 
 
-def feed_events(folder: Path, before: list[Event], new: list[Event]) -> None:
-    feed = Feed("s", StudyState(before), [TensorBoardFiles(folder)])
-    for event in new:
+def told(feed: Feed, *events: Event) -> None:
+    """The events of a run that goes on, after the one that says so."""
+    for event in (Resumed(trials=2, replicates=1, lengths=()), *events):
         feed(event)
-    assert feed.close()
+    assert feed.close(120.0)
+
+
+def feed_events(folder: Path, before: list[Event], new: list[Event]) -> None:
+    told(Feed("s", lambda: StudyState(before), [TensorBoardFiles(folder)]), *new)
 
 
 def records_in(path: Path) -> Iterator[bytes]:
@@ -104,6 +108,13 @@ def test_points_that_a_kill_kept_from_the_tracker_come_with_the_next_run(tmp_pat
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_a_process_that_may_not_write_the_study_tells_nobody(tmp_path: Path) -> None:
+    """Whoever is refused the study's lock never sees an event, and must not log another's."""
+    feed = Feed("s", lambda: StudyState([ROUND, rung(2)]), [TensorBoardFiles(tmp_path / "tb")])
+    assert feed.close()
+    assert not (tmp_path / "tb").exists()
+
+
 class Refusing:
     """A tracker whose server is down for its first requests."""
 
@@ -126,10 +137,8 @@ def test_a_tracker_that_fails_stops_neither_the_study_nor_the_other_trackers(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     broken, late = Refusing(99), Refusing(1)
-    feed = Feed("s", StudyState(), [broken, late, TensorBoardFiles(tmp_path)])
-    for event in (ROUND, rung(2), rung(4), rung(6), rung(8), rung(10)):
-        feed(event)
-    assert feed.close()
+    feed = Feed("s", StudyState, [broken, late, TensorBoardFiles(tmp_path)])
+    told(feed, ROUND, rung(2), rung(4), rung(6), rung(8), rung(10))
     assert broken.asked == ["aaa-2x", "aaa-4x", "aaa-6x"], "left alone after three in a row"
     assert late.taken == ["aaa-4x", "aaa-6x", "aaa-8x", "aaa-10x"]
     assert len(TensorBoardFiles(tmp_path).known()) == 5
@@ -143,8 +152,8 @@ def test_writing_event_files_does_not_import_torch(tmp_path: Path) -> None:
         f"TensorBoardFiles(Path({str(tmp_path)!r})).known()\n"
         "print('torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == "False"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_trackers_are_named_in_one_option() -> None:
@@ -165,10 +174,8 @@ def test_mlflow_has_one_run_per_trial_with_each_point_once(
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for before, new in (([], [ROUND, rung(2)]), ([ROUND, rung(2)], [rung(4), ENDED])):
-        feed = Feed("s", StudyState(before), [MlflowRuns("s", tmp_path)])
-        for event in new:
-            feed(event)
-        assert feed.close(120.0)
+        state = StudyState(before)
+        told(Feed("s", lambda s=state: s, [MlflowRuns("s", tmp_path)]), *new)
     client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("s")
     runs = {r.data.tags[TRIAL_TAG]: r for r in client.search_runs([experiment.experiment_id])}
@@ -190,10 +197,8 @@ def test_wandb_is_handed_each_point_once(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     for before, new in (([], [ROUND, rung(2)]), ([ROUND, rung(2)], [rung(4)])):
-        feed = Feed("s", StudyState(before), [WandbRuns("s", tmp_path)])
-        for event in new:
-            feed(event)
-        assert feed.close(120.0)
+        state = StudyState(before)
+        told(Feed("s", lambda s=state: s, [WandbRuns("s", tmp_path)]), *new)
     assert WandbRuns("s", tmp_path).known() == {"aaa-2x", "aaa-4x"}
     runs = sorted((tmp_path / "wandb").glob("offline-run-*-aaa"))
     assert len(runs) == 2, "one part of the run per point"
