@@ -137,6 +137,21 @@ def test_a_view_that_is_missing_damaged_or_old_is_made_from_the_log(
         assert getattr(after, name).equals(getattr(before, name))
 
 
+@pytest.mark.parametrize("name", ["trials.parquet", "rungs.parquet", "records/views.json"])
+def test_a_single_flipped_bit_anywhere_in_a_view_changes_nothing_that_is_read(
+    written: StudyDirectory, name: str
+) -> None:
+    before = read_views(written)
+    whole = (written.root / name).read_bytes()
+    for place in range(0, len(whole), max(1, len(whole) // 40)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        (written.root / name).write_bytes(flipped)
+        after = read_views(written)
+        assert after.trials.equals(before.trials)
+        assert after.rungs.equals(before.rungs)
+
+
 def test_what_is_read_is_what_was_built(written: StudyDirectory) -> None:
     read = read_views(written)
     built = build_tables(written.study, StudyState(EVENTS), FACTS)
