@@ -1,0 +1,1 @@
+"""Faults for studies: how they are inflicted from outside, and what must hold afterwards."""

@@ -1,0 +1,116 @@
+"""One ``rethink-ray`` command in a process group of its own, watched through the study's log."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+
+LOOK_SECONDS = 0.02
+HANG_SECONDS = 180.0
+"""So long without a new record is a hang."""
+
+
+class Seen(StrEnum):
+    """How waiting for a command ended."""
+
+    REACHED = "reached"
+    ENDED = "ended"
+    HUNG = "hung"
+
+
+class Command:
+    """A running command; what it prints goes to a file."""
+
+    def __init__(self, words: list[str], root: Path, output: Path) -> None:
+        self.root = root
+        self.output = output
+        with output.open("ab") as file:
+            self._begins_at = file.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "rethink_ray.cli", *words],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self.began = time.monotonic()
+        self._size = log_bytes(root)
+        self._moved_at = time.monotonic()
+
+    @property
+    def code(self) -> int | None:
+        """Exit code, minus the signal's number if one killed it; None while it runs."""
+        return self._process.poll()
+
+    def said(self) -> str:
+        """What it printed."""
+        with self.output.open("rb") as file:
+            file.seek(self._begins_at)
+            return file.read().decode(errors="replace")
+
+    def last_words(self) -> str:
+        """The last line it printed."""
+        lines = self.said().strip().splitlines()
+        return lines[-1][:200] if lines else "nothing"
+
+    def wait_for_records(self, num: int) -> Seen:
+        """Until the log has this many lines, the command ends, or nothing moves for too long."""
+        while num_records(self.root) < num:
+            if self.code is not None:
+                return Seen.ENDED
+            if self._hangs():
+                return Seen.HUNG
+            time.sleep(LOOK_SECONDS)
+        return Seen.ENDED if self.code is not None else Seen.REACHED
+
+    def wait_for_end(self) -> Seen:
+        """Until the command ends, or nothing moves for too long."""
+        while self.code is None:
+            if self._hangs():
+                return Seen.HUNG
+            time.sleep(LOOK_SECONDS)
+        return Seen.ENDED
+
+    def kill(self) -> None:
+        """SIGKILL for this one process."""
+        self._process.kill()
+        self._process.wait()
+
+    def tell(self, number: signal.Signals, *, group: bool) -> None:
+        """A signal for this process, or for everything in its process group."""
+        if group:
+            os.killpg(self.pid, number)
+        else:
+            self._process.send_signal(number)
+        self._moved_at = time.monotonic()
+
+    def _hangs(self) -> bool:
+        size = log_bytes(self.root)
+        if size != self._size:
+            self._size, self._moved_at = size, time.monotonic()
+        return time.monotonic() - self._moved_at > HANG_SECONDS
+
+
+def log_path(root: Path) -> Path:
+    """The log of a study directory."""
+    return root / "records" / "log.jsonl"
+
+
+def log_bytes(root: Path) -> int:
+    """Size of the log; 0 if there is none yet."""
+    try:
+        return log_path(root).stat().st_size
+    except OSError:
+        return 0
+
+
+def num_records(root: Path) -> int:
+    """Whole lines in the log."""
+    try:
+        return log_path(root).read_bytes().count(b"\n")
+    except OSError:
+        return 0
