@@ -10,6 +10,7 @@ from torch import nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.ops import MultiScaleRoIAlign
+from torchvision.ops.poolers import initLevelMapper
 
 from rethink_ray.detection.backbones import IMAGE_MEAN, IMAGE_STD
 from rethink_ray.detection.heads import (
@@ -88,13 +89,6 @@ def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) ->
     """
     sizes = tuple((side,) for side in _doubling(spec.anchor_base_px, pyramid.levels.count))
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
-    pool = MultiScaleRoIAlign(
-        featmap_names=list(pyramid.levels.stages),
-        output_size=roi_side(spec),
-        sampling_ratio=2,
-        canonical_scale=7 * spec.anchor_base_px,
-        canonical_level=4,
-    )
     network: nn.Module = FasterRCNN(
         pyramid,
         rpn_anchor_generator=anchors,
@@ -103,7 +97,7 @@ def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) ->
         rpn_pre_nms_top_n_test=spec.rpn_pre_nms,
         rpn_post_nms_top_n_train=spec.rpn_post_nms,
         rpn_post_nms_top_n_test=spec.rpn_post_nms,
-        box_roi_pool=pool,
+        box_roi_pool=_pool(spec, pyramid),
         box_head=box_head(spec),
         box_predictor=BoxPredictor(spec.box_head_features, num_classes + 1),
         box_score_thresh=spec.score_threshold,
@@ -115,6 +109,27 @@ def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) ->
     network.get_submodule("rpn").fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
     network.get_submodule("roi_heads").fg_bg_sampler = BalancedSampler("box", spec.box_batch, 0.25)
     return network
+
+
+def _pool(spec: DetectorSpec, pyramid: Pyramid) -> MultiScaleRoIAlign:
+    """torchvision guesses the strides from the first batch it sees and keeps them; here they are
+    known: a guess from images much smaller than their padding is wrong, and wrong ever after.
+    """
+    levels = pyramid.levels
+    pool = MultiScaleRoIAlign(
+        featmap_names=list(levels.stages),
+        output_size=roi_side(spec),
+        sampling_ratio=2,
+        canonical_scale=7 * spec.anchor_base_px,
+        canonical_level=4,
+    )
+    finest = levels.first_stride.bit_length() - 1
+    exponents = range(finest, finest + len(levels.stages))
+    pool.scales = [2.0**-exponent for exponent in exponents]
+    pool.map_levels = initLevelMapper(
+        exponents[0], exponents[-1], pool.canonical_scale, pool.canonical_level
+    )
+    return pool
 
 
 FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {

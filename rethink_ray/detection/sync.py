@@ -5,20 +5,19 @@ PyTorch has it for GPUs only; on CPUs the workers' sums are added up here.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
-class SyncBatchNorm(nn.SyncBatchNorm):
-    """Batch normalisation over the batch of all workers, or over its own where it is alone.
+class SyncBatchNorm(nn.BatchNorm2d):
+    """Batch normalisation over the batch of all workers; alone it is ``BatchNorm2d`` itself.
 
-    PyTorch's layer refuses CPU tensors inside a process group; there this one adds up the workers'
-    sums itself, forwards and backwards. Alone it is exactly ``BatchNorm2d``.
+    Not PyTorch's own layer, which cannot even stand in a group of CPU workers. ``put_on_gpus`` puts
+    that one in its place where it can.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``[N, C, H, W]`` per channel."""
-        if input.is_cuda or not self.training or _num_workers() == 1:
-            return self._alone(input)
+        if not self.training or _num_workers() == 1:
+            return super().forward(input)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         mean, var, count = _moments_of_all(input)
@@ -29,24 +28,6 @@ class SyncBatchNorm(nn.SyncBatchNorm):
             normalized = normalized * _per_channel(self.weight) + _per_channel(self.bias)
         return normalized.to(input.dtype)
 
-    def _alone(self, input: Tensor) -> Tensor:
-        if input.is_cuda or not self.training:
-            synced: Tensor = super().forward(input)
-            return synced
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-        momentum = 0.1 if self.momentum is None else self.momentum
-        return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            training=True,
-            momentum=momentum,
-            eps=self.eps,
-        )
-
     @torch.no_grad()
     def _follow(self, mean: Tensor, var: Tensor) -> None:
         """Running statistics as ``BatchNorm2d`` keeps them; ``var`` is the unbiased one."""
@@ -54,6 +35,19 @@ class SyncBatchNorm(nn.SyncBatchNorm):
         for running, new in ((self.running_mean, mean), (self.running_var, var)):
             if running is not None:
                 running.lerp_(new.to(running.dtype), momentum)
+
+
+def put_on_gpus(model: nn.Module) -> None:
+    """PyTorch's own layer stands for each of ours, with the same parameters and statistics."""
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is SyncBatchNorm:
+                setattr(module, name, _pytorchs(child))
+
+
+def _pytorchs(layer: SyncBatchNorm) -> nn.SyncBatchNorm:
+    found: nn.SyncBatchNorm = nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-untyped-call]
+    return found
 
 
 class _SumOfAll(torch.autograd.Function):

@@ -289,3 +289,15 @@ def test_a_frozen_backbone_counts_as_parameters_but_not_as_trained() -> None:
 
     assert trained == everything
     assert parameter_counts(frozen) == (everything - body, everything)
+
+
+def test_what_a_box_is_pooled_from_does_not_depend_on_the_images_seen_first() -> None:
+    # 40 px padded to 64: torchvision would take the strides for half of what they are
+    spec = tiny("faster_rcnn", min_side_px=16, max_side_px=64)
+    fresh, used = (build_detector(spec, InitSpec(), 3, seed=0) for _ in range(2))
+    used.detect([torch.zeros(3, 40, 40)])
+    for detector in (fresh, used):
+        pool = detector.network.get_submodule("roi_heads.box_roi_pool")
+        assert pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+    first, second = (detector.detect(pictures(1))[0] for detector in (fresh, used))
+    assert torch.equal(first["boxes_xyxy"], second["boxes_xyxy"])
