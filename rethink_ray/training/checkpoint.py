@@ -3,10 +3,14 @@
 A file is one header line with the SHA-256 of the rest, then what ``torch.save`` wrote.
 """
 
+import errno
 import hashlib
 import io
 import json
+import logging
 import pickle
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +22,31 @@ from rethink_ray.spec.errors import RecordError, explain
 HEADER = b"rethink-ray checkpoint 1 sha256 "
 
 
+LEFT_OVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}")
+"""Name of a file that someone was killed over before it was whole."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_log = logging.getLogger(__name__)
+
+
 class Damaged(RecordError):
     """A checkpoint file is not what was written: torn, cut short or changed."""
 
 
+class DiskFull(RecordError):
+    """A file could not be written for want of room; what was there before still is."""
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """``path`` holds ``content`` from now on, or what it held before if this is interrupted."""
+    """``path`` holds ``content`` from now on, or what it held before if this is interrupted.
+
+    Raises:
+        DiskFull: there is no room for it.
+    """
     payload = io.BytesIO()
     torch.save(content, payload)
     view = payload.getbuffer()
-    write_atomically(path, HEADER + hashlib.sha256(view).hexdigest().encode() + b"\n", view)
+    _write(path, HEADER + hashlib.sha256(view).hexdigest().encode() + b"\n", view)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -54,4 +73,26 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """``path`` holds ``value`` as JSON, or what it held before if this is interrupted."""
-    write_atomically(path, json.dumps(value, indent=1).encode())
+    _write(path, json.dumps(value, indent=1).encode())
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process was in the middle of writing. Only a folder's one writer may."""
+    for path in folder.glob(".*"):
+        if LEFT_OVER.fullmatch(path.name):
+            _log.info("%s was never finished and is removed", path)
+            path.unlink(missing_ok=True)
+
+
+def _write(path: Path, *parts: bytes | memoryview) -> None:
+    try:
+        write_atomically(path, *parts)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        needed = sum(len(part) for part in parts) / 2**20
+        free = shutil.disk_usage(path.parent).free / 2**20
+        must = f"must have room for {needed:.1f} MB"
+        came = f"{free:.1f} MB free ({error.strerror})"
+        remedy = "Free some and run again; what was there before is still whole."
+        raise DiskFull(explain(str(path), must, came, remedy)) from error

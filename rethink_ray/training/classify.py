@@ -80,7 +80,7 @@ def train_classifier(
     )
     started, before = time.perf_counter(), run.seconds
     for step in range(run.step, spec.steps):
-        stopping, saving = watch.ask(step)
+        stopping, saving = watch.ask()
         if saving:
             run.seconds = before + time.perf_counter() - started
             run.save(checkpoint)

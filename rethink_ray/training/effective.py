@@ -33,6 +33,7 @@ NORM_OF: dict[type[nn.Module], str] = {
     nn.GroupNorm: "gn",
     nn.BatchNorm2d: "bn",
     SyncBatchNorm: "sync_bn",
+    nn.SyncBatchNorm: "sync_bn",
     FrozenBatchNorm2d: "frozen_bn",
 }
 BACKBONE_OF: dict[tuple[str, tuple[int, ...], int], str] = {

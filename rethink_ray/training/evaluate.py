@@ -4,9 +4,8 @@ Each image is looked at exactly once whatever the number of workers, and every w
 numbers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from rethink_ray.data.index import ImageEntry, open_split
@@ -32,44 +31,39 @@ def score_split(
 ) -> dict[str, float]:
     """The 12 COCO numbers of one split, named ``<split>/<metric>``, in AP points.
 
-    Batches are as large as a worker's training batches: those are known to fit, and where sizes
-    differ the padding belongs to the method.
+    Batches are as large as in training: those are known to fit. All workers take each batch
+    together, a part each, padded to its largest image: the padding belongs to the method, and so
+    the numbers are those of one process.
 
     Raises:
-        Stopped: ``stop`` turned true between two batches (a lone worker asks; a group does not).
+        Stopped: ``stop`` turned true on any worker between two batches.
     """
     index = open_split(data, split)
     images = eval_batches(
         index,
         [int(i) for i in index.image_ids],
-        max(1, recipe.batch_size // place.world_size),
+        recipe.batch_size,
         num_workers=num_workers,
         rank=place.rank,
         world_size=place.world_size,
     )
     found: list[tuple[GroundTruth, Detection]] = []
     for batch, entries in images:
-        if place.world_size == 1 and stop():
+        asked, *hw = place.largest((float(stop()), *detector.padded_hw_of(batch)))
+        if asked:
             raise Stopped(f"scoring {split} was stopped; it will be repeated")
-        found += _look(detector, recipe, batch, entries, place.device)
+        if batch:
+            with precision(recipe, place.device):
+                boxes = detector.detect(
+                    [image.to(place.device) for image in batch], (int(hw[0]), int(hw[1]))
+                )
+            found += [
+                (_truth(entry), _detection(entry.image_id, seen))
+                for entry, seen in zip(entries, boxes, strict=True)
+            ]
     found = sorted(place.gather(found), key=lambda pair: pair[0].image_id)
     numbers = score([g for g, _ in found], [d for _, d in found], len(index.categories))
     return {f"{split}/{name}": value for name, value in numbers.items()}
-
-
-def _look(
-    detector: Detector,
-    recipe: Recipe,
-    images: Sequence[Tensor],
-    entries: Sequence[ImageEntry],
-    device: torch.device,
-) -> list[tuple[GroundTruth, Detection]]:
-    with precision(recipe, device):
-        found = detector.detect([image.to(device) for image in images])
-    return [
-        (_truth(entry), _detection(entry.image_id, boxes))
-        for entry, boxes in zip(entries, found, strict=True)
-    ]
 
 
 def _truth(entry: ImageEntry) -> GroundTruth:

@@ -36,6 +36,7 @@ class TrialData:
             num_workers=self.config.resources.loader_workers,
             rank=place.rank,
             world_size=place.world_size,
+            pinned=place.device.type == "cuda",
         )
 
 

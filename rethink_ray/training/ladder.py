@@ -9,24 +9,23 @@ bit (on one instruction set, torch build and thread count).
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.records.types import RungDone
+from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.checkpoint import save_checkpoint, write_json
+from rethink_ray.training.assets import start_weights
+from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.effective import describe, instruction_set, read_back, require_as_asked
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.inputs import TrialData, open_trial_data
-from rethink_ray.training.live import Live, start_weights
+from rethink_ray.training.live import Live
 from rethink_ray.training.losses import LossTrace, require_finite
-from rethink_ray.training.memory import (
-    out_of_memory_is_infeasible,
-    peak_memory_bytes,
-    start_counting,
-)
+from rethink_ray.training.memory import peak_memory_bytes, start_counting
+from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.place import Place
 from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
@@ -81,17 +80,20 @@ def train_ladder(
         Misconfigured: something alive is not as asked.
         Stopped: ``stop`` turned true; a checkpoint was written.
     """
+    place = place or Place.local(config)
+    if place.writes:
+        sweep(directory)
     ladder = _Ladder(
         config=config,
         lengths=tuple(lengths),
         files=TrialFiles(directory, config.trial_id),
         splits=tuple(splits),
         assets=assets,
-        watch=Watch(place=place or Place.local(config), stop=stop, save_seconds=save_seconds),
+        watch=Watch(place=place, stop=stop, save_seconds=save_seconds),
         progress=progress,
         models=models,
     )
-    with out_of_memory_is_infeasible(config):
+    with one_outcome(config, place):
         yield from ladder.climb()
 
 
@@ -115,6 +117,8 @@ class _Ladder:
     step: int = 0
     seconds: float = 0.0
     """Wall time of the updates that are new to the rung under way."""
+    broken: set[int] = field(default_factory=set)
+    """Images whose files broke since the data set was indexed, as this worker met them."""
     _live: Live | None = None
     _trace: LossTrace | None = None
     _data: TrialData | None = None
@@ -128,7 +132,7 @@ class _Ladder:
     def live(self) -> Live:
         if self._live is None:
             config = self.config
-            weights = start_weights(config, self.assets)
+            weights = start_weights(config, self.assets, self.place, stop=self.watch.stop)
             self._live = Live(
                 config.recipe, config.num_categories, config.seed, self.place, weights
             )
@@ -149,13 +153,15 @@ class _Ladder:
     def climb(self) -> Iterator[RungDone]:
         start_counting(self.place.device)
         for length in self.lengths:
-            rung = self.files.rung(length)
-            yield rung if rung is not None and self._serves(rung) else self._run(length)
+            yield self.place.from_first(self._finished(length)) or self._run(length)
 
-    def _serves(self, rung: RungDone) -> bool:
-        """Whether a rung of an earlier job has every number and file that this one is asked for."""
-        scored = all(f"{split}/ap" in rung.metrics for split in self.splits)
-        return scored and (self.models is None or model_path(self.models, rung.length).exists())
+    def _finished(self, length: float) -> RungDone | None:
+        """The rung of an earlier job, if it has every number and file that is asked for."""
+        rung = self.files.rung(length)
+        if rung is None or not all(f"{split}/ap" in rung.metrics for split in self.splits):
+            return None
+        kept = self.models is None or model_path(self.models, rung.length).exists()
+        return rung if kept else None
 
     def _run(self, length: float) -> RungDone:
         schedule = schedule_of(self.config.recipe.schedule, length)
@@ -164,6 +170,8 @@ class _Ladder:
             self._load(unfinished)
         else:
             self._go_to_trunk(length, schedule)
+        self._require_one_start(on_branch=unfinished is not None)
+        if unfinished is None:
             self._advance(length, schedule, schedule.branch_at, on_branch=False)
             self._save()
             self.trace.start_branch()
@@ -185,6 +193,19 @@ class _Ladder:
         if self.step <= self._shared_steps(length):
             self.seconds = 0.0
 
+    def _require_one_start(self, *, on_branch: bool) -> None:
+        """All workers read the same files, or they would train different runs."""
+        starts = self.place.gather([(on_branch, self.step)])
+        if len(set(starts)) > 1:
+            raise RecordError(
+                explain(
+                    str(self.files.directory),
+                    "must look the same to all workers of a run",
+                    f"checkpoints (on a branch, update) {starts}",
+                    "Put the study on one file system that all nodes share, and run again.",
+                )
+            )
+
     def _shared_steps(self, length: float) -> int:
         """Trunk updates that a shorter rung of the ladder has paid for."""
         schedule = self.config.recipe.schedule
@@ -201,13 +222,14 @@ class _Ladder:
         batches = self.data.batches(self.step, self.place)
         for step in range(self.step, end):
             self.step = step
-            stop, save = self.watch.ask(step)
+            stop, save = self.watch.ask()
             if save:
                 self.seconds = before + time.perf_counter() - started
                 self._save(length if on_branch else None)
             if stop:
                 raise Stopped(f"{self.config.trial_id} stands at update {step} of {length:g}x")
             images, targets = next(batches)
+            self.broken |= batches.broken
             self._check_once(schedule, batches, len(images))
             rate = lr_at(schedule, peak, step)
             self.trace.add(step, self.live.update(images, targets, rate=rate, step=step))
@@ -244,7 +266,7 @@ class _Ladder:
 
     def _score(self, length: float) -> dict[str, float]:
         """The numbers of every split; the branch is kept first if it would be a loss to lose."""
-        stop, save = self.watch.ask(0)
+        stop, save = self.watch.ask_now()
         if save:
             self._save(length)
         if stop:
@@ -270,6 +292,9 @@ class _Ladder:
     def _finish(
         self, length: float, schedule: RungSchedule, scores: dict[str, float], seconds_score: float
     ) -> RungDone:
+        [peak] = self.place.largest([float(peak_memory_bytes(self.place.device))])
+        broken = set(self.place.gather(sorted(self.broken)))
+        faults = {"broken_since_indexed": len(broken)} if broken else {}
         rung = RungDone(
             trial_id=self.config.trial_id,
             length=length,
@@ -278,12 +303,13 @@ class _Ladder:
             seconds_train=self.seconds,
             seconds_score=seconds_score,
             steps_new=schedule.total_steps - self._shared_steps(length),
-            peak_memory_bytes=peak_memory_bytes(self.place.device),
-            data_faults=dict(self.data.faults),
+            peak_memory_bytes=int(peak),
+            data_faults={**self.data.faults, **faults},
             host=platform.node(),
             instruction_set=instruction_set(),
             at=time.time(),
         )
+        rung = self.place.from_first(rung)
         if self.place.writes:
             if self.models is not None:
                 content = {"model": self.live.detector.state_dict()}
@@ -298,6 +324,7 @@ class _Ladder:
             "step": self.step,
             "seconds": self.seconds,
             "trace": self.trace.state(),
+            "broken": sorted(set(self.place.gather(sorted(self.broken)))),
             **self.live.state(),
         }
         if self.place.writes:
@@ -312,3 +339,4 @@ class _Ladder:
         self.live.load(content)
         self.trace.load(content["trace"])
         self.step, self.seconds = content["step"], content["seconds"]
+        self.broken |= set(content.get("broken", ()))

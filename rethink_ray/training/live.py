@@ -1,23 +1,20 @@
 """What is alive during a run: the detector, its optimizer, and one update of both."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.spec.recipe import Recipe
-from rethink_ray.spec.resolve import TrialConfig, assets_of
-from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed, seeded
 
-WEIGHTS_FILE = "backbone.pt"
-DONE_FILE = "DONE"
+MOVED = ("boxes", "labels")
+"""What a detector computes with. An image's id is only read, and from a GPU each look waits."""
 
 
 class Live:
@@ -43,10 +40,13 @@ class Live:
             seed=derive_seed(seed, "init"),
             weights=weights,
         ).to(place.device)
+        if place.world_size > 1 and place.device.type == "cuda":
+            put_on_gpus(self.detector)
         self.optimizer = build_optimizer(
             *self.detector.decayed_and_norm_parameters(), recipe.optimizer
         )
         self.trainable: list[nn.Parameter] = self.detector.trainable_parameters()
+        self.detector.peers = place if place.world_size > 1 else None
         self.model = place.wrap(self.detector)
 
     def update(
@@ -60,7 +60,11 @@ class Live:
         """One update on one batch at this learning rate; the loss it was made from."""
         device = self.place.device
         images = [image.to(device, non_blocking=True) for image in images]
-        targets = [{k: v.to(device, non_blocking=True) for k, v in t.items()} for t in targets]
+        targets = [
+            {k: v.to(device, non_blocking=True) for k, v in t.items() if k in MOVED}
+            | {"image_id": t["image_id"]}
+            for t in targets
+        ]
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         with seeded(device, self.seed, "update", step), precision(self.recipe, device):
@@ -91,15 +95,3 @@ class Live:
 def precision(recipe: Recipe, device: torch.device) -> torch.autocast:
     """The arithmetic a recipe asks for: bfloat16 where it is safe, or float32 throughout."""
     return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-
-
-def start_weights(config: TrialConfig, assets: Path) -> Mapping[str, Tensor] | None:
-    """The backbone that the trial's asset holds; ``None`` if it starts from none."""
-    for spec in assets_of(config):
-        folder = assets / spec.key
-        if not (folder / DONE_FILE).exists():
-            where, remedy = f"asset {spec.key}", "Build it first: train does, and so does run."
-            raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
-        weights: Mapping[str, Tensor] = load_checkpoint(folder / WEIGHTS_FILE)["backbone"]
-        return weights
-    return None

@@ -1,8 +1,6 @@
-"""A run's memory: how much it took, and telling its own out-of-memory from the machine's faults."""
+"""A run's memory: how much it took, and what to try where it does not fit."""
 
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -10,25 +8,6 @@ from rethink_ray.spec.errors import Infeasible, explain
 from rethink_ray.spec.resolve import TrialConfig
 
 OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory")
-
-
-@contextmanager
-def out_of_memory_is_infeasible(config: TrialConfig) -> Iterator[None]:
-    """Running out of memory inside is a result of the method, not a fault of the machine."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        recipe = config.recipe
-        must = "must fit the device's memory"
-        remedy = (
-            f"Lower batch_size ({recipe.batch_size}) or detector.min_side_px "
-            f"({recipe.detector.min_side_px})."
-        )
-        came = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        where = f"trial {config.trial_id}"
-        raise Infeasible(explain(where, must, came, remedy)) from error
 
 
 def peak_memory_bytes(device: torch.device) -> int:
@@ -44,7 +23,26 @@ def start_counting(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the run asked for more memory than its device has."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    told = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in told for words in OUT_OF_MEMORY)
+
+
+def too_large(config: TrialConfig, error: Exception) -> Infeasible:
+    """The method does not fit; says what it was and what would be half as much."""
+    recipe = config.recipe
+    detector = recipe.detector
+    must = (
+        f"must fit the device's memory with batch_size {recipe.batch_size} and images of "
+        f"{detector.min_side_px} to {detector.max_side_px} px"
+    )
+    smaller = f"detector.min_side_px: {max(detector.min_side_px // 2, 1)} and "
+    smaller += f"detector.max_side_px: {max(detector.max_side_px // 2, 1)}"
+    half = recipe.batch_size // 2
+    if half and half % max(config.resources.workers, 1) == 0:
+        smaller = f"batch_size: {half}, or {smaller}"
+    came = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return Infeasible(explain(f"trial {config.trial_id}", must, came, f"Try {smaller}."))

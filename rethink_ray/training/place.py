@@ -4,6 +4,7 @@ The workers of a run share one global batch, so a run of N workers is the same m
 one. Only rank 0 writes files; every rank reads them.
 """
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Place:
     def alone(cls, threads: int, gpus: float, deterministic: bool = False) -> Self:
         """One process with this many threads, on the GPU if it was given (part of) one."""
         _prepare_process(threads, deterministic)
-        return cls(device=_device(gpus, index=None))
+        return cls(device=_device(gpus))
 
     @classmethod
     def distributed(cls, config: TrialConfig) -> Self:
@@ -57,11 +58,8 @@ class Place:
                     "Change batch_size or resources.workers.",
                 )
             )
-        index = torch.cuda.current_device() if resources.gpus_per_worker else None
         return cls(
-            device=_device(resources.gpus_per_worker, index),
-            rank=dist.get_rank(),
-            world_size=world_size,
+            device=_device(resources.gpus_per_worker), rank=dist.get_rank(), world_size=world_size
         )
 
     @property
@@ -78,24 +76,26 @@ class Place:
 
     def barrier(self) -> None:
         """Returns once every worker has come here."""
-        if self.world_size > 1:
-            dist.barrier()
+        self.total(torch.zeros(1))
 
-    def any_of(self, flags: Sequence[bool]) -> tuple[bool, ...]:
-        """Each flag is true if it is true on any worker; all workers get the same answer."""
-        if self.world_size == 1:
-            return tuple(flags)
-        raised = torch.tensor([int(f) for f in flags], device=self.device)
-        dist.all_reduce(raised, op=dist.ReduceOp.MAX)
-        return tuple(bool(f) for f in raised.tolist())
+    def total(self, values: Tensor) -> Tensor:
+        """The sum of each value over the workers, the same on all of them."""
+        return self._reduced(values, dist.ReduceOp.SUM)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of each value over the workers, the same on all of them."""
+        return values if self.world_size == 1 else self.total(values) / self.world_size
+
+    def largest(self, values: Sequence[float]) -> tuple[float, ...]:
+        """The largest of each value over the workers, the same on all of them."""
         if self.world_size == 1:
-            return values
-        summed = values.clone()
-        dist.all_reduce(summed)
-        return summed / self.world_size
+            return tuple(values)
+        found = self._reduced(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX)
+        return tuple(found.tolist())
+
+    def any_of(self, flags: Sequence[bool]) -> tuple[bool, ...]:
+        """Each flag is true if it is true on any worker; all workers get the same answer."""
+        return tuple(flag > 0 for flag in self.largest([float(flag) for flag in flags]))
 
     def gather(self, shard: Sequence[T]) -> list[T]:
         """All workers' items, in the order of ranks, on every worker."""
@@ -105,11 +105,27 @@ class Place:
         dist.all_gather_object(shards, list(shard))
         return [item for part in shards for item in part]
 
+    def from_first(self, value: T) -> T:
+        """The value of the worker that writes; the others' own may be stale or absent."""
+        if self.world_size == 1:
+            return value
+        values: list[Any] = [value if self.writes else None]
+        dist.broadcast_object_list(values, src=0, device=self.device)
+        found: T = values[0]
+        return found
+
     def share_buffers(self, model: nn.Module) -> None:
         """Every worker's buffers (BN statistics) become rank 0's, as in the file it writes."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
+
+    def _reduced(self, values: Tensor, how: Any) -> Tensor:
+        if self.world_size == 1:
+            return values
+        sent = values.to(self.device, copy=True)  # NCCL sends what lies on a GPU only
+        dist.all_reduce(sent, op=how)
+        return sent.to(values.device)
 
 
 def _prepare_process(threads: int, deterministic: bool) -> None:
@@ -121,7 +137,12 @@ def _prepare_process(threads: int, deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = False
 
 
-def _device(gpus: float, index: int | None) -> torch.device:
+def _device(gpus: float) -> torch.device:
+    """The GPU this process was given, or the CPU. Part of a GPU is that part of its memory.
+
+    A process that outlives its runs gives back what the last one took, since another may share
+    the GPU.
+    """
     if not gpus:
         return torch.device("cpu")
     if not torch.cuda.is_available():
@@ -133,4 +154,8 @@ def _device(gpus: float, index: int | None) -> torch.device:
                 "Set resources.gpus_per_worker: 0, or run where torch.cuda.is_available() is true.",
             )
         )
-    return torch.device("cuda", index if index is not None else torch.cuda.current_device())
+    device = torch.device("cuda", torch.cuda.current_device())
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(min(gpus, 1.0), device)
+    return device

@@ -11,8 +11,10 @@ from rethink_ray.spec.errors import RethinkError
 from rethink_ray.training.place import Place
 
 SAVE_SECONDS = 60.0
-ASK_STEPS = 8
-"""Workers of one run agree on stopping this often: each time costs them a round of messages."""
+ASK_SECONDS = 1.0
+MOST_STEPS = 8
+"""Workers of one run agree on stopping about this often, in seconds and at most in updates: each
+time costs them a round of messages."""
 
 
 class Stopped(RethinkError):
@@ -32,14 +34,34 @@ class Watch:
     stop: Callable[[], bool] = never_stop
     save_seconds: float = SAVE_SECONDS
     last_saved: float = field(default_factory=time.monotonic)
+    _asked_at: float = field(default_factory=time.monotonic)
+    _silent: int = 0
+    """Updates left until the workers ask each other again."""
+    _pause: int = 0
+    """Updates between the last two times they did."""
 
-    def ask(self, step: int) -> tuple[bool, bool]:
-        """(stop now, save now) before the update numbered ``step``."""
-        if self.place.world_size > 1 and step % ASK_STEPS:
+    def ask(self) -> tuple[bool, bool]:
+        """(stop now, save now) before the next update."""
+        if self._silent > 0:
+            self._silent -= 1
             return False, False
-        due = time.monotonic() - self.last_saved >= self.save_seconds
-        stop, save = self.place.any_of((self.stop(), due))
-        return stop, save or stop
+        now = time.monotonic()
+        due = now - self.last_saved >= self.save_seconds
+        seconds = (now - self._asked_at) / (self._pause + 1)
+        self._asked_at = now
+        stop, save, slowest = self.place.largest([float(self.stop()), float(due), seconds])
+        if self.place.world_size > 1:
+            self._pause = self._silent = min(int(ASK_SECONDS / max(slowest, 1e-6)), MOST_STEPS - 1)
+        return stop > 0, (save or stop) > 0
+
+    def ask_now(self) -> tuple[bool, bool]:
+        """The same, whenever the workers last asked each other."""
+        self._silent = 0
+        return self.ask()
+
+    def wished(self) -> bool:
+        """Whether any worker was told to stop, asked of all of them together."""
+        return self.place.any_of((self.stop(),))[0]
 
     def saved(self) -> None:
         """A checkpoint was just written; the next one is due a while from now."""

@@ -1,9 +1,10 @@
-"""A trial's folder: trunk file, branch file, and the rungs finished but perhaps not recorded.
+"""A trial's folder: trunk files, branch file, and the rungs finished but perhaps not recorded.
 
 Everything in it is written whole or not at all, and a damaged file counts as absent: the run then
 goes on from the one before it, or starts again.
 """
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict
@@ -66,7 +67,10 @@ class TrialFiles:
         """The rung survives from here on, and its branch file is no longer needed."""
         self._rungs[rung.length] = rung
         rungs = [asdict(self._rungs[length]) for length in sorted(self._rungs)]
-        write_json(self._rungs_path, {"trial_id": self.trial_id, "rungs": rungs})
+        write_json(
+            self._rungs_path,
+            {"trial_id": self.trial_id, "rungs": rungs, "sha256": _digest(rungs)},
+        )
         self._branch_path.unlink(missing_ok=True)
 
     def _trunk_paths(self) -> list[Path]:
@@ -87,6 +91,8 @@ class TrialFiles:
         try:
             content = json.loads(self._rungs_path.read_text())
             rungs = [RungDone(**rung) for rung in content["rungs"]]
+            if content.get("sha256", _digest(content["rungs"])) != _digest(content["rungs"]):
+                raise ValueError("it does not match its checksum")
         except (OSError, ValueError, KeyError, TypeError) as error:
             _log.warning("%s is damaged (%s): its rungs run again.", self._rungs_path, error)
             return {}
@@ -103,3 +109,8 @@ class TrialFiles:
                     "Choose another folder, or remove this one.",
                 )
             )
+
+
+def _digest(rungs: list[dict[str, Any]]) -> str:
+    """Over what JSON says of the rungs; files of the first version have none."""
+    return hashlib.sha256(json.dumps(rungs, sort_keys=True).encode()).hexdigest()

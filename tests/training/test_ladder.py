@@ -12,7 +12,7 @@ from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.effective import require_as_asked
 from rethink_ray.training.ladder import Progress
 from rethink_ray.training.losses import LossTrace
-from rethink_ray.training.memory import out_of_memory_is_infeasible
+from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.place import Place
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb, digest, numbers
@@ -138,8 +138,8 @@ def test_a_branch_reports_its_own_mean_loss_and_a_bare_trunk_its_last() -> None:
 def test_running_out_of_memory_is_infeasible_with_a_remedy(error: Exception) -> None:
     config = micro_trial()
     with (
-        pytest.raises(Infeasible, match=r"Lower batch_size \(2\)"),
-        out_of_memory_is_infeasible(config),
+        pytest.raises(Infeasible, match=r"batch_size 2 and images of 64.*Try batch_size: 1, or"),
+        one_outcome(config, CPU),
     ):
         raise error
 
@@ -148,7 +148,7 @@ def test_other_failures_stay_what_they_are() -> None:
     config = micro_trial()
     with (
         pytest.raises(RuntimeError, match="size mismatch"),
-        out_of_memory_is_infeasible(config),
+        one_outcome(config, CPU),
     ):
         raise RuntimeError("size mismatch")
 
