@@ -37,7 +37,14 @@ class LeaveTune(BaseException):
     """Ends ``fit`` at once and past Tune's own clean-up, which can take 25 s."""
 
 
-class JobSearcher(Searcher):
+class _Unsaved:
+    """Tune pickles what it is given, to go on from. The records are for that, and hold locks."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class JobSearcher(_Unsaved, Searcher):
     """Asks the dispatcher for the next job; one Tune trial is one attempt at one job."""
 
     def __init__(self, dispatcher: Dispatcher, job_limit: int) -> None:
@@ -73,7 +80,7 @@ class JobSearcher(Searcher):
         """Nothing: the records are the state."""
 
 
-class Booking(Callback):
+class Booking(_Unsaved, Callback):
     """Tells the dispatcher what became of each job; leaves Tune when the study must stop."""
 
     def __init__(

@@ -1,11 +1,13 @@
 """Why a job was lost, as Tune's error file tells it; and ends that Tune tells twice."""
 
 import pickle
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
@@ -52,6 +54,15 @@ def test_a_process_that_could_not_start_says_the_last_line_of_its_traceback(
 @pytest.mark.parametrize("file", [None, "gone.pkl"])
 def test_an_error_file_that_is_not_there_is_a_reason_too(tmp_path: Path, file: str | None) -> None:
     assert reason_of(file and str(tmp_path / file)) == "lost without a word"
+
+
+def test_what_tune_pickles_holds_nothing_of_the_study(tmp_path: Path) -> None:
+    unpicklable = SimpleNamespace(lock=threading.Lock())
+    searcher = JobSearcher(cast(Any, unpicklable), job_limit=9)
+    booking = Booking(
+        cast(Any, unpicklable), searcher, lambda: None, Wish(tmp_path / "stop", lambda: False)
+    )
+    assert len(cloudpickle.dumps((searcher, booking))) < 500
 
 
 def test_an_end_that_tune_tells_twice_does_not_end_the_jobs_next_attempt(tmp_path: Path) -> None:
