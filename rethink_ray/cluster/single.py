@@ -42,7 +42,7 @@ def train_on_workers(
         config=shared,
         lengths=shared.recipe.schedule.lengths,
         splits=splits_of(shared),
-        keep_models=True,
+        models="models",
     )
     rungs = []
     with ray_session(resources, None, None):

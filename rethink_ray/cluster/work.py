@@ -66,7 +66,7 @@ def run_job(
             assets=assets,
             stop=stop,
             place=place,
-            models=root / "models" if job.keep_models else None,
+            models=root / job.models if job.models else None,
         ):
             yield replace(rung, at=round(time.time(), 3))
             started = time.monotonic()
@@ -150,7 +150,7 @@ def encode_job(job: Job) -> str:
             "lengths": list(job.lengths),
             "splits": list(job.splits),
             "asset": job.asset.model_dump(mode="json") if job.asset else None,
-            "keep_models": job.keep_models,
+            "models": job.models,
         }
     )
 

@@ -38,8 +38,13 @@ def plan_lines(study: Study, facts: DataFacts, slots: int) -> Iterator[str]:
         f"slots: {slots}; done after the time of {plan.makespan_steps:,} updates on one slot, "
         f"slots busy {plan.busy_share:.0%}"
     )
-    if plan.disk_bytes is not None:
-        yield f"disk: {plan.disk_bytes / 1e9:.2f} GB of checkpoints at most"
+    if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
+        kept = study.checkpoints
+        yield (
+            f"disk: {plan.disk_bytes / 1e9:.2f} GB of checkpoints at most, "
+            f"{plan.disk_final_bytes / 1e9:.2f} GB at the end "
+            f"(checkpoints: models {kept.models}, trunks {kept.trunks})"
+        )
 
 
 def count_weights(config: TrialConfig) -> int:

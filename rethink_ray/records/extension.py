@@ -22,6 +22,7 @@ FREE = (
     ("resources", "retries"),
     ("resources", "loader_workers"),
     ("data", "root"),
+    ("checkpoints",),
 )
 """Keys outside the fingerprint. ``keep`` may only grow at its end, which ``extend`` sees to; where
 the data lie may differ from machine to machine, their content is in the facts."""
@@ -124,7 +125,12 @@ def merge(current: Study, given: Study) -> Study:
         keep=keep if longer else None,
     )
     return larger.model_copy(
-        update={"question": given.question, "data": given.data, "resources": given.resources}
+        update={
+            "question": given.question,
+            "data": given.data,
+            "resources": given.resources,
+            "checkpoints": given.checkpoints,
+        }
     )
 
 

@@ -9,7 +9,7 @@ from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
 from rethink_ray.search.configs import CellConfigs
-from rethink_ray.search.jobs import Job
+from rethink_ray.search.jobs import Job, models_folder
 from rethink_ray.search.proposals import Proposer
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.spec.facts import DataFacts
@@ -218,9 +218,15 @@ class CellSearch:
                 config=config,
                 lengths=lacking,
                 splits=splits_of(self._study, purpose),
+                models=models_folder(member.trial_id) if self._keeps_models(purpose) else None,
             )
             self._jobs[member.trial_id, lacking] = job
             jobs.append(job)
+
+    def _keeps_models(self, purpose: Purpose) -> bool:
+        """Incumbents are search trials, and any of them may become one."""
+        kept = self._study.checkpoints.models
+        return kept == "all" or (kept == "incumbents" and purpose == "search")
 
     def _seed(self, index: int) -> int:
         return seed_of(self._study.seed, self.cell.name, "search", index)

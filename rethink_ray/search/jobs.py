@@ -23,8 +23,8 @@ class Job:
     splits: tuple[str, ...] = ()
     """What each rung is scored on."""
     asset: AssetSpec | None = None
-    keep_models: bool = False
-    """Keep every rung's weights under ``models/``: a single run does, a study does not."""
+    models: str | None = None
+    """Folder below the root that keeps the weights of every finished rung; None: nobody does."""
 
     @property
     def trial(self) -> tuple[str, TrialConfig]:
@@ -59,3 +59,8 @@ class Decision:
 def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:
     """The job that builds an asset."""
     return Job(job_id=f"asset-{key}", purpose="asset", cell=cell, asset=spec)
+
+
+def models_folder(trial_id: str) -> str:
+    """Where a study keeps the weights of a trial's rungs, below its root."""
+    return f"trials/{trial_id}/models"

@@ -4,24 +4,19 @@ It is the decisions themselves with pretended results, so the counts are those o
 only which configuration wins, hence how many distinct incumbents are replicated, is made up.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.costs import ladder_steps, separate_steps
-from rethink_ray.search.jobs import Job
+from rethink_ray.search.disk import DiskMeter, WeightCount
 from rethink_ray.search.points import space_in
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of, digest_of
 from rethink_ray.spec.study import Study
-
-ParameterCount = Callable[[TrialConfig], int]
-STATES_PER_WEIGHT = {"sgd": 2, "adamw": 3}
-"""Floats kept per weight in a checkpoint: the weight and its optimizer's state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +61,8 @@ class Plan:
     """Of the slots' time until the end, as jobs are handed out."""
     disk_bytes: int | None
     """Checkpoints at their most; None without a count of weights."""
+    disk_final_bytes: int | None
+    """Checkpoints once the study is done."""
 
     @property
     def steps(self) -> int:
@@ -88,7 +85,7 @@ def plan_study(
     facts: DataFacts,
     *,
     slots: int = 1,
-    count_weights: ParameterCount | None = None,
+    count_weights: WeightCount | None = None,
 ) -> Plan:
     """The dry run of a study from its beginning.
 
@@ -101,7 +98,13 @@ def plan_study(
     # Counts do not depend on the sampler; Sobol points cost no model.
     pretended = study.model_copy(update={"sampler": "quasi_random"})
     cluster = PretendedCluster(pretended, facts, pretend_metrics, slots=slots)
+    meter = None if count_weights is None else DiskMeter(study, count_weights)
+    if meter is not None:
+        cluster.watch = lambda event: meter.watch(
+            event, cluster.state, cluster.started, cluster.running
+        )
     cluster.run()
+    final = None if meter is None else meter.count(cluster.state, cluster.started)
     cells = tuple(_cell_plan(study, facts, cell, cluster) for cell in cells_of(study))
     assets = [job.asset for job in cluster.started if job.asset is not None]
     return Plan(
@@ -111,7 +114,8 @@ def plan_study(
         asset_steps=sum(asset.upstream.steps for asset in assets),
         makespan_steps=round(cluster.makespan),
         busy_share=cluster.busy / (slots * cluster.makespan) if cluster.makespan else 0.0,
-        disk_bytes=None if count_weights is None else _disk(cluster.started, slots, count_weights),
+        disk_bytes=None if meter is None else meter.peak_bytes,
+        disk_final_bytes=final,
     )
 
 
@@ -160,14 +164,3 @@ def _steps(state: StudyState, configs: CellConfigs, members: list[Member]) -> tu
         shared += ladder_steps(schedule, done)
         separate += separate_steps(schedule, done)
     return shared, separate
-
-
-def _disk(started: list[Job], slots: int, count_weights: ParameterCount) -> int:
-    """A trunk file for every trial, and a branch file for every slot, 4 bytes a number."""
-    sizes: dict[str, int] = {}
-    for job in started:
-        if job.asset is None:
-            trial_id, config = job.trial
-            per_weight = STATES_PER_WEIGHT[config.recipe.optimizer.name]
-            sizes[trial_id] = 4 * per_weight * count_weights(config)
-    return sum(sizes.values()) + slots * max(sizes.values(), default=0)

@@ -44,8 +44,11 @@ class PretendedCluster:
         duration: Duration | None = None,
         build_asset: AssetAnswer = fit_asset,
         state: StudyState | None = None,
+        watch: Callable[[Event], None] | None = None,
     ) -> None:
         self.state = StudyState() if state is None else state
+        self.watch = watch
+        """Told every event just before it is recorded, while its job still runs."""
         self.started: list[Job] = []
         self.makespan = 0.0
         self.busy = 0.0
@@ -77,7 +80,7 @@ class PretendedCluster:
             decision = self._decider.next_jobs(self.state)
             events: tuple[Event, ...] = (*decision.rounds, *decision.ends)
             for event in events:
-                self.state.add(event)
+                self._record(event)
             if events:
                 continue
             self._start(decision)
@@ -97,8 +100,18 @@ class PretendedCluster:
 
     def _finish_next(self) -> None:
         self.makespan, _, job_id, event = heapq.heappop(self._ends)
-        self.state.add(event)
+        self._record(event)
         self._go_on(job_id)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Ids of the jobs under way."""
+        return tuple(self._running)
+
+    def _record(self, event: Event) -> None:
+        if self.watch is not None:
+            self.watch(event)
+        self.state.add(event)
 
     def _go_on(self, job_id: str) -> None:
         """The next rung of a running job, or the end of the job."""

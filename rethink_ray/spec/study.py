@@ -70,6 +70,16 @@ class ResourceSpec(Spec):
     """GPU: deterministic algorithms, so that training repeats bit for bit."""
 
 
+class CheckpointSpec(Spec):
+    """Which files of its trials a study keeps. Nothing here changes a number."""
+
+    models: Literal["incumbents", "all", "none"] = "incumbents"
+    """Weights of finished rungs: of each cell's best per length, of every rung, of none."""
+    trunks: Literal["promotable", "unfinished", "all"] = "promotable"
+    """What a trial goes on from: kept while the study, or the study with longer lengths
+    (``promotable``), may take the trial further. What is gone is trained again, bit for bit."""
+
+
 class Study(Spec):
     """One question, one YAML file, one directory."""
 
@@ -89,4 +99,5 @@ class Study(Spec):
     margin: PositiveFloat = 0.5
     """AP points below which two results count as equal."""
     resources: ResourceSpec = ResourceSpec()
+    checkpoints: CheckpointSpec = CheckpointSpec()
     seed: int = 0

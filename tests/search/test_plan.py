@@ -61,8 +61,27 @@ def test_replicates_and_assets_are_planned_too() -> None:
     assert {c.replicate_steps for c in plan.cells} == {3 * (200 + 240 + 240)}
     assert plan.assets == 1
     assert plan.asset_steps == 1500  # the default classifier's
-    # 16 trials and one slot's branch, each 1,000 weights with momentum at 4 bytes
-    assert plan.disk_bytes == 17 * 8000
+
+
+def test_disk_is_counted_as_files_come_and_go() -> None:
+    # 1,000 weights with momentum at 4 bytes: a checkpoint takes 8,000 bytes, the weights 4,000
+    study = small_study(**ONE_CELL, budget={"trials": 4, "keep": [4, 2, 1], "replicates": 0})
+    plan = plan_study(study, facts_of(study), count_weights=lambda config: 1000)
+    # most while the fourth trial ends its 2x: four trials with two trunk files each, the best's
+    # weights so far, and the branch and the next file of the one that runs
+    assert plan.disk_bytes == 4 * 2 * 8000 + 4000 + 2 * 8000
+    assert plan.disk_final_bytes == 2 * 8000 + 3 * 4000, "one finalist, an incumbent per length"
+
+
+def test_what_is_kept_decides_how_much_disk_is_needed_at_the_end() -> None:
+    def final(**checkpoints: str) -> int | None:
+        budget = {"trials": 4, "keep": [4, 2, 1], "replicates": 0}
+        study = small_study(**ONE_CELL, budget=budget, checkpoints=checkpoints)
+        return plan_study(study, facts_of(study), count_weights=lambda c: 1000).disk_final_bytes
+
+    assert final(models="none", trunks="unfinished") == 0
+    assert final(models="none", trunks="all") == 4 * 2 * 8000
+    assert final(models="all", trunks="unfinished") == (4 + 2 + 1) * 4000
 
 
 def test_a_plan_is_the_study_that_will_run() -> None:

@@ -1,0 +1,89 @@
+"""How much disk a study's checkpoints take, followed along a dry run.
+
+Counted are the files that ``checkpoints`` keeps, and what running jobs write beside them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from rethink_ray.records.retention import needed_by
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
+from rethink_ray.search.jobs import Job
+from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
+from rethink_ray.spec.study import Study
+
+WeightCount = Callable[[TrialConfig], int]
+STATES_PER_WEIGHT = {"sgd": 2, "adamw": 3}
+"""Floats kept per weight in a checkpoint: the weight and its optimizer's state."""
+TRUNK_FILES = 2
+"""Training keeps the newest trunk file and the one before it."""
+LOOKS = 400
+"""How often a dry run is looked at, about."""
+
+
+class DiskMeter:
+    """Bytes of checkpoints, now and at their most."""
+
+    def __init__(self, study: Study, count_weights: WeightCount) -> None:
+        self.peak_bytes = 0
+        self._study = study
+        self._count_weights = count_weights
+        self._every = max(1, len(cells_of(study)) * study.budget.trials // LOOKS)
+        self._num_events = 0
+        self._num_jobs = 0
+        self._owners: dict[str, set[Cell]] = {}
+        self._changed: set[Cell] = set()
+        self._kept: dict[Cell, int] = {}
+        self._weights: dict[str, tuple[int, int]] = {}
+        """Trial that was started -> bytes of one checkpoint, and of the weights alone."""
+
+    def watch(
+        self, event: Event, state: StudyState, started: Sequence[Job], running: Iterable[str]
+    ) -> None:
+        """One event more is about to be recorded; now and then everything is counted.
+
+        Args:
+            event: what happened.
+            state: the records before it.
+            started: all jobs so far.
+            running: ids of the jobs under way.
+        """
+        self._num_events += 1
+        if self._num_events % self._every == 0:
+            self.count(state, started, running)
+        match event:
+            case RoundProposed():
+                cell = Cell(event.regime, event.arm)
+                for member in event.members:
+                    self._owners.setdefault(member.trial_id, set()).add(cell)
+                self._changed.add(cell)
+            case RungDone() | TrialEnded():
+                self._changed |= self._owners.get(event.trial_id, set())
+
+    def count(self, state: StudyState, started: Sequence[Job], running: Iterable[str] = ()) -> int:
+        """Bytes on disk now."""
+        for job in started[self._num_jobs :]:
+            if job.asset is None:
+                self._weigh(job)
+        self._num_jobs = len(started)
+        for cell in self._changed:
+            self._kept[cell] = self._bytes_of(state, cell)
+        self._changed = set()
+        under_way = [job_id.rpartition("-")[0] for job_id in running]
+        written = sum(2 * self._weights[t][0] for t in under_way if t in self._weights)
+        total = sum(self._kept.values()) + written
+        self.peak_bytes = max(self.peak_bytes, total)
+        return total
+
+    def _weigh(self, job: Job) -> None:
+        trial_id, config = job.trial
+        if trial_id not in self._weights:
+            weights = 4 * self._count_weights(config)
+            states = STATES_PER_WEIGHT[config.recipe.optimizer.name]
+            self._weights[trial_id] = (weights * states, weights)
+        self._changed |= self._owners.get(trial_id, set())
+
+    def _bytes_of(self, state: StudyState, cell: Cell) -> int:
+        needed = needed_by(self._study, state, cell)
+        trunks = sum(TRUNK_FILES * self._weights.get(t, (0, 0))[0] for t in needed.trunks)
+        return trunks + sum(self._weights.get(t, (0, 0))[1] for t, _ in needed.models)
