@@ -84,7 +84,7 @@ def needed_for(
         rung.sds,
         study.margin,
         more_than=max(rung.lead.nums),
-        level=1.0 - ALPHA / factor,
+        level=1.0 - ALPHA / (factor * rung.lead.looks),
         not_behind=not_behind,
     )
 

@@ -31,6 +31,8 @@ class CurvePoint:
     """Trial ids among them that the method ended before this length."""
     waiting: int
     """Replicates the budget asks for that have not come here yet."""
+    looks: int = 1
+    """How often it was replicated and looked at: 1, unless the study was resumed with more."""
     unscored: int = 0
     """Replicates that came here and have no finite score: the split has no such object."""
 
@@ -104,6 +106,7 @@ def cell_result(study: Study, record: CellRecord) -> CellResult:
 def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) -> CurvePoint:
     values: dict[int, float] = {}
     trial_ids, failed, unscored = [], [], 0
+    rounds: set[int] = set()
     for replicate in record.replicates:
         if replicate.of != incumbent.trial_id:
             continue
@@ -115,6 +118,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         if value is not None:
             values[replicate.seed] = value
             trial_ids.append(replicate.trial_id)
+            rounds.add(replicate.round)
         elif score:
             unscored += 1
     found = record.scores.get((incumbent.trial_id, length))
@@ -126,6 +130,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         trial_ids=tuple(trial_ids),
         failed=tuple(failed),
         waiting=max(0, study.budget.replicates - len(values) - unscored),
+        looks=max(1, len(rounds)),
         unscored=unscored,
     )
 

@@ -54,6 +54,11 @@ class Findings:
         return sum(f.family == "primary" for f in self.findings)
 
     @property
+    def looks(self) -> int:
+        """How often the study was replicated and looked at; levels are divided by it."""
+        return max((f.effect.looks for f in self.findings if f.effect), default=1)
+
+    @property
     def answers(self) -> tuple[str, ...]:
         """The study's question in one line per regime."""
         return tuple(_answer(self, regime) for regime in self.regimes)

@@ -63,7 +63,11 @@ def _at(study: Study, reference: CellResult, other: CellResult, length: float) -
         higher, lower = right, left
         if study.objective.goal == "minimize":
             higher, lower = left, right
-        lead = welch(list(higher.values.values()), list(lower.values.values()))
+        lead = welch(
+            list(higher.values.values()),
+            list(lower.values.values()),
+            max(left.looks, right.looks),
+        )
     return PairAt(length=length, reference=left, other=right, lead=lead)
 
 

@@ -58,7 +58,17 @@ def family_note(findings: Findings) -> str:
         f"{counted(num, 'headline comparison')} (the longest shared length of each pair) held "
         f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
         "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "
-        "the 95 % intervals."
+        f"the 95 % intervals.{_looks_note(findings.looks)}"
+    )
+
+
+def _looks_note(looks: int) -> str:
+    if looks == 1:
+        return ""
+    return (
+        f" Replicates were added after results had been seen: with {looks} looks every p value "
+        f"of a difference is multiplied by {looks}, and its 95 % interval is a "
+        f"{100.0 - 5.0 / looks:.3g} % interval."
     )
 
 
@@ -75,6 +85,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "report_images": findings.facts.split_sizes.get(study.data.report_on),
         "margin": study.margin,
         "family": {"primary": findings.num_primary, "correction": "holm", "alpha": ALPHA},
+        "looks": findings.looks,
         "missing": findings.missing,
         "answers": list(findings.answers),
         "findings": [_finding_tree(f) for f in findings.findings],

@@ -2,6 +2,9 @@
 
 Every function takes plain floats and knows nothing of arms or studies. Below three values there is
 no interval: with two, the 95 % quantile of t is 12.7 and says nothing anyone would act on.
+
+Who adds replicates after having seen results tests again: every level is divided by the number of
+such looks (Bonferroni), in intervals and, the same thing, in p values.
 """
 
 import math
@@ -28,22 +31,24 @@ class Estimate:
     df: float | None
     nums: tuple[int, ...]
     """How many values went in, per side."""
+    looks: int = 1
+    """How often it has been looked at while replicates were added."""
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """The two-sided t interval; None below three replicates."""
+        """The two-sided t interval, its error divided by the looks; None below three replicates."""
         if self.se is None or self.df is None:
             return None
-        half = t_quantile(level, self.df) * self.se
+        half = t_quantile(1.0 - (1.0 - level) / self.looks, self.df) * self.se
         return (self.value - half, self.value + half)
 
     @property
     def p_value(self) -> float | None:
-        """Two-sided, against zero; None below three replicates."""
+        """Two-sided, against zero, times the looks; None below three replicates."""
         if self.se is None or self.df is None:
             return None
         if self.se == 0.0:
             return 1.0 if self.value == 0.0 else 0.0
-        return float(2.0 * stdtr(self.df, -abs(self.value) / self.se))
+        return min(1.0, float(self.looks * 2.0 * stdtr(self.df, -abs(self.value) / self.se)))
 
 
 def t_quantile(level: float, df: float) -> float:
@@ -59,27 +64,28 @@ def sample_sd(values: Sequence[float]) -> float:
     return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def mean_of(values: Sequence[float]) -> Estimate | None:
+def mean_of(values: Sequence[float], looks: int = 1) -> Estimate | None:
     """Student's t for one mean; None without values."""
     if not values:
         return None
     num, mean = len(values), math.fsum(values) / len(values)
     if num < MIN_REPLICATES:
-        return Estimate(value=mean, se=None, df=None, nums=(num,))
+        return Estimate(value=mean, se=None, df=None, nums=(num,), looks=looks)
     se = sample_sd(values) / math.sqrt(num)
-    return Estimate(value=mean, se=se, df=num - 1.0, nums=(num,))
+    return Estimate(value=mean, se=se, df=num - 1.0, nums=(num,), looks=looks)
 
 
-def welch(values: Sequence[float], minus: Sequence[float]) -> Estimate | None:
+def welch(values: Sequence[float], minus: Sequence[float], looks: int = 1) -> Estimate | None:
     """Difference of two means, spreads not assumed equal; None if one side is empty."""
     if not values or not minus:
         return None
     nums = (len(values), len(minus))
     value = math.fsum(values) / nums[0] - math.fsum(minus) / nums[1]
     if min(nums) < MIN_REPLICATES:
-        return Estimate(value=value, se=None, df=None, nums=nums)
+        return Estimate(value=value, se=None, df=None, nums=nums, looks=looks)
     a, b = sample_sd(values) ** 2 / nums[0], sample_sd(minus) ** 2 / nums[1]
-    return Estimate(value=value, se=math.sqrt(a + b), df=_welch_df(a, b, nums), nums=nums)
+    se, df = math.sqrt(a + b), _welch_df(a, b, nums)
+    return Estimate(value=value, se=se, df=df, nums=nums, looks=looks)
 
 
 def _welch_df(a: float, b: float, nums: tuple[int, int]) -> float:
@@ -90,9 +96,31 @@ def _welch_df(a: float, b: float, nums: tuple[int, int]) -> float:
     return 1.0 / (share**2 / (nums[0] - 1) + (1.0 - share) ** 2 / (nums[1] - 1))
 
 
-def paired(values: Sequence[float], minus: Sequence[float]) -> Estimate | None:
+def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Estimate | None:
+    """A weighted sum of means of independent groups; None if one group is empty.
+
+    Welch's t for any number of groups: spreads not assumed equal, Satterthwaite's degrees.
+
+    Args:
+        terms: (weight, values) per group; ``((1, a), (-1, b))`` is ``welch(a, b)``.
+    """
+    if not terms or not all(values for _, values in terms):
+        return None
+    nums = tuple(len(values) for _, values in terms)
+    value = math.fsum(w * math.fsum(values) / len(values) for w, values in terms)
+    if min(nums) < MIN_REPLICATES:
+        return Estimate(value=value, se=None, df=None, nums=nums)
+    parts = [(w * sample_sd(values)) ** 2 / len(values) for w, values in terms]
+    total = math.fsum(parts)
+    if total == 0.0:
+        return Estimate(value=value, se=0.0, df=float(sum(nums) - len(nums)), nums=nums)
+    df = 1.0 / math.fsum((p / total) ** 2 / (n - 1) for p, n in zip(parts, nums, strict=True))
+    return Estimate(value=value, se=math.sqrt(total), df=df, nums=nums)
+
+
+def paired(values: Sequence[float], minus: Sequence[float], looks: int = 1) -> Estimate | None:
     """Mean of the differences, position by position (the same seed on both sides)."""
-    return mean_of([a - b for a, b in zip(values, minus, strict=True)])
+    return mean_of([a - b for a, b in zip(values, minus, strict=True)], looks)
 
 
 def lies_within(estimate: Estimate, margin: float) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from rethink_ray.records.columns import PARAM
 from rethink_ray.records.incumbents import report_metric, selection_metric
@@ -20,7 +21,7 @@ from rethink_ray.spec.study import Study
 FAILED = ("diverged", "infeasible", "misconfigured", "refused")
 """States in which the method itself ended a trial: results, and the worst ones."""
 TRIAL_COLUMNS = (
-    "regime", "arm", "purpose", "trial_id", "of", "seed", "state", "reason", "longest",
+    "regime", "arm", "purpose", "round", "trial_id", "of", "seed", "state", "reason", "longest",
     "incumbent_for", "audit", "seconds",
 )  # fmt: skip
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
@@ -39,6 +40,8 @@ RUNG_COLUMNS = (
 class Trial:
     """One row of ``trials``."""
 
+    round: int
+    """Number of the round that proposed it; replicates added later are a later round."""
     trial_id: str
     of: str | None
     seed: int
@@ -85,6 +88,9 @@ class CellRecord:
     replicates: tuple[Trial, ...]
     scores: Mapping[tuple[str, float], Score]
     """(trial id, length) -> score."""
+    measures: Mapping[tuple[str, float], Mapping[str, float]]
+    """(trial id, length) -> every metric of the report split and of training, replicates only;
+    ``step_ms`` is the wall time of one update."""
 
     def incumbent(self, length: float) -> Trial | None:
         """The search trial that ``records`` named best at this length."""
@@ -107,7 +113,7 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
     by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
     for row in trials:
         by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
-    scores = _scores(tables)
+    scores, measures = _scores(tables), _measures(tables)
     return {
         cell: CellRecord(
             cell=cell,
@@ -115,6 +121,7 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
             search=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "search"),
             replicates=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "replicate"),
             scores=scores.get(cell, {}),
+            measures=measures.get(cell, {}),
         )
         for cell in cells_of(study)
     }
@@ -154,6 +161,26 @@ def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
     return found
 
 
+def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[str, float]]]:
+    split = f"{tables.study.data.report_on}/"
+    names = [n for n in tables.rungs.column_names if n.startswith((split, "train/"))]
+    table = tables.rungs
+    if table.num_rows and "purpose" in table.column_names:
+        table = table.filter(pc.equal(table["purpose"], "replicate"))
+    found: dict[Cell, dict[tuple[str, float], dict[str, float]]] = {}
+    for row in _rows(table, (*RUNG_COLUMNS, "steps_new"), "rungs", names):
+        measured = {
+            name.partition("/")[2]: value
+            for name in names
+            if (value := _finite(row[name])) is not None
+        }
+        if row["steps_new"] and row["seconds_train"]:
+            measured["step_ms"] = 1000.0 * row["seconds_train"] / row["steps_new"]
+        inside = found.setdefault(Cell(row["regime"], row["arm"]), {})
+        inside[row["trial_id"], float(row["length"])] = measured
+    return found
+
+
 def _rows(
     table: pa.Table, needed: tuple[str, ...], name: str, extra: list[str] | None = None
 ) -> list[dict[str, Any]]:
@@ -168,6 +195,7 @@ def _rows(
 
 def _trial(row: Mapping[str, Any]) -> Trial:
     return Trial(
+        round=row["round"],
         trial_id=row["trial_id"],
         of=row["of"],
         seed=row["seed"],

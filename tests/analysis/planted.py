@@ -64,6 +64,8 @@ class Planted:
     lr: Sequence[float] = (0.02, 0.03, 0.025, 0.015)
     norms: Sequence[str] = ()
     """``detector.norm`` of each search trial, where the study searches it."""
+    added: int = 0
+    """Replicates of each incumbent that a later ``resume`` asked for."""
     ended: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """(arm, purpose, number) -> how the method ended that trial before its first rung."""
 
@@ -84,18 +86,26 @@ class Planted:
             best = incumbents(self.study, StudyState(events), cell)
             distinct = {m.trial_id: m for m in best.values()}
             wanted = self.study.budget.replicates if self.replicates is None else self.replicates
-            members = [m for m in distinct.values() for _ in range(wanted)]
-            if members:
-                repeated = [m.trial_id for m in members]
-                params = [dict(m.params) for m in members]
-                events += self._round(cell, "replicate", params, repeated)
+            for number, more in enumerate((wanted, self.added)):
+                members = [m for m in distinct.values() for _ in range(more)]
+                if members:
+                    repeated = [m.trial_id for m in members]
+                    params = [dict(m.params) for m in members]
+                    events += self._round(cell, "replicate", params, repeated, number)
         return events
 
     def _round(
-        self, cell: Cell, purpose: Any, params: list[dict[str, Any]], of: Sequence[str | None]
+        self,
+        cell: Cell,
+        purpose: Any,
+        params: list[dict[str, Any]],
+        of: Sequence[str | None],
+        round_number: int = 0,
     ) -> list[Event]:
         members, rungs, assets = [], [], {}
-        for number, (values, repeated) in enumerate(zip(params, of, strict=True)):
+        for number, (values, repeated) in enumerate(
+            zip(params, of, strict=True), start=100 * round_number
+        ):
             seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
             config = resolve(self.study, cell, values, seed, self.facts)
             trial_id = config.trial_id
@@ -113,7 +123,11 @@ class Planted:
                 value = self.score(cell, length, purpose, number)
                 rungs.append(_rung(trial_id, length, value))
         proposed = RoundProposed(
-            regime=cell.regime, arm=cell.arm, number=0, purpose=purpose, members=tuple(members)
+            regime=cell.regime,
+            arm=cell.arm,
+            number=round_number,
+            purpose=purpose,
+            members=tuple(members),
         )
         return [proposed, *assets.values(), *rungs]
 

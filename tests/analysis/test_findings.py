@@ -146,6 +146,21 @@ def test_twins_that_are_told_apart_condemn_the_instrument() -> None:
     assert "distrust every other comparison" in check.sentence
 
 
+def test_replicates_added_later_are_a_second_look_and_every_level_is_halved() -> None:
+    score = noisy(lambda cell, _: 20.0 + (cell.arm == "pretrained"), 0.3, seed=3)
+    at_once = Planted(build_study(budget={"trials": 2, "keep": [2, 2, 2], "replicates": 6}), score)
+    later = Planted(build_study(), score, added=3)
+    once, twice = derive_findings(at_once.tables()), derive_findings(later.tables())
+    assert (once.looks, twice.looks) == (1, 2)
+    assert "with 2 looks" in as_terminal(twice)
+    assert "a 97.5 % interval" in as_terminal(twice)
+    assert "looks" not in as_terminal(once)
+    effect = _headline(twice).effect
+    assert effect is not None
+    assert effect.nums == (6, 6)
+    assert json.loads(as_json_text(twice))["looks"] == 2
+
+
 def test_the_reference_is_the_first_arm_that_starts_from_random_weights() -> None:
     arms = {"pretrained": {"set": {"init.source": "upstream"}}, "scratch": {}}
     planted = Planted(build_study(arms=arms), written(_flat([9.0], [12.0])))

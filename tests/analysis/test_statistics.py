@@ -142,3 +142,34 @@ def test_four_times_in_five_the_number_it_asks_for_decides() -> None:
         estimate = welch(list(0.3 * rng.normal(size=needed)), list(0.3 * rng.normal(size=needed)))
         decided += estimate is not None and lies_within(estimate, 0.5)
     assert 0.75 <= decided / 1000 <= 0.9
+
+
+def test_two_looks_double_the_p_value_and_widen_95_to_97_5_percent() -> None:
+    a, b = [21.0, 22.5, 23.1, 20.2], [18.9, 19.0, 19.2]
+    once, twice = welch(a, b), welch(a, b, looks=2)
+    assert once is not None
+    assert twice is not None
+    assert once.p_value is not None
+    assert twice.p_value == pytest.approx(2.0 * once.p_value)
+    assert twice.interval() == pytest.approx(once.interval(0.975))
+    equal = welch([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], looks=2)
+    assert equal is not None
+    assert equal.p_value == 1.0
+
+
+def test_adding_replicates_until_it_looks_good_keeps_its_level_only_if_looks_count() -> (
+    None
+):
+    rng = np.random.default_rng(7)
+    naive = counted = 0
+    for _ in range(1000):
+        a, b = rng.normal(size=9), rng.normal(size=9)
+        first = welch(list(a[:5]), list(b[:5]))
+        for looks in (1, 2):
+            second = welch(list(a), list(b), looks)
+            assert first is not None
+            assert second is not None
+            found = min(looks * (first.p_value or 1.0), second.p_value or 1.0) < 0.05
+            naive, counted = naive + (looks == 1 and found), counted + (looks == 2 and found)
+    assert naive > 65  # of 1,000, where 50 were promised
+    assert counted <= 50
