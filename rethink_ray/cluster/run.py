@@ -18,11 +18,13 @@ from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Listener, Recorder
 from rethink_ray.cluster.resume import extend_study
 from rethink_ray.cluster.session import ray_session, require_room
+from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.wish import Wish, last_resort, signals
 from rethink_ray.cluster.work import last_line
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.progress import StudyProgress, progress_of
+from rethink_ray.records.retention import Retention
 from rethink_ray.search.decide import Decider
 from rethink_ray.spec.errors import RecordError
 
@@ -125,10 +127,12 @@ class _Run:
     slot: "type[Slot] | None"
     dispatcher: Dispatcher = field(init=False)
     capacity: Capacity = field(init=False)
+    sweeper: Sweeper = field(init=False)
 
     def __post_init__(self) -> None:
         study = self.directory.study
         self.capacity = Capacity(study.resources, self.slots)
+        self.sweeper = Sweeper(Retention(study, self.directory.root))
         self.dispatcher = Dispatcher(
             recorder=self.recorder,
             decider=Decider(study, self.directory.facts),
@@ -153,6 +157,8 @@ class _Run:
             except SystemExit:
                 self.wish.say(signal.SIGTERM)  # while Ray starts, its own handler answers a SIGTERM
         self.dispatcher.take_stock()
+        if self.dispatcher.done:  # after a wish to stop, a job may live a little longer
+            self.sweeper.sweep(self.recorder.state, (), now=True)
         return _outcome(self.dispatcher, self.wish)
 
     def _drive(self) -> None:
@@ -231,6 +237,7 @@ class _Run:
         def tick() -> None:
             nonlocal last, cost, room
             self.recorder.refresh_views()
+            self.sweeper.sweep(self.recorder.state, self.dispatcher.running.values())
             if self.tell is not None and self.capacity.trials() != room:
                 room = self.capacity.trials()
                 self.tell(room_for(room))
