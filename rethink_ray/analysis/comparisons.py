@@ -149,28 +149,38 @@ def no_incumbent(result: CellResult, length: float) -> str:
     return f"no trial of {result.arm} has finished {times(length)}{tail}"
 
 
-def twin_finding(study: Study, pair: Pair) -> Finding:
-    """An A/A check: one contender under two names must not be told apart at any rung."""
+def twin_findings(study: Study, pairs: Sequence[Pair]) -> list[Finding]:
+    """The A/A checks: one contender under two names must not be told apart at any rung.
+
+    They ask one question, whether the instrument can be trusted, so all rungs of all regimes are
+    corrected together.
+    """
+    raw = [
+        [(r, p) for r in pair.rungs if r.lead and (p := r.lead.p_value) is not None]
+        for pair in pairs
+    ]
+    corrected = holm([p for rungs in raw for _, p in rungs])
+    next_one = iter(corrected)
+    return [
+        _twin_finding(study, pair, [(rung, next(next_one)) for rung, _ in rungs], len(corrected))
+        for pair, rungs in zip(pairs, raw, strict=True)
+    ]
+
+
+def _twin_finding(
+    study: Study, pair: Pair, tested: Sequence[tuple[PairAt, float]], num: int
+) -> Finding:
     reference, other = pair.names
-    tested = [r for r in pair.rungs if r.lead is not None and r.lead.p_value is not None]
-    adjusted = holm([r.lead.p_value or 0.0 for r in tested if r.lead])
-    last = pair.rungs[-1] if pair.rungs else None
     head = f"On {pair.regime}, {reference} and {other}, one contender under two names,"
+    apart = [times(rung.length) for rung, p in tested if p < ALPHA]
     if not tested:
         verdict, told = Verdict.NOT_TESTED, "have no replicates to be told apart by"
-    elif min(adjusted) < ALPHA:
-        apart = [times(r.length) for r, p in zip(tested, adjusted, strict=True) if p < ALPHA]
+    elif apart:
         verdict = Verdict.CONTRADICTED
         told = f"ARE told apart at {', '.join(apart)}: distrust every other comparison here"
     else:
         verdict = Verdict.SUPPORTED
-        worst = max(tested, key=lambda r: abs(r.lead.value) if r.lead else 0.0)
-        assert worst.lead is not None
-        told = (
-            f"are not told apart at {counted(len(tested), 'rung')}: largest difference "
-            f"{signed(worst.lead.value)} {metric_name(study)} {span(worst.lead.interval())} at "
-            f"{times(worst.length)}, smallest corrected p {min(adjusted):.2f}"
-        )
+        told = _not_apart(study, tested, num)
     return Finding(
         key=f"{pair.regime}/{other}-is-{reference}",
         kind="same",
@@ -181,10 +191,18 @@ def twin_finding(study: Study, pair: Pair) -> Finding:
         claim=f"on {pair.regime}, {reference} and {other} cannot be told apart",
         sentence=f"{head} {told}.",
         verdict=verdict,
-        p_adjusted=min(adjusted, default=None),
-        evidence=tuple(t for r in tested for t in r.evidence),
-        effect=last.lead if last else None,
+        p_adjusted=min((p for _, p in tested), default=None),
+        evidence=tuple(t for r, _ in tested for t in r.evidence),
+        effect=pair.rungs[-1].lead if pair.rungs else None,
     )
+
+
+def _not_apart(study: Study, tested: Sequence[tuple[PairAt, float]], num: int) -> str:
+    rung, p = min(tested, key=lambda pair: pair[1])
+    assert rung.lead is not None
+    found = f"{signed(rung.lead.value)} {metric_name(study)} {span(rung.lead.interval())}"
+    told = f"are not told apart at {counted(len(tested), 'rung')}: the least alike are "
+    return f"{told}{found} at {times(rung.length)}, p {p:.2f} corrected for {num} comparisons"
 
 
 def catch_up_finding(study: Study, pair: Pair) -> Finding | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.caveats import find_caveats
-from rethink_ray.analysis.comparisons import arm_findings, catch_up_finding, twin_finding
+from rethink_ray.analysis.comparisons import arm_findings, catch_up_finding, twin_findings
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult, cell_result
 from rethink_ray.analysis.lengths import length_finding
@@ -122,7 +122,7 @@ def _findings(
     lengths = [found for r in results.values() if (found := length_finding(study, r))]
     return [
         *(f for f in arms if f.family == "primary"),
-        *(twin_finding(study, pair) for pair in doubles if pair.rungs),
+        *twin_findings(study, [pair for pair in doubles if pair.rungs]),
         *catches,
         *lengths,
         *(f for f in arms if f.family != "primary"),

@@ -146,6 +146,15 @@ def test_twins_that_are_told_apart_condemn_the_instrument() -> None:
     assert "distrust every other comparison" in check.sentence
 
 
+def test_twins_of_all_regimes_are_one_check_of_the_instrument() -> None:
+    regimes = {"full": {"images": "all"}, "small": {"images": 60}}
+    study = build_study(arms={"scratch": {}, "again": {}}, budget=FIVE, regimes=regimes)
+    findings = derive_findings(Planted(study, noisy(lambda c, n: 10 + n, 0.5, 3)).tables())
+    checks = [f for f in findings.findings if f.kind == "same"]
+    assert [check.regime for check in checks] == ["full", "small"]
+    assert all("corrected for 6 comparisons" in check.sentence for check in checks)
+
+
 def test_replicates_added_later_are_a_second_look_and_every_level_is_halved() -> None:
     score = noisy(lambda cell, _: 20.0 + (cell.arm == "pretrained"), 0.3, seed=3)
     at_once = Planted(build_study(budget={"trials": 2, "keep": [2, 2, 2], "replicates": 6}), score)
