@@ -26,6 +26,7 @@ from faults.account import Wound, rows_of, table_lines
 from faults.campaign import Campaign
 from faults.kinds import KINDS, plan_sessions, share_out
 from faults.processes import adopt_orphans
+from faults.study import SIZES
 from faults.turns import Turns
 
 COUNTING = Path(__file__).resolve().parent / "faults" / "counting"
@@ -44,7 +45,7 @@ def main() -> int:
     adopt_orphans()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     began = time.monotonic()
-    campaign = Campaign(work, updates, Turns(asked.lock), asked.seed)
+    campaign = Campaign(work, updates, Turns(asked.lock), seed=asked.seed, size=asked.study)
     try:
         if not only or {"nan", "oom"} & set(only):
             campaign.undisturbed("plain")
@@ -65,6 +66,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--kills", type=int, default=0, help="faults in all; at least one a kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help=f"kinds, separated by commas: {', '.join(KINDS)}")
+    parser.add_argument("--study", choices=list(SIZES), default="full", help="its size")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     parser.add_argument("--lock", type=Path, help="a file to hold locked while Ray runs")
     parser.add_argument("--work", type=Path, help="where studies lie meanwhile; a short path")

@@ -64,17 +64,24 @@ def tear_last_record(root: Path, rng: random.Random) -> Damage | None:
         return None
     kept = rng.randrange(1, len(lines[-1]))
     _cut(root, sum(map(len, lines[:-1])) + kept)
-    return Damage(told=f"{kept} of the last record's {len(lines[-1])} bytes are left")
+    told = f"{kept} of the last record's {len(lines[-1])} bytes are left"
+    return Damage(told=told, trial=json.loads(lines[-1]).get("trial_id"))
 
 
 def forget_last_rung(root: Path, rng: random.Random) -> Damage | None:
-    """The last finished rung was not recorded: a crash between the two."""
+    """The last finished rung was not recorded: a crash between the two.
+
+    Only while nothing of it was swept away, which happens after it is recorded.
+    """
     lines = _lines(root)
     for number in reversed(range(len(lines))):
         event = decode_line(lines[number].decode())
         if isinstance(event, RungDone) and _stands(root, event):
             _cut(root, sum(map(len, lines[:number])))
-            return Damage(told=f"{event.trial_id} {event.length:g}x is not recorded")
+            told = f"{event.trial_id} {event.length:g}x is not recorded"
+            return Damage(told=told, trial=event.trial_id)
+        if isinstance(event, RungDone):
+            return None
     return None
 
 
@@ -105,10 +112,9 @@ def move_clock(root: Path, rng: random.Random) -> Damage | None:
     then = time.time() + days * DAY
     for path in root.rglob("*"):
         os.utime(path, (then, then))
-    lock = root / "records" / "writer.lock"
-    owner = {"pid": 1, "host": "another-machine", "started": "1", "beat": round(then, 1)}
-    left = json.loads(lock.read_text()) if lock.exists() else {}
-    lock.write_text(json.dumps(left | owner))
+    owner = {"pid": 1, "host": "another-machine", "machine": "another", "started": "1"}
+    lock = {**owner, "since": then, "beat": f"{7:012d}"}
+    (root / "records" / "writer.lock").write_text(json.dumps(lock))
     return Damage(told=f"the clock was {days:+d} days off, its owner died on another machine")
 
 
@@ -170,11 +176,18 @@ def _cut(root: Path, size: int) -> None:
 
 
 def _stands(root: Path, rung: RungDone) -> bool:
-    """Whether the trial's own folder still knows the rung."""
-    path = root / "trials" / rung.trial_id / "rungs.json"
+    """Whether everything that the trial left when it finished the rung still lies there."""
+    folder = root / "trials" / rung.trial_id
+    path = folder / "rungs.json"
     if not path.exists():
         return False
-    return any(known["length"] == rung.length for known in json.loads(path.read_text())["rungs"])
+    known = any(other["length"] == rung.length for other in json.loads(path.read_text())["rungs"])
+    swept = (folder / "models").exists() and not _model(folder, rung.length).exists()
+    return known and not swept
+
+
+def _model(folder: Path, length: float) -> Path:
+    return folder / "models" / f"{length:g}x.pt"
 
 
 def _trial(path: Path) -> str:

@@ -4,7 +4,6 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +27,10 @@ REST_SECONDS = 5.0
 MOST_ATTEMPTS = 4
 """So often a study is continued after an end nobody planned, then it is given up."""
 SLOTS = {"plain": 2, "train": 1}
+NO_START = "Ray: must start on this machine"
+"""Ray gives its own processes half a minute, which a busy machine may need; no fault of ours."""
+MOST_NO_STARTS = 10
+MOST_PAUSES = 12
 PAUSE = 8
 """Records after which a study that only waits for damage is stopped."""
 
@@ -51,17 +54,20 @@ class Case:
 class Campaign:
     """Everything between a plan and its wounds."""
 
-    def __init__(self, work: Path, updates: Path, turns: Turns, seed: int) -> None:
+    def __init__(
+        self, work: Path, updates: Path, turns: Turns, *, seed: int, size: str = "full"
+    ) -> None:
         self.wounds: list[Wound] = []
         self.problems: list[str] = []
         """What went wrong and is no single fault's."""
         self._work, self._updates, self._turns = work, updates, turns
-        self._files = write_studies(work / "files")
+        self._files = write_studies(work / "files", size)
         self._disk = Disk(work / "disk")
         self._rng = random.Random(seed)
         self._expected: dict[str, Tables] = {}
         self._case: Case | None = None
         self._num_cases = 0
+        self._no_starts = 0
         self._nodes: Nodes | None = None
         self._waiting: list[Fault] = []
         """Damage that found nothing to damage yet."""
@@ -71,7 +77,7 @@ class Campaign:
         file = _file_of(setting)
         if file not in self._expected:
             case = self._new_case("train" if file == "train" else "plain")
-            command = self._start(case, ())
+            command = self._start(case)
             began = time.monotonic()
             command.wait_for_end()
             self._rest()
@@ -93,7 +99,7 @@ class Campaign:
         while True:
             case = self._case or self._new_case(session.setting)
             self._case = case
-            command = self._start(case, session.options)
+            command = self._start(case, session)
             while todo and self._strike(case, command, todo[0]):
                 todo.pop(0)
             if not todo and session.ending is None and session.at_rest:
@@ -108,13 +114,16 @@ class Campaign:
 
     def finish(self) -> None:
         """The study under way runs to its end, and damage that still waits finds a study."""
-        while self._waiting:
+        for _ in range(MOST_PAUSES):
+            if not self._waiting:
+                break
             case = self._case = self._case or self._new_case("plain")
-            command = self._start(case, ())
+            command = self._start(case)
             if command.wait_for_records(num_records(case.root) + PAUSE) is Seen.REACHED:
                 command.tell(signal.SIGTERM, group=False)
             self._conclude(case, command)
             self._damage()
+        self.problems += [f"nothing was found for {fault.kind}" for fault in self._waiting]
         self._finish_case()
 
     def close(self) -> None:
@@ -128,7 +137,7 @@ class Campaign:
 
     def _finish_case(self) -> None:
         while self._case is not None:
-            command = self._start(self._case, ())
+            command = self._start(self._case)
             self._conclude(self._case, command)
         self._rest()
 
@@ -137,28 +146,30 @@ class Campaign:
         self._num_cases += 1
         return Case(name=name, setting=setting, root=self._disk.folder / name)
 
-    def _start(self, case: Case, options: Sequence[str]) -> Command:
+    def _start(self, case: Case, session: Session | None = None) -> Command:
         """A driver for this study: ``run``, or ``resume`` where that says the same."""
         self._turns.take()
-        if case.setting == "nodes":
-            self._nodes = self._nodes or Nodes()
-            where = ["--address", self._nodes.address]
-        else:
-            where = ["--slots", str(SLOTS[case.setting])]
+        joins = session.joins if session else self._nodes is not None
+        options = session.options if session else ()
+        sets = [word for option in options for word in ("--set", option)]
         names_file = not StudyDirectory.holds_study(case.root) or options or case.has_options
         if names_file or self._rng.random() < 0.5:
-            sets = [word for option in options for word in ("--set", option)]
-            words = [
-                "run",
-                str(self._files[_file_of(case.setting)]),
-                "--out",
-                str(case.root),
-                *sets,
-            ]
+            file = str(self._files[_file_of(case.setting)])
+            words = ["run", file, "--out", str(case.root), *sets]
         else:
             words = ["resume", str(case.root)]
         case.has_options = bool(options)
+        where = self._where(case.setting, joins=joins)
         return Command([*words, *where], case.root, self._work / f"{case.name}.txt")
+
+    def _where(self, setting: Setting, *, joins: bool) -> list[str]:
+        """The cluster that a driver joins, or how many slots it starts itself."""
+        if not joins:
+            self._stop_nodes()
+            return ["--slots", str(SLOTS[setting])]
+        if self._nodes is None:
+            self._nodes = Nodes(1, others=1) if setting == "nodes" else Nodes(2, others=0)
+        return ["--address", self._nodes.address]
 
     def _strike(self, case: Case, command: Command, fault: Fault) -> bool:
         """The fault's moment came, and it struck; else the driver has ended or hangs."""
@@ -188,6 +199,12 @@ class Campaign:
     def _conclude(self, case: Case, command: Command) -> None:
         """The driver has ended, and whether that was as it should is written down."""
         seen = command.wait_for_end()
+        if command.code not in (0, None) and NO_START in command.said():
+            _log.info("%s: Ray did not start; the machine is busy", case.name)
+            self._no_starts += 1
+            if self._no_starts > MOST_NO_STARTS:
+                raise SystemExit("Ray does not start on this machine")
+            return
         last = case.wounds[-1] if case.wounds else None
         if seen is Seen.HUNG:
             self._hang(case, command, last)
@@ -204,6 +221,7 @@ class Campaign:
         _log.info("%s: exit %s: %s", case.name, command.code, command.last_words())
         if command.code == 0:
             self._close_case(case)
+            self._rest()
         elif case.attempts > MOST_ATTEMPTS:
             self._blame(case, f"given up after {MOST_ATTEMPTS} attempts")
             self._case = None
@@ -227,7 +245,10 @@ class Campaign:
         """Everything has ended; then files change."""
         if self._case is None or not self._waiting:
             return
-        self._rest(REST_SECONDS)
+        if self._nodes is None:
+            self._rest(REST_SECONDS, give=False)
+        else:
+            self._clear_slots()
         case = self._case
         for fault in self._waiting[:]:
             wound = Wound(
@@ -269,7 +290,16 @@ class Campaign:
     def _updates_of(self, case: Case) -> list[str]:
         return [line for line in read_updates(self._updates) if line.startswith(f"{case.root}/")]
 
-    def _rest(self, seconds: float = GONE_SECONDS) -> None:
+    def _clear_slots(self) -> None:
+        """No job of an ended driver runs any more in a cluster that outlives it."""
+        until = time.monotonic() + GONE_SECONDS
+        while processes.slots() and time.monotonic() < until:
+            time.sleep(0.1)
+        if left := processes.slots():
+            self.problems.append(f"{len(left)} slots outlived their driver")
+            processes.kill(left)
+
+    def _rest(self, seconds: float = GONE_SECONDS, *, give: bool = True) -> None:
         """Nothing runs any more; others may use the machine."""
         self._stop_nodes()
         left = processes.wait_until_gone(seconds)
@@ -277,7 +307,8 @@ class Campaign:
             _log.info("killed after %.0f s: %s", seconds, ", ".join(left))
         if left and seconds == GONE_SECONDS:
             self.problems.append(f"{len(left)} processes had to be killed")
-        self._turns.give()
+        if give:
+            self._turns.give()
 
     def _stop_nodes(self) -> None:
         if self._nodes is not None:

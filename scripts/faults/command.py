@@ -10,7 +10,8 @@ from pathlib import Path
 
 LOOK_SECONDS = 0.02
 HANG_SECONDS = 180.0
-"""So long without a new record is a hang."""
+"""So long without a new record is a hang, on a machine that does nothing else. Where others compete
+for its CPUs, time counts by the share that is left for each process."""
 
 
 class Seen(StrEnum):
@@ -39,7 +40,8 @@ class Command:
         self.pid = self._process.pid
         self.began = time.monotonic()
         self._size = log_bytes(root)
-        self._moved_at = time.monotonic()
+        self._quiet_seconds = 0.0
+        self._looked_at = time.monotonic()
 
     @property
     def code(self) -> int | None:
@@ -86,13 +88,20 @@ class Command:
             os.killpg(self.pid, number)
         else:
             self._process.send_signal(number)
-        self._moved_at = time.monotonic()
+        self._quiet_seconds = 0.0
 
     def _hangs(self) -> bool:
-        size = log_bytes(self.root)
+        now, size = time.monotonic(), log_bytes(self.root)
+        self._quiet_seconds += (now - self._looked_at) * share_of_a_cpu()
+        self._looked_at = now
         if size != self._size:
-            self._size, self._moved_at = size, time.monotonic()
-        return time.monotonic() - self._moved_at > HANG_SECONDS
+            self._size, self._quiet_seconds = size, 0.0
+        return self._quiet_seconds > HANG_SECONDS
+
+
+def share_of_a_cpu() -> float:
+    """How much of a CPU each process that wants one gets, about, 0..1."""
+    return min(1.0, (os.cpu_count() or 1) / max(os.getloadavg()[0], 1.0))
 
 
 def log_path(root: Path) -> Path:

@@ -16,10 +16,10 @@ CHUNK = 2**20
 class Disk:
     """Where plain studies live."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size_mib: int = SIZE_MIB) -> None:
         self.folder = folder
         folder.mkdir()
-        words = ["mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m", "chaos", str(folder)]
+        words = ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "chaos", str(folder)]
         self._is_mounted = subprocess.run(words, capture_output=True).returncode == 0
 
     @property

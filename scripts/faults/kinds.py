@@ -69,6 +69,8 @@ class Session:
     """One run of a driver: faults it lives through, the one that ends it, and those after."""
 
     setting: Setting
+    joins: bool
+    """Whether the driver joins a cluster that outlives it, or starts Ray of its own."""
     running: tuple[Fault, ...]
     ending: Fault | None
     at_rest: tuple[Fault, ...]
@@ -113,12 +115,18 @@ def plan_sessions(counts: Mapping[str, int], seed: int) -> list[Session]:
             sessions.append(
                 Session(
                     setting=setting,
+                    joins=setting == "nodes" or (setting == "plain" and _joins(i, found)),
                     running=tuple(_dealt(running, hosts, i)),
                     ending=found,
                     at_rest=tuple(at_rest[i::num]),
                 )
             )
-    return sessions
+    return sorted(sessions, key=lambda s: (settings.index(s.setting), s.joins))
+
+
+def _joins(number: int, ending: Fault | None) -> bool:
+    """Two of three sessions; a signal to a whole group must meet Ray's own processes in it."""
+    return number % 3 > 0 and (ending is None or ending.kind != "group")
 
 
 PHASES: tuple[Phase, ...] = ("ending", "running", "at_rest")

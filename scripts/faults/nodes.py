@@ -8,17 +8,16 @@ STORE_BYTES = 100_000_000
 
 
 class Nodes:
-    """A head that runs jobs too, and one more node."""
+    """A head that runs jobs too, and perhaps more nodes."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_cpus: int, others: int) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": CPUS_PER_NODE, "object_store_memory": STORE_BYTES},
-        )
+        head = {"num_cpus": num_cpus, "object_store_memory": STORE_BYTES}
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._others: list[Any] = []
-        self.grow()
+        for _ in range(others):
+            self.grow()
 
     @property
     def address(self) -> str:
@@ -33,6 +32,8 @@ class Nodes:
 
     def kill_raylet(self, rng: random.Random) -> str:
         """A node that is not the head loses its raylet; sometimes a new node comes instead."""
+        if not self._others:
+            self.grow()
         _kill(self._others.pop(), "raylet")
         if rng.random() < 0.5:
             return "raylet killed; the cluster stays smaller"

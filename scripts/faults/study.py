@@ -41,11 +41,15 @@ arms:
 search:
   optimizer.lr: {log_uniform: [0.002, 0.05]}
   optimizer.weight_decay: {log_uniform: [1.0e-5, 1.0e-3]}
-schedule: {unit: 20, lengths: [2, 3, 4], warmup: 4, decay: {kind: step, before_end: [0.7, 0.2]}}
-budget: {trials: 4, keep: [4, 2, 1], replicates: 2}
+schedule: {unit: 20, warmup: 4, decay: {kind: step, before_end: [0.7, 0.2]}, lengths: %LENGTHS}
+budget: %BUDGET
 """
 )
-"""About 35 jobs of 40 to 80 updates."""
+SIZES = {
+    "full": ("[2, 3, 4]", "{trials: 4, keep: [4, 2, 1], replicates: 2}"),
+    "small": ("[2, 3]", "{trials: 2, keep: [2, 1], replicates: 1}"),
+}
+"""Lengths and budget: about 35 or 15 jobs of 40 to 80 updates."""
 
 BY_WORKERS = (
     _HEAD.format(name="chaos_train")
@@ -62,11 +66,12 @@ resources: {workers: 2}
 BAD_ARMS = {"wild": "diverged", "huge": "infeasible"}
 
 
-def write_studies(folder: Path) -> dict[str, Path]:
-    """The study files by setting: ``plain`` and ``train``."""
+def write_studies(folder: Path, size: str) -> dict[str, Path]:
+    """The study files by setting: ``plain`` (of this size) and ``train``."""
+    lengths, budget = SIZES[size]
     folder.mkdir(parents=True, exist_ok=True)
     files = {"plain": folder / "chaos.yaml", "train": folder / "chaos_train.yaml"}
-    files["plain"].write_text(PLAIN)
+    files["plain"].write_text(PLAIN.replace("%LENGTHS", lengths).replace("%BUDGET", budget))
     files["train"].write_text(BY_WORKERS)
     return files
 
