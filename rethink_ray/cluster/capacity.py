@@ -5,6 +5,7 @@ may lie on several. Ray Train's workers are invisible to Tune, so this count is 
 from asking for more than there is.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,6 +15,8 @@ from rethink_ray.search.jobs import Job
 from rethink_ray.spec.study import ResourceSpec
 
 ASK_SECONDS = 1.0
+_log = logging.getLogger(__name__)
+
 DRIVER_RESOURCE = "rethink_driver"
 """Custom resource of nodes that are not preempted: the process that leads a group of workers runs
 there if any node of the cluster has it."""
@@ -53,8 +56,11 @@ class Capacity:
         """Places of all living nodes."""
         now = time.monotonic()
         if now - self._asked_at >= ASK_SECONDS:
-            self._places = sum(self.places_on(node) for node in self.nodes())
             self._asked_at = now
+            try:
+                self._places = sum(self.places_on(node) for node in self.nodes())
+            except Exception as error:  # whatever Ray raises while its head does not answer
+                _log.warning("the cluster does not say what it has: %r", error)
         return self._places
 
     def places_on(self, node: Mapping[str, float]) -> int:

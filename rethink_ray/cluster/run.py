@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from rethink_ray.cluster.capacity import Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.dispatch import Dispatcher
+from rethink_ray.cluster.head import watched_head
 from rethink_ray.cluster.recorder import Listener, Recorder
 from rethink_ray.cluster.resume import extend_study
-from rethink_ray.cluster.session import ray_session, require_room
+from rethink_ray.cluster.session import address_of_head, ray_session, require_room
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.wish import Wish, last_resort, signals
 from rethink_ray.cluster.work import last_line
@@ -88,10 +89,10 @@ def run_study(
         SpecError, DataError: what only a job could find out is the user's mistake.
     """
     started = time.monotonic()
-    with writing(directory.lock_path) as lock:
+    with writing(directory.lock()) as lock:
         directory.stop_path.unlink(missing_ok=True)
         wish = Wish(directory.stop_path, stop or (lambda: False))
-        with last_resort(wish, f"Go on with: rethink-ray resume {directory.shown}"), signals(wish):
+        with last_resort(wish, _how_to_go_on(directory)), signals(wish):
             recorder = Recorder(directory, listeners, lock)
             run = _Run(
                 recorder=recorder,
@@ -153,7 +154,8 @@ class _Run:
                 # Ray sets signal handlers of its own, so ours are set again once it has started
                 with ray_session(resources, self.address, self.slots), signals(self.wish):
                     require_room(self.capacity, self.address)
-                    self._drive()
+                    with watched_head(address_of_head(), _how_to_go_on(self.directory)):
+                        self._drive()
             except SystemExit:
                 self.wish.say(signal.SIGTERM)  # while Ray starts, its own handler answers a SIGTERM
         self.dispatcher.take_stock()
@@ -256,6 +258,10 @@ class _Run:
             cost = last - now
 
         return tick
+
+
+def _how_to_go_on(directory: StudyDirectory) -> str:
+    return f"Go on with: rethink-ray resume {directory.shown}"
 
 
 def room_for(trials: int) -> str:

@@ -70,6 +70,13 @@ def ray_session(resources: ResourceSpec, address: str | None, slots: int | None)
         ray.shutdown()
 
 
+def address_of_head() -> str:
+    """``host:port`` where the head of the session's cluster listens."""
+    import ray
+
+    return str(ray.get_runtime_context().gcs_address)
+
+
 def require_room(capacity: Capacity, address: str | None) -> None:
     """A cluster of this machine alone can run a trial; a joined one may still grow.
 

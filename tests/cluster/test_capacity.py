@@ -90,3 +90,14 @@ def test_a_job_without_room_does_not_hold_back_a_smaller_one() -> None:
 def test_safe_nodes_are_known_by_their_custom_resource() -> None:
     assert not has_driver_nodes(TWO_SMALL)
     assert has_driver_nodes(({"CPU": 2.0}, {"CPU": 0.0, "rethink_driver": 1.0}))
+
+
+def test_a_cluster_that_does_not_answer_has_what_it_had(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("rethink_ray.cluster.capacity.ASK_SECONDS", 0.0)
+    answers = iter([TWO_SMALL])
+    asked = Capacity(ResourceSpec(), None, lambda: next(answers))
+    assert asked.trials() == 4
+    assert asked.trials() == 4
+    assert "does not say what it has" in caplog.text
