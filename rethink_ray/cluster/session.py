@@ -31,7 +31,11 @@ SWITCHES = {
 }
 OBJECT_STORE_BYTES = 200_000_000
 """Jobs exchange a few kilobytes; Ray's default takes a third of the memory."""
-JOB_SWITCHES = ("RAY_CHDIR_TO_TRIAL_DIR", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S")
+JOB_SWITCHES = (
+    "RAY_CHDIR_TO_TRIAL_DIR",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S",
+    "RETHINK_RAY_CACHE",
+)
 """Read where a job runs: processes of somebody else's cluster must be given them."""
 
 
@@ -156,7 +160,7 @@ def _join(address: str) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.ERROR,
-            runtime_env={"env_vars": {name: os.environ[name] for name in JOB_SWITCHES}},
+            runtime_env={"env_vars": {k: os.environ[k] for k in JOB_SWITCHES if k in os.environ}},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         remedy = "Start it, or leave --address out to run on this machine."
