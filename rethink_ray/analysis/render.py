@@ -20,7 +20,7 @@ def as_terminal(findings: Findings) -> str:
     shown = [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
     lines = [f"[{f.verdict.value}] {f.sentence}" for f in shown]
     parts.append("\n".join(["FINDINGS", family_note(findings), "", *lines]))
-    parts += [_aligned(sheet) for sheet in sheets(findings)]
+    parts += [aligned(sheet) for sheet in sheets(findings)]
     parts.append("\n".join(["CAVEATS", *(f"- {c.text}" for c in findings.caveats)]))
     return "\n\n".join(parts) + "\n"
 
@@ -35,11 +35,11 @@ def as_markdown(findings: Findings) -> str:
     ]
     columns = ("regime", "finding", "verdict", "replicates to decide")
     parts.append(
-        _piped(
+        piped(
             Sheet(title="Findings", note=family_note(findings), columns=columns, rows=tuple(rows))
         )
     )
-    parts += [_piped(sheet) for sheet in sheets(findings)]
+    parts += [piped(sheet) for sheet in sheets(findings)]
     parts.append("\n".join(["## Caveats", "", *(f"- {c.text}" for c in findings.caveats)]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -88,7 +88,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "looks": findings.looks,
         "missing": findings.missing,
         "answers": list(findings.answers),
-        "findings": [_finding_tree(f) for f in findings.findings],
+        "findings": [finding_tree(f) for f in findings.findings],
         "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
         "caveats": [
             {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
@@ -101,7 +101,8 @@ def as_tree(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _finding_tree(finding: Finding) -> dict[str, Any]:
+def finding_tree(finding: Finding) -> dict[str, Any]:
+    """One finding as plain data."""
     effect = finding.effect
     return {
         "key": finding.key,
@@ -122,6 +123,7 @@ def _finding_tree(finding: Finding) -> dict[str, Any]:
         "bracket": list(finding.bracket) if finding.bracket else None,
         "evidence": list(finding.evidence),
         "caveats": list(finding.caveats),
+        "agrees": finding.agrees,
     }
 
 
@@ -195,7 +197,8 @@ def _head(findings: Findings) -> str:
     return "\n".join(lines)
 
 
-def _aligned(sheet: Sheet) -> str:
+def aligned(sheet: Sheet) -> str:
+    """A table for a terminal."""
     table = [sheet.columns, *sheet.rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(sheet.columns))]
     lines = []
@@ -209,7 +212,8 @@ def _aligned(sheet: Sheet) -> str:
     return "\n".join([sheet.title.upper(), sheet.note, "", lines[0], rule, *lines[1:]])
 
 
-def _piped(sheet: Sheet) -> str:
+def piped(sheet: Sheet) -> str:
+    """A table in Markdown."""
     marks = ["---:" if i in sheet.numeric else "---" for i in range(len(sheet.columns))]
     rows = [sheet.columns, tuple(marks), *sheet.rows]
     lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]

@@ -9,7 +9,7 @@ such looks (Bonferroni), in intervals and, the same thing, in p values.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.special import stdtr, stdtrit
 
@@ -96,26 +96,28 @@ def _welch_df(a: float, b: float, nums: tuple[int, int]) -> float:
     return 1.0 / (share**2 / (nums[0] - 1) + (1.0 - share) ** 2 / (nums[1] - 1))
 
 
-def contrast(terms: Sequence[tuple[float, Sequence[float]]]) -> Estimate | None:
+def contrast(terms: Sequence[tuple[float, Sequence[float]]], looks: int = 1) -> Estimate | None:
     """A weighted sum of means of independent groups; None if one group is empty.
 
     Welch's t for any number of groups: spreads not assumed equal, Satterthwaite's degrees.
 
     Args:
         terms: (weight, values) per group; ``((1, a), (-1, b))`` is ``welch(a, b)``.
+        looks: at the data while they grew.
     """
     if not terms or not all(values for _, values in terms):
         return None
     nums = tuple(len(values) for _, values in terms)
     value = math.fsum(w * math.fsum(values) / len(values) for w, values in terms)
     if min(nums) < MIN_REPLICATES:
-        return Estimate(value=value, se=None, df=None, nums=nums)
+        return Estimate(value=value, se=None, df=None, nums=nums, looks=looks)
     parts = [(w * sample_sd(values)) ** 2 / len(values) for w, values in terms]
     total = math.fsum(parts)
     if total == 0.0:
-        return Estimate(value=value, se=0.0, df=float(sum(nums) - len(nums)), nums=nums)
+        df = float(sum(nums) - len(nums))
+        return Estimate(value=value, se=0.0, df=df, nums=nums, looks=looks)
     df = 1.0 / math.fsum((p / total) ** 2 / (n - 1) for p, n in zip(parts, nums, strict=True))
-    return Estimate(value=value, se=math.sqrt(total), df=df, nums=nums)
+    return Estimate(value=value, se=math.sqrt(total), df=df, nums=nums, looks=looks)
 
 
 def paired(values: Sequence[float], minus: Sequence[float], looks: int = 1) -> Estimate | None:
@@ -127,6 +129,23 @@ def lies_within(estimate: Estimate, margin: float) -> bool:
     """Equivalence: the 90 % interval lies inside plus or minus ``margin``."""
     found = estimate.interval(EQUIVALENCE_LEVEL)
     return found is not None and -margin < found[0] and found[1] < margin
+
+
+def p_not_below(estimate: Estimate, margin: float) -> float | None:
+    """One-sided p of "not below by the margin or more", times the looks; None below three."""
+    if estimate.se is None or estimate.df is None:
+        return None
+    above = estimate.value + margin
+    if estimate.se == 0.0:
+        return 0.0 if above > 0.0 else 1.0
+    return min(1.0, float(estimate.looks * stdtr(estimate.df, -above / estimate.se)))
+
+
+def p_within(estimate: Estimate, margin: float) -> float | None:
+    """p of equivalence: the larger of two one-sided tests; None below three replicates."""
+    above = p_not_below(estimate, margin)
+    below = p_not_below(replace(estimate, value=-estimate.value), margin)
+    return None if above is None or below is None else max(above, below)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

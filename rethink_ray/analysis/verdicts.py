@@ -11,7 +11,7 @@ from typing import Literal
 from rethink_ray.analysis.statistics import Estimate, lies_within
 
 ALPHA = 0.05
-Kind = Literal["arms", "same", "catch_up", "length"]
+Kind = Literal["arms", "same", "catch_up", "length", "claim"]
 Family = Literal["primary", "check", "descriptive"]
 
 
@@ -23,6 +23,8 @@ class Verdict(StrEnum):
     EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
     NOT_TESTED = "not tested"
+    AS_REPORTED = "as reported"
+    """A published number: single, so neither tested nor given an interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,9 @@ class Finding:
     evidence: tuple[str, ...] = ()
     """Trial ids."""
     caveats: tuple[str, ...] = ()
-    """Keys into ``Findings.caveats``."""
+    """Keys into ``Findings.caveats``; of a claim, whole sentences."""
+    agrees: bool | None = None
+    """As reported: whether the number is in line with the claim; None inside the margin."""
 
     @property
     def interval(self) -> tuple[float, float] | None:

@@ -16,11 +16,43 @@ def register(app: typer.Typer) -> None:
 
 
 def findings(
-    directory: StudyDir,
+    directory: Annotated[Path | None, typer.Argument(help="a study directory")] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--from", help="a table of published numbers: FILE.csv or published:he_2018"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print findings.json instead")] = False,
     markdown: Annotated[bool, typer.Option(help="print findings.md instead")] = False,
 ) -> None:
-    """Print the findings of a study, finished or not."""
+    """Print the findings of a study, finished or not, or of a table of published numbers."""
+    from rethink_ray.spec.errors import SpecError, explain
+
+    if (directory is None) == (table is None):
+        must = "must name a study directory or --from TABLE"
+        came = "neither" if directory is None else "both"
+        remedy = "To set them side by side: rethink-ray compare DIR published:he_2018."
+        raise SpecError(explain("findings", must, came, remedy))
+    if table is not None:
+        print(_of_table(table, as_json=as_json, markdown=markdown))
+    elif directory is not None:
+        print(_of_study(directory, as_json=as_json, markdown=markdown))
+
+
+def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
+    from rethink_ray.analysis.published_tables import load_published
+    from rethink_ray.analysis.reported import (
+        derive_reported,
+        reported_json,
+        reported_markdown,
+        reported_terminal,
+    )
+
+    found = derive_reported(load_published(name))
+    render = reported_json if as_json else reported_markdown if markdown else reported_terminal
+    return render(found)
+
+
+def _of_study(directory: Path, *, as_json: bool, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
     from rethink_ray.records.directory import StudyDirectory
@@ -28,7 +60,7 @@ def findings(
 
     found = derive_findings(read_views(StudyDirectory.open(directory)))
     render = as_json_text if as_json else as_markdown if markdown else as_terminal
-    print(render(found))
+    return render(found)
 
 
 def report(directory: StudyDir) -> None:

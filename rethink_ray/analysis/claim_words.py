@@ -1,0 +1,119 @@
+"""What a claim came to, in words: where it was tested, its numbers, and how they stand to it."""
+
+from collections.abc import Sequence
+
+from rethink_ray.analysis.crossover import Bracket
+from rethink_ray.analysis.matching import SPELT, Comparison, Meeting
+from rethink_ray.analysis.samples import Sample
+from rethink_ray.analysis.statistics import Estimate
+from rethink_ray.analysis.verdicts import Verdict
+from rethink_ray.analysis.wording import METRIC_NAMES, signed, span, times
+from rethink_ray.spec.claim import Claim
+
+UNITS = {
+    "mask_ap": "mask AP",
+    "ap_rare": "AP (rare)",
+    "ap_frequent": "AP (frequent)",
+    "drift": "drift",
+    "step_ms": "ms a step",
+}
+
+
+def metric_words(metric: str) -> str:
+    """``ap_l`` -> ``AP (large)``."""
+    return METRIC_NAMES.get(metric) or UNITS.get(metric, metric)
+
+
+def told_apart_by(found: Sequence[Comparison]) -> tuple[str, ...]:
+    """The columns in which the places of one claim differ, and always the regime."""
+    return tuple(
+        column
+        for column in SPELT
+        if column == "regime" or len({c.labels.get(column, "-") for c in found}) > 1
+    )
+
+
+def setting_of(found: Comparison, columns: Sequence[str]) -> str:
+    """``resnet50, coco_full``: where this comparison stands."""
+    named = [found.labels[c] for c in columns if found.labels.get(c, "-") != "-"]
+    first = found.meetings[0].side
+    if not found.levels and len(found.meetings) == 1 and first.labels.get("schedule"):
+        other = found.meetings[0].against
+        schedules = dict.fromkeys([first.schedule, other.schedule if other else first.schedule])
+        named.append(" against ".join(schedules))
+    return ", ".join(named)
+
+
+def numbers_of(
+    claim: Claim, found: Comparison, effect: Estimate | None, bracket: Bracket | None
+) -> str:
+    """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
+    metric = metric_words(found.meetings[0].side.metric)
+    if effect is None:
+        return "no scores yet"
+    size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
+    if bracket is not None:
+        return f"{_bracket_words(bracket)}; {size} at {found.meetings[-1].side.schedule}"
+    if found.levels:
+        steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in found.levels)
+        ends = f"from {found.levels[0].label} to {found.levels[-1].label}"
+        change = -effect.value if claim.along and claim.along.trend != "rises" else effect.value
+        interval = effect.interval()
+        if interval and change != effect.value:
+            interval = (-interval[1], -interval[0])
+        return f"{signed(change)} {metric} {span(interval)}".rstrip() + f" {ends} ({steps})"
+    if len(found.meetings) == 2:
+        more, than = found.meetings
+        told = f"{_level(claim, more)} {metric_words(more.label)}"
+        return f"{_bare(effect)} more ({told}, {_level(claim, than)} {metric_words(than.label)})"
+    met = found.meetings[0]
+    other = f"{_mean(met.side):.1f} against {_mean(met.against):.1f}" if met.against else ""
+    return f"{size} ({other})"
+
+
+def _bare(effect: Estimate) -> str:
+    return f"{signed(effect.value)} {span(effect.interval())}".rstrip()
+
+
+def _level(claim: Claim, met: Meeting) -> str:
+    """One difference by itself, or one side's own score."""
+    if met.against is None:
+        return f"{_mean(met.side):.1f}"
+    sign = 1.0 if claim.goal == "maximize" else -1.0
+    return signed(sign * (_mean(met.side) - _mean(met.against)))
+
+
+def _mean(sample: Sample | None) -> float:
+    values = list(sample.values.values()) if sample else []
+    return sum(values) / len(values) if values else float("nan")
+
+
+def _bracket_words(bracket: Bracket) -> str:
+    behind, caught = bracket.behind_up_to, bracket.caught_up_from
+    if behind is not None and caught is not None:
+        return f"caught up between {times(behind)} and {times(caught)}"
+    if caught is not None:
+        return f"caught up from {times(caught)} on"
+    if behind is not None:
+        return f"behind up to {times(behind)}"
+    return "undecided at every length"
+
+
+def whole_sentence(
+    setting: str, numbers: str, verdict: Verdict, agrees: bool | None, needed: int | None
+) -> str:
+    """One place of a claim as a sentence."""
+    tail = ""
+    if verdict is Verdict.AS_REPORTED:
+        tail = f"; {agreement(agrees)}"
+    elif verdict is Verdict.INCONCLUSIVE and needed:
+        tail = f"; about {needed} replicates per arm would decide"
+    where = f"{setting}: " if setting else ""
+    return f"{where}{numbers}{tail}."
+
+
+def agreement(agrees: bool | None) -> str:
+    """How a reported number stands to the claim."""
+    if agrees is None:
+        return "too close to call"
+    return "in line with the claim" if agrees else "against the claim"

@@ -1,0 +1,161 @@
+"""Claims as data: which numbers a sentence compares, in which direction, and by how much.
+
+A claim selects rows of a table by their columns, of a paper's table and of a study's replicates
+alike. The papers' claims lie in ``claims/``; a study file may add its own.
+"""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import PositiveInt, Spec
+from rethink_ray.spec.settings import known_paths, nearest
+from rethink_ray.spec.space import Value
+from rethink_ray.spec.yaml_text import parse_yaml
+
+COLUMNS = (
+    *("source", "table", "detector", "backbone", "norm", "init", "frozen", "augment", "method"),
+    *("regime", "images", "schedule", "metric", "value", "split", "batch", "seeds", "tuning"),
+    "note",
+)
+"""The columns of a table of published numbers, in order."""
+NUMBERS = ("images", "value", "seeds")
+MATCHED = (
+    *("source", "detector", "backbone", "norm", "init", "frozen", "augment", "method"),
+    *("regime", "metric", "split"),
+)
+"""What is equal on both sides of a claim that does not say ``match``, unless it selects by it."""
+STUDY_COLUMNS = ("arm", "low_rate", "stage_1_px", "stage_2_px", "passes")
+"""Columns beyond those that a study, or a table with more columns, may have. ``low_rate``: the part
+of a schedule after the first decay, in units of 1x."""
+Selector = dict[str, Value | tuple[Value, ...]]
+"""Column, or dotted path of the recipe -> the value it must have, or the values it may have."""
+
+
+class Along(Spec):
+    """The difference, followed along the values of one column."""
+
+    column: str
+    order: tuple[Value, ...] | None = None
+    """Values from first to last; None: numbers, rising."""
+    trend: Literal["falls", "rises", "flat"]
+    """What the last does against the first."""
+
+
+class ImageRange(Spec):
+    """How many training images a claim is about."""
+
+    at_least: PositiveInt = 1
+    at_most: PositiveInt | None = None
+
+    def holds(self, images: int) -> bool:
+        """Whether a regime of this size is meant."""
+        return self.at_least <= images and (self.at_most is None or images <= self.at_most)
+
+
+class Claim(Spec):
+    """``side`` minus ``against`` is as ``expect`` says."""
+
+    says: Annotated[str, Field(min_length=1)]
+    """The claim as a sentence without its full stop."""
+    side: Selector
+    against: Selector | None = None
+    """None: the claim is about ``side`` alone, along a column."""
+    where: Selector = {}
+    """Holds for both sides."""
+    images: ImageRange = ImageRange()
+    match: tuple[str, ...] | None = None
+    """Columns that must be equal on both sides."""
+    rung: Literal["longest", "shortest", "best", "each"] = "longest"
+    """At which schedule: an end of what both sides share, each side's best, or every shared one."""
+    expect: Literal["above", "not_below", "equal", "catches_up"] = "above"
+    leader: Literal["same", "best"] = "same"
+    """Catching up with ``against`` at the same length, or with its best over lengths."""
+    more: Selector | None = None
+    than: Selector | None = None
+    """The difference under ``more`` minus the difference under ``than`` is what is expected."""
+    along: Along | None = None
+    margin: Annotated[float, Field(ge=0)] | None = None
+    """Points that count as equal; None: the study's."""
+    goal: Literal["maximize", "minimize"] = "maximize"
+    """Direction of the metric: a difference is positive where ``side`` is better."""
+    caveats: tuple[str, ...] = ()
+    source: str = ""
+    """Paper, section or table."""
+    primary: bool = False
+    """Corrected together with the study's headlines; claims of a study file only."""
+
+    @model_validator(mode="after")
+    def _is_one_comparison(self) -> Self:
+        if (self.more is None) != (self.than is None):
+            raise ValueError("more and than must be given together|one of them")
+        if self.more is not None and self.along is not None:
+            raise ValueError("must have more and than, or along, not both|both")
+        if self.against is None and self.along is None:
+            raise ValueError("must have against, or along, or both|neither")
+        if self.expect == "catches_up" and (self.more or self.along or self.against is None):
+            raise ValueError("catches_up must compare two sides and nothing else|more or along")
+        if self.along is not None and self.expect != "above":
+            raise ValueError(f"a claim along a column must leave expect to trend|{self.expect}")
+        return self
+
+    @property
+    def selected(self) -> frozenset[str]:
+        """Columns that one side, or one difference, selects by; both sides need not agree there."""
+        groups = (self.side, self.against, self.more, self.than)
+        named = {column for group in groups if group for column in group}
+        return frozenset(named | ({self.along.column} if self.along else set()))
+
+    @property
+    def matched(self) -> tuple[str, ...]:
+        """Columns in which the numbers that are compared agree."""
+        if self.match is not None:
+            return self.match
+        return tuple(column for column in MATCHED if column not in self.selected)
+
+
+def as_text(value: object) -> str:
+    """A value as tables spell it: ``0.1``, ``true``, ``none``."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def allowed(wanted: Value | tuple[Value, ...]) -> frozenset[str]:
+    """The spellings a selector accepts in one column."""
+    return frozenset(as_text(v) for v in (wanted if isinstance(wanted, tuple) else (wanted,)))
+
+
+def check_claims(claims: Mapping[str, Claim], where: str) -> None:
+    """Every column that a claim names exists.
+
+    Raises:
+        SpecError: naming the claim, the column and the nearest known one.
+    """
+    known = [*COLUMNS, *STUDY_COLUMNS, *known_paths()]
+    for name, claim in claims.items():
+        named = {*claim.selected, *claim.where, *claim.matched}
+        for column in sorted(named - set(known)):
+            must = "must select by a column or a path of the recipe"
+            place = f"{where}: claims.{name}"
+            raise SpecError(explain(place, must, column, nearest(column, known)))
+
+
+@cache
+def paper_claims() -> Mapping[str, Claim]:
+    """``he_2018/catch-up`` -> claim, for every claim of the four papers, papers in time order."""
+    found: dict[str, Claim] = {}
+    for stem in ("he_2018", "zoph_2020", "li_2021", "vasconcelos_2022"):
+        text = (Path(__file__).parent / "claims" / f"{stem}.yaml").read_text(encoding="utf-8")
+        tree: dict[str, Any] = parse_yaml(text, stem)["claims"]
+        for name, entry in tree.items():
+            found[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
+    check_claims(found, "claims")
+    return found
