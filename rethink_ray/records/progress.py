@@ -42,7 +42,8 @@ class StudyProgress:
     assets: int
     refused_assets: int
     failures: Mapping[str, str]
-    """Job id -> reason of its last machine failure since the study was last continued."""
+    """Job id -> reason of its last machine failure since the study was last continued, for jobs
+    that have not ended well since."""
     running: tuple[str, ...]
     """Job ids that slots are working on, as far as the caller knows."""
     elapsed: float
@@ -75,7 +76,7 @@ def progress_of(
         failures={
             job_id: state.last_failure[job_id].reason
             for job_id, count in sorted(state.failures.items())
-            if count
+            if count and _is_open(state, job_id)
         },
         running=tuple(running),
         elapsed=seconds_run(state) if elapsed is None else elapsed,
@@ -102,6 +103,15 @@ def seconds_run(state: StudyState) -> float:
         if 0 < before < len(times):
             idle += resumed.at - times[before - 1]
     return times[-1] - times[0] - idle
+
+
+def _is_open(state: StudyState, job_id: str) -> bool:
+    """Whether the records lack what a job (``<trial id>-<length>x``, ``asset-<key>``) was for."""
+    if job_id.startswith("asset-"):
+        return job_id.removeprefix("asset-") not in state.assets
+    trial_id, _, target = job_id.rpartition("-")
+    finished = any(of == trial_id and f"{length:g}x" == target for of, length in state.rungs)
+    return not finished and trial_id not in state.ended
 
 
 def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:

@@ -207,3 +207,14 @@ def test_a_full_disk_leaves_the_old_views_whole(written: StudyDirectory) -> None
     assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
     write_views(written, written.load_state())
     assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
+
+
+def test_a_failure_is_shown_until_its_job_has_ended_well() -> None:
+    lost = JobFailed(job_id="rb-4x", reason="its machine died")
+    asset = JobFailed(job_id="asset-k2", reason="a full disk")
+    survived = [JobFailed(job_id=job, reason="killed") for job in ("a-4x", "d-2x", "asset-k")]
+    state = StudyState([*EVENTS, lost, asset, *survived])
+    shown = progress_of(small_study(), state).failures
+    assert shown == {"rb-4x": "its machine died", "asset-k2": "a full disk"}
+    state.add(Resumed(trials=4, replicates=1, lengths=(2.0, 4.0)))
+    assert progress_of(small_study(), state).failures == {}

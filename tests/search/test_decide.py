@@ -260,3 +260,16 @@ def test_a_decider_that_only_counts_names_the_same_jobs_and_no_rounds() -> None:
     proposed = [r for r in decided.rounds if r.purpose == "search"]
     assert counted.unproposed == sum(len(r.members) for r in proposed)
     assert counted.done == decided.done
+
+
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(st.lists(st.floats(-1e9, 1e9), min_size=200, max_size=200))
+def test_no_clock_is_read_by_a_decision(times: list[float]) -> None:
+    study = few()
+    facts = facts_of(study)
+    cluster = PretendedCluster(study, facts, diverging_above(0.08), slots=3)
+    cluster.run(max_events=25)
+    events = events_of(cluster.state)
+    stamped = [replace(event, at=at) for event, at in zip(events, times, strict=False)]
+    told = Decider(study, facts).next_jobs(StudyState(stamped))
+    assert told == Decider(study, facts).next_jobs(StudyState(events))
