@@ -1,6 +1,7 @@
 """The command line as a user meets it: help at once, errors as sentences, files that run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ def test_plan_shows_what_shared_trunks_save() -> None:
     assert "full/scratch" in told.output
     # trunk to 6x less its decay, and three branches: (5.6 + 3 x 0.4) x 60 instead of 12 x 60
     assert "one ladder of 2x, 4x, 6x: 408 updates instead of 720" in told.output
+    assert re.search(r"^free: [0-9.]+ GB, enough$", told.output, re.M)
 
 
 def test_plan_refuses_what_cannot_be_run(tmp_path: Path) -> None:
@@ -113,6 +115,11 @@ def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     size = ["--train", "4", "--val", "2", "--test", "2", "--image-px", "48"]
     assert invoke("data", "make-shapes", str(tmp_path / "s"), *size).exit_code == 0
     assert (tmp_path / "s" / "annotations" / "instances_train.json").is_file()
+    (tmp_path / "empty").mkdir()
+    assert invoke("data", "make-shapes", str(tmp_path / "empty"), *size).exit_code == 0
+    assert (tmp_path / "empty" / "train").is_dir()
+    refused = invoke("data", "make-shapes", str(tmp_path / "empty"), *size)
+    assert "must be free to draw into" in str(refused.exception)
     small = ["--set=shapes={train: 4, val: 2, test: 2, image_px: 48}"]
     told = invoke("data", "check", "shapes", *small, "--strict")
     assert told.exit_code == 0, told.output

@@ -33,8 +33,14 @@ def make_shapes(
 ) -> None:
     """Draw the built-in shapes data set as COCO JSON and images."""
     from rethink_ray.data.shapes import make_shapes as draw
+    from rethink_ray.spec.errors import DataError, explain
     from rethink_ray.spec.regime import ShapesSpec
 
+    if out.is_dir() and not any(out.iterdir()):
+        out.rmdir()  # drawing makes a folder whole or not at all
+    if out.exists():
+        remedy = "Name a folder that is empty or does not exist."
+        raise DataError(explain(str(out), "must be free to draw into", "other files", remedy))
     spec = ShapesSpec(
         train=train, val=val, test=test, unlabelled=unlabelled, image_px=image_px, seed=seed
     )

@@ -1,18 +1,18 @@
 """What ``plan`` prints: cells and their spaces, assets, updates, disk, and what sharing saves."""
 
+import shutil
 from collections.abc import Iterator
-from functools import cache
+from pathlib import Path
 
 from rethink_ray.search.plan import CellPlan, plan_study
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig, base_recipe, lengths_of, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
 
-def plan_lines(study: Study, facts: DataFacts, slots: int) -> Iterator[str]:
-    """The dry run of a study, line by line."""
+def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iterator[str]:
+    """The dry run of a study that is to live in ``folder``, line by line."""
     plan = plan_study(study, facts, slots=slots, count_weights=count_weights)
     images = ", ".join(f"{name} {num}" for name, num in facts.regime_sizes.items())
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
@@ -45,23 +45,24 @@ def plan_lines(study: Study, facts: DataFacts, slots: int) -> Iterator[str]:
             f"{plan.disk_final_bytes / 1e9:.2f} GB at the end "
             f"(checkpoints: models {kept.models}, trunks {kept.trunks})"
         )
+        yield _free(plan.disk_bytes, folder)
+
+
+def _free(needed: int, folder: Path) -> str:
+    """Free disk in a folder that may not exist yet, and whether it is enough."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if free >= needed:
+        return f"free: {free / 1e9:.2f} GB, enough"
+    remedy = "Give another --out, or checkpoints: {models: none, trunks: unfinished}."
+    return f"free: {free / 1e9:.2f} GB, NOT ENOUGH. {remedy}"
 
 
 def count_weights(config: TrialConfig) -> int:
     """Weights of a trial's detector, without allocating them."""
-    return _weights_of(config.recipe.detector, config.num_categories)
+    from rethink_ray.detection.size import num_weights
 
-
-@cache
-def _weights_of(detector: DetectorSpec, num_categories: int) -> int:
-    import torch
-
-    from rethink_ray.detection.detectors import build_detector
-    from rethink_ray.spec.recipe import InitSpec
-
-    with torch.device("meta"):
-        built = build_detector(detector, InitSpec(), num_categories, seed=0)
-    return sum(p.numel() for p in built.parameters())
+    return num_weights(config.recipe.detector, config.num_categories)
 
 
 def _cell_line(study: Study, plan: CellPlan) -> str:

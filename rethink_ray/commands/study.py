@@ -100,29 +100,33 @@ def plan(
     study: StudyFile,
     settings: Settings = None,
     slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
+    out: Annotated[Path | None, typer.Option(help="where it is to live [studies/NAME]")] = None,
 ) -> None:
     """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
     from rethink_ray.commands.inputs import study_with_facts
     from rethink_ray.commands.planning import plan_lines
 
     asked, _, facts, _ = study_with_facts(study, settings or [])
-    for line in plan_lines(asked, facts, slots):
+    for line in plan_lines(asked, facts, slots, out or Path("studies") / asked.study):
         print(line)
 
 
 def doctor(
     study: Annotated[str | None, typer.Argument(help="a study file to check as well")] = None,
     settings: Settings = None,
+    address: Address = None,
+    out: Annotated[Path | None, typer.Option(help="where the study is to live [.]")] = None,
 ) -> None:
-    """Check this machine, and a study's data, before anything is spent."""
+    """Check this machine, a cluster and a study's data, weights and disk before it costs."""
     from rethink_ray.cluster.doctor import examine
     from rethink_ray.spec.load import find_study, load_study
 
     asked = load_study(find_study(study), settings or [])[0] if study else None
-    checks = examine(asked)
-    for check in checks:
-        print(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<18} {check.detail}")
-    if not all(check.ok for check in checks):
+    well = True
+    for check in examine(asked, address=address, folder=out):
+        well = well and check.ok
+        print(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<22} {check.detail}", flush=True)
+    if not well:
         raise typer.Exit(1)
 
 

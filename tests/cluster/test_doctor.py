@@ -1,28 +1,159 @@
 """The preflight says ok or what to do, and breaks on nothing."""
 
+import json
+from pathlib import Path
+
 import pytest
 from micro_study import micro_study
 
+from rethink_ray.cluster.checks import Check
 from rethink_ray.cluster.doctor import examine
+from rethink_ray.cluster.doctor_ray import alike, one_address, token
+from rethink_ray.cluster.doctor_study import (
+    disk_need,
+    enough_disk,
+    examine_study,
+    free_bytes,
+)
+from rethink_ray.data.shapes import make_shapes
+from rethink_ray.spec.regime import ShapesSpec
 from rethink_ray.spec.study import ResourceSpec
 
-pytestmark = pytest.mark.ray
+SPLITS = ("train", "val", "test")
 
 
-def test_every_line_says_what_was_found_and_a_study_asks_for_its_own(cluster: None) -> None:
-    checks = {check.name: check for check in examine(micro_study())}
-    assert {"cpus", "memory", "disk", "torch", "ray", "gpus", "slots", "data set"} <= set(checks)
+def named(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+@pytest.mark.ray
+def test_every_line_says_what_was_found_and_a_study_asks_for_its_own(
+    cluster: None, tmp_path: Path
+) -> None:
+    study = micro_study(resources={"workers": 2})
+    checks = named(list(examine(study, folder=tmp_path)))
+    expected = {"cpus", "memory", "disk", "shared memory", "scratch", "torch", "instruction set"}
+    expected |= {"gpus", "backends", "slots", "data set", "data faults", "one address", "token"}
+    assert expected | {"ray", "state api"} == set(checks)
     assert all(check.detail for check in checks.values())
-    assert checks["torch"].ok
-    assert checks["ray"].ok
+    for name in ("torch", "backends", "ray", "state api", "data set", "data faults", "disk"):
+        assert checks[name].ok, checks[name].detail
     assert checks["data set"].detail == "6 categories; images: train 12, val 4, test 4"
+    assert checks["state api"].detail.startswith("answers: 1 nodes")
 
 
-def test_what_is_missing_comes_with_a_remedy(cluster: None) -> None:
-    greedy = ResourceSpec(gpus_per_worker=64.0, cpus_per_worker=4096)
-    study = micro_study().model_copy(update={"resources": greedy})
-    checks = {check.name: check for check in examine(study)}
-    assert not checks["gpus"].ok
-    assert "gpus_per_worker" in checks["gpus"].detail
+@pytest.mark.ray
+def test_a_named_cluster_is_asked_node_by_node(cluster: None, tmp_path: Path) -> None:
+    import ray
+
+    address = ray.get_runtime_context().gcs_address
+    checks = named(list(examine(micro_study(), address=address, folder=tmp_path / "s")))
+    assert checks["room"].detail == "2 trials at a time on 1 nodes"
+    assert checks["nodes"].detail == "1 answer"
+    assert checks["nodes: instruction set"].ok
+    assert checks["study folder"].detail.endswith("seen by 1 of 1 nodes")
+    assert not list((tmp_path / "s").iterdir()), "the sign is taken away again"
+
+
+def test_what_is_missing_comes_with_a_remedy(tmp_path: Path) -> None:
+    greedy = ResourceSpec(cpus_per_worker=4096)
+    study = micro_study(
+        arms={
+            "pretrained": {
+                "set": {
+                    "init.source": "file",
+                    "init.weights": str(tmp_path / "none.pt"),
+                    "init.weights_norm": "gn",
+                }
+            }
+        }
+    ).model_copy(update={"resources": greedy})
+    checks = named(list(examine_study(study, address=None, folder=tmp_path)))
     assert not checks["slots"].ok
     assert "cpus_per_worker" in checks["slots"].detail
+    weights = checks[f"weights {tmp_path / 'none.pt'}"]
+    assert not weights.ok
+    assert "To do: copy the file" in weights.detail
+
+
+def test_weights_that_can_be_read_are_well(tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(b"x")
+    settings = {"init.source": "file", "init.weights": str(tmp_path / "w.pt")}
+    study = micro_study(arms={"a": {"set": settings | {"init.weights_norm": "gn"}}})
+    checks = named(list(examine_study(study, address=None, folder=tmp_path)))
+    assert checks[f"weights {tmp_path / 'w.pt'}"].detail == "readable"
+
+
+def test_faults_are_counted_and_only_lost_images_must_be_mended(tmp_path: Path) -> None:
+    root = tmp_path / "shapes"
+    make_shapes(ShapesSpec(train=6, val=2, test=2, image_px=64), root)
+    names = {split: root / "annotations" / f"instances_{split}.json" for split in SPLITS}
+    split_of = {
+        split: {"images": str(root / split), "annotations": str(path)}
+        for split, path in names.items()
+    }
+    tree = json.loads(names["train"].read_text())
+    tree["annotations"][0]["bbox"] = [-20.0, 0.0, 40.0, 40.0]
+    names["train"].write_text(json.dumps(tree))
+    study = micro_study(data={"dataset": split_of}, regimes={"full": {"images": "all"}})
+    faults = named(list(examine_study(study, address=None, folder=tmp_path)))["data faults"]
+    assert faults.ok
+    assert faults.detail.startswith("1 box_outside (boxes are clamped")
+    next((root / "test").iterdir()).unlink()
+    faults = named(list(examine_study(study, address=None, folder=tmp_path)))["data faults"]
+    assert not faults.ok
+    assert "1 box_outside, 1 missing_image. To do:" in faults.detail
+
+
+def test_a_disk_that_is_too_small_is_told_with_both_numbers() -> None:
+    assert 0 < disk_need(micro_study()) < 2**30
+    assert enough_disk(2 * 2**30, 2 * 2**30).ok
+    small = enough_disk(2 * 2**30, 2**30)
+    assert not small.ok
+    assert small.detail.startswith("1.0 GiB free, 2.0 GiB needed by checkpoints. To do: give")
+
+
+def test_the_disk_of_a_folder_that_does_not_exist_yet_is_its_nearest_parents(
+    tmp_path: Path,
+) -> None:
+    assert free_bytes(tmp_path / "a" / "b") > 0
+
+
+def test_two_addresses_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray._private.services.find_gcs_addresses", lambda: {"h:1", "h:2"})
+    monkeypatch.setenv("RAY_ADDRESS", "h:2")
+    wrong = one_address("h:1")
+    assert not wrong.ok
+    assert wrong.detail.endswith("To do: export RAY_ADDRESS=h:1")
+    assert one_address("h:2").ok
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert not one_address("h:1").ok, "two run here, and nothing says which"
+    assert "h:1, h:2" in one_address(None).detail
+
+
+def test_a_token_is_looked_for_where_ray_looks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert token(None).ok
+    assert token("h:1").ok
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    assert not token("h:1").ok
+    assert "RAY_AUTH_TOKEN_PATH" in token("h:1").detail
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text("secret\n")
+    assert token("h:1").ok
+    assert "secret" not in token("h:1").detail
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "empty"))
+    assert not token("h:1").ok
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert "whoever reaches" in token("h:1").detail
+
+
+def test_a_mixed_cluster_is_told_which_nodes_differ() -> None:
+    mixed = alike("instruction set", {"a": "AVX2", "b": "AVX512", "c": "AVX2"}, "use one kind")
+    assert not mixed.ok
+    assert mixed.detail == "AVX2 on a, c; AVX512 on b. To do: use one kind"
+    assert alike("torch", {"a": "2.15", "b": "2.15"}, "").detail == "2.15 everywhere"

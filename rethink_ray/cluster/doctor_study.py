@@ -1,0 +1,146 @@
+"""Preflight of one study: room for a job, its data and their faults, its weights, its disk."""
+
+import os
+import shutil
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from rethink_ray.cluster.checks import Check, gib, judged, tried
+from rethink_ray.cluster.session import cpus_of
+from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.spec.resolve import base_recipe, cells_of
+from rethink_ray.spec.study import Study
+
+ANSWER_SECONDS = 10.0
+"""How long a server of weights may take to answer."""
+
+
+def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
+    """What the study asks of this machine, and what it is made of.
+
+    Args:
+        study: the study.
+        address: of the cluster that will run it; then its slots are not this machine's.
+        folder: where it is to live.
+    """
+    if address is None:
+        yield _slots(study)
+    yield _data(study)
+    yield _faults(study)
+    yield from _weights(study)
+    yield _disk(study, folder)
+
+
+def _slots(study: Study) -> Check:
+    cpus, needed = len(os.sched_getaffinity(0)), cpus_of(study.resources)
+    remedy = "lower resources.cpus_per_worker or workers, or name a cluster with --address"
+    return judged("slots", f"{cpus // needed} jobs at a time", needed <= cpus, remedy)
+
+
+def _data(study: Study) -> Check:
+    def read() -> str:
+        from rethink_ray.data.facts import gather_facts
+
+        facts = gather_facts(study.data, study.regimes)
+        sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
+        return f"{len(facts.categories)} categories; images: {sizes}"
+
+    return tried("data set", read, "rethink-ray data check tells more")
+
+
+def _faults(study: Study) -> Check:
+    """Training copes with a bad box and counts it; an image that is not there is another matter."""
+    from rethink_ray.data.check import check_split
+
+    found: Counter[str] = Counter()
+    try:
+        splits = {"train", study.data.report_on, study.data.select_split} - {"holdout"}
+        for split in sorted(splits):
+            for fault in check_split(study.data, split, decode=False):
+                if fault.is_fault:
+                    found[fault.kind] += fault.count
+    except (RethinkError, OSError) as error:
+        return Check(name="data faults", ok=False, detail=str(error))
+    told = ", ".join(f"{num} {kind}" for kind, num in sorted(found.items())) or "none"
+    lost = found["missing_image"] + found["unreadable_image"]
+    remedy = "put the images in place; rethink-ray data check names them"
+    if found and not lost:
+        told += " (boxes are clamped or dropped, and counted in the records)"
+    return judged("data faults", told, lost == 0, remedy)
+
+
+def _weights(study: Study) -> Iterator[Check]:
+    """Every distinct set of weights that an arm starts from."""
+    wanted: dict[tuple[str, str | None], tuple[InitSpec, str]] = {}
+    for cell in cells_of(study):
+        recipe = base_recipe(study, cell)
+        if recipe.init.source in ("torchvision", "file"):
+            key = (recipe.init.source, recipe.init.weights)
+            wanted.setdefault(key, (recipe.init, recipe.detector.backbone))
+    for init, backbone in wanted.values():
+        yield tried(
+            f"weights {init.weights}",
+            lambda i=init, b=backbone: _reach(i, b),  # type: ignore[misc]
+            "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
+            "file",
+        )
+
+
+def _reach(init: InitSpec, backbone: str) -> str:
+    if init.source == "file":
+        with Path(init.weights or "").open("rb") as file:
+            file.read(1)
+        return "readable"
+    import torch
+    import torchvision
+
+    known = list(torchvision.models.get_model_weights(backbone))
+    url = next(w.url for w in known if f"{type(w).__name__}.{w.name}" == init.weights)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if cached.is_file():
+        return f"cached, {gib(cached.stat().st_size)}"
+    request = urllib.request.Request(url, method="HEAD")
+    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+        return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
+
+
+def _disk(study: Study, folder: Path) -> Check:
+    try:
+        return enough_disk(disk_need(study), free_bytes(folder))
+    except (RethinkError, OSError) as error:
+        return Check(name="disk", ok=False, detail=str(error))
+
+
+def enough_disk(needed: int, free: int) -> Check:
+    """Free disk where the study is to live, against the most its checkpoints will take, bytes."""
+    found = f"{gib(free)} free, {gib(needed)} needed by checkpoints"
+    remedy = (
+        "give the study another folder with --out, or keep less: "
+        "checkpoints: {models: none, trunks: unfinished}"
+    )
+    return judged("disk", found, free >= needed, remedy)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free disk in a folder that may not exist yet."""
+    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(there).free
+
+
+def disk_need(study: Study) -> int:
+    """The most that a study's checkpoints will take, in bytes."""
+    from rethink_ray.data.facts import gather_facts
+    from rethink_ray.detection.size import num_weights
+    from rethink_ray.search.plan import plan_study
+
+    facts = gather_facts(study.data, study.regimes)
+    planned = plan_study(
+        study,
+        facts,
+        slots=max(1, len(os.sched_getaffinity(0)) // cpus_of(study.resources)),
+        count_weights=lambda c: num_weights(c.recipe.detector, c.num_categories),
+    )
+    return planned.disk_bytes or 0
