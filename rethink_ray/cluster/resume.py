@@ -26,7 +26,7 @@ def extend_study(
         RecordError: another process runs the study.
     """
     before = directory.study.budget
-    with writing(directory.lock_path):
+    with writing(directory.lock()):
         grew = directory.extend(trials=trials, replicates=replicates, lengths=lengths)
     study = directory.study
     state = directory.load_state()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rethink_ray.records.extension import extend, fingerprint_of, merge
-from rethink_ray.records.lock import StudyLock, writing
+from rethink_ray.records.lock import StoreLock, StudyLock, writing
 from rethink_ray.records.log import RecordLog
 from rethink_ray.records.segments import SegmentLog
 from rethink_ray.records.state import StudyState
@@ -22,6 +22,7 @@ from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
 
+LOCK_NAME = "records/writer.lock"
 LOG_FOLDER = "records/log"
 """Where the log's segments lie, at a URI."""
 FORMAT = 1
@@ -75,7 +76,7 @@ class StudyDirectory:
             "versions": dict(versions),
         }
         made = cls(root, resolved, copy)
-        with _writable(made.shown), writing(made.lock_path):
+        with _writable(made.shown), writing(made.lock()):
             if cls.holds_study(where):  # another process was quicker
                 must = "must hold no study yet"
                 raise RecordError(explain(_shown(where), must, "one", "Continue it."))
@@ -172,7 +173,7 @@ class StudyDirectory:
     @property
     def lock_path(self) -> Path:
         """Names the process that writes."""
-        return self.root / "records" / "writer.lock"
+        return self.root / LOCK_NAME
 
     @property
     def versions(self) -> dict[str, str]:
@@ -194,7 +195,7 @@ class StudyDirectory:
 
     def lock(self) -> StudyLock:
         """The right to write here, not yet acquired."""
-        return StudyLock(self.lock_path)
+        return StoreLock(self.copy, LOCK_NAME) if self.copy else StudyLock(self.lock_path)
 
     def load_state(self) -> StudyState:
         """Everything recorded so far."""
@@ -232,7 +233,7 @@ class StudyDirectory:
             )
         if merged == self.study:
             return False
-        with writing(self.lock_path):
+        with writing(self.lock()):
             return self._restate(merged)
 
     def _restate(self, study: Study) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rethink_ray.records.owner import Owner, decode_owner, encode_owner
 from rethink_ray.records.whole_files import write_atomically
+from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.errors import RecordError, explain
 
 BEAT_SECONDS = 10.0
@@ -63,8 +64,8 @@ class StudyLock:
         self._released.set()
         if self._thread.is_alive():
             self._thread.join()
-        if self._me.is_same(read_owner(self.path)):
-            self.path.unlink(missing_ok=True)
+        if self._me.is_same(self.owner()):
+            self.remove()
 
     def require_held(self) -> None:
         """Nothing, while this process is the writer.
@@ -74,44 +75,59 @@ class StudyLock:
         """
         if self.lost:
             must = f"must still name process {self._me.pid}, which did not beat"
-            came = str(read_owner(self.path) or "no owner")
+            came = str(self.owner() or "no owner")
             remedy = "What is recorded stands; the other process goes on with it."
             raise RecordError(explain(str(self.path), must, came, remedy))
 
     def beat(self) -> None:
-        """Show that this process lives; notice if it is the writer no longer.
-
-        The file is overwritten in place, which needs no room even on a full disk.
-        """
+        """Show that this process lives; notice if it is the writer no longer."""
         try:
-            with self.path.open("r+b") as file:
-                if self._me.is_same(decode_owner(file.read())):
-                    self._num_beats += 1
-                    file.seek(0)
-                    file.write(encode_owner(self._me, self._num_beats))
-                else:
-                    self.lost = True
-        except FileNotFoundError:
-            self.lost = True
-        except OSError as error:  # the next beat may fare better
+            if self._me.is_same(self.owner()):
+                self._num_beats += 1
+                self.overwrite(encode_owner(self._me, self._num_beats))
+            else:
+                self.lost = True
+        except (OSError, RecordError) as error:  # the next beat may fare better
             _log.warning("%s could not be touched: %s", self.path, error)
+
+    def owner(self) -> Owner | None:
+        """Whom the lock names, alive or not; None if it is free."""
+        content = self.read()
+        return None if content is None else decode_owner(content)
+
+    def read(self) -> bytes | None:
+        """What the lock's file holds; None if there is none."""
+        return _content(self.path)
+
+    def write(self, content: bytes) -> None:
+        """The lock's file holds ``content``."""
+        write_atomically(self.path, content)
+
+    def overwrite(self, content: bytes) -> None:
+        """As ``write``, but in place, which needs no room even on a full disk."""
+        with self.path.open("r+b") as file:
+            file.write(content)
+
+    def remove(self) -> None:
+        """There is no lock file any more."""
+        self.path.unlink(missing_ok=True)
 
     def _keep_beating(self) -> None:
         while not self.lost and not self._released.wait(self._beat_seconds):
             self.beat()
 
     def _take(self) -> None:
-        content = _content(self.path)
+        content = self.read()
         owner = None if content is None else decode_owner(content)
         here = owner is not None and owner.is_here
         if content is not None:
             lives = owner.runs if owner is not None and here else self._is_beating(content)
             if lives:
                 raise self._refusal()
-        write_atomically(self.path, encode_owner(self._me, 0))
+        self.write(encode_owner(self._me, 0))
         if content is not None and not here:
             self._pause(self._beat_seconds)  # another machine may take over at the same moment
-            if not self._me.is_same(read_owner(self.path)):
+            if not self._me.is_same(self.owner()):
                 raise self._refusal()
 
     def _is_beating(self, content: bytes) -> bool:
@@ -121,22 +137,58 @@ class StudyLock:
         _log.warning("%s: waiting %g s to see whether %s lives", self.path, seconds, owner)
         for _ in range(LOOKS):
             self._pause(seconds / LOOKS)
-            now = _content(self.path)
+            now = self.read()
             if now != content:
                 return now is not None
         return False
 
     def _refusal(self) -> RecordError:
         must = "must have one writer at a time"
-        came = str(read_owner(self.path) or "an owner that cannot be read")
+        came = str(self.owner() or "an owner that cannot be read")
         remedy = "Wait for it, or stop it with SIGINT; 'status' shows how far it is."
         return RecordError(explain(str(self.path.parent), must, came, remedy))
 
 
+class StoreLock(StudyLock):
+    """The right to write into a study at a URI: best effort.
+
+    An object store has no locks: two writers that start in the same instant may both believe they
+    won. The log, whose lines are never written twice, then stops the slower one.
+    """
+
+    def __init__(
+        self,
+        copy: WorkingCopy,
+        name: str,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(copy.root / name, beat_seconds=beat_seconds, pause=pause)
+        self._store = copy.store
+        self._name = name
+
+    def read(self) -> bytes | None:
+        """What the lock's object holds; None if there is none."""
+        return self._store.read(self._name)
+
+    def write(self, content: bytes) -> None:
+        """The lock's object holds ``content``."""
+        self._store.write(self._name, content)
+
+    def overwrite(self, content: bytes) -> None:
+        """As ``write``."""
+        self.write(content)
+
+    def remove(self) -> None:
+        """There is no lock object any more."""
+        self._store.delete(self._name)
+
+
 @contextmanager
-def writing(path: Path) -> Iterator[StudyLock]:
+def writing(where: StudyLock | Path) -> Iterator[StudyLock]:
     """Inside the block this process is the study's one writer."""
-    lock = StudyLock(path)
+    lock = StudyLock(where) if isinstance(where, Path) else where
     lock.acquire()
     try:
         yield lock
