@@ -39,7 +39,7 @@ def check_study(study: Study, where: str) -> None:
         space = space_of(study, cell)
         for path, parameter in space.items():
             _check_parameter(f"{where}: {_key_of(study, cell, path)}", path, parameter, recipe)
-        _check_conditions(where, space)
+        _check_conditions(where, space, recipe)
         check_reachable(recipe, space, f"{where}: {cell.name}", study.resources.workers)
     _check_keep(study, where)
 
@@ -138,9 +138,9 @@ def _is_int(recipe: Recipe, path: str) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_conditions(where: str, space: dict[str, Parameter]) -> None:
+def _check_conditions(where: str, space: dict[str, Parameter], recipe: Recipe) -> None:
     for path, parameter in space.items():
-        for condition in parameter.when:
+        for condition, wanted in parameter.when.items():
             key = f"{where}: search.{path}.when"
             if condition not in known_paths():
                 remedy = nearest(condition, known_paths())
@@ -148,6 +148,9 @@ def _check_conditions(where: str, space: dict[str, Parameter]) -> None:
             if condition in space and space[condition].when:
                 must = "must name a parameter that has no condition itself"
                 raise SpecError(explain(key, must, condition))
+            for value in wanted if isinstance(wanted, tuple) else (wanted,):
+                option = {condition: value}
+                with_settings(recipe, option, key)
 
 
 def _check_keep(study: Study, where: str) -> None:
