@@ -1,0 +1,76 @@
+"""A finished study that is made larger and goes on, on a real cluster."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from micro_study import results, run_inline, start_micro
+
+from rethink_ray.cluster.run import extend_study, run_study
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.types import RungDone
+
+pytestmark = pytest.mark.ray
+
+SMALL: dict[str, Any] = {"regimes": {"small": {"images": 6}}}
+SCHEDULE = {"unit": 4, "warmup": 2, "decay": {"kind": "step", "before_end": [0.75, 0.25]}}
+
+
+def budget(trials: int, replicates: int, keep: list[int]) -> dict[str, Any]:
+    return {"trials": trials, "replicates": replicates, "keep": keep}
+
+
+def test_a_study_made_larger_step_by_step_repeats_no_rung_and_ends_as_if_declared_so(
+    tmp_path: Path, cluster: None
+) -> None:
+    directory = start_micro(tmp_path / "grown", **SMALL)
+    run_inline(directory)
+
+    _grow(directory, replicates=2)
+    _grow(directory, lengths=[4.0])
+    declared = _declared(tmp_path / "declared", budget(2, 2, [2, 1, 1]))
+    assert _rows(directory) == _rows(declared)
+
+    # More trials: the new search finds new incumbents, and what old ones ran stays.
+    _grow(directory, trials=4)
+    declared = _declared(tmp_path / "more", budget(4, 2, [2, 1, 1]))
+    grown = _rows(directory)
+    assert all(row in grown["rungs"] for row in _rows(declared)["rungs"])
+    assert _search(grown) == _search(_rows(declared))
+
+
+def _grow(directory: StudyDirectory, **larger: Any) -> None:
+    """Larger on paper, then run to its end; every rung that was there is there once."""
+    before = _rungs(directory)
+    extend_study(StudyDirectory.open(directory.root), **larger)
+    assert run_study(StudyDirectory.open(directory.root), slots=2).status == "done"
+    after = _rungs(directory)
+    assert after[: len(before)] == before
+    assert len(after) > len(before)
+    assert len({(rung.trial_id, rung.length) for rung in after}) == len(after)
+
+
+def _declared(root: Path, budget: dict[str, Any]) -> StudyDirectory:
+    schedule = {**SCHEDULE, "lengths": [2.0, 3.0, 4.0]}
+    directory = start_micro(root, schedule=schedule, budget=budget, **SMALL)
+    run_inline(directory)
+    return directory
+
+
+def _rungs(directory: StudyDirectory) -> list[RungDone]:
+    return [event for event in directory.log.read() if isinstance(event, RungDone)]
+
+
+def _rows(directory: StudyDirectory) -> dict[str, list[dict[str, Any]]]:
+    """The tables, but for the number of the round in which a replicate was asked for."""
+    return {
+        name: sorted(
+            ({k: v for k, v in row.items() if k not in ("round", "index")} for row in rows),
+            key=lambda row: str(list(row.values())),
+        )
+        for name, rows in results(StudyDirectory.open(directory.root)).items()
+    }
+
+
+def _search(rows: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return [row for row in rows["trials"] if row["purpose"] == "search"]
