@@ -6,7 +6,7 @@ Views of the log, never the truth: whoever finds them missing, damaged or old re
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,28 +53,28 @@ class StudyTables:
 
 def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
     """All three tables of a state, rows in canonical order whatever the order of events."""
+    fates = [fate for cell in cells_of(study) for fate in fates_of(study, state, cell)]
     return StudyTables(
         study=study,
         facts=facts,
-        trials=trials_table(study, state, facts),
-        rungs=rungs_table(study, state, facts),
-        assets=assets_table(state),
+        trials=_trials_table(study, state, fates),
+        rungs=_rungs_table(study, state, fates),
+        assets=_assets_table(state),
     )
 
 
-def trials_table(study: Study, state: StudyState, facts: DataFacts) -> pa.Table:
+def _trials_table(study: Study, state: StudyState, fates: Sequence[TrialFate]) -> pa.Table:
     """One row per trial and cell, replicates included."""
     fields = param_fields(study)
     if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
         fields.append(pa.field(PARAM + LENGTH_PATH, pa.float64()))
     types = {f.name: f.type for f in fields}
-    fates = [fate for cell in cells_of(study) for fate in fates_of(study, state, cell)]
     rungs = _rungs_by_trial(state)
     rows = [_trial_row(state, fate, rungs.get(fate.member.trial_id, []), types) for fate in fates]
     return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)
 
 
-def rungs_table(study: Study, state: StudyState, facts: DataFacts) -> pa.Table:
+def _rungs_table(study: Study, state: StudyState, fates: Sequence[TrialFate]) -> pa.Table:
     """One row per finished rung and cell, replicates included."""
     metrics = metric_names(study, {name for rung in state.rungs.values() for name in rung.metrics})
     fields = param_fields(study)
@@ -91,14 +91,13 @@ def rungs_table(study: Study, state: StudyState, facts: DataFacts) -> pa.Table:
     rungs = _rungs_by_trial(state)
     rows = [
         _rung_row(fate, rung, types)
-        for cell in cells_of(study)
-        for fate in fates_of(study, state, cell)
+        for fate in fates
         for rung in rungs.get(fate.member.trial_id, [])
     ]
     return table_of(schema, rows)
 
 
-def assets_table(state: StudyState) -> pa.Table:
+def _assets_table(state: StudyState) -> pa.Table:
     """One row per asset that was built, by key."""
     rows = [
         {
