@@ -69,6 +69,16 @@ class ResourceSpec(Spec):
     deterministic: bool = False
     """GPU: deterministic algorithms, so that training repeats bit for bit."""
 
+    @model_validator(mode="after")
+    def _gpus_can_be_given(self) -> Self:
+        """Ray gives a share of one GPU or whole ones; NCCL refuses two ranks on one."""
+        gpus = self.gpus_per_worker
+        if gpus > 1 and not gpus.is_integer():
+            raise ValueError(f"gpus_per_worker beyond 1 must be a whole number|{gpus:g}")
+        if self.workers > 1 and 0 < gpus < 1:
+            raise ValueError(f"gpus_per_worker must be whole where workers share a trial|{gpus:g}")
+        return self
+
 
 class CheckpointSpec(Spec):
     """Which files of its trials a study keeps. Nothing here changes a number."""

@@ -57,6 +57,8 @@ BAD = [
     ("data.dataset", "shape", ["data.dataset"]),
     ("data.dataset", "coco", ["data", "root"]),
     ("regimes.full.images", "-3", ["regimes.full.images", "-3"]),
+    ("resources.gpus_per_worker", "1.5", ["resources", "whole number", "1.5"]),
+    ("resources", "{workers: 2, gpus_per_worker: 0.5}", ["resources", "must be whole", "0.5"]),
     ("arms.a/b", "{}", ["arms", "without / or", "a/b", "Rename"]),
 ]
 
