@@ -9,6 +9,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rethink_ray.cluster.capacity import Capacity
 from rethink_ray.spec.errors import RethinkError, SpecError, explain
@@ -29,6 +30,8 @@ SWITCHES = {
     "TUNE_RESULT_BUFFER_LENGTH": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+CPU_QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
+"""``<quota> <period>`` in microseconds, or ``max <period>``."""
 OBJECT_STORE_BYTES = 200_000_000
 """Jobs exchange a few kilobytes; Ray's default takes a third of the memory."""
 JOB_SWITCHES = (
@@ -43,6 +46,16 @@ def set_switches() -> None:
     """Ray and Tune will be quiet, local and without snapshots; what is set already stays."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
+
+
+def available_cpus(quota_file: Path = CPU_QUOTA_FILE) -> int:
+    """CPUs this process may use: by its affinity, and by its container's quota if it has one."""
+    num = len(os.sched_getaffinity(0))
+    try:
+        quota, period = quota_file.read_text().split()
+        return max(1, min(num, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or no limit
+        return num
 
 
 def cpus_of(resources: ResourceSpec) -> int:
@@ -97,7 +110,7 @@ def require_room(capacity: Capacity, address: str | None) -> None:
 
 
 def _start(resources: ResourceSpec, slots: int | None) -> None:
-    available = len(os.sched_getaffinity(0))
+    available = available_cpus()
     needed = cpus_of(resources)
     if slots is None and needed > available:
         must = f"must leave room for one job on this machine's {available} CPUs"
@@ -172,3 +185,4 @@ def _join(address: str) -> None:
 def _be_quiet() -> None:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # lists attempts that failed
