@@ -94,6 +94,8 @@ class Campaign:
 
     def carry_out(self, session: Session) -> None:
         """All faults of a session strike: one study, or the next one if that ends before."""
+        if self._case is not None and self._case.setting != session.setting:
+            self._finish_case()
         self.undisturbed(session.setting)
         todo = [*session.running, *([session.ending] if session.ending else [])]
         while True:
@@ -102,9 +104,10 @@ class Campaign:
             command = self._start(case, session)
             while todo and self._strike(case, command, todo[0]):
                 todo.pop(0)
-            if not todo and session.ending is None and session.at_rest:
+            pauses = not todo and session.ending is None and bool(session.at_rest)
+            if pauses:
                 command.tell(signal.SIGTERM, group=False)
-            self._conclude(case, command)
+            self._conclude(case, command, paused=pauses)
             if not todo:
                 break
         self._waiting += session.at_rest
@@ -119,9 +122,10 @@ class Campaign:
                 break
             case = self._case = self._case or self._new_case("plain")
             command = self._start(case)
-            if command.wait_for_records(num_records(case.root) + PAUSE) is Seen.REACHED:
+            pauses = command.wait_for_records(num_records(case.root) + PAUSE) is Seen.REACHED
+            if pauses:
                 command.tell(signal.SIGTERM, group=False)
-            self._conclude(case, command)
+            self._conclude(case, command, paused=pauses)
             self._damage()
         self.problems += [f"nothing was found for {fault.kind}" for fault in self._waiting]
         self._finish_case()
@@ -149,7 +153,7 @@ class Campaign:
     def _start(self, case: Case, session: Session | None = None) -> Command:
         """A driver for this study: ``run``, or ``resume`` where that says the same."""
         self._turns.take()
-        joins = session.joins if session else self._nodes is not None
+        joins = session.joins if session else self._nodes is not None or case.setting == "nodes"
         options = session.options if session else ()
         sets = [word for option in options for word in ("--set", option)]
         names_file = not StudyDirectory.holds_study(case.root) or options or case.has_options
@@ -196,7 +200,7 @@ class Campaign:
         case.wounds.append(wound)
         return True
 
-    def _conclude(self, case: Case, command: Command) -> None:
+    def _conclude(self, case: Case, command: Command, *, paused: bool = False) -> None:
         """The driver has ended, and whether that was as it should is written down."""
         seen = command.wait_for_end()
         if command.code not in (0, None) and NO_START in command.said():
@@ -212,11 +216,11 @@ class Campaign:
         ended_it = last is not None and KINDS[last.kind].phase == "ending" and not last.concluded
         if last is not None and ended_it:
             last.concluded = True
-            if command.code != 0 and seen is Seen.ENDED:
+            if seen is Seen.ENDED and (command.code != 0 or last.kind == "incomplete"):
                 require_end(last, command)
             if last.kind == "head":
                 self._stop_nodes()
-        elif command.code not in (0, 143) and seen is Seen.ENDED:
+        elif command.code != 0 and not (paused and command.code == 143) and seen is Seen.ENDED:
             self._blame(case, f"the driver ended with {command.code}: {command.last_words()}")
         _log.info("%s: exit %s: %s", case.name, command.code, command.last_words())
         if command.code == 0:
@@ -246,7 +250,7 @@ class Campaign:
         if self._case is None or not self._waiting:
             return
         if self._nodes is None:
-            self._rest(REST_SECONDS, give=False)
+            self._rest(REST_SECONDS)
         else:
             self._clear_slots()
         case = self._case
@@ -299,7 +303,7 @@ class Campaign:
             self.problems.append(f"{len(left)} slots outlived their driver")
             processes.kill(left)
 
-    def _rest(self, seconds: float = GONE_SECONDS, *, give: bool = True) -> None:
+    def _rest(self, seconds: float = GONE_SECONDS) -> None:
         """Nothing runs any more; others may use the machine."""
         self._stop_nodes()
         left = processes.wait_until_gone(seconds)
@@ -307,8 +311,7 @@ class Campaign:
             _log.info("killed after %.0f s: %s", seconds, ", ".join(left))
         if left and seconds == GONE_SECONDS:
             self.problems.append(f"{len(left)} processes had to be killed")
-        if give:
-            self._turns.give()
+        self._turns.give()
 
     def _stop_nodes(self) -> None:
         if self._nodes is not None:

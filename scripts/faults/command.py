@@ -5,8 +5,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
+
+from faults.processes import OURS
 
 LOOK_SECONDS = 0.02
 HANG_SECONDS = 180.0
@@ -38,6 +41,7 @@ class Command:
                 start_new_session=True,
             )
         self.pid = self._process.pid
+        OURS.add(self.pid)
         self.began = time.monotonic()
         self._size = log_bytes(root)
         self._quiet_seconds = 0.0
@@ -59,23 +63,23 @@ class Command:
         lines = self.said().strip().splitlines()
         return lines[-1][:200] if lines else "nothing"
 
-    def wait_for_records(self, num: int) -> Seen:
-        """Until the log has this many lines, the command ends, or nothing moves for too long."""
-        while num_records(self.root) < num:
-            if self.code is not None:
-                return Seen.ENDED
-            if self._hangs():
-                return Seen.HUNG
-            time.sleep(LOOK_SECONDS)
-        return Seen.ENDED if self.code is not None else Seen.REACHED
-
-    def wait_for_end(self) -> Seen:
-        """Until the command ends, or nothing moves for too long."""
+    def wait_until(self, reached: Callable[[], bool]) -> Seen:
+        """Until this is so, the command ends, or nothing moves for too long."""
         while self.code is None:
+            if reached():
+                return Seen.REACHED
             if self._hangs():
                 return Seen.HUNG
             time.sleep(LOOK_SECONDS)
         return Seen.ENDED
+
+    def wait_for_records(self, num: int) -> Seen:
+        """Until the log has this many lines."""
+        return self.wait_until(lambda: num_records(self.root) >= num)
+
+    def wait_for_end(self) -> Seen:
+        """Until the command ends."""
+        return self.wait_until(lambda: False)
 
     def kill(self) -> None:
         """SIGKILL for this one process."""

@@ -1,9 +1,13 @@
 """A Ray cluster of several nodes on this machine, whose nodes die one by one."""
 
 import random
+from contextlib import suppress
 from typing import Any
 
+from faults.processes import below_us, kill
+
 CPUS_PER_NODE = 1
+MOST_ATTEMPTS = 5
 STORE_BYTES = 100_000_000
 
 
@@ -14,8 +18,15 @@ class Nodes:
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": num_cpus, "object_store_memory": STORE_BYTES}
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self._others: list[Any] = []
+        for attempt in range(1, MOST_ATTEMPTS + 1):
+            try:
+                self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+                break
+            except Exception:  # Ray names no kind; its time limits are short on a busy machine
+                kill(below_us())
+                if attempt == MOST_ATTEMPTS:
+                    raise
         for _ in range(others):
             self.grow()
 
@@ -48,7 +59,9 @@ class Nodes:
 
     def stop(self) -> None:
         """Nothing of the cluster is left."""
-        self._cluster.shutdown()
+        with suppress(Exception):  # half of it may be dead
+            self._cluster.shutdown()
+        kill(below_us())
 
 
 def _kill(node: Any, *names: str) -> None:

@@ -1,16 +1,21 @@
 """Looking at, and killing, what a command started: by the process tree, never by name alone.
 
-This process adopts the orphans of everything it starts, so nothing escapes by losing its parent.
+This process adopts the orphans of everything it starts, so nothing escapes by losing its parent;
+and buries them at once, since Ray's workers live on while their dead raylet is a zombie.
 """
 
 import ctypes
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
+BURY_SECONDS = 0.05
+OURS: set[int] = set()
+"""Children whose exit code somebody here waits for."""
 SLOT = b"ray::Slot"
 TRAIN_WORKER = b"ray::RayTrainWorker"
 
@@ -18,6 +23,18 @@ TRAIN_WORKER = b"ray::RayTrainWorker"
 def adopt_orphans() -> None:
     """Whoever loses its parent below this process becomes its child (Linux)."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    threading.Thread(target=_bury, daemon=True).start()
+
+
+def _bury() -> None:
+    while True:
+        time.sleep(BURY_SECONDS)
+        try:
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+            if dead is not None and dead.si_pid not in OURS:
+                os.waitpid(dead.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            continue
 
 
 def family_of(pid: int) -> list[int]:
@@ -84,27 +101,13 @@ def kill(pids: Iterable[int]) -> None:
             continue
 
 
-def reap() -> None:
-    """Adopted orphans that ended leave no zombie (our own commands are waited for elsewhere)."""
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, parent, group, *_ = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        pid = int(stat.parent.name)
-        if state == "Z" and int(parent) == os.getpid() and int(group) != pid:
-            os.waitpid(pid, os.WNOHANG)
-
-
 def wait_until_gone(seconds: float) -> list[str]:
     """Waits for everything below this process to end; what did not is killed and named."""
     until = time.monotonic() + seconds
     while (left := below_us()) and time.monotonic() < until:
-        reap()
         time.sleep(0.1)
     names = [command_of(pid).replace(b"\0", b" ").decode(errors="replace")[:60] for pid in left]
     kill(left)
     while below_us():
-        reap()
         time.sleep(0.05)
     return names

@@ -2,21 +2,18 @@
 
 import platform
 import random
+import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from faults import processes
 from faults.account import Wound
-from faults.command import Command
+from faults.command import Command, Seen
 from faults.disk import Disk
 from faults.nodes import Nodes
-
-PATIENCE_SECONDS = 120.0
-"""A target (a slot, a loader worker) appears within this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +66,14 @@ def require_end(wound: Wound, command: Command) -> None:
             codes: tuple[int, ...] = (-signal.SIGKILL,)
         case "incomplete":
             codes = (3,)
-            if "its process or its machine died" not in command.said():
+            if not re.search(r"incomplete: \S+: \S", command.said()):
                 wound.blame("it did not say which job was lost and why")
         case "disk":
             codes = (2, 3)
             if "o space left" not in command.said() and "too large" not in command.said():
                 wound.blame(f"it did not say that the disk is full: {command.last_words()}")
         case "head":
-            codes = (2, 3, 143)
+            codes = (3,)
         case _:
             codes = (130,) if "SIGINT" in wound.told else (143,)
     if command.code not in codes:
@@ -86,24 +83,26 @@ def require_end(wound: Wound, command: Command) -> None:
 
 
 def _kill_one(field: Field, look: Callable[[], list[int]]) -> str | None:
-    until = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < until and field.command.code is None:
-        found = look()
-        if found:
-            pid = field.rng.choice(found)
-            processes.kill([pid])
-            return "one killed"
-        time.sleep(0.01)
-    return None
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found[:] = look()
+        return bool(found)
+
+    if field.command.wait_until(is_there) is not Seen.REACHED:
+        return None
+    processes.kill([field.rng.choice(found)])
+    return "one killed"
 
 
 def _run_a_second(field: Field, wound: Wound) -> str | None:
     """``resume`` on the live study is refused with exit 2, and names who runs it."""
     words = [sys.executable, "-m", "rethink_ray.cli", "resume", str(field.command.root)]
-    second = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as second:
+        processes.OURS.add(second.pid)
+        said = second.communicate()[0].decode(errors="replace")
     if field.command.code is not None:
         return None
-    said = second.stdout + second.stderr
     if second.returncode != 2:
         wound.blame(f"a second run ended with {second.returncode}: {said[-200:]}")
     if str(field.command.pid) not in said or platform.node() not in said:
