@@ -10,10 +10,11 @@ from typing import Any
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE, Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.checks import Check, judged, tried
 from rethink_ray.cluster.session import ray_session, set_switches
+from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import ResourceSpec, Study
 
-ANSWER_SECONDS = 60
-"""How long a node may take to answer; a fresh one imports torch first."""
+ANSWER_SECONDS = 300
+"""How long a node may take to answer; a fresh one imports torch and builds the data's index."""
 
 
 def examine_ray(
@@ -48,7 +49,7 @@ def examine_ray(
         else:
             yield Check(name="state api", ok=True, detail="not needed: no trial uses Ray Train")
         if address is not None:
-            yield from _cluster(resources, study is not None, folder)
+            yield from _cluster(study, folder)
 
 
 def one_address(address: str | None) -> Check:
@@ -109,31 +110,31 @@ def _state_api() -> Check:
     return tried("state api", ask, remedy)
 
 
-def _cluster(resources: ResourceSpec, for_study: bool, folder: Path | None) -> Iterator[Check]:
+def _cluster(study: Study | None, folder: Path | None) -> Iterator[Check]:
     nodes = living_nodes()
-    if for_study:
-        fit = Capacity(resources).trials()
+    if study is not None:
+        fit = Capacity(study.resources).trials()
         remedy = "start more nodes or larger ones; until then the study waits"
         yield judged("room", f"{fit} trials at a time on {len(nodes)} nodes", fit > 0, remedy)
-        if resources.workers >= 1:
+        if study.resources.workers >= 1:
             safe = has_driver_nodes(nodes)
             advice = f"none marked; with preemptible nodes mark the others: {DRIVER_RESOURCE}"
             detail = f"marked by {DRIVER_RESOURCE}" if safe else advice
             yield Check(name="safe nodes", ok=True, detail=detail)
-    yield from _each_node(folder)
+    yield from _each_node(study, folder)
 
 
-def _each_node(folder: Path | None) -> Iterator[Check]:
+def _each_node(study: Study | None, folder: Path | None) -> Iterator[Check]:
     """What the nodes say of themselves, and where they differ."""
     sign = folder.absolute() / f".seen-{secrets.token_hex(6)}" if folder is not None else None
     try:
         if sign is not None:
             sign.parent.mkdir(parents=True, exist_ok=True)
             sign.write_text("")
-        told, silent = _ask_nodes(sign)
+        told, silent = _ask_nodes(study, sign)
     except OSError as error:
         yield judged("study folder", f"{error}", False, "name one that can be written with --out")
-        told, silent = _ask_nodes(None)
+        told, silent = _ask_nodes(study, None)
         sign = None
     finally:
         if sign is not None:
@@ -145,9 +146,13 @@ def _each_node(folder: Path | None) -> Iterator[Check]:
         "torch": "install the same lock file on every node",
         "rethink-ray": "install the same version on every node",
         "instruction set": "use nodes of one kind, or numbers do not repeat bit for bit on them",
+        "data": "put the same files under the same path on every node",
+        "weights": "copy the files to the nodes that lack them",
     }
     for what, remedy in remedies.items():
-        yield alike(what, {node["host"]: str(node[what]) for node in told}, remedy)
+        said = {node["host"]: str(node[what]) for node in told if node[what]}
+        if said:
+            yield alike(what, said, remedy)
     if sign is not None:
         blind = sorted(node["host"] for node in told if not node["sees"])
         shown = f"{folder}: seen by {len(told) - len(blind)} of {len(told)} nodes"
@@ -171,19 +176,21 @@ def _few(hosts: Sequence[str]) -> str:
     return ", ".join(hosts[:3]) + more
 
 
-def _ask_nodes(sign: Path | None) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _ask_nodes(
+    study: Study | None, sign: Path | None
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """(what each node says, node -> why it says nothing)."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    asked = {}
+    asked, asked_of = {}, study.model_dump_json(exclude_unset=True) if study else None
     for node in ray.nodes():  # type: ignore[no-untyped-call]
         if node["Alive"]:
             place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             ask = ray.remote(num_cpus=0, max_retries=0)(describe_node)
             asked[node["NodeManagerHostname"], node["NodeID"]] = ask.options(
                 scheduling_strategy=place
-            ).remote(str(sign) if sign else None)
+            ).remote(asked_of, str(sign) if sign else None)
     told, silent = [], {}
     for (host, _), reference in asked.items():
         try:
@@ -194,8 +201,8 @@ def _ask_nodes(sign: Path | None) -> tuple[list[dict[str, Any]], dict[str, str]]
     return told, silent
 
 
-def describe_node(sign: str | None) -> dict[str, Any]:
-    """What a node's processes are like; runs there."""
+def describe_node(study: str | None, sign: str | None) -> dict[str, Any]:
+    """What a node's processes are like, and what they see of a study; runs there."""
     import platform
     from importlib.metadata import version
 
@@ -207,4 +214,23 @@ def describe_node(sign: str | None) -> dict[str, Any]:
         "rethink-ray": version("rethink-ray"),
         "instruction set": torch.backends.cpu.get_cpu_capability(),
         "sees": sign is None or Path(sign).exists(),
+        "data": _data_there(study) if study else "",
+        "weights": _weights_there(study) if study else "",
     }
+
+
+def _data_there(study: str) -> str:
+    from rethink_ray.data.facts import gather_facts
+
+    asked = Study.model_validate_json(study)
+    try:
+        return gather_facts(asked.data, asked.regimes).fingerprint
+    except (RethinkError, OSError) as error:
+        return str(error)
+
+
+def _weights_there(study: str) -> str:
+    from rethink_ray.cluster.doctor_study import weights_of
+
+    lacking = [c.name for c in weights_of(Study.model_validate_json(study)) if not c.ok]
+    return f"no {', '.join(lacking)}" if lacking else "all there"

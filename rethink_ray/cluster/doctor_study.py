@@ -30,7 +30,7 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
         yield _slots(study)
     yield _data(study)
     yield _faults(study)
-    yield from _weights(study)
+    yield from weights_of(study)
     yield _disk(study, folder)
 
 
@@ -72,7 +72,7 @@ def _faults(study: Study) -> Check:
     return judged("data faults", told, lost == 0, remedy)
 
 
-def _weights(study: Study) -> Iterator[Check]:
+def weights_of(study: Study) -> Iterator[Check]:
     """Every distinct set of weights that an arm starts from."""
     wanted: dict[tuple[str, str | None], tuple[InitSpec, str]] = {}
     for cell in cells_of(study):

@@ -21,7 +21,7 @@ class TensorBoardFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with _torch_not_needed():
+        with _not_needed("torch", "boto3"):
             from tensorboardX import record_writer, summary
             from tensorboardX.proto.event_pb2 import Event
 
@@ -66,13 +66,15 @@ class TensorBoardFiles:
 
 
 @contextmanager
-def _torch_not_needed() -> Iterator[None]:
-    """tensorboardX imports torch if it can (6 s on a busy core), and does without if it cannot."""
-    if "torch" in sys.modules:
-        yield
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]
+def _not_needed(*names: str) -> Iterator[None]:
+    """Imports inside the block do without these packages.
+
+    tensorboardX imports torch and boto3 if it can, for tensors and for writing to S3.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         yield
     finally:
-        del sys.modules["torch"]
+        for name in hidden:
+            del sys.modules[name]
