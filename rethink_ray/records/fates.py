@@ -84,7 +84,8 @@ def _state(
         return ended.outcome
     if done and done[-1] >= goal:
         return "done"
-    return "stopped" if stopped else "waiting"
+    nobody_asks = goal == 0.0  # repeats an incumbent that more trials have dethroned
+    return "stopped" if stopped or nobody_asks else "waiting"
 
 
 def _stopped(study: Study, state: StudyState, cell: Cell) -> frozenset[str]:

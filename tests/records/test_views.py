@@ -58,6 +58,12 @@ def test_every_trial_has_its_fate() -> None:
     assert trials["b"]["param.detector.norm"] == "gn"
 
 
+def test_a_replicate_of_a_dethroned_incumbent_waits_for_nothing() -> None:
+    events = [*EVENTS, proposed("rc", "rc2", number=2, of="c"), rung("rc", 2.0, 9.0)]
+    states = {row["trial_id"]: row["state"] for row in tables_of(events)["trials"]}
+    assert (states["rc"], states["rc2"]) == ("done", "stopped")
+
+
 def test_nobody_is_stopped_while_a_round_mate_still_runs() -> None:
     trials = tables_of([EVENTS[0], EVENTS[1], EVENTS[2], EVENTS[3]])["trials"]
     assert [row["state"] for row in trials] == ["waiting"] * 4
