@@ -24,7 +24,7 @@ from rethink_ray.training.checkpoint import (
 from rethink_ray.training.classify import Trained, train_classifier
 from rethink_ray.training.memory import is_out_of_memory
 from rethink_ray.training.place import Place
-from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
 
 WEIGHTS_FILE = "backbone.pt"
 DONE_FILE = "DONE"
@@ -36,7 +36,12 @@ _log = logging.getLogger(__name__)
 
 
 def build_asset(
-    spec: AssetSpec, data: DataSpec, assets: Path, *, stop: Callable[[], bool] = never_stop
+    spec: AssetSpec,
+    data: DataSpec,
+    assets: Path,
+    *,
+    stop: Callable[[], bool] = never_stop,
+    save_seconds: float = SAVE_SECONDS,
 ) -> AssetDone:
     """``assets/<key>`` holds the classifier's backbone; one that stands already is left alone.
 
@@ -47,18 +52,23 @@ def build_asset(
     Raises:
         Stopped: ``stop`` turned true; a checkpoint was written, and the next call goes on from it.
     """
-    return _read_done(assets / spec.key) or _build(spec, data, assets / spec.key, stop)
+    return _read_done(assets / spec.key) or _build(
+        spec, data, assets / spec.key, stop, save_seconds
+    )
 
 
-def _build(spec: AssetSpec, data: DataSpec, folder: Path, stop: Callable[[], bool]) -> AssetDone:
+def _build(
+    spec: AssetSpec, data: DataSpec, folder: Path, stop: Callable[[], bool], save_seconds: float
+) -> AssetDone:
     sweep(folder)
     place = Place.alone(spec.threads, spec.gpus)
     images = open_upstream(data, spec.upstream)
     checkpoint = folder / "checkpoint.pt"
+    watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
     try:
         trained = train_classifier(
-            spec.detector, spec.upstream, images, place=place, checkpoint=checkpoint, stop=stop
+            spec.detector, spec.upstream, images, checkpoint=checkpoint, watch=watch
         )
     except Diverged as error:
         return _conclude(folder, spec, _metrics(images, 0.0), 0.0, f"diverged: {error}")
@@ -115,7 +125,7 @@ def _build_again(
     """In the middle of a trial, whose way of computing is put back afterwards."""
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
-        _build(spec, config.data, assets / spec.key, stop)
+        _build(spec, config.data, assets / spec.key, stop, SAVE_SECONDS)
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(config.resources.cpus_per_worker)

@@ -5,7 +5,6 @@ function of its seed and of nothing that happened before.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,19 +56,17 @@ def train_classifier(
     spec: UpstreamSpec,
     images: ClassificationSet,
     *,
-    place: Place,
     checkpoint: Path,
-    stop: Callable[[], bool],
+    watch: Watch,
 ) -> Trained:
     """The classifier after all its updates, going on from ``checkpoint`` if that is there.
 
     Raises:
-        Stopped: ``stop`` turned true; the checkpoint was written.
+        Stopped: someone asked to stop; the checkpoint was written.
         Diverged: a loss was not a finite number.
     """
-    run = _Run(detector, spec, images, place)
+    run = _Run(detector, spec, images, watch.place)
     run.resume(checkpoint)
-    watch = Watch(place=place, stop=stop)
     schedule = RungSchedule(
         kind="cosine",
         warmup_steps=spec.steps // WARMUP_SHARE,
@@ -89,7 +86,7 @@ def train_classifier(
             raise Stopped(f"the upstream classifier stands at update {step}")
         run.update(lr_at(schedule, spec.lr, step))
     run.trace.look()
-    accuracy = measure_accuracy(run.net, images, place.device)
+    accuracy = measure_accuracy(run.net, images, watch.place.device)
     return Trained(net=run.net, accuracy=accuracy, seconds=before + time.perf_counter() - started)
 
 

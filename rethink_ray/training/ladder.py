@@ -166,12 +166,12 @@ class _Ladder:
     def _run(self, length: float) -> RungDone:
         schedule = schedule_of(self.config.recipe.schedule, length)
         unfinished = self.files.branch(length)
+        content = unfinished or self.files.trunk_at_most(schedule.branch_at)
+        self._require_one_start(unfinished is not None, content)
         if unfinished is not None:
             self._load(unfinished)
         else:
-            self._go_to_trunk(length, schedule)
-        self._require_one_start(on_branch=unfinished is not None)
-        if unfinished is None:
+            self._go_to_trunk(length, content)
             self._advance(length, schedule, schedule.branch_at, on_branch=False)
             self._save()
             self.trace.start_branch()
@@ -182,9 +182,8 @@ class _Ladder:
         scores = self._score(length)
         return self._finish(length, schedule, scores, time.perf_counter() - started)
 
-    def _go_to_trunk(self, length: float, schedule: RungSchedule) -> None:
+    def _go_to_trunk(self, length: float, content: dict[str, Any] | None) -> None:
         """Stand where the newest trunk file stands, or at the very beginning."""
-        content = self.files.trunk_at_most(schedule.branch_at)
         if content is None:
             self._live = self._trace = None
             self.step, self.seconds = 0, 0.0
@@ -193,9 +192,9 @@ class _Ladder:
         if self.step <= self._shared_steps(length):
             self.seconds = 0.0
 
-    def _require_one_start(self, *, on_branch: bool) -> None:
+    def _require_one_start(self, on_branch: bool, content: dict[str, Any] | None) -> None:
         """All workers read the same files, or they would train different runs."""
-        starts = self.place.gather([(on_branch, self.step)])
+        starts = self.place.gather([(on_branch, content["step"] if content else 0)])
         if len(set(starts)) > 1:
             raise RecordError(
                 explain(

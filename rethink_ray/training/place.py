@@ -20,6 +20,9 @@ from rethink_ray.spec.resolve import TrialConfig
 
 T = TypeVar("T")
 
+SHARE_OF_MEMORY = 0.95
+"""Of its part of a GPU a process may fill so much; CUDA itself takes some for each process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -71,8 +74,7 @@ class Place:
         """The module whose gradients are averaged over all workers."""
         if self.world_size == 1:
             return losses
-        devices = [self.device] if self.device.type == "cuda" else None
-        return DistributedDataParallel(losses, device_ids=devices)
+        return DistributedDataParallel(losses)  # inputs stay where the caller put them
 
     def barrier(self) -> None:
         """Returns once every worker has come here."""
@@ -157,5 +159,6 @@ def _device(gpus: float) -> torch.device:
     device = torch.device("cuda", torch.cuda.current_device())
     gc.collect()
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(min(gpus, 1.0), device)
+    share = SHARE_OF_MEMORY * gpus if gpus < 1 else 1.0
+    torch.cuda.set_per_process_memory_fraction(share, device)
     return device

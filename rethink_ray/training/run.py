@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
@@ -116,14 +117,19 @@ def require_same_data(config: TrialConfig) -> None:
 
 
 def load_model(run: Path) -> TrainedModel:
-    """The model that ``train_config`` left in the folder ``run`` (or its ``model.pt``)."""
+    """The model that ``train_config`` left in the folder ``run`` (or its ``model.pt``).
+
+    One that was trained on a GPU is looked at on the CPU where there is none.
+    """
     path = run / MODEL_FILE if run.is_dir() else run
     content: dict[str, Any] = load_checkpoint(path)
     if not {"config", "model", "length", "categories"} <= set(content):
         remedy = "Name the folder that 'train' wrote."
         raise RecordError(explain(str(path), "must be a finished model", "a checkpoint", remedy))
     config = TrialConfig.model_validate_json(content["config"])
-    place = Place.local(config)
+    resources = config.resources
+    gpus = resources.gpus_per_worker if torch.cuda.is_available() else 0.0
+    place = Place.alone(resources.cpus_per_worker, gpus, resources.deterministic)
     detector = build_detector(
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )

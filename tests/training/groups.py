@@ -1,5 +1,6 @@
 """Process groups for tests: real processes, real messages, no Ray."""
 
+import multiprocessing
 import os
 import traceback
 from collections.abc import Callable
@@ -25,11 +26,16 @@ def in_a_group(
     """
     folder.mkdir(parents=True, exist_ok=True)
     cache = os.environ["RETHINK_RAY_CACHE"]
+    others_ended = multiprocessing.get_context("forkserver").Event()
     processes = [
-        in_another_process(_run_as, cache, target, folder, rank, world_size, arguments)
+        in_another_process(
+            _run_as, cache, target, folder, rank, world_size, others_ended, arguments
+        )
         for rank in range(world_size)
     ]
-    for process in processes:
+    for process in reversed(processes):
+        if process is processes[0]:
+            others_ended.set()
         process.join(HANGS.total_seconds() + 30)
         assert process.exitcode is not None, "a worker hangs"
     return [_result_of(folder, rank) for rank in range(world_size)]
@@ -41,8 +47,10 @@ def _run_as(
     folder: Path,
     rank: int,
     world_size: int,
+    others_ended: Any,
     arguments: tuple[Any, ...],
 ) -> None:
+    """Rank 0 stays to the end, as Ray Train's workers do: it serves the store."""
     os.environ["RETHINK_RAY_CACHE"] = cache
     torch.set_num_threads(1)
     store = _store_served_by_rank_zero(folder, rank, world_size)
@@ -54,8 +62,9 @@ def _run_as(
         traceback.print_exc()
         result = error
     torch.save(result, folder / f"result{rank}.pt")
+    if rank == 0:
+        others_ended.wait()
     if dist.is_initialized():
-        dist.barrier()
         dist.destroy_process_group()
 
 
