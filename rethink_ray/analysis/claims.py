@@ -18,6 +18,7 @@ from rethink_ray.analysis.matching import Comparison, Meeting, comparisons
 from rethink_ray.analysis.samples import Sample
 from rethink_ray.analysis.statistics import (
     EQUIVALENCE_LEVEL,
+    MIN_REPLICATES,
     Estimate,
     contrast,
     p_not_below,
@@ -226,11 +227,12 @@ def _needed(
     claim: Claim, found: Comparison, effect: Estimate | None, verdict: Verdict, margin: float
 ) -> int | None:
     """Replicates a side that would decide a plain difference; None for anything larger."""
-    if verdict is not Verdict.INCONCLUSIVE or effect is None or len(effect.nums) != 2:
+    plain = claim.more is None and claim.along is None
+    if verdict is not Verdict.INCONCLUSIVE or effect is None or not plain:
         return None
     met = found.meetings[-1]
     if effect.se is None or met.against is None:
-        return 3
+        return MIN_REPLICATES
     sds = (sample_sd(list(met.side.values.values())), sample_sd(list(met.against.values.values())))
     one_sided = claim.expect in ("not_below", "catches_up")
     return needed_of(

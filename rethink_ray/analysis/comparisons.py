@@ -23,14 +23,32 @@ from rethink_ray.analysis.wording import counted, metric_name, signed, span, tim
 from rethink_ray.spec.study import Study
 
 
-def arm_findings(study: Study, pairs: Sequence[Pair]) -> list[Finding]:
-    """One headline per pair, then every other shared rung of it."""
+def primary_p_values(pairs: Sequence[Pair], also: Sequence[float | None] = ()) -> list[float]:
+    """Holm's p value of each headline, and of other primary comparisons, corrected together.
+
+    What could not be tested counts all the same, with p = 1.
+    """
     headlines = [pair.rungs[-1] for pair in pairs if pair.rungs]
     raw = [rung.lead.p_value if rung.lead else None for rung in headlines]
-    adjusted = holm([1.0 if p is None else p for p in raw])
+    return holm([1.0 if p is None else p for p in (*raw, *also)])
+
+
+def arm_findings(
+    study: Study, pairs: Sequence[Pair], adjusted: Sequence[float] | None = None
+) -> list[Finding]:
+    """One headline per pair, then every other shared rung of it.
+
+    Args:
+        study: the study.
+        pairs: what is compared.
+        adjusted: p values of the whole family, the pairs' own first; None: they are the family.
+    """
+    headlines = [pair.rungs[-1] for pair in pairs if pair.rungs]
+    family = primary_p_values(pairs) if adjusted is None else adjusted
     found = []
-    for pair, p in zip((p for p in pairs if p.rungs), adjusted, strict=True):
-        found.append(_arm_finding(study, pair, pair.rungs[-1], "primary", p, len(headlines)))
+    own = family[: len(headlines)]
+    for pair, p in zip((p for p in pairs if p.rungs), own, strict=True):
+        found.append(_arm_finding(study, pair, pair.rungs[-1], "primary", p, len(family)))
         for rung in reversed(pair.rungs[:-1]):
             plain = rung.lead.p_value if rung.lead else None
             found.append(_arm_finding(study, pair, rung, "descriptive", plain, 1))

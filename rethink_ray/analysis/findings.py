@@ -7,11 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.caveats import find_caveats
-from rethink_ray.analysis.comparisons import arm_findings, catch_up_finding, twin_findings
+from rethink_ray.analysis.comparisons import (
+    arm_findings,
+    catch_up_finding,
+    primary_p_values,
+    twin_findings,
+)
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult, cell_result
 from rethink_ray.analysis.lengths import length_finding
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
+from rethink_ray.analysis.samples import study_samples
+from rethink_ray.analysis.study_claims import StudyClaims, study_claims
 from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
 from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
@@ -43,6 +50,8 @@ class Findings:
     findings: tuple[Finding, ...]
     """Headlines first, then checks, then what is descriptive."""
     caveats: tuple[Caveat, ...]
+    claims: StudyClaims
+    """The papers' claims, held against this study; its own are among the findings too."""
     cost: StudyCost
     search: Mapping[Cell, tuple[Trial, ...]]
     missing: str
@@ -75,14 +84,17 @@ def derive_findings(tables: StudyTables) -> Findings:
     results = {cell: cell_result(study, record) for cell, record in records.items()}
     cost = study_cost(tables, records)
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
-    caveats = find_caveats(tables, records, results, cost)
-    found = _findings(study, regimes, results)
+    samples = study_samples(study, tables.facts, records, results)
+    claims = study_claims(study, samples, tables.declared_claims)
+    caveats = (*find_caveats(tables, records, results, cost), *claims.caveats())
+    found = _findings(study, regimes, results, claims)
     return Findings(
         study=study,
         facts=tables.facts,
         regimes=regimes,
         findings=tuple(_with_caveats(f, caveats) for f in found),
         caveats=caveats,
+        claims=claims,
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
         missing=_missing(study, records, results),
@@ -103,9 +115,12 @@ def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) 
 
 
 def _findings(
-    study: Study, regimes: Iterable[RegimeResult], results: Mapping[Cell, CellResult]
+    study: Study,
+    regimes: Iterable[RegimeResult],
+    results: Mapping[Cell, CellResult],
+    claims: StudyClaims,
 ) -> list[Finding]:
-    """Headlines of all regimes, checks, catch-up, lengths, then the other rungs."""
+    """Headlines of all regimes, own claims, checks, catch-up, lengths, then the other rungs."""
     same = twins(study)
     pairs: list[Pair] = []
     doubles: list[Pair] = []
@@ -117,12 +132,17 @@ def _findings(
                 doubles.append(build_pair(study, by_arm[same[arm]], result))
             elif arm != regime.reference:
                 pairs.append(build_pair(study, reference, result))
-    arms = arm_findings(study, pairs)
+    adjusted = primary_p_values(pairs, claims.raw_p_values())
+    arms = arm_findings(study, pairs, adjusted)
+    headlines = [f for f in arms if f.family == "primary"]
+    own = claims.findings(study.margin, adjusted[len(headlines) :])
     catches = [found for pair in pairs if (found := catch_up_finding(study, pair))]
     lengths = [found for r in results.values() if (found := length_finding(study, r))]
     return [
-        *(f for f in arms if f.family == "primary"),
+        *headlines,
+        *(f for f in own if f.family == "primary"),
         *twin_findings(study, [pair for pair in doubles if pair.rungs]),
+        *(f for f in own if f.family != "primary"),
         *catches,
         *lengths,
         *(f for f in arms if f.family != "primary"),
@@ -163,7 +183,11 @@ def _replicates_waiting(result: CellResult) -> int:
 
 
 def _answer(findings: Findings, regime: RegimeResult) -> str:
-    headlines = [f for f in findings.findings if (f.family, f.regime) == ("primary", regime.name)]
+    headlines = [
+        f
+        for f in findings.findings
+        if (f.family, f.kind, f.regime) == ("primary", "arms", regime.name)
+    ]
     head = f"{regime.name} ({counted(regime.num_images, 'image')})"
     if not headlines:
         if len(regime.cells) - len(twins(findings.study)) == 1:

@@ -3,10 +3,12 @@
 import json
 from typing import Any
 
+from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.costs import CellCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.sheets import Sheet, needed_text, sheets
+from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.analysis.sheets import needed_text, sheets
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.analysis.verdicts import ALPHA, Finding
 from rethink_ray.analysis.wording import counted
@@ -54,8 +56,11 @@ def family_note(findings: Findings) -> str:
     num = findings.num_primary
     if num == 0:
         return "No two arms are compared, so no verdict is corrected for others."
+    own = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
+    claims = f" and {counted(own, 'declared claim')}" if own else ""
     return (
-        f"{counted(num, 'headline comparison')} (the longest shared length of each pair) held "
+        f"{counted(num - own, 'headline comparison')} (the longest shared length of each pair)"
+        f"{claims} held "
         f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
         "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "
         f"the 95 % intervals.{_looks_note(findings.looks)}"
@@ -89,6 +94,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "missing": findings.missing,
         "answers": list(findings.answers),
         "findings": [finding_tree(f) for f in findings.findings],
+        "claims": [outcome_tree(o) for o in findings.claims.papers],
         "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
         "caveats": [
             {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
@@ -98,6 +104,17 @@ def as_tree(findings: Findings) -> dict[str, Any]:
             "slot_seconds": _number(findings.cost.total_seconds),
             "asset_seconds": _number(findings.cost.asset_seconds),
         },
+    }
+
+
+def outcome_tree(outcome: ClaimOutcome) -> dict[str, Any]:
+    """A claim and its places as plain data."""
+    return {
+        "name": outcome.name,
+        "says": outcome.claim.says,
+        "source": outcome.claim.source,
+        "findings": [finding_tree(f) for f in outcome.findings],
+        "untested": outcome.untested,
     }
 
 

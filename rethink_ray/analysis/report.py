@@ -17,6 +17,7 @@ from rethink_ray.analysis.sheets import (
     search_sheet,
     trials_sheet,
 )
+from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
@@ -85,6 +86,7 @@ def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
         },
         curves={regime.name: curve_sheet(findings, regime) for regime in findings.regimes},
         differences=differences_sheet(findings),
+        claims=claims_sheet(findings.claims, findings.study),
         best=[lengths_sheet(findings), configurations_sheet(findings)],
         cost=cost_sheet(findings),
         assets=assets_sheet(findings),

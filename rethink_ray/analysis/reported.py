@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from rethink_ray.analysis.claims import ClaimOutcome, Ground, evaluate
 from rethink_ray.analysis.published_tables import PublishedTable
-from rethink_ray.analysis.render import SCHEMA_VERSION, finding_tree
+from rethink_ray.analysis.render import SCHEMA_VERSION, outcome_tree
 from rethink_ray.analysis.samples import published_samples
 from rethink_ray.analysis.wording import counted
 from rethink_ray.spec.claim import paper_claims
@@ -83,17 +82,6 @@ def reported_json(reported: Reported) -> str:
 def caveats_of(outcome: ClaimOutcome) -> tuple[str, ...]:
     """Of all places of one claim, each once."""
     return tuple(dict.fromkeys(c for f in outcome.findings for c in f.caveats))
-
-
-def outcome_tree(outcome: ClaimOutcome) -> dict[str, Any]:
-    """A claim and its places as plain data."""
-    return {
-        "name": outcome.name,
-        "says": outcome.claim.says,
-        "source": outcome.claim.source,
-        "findings": [finding_tree(f) for f in outcome.findings],
-        "untested": outcome.untested,
-    }
 
 
 def _head(reported: Reported) -> list[str]:

@@ -25,6 +25,8 @@ Labels = Mapping[str, frozenset[str]]
 """Column -> what it says; several values where a study tunes it."""
 SOURCES = {"torchvision": "imagenet"}
 """``init.source`` -> the word of published tables, where it is another one."""
+ALWAYS_SCORED = METRIC_ORDER[:6]
+"""Metrics that every rung has; replicates still to come will have them."""
 MOST_OPTIONS = 64
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
 
@@ -151,11 +153,12 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, frozens
 def _measured(
     study: Study, record: CellRecord, point: CurvePoint | None, length: float
 ) -> dict[str, dict[int, float]]:
-    """Metric -> seed -> score of the replicates at one length; the objective always among them.
+    """Metric -> seed -> score of the replicates at one length; those that
+    every rung has are always among them.
 
     A replicate that the method ended has the worst score in every score there is.
     """
-    measured: dict[str, dict[int, float]] = {study.objective.metric: {}}
+    measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
     if point is None:
         return measured
     measured[study.objective.metric] = dict(point.values)

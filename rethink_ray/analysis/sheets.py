@@ -1,10 +1,11 @@
 """Findings as plain tables of text: what the terminal, Markdown and the report all show."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.analysis.verdicts import Finding
 from rethink_ray.analysis.wording import (
     counted,
@@ -16,18 +17,6 @@ from rethink_ray.analysis.wording import (
     times,
 )
 from rethink_ray.spec.resolve import Cell
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """One table: a title, what to know before reading it, and rows of text."""
-
-    title: str
-    note: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[int] = frozenset()
-    """Columns that read better aligned to the right."""
 
 
 def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
@@ -231,6 +220,7 @@ def sheets(findings: Findings) -> tuple[Sheet, ...]:
     return (
         *(curve_sheet(findings, regime) for regime in findings.regimes),
         differences_sheet(findings),
+        claims_sheet(findings.claims, findings.study),
         lengths_sheet(findings),
         configurations_sheet(findings),
         cost_sheet(findings),

@@ -70,9 +70,13 @@ class Caveat:
     regime: str | None = None
     arm: str | None = None
     """None = every one."""
+    of: str | None = None
+    """Key of the one finding it belongs to; None = whatever regime and arm say."""
 
     def touches(self, finding: Finding) -> bool:
         """Whether it bears on this finding."""
+        if self.of is not None:
+            return self.of == finding.key
         in_regime = self.regime in (None, finding.regime)
         return in_regime and (self.arm is None or self.arm in finding.arms)
 

@@ -18,6 +18,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.store import Store, is_uri, without_secrets
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.records.working_copy import WorkingCopy
+from rethink_ray.spec.claim import claims_digest
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
@@ -71,6 +72,7 @@ class StudyDirectory:
         resolved = {
             "format": FORMAT,
             "fingerprint": fingerprint_of(study),
+            "claims": claims_digest(study.claims),
             "study": _tree(study),
             "facts": _facts_tree(facts),
             "versions": dict(versions),
@@ -184,6 +186,11 @@ class StudyDirectory:
     def fingerprint(self) -> str:
         """Hash of what this study can no longer change."""
         return str(self._resolved["fingerprint"])
+
+    @property
+    def claims_digest(self) -> str:
+        """Hash of the claims declared before the first result; empty for studies without any."""
+        return str(self._resolved.get("claims", ""))
 
     def trial_dir(self, trial_id: str) -> Path:
         """Checkpoints, effective configuration and failures of one trial."""

@@ -36,6 +36,8 @@ def fingerprint_of(study: Study) -> str:
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
+    if not tree["claims"]:
+        del tree["claims"]  # studies from before there were claims keep their fingerprint
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
     return digest_of(tree)

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class StudyTables:
     trials: pa.Table
     rungs: pa.Table
     assets: pa.Table
+    declared_claims: str = ""
+    """Digest of the claims as they stood before the first result; empty: none were declared."""
 
 
 def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
@@ -137,10 +139,16 @@ def read_views(directory: StudyDirectory) -> StudyTables:
     digests = _sealed(directory)
     tables = [_read_one(directory.root / view_name(name), digests.get(name)) for name in NAMES]
     if any(table is None for table in tables):
-        return build_tables(directory.study, directory.load_state(), directory.facts)
+        made = build_tables(directory.study, directory.load_state(), directory.facts)
+        return replace(made, declared_claims=directory.claims_digest)
     trials, rungs, assets = tables
     return StudyTables(
-        study=directory.study, facts=directory.facts, trials=trials, rungs=rungs, assets=assets
+        study=directory.study,
+        facts=directory.facts,
+        trials=trials,
+        rungs=rungs,
+        assets=assets,
+        declared_claims=directory.claims_digest,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from rethink_ray.spec.claim import check_claims
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.meaning import check_reachable, check_recipe
 from rethink_ray.spec.recipe import Recipe
@@ -34,6 +35,7 @@ def check_study(study: Study, where: str) -> None:
     _check_splits(study, where)
     _check_copy_from(study, where)
     _check_resources(study, where)
+    check_claims(study.claims, where, {"arm": [*study.arms], "regime": [*study.regimes]})
     for cell in cells_of(study):
         recipe = _named(where, lambda c=cell: base_recipe(study, c))  # type: ignore[misc]
         space = space_of(study, cell)

@@ -4,6 +4,7 @@ A claim selects rows of a table by their columns, of a paper's table and of a st
 alike. The papers' claims lie in ``claims/``; a study file may add its own.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from functools import cache
@@ -133,11 +134,18 @@ def allowed(wanted: Value | tuple[Value, ...]) -> frozenset[str]:
     return frozenset(as_text(v) for v in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 
-def check_claims(claims: Mapping[str, Claim], where: str) -> None:
-    """Every column that a claim names exists.
+def check_claims(
+    claims: Mapping[str, Claim], where: str, names: Mapping[str, list[str]] | None = None
+) -> None:
+    """Every column that a claim names exists, and every arm and regime.
+
+    Args:
+        claims: name -> claim.
+        where: their file, for the message.
+        names: column -> the values there are.
 
     Raises:
-        SpecError: naming the claim, the column and the nearest known one.
+        SpecError: naming the claim, the column or value, and the nearest known one.
     """
     known = [*COLUMNS, *STUDY_COLUMNS, *known_paths()]
     for name, claim in claims.items():
@@ -146,6 +154,13 @@ def check_claims(claims: Mapping[str, Claim], where: str) -> None:
             must = "must select by a column or a path of the recipe"
             place = f"{where}: claims.{name}"
             raise SpecError(explain(place, must, column, nearest(column, known)))
+        groups = (claim.side, claim.against, claim.where, claim.more, claim.than)
+        for column, there in (names or {}).items():
+            asked = {v for g in groups if g and column in g for v in allowed(g[column])}
+            for value in sorted(asked - set(there)):
+                place = f"{where}: claims.{name}"
+                must = f"must name one of the study's {column}s"
+                raise SpecError(explain(place, must, value, nearest(value, there)))
 
 
 @cache
@@ -159,3 +174,10 @@ def paper_claims() -> Mapping[str, Claim]:
             found[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
     check_claims(found, "claims")
     return found
+
+
+def claims_digest(claims: Mapping[str, Claim]) -> str:
+    """16 hex digits over the papers' claims and a study's own, to tell later if one changed."""
+    told = {n: c.model_dump(mode="json") for n, c in {**paper_claims(), **claims}.items()}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

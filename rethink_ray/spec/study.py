@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from rethink_ray.spec.space import Parameter
@@ -110,4 +111,6 @@ class Study(Spec):
     """AP points below which two results count as equal."""
     resources: ResourceSpec = ResourceSpec()
     checkpoints: CheckpointSpec = CheckpointSpec()
+    claims: dict[str, Claim] = {}
+    """Sentences to hold this study against, beside the papers'; fixed before the first result."""
     seed: int = 0
