@@ -55,7 +55,7 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
                 if purpose == "search" and not _copies(study, cell):
                     goal = float(member.params.get(LENGTH_PATH) or ladder[-1])
                 else:
-                    repeated = member.trial_id if _copies(study, cell) else member.of
+                    repeated = member.trial_id if purpose == "search" else member.of
                     goal = max(lengths_for.get(repeated or "", []), default=0.0)
                 fate = TrialFate(
                     cell=cell,

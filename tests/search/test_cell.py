@@ -5,9 +5,10 @@ from collections.abc import Mapping
 import pytest
 from search_builders import LADDER, SEARCH, ap_of, facts_of, ran, small_study
 
+from rethink_ray.records.fates import fates_of
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Event
+from rethink_ray.records.types import Event, RungDone
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
@@ -147,6 +148,24 @@ def test_a_copied_cell_runs_what_it_carries_as_far_as_that_is_incumbent() -> Non
     assert ran(state, cell, 2.0) == [short, long]
     assert ran(state, cell, 6.0) == [long]
     assert len(state.members(cell, "replicate")) == 4
+
+
+def test_a_replicate_of_a_copied_configuration_is_done_when_it_has_come_as_far() -> None:
+    study = copying()
+    state = replay(study, facts_of(study), drifting)
+    cell = Cell("full", "copy")
+    whole = fates_of(study, state, cell)
+    assert {f.state for f in whole} == {"done"}
+    long = [f.member.trial_id for f in whole if f.purpose == "replicate" and f.longest == 6.0]
+    assert long
+    last = {(trial_id, 6.0) for trial_id in long}
+    early = StudyState(
+        e
+        for e in events_of(state)
+        if not (isinstance(e, RungDone) and (e.trial_id, e.length) in last)
+    )
+    states = {f.member.trial_id: f.state for f in fates_of(study, early, cell)}
+    assert {states[trial_id] for trial_id in long} == {"waiting"}
 
 
 def test_a_copied_cell_waits_until_its_source_has_chosen() -> None:
