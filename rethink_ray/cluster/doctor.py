@@ -1,6 +1,5 @@
 """Preflight: what a study needs of this machine and of a cluster, checked before it costs."""
 
-import os
 import platform
 import shutil
 import tempfile
@@ -10,12 +9,14 @@ from pathlib import Path
 from rethink_ray.cluster.checks import Check, gib, judged, tried
 from rethink_ray.cluster.doctor_ray import examine_ray
 from rethink_ray.cluster.doctor_study import examine_study
+from rethink_ray.cluster.session import available_cpus
 from rethink_ray.spec.study import Study
 
 SHARED_MEMORY_BYTES = 512 * 2**20
 """Ray's object store (200 MB) and loader workers' batches lie in shared memory."""
 SCRATCH_BYTES = 2**30
 """Ray's logs and sockets."""
+CGROUP = Path("/sys/fs/cgroup")
 MEMORY_BYTES_PER_SLOT = int(1.5 * 2**30)
 """A process with torch and a tiny detector; a full-size one on CPU needs more."""
 
@@ -40,7 +41,7 @@ def examine(
 
 
 def _machine() -> Iterator[Check]:
-    cpus = len(os.sched_getaffinity(0))
+    cpus = available_cpus()
     yield Check(name="cpus", ok=True, detail=f"{cpus} on {platform.node()}")
     memory = _memory_bytes()
     remedy = "run fewer slots at a time: --slots"
@@ -106,7 +107,12 @@ def _instruction_set() -> str:
 
 
 def _memory_bytes() -> int:
-    """Memory that can be had without swapping."""
+    """Memory that can be had without swapping, by the machine and by a container's limit."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     available = next(line for line in lines if line.startswith("MemAvailable:"))
-    return int(available.split()[1]) * 1024
+    free = int(available.split()[1]) * 1024
+    try:
+        limit = int((CGROUP / "memory.max").read_text())
+        return min(free, limit - int((CGROUP / "memory.current").read_text()))
+    except (OSError, ValueError):  # no container, or "max"
+        return free

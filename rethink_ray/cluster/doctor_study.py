@@ -1,6 +1,5 @@
 """Preflight of one study: room for a job, its data and their faults, its weights, its disk."""
 
-import os
 import shutil
 import urllib.request
 from collections import Counter
@@ -8,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rethink_ray.cluster.checks import Check, gib, judged, tried
-from rethink_ray.cluster.session import cpus_of
+from rethink_ray.cluster.session import available_cpus, cpus_of
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import base_recipe, cells_of
@@ -35,7 +34,7 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
 
 
 def _slots(study: Study) -> Check:
-    cpus, needed = len(os.sched_getaffinity(0)), cpus_of(study.resources)
+    cpus, needed = available_cpus(), cpus_of(study.resources)
     remedy = "lower resources.cpus_per_worker or workers, or name a cluster with --address"
     return judged("slots", f"{cpus // needed} jobs at a time", needed <= cpus, remedy)
 
@@ -140,7 +139,7 @@ def disk_need(study: Study) -> int:
     planned = plan_study(
         study,
         facts,
-        slots=max(1, len(os.sched_getaffinity(0)) // cpus_of(study.resources)),
+        slots=max(1, available_cpus() // cpus_of(study.resources)),
         count_weights=lambda c: num_weights(c.recipe.detector, c.num_categories),
     )
     return planned.disk_bytes or 0

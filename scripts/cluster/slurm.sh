@@ -25,7 +25,7 @@ mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 head=${nodes[0]}
 
 # Everything below finds this cluster, and no other that may run on these nodes.
-head_ip=$(srun --nodes=1 --ntasks=1 --overlap --nodelist="$head" hostname --ip-address | awk '{print $1}')
+head_ip=$(srun --nodes=1 --ntasks=1 --overlap --nodelist="$head" hostname -I | awk '{print $1}')
 export RAY_ADDRESS="$head_ip:$port"
 # Whoever reaches Ray's ports can run code: a token of this job's own, known to its processes only.
 export RAY_AUTH_MODE=token
@@ -35,8 +35,12 @@ export RAY_USAGE_STATS_ENABLED=0
 
 steps=()
 driver=
-asked_to_stop() { # before the driver runs there is nothing to stop in good order
-    [ -n "$driver" ] || exit 143
+queue_again() { scontrol requeue "$SLURM_JOB_ID" || true; }
+asked_to_stop() {
+    if [ -z "$driver" ]; then # nothing runs yet that could be stopped in good order
+        queue_again
+        exit 143
+    fi
     kill -TERM "$driver" 2>/dev/null
 }
 start() { # node, then what Ray is to be started with; --block ties Ray to its job step
@@ -59,13 +63,14 @@ for node in "${nodes[@]:1}"; do
     start "$node" --address "$RAY_ADDRESS"
 done
 
-alive() { ray list nodes --filter state=ALIVE --format json 2>/dev/null | grep -c '"node_id"'; }
+alive() { ray list nodes --filter state=ALIVE --format json 2>/dev/null | grep -o '"node_id"' | wc -l; }
 until [ "$(alive)" -ge "${#nodes[@]}" ]; do
     for step in "${steps[@]}"; do
         kill -0 "$step" 2>/dev/null || { echo "Ray ended on a node before the study began" >&2; exit 3; }
     done
     sleep 2
 done
+echo "${#nodes[@]} nodes answer at $RAY_ADDRESS"
 
 rethink-ray run "$@" --address "$RAY_ADDRESS" &
 driver=$!
@@ -78,6 +83,6 @@ done
 
 # 3: a machine failed a job too often; 130 and 143: stopped. All three go on when run again.
 if [ "$code" -eq 3 ] || [ "$code" -eq 143 ]; then
-    scontrol requeue "$SLURM_JOB_ID" || true
+    queue_again
 fi
 exit "$code"
