@@ -33,10 +33,10 @@ def splits_of(data: DataSpec) -> list[str]:
 
 def study_with_facts(name: str, settings: Sequence[str]) -> tuple[Study, str, DataFacts, Path]:
     """A study by file or stem, its YAML text, what its data are, and the file."""
-    from rethink_ray.data.facts import gather_facts
-    from rethink_ray.data.regimes import regime_image_ids
-
     path = find_study(name)
     study, text = load_study(path, settings)
+    from rethink_ray.data.facts import gather_facts  # seconds: a typo is told before
+    from rethink_ray.data.regimes import regime_image_ids
+
     check_regimes(study, len(regime_image_ids(study.data, "all")), str(path))
     return study, text, gather_facts(study.data, study.regimes), path

@@ -7,9 +7,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.lock import is_running, read_owner
-from rethink_ray.records.progress import StudyProgress, progress_of
+from rethink_ray.commands.status import counted, progress_table, to_go
+from rethink_ray.records.progress import StudyProgress
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
     AssetDone,
@@ -24,7 +23,9 @@ from rethink_ray.spec.study import Study
 
 if TYPE_CHECKING:
     from rich.live import Live
-    from rich.table import Table
+
+TELL_EVERY = 60.0
+"""Seconds between two counts in plain lines."""
 
 
 class LiveView:
@@ -32,7 +33,8 @@ class LiveView:
 
     def __init__(self, study: Study, state: StudyState) -> None:
         self._metric = study.objective.metric
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
+        self._told_words = ""
         self._live: Live | None = None
         self._names: dict[str, str] = {}
         for rounds in state.rounds.values():
@@ -81,17 +83,23 @@ class LiveView:
             self._names[member.trial_id] = f"{proposed.regime}/{proposed.arm}"
 
     def on_progress(self, progress: StudyProgress) -> None:
-        """About once a second: the table of a terminal."""
+        """About once a second: the table of a terminal; in a pipe now and then a count."""
         if self._live is not None:
-            self._live.update(progress_table(progress), refresh=True)
+            self._live.update(progress_table(progress, self._live.console.width), refresh=True)
+            return
+        words = f"{counted(progress.rungs, 'rung')} finished; {to_go(progress)}"
+        if time.monotonic() - self._told >= TELL_EVERY and words != self._told_words:
+            self._told, self._told_words = time.monotonic(), words
+            self._print(words)
 
 
 def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[str]:
     """What a pipe shows of an event; nothing for those only a log needs."""
     match event:
         case RoundProposed():
-            what = "trials" if event.purpose == "search" else "replicates"
-            yield (f"{event.regime}/{event.arm}: round {event.number}, {len(event.members)} {what}")
+            what = "trial" if event.purpose == "search" else "replicate"
+            num = counted(len(event.members), what)
+            yield f"{event.regime}/{event.arm}: {event.purpose} round {event.number + 1}, {num}"
         case RungDone():
             scores = [f"{k} {v:.2f}" for k, v in event.metrics.items() if k.endswith(f"/{metric}")]
             cell = names.get(event.trial_id, "")
@@ -109,55 +117,6 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
         case JobFailed():
             yield f"{event.job_id} failed: {event.reason}"
         case Resumed():
-            yield f"continued with {event.trials} trials, {event.replicates} replicates per cell"
-
-
-def progress_table(progress: StudyProgress) -> "Table":
-    """One row per cell: trials, rungs by length, best so far, replicate means."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    minutes = progress.elapsed / 60
-    table = Table(title=f"{progress.rungs} rungs, {minutes:.1f} min", title_justify="left")
-    for column in ("cell", "trials", "replicates", "rungs", "best (select)", "mean (report)"):
-        table.add_column(column, no_wrap=column == "cell")
-    for cell in progress.cells:
-        table.add_row(
-            escape(cell.cell.name),
-            f"{cell.proposed}/{cell.budget}",
-            str(sum(cell.replicates.values())),
-            "  ".join(f"{length:g}x:{num}" for length, num in cell.rungs.items()),
-            "  ".join(f"{length:g}x:{value:.1f}" for length, value in cell.best.items()),
-            "  ".join(f"{length:g}x:{value:.1f}" for length, value in cell.reported.items()),
-        )
-    return table
-
-
-def show_status(where: str, *, watch: bool) -> None:
-    """Print the state of a study; with ``watch``, again every two seconds until interrupted."""
-    from rich.console import Console
-
-    console = Console()
-    while True:
-        directory = StudyDirectory.open(where)
-        state = directory.load_state()
-        progress = progress_of(directory.study, state)
-        if watch:
-            console.clear()
-        console.print(progress_table(progress))
-        console.print(_owner(directory), markup=False, highlight=False)
-        for job_id, reason in progress.failures.items():
-            console.print(f"failed: {job_id}: {reason}", markup=False, highlight=False)
-        if not watch:
-            return
-        try:
-            time.sleep(2.0)
-        except KeyboardInterrupt:
-            return
-
-
-def _owner(directory: StudyDirectory) -> str:
-    owner = read_owner(directory.lock_path)
-    if owner is None or not is_running(directory.lock_path):
-        return "not running"
-    return f"running: {owner}"
+            trials = counted(event.trials, "search trial")
+            repeats = counted(event.replicates, "replicate")
+            yield f"continued: {trials} per cell, {repeats} per incumbent"

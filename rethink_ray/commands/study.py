@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rethink_ray.spec.shipped import shipped_studies
+
 if TYPE_CHECKING:
     from rethink_ray.records.directory import StudyDirectory
 
-StudyFile = Annotated[str, typer.Argument(help="a study file, or the stem of one that ships")]
+StudyFile = Annotated[
+    str,
+    typer.Argument(help=f"a study file, or one that ships: {', '.join(shipped_studies())}"),
+]
 StudyDir = Annotated[str, typer.Argument(help="a study directory, or its URI")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="path=value, e.g. budget.trials=4")
@@ -91,7 +96,7 @@ def status(
     watch: Annotated[bool, typer.Option(help="keep showing it until interrupted")] = False,
 ) -> None:
     """Show how far a study is, from its directory."""
-    from rethink_ray.commands.live import show_status
+    from rethink_ray.commands.status import show_status
 
     show_status(directory, watch=watch)
 
@@ -101,14 +106,24 @@ def plan(
     settings: Settings = None,
     slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
     out: Annotated[Path | None, typer.Option(help="where it is to live [studies/NAME]")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="sd between replicates, in AP: adds what can be found")
+    ] = None,
 ) -> None:
     """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
     from rethink_ray.commands.inputs import study_with_facts
-    from rethink_ray.commands.planning import plan_lines
 
     asked, _, facts, _ = study_with_facts(study, settings or [])
+    from rethink_ray.commands.planning import plan_lines  # after what a typo would stop
+
     for line in plan_lines(asked, facts, slots, out or Path("studies") / asked.study):
         print(line)
+    if noise is not None:
+        from rethink_ray.analysis.power import plan_power, power_lines
+
+        print()
+        for line in power_lines(plan_power(asked, facts, noise), noise, asked):
+            print(line)
 
 
 def doctor(
@@ -149,9 +164,13 @@ def _go(
     from rethink_ray.cluster.loggers import build_feed
     from rethink_ray.cluster.run import run_study
     from rethink_ray.commands.live import LiveView
+    from rethink_ray.commands.status import as_typed, header_lines
 
     feed = build_feed(directory, trackers)
-    with LiveView(directory.study, directory.load_state()) as view:
+    state = directory.load_state()
+    for line in header_lines(directory, state):
+        print(line, flush=True)
+    with LiveView(directory.study, state) as view:
         outcome = run_study(
             directory,
             address=address,
@@ -161,7 +180,7 @@ def _go(
             tell=view.tell,
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
-    root = directory.shown if directory.copy else shown(directory.root)
+    root = as_typed(directory)
     match outcome.status:
         case "done":
             print(f"done after {outcome.seconds:.0f} s: {root}")
@@ -175,8 +194,3 @@ def _go(
         case "stopped":
             print(f"stopped; nothing is lost. Go on with: rethink-ray resume {root}")
             raise typer.Exit(128 + (outcome.signal or signal.SIGTERM))
-
-
-def shown(path: Path) -> Path:
-    """A path as its reader would type it: relative where that is shorter."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

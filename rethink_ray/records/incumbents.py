@@ -23,6 +23,11 @@ def report_metric(study: Study) -> str:
     return f"{study.data.report_on}/{study.objective.metric}"
 
 
+def worst_score(study: Study) -> float:
+    """What a replicate scores that the method ended: it is never dropped."""
+    return 0.0 if study.objective.goal == "maximize" else 100.0
+
+
 def rank_key(study: Study, value: float | None, trial_id: str) -> tuple[float, str]:
     """Sorts best first; what has no finite value (diverged, infeasible, ...) comes last."""
     if value is None or not math.isfinite(value):

@@ -1,15 +1,16 @@
 """How far a study is, cell by cell: what the live table and ``status`` show."""
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rethink_ray.records.fates import Fate, TrialFate, fates_of
-from rethink_ray.records.incumbents import report_metric, selection_metric
+from rethink_ray.records.incumbents import report_metric, selection_metric, worst_score
 from rethink_ray.records.state import StudyState
-from rethink_ray.spec.resolve import Cell, cells_of, lengths_of
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, space_of
+from rethink_ray.spec.study import CopyFrom, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +27,33 @@ class CellProgress:
     best: Mapping[float, float]
     """Length -> best ``select_on`` value of a search trial."""
     reported: Mapping[float, float]
-    """Length -> mean ``report_on`` value of the replicates that reached it."""
+    """Length -> mean ``report_on`` value over the replicates of that length's incumbent."""
+    searched: Mapping[float, int]
+    """Length -> search trials that finished it."""
+    repeated: Mapping[float, int]
+    """Length -> replicates behind ``reported``."""
+    replicates_to_go: int
+    """Under the incumbents that stand now; more come if another trial takes the lead."""
 
     @property
     def proposed(self) -> int:
         """Search trials that were sampled so far."""
         return sum(self.search.values())
+
+    @property
+    def search_done(self) -> int:
+        """Search trials that run no further."""
+        return self.proposed - self.search.get("waiting", 0)
+
+    @property
+    def search_to_go(self) -> int:
+        """Search trials that wait, or are not proposed yet."""
+        return max(0, self.budget - self.search_done)
+
+    @property
+    def replicates_done(self) -> int:
+        """Replicates that run no further."""
+        return sum(self.replicates.values()) - self.replicates.get("waiting", 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +72,29 @@ class StudyProgress:
     """Seconds the study was run for, all runs together (or what the caller says)."""
     seconds_spent: float
     """Seconds of training and scoring, all slots together."""
+    study: str = ""
+    select_on: str = "select"
+    report_on: str = "report"
 
     @property
     def rungs(self) -> int:
         """Finished rungs of all cells."""
         return sum(sum(cell.rungs.values()) for cell in self.cells)
+
+    @property
+    def search_to_go(self) -> int:
+        """Search trials still to finish."""
+        return sum(cell.search_to_go for cell in self.cells)
+
+    @property
+    def replicates_to_go(self) -> int:
+        """Replicates still to finish: a lower bound while ``search_to_go`` is not 0."""
+        return sum(cell.replicates_to_go for cell in self.cells)
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left to run."""
+        return not (self.search_to_go or self.replicates_to_go)
 
 
 def progress_of(
@@ -81,6 +121,9 @@ def progress_of(
         running=tuple(running),
         elapsed=seconds_run(state) if elapsed is None else elapsed,
         seconds_spent=spent + sum(asset.seconds for asset in state.assets.values()),
+        study=study.study,
+        select_on=study.data.select_split,
+        report_on=study.data.report_on,
     )
 
 
@@ -127,24 +170,65 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
         for length in ladder
         if (values := sorted(_values(state, search, length, selection_metric(study))))
     }
+    leader = {length: f.member.trial_id for f in search for length in f.incumbent_for}
     reported = {
-        length: sum(values) / len(values)
+        length: values
         for length in ladder
-        if (values := _values(state, replicates, length, report_metric(study)))
+        if (values := _reported(study, state, replicates, length, leader.get(length)))
     }
     return CellProgress(
         cell=cell,
-        budget=study.budget.trials,
+        budget=_budget(study, cell, len(search)),
         search=Counter(f.state for f in search),
         replicates=Counter(f.state for f in replicates),
         rungs=rungs,
         best=best,
-        reported=reported,
+        reported={length: sum(values) / len(values) for length, values in reported.items()},
+        searched={
+            length: sum((f.member.trial_id, length) in state.rungs for f in search)
+            for length in ladder
+        },
+        repeated={length: len(values) for length, values in reported.items()},
+        replicates_to_go=_replicates_to_go(study, replicates, frozenset(leader.values())),
     )
+
+
+def _budget(study: Study, cell: Cell, proposed: int) -> int:
+    """Search trials a cell runs; with nothing to tune, one says all a search can."""
+    if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
+        return max(1, proposed)  # one for each distinct incumbent of the arm it copies
+    return study.budget.trials if space_of(study, cell) else 1
+
+
+def _replicates_to_go(study: Study, replicates: list[TrialFate], leaders: frozenset[str]) -> int:
+    """Of every incumbent; of one at least where no search trial has finished yet."""
+    done = Counter(f.member.of for f in replicates if f.state != "waiting")
+    asked = study.budget.replicates
+    return sum(max(0, asked - done[of]) for of in leaders) if leaders else asked
+
+
+def _reported(
+    study: Study,
+    state: StudyState,
+    replicates: Iterable[TrialFate],
+    length: float,
+    incumbent: str | None,
+) -> list[float]:
+    """The scores a finding at this length would rest on; what the method ended is the worst."""
+    found = []
+    for fate in replicates:
+        if incumbent is None or fate.member.of != incumbent:
+            continue
+        value = state.metric(fate.member.trial_id, length, report_metric(study))
+        if value is not None and math.isfinite(value):
+            found.append(value)
+        elif fate.member.trial_id in state.ended:
+            found.append(worst_score(study))
+    return found
 
 
 def _values(
     state: StudyState, fates: Iterable[TrialFate], length: float, metric: str
 ) -> list[float]:
     found = (state.metric(f.member.trial_id, length, metric) for f in fates)
-    return [value for value in found if value is not None and value == value]
+    return [value for value in found if value is not None and math.isfinite(value)]

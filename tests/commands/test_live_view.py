@@ -1,12 +1,14 @@
 """What a terminal shows of a study, whatever its arms are called."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from rethink_ray.commands.live import event_lines, progress_table, show_status
+from rethink_ray.commands.live import event_lines
+from rethink_ray.commands.status import progress_table, show_status, to_go
 from rethink_ray.records.progress import CellProgress, StudyProgress
 from rethink_ray.records.types import JobFailed, Member, RoundProposed, RungDone
 from rethink_ray.spec.resolve import Cell
@@ -20,7 +22,10 @@ def _progress(arm: str) -> StudyProgress:
         replicates={},
         rungs={2.0: 1},
         best={2.0: 12.34},
-        reported={},
+        reported={2.0: 10.0},
+        searched={2.0: 1},
+        repeated={2.0: 3},
+        replicates_to_go=3,
     )
     return StudyProgress(
         cells=(cell,),
@@ -37,7 +42,33 @@ def test_names_with_square_brackets_are_shown_as_they_are() -> None:
     told = io.StringIO()
     Console(file=told, width=120).print(progress_table(_progress("[/red] a[b]")))
     assert "full/[/red] a[b]" in told.getvalue()
-    assert "12.3" in told.getvalue()
+    assert "12.3 (1)" in told.getvalue()
+
+
+def test_the_table_of_five_lengths_fits_80_columns_with_whole_words() -> None:
+    progress = _progress("scratch_again")
+    lengths = {2.0: 1, 4.0: 1, 9.0: 1, 15.0: 1, 24.0: 14}
+    (cell,) = progress.cells
+    wide = replace(
+        cell, rungs=lengths, searched=lengths, best=dict.fromkeys(lengths, 12.34), repeated=lengths
+    )
+    told = io.StringIO()
+    Console(file=told, width=80).print(progress_table(replace(progress, cells=(wide,))))
+    lines = told.getvalue().splitlines()
+    assert any(line.startswith("cell") and line.rstrip().endswith("24x") for line in lines)
+    assert any("full/scratch_again search 1/2" in line for line in lines), lines
+    assert any("replicates 0/3+" in line and line.count("10.0") == 1 for line in lines), lines
+    assert "…" not in told.getvalue()
+
+
+def test_what_is_to_go_is_at_least_so_much_while_the_search_may_find_another_best() -> None:
+    progress = _progress("scratch")
+    assert to_go(progress) == "1 search trial and at least 3 replicates to go"
+    (cell,) = progress.cells
+    searched = replace(cell, search={"done": 2}, replicates_to_go=1)
+    assert to_go(replace(progress, cells=(searched,))) == "1 replicate to go"
+    over = replace(searched, replicates_to_go=0)
+    assert to_go(replace(progress, cells=(over,))) == "complete"
 
 
 def test_a_pipe_gets_the_cell_the_score_and_the_seconds_of_a_rung() -> None:
@@ -57,7 +88,7 @@ def test_a_pipe_gets_the_cell_the_score_and_the_seconds_of_a_rung() -> None:
     proposed = RoundProposed(
         regime="full", arm="scratch", number=1, purpose="search", members=(member,)
     )
-    assert list(event_lines(proposed, {}, "ap")) == ["full/scratch: round 1, 1 trials"]
+    assert list(event_lines(proposed, {}, "ap")) == ["full/scratch: search round 2, 1 trial"]
     assert list(event_lines(JobFailed(job_id="j", reason="[x"), {}, "ap")) == ["j failed: [x"]
 
 
@@ -80,5 +111,7 @@ def test_status_of_a_study_that_has_not_begun(
     StudyDirectory.create(tmp_path / "s", study, text, facts, {})
     show_status(str(tmp_path / "s"), watch=False)
     told = capsys.readouterr().out
-    assert "not running" in told
+    assert "not running: incomplete, " in told
+    assert " to go" in told
+    assert "go on with: rethink-ray resume " in told
     assert "full/scratch" in told

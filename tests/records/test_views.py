@@ -8,10 +8,12 @@ import pytest
 from small_records import FACTS, proposed, rung, small_study
 
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.fates import fates_of
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed, TrialEnded
 from rethink_ray.records.views import build_tables, read_views, view_name, write_views
+from rethink_ray.spec.resolve import Cell
 from tests.full_disk import file_size_limit
 
 # four trials: d diverges, c is stopped, a and b go on, a wins at 2x and b at 4x; both are repeated
@@ -173,10 +175,36 @@ def test_progress_counts_what_the_tables_show() -> None:
     assert cell.replicates == {"done": 1, "waiting": 1}
     assert cell.rungs == {2.0: 5, 4.0: 2}
     assert cell.best == {2.0: 30.0, 4.0: 40.0}
-    assert cell.reported == {2.0: 22.0}  # replicates on test: (27 + 17) / 2
+    # of two replicates that ran 2x, only one repeats the best of 2x: 29 on val, so 27 on test
+    assert (cell.reported, cell.repeated) == ({2.0: 27.0}, {2.0: 1})
+    assert cell.searched == {2.0: 3, 4.0: 2}
+    assert (progress.search_to_go, progress.replicates_to_go, progress.complete) == (0, 1, False)
     assert progress.rungs == 7
     assert progress.seconds_spent == 7 * 4.0 + 7.0
     assert progress.running == ("rb-4x",)
+
+
+def test_progress_ends_where_every_incumbent_has_its_replicates() -> None:
+    finished = [*EVENTS, rung("rb", 4.0, 38.0)]
+    progress = progress_of(small_study(), StudyState(finished))
+    assert (progress.complete, progress.cells[0].reported[4.0]) == (True, 36.0)
+    diverged = [*EVENTS, TrialEnded(trial_id="rb", outcome="diverged", reason="nan", step=3)]
+    progress = progress_of(small_study(), StudyState(diverged))
+    assert (progress.complete, progress.cells[0].reported[4.0]) == (True, 0.0)
+    begun = progress_of(small_study(), StudyState(EVENTS[:2]))
+    assert (begun.search_to_go, begun.replicates_to_go) == (4, 1)
+
+
+def test_replicates_of_an_arm_that_copies_its_values_run_up_to_their_own_length() -> None:
+    study = small_study(arms={"scratch": {}, "copy": {}}, tuning={"copy_from": "scratch"})
+    carried = replace(proposed("c2", of="a"), arm="copy", purpose="search")
+    again = replace(proposed("r2", of="c2"), arm="copy")
+    done = [*EVENTS[:6], carried, rung("c2", 2.0, 1.0), rung("c2", 4.0, 2.0)]
+    cell = Cell("full", "copy")
+    for extra, state in (((), "waiting"), ((2.0,), "waiting"), ((2.0, 4.0), "done")):
+        events = [*done, again, *(rung("r2", length, 1.0) for length in extra)]
+        fates = {f.member.trial_id: f.state for f in fates_of(study, StudyState(events), cell)}
+        assert fates == {"c2": "done", "r2": state}
 
 
 def test_the_time_of_a_study_leaves_out_what_lies_between_two_runs() -> None:

@@ -1,0 +1,152 @@
+"""How far a study is, for people: its table, what is left, and the command that comes next."""
+
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.lock import is_running, read_owner
+from rethink_ray.records.progress import StudyProgress, progress_of
+from rethink_ray.records.state import StudyState
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def show_status(where: str, *, watch: bool) -> None:
+    """Print the state of a study; with ``watch``, again every two seconds until interrupted."""
+    from rich.console import Console
+
+    console = Console()
+    while True:
+        directory = StudyDirectory.open(where)
+        state = directory.load_state()
+        progress = progress_of(directory.study, state)
+        if watch:
+            console.clear()
+        console.print(progress_table(progress, console.width))
+        for line in status_lines(directory, progress):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if not watch:
+            return
+        try:
+            time.sleep(2.0)
+        except KeyboardInterrupt:
+            return
+
+
+def status_lines(directory: StudyDirectory, progress: StudyProgress) -> Iterator[str]:
+    """Whether it is complete, who runs it, what failed, and the command that comes next."""
+    for job_id, reason in progress.failures.items():
+        yield f"failed: {job_id}: {reason}"
+    owner = read_owner(directory.lock_path)
+    if owner is not None and is_running(directory.lock_path):
+        yield f"running: {owner}"
+        yield to_go(progress)
+        return
+    root = as_typed(directory)
+    if progress.complete:
+        yield "not running: the study is complete"
+        yield f"next: rethink-ray findings {root}"
+    else:
+        yield f"not running: incomplete, {to_go(progress)}"
+        yield f"go on with: rethink-ray resume {root}"
+
+
+def as_typed(directory: StudyDirectory) -> str:
+    """A study's place as its reader would type it: relative where that is shorter."""
+    if directory.copy:
+        return directory.shown
+    root = directory.root
+    inside = root.is_relative_to(Path.cwd())
+    return shlex.quote(str(root.relative_to(Path.cwd()) if inside else root))
+
+
+def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
+    """What is about to run, how much of it, and where."""
+    study = directory.study
+    progress = progress_of(study, state)
+    regimes, arms = counted(len(study.regimes), "regime"), counted(len(study.arms), "arm")
+    yield f"study {study.study}: {study.question}".rstrip(": ")
+    yield f"{counted(len(progress.cells), 'cell')} ({regimes} x {arms}); {to_go(progress)}"
+    yield f"directory: {as_typed(directory)}; look from elsewhere: rethink-ray status"
+
+
+def progress_table(progress: StudyProgress, width: int = 80) -> "Table":
+    """Two rows per cell, lengths across: search with its best score, replicates with their mean.
+
+    Args:
+        progress: how far the study is.
+        width: columns of the terminal; where they are few, numbers of trials are left out.
+    """
+    from rich.markup import escape
+    from rich.table import Table
+
+    lengths = sorted({length for cell in progress.cells for length in cell.rungs})
+    names = max((len(cell.cell.name) for cell in progress.cells), default=0)
+    counts = names + len(" replicates 00/00+ ") + 9 * len(lengths) <= width
+    minutes = progress.elapsed / 60
+    table = Table(
+        title=f"{escape(progress.study)}: {counted(progress.rungs, 'rung')}, {minutes:.1f} min",
+        caption=_legend(progress, counts=counts),
+        title_justify="left",
+        caption_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("cell", no_wrap=True)
+    table.add_column("done", no_wrap=True)
+    for length in lengths:
+        table.add_column(f"{length:g}x", justify="right", no_wrap=True, min_width=5)
+    for cell in progress.cells:
+        planned = cell.replicates_done + cell.replicates_to_go
+        more = "+" if cell.search_to_go else ""
+        table.add_row(
+            escape(cell.cell.name),
+            f"search {cell.search_done}/{cell.budget}",
+            *(_score(cell.best, cell.searched, length, counts) for length in lengths),
+        )
+        table.add_row(
+            "",
+            f"replicates {cell.replicates_done}/{planned}{more}",
+            *(_score(cell.reported, cell.repeated, length, counts) for length in lengths),
+        )
+    return table
+
+
+def _score(
+    scores: Mapping[float, float], nums: Mapping[float, int], length: float, counts: bool
+) -> str:
+    if length not in scores:
+        return ""
+    return f"{scores[length]:.1f}" + (f" ({nums[length]})" if counts else "")
+
+
+def _legend(progress: StudyProgress, *, counts: bool) -> str:
+    trials, repeats = (" (of how many trials)", " (how many)") if counts else ("", "")
+    return (
+        f"\nsearch: best score on {progress.select_on}{trials}. replicates: mean on "
+        f"{progress.report_on} of that length's best configuration, run again with new "
+        f"seeds{repeats}; one set for each configuration that is best at some length."
+    )
+
+
+def to_go(progress: StudyProgress) -> str:
+    """``8 search trials and at least 18 replicates to go``; ``complete`` where nothing is."""
+    if progress.complete:
+        return "complete"
+    parts = []
+    if progress.search_to_go:
+        parts.append(counted(progress.search_to_go, "search trial"))
+    if progress.replicates_to_go:
+        least = "at least " if progress.search_to_go else ""
+        parts.append(least + counted(progress.replicates_to_go, "replicate"))
+    return " and ".join(parts) + " to go"
+
+
+def counted(num: int, one: str) -> str:
+    """``1 replicate``, ``3 replicates``."""
+    return f"{num} {one}{'s' * (num != 1)}"
