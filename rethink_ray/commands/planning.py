@@ -4,48 +4,70 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from rethink_ray.search.plan import CellPlan, plan_study
+from rethink_ray.search.costs import ladder_steps, separate_steps
+from rethink_ray.search.plan import CellPlan, Plan, plan_study
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import TrialConfig, base_recipe, lengths_of, space_of
+from rethink_ray.spec.resolve import (
+    Cell,
+    TrialConfig,
+    base_recipe,
+    cells_of,
+    lengths_of,
+    space_of,
+)
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
 
 def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iterator[str]:
-    """The dry run of a study that is to live in ``folder``, line by line."""
-    plan = plan_study(study, facts, slots=slots, count_weights=count_weights)
+    """The dry run of a study that is to live in ``folder``, line by line, the slow lines last."""
     images = ", ".join(f"{name} {num}" for name, num in facts.regime_sizes.items())
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
     yield f"images: {splits} (regimes: {images}); {len(facts.categories)} categories"
     yield ""
+    yield from _spaces(study)
+    yield from _ladders(study)
+    yield ""
+    plan = plan_study(study, facts, slots=slots)
     header = ("cell", "lengths", "search", "replicates", "jobs", "updates", "unshared")
     yield "{:<28} {:<18} {:>7} {:>10} {:>5} {:>11} {:>11}".format(*header)
     for cell in plan.cells:
         yield _cell_line(study, cell)
     yield ""
-    for cell in plan.cells:
-        yield f"{cell.cell.name}: " + (_space(space_of(study, cell.cell)) or "nothing to tune")
-    yield ""
+    yield from _assumptions(study, plan)
+    yield f"assets: {plan.assets} ({plan.asset_steps:,} classifier updates)"
+    together = f"{slots} slots" if slots > 1 else "1 slot"
+    yield (
+        f"{together}: done after the time of {plan.makespan_steps:,} updates one after another; "
+        f"a slot works {plan.busy_share:.0%} of it and waits for round-mates otherwise"
+    )
+    weighed = plan_study(study, facts, slots=slots, count_weights=count_weights)
+    if weighed.disk_bytes is not None and weighed.disk_final_bytes is not None:
+        kept = study.checkpoints
+        yield (
+            f"disk: {weighed.disk_bytes / 1e9:.2f} GB of checkpoints at most, "
+            f"{weighed.disk_final_bytes / 1e9:.2f} GB at the end "
+            f"(checkpoints: models {kept.models}, trunks {kept.trunks})"
+        )
+        yield _free(weighed.disk_bytes, folder)
+
+
+def _assumptions(study: Study, plan: Plan) -> Iterator[str]:
+    """Updates, the range they may come to, and what the counts rest on."""
     saved = 1 - plan.steps / plan.separate_steps if plan.separate_steps else 0.0
     yield (
         f"updates: {plan.steps:,}; {plan.separate_steps:,} without shared trunks "
         f"({saved:.0%} saved)"
     )
-    yield from _ladders(study, plan.cells)
-    yield f"assets: {plan.assets} ({plan.asset_steps:,} classifier updates)"
-    yield (
-        f"slots: {slots}; done after the time of {plan.makespan_steps:,} updates on one slot, "
-        f"slots busy {plan.busy_share:.0%}"
-    )
-    if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
-        kept = study.checkpoints
+    least, most = plan.steps_range
+    if least < most:
+        yield f"at least {least:,}, at most {most:,} updates:"
         yield (
-            f"disk: {plan.disk_bytes / 1e9:.2f} GB of checkpoints at most, "
-            f"{plan.disk_final_bytes / 1e9:.2f} GB at the end "
-            f"(checkpoints: models {kept.models}, trunks {kept.trunks})"
+            f"  who wins is pretended here. Each incumbent gets {study.budget.replicates} "
+            "replicates, and a cell has from one"
         )
-        yield _free(plan.disk_bytes, folder)
+        yield "  incumbent for all lengths to one for each; jobs and updates above are one case"
 
 
 def _free(needed: int, folder: Path) -> str:
@@ -67,10 +89,23 @@ def count_weights(config: TrialConfig) -> int:
 
 def _cell_line(study: Study, plan: CellPlan) -> str:
     lengths = ",".join(f"{x:g}" for x in lengths_of(study, plan.cell))
+    least, most = plan.replicates_range
+    replicates = f"{least}" if least == most else f"{least}-{most}"
     return (
-        f"{plan.cell.name:<28} {lengths:<18} {plan.trials:>7} {plan.replicates:>10} "
+        f"{plan.cell.name:<28} {lengths:<18} {plan.trials:>7} {replicates:>10} "
         f"{plan.jobs:>5} {plan.steps:>11,} {plan.separate_steps:>11,}"
     )
+
+
+def _spaces(study: Study) -> Iterator[str]:
+    """What is tuned; cells with one and the same space share a line."""
+    cells = cells_of(study)
+    alike: dict[str, list[str]] = {}
+    for cell in cells:
+        alike.setdefault(_space(space_of(study, cell)) or "nothing", []).append(cell.name)
+    for space, names in alike.items():
+        where = "every cell" if len(names) == len(cells) > 1 else ", ".join(names)
+        yield f"tuned in {where}: {space}"
 
 
 def _space(space: dict[str, Parameter]) -> str:
@@ -84,20 +119,23 @@ def _range(parameter: Parameter) -> str:
     return f"{parameter.kind} [{low:g}, {high:g}]"
 
 
-def _ladders(study: Study, cells: tuple[CellPlan, ...]) -> Iterator[str]:
+def _ladders(study: Study) -> Iterator[str]:
     """Updates of one whole ladder, shared and not, for every distinct schedule."""
-    told = set()
-    for plan in cells:
-        schedule = base_recipe(study, plan.cell).schedule
-        lengths = lengths_of(study, plan.cell)
-        trunk = max(schedule.branch_at(x) for x in lengths)
-        if schedule.decay.kind == "cosine":
-            shared = sum(schedule.steps(x) for x in lengths)
-        else:
-            shared = trunk + sum(schedule.steps(x) - schedule.branch_at(x) for x in lengths)
-        unshared = sum(schedule.steps(x) for x in lengths)
-        line = f"one ladder of {', '.join(f'{x:g}x' for x in lengths)}: {shared:,} updates"
-        line += f" instead of {unshared:,}"
-        if line not in told:
-            told.add(line)
-            yield line
+    told: dict[str, list[Cell]] = {}
+    for cell in cells_of(study):
+        schedule, lengths = base_recipe(study, cell).schedule, lengths_of(study, cell)
+        shared, unshared = ladder_steps(schedule, lengths), separate_steps(schedule, lengths)
+        shown = ", ".join(f"{x:g}x" for x in lengths)
+        line = f"one ladder of {shown}: {shared:,} updates instead of {unshared:,}"
+        told.setdefault(line, []).append(cell)
+    for line, cells in told.items():
+        yield f"{line} ({', '.join(_grouped(study, cells))})"
+
+
+def _grouped(study: Study, cells: list[Cell]) -> list[str]:
+    """A regime's name for all of its cells; the cells' own names where it is only some."""
+    named = []
+    for regime in study.regimes:
+        inside = [cell for cell in cells if cell.regime == regime]
+        named += [regime] if len(inside) == len(study.arms) else [cell.name for cell in inside]
+    return named

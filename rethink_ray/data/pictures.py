@@ -6,13 +6,14 @@ EXIF orientation is ignored, as annotation tools for detection ignore it.
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
+
+if TYPE_CHECKING:  # indexes and checks look at headers only, and need not wait for torch
+    from torch import Tensor
 
 Bytes = NDArray[np.uint8]
 Unread = Literal["missing_image", "unreadable_image"]
@@ -49,8 +50,10 @@ def picture_sizes(
         return list(pool.map(lambda path: picture_size(path, decode=decode), paths))
 
 
-def read_rgb(path: str) -> Tensor:
+def read_rgb(path: str) -> "Tensor":
     """[3, H, W] uint8, RGB. Through PIL: torchvision's own decoders are deprecated since 0.29."""
+    import torch
+
     with Image.open(path) as picture:
         pixels = np.array(eight_bits(picture).convert("RGB"))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
@@ -75,11 +78,13 @@ def _gray_of(levels: NDArray[np.float64]) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
 
 
-def read_or_gray(path: str, width: int, height: int) -> tuple[Tensor, bool]:
+def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
     """The pixels and True; or, for a file that broke since the index was built, gray and False.
 
     A picture of another size than the index says is broken too: its boxes would lie elsewhere.
     """
+    import torch
+
     try:
         pixels = read_rgb(path)
         if pixels.shape[1:] == (height, width):

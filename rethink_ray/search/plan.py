@@ -15,7 +15,16 @@ from rethink_ray.search.points import space_in
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of, digest_of
+from rethink_ray.spec.resolve import (
+    Cell,
+    TrialConfig,
+    base_recipe,
+    cells_of,
+    digest_of,
+    lengths_of,
+    space_of,
+)
+from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
 
@@ -34,7 +43,11 @@ class CellPlan:
     incumbents: int
     """Distinct incumbents over the lengths, as pretended."""
     replicates: int
-    """Replicate trials."""
+    """Replicate trials, as pretended."""
+    replicates_range: tuple[int, int]
+    """From one incumbent for all lengths to one for each."""
+    steps_range: tuple[int, int]
+    """Updates, search included, over the same range."""
     jobs: int
     search_steps: int
     replicate_steps: int
@@ -68,6 +81,12 @@ class Plan:
     def steps(self) -> int:
         """Updates of all trials."""
         return sum(cell.steps for cell in self.cells)
+
+    @property
+    def steps_range(self) -> tuple[int, int]:
+        """Updates of all trials: one incumbent a cell for all lengths, or one for each."""
+        least = sum(cell.steps_range[0] for cell in self.cells)
+        return least, sum(cell.steps_range[1] for cell in self.cells)
 
     @property
     def separate_steps(self) -> int:
@@ -140,6 +159,8 @@ def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedClu
     replicates = [m for _, m in state.members(cell, "replicate")]
     search_steps = _steps(state, configs, search)
     replicate_steps = _steps(state, configs, replicates)
+    costs = _incumbent_steps(study, cell, len(search))
+    asked = study.budget.replicates
     return CellPlan(
         cell=cell,
         num_parameters=len(space.parameters),
@@ -148,11 +169,30 @@ def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedClu
         trials=len(search),
         incumbents=len({m.of for m in replicates}),
         replicates=len(replicates),
+        replicates_range=(asked, asked * len(costs)),
+        steps_range=(
+            search_steps[0] + asked * costs[-1],
+            search_steps[0] + asked * sum(costs),
+        ),
         jobs=sum(job.asset is None and job.cell == cell.name for job in cluster.started),
         search_steps=search_steps[0],
         replicate_steps=replicate_steps[0],
         separate_steps=search_steps[1] + replicate_steps[1],
     )
+
+
+def _incumbent_steps(study: Study, cell: Cell, trials: int) -> list[int]:
+    """Updates of one replicate of each incumbent, shortest first, where no two lengths share one.
+
+    An incumbent is repeated up to the longest length it is best at; there are never more of them
+    than search trials.
+    """
+    lengths, schedule = lengths_of(study, cell), base_recipe(study, cell).schedule
+    if LENGTH_PATH in space_of(study, cell):
+        costs = [schedule.steps(length) for length in lengths]
+    else:
+        costs = [ladder_steps(schedule, lengths[: i + 1]) for i in range(len(lengths))]
+    return costs[-max(1, trials) :]
 
 
 def _steps(state: StudyState, configs: CellConfigs, members: list[Member]) -> tuple[int, int]:

@@ -46,6 +46,16 @@ def test_a_plan_counts_rounds_trials_jobs_and_updates() -> None:
     assert (cell.num_parameters, cell.num_configurations) == (2, None)
 
 
+def test_replicates_are_per_incumbent_so_a_plan_tells_their_range() -> None:
+    # one ladder to 2x, 4x, 6x costs 200, 440, 680: a replicate of each of three incumbents costs
+    # 200 + 440 + 680, one of a single incumbent 680
+    study = small_study(**ONE_CELL, budget={"trials": 8, "keep": [4, 2, 1], "replicates": 2})
+    (cell,) = plan_study(study, facts_of(study)).cells
+    assert cell.replicates_range == (2, 6)
+    assert cell.steps_range == (cell.search_steps + 2 * 680, cell.search_steps + 2 * 1320)
+    assert cell.steps_range[0] <= cell.steps <= cell.steps_range[1]
+
+
 def test_a_second_slot_waits_for_the_end_of_a_halving_step() -> None:
     # one round of 3: 200 on each slot, then a third alone; then the best alone: 240 + 240
     study = small_study(**ONE_CELL, budget={"trials": 3, "keep": [3, 1, 1], "replicates": 0})
@@ -58,6 +68,8 @@ def test_replicates_and_assets_are_planned_too() -> None:
     study = small_study(search={}, budget={"trials": 1, "keep": [1, 1, 1], "replicates": 3})
     plan = plan_study(study, facts_of(study), count_weights=lambda config: 1000)
     assert [c.replicates for c in plan.cells] == [3, 3, 3, 3]
+    assert {c.replicates_range for c in plan.cells} == {(3, 3)}  # one trial, so one incumbent
+    assert {c.steps_range for c in plan.cells} == {(c.steps, c.steps) for c in plan.cells}
     assert {c.replicate_steps for c in plan.cells} == {3 * (200 + 240 + 240)}
     assert plan.assets == 1
     assert plan.asset_steps == 1500  # the default classifier's
