@@ -10,6 +10,8 @@ from rethink_ray.cluster.checks import Check, gib, judged, tried
 from rethink_ray.cluster.doctor_ray import examine_ray
 from rethink_ray.cluster.doctor_study import examine_study
 from rethink_ray.cluster.session import available_cpus
+from rethink_ray.records.store import is_uri
+from rethink_ray.records.working_copy import working_folder
 from rethink_ray.spec.study import Study
 
 SHARED_MEMORY_BYTES = 512 * 2**20
@@ -22,22 +24,24 @@ MEMORY_BYTES_PER_SLOT = int(1.5 * 2**30)
 
 
 def examine(
-    study: Study | None = None, *, address: str | None = None, folder: Path | None = None
+    study: Study | None = None, *, address: str | None = None, where: Path | str | None = None
 ) -> Iterator[Check]:
     """Every check, one by one as it is made.
 
     Args:
         study: also what this study asks for.
         address: also every node of this cluster.
-        folder: where the study is to live; the current folder if nobody says.
+        where: the path or URI where the study is to live; the current folder if nobody says.
     """
+    at_uri = is_uri(where)
+    folder = working_folder(str(where)) if at_uri else Path(where or ".")
     yield from _machine()
     yield from _python()
     yield _accelerators(study, address)
     yield _backends(study)
     if study is not None:
-        yield from examine_study(study, address=address, folder=folder or Path())
-    yield from examine_ray(study, address, folder)
+        yield from examine_study(study, address=address, folder=folder)
+    yield from examine_ray(study, address, None if at_uri or where is None else folder)
 
 
 def _machine() -> Iterator[Check]:

@@ -105,18 +105,22 @@ def plan(
     study: StudyFile,
     settings: Settings = None,
     slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
-    out: Annotated[Path | None, typer.Option(help="where it is to live [studies/NAME]")] = None,
+    out: Annotated[str | None, typer.Option(help="where it is to live [studies/NAME]")] = None,
     noise: Annotated[
         float | None, typer.Option(help="sd between replicates, in AP: adds what can be found")
     ] = None,
 ) -> None:
     """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
     from rethink_ray.commands.inputs import study_with_facts
+    from rethink_ray.records.store import is_uri
+    from rethink_ray.records.working_copy import working_folder
 
     asked, _, facts, _ = study_with_facts(study, settings or [])
     from rethink_ray.commands.planning import plan_lines  # after what a typo would stop
 
-    for line in plan_lines(asked, facts, slots, out or Path("studies") / asked.study):
+    where = out or f"studies/{asked.study}"
+    folder = working_folder(where) if is_uri(where) else Path(where)
+    for line in plan_lines(asked, facts, slots, folder):
         print(line)
     if noise is not None:
         from rethink_ray.analysis.power import plan_power, power_lines
@@ -130,7 +134,7 @@ def doctor(
     study: Annotated[str | None, typer.Argument(help="a study file to check as well")] = None,
     settings: Settings = None,
     address: Address = None,
-    out: Annotated[Path | None, typer.Option(help="where the study is to live [.]")] = None,
+    out: Annotated[str | None, typer.Option(help="where the study is to live [.]")] = None,
 ) -> None:
     """Check this machine, a cluster and a study's data, weights and disk before it costs."""
     from rethink_ray.cluster.doctor import examine
@@ -138,7 +142,7 @@ def doctor(
 
     asked = load_study(find_study(study), settings or [])[0] if study else None
     well = True
-    for check in examine(asked, address=address, folder=out):
+    for check in examine(asked, address=address, where=out):
         well = well and check.ok
         print(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<22} {check.detail}", flush=True)
     if not well:

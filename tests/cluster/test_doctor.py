@@ -31,7 +31,7 @@ def test_every_line_says_what_was_found_and_a_study_asks_for_its_own(
     cluster: None, tmp_path: Path
 ) -> None:
     study = micro_study(resources={"workers": 2})
-    checks = named(list(examine(study, folder=tmp_path)))
+    checks = named(list(examine(study, where=tmp_path)))
     expected = {"cpus", "memory", "disk", "shared memory", "scratch", "torch", "instruction set"}
     expected |= {"gpus", "backends", "slots", "data set", "data faults", "one address", "token"}
     assert expected | {"ray", "state api"} == set(checks)
@@ -47,7 +47,7 @@ def test_a_named_cluster_is_asked_node_by_node(cluster: None, tmp_path: Path) ->
     import ray
 
     address = ray.get_runtime_context().gcs_address
-    checks = named(list(examine(micro_study(), address=address, folder=tmp_path / "s")))
+    checks = named(list(examine(micro_study(), address=address, where=tmp_path / "s")))
     assert checks["room"].detail == "2 trials at a time on 1 nodes"
     assert checks["nodes"].detail == "1 answer"
     assert checks["nodes: instruction set"].ok
