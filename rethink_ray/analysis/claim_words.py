@@ -35,7 +35,11 @@ def told_apart_by(found: Sequence[Comparison]) -> tuple[str, ...]:
 
 def setting_of(found: Comparison, columns: Sequence[str]) -> str:
     """``resnet50, coco_full``: where this comparison stands."""
-    named = [found.labels[c] for c in columns if found.labels.get(c, "-") != "-"]
+    named = [
+        f"tuned {found.labels[c]}" if c == "tuning" else found.labels[c]
+        for c in columns
+        if found.labels.get(c, "-") != "-"
+    ]
     first = found.meetings[0].side
     if not found.levels and len(found.meetings) == 1 and first.labels.get("schedule"):
         other = found.meetings[0].against

@@ -1,5 +1,6 @@
 """``findings``, ``report`` and ``export``: what a study means, read from its directory."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ StudyDir = Annotated[str, typer.Argument(help="a study directory, or its URI")]
 def register(app: typer.Typer) -> None:
     """Add these commands to the command line."""
     app.command()(findings)
+    app.command()(compare)
     app.command()(report)
     app.command()(export)
 
@@ -63,11 +65,38 @@ def _of_study(directory: Path, *, as_json: bool, markdown: bool) -> str:
     return render(found)
 
 
+def compare(
+    sources: Annotated[
+        list[str], typer.Argument(help="study directories, FILE.csv, published:he_2018")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False,
+    markdown: Annotated[bool, typer.Option(help="print Markdown instead")] = False,
+) -> None:
+    """Set effects of studies and published tables side by side: arm minus arm, never plain AP."""
+    from rethink_ray.analysis.compare import compare as set_side_by_side
+    from rethink_ray.analysis.compare import read_source
+    from rethink_ray.analysis.compare_words import (
+        comparisons_json,
+        comparisons_markdown,
+        comparisons_terminal,
+    )
+
+    found = set_side_by_side([read_source(name) for name in sources])
+    render = comparisons_terminal
+    if as_json or markdown:
+        render = comparisons_json if as_json else comparisons_markdown
+    print(render(found))
+
+
 def report(directory: StudyDir) -> None:
     """Write report.html, findings.json, findings.md and the figures."""
     from rethink_ray.analysis.report import write_report
 
-    print(write_report(directory))
+    page = write_report(directory)
+    print(page)
+    missing = json.loads((page.parent / "findings.json").read_text())["missing"]
+    if missing:
+        print(missing)
 
 
 def export(
@@ -79,6 +108,9 @@ def export(
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
-    for path in export_best(study, out or study.best_dir):
-        print(path)
+    written = export_best(study, out or study.best_dir)
+    for path, replicates in written.files.items():
+        print(f"{path}{'' if replicates else '  (a single run: no replicate yet)'}")
+    if written.missing:
+        print(f"missing, nothing has finished there: {', '.join(written.missing)}")
     study.publish()

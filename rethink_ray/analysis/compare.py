@@ -1,0 +1,234 @@
+"""Effects side by side across studies and published tables: arm minus arm at one schedule.
+
+An effect travels between data sets and recipes better than an absolute score does. Scores
+themselves are set side by side only where two studies asked the same of the same data, which is
+what their fingerprints say.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from rethink_ray.analysis.claim_words import setting_of, told_apart_by
+from rethink_ray.analysis.claims import difference
+from rethink_ray.analysis.curves import cell_result
+from rethink_ray.analysis.matching import Meeting, comparisons
+from rethink_ray.analysis.published_tables import is_published, load_published
+from rethink_ray.analysis.samples import Sample, published_samples, study_samples
+from rethink_ray.analysis.statistics import Estimate, mean_of
+from rethink_ray.analysis.tables import read_cells
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.views import read_views
+from rethink_ray.spec.claim import MATCHED, Claim, Selector
+from rethink_ray.spec.errors import SpecError, explain
+
+CLASSIFIER = ("imagenet", "jft300m", "file", "upstream")
+TUNED = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
+ROLES: dict[str, Selector] = {
+    "scratch": {"init": "random", "method": "supervised"},
+    "fine-tuned": {"init": CLASSIFIER, "frozen": TUNED, "method": "supervised"},
+    "frozen": {"init": CLASSIFIER, "frozen": "backbone", "method": "supervised"},
+    "direct": {"init": "direct"},
+    "self-trained": {"init": "random", "method": "self_training"},
+}
+CONTRASTS = (
+    ("fine-tuned", "scratch"),
+    ("frozen", "scratch"),
+    ("frozen", "fine-tuned"),
+    ("direct", "scratch"),
+    ("direct", "fine-tuned"),
+    ("self-trained", "scratch"),
+)
+METRIC = "ap"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One study or one table of published numbers."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    fingerprint: str
+    """Of the study and of its data; empty for published numbers."""
+
+    @property
+    def reported(self) -> bool:
+        """Whether its numbers are single published ones."""
+        return not self.fingerprint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """One contender minus another at one schedule in one source."""
+
+    contrast: str
+    """``frozen - scratch``."""
+    schedule: str
+    source: str
+    setting: str
+    images: int
+    regime: str
+    meeting: Meeting
+    estimate: Estimate | None
+    """In points; None where a study has no replicates there yet."""
+    reported: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """The same effect in two studies, and how far apart it is."""
+
+    contrast: str
+    schedule: str
+    regime: str
+    sources: tuple[str, str]
+    estimate: Estimate | None
+    """The second's effect minus the first's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """An absolute score; only of studies whose fingerprints agree."""
+
+    source: str
+    regime: str
+    arm: str
+    schedule: str
+    estimate: Estimate | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparisons:
+    """Everything that may be said across sources."""
+
+    sources: tuple[Source, ...]
+    effects: tuple[Effect, ...]
+    gaps: tuple[Gap, ...]
+    scores: tuple[Score, ...]
+
+
+def read_source(name: str) -> Source:
+    """A study directory, a CSV file, or a table that ships.
+
+    Raises:
+        DataError: a table that cannot be read.
+        RecordError: a directory that holds no study.
+    """
+    if is_published(name):
+        samples = published_samples(load_published(name))
+        return Source(name=name, samples=tuple(samples), fingerprint="")
+    directory = StudyDirectory.open(name)
+    tables = read_views(directory)
+    records = read_cells(tables)
+    results = {cell: cell_result(tables.study, record) for cell, record in records.items()}
+    found = study_samples(tables.study, tables.facts, records, results)
+    return Source(
+        name=name.rstrip("/"),
+        samples=tuple(found),
+        fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
+    )
+
+
+def compare(sources: Sequence[Source]) -> Comparisons:
+    """Effects of every source, gaps between studies, and scores where fingerprints agree.
+
+    Raises:
+        SpecError: fewer than two sources, or one of them twice.
+    """
+    names = [s.name for s in sources]
+    if len(names) < 2 or len(set(names)) < len(names):
+        must = "must name two or more different studies or tables"
+        remedy = "For one alone: rethink-ray findings."
+        raise SpecError(explain("compare", must, ", ".join(names), remedy))
+    effects = [effect for source in sources for effect in effects_of(source)]
+    order = {f"{a} - {b}": i for i, (a, b) in enumerate(CONTRASTS)}
+    effects.sort(key=lambda e: (order[e.contrast], _place(e), names.index(e.source)))
+    return Comparisons(
+        sources=tuple(sources),
+        effects=tuple(effects),
+        gaps=tuple(_gaps(effects)),
+        scores=tuple(_scores(sources)),
+    )
+
+
+def effects_of(source: Source) -> Iterator[Effect]:
+    """Every contrast at every schedule that both its sides have."""
+    for one, other in CONTRASTS:
+        claim = Claim(
+            says=f"{one} - {other}",
+            side=ROLES[one],
+            against=ROLES[other],
+            where={"metric": METRIC},
+            match=tuple(c for c in MATCHED if c not in _free(one, other)),
+            rung="each",
+        )
+        found = comparisons(claim, source.samples)
+        if isinstance(found, str):
+            continue
+        columns = told_apart_by(found)
+        for place in found:
+            met = place.meetings[0]
+            # the schedule has a column of its own
+            setting = setting_of(replace(place, levels=place.meetings), columns)
+            yield Effect(
+                contrast=claim.says,
+                schedule=met.side.schedule,
+                source=source.name,
+                setting=setting,
+                images=met.side.images,
+                regime=place.labels.get("regime", ""),
+                meeting=met,
+                estimate=difference([met]),
+                reported=source.reported,
+            )
+
+
+def _free(one: str, other: str) -> set[str]:
+    """Columns in which two roles may differ; both from a classifier means from the same one."""
+    same_init = ROLES[one]["init"] == ROLES[other]["init"]
+    return {"frozen", "method"} | (set() if same_init else {"init"})
+
+
+def _place(effect: Effect) -> tuple[float, str]:
+    length = effect.meeting.side.length
+    return (float("inf") if length is None else length, effect.schedule)
+
+
+def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
+    """Effects of two studies in regimes of one name, with replicates on both sides."""
+    tested = [e for e in effects if not e.reported and e.estimate is not None]
+    for i, one in enumerate(tested):
+        for other in tested[i + 1 :]:
+            same = (one.contrast, one.schedule, one.regime)
+            if one.source != other.source and same == (
+                other.contrast,
+                other.schedule,
+                other.regime,
+            ):
+                terms = (replace(other.meeting, weight=1.0), replace(one.meeting, weight=-1.0))
+                yield Gap(
+                    contrast=one.contrast,
+                    schedule=one.schedule,
+                    regime=one.regime,
+                    sources=(one.source, other.source),
+                    estimate=difference(terms),
+                )
+
+
+def _scores(sources: Sequence[Source]) -> Iterator[Score]:
+    prints = [s.fingerprint for s in sources]
+    for source in sources:
+        if source.reported or prints.count(source.fingerprint) < 2:
+            continue
+        for sample in source.samples:
+            if sample.metric == METRIC:
+                yield Score(
+                    source=source.name,
+                    regime=_only(sample, "regime"),
+                    arm=_only(sample, "arm"),
+                    schedule=sample.schedule,
+                    estimate=mean_of(list(sample.values.values()), sample.looks),
+                )
+
+
+def _only(sample: Sample, column: str) -> str:
+    return next(iter(sample.labels[column]))
