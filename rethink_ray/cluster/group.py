@@ -12,31 +12,34 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rethink_ray.cluster.work import (
-    StopFile,
-    decode_error,
-    decode_job,
-    encode_error,
-    encode_job,
-    last_line,
-    run_job,
-)
-from rethink_ray.records.log import RecordLog
+from rethink_ray.cluster.carrying import carried, fetch, stop_of
+from rethink_ray.cluster.mailbox import Mailbox
+from rethink_ray.cluster.work import StopFile, decode_job, encode_job, last_line, run_job
 from rethink_ray.records.types import Event
+from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.stopping import Stopped
+
+if TYPE_CHECKING:
+    from rethink_ray.training.place import Place
 
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 9.0
 """How long workers may take to notice a wish to stop; who has not started yet never does."""
 
 
-def run_by_workers(job: Job, root: Path, stop: StopFile) -> Iterator[Event]:
+def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Iterator[Event]:
     """Every event of a job that several workers run together, as rank 0 tells it.
+
+    Args:
+        job: what to do.
+        root: the study directory, or this machine's copy of it.
+        stop: whether someone asked to stop.
+        uri: where the study lives, if ``root`` is a copy.
 
     Raises:
         Stopped: the workers wrote a checkpoint and ended.
@@ -44,15 +47,22 @@ def run_by_workers(job: Job, root: Path, stop: StopFile) -> Iterator[Event]:
         RethinkError: whatever else ended the run, if the method did not.
     """
     assert job.config is not None, "assets are built by one process"
-    mailbox = _empty_mailbox(root / "trials" / job.config.trial_id)
-    run = _InBackground(
-        lambda: _fit(job, root, stop.path, mailbox.path, job.config.resources)  # type: ignore[union-attr]
-    )
+    mailbox = Mailbox.fresh(root, job.config.trial_id, uri)
+    settings = {
+        "job": encode_job(job),
+        "root": str(root),
+        "uri": uri,
+        "stop": str(stop.path),
+        "mailbox": mailbox.name,
+        "folder": str(Path.cwd()),
+    }
+    resources = job.config.resources
+    run = _InBackground(lambda: _fit(job.job_id, settings, resources))
     told = 0
     asked_at: float | None = None
     while True:
         over = run.wait(LOOK_SECONDS)
-        events = mailbox.read()
+        events = mailbox.log.read()
         yield from events[told:]
         told = len(events)
         if over:
@@ -60,10 +70,11 @@ def run_by_workers(job: Job, root: Path, stop: StopFile) -> Iterator[Event]:
         asked_at = asked_at or (time.monotonic() if stop() else None)
         if asked_at is not None and time.monotonic() - asked_at > PATIENCE_SECONDS:
             raise Stopped(f"{job.job_id} had no time for a checkpoint")
-    mailbox.path.unlink(missing_ok=True)
+    failure = mailbox.failure()
+    mailbox.remove()
     if run.error is not None:
-        raise _cause_of(run.error, mailbox.path)
-    if stop.path.exists():
+        raise _cause_of(run.error, failure)
+    if stop():
         raise Stopped(f"{job.job_id} was asked to stop")
 
 
@@ -77,46 +88,52 @@ def train_as_worker(config: dict[str, Any]) -> None:
         os.chdir(config["folder"])
     job = decode_job(config["job"])
     assert job.config is not None, "assets are built by one process"
-    mailbox = RecordLog(Path(config["mailbox"]))
-    stop = StopFile(Path(config["stop"]))
+    root, uri = Path(config["root"]), config["uri"]
+    mailbox = Mailbox(root, config["mailbox"], uri)
+    stop = stop_of(Path(config["stop"]), uri)
     try:
         place = Place.distributed(job.config)
-        for event in run_job(job, job.config.data, Path(config["root"]), stop, place):
+        for event in _events_of(job, root, uri, stop, place):
             if place.rank == 0:
-                mailbox.append(event)
+                mailbox.log.append(event)
     except Stopped:
         pass
     except Exception as error:
-        with suppress(OSError):  # the first worker's word counts; the others fail because of it
-            _word_of(mailbox.path).open("x").write(encode_error(error))
+        if not _is_an_echo(error):
+            mailbox.fail(error)
         raise
     ray.train.report({})
 
 
-def _empty_mailbox(folder: Path) -> RecordLog:
-    """A new one for each attempt: a worker of a lost attempt may live a little longer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("mailbox-*"):
-        old.unlink(missing_ok=True)
-    return RecordLog(folder / f"mailbox-{uuid.uuid4().hex[:8]}.jsonl")
+def _events_of(job: Job, root: Path, uri: str, stop: StopFile, place: "Place") -> Iterator[Event]:
+    """The ladder's events; where the study lives at a URI, each machine fetches, rank 0 carries."""
+    assert job.config is not None, "assets are built by one process"
+    data = job.config.data
+    if not uri:
+        return run_job(job, data, root, stop, place)
+    copy = WorkingCopy(uri, root)
+    fetch(job, copy)
+    place.barrier()  # on one machine they fetch into one folder
+    if place.writes:
+        return carried(job, copy, lambda: run_job(job, data, root, stop, place))
+    return run_job(job, data, root, stop, place)
 
 
-def _word_of(mailbox: Path) -> Path:
-    """Where the worker that failed first says why."""
-    return mailbox.with_suffix(".error")
+def _is_an_echo(error: Exception) -> bool:
+    """Whether a worker only lost the connection to one that failed for a reason of its own."""
+    from torch.distributed import DistError
+
+    return isinstance(error, DistError) or "gloo/transport" in str(error)
 
 
-def _cause_of(error: Exception, mailbox: Path) -> Exception:
+def _cause_of(error: Exception, failure: RethinkError | None) -> Exception:
     """What a worker raised, or that one died without a word."""
-    try:
-        found = decode_error(_word_of(mailbox).read_text())
-    except OSError:
+    if failure is None:
         reason = "a worker's process or its machine died"
         silent = type(error).__name__ == "WorkerGroupError"
-        found = RethinkError(reason if silent else last_line(error))
-    _word_of(mailbox).unlink(missing_ok=True)
-    found.__cause__ = error
-    return found
+        failure = RethinkError(reason if silent else last_line(error))
+    failure.__cause__ = error
+    return failure
 
 
 class _InBackground:
@@ -140,7 +157,7 @@ class _InBackground:
             self.error = error
 
 
-def _fit(job: Job, root: Path, stop: Path, mailbox: Path, resources: ResourceSpec) -> None:
+def _fit(job_id: str, settings: dict[str, Any], resources: ResourceSpec) -> None:
     """One Ray Train run; its name is new for every attempt, because a run restores by its name."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
@@ -151,13 +168,7 @@ def _fit(job: Job, root: Path, stop: Path, mailbox: Path, resources: ResourceSpe
     with tempfile.TemporaryDirectory(prefix="rethink-ray-", ignore_cleanup_errors=True) as scratch:
         TorchTrainer(
             train_as_worker,
-            train_loop_config={
-                "job": encode_job(job),
-                "root": str(root),
-                "stop": str(stop),
-                "mailbox": str(mailbox),
-                "folder": str(Path.cwd()),
-            },
+            train_loop_config=settings,
             torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
@@ -165,7 +176,7 @@ def _fit(job: Job, root: Path, stop: Path, mailbox: Path, resources: ResourceSpe
                 resources_per_worker=per_worker,
             ),
             run_config=RunConfig(
-                name=f"{job.job_id}-{uuid.uuid4().hex[:8]}",
+                name=f"{job_id}-{uuid.uuid4().hex[:8]}",
                 storage_path=scratch,
                 failure_config=FailureConfig(
                     max_failures=0,

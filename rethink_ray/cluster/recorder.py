@@ -21,6 +21,7 @@ from rethink_ray.records.types import (
 )
 from rethink_ray.records.views import write_views
 from rethink_ray.search.mirror import Mirror
+from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell
 
 VIEW_SECONDS = 10.0
@@ -106,8 +107,9 @@ class Recorder:
         try:
             write_views(self.directory, self.state)
             self._mirror.update(self.state)
+            self.directory.publish()
             self._views_version = self.state.version
-        except OSError as error:
+        except (OSError, RecordError) as error:
             _log.warning("views could not be written (%s); they are rebuilt when read", error)
         self._views_at = time.monotonic()
         self._views_cost = self._views_at - started

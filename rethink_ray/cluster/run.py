@@ -9,6 +9,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +26,6 @@ from rethink_ray.cluster.work import last_line
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.progress import StudyProgress, progress_of
-from rethink_ray.records.retention import Retention
 from rethink_ray.search.decide import Decider
 from rethink_ray.spec.errors import RecordError
 
@@ -90,7 +90,7 @@ def run_study(
     """
     started = time.monotonic()
     with writing(directory.lock()) as lock:
-        directory.stop_path.unlink(missing_ok=True)
+        directory.clear_stop()
         wish = Wish(directory.stop_path, stop or (lambda: False))
         with last_resort(wish, _how_to_go_on(directory)), signals(wish):
             recorder = Recorder(directory, listeners, lock)
@@ -111,7 +111,8 @@ def run_study(
                 outcome = Outcome(status="incomplete", fault=str(error))  # a full disk
             finally:
                 recorder.refresh_views(now=True)
-                directory.stop_path.unlink(missing_ok=True)
+                with suppress(RecordError):  # the next run clears it
+                    directory.clear_stop()
     return replace(outcome, seconds=time.monotonic() - started)
 
 
@@ -133,7 +134,7 @@ class _Run:
     def __post_init__(self) -> None:
         study = self.directory.study
         self.capacity = Capacity(study.resources, self.slots)
-        self.sweeper = Sweeper(Retention(study, self.directory.root))
+        self.sweeper = Sweeper(self.directory)
         self.dispatcher = Dispatcher(
             recorder=self.recorder,
             decider=Decider(study, self.directory.facts),
@@ -210,6 +211,7 @@ class _Run:
             self.slot or Slot,
             param_space={
                 "root": str(self.directory.root),
+                "uri": self.directory.copy.uri if self.directory.copy else "",
                 "data": study.data.model_dump_json(),
                 "stop": str(self.directory.stop_path),
                 "resources": study.resources.model_dump_json(),
@@ -239,6 +241,8 @@ class _Run:
         def tick() -> None:
             nonlocal last, cost, room
             self.recorder.refresh_views()
+            if self.wish():
+                self.directory.spread_stop()
             self.sweeper.sweep(self.recorder.state, self.dispatcher.running.values())
             if self.tell is not None and self.capacity.trials() != room:
                 room = self.capacity.trials()

@@ -17,6 +17,7 @@ from typing import Any
 from ray import tune
 
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE
+from rethink_ray.cluster.carrying import carried, fetch, stop_of
 from rethink_ray.cluster.work import (
     StopFile,
     decode_job,
@@ -27,6 +28,7 @@ from rethink_ray.cluster.work import (
 )
 from rethink_ray.records.log import encode
 from rethink_ray.records.types import Event, JobStarted
+from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import DataError, RethinkError, SpecError
 from rethink_ray.spec.regime import DataSpec
@@ -46,6 +48,8 @@ class Slot(tune.Trainable):
 
     _job: Job
     _root: Path
+    _uri: str
+    """Where the study lives, if ``_root`` is this machine's copy of it."""
     _events: Iterator[Event]
 
     @classmethod
@@ -104,14 +108,15 @@ class Slot(tune.Trainable):
     def _take(self, config: dict[str, Any]) -> None:
         self._job = decode_job(config["job"])
         self._root = Path(config["root"])
+        self._uri = config["uri"]
         data = DataSpec.model_validate_json(config["data"])
-        stop = StopFile(Path(config["stop"]))
+        stop = stop_of(Path(config["stop"]), self._uri)
         told = self.events(self._job, data, self._root, stop)
         self._events = chain((_start_of(self._job),), told)
 
     def events(self, job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
         """Everything a job tells; a benchmark's slot tells something else."""
-        return run_where_asked(job, data, root, stop)
+        return run_where_asked(job, data, root, stop, self._uri)
 
 
 def _start_of(job: Job) -> JobStarted:
@@ -126,10 +131,17 @@ def _start_of(job: Job) -> JobStarted:
     )
 
 
-def run_where_asked(job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
+def run_where_asked(
+    job: Job, data: DataSpec, root: Path, stop: StopFile, uri: str
+) -> Iterator[Event]:
     """In this process, or by a group of workers if the trial asks for one."""
     if job.config is not None and job.config.resources.workers >= 1:
         from rethink_ray.cluster.group import run_by_workers
 
-        return run_by_workers(job, root, stop)
-    return run_job(job, data, root, stop)
+        yield from run_by_workers(job, root, stop, uri)
+    elif uri:
+        copy = WorkingCopy(uri, root)
+        fetch(job, copy)
+        yield from carried(job, copy, lambda: run_job(job, data, root, stop))
+    else:
+        yield from run_job(job, data, root, stop)

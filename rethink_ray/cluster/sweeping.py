@@ -2,11 +2,16 @@
 
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Collection
+from pathlib import Path
 
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.retention import Retention
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.errors import RecordError
 
 SWEEP_SECONDS = 30.0
 """Files are looked for at most this often, and at the end."""
@@ -19,8 +24,10 @@ _log = logging.getLogger(__name__)
 class Sweeper:
     """Keeps a study directory as small as its ``checkpoints`` ask."""
 
-    def __init__(self, retention: Retention) -> None:
-        self._retention = retention
+    def __init__(self, directory: StudyDirectory) -> None:
+        self._listing = _Listing(directory.copy) if directory.copy else None
+        self._copy = directory.copy
+        self._retention = Retention(directory.study, directory.root, self._listing)
         self._swept_at = time.monotonic()
         self._cost = 0.0
         self._version = -1
@@ -33,12 +40,40 @@ class Sweeper:
         if self._version == state.version:
             return
         started = time.monotonic()
+        if self._listing is not None:
+            self._listing.renew()
         trial_ids = {job.trial_id for job in running if job.trial_id}
         for path in self._retention.files_to_drop(state, trial_ids):
             try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
+                if self._copy is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    self._copy.drop(path.relative_to(self._copy.root).as_posix())
+            except (OSError, RecordError) as error:
                 _log.warning("%s could not be deleted: %s", path, error)
         self._version = state.version
         self._swept_at = time.monotonic()
         self._cost = self._swept_at - started
+
+
+class _Listing:
+    """The trials' files as the store has them: most were written by other machines."""
+
+    def __init__(self, copy: WorkingCopy) -> None:
+        self._copy = copy
+        self._by_folder: dict[Path, list[Path]] = {}
+
+    def renew(self) -> None:
+        """As they are now."""
+        found: dict[Path, list[Path]] = defaultdict(list)
+        try:
+            for name in self._copy.store.list("trials"):
+                path = self._copy.root / name
+                found[path.parent].append(path)
+        except RecordError as error:
+            _log.warning("%s", error)
+        self._by_folder = dict(found)
+
+    def __call__(self, folder: Path) -> list[Path]:
+        """The files of one folder."""
+        return self._by_folder.get(folder, [])

@@ -28,6 +28,7 @@ from rethink_ray.spec.resolve import AssetSpec, TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.place import Place
+from rethink_ray.training.stopping import never_stop
 
 POLL_SECONDS = 0.5
 
@@ -90,8 +91,10 @@ _OUTCOMES: dict[type[Exception], Outcome] = {
 class StopFile:
     """Asks for a file, at most twice a second, whether to stop; works across machines."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, elsewhere: Callable[[], bool] = never_stop) -> None:
+        """``elsewhere`` is asked as well, where machines share no files."""
         self.path = path
+        self._elsewhere = elsewhere
         self._asked_at = -POLL_SECONDS
         self._found = False
 
@@ -100,7 +103,7 @@ class StopFile:
         now = time.monotonic()
         if not self._found and now - self._asked_at >= POLL_SECONDS:
             self._asked_at = now
-            self._found = self.path.exists()
+            self._found = self.path.exists() or self._elsewhere()
         return self._found
 
 

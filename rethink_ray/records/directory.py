@@ -24,6 +24,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
 
 LOCK_NAME = "records/writer.lock"
+STOP_NAME = "records/stop"
 LOG_FOLDER = "records/log"
 """Where the log's segments lie, at a URI."""
 FORMAT = 1
@@ -37,6 +38,7 @@ class StudyDirectory:
         self, root: Path, resolved: Mapping[str, Any], copy: WorkingCopy | None = None
     ) -> None:
         self.root = root
+        self._stop_spread = False
         self.copy = copy
         """What ``root`` is a copy of, if the study lives at a URI."""
         self._resolved = dict(resolved)
@@ -137,6 +139,19 @@ class StudyDirectory:
         if self.copy:
             self.copy.push(name)
 
+    def spread_stop(self) -> None:
+        """Jobs on machines that share no files with this one learn that the study stops."""
+        if self.copy and not self._stop_spread:
+            self._stop_spread = True
+            self.copy.store.write(STOP_NAME, b"")
+
+    def clear_stop(self) -> None:
+        """Nobody asks the study to stop."""
+        self.stop_path.unlink(missing_ok=True)
+        if self.copy:
+            self._stop_spread = False
+            self.copy.store.delete(STOP_NAME)
+
     def publish(self) -> None:
         """What other machines read, mirror and report, is where the study lives."""
         if self.copy:
@@ -170,7 +185,7 @@ class StudyDirectory:
     @property
     def stop_path(self) -> Path:
         """While this file exists, jobs write a checkpoint and end."""
-        return self.root / "records" / "stop"
+        return self.root / STOP_NAME
 
     @property
     def lock_path(self) -> Path:

@@ -5,7 +5,7 @@ be trained again, bit for bit, so a file dropped too early costs time and never 
 """
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +69,16 @@ def needed_by(study: Study, state: StudyState, cell: Cell) -> Needed:
 class Retention:
     """Finds what may go, again and again; folders that are clean for good are looked at once."""
 
-    def __init__(self, study: Study, root: Path) -> None:
+    def __init__(
+        self,
+        study: Study,
+        root: Path,
+        files_in: Callable[[Path], list[Path]] | None = None,
+    ) -> None:
+        """``files_in`` lists a folder of the study, wherever its files are."""
         self._study = study
         self._trials = root / "trials"
+        self._files_in = files_in or _files_in
         self._clean: set[str] = set()
 
     def files_to_drop(self, state: StudyState, running: Collection[str]) -> list[Path]:
@@ -101,7 +108,7 @@ class Retention:
         return found
 
     def _useless_checkpoints(self, trial_id: str, needed: Needed) -> Iterator[Path]:
-        for path in _files_in(self._trials / trial_id):
+        for path in self._files_in(self._trials / trial_id):
             trunk = path.name.startswith("trunk-") and trial_id not in needed.trunks
             branch = path.name == "branch.pt" and trial_id not in needed.branches
             if trunk or branch or _is_torn(path):
@@ -118,7 +125,7 @@ class Retention:
             state: the records.
             lengths: file name -> the length it is of.
         """
-        for path in _files_in(self._trials / trial_id / "models"):
+        for path in self._files_in(self._trials / trial_id / "models"):
             rung = (trial_id, lengths.get(path.name, math.nan))
             if _is_torn(path) or (rung in state.rungs and rung not in needed.models):
                 yield path

@@ -31,6 +31,7 @@ def slot_with(directory: StudyDirectory, job: Job) -> Slot:
         {
             "job": encode_job(job),
             "root": str(directory.root),
+            "uri": "",
             "data": directory.study.data.model_dump_json(),
             "stop": str(directory.stop_path),
             "folder": str(Path.cwd()),

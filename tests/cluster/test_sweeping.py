@@ -7,7 +7,6 @@ from micro_study import results, run_inline, start_micro
 
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.retention import Retention
 from rethink_ray.search.jobs import Job
 
 SMALL: dict[str, Any] = {"regimes": {"small": {"images": 6}}, "arms": {"scratch": {}}}
@@ -15,7 +14,7 @@ SMALL: dict[str, Any] = {"regimes": {"small": {"images": 6}}, "arms": {"scratch"
 
 def sweep(directory: StudyDirectory, *running: Job) -> list[str]:
     """Trials that have a trunk file left."""
-    sweeper = Sweeper(Retention(directory.study, directory.root))
+    sweeper = Sweeper(directory)
     sweeper.sweep(directory.load_state(), running, now=True)
     return sorted({path.parent.name for path in directory.root.glob("trials/*/trunk-*.pt")})
 

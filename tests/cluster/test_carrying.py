@@ -1,0 +1,103 @@
+"""A study at a URI, run job by job on two machines that share nothing but the store."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from micro_study import micro_study, results, run_inline, start_micro
+
+from rethink_ray.cluster.carrying import StopObject, carried, fetch
+from rethink_ray.cluster.dispatch import Dispatcher
+from rethink_ray.cluster.recorder import Recorder
+from rethink_ray.cluster.sweeping import Sweeper
+from rethink_ray.cluster.work import run_job
+from rethink_ray.data.facts import gather_facts
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.store import Store
+from rethink_ray.records.types import Event
+from rethink_ray.records.working_copy import WorkingCopy
+from rethink_ray.search.decide import Decider
+from rethink_ray.search.jobs import Job
+from rethink_ray.training.stopping import never_stop
+from tests.object_store import object_store
+
+
+def run_on(machine: Path, uri: str, num_jobs: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The study's next jobs, on a machine whose folders begin empty; how many there were."""
+    monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: machine)
+    directory = StudyDirectory.open(uri)
+    copy = WorkingCopy(uri)
+    recorder = Recorder(directory)
+    book = Dispatcher(
+        recorder=recorder,
+        decider=Decider(directory.study, directory.facts),
+        has_room=lambda running, job: not running,
+        stopping=never_stop,
+    )
+    done = 0
+    while done < num_jobs and isinstance(job := book.take(), Job):
+        fetch(job, copy)
+        for event in carried(job, copy, _running(job, directory, copy)):
+            book.report(event)
+        book.ended(job.job_id)
+        done += 1
+    recorder.refresh_views(now=True)
+    return done
+
+
+def _running(
+    job: Job, directory: StudyDirectory, copy: WorkingCopy
+) -> Callable[[], Iterator[Event]]:
+    return lambda: run_job(job, directory.study.data, copy.root, never_stop)
+
+
+def test_machines_that_share_only_a_store_make_the_tables_of_one_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = start_micro(tmp_path / "alone")
+    run_inline(alone)
+    with object_store() as pattern:
+        uri = pattern.format("micro")
+        monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
+        study = micro_study()
+        facts = gather_facts(study.data, study.regimes)
+        StudyDirectory.create(uri, study, "study: micro\n", facts, {"torch": "any"})
+        for machine in range(1, 40):
+            if run_on(tmp_path / str(machine), uri, 4, monkeypatch) < 4:
+                break
+        monkeypatch.setattr(
+            "rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "reader"
+        )
+        assert results(StudyDirectory.open(uri)) == results(alone)
+        names = list(Store(uri).list("trials"))
+        assert any(name.endswith(".pt") for name in names)
+        assert machine > 2
+
+
+def test_a_wish_to_stop_is_seen_through_the_store() -> None:
+    with object_store() as pattern:
+        store = Store(pattern.format("s"))
+        assert not StopObject(store, "records/stop")()
+        store.write("records/stop", b"")
+        assert StopObject(store, "records/stop")()
+
+
+def test_a_store_that_does_not_answer_has_no_wish() -> None:
+    gone = Store("s3://k:w@b/s?endpoint_override=127.0.0.1:9&scheme=http&region=a")
+    assert not StopObject(gone, "records/stop")()
+
+
+def test_what_nobody_needs_is_deleted_in_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
+    study = micro_study(regimes={"small": {"images": 6}}, arms={"scratch": {}})
+    facts = gather_facts(study.data, study.regimes)
+    with object_store() as pattern:
+        uri = pattern.format("micro")
+        directory = StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        run_on(tmp_path, uri, 40, monkeypatch)
+        before = [n for n in Store(uri).list("trials") if "/trunk-" in n]
+        Sweeper(directory).sweep(StudyDirectory.open(uri).load_state(), (), now=True)
+        after = [n for n in Store(uri).list("trials") if "/trunk-" in n]
+    assert 0 < len(after) < len(before)
