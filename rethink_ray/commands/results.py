@@ -1,6 +1,5 @@
 """``findings``, ``report`` and ``export``: what a study means, read from its directory."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -92,11 +91,7 @@ def report(directory: StudyDir) -> None:
     """Write report.html, findings.json, findings.md and the figures."""
     from rethink_ray.analysis.report import write_report
 
-    page = write_report(directory)
-    print(page)
-    missing = json.loads((page.parent / "findings.json").read_text())["missing"]
-    if missing:
-        print(missing)
+    print(write_report(directory))
 
 
 def export(
@@ -108,9 +103,6 @@ def export(
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
-    written = export_best(study, out or study.best_dir)
-    for path, replicates in written.files.items():
-        print(f"{path}{'' if replicates else '  (a single run: no replicate yet)'}")
-    if written.missing:
-        print(f"missing, nothing has finished there: {', '.join(written.missing)}")
+    for path in export_best(study, out or study.best_dir):
+        print(path)
     study.publish()
