@@ -59,18 +59,19 @@ class Comparison:
 def comparisons(claim: Claim, samples: Iterable[Sample]) -> tuple[Comparison, ...] | str:
     """Every place where the claim can be tested, or why there is none."""
     known = list(samples)
-    kept = [s for s in known if claim.images.holds(s.images) and _fits(s, claim.where)]
+    fitting = _picked(known, claim.where)
+    kept = [s for s in fitting if claim.images.holds(s.images)]
     if not kept:
-        return _nothing_fits(claim, known)
+        return _nothing_fits(claim, fitting)
     for selector in (claim.side, claim.against or {}):
-        if not any(_fits(s, selector) for s in kept):
+        if not _picked(kept, selector):
             return f"no row with {_shown({**claim.where, **selector})}"
     found = tuple(_meet(claim, kept))
     return found or _why_none(claim)
 
 
-def _nothing_fits(claim: Claim, samples: Sequence[Sample]) -> str:
-    if any(_fits(s, claim.where) for s in samples):
+def _nothing_fits(claim: Claim, fitting: Sequence[Sample]) -> str:
+    if fitting:
         low, high = claim.images.at_least, claim.images.at_most
         span = f"{low} to {high}" if high else f"{low} or more"
         return f"no regime of {span} images"
@@ -87,12 +88,13 @@ def _why_none(claim: Claim) -> str:
     return f"no two rows that agree in {', '.join(claim.matched)} and the schedule"
 
 
-def _fits(sample: Sample, selector: Selector) -> bool:
-    """Whether everything the sample could be is among what the selector accepts."""
-    return all(
-        column in sample.labels and sample.labels[column] <= allowed(wanted)
-        for column, wanted in selector.items()
-    )
+def _picked(samples: Sequence[Sample], selector: Selector) -> list[Sample]:
+    """The samples of which everything they could be is among what the selector accepts."""
+    left = list(samples)
+    for column, wanted in selector.items():
+        accepted = allowed(wanted)
+        left = [s for s in left if column in s.labels and s.labels[column] <= accepted]
+    return left
 
 
 def _shown(selector: Selector) -> str:
@@ -139,9 +141,8 @@ def _grouped(
 ) -> dict[Key, dict[Key, _Rows]]:
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
     found: dict[Key, dict[Key, _Rows]] = {}
-    for sample in kept:
-        missing = any(column not in sample.labels for column in matched)
-        if missing or not _fits(sample, selector):
+    for sample in _picked(kept, selector):
+        if any(column not in sample.labels for column in matched):
             continue
         for level in _levels_of(claim, sample):
             kinds = found.setdefault(_key(sample, matched), {})
@@ -160,7 +161,7 @@ def _levels_of(claim: Claim, sample: Sample) -> Iterator[str]:
     """The levels this sample belongs to: at most one, but ``more`` and ``than`` may overlap."""
     if claim.more is not None and claim.than is not None:
         for selector in (claim.more, claim.than):
-            if _fits(sample, selector):
+            if _picked([sample], selector):
                 yield _shown(selector)
     elif claim.along is None:
         yield ""
