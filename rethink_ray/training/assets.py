@@ -104,8 +104,8 @@ def start_weights(
         if place.any_of((backbone is None,))[0]:
             if place.writes:
                 _build_again(spec, config, assets, never_stop if place.world_size > 1 else stop)
-            place.barrier()
-            backbone = load_checkpoint(folder / WEIGHTS_FILE)["backbone"]
+                backbone = load_checkpoint(folder / WEIGHTS_FILE)["backbone"]
+            backbone = place.from_first(backbone)
         return backbone
     return None
 
