@@ -9,10 +9,12 @@ from typing import Any
 
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.noise_floor import twin_caveats
 from rethink_ray.analysis.statistics import MIN_REPLICATES
-from rethink_ray.analysis.tables import FAILED, CellRecord, worst_score
+from rethink_ray.analysis.tables import FAILED, CellRecord
 from rethink_ray.analysis.verdicts import Caveat
 from rethink_ray.analysis.wording import counted, listed, metric_name, times
+from rethink_ray.records.incumbents import worst_score
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.space import Parameter
@@ -48,6 +50,7 @@ def find_caveats(
         found += unequal_effort(study, regime, inside)
         found += unequal_cost(study, regime, cost)
         found += selection_outweighs_training(tables, regime)
+    found += twin_caveats(study, results)
     found += refused_assets(cost)
     found += mixed_machines(tables)
     found += report_split(tables)
@@ -175,9 +178,18 @@ def unequal_effort(
 
 
 def unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]:
-    """Equal trials are not equal time."""
+    """Equal trials are not equal work.
+
+    Work is counted in updates, so that a busy machine makes no arm dear; an asset counts as the
+    updates its time would buy at the regime's mean pace.
+    """
     cells = {arm: cost.of(regime, arm) for arm in study.arms}
-    spent = {arm: c.search_seconds + c.asset_seconds for arm, c in cells.items()}
+    updates = sum(c.search_updates for c in cells.values())
+    pace = sum(c.search_seconds for c in cells.values()) / updates if updates else 0.0
+    spent = {
+        arm: c.search_updates + (c.asset_seconds / pace if pace else 0.0)
+        for arm, c in cells.items()
+    }
     if not spent or min(spent.values()) <= 0.0:
         return
     ratio = max(spent.values()) / min(spent.values())
@@ -188,8 +200,8 @@ def unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]
             key=f"unequal-cost:{regime}",
             regime=regime,
             text=(
-                f"{regime}: equal trials, not equal time: searching {dear} took {ratio:.1f} "
-                f"times as long as {cheap}, assets included."
+                f"{regime}: equal trials, not equal work: searching {dear} took {ratio:.1f} "
+                f"times the updates of {cheap}, assets included (as updates of the same time)."
             ),
         )
 
@@ -245,8 +257,9 @@ def report_split(tables: StudyTables) -> Iterator[Caveat]:
 def one_search(study: Study) -> Iterator[Caveat]:
     """Replicates repeat the winner, not the search that found it."""
     text = (
-        f"findings are about the configurations this search found ({study.budget.trials} trials a "
-        f"cell, one search each), not about all an arm could do."
+        "findings are about the configurations this search found "
+        f"({counted(study.budget.trials, 'trial')} a cell, one search each), not about all an arm "
+        "could do."
     )
     yield Caveat(key="one-search", text=text)
     if isinstance(study.tuning, CopyFrom):

@@ -220,7 +220,18 @@ def _not_apart(study: Study, tested: Sequence[tuple[PairAt, float]], num: int) -
     assert rung.lead is not None
     found = f"{signed(rung.lead.value)} {metric_name(study)} {span(rung.lead.interval())}"
     told = f"are not told apart at {counted(len(tested), 'rung')}: the least alike are "
-    return f"{told}{found} at {times(rung.length)}, p {p:.2f} corrected for {num} comparisons"
+    least = f"{found} at {times(rung.length)}, p {p:.2f} corrected for {num} comparisons"
+    return f"{told}{least}{_still_allowed(study, tested[-1][0])}"
+
+
+def _still_allowed(study: Study, rung: PairAt) -> str:
+    """How far apart twins may truly be: what was not found is not shown to be absent."""
+    found = rung.lead.interval() if rung.lead else None
+    if found is None:
+        return ""
+    most = max(abs(found[0]), abs(found[1]))
+    at = f"by up to {most:.1f} {metric_name(study)} at {times(rung.length)}"
+    return f"; the data still allow them to be apart {at}"
 
 
 def catch_up_finding(study: Study, pair: Pair) -> Finding | None:

@@ -28,6 +28,8 @@ class CellCost:
     arm: str
     num_search: int
     num_replicates: int
+    search_updates: int
+    """Updates of its search trials."""
     search_seconds: float
     replicate_seconds: float
     asset_seconds: float
@@ -80,6 +82,7 @@ def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> Study
                 arm=cell.arm,
                 num_search=len(record.search),
                 num_replicates=len(record.replicates),
+                search_updates=sum(record.updates.get(t.trial_id, 0) for t in record.search),
                 search_seconds=sum(t.seconds for t in record.search),
                 replicate_seconds=sum(t.seconds for t in record.replicates),
                 asset_seconds=sum(seconds.get(key, 0.0) for key in keys),

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from rethink_ray.analysis.statistics import Estimate, mean_of
-from rethink_ray.analysis.tables import FAILED, CellRecord, Trial, worst_score
+from rethink_ray.analysis.tables import FAILED, CellRecord, Trial
+from rethink_ray.records.incumbents import worst_score
 from rethink_ray.spec.resolve import base_recipe
 from rethink_ray.spec.study import Study
 

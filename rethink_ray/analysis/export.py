@@ -5,44 +5,64 @@ A file is the whole configuration, so ``rethink-ray train`` needs no study to re
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rethink_ray.analysis.statistics import mean_of
-from rethink_ray.analysis.tables import worst_score
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import incumbents, report_metric, selection_metric
+from rethink_ray.records.incumbents import (
+    incumbents,
+    report_metric,
+    selection_metric,
+    worst_score,
+)
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
-from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, resolve
+from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, lengths_of, resolve
 
 
-def export_best(directory: StudyDirectory, out: Path) -> list[Path]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exported:
+    """What was written, how sure it is, and what could not be."""
+
+    files: Mapping[Path, int]
+    """File -> replicates that were scored at its length."""
+    missing: tuple[str, ...]
+    """``full/scratch 6x``: no search trial has finished there yet."""
+
+
+def export_best(directory: StudyDirectory, out: Path) -> Exported:
     """One YAML file per cell and length stands in ``out``.
 
     Raises:
         RecordError: no trial of the study has finished a rung.
     """
     study, state = directory.study, directory.load_state()
-    written = []
+    written: dict[Path, int] = {}
+    missing = []
     for cell in cells_of(study):
-        for length, member in incumbents(study, state, cell).items():
-            if (member.trial_id, length) not in state.rungs:
-                continue  # an arm that copies its values has not come this far
+        best = incumbents(study, state, cell)
+        for length in lengths_of(study, cell):
+            member = best.get(length)
+            # an arm that copies its values may not have come this far
+            if member is None or (member.trial_id, length) not in state.rungs:
+                missing.append(f"{cell.name} {length:g}x")
+                continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
             config = exported(directory, state, cell, member, length)
             header = header_of(directory, state, cell, member, length)
             body = yaml.safe_dump(_tree(config), sort_keys=False, width=100)
             write_atomically(path, f"{header}{body}")
-            written.append(path)
+            written[path] = len(_replicate_scores(directory, state, cell, member, length))
     if not written:
         came, remedy = "none yet", "Let the study run, then export."
         raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
-    return written
+    return Exported(files=written, missing=tuple(missing))
 
 
 def exported(
@@ -86,15 +106,9 @@ def _replicates(
     directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
 ) -> str:
     metric = report_metric(directory.study)
-    repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
-    found = []
-    for member in repeats:
-        value = state.metric(member.trial_id, length, metric)
-        if value is None and member.trial_id in state.ended:
-            value = worst_score(directory.study)  # a diverged replicate is never dropped
-        found += [] if value is None or not math.isfinite(value) else [value]
+    found = _replicate_scores(directory, state, cell, member, length)
     if not found:
-        return "none at this length"
+        return "none at this length: one run, chosen because it was the best"
     estimate = mean_of(found)
     assert estimate is not None, "found is not empty"
     interval = estimate.interval()
@@ -102,6 +116,20 @@ def _replicates(
         return f"{metric} {estimate.value:.2f} ({len(found)}: too few for an interval)"
     low, high = interval
     return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(found)} new seeds"
+
+
+def _replicate_scores(
+    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
+) -> list[float]:
+    metric = report_metric(directory.study)
+    repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
+    found = []
+    for member in repeats:
+        value = state.metric(member.trial_id, length, metric)
+        if value is None and member.trial_id in state.ended:
+            value = worst_score(directory.study)  # a diverged replicate is never dropped
+        found += [] if value is None or not math.isfinite(value) else [value]
+    return found
 
 
 def _expected(

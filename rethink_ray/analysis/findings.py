@@ -15,6 +15,7 @@ from rethink_ray.analysis.comparisons import (
 )
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult, cell_result
+from rethink_ray.analysis.gravity import cautions, cautions_together
 from rethink_ray.analysis.lengths import length_finding
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
@@ -71,6 +72,25 @@ class Findings:
     def answers(self) -> tuple[str, ...]:
         """The study's question in one line per regime."""
         return tuple(_answer(self, regime) for regime in self.regimes)
+
+    @property
+    def answer_cautions(self) -> tuple[tuple[str, ...], ...]:
+        """Per answer, what must be known before its headlines are believed."""
+        return tuple(
+            cautions_together(_headlines(self, regime), self.caveats_by_key)
+            for regime in self.regimes
+        )
+
+    @property
+    def caveats_by_key(self) -> dict[str, Caveat]:
+        """``Finding.caveats`` are these keys."""
+        return {c.key: c for c in self.caveats}
+
+    def cautions_of(self, finding: Finding) -> tuple[str, ...]:
+        """What stands right under a headline; nothing under other findings."""
+        if finding.family != "primary":
+            return ()
+        return cautions(finding, self.caveats_by_key)
 
 
 def derive_findings(tables: StudyTables) -> Findings:
@@ -161,10 +181,14 @@ def _missing(
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
     trials += sum(max(0, _budget(study, c) - len(r.search)) for c, r in records.items())
-    replicates = sum(_replicates_waiting(result) for result in results.values())
+    # without any incumbent yet there will be one at least
+    replicates = sum(
+        _replicates_waiting(result) if result.points else _asked(study, result)
+        for result in results.values()
+    )
     parts = [counted(trials, "search trial")] if trials else []
     if replicates:
-        parts.append(counted(replicates, "replicate"))
+        parts.append(("at least " if trials else "") + counted(replicates, "replicate"))
     return f"The study is unfinished: {' and '.join(parts)} to go." if parts else ""
 
 
@@ -175,6 +199,12 @@ def _budget(study: Study, cell: Cell) -> int:
     return study.budget.trials if space_of(study, cell) else 1
 
 
+def _asked(study: Study, result: CellResult) -> int:
+    """Replicates of a cell in which no trial has finished a rung; none if all have failed."""
+    over = bool(result.states) and not result.states.get("waiting")
+    return 0 if over else study.budget.replicates
+
+
 def _replicates_waiting(result: CellResult) -> int:
     most: dict[str, int] = {}
     for point in result.points:
@@ -182,12 +212,16 @@ def _replicates_waiting(result: CellResult) -> int:
     return sum(most.values())
 
 
-def _answer(findings: Findings, regime: RegimeResult) -> str:
-    headlines = [
+def _headlines(findings: Findings, regime: RegimeResult) -> list[Finding]:
+    return [
         f
         for f in findings.findings
         if (f.family, f.kind, f.regime) == ("primary", "arms", regime.name)
     ]
+
+
+def _answer(findings: Findings, regime: RegimeResult) -> str:
+    headlines = _headlines(findings, regime)
     head = f"{regime.name} ({counted(regime.num_images, 'image')})"
     if not headlines:
         if len(regime.cells) - len(twins(findings.study)) == 1:

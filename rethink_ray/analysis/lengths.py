@@ -136,7 +136,9 @@ def _finding(
         arms=(result.arm,),
         lengths=(rungs[0].length, rungs[1].length),
         claim=f"on {result.regime}, {words.yes}",
-        sentence=_sentence(study, result, rungs, effect, verdict, words, needed),
+        sentence=_sentence(
+            study, result, rungs, effect, verdict, words, needed, one_sided=key == "enough"
+        ),
         verdict=verdict,
         needed=needed,
         evidence=tuple(dict.fromkeys((*rungs[0].trial_ids, *rungs[1].trial_ids))),
@@ -152,12 +154,16 @@ def _sentence(
     verdict: Verdict,
     words: _Words,
     needed: int | None,
+    *,
+    one_sided: bool,
 ) -> str:
     on, metric = f"On {result.regime}", metric_name(study)
     if effect is None:
         return f"{on}, whether {words.yes} is not tested: no replicates at both lengths."
     design = "paired by seed" if rungs[0].incumbent == rungs[1].incumbent else "Welch"
     size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
+    if one_sided and verdict is not Verdict.CONTRADICTED:
+        size = f"{signed(effect.value)} {metric}{_at_most(study, effect, verdict)}"
     detail = f"{times(rungs[1].length)} minus {times(rungs[0].length)} is {size}, {design}"
     match verdict:
         case Verdict.SUPPORTED:
@@ -168,6 +174,17 @@ def _sentence(
             return f"{on}, {words.no} by {study.margin:g} {metric} or more: {detail}."
     decide = needed_words(needed, "replicates")
     return f"{on}, whether {words.yes} is open: {detail}; {decide} would decide."
+
+
+def _at_most(study: Study, effect: Estimate, verdict: Verdict) -> str:
+    """The upper end that "enough" rests on, beside the margin it must stay below."""
+    found = effect.interval(EQUIVALENCE_LEVEL)
+    if found is None:
+        return ""
+    level = 100.0 * (1.0 - (1.0 - EQUIVALENCE_LEVEL) / (2.0 * effect.looks))
+    side = "below" if verdict is Verdict.SUPPORTED else "not below"
+    end = f"at most {signed(found[1])} (one-sided {level:.3g} %)"
+    return f" and {end}, {side} the margin of {study.margin:g}"
 
 
 def _needed(

@@ -20,22 +20,32 @@ def as_terminal(findings: Findings) -> str:
     """Headings, one line per finding, aligned tables. Plain ASCII, no colours."""
     parts = [_head(findings)]
     shown = [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
-    lines = [f"[{f.verdict.value}] {f.sentence}" for f in shown]
+    lines = [line for f in shown for line in _stated(findings, f)]
     parts.append("\n".join(["FINDINGS", family_note(findings), "", *lines]))
     parts += [aligned(sheet) for sheet in sheets(findings)]
     parts.append("\n".join(["CAVEATS", *(f"- {c.text}" for c in findings.caveats)]))
     return "\n\n".join(parts) + "\n"
 
 
+def _stated(findings: Findings, finding: Finding) -> list[str]:
+    """The verdict on a claim, then what was found, so that no verdict reads as its opposite."""
+    lines = [f"[{finding.verdict.value}] claim: {finding.claim}.", f"    {finding.sentence}"]
+    return [*lines, *(f"    caveat: {text}" for text in findings.cautions_of(finding))]
+
+
 def as_markdown(findings: Findings) -> str:
     """The same, headings and tables in Markdown."""
     parts = [f"# {findings.study.study}", _head(findings).partition("\n")[2].strip()]
     rows = [
-        (f.regime, f.sentence, f.verdict.value, needed_text(f))
+        (
+            *(f.regime, f.claim, f.verdict.value),
+            " ".join([f.sentence, *(f"Caveat: {text}" for text in findings.cautions_of(f))]),
+            needed_text(f),
+        )
         for f in findings.findings
         if f.family != "descriptive" or f.kind != "arms"
     ]
-    columns = ("regime", "finding", "verdict", "replicates to decide")
+    columns = ("regime", "claim", "verdict", "found", "replicates to decide")
     parts.append(
         piped(
             Sheet(title="Findings", note=family_note(findings), columns=columns, rows=tuple(rows))
@@ -93,6 +103,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "looks": findings.looks,
         "missing": findings.missing,
         "answers": list(findings.answers),
+        "answer_cautions": [list(texts) for texts in findings.answer_cautions],
         "findings": [finding_tree(f) for f in findings.findings],
         "claims": [outcome_tree(o) for o in findings.claims.papers],
         "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
@@ -208,7 +219,9 @@ def _pair(interval: tuple[float, float] | None) -> list[float | None] | None:
 
 def _head(findings: Findings) -> str:
     study = findings.study
-    lines = [study.study, study.question, "", *findings.answers]
+    lines = [study.study, study.question, ""]
+    for answer, texts in zip(findings.answers, findings.answer_cautions, strict=True):
+        lines += [answer, *(f"    caveat: {text}" for text in texts)]
     if findings.missing:
         lines += ["", findings.missing]
     return "\n".join(lines)

@@ -43,7 +43,7 @@ def point_text(point: CurvePoint) -> str:
     """``23.1 [21.0, 25.2] (3)``."""
     mean = point.mean
     if mean is None:
-        return "- (0)"
+        return "-"
     shown = f"{mean.value:.1f} {span(mean.interval(), sign=False)}".rstrip()
     return f"{shown} ({len(point.values)})"
 

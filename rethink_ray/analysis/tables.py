@@ -4,6 +4,7 @@ The only place of this room that spells a column of ``trials`` or ``rungs``.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,6 @@ from rethink_ray.records.incumbents import report_metric, selection_metric
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import Cell, cells_of, lengths_of
-from rethink_ray.spec.study import Study
 
 FAILED = ("diverged", "infeasible", "misconfigured", "refused")
 """States in which the method itself ended a trial: results, and the worst ones."""
@@ -88,6 +88,8 @@ class CellRecord:
     replicates: tuple[Trial, ...]
     scores: Mapping[tuple[str, float], Score]
     """(trial id, length) -> score."""
+    updates: Mapping[str, int]
+    """Trial id -> updates it ran, shared trunks counted once."""
     measures: Mapping[tuple[str, float], Mapping[str, float]]
     """(trial id, length) -> every metric of the report split and of training, replicates only;
     ``step_ms`` is the wall time of one update."""
@@ -95,11 +97,6 @@ class CellRecord:
     def incumbent(self, length: float) -> Trial | None:
         """The search trial that ``records`` named best at this length."""
         return next((t for t in self.search if length in t.incumbent_for), None)
-
-
-def worst_score(study: Study) -> float:
-    """What a replicate scores that the method ended: it is never dropped."""
-    return 0.0 if study.objective.goal == "maximize" else 100.0
 
 
 def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
@@ -113,7 +110,7 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
     by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
     for row in trials:
         by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
-    scores, measures = _scores(tables), _measures(tables)
+    scores, measures, updates = _scores(tables), _measures(tables), _updates(tables)
     return {
         cell: CellRecord(
             cell=cell,
@@ -121,6 +118,7 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
             search=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "search"),
             replicates=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "replicate"),
             scores=scores.get(cell, {}),
+            updates=updates.get(cell, {}),
             measures=measures.get(cell, {}),
         )
         for cell in cells_of(study)
@@ -158,6 +156,14 @@ def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
         )
         inside = found.setdefault(Cell(row["regime"], row["arm"]), {})
         inside[row["trial_id"], float(row["length"])] = score
+    return found
+
+
+def _updates(tables: StudyTables) -> dict[Cell, Counter[str]]:
+    found: dict[Cell, Counter[str]] = {}
+    for row in _rows(tables.rungs, (*RUNG_COLUMNS, "steps_new"), "rungs"):
+        inside = found.setdefault(Cell(row["regime"], row["arm"]), Counter())
+        inside[row["trial_id"]] += row["steps_new"] or 0
     return found
 
 

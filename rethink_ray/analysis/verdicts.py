@@ -70,6 +70,8 @@ class Caveat:
     regime: str | None = None
     arm: str | None = None
     """None = every one."""
+    between_arms_at: float | None = None
+    """It bears on comparisons of two arms at this length only; None = on every finding."""
     of: str | None = None
     """Key of the one finding it belongs to; None = whatever regime and arm say."""
 
@@ -77,6 +79,10 @@ class Caveat:
         """Whether it bears on this finding."""
         if self.of is not None:
             return self.of == finding.key
+        if self.between_arms_at is not None:
+            judged_there = finding.lengths[-1:] == (self.between_arms_at,)
+            if finding.kind == "same" or len(finding.arms) != 2 or not judged_there:
+                return False
         in_regime = self.regime in (None, finding.regime)
         return in_regime and (self.arm is None or self.arm in finding.arms)
 

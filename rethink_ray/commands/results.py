@@ -1,5 +1,6 @@
 """``findings``, ``report`` and ``export``: what a study means, read from its directory."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +92,11 @@ def report(directory: StudyDir) -> None:
     """Write report.html, findings.json, findings.md and the figures."""
     from rethink_ray.analysis.report import write_report
 
-    print(write_report(directory))
+    page = write_report(directory)
+    print(page)
+    missing = json.loads((page.parent / "findings.json").read_text())["missing"]
+    if missing:
+        print(missing)
 
 
 def export(
@@ -103,6 +108,12 @@ def export(
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
-    for path in export_best(study, out or study.best_dir):
+    written = export_best(study, out or study.best_dir)
+    for path in written.files:
         print(path)
+    single = [path.name for path, replicates in written.files.items() if not replicates]
+    if single:
+        print(f"single runs, chosen because they were best, not replicated: {', '.join(single)}")
+    if written.missing:
+        print(f"missing, nothing has finished there: {', '.join(written.missing)}")
     study.publish()

@@ -1,9 +1,15 @@
 """Caveats are found where they were planted, and only there."""
 
+from dataclasses import replace
+
 from planted import Planted, build_study, written
 
 from rethink_ray.analysis.caveats import range_end
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.render import as_markdown, as_terminal
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import RungDone
+from rethink_ray.records.views import build_tables
 from rethink_ray.spec.space import Parameter
 
 ROWS = {
@@ -70,7 +76,54 @@ def test_an_arm_that_tunes_more_parameters_is_named() -> None:
 def test_an_arm_whose_asset_makes_it_dearer_is_named() -> None:
     found = _findings(Planted(build_study(), written(ROWS)))
     (dear,) = [c for c in found.caveats if c.key == "unequal-cost:full"]
-    assert "searching pretrained took 2.5 times as long as scratch" in dear.text
+    assert "searching pretrained took 2.5 times the updates of scratch" in dear.text
+
+
+def test_a_slow_machine_makes_no_arm_dear() -> None:
+    study = build_study(arms={"scratch": {}, "again": {}})
+    planted = Planted(study, lambda cell, length, purpose, number: 10.0 + number)
+    slow = {
+        m.trial_id
+        for e in planted.events()
+        if getattr(e, "arm", "") == "again"
+        for m in getattr(e, "members", ())
+    }
+    events = [
+        replace(e, seconds_train=90.0) if isinstance(e, RungDone) and e.trial_id in slow else e
+        for e in planted.events()
+    ]
+    tables = build_tables(study, StudyState(events), planted.facts)
+    assert "unequal-cost:full" not in _keys(derive_findings(tables))
+
+
+def test_a_headline_carries_its_twins_difference_at_its_own_length() -> None:
+    # Welch, 3 against 3, sd 1: 2.776 x 0.8165 = 2.27 to either side of one point
+    arms = {"scratch": {}, "again": {}, "pretrained": {"set": {"init.source": "upstream"}}}
+    low = {"scratch": 9.0, "again": 10.0, "pretrained": 19.0}
+    rows = {(a, n): [v, v + 1.0, v + 2.0] for a, v in low.items() for n in (2.0, 4.0, 6.0)}
+    found = _findings(Planted(build_study(arms=arms), written(rows)))
+    (headline,) = [f for f in found.findings if f.family == "primary"]
+    twins = [key for key in headline.caveats if key.startswith("twins:")]
+    assert twins == ["twins:full/scratch=again@6x"]
+    said = (
+        "scratch and again, one contender under two names, differ by +1.0 AP [-1.3, +3.3] on full "
+        "at 6x by chance: distrust differences of that size."
+    )
+    assert said in found.cautions_of(headline)
+    assert said in found.answer_cautions[0]
+    (check,) = [f for f in found.findings if f.kind == "same"]
+    assert check.sentence.endswith("the data still allow them to be apart by up to 3.3 AP at 6x.")
+    assert not any(key.startswith("twins:") for key in check.caveats)
+    assert f"    caveat: {said}" in as_terminal(found)
+    assert said in as_markdown(found)
+
+
+def test_what_undoes_a_number_stands_before_what_narrows_it() -> None:
+    two = _findings(Planted(build_study(), written(ROWS), replicates=2))
+    (headline,) = [f for f in two.findings if f.family == "primary"]
+    assert "fewer than 3 replicates" in two.cautions_of(headline)[0]
+    none = _findings(Planted(build_study(), written(ROWS), replicates=0))
+    assert none.answer_cautions == ((),)
 
 
 def test_a_score_below_one_point_has_learned_hardly_anything() -> None:

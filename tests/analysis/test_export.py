@@ -27,7 +27,10 @@ def _directory(planted: Planted, root: Path, events: list[Event]) -> StudyDirect
 def test_every_cell_and_length_has_a_file_that_runs_and_carries_its_number(tmp_path: Path) -> None:
     planted = Planted(build_study(), written(ROWS))
     directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
-    paths = export_best(directory, tmp_path / "best")
+    written_files = export_best(directory, tmp_path / "best")
+    paths = [*written_files.files]
+    assert set(written_files.files.values()) == {3}  # replicates behind each
+    assert written_files.missing == ()
     assert [p.name for p in paths][:3] == [f"full-scratch-{n}x.yaml" for n in (2, 4, 6)]
     config = load_config(paths[2])
     assert config.recipe.schedule.lengths == (6.0,)
@@ -70,7 +73,11 @@ def test_an_arm_that_copies_its_values_is_exported_as_far_as_it_has_come(tmp_pat
         elif not (isinstance(event, RoundProposed) and event.purpose == "replicate"):
             halfway.append(event)
     directory = _directory(planted, tmp_path / "s", halfway)
-    names = [p.name for p in export_best(directory, tmp_path / "best")]
+    done = export_best(directory, tmp_path / "best")
+    names = [p.name for p in done.files]
+    assert set(done.files.values()) == {0}
+    assert done.missing == ("full/pretrained 4x", "full/pretrained 6x")
+    assert "none at this length: one run" in next(iter(done.files)).read_text()
     assert [n for n in names if "pretrained" in n] == ["full-pretrained-2x.yaml"]
     assert len([n for n in names if "scratch" in n]) == 3
 
@@ -80,5 +87,5 @@ def test_an_exported_file_is_yaml_whatever_the_arm_is_called(tmp_path: Path) -> 
     rows = {("a: #b|'c'", n): [9.0, 10.0, 11.0] for n in (2.0, 4.0, 6.0)}
     planted = Planted(build_study(arms=arms), written(rows))
     directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
-    for path in export_best(directory, tmp_path / "best"):
+    for path in export_best(directory, tmp_path / "best").files:
         assert yaml.safe_load(path.read_text())["arm"] == "a: #b|'c'"

@@ -194,6 +194,44 @@ def test_headlines_of_all_regimes_are_corrected_together() -> None:
     assert corrected == pytest.approx([2 * raw[0], max(2 * raw[0], raw[1])])
 
 
+def test_an_unfinished_search_promises_at_least_one_incumbents_replicates_per_cell() -> None:
+    """Scratch has finished its search; of pretrained nothing is proposed yet."""
+    planted = Planted(build_study(), written(_flat([9.0], [20.0])), replicates=0)
+    events = [e for e in planted.events() if getattr(e, "arm", "scratch") == "scratch"]
+    findings = derive_findings(build_tables(planted.study, StudyState(events), planted.facts))
+    assert findings.missing == (
+        "The study is unfinished: 2 search trials and at least 6 replicates to go."
+    )
+
+
+def test_enough_prints_the_end_it_rests_on_beside_the_margin() -> None:
+    """From 4x to 6x every seed gains exactly 0.1, 0.2, 0.3: 0.2 + 2.92 x 0.0577 = 0.37."""
+    rows = {
+        ("scratch", 2.0): [3.0, 4.0, 5.0],
+        ("scratch", 4.0): [10.0, 11.0, 12.0],
+        ("scratch", 6.0): [10.1, 11.2, 12.3],
+    }
+    findings = derive_findings(Planted(build_study(arms={"scratch": {}}), written(rows)).tables())
+    (found,) = [f for f in findings.findings if f.kind == "length"]
+    assert found.verdict is Verdict.SUPPORTED
+    assert found.sentence == (
+        "On full, 4x is enough for scratch: 6x minus 4x is +0.2 AP and at most +0.4 (one-sided "
+        "95 %), below the margin of 0.5, paired by seed."
+    )
+
+
+def test_a_contradicted_claim_is_printed_before_what_was_found() -> None:
+    """Ten points behind at every length: read alone, "contradicted: has not" says the opposite."""
+    planted = Planted(build_study(), written(_flat([9.0, 10.0, 11.0], [19.0, 20.0, 21.0])))
+    findings = derive_findings(planted.tables())
+    claim = "on full, scratch catches up with pretrained by 6x"
+    assert (
+        f"[contradicted] claim: {claim}.\n    On full, scratch has not caught up with pretrained "
+        "by 6x: it is still behind there."
+    ) in as_terminal(findings)
+    assert f"| full | {claim} | contradicted | On full, scratch has not" in as_markdown(findings)
+
+
 def test_catch_up_is_bracketed_where_it_was_planted() -> None:
     leads = {2.0: 4.0, 4.0: 2.0, 6.0: 0.0}
     study = build_study(budget=FIVE)

@@ -1,0 +1,40 @@
+"""What chance alone does in this study: how far twins, one contender under two names, differ.
+
+Not told apart is no proof of sameness: every comparison of two arms carries its twins' difference.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.pairs import PairAt, build_pair, twins
+from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.wording import metric_name, signed, span, times
+from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.study import Study
+
+PREFIX = "twins:"
+
+
+def twin_caveats(study: Study, results: Mapping[Cell, CellResult]) -> Iterator[Caveat]:
+    """One per regime, pair of twins and length that both have replicates at."""
+    for regime in study.regimes:
+        for arm, first in twins(study).items():
+            pair = build_pair(study, results[Cell(regime, first)], results[Cell(regime, arm)])
+            for rung in pair.rungs:
+                if rung.lead is not None:
+                    yield _caveat(study, regime, (first, arm), rung)
+
+
+def _caveat(study: Study, regime: str, names: tuple[str, str], rung: PairAt) -> Caveat:
+    assert rung.lead is not None
+    size = f"{signed(rung.lead.value)} {metric_name(study)} {span(rung.lead.interval())}".rstrip()
+    first, arm = names
+    return Caveat(
+        key=f"{PREFIX}{regime}/{first}={arm}@{times(rung.length)}",
+        regime=regime,
+        between_arms_at=rung.length,
+        text=(
+            f"{first} and {arm}, one contender under two names, differ by {size} on {regime} at "
+            f"{times(rung.length)} by chance: distrust differences of that size."
+        ),
+    )
