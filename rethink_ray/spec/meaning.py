@@ -110,9 +110,15 @@ def _check_batch(recipe: Recipe, where: str, workers: int) -> None:
         must = f"must divide among {num} workers"
         raise SpecError(explain(f"{where}: batch_size", must, recipe.batch_size))
     asked = recipe.detector.norm_batch
-    if recipe.detector.norm == "bn" and asked is not None and asked != recipe.batch_size // num:
-        must = f"must equal batch_size / workers = {recipe.batch_size // num} under bn"
-        raise SpecError(explain(f"{where}: detector.norm_batch", must, asked))
+    groups = {
+        "bn": ("batch_size / workers", recipe.batch_size // num),
+        "sync_bn": ("batch_size", recipe.batch_size),
+    }
+    if recipe.detector.norm in groups and asked is not None:
+        words, images = groups[recipe.detector.norm]
+        if asked != images:
+            must = f"must equal {words} = {images} under {recipe.detector.norm}"
+            raise SpecError(explain(f"{where}: detector.norm_batch", must, asked))
 
 
 def _check_schedule(recipe: Recipe, where: str, workers: int) -> None:

@@ -161,6 +161,9 @@ def test_bn_needs_the_batch_its_norm_was_asked_for(tmp_path: Path) -> None:
         load_study(path, bn)
     study, _ = load_study(path, [*bn, "resources.workers=2"])
     assert study.resources.workers == 2
+    together = ["settings.detector.norm=sync_bn", "resources.workers=2"]
+    with pytest.raises(SpecError, match="batch_size = 8 under sync_bn"):
+        load_study(path, [*together, "settings.detector.norm_batch=4"])
 
 
 def test_an_override_reaches_the_study_and_its_text(tmp_path: Path) -> None:
