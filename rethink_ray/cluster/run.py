@@ -3,6 +3,7 @@
 Nothing of Ray outlives the call, and nothing of Ray is needed to go on: the study directory is all.
 """
 
+import errno
 import logging
 import shutil
 import signal
@@ -105,10 +106,10 @@ def run_study(
             )
             try:
                 outcome = run.run()
-            except RecordError as error:
-                if not isinstance(error.__cause__, OSError):
+            except (RecordError, OSError) as error:
+                if not is_the_disks(error):
                     raise
-                outcome = Outcome(status="incomplete", fault=str(error))  # a full disk
+                outcome = Outcome(status="incomplete", fault=last_line(error))
             finally:
                 recorder.refresh_views(now=True)
                 with suppress(RecordError):  # the next run clears it
@@ -266,6 +267,13 @@ class _Run:
 
 def _how_to_go_on(directory: StudyDirectory) -> str:
     return f"Go on with: rethink-ray resume {directory.shown}"
+
+
+def is_the_disks(error: Exception) -> bool:
+    """Whether the log, or the scratch folder that Ray Tune writes to, took no more."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+    return isinstance(error.__cause__, OSError)
 
 
 def room_for(trials: int) -> str:

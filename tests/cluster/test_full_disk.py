@@ -1,5 +1,6 @@
 """A disk that takes no more: the run ends as incomplete, and what was recorded stays."""
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +10,11 @@ import pytest
 from micro_study import start_micro
 
 from rethink_ray.cluster.recorder import Recorder
-from rethink_ray.cluster.run import run_study
+from rethink_ray.cluster.run import is_the_disks, run_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running
 from rethink_ray.records.types import JobFailed
+from rethink_ray.spec.errors import RecordError
 
 
 @contextmanager
@@ -46,6 +48,16 @@ def test_a_log_that_cannot_grow_ends_the_run_before_ray_starts_and_says_why(
     assert "log.jsonl" in outcome.fault
     assert StudyDirectory.open(directory.root).log.read() == before
     assert not is_running(directory.lock_path)
+
+
+def test_only_a_disk_that_takes_no_more_makes_an_error_the_machines() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    record = RecordError("log.jsonl: must take one more line")
+    record.__cause__ = full
+    assert is_the_disks(full)
+    assert is_the_disks(record)
+    assert not is_the_disks(FileNotFoundError(errno.ENOENT, "No such file"))
+    assert not is_the_disks(RecordError("log.jsonl, line 3: must be an event"))
 
 
 def test_views_that_cannot_be_written_stop_nothing(
