@@ -140,3 +140,18 @@ def test_category_ids_may_have_gaps_and_any_order(tmp_path: Path) -> None:
     index = open_split(coco_spec(tmp_path), "train")
     assert index.categories == ("ant", "cat", "zebra")
     assert sorted(index.entry(1).labels.tolist()) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_a_root_that_does_not_exist_is_said_to_be_missing(kind: str, tmp_path: Path) -> None:
+    data = DataSpec.model_validate({"dataset": kind, "root": str(tmp_path / "gone")})
+    with pytest.raises(DataError, match="a folder that does not exist") as refused:
+        open_split(data, "train")
+    assert "--set data.root=DIR" in str(refused.value)
+
+
+def test_a_coco_folder_of_other_names_is_told_how_to_name_its_files(tmp_path: Path) -> None:
+    data = DataSpec.model_validate({"dataset": "coco", "root": str(tmp_path)})
+    with pytest.raises(DataError, match="as COCO comes") as refused:
+        open_split(data, "train")
+    assert "data.dataset: {train: {images: FOLDER, annotations: FILE.json}" in str(refused.value)

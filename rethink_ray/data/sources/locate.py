@@ -10,6 +10,11 @@ from rethink_ray.data.sources.voc import VocFolder, VocSource
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 
+OWN_FILES = (
+    "{train: {images: FOLDER, annotations: FILE.json}, val: {...}, test: {...}}, paths under "
+    "data.root."
+)
+
 
 def source_of(data: DataSpec, split: str) -> Source:
     """Where ``split`` (train, val or test) is read from; the built-in set is made if absent."""
@@ -41,13 +46,25 @@ def _shapes(data: DataSpec, split: str) -> Source:
 def _coco(root: Path, split: str) -> Source:
     if split not in ("train", "val"):
         raise _no_split(split, ["train", "val"])  # COCO's test labels are not public
-    return CocoSource(
-        annotations=root / "annotations" / f"instances_{split}2017.json",
-        images=root / f"{split}2017",
-    )
+    annotations = root / "annotations" / f"instances_{split}2017.json"
+    _require_folder(root)
+    if not annotations.is_file():
+        must = f"must hold annotations/{annotations.name} and {split}2017/, as COCO comes"
+        remedy = "For files of other names write data.dataset: " + OWN_FILES
+        raise DataError(explain(str(root), must, "no such file", remedy))
+    return CocoSource(annotations=annotations, images=root / f"{split}2017")
+
+
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        must = "must be the folder of the data set"
+        remedy = "Give it: data.root in the study file, or --set data.root=DIR."
+        came = "a file" if root.exists() else "a folder that does not exist"
+        raise DataError(explain(f"data.root {root}", must, came, remedy))
 
 
 def _voc(root: Path, split: str) -> Source:
+    _require_folder(root)
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
     found = [
@@ -61,7 +78,11 @@ def _voc(root: Path, split: str) -> Source:
     ]
     if not found:
         must = f"must hold (or its VOC2007 or VOC2012 must) ImageSets/Main/{split}.txt"
-        came = f"{len(folders)} VOC folders without that file"
+        came = (
+            f"that file in none of {', '.join(str(folder) for folder in folders)}"
+            if folders
+            else "no folder Annotations"
+        )
         remedy = "Check data.root, data.select_on and data.report_on."
         raise DataError(explain(str(root), must, came, remedy))
     return VocSource(folders=tuple(found))
