@@ -1,10 +1,13 @@
 """The ``rethink-ray`` command. Errors we foresaw print as one sentence and no traceback.
 
-Exit codes: 0 done, 1 our mistake, 2 the user's mistake, 3 incomplete (run again), 130/143 stopped.
+Exit codes: 0 done, 1 our mistake (of ``doctor`` and ``data check --strict``: something was found),
+2 the user's mistake, 3 incomplete (run again), 130/143 stopped.
 """
 
 import errno
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -24,6 +27,22 @@ study.register(app)
 results.register(app)
 single.register(app)
 app.add_typer(datasets.build(), name="data")
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"rethink-ray {version('rethink-ray')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="print the version"),
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 def main() -> None:

@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from rethink_ray.cli import app
+from rethink_ray.commands.datasets import data_block
 from rethink_ray.spec.errors import RethinkError
 
 HEAVY = ("torch", "ray", "optuna", "pyarrow", "matplotlib", "pydantic", "scipy", "rich")
@@ -33,7 +35,14 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     told = invoke("--help").output
     for command in ("run", "resume", "status", "plan", "doctor", "findings", "report", "export"):
         assert command in told
+    assert "Tunes every contender" in told
     assert not imported_by("import rethink_ray.cli") & set(HEAVY)
+
+
+def test_a_run_names_the_studies_that_ship_and_the_program_its_version() -> None:
+    told = " ".join(invoke("run", "--help").output.split())
+    assert "quickstart, shapes_demo" in told
+    assert re.fullmatch(r"rethink-ray \d[\w.]*\n", invoke("--version").output)
 
 
 def test_plan_shows_what_shared_trunks_save() -> None:
@@ -41,7 +50,10 @@ def test_plan_shows_what_shared_trunks_save() -> None:
     assert told.exit_code == 0, told.output
     assert "full/scratch" in told.output
     # trunk to 6x less its decay, and three branches: (5.6 + 3 x 0.4) x 60 instead of 12 x 60
-    assert "one ladder of 2x, 4x, 6x: 408 updates instead of 720" in told.output
+    ladder = "one ladder of 2x, 4x, 6x: 408 updates instead of 720 (full, small)"
+    assert ladder in told.output
+    assert "tuned in every cell: optimizer.lr" in told.output
+    assert "who wins is pretended here" in told.output
     assert re.search(r"^free: [0-9.]+ GB, enough$", told.output, re.M)
 
 
@@ -65,6 +77,15 @@ def test_a_foreseen_error_is_one_sentence_and_exit_code_2() -> None:
     assert "Traceback" not in told.stderr
 
 
+def test_a_typo_is_told_before_anything_heavy_is_imported() -> None:
+    code = (
+        "from rethink_ray.commands.inputs import study_with_facts\n"
+        "try:\n    study_with_facts('quickstart', ['budget.trails=3'])\n"
+        "except Exception as error:\n    assert 'is not a known key' in str(error)"
+    )
+    assert not imported_by(code) & {"torch", "ray", "optuna", "scipy", "pyarrow"}
+
+
 def test_a_regime_larger_than_the_data_set_is_refused_before_anything_starts() -> None:
     refused = invoke(
         "plan", "quickstart", "--set", "regimes.small.images=5000", "--set", "data.shapes.train=40"
@@ -84,7 +105,11 @@ def test_the_schema_names_every_key_of_a_study() -> None:
 def test_a_folder_without_a_study_is_named(command: str, tmp_path: Path) -> None:
     refused = invoke(command, str(tmp_path))
     assert isinstance(refused.exception, RethinkError), refused.output
-    assert str(tmp_path) in str(refused.exception)
+    assert f"{tmp_path}: must hold a study, but got 'no resolved.json in it'" in str(
+        refused.exception
+    )
+    refused = invoke(command, str(tmp_path / "missing"))
+    assert "a folder that does not exist" in str(refused.exception)
 
 
 def test_a_path_that_cannot_be_written_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
@@ -115,6 +140,14 @@ def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     size = ["--train", "4", "--val", "2", "--test", "2", "--image-px", "48"]
     assert invoke("data", "make-shapes", str(tmp_path / "s"), *size).exit_code == 0
     assert (tmp_path / "s" / "annotations" / "instances_train.json").is_file()
+    study = (Path(__file__).parent.parent / "search_spaces/quickstart.yaml").read_text()
+    own = yaml.safe_load(study) | yaml.safe_load(data_block(tmp_path / "s"))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    told = invoke("data", "check", str(tmp_path / "own.yaml"), "--strict")
+    assert told.exit_code == 0, told.output
+    assert [line.partition(":")[0] for line in told.output.splitlines()] == ["train", "val", "test"]
+    refused = invoke("data", "check", "coco", "--set", f"root={tmp_path / 's'}")
+    assert "data.dataset: {train: {images" in str(refused.exception)
     (tmp_path / "empty").mkdir()
     assert invoke("data", "make-shapes", str(tmp_path / "empty"), *size).exit_code == 0
     assert (tmp_path / "empty" / "train").is_dir()

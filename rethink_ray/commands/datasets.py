@@ -46,6 +46,18 @@ def make_shapes(
     )
     draw(spec, out)
     print(f"{out}: {train} train, {val} val, {test} test, {unlabelled} unlabelled images")
+    print("\nTo use it, put this into a study file (check it with: rethink-ray data check FILE):\n")
+    print(data_block(out), end="")
+
+
+def data_block(root: Path) -> str:
+    """The ``data`` group of a study on a folder that ``make-shapes`` drew."""
+    lines = ["data:", f"  root: {json.dumps(str(root.absolute()))}", "  dataset:"]
+    lines += [
+        f"    {split}: {{images: {split}, annotations: annotations/instances_{split}.json}}"
+        for split in ("train", "val", "test")
+    ]
+    return "\n".join([*lines, "  select_on: val", "  report_on: test"]) + "\n"
 
 
 def check(
@@ -56,9 +68,10 @@ def check(
 ) -> None:
     """Validate a COCO or VOC data set before GPUs are spent on it."""
     from rethink_ray.commands.inputs import data_spec_of, splits_of
-    from rethink_ray.data.check import check_split
 
     data = data_spec_of(dataset, settings or [])
+    from rethink_ray.data.check import check_split  # seconds: a typo is told before
+
     found = {split: check_split(data, split) for split in splits_of(data)}
     if as_json:
         rows = {
@@ -84,9 +97,10 @@ def index(
 ) -> None:
     """Build the memory-mapped index of every split, so that the first trial need not."""
     from rethink_ray.commands.inputs import data_spec_of, splits_of
-    from rethink_ray.data.index import open_split
 
     data = data_spec_of(dataset, settings or [])
+    from rethink_ray.data.index import open_split
+
     for split in splits_of(data):
         opened = open_split(data, split)
         print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")

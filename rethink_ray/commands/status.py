@@ -71,7 +71,8 @@ def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     regimes, arms = counted(len(study.regimes), "regime"), counted(len(study.arms), "arm")
     yield f"study {study.study}: {study.question}".rstrip(": ")
     yield f"{counted(len(progress.cells), 'cell')} ({regimes} x {arms}); {to_go(progress)}"
-    yield f"directory: {as_typed(directory)}; look from elsewhere: rethink-ray status"
+    root = as_typed(directory)
+    yield f"in {root}; to look from another terminal: rethink-ray status {root}"
 
 
 def progress_table(progress: StudyProgress, width: int = 80) -> "Table":

@@ -104,7 +104,8 @@ class StudyDirectory:
             content = copy.store.read("resolved.json") if copy else _bytes_of(root)
             if content is None:
                 remedy = "Name the directory that 'run' wrote."
-                came = "no resolved.json in it"
+                there = copy is not None or root.exists()
+                came = "no resolved.json in it" if there else "a folder that does not exist"
                 raise RecordError(explain(_shown(where), "must hold a study", came, remedy))
             resolved = json.loads(content)
             if resolved["format"] != FORMAT:

@@ -176,9 +176,11 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
         for length in ladder
         if (values := _reported(study, state, replicates, length, leader.get(length)))
     }
+    budget = _budget(study, cell, len(search))
+    searching = len(search) < budget or any(f.state == "waiting" for f in search)
     return CellProgress(
         cell=cell,
-        budget=_budget(study, cell, len(search)),
+        budget=budget,
         search=Counter(f.state for f in search),
         replicates=Counter(f.state for f in replicates),
         rungs=rungs,
@@ -189,7 +191,11 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
             for length in ladder
         },
         repeated={length: len(values) for length, values in reported.items()},
-        replicates_to_go=_replicates_to_go(study, replicates, frozenset(leader.values())),
+        replicates_to_go=(
+            _replicates_to_go(study, replicates, frozenset(leader.values()))
+            if leader
+            else study.budget.replicates * searching  # of one incumbent, once there is one
+        ),
     )
 
 
@@ -201,10 +207,10 @@ def _budget(study: Study, cell: Cell, proposed: int) -> int:
 
 
 def _replicates_to_go(study: Study, replicates: list[TrialFate], leaders: frozenset[str]) -> int:
-    """Of every incumbent; of one at least where no search trial has finished yet."""
+    """Of every incumbent."""
     done = Counter(f.member.of for f in replicates if f.state != "waiting")
     asked = study.budget.replicates
-    return sum(max(0, asked - done[of]) for of in leaders) if leaders else asked
+    return sum(max(0, asked - done[of]) for of in leaders)
 
 
 def _reported(

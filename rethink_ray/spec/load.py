@@ -14,6 +14,7 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.resolve import ExportedConfig
 from rethink_ray.spec.settings import explain_field, known_paths, nearest
+from rethink_ray.spec.shipped import shipped_studies
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.yaml_text import parse_yaml
 
@@ -32,14 +33,12 @@ def find_study(name: str) -> Path:
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
         return path
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        if (folder / f"{name}.yaml").is_file():
-            return folder / f"{name}.yaml"
-        stems = [p.stem for p in folder.glob("*.yaml")]
-        if stems:
-            must = "must be a file or the stem of a study that ships with the program"
-            raise SpecError(explain("study", must, name, nearest(name, stems)))
+    shipped = shipped_studies()
+    if name in shipped:
+        return shipped[name]
+    if shipped:
+        must = "must be a file or the stem of a study that ships with the program"
+        raise SpecError(explain("study", must, name, nearest(name, [*shipped])))
     raise SpecError(explain("study", "must be a readable file", name))
 
 
@@ -142,7 +141,7 @@ def _explain(model: type[Spec], error: ErrorDetails, where: str) -> str:
         remedy = nearest(parts[-1], known)
         if len(parts) == 1 and any(p.split(".")[0] == parts[0] for p in known_paths()):
             remedy = f"The recipe's own values stand under settings: settings.{parts[0]}..."
-        return explain(place, "must be a known key", parts[-1], remedy)
+        return f"{place}: is not a known key. {remedy}".rstrip()
     if error["type"] == "missing":
         keys = ", ".join(_keys_at(model, parts[:-1]))
         return f"{place}: must be given, but is missing. Known keys: {keys}."

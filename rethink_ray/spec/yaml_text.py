@@ -28,10 +28,11 @@ def parse_yaml(text: str, where: str) -> Any:
         raise SpecError(f"{where}: {error}") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
+        line = f", line {mark.line + 1}" if mark else ""
         said = [getattr(error, name, None) for name in ("problem", "reason")]
         problem = next((words for words in said if words), "unreadable text")
-        raise SpecError(explain(f"{where}{line}", "must be YAML", str(problem))) from None
+        found = str(problem).replace(", but got ", ", not ").rstrip(".")
+        raise SpecError(f"{where}{line}: must be YAML, but reading stops there: {found}.") from None
     except RecursionError:
         raise SpecError(explain(where, "must be YAML", "too many nested brackets")) from None
     except ValueError as error:  # 2020-13-45 is a date to YAML, and no date

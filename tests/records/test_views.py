@@ -191,6 +191,8 @@ def test_progress_ends_where_every_incumbent_has_its_replicates() -> None:
     diverged = [*EVENTS, TrialEnded(trial_id="rb", outcome="diverged", reason="nan", step=3)]
     progress = progress_of(small_study(), StudyState(diverged))
     assert (progress.complete, progress.cells[0].reported[4.0]) == (True, 0.0)
+    ends = [TrialEnded(trial_id=t, outcome="diverged", reason="nan", step=3) for t in "abcd"]
+    assert progress_of(small_study(), StudyState([EVENTS[0], *ends])).complete
     begun = progress_of(small_study(), StudyState(EVENTS[:2]))
     assert (begun.search_to_go, begun.replicates_to_go) == (4, 1)
 
