@@ -221,16 +221,20 @@ def _not_apart(study: Study, tested: Sequence[tuple[PairAt, float]], num: int) -
     found = f"{signed(rung.lead.value)} {metric_name(study)} {span(rung.lead.interval())}"
     told = f"are not told apart at {counted(len(tested), 'rung')}: the least alike are "
     least = f"{found} at {times(rung.length)}, p {p:.2f} corrected for {num} comparisons"
-    return f"{told}{least}{_still_allowed(study, tested[-1][0])}"
+    return f"{told}{least}{_still_allowed(study, [rung for rung, _ in tested])}"
 
 
-def _still_allowed(study: Study, rung: PairAt) -> str:
+def _still_allowed(study: Study, rungs: Sequence[PairAt]) -> str:
     """How far apart twins may truly be: what was not found is not shown to be absent."""
-    found = rung.lead.interval() if rung.lead else None
-    if found is None:
+    ends = [
+        (max(abs(end) for end in found), rung.length)
+        for rung in rungs
+        if rung.lead and (found := rung.lead.interval())
+    ]
+    if not ends:
         return ""
-    most = max(abs(found[0]), abs(found[1]))
-    at = f"by up to {most:.1f} {metric_name(study)} at {times(rung.length)}"
+    most, length = max(ends)
+    at = f"by up to {most:.1f} {metric_name(study)} ({times(length)})"
     return f"; the data still allow them to be apart {at}"
 
 

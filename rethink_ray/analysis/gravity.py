@@ -12,6 +12,8 @@ ORDER = (
     *("shared-start", "mixed-machines", "one-search", "test-set-noise", "fixed-recipe"),
 )
 """Kinds of caveats, gravest first: what undoes a number before what narrows its meaning."""
+LEAST_GRAVE = "failed-search"
+"""The last kind that is shown beside the twins' difference."""
 
 
 def cautions(finding: Finding, caveats: Mapping[str, Caveat]) -> tuple[str, ...]:
@@ -20,7 +22,10 @@ def cautions(finding: Finding, caveats: Mapping[str, Caveat]) -> tuple[str, ...]
         return ()
     ranked = sorted(finding.caveats, key=_rank)
     twins = [key for key in ranked if key.startswith(PREFIX)]
-    return tuple(caveats[key].text for key in dict.fromkeys([*ranked[:1], *twins]))
+    others = [key for key in ranked if key not in twins][:1]
+    if twins and others and _rank(others[0]) > ORDER.index(LEAST_GRAVE):
+        others = []
+    return tuple(caveats[key].text for key in (*others, *twins))
 
 
 def cautions_together(

@@ -112,7 +112,7 @@ def test_a_headline_carries_its_twins_difference_at_its_own_length() -> None:
     assert said in found.cautions_of(headline)
     assert said in found.answer_cautions[0]
     (check,) = [f for f in found.findings if f.kind == "same"]
-    assert check.sentence.endswith("the data still allow them to be apart by up to 3.3 AP at 6x.")
+    assert check.sentence.endswith("the data still allow them to be apart by up to 3.3 AP (6x).")
     assert not any(key.startswith("twins:") for key in check.caveats)
     assert f"    caveat: {said}" in as_terminal(found)
     assert said in as_markdown(found)
