@@ -50,9 +50,14 @@ def _finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
         fates.update(cell.replicates)
     waiting = fates.pop("waiting", 0)
     told = ", ".join(f"{num} {fate}" for fate, num in sorted(fates.items())) or "no trial yet"
-    yield f"finished: {progress.rungs} rungs, {progress.assets} assets; trials: {told}"
+    rungs, assets = _counted(progress.rungs, "rung"), _counted(progress.assets, "asset")
+    yield f"finished: {rungs}, {assets}; trials: {told}"
     if waiting:
-        yield f"waiting: {waiting} trials"
+        yield f"waiting: {_counted(waiting, 'trial')}"
+
+
+def _counted(num: int, one: str) -> str:
+    return f"{num} {one}{'s' * (num != 1)}"
 
 
 def _next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
@@ -71,7 +76,7 @@ def _next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
             fresh += 1
     proposed = sum(len(r.members) for r in decision.rounds) + decision.unproposed
     if fresh or proposed:
-        yield f"new: {fresh} jobs can start, {proposed} trials are proposed"
+        yield f"new: {_counted(fresh, 'job')} to start, {_counted(proposed, 'trial')} to propose"
     if decision.done:
         yield "nothing is left to do"
 

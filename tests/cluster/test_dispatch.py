@@ -263,7 +263,7 @@ def test_continuing_says_what_is_finished_what_goes_on_and_what_is_tried_again(
     (folder / "trunk-000000005.pt").touch()
     lines = extend_study(StudyDirectory.open(hand.directory.root), replicates=3)
     assert lines == [
-        "finished: 1 rungs, 0 assets; trials: no trial yet",
+        "finished: 1 rung, 0 assets; trials: no trial yet",
         "waiting: 2 trials",
         "budget per cell: 2 -> 2 trials, 1 -> 3 replicates; ladder 2x, 3x",
         f"re-queued: {lost.job_id} (killed) from update 5",
