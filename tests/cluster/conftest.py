@@ -1,6 +1,7 @@
 """One data cache and one local Ray cluster of two CPUs for all tests of this room."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -22,3 +23,15 @@ def cluster(data_cache: None) -> Iterator[None]:
     start_local(2, with_train=True)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def expected(
+    tmp_path_factory: pytest.TempPathFactory, data_cache: None
+) -> dict[str, list[dict[str, Any]]]:
+    """The tables of the study as one plain loop makes them, without any cluster."""
+    from micro_study import results, run_inline, start_micro
+
+    directory = start_micro(tmp_path_factory.mktemp("inline") / "study")
+    run_inline(directory)
+    return results(directory)

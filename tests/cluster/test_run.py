@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from micro_study import results, run_inline, start_micro
-from processes import alive, family_of, kill_all, slots_of
+from micro_study import results, start_micro
+from processes import after_lines, kill_all, resumed, slots_of, wait_until_dead
 
 from rethink_ray.cluster import run
 from rethink_ray.cluster.run import run_study
@@ -19,33 +17,6 @@ from rethink_ray.records.types import Event, JobFailed, RungDone
 from rethink_ray.spec.errors import DataError, SpecError
 
 pytestmark = pytest.mark.ray
-
-DRIVER = """
-import sys
-from pathlib import Path
-from rethink_ray.cluster import run
-from rethink_ray.cluster.run import run_study
-from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.types import RungDone
-
-def tell(event):
-    if isinstance(event, RungDone):
-        print("rung", flush=True)
-
-directory = StudyDirectory.open(Path(sys.argv[1]))
-outcome = run_study(directory, address=sys.argv[2] or None, slots=1, listeners=[tell])
-print(outcome.status, outcome.signal, flush=True)
-"""
-
-
-@pytest.fixture(scope="session")
-def expected(
-    tmp_path_factory: pytest.TempPathFactory, data_cache: None
-) -> dict[str, list[dict[str, Any]]]:
-    """The tables of the study as one plain loop makes them, without any cluster."""
-    directory = start_micro(tmp_path_factory.mktemp("inline") / "study")
-    run_inline(directory)
-    return results(directory)
 
 
 def test_two_slots_give_the_tables_of_a_plain_loop(
@@ -92,60 +63,61 @@ def test_one_slot_whose_process_is_killed_gives_the_same_tables(
     assert results(directory) == expected
 
 
-def test_a_study_stopped_by_a_signal_leaves_no_process_and_goes_on_to_the_same_tables(
+def test_a_study_that_is_stopped_or_killed_goes_on_to_the_same_tables(
     tmp_path: Path, cluster: None, expected: dict[str, Any]
 ) -> None:
-    directory = start_micro(tmp_path / "study")
-    driver = _start_driver(directory.root, address=None)
-    family = _after_rungs(driver, 1)
-    driver.send_signal(signal.SIGTERM)
-    last_words = driver.communicate()[0].splitlines()[-1]
-    assert last_words == f"stopped {int(signal.SIGTERM)}"
-    assert driver.returncode == 0
-    assert alive(family) == []
-    assert not is_running(directory.lock_path)
-    assert _rungs(directory) >= 1
-    assert not any(isinstance(event, JobFailed) for event in directory.log.read())
-    _kill_and_finish(directory, expected)
-
-
-def _kill_and_finish(directory: StudyDirectory, expected: dict[str, Any]) -> None:
-    """SIGKILL for a driver that has joined our cluster and for all slots; then to the end."""
     import ray
 
-    address = ray.get_runtime_context().gcs_address
+    directory = start_micro(tmp_path / "study")
+    _interrupt(directory)
+    _signal_the_whole_group(directory)
+    _kill_driver_and_slots(directory, ray.get_runtime_context().gcs_address)
     kept = _rungs(directory)
-    driver = _start_driver(directory.root, address)
-    _after_rungs(driver, 3)
-    kill_all([driver.pid, *slots_of(os.getpid())])
-    driver.communicate()
-    assert _rungs(directory) >= kept + 3
-    assert not is_running(directory.lock_path)
-    finished = [e for e in directory.log.read() if isinstance(e, RungDone)]
+    assert len(kept) >= 5
+    assert not any(isinstance(event, JobFailed) for event in directory.log.read())
     assert run_study(StudyDirectory.open(directory.root), slots=2).status == "done"
-    rungs = [e for e in directory.log.read() if isinstance(e, RungDone)]
-    assert rungs[: len(finished)] == finished
+    assert _rungs(directory)[: len(kept)] == kept
     assert results(directory) == expected
 
 
-def _start_driver(root: Path, address: str | None) -> subprocess.Popen[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(root), address or ""],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
+def _interrupt(directory: StudyDirectory) -> None:
+    """SIGINT after a rung: jobs write checkpoints, no process is left, it says how to go on."""
+    with resumed(directory.root, "--slots=1") as driver:
+        family = after_lines(driver, "/ap ")
+        driver.send_signal(signal.SIGINT)
+        last_words = driver.communicate()[0].splitlines()[-1]
+    assert last_words.startswith("stopped; nothing is lost. Go on with: rethink-ray resume ")
+    assert driver.returncode == 128 + signal.SIGINT
+    wait_until_dead(family)
+    assert not is_running(directory.lock_path)
+    waiting = [path for path in (directory.root / "trials").iterdir() if not _is_done(path)]
+    assert all(list(path.glob("*.pt")) for path in waiting)
 
 
-def _after_rungs(driver: subprocess.Popen[str], num: int) -> list[int]:
-    """The driver's family of processes, once it has recorded this many rungs."""
-    assert driver.stdout is not None
-    for _ in range(num):
-        assert driver.stdout.readline() == "rung\n"
-    return family_of(driver.pid)
+def _signal_the_whole_group(directory: StudyDirectory) -> None:
+    """SIGTERM to Ray's own processes as well, as ``timeout`` and Slurm send it."""
+    with resumed(directory.root, "--slots=1") as driver:
+        family = after_lines(driver, "/ap ")
+        os.killpg(driver.pid, signal.SIGTERM)
+        said, complaint = driver.communicate()
+    assert "rethink-ray resume " in said + complaint
+    assert driver.returncode == 128 + signal.SIGTERM
+    wait_until_dead(family)
+    assert not is_running(directory.lock_path)
 
 
-def _rungs(directory: StudyDirectory) -> int:
-    return sum(isinstance(event, RungDone) for event in directory.log.read())
+def _kill_driver_and_slots(directory: StudyDirectory, address: str) -> None:
+    """SIGKILL for a driver that has joined our cluster, and for all slots of the cluster."""
+    with resumed(directory.root, "--slots=1", "--address", address) as driver:
+        after_lines(driver, "/ap ", 3)
+        kill_all([driver.pid, *slots_of(os.getpid())])
+        driver.communicate()
+    assert not is_running(directory.lock_path)
+
+
+def _is_done(trial: Path) -> bool:
+    return (trial / "rungs.json").exists()
+
+
+def _rungs(directory: StudyDirectory) -> list[RungDone]:
+    return [event for event in directory.log.read() if isinstance(event, RungDone)]
