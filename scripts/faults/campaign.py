@@ -250,7 +250,7 @@ class Campaign:
         if self._case is None or not self._waiting:
             return
         if self._nodes is None:
-            self._rest(REST_SECONDS)
+            self._quiet(REST_SECONDS)
         else:
             self._clear_slots()
         case = self._case
@@ -303,15 +303,19 @@ class Campaign:
             self.problems.append(f"{len(left)} slots outlived their driver")
             processes.kill(left)
 
-    def _rest(self, seconds: float = GONE_SECONDS) -> None:
+    def _rest(self) -> None:
         """Nothing runs any more; others may use the machine."""
+        self._quiet(GONE_SECONDS)
+        self._turns.give()
+
+    def _quiet(self, seconds: float) -> None:
+        """Every process is gone; after so long, by force."""
         self._stop_nodes()
         left = processes.wait_until_gone(seconds)
         if left:
             _log.info("killed after %.0f s: %s", seconds, ", ".join(left))
         if left and seconds == GONE_SECONDS:
             self.problems.append(f"{len(left)} processes had to be killed")
-        self._turns.give()
 
     def _stop_nodes(self) -> None:
         if self._nodes is not None:
