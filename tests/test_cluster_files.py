@@ -196,16 +196,16 @@ def test_a_slurm_job_that_is_told_to_end_stops_the_study_and_queues_itself_again
     study = _micro_yaml(tmp_path / "micro.yaml", trials=200)
     slurm["RETHINK_RAY_PORT"] = str(21000 + (os.getpid() + 1) % 8000)
     command = [str(FILES / "slurm.sh"), str(study), "--out", str(tmp_path / "s"), "--log", "none"]
-    job = subprocess.Popen(
+    with subprocess.Popen(
         command, env=slurm, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    assert job.stdout is not None
-    for line in job.stdout:
-        if "2x: val/ap" in line:
-            job.send_signal(signal.SIGTERM)
-            break
-    rest = job.stdout.read()
-    assert job.wait(60) == 143, rest
+    ) as job:
+        assert job.stdout is not None
+        for line in job.stdout:
+            if "2x: val/ap" in line:
+                job.send_signal(signal.SIGTERM)
+                break
+        rest = job.stdout.read()
+        assert job.wait(60) == 143, rest
     assert "nothing is lost" in rest
     assert Path(slurm["REQUEUED"]).read_text().split() == [slurm["SLURM_JOB_ID"]]
     assert _is_gone(slurm["RETHINK_RAY_PORT"])
