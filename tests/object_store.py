@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import urlopen
 
 from moto.server import ThreadedMotoServer
 
@@ -13,6 +14,7 @@ def object_store(bucket: str = "studies") -> Iterator[str]:
     server.start()
     try:
         host, port = server.get_host_and_port()
+        urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # of an earlier test
         options = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
         from pyarrow import fs
 
