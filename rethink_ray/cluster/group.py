@@ -4,6 +4,7 @@ Rank 0 writes each event into a mailbox in the trial's folder (a log like the st
 driver records a rung when it is finished and not when the run is over.
 """
 
+import gc
 import os
 import tempfile
 import threading
@@ -102,6 +103,7 @@ def train_as_worker(config: dict[str, Any]) -> None:
         if not _is_an_echo(error):
             mailbox.fail(error)
         raise
+    gc.collect()  # an error's frames hold the model and its connections, and the others wait on them
     ray.train.report({})
 
 

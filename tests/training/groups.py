@@ -1,5 +1,6 @@
 """Process groups for tests: real processes, real messages, no Ray."""
 
+import gc
 import multiprocessing
 import os
 import traceback
@@ -60,12 +61,19 @@ def _run_as(
         result = target(folder, rank, *arguments)
     except Exception as error:
         traceback.print_exc()
-        result = error
+        result = _without_its_frames(error)
     torch.save(result, folder / f"result{rank}.pt")
     if rank == 0:
         others_ended.wait()
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def _without_its_frames(error: Exception) -> Exception:
+    """They hold the model, and so the connections: who fails in earnest lets go of them."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
+    gc.collect()
+    return error
 
 
 def _store_served_by_rank_zero(folder: Path, rank: int, world_size: int) -> dist.Store:
