@@ -103,7 +103,7 @@ def train_as_worker(config: dict[str, Any]) -> None:
         if not _is_an_echo(error):
             mailbox.fail(error)
         raise
-    gc.collect()  # an error's frames hold the model and its connections, and the others wait on them
+    gc.collect()  # an error's frames hold the model and connections that the others wait on
     ray.train.report({})
 
 
