@@ -157,9 +157,7 @@ def test_two_looks_double_the_p_value_and_widen_95_to_97_5_percent() -> None:
     assert equal.p_value == 1.0
 
 
-def test_adding_replicates_until_it_looks_good_keeps_its_level_only_if_looks_count() -> (
-    None
-):
+def test_adding_replicates_until_it_looks_good_keeps_its_level_only_if_looks_count() -> None:
     rng = np.random.default_rng(7)
     naive = counted = 0
     for _ in range(1000):
