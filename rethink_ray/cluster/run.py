@@ -184,7 +184,9 @@ class _Run:
     def _fit(self, storage: Path, tick: Callable[[], None]) -> bool:
         """Whether the Tuner came to its end in good order, with every job's end told."""
         from rethink_ray.cluster.driver import Booking, JobSearcher, LeaveTune
+        from rethink_ray.cluster.placement import use_patient_groups
 
+        use_patient_groups()
         dispatcher = self.dispatcher
         searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
         tuner = self._tuner(searcher, Booking(dispatcher, searcher, tick, self.wish), storage)
