@@ -30,6 +30,8 @@ SLOTS = {"plain": 2, "train": 1}
 NO_START = "Ray: must start on this machine"
 """Ray gives its own processes half a minute, which a busy machine may need; no fault of ours."""
 MOST_NO_STARTS = 10
+MOST_MISSES = 4
+"""Studies that may end before a fault has struck."""
 MOST_PAUSES = 12
 PAUSE = 8
 """Records after which a study that only waits for damage is stopped."""
@@ -98,16 +100,21 @@ class Campaign:
             self._finish_case()
         self.undisturbed(session.setting)
         todo = [*session.running, *([session.ending] if session.ending else [])]
+        misses = 0
         while True:
             case = self._case or self._new_case(session.setting)
             self._case = case
             command = self._start(case, session)
             while todo and self._strike(case, command, todo[0]):
                 todo.pop(0)
-            pauses = not todo and session.ending is None and bool(session.at_rest)
-            if pauses:
-                command.tell(signal.SIGTERM, group=False)
-            self._conclude(case, command, paused=pauses)
+                misses = 0
+            paused = bool(not todo and session.ending is None and session.at_rest) and self._pause(
+                case, command, 1 if session.running else PAUSE
+            )
+            self._conclude(case, command, paused=paused)
+            misses += 1
+            if todo and misses > MOST_MISSES:
+                self.problems.append(f"{todo.pop(0).kind} could not be inflicted")
             if not todo:
                 break
         self._waiting += session.at_rest
@@ -122,10 +129,7 @@ class Campaign:
                 break
             case = self._case = self._case or self._new_case("plain")
             command = self._start(case)
-            pauses = command.wait_for_records(num_records(case.root) + PAUSE) is Seen.REACHED
-            if pauses:
-                command.tell(signal.SIGTERM, group=False)
-            self._conclude(case, command, paused=pauses)
+            self._conclude(case, command, paused=self._pause(case, command, PAUSE))
             self._damage()
         self.problems += [f"nothing was found for {fault.kind}" for fault in self._waiting]
         self._finish_case()
@@ -199,6 +203,13 @@ class Campaign:
         self.wounds.append(wound)
         case.wounds.append(wound)
         return True
+
+    def _pause(self, case: Case, command: Command, after: int) -> bool:
+        """The driver is asked to stop after so many records, and that is no fault."""
+        reached = command.wait_for_records(num_records(case.root) + after) is Seen.REACHED
+        if reached:
+            command.tell(signal.SIGTERM, group=False)
+        return reached
 
     def _conclude(self, case: Case, command: Command, *, paused: bool = False) -> None:
         """The driver has ended, and whether that was as it should is written down."""

@@ -8,6 +8,9 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import JobStarted, TrialEnded
 from rethink_ray.spec.resolve import cells_of
 
+MUST_NAME = ("batch_size", "min_side_px")
+"""What the reason of an out-of-memory must suggest to lower."""
+
 
 def bad_arms(case: str, root: Path) -> list[Wound]:
     """One wound per trial of the arms that cannot work; blamed if it was retried or unexplained."""
@@ -33,7 +36,7 @@ def bad_arms(case: str, root: Path) -> list[Wound]:
                 wound.blame(f"{member.trial_id} is not {outcome}")
             elif ends != [len(own) - 1]:
                 wound.blame(f"{member.trial_id} ran again after it had {outcome}")
-            elif kind == "oom" and not {"batch_size", "min_side_px"} <= _words(ended.reason):
+            elif kind == "oom" and not all(word in ended.reason for word in MUST_NAME):
                 wound.blame(f"no batch size and image size in: {ended.reason}")
     return found
 
@@ -58,7 +61,3 @@ def _lacking(root: Path) -> list[str]:
     if len(studies) != len(cells_of(StudyDirectory.open(root).study)):
         problems.append(f"optuna.journal holds {len(studies)} studies")
     return problems
-
-
-def _words(text: str) -> set[str]:
-    return {word.strip("().,:;") for word in text.split()}

@@ -145,8 +145,9 @@ def _drawn(
     ]
     rng.shuffle(names)
     return [
-        Fault(kind=name, after=rng.randint(1, MOST_RECORDS), luck=rng.getrandbits(32))
+        Fault(kind=name, after=rng.randint(1, most), luck=rng.getrandbits(32))
         for name in names
+        for most in [1 if name == "second" else MOST_RECORDS]  # it takes seconds to be refused
     ]
 
 
