@@ -20,6 +20,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 from faults.account import Wound, rows_of, table_lines
@@ -50,7 +51,10 @@ def main() -> int:
         if not only or {"nan", "oom"} & set(only):
             campaign.undisturbed("plain")
         for session in plan_sessions(share_out(asked.kills, only), asked.seed):
-            campaign.carry_out(session)
+            try:
+                campaign.carry_out(session)
+            except Exception:
+                campaign.give_up(traceback.format_exc())
         campaign.finish()
     finally:
         campaign.close()

@@ -134,6 +134,15 @@ class Campaign:
         self.problems += [f"nothing was found for {fault.kind}" for fault in self._waiting]
         self._finish_case()
 
+    def give_up(self, problem: str) -> None:
+        """The study under way is left, with everything that belongs to it."""
+        _log.info("given up: %s", problem)
+        self.problems.append(problem)
+        self._case = None
+        self._stop_nodes()
+        processes.kill(processes.below_us())
+        self._rest()
+
     def close(self) -> None:
         """Nothing that was started is left."""
         if self._nodes is not None:
