@@ -154,6 +154,7 @@ def test_a_full_disk_takes_nothing_and_a_freed_one_does(tmp_path: Path) -> None:
         disk.close()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_short_fixed_set_of_faults_costs_nothing_that_was_finished(tmp_path: Path) -> None:
     words = [sys.executable, str(SCRIPTS / "chaos.py"), "--only", FIXED_SET, "--study", "small"]

@@ -169,6 +169,7 @@ def _names_it(port: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_the_slurm_job_starts_two_nodes_runs_the_study_on_both_and_leaves_nothing(
     slurm: dict[str, str], tmp_path: Path
