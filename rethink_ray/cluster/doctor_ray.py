@@ -9,7 +9,7 @@ from typing import Any
 
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE, Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.checks import Check, judged, tried
-from rethink_ray.cluster.session import ray_session, set_switches
+from rethink_ray.cluster.session import address_of_head, ray_session, set_switches
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import ResourceSpec, Study
 
@@ -99,8 +99,9 @@ def _state_api() -> Check:
     def ask() -> str:
         from ray.util.state import list_nodes, list_placement_groups
 
-        nodes = list_nodes(timeout=ANSWER_SECONDS)
-        groups = list_placement_groups(timeout=ANSWER_SECONDS)
+        head = address_of_head()  # else Ray takes the cluster that `ray start` started last
+        nodes = list_nodes(head, timeout=ANSWER_SECONDS)
+        groups = list_placement_groups(head, timeout=ANSWER_SECONDS)
         return f"answers: {len(nodes)} nodes, {len(groups)} placement groups"
 
     remedy = (

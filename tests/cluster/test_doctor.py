@@ -28,8 +28,12 @@ def named(checks: list[Check]) -> dict[str, Check]:
 
 @pytest.mark.ray
 def test_every_line_says_what_was_found_and_a_study_asks_for_its_own(
-    cluster: None, tmp_path: Path
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stale = tmp_path / "ray" / "ray_current_cluster"  # left by a cluster that was killed
+    stale.parent.mkdir()
+    stale.write_text("127.0.0.1:9")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     study = micro_study(resources={"workers": 2})
     checks = named(list(examine(study, where=tmp_path)))
     expected = {"cpus", "memory", "disk", "shared memory", "scratch", "torch", "instruction set"}
