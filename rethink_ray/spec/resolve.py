@@ -47,8 +47,8 @@ class AssetSpec(Spec):
 
     @property
     def key(self) -> str:
-        """Hash of everything above."""
-        return f"{self.kind}-{digest_of(self.model_dump(mode='json'))}"
+        """Hash of everything above that differs from its default, as a trial's id is."""
+        return f"{self.kind}-{digest_of(self.model_dump(mode='json', exclude_defaults=True))}"
 
 
 class TrialConfig(Spec):
