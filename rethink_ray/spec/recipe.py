@@ -15,6 +15,13 @@ Family = Literal["retinanet", "fcos", "faster_rcnn"]
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream"]
 
+WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
+"""Families that learn from ``masks`` and find them."""
+WITH_KEYPOINTS = frozenset({"keypoint_rcnn"})
+"""Families that learn from ``keypoints`` and find them."""
+TWO_STAGE = frozenset({"faster_rcnn", "cascade_rcnn"}) | WITH_MASKS | WITH_KEYPOINTS
+"""Families with a proposal network; the others look at every place once."""
+
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
