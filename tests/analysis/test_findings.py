@@ -3,13 +3,10 @@
 import json
 import math
 
-import numpy as np
 import pytest
-from planted import Planted, build_facts, build_study, built_cell, noisy, written
+from planted import Planted, build_facts, build_study, noisy, written
 
-from rethink_ray.analysis.comparisons import arm_findings
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.pairs import build_pair
 from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.verdicts import Finding, Verdict
 from rethink_ray.records.state import StudyState
@@ -329,34 +326,3 @@ def test_the_same_tables_give_the_same_findings_byte_for_byte() -> None:
     planted = Planted(build_study(), noisy(lambda c, n: 10 + n, 0.5, 3))
     texts = {as_json_text(derive_findings(planted.tables())) for _ in range(2)}
     assert len(texts) == 1
-
-
-def _family(rng: np.random.Generator, lead: float, size: int, num: int) -> list[Finding]:
-    """Headlines of ``size`` pairs of arms, noise sd 0.3, each other arm ``lead`` ahead."""
-    study = build_study(margin=0.1)
-    pairs = []
-    for index in range(size):
-        scratch, other = 0.3 * rng.normal(size=num), lead + 0.3 * rng.normal(size=num)
-        cells = (
-            built_cell("scratch", {2.0: list(scratch)}, "random"),
-            built_cell(f"p{index}", {2.0: list(other)}, "upstream"),
-        )
-        pairs.append(build_pair(study, *cells))
-    return arm_findings(study, pairs)
-
-
-def test_where_no_arm_differs_at_most_5_studies_of_100_claim_any_difference() -> None:
-    rng = np.random.default_rng(1)
-    wrong = 0
-    for _ in range(400):
-        verdicts = {f.verdict for f in _family(rng, 0.0, size=6, num=5)}
-        wrong += bool(verdicts & {Verdict.SUPPORTED, Verdict.CONTRADICTED})
-    assert wrong / 400 <= 0.05 + 0.022  # two standard errors of 400 draws
-
-
-def test_a_true_point_at_noise_03_is_found_by_5_replicates_alone_and_mostly_among_ten() -> None:
-    rng = np.random.default_rng(2)
-    alone = [_family(rng, 1.0, size=1, num=5)[0].verdict for _ in range(300)]
-    among = [f.verdict for _ in range(40) for f in _family(rng, 1.0, size=10, num=5)]
-    assert alone.count(Verdict.SUPPORTED) / len(alone) >= 0.95
-    assert among.count(Verdict.SUPPORTED) / len(among) >= 0.75

@@ -1,0 +1,229 @@
+"""How often intervals hold and verdicts err, on simulated studies whose truth is planted.
+
+Only the replicates are made up: they go through the functions that findings use. Every noise has
+mean 0, so that the planted means are the truth whatever the noise looks like.
+"""
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from numpy.random import Generator
+
+from rethink_ray.analysis.comparisons import arm_findings
+from rethink_ray.analysis.crossover import catch_up
+from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.pairs import build_pair
+from rethink_ray.analysis.statistics import Estimate, paired, welch
+from rethink_ray.analysis.verdicts import Finding, Verdict
+from rethink_ray.spec.study import Study
+
+Noise = Callable[[Generator, int], Sequence[float]]
+"""(generator, number of replicates) -> deviations of mean 0."""
+CRASHED = 0.05
+CRASH_COSTS = 10.0
+"""Standard deviations by which a crashed replicate falls short."""
+SKEWED_SHAPE = 4.0
+"""Of a gamma distribution: skewness 1."""
+SHORT = 2.0
+"""The one schedule length of simulated families."""
+
+
+def normal(rng: Generator, num: int) -> Sequence[float]:
+    """Sd 1."""
+    return [float(v) for v in rng.normal(size=num)]
+
+
+def student4(rng: Generator, num: int) -> Sequence[float]:
+    """Student's t with 4 degrees of freedom: heavy tails, sd 1.4."""
+    return [float(v) for v in rng.standard_t(4, size=num)]
+
+
+def skewed(rng: Generator, num: int) -> Sequence[float]:
+    """A gamma distribution of skewness 1, sd 1, its long tail below."""
+    drawn = rng.gamma(SKEWED_SHAPE, size=num)
+    return [float((SKEWED_SHAPE - v) / SKEWED_SHAPE**0.5) for v in drawn]
+
+
+def strongly_skewed(rng: Generator, num: int) -> Sequence[float]:
+    """An exponential distribution (skewness 2, sd 1), its long tail below."""
+    return [float(1.0 - v) for v in rng.exponential(size=num)]
+
+
+def crashing(rng: Generator, num: int) -> Sequence[float]:
+    """Sd 1, but one replicate in twenty falls ten such deviations short."""
+    fell = rng.random(num) < CRASHED
+    drawn = rng.normal(size=num) - CRASH_COSTS * (fell - CRASHED)
+    return [float(v) for v in drawn]
+
+
+NOISES: Mapping[str, Noise] = {
+    "normal": normal,
+    "t4": student4,
+    "skewed": skewed,
+    "5 % crashes": crashing,
+}
+
+
+def welch_coverage(
+    noises: tuple[Noise, Noise], sds: tuple[float, float], num: int, studies: int, rng: Generator
+) -> float:
+    """Share of 95 % intervals between two arms that hold the planted difference of 1.
+
+    Args:
+        noises: of the first and the second arm.
+        sds: what their deviations are multiplied by.
+        num: replicates an arm.
+        studies: how many to simulate.
+        rng: source of all chance.
+    """
+    held = 0
+    for _ in range(studies):
+        first = [1.0 + sds[0] * v for v in noises[0](rng, num)]
+        second = [sds[1] * v for v in noises[1](rng, num)]
+        held += _holds(welch(first, second), 1.0)
+    return held / studies
+
+
+def paired_coverage(noise: Noise, num: int, studies: int, rng: Generator) -> float:
+    """Share of 95 % intervals between two rungs of one configuration that hold a gain of 1.
+
+    Both rungs share their trunk's deviation; each branch adds one of its own.
+    """
+    held = 0
+    for _ in range(studies):
+        trunk, short, long = (noise(rng, num) for _ in range(3))
+        first = [t + 0.5 * v for t, v in zip(trunk, short, strict=True)]
+        second = [1.0 + t + 0.5 * v for t, v in zip(trunk, long, strict=True)]
+        held += _holds(paired(second, first), 1.0)
+    return held / studies
+
+
+def bracket_coverage(
+    leads: Sequence[float], sd: float, num: int, margin: float, studies: int, rng: Generator
+) -> float:
+    """Share of catch-up brackets of which both ends are true.
+
+    The lower end says "behind up to here", the upper "less than the margin behind from here on".
+
+    Args:
+        leads: how far the chaser is behind at each rung, shortest first.
+        sd: between replicates.
+        num: replicates an arm and rung.
+        margin: below which being behind does not count.
+        studies: how many to simulate.
+        rng: source of all chance.
+    """
+    lengths = [2.0 * (index + 1) for index in range(len(leads))]
+    true = 0
+    for _ in range(studies):
+        rungs = [
+            (length, _lead(lead, sd, num, rng)) for length, lead in zip(lengths, leads, strict=True)
+        ]
+        found = catch_up(rungs, margin)
+        behind = [d for n, d in zip(lengths, leads, strict=True) if n <= (found.behind_up_to or 0)]
+        caught = [
+            d
+            for n, d in zip(lengths, leads, strict=True)
+            if found.caught_up_from is not None and n >= found.caught_up_from
+        ]
+        true += all(d > 0.0 for d in behind) and all(d < margin for d in caught)
+    return true / studies
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamilyRates:
+    """What became of one family's comparisons over many simulated studies."""
+
+    false_family: float
+    """Share of studies in which a comparison of equal arms was called supported or contradicted."""
+    found: float
+    """Share of the truly better arms that were called supported."""
+    equivalent: float
+    """Share of the truly equal arms that were called equivalent."""
+    needed: float | None
+    """Median of "about n needed" over open comparisons of equal arms; None if none was open."""
+
+
+def family_rates(
+    study: Study,
+    effects: Sequence[float],
+    sd: float,
+    num: int,
+    studies: int,
+    rng: Generator,
+) -> FamilyRates:
+    """Headlines of one family, corrected together as a study's are.
+
+    Args:
+        study: for its metric and margin.
+        effects: how far each arm is ahead of the one reference they share; 0 for equal arms.
+        sd: between replicates.
+        num: replicates an arm.
+        studies: how many to simulate.
+        rng: source of all chance.
+    """
+    equal, better, false, open_for = Counter[str](), Counter[str](), 0, []
+    for _ in range(studies):
+        headlines = _headlines(study, effects, sd, num, rng)
+        wrong = False
+        for effect, found in zip(effects, headlines, strict=True):
+            (better if effect else equal)[found.verdict] += 1
+            wrong |= not effect and found.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+            if not effect and found.needed:
+                open_for.append(found.needed)
+        false += wrong
+    return FamilyRates(
+        false_family=false / studies,
+        found=better[Verdict.SUPPORTED] / max(1, better.total()),
+        equivalent=equal[Verdict.EQUIVALENT] / max(1, equal.total()),
+        needed=statistics.median(open_for) if open_for else None,
+    )
+
+
+def _headlines(
+    study: Study, effects: Sequence[float], sd: float, num: int, rng: Generator
+) -> list[Finding]:
+    reference = _cell("scratch", "random", [sd * v for v in normal(rng, num)])
+    others = [
+        _cell(f"arm{i}", "upstream", [effect + sd * v for v in normal(rng, num)])
+        for i, effect in enumerate(effects)
+    ]
+    return arm_findings(study, [build_pair(study, reference, other) for other in others])
+
+
+def _cell(arm: str, source: str, values: Sequence[float]) -> CellResult:
+    point = CurvePoint(
+        length=SHORT,
+        incumbent=arm,
+        select=None,
+        values=dict(enumerate(values)),
+        trial_ids=tuple(f"{arm}-{seed}" for seed in range(len(values))),
+        failed=(),
+        waiting=0,
+    )
+    return CellResult(
+        regime="full",
+        arm=arm,
+        source=source,
+        lengths=(SHORT,),
+        points=(point,),
+        one_configuration=(),
+        best_length=None,
+        shortest_within=None,
+        configurations=(),
+        states={},
+    )
+
+
+def _lead(lead: float, sd: float, num: int, rng: Generator) -> Estimate:
+    ahead = [lead + sd * v for v in normal(rng, num)]
+    found = welch(ahead, [sd * v for v in normal(rng, num)])
+    assert found is not None
+    return found
+
+
+def _holds(estimate: Estimate | None, truth: float) -> bool:
+    found = estimate.interval() if estimate else None
+    return found is not None and found[0] <= truth <= found[1]
