@@ -111,9 +111,11 @@ class Dispatcher:
     def failed(self, job_id: str, reason: str) -> None:
         """The machine lost the job; it is handed out again until the study's limit.
 
-        Told twice it counts once, and not at all once someone asked to stop.
+        Told twice it counts once, and not at all once someone asked to stop or if the job had told
+        all that it was to tell.
         """
-        if self.running.pop(job_id, None) is not None and not self.stopping():
+        job = self.running.pop(job_id, None)
+        if job is not None and not self.stopping() and not self._has_results(job):
             self.recorder.record(JobFailed(job_id=job_id, reason=reason))
 
     def lose_all(self, reason: str) -> None:

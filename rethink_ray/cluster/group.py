@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rethink_ray.cluster.carrying import carried, fetch, stop_of
 from rethink_ray.cluster.mailbox import Mailbox
 from rethink_ray.cluster.work import StopFile, decode_job, encode_job, last_line, run_job
-from rethink_ray.records.types import Event
+from rethink_ray.records.types import Event, TrialEnded
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import RethinkError
@@ -35,6 +35,10 @@ PATIENCE_SECONDS = 9.0
 
 def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Iterator[Event]:
     """Every event of a job that several workers run together, as rank 0 tells it.
+
+    Where the method ends the trial at another worker alone (its images were larger than its
+    memory), rank 0 may wait for it in NCCL for many minutes; then that worker's word counts, and
+    leaving with an error ends the processes that wait.
 
     Args:
         job: what to do.
@@ -68,8 +72,11 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
         told = len(events)
         if over:
             break
-        asked_at = asked_at or (time.monotonic() if stop() else None)
+        asked_at = asked_at or (time.monotonic() if stop() or mailbox.ended() else None)
         if asked_at is not None and time.monotonic() - asked_at > PATIENCE_SECONDS:
+            if ended := mailbox.ended():
+                yield ended
+                raise RethinkError(f"{job.job_id}: workers that wait for one that ended")
             raise Stopped(f"{job.job_id} had no time for a checkpoint")
     failure = mailbox.failure()
     mailbox.remove()
@@ -97,6 +104,8 @@ def train_as_worker(config: dict[str, Any]) -> None:
         for event in _events_of(job, root, uri, stop, place):
             if place.rank == 0:
                 mailbox.log.append(event)
+            elif isinstance(event, TrialEnded):
+                mailbox.end(event)
     except Stopped:
         pass
     except Exception as error:

@@ -1,4 +1,4 @@
-"""How the workers of one job tell its driver what happened: a log, and the first failure's word.
+"""How the workers of one job tell its driver what happened: a log, and the first one's last word.
 
 A new one for each attempt, because a worker of a lost attempt may live a little longer.
 """
@@ -8,12 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from rethink_ray.cluster.work import decode_error, encode_error
-from rethink_ray.records.log import RecordLog
+from rethink_ray.records.log import RecordLog, decode_line, encode
 from rethink_ray.records.segments import SegmentLog
 from rethink_ray.records.store import Store
+from rethink_ray.records.types import TrialEnded
 from rethink_ray.spec.errors import RecordError, RethinkError
 
 MAILBOX = "mailbox-"
+WORDS = ("error", "ended")
+"""Said at most once each, in a file beside the log."""
 
 
 class Mailbox:
@@ -24,7 +27,6 @@ class Mailbox:
         self.name = name
         path = root / f"{name}.jsonl"
         self._store = Store(uri) if uri else None
-        self._error = root / f"{name}.error"
         path.parent.mkdir(parents=True, exist_ok=True)
         self.log = SegmentLog(path, self._store, name) if self._store else RecordLog(path)
 
@@ -42,29 +44,48 @@ class Mailbox:
 
     def fail(self, error: Exception) -> None:
         """Why a worker failed; the first one's word counts, the others fail because of it."""
-        word = encode_error(error)
-        if self._store is not None:
-            with suppress(RecordError):
-                if not self._store.exists(f"{self.name}.error"):
-                    self._store.write(f"{self.name}.error", word.encode())
-            return
-        with suppress(OSError), self._error.open("x") as file:
-            file.write(word)
+        self._say("error", encode_error(error))
 
     def failure(self) -> RethinkError | None:
         """What the worker that failed first said; None if they died without a word."""
+        said = self._said("error")
+        return decode_error(said) if said else None
+
+    def end(self, event: TrialEnded) -> None:
+        """The method ended the trial where this worker is; rank 0 may be unable to hear of it."""
+        self._say("ended", encode(event))
+
+    def ended(self) -> TrialEnded | None:
+        """How the trial ended for the first worker that said so."""
+        event = decode_line(said) if (said := self._said("ended")) else None
+        return event if isinstance(event, TrialEnded) else None
+
+    def _say(self, kind: str, word: str) -> None:
         if self._store is not None:
-            content = self._store.read(f"{self.name}.error")
-            return decode_error(content.decode()) if content is not None else None
+            with suppress(RecordError):
+                if not self._store.exists(f"{self.name}.{kind}"):
+                    self._store.write(f"{self.name}.{kind}", word.encode())
+            return
+        with suppress(OSError), self._path(kind).open("x") as file:
+            file.write(word)
+
+    def _said(self, kind: str) -> str:
+        if self._store is not None:
+            return (self._store.read(f"{self.name}.{kind}") or b"").decode()
         try:
-            return decode_error(self._error.read_text())
+            return self._path(kind).read_text()
         except OSError:
-            return None
+            return ""
+
+    def _path(self, kind: str) -> Path:
+        return self.log.path.with_suffix(f".{kind}")
 
     def remove(self) -> None:
         """Nothing of it is left."""
         self.log.path.unlink(missing_ok=True)
-        self._error.unlink(missing_ok=True)
+        for kind in WORDS:
+            self._path(kind).unlink(missing_ok=True)
         if self._store is not None:
-            for name in [*self._store.list(self.name), f"{self.name}.error"]:
+            words = (f"{self.name}.{kind}" for kind in WORDS)
+            for name in [*self._store.list(self.name), *words]:
                 self._store.delete(name)

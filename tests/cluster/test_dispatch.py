@@ -180,6 +180,19 @@ def test_a_lost_job_is_handed_out_again_until_the_limit_and_then_blocks(
     assert len(failures) == 3
 
 
+def test_a_job_that_is_lost_after_its_last_word_has_not_failed(start: Callable[..., Hand]) -> None:
+    hand = start(resources={"retries": 0}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    job = hand.take()
+    assert job.trial_id is not None
+    reason = "too large for one worker's images"
+    hand.dispatcher.report(TrialEnded(trial_id=job.trial_id, outcome="infeasible", reason=reason))
+    hand.dispatcher.failed(job.job_id, "workers that wait for one that ended")
+    assert not [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
+    hand.run()
+    hand.dispatcher.take_stock()
+    assert hand.dispatcher.done
+
+
 def test_resume_tries_a_blocked_job_again(start: Callable[..., Hand]) -> None:
     hand = start(resources={"retries": 0}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
     hand.dispatcher.failed(hand.take().job_id, "killed")

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from processes import kill_all, train_workers_of
 from rethink_ray.cluster.group import _cause_of, _is_an_echo
 from rethink_ray.cluster.mailbox import Mailbox
 from rethink_ray.cluster.run import run_study
-from rethink_ray.records.types import JobFailed
+from rethink_ray.records.types import JobFailed, TrialEnded
 from rethink_ray.spec.errors import DataError, RethinkError
 
 
@@ -67,6 +68,11 @@ def test_what_a_worker_says_is_the_runs_error_and_silence_means_it_died(tmp_path
     found = _cause_of(WorkerGroupError("many lines"), mailbox.failure())
     assert isinstance(found, DataError)
     assert str(found) == str(told)
+    infeasible = TrialEnded(trial_id="t1", outcome="infeasible", reason="too large")
+    assert mailbox.ended() is None
+    mailbox.end(infeasible)
+    mailbox.end(replace(infeasible, reason="said later"))
+    assert mailbox.ended() == infeasible
     mailbox.remove()
     assert not list((tmp_path / "trials" / "t1").iterdir())
 
