@@ -38,6 +38,8 @@ def fingerprint_of(study: Study) -> str:
         inner.pop(leaf, None)
     if not tree["claims"]:
         del tree["claims"]  # studies from before there were claims keep their fingerprint
+    if tree["data"]["unlabelled"] is None:
+        del tree["data"]["unlabelled"]  # nor does a pool that nobody asks for change one
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
     return digest_of(tree)

@@ -110,15 +110,47 @@ def _check_batch(recipe: Recipe, where: str, workers: int) -> None:
         must = f"must divide among {num} workers"
         raise SpecError(explain(f"{where}: batch_size", must, recipe.batch_size))
     asked = recipe.detector.norm_batch
+    part, of_kind = _normalised_together(recipe, where, num)
     groups = {
-        "bn": ("batch_size / workers", recipe.batch_size // num),
-        "sync_bn": ("batch_size", recipe.batch_size),
+        "bn": (f"{of_kind} / workers", part // num),
+        "sync_bn": (of_kind, part),
     }
     if recipe.detector.norm in groups and asked is not None:
         words, images = groups[recipe.detector.norm]
         if asked != images:
             must = f"must equal {words} = {images} under {recipe.detector.norm}"
             raise SpecError(explain(f"{where}: detector.norm_batch", must, asked))
+
+
+def _normalised_together(recipe: Recipe, where: str, num_workers: int) -> tuple[int, str]:
+    """How much of a batch passes the network at once: human and pseudo labels go one by one."""
+    batch, labels = recipe.batch_size, recipe.labels
+    if labels.kind != "self_training":
+        return batch, "batch_size"
+    num_pseudo = round(batch * labels.share)
+    parts = (batch - num_pseudo, num_pseudo)
+    whole = abs(batch * labels.share - num_pseudo) < 1e-6
+    if not whole or min(parts) < 1 or any(part % num_workers for part in parts):
+        must = f"must cut batch_size {batch} into whole parts that {num_workers} workers divide"
+        remedy = "Half of an even batch always does with one worker."
+        raise SpecError(explain(f"{where}: labels.share", must, labels.share, remedy))
+    if recipe.detector.norm_batch is not None and parts[0] != parts[1]:
+        must = "must be 0.5 where detector.norm_batch is set: each kind is normalised by itself"
+        raise SpecError(explain(f"{where}: labels.share", must, labels.share))
+    return parts[0], "batch_size / 2"
+
+
+def _check_labels(recipe: Recipe, where: str, workers: int) -> None:
+    labels = recipe.labels
+    if labels.kind == "continued" and labels.start != "teacher":
+        must = "must be teacher where the teacher is continued"
+        remedy = "Or take labels.kind: human, which starts from init."
+        raise SpecError(explain(f"{where}: labels.start", must, labels.start, remedy))
+    if labels.kind == "self_training" and labels.threshold < recipe.detector.score_threshold:
+        floor = recipe.detector.score_threshold
+        must = f"must be at least detector.score_threshold = {floor:g}"
+        remedy = "Lower detector.score_threshold to see more of what the teacher finds."
+        raise SpecError(explain(f"{where}: labels.threshold", must, labels.threshold, remedy))
 
 
 def _check_schedule(recipe: Recipe, where: str, workers: int) -> None:
@@ -173,7 +205,14 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         ),
     ),
     (_check_frozen, ("detector.norm", "init.source", "init.frozen")),
-    (_check_batch, ("batch_size", "detector.norm", "detector.norm_batch")),
+    (
+        _check_batch,
+        ("batch_size", "detector.norm", "detector.norm_batch", "labels.kind", "labels.share"),
+    ),
+    (
+        _check_labels,
+        ("labels.kind", "labels.start", "labels.threshold", "detector.score_threshold"),
+    ),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (
         _check_schedule,

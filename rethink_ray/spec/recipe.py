@@ -170,6 +170,35 @@ class UpstreamSpec(Spec):
     seed: int = 0
 
 
+class LabelsSpec(Spec):
+    """What a run learns from: human labels alone, or pseudo labels of a teacher beside them.
+
+    Zoph et al. 2020, sec. 3: a teacher labels unlabelled images, scores below a hard threshold are
+    dropped, and the student learns from human and pseudo labels in one batch.
+    """
+
+    kind: Literal["human", "self_training", "continued"] = "human"
+    """``continued`` is the control: the teacher goes on with human labels alone, for as many
+    updates as the student."""
+    threshold: Fraction = 0.5
+    """A hard one: detections that score below it are no labels."""
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Of each batch, so much is pseudo-labelled; ``batch_size`` counts both kinds."""
+    alpha: PositiveFloat = 1.0
+    """Weight of the pseudo-labelled loss: (L_human + alpha L_pseudo) / (1 + alpha)."""
+    normalise: bool = True
+    """Scale the pseudo-labelled loss to the human one by the ratio of their moving averages
+    (appendix B)."""
+    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    """What a moving average keeps of itself at each update. The paper does not say; ours."""
+    start: Literal["teacher", "init"] = "teacher"
+    """The student's weights before its first update: the teacher's, or what ``init`` says."""
+    keep_empty: bool = False
+    """Whether images on which the teacher found nothing are learnt from, as pure background."""
+    pool: Literal["unlabelled", "rest"] = "unlabelled"
+    """``data.unlabelled``, or the training images outside the regime, their labels unused."""
+
+
 class Recipe(Spec):
     """The complete method of one run."""
 
@@ -181,3 +210,4 @@ class Recipe(Spec):
     batch_size: PositiveInt = 16
     precision: Literal["fp32", "bf16"] = "fp32"
     upstream: UpstreamSpec = UpstreamSpec()
+    labels: LabelsSpec = LabelsSpec()

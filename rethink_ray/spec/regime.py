@@ -18,6 +18,15 @@ class SplitSpec(Spec):
     """VOC: a text file that lists the file stems of the split; without it, every XML file."""
 
 
+class UnlabelledSpec(Spec):
+    """Images that a teacher labels; nobody else did, or nobody looks."""
+
+    images: str
+    """Folder of the image files, sub-folders included."""
+    annotations: str | None = None
+    """A COCO JSON file whose list of images says which; its boxes are not read."""
+
+
 class HoldoutSpec(Spec):
     """A selection split cut from train, outside every regime."""
 
@@ -52,6 +61,9 @@ class DataSpec(Spec):
     upstream: str = "glyphs"
     """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
     one sub-folder of images per class."""
+    unlabelled: UnlabelledSpec | None = None
+    """Images for ``labels.kind: self_training``. ``None``: those of ``shapes.unlabelled``, or
+    COCO's ``unlabeled2017``."""
 
     @model_validator(mode="before")
     @classmethod

@@ -233,3 +233,28 @@ def test_an_arm_with_a_shorter_ladder_reads_the_beginning_of_keep(tmp_path: Path
     study, _ = load_study(written(tmp_path, GOOD), ["arms.scratch.set.schedule.lengths=[2, 4]"])
     assert keep_of(study, Cell("full", "scratch")) == (8, 4)
     assert keep_of(study, Cell("full", "pretrained")) == (8, 4, 2)
+
+
+def test_pseudo_labels_cut_each_batch_into_whole_parts(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    student = ["settings.labels.kind=self_training"]
+    study, _ = load_study(path, [*student, "settings.labels.share=0.25"])
+    assert study.settings["labels.share"] == 0.25
+    with pytest.raises(SpecError, match="whole parts"):
+        load_study(path, [*student, "settings.labels.share=0.3"])
+    with pytest.raises(SpecError, match="8 workers divide"):
+        load_study(path, [*student, "resources.workers=8"])
+    each = [*student, "settings.detector.norm=bn", "settings.detector.norm_batch=4"]
+    assert load_study(path, each)
+    with pytest.raises(SpecError, match="each kind is normalised by itself"):
+        load_study(path, [*each, "settings.labels.share=0.25"])
+
+
+def test_a_hard_threshold_is_one_that_the_teacher_can_see(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    low = ["settings.labels.kind=self_training", "settings.labels.threshold=0.01"]
+    with pytest.raises(SpecError, match=r"detector.score_threshold = 0.05"):
+        load_study(path, low)
+    load_study(path, [*low, "settings.detector.score_threshold=0.005"])
+    with pytest.raises(SpecError, match="where the teacher is continued"):
+        load_study(path, ["settings.labels.kind=continued", "settings.labels.start=init"])
