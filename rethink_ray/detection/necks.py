@@ -18,8 +18,13 @@ from torchvision.ops.feature_pyramid_network import (
 )
 
 from rethink_ray.detection.backbones import STAGES, Backbone
+from rethink_ray.detection.bifpn import BiFpn
+from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.norms import head_norm
-from rethink_ray.spec.recipe import DetectorSpec
+from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Neck
+
+PUBLISHED_REPEATS: dict[Neck, int] = {"fpn": 1, "nas_fpn": 7, "bifpn": 3}
+"""Ghiasi et al. 2019 (7 at 256 and 384 channels); Tan et al. 2020, D0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,25 +38,34 @@ class Levels:
     @property
     def count(self) -> int:
         """Number of pyramid levels."""
-        return len(self.stages) + {"none": 0, "pool": 1, "p6p7": 2}[self.extra]
+        return len(self.names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the pyramid's maps, finest first."""
+        grown = {"none": (), "pool": ("pool",), "p6p7": ("p6", "p7")}
+        return (*self.stages, *grown[self.extra])
 
 
 def pyramid_levels(spec: DetectorSpec) -> Levels:
-    """P3-P7 for one-stage families, P2-P6 for Faster R-CNN; ``tiny`` ends at stride 32.
+    """P3-P7 for one-stage families, P2-P6 for two-stage ones; ``tiny`` ends at stride 32.
 
-    P6 comes from P5 (Tian et al. 2019; torchvision's first RetinaNet too), not from C5.
+    P6 comes from P5 (Tian et al. 2019; torchvision's first RetinaNet too), not from C5. Necks that
+    were searched on P3-P7 get these levels in every family.
     """
-    two_stage = spec.family == "faster_rcnn"
-    stages, stride = (STAGES[1:], 4) if two_stage else (STAGES[2:], 8)
-    if spec.backbone == "tiny":
+    is_tiny = spec.backbone == "tiny"
+    from_p2 = spec.family in TWO_STAGE and (spec.neck == "fpn" or is_tiny)
+    stages, stride = (STAGES[1:], 4) if from_p2 else (STAGES[2:], 8)
+    if is_tiny:
         return Levels(stages=stages, first_stride=stride, extra="none")
-    return Levels(stages=stages, first_stride=stride, extra="pool" if two_stage else "p6p7")
+    return Levels(stages=stages, first_stride=stride, extra="pool" if from_p2 else "p6p7")
 
 
 class Pyramid(nn.Module):
-    """A backbone (``body``) and the FPN on it: what torchvision's detectors call a backbone."""
+    """A backbone (``body``) and the neck on it: what torchvision's detectors call a backbone."""
 
-    def __init__(self, body: Backbone, fpn: FeaturePyramidNetwork, spec: DetectorSpec) -> None:
+    def __init__(self, body: Backbone, fpn: nn.Module, spec: DetectorSpec) -> None:
+        """``fpn``: any neck; from an ordered dict of stage maps to one of pyramid maps."""
         super().__init__()
         self.body = body
         self.fpn = fpn
@@ -68,16 +82,34 @@ class Pyramid(nn.Module):
 def build_pyramid(spec: DetectorSpec, body: Backbone) -> Pyramid:
     """The pyramid a family wants, with its norm where the papers put one."""
     levels = pyramid_levels(spec)
-    inputs = list(body.channels[-len(levels.stages) :])
-    width = spec.neck_channels
-    extra: ExtraFPNBlock | None = None
+    channels = list(body.channels[-len(levels.stages) :])
+    return Pyramid(body, _build_neck(spec, levels, channels), spec)
+
+
+def repeats_of(spec: DetectorSpec) -> int:
+    """How often the neck's cell stands in a row."""
+    return spec.neck_repeats or PUBLISHED_REPEATS[spec.neck]
+
+
+def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.Module:
+    norm = head_norm(spec.norm)
+    if spec.neck == "fpn":
+        extra = _extra_levels(levels, spec.neck_channels)
+        fpn: nn.Module = FeaturePyramidNetwork(channels, spec.neck_channels, extra, norm)
+        return fpn
+    assert norm is not None, "check_recipe asks these necks for a norm"
+    build: type[NasFpn | BiFpn] = NasFpn if spec.neck == "nas_fpn" else BiFpn
+    return build(channels, spec.neck_channels, norm, repeats=repeats_of(spec), names=levels.names)
+
+
+def _extra_levels(levels: Levels, width: int) -> ExtraFPNBlock | None:
     match levels.extra:
         case "pool":
-            extra = LastLevelMaxPool()
+            return LastLevelMaxPool()
         case "p6p7":
-            extra = LastLevelP6P7(width, width)
-    fpn = FeaturePyramidNetwork(inputs, width, extra, head_norm(spec.norm))
-    return Pyramid(body, fpn, spec)
+            return LastLevelP6P7(width, width)
+        case _:
+            return None
 
 
 def full_precision(x: Tensor) -> Tensor:

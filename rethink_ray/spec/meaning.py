@@ -186,6 +186,17 @@ def _check_length(recipe: Recipe, length: float, where: str) -> None:
         raise SpecError(explain(f"{where}: schedule", must, came, remedy))
 
 
+def _check_neck(recipe: Recipe, where: str, workers: int) -> None:
+    asked = recipe.detector
+    if asked.neck != "fpn" and asked.norm == "frozen_bn":
+        must = f"must have a norm that learns under detector.neck: {asked.neck}"
+        remedy = (
+            "Use gn, bn or sync_bn; with init.frozen: backbone the backbone's own statistics and "
+            "scales stay fixed under bn and sync_bn too."
+        )
+        raise SpecError(explain(f"{where}: detector.norm", must, asked.norm, remedy))
+
+
 def _check_matching(recipe: Recipe, where: str, workers: int) -> None:
     asked = recipe.detector
     if asked.family == "retinanet" and asked.background_iou > asked.foreground_iou:
@@ -213,6 +224,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         _check_labels,
         ("labels.kind", "labels.start", "labels.threshold", "detector.score_threshold"),
     ),
+    (_check_neck, ("detector.neck", "detector.norm")),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (
         _check_schedule,

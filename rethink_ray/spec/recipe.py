@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
 Backbone = Literal["tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"]
 Family = Literal["retinanet", "fcos", "faster_rcnn"]
+Neck = Literal["fpn", "nas_fpn", "bifpn"]
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream"]
 
@@ -43,6 +44,11 @@ class DetectorSpec(Spec):
     """Images per normalisation group (``bn``: batch / workers). ``None`` = whatever results."""
     width: PositiveInt = 64
     """Channels of the last stage of the ``tiny`` backbone; other backbones fix their own."""
+    neck: Neck = "fpn"
+    """The pyramid: Lin et al. 2017, Ghiasi et al. 2019 or Tan et al. 2020. The latter two stand on
+    P3 to P7 in every family, as published; with ``tiny`` on the levels that its FPN has."""
+    neck_repeats: PositiveInt | None = None
+    """How often NAS-FPN or BiFPN repeats its cell; ``None`` = as published, 7 and 3."""
     neck_channels: PositiveInt = 256
     head_convs: Annotated[int, Field(ge=0)] = 4
     """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (Faster R-CNN)."""

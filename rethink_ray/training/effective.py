@@ -14,12 +14,14 @@ import torch
 import torchvision
 from torch import nn, optim
 from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FrozenBatchNorm2d
+from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
 
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.detection.backbones import STAGES, Backbone
+from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.detectors import Detector, parameter_counts
 from rethink_ray.detection.freezing import frozen_stages
+from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Frozen, Recipe
@@ -29,6 +31,11 @@ from rethink_ray.training.optimizer import set_rate
 from rethink_ray.training.schedule import RungSchedule, lr_at
 
 FAMILY_OF = {"RetinaNet": "retinanet", "FCOS": "fcos", "FasterRCNN": "faster_rcnn"}
+NECK_OF: dict[type[nn.Module], str] = {
+    FeaturePyramidNetwork: "fpn",
+    NasFpn: "nas_fpn",
+    BiFpn: "bifpn",
+}
 NORM_OF: dict[type[nn.Module], str] = {
     nn.GroupNorm: "gn",
     nn.BatchNorm2d: "bn",
@@ -59,6 +66,9 @@ def read_back(
     if live.recipe.detector.norm_batch is not None and found["detector.norm"] in ("bn", "sync_bn"):
         shared = found["detector.norm"] == "sync_bn"
         found["detector.norm_batch"] = found["batch_size"] if shared else batch_images
+    if live.recipe.detector.neck_repeats is not None and found["detector.neck"] != "fpn":
+        neck: Any = live.detector.network.get_submodule("backbone.fpn")
+        found["detector.neck_repeats"] = len(neck.cells)
     return found
 
 
@@ -86,10 +96,12 @@ def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
 def read_detector(detector: Detector) -> dict[str, Any]:
     """The settings that can be told from the network itself."""
     network: Any = detector.network
+    neck = network.backbone.fpn
     found = {
         "detector.family": FAMILY_OF.get(type(network).__name__, type(network).__name__),
         "detector.backbone": _backbone(detector.backbone),
         "detector.norm": _norm(detector.backbone),
+        "detector.neck": NECK_OF.get(type(neck), type(neck).__name__),
         "detector.neck_channels": network.backbone.out_channels,
         "detector.min_side_px": network.transform.min_size[0],
         "detector.max_side_px": network.transform.max_size,

@@ -1,0 +1,118 @@
+"""NAS-FPN: the pyramid whose wiring was searched (Ghiasi et al. 2019, fig. 6: the 7-node cell).
+
+The cell is repeated; every node merges two maps, then ReLU, a 3x3 convolution and a norm. It knows
+five levels. A detector that reads fewer (``tiny``) still gets all five inside, and the nodes that
+none of its levels depends on are left out.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rethink_ray.detection.fusing import Lateral, fuse_conv, grow, resample
+from rethink_ray.detection.norms import NormLayer
+
+NUM_LEVELS = 5
+"""P3 to P7: what the cell was searched for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One merging node. Maps are numbered: 0 to 4 come in, finest first, nodes from 5 on."""
+
+    level: int
+    """Where it stands, counted from the finest."""
+    inputs: tuple[int, int]
+    gated: bool
+    """The second input is scaled by the first one's global maximum, else both are added."""
+    rest: tuple[int, ...] = ()
+    """Maps of this level that nothing else reads; an output adds them."""
+    is_output: bool = True
+
+
+CELL: tuple[Node, ...] = (
+    Node(level=1, inputs=(1, 3), gated=True, is_output=False),
+    Node(level=1, inputs=(1, 5), gated=False, is_output=False),
+    Node(level=0, inputs=(0, 6), gated=False),
+    Node(level=1, inputs=(6, 7), gated=False),
+    Node(level=2, inputs=(7, 8), gated=True, rest=(2,)),
+    Node(level=4, inputs=(6, 9), gated=True, rest=(4,)),
+    Node(level=3, inputs=(9, 10), gated=True),
+)
+
+
+class NasFpn(nn.Module):
+    """Stage maps in, finest first; pyramid maps of one width out, under the given names."""
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        width: int,
+        norm: NormLayer,
+        *,
+        repeats: int,
+        names: Sequence[str],
+    ) -> None:
+        """``channels``: of the stages; ``names``: of the levels that come out, finest first."""
+        super().__init__()
+        self.names = tuple(names)
+        self.lateral = Lateral(channels, width, norm)
+        self.cells = nn.ModuleList(
+            nn.ModuleDict({str(number): fuse_conv(width, norm) for number in kept})
+            for kept in _kept_nodes(repeats, len(self.names))
+        )
+
+    def forward(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
+        """The levels after all repeats."""
+        maps = grow(self.lateral(list(stages.values())), NUM_LEVELS)
+        sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
+        for cell in self.cells:
+            assert isinstance(cell, nn.ModuleDict)
+            maps = _run(cell, maps, sizes)
+        return OrderedDict(zip(self.names, maps, strict=False))
+
+
+def _run(
+    cell: nn.ModuleDict, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+) -> list[Tensor]:
+    """One repeat; levels that no kept node makes stay as they came (nothing reads them)."""
+    known = dict(enumerate(levels))
+    at = {**{i: i for i in range(NUM_LEVELS)}, **{_number(i): n.level for i, n in enumerate(CELL)}}
+    out = list(levels)
+    for number, node in ((_number(i), node) for i, node in enumerate(CELL)):
+        if str(number) not in cell:
+            continue
+        first, second = (
+            resample(known[i], at[i], node.level, sizes[node.level]) for i in node.inputs
+        )
+        merged = first + (torch.sigmoid(F.adaptive_max_pool2d(first, 1)) if node.gated else 1) * (
+            second
+        )
+        for i in node.rest:
+            merged = merged + known[i]
+        known[number] = cell[str(number)](merged)
+        if node.is_output:
+            out[node.level] = known[number]
+    return out
+
+
+def _kept_nodes(repeats: int, num_levels: int) -> list[tuple[int, ...]]:
+    """For each repeat the numbers of the nodes that the finest ``num_levels`` depend on."""
+    wanted = set(range(num_levels))
+    kept: list[tuple[int, ...]] = []
+    for _ in range(repeats):
+        numbers = {_number(i) for i, n in enumerate(CELL) if n.is_output and n.level in wanted}
+        for i, node in reversed(list(enumerate(CELL))):
+            if _number(i) in numbers:
+                numbers |= {*node.inputs, *node.rest}
+        kept.append(tuple(sorted(n for n in numbers if n >= NUM_LEVELS)))
+        wanted = {n for n in numbers if n < NUM_LEVELS}
+    return kept[::-1]
+
+
+def _number(index: int) -> int:
+    return NUM_LEVELS + index
