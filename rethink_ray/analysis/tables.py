@@ -5,12 +5,12 @@ The only place of this room that spells a column of ``trials`` or ``rungs``.
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from rethink_ray.records.columns import PARAM
 from rethink_ray.records.incumbents import report_metric, selection_metric
@@ -32,7 +32,9 @@ RUNG_COLUMNS = (
     "length",
     "seconds_train",
     "seconds_score",
+    "peak_memory_bytes",
     "instruction_set",
+    "steps_new",
 )
 
 
@@ -62,6 +64,8 @@ class Score:
     select: float | None
     report: float | None
     seconds: float
+    peak_bytes: int = 0
+    """The most memory its process held; 0 where nobody measured it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,36 +149,37 @@ def read_assets(table: pa.Table) -> tuple[Asset, ...]:
 
 
 def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
-    select, report = selection_metric(tables.study), report_metric(tables.study)
-    scored = [name for name in dict.fromkeys((select, report)) if name in tables.rungs.column_names]
+    table = tables.rungs
+    names = [selection_metric(tables.study), report_metric(tables.study)]
+    absent: list[None] = [None] * table.num_rows
+    values = [_column(table, n) if n in table.column_names else absent for n in names]
     found: dict[Cell, dict[tuple[str, float], Score]] = {}
-    for row in _rows(tables.rungs, RUNG_COLUMNS, "rungs", scored):
-        score = Score(
-            select=_finite(row.get(select)),
-            report=_finite(row.get(report)),
-            seconds=(row["seconds_train"] or 0.0) + (row["seconds_score"] or 0.0),
+    heads = _columns(table, RUNG_COLUMNS, "rungs")
+    for (regime, arm, trial_id, length, train, score, peak, _, _), select, report in zip(
+        heads, *values, strict=True
+    ):
+        found.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = Score(
+            select=_finite(select),
+            report=_finite(report),
+            seconds=(train or 0.0) + (score or 0.0),
+            peak_bytes=peak or 0,
         )
-        inside = found.setdefault(Cell(row["regime"], row["arm"]), {})
-        inside[row["trial_id"], float(row["length"])] = score
     return found
 
 
 def _updates(tables: StudyTables) -> dict[Cell, Counter[str]]:
     found: dict[Cell, Counter[str]] = {}
-    for row in _rows(tables.rungs, (*RUNG_COLUMNS, "steps_new"), "rungs"):
-        inside = found.setdefault(Cell(row["regime"], row["arm"]), Counter())
-        inside[row["trial_id"]] += row["steps_new"] or 0
+    for regime, arm, trial_id, *_, steps_new in _columns(tables.rungs, RUNG_COLUMNS, "rungs"):
+        found.setdefault(Cell(regime, arm), Counter())[trial_id] += steps_new or 0
     return found
 
 
 def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[str, float]]]:
     split = f"{tables.study.data.report_on}/"
     names = [n for n in tables.rungs.column_names if n.startswith((split, "train/"))]
-    table = tables.rungs
-    if table.num_rows and "purpose" in table.column_names:
-        table = table.filter(pc.equal(table["purpose"], "replicate"))
+    table = _replicates(tables.rungs)
     found: dict[Cell, dict[tuple[str, float], dict[str, float]]] = {}
-    for row in _rows(table, (*RUNG_COLUMNS, "steps_new"), "rungs", names):
+    for row in _rows(table, RUNG_COLUMNS, "rungs", names):
         measured = {
             name.partition("/")[2]: value
             for name in names
@@ -187,16 +192,44 @@ def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[st
     return found
 
 
+def _replicates(rungs: pa.Table) -> pa.Table:
+    """Their rows, run by run: pyarrow.compute would import pandas, which takes a second."""
+    runs: list[pa.Table] = []
+    purposes = _column(rungs, "purpose") if "purpose" in rungs.column_names else []
+    start = 0
+    for purpose, group in groupby(purposes):
+        size = sum(1 for _ in group)
+        if purpose == "replicate":
+            runs.append(rungs.slice(start, size))
+        start += size
+    return pa.concat_tables(runs) if runs else rungs.slice(0, 0)
+
+
 def _rows(
     table: pa.Table, needed: tuple[str, ...], name: str, extra: list[str] | None = None
 ) -> list[dict[str, Any]]:
+    _check(table, needed, name)
+    params = [c for c in table.column_names if c.startswith(PARAM)] if name == "trials" else []
+    rows: list[dict[str, Any]] = table.select([*needed, *(extra or []), *params]).to_pylist()
+    return rows
+
+
+def _columns(table: pa.Table, needed: tuple[str, ...], name: str) -> Iterator[tuple[Any, ...]]:
+    """Rows as tuples: a fifth of the time and memory of dictionaries."""
+    _check(table, needed, name)
+    return zip(*(_column(table, column) for column in needed), strict=True)
+
+
+def _column(table: pa.Table, name: str) -> list[Any]:
+    values: list[Any] = table.column(name).to_pylist()
+    return values
+
+
+def _check(table: pa.Table, needed: tuple[str, ...], name: str) -> None:
     missing = [column for column in needed if column not in table.column_names]
     if missing:
         remedy = "Delete the Parquet file; it is rebuilt from the records."
         raise RecordError(explain(f"{name}.parquet", f"must have {missing}", "none", remedy))
-    params = [c for c in table.column_names if c.startswith(PARAM)] if name == "trials" else []
-    rows: list[dict[str, Any]] = table.select([*needed, *(extra or []), *params]).to_pylist()
-    return rows
 
 
 def _trial(row: Mapping[str, Any]) -> Trial:

@@ -15,6 +15,7 @@ from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.report import write_report
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
+from rethink_ray.records.views import write_views
 from rethink_ray.spec.errors import RecordError
 
 
@@ -116,3 +117,15 @@ def test_findings_need_neither_torch_nor_ray_nor_optuna() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_reading_a_finished_study_imports_no_pandas(tmp_path: Path) -> None:
+    directory = StudyDirectory.open(_planted().directory(tmp_path / "s"))
+    write_views(directory, directory.load_state())
+    code = (
+        "import sys; from rethink_ray.commands.results import findings;"
+        f"from pathlib import Path; findings(Path({str(tmp_path / 's')!r}));"
+        "assert 'pandas' not in sys.modules"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "FINDINGS" in told.stdout
