@@ -13,11 +13,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from rethink_ray.data.chance import seed_from
-from rethink_ray.data.faults import Boxes, clamp, has_pixels
+from rethink_ray.data.faults import clamp, has_pixels
+from rethink_ray.data.objects import Objects
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 PAD_GRAY = 0.5
+
+Points = NDArray[np.float32]
+Swap = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,30 +53,53 @@ class Luck:
 
 
 def augment(
-    image: Tensor, boxes: Boxes, spec: AugmentSpec, detector: DetectorSpec, luck: Luck
-) -> tuple[Tensor, Boxes]:
-    """``image`` ([3, H, W] float32 in 0..1) and its boxes after everything ``spec`` asks for."""
+    image: Tensor,
+    objects: Objects,
+    spec: AugmentSpec,
+    detector: DetectorSpec,
+    luck: Luck,
+    swap: Swap | None = None,
+) -> tuple[Tensor, Objects]:
+    """``image`` ([3, H, W] float32 in 0..1) and its objects after everything ``spec`` asks for.
+
+    ``swap``: which keypoint stands in each one's place in a mirror.
+    """
     if luck.flip < spec.flip:
-        image, boxes = flip(image, boxes)
+        image, objects = flip(image, objects, swap)
     if spec.scale != (1.0, 1.0):
         factor = spec.scale[0] + luck.scale * (spec.scale[1] - spec.scale[0])
-        image, boxes = jitter_scale(image, boxes, factor, detector, luck)
+        image, objects = jitter_scale(image, objects, factor, detector, luck)
     if spec.color:
         image = jitter_color(image, spec.color, luck)
-    return image, boxes
+    return image, objects
 
 
-def flip(image: Tensor, boxes: Boxes) -> tuple[Tensor, Boxes]:
-    """Left becomes right."""
+def flip(image: Tensor, objects: Objects, swap: Swap | None = None) -> tuple[Tensor, Objects]:
+    """Left becomes right; left keypoints become right ones."""
     width = image.shape[-1]
-    x0, y0, x1, y1 = boxes.boxes_xyxy.T
-    turned = np.stack([width - x1, y0, width - x0, y1], axis=1)
-    return image.flip(-1), Boxes(boxes_xyxy=turned, labels=boxes.labels, area=boxes.area)
+    x0, y0, x1, y1 = objects.boxes_xyxy.T
+    turned = Objects(
+        boxes_xyxy=np.stack([width - x1, y0, width - x0, y1], axis=1),
+        labels=objects.labels,
+        area=objects.area,
+        masks=None if objects.masks is None else objects.masks[:, :, ::-1],
+        keypoints=_mirrored(objects.keypoints, width, swap),
+    )
+    return image.flip(-1), turned
+
+
+def _mirrored(points: Points | None, width: int, swap: Swap | None) -> Points | None:
+    """What is not annotated keeps its zeros."""
+    if points is None:
+        return None
+    turned = points if swap is None else points[:, swap]
+    x = np.where(turned[..., 2] > 0, width - turned[..., 0], turned[..., 0])
+    return np.concatenate([x[..., None], turned[..., 1:]], axis=-1)
 
 
 def jitter_scale(
-    image: Tensor, boxes: Boxes, factor: float, detector: DetectorSpec, luck: Luck
-) -> tuple[Tensor, Boxes]:
+    image: Tensor, objects: Objects, factor: float, detector: DetectorSpec, luck: Luck
+) -> tuple[Tensor, Objects]:
     """The image at ``factor`` times the detector's input size, cropped or padded to that size.
 
     Large-scale jitter (Ghiasi et al. 2021, sec. 3): the canvas keeps the image's shape, and the
@@ -93,10 +120,8 @@ def jitter_scale(
     )[0].clamp(0.0, 1.0)
     top = _place(canvas_hw[0], scaled_hw[0], luck.top)
     left = _place(canvas_hw[1], scaled_hw[1], luck.left)
-    ratio = np.array([scaled_hw[1] / width, scaled_hw[0] / height], np.float64)
-    shift = np.array([left, top], np.float64)
-    moved = (boxes.boxes_xyxy.reshape(-1, 2, 2) * ratio + shift).reshape(-1, 4).astype(np.float32)
-    return _onto_canvas(scaled, canvas_hw, top, left), _cut(boxes, moved, canvas_hw, ratio)
+    moved = _moved(objects, scaled_hw, (height, width), top, left)
+    return _onto_canvas(scaled, canvas_hw, top, left, PAD_GRAY), _cut(moved, canvas_hw, top, left)
 
 
 def jitter_color(image: Tensor, strength: float, luck: Luck) -> Tensor:
@@ -123,8 +148,11 @@ def _place(canvas: int, scaled: int, number: float) -> int:
     return round((canvas - scaled) * number)
 
 
-def _onto_canvas(scaled: Tensor, canvas_hw: tuple[int, int], top: int, left: int) -> Tensor:
-    canvas = torch.full((3, *canvas_hw), PAD_GRAY)
+def _onto_canvas(
+    scaled: Tensor, canvas_hw: tuple[int, int], top: int, left: int, fill: float
+) -> Tensor:
+    """The part of [C, h, w] that lies on the canvas, the rest ``fill``."""
+    canvas = torch.full((scaled.shape[0], *canvas_hw), fill, dtype=scaled.dtype)
     height, width = scaled.shape[-2:]
     rows = slice(max(top, 0), min(top + height, canvas_hw[0]))
     columns = slice(max(left, 0), min(left + width, canvas_hw[1]))
@@ -134,18 +162,59 @@ def _onto_canvas(scaled: Tensor, canvas_hw: tuple[int, int], top: int, left: int
     return canvas
 
 
-def _cut(
-    boxes: Boxes,
-    moved: NDArray[np.float32],
-    canvas_hw: tuple[int, int],
-    ratio: NDArray[np.float64],
-) -> Boxes:
-    """What of the moved boxes still lies on the canvas; areas shrink with their boxes."""
-    cut = clamp(moved, np.array(canvas_hw[::-1], np.float32))
-    kept = has_pixels(cut)
-    visible = _box_area(cut[kept]) / np.maximum(_box_area(moved[kept]), 1e-6)
-    area = (boxes.area[kept] * np.prod(ratio) * visible).astype(np.float32)
-    return Boxes(boxes_xyxy=cut[kept], labels=boxes.labels[kept], area=area)
+def _moved(
+    objects: Objects, scaled_hw: tuple[int, int], hw: tuple[int, int], top: int, left: int
+) -> Objects:
+    """The objects of an image resized from ``hw`` to ``scaled_hw``, then moved (masks: not yet)."""
+    ratio = np.array([scaled_hw[1] / hw[1], scaled_hw[0] / hw[0]], np.float64)
+    shift = np.array([left, top], np.float64)
+    boxes = (objects.boxes_xyxy.reshape(-1, 2, 2) * ratio + shift).reshape(-1, 4)
+    points = objects.keypoints
+    if points is not None:
+        placed = points[..., :2] * ratio + shift
+        points = np.concatenate([placed, points[..., 2:]], axis=-1).astype(np.float32)
+    return Objects(
+        boxes_xyxy=boxes.astype(np.float32),
+        labels=objects.labels,
+        area=objects.area * np.prod(ratio),
+        masks=None if objects.masks is None else _resized(objects.masks, scaled_hw),
+        keypoints=points,
+    )
+
+
+def _resized(masks: NDArray[np.uint8], hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """[N, H, W] -> [N, h, w], each pixel taken from the one its centre falls on."""
+    if not len(masks):
+        return np.zeros((0, *hw), np.uint8)
+    whole = torch.from_numpy(np.ascontiguousarray(masks))[None]
+    return functional.interpolate(whole, size=hw, mode="nearest-exact")[0].numpy()
+
+
+def _cut(moved: Objects, canvas_hw: tuple[int, int], top: int, left: int) -> Objects:
+    """What of the moved objects still lies on the canvas; areas shrink with their boxes."""
+    boxes = clamp(moved.boxes_xyxy, np.array(canvas_hw[::-1], np.float32))
+    visible = _box_area(boxes) / np.maximum(_box_area(moved.boxes_xyxy), 1e-6)
+    masks = moved.masks
+    if masks is not None:
+        masks = _onto_canvas(torch.from_numpy(masks), canvas_hw, top, left, 0).numpy()
+    cut = Objects(
+        boxes_xyxy=boxes,
+        labels=moved.labels,
+        area=(moved.area * visible).astype(np.float32),
+        masks=masks,
+        keypoints=_seen(moved.keypoints, canvas_hw),
+    )
+    kept = has_pixels(boxes)
+    return cut.where(kept if masks is None else kept & masks.any(axis=(1, 2)))
+
+
+def _seen(points: Points | None, canvas_hw: tuple[int, int]) -> Points | None:
+    """Keypoints off the canvas, and those never annotated, become zeros."""
+    if points is None:
+        return None
+    x, y, visibility = np.moveaxis(points, -1, 0)
+    on = (x >= 0) & (x <= canvas_hw[1]) & (y >= 0) & (y <= canvas_hw[0]) & (visibility > 0)
+    return np.where(on[..., None], points, 0.0).astype(np.float32)
 
 
 def _box_area(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:

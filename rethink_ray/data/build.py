@@ -20,7 +20,7 @@ from rethink_ray.data.pictures import picture_sizes
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 IMAGES_FILE = "images.arrow"
 OBJECTS_FILE = "objects.arrow"
 REMEMBERED_UNREAD = 64
@@ -55,6 +55,7 @@ def write_index(
         "categories": list(categories),
         "dropped": dict(dropped),
         "unread": unread[:REMEMBERED_UNREAD],
+        "keypoint_names": list(raw.keypoint_names),
     }
     _write(directory / IMAGES_FILE, _image_columns(kept), about)
 

@@ -4,27 +4,17 @@ A box is clamped to its image; one with no more than a pixel left on a side is d
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
+from rethink_ray.data.objects import Objects
 
 DEGENERATE_PX = 1.0
 """A side must be longer: a click without a drag leaves a box of one pixel."""
 OUTSIDE_PX = 0.5
 """Further out than this is a fault; less is the rounding that COCO's own boxes show."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boxes:
-    """Objects fit to train on. Length N throughout."""
-
-    boxes_xyxy: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    area: NDArray[np.float32]
-    """As annotated: of the mask where there is one."""
 
 
 def clamp(boxes_xyxy: NDArray[np.float32], size_wh: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -47,12 +37,22 @@ def is_outside(boxes_xyxy: NDArray[np.float32], clamped: NDArray[np.float32]) ->
     return found
 
 
-def trainable(entry: ImageEntry) -> Boxes:
-    """The entry's objects without crowds and degenerate boxes, the rest clamped."""
+def trainable(
+    entry: ImageEntry,
+    masks: NDArray[np.uint8] | None = None,
+    keypoints: NDArray[np.float32] | None = None,
+) -> Objects:
+    """The entry's objects without crowds and degenerate boxes, the rest clamped.
+
+    ``masks`` ([N, H, W]) and ``keypoints`` ([N, K, 3]) of all its objects go with them.
+    """
     size = np.array([entry.width, entry.height], np.float32)
     boxes = clamp(entry.boxes_xyxy, size)
     kept = has_pixels(boxes) & ~entry.is_crowd
-    return Boxes(boxes_xyxy=boxes[kept], labels=entry.labels[kept], area=entry.area[kept])
+    whole = Objects(
+        boxes_xyxy=boxes, labels=entry.labels, area=entry.area, masks=masks, keypoints=keypoints
+    )
+    return whole.where(kept)
 
 
 def faults_of(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[str, int]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
 from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.masks import filled_box, pixels_of
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.sources.locate import source_of
 from rethink_ray.data.sources.raw import Source
@@ -67,6 +68,8 @@ class AnnotationIndex:
         """What the annotation files hold that no image here shows, by kind, over the split."""
         self.unread: tuple[str, ...] = tuple(about["unread"])
         """Paths that could not be read when the index was built (the first few)."""
+        self.keypoint_names: tuple[str, ...] = tuple(about["keypoint_names"])
+        """What the K keypoints are, in order; empty if the data set has none that all share."""
         self._all_ids: NDArray[np.int64] = self.image_column("image_id")
         self.image_ids: NDArray[np.int64] = self._all_ids
         self.fingerprint: str = about["fingerprint"]
@@ -105,19 +108,39 @@ class AnnotationIndex:
 
     def segmentations(self, image_id: int) -> list[Any]:
         """COCO's ``segmentation`` of each object (polygons or run lengths), ``None`` without."""
-        found = self._objects.column("segmentation")
-        rows = self.objects_of(self.row_of(image_id))
-        texts = [found[row].as_py() for row in range(rows.start, rows.stop)]
+        texts = self._texts("segmentation", image_id)
         return [json.loads(text) if text else None for text in texts]
 
+    def masks(self, image_id: int) -> NDArray[np.uint8]:
+        """[N, H, W], 0 or 1: what each object covers; its whole box where nothing says.
+
+        Of the file's size, like boxes.
+        """
+        row = self.row_of(image_id)
+        height, width = (int(self.image_column(side)[row]) for side in ("height", "width"))
+        boxes = self.boxes_xyxy[self.objects_of(row)]
+        masks = np.zeros((len(boxes), height, width), np.uint8)
+        for number, told in enumerate(self.segmentations(image_id)):
+            found = pixels_of(told, height, width)
+            masks[number] = filled_box(boxes[number], height, width) if found is None else found
+        return masks
+
     def keypoints(self, image_id: int) -> NDArray[np.float32] | None:
-        """[N, K, 3] x, y, visibility; ``None`` unless every object has the same K > 0."""
-        found = self._objects.column("keypoints")
-        rows = self.objects_of(self.row_of(image_id))
-        told = [found[row].as_py() for row in range(rows.start, rows.stop)]
-        if not told or len({len(points) for points in told}) > 1 or not told[0]:
+        """[N, K, 3] x, y, visibility, zero for objects without; ``None`` if K is 0."""
+        num = len(self.keypoint_names)
+        if not num:
             return None
-        return np.array(told, np.float32).reshape(len(told), -1, 3)
+        told = self._texts("keypoints", image_id)
+        points = np.zeros((len(told), num, 3), np.float32)
+        for number, found in enumerate(told):
+            if len(found) == 3 * num:
+                points[number] = np.array(found, np.float32).reshape(num, 3)
+        return points
+
+    def _texts(self, column: str, image_id: int) -> list[Any]:
+        found = self._objects.column(column)
+        rows = self.objects_of(self.row_of(image_id))
+        return [found[row].as_py() for row in range(rows.start, rows.stop)]
 
     def row_of(self, image_id: int) -> int:
         """The image's row in the whole split."""

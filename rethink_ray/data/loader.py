@@ -16,10 +16,11 @@ from torch.utils.data import DataLoader, Dataset
 from rethink_ray.data.augment import Luck, augment
 from rethink_ray.data.chance import epoch_order
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
-from rethink_ray.data.faults import Boxes, trainable
+from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
+from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
 from rethink_ray.spec.errors import DataError, RethinkError, explain
-from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, AugmentSpec, DetectorSpec
 
 Target = dict[str, Tensor]
 TrainBatch = tuple[list[Tensor], list[Target]]
@@ -38,11 +39,13 @@ class LoaderDied(RethinkError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One training image as it crosses from a worker: the image is the only tensor in it, since
-    each tensor costs a file descriptor there."""
+    each tensor costs a file descriptor there; masks cross as one bit a pixel."""
 
     image: Tensor
     """[3, H, W] float32, 0..1."""
-    boxes: Boxes
+    objects: Objects
+    """Without its masks."""
+    masks: PackedMasks | None
     image_id: int
     was_read: bool
 
@@ -85,21 +88,40 @@ class TrainSamples(Dataset[Sample]):
         self._epoch = -1
         self._order = np.empty(0, np.int64)
         self._decoded = decoded
+        self._swap = keypoint_swap(index.keypoint_names)
 
     def __getitem__(self, position: int) -> Sample:
         epoch, place = divmod(position, len(self.image_ids))
         image_id = self.image_ids[int(self._order_of(epoch)[place])]
-        entry = self._index.entry(image_id)
-        pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
-        boxes = trainable(entry) if was_read else _no_boxes()
-        image, boxes = augment(
+        pixels, objects, was_read = self._annotated(image_id)
+        image, objects = augment(
             pixels.float() / 255.0,
-            boxes,
+            objects,
             self.augment,
             self._detector,
             Luck.draw(self._seed, epoch, image_id),
+            self._swap,
         )
-        return Sample(image=image.contiguous(), boxes=boxes, image_id=image_id, was_read=was_read)
+        objects, masks = pack(objects)
+        return Sample(
+            image=image.contiguous(),
+            objects=objects,
+            masks=masks,
+            image_id=image_id,
+            was_read=was_read,
+        )
+
+    def _annotated(self, image_id: int) -> tuple[Tensor, Objects, bool]:
+        """Pixels, what there is to learn on them, and whether the file could be read."""
+        entry = self._index.entry(image_id)
+        pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
+        family = self._detector.family
+        masks = self._index.masks(image_id) if family in WITH_MASKS else None
+        points = self._index.keypoints(image_id) if family in WITH_KEYPOINTS else None
+        objects = trainable(entry, masks, points)
+        if not was_read:
+            objects = objects.where(np.zeros(len(objects), np.bool_))
+        return pixels, objects, was_read
 
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:
@@ -148,8 +170,9 @@ def train_batches(
     Sample i of step s is position ``s * batch_size + i``: epoch = position // num_images, place in
     the permutation of (seed, epoch) = position % num_images. ``batch_size`` is global; a rank
     takes its contiguous slice. Targets: ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from
-    1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero. Images without a
-    box are kept. ``pinned`` images can be copied to a GPU while it works.
+    1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero; for families that
+    learn them ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y, visibility).
+    Images without a box are kept. ``pinned`` images can be copied to a GPU while it works.
     """
     if not image_ids:
         raise DataError(explain("train_batches", "must get at least one image", "none"))
@@ -159,7 +182,7 @@ def train_batches(
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
     samples = TrainSamples(index, image_ids, augment, detector, seed, decoded)
     positions = _Positions(start_step, batch_size, rank, world_size)
-    return TrainBatches(samples, _loader(samples, positions, num_workers, pinned=pinned))
+    return TrainBatches(samples, build_loader(samples, positions, num_workers, pinned=pinned))
 
 
 def eval_batches(
@@ -184,7 +207,7 @@ def eval_batches(
         for first in range(0, len(wanted), batch_size)
     ]
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
-    images = iter(_loader(EvalImages(index, decoded), batches, num_workers))
+    images = iter(build_loader(EvalImages(index, decoded), batches, num_workers))
     for batch in batches:
         yield _next_of(images), [index.entry(image_id) for image_id in batch]
 
@@ -207,7 +230,7 @@ class _Positions:
             step += 1
 
 
-def _loader(
+def build_loader(
     dataset: Dataset[Any], batches: Any, num_workers: int, *, pinned: bool = False
 ) -> DataLoader[Any]:
     """A loader that leaves torch's global generator alone and returns lists."""
@@ -247,19 +270,16 @@ def died(error: RuntimeError) -> LoaderDied | None:
 
 
 def _target(sample: Sample) -> Target:
-    boxes = sample.boxes
-    return {
-        "boxes": torch.from_numpy(boxes.boxes_xyxy),
-        "labels": torch.from_numpy(boxes.labels),
+    objects = sample.objects
+    target = {
+        "boxes": torch.from_numpy(objects.boxes_xyxy),
+        "labels": torch.from_numpy(objects.labels),
         "image_id": torch.tensor(sample.image_id, dtype=torch.int64),
-        "area": torch.from_numpy(boxes.area),
-        "iscrowd": torch.zeros(len(boxes.labels), dtype=torch.int64),
+        "area": torch.from_numpy(objects.area),
+        "iscrowd": torch.zeros(len(objects), dtype=torch.int64),
     }
-
-
-def _no_boxes() -> Boxes:
-    return Boxes(
-        boxes_xyxy=np.zeros((0, 4), np.float32),
-        labels=np.zeros(0, np.int64),
-        area=np.zeros(0, np.float32),
-    )
+    if sample.masks is not None:
+        target["masks"] = torch.from_numpy(sample.masks.unpack())
+    if objects.keypoints is not None:
+        target["keypoints"] = torch.from_numpy(objects.keypoints)
+    return target

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import hotcoco.mask as coco_mask
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,39 @@ def mask_of(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
     height, width = segmentation["size"]
     mask: NDArray[np.bool_] = np.repeat(values, counts).reshape((height, width), order="F")
     return mask
+
+
+def pixels_of(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | None:
+    """[height, width], 0 or 1: what COCO's ``segmentation`` covers; ``None`` if that is nothing.
+
+    Polygons (several are one object's pieces) and run lengths, compressed or not. Polygons of
+    fewer than three corners are left out: COCO's own reader takes four numbers for a box. What it
+    refuses covers nothing.
+    """
+    try:
+        found = _pixels(segmentation, height, width)
+    except (TypeError, ValueError):
+        return None
+    return found if found is not None and found.any() else None
+
+
+def filled_box(box_xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """[height, width], 0 or 1: the pixels whose centre the box holds."""
+    x0, y0, x1, y1 = box_xyxy
+    rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+    inside = np.outer((y0 <= rows) & (rows < y1), (x0 <= columns) & (columns < x1))
+    return inside.astype(np.uint8)
+
+
+def _pixels(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | None:
+    if isinstance(segmentation, list):
+        corners = [part for part in segmentation if isinstance(part, list) and len(part) >= 6]
+        parts = coco_mask.frPyObjects(corners, height, width) if corners else []
+    elif isinstance(segmentation, dict) and list(segmentation.get("size", ())) == [height, width]:
+        parts = [coco_mask.frPyObjects(segmentation, height, width)]
+    else:
+        parts = []
+    return coco_mask.decode(coco_mask.merge(parts)) if parts else None
 
 
 def _outline(mask: NDArray[np.bool_]) -> list[float] | None:

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from rethink_ray.data.augment import Luck, augment, flip, jitter_color, jitter_scale
-from rethink_ray.data.faults import Boxes
+from rethink_ray.data.objects import Objects, keypoint_swap
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 SAME_SIZE = DetectorSpec(min_side_px=20, max_side_px=40)
@@ -15,16 +17,34 @@ def _luck(**chosen: float) -> Luck:
     return Luck(**(dict.fromkeys(names, 0.5) | chosen))
 
 
-def _picture(x0: int = 4, y0: int = 6, x1: int = 12, y1: int = 16) -> tuple[Tensor, Boxes]:
+def _picture(x0: int = 4, y0: int = 6, x1: int = 12, y1: int = 16) -> tuple[Tensor, Objects]:
     """A white rectangle on black, 40 wide and 20 high, and its box."""
     image = torch.zeros(3, 20, 40)
     image[:, y0:y1, x0:x1] = 1.0
-    boxes = Boxes(
+    boxes = Objects(
         boxes_xyxy=np.array([[x0, y0, x1, y1]], np.float32),
         labels=np.array([3], np.int64),
         area=np.array([(x1 - x0) * (y1 - y0)], np.float32),
     )
     return image, boxes
+
+
+def _learned(x0: int = 4, y0: int = 6, x1: int = 12, y1: int = 16) -> tuple[Tensor, Objects]:
+    """The same with its mask, and keypoints in its middle and at its left and right edge."""
+    image, objects = _picture(x0, y0, x1, y1)
+    points = [[(x0 + x1) / 2, 11, 2], [x0 + 1, 11, 1], [x1 - 1, 11, 2], [0, 0, 0]]
+    whole = replace(
+        objects,
+        masks=(image[:1].numpy() > 0.5).astype(np.uint8),
+        keypoints=np.array([points], np.float32),
+    )
+    return image, whole
+
+
+def _box_of_mask(objects: Objects) -> list[int]:
+    assert objects.masks is not None
+    ys, xs = np.nonzero(objects.masks[0])
+    return [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
 
 
 def _box_of_white(image: Tensor) -> list[int]:
@@ -36,6 +56,26 @@ def test_a_flip_moves_the_box_with_the_pixels() -> None:
     image, boxes = flip(*_picture())
     assert boxes.boxes_xyxy.tolist() == [[28, 6, 36, 16]]
     assert _box_of_white(image) == [28, 6, 36, 16]
+
+
+def test_a_flip_moves_masks_and_exchanges_left_and_right_keypoints() -> None:
+    swap = keypoint_swap(("middle", "left_edge", "right_edge", "tail"))
+    image, objects = flip(*_learned(), swap)
+    assert _box_of_mask(objects) == _box_of_white(image) == [28, 6, 36, 16]
+    assert objects.keypoints is not None  # what was right at 11 is left at 40 - 11
+    assert objects.keypoints.tolist() == [[[32, 11, 2], [29, 11, 2], [35, 11, 1], [0, 0, 0]]]
+
+
+def test_scale_jitter_moves_masks_and_keypoints_and_drops_what_left_the_canvas() -> None:
+    image, objects = jitter_scale(*_learned(), 2.0, SAME_SIZE, _luck(left=0.0, top=0.0))
+    assert _box_of_mask(objects) == _box_of_white(image) == [8, 12, 24, 20]
+    assert objects.masks is not None
+    assert objects.masks.shape == (1, 20, 40)
+    assert objects.keypoints is not None
+    assert objects.keypoints.tolist() == [[[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]]]  # y = 22
+    _, shrunk = jitter_scale(*_learned(), 0.5, SAME_SIZE, _luck(left=0.0, top=0.0))
+    assert shrunk.keypoints is not None
+    assert shrunk.keypoints[0, :2].tolist() == [[4, 5.5, 2], [2.5, 5.5, 1]]
 
 
 @pytest.mark.parametrize(("left", "top"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])

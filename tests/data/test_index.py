@@ -115,6 +115,35 @@ def test_masks_and_keypoints_can_be_reached(tmp_path: Path) -> None:
     assert points.tolist() == [[[1, 2, 2], [3, 4, 1]]]
 
 
+def test_objects_without_mask_or_keypoints_stand_in_with_their_box_and_zeros(
+    tmp_path: Path,
+) -> None:
+    told = coco({1: [("cat", 0, 0, 4, 4), ("dog", 10, 2, 3, 5)]})
+    told["annotations"][0]["segmentation"] = [[0, 0, 4, 0, 4, 4, 0, 4], [5, 5, 6, 5, 6, 6, 5, 6]]
+    told["annotations"][0]["keypoints"] = [1, 2, 2, 3, 4, 1]
+    write_coco(tmp_path, "train", told)
+    index = open_split(coco_spec(tmp_path), "train")
+    masks = index.masks(1)
+    assert masks.shape == (2, 10, 20)
+    assert [int(mask.sum()) for mask in masks] == [17, 15]
+    assert masks[1, 2:7, 10:13].all()
+    points = index.keypoints(1)
+    assert points is not None
+    assert points.tolist() == [[[1, 2, 2], [3, 4, 1]], [[0, 0, 0], [0, 0, 0]]]
+    assert index.keypoint_names == ("0", "1")
+
+
+def test_categories_that_name_other_keypoints_have_none_in_common(tmp_path: Path) -> None:
+    told = coco({1: [("cat", 0, 0, 4, 4)]})
+    told["annotations"][0]["keypoints"] = [1, 2, 2]
+    told["categories"][0]["keypoints"] = ["nose"]
+    write_coco(tmp_path / "one", "train", told)
+    assert open_split(coco_spec(tmp_path / "one"), "train").keypoint_names == ("nose",)
+    told["categories"][1]["keypoints"] = ["tail"]
+    write_coco(tmp_path / "two", "train", told)
+    assert open_split(coco_spec(tmp_path / "two"), "train").keypoint_names == ()
+
+
 def test_a_data_set_without_one_readable_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train.json").write_text(json.dumps(coco(many_images(2))))

@@ -14,8 +14,8 @@ from rethink_ray.data.loader import (
     LoaderDied,
     PictureLost,
     TrainBatch,
-    _loader,
     _next_of,
+    build_loader,
     died,
     eval_batches,
     train_batches,
@@ -102,6 +102,32 @@ def test_ranks_share_a_batch_in_contiguous_parts(shapes: DataSpec) -> None:
         assert _equal(share, _take(shapes, 3, rank=rank, world_size=2))
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_masks_and_keypoints_follow_their_boxes(shapes: DataSpec, num_workers: int) -> None:
+    index, image_ids = open_split(shapes, "train"), regime_image_ids(shapes, 16)
+    for family in ("mask_rcnn", "keypoint_rcnn"):
+        learns = SMALL.model_copy(update={"family": family})
+        batches = train_batches(
+            index, image_ids, AugmentSpec(), learns, 16, 5, start_step=0, num_workers=num_workers
+        )
+        for image, target in zip(*next(batches), strict=True):
+            if family == "mask_rcnn":  # a shape's box is what is visible of it, to the pixel
+                masks = target["masks"]
+                assert masks.shape == (len(target["boxes"]), *image.shape[1:])
+                for mask, box in zip(masks, target["boxes"], strict=True):
+                    ys, xs = torch.nonzero(mask, as_tuple=True)
+                    ends = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
+                    assert box.tolist() == [float(end) for end in ends]
+                assert torch.equal(masks.flatten(1).sum(1).float(), target["area"])
+                assert "keypoints" not in target
+                continue
+            assert "masks" not in target
+            center, _, right, _, left = target["keypoints"].unbind(1)
+            seen = (right[:, 2] > 0) & (left[:, 2] > 0)
+            assert bool((right[seen, 0] > left[seen, 0]).all())
+            assert bool((center[center[:, 2] > 0, 0] <= image.shape[2]).all())
+
+
 def test_a_batch_that_does_not_divide_is_refused(shapes: DataSpec) -> None:
     with pytest.raises(DataError, match=r"batch_size: must be divisible .*\(3\), but got 8"):
         _take(shapes, 1, world_size=3)
@@ -183,7 +209,7 @@ class _Dying(Dataset[int]):
 
 
 def test_a_killed_loader_worker_is_an_error_and_no_hang() -> None:
-    samples = iter(_loader(_Dying(), [[0], [1], [2], [3]], 1))
+    samples = iter(build_loader(_Dying(), [[0], [1], [2], [3]], 1))
     with pytest.raises((LoaderDied, RuntimeError)) as caught:
         [_next_of(samples) for _ in range(4)]
     error = caught.value if isinstance(caught.value, LoaderDied) else died(caught.value)

@@ -3,7 +3,7 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from rethink_ray.data.masks import mask_of, run_lengths, segmentation_of
+from rethink_ray.data.masks import filled_box, mask_of, pixels_of, run_lengths, segmentation_of
 
 # pycocotools 2.0 returns arrays the way numpy 1 wanted them
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -43,3 +43,35 @@ def test_pycocotools_reads_both_notations_as_the_same_pixels(seed: int) -> None:
     assert np.array_equal(_decode(segmentation_of(mask), 24, 31), mask)
     assert np.array_equal(_decode(run_lengths(mask), 24, 31), mask)
     assert np.array_equal(mask_of(run_lengths(mask)), mask)
+    for told in (segmentation_of(mask), run_lengths(mask)):
+        found = pixels_of(told, 24, 31)
+        assert found is not None
+        assert np.array_equal(found, mask)
+
+
+def test_pieces_of_one_object_are_joined() -> None:
+    two = [[0, 0, 1, 0, 1, 2, 0, 2], [3, 0, 4, 0, 4, 1, 3, 1]]
+    found = pixels_of(two, 2, 5)
+    assert found is not None
+    assert found.tolist() == [[1, 0, 0, 1, 0], [1, 0, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        None,
+        [],
+        [[1, 1, 3, 3]],  # four numbers, a box to pycocotools
+        [[1, 1, "x", 2, 3, 3]],
+        {"size": [9, 9], "counts": [0, 81]},  # of another picture
+        {"size": [4, 4], "counts": [0, 99]},
+        {"size": [4, 4], "counts": [16]},  # covers nothing
+    ],
+)
+def test_what_covers_nothing_is_no_mask(told: object) -> None:
+    assert pixels_of(told, 4, 4) is None
+
+
+def test_a_box_is_filled_where_it_holds_the_centre_of_a_pixel() -> None:
+    mask = filled_box(np.array([0.6, 1.0, 2.5, 2.4], np.float32), 3, 4)
+    assert mask.tolist() == [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 0]]

@@ -25,6 +25,13 @@ from rethink_ray.spec.errors import DataError, explain
 
 LARGEST_EXACT = 2**53
 """Up to here every integer is a float64."""
+_SIDES = [
+    f"{side}_{part}"
+    for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    for side in ("left", "right")
+]
+PERSON_KEYPOINTS = ("nose", *_SIDES)
+"""COCO's, in its order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,7 @@ class CocoSource:
             categories=tuple(names[key] for key in sorted(names, key=_sort_key)),
             images=tuple(images),
             problems=tuple(problems),
+            keypoint_names=_keypoint_names(told["categories"], images),
         )
 
     def _images(
@@ -125,6 +133,20 @@ def _category_names(path: Path, records: list[Any]) -> dict[Any, str]:
         came = sorted(str(record["name"]) for record in records)
         raise DataError(explain(str(path), must, came, "Make the names of 'categories' distinct."))
     return names
+
+
+def _keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple[str, ...]:
+    """The one list of names that categories with keypoints share, or numbers where none is named.
+
+    Seventeen keypoints without names are taken for COCO's.
+    """
+    named = {tuple(map(str, c["keypoints"])) for c in categories if c.get("keypoints")}
+    if named:
+        return named.pop() if len(named) == 1 else ()
+    sizes = {len(found.keypoints) for image in images for found in image.objects} - {0}
+    if len(sizes) != 1 or (size := sizes.pop()) % 3:
+        return ()
+    return PERSON_KEYPOINTS if size == 51 else tuple(str(k) for k in range(size // 3))
 
 
 def _objects_by_image(

@@ -58,6 +58,8 @@ class RawSplit:
     """In label order: COCO by category id, VOC by name."""
     images: tuple[RawImage, ...]
     problems: tuple[Problem, ...]
+    keypoint_names: tuple[str, ...] = ()
+    """What the keypoints of every object are, in order; empty if the objects share no such list."""
 
 
 class Source(Protocol):
