@@ -62,8 +62,7 @@ class DataSpec(Spec):
     """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
     one sub-folder of images per class."""
     unlabelled: UnlabelledSpec | None = None
-    """Images for ``labels.kind: self_training``. ``None``: those of ``shapes.unlabelled``, or
-    COCO's ``unlabeled2017``."""
+    """Images for ``labels.kind: self_training``; ``shapes`` has its own (``shapes.unlabelled``)."""
 
     @model_validator(mode="before")
     @classmethod

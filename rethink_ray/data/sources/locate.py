@@ -6,6 +6,7 @@ from typing import Literal
 from rethink_ray.data.shapes import shapes_folder, shapes_salt
 from rethink_ray.data.sources.coco import CocoSource
 from rethink_ray.data.sources.raw import Source
+from rethink_ray.data.sources.unlabelled import UnlabelledSource
 from rethink_ray.data.sources.voc import VocFolder, VocSource
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, SplitSpec
@@ -17,7 +18,9 @@ OWN_FILES = (
 
 
 def source_of(data: DataSpec, split: str) -> Source:
-    """Where ``split`` (train, val or test) is read from; the built-in set is made if absent."""
+    """Where train, val, test or unlabelled is read from; ``shapes`` is made if absent."""
+    if split == "unlabelled":
+        return _unlabelled(data)
     match data.dataset:
         case "shapes":
             return _shapes(data, split)
@@ -41,6 +44,19 @@ def _shapes(data: DataSpec, split: str) -> Source:
         images=folder / split,
         salt=shapes_salt(data.shapes),
     )
+
+
+def _unlabelled(data: DataSpec) -> Source:
+    root, asked = Path(data.root or "."), data.unlabelled
+    if asked is not None:
+        listed = None if asked.annotations is None else root / asked.annotations
+        return UnlabelledSource(images=root / asked.images, listed=listed)
+    if data.dataset == "shapes" and data.shapes.unlabelled:
+        folder = shapes_folder(data.shapes, data.root)
+        return UnlabelledSource(images=folder / "unlabelled", salt=shapes_salt(data.shapes))
+    must = "must name images for a teacher to label"
+    remedy = "Write data.unlabelled: {images: FOLDER}; of shapes, data.shapes.unlabelled: 500."
+    raise DataError(explain("data.unlabelled", must, None, remedy))
 
 
 def _coco(root: Path, split: str) -> Source:
