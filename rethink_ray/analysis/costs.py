@@ -11,8 +11,9 @@ from typing import Any
 
 from rethink_ray.analysis.tables import Asset, CellRecord, read_assets
 from rethink_ray.records.views import StudyTables
+from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.resolve import Cell, assets_of, resolve, space_of
+from rethink_ray.spec.resolve import Cell, resolve, space_of
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
 

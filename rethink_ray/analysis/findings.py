@@ -55,6 +55,8 @@ class Findings:
     """The papers' claims, held against this study; its own are among the findings too."""
     cost: StudyCost
     search: Mapping[Cell, tuple[Trial, ...]]
+    records: Mapping[Cell, CellRecord]
+    """What all of it was read from."""
     missing: str
     """What is still to come, as a sentence; empty for a finished study."""
 
@@ -117,6 +119,7 @@ def derive_findings(tables: StudyTables) -> Findings:
         claims=claims,
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
+        records=records,
         missing=_missing(study, records, results),
     )
 

@@ -10,6 +10,7 @@ from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import needed_text, sheets
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
+from rethink_ray.analysis.thrown_away import Halved, what_halving_cost
 from rethink_ray.analysis.verdicts import ALPHA, Finding
 from rethink_ray.analysis.wording import counted
 
@@ -107,6 +108,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "findings": [finding_tree(f) for f in findings.findings],
         "claims": [outcome_tree(o) for o in findings.claims.papers],
         "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
+        "halving": [halved_tree(h) for h in what_halving_cost(study, findings.records)],
         "caveats": [
             {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
             for c in findings.caveats
@@ -115,6 +117,19 @@ def as_tree(findings: Findings) -> dict[str, Any]:
             "slot_seconds": _number(findings.cost.total_seconds),
             "asset_seconds": _number(findings.cost.asset_seconds),
         },
+    }
+
+
+def halved_tree(halved: Halved) -> dict[str, Any]:
+    """What one rung said about a longer one, as plain data."""
+    return {
+        "regime": halved.cell.regime,
+        "arm": halved.cell.arm,
+        "lengths": [halved.short, halved.long],
+        "trials": halved.both,
+        "rank_correlation": _number(halved.correlation),
+        "audited": halved.audited,
+        "best_audited": _number(halved.missed),
     }
 
 

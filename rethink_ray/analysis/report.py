@@ -18,6 +18,7 @@ from rethink_ray.analysis.sheets import (
     trials_sheet,
 )
 from rethink_ray.analysis.study_claims import claims_sheet
+from rethink_ray.analysis.thrown_away import halving_sheet
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
@@ -91,6 +92,7 @@ def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
         cost=cost_sheet(findings),
         assets=assets_sheet(findings),
         search=search_sheet(findings),
+        halving=halving_sheet(findings.study, findings.records),
         trials=[trials_sheet(findings, cell) for cell in findings.search],
         replicates=replicates_sheet(findings),
         example=_example(findings),

@@ -6,6 +6,7 @@ from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.study_claims import claims_sheet
+from rethink_ray.analysis.thrown_away import halving_sheet
 from rethink_ray.analysis.verdicts import Finding
 from rethink_ray.analysis.wording import (
     counted,
@@ -226,6 +227,7 @@ def sheets(findings: Findings) -> tuple[Sheet, ...]:
         cost_sheet(findings),
         *([assets_sheet(findings)] if findings.cost.assets else []),
         search_sheet(findings),
+        halving_sheet(findings.study, findings.records),
     )
 
 

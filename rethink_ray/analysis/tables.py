@@ -35,6 +35,7 @@ RUNG_COLUMNS = (
     "peak_memory_bytes",
     "instruction_set",
     "steps_new",
+    "steps",
 )
 
 
@@ -66,6 +67,12 @@ class Score:
     seconds: float
     peak_bytes: int = 0
     """The most memory its process held; 0 where nobody measured it."""
+    steps: int = 0
+    """Updates of a stand-alone run of this length."""
+    train_seconds: float = 0.0
+    """Wall time of the updates new to this rung."""
+    new_steps: int = 0
+    """How many those were: the trunk since the last rung, and the branch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +162,7 @@ def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
     values = [_column(table, n) if n in table.column_names else absent for n in names]
     found: dict[Cell, dict[tuple[str, float], Score]] = {}
     heads = _columns(table, RUNG_COLUMNS, "rungs")
-    for (regime, arm, trial_id, length, train, score, peak, _, _), select, report in zip(
+    for (regime, arm, trial_id, length, train, score, peak, _, new, steps), select, report in zip(
         heads, *values, strict=True
     ):
         found.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = Score(
@@ -163,14 +170,18 @@ def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
             report=_finite(report),
             seconds=(train or 0.0) + (score or 0.0),
             peak_bytes=peak or 0,
+            steps=steps or 0,
+            train_seconds=train or 0.0,
+            new_steps=new or 0,
         )
     return found
 
 
 def _updates(tables: StudyTables) -> dict[Cell, Counter[str]]:
     found: dict[Cell, Counter[str]] = {}
-    for regime, arm, trial_id, *_, steps_new in _columns(tables.rungs, RUNG_COLUMNS, "rungs"):
-        found.setdefault(Cell(regime, arm), Counter())[trial_id] += steps_new or 0
+    for row in _columns(tables.rungs, ("regime", "arm", "trial_id", "steps_new"), "rungs"):
+        regime, arm, trial_id, steps = row
+        found.setdefault(Cell(regime, arm), Counter())[trial_id] += steps or 0
     return found
 
 

@@ -16,8 +16,8 @@ from rethink_ray.records.store import Store
 from rethink_ray.records.types import Event
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import RecordError
-from rethink_ray.spec.resolve import assets_of
 from rethink_ray.training.stopping import never_stop
 
 CARRY_SECONDS = 10.0

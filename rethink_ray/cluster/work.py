@@ -15,6 +15,7 @@ from typing import Any
 
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.assets import ANY_ASSET
 from rethink_ray.spec.errors import (
     DataError,
     Diverged,
@@ -24,7 +25,7 @@ from rethink_ray.spec.errors import (
     SpecError,
 )
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.spec.resolve import AssetSpec, TrialConfig
+from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.place import Place
@@ -168,6 +169,6 @@ def decode_job(text: str) -> Job:
             "lengths": tuple(tree["lengths"]),
             "splits": tuple(tree["splits"]),
             "config": TrialConfig.model_validate_json(json.dumps(config)) if config else None,
-            "asset": AssetSpec.model_validate_json(json.dumps(asset)) if asset else None,
+            "asset": ANY_ASSET.validate_json(json.dumps(asset)) if asset else None,
         }
     )

@@ -25,9 +25,17 @@ def findings(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print findings.json instead")] = False,
     markdown: Annotated[bool, typer.Option(help="print findings.md instead")] = False,
+    as_if: Annotated[
+        str | None,
+        typer.Option(help="pooled: decide the records anew as one pool, halved on its first rung"),
+    ] = None,
 ) -> None:
     """Print the findings of a study, finished or not, or of a table of published numbers."""
     from rethink_ray.spec.errors import SpecError, explain
+
+    if as_if is not None and (as_if != "pooled" or table is not None):
+        must = "must be pooled, for a study directory"
+        raise SpecError(explain("findings --as-if", must, as_if if table is None else table))
 
     if (directory is None) == (table is None):
         must = "must name a study directory or --from TABLE"
@@ -37,7 +45,7 @@ def findings(
     if table is not None:
         print(_of_table(table, as_json=as_json, markdown=markdown))
     elif directory is not None:
-        print(_of_study(directory, as_json=as_json, markdown=markdown))
+        print(_of_study(directory, as_json=as_json, markdown=markdown, pooled=as_if is not None))
 
 
 def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
@@ -54,13 +62,17 @@ def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
     return render(found)
 
 
-def _of_study(directory: Path, *, as_json: bool, markdown: bool) -> str:
+def _of_study(directory: Path, *, as_json: bool, markdown: bool, pooled: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.pooled_words import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.records.views import read_views
 
     found = derive_findings(read_views(StudyDirectory.open(directory)))
+    if pooled:
+        as_pool = pooled_json if as_json else pooled_markdown if markdown else pooled_terminal
+        return as_pool(found)
     render = as_json_text if as_json else as_markdown if markdown else as_terminal
     return render(found)
 

@@ -72,6 +72,13 @@ def upstream_fingerprint(data: DataSpec) -> str:
     return digest_of(*(f"{path.relative_to(root)} {path.stat().st_size}" for path in files))[:16]
 
 
+def upstream_files(data: DataSpec) -> list[Path]:
+    """The pictures of ``data.upstream``; none where they are drawn here."""
+    if data.upstream == BUILT_IN:
+        return []
+    return [path for folder in _class_folders(Path(data.upstream)) for path in _images_in(folder)]
+
+
 def _open(
     directory: Path, names: tuple[str, ...], spec: UpstreamSpec, fingerprint: str
 ) -> ClassificationSet:

@@ -14,6 +14,7 @@ from rethink_ray.detection.backbones import Backbone, build_backbone
 from rethink_ray.detection.families import build_network, divisions, samplers
 from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
 from rethink_ray.detection.necks import build_pyramid
+from rethink_ray.detection.norms import above_backbone
 from rethink_ray.detection.peers import Peers, over_whole_batch
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import SamplePosition
@@ -164,8 +165,9 @@ def build_detector(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body = build_backbone(spec)
-        pyramid = build_pyramid(spec, body)
-        network = build_network(spec, pyramid, num_classes)
+        upper = above_backbone(spec)
+        pyramid = build_pyramid(upper, body)
+        network = build_network(upper, pyramid, num_classes)
     load_initial_weights(body, spec, init, weights)
     freeze(body, init.frozen)
     return Detector(network, label_shift=0 if spec.family == "faster_rcnn" else 1).train()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from rethink_ray.detection.sync import SyncBatchNorm
-from rethink_ray.spec.recipe import Norm
+from rethink_ray.spec.recipe import DetectorSpec, Norm
 
 NormLayer = Callable[[int], nn.Module]
 MAX_GROUPS = 32
@@ -84,6 +84,11 @@ def tower_norm(norm: Norm, num_levels: int) -> NormLayer | None:
             return partial(LevelNorm, SyncBatchNorm, num_levels)
         case _:
             return head_norm(norm)
+
+
+def above_backbone(spec: DetectorSpec) -> DetectorSpec:
+    """The settings that pyramid and heads are built by: where they have no norm, as if frozen."""
+    return spec if spec.head_norm == "same" else spec.model_copy(update={"norm": "frozen_bn"})
 
 
 def classifier_norm(norm: Norm) -> Norm:

@@ -25,6 +25,8 @@ class Member:
     seed: int
     of: str | None = None
     """Replicates: the trial id of the incumbent this one repeats."""
+    asset_seed: int | None = None
+    """Of the assets it learned from its regime's images; ``None``: it starts from none such."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,7 @@ class AssetDone:
     key: str
     kind: str
     metrics: Mapping[str, float]
-    """For a classifier ``accuracy`` and ``chance``, both in 0..1."""
+    """For a classifier ``accuracy`` and ``chance``, both in 0..1; for a detector ``train/loss``."""
     seconds: float
     refused: str = ""
     """Why no trial may start from it; empty if it is fit."""

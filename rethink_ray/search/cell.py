@@ -12,8 +12,9 @@ from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.jobs import Job, models_folder
 from rethink_ray.search.proposals import Proposer
 from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import AssetSpec, Cell
+from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import CopyFrom, Study
 
@@ -29,7 +30,7 @@ class CellDecision:
     search: list[Job] = field(default_factory=list)
     replicates: list[Job] = field(default_factory=list)
     assets: dict[str, AssetSpec] = field(default_factory=dict)
-    """Key -> asset that some job of this cell waits for."""
+    """Key -> asset that some job of this cell waits for, and that waits for no other."""
     searched: bool = False
     """All rounds and the audit are over: the incumbents stand."""
     done: bool = False
@@ -112,7 +113,8 @@ class CellSearch:
         first = len(state.members(self.cell, "search"))
         proposed = self._proposer.propose(state, number, size)
         members = (
-            self._configs.member(params, self._seed(first + i)) for i, params in enumerate(proposed)
+            self._configs.member(params, self._seed(first + i), self._asset_seed)
+            for i, params in enumerate(proposed)
         )
         return self._round("search", number, tuple(members))
 
@@ -125,7 +127,9 @@ class CellSearch:
         new = [m for m in of_source if m.trial_id not in known]
         if new:
             members = (
-                self._configs.member(self._copied(m), self._seed(len(carried) + i), of=m.trial_id)
+                self._configs.member(
+                    self._copied(m), self._seed(len(carried) + i), self._asset_seed, of=m.trial_id
+                )
                 for i, m in enumerate(new)
             )
             number = len(state.rounds.get((self.cell, "search"), {}))
@@ -164,8 +168,10 @@ class CellSearch:
         decision.done = not asked
 
     def _repeat(self, incumbent: Member, number: int) -> Member:
-        seed = seed_of(self._study.seed, self.cell.name, "replicate", incumbent.trial_id, number)
-        return self._configs.member(incumbent.params, seed, of=incumbent.trial_id)
+        which = (incumbent.trial_id, number)
+        seed = seed_of(self._study.seed, self.cell.name, "replicate", *which)
+        asset_seed = seed_of(self._study.seed, self.cell.name, "replicate's assets", *which)
+        return self._configs.member(incumbent.params, seed, asset_seed, of=incumbent.trial_id)
 
     def _find_targets(self, state: StudyState) -> None:
         """Incumbent -> the longest length it is incumbent for; stands once the search is over."""
@@ -201,6 +207,7 @@ class CellSearch:
             return
         config, assets = self._configs.of(member)
         missing = {key: spec for key, spec in assets.items() if key not in state.assets}
+        ready = {k: s for k, s in missing.items() if not any(n.key in missing for n in s.needs)}
         refused = [state.assets[k] for k in assets if k in state.assets and state.assets[k].refused]
         if refused:
             reason = f"asset {refused[0].key} was refused: {refused[0].refused}"
@@ -208,7 +215,7 @@ class CellSearch:
                 TrialEnded(trial_id=member.trial_id, outcome="refused", reason=reason)
             )
         elif missing:
-            decision.assets |= missing
+            decision.assets |= ready
         else:
             job = Job(
                 job_id=f"{member.trial_id}-{lacking[-1]:g}x",
@@ -227,6 +234,11 @@ class CellSearch:
         """Incumbents are search trials, and any of them may become one."""
         kept = self._study.checkpoints.models
         return kept == "all" or (kept == "incumbents" and purpose == "search")
+
+    @property
+    def _asset_seed(self) -> int:
+        """One for all search trials, which so share what they learn from the regime's images."""
+        return seed_of(self._study.seed, self.cell.name, "assets")
 
     def _seed(self, index: int) -> int:
         return seed_of(self._study.seed, self.cell.name, "search", index)

@@ -7,9 +7,10 @@ study of 100,000 trials asks for it 100,000 times.
 from collections.abc import Mapping
 
 from rethink_ray.records.types import Member
+from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import AssetSpec, Cell, TrialConfig, assets_of, resolve
+from rethink_ray.spec.resolve import Cell, TrialConfig, learns_assets, resolve
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
@@ -23,18 +24,33 @@ class CellConfigs:
         self._base = resolve(study, cell, {}, 0, facts)
         self._known: dict[str, tuple[TrialConfig, dict[str, AssetSpec]]] = {}
 
-    def resolve(self, params: Mapping[str, Value], seed: int) -> TrialConfig:
-        """Equal to ``spec.resolve`` of the same cell, values and seed."""
+    def resolve(
+        self, params: Mapping[str, Value], seed: int, asset_seed: int | None = None
+    ) -> TrialConfig:
+        """Equal to ``spec.resolve`` of the same cell, values and seeds."""
         where = f"{self._cell.name} (sampled)"
         recipe = with_settings(self._base.recipe, params, where)
-        return self._base.model_copy(update={"recipe": recipe, "seed": seed})
+        learned = asset_seed if learns_assets(recipe) else None
+        update = {"recipe": recipe, "seed": seed, "asset_seed": learned}
+        return self._base.model_copy(update=update)
 
-    def member(self, params: Mapping[str, Value], seed: int, of: str | None = None) -> Member:
-        """A new member of a round, under the id of its configuration."""
-        config = self.resolve(params, seed)
+    def member(
+        self, params: Mapping[str, Value], seed: int, asset_seed: int, of: str | None = None
+    ) -> Member:
+        """A new member of a round, under the id of its configuration.
+
+        ``asset_seed`` is recorded only if the configuration learns an asset from its regime.
+        """
+        config = self.resolve(params, seed, asset_seed)
         trial_id = config.trial_id
         self._remember(trial_id, config)
-        return Member(trial_id=trial_id, params=dict(params), seed=seed, of=of)
+        return Member(
+            trial_id=trial_id,
+            params=dict(params),
+            seed=seed,
+            of=of,
+            asset_seed=config.asset_seed,
+        )
 
     def of(self, member: Member) -> tuple[TrialConfig, dict[str, AssetSpec]]:
         """A recorded member's configuration, and what must stand before it (key -> asset).
@@ -43,7 +59,7 @@ class CellConfigs:
             RecordError: the recorded id is not the one this study gives the recorded values.
         """
         if member.trial_id not in self._known:
-            config = self.resolve(member.params, member.seed)
+            config = self.resolve(member.params, member.seed, member.asset_seed)
             if config.trial_id != member.trial_id:
                 where = f"records: trial {member.trial_id} of {self._cell.name}"
                 must = "must have the id of its configuration"

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rethink_ray.records.types import RoundProposed, TrialEnded
-from rethink_ray.spec.resolve import AssetSpec, TrialConfig
+from rethink_ray.spec.assets import AssetSpec
+from rethink_ray.spec.resolve import TrialConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,7 +68,7 @@ class Plan:
     slots: int
     assets: int
     asset_steps: int
-    """Updates of all assets (batches of a classifier, cheaper than a detector's)."""
+    """Updates of all assets; a classifier's are cheaper than a detector's."""
     makespan_steps: int
     busy_share: float
     """Of the slots' time until the end, as jobs are handed out."""
@@ -130,7 +130,7 @@ def plan_study(
         cells=cells,
         slots=slots,
         assets=len(assets),
-        asset_steps=sum(asset.upstream.steps for asset in assets),
+        asset_steps=sum(asset.steps for asset in assets),
         makespan_steps=round(cluster.makespan),
         busy_share=cluster.busy / (slots * cluster.makespan) if cluster.makespan else 0.0,
         disk_bytes=None if meter is None else meter.peak_bytes,

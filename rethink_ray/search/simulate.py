@@ -14,8 +14,9 @@ from rethink_ray.records.types import AssetDone, Event, Outcome, RungDone, Trial
 from rethink_ray.search.costs import new_steps
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Decision, Job
+from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import AssetSpec, TrialConfig
+from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 
 Answer = Callable[[TrialConfig, float], Mapping[str, float] | Outcome]
@@ -64,7 +65,7 @@ class PretendedCluster:
     def steps(self, job: Job, length: float) -> float:
         """Durations in updates: exactly what the ladder of a trial would run."""
         if job.asset is not None:
-            return float(job.asset.upstream.steps)
+            return float(job.asset.steps)
         trial_id, config = job.trial
         schedule = config.recipe.schedule
         done = self.state.lengths_done(trial_id, schedule.lengths)

@@ -7,6 +7,7 @@ trial is lost to one hours later.
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
+from rethink_ray.spec.direct import DIRECT_PATHS, check_direct
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
@@ -89,6 +90,18 @@ def _check_weights(recipe: Recipe, where: str, workers: int) -> None:
     if trained_with == "gn" and norm != "gn":
         must = "must match weights that were trained with gn"
         raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use norm gn."))
+
+
+def _check_head_norm(recipe: Recipe, where: str, workers: int) -> None:
+    asked = recipe.detector
+    if asked.head_norm == "same":
+        return
+    key, remedy = f"{where}: detector.head_norm", "Write same."
+    if asked.neck != "fpn":
+        raise SpecError(explain(key, f"must be same under {asked.neck}", "none", remedy))
+    if asked.family == "fcos" and asked.norm == "gn":
+        must = "must be same for fcos under gn, whose towers cannot do without"
+        raise SpecError(explain(key, must, "none", remedy))
 
 
 def _check_frozen(recipe: Recipe, where: str, workers: int) -> None:
@@ -215,6 +228,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "init.weights_norm",
         ),
     ),
+    (check_direct, DIRECT_PATHS),
     (_check_frozen, ("detector.norm", "init.source", "init.frozen")),
     (
         _check_batch,
@@ -225,6 +239,10 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         ("labels.kind", "labels.start", "labels.threshold", "detector.score_threshold"),
     ),
     (_check_neck, ("detector.neck", "detector.norm")),
+    (
+        _check_head_norm,
+        ("detector.head_norm", "detector.neck", "detector.family", "detector.norm"),
+    ),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (
         _check_schedule,

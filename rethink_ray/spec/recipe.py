@@ -14,7 +14,7 @@ Backbone = Literal["tiny", "resnet18", "resnet34", "resnet50", "resnet101", "res
 Family = Literal["retinanet", "fcos", "faster_rcnn"]
 Neck = Literal["fpn", "nas_fpn", "bifpn"]
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
-Source = Literal["random", "torchvision", "file", "upstream"]
+Source = Literal["random", "torchvision", "file", "upstream", "direct"]
 
 WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
 """Families that learn from ``masks`` and find them."""
@@ -50,6 +50,9 @@ class DetectorSpec(Spec):
     neck_repeats: PositiveInt | None = None
     """How often NAS-FPN or BiFPN repeats its cell; ``None`` = as published, 7 and 3."""
     neck_channels: PositiveInt = 256
+    head_norm: Literal["same", "none"] = "same"
+    """Of pyramid and heads: the backbone's norm, or none (most published ``bn`` recipes). Under
+    ``frozen_bn`` there is none either way."""
     head_convs: Annotated[int, Field(ge=0)] = 4
     """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (Faster R-CNN)."""
     box_head_features: PositiveInt = 1024
@@ -199,6 +202,31 @@ class LabelsSpec(Spec):
     """What a moving average keeps of itself at each update. The paper does not say; ours."""
     start: Literal["teacher", "init"] = "teacher"
     """The student's weights before its first update: the teacher's, or what ``init`` says."""
+class DirectSpec(Spec):
+    """Direct pre-training (Li et al. 2021): the first stage of ``init.source: direct``.
+
+    The whole detector learns from random weights on the regime's own images, smaller, in large
+    batches at a constant rate; the recipe then goes on from all of it with a fresh optimizer. The
+    defaults are the paper's P1x of a two-stage detector. Deviations: a crop keeps the image's shape
+    where the paper's is square, and what is not named here (heads, anchors) is the recipe's.
+    """
+
+    passes: PositiveFloat = 48.0
+    """Over the regime's images: 48 is P1x, 144 is P3x."""
+    resolution: PositiveFloat = 0.56
+    """Of the recipe's side lengths: the paper's 448 of 800 px. The next two take its place."""
+    min_side_px: PositiveInt | None = None
+    max_side_px: PositiveInt | None = None
+    norm: Literal["gn", "bn", "sync_bn"] = "bn"
+    norm_batch: PositiveInt | None = None
+    """Images per normalisation group, as ``detector.norm_batch``: the paper's is 8."""
+    batch_size: PositiveInt = 64
+    warmup: Annotated[int, Field(ge=0)] = 500
+    """Linear warm-up, in updates; the rate is constant from there on."""
+    optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
+    augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
+
+
     keep_empty: bool = False
     """Whether images on which the teacher found nothing are learnt from, as pure background."""
     pool: Literal["unlabelled", "rest"] = "unlabelled"
@@ -217,3 +245,4 @@ class Recipe(Spec):
     precision: Literal["fp32", "bf16"] = "fp32"
     upstream: UpstreamSpec = UpstreamSpec()
     labels: LabelsSpec = LabelsSpec()
+    direct: DirectSpec = DirectSpec()

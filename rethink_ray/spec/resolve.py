@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.recipe import DetectorSpec, Recipe, Spec, UpstreamSpec
+from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
@@ -33,24 +33,6 @@ class Cell:
         return f"{self.regime}/{self.arm}"
 
 
-class AssetSpec(Spec):
-    """What an upstream classifier is made from; its key names its folder."""
-
-    kind: Literal["classifier"] = "classifier"
-    detector: DetectorSpec
-    """Only backbone, width and norm matter; everything else stands at its default."""
-    upstream: UpstreamSpec
-    upstream_source: str
-    upstream_fingerprint: str
-    threads: int
-    gpus: float = 0.0
-
-    @property
-    def key(self) -> str:
-        """Hash of everything above that differs from its default, as a trial's id is."""
-        return f"{self.kind}-{digest_of(self.model_dump(mode='json', exclude_defaults=True))}"
-
-
 class TrialConfig(Spec):
     """Everything one run needs to know; an exported config is exactly this, as YAML."""
 
@@ -66,15 +48,22 @@ class TrialConfig(Spec):
     data_fingerprint: str
     regime_digest: str
     upstream_fingerprint: str
+    unlabelled_fingerprint: str = ""
     num_categories: int
+    num_images: int | None = None
+    """Of the regime, whatever ``images`` says: what a pass over it is."""
+    asset_seed: int | None = None
+    """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
+    a cell's search trials, and each replicate's own."""
 
     @property
     def trial_id(self) -> str:
         """12 hex digits over what determines this trial's numbers; lengths are left out."""
         recipe = self.recipe.model_dump(mode="json", exclude_defaults=True)
         recipe.get("schedule", {}).pop("lengths", None)
-        if self.recipe.init.source != "upstream":
-            recipe.pop("upstream", None)
+        for source in ("upstream", "direct"):
+            if self.recipe.init.source != source:
+                recipe.pop(source, None)
         identity: dict[str, Any] = {
             "recipe": recipe,
             "images": self.regime_digest,
@@ -88,6 +77,10 @@ class TrialConfig(Spec):
             identity["device"] = "cuda"
         if self.recipe.init.source == "upstream":
             identity["upstream"] = self.upstream_fingerprint
+        if self.recipe.labels.kind == "self_training" and self.unlabelled_fingerprint:
+            identity["unlabelled"] = self.unlabelled_fingerprint
+        if self.asset_seed is not None:
+            identity["asset_seed"] = self.asset_seed
         return digest_of(identity)[:12]
 
 
@@ -189,40 +182,39 @@ def keep_of(study: Study, cell: Cell) -> tuple[int, ...]:
 
 
 def resolve(
-    study: Study, cell: Cell, sampled: Mapping[str, Value], seed: int, facts: DataFacts
+    study: Study,
+    cell: Cell,
+    sampled: Mapping[str, Value],
+    seed: int,
+    facts: DataFacts,
+    asset_seed: int | None = None,
 ) -> TrialConfig:
-    """The complete configuration of one trial of ``cell`` with ``sampled`` values put in."""
+    """The complete configuration of one trial of ``cell`` with ``sampled`` values put in.
+
+    ``asset_seed`` is left out where no asset is learned from the regime's images.
+    """
     where = f"{cell.name} (sampled)"
+    recipe = with_settings(base_recipe(study, cell), sampled, where)
     return TrialConfig(
         study=study.study,
         regime=cell.regime,
         arm=cell.arm,
         images=study.regimes[cell.regime].images,
         data=study.data,
-        recipe=with_settings(base_recipe(study, cell), sampled, where),
+        recipe=recipe,
         objective=study.objective,
         resources=study.resources,
         seed=seed,
         data_fingerprint=facts.fingerprint,
         regime_digest=facts.regime_digests[cell.regime],
         upstream_fingerprint=facts.upstream_fingerprint,
+        unlabelled_fingerprint=facts.unlabelled_fingerprint,
         num_categories=len(facts.categories),
+        num_images=facts.regime_sizes[cell.regime],
+        asset_seed=asset_seed if learns_assets(recipe) else None,
     )
 
 
-def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """What has to stand before this trial can start."""
-    if config.recipe.init.source != "upstream":
-        return ()
-    asked = config.recipe.detector
-    norm: Literal["gn", "bn"] = "gn" if asked.norm == "gn" else "bn"
-    return (
-        AssetSpec(
-            detector=DetectorSpec(backbone=asked.backbone, width=asked.width, norm=norm),
-            upstream=config.recipe.upstream,
-            upstream_source=config.data.upstream,
-            upstream_fingerprint=config.upstream_fingerprint,
-            threads=config.resources.cpus_per_worker,
-            gpus=config.resources.gpus_per_worker,
-        ),
-    )
+def learns_assets(recipe: Recipe) -> bool:
+    """Whether a run of this recipe starts from something learned from its regime's own images."""
+    return recipe.init.source == "direct"

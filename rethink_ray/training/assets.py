@@ -1,38 +1,27 @@
 """Building what several trials start from, once: an asset stands when its ``DONE`` file does."""
 
 import json
-import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from rethink_ray.data.upstream import ClassificationSet, open_upstream
+from rethink_ray.data.leaks import paths_of, require_unseen
+from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.records.types import AssetDone
-from rethink_ray.spec.errors import DataError, Diverged, explain
+from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
+from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.spec.resolve import AssetSpec, TrialConfig, assets_of
-from rethink_ray.training.checkpoint import (
-    Damaged,
-    load_checkpoint,
-    save_checkpoint,
-    sweep,
-    write_json,
-)
+from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.classify import Trained, train_classifier
+from rethink_ray.training.inputs import open_trial_data
+from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
 from rethink_ray.training.place import Place
+from rethink_ray.training.starting import DONE_FILE, weights_file
 from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
-
-WEIGHTS_FILE = "backbone.pt"
-DONE_FILE = "DONE"
 
 FIT = 2.0
 """A classifier must be right at least this many times as often as chance."""
-
-_log = logging.getLogger(__name__)
 
 
 def build_asset(
@@ -40,31 +29,81 @@ def build_asset(
     data: DataSpec,
     assets: Path,
     *,
+    place: Place | None = None,
     stop: Callable[[], bool] = never_stop,
     save_seconds: float = SAVE_SECONDS,
 ) -> AssetDone:
-    """``assets/<key>`` holds the classifier's backbone; one that stands already is left alone.
+    """``assets/<key>`` holds the asset's weights; one that stands already is left alone.
 
-    A classifier below twice chance, one whose loss left the numbers and one that does not fit the
-    memory are refused. One that was asked to learn shuffled labels cannot pass and is not measured
-    by that: it is the control that shows what pictures without meaning do.
+    Refused are: a classifier below twice chance, and whatever diverges or does not fit the memory.
+    A classifier that was asked to learn shuffled labels cannot pass and is not measured by that: it
+    is the control that shows what pictures without meaning do.
+
+    Args:
+        spec: the asset. Whatever it needs must stand in ``assets``.
+        data: where upstream images come from, and what is scored.
+        assets: folder of all assets' folders.
+        place: one of several workers that train a detector together; by default this process.
+        stop: asked before every update.
+        save_seconds: wall time between two checkpoints.
 
     Raises:
+        DataError: it would learn from a picture that the study is scored on.
         Stopped: ``stop`` turned true; a checkpoint was written, and the next call goes on from it.
     """
-    return _read_done(assets / spec.key) or _build(
-        spec, data, assets / spec.key, stop, save_seconds
-    )
+    folder = assets / spec.key
+    found = _read_done(folder)
+    if place is not None:
+        found = place.from_first(found)
+    return found or _build(spec, data, assets, place, stop, save_seconds)
+
+
+def rebuild_asset(
+    spec: AssetSpec,
+    data: DataSpec,
+    assets: Path,
+    place: Place,
+    *,
+    stop: Callable[[], bool] = never_stop,
+) -> None:
+    """A damaged asset stands again, for all workers at ``place``: those that trained it."""
+    if isinstance(spec, DetectorAsset):
+        if place.writes:
+            weights_file(spec, assets / spec.key).unlink(missing_ok=True)
+        place.barrier()
+        _build(spec, data, assets, place, stop, SAVE_SECONDS)
+    elif place.writes:
+        asked = never_stop if place.world_size > 1 else stop
+        _build(spec, data, assets, None, asked, SAVE_SECONDS)
 
 
 def _build(
-    spec: AssetSpec, data: DataSpec, folder: Path, stop: Callable[[], bool], save_seconds: float
+    spec: AssetSpec,
+    data: DataSpec,
+    assets: Path,
+    place: Place | None,
+    stop: Callable[[], bool],
+    save_seconds: float,
+) -> AssetDone:
+    folder = assets / spec.key
+    match spec:
+        case ClassifierAsset():
+            alone = Place.alone(spec.threads, spec.gpus)
+            watch = Watch(place=alone, stop=stop, save_seconds=save_seconds)
+            return _build_classifier(spec, data, folder, watch)
+        case DetectorAsset():
+            place = place or Place.local(spec.trained)
+            watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
+            return _build_detector(spec, assets, watch)
+
+
+def _build_classifier(
+    spec: ClassifierAsset, data: DataSpec, folder: Path, watch: Watch
 ) -> AssetDone:
     sweep(folder)
-    place = Place.alone(spec.threads, spec.gpus)
+    require_unseen(data, upstream_files(data), f"asset {spec.key}")
     images = open_upstream(data, spec.upstream)
     checkpoint = folder / "checkpoint.pt"
-    watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
     try:
         trained = train_classifier(
@@ -77,61 +116,46 @@ def _build(
             raise
         return _conclude(folder, spec, _metrics(images, 0.0), 0.0, _too_large(spec, error))
     backbone = {name: value.cpu() for name, value in trained.net.backbone_state().items()}
-    save_checkpoint(folder / WEIGHTS_FILE, {"backbone": backbone})
+    save_checkpoint(weights_file(spec, folder), {"backbone": backbone})
     metrics = _metrics(images, trained.accuracy)
     done = _conclude(folder, spec, metrics, trained.seconds, _refusal(spec, trained, metrics))
     checkpoint.unlink(missing_ok=True)
     return done
 
 
-def start_weights(
-    config: TrialConfig, assets: Path, place: Place, *, stop: Callable[[], bool] = never_stop
-) -> Mapping[str, Tensor] | None:
-    """The backbone that the trial's asset holds; ``None`` if it starts from none.
-
-    A damaged one is built again: it is the same to the last bit.
-
-    Raises:
-        DataError: the asset was never built.
-        Stopped: while it was built again.
-    """
-    for spec in assets_of(config):
-        folder = assets / spec.key
-        if not (folder / DONE_FILE).exists():
-            where, remedy = f"asset {spec.key}", "Build it first: train does, and so does run."
-            raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
-        backbone = _read_backbone(folder)
-        if place.any_of((backbone is None,))[0]:
-            if place.writes:
-                _build_again(spec, config, assets, never_stop if place.world_size > 1 else stop)
-                backbone = load_checkpoint(folder / WEIGHTS_FILE)["backbone"]
-            backbone = place.from_first(backbone)
-        return backbone
-    return None
-
-
-def _read_backbone(folder: Path) -> Mapping[str, Tensor] | None:
+def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDone:
+    """By the ladder that trains everything else. A teacher is scored where the search looks, so
+    that its quality is known; a first stage is not: its rate never fell."""
+    folder, config, place = assets / spec.key, spec.trained, watch.place
+    if place.writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+        images = open_trial_data(config)
+        require_unseen(config.data, paths_of(images.index, images.image_ids), f"asset {spec.key}")
     try:
-        backbone: Mapping[str, Tensor] = load_checkpoint(folder / WEIGHTS_FILE)["backbone"]
-    except Damaged as error:
-        _log.warning("%s It is built again.", error)
-        return None
-    return backbone
+        [rung] = train_ladder(
+            config,
+            (spec.length,),
+            folder,
+            splits=(config.data.select_split,) if spec.kind == "teacher" else (),
+            assets=assets,
+            stop=watch.stop,
+            place=place,
+            models=weights_file(spec, folder).parent,
+            save_seconds=watch.save_seconds,
+        )
+    except (Diverged, Infeasible, Misconfigured) as error:
+        refused = f"{type(error).__name__.lower()}: {error}"
+        return _conclude(folder, spec, {}, 0.0, refused, writes=place.writes)
+    seconds = rung.seconds_train + rung.seconds_score
+    metrics = {**rung.metrics, "updates": float(rung.steps)}
+    if place.writes:
+        for left in (*folder.glob("trunk-*.pt"), *folder.glob("branch.pt")):
+            left.unlink(missing_ok=True)  # should the end be missed, the rung and its weights stand
+    return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
 
 
-def _build_again(
-    spec: AssetSpec, config: TrialConfig, assets: Path, stop: Callable[[], bool]
-) -> None:
-    """In the middle of a trial, whose way of computing is put back afterwards."""
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    try:
-        _build(spec, config.data, assets / spec.key, stop, SAVE_SECONDS)
-    finally:
-        torch.use_deterministic_algorithms(deterministic)
-        torch.set_num_threads(config.resources.cpus_per_worker)
-
-
-def _too_large(spec: AssetSpec, error: Exception) -> str:
+def _too_large(spec: ClassifierAsset, error: Exception) -> str:
     told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return (
         f"out of memory ({told}) with upstream.batch_size {spec.upstream.batch_size} and "
@@ -143,7 +167,7 @@ def _metrics(images: ClassificationSet, accuracy: float) -> dict[str, float]:
     return {"accuracy": accuracy, "chance": 1.0 / images.num_classes}
 
 
-def _refusal(spec: AssetSpec, trained: Trained, metrics: dict[str, float]) -> str:
+def _refusal(spec: ClassifierAsset, trained: Trained, metrics: dict[str, float]) -> str:
     if spec.upstream.labels == "shuffled" or trained.accuracy >= FIT * metrics["chance"]:
         return ""
     return (
@@ -153,7 +177,13 @@ def _refusal(spec: AssetSpec, trained: Trained, metrics: dict[str, float]) -> st
 
 
 def _conclude(
-    folder: Path, spec: AssetSpec, metrics: dict[str, float], seconds: float, refused: str
+    folder: Path,
+    spec: AssetSpec,
+    metrics: dict[str, float],
+    seconds: float,
+    refused: str,
+    *,
+    writes: bool = True,
 ) -> AssetDone:
     written = {
         "kind": spec.kind,
@@ -162,7 +192,8 @@ def _conclude(
         "refused": refused,
         "at": time.time(),
     }
-    write_json(folder / DONE_FILE, written)
+    if writes:
+        write_json(folder / DONE_FILE, written)
     return AssetDone(key=spec.key, **written)  # type: ignore[arg-type]
 
 

@@ -108,6 +108,8 @@ def read_detector(detector: Detector) -> dict[str, Any]:
     }
     if found["detector.backbone"] == "tiny":
         found["detector.width"] = detector.backbone.channels[-1]
+    if found["detector.norm"] in ("gn", "bn", "sync_bn"):
+        found["detector.head_norm"] = _head_norm(detector)
     return found | (_two_stage(network) if hasattr(network, "roi_heads") else _one_stage(network))
 
 
@@ -178,6 +180,14 @@ def _backbone(backbone: Backbone) -> str:
 def _norm(backbone: Backbone) -> str:
     kinds = {NORM_OF[type(m)] for m in backbone.modules() if type(m) in NORM_OF}
     return "+".join(sorted(kinds)) or "none"
+
+
+def _head_norm(detector: Detector) -> str:
+    """Whether pyramid and heads have the backbone's kind of norm."""
+    own = {type(m) for m in detector.backbone.modules() if type(m) in NORM_OF}
+    inside = {id(m) for m in detector.backbone.modules()}
+    above = {type(m) for m in detector.modules() if id(m) not in inside}
+    return "same" if own & above else "none"
 
 
 def _frozen(backbone: Backbone, asked: Frozen) -> str:

@@ -17,7 +17,6 @@ from rethink_ray.data.loader import TrainBatches
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.assets import start_weights
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.effective import describe, instruction_set, read_back, require_as_asked
 from rethink_ray.training.evaluate import score_split
@@ -28,10 +27,11 @@ from rethink_ray.training.memory import peak_memory_bytes, start_counting
 from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.place import Place
 from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
+from rethink_ray.training.starting import start_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
-from rethink_ray.training.trial_files import TrialFiles
+from rethink_ray.training.trial_files import TrialFiles, model_path
 
-__all__ = ["Progress", "Stopped", "never_stop", "train_ladder"]
+__all__ = ["Progress", "Stopped", "model_path", "never_stop", "train_ladder"]
 
 PROGRESS_STEPS = 25
 
@@ -97,11 +97,6 @@ def train_ladder(
         yield from ladder.climb()
 
 
-def model_path(models: Path, length: float) -> Path:
-    """Where the weights of a rung of this length are kept."""
-    return models / f"{length:g}x.pt"
-
-
 @dataclass(slots=True, kw_only=True)
 class _Ladder:
     """One climb: what is alive, and at which update it stands."""
@@ -132,10 +127,8 @@ class _Ladder:
     def live(self) -> Live:
         if self._live is None:
             config = self.config
-            weights = start_weights(config, self.assets, self.place, stop=self.watch.stop)
-            self._live = Live(
-                config.recipe, config.num_categories, config.seed, self.place, weights
-            )
+            start = start_of(config, self.assets, self.place, stop=self.watch.stop)
+            self._live = Live(config.recipe, config.num_categories, config.seed, self.place, start)
         return self._live
 
     @property

@@ -8,10 +8,13 @@ from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.sync import put_on_gpus
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed, seeded
+from rethink_ray.training.starting import NOTHING, Start
 
 MOVED = ("boxes", "labels")
 """What a detector computes with. An image's id is only read, and from a GPU each look waits."""
@@ -26,7 +29,7 @@ class Live:
         num_categories: int,
         seed: int,
         place: Place,
-        weights: Mapping[str, Tensor] | None = None,
+        start: Start = NOTHING,
     ) -> None:
         """Everything as it is before the first update; ``weights``: of an upstream classifier."""
         self.recipe = recipe
@@ -35,11 +38,14 @@ class Live:
         self.clip_norm = recipe.optimizer.clip_norm
         self.detector: Detector = build_detector(
             recipe.detector,
-            recipe.init,
+            recipe.init if start.whole is None else InitSpec(frozen=recipe.init.frozen),
             num_categories,
             seed=derive_seed(seed, "init"),
-            weights=weights,
-        ).to(place.device)
+            weights=start.backbone,
+        )
+        if start.whole is not None:
+            load_detector(self.detector, start.whole, f"init.source: {recipe.init.source}")
+        self.detector.to(place.device)
         if place.world_size > 1 and place.device.type == "cuda":
             put_on_gpus(self.detector)
         self.optimizer = build_optimizer(

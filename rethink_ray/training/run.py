@@ -16,10 +16,11 @@ from rethink_ray.data.index import open_split
 from rethink_ray.data.pictures import read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.records.types import RungDone
+from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.regime import RegimeSpec
-from rethink_ray.spec.resolve import TrialConfig, assets_of
+from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.evaluate import score_split

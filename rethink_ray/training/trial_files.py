@@ -21,6 +21,11 @@ TRUNKS_KEPT = 2
 _log = logging.getLogger(__name__)
 
 
+def model_path(models: Path, length: float) -> Path:
+    """Where the weights of a rung of this length are kept."""
+    return models / f"{length:g}x.pt"
+
+
 class TrialFiles:
     """The files of one trial; refuses a folder that holds another trial's."""
 

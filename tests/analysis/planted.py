@@ -68,6 +68,8 @@ class Planted:
     """Replicates of each incumbent that a later ``resume`` asked for."""
     ended: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """(arm, purpose, number) -> how the method ended that trial before its first rung."""
+    ladders: Mapping[tuple[str, str, int], Sequence[float]] = field(default_factory=dict)
+    """(arm, purpose, number) -> the lengths it ran, where it did not run all."""
 
     @property
     def facts(self) -> DataFacts:
@@ -119,7 +121,8 @@ class Planted:
                 ended = TrialEnded(trial_id=trial_id, outcome=outcome, reason="x", seconds=1.0)
                 rungs.append(ended)
                 continue
-            for length in lengths_of(self.study, cell):
+            ran = self.ladders.get((cell.arm, purpose, number), lengths_of(self.study, cell))
+            for length in ran:
                 value = self.score(cell, length, purpose, number)
                 rungs.append(_rung(trial_id, length, value))
         proposed = RoundProposed(

@@ -6,8 +6,8 @@ import pytest
 
 from rethink_ray.cluster.capacity import Capacity, Nodes, has_driver_nodes
 from rethink_ray.search.jobs import Job, asset_job
+from rethink_ray.spec.assets import ClassifierAsset
 from rethink_ray.spec.recipes import build_recipe
-from rethink_ray.spec.resolve import AssetSpec
 from rethink_ray.spec.study import ResourceSpec
 
 TWO_SMALL = ({"CPU": 2.0}, {"CPU": 2.0})
@@ -23,7 +23,7 @@ def job(number: int) -> Job:
 
 def asset() -> Job:
     recipe = build_recipe("tiny_retinanet")
-    spec = AssetSpec(
+    spec = ClassifierAsset(
         kind="classifier",
         detector=recipe.detector,
         upstream=recipe.upstream,

@@ -14,8 +14,9 @@ from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
 from rethink_ray.search.simulate import PretendedCluster, replay, rung_of
+from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.errors import RecordError
-from rethink_ray.spec.resolve import AssetSpec, Cell, cells_of
+from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
 
 FEW = {"trials": 6, "keep": [4, 2, 1], "replicates": 2, "audit": 1}

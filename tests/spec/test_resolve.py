@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
@@ -13,7 +14,6 @@ from rethink_ray.spec.resolve import (
     Cell,
     ExportedConfig,
     TrialConfig,
-    assets_of,
     base_recipe,
     base_values,
     cells_of,

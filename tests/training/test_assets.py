@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from rethink_ray.data.upstream import ClassificationSet, open_upstream
+from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import DataError
-from rethink_ray.spec.resolve import AssetSpec, assets_of
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.classify import batch_indices, flip_and_shift

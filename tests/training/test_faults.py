@@ -13,8 +13,8 @@ import torch
 
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import LoaderDied
+from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import Infeasible
-from rethink_ray.spec.resolve import AssetSpec, assets_of
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import DiskFull, load_checkpoint, save_checkpoint, sweep
 from rethink_ray.training.ladder import Stopped

@@ -1,0 +1,123 @@
+"""Assets: what trials start from, as data. Each is keyed by what determines its numbers.
+
+An asset may need other assets. Those learned from a regime's own images (``direct``, ``teacher``)
+are runs like any trial's, under a seed of their own, so that each replicate has its own.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from rethink_ray.spec.direct import direct_recipe
+from rethink_ray.spec.recipe import DetectorSpec, Spec, UpstreamSpec
+from rethink_ray.spec.resolve import TrialConfig, digest_of
+
+
+class ClassifierAsset(Spec):
+    """What an upstream classifier is made from; its key names its folder."""
+
+    kind: Literal["classifier"] = "classifier"
+    detector: DetectorSpec
+    """Only backbone, width and norm matter; everything else stands at its default."""
+    upstream: UpstreamSpec
+    upstream_source: str
+    upstream_fingerprint: str
+    threads: int
+    gpus: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Hash of everything above that differs from its default, as a trial's id is."""
+        return f"{self.kind}-{digest_of(self.model_dump(mode='json', exclude_defaults=True))}"
+
+    @property
+    def needs(self) -> tuple["AssetSpec", ...]:
+        """Nothing: upstream images are no regime's."""
+        return ()
+
+    @property
+    def steps(self) -> int:
+        """Updates it takes."""
+        return self.upstream.steps
+
+
+class DetectorAsset(Spec):
+    """A whole detector: a run of ``trained`` to its longest length, whose weights are kept.
+
+    ``direct`` is the first stage of direct pre-training, ``teacher`` the incumbent of another arm.
+    """
+
+    kind: Literal["direct", "teacher"]
+    trained: TrialConfig
+
+    @property
+    def length(self) -> float:
+        """In units of the run's own 1x."""
+        return self.trained.recipe.schedule.lengths[-1]
+
+    @property
+    def key(self) -> str:
+        """Hash of what determines the weights: the run and its length."""
+        return f"{self.kind}-{digest_of([self.trained.trial_id, self.length])}"
+
+    @property
+    def needs(self) -> tuple["AssetSpec", ...]:
+        """What the run itself starts from."""
+        return assets_of(self.trained)
+
+    @property
+    def steps(self) -> int:
+        """Updates it takes."""
+        return self.trained.recipe.schedule.steps(self.length)
+
+
+AssetSpec = Annotated[ClassifierAsset | DetectorAsset, Field(discriminator="kind")]
+"""Any asset; ``key`` names its folder, ``needs`` lists what must stand before it."""
+
+ANY_ASSET: TypeAdapter[AssetSpec] = TypeAdapter(AssetSpec)
+"""Reads what ``model_dump`` of an asset wrote."""
+
+
+def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
+    """What has to stand before this run can start, each asset after those it needs."""
+    found: dict[str, AssetSpec] = {}
+    for asset in starts_of(config):
+        for needed in (*asset.needs, asset):
+            found.setdefault(needed.key, needed)
+    return tuple(found.values())
+
+
+def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
+    """The assets that the run itself reads."""
+    match config.recipe.init.source:
+        case "upstream":
+            return (_classifier_of(config),)
+        case "direct":
+            return (DetectorAsset(kind="direct", trained=direct_run(config)),)
+        case _:
+            return ()
+
+
+def _classifier_of(config: TrialConfig) -> ClassifierAsset:
+    asked = config.recipe.detector
+    norm: Literal["gn", "bn"] = "gn" if asked.norm == "gn" else "bn"
+    return ClassifierAsset(
+        detector=DetectorSpec(backbone=asked.backbone, width=asked.width, norm=norm),
+        upstream=config.recipe.upstream,
+        upstream_source=config.data.upstream,
+        upstream_fingerprint=config.upstream_fingerprint,
+        threads=config.resources.cpus_per_worker,
+        gpus=config.resources.gpus_per_worker,
+    )
+
+
+def direct_run(config: TrialConfig) -> TrialConfig:
+    """The first stage of direct pre-training as a run of its own, on the same regime's images."""
+    assert config.num_images is not None, "a run that is counted in passes knows its images"
+    return config.model_copy(
+        update={
+            "recipe": direct_recipe(config.recipe, config.num_images),
+            "seed": config.seed if config.asset_seed is None else config.asset_seed,
+            "asset_seed": None,
+        }
+    )

@@ -1,0 +1,107 @@
+"""The weights that a run starts from, as its assets hold them."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset, starts_of
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.checkpoint import Damaged, load_checkpoint
+from rethink_ray.training.place import Place
+from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.trial_files import model_path
+
+DONE_FILE = "DONE"
+
+Weights = Mapping[str, Tensor]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a detector begins with, besides what its seed draws."""
+
+    backbone: Weights | None = None
+    """Of an upstream classifier."""
+    whole: Weights | None = None
+    """Of a whole detector; nothing of ``init`` but its frozen stages counts beside it."""
+
+
+NOTHING = Start()
+
+
+def weights_file(spec: ClassifierAsset | DetectorAsset, folder: Path) -> Path:
+    """Where an asset in ``folder`` keeps its weights."""
+    match spec:
+        case ClassifierAsset():
+            return folder / "backbone.pt"
+        case DetectorAsset():
+            return model_path(folder / "models", spec.length)
+
+
+def start_of(
+    config: TrialConfig, assets: Path, place: Place, *, stop: Callable[[], bool] = never_stop
+) -> Start:
+    """What the run's assets hold for it. A damaged one is built again, the same to the last bit.
+
+    Raises:
+        DataError: an asset was never built.
+        Stopped: while one was built again.
+    """
+    start = NOTHING
+    for spec in starts_of(config):
+        match spec:
+            case ClassifierAsset():
+                weights = _weights_of(spec, config, assets, place, stop)
+                start = Start(backbone=weights["backbone"])
+            case DetectorAsset():
+                weights = _weights_of(spec, config, assets, place, stop)
+                start = Start(whole=weights["model"])
+    return start
+
+
+def _weights_of(
+    spec: ClassifierAsset | DetectorAsset,
+    config: TrialConfig,
+    assets: Path,
+    place: Place,
+    stop: Callable[[], bool],
+) -> Mapping[str, Weights]:
+    folder = assets / spec.key
+    if not (folder / DONE_FILE).exists():
+        where, remedy = f"asset {spec.key}", "Build it first: train does, and so does run."
+        raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
+    found = _read(weights_file(spec, folder))
+    if place.any_of((found is None,))[0]:
+        _build_again(spec, config, assets, place, stop)
+        found = place.from_first(_read(weights_file(spec, folder)))
+    assert found is not None, "what was just built can be read"
+    return found
+
+
+def _read(path: Path) -> Mapping[str, Weights] | None:
+    try:
+        return load_checkpoint(path)
+    except Damaged as error:
+        _log.warning("%s It is built again.", error)
+        return None
+
+
+def _build_again(
+    spec: AssetSpec, config: TrialConfig, assets: Path, place: Place, stop: Callable[[], bool]
+) -> None:
+    """In the middle of a trial, whose way of computing is put back afterwards."""
+    from rethink_ray.training.assets import rebuild_asset  # it trains, and training starts here
+
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        rebuild_asset(spec, config.data, assets, place, stop=stop)
+    finally:
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(config.resources.cpus_per_worker)

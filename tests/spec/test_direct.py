@@ -1,0 +1,167 @@
+"""Direct pre-training as data: what the first stage is, and what the two stages must agree in."""
+
+import json
+from typing import Any
+
+import pytest
+
+from rethink_ray.spec.assets import ANY_ASSET, DetectorAsset, assets_of
+from rethink_ray.spec.check import check_study
+from rethink_ray.spec.direct import check_passes, direct_recipe, direct_steps
+from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.recipes import build_recipe
+from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, resolve
+from rethink_ray.spec.settings import with_settings
+from rethink_ray.spec.study import Study
+
+FACTS = DataFacts(
+    fingerprint="f",
+    categories=("circle",),
+    regime_sizes={"coco": 118_287},
+    regime_digests={"coco": "d"},
+    split_sizes={"train": 123_287, "val": 5_000},
+    upstream_fingerprint="u",
+)
+SECOND_STAGE = {"detector.norm": "frozen_bn", "init.frozen": "layer1"}
+LI: dict[str, Any] = {
+    "study": "li",
+    "data": {"dataset": "coco", "root": "/coco"},
+    "regimes": {"coco": {"images": "all"}},
+    "recipe": "faster_rcnn_r50",
+    "schedule": {"unit": 90_000, "lengths": [1, 2]},
+    "arms": {
+        "pretrained_2x": {
+            "set": SECOND_STAGE
+            | {"init.source": "torchvision", "init.weights": "ResNet50_Weights.IMAGENET1K_V1"}
+        },
+        "direct_p1x": {"set": SECOND_STAGE | {"init.source": "direct"}},
+        "direct_p3x": {"set": SECOND_STAGE | {"init.source": "direct", "direct.passes": 144}},
+        "direct_full_size": {
+            "set": SECOND_STAGE | {"init.source": "direct", "direct.resolution": 1.0}
+        },
+        "fine_tuned_small": {
+            "set": SECOND_STAGE
+            | {
+                "init.source": "direct",
+                "direct.resolution": 1.0,
+                "detector.min_side_px": 448,
+                "detector.max_side_px": 746,
+            }
+        },
+        "direct_2fc": {"set": SECOND_STAGE | {"init.source": "direct", "detector.head_convs": 0}},
+        "scratch_longer": {"set": {"schedule.lengths": [2, 6]}},
+    },
+    "seed": 0,
+}
+"""The paper's arms and its missing controls: passes, head, and resolution in either stage."""
+
+
+def study(**changes: Any) -> Study:
+    found = Study.model_validate_json(json.dumps(LI | changes))
+    check_study(found, "li.yaml")
+    return found
+
+
+def trial(arm: str, seed: int = 0, asset_seed: int = 5, **sampled: float) -> TrialConfig:
+    values = {name.replace("__", "."): value for name, value in sampled.items()}
+    return resolve(study(), Cell("coco", arm), values, seed, FACTS, asset_seed)
+
+
+def first_stage(arm: str, **sampled: float) -> TrialConfig:
+    [asset] = assets_of(trial(arm, **sampled))
+    assert isinstance(asset, DetectorAsset)
+    return asset.trained
+
+
+def test_p1x_is_48_passes_in_as_many_updates_as_the_papers_1x() -> None:
+    run = first_stage("direct_p1x")
+    # 118,287 images x 48 / 64
+    assert run.recipe.schedule.steps(1.0) == 88_716
+    assert first_stage("direct_p3x").recipe.schedule.steps(1.0) == 266_146
+    assert (run.recipe.detector.min_side_px, run.recipe.detector.max_side_px) == (448, 746)
+    assert run.recipe.detector.norm == "bn"
+    assert run.recipe.detector.head_norm == "none"  # as in the second stage
+    assert run.recipe.init.source == "random"
+    assert run.recipe.init.frozen == "none"
+    assert run.recipe.optimizer.lr == 0.08
+    assert run.recipe.schedule.decay.kind == "constant"
+    assert run.recipe.augment.scale == (0.8, 1.2)
+
+
+def test_the_papers_missing_controls_are_plain_settings() -> None:
+    keys = {arm: tuple(a.key for a in assets_of(trial(arm))) for arm in study().arms}
+    assert keys["pretrained_2x"] == keys["scratch_longer"] == ()
+    # dropping the resolution of the second stage alone leaves the first one as it was
+    assert keys["fine_tuned_small"] == keys["direct_p1x"]
+    others = ("direct_p1x", "direct_p3x", "direct_full_size", "direct_2fc")
+    assert len({keys[arm] for arm in others}) == 4
+    assert first_stage("direct_full_size").recipe.detector.min_side_px == 800
+    assert first_stage("fine_tuned_small").recipe.detector.min_side_px == 448
+    assert first_stage("direct_2fc").recipe.detector.head_convs == 0
+
+
+def test_search_trials_share_a_first_stage_and_replicates_do_not() -> None:
+    [one] = assets_of(trial("direct_p1x", seed=1, optimizer__lr=0.01))
+    [other] = assets_of(trial("direct_p1x", seed=2, optimizer__lr=0.03))
+    [again] = assets_of(trial("direct_p1x", seed=2, optimizer__lr=0.03, asset_seed=6))
+    assert one.key == other.key
+    assert other.key != again.key
+    assert ANY_ASSET.validate_json(again.model_dump_json()) == again
+
+
+def test_what_only_detecting_reads_is_the_same_first_stage() -> None:
+    [one] = assets_of(trial("direct_p1x"))
+    [other] = assets_of(trial("direct_p1x", detector__nms_iou=0.6))
+    assert one.key == other.key
+
+
+def test_an_id_covers_the_asset_seed_and_the_first_stage_only_where_there_is_one() -> None:
+    assert trial("direct_p1x").trial_id != trial("direct_p1x", asset_seed=6).trial_id
+    assert trial("scratch_longer").trial_id == trial("scratch_longer", asset_seed=6).trial_id
+    assert trial("scratch_longer").asset_seed is None
+    assert trial("direct_p1x").trial_id != trial("direct_p1x", direct__optimizer__lr=0.04).trial_id
+    plain = trial("scratch_longer").trial_id
+    assert trial("scratch_longer", direct__optimizer__lr=0.04).trial_id == plain
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "detector.norm: must agree with direct.norm bn.*got 'gn'.*Set direct.norm: gn"),
+        ({"detector.norm": "bn", "direct.norm": "gn"}, "direct.norm: bn, or detector.norm: gn"),
+        ({"direct.norm": "gn", "direct.norm_batch": 8}, None),
+        (SECOND_STAGE | {"direct.norm_batch": 8}, "direct.batch_size / workers = 64 under bn"),
+        (SECOND_STAGE | {"direct.norm_batch": 64}, None),
+        ({"direct.norm": "gn", "init.frozen": "layer2"}, None),
+    ],
+)
+def test_two_stages_that_do_not_fit_are_refused_with_the_remedy(
+    settings: dict[str, object], told: str | None
+) -> None:
+    arms = {"direct": {"set": {"init.source": "direct", **settings}}}
+    if told is None:
+        study(arms=arms)
+        return
+    with pytest.raises(SpecError, match=told):
+        study(arms=arms)
+
+
+def test_eight_workers_normalise_eight_images_each_as_in_the_paper() -> None:
+    arms = {"direct": {"set": SECOND_STAGE | {"init.source": "direct", "direct.norm_batch": 8}}}
+    study(arms=arms, resources={"workers": 8})
+
+
+def test_a_first_stage_shorter_than_its_warm_up_is_refused() -> None:
+    recipe = base_recipe(study(), Cell("coco", "direct_p1x"))
+    check_passes(recipe, 118_287, "li.yaml: coco/direct_p1x")
+    # 500 images x 48 / 64 = 375 updates
+    with pytest.raises(SpecError, match="within the first stage's 375 updates.*got 500"):
+        check_passes(recipe, 500, "li.yaml: coco/direct_p1x")
+
+
+def test_pixels_take_the_place_of_the_factor() -> None:
+    recipe = with_settings(build_recipe("retinanet_r50"), {"direct.min_side_px": 320}, "test")
+    smaller = direct_recipe(recipe, 100).detector
+    assert (smaller.min_side_px, smaller.max_side_px) == (320, 746)
+    assert direct_steps(recipe, 100) == 75
