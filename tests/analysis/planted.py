@@ -15,8 +15,9 @@ from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
 from rethink_ray.records.views import StudyTables, build_tables
+from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, assets_of, cells_of, lengths_of, resolve
+from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, resolve
 from rethink_ray.spec.study import Study
 
 Score = Callable[[Cell, float, str, int], float]
