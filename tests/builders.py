@@ -51,4 +51,5 @@ def micro_trial(
         regime_digest=facts.regime_digests["full"],
         upstream_fingerprint=facts.upstream_fingerprint,
         num_categories=len(facts.categories),
+        num_images=facts.regime_sizes["full"],
     )

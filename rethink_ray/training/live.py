@@ -10,7 +10,6 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.recipe import InitSpec, Recipe
-from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed, seeded
