@@ -202,6 +202,12 @@ class LabelsSpec(Spec):
     """What a moving average keeps of itself at each update. The paper does not say; ours."""
     start: Literal["teacher", "init"] = "teacher"
     """The student's weights before its first update: the teacher's, or what ``init`` says."""
+    keep_empty: bool = False
+    """Whether images on which the teacher found nothing are learnt from, as pure background."""
+    pool: Literal["unlabelled", "rest"] = "unlabelled"
+    """``data.unlabelled``, or the training images outside the regime, their labels unused."""
+
+
 class DirectSpec(Spec):
     """Direct pre-training (Li et al. 2021): the first stage of ``init.source: direct``.
 
@@ -225,12 +231,6 @@ class DirectSpec(Spec):
     """Linear warm-up, in updates; the rate is constant from there on."""
     optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
     augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
-
-
-    keep_empty: bool = False
-    """Whether images on which the teacher found nothing are learnt from, as pure background."""
-    pool: Literal["unlabelled", "rest"] = "unlabelled"
-    """``data.unlabelled``, or the training images outside the regime, their labels unused."""
 
 
 class Recipe(Spec):
