@@ -19,6 +19,7 @@ from rethink_ray.analysis.soundness import (
     NOISES,
     bracket_coverage,
     family_rates,
+    importance_rates,
     normal,
     paired_coverage,
     strongly_skewed,
@@ -54,7 +55,7 @@ class Line:
         return self.low <= self.value <= self.high
 
     def __str__(self) -> str:
-        asked = f"{self.low:.0%} to {self.high:.0%}".replace("%", " %")
+        asked = f"{100 * self.low:g} % to {100 * self.high:g} %"
         asked = "-" if (self.low, self.high) == (0.0, 1.0) else asked
         missed = "" if self.met else " **missed**"
         return f"| {self.what} | {100 * self.value:.1f} %{missed} | {asked} |"
@@ -111,6 +112,16 @@ def verdict_lines(studies: int, rng: Generator) -> Iterator[Line]:
     yield Line(f"the same, noise 0.3, 5 replicates ({more})", rates.equivalent)
 
 
+def importance_lines(studies: int, rng: Generator) -> Iterator[Line]:
+    for noise, trials in ((0.3, 20), (0.6, 20), (0.6, 32), (1.0, 50)):
+        rates = importance_rates(noise, trials, studies, rng)
+        head = f"importance, {trials} trials, noise {noise:g} on a rate worth 0 to 2.6"
+        asked = 0.95 if noise < 1.0 else 0.0
+        yield Line(f"{head}: the planted parameter is first", rates.first, asked)
+        yield Line(f"{head}: it is clear", rates.clear)
+        yield Line(f"{head}: its shuffled copy is clear", rates.shuffled, 0.0, 0.005)
+
+
 def build_study(margin: float) -> Study:
     return Study.model_validate_json(json.dumps(TREE | {"margin": margin}))
 
@@ -122,7 +133,7 @@ def main() -> int:
     asked = parser.parse_args()
     print("| what | measured | asked |\n|---|---|---|")
     missed = 0
-    for index, lines in enumerate((coverage_lines, bracket_lines, verdict_lines)):
+    for index, lines in enumerate((coverage_lines, bracket_lines, verdict_lines, importance_lines)):
         studies = asked.studies * (FINER if lines is coverage_lines else 1)
         for line in lines(studies, np.random.default_rng([asked.seed, index])):
             print(line, flush=True)

@@ -16,6 +16,7 @@ from rethink_ray.analysis.comparisons import (
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult, cell_result
 from rethink_ray.analysis.gravity import cautions, cautions_together
+from rethink_ray.analysis.importance import Importance, TooFew, importances
 from rethink_ray.analysis.lengths import length_finding
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
@@ -57,6 +58,8 @@ class Findings:
     search: Mapping[Cell, tuple[Trial, ...]]
     records: Mapping[Cell, CellRecord]
     """What all of it was read from."""
+    importance: tuple[Importance | TooFew, ...]
+    """What each searched parameter goes with, cell by cell."""
     missing: str
     """What is still to come, as a sentence; empty for a finished study."""
 
@@ -120,6 +123,7 @@ def derive_findings(tables: StudyTables) -> Findings:
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
         records=records,
+        importance=importances(study, records),
         missing=_missing(study, records, results),
     )
 

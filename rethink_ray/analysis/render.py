@@ -7,6 +7,7 @@ from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.costs import CellCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.importance import Importance, TooFew
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import needed_text, sheets
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
@@ -108,6 +109,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "findings": [finding_tree(f) for f in findings.findings],
         "claims": [outcome_tree(o) for o in findings.claims.papers],
         "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
+        "importance": [_importance_tree(i) for i in findings.importance],
         "halving": [halved_tree(h) for h in what_halving_cost(study, findings.records)],
         "caveats": [
             {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
@@ -130,6 +132,20 @@ def halved_tree(halved: Halved) -> dict[str, Any]:
         "rank_correlation": _number(halved.correlation),
         "audited": halved.audited,
         "best_audited": _number(halved.missed),
+    }
+
+
+def _importance_tree(found: Importance | TooFew) -> dict[str, Any]:
+    cell = {"regime": found.cell.regime, "arm": found.cell.arm, "trials": found.trials}
+    if isinstance(found, TooFew):
+        return {**cell, "verdict": "not tested"}
+    return {
+        **cell,
+        "length": found.length,
+        "parameter": found.path,
+        "share": _number(found.share),
+        "by_chance": _number(found.by_chance),
+        "verdict": "clear" if found.clear else "within chance",
     }
 
 

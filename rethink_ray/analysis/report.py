@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rethink_ray.analysis.figures import draw_figures, inlined, standing_alone, stem_of
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.importance import importance_sheet
 from rethink_ray.analysis.render import as_json_text, as_markdown, family_note
 from rethink_ray.analysis.sheets import (
     assets_sheet,
@@ -93,6 +94,7 @@ def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
         assets=assets_sheet(findings),
         search=search_sheet(findings),
         halving=halving_sheet(findings.study, findings.records),
+        importance=importance_sheet(findings.study, findings.importance),
         trials=[trials_sheet(findings, cell) for cell in findings.search],
         replicates=replicates_sheet(findings),
         example=_example(findings),

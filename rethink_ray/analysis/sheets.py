@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.importance import importance_sheet
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.analysis.thrown_away import halving_sheet
@@ -228,6 +229,7 @@ def sheets(findings: Findings) -> tuple[Sheet, ...]:
         *([assets_sheet(findings)] if findings.cost.assets else []),
         search_sheet(findings),
         halving_sheet(findings.study, findings.records),
+        importance_sheet(findings.study, findings.importance),
     )
 
 

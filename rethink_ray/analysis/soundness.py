@@ -9,14 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from numpy.random import Generator
 
 from rethink_ray.analysis.comparisons import arm_findings
 from rethink_ray.analysis.crossover import catch_up
 from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.importance import columns_of, shares_of
 from rethink_ray.analysis.pairs import build_pair
 from rethink_ray.analysis.statistics import Estimate, paired, welch
 from rethink_ray.analysis.verdicts import Finding, Verdict
+from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
 Noise = Callable[[Generator, int], Sequence[float]]
@@ -179,6 +182,50 @@ def family_rates(
         found=better[Verdict.SUPPORTED] / max(1, better.total()),
         equivalent=equal[Verdict.EQUIVALENT] / max(1, equal.total()),
         needed=statistics.median(open_for) if open_for else None,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportanceRates:
+    """What became of one parameter that matters among others that do not."""
+
+    first: float
+    """Share of studies that rank it first."""
+    clear: float
+    """Share that call it clear."""
+    shuffled: float
+    """Share that call a shuffled copy of it clear."""
+
+
+def importance_rates(noise: float, trials: int, studies: int, rng: Generator) -> ImportanceRates:
+    """One cell's search over four parameters, of which only the rate matters.
+
+    Args:
+        noise: sd of a trial's score; one decade of the rate off its best costs 4.
+        trials: finished ones.
+        studies: how many to simulate.
+        rng: source of all chance.
+    """
+    rate, weight = Parameter(log_uniform=(0.005, 0.2)), Parameter(log_uniform=(1e-5, 1e-2))
+    momentum, norm = Parameter(uniform=(0.8, 0.95)), Parameter(choice=("gn", "bn"))
+    first = clear = shuffled = 0
+    for _ in range(studies):
+        places = rng.uniform(np.log10(0.005), np.log10(0.2), trials)
+        scores = 20.0 - 4.0 * (places + 1.5) ** 2 + noise * rng.normal(size=trials)
+        rates = [float(10.0**place) for place in places]
+        columns = [
+            columns_of(rate, rates),
+            columns_of(weight, [float(10.0**v) for v in rng.uniform(-5, -2, trials)]),
+            columns_of(momentum, [float(v) for v in rng.uniform(0.8, 0.95, trials)]),
+            columns_of(norm, [("gn", "bn")[i] for i in rng.integers(2, size=trials)]),
+            columns_of(rate, [rates[i] for i in rng.permutation(trials)]),
+        ]
+        shares = shares_of(columns, [float(score) for score in scores], rng)
+        first += shares[0][0] == max(share for share, _ in shares)
+        clear += shares[0][0] > shares[0][1]
+        shuffled += shares[4][0] > shares[4][1]
+    return ImportanceRates(
+        first=first / studies, clear=clear / studies, shuffled=shuffled / studies
     )
 
 

@@ -9,6 +9,7 @@ from rethink_ray.analysis.soundness import (
     NOISES,
     bracket_coverage,
     family_rates,
+    importance_rates,
     normal,
     paired_coverage,
     welch_coverage,
@@ -84,3 +85,10 @@ def test_five_replicates_at_noise_03_leave_half_of_equal_pairs_open() -> None:
     assert 0.45 <= rates.equivalent <= 0.6
     assert rates.needed is not None
     assert rates.needed >= 8
+
+
+def test_importance_ranks_the_planted_parameter_first_and_never_calls_its_copy_clear() -> None:
+    rates = importance_rates(0.6, 20, 100, np.random.default_rng(10))
+    assert rates.first >= 0.95
+    assert rates.shuffled == 0.0
+    assert importance_rates(0.3, 20, 100, np.random.default_rng(10)).clear >= 0.9
