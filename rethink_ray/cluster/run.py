@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "extend_study", "run_study"]
 
-JOBS_PER_TUNER = 1000
-"""Tune keeps every trial it ever had: 31 KB each."""
+JOBS_PER_TUNER = 500
+"""Tune keeps every trial it ever had; a new Tuner makes room for its next ones."""
 PROGRESS_SHARE = 20.0
 """Summing up progress takes at most one part in this many of the driver's time."""
 
