@@ -32,18 +32,23 @@ def micro_recipe(name: str = "tiny_retinanet", **settings: Any) -> Recipe:
 
 
 def micro_trial(
-    recipe: Recipe | None = None, *, seed: int = 1, images: Any = "all", **resources: Any
+    recipe: Recipe | None = None,
+    *,
+    seed: int = 1,
+    images: Any = "all",
+    data: DataSpec = MICRO_DATA,
+    **resources: Any,
 ) -> TrialConfig:
     """A trial on the micro data, which is made if it is not there."""
     from rethink_ray.data.facts import gather_facts
 
-    facts = gather_facts(MICRO_DATA, {"full": RegimeSpec(images=images)})
+    facts = gather_facts(data, {"full": RegimeSpec(images=images)})
     return TrialConfig(
         study="micro",
         regime="full",
         arm="scratch",
         images=images,
-        data=MICRO_DATA,
+        data=data,
         recipe=recipe or micro_recipe(),
         resources=ResourceSpec(**resources),
         seed=seed,

@@ -33,6 +33,9 @@ def gather_facts(data: DataSpec, regimes: Mapping[str, RegimeSpec]) -> DataFacts
         regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
         split_sizes={split: len(index) for split, index in splits.items()},
         upstream_fingerprint=upstream_fingerprint(data),
+        unlabelled_fingerprint=(
+            "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
+        ),
     )
 
 

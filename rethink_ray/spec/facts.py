@@ -17,3 +17,5 @@ class DataFacts:
     split_sizes: Mapping[str, int]
     upstream_fingerprint: str
     """Hash of what upstream classifiers are trained on."""
+    unlabelled_fingerprint: str = ""
+    """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
