@@ -10,13 +10,16 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed, seeded
 from rethink_ray.training.starting import NOTHING, Start
 
 MOVED = ("boxes", "labels")
-"""What a detector computes with. An image's id is only read, and from a GPU each look waits."""
+"""What a detector computes with."""
+READ = ("image_id", "is_pseudo")
+"""What is only looked at, for which a GPU would have to be waited for."""
 
 
 class Live:
@@ -52,7 +55,9 @@ class Live:
         )
         self.trainable: list[nn.Parameter] = self.detector.trainable_parameters()
         self.detector.peers = place if place.world_size > 1 else None
-        self.model = place.wrap(self.detector)
+        mixes = recipe.labels.kind == "self_training"
+        self.balance = LossBalance(recipe.labels, place) if mixes else None
+        self.model = place.wrap(MixedLosses(self.detector) if mixes else self.detector)
 
     def update(
         self,
@@ -67,29 +72,41 @@ class Live:
         images = [image.to(device, non_blocking=True) for image in images]
         targets = [
             {k: v.to(device, non_blocking=True) for k, v in t.items() if k in MOVED}
-            | {"image_id": t["image_id"]}
+            | {k: v for k, v in t.items() if k in READ}
             for t in targets
         ]
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         with seeded(device, self.seed, "update", step), precision(self.recipe, device):
             losses = self.model(images, targets, seed=self.seed, step=step)
-            loss: Tensor = torch.stack([part.float() for part in losses.values()]).sum()
+            loss = self._total(losses)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.clip_norm)
         self.optimizer.step()
         return loss.detach()
 
+    def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
+        if self.balance is not None:
+            return self.balance.total(losses)
+        return torch.stack([part.float() for part in losses.values()]).sum()
+
     def state(self) -> dict[str, Any]:
         """Everything an update changes, statistics included; the same on all workers."""
         self.place.share_buffers(self.detector)
-        return {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
+        balance = {} if self.balance is None else {"balance": self.balance.state()}
+        return {
+            "model": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **balance,
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's state."""
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.balance is not None:
+            self.balance.load(state["balance"])
 
     def is_finite(self) -> bool:
         """Whether every number that training moves is one."""
