@@ -1,0 +1,276 @@
+"""Pseudo labels (Zoph et al. 2020, sec. 3): what a teacher finds on images that nobody labelled.
+
+A pure function of the teacher's weights and of the threshold. It is written part by part, so that
+a stopped job goes on where it was; a part holds numbers and image ids, and no path.
+"""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.loader import eval_batches
+from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
+from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.whole import load_detector
+from rethink_ray.records.whole_files import write_atomically
+from rethink_ray.spec.errors import DataError, SpecError, explain
+from rethink_ray.spec.recipe import InitSpec, LabelsSpec
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.checkpoint import sweep
+from rethink_ray.training.live import precision
+from rethink_ray.training.place import Place
+from rethink_ray.training.stopping import Stopped, never_stop
+
+LABELS_FOLDER = "labels"
+IMAGES_PER_PART = 2000
+"""About a minute's work of a GPU: that much is lost at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """What became of a pool."""
+
+    metrics: dict[str, float]
+    """``images``, ``images_kept``, ``images_empty``, ``images_scored`` (left out of the pool),
+    ``boxes``, ``mean_score``, and ``boxes/<category>`` for every category."""
+    refused: str
+    """Why nobody can learn from it; empty if it is fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PseudoLabels:
+    """Labelled images as a split, and what they were made with."""
+
+    index: AnnotationIndex
+    threshold: float
+    keep_empty: bool
+
+
+def build_pseudo_labels(
+    teacher: TrialConfig,
+    weights: Mapping[str, Tensor],
+    labels: LabelsSpec,
+    folder: Path,
+    place: Place,
+    *,
+    stop: Callable[[], bool] = never_stop,
+    images_per_part: int = IMAGES_PER_PART,
+) -> Labelled:
+    """``folder/labels`` holds what the teacher finds on its pool; goes on from what lies there.
+
+    Args:
+        teacher: the run that made ``weights``: its network, its regime, its data.
+        weights: the teacher's ``state_dict``.
+        labels: threshold, pool, and whether images without a box are kept.
+        folder: the asset's.
+        place: one process, or a group that shares each batch as in scoring.
+        stop: asked before every batch.
+        images_per_part: what one file holds, rounded up to whole batches.
+
+    Raises:
+        DataError: there is no pool.
+        SpecError: the weights are no such network's, or the threshold is below what it tells.
+        Stopped: ``stop`` turned true; finished parts are kept.
+    """
+    _require_visible(teacher, labels)
+    pool = open_pool(teacher.data, teacher.images, labels.pool)
+    detector = _detector_of(teacher, weights, place)
+    target = folder / LABELS_FOLDER
+    if place.writes:
+        sweep(target)
+    about = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
+    for number, image_ids in enumerate(_parts(pool, teacher.recipe.batch_size, images_per_part)):
+        path = target / f"part-{number:06d}.parquet"
+        if place.any_of((not path.exists(),))[0]:
+            found = _find(detector, teacher, pool, image_ids, labels.threshold, place, stop)
+            if place.writes:
+                _write(path, found, {**about, "images": image_ids})
+            place.barrier()
+    return _account(_read_all(target), pool, labels)
+
+
+def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
+    """The pseudo labels that the asset in ``folder`` holds, for a run of ``config``.
+
+    Raises:
+        DataError: the pool holds other images than when it was labelled.
+    """
+    found = _read_all(folder / LABELS_FOLDER)
+    about = found.about
+    pool = open_pool(config.data, config.images, about["pool"])
+    if set(pool.image_ids) != found.by_image.keys():
+        must = f"must hold the {len(found.by_image)} images that the teacher labelled"
+        remedy = "Put them back as they were, or start a new study."
+        raise DataError(
+            explain(f"labels.pool {about['pool']}", must, f"{len(pool.image_ids)} images", remedy)
+        )
+    return PseudoLabels(
+        index=open_labelled(pool, found.by_image, keep_empty=about["keep_empty"]),
+        threshold=about["threshold"],
+        keep_empty=about["keep_empty"],
+    )
+
+
+def _require_visible(teacher: TrialConfig, labels: LabelsSpec) -> None:
+    floor = teacher.recipe.detector.score_threshold
+    if labels.threshold < floor:
+        must = f"must be at least the teacher's detector.score_threshold = {floor:g}"
+        raise SpecError(explain("labels.threshold", must, labels.threshold, "Raise it."))
+
+
+def _detector_of(teacher: TrialConfig, weights: Mapping[str, Tensor], place: Place) -> Detector:
+    detector = build_detector(
+        teacher.recipe.detector, InitSpec(), teacher.num_categories, seed=teacher.seed
+    )
+    load_detector(detector, weights, "the teacher's weights")
+    return detector.to(place.device).eval()
+
+
+def _parts(pool: Pool, batch_size: int, wanted: int) -> Iterator[list[int]]:
+    """The pool cut into whole batches, so that a part is the same whoever makes it."""
+    size = -(-wanted // batch_size) * batch_size
+    for first in range(0, len(pool.image_ids), size):
+        yield list(pool.image_ids[first : first + size])
+
+
+def _find(
+    detector: Detector,
+    teacher: TrialConfig,
+    pool: Pool,
+    image_ids: Sequence[int],
+    threshold: float,
+    place: Place,
+    stop: Callable[[], bool],
+) -> dict[int, Found]:
+    """All workers look at each batch together, padded alike, as in scoring."""
+    batches = eval_batches(
+        pool.index,
+        image_ids,
+        teacher.recipe.batch_size,
+        num_workers=teacher.resources.loader_workers,
+        rank=place.rank,
+        world_size=place.world_size,
+    )
+    seen: list[tuple[int, Found]] = []
+    for images, entries in batches:
+        asked, *hw = place.largest((float(stop()), *detector.padded_hw_of(images)))
+        if asked:
+            raise Stopped("labelling a pool was stopped; its finished parts are kept")
+        if images:
+            with precision(teacher.recipe, place.device):
+                boxes = detector.detect(
+                    [image.to(place.device) for image in images], (int(hw[0]), int(hw[1]))
+                )
+            seen += [
+                (entry.image_id, _above(found, threshold))
+                for entry, found in zip(entries, boxes, strict=True)
+            ]
+    return dict(sorted(place.gather(seen), key=lambda pair: pair[0]))
+
+
+def _above(found: Mapping[str, Tensor], threshold: float) -> Found:
+    kept = found["scores"] >= threshold
+    return Found(
+        boxes_xyxy=found["boxes_xyxy"][kept].float().cpu().numpy(),
+        labels=found["labels"][kept].cpu().numpy().astype(np.int64),
+        scores=found["scores"][kept].float().cpu().numpy(),
+    )
+
+
+def _write(path: Path, found: Mapping[int, Found], about: Mapping[str, Any]) -> None:
+    """One row a box, in the order of images and scores."""
+    counts = [len(seen.labels) for seen in found.values()]
+    columns: dict[str, Any] = {
+        "image_id": np.repeat(np.array(list(found), np.int64), counts),
+        "label": np.concatenate([seen.labels for seen in found.values()]),
+        "score": np.concatenate([seen.scores for seen in found.values()]),
+    }
+    corners = np.concatenate([seen.boxes_xyxy for seen in found.values()])
+    columns |= {name: corners[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))}
+    masks = [mask for seen in found.values() for mask in seen.segmentations]
+    columns["segmentation"] = masks or [""] * len(corners)
+    table = pa.table({name: pa.array(column) for name, column in columns.items()})
+    table = table.replace_schema_metadata({"rethink_ray": json.dumps(about)})
+    whole = io.BytesIO()
+    pq.write_table(table, whole)
+    write_atomically(path, whole.getbuffer())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _AllFound:
+    by_image: dict[int, Found]
+    about: dict[str, Any]
+
+
+def _read_all(folder: Path) -> _AllFound:
+    by_image: dict[int, Found] = {}
+    about: dict[str, Any] = {}
+    for path in sorted(folder.glob("part-*.parquet")):
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[b"rethink_ray"])
+        by_image |= _found_in(table, about.pop("images"))
+    if not about:
+        must = "must hold the labels a teacher gave"
+        raise DataError(explain(str(folder), must, "no part", "Build the asset again."))
+    return _AllFound(by_image=by_image, about=about)
+
+
+def _found_in(table: pa.Table, image_ids: Sequence[int]) -> dict[int, Found]:
+    owner, labels, scores, *corners = (
+        np.array(table.column(name).to_pylist(), kind)
+        for name, kind in (
+            ("image_id", np.int64),
+            ("label", np.int64),
+            ("score", np.float32),
+            *((name, np.float32) for name in ("x0", "y0", "x1", "y1")),
+        )
+    )
+    boxes = np.stack(corners, axis=1).astype(np.float32).reshape(-1, 4)
+    masks = table.column("segmentation").to_pylist()
+    found: dict[int, Found] = {}
+    for image_id in image_ids:
+        rows = slice(*np.searchsorted(owner, [image_id, image_id + 1]))
+        found[image_id] = Found(
+            boxes_xyxy=boxes[rows],
+            labels=labels[rows],
+            scores=scores[rows],
+            segmentations=tuple(masks[rows]) if any(masks[rows]) else (),
+        )
+    return found
+
+
+def _account(found: _AllFound, pool: Pool, labels: LabelsSpec) -> Labelled:
+    seen = found.by_image.values()
+    categories = pool.index.categories
+    counts = Counter(int(label) for one in seen for label in one.labels)
+    num_empty = sum(not len(one.labels) for one in seen)
+    scores = torch.from_numpy(np.concatenate([one.scores for one in seen])).double()
+    num_kept = len(found.by_image) - (0 if labels.keep_empty else num_empty)
+    metrics = {
+        "images": float(len(found.by_image)),
+        "images_kept": float(num_kept),
+        "images_empty": float(num_empty),
+        "images_scored": float(pool.num_scored),
+        "boxes": float(len(scores)),
+        "mean_score": float(scores.mean()) if len(scores) else 0.0,
+        **{f"boxes/{name}": float(counts[k]) for k, name in enumerate(categories, start=1)},
+    }
+    return Labelled(metrics=metrics, refused="" if len(scores) else _nothing(metrics, labels))
+
+
+def _nothing(metrics: Mapping[str, float], labels: LabelsSpec) -> str:
+    return (
+        f"the teacher finds nothing above labels.threshold {labels.threshold:g} on "
+        f"{metrics['images']:.0f} images; lower it, or train the teacher longer"
+    )
