@@ -11,6 +11,17 @@ METRIC_NAMES = {
     "ap_s": "AP (small)",
     "ap_m": "AP (medium)",
     "ap_l": "AP (large)",
+    "mask_ap": "mask AP",
+    "mask_ap50": "mask AP50",
+    "mask_ap75": "mask AP75",
+    "mask_ap_s": "mask AP (small)",
+    "mask_ap_m": "mask AP (medium)",
+    "mask_ap_l": "mask AP (large)",
+    "keypoint_ap": "keypoint AP",
+    "keypoint_ap50": "keypoint AP50",
+    "keypoint_ap75": "keypoint AP75",
+    "keypoint_ap_m": "keypoint AP (medium)",
+    "keypoint_ap_l": "keypoint AP (large)",
 }
 
 

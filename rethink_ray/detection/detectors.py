@@ -19,12 +19,14 @@ from rethink_ray.detection.peers import Peers, over_whole_batch
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.weights import load_initial_weights
-from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, InitSpec
 
 __all__ = ["Detector", "build_detector", "parameter_counts"]
 
 Target = Mapping[str, Tensor]
-"""``boxes: [N, 4] float32 xyxy pixels``, ``labels: [N] int64 from 1``, ``image_id: int64``."""
+"""``boxes: [N, 4] float32 xyxy pixels``, ``labels: [N] int64 from 1``, ``image_id: int64``; for
+families that learn them ``masks: [N, H, W] uint8`` and ``keypoints: [N, K, 3] float32``."""
+LEARNED = ("boxes", "masks", "keypoints")
 
 
 class Detector(nn.Module):
@@ -68,7 +70,11 @@ class Detector(nn.Module):
         image_ids = tuple(int(target["image_id"]) for target in targets)
         for sampler in samplers(self.network):
             sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
-        inner = [{"boxes": t["boxes"], "labels": t["labels"] - self.label_shift} for t in targets]
+        inner = [
+            {key: target[key] for key in LEARNED if key in target}
+            | {"labels": target["labels"] - self.label_shift}
+            for target in targets
+        ]
         with self._padded_to(self._size_of_whole_batch(images)):
             losses: dict[str, Tensor] = self.network(list(images), inner)
         return over_whole_batch(losses, divisions(self.network), self.peers)
@@ -86,8 +92,10 @@ class Detector(nn.Module):
         """Boxes found in each image, best first, in the image's own pixels.
 
         Evaluates whatever the current mode is, and leaves that mode as it was. Each result has
-        ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1. ``padded_hw``:
-        of a larger batch that these images are a part of.
+        ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1; from families
+        that find them ``masks: [D, M, M]`` (probabilities, each over its box: ``masks.pasted``) and
+        ``keypoints: [D, K, 3]`` (x, y, logit). ``padded_hw``: of a larger batch that these images
+        are a part of.
         """
         mode = self.training
         self.eval()
@@ -100,6 +108,7 @@ class Detector(nn.Module):
                 "scores": f["scores"],
                 "labels": f["labels"] + self.label_shift,
             }
+            | {key: f[key] for key in ("masks", "keypoints") if key in f}
             for f in found
         ]
 
@@ -170,4 +179,4 @@ def build_detector(
         network = build_network(upper, pyramid, num_classes)
     load_initial_weights(body, spec, init, weights)
     freeze(body, init.frozen)
-    return Detector(network, label_shift=0 if spec.family == "faster_rcnn" else 1).train()
+    return Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1).train()

@@ -1,18 +1,22 @@
-"""The three families, put together from torchvision's own classes.
+"""The families, put together from torchvision's own classes.
 
 What differs from torchvision: the backbone, the norm in the heads, the sampler, counts as settings,
-and how images become a batch.
+how images become a batch, and the cascade, which torchvision has not.
 """
 
 from collections.abc import Callable
+from typing import Any, cast
 
 from torch import nn
 from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from rethink_ray.detection.backbones import IMAGE_MEAN, IMAGE_STD
+from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads, box_weights
 from rethink_ray.detection.heads import (
     BoxPredictor,
     FcosHead,
@@ -21,6 +25,8 @@ from rethink_ray.detection.heads import (
     box_head,
     roi_side,
 )
+from rethink_ray.detection.keypoints import KEYPOINT_CELLS, KeypointBranch
+from rethink_ray.detection.masks import MASK_CELLS, MaskBranch
 from rethink_ray.detection.necks import Pyramid
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.resize import Resize
@@ -82,11 +88,51 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
 
 
 def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """Ren et al. 2015 on a pyramid: proposals, then a box head. Class 0 is background inside.
+    """Ren et al. 2015 on a pyramid: proposals, then a box head. Class 0 is background inside."""
+    return _two_stage(spec, pyramid, num_classes, BoxPredictor, spec.foreground_iou)
 
-    Proposals are pooled from the level that suits their size: a box of 7 anchor bases from the
-    third level, which is the usual 224 px at stride 16.
-    """
+
+def build_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """He et al. 2017: Faster R-CNN, and a mask for each positive."""
+    network: Any = build_faster_rcnn(spec, pyramid, num_classes)
+    network.roi_heads = StagedHeads(
+        [network.roi_heads], {"masks": _masks(spec, pyramid, num_classes)}
+    )
+    return cast(nn.Module, network)
+
+
+def build_keypoint_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """He et al. 2017, sec. 5: Faster R-CNN, and a heatmap for each keypoint of a positive."""
+    network: Any = build_faster_rcnn(spec, pyramid, num_classes)
+    keypoints = KeypointBranch(spec, roi_pool(spec, pyramid, KEYPOINT_CELLS))
+    network.roi_heads = StagedHeads([network.roi_heads], {"keypoints": keypoints})
+    return cast(nn.Module, network)
+
+
+def build_cascade_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """Cai & Vasconcelos 2018: box heads one behind the other, each matched more strictly."""
+    network: Any = _two_stage(
+        spec, pyramid, num_classes, _cascade_predictor(spec), spec.cascade_ious[0]
+    )
+    network.roi_heads = StagedHeads(_stages(spec, network.roi_heads, num_classes), {})
+    return cast(nn.Module, network)
+
+
+def build_cascade_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
+    """A cascade with one mask head, on its last stage (He et al. 2018, sec. 4.2)."""
+    network: Any = build_cascade_rcnn(spec, pyramid, num_classes)
+    network.roi_heads.branches["masks"] = _masks(spec, pyramid, num_classes)
+    return cast(nn.Module, network)
+
+
+def _two_stage(
+    spec: DetectorSpec,
+    pyramid: Pyramid,
+    num_classes: int,
+    predictor: type[FastRCNNPredictor],
+    positive_iou: float,
+) -> nn.Module:
+    """Proposals and one box head; ``positive_iou`` is the overlap that makes a positive."""
     sizes = tuple((side,) for side in _doubling(spec.anchor_base_px, pyramid.levels.count))
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
     network: nn.Module = FasterRCNN(
@@ -97,28 +143,61 @@ def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) ->
         rpn_pre_nms_top_n_test=spec.rpn_pre_nms,
         rpn_post_nms_top_n_train=spec.rpn_post_nms,
         rpn_post_nms_top_n_test=spec.rpn_post_nms,
-        box_roi_pool=_pool(spec, pyramid),
+        box_roi_pool=roi_pool(spec, pyramid, roi_side(spec)),
         box_head=box_head(spec),
-        box_predictor=BoxPredictor(spec.box_head_features, num_classes + 1),
+        box_predictor=predictor(spec.box_head_features, num_classes + 1),
         box_score_thresh=spec.score_threshold,
         box_nms_thresh=spec.nms_iou,
         box_detections_per_img=spec.detections,
-        box_fg_iou_thresh=spec.foreground_iou,
-        box_bg_iou_thresh=spec.foreground_iou,
+        box_fg_iou_thresh=positive_iou,
+        box_bg_iou_thresh=positive_iou,
     )
     network.get_submodule("rpn").fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
     network.get_submodule("roi_heads").fg_bg_sampler = BalancedSampler("box", spec.box_batch, 0.25)
     return network
 
 
-def _pool(spec: DetectorSpec, pyramid: Pyramid) -> MultiScaleRoIAlign:
-    """torchvision guesses the strides from the first batch it sees and keeps them; here they are
+def _cascade_predictor(spec: DetectorSpec) -> type[FastRCNNPredictor]:
+    return SharedBoxPredictor if spec.cascade_class_agnostic else BoxPredictor
+
+
+def _stages(spec: DetectorSpec, first: RoIHeads, num_classes: int) -> list[RoIHeads]:
+    """The first stage and those behind it, each with a head and draws of its own."""
+    stages = [first]
+    for number, positive_iou in enumerate(spec.cascade_ious[1:], start=1):
+        stage = RoIHeads(
+            first.box_roi_pool,
+            box_head(spec),
+            _cascade_predictor(spec)(spec.box_head_features, num_classes + 1),
+            fg_iou_thresh=positive_iou,
+            bg_iou_thresh=positive_iou,
+            batch_size_per_image=spec.box_batch,
+            positive_fraction=0.25,
+            bbox_reg_weights=box_weights(number),
+            score_thresh=spec.score_threshold,
+            nms_thresh=spec.nms_iou,
+            detections_per_img=spec.detections,
+        )
+        stage.fg_bg_sampler = BalancedSampler(f"box_{number + 1}", spec.box_batch, 0.25)
+        stages.append(stage)
+    return stages
+
+
+def _masks(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> MaskBranch:
+    return MaskBranch(spec, roi_pool(spec, pyramid, MASK_CELLS), num_classes + 1)
+
+
+def roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> MultiScaleRoIAlign:
+    """Regions as maps of ``cells`` x ``cells``, each from the level that suits its size: a box of
+    7 anchor bases from the third level, which is the usual 224 px at stride 16.
+
+    torchvision guesses the strides from the first batch it sees and keeps them; here they are
     known: a guess from images much smaller than their padding is wrong, and wrong ever after.
     """
     levels = pyramid.levels
     pool = MultiScaleRoIAlign(
         featmap_names=list(levels.stages),
-        output_size=roi_side(spec),
+        output_size=cells,
         sampling_ratio=2,
         canonical_scale=7 * spec.anchor_base_px,
         canonical_level=4,
@@ -136,6 +215,10 @@ FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
     "retinanet": build_retinanet,
     "fcos": build_fcos,
     "faster_rcnn": build_faster_rcnn,
+    "cascade_rcnn": build_cascade_rcnn,
+    "mask_rcnn": build_mask_rcnn,
+    "cascade_mask_rcnn": build_cascade_mask_rcnn,
+    "keypoint_rcnn": build_keypoint_rcnn,
 }
 
 
@@ -153,8 +236,10 @@ def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.
 
 def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
     """Everything in the network that draws at random; one-stage families draw nothing."""
-    parts = (getattr(network, name, None) for name in ("rpn", "roi_heads"))
-    return tuple(part.fg_bg_sampler for part in parts if part is not None)
+    parts = [getattr(network, name, None) for name in ("rpn", "roi_heads")]
+    proposals, heads = parts
+    stages = heads.stages if isinstance(heads, StagedHeads) else [heads]
+    return tuple(part.fg_bg_sampler for part in (proposals, *stages) if part is not None)
 
 
 def divisions(network: nn.Module) -> tuple[Division, ...]:
@@ -167,10 +252,13 @@ def divisions(network: nn.Module) -> tuple[Division, ...]:
     if isinstance(head, FcosHead):
         names = ("classification", "bbox_regression", "bbox_ctrness")
         return (Division(names=names, count=head.num_foreground, at_least=1),)
-    return tuple(
+    found = tuple(
         Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn)
         for sampler in samplers(network)
+        if sampler.purpose in SAMPLED_LOSSES
     )
+    heads = getattr(network, "roi_heads", None)
+    return found[:1] + heads.divisions() if isinstance(heads, StagedHeads) else found
 
 
 def _doubling(first: int, count: int) -> tuple[int, ...]:

@@ -111,14 +111,19 @@ def roi_side(spec: DetectorSpec) -> int:
     return 5 if spec.backbone == "tiny" else 7
 
 
+NAMED_BOX_HEADS = {"2fc": 0, "4conv1fc": 4}
+"""Name of a two-stage box head -> its convolutions."""
+
+
 def box_head(spec: DetectorSpec) -> nn.Module:
     """Convolutions and one fully connected layer (He et al. 2018); two of those without any."""
     width, side, features = spec.neck_channels, roi_side(spec), spec.box_head_features
-    if spec.head_convs == 0:
+    depth = NAMED_BOX_HEADS[spec.box_head] if spec.box_head else spec.head_convs
+    if depth == 0:
         head: nn.Module = TwoMLPHead(width * side**2, features)
         return head
     head = FastRCNNConvFCHead(
-        (width, side, side), [width] * spec.head_convs, [features], head_norm(spec.norm)
+        (width, side, side), [width] * depth, [features], head_norm(spec.norm)
     )
     return head
 

@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.models.detection.transform import GeneralizedRCNNTransform, resize_boxes
+from torchvision.models.detection.transform import (
+    GeneralizedRCNNTransform,
+    resize_boxes,
+    resize_keypoints,
+)
 
 STRIDE_MULTIPLE = 32
 
@@ -42,7 +46,7 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
     def resize(
         self, image: Tensor, target: dict[str, Tensor] | None = None
     ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """The image at ``resized_hw``, and its boxes."""
+        """The image at ``resized_hw``, and its boxes, masks and keypoints."""
         height, width = image.shape[-2:]
         scale = self._scale(height, width)
         if scale == 1.0:
@@ -73,8 +77,25 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         resized = F.interpolate(image[None], size=now, mode="bilinear", align_corners=False)[0]
         if target is None:
             return resized, None
-        boxes = resize_boxes(target["boxes"], list(was), list(now))
-        return resized, {**target, "boxes": boxes}
+        squeezed = {**target, "boxes": resize_boxes(target["boxes"], list(was), list(now))}
+        if "masks" in target:
+            squeezed["masks"] = F.interpolate(target["masks"][:, None].float(), size=now)[:, 0]
+        if "keypoints" in target:
+            squeezed["keypoints"] = resize_keypoints(target["keypoints"], list(was), list(now))
+        return resized, squeezed
+
+    def postprocess(
+        self,
+        result: list[dict[str, Tensor]],
+        image_shapes: list[tuple[int, int]],
+        original_image_sizes: list[tuple[int, int]],
+    ) -> list[dict[str, Tensor]]:
+        """What was found, in each image's own pixels; masks stay squares over their boxes."""
+        for found, now, was in zip(result, image_shapes, original_image_sizes, strict=False):
+            found["boxes"] = resize_boxes(found["boxes"], list(now), list(was))
+            if "keypoints" in found:
+                found["keypoints"] = resize_keypoints(found["keypoints"], list(now), list(was))
+        return result
 
 
 def _rounded_up(side: int) -> int:

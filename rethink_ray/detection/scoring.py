@@ -1,14 +1,15 @@
-"""The 12 COCO numbers of a set of detections, in AP points (0..100).
+"""COCO's numbers of a set of detections, in AP points (0..100): boxes, masks and keypoints.
 
 Higher is better in all of them. Equal to pycocotools' to 1e-12; the backend is chosen by
-measurement and lives behind ``_coco_numbers``.
+measurement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import hotcoco
+import hotcoco.mask as coco_mask
 import numpy as np
 import numpy.typing as npt
 
@@ -28,8 +29,25 @@ METRICS = (
 )
 """In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
 per image, by size)."""
+MASK_METRICS = tuple(f"mask_{metric}" for metric in METRICS)
+"""The same twelve, overlap being that of masks."""
+KEYPOINT_METRICS = tuple(
+    f"keypoint_{metric}"
+    for metric in ("ap", "ap50", "ap75", "ap_m", "ap_l", "ar", "ar50", "ar75", "ar_m", "ar_l")
+)
+"""In COCO's order; its keypoint task has no small objects and 20 detections per image."""
+COCO_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+"""How far annotators scatter about each of a person's 17 keypoints, in object sizes."""
+OTHER_SIGMA = 0.05
+"""Of every keypoint of other data sets: about the middle of COCO's. A keypoint that is off by a
+twentieth of the square root of its object's area has a similarity of 0.88."""
 
 Array = npt.NDArray[Any]
+RunLengths = dict[str, Any]
+"""A mask in COCO's compressed form: ``size`` (height, width) and ``counts``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +63,10 @@ class GroundTruth:
     """[N]; a detection inside a crowd counts neither for nor against."""
     area: Array
     """[N], square pixels (COCO's is the mask's); decides the size bin."""
+    masks: Sequence[RunLengths] | None = None
+    """N; ``None``: masks are not scored."""
+    keypoints: Array | None = None
+    """[N, K, 3]: x, y, visibility; ``None``: keypoints are not scored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +80,28 @@ class Detection:
     """[D]."""
     labels: Array
     """[D], counting from 1."""
+    masks: Sequence[RunLengths] | None = None
+    """D, if the detector finds them."""
+    keypoints: Array | None = None
+    """[D, K, 3]: x, y and whatever, if the detector finds them."""
 
 
 def score(
-    ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
+    ground_truth: Sequence[GroundTruth],
+    detections: Sequence[Detection],
+    num_categories: int,
+    groups: Mapping[str, Iterable[int]] | None = None,
 ) -> dict[str, float]:
-    """The 12 COCO numbers over exactly the images of ``ground_truth``.
+    """COCO's numbers over exactly the images of ``ground_truth``.
 
     Images without objects stay: what is found in them is wrong. A bin without any object is NaN.
+
+    Args:
+        ground_truth: masks and keypoints are scored if all images have them.
+        detections: of the same kinds.
+        num_categories: labels count from 1 to this.
+        groups: name -> labels; ``ap_<name>`` is the mean over those categories, as is
+            ``mask_ap_<name>``.
 
     Raises:
         AssertionError: an image comes twice, or a detection belongs to none of the images.
@@ -73,29 +109,144 @@ def score(
     image_ids = [g.image_id for g in ground_truth]
     assert len(set(image_ids)) == len(image_ids), "every image is scored once"
     assert {d.image_id for d in detections} <= set(image_ids), "detections are of these images"
-    numbers = _coco_numbers(ground_truth, detections, num_categories)
-    return {
-        name: float("nan") if value == -1 else 100.0 * value
-        for name, value in zip(METRICS, numbers, strict=True)
-    }
+    named = {name: sorted(labels) for name, labels in (groups or {}).items()}
+    boxes = _by_box(ground_truth, detections, num_categories)
+    numbers = _summary(boxes, METRICS) | _by_group(boxes, "ap", named)
+    if ground_truth and all(g.masks is not None for g in ground_truth):
+        masks = _by_mask(ground_truth, detections, num_categories)
+        numbers |= _summary(masks, MASK_METRICS) | _by_group(masks, "mask_ap", named)
+    if ground_truth and all(g.keypoints is not None for g in ground_truth):
+        points = _by_keypoints(ground_truth, detections, num_categories)
+        numbers |= _summary(points, KEYPOINT_METRICS)
+    return numbers
 
 
-def _coco_numbers(
+def _summary(evaluation: Any, names: Sequence[str]) -> dict[str, float]:
+    """COCO's summary under our names; its -1 (nothing to find) is NaN here."""
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summary_lines()
+    return {name: _points(value) for name, value in zip(names, evaluation.stats, strict=True)}
+
+
+def _by_group(evaluation: Any, name: str, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
+    """Average precision over the categories of each group, those without an object left out."""
+    if not groups:
+        return {}
+    precision = evaluation.eval["precision"][..., 0, -1]
+    found: dict[str, float] = {}
+    for group, labels in groups.items():
+        values = precision[:, :, [label - 1 for label in labels]]
+        values = values[values > -1]
+        found[f"{name}_{group}"] = _points(values.mean() if values.size else -1)
+    return found
+
+
+def _points(value: float) -> float:
+    return float("nan") if value == -1 else 100.0 * float(value)
+
+
+def _by_box(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
-) -> list[float]:
-    """COCO's summary, 0..1 or -1, from the backend."""
+) -> Any:
+    truth = _truth_of(ground_truth, num_categories)
+    return hotcoco.COCOeval(truth, truth.load_res(_rows(detections)), "bbox")
+
+
+def _by_mask(
+    ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
+) -> Any:
+    """COCO's results of masks have no boxes: what is found is as large as its mask."""
+    truth = _truth_of(
+        ground_truth, num_categories, [m for g in ground_truth for m in g.masks or ()]
+    )
+    masks = [m for d in detections for m in d.masks or ()]
+    results = truth.load_res(_rows(detections), segmentation=masks)
+    if masks:
+        results.update_anns(ids=sorted(results.anns), area=coco_mask.area(masks))
+    return hotcoco.COCOeval(truth, results, "segm")
+
+
+def _by_keypoints(
+    ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
+) -> Any:
+    truth = hotcoco.COCO(
+        {
+            "images": [{"id": g.image_id} for g in ground_truth],
+            "categories": _categories(num_categories),
+            "annotations": _keypoint_records(ground_truth),
+        }
+    )
+    results = [
+        {
+            "image_id": d.image_id,
+            "category_id": int(d.labels[i]),
+            "keypoints": np.asarray(points, np.float64).ravel().tolist(),
+            "score": float(d.scores[i]),
+        }
+        for d in detections
+        if d.keypoints is not None
+        for i, points in enumerate(d.keypoints)
+    ]
+    evaluation = hotcoco.COCOeval(truth, truth.load_res(results), "keypoints")
+    num_keypoints = max(g.keypoints.shape[1] for g in ground_truth if g.keypoints is not None)
+    evaluation.params.kpt_oks_sigmas = keypoint_sigmas(num_keypoints)
+    return evaluation
+
+
+def keypoint_sigmas(num_keypoints: int) -> list[float]:
+    """COCO's for its 17, one and the same for all of any other number."""
+    if num_keypoints == len(COCO_SIGMAS):
+        return list(COCO_SIGMAS)
+    return [OTHER_SIGMA] * num_keypoints
+
+
+def _keypoint_records(ground_truth: Sequence[GroundTruth]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for g in ground_truth:
+        boxes = _xywh([g.boxes_xyxy])
+        for i, points in enumerate([] if g.keypoints is None else g.keypoints):
+            found.append(
+                {
+                    "id": len(found) + 1,
+                    "image_id": g.image_id,
+                    "category_id": int(g.labels[i]),
+                    "bbox": boxes[i].tolist(),
+                    "area": float(g.area[i]),
+                    "iscrowd": int(g.is_crowd[i]),
+                    "keypoints": np.asarray(points, np.float64).ravel().tolist(),
+                    "num_keypoints": int((points[:, 2] > 0).sum()),
+                }
+            )
+    return found
+
+
+def _truth_of(
+    ground_truth: Sequence[GroundTruth],
+    num_categories: int,
+    masks: Sequence[RunLengths] | None = None,
+) -> Any:
     num_boxes = sum(len(g.labels) for g in ground_truth)
-    truth = hotcoco.COCO.from_arrays(
+    return hotcoco.COCO.from_arrays(
         [{"id": g.image_id} for g in ground_truth],
-        [{"id": c, "name": str(c)} for c in range(1, num_categories + 1)],
+        _categories(num_categories),
         _image_ids(ground_truth),
         _joined([g.labels for g in ground_truth], np.int64),
         _xywh([g.boxes_xyxy for g in ground_truth]),
         ids=np.arange(1, num_boxes + 1),
         area=_joined([g.area for g in ground_truth], np.float64),
         iscrowd=_joined([g.is_crowd for g in ground_truth], np.int64),
+        segmentation=None if masks is None else list(masks),
     )
-    rows = np.column_stack(
+
+
+def _categories(num_categories: int) -> list[dict[str, Any]]:
+    return [{"id": c, "name": str(c)} for c in range(1, num_categories + 1)]
+
+
+def _rows(detections: Sequence[Detection]) -> Array:
+    """COCO's results as one array: image, x, y, width, height, score, category."""
+    rows: Array = np.column_stack(
         [
             _image_ids(detections),
             _xywh([d.boxes_xyxy for d in detections]),
@@ -103,11 +254,7 @@ def _coco_numbers(
             _joined([d.labels for d in detections], np.int64),
         ]
     ).astype(np.float64)
-    evaluation = hotcoco.COCOeval(truth, truth.load_res(rows), "bbox")
-    evaluation.evaluate()
-    evaluation.accumulate()
-    evaluation.summary_lines()
-    return [float(value) for value in evaluation.stats]
+    return rows
 
 
 def _image_ids(items: Sequence[GroundTruth] | Sequence[Detection]) -> Array:

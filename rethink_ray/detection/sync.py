@@ -21,6 +21,8 @@ class SyncBatchNorm(nn.BatchNorm2d):
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         mean, var, count = _moments_of_all(input)
+        if not count:
+            return super().forward(input)
         self._follow(mean.detach(), var.detach() * count / (count - 1))
         x = input.float()
         normalized = (x - _per_channel(mean)) * _per_channel((var + self.eps).rsqrt())
@@ -81,10 +83,10 @@ def _moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, float]:
     parts = [count * mean, count * (var + mean.square()), mean.new_full((1,), count)]
     first, second, counts = _SumOfAll.apply(torch.cat(parts)).split([x.shape[1], x.shape[1], 1])
     whole = float(counts.detach())
-    if whole < 2:
+    if whole == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got {x.shape}")
-    mean = first / whole
-    var = (second / whole - mean.square()).clamp(min=0.0)
+    mean = first / max(whole, 1.0)
+    var = (second / max(whole, 1.0) - mean.square()).clamp(min=0.0)
     return mean.float(), var.float(), whole
 
 

@@ -18,9 +18,18 @@ MACHINE_COLUMNS = frozenset(
     | {"seconds", "seconds_train", "seconds_score"}
 )
 """What depends on when and where a study ran; every other column is a function of the study."""
-METRIC_ORDER = (
+BOX_METRICS = (
     *("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"),
     *("ar1", "ar10", "ar100", "ar_s", "ar_m", "ar_l"),
+)
+KEYPOINT_METRICS = (
+    *("ap", "ap50", "ap75", "ap_m", "ap_l"),
+    *("ar", "ar50", "ar75", "ar_m", "ar_l"),
+)
+METRIC_ORDER = (
+    *BOX_METRICS,
+    *(f"mask_{name}" for name in BOX_METRICS),
+    *(f"keypoint_{name}" for name in KEYPOINT_METRICS),
 )
 
 RUNG_HEAD = pa.schema(

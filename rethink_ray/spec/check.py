@@ -6,7 +6,7 @@ from typing import TypeVar
 from rethink_ray.spec.claim import check_claims
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.meaning import check_reachable, check_recipe
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Recipe
 from rethink_ray.spec.regime import HoldoutSpec
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of, space_of
 from rethink_ray.spec.settings import (
@@ -43,6 +43,7 @@ def check_study(study: Study, where: str) -> None:
             _check_parameter(f"{where}: {_key_of(study, cell, path)}", path, parameter, recipe)
         _check_conditions(where, space, recipe)
         check_reachable(recipe, space, f"{where}: {cell.name}", study.resources.workers)
+        _check_objective(study, recipe, space, f"{where}: {cell.name}")
     _check_keep(study, where)
 
 
@@ -153,6 +154,17 @@ def _check_conditions(where: str, space: dict[str, Parameter], recipe: Recipe) -
             for value in wanted if isinstance(wanted, tuple) else (wanted,):
                 option = {condition: value}
                 with_settings(recipe, option, key)
+
+
+def _check_objective(study: Study, recipe: Recipe, space: dict[str, Parameter], where: str) -> None:
+    """Every family of the cell is scored in what the study decides on."""
+    metric = study.objective.metric
+    finds = {"mask": WITH_MASKS, "keypoint": WITH_KEYPOINTS}.get(metric.partition("_")[0])
+    searched = space.get("detector.family")
+    for family in (searched.choice or ()) if searched else (recipe.detector.family,):
+        if finds is not None and family not in finds:
+            must, remedy = f"must be one of {sorted(finds)} for {metric}", "Or choose objective ap."
+            raise SpecError(explain(f"{where}: detector.family", must, family, remedy))
 
 
 def _check_keep(study: Study, where: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from rethink_ray.spec.direct import DIRECT_PATHS, check_direct
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.recipe import TWO_STAGE, Recipe
 from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
 
@@ -217,6 +217,16 @@ def _check_matching(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: detector.background_iou", must, asked.background_iou))
 
 
+def _check_box_heads(recipe: Recipe, where: str, workers: int) -> None:
+    asked = recipe.detector
+    if asked.box_head is not None and asked.family not in TWO_STAGE:
+        must = f"must be left out: {asked.family} has no box head"
+        raise SpecError(explain(f"{where}: detector.box_head", must, asked.box_head))
+    if any(later < one for one, later in itertools.pairwise(asked.cascade_ious)):
+        must, came = "must not fall from stage to stage", list(asked.cascade_ious)
+        raise SpecError(explain(f"{where}: detector.cascade_ious", must, came))
+
+
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (
         _check_weights,
@@ -244,6 +254,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         ("detector.head_norm", "detector.neck", "detector.family", "detector.norm"),
     ),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
+    (_check_box_heads, ("detector.family", "detector.box_head", "detector.cascade_ious")),
     (
         _check_schedule,
         (LENGTH_PATH, "schedule.unit", "schedule.warmup", "schedule.decay.kind"),

@@ -11,7 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
 Backbone = Literal["tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"]
-Family = Literal["retinanet", "fcos", "faster_rcnn"]
+Family = Literal[
+    "retinanet",
+    "fcos",
+    "faster_rcnn",
+    "cascade_rcnn",
+    "mask_rcnn",
+    "cascade_mask_rcnn",
+    "keypoint_rcnn",
+]
 Neck = Literal["fpn", "nas_fpn", "bifpn"]
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream", "direct"]
@@ -54,9 +62,24 @@ class DetectorSpec(Spec):
     """Of pyramid and heads: the backbone's norm, or none (most published ``bn`` recipes). Under
     ``frozen_bn`` there is none either way."""
     head_convs: Annotated[int, Field(ge=0)] = 4
-    """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (Faster R-CNN)."""
+    """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (two stages)."""
+    box_head: Literal["2fc", "4conv1fc"] | None = None
+    """Two-stage box head by its usual name: two fully connected layers, or four convolutions and
+    one of those (He et al. 2018). ``None``: ``head_convs`` convolutions and one, or 2fc without."""
     box_head_features: PositiveInt = 1024
-    """Width of the fully connected part of a Faster R-CNN box head."""
+    """Width of the fully connected part of a two-stage box head."""
+    cascade_ious: Annotated[tuple[Fraction, ...], Field(min_length=2)] = (0.5, 0.6, 0.7)
+    """Cascade R-CNN: the overlap that makes a positive, stage by stage (Cai & Vasconcelos 2018)."""
+    cascade_class_agnostic: bool = True
+    """Cascade R-CNN: one box regression for all classes, as published, instead of one for each."""
+    mask_head_convs: Annotated[int, Field(ge=0)] = 4
+    mask_head_channels: PositiveInt = 256
+    """Mask R-CNN: width of the mask head's convolutions (He et al. 2017, fig. 4)."""
+    keypoint_head_convs: Annotated[int, Field(ge=0)] = 8
+    keypoint_head_channels: PositiveInt = 512
+    """Keypoint R-CNN: width of the keypoint head's convolutions (He et al. 2017, sec. 5)."""
+    num_keypoints: PositiveInt = 17
+    """Keypoints of an object in the data set: 17 in COCO, 5 in ``shapes``."""
     min_side_px: PositiveInt = 800
     max_side_px: PositiveInt = 1333
     anchor_base_px: PositiveInt = 32

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import (
+    TWO_STAGE,
+    WITH_KEYPOINTS,
+    WITH_MASKS,
     AugmentSpec,
     DecaySpec,
     DetectorSpec,
@@ -20,12 +23,15 @@ from rethink_ray.spec.settings import nearest
 
 
 def _tiny(family: Family) -> Recipe:
-    """96 px, 0.3-0.4 M parameters, batch 8; counts cut down because they dominate CPU time."""
+    """96 px, 0.3-0.5 M parameters, batch 8; counts cut down because they dominate CPU time.
+
+    Keypoints are the five of ``shapes``.
+    """
     return Recipe(
         detector=DetectorSpec(
             family=family,
             backbone="tiny",
-            norm="bn" if family == "faster_rcnn" else "gn",
+            norm="bn" if family in TWO_STAGE else "gn",
             neck_channels=32,
             head_convs=2,
             box_head_features=128,
@@ -37,7 +43,7 @@ def _tiny(family: Family) -> Recipe:
             rpn_batch=64,
             box_batch=32,
             candidates=200,
-        ),
+        ).model_copy(update=_tiny_branches(family)),
         augment=AugmentSpec(flip=0.5),
         optimizer=OptimizerSpec(lr=0.05, weight_decay=1e-4, clip_norm=10.0),
         schedule=ScheduleSpec(
@@ -48,6 +54,16 @@ def _tiny(family: Family) -> Recipe:
         ),
         batch_size=8,
     )
+
+
+def _tiny_branches(family: Family) -> dict[str, int]:
+    """Only what the family has: a setting that differs from its default is part of a trial's id."""
+    found: dict[str, int] = {}
+    if family in WITH_MASKS:
+        found |= {"mask_head_convs": 2, "mask_head_channels": 32}
+    if family in WITH_KEYPOINTS:
+        found |= {"keypoint_head_convs": 4, "keypoint_head_channels": 32, "num_keypoints": 5}
+    return found
 
 
 def _full_size(family: Family, lr: float) -> Recipe:
@@ -66,9 +82,17 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "tiny_retinanet": lambda: _tiny("retinanet"),
     "tiny_fcos": lambda: _tiny("fcos"),
     "tiny_faster_rcnn": lambda: _tiny("faster_rcnn"),
+    "tiny_cascade_rcnn": lambda: _tiny("cascade_rcnn"),
+    "tiny_mask_rcnn": lambda: _tiny("mask_rcnn"),
+    "tiny_cascade_mask_rcnn": lambda: _tiny("cascade_mask_rcnn"),
+    "tiny_keypoint_rcnn": lambda: _tiny("keypoint_rcnn"),
     "retinanet_r50": lambda: _full_size("retinanet", 0.01),
     "fcos_r50": lambda: _full_size("fcos", 0.01),
     "faster_rcnn_r50": lambda: _full_size("faster_rcnn", 0.02),
+    "cascade_rcnn_r50": lambda: _full_size("cascade_rcnn", 0.02),
+    "mask_rcnn_r50": lambda: _full_size("mask_rcnn", 0.02),
+    "cascade_mask_rcnn_r50": lambda: _full_size("cascade_mask_rcnn", 0.02),
+    "keypoint_rcnn_r50": lambda: _full_size("keypoint_rcnn", 0.02),
 }
 
 

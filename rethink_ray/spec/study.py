@@ -12,6 +12,28 @@ from rethink_ray.spec.space import Parameter
 Count = Annotated[int, Field(ge=0)]
 
 
+Metric = Literal[
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_s",
+    "ap_m",
+    "ap_l",
+    "mask_ap",
+    "mask_ap50",
+    "mask_ap75",
+    "mask_ap_s",
+    "mask_ap_m",
+    "mask_ap_l",
+    "keypoint_ap",
+    "keypoint_ap50",
+    "keypoint_ap75",
+    "keypoint_ap_m",
+    "keypoint_ap_l",
+]
+"""Higher is better in all of them."""
+
+
 class ArmSpec(Spec):
     """One contender: a named bundle of settings, with search parameters of its own."""
 
@@ -31,7 +53,7 @@ class StudySchedule(Spec):
 class ObjectiveSpec(Spec):
     """The metric that search and findings look at, with its direction beside its name."""
 
-    metric: Literal["ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"] = "ap"
+    metric: Metric = "ap"
     goal: Literal["maximize", "minimize"] = "maximize"
 
 

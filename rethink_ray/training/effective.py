@@ -26,11 +26,11 @@ from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Frozen, Recipe
 from rethink_ray.spec.settings import flatten
+from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
 from rethink_ray.training.schedule import RungSchedule, lr_at
 
-FAMILY_OF = {"RetinaNet": "retinanet", "FCOS": "fcos", "FasterRCNN": "faster_rcnn"}
 NECK_OF: dict[type[nn.Module], str] = {
     FeaturePyramidNetwork: "fpn",
     NasFpn: "nas_fpn",
@@ -62,6 +62,8 @@ def read_back(
     for name, value in batches.source.augment.model_dump().items():
         found[f"augment.{name}"] = value
     found["batch_size"] = batch_images * live.place.world_size
+    if live.recipe.detector.box_head is not None:
+        found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))
     found["init.frozen"] = _frozen(live.detector.backbone, live.recipe.init.frozen)
     if live.recipe.detector.norm_batch is not None and found["detector.norm"] in ("bn", "sync_bn"):
         shared = found["detector.norm"] == "sync_bn"
@@ -98,7 +100,7 @@ def read_detector(detector: Detector) -> dict[str, Any]:
     network: Any = detector.network
     neck = network.backbone.fpn
     found = {
-        "detector.family": FAMILY_OF.get(type(network).__name__, type(network).__name__),
+        "detector.family": read_family(network),
         "detector.backbone": _backbone(detector.backbone),
         "detector.norm": _norm(detector.backbone),
         "detector.neck": NECK_OF.get(type(neck), type(neck).__name__),
@@ -110,7 +112,7 @@ def read_detector(detector: Detector) -> dict[str, Any]:
         found["detector.width"] = detector.backbone.channels[-1]
     if found["detector.norm"] in ("gn", "bn", "sync_bn"):
         found["detector.head_norm"] = _head_norm(detector)
-    return found | (_two_stage(network) if hasattr(network, "roi_heads") else _one_stage(network))
+    return found | read_heads(network)
 
 
 def require_as_asked(recipe: Recipe, found: Mapping[str, Any]) -> None:
@@ -201,40 +203,3 @@ def _frozen(backbone: Backbone, asked: Frozen) -> str:
     if still == frozen_stages(asked):
         return asked
     return "+".join(still) or "none"
-
-
-def _one_stage(network: Any) -> dict[str, Any]:
-    tower = network.head.classification_head.conv
-    found = {
-        "detector.head_convs": _convolutions(tower),
-        "detector.candidates": network.topk_candidates,
-        "detector.score_threshold": network.score_thresh,
-        "detector.nms_iou": network.nms_thresh,
-        "detector.detections": network.detections_per_img,
-    }
-    if hasattr(network, "proposal_matcher"):
-        found["detector.anchor_base_px"] = network.anchor_generator.sizes[0][0]
-        found["detector.foreground_iou"] = network.proposal_matcher.high_threshold
-        found["detector.background_iou"] = network.proposal_matcher.low_threshold
-    return found
-
-
-def _two_stage(network: Any) -> dict[str, Any]:
-    rpn, heads = network.rpn, network.roi_heads
-    return {
-        "detector.anchor_base_px": rpn.anchor_generator.sizes[0][0],
-        "detector.head_convs": _convolutions(heads.box_head),
-        "detector.box_head_features": heads.box_predictor.cls_score.in_features,
-        "detector.rpn_pre_nms": rpn._pre_nms_top_n["training"],
-        "detector.rpn_post_nms": rpn._post_nms_top_n["training"],
-        "detector.rpn_batch": rpn.fg_bg_sampler.batch_size_per_image,
-        "detector.box_batch": heads.fg_bg_sampler.batch_size_per_image,
-        "detector.foreground_iou": heads.proposal_matcher.high_threshold,
-        "detector.score_threshold": heads.score_thresh,
-        "detector.nms_iou": heads.nms_thresh,
-        "detector.detections": heads.detections_per_img,
-    }
-
-
-def _convolutions(module: nn.Module) -> int:
-    return sum(isinstance(m, nn.Conv2d) for m in module.modules())

@@ -1,4 +1,4 @@
-"""A detector over every image of a split, to the 12 COCO numbers.
+"""A detector over every image of a split, to COCO's numbers.
 
 Each image is looked at exactly once whatever the number of workers, and every worker gets the same
 numbers.
@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from rethink_ray.data.index import ImageEntry, open_split
+from rethink_ray.data.index import AnnotationIndex, ImageEntry, open_split
 from rethink_ray.data.loader import eval_batches
 from rethink_ray.detection.detectors import Detector
+from rethink_ray.detection.masks import encoded, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.live import precision
 from rethink_ray.training.place import Place
@@ -29,7 +30,8 @@ def score_split(
     num_workers: int = 0,
     stop: Callable[[], bool] = never_stop,
 ) -> dict[str, float]:
-    """The 12 COCO numbers of one split, named ``<split>/<metric>``, in AP points.
+    """COCO's numbers of one split, named ``<split>/<metric>``, in AP points: 12 of boxes, 12 of
+    masks and 10 of keypoints from families that find them. Masks are kept as run lengths.
 
     Batches are as large as in training: those are known to fit. All workers take each batch
     together, a part each, padded to its largest image: the padding belongs to the method, and so
@@ -58,7 +60,7 @@ def score_split(
                     [image.to(place.device) for image in batch], (int(hw[0]), int(hw[1]))
                 )
             found += [
-                (_truth(entry), _detection(entry.image_id, seen))
+                (_truth(entry, index, recipe.detector.family), _detection(entry, seen))
                 for entry, seen in zip(entries, boxes, strict=True)
             ]
     found = sorted(place.gather(found), key=lambda pair: pair[0].image_id)
@@ -66,20 +68,29 @@ def score_split(
     return {f"{split}/{name}": value for name, value in numbers.items()}
 
 
-def _truth(entry: ImageEntry) -> GroundTruth:
+def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:
+    masks = index.masks(entry.image_id) if family in WITH_MASKS else None
+    keypoints = index.keypoints(entry.image_id) if family in WITH_KEYPOINTS else None
     return GroundTruth(
         image_id=entry.image_id,
         boxes_xyxy=entry.boxes_xyxy,
         labels=entry.labels,
         is_crowd=entry.is_crowd,
         area=entry.area,
+        masks=None if masks is None else [encoded(mask) for mask in masks],
+        keypoints=keypoints,
     )
 
 
-def _detection(image_id: int, found: dict[str, Tensor]) -> Detection:
+def _detection(entry: ImageEntry, found: dict[str, Tensor]) -> Detection:
+    masks, keypoints = found.get("masks"), found.get("keypoints")
     return Detection(
-        image_id=image_id,
+        image_id=entry.image_id,
         boxes_xyxy=found["boxes_xyxy"].float().cpu().numpy(),
         scores=found["scores"].float().cpu().numpy(),
         labels=found["labels"].cpu().numpy(),
+        masks=None
+        if masks is None
+        else run_lengths_of(masks, found["boxes_xyxy"], entry.height, entry.width),
+        keypoints=None if keypoints is None else keypoints.float().cpu().numpy(),
     )

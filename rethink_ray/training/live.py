@@ -16,7 +16,7 @@ from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed, seeded
 from rethink_ray.training.starting import NOTHING, Start
 
-MOVED = ("boxes", "labels")
+MOVED = ("boxes", "labels", "masks", "keypoints")
 """What a detector computes with."""
 READ = ("image_id", "is_pseudo")
 """What is only looked at, for which a GPU would have to be waited for."""

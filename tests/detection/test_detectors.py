@@ -9,8 +9,17 @@ from torch import Tensor
 
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector, parameter_counts
+from rethink_ray.detection.masks import pasted
 from rethink_ray.detection.norms import classifier_norm
-from rethink_ray.spec.recipe import DetectorSpec, Family, Frozen, InitSpec, Norm
+from rethink_ray.spec.recipe import (
+    WITH_KEYPOINTS,
+    WITH_MASKS,
+    DetectorSpec,
+    Family,
+    Frozen,
+    InitSpec,
+    Norm,
+)
 
 FAMILIES = get_args(Family)
 NORMS = get_args(Norm)
@@ -33,6 +42,11 @@ def tiny(family: Family = "retinanet", norm: Norm = "gn", **counts: object) -> D
         "rpn_post_nms": 20,
         "rpn_batch": 16,
         "box_batch": 8,
+        "mask_head_convs": 1,
+        "mask_head_channels": 16,
+        "keypoint_head_convs": 2,
+        "keypoint_head_channels": 16,
+        "num_keypoints": 3,
     }
     return DetectorSpec.model_validate({**settings, **counts})
 
@@ -44,10 +58,24 @@ def pictures(num: int = 2, side: int = 64) -> list[Tensor]:
 
 def targets(num: int = 2) -> list[dict[str, Tensor]]:
     boxes = torch.tensor([[4.0, 4.0, 30.0, 30.0], [20.0, 10.0, 60.0, 50.0]])
-    return [
-        {"boxes": boxes + i, "labels": torch.tensor([1, 3]), "image_id": torch.tensor(40 + i)}
-        for i in range(num)
-    ]
+    return [annotated(boxes + i, [1, 3], image_id=40 + i) for i in range(num)]
+
+
+def annotated(boxes: Tensor, labels: list[int], image_id: int, side: int = 64) -> dict[str, Tensor]:
+    """Objects that fill their boxes, with keypoints at a corner, in the middle and unknown."""
+    masks = torch.zeros(len(boxes), side, side, dtype=torch.uint8)
+    keypoints = torch.zeros(len(boxes), 3, 3)
+    for i, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
+        masks[i, int(y0) : int(y1), int(x0) : int(x1)] = 1
+        keypoints[i, 0] = torch.tensor([x0 + 2, y0 + 2, 2])
+        keypoints[i, 1] = torch.tensor([(x0 + x1) / 2, (y0 + y1) / 2, 1])
+    return {
+        "boxes": boxes,
+        "labels": torch.tensor(labels, dtype=torch.int64),
+        "image_id": torch.tensor(image_id),
+        "masks": masks,
+        "keypoints": keypoints,
+    }
 
 
 def started(family: Family, norm: Norm, frozen: Frozen) -> Detector:
@@ -149,14 +177,7 @@ def test_a_state_dict_restores_losses_and_detections_bit_for_bit(family: Family)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_images_without_objects_have_a_finite_loss(family: Family) -> None:
     detector = build_detector(tiny(family), InitSpec(), 3, seed=0)
-    nothing = [
-        {
-            "boxes": torch.zeros(0, 4),
-            "labels": torch.zeros(0, dtype=torch.int64),
-            "image_id": torch.tensor(i),
-        }
-        for i in range(2)
-    ]
+    nothing = [annotated(torch.zeros(0, 4), [], image_id=i) for i in range(2)]
 
     for batch in (nothing, [nothing[0], targets()[1]]):
         losses = detector.losses(pictures(), batch, seed=0, step=0)
@@ -202,11 +223,8 @@ def test_a_detector_can_learn_one_picture_by_heart(family: Family) -> None:
     picture = torch.full((3, 64, 64), 0.5)
     picture[0, 8:32, 8:32] = 1.0
     picture[2, 36:60, 30:54] = 0.0
-    wanted = {
-        "boxes": torch.tensor([[8.0, 8.0, 32.0, 32.0], [30.0, 36.0, 54.0, 60.0]]),
-        "labels": torch.tensor([1, 3]),
-        "image_id": torch.tensor(0),
-    }
+    boxes = torch.tensor([[8.0, 8.0, 32.0, 32.0], [30.0, 36.0, 54.0, 60.0]])
+    wanted = annotated(boxes, [1, 3], image_id=0)
     optimizer = torch.optim.AdamW(detector.trainable_parameters(), lr=3e-3)
     for step in range(150):
         losses = detector.losses([picture], [wanted], seed=0, step=step)
@@ -219,6 +237,14 @@ def test_a_detector_can_learn_one_picture_by_heart(family: Family) -> None:
     order = found["labels"][:2].argsort()
     assert found["labels"][:2][order].tolist() == [1, 3]
     assert torch.allclose(found["boxes_xyxy"][:2][order], wanted["boxes"], atol=4.0)
+    if family in WITH_MASKS:
+        for i, row in enumerate(order.tolist()):
+            mask = pasted(found["masks"][row], found["boxes_xyxy"][row], 64, 64)
+            both, either = mask & wanted["masks"][i].bool(), mask | wanted["masks"][i].bool()
+            assert both.sum() > 0.8 * either.sum()
+    if family in WITH_KEYPOINTS:
+        points = found["keypoints"][:2][order][:, :2, :2]
+        assert torch.allclose(points, wanted["keypoints"][:, :2, :2], atol=3.0)
 
 
 def test_frozen_stages_stay_in_evaluation_whatever_mode_is_set() -> None:
@@ -266,6 +292,9 @@ def test_an_image_of_the_target_size_is_not_resampled() -> None:
         # fcos_resnet50_fpn; their frozen norms are buffers there as here
         ({"family": "faster_rcnn", "norm": "frozen_bn", "head_convs": 0}, 90, 41_755_286),
         ({"family": "retinanet", "norm": "frozen_bn"}, 91, 34_014_999),
+        # maskrcnn_resnet50_fpn and keypointrcnn_resnet50_fpn: the latter finds one class
+        ({"family": "mask_rcnn", "norm": "frozen_bn", "box_head": "2fc"}, 90, 44_401_393),
+        ({"family": "keypoint_rcnn", "norm": "frozen_bn", "box_head": "2fc"}, 1, 59_137_258),
         ({"family": "fcos", "norm": "frozen_bn"}, 91, 32_269_600),
         # fasterrcnn_resnet50_fpn_v2 (43,712,278) has a second 3x3 convolution in its proposal head
         ({"family": "faster_rcnn", "norm": "bn"}, 90, 43_712_278 - 256 * (256 * 9 + 1)),

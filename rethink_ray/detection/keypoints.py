@@ -1,0 +1,73 @@
+"""Keypoints of regions (He et al. 2017, sec. 5): a heatmap each, in which one cell is right.
+
+Every region is taken for an object that has all of them, whatever its class.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.models.detection.roi_heads import (
+    keypointrcnn_inference,
+    keypointrcnn_loss,
+    keypoints_to_heatmap,
+)
+from torchvision.ops import MultiScaleRoIAlign
+
+from rethink_ray.detection.necks import full_precision
+from rethink_ray.detection.peers import Division
+from rethink_ray.detection.regions import Drawn, Features, Objects, Sizes
+from rethink_ray.spec.recipe import DetectorSpec
+
+KEYPOINT_CELLS = 14
+"""Cells along a side of a region; a heatmap has four times as many."""
+
+
+class KeypointBranch(nn.Module):
+    """Convolutions without a norm, a transposed one, and twofold upsampling (torchvision's)."""
+
+    def __init__(self, spec: DetectorSpec, pool: MultiScaleRoIAlign) -> None:
+        super().__init__()
+        width, depth = spec.keypoint_head_channels, spec.keypoint_head_convs
+        self.pool = pool
+        self.head = KeypointRCNNHeads(spec.neck_channels, [width] * depth)
+        inputs = width if depth else spec.neck_channels
+        self.predictor = KeypointRCNNPredictor(inputs, spec.num_keypoints)
+        self.num_visible = 0
+
+    def forward(self, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes) -> Tensor:
+        """Logits ``[R, K, 56, 56]`` over the regions of all images."""
+        pooled = self.pool(features, boxes_xyxy, sizes)
+        return full_precision(self.predictor(self.head(pooled)))
+
+    def losses(
+        self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
+    ) -> dict[str, Tensor]:
+        """A mean over the annotated keypoints inside their region: cross-entropy over its cells."""
+        boxes, matched = drawn.positives()
+        points = [target["keypoints"] for target in targets]
+        logits = self(features, boxes, sizes)
+        self.num_visible = _num_visible(points, boxes, matched, logits.shape[-1])
+        return {"loss_keypoint": keypointrcnn_loss(logits, boxes, points, matched)}
+
+    def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
+        """``keypoints: [D, K, 3]``: x, y in pixels and the logit there."""
+        boxes = [f["boxes"] for f in found]
+        points, scores = keypointrcnn_inference(self(features, boxes, sizes), boxes)
+        for entry, where, logits in zip(found, points, scores, strict=True):
+            entry["keypoints"] = torch.cat([where[..., :2], logits[..., None]], dim=-1)
+
+    def division(self) -> Division:
+        """The loss is a mean over keypoints that count."""
+        return Division(names=("loss_keypoint",), count=self.num_visible)
+
+
+def _num_visible(
+    points: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequence[Tensor], cells: int
+) -> int:
+    """How many keypoints the loss is a mean of."""
+    return sum(
+        int(keypoints_to_heatmap(of_image[rows], regions, cells)[1].sum())
+        for of_image, regions, rows in zip(points, boxes, matched, strict=True)
+    )

@@ -1,0 +1,101 @@
+"""Masks of regions (He et al. 2017): learned from positives, found as a square in each box.
+
+A found mask stays a square of M x M until somebody pastes it, image by image: a hundred of them in
+a full-size image would be 400 MB.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import hotcoco.mask as coco_mask
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+from torchvision.models.detection.roi_heads import (
+    maskrcnn_inference,
+    maskrcnn_loss,
+    paste_masks_in_image,
+)
+from torchvision.ops import MultiScaleRoIAlign
+
+from rethink_ray.detection.necks import full_precision
+from rethink_ray.detection.norms import head_norm
+from rethink_ray.detection.peers import Division
+from rethink_ray.detection.regions import Drawn, Features, Objects, Sizes
+from rethink_ray.spec.recipe import DetectorSpec
+
+MASK_CELLS = 14
+"""Cells along a side of a region; a mask has twice as many (He et al. 2017, fig. 4)."""
+INSIDE = 0.5
+"""Probability above which a pixel belongs to an object."""
+
+
+class MaskBranch(nn.Module):
+    """Convolutions, one transposed one, and a mask per class; binary cross-entropy per pixel."""
+
+    def __init__(self, spec: DetectorSpec, pool: MultiScaleRoIAlign, num_classes: int) -> None:
+        super().__init__()
+        width, depth = spec.mask_head_channels, spec.mask_head_convs
+        self.pool = pool
+        self.head = MaskRCNNHeads(
+            spec.neck_channels, [width] * depth, 1, norm_layer=head_norm(spec.norm)
+        )
+        inputs = width if depth else spec.neck_channels
+        self.predictor = MaskRCNNPredictor(inputs, width, num_classes)
+        self.num_positive = 0
+
+    def forward(self, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes) -> Tensor:
+        """Logits ``[R, 1 + K, M, M]`` over the regions of all images."""
+        pooled = self.pool(features, boxes_xyxy, sizes)
+        return full_precision(self.predictor(self.head(pooled)))
+
+    def losses(
+        self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
+    ) -> dict[str, Tensor]:
+        """A mean over the positives' pixels, each in the mask of its own class."""
+        boxes, matched = drawn.positives()
+        self.num_positive = sum(len(b) for b in boxes)
+        logits = self(features, boxes, sizes)
+        masks, labels = [t["masks"] for t in targets], [t["labels"] for t in targets]
+        return {"loss_mask": maskrcnn_loss(logits, boxes, masks, labels, matched)}
+
+    def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
+        """``masks: [D, M, M]`` probabilities, each over its box."""
+        logits = self(features, [f["boxes"] for f in found], sizes)
+        for entry, squares in zip(
+            found, maskrcnn_inference(logits, [f["labels"] for f in found]), strict=True
+        ):
+            entry["masks"] = squares[:, 0]
+
+    def division(self) -> Division:
+        """The loss is a mean over positives, all of which have as many pixels."""
+        return Division(names=("loss_mask",), count=self.num_positive)
+
+
+def pasted(square: Tensor, box_xyxy: Tensor, height: int, width: int) -> Tensor:
+    """``[height, width]`` bool: one object's pixels, from its ``[M, M]`` probabilities."""
+    whole = paste_masks_in_image(square[None, None], box_xyxy[None], (height, width))
+    inside: Tensor = whole[0, 0] > INSIDE
+    return inside
+
+
+def run_lengths_of(
+    squares: Tensor, boxes_xyxy: Tensor, height: int, width: int
+) -> list[dict[str, Any]]:
+    """COCO's compressed run lengths of each mask, pasted one at a time.
+
+    Args:
+        squares: ``[D, M, M]`` probabilities.
+        boxes_xyxy: ``[D, 4]``, in pixels of an image of this height and width.
+        height: of the image.
+        width: of the image.
+    """
+    pairs = zip(squares.float().cpu(), boxes_xyxy.float().cpu(), strict=True)
+    return [encoded(pasted(square, box, height, width).numpy()) for square, box in pairs]
+
+
+def encoded(mask: npt.NDArray[Any]) -> dict[str, Any]:
+    """COCO's compressed run lengths of an ``[H, W]`` mask."""
+    found: dict[str, Any] = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return found

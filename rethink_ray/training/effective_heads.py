@@ -1,0 +1,111 @@
+"""The settings of a detector's heads, told from the live network."""
+
+from typing import Any
+
+from torch import nn
+
+from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads
+from rethink_ray.detection.heads import NAMED_BOX_HEADS
+
+ONE_BOX_HEAD = {(): "faster_rcnn", ("masks",): "mask_rcnn", ("keypoints",): "keypoint_rcnn"}
+SEVERAL_BOX_HEADS = {(): "cascade_rcnn", ("masks",): "cascade_mask_rcnn"}
+"""What the regions are looked at for besides boxes -> family."""
+
+
+def read_family(network: Any) -> str:
+    """The family, from what the network is made of."""
+    name = type(network).__name__
+    if name != "FasterRCNN":
+        return {"RetinaNet": "retinanet", "FCOS": "fcos"}.get(name, name)
+    heads = network.roi_heads
+    branches = tuple(heads.branches) if isinstance(heads, StagedHeads) else ()
+    named = SEVERAL_BOX_HEADS if len(_stages(network)) > 1 else ONE_BOX_HEAD
+    return named.get(branches, "+".join(branches))
+
+
+def read_heads(network: Any) -> dict[str, Any]:
+    """Dotted recipe path -> value, of everything behind the pyramid."""
+    return _two_stage(network) if hasattr(network, "roi_heads") else _one_stage(network)
+
+
+def _one_stage(network: Any) -> dict[str, Any]:
+    tower = network.head.classification_head.conv
+    found = {
+        "detector.head_convs": _convolutions(tower),
+        "detector.candidates": network.topk_candidates,
+        "detector.score_threshold": network.score_thresh,
+        "detector.nms_iou": network.nms_thresh,
+        "detector.detections": network.detections_per_img,
+    }
+    if hasattr(network, "proposal_matcher"):
+        found["detector.anchor_base_px"] = network.anchor_generator.sizes[0][0]
+        found["detector.foreground_iou"] = network.proposal_matcher.high_threshold
+        found["detector.background_iou"] = network.proposal_matcher.low_threshold
+    return found
+
+
+def _two_stage(network: Any) -> dict[str, Any]:
+    rpn, stages = network.rpn, _stages(network)
+    found = {
+        "detector.anchor_base_px": rpn.anchor_generator.sizes[0][0],
+        "detector.head_convs": _same(_convolutions(s.box_head) for s in stages),
+        "detector.box_head_features": _same(s.box_predictor.cls_score.in_features for s in stages),
+        "detector.rpn_pre_nms": rpn._pre_nms_top_n["training"],
+        "detector.rpn_post_nms": rpn._post_nms_top_n["training"],
+        "detector.rpn_batch": rpn.fg_bg_sampler.batch_size_per_image,
+        "detector.box_batch": _same(s.fg_bg_sampler.batch_size_per_image for s in stages),
+        "detector.score_threshold": stages[-1].score_thresh,
+        "detector.nms_iou": stages[-1].nms_thresh,
+        "detector.detections": stages[-1].detections_per_img,
+    }
+    positive_ious = [stage.proposal_matcher.high_threshold for stage in stages]
+    if len(stages) == 1:
+        return found | {"detector.foreground_iou": positive_ious[0]} | _branches(network)
+    shared = _same(isinstance(s.box_predictor, SharedBoxPredictor) for s in stages)
+    cascade = {
+        "detector.cascade_ious": tuple(positive_ious),
+        "detector.cascade_class_agnostic": shared,
+    }
+    return found | cascade | _branches(network)
+
+
+def _branches(network: Any) -> dict[str, Any]:
+    """Depth and width of what looks at regions for masks and keypoints."""
+    if not isinstance(network.roi_heads, StagedHeads):
+        return {}
+    found: dict[str, Any] = {}
+    branches = network.roi_heads.branches
+    if "masks" in branches:
+        masks: Any = branches["masks"]
+        found["detector.mask_head_convs"] = _convolutions(masks.head)
+        found["detector.mask_head_channels"] = masks.predictor.conv5_mask.out_channels
+    if "keypoints" in branches:
+        points: Any = branches["keypoints"]
+        depth = _convolutions(points.head)
+        found["detector.keypoint_head_convs"] = depth
+        found["detector.num_keypoints"] = points.predictor.out_channels
+        if depth:
+            width = points.predictor.kps_score_lowres.in_channels
+            found["detector.keypoint_head_channels"] = width
+    return found
+
+
+def _stages(network: Any) -> list[Any]:
+    heads = network.roi_heads
+    return list(heads.stages) if isinstance(heads, StagedHeads) else [heads]
+
+
+def name_of_box_head(num_convolutions: int) -> str:
+    """``2fc`` or ``4conv1fc``; any other number of convolutions has no name."""
+    names = {depth: name for name, depth in NAMED_BOX_HEADS.items()}
+    return names.get(num_convolutions, f"{num_convolutions}conv1fc")
+
+
+def _same(values: Any) -> Any:
+    """The one value that all stages have, or all of theirs."""
+    found = list(values)
+    return found[0] if all(value == found[0] for value in found) else found
+
+
+def _convolutions(module: nn.Module) -> int:
+    return sum(isinstance(m, nn.Conv2d) for m in module.modules())
