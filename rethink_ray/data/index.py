@@ -111,6 +111,12 @@ class AnnotationIndex:
         texts = self._texts("segmentation", image_id)
         return [json.loads(text) if text else None for text in texts]
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether any object of the split has a ``segmentation``."""
+        ends = np.frombuffer(self._objects.column("segmentation").buffers()[1] or b"", np.int64)
+        return bool(len(ends)) and int(ends[-1]) > 0
+
     def masks(self, image_id: int) -> NDArray[np.uint8]:
         """[N, H, W], 0 or 1: what each object covers; its whole box where nothing says.
 

@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rethink_ray.data.augment import Luck, augment
-from rethink_ray.data.chance import epoch_order
+from rethink_ray.data.augment import Luck, Other, augment
+from rethink_ray.data.chance import epoch_order, seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
+from rethink_ray.data.pasting import partner_of
 from rethink_ray.spec.errors import DataError, RethinkError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, AugmentSpec, DetectorSpec
 
@@ -89,39 +90,59 @@ class TrainSamples(Dataset[Sample]):
         self._order = np.empty(0, np.int64)
         self._decoded = decoded
         self._swap = keypoint_swap(index.keypoint_names)
+        self._needs_masks = detector.family in WITH_MASKS or spec.copy_paste > 0
+        if self._needs_masks and not index.has_masks:
+            must = "must come with masks (COCO's `segmentation`) for this detector or Copy-Paste"
+            remedy = "Take a detector.family without masks and augment.copy_paste: 0."
+            raise DataError(explain("the training annotations", must, "boxes alone", remedy))
+        if detector.family in WITH_KEYPOINTS and not index.keypoint_names:
+            must = "must come with the same keypoints for every object that has some"
+            remedy = "Take another detector.family."
+            raise DataError(explain("the training annotations", must, "none such", remedy))
 
     def __getitem__(self, position: int) -> Sample:
         epoch, place = divmod(position, len(self.image_ids))
         image_id = self.image_ids[int(self._order_of(epoch)[place])]
-        pixels, objects, was_read = self._annotated(image_id)
+        image, objects, was_read = self._annotated(image_id)
         image, objects = augment(
-            pixels.float() / 255.0,
+            image,
             objects,
             self.augment,
             self._detector,
             Luck.draw(self._seed, epoch, image_id),
             self._swap,
+            self._other(epoch, image_id),
         )
         objects, masks = pack(objects)
         return Sample(
             image=image.contiguous(),
             objects=objects,
-            masks=masks,
+            masks=masks if self._detector.family in WITH_MASKS else None,
             image_id=image_id,
             was_read=was_read,
         )
 
     def _annotated(self, image_id: int) -> tuple[Tensor, Objects, bool]:
-        """Pixels, what there is to learn on them, and whether the file could be read."""
+        """The image, what there is to learn on it, and whether its file could be read."""
         entry = self._index.entry(image_id)
         pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
+        masks = self._index.masks(image_id) if self._needs_masks else None
         family = self._detector.family
-        masks = self._index.masks(image_id) if family in WITH_MASKS else None
         points = self._index.keypoints(image_id) if family in WITH_KEYPOINTS else None
         objects = trainable(entry, masks, points)
         if not was_read:
             objects = objects.where(np.zeros(len(objects), np.bool_))
-        return pixels, objects, was_read
+        return pixels.float() / 255.0, objects, was_read
+
+    def _other(self, epoch: int, image_id: int) -> Other | None:
+        """The image whose objects Copy-Paste takes: of the same images, with luck of its own."""
+        chance = self.augment.copy_paste
+        found = partner_of(self.image_ids, chance, self._seed, epoch, image_id)
+        if found is None:
+            return None
+        image, objects, was_read = self._annotated(found)
+        luck = Luck.draw(seed_from("pasted onto", self._seed, image_id), epoch, found)
+        return (image, objects, luck) if was_read else None
 
     def _order_of(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:

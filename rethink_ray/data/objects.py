@@ -33,6 +33,10 @@ class Objects:
             keypoints=None if self.keypoints is None else self.keypoints[kept],
         )
 
+    def with_masks(self, masks: NDArray[np.uint8] | None) -> "Objects":
+        """The same objects with these masks."""
+        return replace(self, masks=masks)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedMasks:

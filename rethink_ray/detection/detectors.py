@@ -39,6 +39,8 @@ class Detector(nn.Module):
         self.label_shift = label_shift
         self.peers: Peers | None = None
         """The workers that share each training batch; ``None``: this process has all of it."""
+        self.sized_by_loader = False
+        """Training images come at the size they are to have (``augment.short_side_px``)."""
 
     @property
     def backbone(self) -> Backbone:
@@ -75,7 +77,10 @@ class Detector(nn.Module):
             | {"labels": target["labels"] - self.label_shift}
             for target in targets
         ]
-        with self._padded_to(self._size_of_whole_batch(images)):
+        with (
+            self.sizes_as_given(self.sized_by_loader),
+            self._padded_to(self._size_of_whole_batch(images)),
+        ):
             losses: dict[str, Tensor] = self.network(list(images), inner)
         return over_whole_batch(losses, divisions(self.network), self.peers)
 
@@ -115,6 +120,15 @@ class Detector(nn.Module):
     def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Height and width of these images as one batch; zero for none."""
         return self._transform.padded_hw_of(images)
+
+    @contextmanager
+    def sizes_as_given(self, on: bool = True) -> Iterator[None]:
+        """No image is resized for as long as this lasts."""
+        self._transform.as_given = on
+        try:
+            yield
+        finally:
+            self._transform.as_given = False
 
     @property
     def _transform(self) -> Resize:

@@ -27,6 +27,8 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         super().__init__(min_size, max_size, list(mean), list(std), STRIDE_MULTIPLE)
         self.padded_hw: tuple[int, int] | None = None
         """Pad batches to this size; ``None``: to the largest image."""
+        self.as_given = False
+        """Leave every image at the size it has."""
 
     def torch_choice(self, k: list[int]) -> int:
         """The only size there is (torchvision draws it from the global generator)."""
@@ -65,6 +67,8 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         return F.pad(batch, (0, width - batch.shape[-1], 0, height - batch.shape[-2]))
 
     def _scale(self, height: int, width: int) -> float:
+        if self.as_given:
+            return 1.0
         short, long = sorted((height, width))
         return float(min(self.min_size[0] / short, self.max_size / long))
 

@@ -5,7 +5,7 @@ from (``init.source``), which normalisation it uses (``detector.norm``), and whi
 train (``init.frozen``). Combinations that mean nothing are refused in ``Recipe``.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -115,17 +115,64 @@ class InitSpec(Spec):
 class AugmentSpec(Spec):
     """Training-time augmentation; evaluation never augments."""
 
+    level: Literal["s1", "s2", "s3", "s4"] | None = None
+    """Zoph et al. 2020's names for bundles of the keys below, which then must not be set."""
     flip: Fraction = 0.5
     scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    """Scale jitter, uniform, as a factor of the target size; (1, 1) is none."""
+    """Scale jitter, uniform, as a factor of the target size, cropped or padded to it; (1, 1) is
+    none. Large-scale jitter is [0.1, 2.0] (Ghiasi et al. 2021)."""
+    short_side_px: tuple[PositiveInt, PositiveInt] | None = None
+    """The shorter side, uniform in pixels, nothing cropped (He et al. 2018: [640, 800])."""
+    canvas: Literal["image", "square"] = "image"
+    """What jitter crops and pads to: the target size in the image's own shape, or a square of
+    ``detector.max_side_px``."""
+    copy_paste: Fraction = 0.0
+    """How often objects of another training image are pasted on; needs masks (Ghiasi: 1.0)."""
+    policy: Literal["none", "autoaugment", "randaugment"] = "none"
+    """AutoAugment: the one learned for detection (Zoph et al. 2019). Both come before the rest."""
+    magnitude: Annotated[float, Field(ge=0, le=10)] = 10.0
+    """RandAugment: how strong each operation is."""
+    operations: PositiveInt = 1
+    """RandAugment: how many per image (Cubuk et al. 2019, sec. 4.4)."""
     color: Fraction = 0.0
     """Strength of brightness, contrast and saturation jitter; 0 is none."""
 
     @model_validator(mode="after")
-    def _scale_is_a_range(self) -> Self:
-        if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale must be [low, high] with low <= high|{self.scale}")
+    def _sizes_are_drawn_once(self) -> Self:
+        for name in ("scale", "short_side_px"):
+            given = getattr(self, name)
+            if given is not None and given[0] > given[1]:
+                raise ValueError(f"{name} must be [low, high] with low <= high|{given}")
+        if self.short_side_px is not None and (self.scale != (1.0, 1.0) or self.canvas != "image"):
+            must = "short_side_px must stand alone: scale and canvas give the size too"
+            raise ValueError(f"{must}|{self.short_side_px}")
         return self
+
+    @model_validator(mode="after")
+    def _level_says_it_all(self) -> Self:
+        if self.level is None:
+            return self
+        for name in ("scale", "short_side_px", "policy", "magnitude", "operations"):
+            given = getattr(self, name)
+            if given != type(self).model_fields[name].default:
+                raise ValueError(f"{name} must be left out beside level, which sets it|{given}")
+        return self
+
+    def unbundled(self) -> "AugmentSpec":
+        """The same in single keys, without ``level``."""
+        if self.level is None:
+            return self
+        return self.model_copy(update={"level": None} | AUGMENT_LEVELS[self.level])
+
+
+AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
+    "s1": {"scale": (0.8, 1.2)},
+    "s2": {"scale": (0.8, 1.2), "policy": "autoaugment"},
+    "s3": {"scale": (0.5, 2.0), "policy": "autoaugment"},
+    "s4": {"scale": (0.5, 2.0), "policy": "randaugment", "magnitude": 10.0},
+}
+"""Zoph et al. 2020: FlipCrop, AutoAugment, AutoAugment with wider jitter, RandAugment with wider
+jitter. Their tables name the four; the ranges are as reported second-hand."""
 
 
 class OptimizerSpec(Spec):

@@ -61,6 +61,8 @@ def read_back(
     found = read_optimizer(live, schedule) | read_detector(live.detector)
     for name, value in batches.source.augment.model_dump().items():
         found[f"augment.{name}"] = value
+    if not live.detector.sized_by_loader:
+        found["augment.short_side_px"] = None
     found["batch_size"] = batch_images * live.place.world_size
     if live.recipe.detector.box_head is not None:
         found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))

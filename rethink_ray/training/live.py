@@ -47,6 +47,7 @@ class Live:
         )
         if start.whole is not None:
             load_detector(self.detector, start.whole, f"init.source: {recipe.init.source}")
+        self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.to(place.device)
         if place.world_size > 1 and place.device.type == "cuda":
             put_on_gpus(self.detector)

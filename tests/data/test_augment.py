@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.data.augment import Luck, augment, flip, jitter_color, jitter_scale
+from rethink_ray.data.augment import Luck, augment, flip, jitter_color
 from rethink_ray.data.objects import Objects, keypoint_swap
+from rethink_ray.data.placing import planned_size, resize_onto
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 SAME_SIZE = DetectorSpec(min_side_px=20, max_side_px=40)
@@ -50,6 +51,17 @@ def _box_of_mask(objects: Objects) -> list[int]:
 def _box_of_white(image: Tensor) -> list[int]:
     ys, xs = torch.nonzero(image[0] > 0.6, as_tuple=True)
     return [int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1]
+
+
+def jitter_scale(
+    image: Tensor, objects: Objects, factor: float, detector: DetectorSpec, luck: Luck
+) -> tuple[Tensor, Objects]:
+    """At this factor of the detector's input size."""
+    hw = (image.shape[-2], image.shape[-1])
+    at_random = AugmentSpec(scale=(factor, 2 * factor))
+    size = planned_size(hw, at_random, detector, 0.0)
+    assert size is not None
+    return resize_onto(image, objects, *size, (luck.top, luck.left))
 
 
 def test_a_flip_moves_the_box_with_the_pixels() -> None:
@@ -126,3 +138,64 @@ def test_no_augmentation_is_the_identity() -> None:
 def test_luck_is_a_function_of_seed_epoch_and_image() -> None:
     assert Luck.draw(1, 2, 3) == Luck.draw(1, 2, 3)
     assert len({Luck.draw(*key) for key in [(1, 2, 3), (1, 3, 2), (2, 1, 3), (12, 3, 0)]}) == 4
+
+
+@pytest.mark.parametrize(("number", "hw"), [(0.0, (10, 20)), (0.5, (15, 30)), (1.0, (16, 32))])
+def test_the_short_side_is_drawn_in_pixels_under_the_long_ones_limit(
+    number: float, hw: tuple[int, int]
+) -> None:
+    limited = DetectorSpec(min_side_px=20, max_side_px=32)  # 20 x 40 may become 16 x 32 at most
+    spec = AugmentSpec(flip=0.0, short_side_px=(10, 20))
+    image, objects = augment(*_learned(), spec, limited, _luck(flip=0.0, scale=number))
+    assert image.shape == (3, *hw)
+    ratio = hw[0] / 20
+    assert objects.boxes_xyxy.tolist() == [
+        pytest.approx([4 * ratio, 6 * ratio, 12 * ratio, 16 * ratio])
+    ]
+
+
+def test_a_square_canvas_has_the_detectors_longer_side() -> None:
+    square = DetectorSpec(min_side_px=40, max_side_px=40)
+    spec = AugmentSpec(flip=0.0, canvas="square")
+    image, objects = augment(*_learned(), spec, square, _luck(flip=0.0, top=0.0, left=0.0))
+    assert image.shape == (3, 40, 40)
+    assert objects.boxes_xyxy.tolist() == [[4, 6, 12, 16]]
+    assert torch.all(image[:, 20:] == 0.5)
+
+
+@pytest.mark.parametrize(
+    ("level", "policy", "scale"),
+    [
+        ("s1", "none", (0.8, 1.2)),
+        ("s2", "autoaugment", (0.8, 1.2)),
+        ("s3", "autoaugment", (0.5, 2.0)),
+        ("s4", "randaugment", (0.5, 2.0)),
+    ],
+)
+def test_a_level_stands_for_its_single_keys(
+    level: str, policy: str, scale: tuple[float, float]
+) -> None:
+    bundle = AugmentSpec.model_validate({"level": level})
+    single = AugmentSpec.model_validate({"policy": policy, "scale": scale})
+    assert bundle.unbundled() == single
+    for seed in range(8):
+        luck = Luck.draw(seed, 0, 7)
+        first, second = (augment(*_learned(), spec, SAME_SIZE, luck) for spec in (bundle, single))
+        assert torch.equal(first[0], second[0])
+        assert np.array_equal(first[1].boxes_xyxy, second[1].boxes_xyxy)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"level": "s3", "scale": (0.1, 2.0)}, "scale must be left out beside level"),
+        ({"level": "s4", "magnitude": 5.0}, "magnitude must be left out beside level"),
+        ({"short_side_px": (640, 800), "scale": (0.5, 2.0)}, "short_side_px must stand alone"),
+        ({"short_side_px": (800, 640)}, "short_side_px must be .low, high."),
+    ],
+)
+def test_two_keys_that_say_different_things_are_refused(
+    asked: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        AugmentSpec.model_validate(asked)

@@ -1,0 +1,170 @@
+"""AutoAugment for detection (Zoph et al. 2019) and RandAugment (Cubuk et al. 2019).
+
+Pixels are changed by torchvision's functional operations; boxes, masks and keypoints follow what is
+geometric. Lengths are shares of the image's longer side: the published pixels are of COCO's 640.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as images
+
+from rethink_ray.data.objects import Objects
+from rethink_ray.data.placing import PAD_GRAY
+from rethink_ray.data.warping import Picture, affine, shift_in_boxes
+
+TOP_LEVEL = 10.0
+SIDE_PX = 640.0
+TRANSLATE = 250 / SIDE_PX
+TRANSLATE_IN_BOX = 120 / SIDE_PX
+CUTOUT = 100 / SIDE_PX
+"""Half the side of the gray square."""
+SHEAR = 0.3
+ROTATE_DEGREES = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operation of a sub-policy: how often, and how strongly (0..10)."""
+
+    name: str
+    probability: float
+    level: float
+
+
+AUTOAUGMENT = (
+    (Step("translate_x", 0.6, 4), Step("equalize", 0.8, 10)),
+    (Step("translate_y_in_boxes", 0.2, 2), Step("cutout", 0.8, 8)),
+    (Step("sharpness", 0.0, 8), Step("shear_x", 0.4, 0)),
+    (Step("shear_y", 1.0, 2), Step("translate_y_in_boxes", 0.6, 6)),
+    (Step("rotate", 0.6, 10), Step("color", 1.0, 6)),
+)
+"""The policy learned on COCO, called v0 where it is published; one line is drawn per image."""
+RANDAUGMENT = (
+    "equalize",
+    "solarize",
+    "color",
+    "cutout",
+    "solarize_add",
+    "translate_x",
+    "translate_y",
+    "shear_x",
+    "shear_y",
+    "rotate",
+)
+"""The operations of its detection variant."""
+
+
+def autoaugment(image: Tensor, objects: Objects, luck: np.random.Generator) -> Picture:
+    """One sub-policy, each of its two steps with its own probability."""
+    for step in AUTOAUGMENT[int(luck.integers(len(AUTOAUGMENT)))]:
+        if luck.random() < step.probability:
+            image, objects = OPERATIONS[step.name](image, objects, step.level, luck)
+    return image, objects
+
+
+def randaugment(
+    image: Tensor, objects: Objects, level: float, count: int, luck: np.random.Generator
+) -> Picture:
+    """``count`` operations at one level, each with a probability of its own of 0.2 to 0.8."""
+    for _ in range(count):
+        name = RANDAUGMENT[int(luck.integers(len(RANDAUGMENT)))]
+        if luck.random() < luck.uniform(0.2, 0.8):
+            image, objects = OPERATIONS[name](image, objects, level, luck)
+    return image, objects
+
+
+def _signed(value: float, luck: np.random.Generator) -> float:
+    return value if luck.random() < 0.5 else -value
+
+
+def _length(image: Tensor, share: float, level: float) -> float:
+    return max(image.shape[-2:]) * share * level / TOP_LEVEL
+
+
+def _translate_x(
+    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+) -> Picture:
+    return affine(image, objects, shift_xy=(_signed(_length(image, TRANSLATE, level), luck), 0.0))
+
+
+def _translate_y(
+    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+) -> Picture:
+    return affine(image, objects, shift_xy=(0.0, _signed(_length(image, TRANSLATE, level), luck)))
+
+
+def _translate_y_in_boxes(
+    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+) -> Picture:
+    shift = _signed(_length(image, TRANSLATE_IN_BOX, level), luck)
+    return shift_in_boxes(image, objects, round(shift), luck)
+
+
+def _shear_degrees(level: float, luck: np.random.Generator) -> float:
+    return float(np.degrees(np.arctan(_signed(SHEAR * level / TOP_LEVEL, luck))))
+
+
+def _shear_x(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    return affine(image, objects, shear_xy=(_shear_degrees(level, luck), 0.0))
+
+
+def _shear_y(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    return affine(image, objects, shear_xy=(0.0, _shear_degrees(level, luck)))
+
+
+def _rotate(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    return affine(image, objects, degrees=_signed(ROTATE_DEGREES * level / TOP_LEVEL, luck))
+
+
+def _cutout(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    """A gray square at a random place; objects under it stay, as published."""
+    half = round(_length(image, CUTOUT, level))
+    y, x = (int(luck.integers(side)) for side in image.shape[-2:])
+    image = image.clone()
+    image[:, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = PAD_GRAY
+    return image, objects
+
+
+def _equalize(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    return images.equalize_image(image), objects
+
+
+def _solarize(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    """Inverts what is at least as bright as the level; level 10 leaves everything."""
+    return images.solarize_image(image, min(level / TOP_LEVEL, 1.0)), objects
+
+
+def _solarize_add(
+    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+) -> Picture:
+    """Brightens what is darker than the middle."""
+    added = (image + 110 / 255 * level / TOP_LEVEL).clamp(0.0, 1.0)
+    return torch.where(image < 0.5, added, image), objects
+
+
+def _color(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    return images.adjust_saturation_image(image, 0.1 + 1.8 * level / TOP_LEVEL), objects
+
+
+def _sharpness(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+    return images.adjust_sharpness_image(image, 0.1 + 1.8 * level / TOP_LEVEL), objects
+
+
+OPERATIONS: dict[str, Callable[[Tensor, Objects, float, np.random.Generator], Picture]] = {
+    "color": _color,
+    "cutout": _cutout,
+    "equalize": _equalize,
+    "rotate": _rotate,
+    "sharpness": _sharpness,
+    "shear_x": _shear_x,
+    "shear_y": _shear_y,
+    "solarize": _solarize,
+    "solarize_add": _solarize_add,
+    "translate_x": _translate_x,
+    "translate_y": _translate_y,
+    "translate_y_in_boxes": _translate_y_in_boxes,
+}
