@@ -45,6 +45,7 @@ def find_caveats(
         found += failed_search(result)
         found += at_the_edge(study, cell, result)
         found += shared_start(result, cost)
+        found += unbooked_assets(result, cost)
     for regime in study.regimes:
         inside = {c: r for c, r in records.items() if c.regime == regime}
         found += unequal_effort(study, regime, inside)
@@ -153,6 +154,18 @@ def shared_start(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
         started = f"one upstream classifier for each norm ({listed(keys)})"
     text = f"all replicates started from {started}: read every finding as 'with this checkpoint'."
     yield _of_cell("shared-start", result, text)
+
+
+def unbooked_assets(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
+    """Assets that finished trials must have started from, yet that the records do not name."""
+    known = {asset.key for asset in cost.assets}
+    keys = [key for key in cost.of(result.regime, result.arm).assets if key not in known]
+    if keys and any(p.values for p in result.points):
+        text = (
+            f"the records do not name {listed(keys)} (perhaps an older version named it "
+            "otherwise): no cost table has its time."
+        )
+        yield _of_cell("unbooked-asset", result, text)
 
 
 def unequal_effort(

@@ -86,7 +86,7 @@ def _paint_curve(axes: Any, regime: RegimeResult, cell: CellResult, index: int) 
         color=COLORS[style],
         marker=MARKERS[style],
         linestyle=DASHES[style],
-        label=_label(cell.arm),
+        label=legend_label(cell.arm),
         capsize=3,
         markersize=5,
         linewidth=1.6,
@@ -132,7 +132,7 @@ def _paint_difference(
         color=COLORS[style],
         marker=MARKERS[style],
         linestyle=DASHES[style],
-        label=_label(f"{arm} - {found[0].arms[0]}"),
+        label=legend_label(f"{arm} - {found[0].arms[0]}"),
         capsize=3,
         markersize=5,
         linewidth=1.6,
@@ -151,6 +151,18 @@ def _shift(regime: RegimeResult, index: int, num: int) -> float:
 
 
 def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> str:
+    """One panel over schedule lengths."""
+    lengths = sorted({length for cell in regime.cells for length in cell.lengths})
+
+    def dressed(axes: Any) -> None:
+        paint(axes)
+        axes.set_xticks(lengths, [times(length) for length in lengths])
+        axes.set_xlabel(f"schedule length (1x = {regime.unit_steps} updates)")
+
+    return panel(title, dressed)
+
+
+def panel(title: str, paint: Callable[[Any], None]) -> str:
     """One panel, axes and legend as every figure has them."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -179,9 +191,6 @@ def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> st
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
         paint(axes)
-        lengths = sorted({length for cell in regime.cells for length in cell.lengths})
-        axes.set_xticks(lengths, [times(length) for length in lengths])
-        axes.set_xlabel(f"schedule length (1x = {regime.unit_steps} updates)")
         axes.set_title(title, fontsize=14, loc="left")
         _legend(figure, axes)
         written = io.StringIO()
@@ -189,7 +198,7 @@ def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> st
     return written.getvalue()
 
 
-def _label(name: str) -> str:
+def legend_label(name: str) -> str:
     """A legend's entry; matplotlib hides those that start with an underscore."""
     return f"\N{HAIR SPACE}{name}" if name.startswith("_") else name
 

@@ -15,6 +15,8 @@ from rethink_ray.analysis.comparisons import (
 )
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult, cell_result
+from rethink_ray.analysis.equal_hours import EqualHours, at_equal_hours
+from rethink_ray.analysis.frontier import Priced, price
 from rethink_ray.analysis.gravity import cautions, cautions_together
 from rethink_ray.analysis.importance import Importance, TooFew, importances
 from rethink_ray.analysis.lengths import length_finding
@@ -22,6 +24,7 @@ from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
 from rethink_ray.analysis.study_claims import StudyClaims, study_claims
 from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
+from rethink_ray.analysis.transfer import Transfer, transfers
 from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
 from rethink_ray.records.views import StudyTables
@@ -58,6 +61,11 @@ class Findings:
     search: Mapping[Cell, tuple[Trial, ...]]
     records: Mapping[Cell, CellRecord]
     """What all of it was read from."""
+    priced: tuple[Priced, ...]
+    """What each score costs, and which are on a front."""
+    equal_hours: tuple[EqualHours, ...]
+    """What the searches had found at equal hours."""
+    transfers: tuple[Transfer, ...]
     importance: tuple[Importance | TooFew, ...]
     """What each searched parameter goes with, cell by cell."""
     missing: str
@@ -123,6 +131,9 @@ def derive_findings(tables: StudyTables) -> Findings:
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
         records=records,
+        priced=price(study, records, results, cost),
+        equal_hours=at_equal_hours(study, records, cost),
+        transfers=transfers(study, records),
         importance=importances(study, records),
         missing=_missing(study, records, results),
     )

@@ -9,7 +9,14 @@ ORDER = (
     *("refused", "failed-replicates", "nothing-learned", "few-replicates", "unfinished"),
     *("select-is-report", "unscored", "twins", "edge", "failed-search", "few-report-images"),
     *("unequal-budget", "select-larger", "copied-values", "unequal-space", "unequal-cost"),
-    *("shared-start", "mixed-machines", "one-search", "test-set-noise", "fixed-recipe"),
+    *(
+        "unbooked-asset",
+        "shared-start",
+        "mixed-machines",
+        "one-search",
+        "test-set-noise",
+        "fixed-recipe",
+    ),
 )
 """Kinds of caveats, gravest first: what undoes a number before what narrows its meaning."""
 LEAST_GRAVE = "failed-search"

@@ -7,11 +7,10 @@ from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.costs import CellCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.importance import Importance, TooFew
+from rethink_ray.analysis.search_trees import rounded, search_tree
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import needed_text, sheets
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
-from rethink_ray.analysis.thrown_away import Halved, what_halving_cost
 from rethink_ray.analysis.verdicts import ALPHA, Finding
 from rethink_ray.analysis.wording import counted
 
@@ -109,43 +108,15 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "findings": [finding_tree(f) for f in findings.findings],
         "claims": [outcome_tree(o) for o in findings.claims.papers],
         "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
-        "importance": [_importance_tree(i) for i in findings.importance],
-        "halving": [halved_tree(h) for h in what_halving_cost(study, findings.records)],
+        **search_tree(findings),
         "caveats": [
             {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
             for c in findings.caveats
         ],
         "cost": {
-            "slot_seconds": _number(findings.cost.total_seconds),
-            "asset_seconds": _number(findings.cost.asset_seconds),
+            "slot_seconds": rounded(findings.cost.total_seconds),
+            "asset_seconds": rounded(findings.cost.asset_seconds),
         },
-    }
-
-
-def halved_tree(halved: Halved) -> dict[str, Any]:
-    """What one rung said about a longer one, as plain data."""
-    return {
-        "regime": halved.cell.regime,
-        "arm": halved.cell.arm,
-        "lengths": [halved.short, halved.long],
-        "trials": halved.both,
-        "rank_correlation": _number(halved.correlation),
-        "audited": halved.audited,
-        "best_audited": _number(halved.missed),
-    }
-
-
-def _importance_tree(found: Importance | TooFew) -> dict[str, Any]:
-    cell = {"regime": found.cell.regime, "arm": found.cell.arm, "trials": found.trials}
-    if isinstance(found, TooFew):
-        return {**cell, "verdict": "not tested"}
-    return {
-        **cell,
-        "length": found.length,
-        "parameter": found.path,
-        "share": _number(found.share),
-        "by_chance": _number(found.by_chance),
-        "verdict": "clear" if found.clear else "within chance",
     }
 
 
@@ -175,8 +146,8 @@ def finding_tree(finding: Finding) -> dict[str, Any]:
         "verdict": finding.verdict.value,
         **_effect_tree(effect),
         "interval_90": _pair(effect.interval(EQUIVALENCE_LEVEL) if effect else None),
-        "p": _number(effect.p_value if effect else None),
-        "p_corrected": _number(finding.p_adjusted),
+        "p": rounded(effect.p_value if effect else None),
+        "p_corrected": rounded(finding.p_adjusted),
         "replicates": list(effect.nums) if effect else [],
         "replicates_needed": finding.needed,
         "bracket": list(finding.bracket) if finding.bracket else None,
@@ -212,9 +183,9 @@ def _cell_tree(cell: CellResult, cost: CellCost) -> dict[str, Any]:
         ],
         "search_states": dict(cell.states),
         "cost": {
-            "search_seconds": _number(cost.search_seconds),
-            "replicate_seconds": _number(cost.replicate_seconds),
-            "asset_seconds": _number(cost.asset_seconds),
+            "search_seconds": rounded(cost.search_seconds),
+            "replicate_seconds": rounded(cost.replicate_seconds),
+            "asset_seconds": rounded(cost.asset_seconds),
             "assets": list(cost.assets),
         },
     }
@@ -224,9 +195,9 @@ def _point_tree(point: CurvePoint) -> dict[str, Any]:
     return {
         "length": point.length,
         "incumbent": point.incumbent,
-        "select": _number(point.select),
+        "select": rounded(point.select),
         **_effect_tree(point.mean),
-        "values": {str(seed): _number(v) for seed, v in point.values.items()},
+        "values": {str(seed): rounded(v) for seed, v in point.values.items()},
         "trial_ids": list(point.trial_ids),
         "failed": list(point.failed),
         "waiting": point.waiting,
@@ -235,17 +206,13 @@ def _point_tree(point: CurvePoint) -> dict[str, Any]:
 
 def _effect_tree(effect: Estimate | None) -> dict[str, Any]:
     return {
-        "estimate": _number(effect.value if effect else None),
+        "estimate": rounded(effect.value if effect else None),
         "interval": _pair(effect.interval() if effect else None),
     }
 
 
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
-
-
 def _pair(interval: tuple[float, float] | None) -> list[float | None] | None:
-    return None if interval is None else [_number(v) for v in interval]
+    return None if interval is None else [rounded(v) for v in interval]
 
 
 def _head(findings: Findings) -> str:

@@ -1,25 +1,24 @@
 """The report directory: findings.json, findings.md, figures, and one HTML page with all of it."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from rethink_ray.analysis.figures import draw_figures, inlined, standing_alone, stem_of
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.importance import importance_sheet
+from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import as_json_text, as_markdown, family_note
 from rethink_ray.analysis.sheets import (
-    assets_sheet,
     configurations_sheet,
-    cost_sheet,
+    cost_sheets,
     curve_sheet,
     differences_sheet,
     lengths_sheet,
     needed_text,
     replicates_sheet,
-    search_sheet,
+    search_sheets,
     trials_sheet,
 )
 from rethink_ray.analysis.study_claims import claims_sheet
-from rethink_ray.analysis.thrown_away import halving_sheet
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
@@ -38,7 +37,7 @@ def write_report(where: Path | str) -> Path:
     """
     directory = StudyDirectory.open(where)
     findings = derive_findings(read_views(directory))
-    figures = draw_figures(findings)
+    figures = draw_figures(findings) | draw_prices(findings)
     out = directory.report_dir
     write_atomically(out / "findings.json", as_json_text(findings) + "\n")
     write_atomically(out / "findings.md", as_markdown(findings))
@@ -86,15 +85,13 @@ def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
             name: [inlined(svg) for stem, svg in figures.items() if _belongs(stem, name)]
             for name in in_order
         },
+        price_figures=_prices(figures, in_order),
         curves={regime.name: curve_sheet(findings, regime) for regime in findings.regimes},
         differences=differences_sheet(findings),
         claims=claims_sheet(findings.claims, findings.study),
         best=[lengths_sheet(findings), configurations_sheet(findings)],
-        cost=cost_sheet(findings),
-        assets=assets_sheet(findings),
-        search=search_sheet(findings),
-        halving=halving_sheet(findings.study, findings.records),
-        importance=importance_sheet(findings.study, findings.importance),
+        cost=cost_sheets(findings),
+        search=search_sheets(findings),
         trials=[trials_sheet(findings, cell) for cell in findings.search],
         replicates=replicates_sheet(findings),
         example=_example(findings),
@@ -104,6 +101,11 @@ def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
 
 def _belongs(stem: str, regime: str) -> bool:
     return stem in (stem_of(regime, "curves"), stem_of(regime, "differences"))
+
+
+def _prices(figures: Mapping[str, str], regimes: Iterable[str]) -> list[str]:
+    stems = [stem_of(regime, kind) for regime in regimes for kind in ("hours", "memory")]
+    return [inlined(figures[stem]) for stem in stems if stem in figures]
 
 
 def _example(findings: Findings) -> dict[str, str]:

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.equal_hours import equal_hours_sheet
 from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.frontier import price_sheet
 from rethink_ray.analysis.importance import importance_sheet
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.analysis.thrown_away import halving_sheet
+from rethink_ray.analysis.transfer import transfer_sheet
 from rethink_ray.analysis.verdicts import Finding
 from rethink_ray.analysis.wording import (
     counted,
@@ -225,12 +228,32 @@ def sheets(findings: Findings) -> tuple[Sheet, ...]:
         claims_sheet(findings.claims, findings.study),
         lengths_sheet(findings),
         configurations_sheet(findings),
-        cost_sheet(findings),
-        *([assets_sheet(findings)] if findings.cost.assets else []),
-        search_sheet(findings),
-        halving_sheet(findings.study, findings.records),
-        importance_sheet(findings.study, findings.importance),
+        *cost_sheets(findings),
+        *search_sheets(findings),
     )
+
+
+def cost_sheets(findings: Findings) -> tuple[Sheet, ...]:
+    """What it cost, and what a score costs; tables without rows are left out."""
+    study = findings.study
+    results = {Cell(c.regime, c.arm): c for c in _cells(findings)}
+    found = (
+        price_sheet(study, findings.priced),
+        equal_hours_sheet(study, findings.equal_hours, results),
+        assets_sheet(findings),
+    )
+    return (cost_sheet(findings), *(sheet for sheet in found if sheet.rows))
+
+
+def search_sheets(findings: Findings) -> tuple[Sheet, ...]:
+    """What became of the search, and what it says; tables without rows are left out."""
+    study = findings.study
+    found = (
+        halving_sheet(study, findings.records),
+        importance_sheet(study, findings.importance),
+        transfer_sheet(study, findings.transfers),
+    )
+    return (search_sheet(findings), *(sheet for sheet in found if sheet.rows))
 
 
 def _cells(findings: Findings) -> Iterator[CellResult]:

@@ -70,7 +70,9 @@ class Planted:
     ended: Mapping[tuple[str, str, int], str] = field(default_factory=dict)
     """(arm, purpose, number) -> how the method ended that trial before its first rung."""
     ladders: Mapping[tuple[str, str, int], Sequence[float]] = field(default_factory=dict)
-    """(arm, purpose, number) -> the lengths it ran, where it did not run all."""
+    """(arm or cell, purpose, number) -> the lengths it ran, where it did not run all."""
+    lr_in: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """Regime -> rates of its search trials, where they are others."""
 
     @property
     def facts(self) -> DataFacts:
@@ -79,8 +81,9 @@ class Planted:
     def events(self) -> list[Event]:
         events: list[Event] = []
         for cell in cells_of(self.study):
+            rates = self.lr_in.get(cell.regime, self.lr)
             params: list[dict[str, Any]] = [
-                {"optimizer.lr": self.lr[i]} for i in range(self.study.budget.trials)
+                {"optimizer.lr": rates[i]} for i in range(self.study.budget.trials)
             ]
             for values, norm in zip(params, self.norms, strict=False):
                 values["detector.norm"] = norm
@@ -123,6 +126,7 @@ class Planted:
                 rungs.append(ended)
                 continue
             ran = self.ladders.get((cell.arm, purpose, number), lengths_of(self.study, cell))
+            ran = self.ladders.get((cell.name, purpose, number), ran)
             for length in ran:
                 value = self.score(cell, length, purpose, number)
                 rungs.append(_rung(trial_id, length, value))

@@ -32,7 +32,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_report_directory_holds_every_form(page: Path) -> None:
     figures = sorted(p.name for p in (page.parent / "figures").iterdir())
-    assert figures == ["full-curves.svg", "full-differences.svg"]
+    assert figures == ["full-curves.svg", "full-differences.svg", "full-hours.svg"]
     tree = json.loads((page.parent / "findings.json").read_text())
     assert tree["answers"][0] in (page.parent / "findings.md").read_text()
 
@@ -67,7 +67,8 @@ def test_each_figure_is_xml_with_a_title_units_and_no_stand_in_colour(page: Path
     for path in (page.parent / "figures").iterdir():
         text = path.read_text()
         ElementTree.fromstring(text)
-        assert "schedule length (1x = 60 updates)" in text
+        axis = "slot-hours of one run" if "hours" in path.stem else "schedule length (1x = 60"
+        assert axis in text
         assert "(points)" in text
         assert INK not in text
         assert FAINT not in text
