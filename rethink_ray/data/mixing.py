@@ -3,15 +3,21 @@
 Each kind counts its own positions, so that the human part of a run does not depend on the pool.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.chance import seed_from
+from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import Sample, TrainBatch, TrainBatches, TrainSamples, build_loader
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
+
+Images = tuple[AnnotationIndex, Sequence[int]]
+"""A split, and which of its images are learnt from."""
 
 
 class MixedBatches(TrainBatches):
@@ -83,9 +89,12 @@ class MixedSamples(Dataset[Sample]):
 
 
 def mixed_batches(
-    human: TrainSamples,
-    pseudo: TrainSamples,
+    human: Images,
+    pseudo: Images,
+    augment: AugmentSpec,
+    detector: DetectorSpec,
     parts: Parts,
+    seed: int,
     *,
     start_step: int,
     num_workers: int = 0,
@@ -94,16 +103,19 @@ def mixed_batches(
     """Endless batches from ``start_step`` on, as ``train_batches`` gives them.
 
     Human sample i of step s is position ``s * parts.human + i`` of the human run, whatever the
-    number of workers; the pseudo-labelled ones likewise.
+    number of workers; the pseudo-labelled ones likewise, with an order and luck of their own.
     """
-    samples = MixedSamples(human, pseudo)
+    decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
+    labelled, found = (
+        TrainSamples(index, image_ids, augment, detector, own_seed, decoded)
+        for (index, image_ids), own_seed in (
+            (human, seed),
+            (pseudo, seed_from("pseudo-labelled run", seed)),
+        )
+    )
+    samples = MixedSamples(labelled, found)
     loader = build_loader(samples, _Steps(start_step, parts), num_workers, pinned=pinned)
-    return MixedBatches(human, pseudo, loader, parts)
-
-
-def pool_seed(seed: int) -> int:
-    """The seed of the pseudo-labelled run: its order and luck are its own."""
-    return seed_from("pseudo-labelled run", seed)
+    return MixedBatches(labelled, found, loader, parts)
 
 
 @dataclass(frozen=True, slots=True)

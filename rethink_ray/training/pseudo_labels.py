@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.masks import run_lengths_of
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import DataError, SpecError, explain
@@ -55,6 +56,7 @@ class PseudoLabels:
     index: AnnotationIndex
     threshold: float
     keep_empty: bool
+    pool: Literal["unlabelled", "rest"]
 
 
 def build_pseudo_labels(
@@ -119,6 +121,7 @@ def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
         index=open_labelled(pool, found.by_image, keep_empty=about["keep_empty"]),
         threshold=about["threshold"],
         keep_empty=about["keep_empty"],
+        pool=about["pool"],
     )
 
 
@@ -173,19 +176,31 @@ def _find(
                     [image.to(place.device) for image in images], (int(hw[0]), int(hw[1]))
                 )
             seen += [
-                (entry.image_id, _above(found, threshold))
+                (entry.image_id, _above(found, threshold, entry.height, entry.width))
                 for entry, found in zip(entries, boxes, strict=True)
             ]
     return dict(sorted(place.gather(seen), key=lambda pair: pair[0]))
 
 
-def _above(found: Mapping[str, Tensor], threshold: float) -> Found:
+def _above(found: Mapping[str, Tensor], threshold: float, height: int, width: int) -> Found:
     kept = found["scores"] >= threshold
+    boxes = found["boxes_xyxy"][kept].float().cpu()
+    masks: tuple[str, ...] = ()
+    if "masks" in found:
+        squares = found["masks"][kept]
+        masks = tuple(_as_json(told) for told in run_lengths_of(squares, boxes, height, width))
     return Found(
-        boxes_xyxy=found["boxes_xyxy"][kept].float().cpu().numpy(),
+        boxes_xyxy=boxes.numpy(),
         labels=found["labels"][kept].cpu().numpy().astype(np.int64),
         scores=found["scores"][kept].float().cpu().numpy(),
+        segmentations=masks,
     )
+
+
+def _as_json(run_lengths: Mapping[str, Any]) -> str:
+    counts = run_lengths["counts"]
+    text = counts.decode("ascii") if isinstance(counts, bytes) else counts
+    return json.dumps({"size": [int(side) for side in run_lengths["size"]], "counts": text})
 
 
 def _write(path: Path, found: Mapping[int, Found], about: Mapping[str, Any]) -> None:

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from rethink_ray.data.index import open_split
-from rethink_ray.data.loader import TrainBatch, TrainSamples, train_batches
-from rethink_ray.data.mixing import MixedBatches, Parts, mixed_batches, pool_seed
+from rethink_ray.data.loader import TrainBatch, train_batches
+from rethink_ray.data.mixing import MixedBatches, Parts, mixed_batches
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec
@@ -20,9 +20,8 @@ def batches(data: DataSpec, parts: Parts, start_step: int = 0, **more: Any) -> M
     """A run of seed 5: the first 40 images are human-labelled, 8 stand for the pool."""
     index = open_split(data, "train")
     image_ids = [int(i) for i in index.image_ids]
-    human = TrainSamples(index, image_ids[:40], EVERYTHING, SMALL, 5)
-    pseudo = TrainSamples(index, image_ids[40:], EVERYTHING, SMALL, pool_seed(5))
-    return mixed_batches(human, pseudo, parts, start_step=start_step, **more)
+    human, pseudo = (index, image_ids[:40]), (index, image_ids[40:])
+    return mixed_batches(human, pseudo, EVERYTHING, SMALL, parts, 5, start_step=start_step, **more)
 
 
 def told(found: Sequence[TrainBatch]) -> list[tuple[int, bool, float]]:

@@ -33,6 +33,11 @@ def teacher(**settings: Any) -> TrialConfig:
     return micro_trial(micro_recipe(**settings), data=POOL_OF_NINE)
 
 
+def teacher_of(family: str) -> TrialConfig:
+    settings = {"detector__family": family, "detector__detections": 4}
+    return micro_trial(micro_recipe("tiny_faster_rcnn", **settings), data=POOL_OF_NINE)
+
+
 def weights_of(config: TrialConfig) -> dict[str, torch.Tensor]:
     """Random ones, the class scores spread out so that a threshold cuts them somewhere."""
     detector = build_detector(
@@ -130,6 +135,22 @@ def test_stopped_at_any_batch_it_goes_on_to_the_same_files(
         one, other = (tmp_path / f / LABELS_FOLDER / name for f in ("whole", "part"))
         assert one.read_bytes() == other.read_bytes()
     assert done.metrics["images"] == 9
+
+
+def test_masks_of_a_teacher_are_labels_too(tmp_path: Path) -> None:
+    config = teacher_of("mask_rcnn")
+    fresh = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=3)
+    labels = LabelsSpec(kind="self_training", threshold=0.0)
+    place = Place(device=torch.device("cpu"))
+    build_pseudo_labels(config, fresh.state_dict(), labels, tmp_path, place)
+    split = open_pseudo_labels(config, tmp_path).index
+    for image_id in map(int, split.image_ids):
+        masks, boxes = split.masks(image_id), split.entry(image_id).boxes_xyxy
+        assert masks.shape == (len(boxes), 64, 64)
+        for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+            rows, columns = np.nonzero(mask)
+            assert x0 - 1 <= columns.min() <= columns.max() <= x1 + 1
+            assert y0 - 1 <= rows.min() <= rows.max() <= y1 + 1
 
 
 def label_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, float]:
