@@ -6,13 +6,20 @@ A changed default shows here as a changed file. Rewrite them with
 
 import json
 import os
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from rethink_ray.commands.inputs import study_with_facts
+from rethink_ray.commands.planning import plan_lines
+from rethink_ray.search.costs import ladder_steps, separate_steps
+from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import (
+    Cell,
     base_recipe,
     base_values,
     cells_of,
@@ -25,6 +32,30 @@ from rethink_ray.spec.study import Study
 
 HERE = Path(__file__).resolve().parent
 STEMS = sorted(path.stem for path in (HERE.parent / "search_spaces").glob("*.yaml"))
+
+
+COCO = {"train": 118_287, "holdout": 5_000, "val": 5_000}
+"""Images of COCO 2017, with the hold-out that its studies select on."""
+
+
+def facts_of(study: Study) -> DataFacts:
+    """What ``data`` would find, for data sets that are not on every machine."""
+    shapes = study.data.shapes
+    known = {"shapes": {"train": shapes.train, "val": shapes.val, "test": shapes.test}}
+    splits = known.get(str(study.data.dataset), COCO)
+    everything = splits["train"] - splits.get("holdout", 0)
+    sizes = {
+        name: everything if regime.images == "all" else regime.images
+        for name, regime in study.regimes.items()
+    }
+    return DataFacts(
+        fingerprint="f" * 16,
+        categories=tuple(f"category {k}" for k in range(80 if splits is COCO else 6)),
+        regime_sizes=sizes,
+        regime_digests={name: f"digest of {num}" for name, num in sizes.items()},
+        split_sizes=splits,
+        upstream_fingerprint="u" * 16,
+    )
 
 
 def resolved(study: Study) -> dict[str, Any]:
@@ -64,3 +95,19 @@ def test_the_schema_that_editors_read_is_the_studys_own() -> None:
     if os.environ.get("REWRITE_GOLDEN"):
         golden.write_text(told)
     assert golden.read_text() == told
+
+
+def test_he_2018_shares_780k_updates_of_the_1800k_that_2x_to_6x_are(tmp_path: Path) -> None:
+    study, _ = load_study(find_study("he_2018"))
+    told = "\n".join(islice(plan_lines(study, facts_of(study), 1, tmp_path), 6))
+    assert "one ladder of 2x, 3x, 4x, 5x, 6x: 780,000 updates instead of 1,800,000 (full, 35k)" in (
+        told
+    )
+    schedule = base_recipe(study, Cell("full", "scratch")).schedule
+    assert [schedule.points(x) for x in schedule.lengths] == [(60_000, 20_000)] * 5
+    assert (ladder_steps(schedule, [2, 6]), separate_steps(schedule, [2, 6])) == (600_000, 720_000)
+
+
+def test_a_plan_without_the_data_says_how_they_must_lie() -> None:
+    with pytest.raises(DataError, match=r"train2017/ and val2017/.*--set data.root=DIR"):
+        study_with_facts("he_2018", ["data.root=nowhere"])

@@ -16,6 +16,9 @@ OWN_FILES = (
     "data.root."
 )
 
+COCO_LAYOUT = "annotations/instances_{train,val}2017.json, train2017/ and val2017/"
+VOC_LAYOUT = "JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt"
+
 
 def source_of(data: DataSpec, split: str) -> Source:
     """Where train, val, test or unlabelled is read from; ``shapes`` is made if absent."""
@@ -63,7 +66,7 @@ def _coco(root: Path, split: str) -> Source:
     if split not in ("train", "val"):
         raise _no_split(split, ["train", "val"])  # COCO's test labels are not public
     annotations = root / "annotations" / f"instances_{split}2017.json"
-    _require_folder(root)
+    _require_folder(root, COCO_LAYOUT)
     if not annotations.is_file():
         must = f"must hold annotations/{annotations.name} and {split}2017/, as COCO comes"
         remedy = "For files of other names write data.dataset: " + OWN_FILES
@@ -71,16 +74,16 @@ def _coco(root: Path, split: str) -> Source:
     return CocoSource(annotations=annotations, images=root / f"{split}2017")
 
 
-def _require_folder(root: Path) -> None:
+def _require_folder(root: Path, layout: str) -> None:
     if not root.is_dir():
-        must = "must be the folder of the data set"
+        must = f"must be the folder of the data set, with {layout}"
         remedy = "Give it: data.root in the study file, or --set data.root=DIR."
         came = "a file" if root.exists() else "a folder that does not exist"
         raise DataError(explain(f"data.root {root}", must, came, remedy))
 
 
 def _voc(root: Path, split: str) -> Source:
-    _require_folder(root)
+    _require_folder(root, VOC_LAYOUT)
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
     found = [
