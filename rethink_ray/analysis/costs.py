@@ -4,21 +4,12 @@ An asset that several cells share is booked in full to each of them, because eac
 it alone; the study's total counts it once.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rethink_ray.analysis.tables import Asset, CellRecord, read_assets
 from rethink_ray.records.views import StudyTables
-from rethink_ray.spec.assets import assets_of
-from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.resolve import Cell, resolve, space_of
-from rethink_ray.spec.space import Value
-from rethink_ray.spec.study import Study
-
-ASSET_PATHS = ("detector.", "init.", "upstream.")
-"""Only these groups of a recipe decide what an asset is made from."""
+from rethink_ray.spec.resolve import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +67,7 @@ def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> Study
     seconds = {asset.key: asset.seconds for asset in assets}
     cells = []
     for cell, record in records.items():
-        keys = asset_keys(tables, record)
+        keys = asset_keys(record)
         cells.append(
             CellCost(
                 regime=cell.regime,
@@ -93,28 +84,7 @@ def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> Study
     return StudyCost(cells=tuple(cells), assets=assets)
 
 
-def asset_keys(tables: StudyTables, record: CellRecord) -> tuple[str, ...]:
-    """Keys of every asset that a trial of this cell starts from."""
-    groups: dict[str, dict[str, Value]] = {}
-    for trial in record.search:
-        part = {p: v for p, v in trial.params.items() if p.startswith(ASSET_PATHS)}
-        groups.setdefault(json.dumps(part, sort_keys=True), part)
-    found: set[str] = set()
-    for part in groups.values():
-        try:
-            sampled = as_sampled(tables.study, record.cell, part)
-            config = resolve(tables.study, record.cell, sampled, 0, tables.facts)
-        except SpecError:
-            continue
-        found |= {asset.key for asset in assets_of(config)}
-    return tuple(sorted(found))
-
-
-def as_sampled(study: Study, cell: Cell, params: Mapping[str, Any]) -> dict[str, Value]:
-    """Values of parameter columns as the search sampled them: a mixed choice is kept as text."""
-    space = space_of(study, cell)
-    found: dict[str, Value] = {}
-    for path, value in params.items():
-        options = (space[path].choice if path in space else None) or (value,)
-        found[path] = next((o for o in options if o == value or str(o) == value), value)
-    return found
+def asset_keys(record: CellRecord) -> tuple[str, ...]:
+    """Keys of every asset that a trial of this cell started from, replicates' own included."""
+    trials = (*record.search, *record.replicates)
+    return tuple(sorted({key for trial in trials for key in trial.assets}))

@@ -20,10 +20,11 @@ from rethink_ray.records.incumbents import (
     worst_score,
 )
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.teachers import config_of
 from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
-from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, lengths_of, resolve
+from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, lengths_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +70,7 @@ def exported(
     directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
 ) -> ExportedConfig:
     """A trial of ``cell`` as a run of exactly one length, with the numbers it got there."""
-    config = resolve(directory.study, cell, member.params, member.seed, directory.facts)
+    config = config_of(directory.study, directory.facts, state, cell, member)
     schedule = config.recipe.schedule.model_copy(update={"lengths": (length,)})
     tree = config.model_dump() | {
         "recipe": config.recipe.model_copy(update={"schedule": schedule}),

@@ -22,7 +22,7 @@ FAILED = ("diverged", "infeasible", "misconfigured", "refused")
 """States in which the method itself ended a trial: results, and the worst ones."""
 TRIAL_COLUMNS = (
     "regime", "arm", "purpose", "round", "trial_id", "of", "seed", "state", "reason", "longest",
-    "incumbent_for", "audit", "seconds",
+    "incumbent_for", "audit", "seconds", "assets",
 )  # fmt: skip
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
 RUNG_COLUMNS = (
@@ -54,6 +54,8 @@ class Trial:
     incumbent_for: tuple[float, ...]
     audit: bool
     seconds: float
+    assets: tuple[str, ...]
+    """Keys of everything it started from."""
     params: Mapping[str, Any]
     """Dotted path -> sampled value; paths the cell does not search are left out."""
 
@@ -255,6 +257,7 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         incumbent_for=tuple(float(v) for v in row["incumbent_for"] or ()),
         audit=bool(row["audit"]),
         seconds=row["seconds"] or 0.0,
+        assets=tuple(row["assets"] or ()),
         params={
             key.removeprefix(PARAM): value
             for key, value in row.items()

@@ -55,10 +55,8 @@ def fetch(job: Job, copy: WorkingCopy) -> None:
 
 def _needed(job: Job) -> tuple[str, ...]:
     """Folders that a job reads: its own, and those of the assets it starts from."""
-    if job.config is None:
-        return _left_behind(job)
-    keys = [asset.key for asset in assets_of(job.config)]
-    return (*_left_behind(job), *(f"assets/{key}" for key in keys))
+    needed = job.asset.needs if job.config is None and job.asset else assets_of(job.trial[1])
+    return (*_left_behind(job), *(f"assets/{asset.key}" for asset in needed))
 
 
 def _left_behind(job: Job) -> tuple[str, ...]:

@@ -73,6 +73,7 @@ TRIAL_HEAD = pa.schema(
         ("incumbent_for", pa.list_(pa.float64())),
         ("audit", pa.bool_()),
         ("seconds", pa.float64()),
+        ("assets", pa.list_(pa.string())),
     ]
 )
 ASSETS = pa.schema(
@@ -83,6 +84,7 @@ ASSETS = pa.schema(
         ("chance", pa.float64()),
         ("seconds", pa.float64()),
         ("refused", pa.string()),
+        ("metrics", pa.map_(pa.string(), pa.float64())),
     ]
 )
 

@@ -36,6 +36,9 @@ def fingerprint_of(study: Study) -> str:
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
+    for arm in tree["arms"].values():
+        if arm["teacher"] is None:
+            del arm["teacher"]  # nor do studies from before there were teachers
     if not tree["claims"]:
         del tree["claims"]  # studies from before there were claims keep their fingerprint
     if tree["data"]["unlabelled"] is None:

@@ -27,6 +27,10 @@ class Member:
     """Replicates: the trial id of the incumbent this one repeats."""
     asset_seed: int | None = None
     """Of the assets it learned from its regime's images; ``None``: it starts from none such."""
+    teacher: str | None = None
+    """The search trial of another arm that taught it; ``None``: nobody did."""
+    teacher_length: float | None = None
+    """How long the teacher was trained, in units of 1x."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

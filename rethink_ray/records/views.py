@@ -27,6 +27,7 @@ from rethink_ray.records.columns import (
 )
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.fates import TrialFate, fates_of
+from rethink_ray.records.started_from import StartedFrom
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
@@ -59,20 +60,26 @@ def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTabl
     return StudyTables(
         study=study,
         facts=facts,
-        trials=_trials_table(study, state, fates),
+        trials=_trials_table(study, state, fates, StartedFrom(study, facts, state)),
         rungs=_rungs_table(study, state, fates),
         assets=_assets_table(state),
     )
 
 
-def _trials_table(study: Study, state: StudyState, fates: Sequence[TrialFate]) -> pa.Table:
+def _trials_table(
+    study: Study, state: StudyState, fates: Sequence[TrialFate], started_from: StartedFrom
+) -> pa.Table:
     """One row per trial and cell, replicates included."""
     fields = param_fields(study)
     if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
         fields.append(pa.field(PARAM + LENGTH_PATH, pa.float64()))
     types = {f.name: f.type for f in fields}
     rungs = _rungs_by_trial(state)
-    rows = [_trial_row(state, fate, rungs.get(fate.member.trial_id, []), types) for fate in fates]
+    rows = [
+        _trial_row(state, fate, rungs.get(fate.member.trial_id, []), types)
+        | {"assets": list(started_from.keys_of(fate.cell, fate.member))}
+        for fate in fates
+    ]
     return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)
 
 
@@ -109,6 +116,7 @@ def _assets_table(state: StudyState) -> pa.Table:
             "chance": asset.metrics.get("chance"),
             "seconds": asset.seconds,
             "refused": asset.refused,
+            "metrics": list(asset.metrics.items()),
         }
         for _, asset in sorted(state.assets.items())
     ]

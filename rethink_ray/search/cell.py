@@ -7,6 +7,7 @@ from rethink_ray.records.audit import chosen_losers
 from rethink_ray.records.halving import Standing, ladder_of, stand
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.teachers import chosen_teacher, recorded_teacher, teacher_cell
 from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.jobs import Job, models_folder
@@ -44,7 +45,10 @@ class CellSearch:
         self._propose = propose
         self.source = source_of(study, cell)
         """The cell whose values this one copies; None if it searches for itself."""
+        self.teacher = teacher_cell(study, cell)
+        """The cell whose incumbent teaches this one; None if nobody does."""
         self._study = study
+        self._facts = facts
         self._ladder = ladder_of(study, cell)
         self._configs = CellConfigs(study, cell, facts)
         self._proposer = Proposer(study, cell, self._ladder)
@@ -52,12 +56,31 @@ class CellSearch:
         self._num_trials = study.budget.trials if self._proposer.space.parameters else 1
         self._standings: dict[int, Standing] = {}
         self._jobs: dict[tuple[str, tuple[float, ...]], Job] = {}
+        self._is_taught = False
+        """The teacher stands in the records, so it is the one for good."""
         self._targets: dict[str, float] | None = None
         self._incumbents: list[Member] = []
 
-    def decide(self, state: StudyState, source_searched: bool = False) -> CellDecision:
-        """What runs next here. ``source_searched``: the copied cell's incumbents stand."""
+    @property
+    def waits_for(self) -> tuple[Cell, ...]:
+        """The cells whose incumbents must stand before this one can begin."""
+        return tuple(cell for cell in (self.source, self.teacher) if cell is not None)
+
+    def decide(
+        self, state: StudyState, source_searched: bool = False, teacher_searched: bool = False
+    ) -> CellDecision:
+        """What runs next here.
+
+        Args:
+            state: the records.
+            source_searched: the copied cell's incumbents stand.
+            teacher_searched: those of the cell that teaches this one do.
+        """
         decision = CellDecision()
+        if not self._can_begin(state, teacher_searched):
+            # a search that found nothing teaches nobody: there is nothing to run here
+            decision.searched = decision.done = teacher_searched
+            return decision
         if self.source is None:
             self._search(state, decision)
         elif source_searched:
@@ -66,8 +89,20 @@ class CellSearch:
             self._replicate(state, decision)
         return decision
 
+    def _can_begin(self, state: StudyState, teacher_searched: bool) -> bool:
+        """Whether nobody teaches here, or it is known who does."""
+        if self.teacher is None or self._is_taught:
+            return True
+        found = recorded_teacher(self._study, self._facts, state, self.cell)
+        self._is_taught = found is not None
+        if found is None and teacher_searched:
+            found = chosen_teacher(self._study, self._facts, state, self.cell)
+        self._configs.teacher = found
+        return found is not None
+
     def forget(self) -> None:
         """Start from the records alone; needed if they are not the ones seen before."""
+        self._is_taught = False
         self._standings.clear()
         self._jobs.clear()
         self._targets = None

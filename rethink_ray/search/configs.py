@@ -6,11 +6,12 @@ study of 100,000 trials asks for it 100,000 times.
 
 from collections.abc import Mapping
 
+from rethink_ray.records.teachers import Teacher
 from rethink_ray.records.types import Member
 from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, TrialConfig, learns_assets, resolve
+from rethink_ray.spec.resolve import Cell, TrialConfig, resolve, with_seeds
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
@@ -23,6 +24,8 @@ class CellConfigs:
         self._cell = cell
         self._base = resolve(study, cell, {}, 0, facts)
         self._known: dict[str, tuple[TrialConfig, dict[str, AssetSpec]]] = {}
+        self.teacher: Teacher | None = None
+        """Of the cell, once it is known; without one nobody here is taught."""
 
     def resolve(
         self, params: Mapping[str, Value], seed: int, asset_seed: int | None = None
@@ -30,9 +33,9 @@ class CellConfigs:
         """Equal to ``spec.resolve`` of the same cell, values and seeds."""
         where = f"{self._cell.name} (sampled)"
         recipe = with_settings(self._base.recipe, params, where)
-        learned = asset_seed if learns_assets(recipe) else None
-        update = {"recipe": recipe, "seed": seed, "asset_seed": learned}
-        return self._base.model_copy(update=update)
+        config = self._base.model_copy(update={"recipe": recipe})
+        teacher = None if self.teacher is None else self.teacher.config
+        return with_seeds(config, seed, asset_seed, teacher)
 
     def member(
         self, params: Mapping[str, Value], seed: int, asset_seed: int, of: str | None = None
@@ -44,12 +47,15 @@ class CellConfigs:
         config = self.resolve(params, seed, asset_seed)
         trial_id = config.trial_id
         self._remember(trial_id, config)
+        teacher = None if config.teacher is None else self.teacher
         return Member(
             trial_id=trial_id,
             params=dict(params),
             seed=seed,
             of=of,
             asset_seed=config.asset_seed,
+            teacher=None if teacher is None else teacher.trial_id,
+            teacher_length=None if teacher is None else teacher.length,
         )
 
     def of(self, member: Member) -> tuple[TrialConfig, dict[str, AssetSpec]]:

@@ -13,7 +13,7 @@ from rethink_ray.search.asking import Asking
 from rethink_ray.search.cell import CellSearch
 from rethink_ray.search.jobs import Decision
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import cells_of
+from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
 
 Counts = tuple[int, int, int, int]
@@ -27,11 +27,13 @@ class Decider:
         self._study = study
         self._cells = [CellSearch(study, c, facts, propose=propose) for c in cells_of(study)]
         place = {search.cell: index for index, search in enumerate(self._cells)}
-        self._source = [None if c.source is None else place[c.source] for c in self._cells]
-        self._copies: dict[int, list[int]] = defaultdict(list)
-        for index, source in enumerate(self._source):
-            if source is not None:
-                self._copies[source].append(index)
+        self._waits_for = [[place[cell] for cell in c.waits_for] for c in self._cells]
+        self._place = place
+        self._waiting: dict[int, list[int]] = defaultdict(list)
+        for index, sources in enumerate(self._waits_for):
+            for source in sources:
+                self._waiting[source].append(index)
+        self._depth = [self._depth_of(index) for index in range(len(self._cells))]
         self._state: StudyState | None = None
         self._seen: Counts = (-1, 0, 0, 0)
         self._decision: Decision | None = None
@@ -48,6 +50,10 @@ class Decider:
             self._decision = self._put_together(state)
         return self._decision
 
+    def _depth_of(self, index: int) -> int:
+        """How many cells in a row must be searched before this one; ``spec`` refuses circles."""
+        return max((1 + self._depth_of(source) for source in self._waits_for[index]), default=0)
+
     def _start_over(self, state: StudyState | None) -> None:
         """Forget everything that came from records."""
         self._state = state
@@ -62,9 +68,9 @@ class Decider:
             search.forget()
 
     def _changed(self, state: StudyState) -> Sequence[int]:
-        """Cells to look at again, copied cells before those that copy them."""
+        """Cells to look at again, each after those that it waits for."""
         if not self._searched:
-            return sorted(range(len(self._cells)), key=lambda i: self._source[i] is not None)
+            return sorted(range(len(self._cells)), key=lambda i: self._depth[i])
         version, rungs, ended, assets = _counts(state)
         new_rungs, new_ended = rungs - self._seen[1], ended - self._seen[2]
         new_assets = assets - self._seen[3]
@@ -78,20 +84,27 @@ class Decider:
             cells |= self._asking.waiting_for_assets
         if new_rungs + new_ended + new_assets != version - self._seen[0]:
             cells |= {i for i in range(len(self._cells)) if self._rounds_in(state, i)}
-        cells |= {copy for index in cells for copy in self._copies.get(index, ())}
-        return sorted(cells, key=lambda i: (self._source[i] is not None, i))
+        new = cells
+        while new:
+            new = {waiting for index in new for waiting in self._waiting.get(index, ())} - cells
+            cells |= new
+        return sorted(cells, key=lambda i: (self._depth[i], i))
 
     def _rounds_in(self, state: StudyState, index: int) -> bool:
         return _num_rounds(state, self._cells[index]) != self._num_rounds[index]
 
     def _decide_cell(self, state: StudyState, index: int) -> None:
-        search, source = self._cells[index], self._source[index]
+        search = self._cells[index]
         if _num_rounds(state, search) != self._num_rounds[index]:
             self._own(state, index)
-        searched = source is not None and self._searched[source]
-        decision = search.decide(state, searched)
+        decision = search.decide(
+            state, self._is_searched(search.source), self._is_searched(search.teacher)
+        )
         self._searched[index] = decision.searched
         self._asking.put(index, search.cell.name, decision)
+
+    def _is_searched(self, cell: Cell | None) -> bool:
+        return cell is not None and self._searched[self._place[cell]]
 
     def _own(self, state: StudyState, index: int) -> None:
         """Note whose trials a cell's recorded rounds are."""

@@ -7,6 +7,7 @@ only which configuration wins, hence how many distinct incumbents are replicated
 from dataclasses import dataclass
 
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.teachers import recorded_teacher
 from rethink_ray.records.types import Member
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.costs import ladder_steps, separate_steps
@@ -155,6 +156,7 @@ def _uniform(*parts: str | int) -> float:
 def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedCluster) -> CellPlan:
     state, space = cluster.state, space_in(study, cell)
     configs = CellConfigs(study, cell, facts)
+    configs.teacher = recorded_teacher(study, facts, state, cell)
     search = [m for _, m in state.members(cell, "search")]
     replicates = [m for _, m in state.members(cell, "replicate")]
     search_steps = _steps(state, configs, search)

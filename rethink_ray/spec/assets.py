@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from rethink_ray.spec.direct import direct_recipe
-from rethink_ray.spec.recipe import DetectorSpec, Spec, UpstreamSpec
-from rethink_ray.spec.resolve import TrialConfig, digest_of
+from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
+from rethink_ray.spec.resolve import TrialConfig, digest_of, with_seeds
 
 
 class ClassifierAsset(Spec):
@@ -71,7 +71,35 @@ class DetectorAsset(Spec):
         return self.trained.recipe.schedule.steps(self.length)
 
 
-AssetSpec = Annotated[ClassifierAsset | DetectorAsset, Field(discriminator="kind")]
+class PseudoLabelsAsset(Spec):
+    """What a teacher finds on images that nobody labelled."""
+
+    kind: Literal["pseudo_labels"] = "pseudo_labels"
+    teacher: DetectorAsset
+    labels: LabelsSpec
+    """Only threshold, pool and ``keep_empty`` matter; everything else stands at its default."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the teacher and of what is asked of it."""
+        asked = self.labels.model_dump(mode="json", exclude_defaults=True)
+        pool = self.teacher.trained.unlabelled_fingerprint
+        return f"{self.kind}-{digest_of([self.teacher.key, asked, pool])}"
+
+    @property
+    def needs(self) -> tuple["AssetSpec", ...]:
+        """The teacher, and what the teacher needs."""
+        return (*self.teacher.needs, self.teacher)
+
+    @property
+    def steps(self) -> int:
+        """None: the pool is only looked at, once."""
+        return 0
+
+
+AssetSpec = Annotated[
+    ClassifierAsset | DetectorAsset | PseudoLabelsAsset, Field(discriminator="kind")
+]
 """Any asset; ``key`` names its folder, ``needs`` lists what must stand before it."""
 
 ANY_ASSET: TypeAdapter[AssetSpec] = TypeAdapter(AssetSpec)
@@ -88,7 +116,32 @@ def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """The assets that the run itself reads."""
+    """The assets that the run itself reads. Whoever goes on from a teacher starts from no other."""
+    labels = config.recipe.labels
+    if labels.kind == "human":
+        return _initial_of(config)
+    assert config.teacher is not None, "a run that is taught names its teacher"
+    teacher = DetectorAsset(kind="teacher", trained=config.teacher)
+    weights = (teacher,) if labels.start == "teacher" else _initial_of(config)
+    pseudo = pseudo_labels_of(config)
+    return weights if pseudo is None else (*weights, pseudo)
+
+
+def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | None:
+    """The pseudo labels that the run learns from beside human ones; ``None``: from none."""
+    labels = config.recipe.labels
+    if labels.kind != "self_training":
+        return None
+    assert config.teacher is not None, "a run that is taught names its teacher"
+    return PseudoLabelsAsset(
+        teacher=DetectorAsset(kind="teacher", trained=config.teacher),
+        labels=LabelsSpec(
+            threshold=labels.threshold, keep_empty=labels.keep_empty, pool=labels.pool
+        ),
+    )
+
+
+def _initial_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
     match config.recipe.init.source:
         case "upstream":
             return (_classifier_of(config),)
@@ -114,10 +167,6 @@ def _classifier_of(config: TrialConfig) -> ClassifierAsset:
 def direct_run(config: TrialConfig) -> TrialConfig:
     """The first stage of direct pre-training as a run of its own, on the same regime's images."""
     assert config.num_images is not None, "a run that is counted in passes knows its images"
-    return config.model_copy(
-        update={
-            "recipe": direct_recipe(config.recipe, config.num_images),
-            "seed": config.seed if config.asset_seed is None else config.asset_seed,
-            "asset_seed": None,
-        }
-    )
+    seed = config.seed if config.asset_seed is None else config.asset_seed
+    recipe = direct_recipe(config.recipe, config.num_images)
+    return with_seeds(config.model_copy(update={"recipe": recipe}), seed, None)

@@ -19,6 +19,7 @@ from rethink_ray.spec.settings import (
 )
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.teaching import check_teachers
 
 __all__ = ["check_recipe", "check_regimes", "check_study"]
 
@@ -44,6 +45,7 @@ def check_study(study: Study, where: str) -> None:
         _check_conditions(where, space, recipe)
         check_reachable(recipe, space, f"{where}: {cell.name}", study.resources.workers)
         _check_objective(study, recipe, space, f"{where}: {cell.name}")
+    check_teachers(study, where)
     _check_keep(study, where)
 
 

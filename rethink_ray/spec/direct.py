@@ -4,7 +4,14 @@ import math
 from collections.abc import Mapping
 
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.recipe import DecaySpec, DetectorSpec, InitSpec, Recipe, ScheduleSpec
+from rethink_ray.spec.recipe import (
+    DecaySpec,
+    DetectorSpec,
+    InitSpec,
+    LabelsSpec,
+    Recipe,
+    ScheduleSpec,
+)
 
 ONLY_DETECTING = ("candidates", "score_threshold", "nms_iou", "detections")
 """Settings of a detector that its training never reads: with other values it is the same asset."""
@@ -17,6 +24,7 @@ def direct_recipe(recipe: Recipe, num_images: int) -> Recipe:
         update={
             "detector": _smaller(recipe),
             "init": InitSpec(),
+            "labels": LabelsSpec(),
             "augment": direct.augment,
             "optimizer": direct.optimizer,
             "schedule": ScheduleSpec(

@@ -228,6 +228,7 @@ def _check_box_heads(recipe: Recipe, where: str, workers: int) -> None:
 
 
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
+    (check_direct, DIRECT_PATHS),
     (
         _check_weights,
         (
@@ -238,7 +239,10 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
             "init.weights_norm",
         ),
     ),
-    (check_direct, DIRECT_PATHS),
+    (
+        _check_head_norm,
+        ("detector.head_norm", "detector.neck", "detector.family", "detector.norm"),
+    ),
     (_check_frozen, ("detector.norm", "init.source", "init.frozen")),
     (
         _check_batch,
@@ -249,10 +253,6 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         ("labels.kind", "labels.start", "labels.threshold", "detector.score_threshold"),
     ),
     (_check_neck, ("detector.neck", "detector.norm")),
-    (
-        _check_head_norm,
-        ("detector.head_norm", "detector.neck", "detector.family", "detector.norm"),
-    ),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (_check_box_heads, ("detector.family", "detector.box_head", "detector.cascade_ious")),
     (

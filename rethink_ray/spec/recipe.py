@@ -50,6 +50,9 @@ class DetectorSpec(Spec):
     norm: Norm = "gn"
     norm_batch: PositiveInt | None = None
     """Images per normalisation group (``bn``: batch / workers). ``None`` = whatever results."""
+    head_norm: Literal["same", "none"] = "same"
+    """Of pyramid and heads: the backbone's norm, or none (most published ``bn`` recipes). Under
+    ``frozen_bn`` there is none either way."""
     width: PositiveInt = 64
     """Channels of the last stage of the ``tiny`` backbone; other backbones fix their own."""
     neck: Neck = "fpn"
@@ -58,9 +61,6 @@ class DetectorSpec(Spec):
     neck_repeats: PositiveInt | None = None
     """How often NAS-FPN or BiFPN repeats its cell; ``None`` = as published, 7 and 3."""
     neck_channels: PositiveInt = 256
-    head_norm: Literal["same", "none"] = "same"
-    """Of pyramid and heads: the backbone's norm, or none (most published ``bn`` recipes). Under
-    ``frozen_bn`` there is none either way."""
     head_convs: Annotated[int, Field(ge=0)] = 4
     """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (two stages)."""
     box_head: Literal["2fc", "4conv1fc"] | None = None
@@ -249,6 +249,31 @@ class UpstreamSpec(Spec):
     seed: int = 0
 
 
+class DirectSpec(Spec):
+    """Direct pre-training (Li et al. 2021): the first stage of ``init.source: direct``.
+
+    The whole detector learns from random weights on the regime's own images, smaller, in large
+    batches at a constant rate; the recipe then goes on from all of it with a fresh optimizer. The
+    defaults are the paper's P1x of a two-stage detector. Deviations: a crop keeps the image's shape
+    where the paper's is square, and what is not named here (heads, anchors) is the recipe's.
+    """
+
+    passes: PositiveFloat = 48.0
+    """Over the regime's images: 48 is P1x, 144 is P3x."""
+    resolution: PositiveFloat = 0.56
+    """Of the recipe's side lengths: the paper's 448 of 800 px. The next two take its place."""
+    min_side_px: PositiveInt | None = None
+    max_side_px: PositiveInt | None = None
+    norm: Literal["gn", "bn", "sync_bn"] = "bn"
+    norm_batch: PositiveInt | None = None
+    """Images per normalisation group, as ``detector.norm_batch``: the paper's is 8."""
+    batch_size: PositiveInt = 64
+    warmup: Annotated[int, Field(ge=0)] = 500
+    """Linear warm-up, in updates; the rate is constant from there on."""
+    optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
+    augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
+
+
 class LabelsSpec(Spec):
     """What a run learns from: human labels alone, or pseudo labels of a teacher beside them.
 
@@ -276,31 +301,6 @@ class LabelsSpec(Spec):
     """Whether images on which the teacher found nothing are learnt from, as pure background."""
     pool: Literal["unlabelled", "rest"] = "unlabelled"
     """``data.unlabelled``, or the training images outside the regime, their labels unused."""
-
-
-class DirectSpec(Spec):
-    """Direct pre-training (Li et al. 2021): the first stage of ``init.source: direct``.
-
-    The whole detector learns from random weights on the regime's own images, smaller, in large
-    batches at a constant rate; the recipe then goes on from all of it with a fresh optimizer. The
-    defaults are the paper's P1x of a two-stage detector. Deviations: a crop keeps the image's shape
-    where the paper's is square, and what is not named here (heads, anchors) is the recipe's.
-    """
-
-    passes: PositiveFloat = 48.0
-    """Over the regime's images: 48 is P1x, 144 is P3x."""
-    resolution: PositiveFloat = 0.56
-    """Of the recipe's side lengths: the paper's 448 of 800 px. The next two take its place."""
-    min_side_px: PositiveInt | None = None
-    max_side_px: PositiveInt | None = None
-    norm: Literal["gn", "bn", "sync_bn"] = "bn"
-    norm_batch: PositiveInt | None = None
-    """Images per normalisation group, as ``detector.norm_batch``: the paper's is 8."""
-    batch_size: PositiveInt = 64
-    warmup: Annotated[int, Field(ge=0)] = 500
-    """Linear warm-up, in updates; the rate is constant from there on."""
-    optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
-    augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
 
 
 class Recipe(Spec):

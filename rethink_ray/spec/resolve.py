@@ -52,6 +52,9 @@ class TrialConfig(Spec):
     num_categories: int
     num_images: int | None = None
     """Of the regime, whatever ``images`` says: what a pass over it is."""
+    teacher: "TrialConfig | None" = None
+    """The run that labels images for this one, or that this one goes on from; its longest length
+    is how long it trains."""
     asset_seed: int | None = None
     """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
     a cell's search trials, and each replicate's own."""
@@ -64,6 +67,8 @@ class TrialConfig(Spec):
         for source in ("upstream", "direct"):
             if self.recipe.init.source != source:
                 recipe.pop(source, None)
+        if self.recipe.labels.kind == "human":
+            recipe.pop("labels", None)
         identity: dict[str, Any] = {
             "recipe": recipe,
             "images": self.regime_digest,
@@ -81,6 +86,8 @@ class TrialConfig(Spec):
             identity["unlabelled"] = self.unlabelled_fingerprint
         if self.asset_seed is not None:
             identity["asset_seed"] = self.asset_seed
+        if self.teacher is not None:
+            identity["teacher"] = [self.teacher.trial_id, self.teacher.recipe.schedule.lengths[-1]]
         return digest_of(identity)[:12]
 
 
@@ -188,14 +195,22 @@ def resolve(
     seed: int,
     facts: DataFacts,
     asset_seed: int | None = None,
+    teacher: TrialConfig | None = None,
 ) -> TrialConfig:
     """The complete configuration of one trial of ``cell`` with ``sampled`` values put in.
 
-    ``asset_seed`` is left out where no asset is learned from the regime's images.
+    Args:
+        study: the study.
+        cell: the cell.
+        sampled: dotted path -> value.
+        seed: of the trial.
+        facts: of the data set.
+        asset_seed: left out where no asset is learned from the regime's images.
+        teacher: whatever its seeds, they become the trial's own; left out where nobody teaches.
     """
     where = f"{cell.name} (sampled)"
     recipe = with_settings(base_recipe(study, cell), sampled, where)
-    return TrialConfig(
+    config = TrialConfig(
         study=study.study,
         regime=cell.regime,
         arm=cell.arm,
@@ -211,10 +226,27 @@ def resolve(
         unlabelled_fingerprint=facts.unlabelled_fingerprint,
         num_categories=len(facts.categories),
         num_images=facts.regime_sizes[cell.regime],
-        asset_seed=asset_seed if learns_assets(recipe) else None,
     )
+    return with_seeds(config, seed, asset_seed, teacher)
 
 
-def learns_assets(recipe: Recipe) -> bool:
-    """Whether a run of this recipe starts from something learned from its regime's own images."""
-    return recipe.init.source == "direct"
+def with_seeds(
+    config: TrialConfig, seed: int, asset_seed: int | None, teacher: TrialConfig | None = None
+) -> TrialConfig:
+    """The same run under other seeds; all that it learns from its regime comes under them too.
+
+    The teacher is trained under ``asset_seed``, and its own assets under one made from that.
+    """
+    kind = config.recipe.labels.kind
+    learned = asset_seed if kind != "human" or config.recipe.init.source == "direct" else None
+    taught = None
+    if kind != "human" and teacher is not None:
+        assert learned is not None, "whoever is taught has a seed for it"
+        taught = with_seeds(teacher, learned, _seed_from(learned), teacher.teacher)
+    update = {"seed": seed, "asset_seed": learned, "teacher": taught}
+    return config.model_copy(update=update)
+
+
+def _seed_from(seed: int) -> int:
+    """31 bits for what is learned one step further back."""
+    return int(digest_of(["assets", seed])[:8], 16) & 0x7FFFFFFF

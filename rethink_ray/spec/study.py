@@ -39,6 +39,9 @@ class ArmSpec(Spec):
 
     set: dict[str, Any] = {}
     search: dict[str, Parameter] = {}
+    teacher: str | None = None
+    """The arm whose incumbent teaches this one (``labels.kind``), in the same regime: trained again
+    for every replicate, as long as its longest length."""
 
 
 class StudySchedule(Spec):

@@ -8,7 +8,12 @@ from pathlib import Path
 from rethink_ray.data.leaks import paths_of, require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.records.types import AssetDone
-from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
+from rethink_ray.spec.assets import (
+    AssetSpec,
+    ClassifierAsset,
+    DetectorAsset,
+    PseudoLabelsAsset,
+)
 from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
@@ -17,7 +22,8 @@ from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
 from rethink_ray.training.place import Place
-from rethink_ray.training.starting import DONE_FILE, weights_file
+from rethink_ray.training.pseudo_labels import build_pseudo_labels
+from rethink_ray.training.starting import DONE_FILE, weights_file, weights_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
 
 FIT = 2.0
@@ -67,8 +73,8 @@ def rebuild_asset(
     stop: Callable[[], bool] = never_stop,
 ) -> None:
     """A damaged asset stands again, for all workers at ``place``: those that trained it."""
-    if isinstance(spec, DetectorAsset):
-        if place.writes:
+    if not isinstance(spec, ClassifierAsset):
+        if place.writes and isinstance(spec, DetectorAsset):
             weights_file(spec, assets / spec.key).unlink(missing_ok=True)
         place.barrier()
         _build(spec, data, assets, place, stop, SAVE_SECONDS)
@@ -95,6 +101,8 @@ def _build(
             place = place or Place.local(spec.trained)
             watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
             return _build_detector(spec, assets, watch)
+        case PseudoLabelsAsset():
+            return _build_labels(spec, assets, place or Place.local(spec.teacher.trained), stop)
 
 
 def _build_classifier(
@@ -153,6 +161,20 @@ def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDon
         for left in (*folder.glob("trunk-*.pt"), *folder.glob("branch.pt")):
             left.unlink(missing_ok=True)  # should the end be missed, the rung and its weights stand
     return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
+
+
+def _build_labels(
+    spec: PseudoLabelsAsset, assets: Path, place: Place, stop: Callable[[], bool]
+) -> AssetDone:
+    folder, teacher = assets / spec.key, spec.teacher.trained
+    if place.writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+    weights = weights_of(spec.teacher, teacher, assets, place, stop=stop)["model"]
+    started = time.perf_counter()
+    labelled = build_pseudo_labels(teacher, weights, spec.labels, folder, place, stop=stop)
+    seconds = time.perf_counter() - started
+    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, writes=place.writes)
 
 
 def _too_large(spec: ClassifierAsset, error: Exception) -> str:

@@ -8,7 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset, starts_of
+from rethink_ray.spec.assets import (
+    AssetSpec,
+    ClassifierAsset,
+    DetectorAsset,
+    PseudoLabelsAsset,
+    starts_of,
+)
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
@@ -56,27 +62,45 @@ def start_of(
     """
     start = NOTHING
     for spec in starts_of(config):
+        folder_of(spec, assets)
         match spec:
             case ClassifierAsset():
-                weights = _weights_of(spec, config, assets, place, stop)
+                weights = weights_of(spec, config, assets, place, stop=stop)
                 start = Start(backbone=weights["backbone"])
             case DetectorAsset():
-                weights = _weights_of(spec, config, assets, place, stop)
+                weights = weights_of(spec, config, assets, place, stop=stop)
                 start = Start(whole=weights["model"])
+            case PseudoLabelsAsset():
+                pass  # no weights: a run reads them as it reads its data
     return start
 
 
-def _weights_of(
-    spec: ClassifierAsset | DetectorAsset,
-    config: TrialConfig,
-    assets: Path,
-    place: Place,
-    stop: Callable[[], bool],
-) -> Mapping[str, Weights]:
+def folder_of(spec: AssetSpec, assets: Path) -> Path:
+    """Where a finished asset lies.
+
+    Raises:
+        DataError: it was never built.
+    """
     folder = assets / spec.key
     if not (folder / DONE_FILE).exists():
         where, remedy = f"asset {spec.key}", "Build it first: train does, and so does run."
         raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
+    return folder
+
+
+def weights_of(
+    spec: ClassifierAsset | DetectorAsset,
+    config: TrialConfig,
+    assets: Path,
+    place: Place,
+    *,
+    stop: Callable[[], bool] = never_stop,
+) -> Mapping[str, Weights]:
+    """An asset's weights, for the run ``config``: ``backbone`` of a classifier, else ``model``.
+
+    A damaged one is built again.
+    """
+    folder = folder_of(spec, assets)
     found = _read(weights_file(spec, folder))
     if place.any_of((found is None,))[0]:
         _build_again(spec, config, assets, place, stop)

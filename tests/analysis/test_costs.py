@@ -3,9 +3,8 @@
 import pytest
 from planted import Planted, build_study, written
 
-from rethink_ray.analysis.costs import as_sampled, study_cost
+from rethink_ray.analysis.costs import study_cost
 from rethink_ray.analysis.tables import read_cells
-from rethink_ray.spec.resolve import Cell
 
 ROWS = {(arm, n): [9.0] for arm in ("scratch", "pretrained", "frozen") for n in (2.0, 4.0, 6.0)}
 
@@ -23,13 +22,6 @@ def test_an_asset_is_booked_to_each_arm_that_starts_from_it_and_counted_once_in_
     assert (scratch.asset_seconds, pretrained.asset_seconds) == (0.0, 100.0)
     assert pretrained.assets == cost.of("full", "frozen").assets
     assert cost.total_seconds == pytest.approx(3 * 165.0 + 100.0)
-
-
-def test_a_choice_kept_as_text_is_told_back_into_what_was_sampled() -> None:
-    study = build_study(search={"detector.width": {"choice": [32, 64]}})
-    assert as_sampled(study, Cell("full", "scratch"), {"detector.width": "64"}) == {
-        "detector.width": 64
-    }
 
 
 def test_a_searched_norm_needs_one_classifier_per_norm() -> None:

@@ -97,6 +97,7 @@ def test_an_asset_has_its_row() -> None:
             "chance": 0.25,
             "seconds": 7.0,
             "refused": "",
+            "metrics": [("accuracy", 0.5), ("chance", 0.25)],
         }
     ]
 

@@ -22,6 +22,11 @@ schedule: {unit: 150, lengths: [2, 4, 6], warmup: 20}
 budget: {trials: 8, keep: [8, 4, 2]}
 """
 
+TAUGHT = GOOD.replace(
+    "scratch: {}", "scratch: {set: {labels.kind: human, detector.norm_batch: 8}}"
+).replace("pretrained: {", "pretrained: {teacher: scratch, ")
+"""Where ``settings.labels.kind`` makes students, the second arm is one."""
+
 # (key, what is put there as YAML, what the message must say)
 BAD = [
     ("budgets", "{trials: 3}", ["budgets", "known key", "Did you mean 'budget'"]),
@@ -236,7 +241,7 @@ def test_an_arm_with_a_shorter_ladder_reads_the_beginning_of_keep(tmp_path: Path
 
 
 def test_pseudo_labels_cut_each_batch_into_whole_parts(tmp_path: Path) -> None:
-    path = written(tmp_path, GOOD)
+    path = written(tmp_path, TAUGHT)
     student = ["settings.labels.kind=self_training"]
     study, _ = load_study(path, [*student, "settings.labels.share=0.25"])
     assert study.settings["labels.share"] == 0.25
@@ -251,7 +256,7 @@ def test_pseudo_labels_cut_each_batch_into_whole_parts(tmp_path: Path) -> None:
 
 
 def test_a_hard_threshold_is_one_that_the_teacher_can_see(tmp_path: Path) -> None:
-    path = written(tmp_path, GOOD)
+    path = written(tmp_path, TAUGHT)
     low = ["settings.labels.kind=self_training", "settings.labels.threshold=0.01"]
     with pytest.raises(SpecError, match=r"detector.score_threshold = 0.05"):
         load_study(path, low)
