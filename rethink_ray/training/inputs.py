@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from rethink_ray.data.faults import faults_of
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.loader import TrainBatches, train_batches
+from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.place import Place
+from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
 from rethink_ray.training.seeding import derive_seed
 
 
@@ -21,10 +24,15 @@ class TrialData:
     index: AnnotationIndex
     image_ids: tuple[int, ...]
     faults: Mapping[str, int]
+    pseudo: PseudoLabels | None = None
+    """Beside the human labels, where the recipe asks for both."""
 
     def batches(self, start_step: int, place: Place) -> TrainBatches:
         """This worker's share of every batch from ``start_step`` on."""
         recipe = self.config.recipe
+        if self.pseudo is not None:
+            return self._mixed(self.pseudo.index, start_step, place)
+        assert recipe.labels.kind != "self_training", "a student reads its teacher's labels"
         return train_batches(
             self.index,
             self.image_ids,
@@ -39,9 +47,26 @@ class TrialData:
             pinned=place.device.type == "cuda",
         )
 
+    def _mixed(self, pool: AnnotationIndex, start_step: int, place: Place) -> TrainBatches:
+        recipe = self.config.recipe
+        share = recipe.labels.share
+        return mixed_batches(
+            (self.index, self.image_ids),
+            (pool, [int(image_id) for image_id in pool.image_ids]),
+            recipe.augment,
+            recipe.detector,
+            Parts.of(recipe.batch_size, share, place.rank, place.world_size),
+            derive_seed(self.config.seed, "data"),
+            start_step=start_step,
+            num_workers=self.config.resources.loader_workers,
+            pinned=place.device.type == "cuda",
+        )
 
-def open_trial_data(config: TrialConfig) -> TrialData:
+
+def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialData:
     """The training images, checked to be those the trial was resolved for.
+
+    ``labels``: folder of the asset with the pseudo labels, for a run that learns from some.
 
     Raises:
         DataError: the data set holds other images or categories now.
@@ -57,5 +82,9 @@ def open_trial_data(config: TrialConfig) -> TrialData:
         must = f"must have {config.num_categories} categories"
         raise DataError(explain(f"regime {config.regime}", must, len(index.categories), remedy))
     return TrialData(
-        config=config, index=index, image_ids=image_ids, faults=faults_of(index, image_ids)
+        config=config,
+        index=index,
+        image_ids=image_ids,
+        faults=faults_of(index, image_ids),
+        pseudo=None if labels is None else open_pseudo_labels(config, labels),
     )

@@ -15,10 +15,12 @@ from typing import Any
 
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.records.types import RungDone
+from rethink_ray.spec.assets import pseudo_labels_of
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.effective import describe, instruction_set, read_back, require_as_asked
+from rethink_ray.training.effective_labels import read_labels
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.inputs import TrialData, open_trial_data
 from rethink_ray.training.live import Live
@@ -140,7 +142,9 @@ class _Ladder:
     @property
     def data(self) -> TrialData:
         if self._data is None:
-            self._data = open_trial_data(self.config)
+            pseudo = pseudo_labels_of(self.config)
+            labels = None if pseudo is None else self.assets / pseudo.key
+            self._data = open_trial_data(self.config, labels)
         return self._data
 
     def climb(self) -> Iterator[RungDone]:
@@ -235,6 +239,7 @@ class _Ladder:
         if self._was_checked:
             return
         found = read_back(self.live, schedule, batches, batch_images)
+        found |= read_labels(self.live, batches, self.data.pseudo, found)
         require_as_asked(self.config.recipe, found)
         if self.place.writes:
             told = describe(self.live, found, batches)

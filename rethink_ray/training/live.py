@@ -33,7 +33,7 @@ class Live:
         place: Place,
         start: Start = NOTHING,
     ) -> None:
-        """Everything as it is before the first update; ``weights``: of an upstream classifier."""
+        """Everything as it is before the first update; ``start``: what its assets hold."""
         self.recipe = recipe
         self.place = place
         self.seed = seed
@@ -46,7 +46,9 @@ class Live:
             weights=start.backbone,
         )
         if start.whole is not None:
-            load_detector(self.detector, start.whole, f"init.source: {recipe.init.source}")
+            is_taught = recipe.labels.kind != "human"
+            where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
+            load_detector(self.detector, start.whole, where)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.to(place.device)
         if place.world_size > 1 and place.device.type == "cuda":

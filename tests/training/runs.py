@@ -22,7 +22,7 @@ def climb(
     **options: Any,
 ) -> list[RungDone]:
     options = {"splits": ("val",), "models": folder / "models", **options}
-    assets = folder / "assets"
+    assets = options.pop("assets", folder / "assets")
     return list(train_ladder(config, lengths, folder, assets=assets, stop=stop, **options))
 
 
@@ -52,12 +52,12 @@ def stop_after(asked: int) -> Callable[[], bool]:
 
 
 def climb_with_stops(
-    config: TrialConfig, folder: Path, lengths: Sequence[float], every: int
+    config: TrialConfig, folder: Path, lengths: Sequence[float], every: int, **options: Any
 ) -> tuple[list[RungDone], int]:
     """Climbs, stopped after each ``every`` questions, until it gets through; counts the stops."""
     for stops in range(100):
         try:
-            return climb(config, folder, lengths, stop=stop_after(every)), stops
+            return climb(config, folder, lengths, stop=stop_after(every), **options), stops
         except Stopped:
             continue
     raise AssertionError("it never gets through")

@@ -1,0 +1,35 @@
+"""What a run learns its labels from, read back from the live batches, losses and files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rethink_ray.data.loader import TrainBatches
+from rethink_ray.data.mixing import MixedBatches
+from rethink_ray.training.live import Live
+from rethink_ray.training.pseudo_labels import PseudoLabels
+
+
+def read_labels(
+    live: Live, batches: TrainBatches, pseudo: PseudoLabels | None, found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Dotted path -> value for a student; nothing for a run on human labels alone.
+
+    ``found``: what was read of batches as if all of one kind. Each kind is normalised by itself.
+    """
+    if live.balance is None or pseudo is None or not isinstance(batches, MixedBatches):
+        return {}
+    parts, balance = batches.parts, live.balance
+    read = {
+        "labels.kind": "self_training",
+        "labels.share": parts.pseudo / (parts.human + parts.pseudo),
+        "labels.alpha": balance.alpha,
+        "labels.normalise": balance.normalise,
+        "labels.average": balance.average,
+        "labels.threshold": pseudo.threshold,
+        "labels.keep_empty": pseudo.keep_empty,
+        "labels.pool": pseudo.pool,
+    }
+    if "detector.norm_batch" in found:
+        is_shared = found["detector.norm"] == "sync_bn"
+        read["detector.norm_batch"] = parts.human if is_shared else parts.human_share
+    return read
