@@ -36,7 +36,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         yield _cell_line(study, cell)
     yield ""
     yield from _assumptions(study, plan)
-    yield f"assets: {plan.assets} ({plan.asset_steps:,} classifier updates)"
+    yield from _assets(plan)
     together = f"{slots} slots" if slots > 1 else "1 slot"
     yield (
         f"{together}: done after the time of {plan.makespan_steps:,} updates one after another; "
@@ -51,6 +51,21 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
             f"(checkpoints: models {kept.models}, trunks {kept.trunks})"
         )
         yield _free(weighed.disk_bytes, folder)
+
+
+def _assets(plan: Plan) -> Iterator[str]:
+    """How many of each kind, and what they cost beside the updates of the trials."""
+    names = {
+        "classifier": "upstream classifiers",
+        "direct": "first stages of direct pre-training",
+        "teacher": "teachers",
+        "pseudo_labels": "pools labelled by a teacher",
+    }
+    told = ", ".join(
+        f"{num} {names[kind]} ({steps:,} updates)" if steps else f"{num} {names[kind]}"
+        for kind, (num, steps) in plan.asset_kinds.items()
+    )
+    yield f"assets: {told or 'none'}"
 
 
 def _assumptions(study: Study, plan: Plan) -> Iterator[str]:

@@ -11,8 +11,7 @@ from PIL import Image
 
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of, generator_from
-from rethink_ray.data.glyph_figures import GLYPHS
-from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, make_glyphs
+from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, figures_of, make_glyphs
 from rethink_ray.data.pictures import eight_bits, picture_size
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
@@ -52,11 +51,16 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
     keeps every picture and every class frequency and takes the meaning.
     """
     told = spec.model_dump(include={"classes", "images", "image_px", "seed"})
+    if spec.figures != "glyphs":  # the set as it was before there was a choice keeps its name
+        told["figures"] = spec.figures
     print_of = digest_of("upstream", upstream_fingerprint(data), json.dumps(told, sort_keys=True))
     directory = cache_folder() / "upstream" / print_of[:24]
     if data.upstream == BUILT_IN:
         make_glyphs(spec, directory)
-        names = tuple(GLYPHS)[: spec.classes]
+        names = tuple(figures_of(spec))[: spec.classes]
+    elif spec.figures != "glyphs":
+        must = "must be left out where data.upstream names a folder"
+        raise DataError(explain("upstream.figures", must, spec.figures))
     else:
         names = _class_names(Path(data.upstream), spec)
         build_once(directory, partial(_decode_folder, Path(data.upstream), names, spec))

@@ -4,6 +4,7 @@ It is the decisions themselves with pretended results, so the counts are those o
 only which configuration wins, hence how many distinct incumbents are replicated, is made up.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rethink_ray.records.state import StudyState
@@ -68,6 +69,8 @@ class Plan:
     cells: tuple[CellPlan, ...]
     slots: int
     assets: int
+    asset_kinds: Mapping[str, tuple[int, int]]
+    """Kind of asset -> how many are built, and the updates of all of them."""
     asset_steps: int
     """Updates of all assets; a classifier's are cheaper than a detector's."""
     makespan_steps: int
@@ -131,6 +134,11 @@ def plan_study(
         cells=cells,
         slots=slots,
         assets=len(assets),
+        asset_kinds={
+            kind: (len(found), sum(asset.steps for asset in found))
+            for kind in sorted({asset.kind for asset in assets})
+            if (found := [asset for asset in assets if asset.kind == kind])
+        },
         asset_steps=sum(asset.steps for asset in assets),
         makespan_steps=round(cluster.makespan),
         busy_share=cluster.busy / (slots * cluster.makespan) if cluster.makespan else 0.0,

@@ -241,6 +241,9 @@ class UpstreamSpec(Spec):
     images: PositiveInt = 6000
     image_px: PositiveInt = 64
     labels: Literal["true", "shuffled"] = "true"
+    figures: Literal["glyphs", "shapes"] = "glyphs"
+    """What the built-in set shows: figures that the ``shapes`` scenes do not have, or the scenes'
+    own six, one a picture (the control *same classes*; write ``classes: 6``)."""
     steps: PositiveInt = 1800
     batch_size: PositiveInt = 32
     lr: PositiveFloat = 0.003

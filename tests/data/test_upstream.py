@@ -70,6 +70,27 @@ def test_more_classes_than_glyphs_are_refused() -> None:
         open_upstream(DataSpec(dataset="shapes"), SMALL.model_copy(update={"classes": 99}))
 
 
+def test_the_control_shows_the_scenes_own_classes_under_a_name_of_its_own() -> None:
+    data = DataSpec(dataset="shapes")
+    six = UpstreamSpec(classes=6, images=40, image_px=24, figures="shapes")
+    same, other = (
+        open_upstream(data, six),
+        open_upstream(data, six.model_copy(update={"figures": "glyphs"})),
+    )
+    assert set(same.class_names) == set(FREQUENCIES)
+    assert same.fingerprint != other.fingerprint
+    assert np.array_equal(same.labels, other.labels)  # one draw of labels, another picture each
+    assert not np.array_equal(same.images, other.images)
+    with pytest.raises(DataError, match="at most 6, the number of shapes"):
+        open_upstream(data, six.model_copy(update={"classes": 7}))
+
+
+def test_a_folder_decides_itself_what_it_shows(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", upstream=str(folder))
+    with pytest.raises(DataError, match="upstream.figures: must be left out"):
+        open_upstream(data, UpstreamSpec(classes=2, figures="shapes"))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for number in range(10):
