@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from rethink_ray.detection.sync import SyncBatchNorm
+from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import DetectorSpec, Norm
 
 NormLayer = Callable[[int], nn.Module]
@@ -70,6 +71,40 @@ def backbone_norm(norm: Norm) -> NormLayer:
     return layers[norm]
 
 
+def replace_batch_norms(net: nn.Module, norm: Norm) -> None:
+    """Every batch norm becomes a layer of this norm; its epsilon and momentum stay.
+
+    EfficientNet's and timm's are not PyTorch's defaults, and their classifiers learnt with them.
+    """
+    for parent in list(net.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, _in_place_of(child, norm))
+
+
+def _in_place_of(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
+    num = layer.num_features
+    if norm == "bn":
+        return layer
+    if type(layer) is not nn.BatchNorm2d:
+        return _in_place_of_fused(layer, norm)
+    if norm == "gn":
+        return group_norm(num)
+    if norm == "sync_bn":
+        return SyncBatchNorm(num, layer.eps, layer.momentum)
+    frozen: nn.Module = FrozenBatchNorm2d(num, eps=layer.eps)
+    return frozen
+
+
+def _in_place_of_fused(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
+    """timm's norm layers have their activation inside."""
+    if norm != "gn":
+        must = f"must be bn or gn: {type(layer).__name__} has no other form"
+        remedy = "With init.frozen: backbone, bn keeps its statistics and scales."
+        raise SpecError(explain("detector.norm", must, norm, remedy))
+    return nn.Sequential(group_norm(layer.num_features), layer.get_submodule("act"))
+
+
 def head_norm(norm: Norm) -> NormLayer | None:
     """The layer of pyramid and heads; ``None`` under ``frozen_bn``, whose papers have none."""
     return None if norm == "frozen_bn" else backbone_norm(norm)
@@ -98,4 +133,5 @@ def classifier_norm(norm: Norm) -> Norm:
 
 def is_norm(module: nn.Module) -> bool:
     """Whether the module's own parameters are the scale and shift of a normalisation."""
-    return isinstance(module, (nn.GroupNorm, nn.modules.batchnorm._NormBase, LevelNorm))
+    kinds = (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._NormBase, LevelNorm)
+    return isinstance(module, kinds)

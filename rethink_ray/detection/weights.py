@@ -5,20 +5,25 @@ named. Only the classifier's last layer is dropped.
 """
 
 import pickle
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import Tensor
 
-from rethink_ray.detection.backbones import Backbone
+from rethink_ray.detection.adapters import is_adapter
+from rethink_ray.detection.residual import zero_last_norms
+from rethink_ray.detection.stages import Backbone
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
-PREFIXES = ("network.backbone.body.", "backbone.body.", "backbone.", "body.", "")
-"""Where a backbone may stand in a file: our detectors, torchvision's, our classifiers, bare."""
-_FIRST = ("stem.", "conv1.", "bn1.", "layer1.")
+CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
+"""Entries under which files keep their tensors; ``teacher`` is DINO's, the better of its two."""
+SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
+"""Words in the names of a self-supervised method's other network: MoCo's keys, BYOL's target."""
 _SHOWN = 5
 
 
@@ -28,10 +33,14 @@ def load_initial_weights(
     init: InitSpec,
     upstream: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Give the backbone the weights ``init`` asks for; ``random`` leaves it as it is."""
+    """Give the backbone the weights ``init`` asks for; ``random`` leaves it as it is.
+
+    Its own draw is He et al. 2015's: normal, by fan-out; Swin and ConvNeXt have their papers'.
+    """
     match init.source:
         case "random":
-            return
+            if init.zero_init_residual:
+                zero_last_norms(backbone)
         case "upstream":
             if upstream is None:
                 raise SpecError(
@@ -54,14 +63,16 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
 
     Args:
         backbone: takes the weights.
-        state: of a torchvision or timm residual network, or of a detector or classifier of ours.
+        state: of a network of torchvision or timm, of a self-supervised method around it, or of a
+            detector or classifier of ours or of others.
         where: named in errors.
 
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
-    wanted = backbone.state_dict()
-    came = _backbone_entries(state)
+    everything = backbone.state_dict()
+    wanted = {name: value for name, value in everything.items() if not is_adapter(name)}
+    came = _backbone_entries(backbone, state)
     counters = {k for k in {*wanted, *came} if k.endswith("num_batches_tracked")}
     missing = sorted(wanted.keys() - came.keys() - counters)
     unexpected = sorted(came.keys() - wanted.keys() - counters)
@@ -72,21 +83,45 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
     )
     if missing or unexpected or shapes:
         raise SpecError(_disagreement(where, missing, unexpected, shapes))
-    backbone.load_state_dict({k: came.get(k, wanted[k]) for k in wanted})
+    backbone.load_state_dict(everything | {k: came.get(k, wanted[k]) for k in wanted})
 
 
-def _backbone_entries(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _backbone_entries(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The backbone's part of a state dict, under our stage names."""
-    plain = {k.removeprefix("module."): v for k, v in state.items()}
-    prefix = next(
-        (p for p in PREFIXES if any(k.startswith(tuple(p + f for f in _FIRST)) for k in plain)), ""
+    wanted = backbone.state_dict().keys()
+
+    def ours(name: str) -> str | None:
+        return name if name in wanted else backbone.cut.rename(name)
+
+    prefix = _prefix(state, wanted, ours)
+    entries = ((ours(k.removeprefix(prefix)), v) for k, v in state.items() if k.startswith(prefix))
+    return {name: value for name, value in entries if name is not None}
+
+
+def _prefix(
+    state: Mapping[str, Tensor], wanted: Collection[str], ours: Callable[[str], str | None]
+) -> str:
+    """In front of the backbone's names: that under which the most of them are found.
+
+    ``network.backbone.body.`` in our detectors, ``backbone.`` in classifiers and mmdetection's
+    files, ``module.encoder_q.`` in MoCo's, nothing in torchvision's.
+    """
+    found: Counter[str] = Counter()
+    for name in state:
+        words = name.split(".")
+        for num in range(len(words)):
+            if ours(".".join(words[num:])) in wanted:
+                found["".join(f"{word}." for word in words[:num])] += 1
+    return min(
+        found,
+        key=lambda prefix: (
+            -found[prefix],
+            any(word in prefix for word in SECOND_CHOICE),
+            len(prefix),
+            prefix,
+        ),
+        default="",
     )
-    entries = {k.removeprefix(prefix): v for k, v in plain.items() if k.startswith(prefix)}
-    return {
-        f"stem.{k}" if k.startswith(("conv1.", "bn1.")) else k: v
-        for k, v in entries.items()
-        if not k.startswith("fc.")
-    }
 
 
 def _disagreement(where: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
@@ -111,10 +146,8 @@ def _few(names: list[str]) -> str:
 
 
 def _torchvision_state(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
-    try:
-        known = list(torchvision.models.get_model_weights(spec.backbone))
-    except ValueError:
-        known = []
+    name = from_torchvision(spec.backbone)
+    known = list(torchvision.models.get_model_weights(name)) if name else []
     names = {f"{type(w).__name__}.{w.name}": w for w in known}
     if init.weights not in names:
         raise SpecError(
@@ -154,7 +187,7 @@ def _file_state(init: InitSpec) -> Mapping[str, Tensor]:
                 "Save it with torch.save(model.state_dict(), path).",
             )
         ) from error
-    for name in ("state_dict", "model"):
+    for name in CONTAINERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from rethink_ray.spec.direct import DIRECT_PATHS, check_direct
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.network_rules import NETWORK_PATHS, check_network
+from rethink_ray.spec.networks import OWN_NORM, from_torchvision
 from rethink_ray.spec.recipe import TWO_STAGE, Recipe
 from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
@@ -72,14 +74,15 @@ def _check_weights(recipe: Recipe, where: str, workers: int) -> None:
     if init.source in ("torchvision", "file") and not init.weights:
         must = "must name the weights to load"
         raise SpecError(explain(f"{where}: init.weights", must, init.weights))
+    if init.source == "torchvision" and from_torchvision(recipe.detector.backbone) is None:
+        must = f"has no weights for {recipe.detector.backbone!r}"
+        remedy = "Use init.source: upstream or file, or a backbone of torchvision."
+        raise SpecError(explain(f"{where}: init.source", must, "torchvision", remedy))
+    if recipe.detector.backbone in OWN_NORM:
+        return
     if init.source == "file" and init.weights_norm is None:
         must = "must say which norm the file was trained with"
         raise SpecError(explain(f"{where}: init.weights_norm", must, None, "Write gn or bn."))
-    if init.source == "torchvision" and recipe.detector.backbone == "tiny":
-        remedy = "Use init.source: upstream, or a ResNet backbone."
-        raise SpecError(
-            explain(f"{where}: init.source", "has no weights for 'tiny'", "torchvision", remedy)
-        )
     if trained_with == "bn" and norm == "gn":
         must = "must match weights that were trained with bn"
         remedy = (
@@ -199,17 +202,6 @@ def _check_length(recipe: Recipe, length: float, where: str) -> None:
         raise SpecError(explain(f"{where}: schedule", must, came, remedy))
 
 
-def _check_neck(recipe: Recipe, where: str, workers: int) -> None:
-    asked = recipe.detector
-    if asked.neck != "fpn" and asked.norm == "frozen_bn":
-        must = f"must have a norm that learns under detector.neck: {asked.neck}"
-        remedy = (
-            "Use gn, bn or sync_bn; with init.frozen: backbone the backbone's own statistics and "
-            "scales stay fixed under bn and sync_bn too."
-        )
-        raise SpecError(explain(f"{where}: detector.norm", must, asked.norm, remedy))
-
-
 def _check_matching(recipe: Recipe, where: str, workers: int) -> None:
     asked = recipe.detector
     if asked.family == "retinanet" and asked.background_iou > asked.foreground_iou:
@@ -243,6 +235,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         _check_head_norm,
         ("detector.head_norm", "detector.neck", "detector.family", "detector.norm"),
     ),
+    (check_network, NETWORK_PATHS),
     (_check_frozen, ("detector.norm", "init.source", "init.frozen")),
     (
         _check_batch,
@@ -252,7 +245,6 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         _check_labels,
         ("labels.kind", "labels.start", "labels.threshold", "detector.score_threshold"),
     ),
-    (_check_neck, ("detector.neck", "detector.norm")),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (_check_box_heads, ("detector.family", "detector.box_head", "detector.cascade_ious")),
     (

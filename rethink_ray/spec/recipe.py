@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from rethink_ray.spec.networks import Backbone
+
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
-Backbone = Literal["tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnext101_32x8d"]
 Family = Literal[
     "retinanet",
     "fcos",
@@ -47,6 +48,8 @@ class DetectorSpec(Spec):
 
     family: Family = "retinanet"
     backbone: Backbone = "resnet50"
+    """A name (``resnet50``, ``efficientnet_b7``, ``swin_t``), ``timm:<name>``, or
+    ``package.module:function`` for one of your own."""
     norm: Norm = "gn"
     norm_batch: PositiveInt | None = None
     """Images per normalisation group (``bn``: batch / workers). ``None`` = whatever results."""
@@ -55,6 +58,9 @@ class DetectorSpec(Spec):
     ``frozen_bn`` there is none either way."""
     width: PositiveInt = 64
     """Channels of the last stage of the ``tiny`` backbone; other backbones fix their own."""
+    adapters: Fraction = 0.0
+    """Residual adapters behind every block of a frozen backbone (Rebuffi et al. 2017): the width of
+    their bottleneck as a share of the block's channels; 0 is none."""
     neck: Neck = "fpn"
     """The pyramid: Lin et al. 2017, Ghiasi et al. 2019 or Tan et al. 2020. The latter two stand on
     P3 to P7 in every family, as published; with ``tiny`` on the levels that its FPN has."""
@@ -110,6 +116,8 @@ class InitSpec(Spec):
     up under GroupNorm."""
     frozen: Frozen = "none"
     """Everything up to and including this stage: no gradient, no statistics, no optimizer."""
+    zero_init_residual: bool = False
+    """Random weights: the last norm of each residual block starts at zero (Goyal et al. 2017)."""
 
 
 class AugmentSpec(Spec):

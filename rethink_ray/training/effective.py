@@ -13,19 +13,21 @@ from typing import Any
 import torch
 import torchvision
 from torch import nn, optim
-from torchvision.models.resnet import Bottleneck
-from torchvision.ops import FeaturePyramidNetwork, FrozenBatchNorm2d
+from torchvision.ops import FeaturePyramidNetwork
 
 from rethink_ray.data.loader import TrainBatches
-from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.detectors import Detector, parameter_counts
-from rethink_ray.detection.freezing import frozen_stages
 from rethink_ray.detection.nas_fpn import NasFpn
-from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.errors import Misconfigured, explain
-from rethink_ray.spec.recipe import Frozen, Recipe
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.settings import flatten
+from rethink_ray.training.effective_backbone import (
+    NORM_OF,
+    frozen_of,
+    norm_of,
+    read_backbone,
+)
 from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
@@ -36,41 +38,27 @@ NECK_OF: dict[type[nn.Module], str] = {
     NasFpn: "nas_fpn",
     BiFpn: "bifpn",
 }
-NORM_OF: dict[type[nn.Module], str] = {
-    nn.GroupNorm: "gn",
-    nn.BatchNorm2d: "bn",
-    SyncBatchNorm: "sync_bn",
-    nn.SyncBatchNorm: "sync_bn",
-    FrozenBatchNorm2d: "frozen_bn",
-}
-BACKBONE_OF: dict[tuple[str, tuple[int, ...], int], str] = {
-    ("BasicBlock", (1, 1, 1, 1), 1): "tiny",
-    ("BasicBlock", (2, 2, 2, 2), 1): "resnet18",
-    ("BasicBlock", (3, 4, 6, 3), 1): "resnet34",
-    ("Bottleneck", (3, 4, 6, 3), 1): "resnet50",
-    ("Bottleneck", (3, 4, 23, 3), 1): "resnet101",
-    ("Bottleneck", (3, 4, 23, 3), 32): "resnext101_32x8d",
-}
-"""(kind of block, blocks per stage, groups of its 3x3 convolution) -> name."""
 
 
 def read_back(
     live: Live, schedule: RungSchedule, batches: TrainBatches, batch_images: int
 ) -> dict[str, Any]:
     """Dotted recipe path -> the value found alive. ``batch_images``: in one worker's batch."""
+    asked = live.recipe.detector
     found = read_optimizer(live, schedule) | read_detector(live.detector)
+    found |= read_backbone(live.detector.backbone, asked.adapters)
     for name, value in batches.source.augment.model_dump().items():
         found[f"augment.{name}"] = value
     if not live.detector.sized_by_loader:
         found["augment.short_side_px"] = None
     found["batch_size"] = batch_images * live.place.world_size
-    if live.recipe.detector.box_head is not None:
+    if asked.box_head is not None:
         found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))
-    found["init.frozen"] = _frozen(live.detector.backbone, live.recipe.init.frozen)
-    if live.recipe.detector.norm_batch is not None and found["detector.norm"] in ("bn", "sync_bn"):
+    found["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
+    if asked.norm_batch is not None and found.get("detector.norm") in ("bn", "sync_bn"):
         shared = found["detector.norm"] == "sync_bn"
         found["detector.norm_batch"] = found["batch_size"] if shared else batch_images
-    if live.recipe.detector.neck_repeats is not None and found["detector.neck"] != "fpn":
+    if asked.neck_repeats is not None and found["detector.neck"] != "fpn":
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
         found["detector.neck_repeats"] = len(neck.cells)
     return found
@@ -103,16 +91,15 @@ def read_detector(detector: Detector) -> dict[str, Any]:
     neck = network.backbone.fpn
     found = {
         "detector.family": read_family(network),
-        "detector.backbone": _backbone(detector.backbone),
-        "detector.norm": _norm(detector.backbone),
         "detector.neck": NECK_OF.get(type(neck), type(neck).__name__),
         "detector.neck_channels": network.backbone.out_channels,
         "detector.min_side_px": network.transform.min_size[0],
         "detector.max_side_px": network.transform.max_size,
     }
-    if found["detector.backbone"] == "tiny":
-        found["detector.width"] = detector.backbone.channels[-1]
-    if found["detector.norm"] in ("gn", "bn", "sync_bn"):
+    norm = norm_of(detector.backbone, neck)
+    if norm is not None:
+        found["detector.norm"] = norm
+    if norm in ("gn", "bn", "sync_bn", None):
         found["detector.head_norm"] = _head_norm(detector)
     return found | read_heads(network)
 
@@ -173,35 +160,9 @@ def instruction_set() -> str:
     return name
 
 
-def _backbone(backbone: Backbone) -> str:
-    layers = [list(backbone.get_submodule(name).children()) for name in STAGES[1:]]
-    block = layers[0][0]
-    groups = block.conv2.groups if isinstance(block, Bottleneck) else 1
-    shape = (type(block).__name__, tuple(len(layer) for layer in layers), groups)
-    return BACKBONE_OF.get(shape, repr(shape))
-
-
-def _norm(backbone: Backbone) -> str:
-    kinds = {NORM_OF[type(m)] for m in backbone.modules() if type(m) in NORM_OF}
-    return "+".join(sorted(kinds)) or "none"
-
-
 def _head_norm(detector: Detector) -> str:
-    """Whether pyramid and heads have the backbone's kind of norm."""
+    """Whether pyramid and heads have the backbone's kind of norm, or any where it has its own."""
     own = {type(m) for m in detector.backbone.modules() if type(m) in NORM_OF}
     inside = {id(m) for m in detector.backbone.modules()}
     above = {type(m) for m in detector.modules() if id(m) not in inside}
-    return "same" if own & above else "none"
-
-
-def _frozen(backbone: Backbone, asked: Frozen) -> str:
-    """The last stage none of whose parameters move; ``asked`` if it means the same stages."""
-    still = tuple(
-        name
-        for name in STAGES
-        if not backbone.get_submodule(name).training
-        and not any(p.requires_grad for p in backbone.get_submodule(name).parameters())
-    )
-    if still == frozen_stages(asked):
-        return asked
-    return "+".join(still) or "none"
+    return "same" if (own or set(NORM_OF)) & above else "none"

@@ -1,6 +1,8 @@
 """Stages, strides, classifiers and the weights that pass between them."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,10 +12,13 @@ from torch import Tensor, nn
 from rethink_ray.detection.backbones import STAGES, build_backbone
 from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.freezing import freeze
 from rethink_ray.detection.norms import group_norm
 from rethink_ray.detection.weights import load_backbone
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.recipe import Backbone, DetectorSpec, InitSpec, Norm
+from rethink_ray.spec.networks import BACKBONES
+from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
+from rethink_ray.training.effective_backbone import name_of, norm_of
 
 
 def tiny(norm: Norm = "gn") -> DetectorSpec:
@@ -34,11 +39,18 @@ def pictures() -> Tensor:
         ("resnet34", (64, 128, 256, 512)),
         ("resnet50", (256, 512, 1024, 2048)),
         ("resnet101", (256, 512, 1024, 2048)),
+        ("resnet152", (256, 512, 1024, 2048)),
         ("resnext101_32x8d", (256, 512, 1024, 2048)),
+        ("resnext152_32x8d", (256, 512, 1024, 2048)),
+        ("efficientnet_b0", (24, 40, 112, 320)),
+        ("efficientnet_b7", (48, 80, 224, 640)),
+        ("swin_t", (96, 192, 384, 768)),
+        ("convnext_t", (96, 192, 384, 768)),
+        ("vgg16", (256, 512, 512, 512)),
     ],
 )
 def test_every_backbone_has_five_stages_down_to_stride_32(
-    name: Backbone, channels: tuple[int, ...]
+    name: str, channels: tuple[int, ...]
 ) -> None:
     with torch.device("meta"):
         backbone = build_backbone(DetectorSpec(backbone=name, norm="gn"))
@@ -86,24 +98,98 @@ def test_a_detector_sees_what_its_classifier_saw(norm: Norm) -> None:
     assert torch.allclose(logits, classifier(pictures()), atol=1e-4)
 
 
-def test_a_torchvision_backbone_computes_what_torchvision_computes() -> None:
+def original_of(name: str) -> nn.Module:
+    """torchvision's classifier, its statistics those of two pictures."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
-        original = torchvision.models.resnet18(weights=None).eval()
-    for module in original.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.uniform_(
-                module.running_var, 0.5, 2.0, generator=torch.Generator().manual_seed(0)
-            )
-    backbone = build_classifier(DetectorSpec(backbone="resnet18", norm="bn"), 2, seed=0).backbone
-    load_backbone(backbone, original.state_dict(), "test")
-
-    last = backbone.eval()(pictures())["layer4"]
-
-    assert torch.equal(original.fc(last.mean(dim=(2, 3))), original(pictures()))
+        original: nn.Module = getattr(torchvision.models, name)(weights=None)
+        for module in original.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        with torch.no_grad():
+            original(pictures())
+    return original.eval()
 
 
-@pytest.mark.parametrize("wrap", ["bare", "detector", "torchvision_detector", "ddp", "checkpoint"])
+LOGITS_FROM_LAYER4: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "resnet18": lambda net, x: net.fc(x.mean(dim=(2, 3))),
+    "efficientnet_b0": lambda net, x: net.classifier(net.features[8](x).mean(dim=(2, 3))),
+    "vgg16": lambda net, x: net.classifier(net.avgpool(x).flatten(1)),
+    # our map is normalised, without the classifier's scale and shift
+    "swin_t": lambda net, x: net.head(x.mean(dim=(2, 3)) * net.norm.weight + net.norm.bias),
+}
+
+
+@pytest.mark.parametrize("name", LOGITS_FROM_LAYER4)
+def test_a_frozen_backbone_computes_what_torchvisions_classifier_computes(name: str) -> None:
+    """Every weight, epsilon, mean, deviation and the order of channels: the logits agree."""
+    original = original_of(name)
+    spec = DetectorSpec(backbone=name, norm="bn", min_side_px=64, max_side_px=64)
+    with torch.device("meta"):
+        detector = build_detector(spec, InitSpec(), 3, seed=0)
+    body = detector.backbone.to_empty(device="cpu")
+    for buffers in (m for m in body.modules() if hasattr(m, "num_batches_tracked")):
+        buffers.num_batches_tracked = torch.tensor(0)
+    load_backbone(body, original.state_dict(), "test")
+    freeze(body, "backbone")
+
+    last = detector.features(list(pictures()))["layer4"]
+
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.no_grad():
+        logits = original((pictures() - mean) / std)
+        again = LOGITS_FROM_LAYER4[name](original, last)
+    assert float((again - logits).abs().max() / logits.std()) < 1e-3
+    assert float((logits[0] - logits[1]).std()) > 1e-4, "the same for all pictures proves nothing"
+
+
+def test_convnexts_maps_are_its_stages_normalised_over_channels() -> None:
+    """Its classifier pools before it normalises, so maps are held against its own stages."""
+    original = original_of("convnext_tiny")
+    spec = DetectorSpec(backbone="convnext_t")
+    with torch.device("meta"):
+        body = build_backbone(spec)
+    load_backbone(body.to_empty(device="cpu"), original.state_dict(), "test")
+
+    maps = body.eval()(pictures())
+
+    raw = original.features(pictures())
+    normal = (raw - raw.mean(1, keepdim=True)) / raw.var(1, keepdim=True, correction=0).sqrt()
+    assert torch.allclose(maps["layer4"], normal, atol=1e-3)
+    assert tuple(maps["layer1"].shape) == (2, 96, 16, 16)
+
+
+@pytest.mark.parametrize("norm", ["gn", "bn", "sync_bn", "frozen_bn"])
+def test_the_norm_of_efficientnet_gives_way_with_its_own_epsilon(norm: Norm) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(DetectorSpec(backbone="efficientnet_b5", norm=norm))
+
+    assert norm_of(backbone, nn.Identity()) == norm
+    epsilons = {m.eps for m in backbone.modules() if hasattr(m, "eps")}
+    assert epsilons == ({1e-5} if norm == "gn" else {1e-3})
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_backbone_is_known_by_its_structure(name: str) -> None:
+    with torch.device("meta"):
+        assert name_of(build_backbone(DetectorSpec(backbone=name, norm="gn"))) == name
+
+
+@pytest.mark.parametrize("name", ["swin_t", "convnext_t", "vgg16"])
+def test_networks_with_norms_of_their_own_take_the_asked_one_above_them(name: str) -> None:
+    spec = DetectorSpec(backbone=name, norm="gn", neck_channels=32)
+    with torch.device("meta"):
+        detector = build_detector(spec, InitSpec(), 3, seed=0)
+
+    assert norm_of(detector.backbone, detector.network.get_submodule("backbone.fpn")) == "gn"
+    assert not any(isinstance(m, nn.GroupNorm) for m in detector.backbone.modules())
+
+
+WRAPS = ["bare", "detector", "torchvision_detector", "ddp", "checkpoint", "moco", "dino", "mmdet"]
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
 def test_a_file_may_hold_a_classifier_or_a_detector(tmp_path: Path, wrap: str) -> None:
     classifier = build_classifier(tiny("bn"), 5, seed=1)
     state = classifier.backbone_state()
@@ -116,6 +202,25 @@ def test_a_file_may_hold_a_classifier_or_a_detector(tmp_path: Path, wrap: str) -
         },
         "ddp": {f"module.{k}": v for k, v in classifier.state_dict().items()},
         "checkpoint": {"state_dict": classifier.state_dict()},
+        "moco": {
+            "epoch": 200,
+            "state_dict": {
+                f"module.encoder_{side}.{k.removeprefix('stem.')}": v + (side == "k")
+                for side in "kq"
+                for k, v in state.items()
+            }
+            | {"module.encoder_q.fc.0.weight": torch.zeros(1), "module.queue": torch.zeros(2)},
+        },
+        "dino": {
+            side: {f"module.backbone.{k}": v + (side == "student") for k, v in state.items()}
+            | {"module.head.mlp.0.weight": torch.zeros(1)}
+            for side in ("student", "teacher")
+        },
+        "mmdet": {
+            "meta": {},
+            "state_dict": {f"backbone.{k.removeprefix('stem.')}": v for k, v in state.items()}
+            | {"neck.lateral_convs.0.conv.weight": torch.zeros(1)},
+        },
     }
     path = tmp_path / "weights.pt"
     torch.save(files[wrap], path)
@@ -193,3 +298,17 @@ def test_a_classifier_follows_from_its_seed() -> None:
     assert isinstance(first, ClassifierNet)
     assert torch.equal(first(pictures()), again(pictures()))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_zero_init_residual_starts_every_block_as_its_shortcut() -> None:
+    built = {
+        flag: build_detector(tiny(), InitSpec(zero_init_residual=flag), 3, seed=0).backbone
+        for flag in (False, True)
+    }
+
+    assert not built[True].state_dict()["layer2.0.bn2.weight"].any()
+    assert built[False].state_dict()["layer2.0.bn2.weight"].all()
+    others = [k for k, _ in built[True].named_parameters() if not k.endswith(".0.bn2.weight")]
+    assert all(
+        torch.equal(built[True].get_parameter(k), built[False].get_parameter(k)) for k in others
+    )

@@ -1,0 +1,50 @@
+"""Backbones by name, and which normalisation each carries."""
+
+import difflib
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+RESIDUAL = (
+    *("tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+    *("resnext101_32x8d", "resnext152_32x8d"),
+)
+"""``resnext152_32x8d`` is the X152 of He et al. 2018: blocks 3, 8, 36, 3. Nobody gives weights."""
+EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(8))
+OWN_NORM = ("swin_t", "convnext_t", "vgg16")
+"""They keep their LayerNorms, or have no norm at all: ``detector.norm`` is for neck and heads."""
+BACKBONES = (*RESIDUAL, *EFFICIENT, *OWN_NORM)
+
+TIMM = "timm:"
+"""``timm:<name>``: a network of timm, if that is installed."""
+
+
+def is_own(name: str) -> bool:
+    """Whether the name is none of ours: ``timm:<name>`` or ``package.module:build``."""
+    return ":" in name
+
+
+def from_torchvision(name: str) -> str | None:
+    """torchvision's name for a backbone that it has classifier weights of."""
+    if is_own(name) or name in ("tiny", "resnext152_32x8d"):
+        return None
+    return {"convnext_t": "convnext_tiny"}.get(name, name)
+
+
+def _known(name: str) -> str:
+    if name in BACKBONES or _is_pointer(name):
+        return name
+    [*close] = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
+    hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(BACKBONES)}"
+    raise ValueError(
+        f"must be a backbone ({hint}), timm:<name>, or package.module:function|{name!r}"
+    )
+
+
+def _is_pointer(name: str) -> bool:
+    module, colon, rest = name.partition(":")
+    words = [*module.split("."), rest] if module != TIMM[:-1] else [module]
+    return bool(colon and rest) and all(word.isidentifier() for word in words)
+
+
+Backbone = Annotated[str, AfterValidator(_known)]

@@ -1,0 +1,120 @@
+"""What the live backbone tells about itself: its name, norm, frozen stages and adapters."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from torch import nn
+from torchvision.models.convnext import CNBlock
+from torchvision.models.efficientnet import MBConv
+from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.models.swin_transformer import SwinTransformerBlock
+from torchvision.ops import FrozenBatchNorm2d
+
+from rethink_ray.detection.adapters import Adapter, bottleneck
+from rethink_ray.detection.backbones import STAGES, Backbone
+from rethink_ray.detection.freezing import frozen_stages
+from rethink_ray.detection.sync import SyncBatchNorm
+from rethink_ray.spec.recipe import Frozen
+
+NORM_OF: dict[type[nn.Module], str] = {
+    nn.GroupNorm: "gn",
+    nn.BatchNorm2d: "bn",
+    SyncBatchNorm: "sync_bn",
+    nn.SyncBatchNorm: "sync_bn",
+    FrozenBatchNorm2d: "frozen_bn",
+}
+BLOCKS = (BasicBlock, Bottleneck, MBConv, SwinTransformerBlock, CNBlock)
+BACKBONE_OF: dict[tuple[object, ...], str] = {
+    ("BasicBlock", (1, 1, 1, 1), 1): "tiny",
+    ("BasicBlock", (2, 2, 2, 2), 1): "resnet18",
+    ("BasicBlock", (3, 4, 6, 3), 1): "resnet34",
+    ("Bottleneck", (3, 4, 6, 3), 1): "resnet50",
+    ("Bottleneck", (3, 4, 23, 3), 1): "resnet101",
+    ("Bottleneck", (3, 8, 36, 3), 1): "resnet152",
+    ("Bottleneck", (3, 4, 23, 3), 32): "resnext101_32x8d",
+    ("Bottleneck", (3, 8, 36, 3), 32): "resnext152_32x8d",
+    ("MBConv", (2, 2, 6, 5), 320): "efficientnet_b0",
+    ("MBConv", (3, 3, 8, 7), 320): "efficientnet_b1",
+    ("MBConv", (3, 3, 8, 7), 352): "efficientnet_b2",
+    ("MBConv", (3, 3, 10, 8), 384): "efficientnet_b3",
+    ("MBConv", (4, 4, 12, 10), 448): "efficientnet_b4",
+    ("MBConv", (5, 5, 14, 12), 512): "efficientnet_b5",
+    ("MBConv", (6, 6, 16, 14), 576): "efficientnet_b6",
+    ("MBConv", (7, 7, 20, 17), 640): "efficientnet_b7",
+    ("SwinTransformerBlock", (2, 2, 6, 2), 768): "swin_t",
+    ("CNBlock", (3, 3, 9, 3), 768): "convnext_t",
+    ("Conv2d", (3, 3, 3, 0), 512): "vgg16",
+}
+"""(kind of block, blocks per stage, groups of a residual block or channels of ``layer4``) -> name.
+"""
+
+
+def read_backbone(backbone: Backbone, asked_adapters: float) -> dict[str, Any]:
+    """Dotted recipe path -> the value found alive."""
+    name = name_of(backbone)
+    found: dict[str, Any] = {
+        "detector.backbone": name,
+        "detector.adapters": _adapters(backbone, asked_adapters),
+    }
+    if name == "tiny":
+        found["detector.width"] = backbone.channels[-1]
+    return found
+
+
+def name_of(backbone: Backbone) -> str:
+    """As recipes call it; its structure if that is none of ours."""
+    if backbone.cut.origin is not None:
+        return backbone.cut.origin
+    stages = [list(backbone.get_submodule(name).modules()) for name in STAGES[1:]]
+    blocks = [[m for m in stage if isinstance(m, BLOCKS)] for stage in stages]
+    if not any(blocks):
+        blocks = [[m for m in stage if isinstance(m, nn.Conv2d)] for stage in stages]
+    kinds = Counter(type(block).__name__ for stage in blocks for block in stage)
+    first = next((block for stage in blocks for block in stage), None)
+    last: int = backbone.channels[-1]
+    if isinstance(first, BasicBlock | Bottleneck):
+        last = first.conv2.groups if isinstance(first, Bottleneck) else 1
+    shape = ("+".join(sorted(kinds)), tuple(len(stage) for stage in blocks), last)
+    return BACKBONE_OF.get(shape, repr(shape))
+
+
+def norm_of(backbone: Backbone, above: nn.Module) -> str | None:
+    """The norm of the stages; where those carry their own, that of the modules above them."""
+    stages = [backbone.get_submodule(name).modules() for name in STAGES]
+    kinds = {_norm(m) for stage in stages for m in stage} - {None}
+    kinds = kinds or {_norm(m) for m in above.modules()} - {None}
+    return "+".join(sorted(str(kind) for kind in kinds)) or None
+
+
+def frozen_of(backbone: Backbone, asked: Frozen) -> str:
+    """The last stage none of whose parameters move; ``asked`` if it means the same stages."""
+    still = tuple(name for name in STAGES if _is_still(backbone.get_submodule(name)))
+    if still == frozen_stages(asked):
+        return asked
+    return "+".join(still) or "none"
+
+
+def _is_still(stage: nn.Module) -> bool:
+    return not stage.training and not any(p.requires_grad for p in stage.parameters())
+
+
+def _norm(module: nn.Module) -> str | None:
+    if type(module) in NORM_OF:
+        return NORM_OF[type(module)]
+    return "bn" if isinstance(module, nn.BatchNorm2d) else None
+
+
+def _adapters(backbone: Backbone, asked: float) -> float:
+    """The share of channels that bottlenecks have; ``asked`` if it rounds to their widths."""
+    live = [m for m in backbone.modules() if isinstance(m, Adapter)]
+    if not live:
+        return 0.0
+    if all(m.width == bottleneck(m.channels, asked) for m in live):
+        return asked
+    return _mean(m.width / m.channels for m in live)
+
+
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)
