@@ -54,7 +54,7 @@ def numbers_of(
     """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
     metric = metric_words(found.meetings[0].side.metric)
     if effect is None:
-        return "no scores yet"
+        return "no scores"
     size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
     if bracket is not None:
         return f"{_bracket_words(bracket)}; {size} at {found.meetings[-1].side.schedule}"

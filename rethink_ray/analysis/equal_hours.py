@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult
-from rethink_ray.analysis.frontier import accelerators, hour_word, hours_text
+from rethink_ray.analysis.frontier import accelerators, hour_word
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.tables import CellRecord, Trial
-from rethink_ray.analysis.wording import span, times
+from rethink_ray.analysis.wording import duration, span, times
 from rethink_ray.records.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
@@ -128,7 +128,7 @@ def equal_hours_sheet(
     rows = [
         (
             *(one.cell.regime, one.cell.arm, times(one.length)),
-            *(hours_text(one.hours), hours_text(one.asset_hours)),
+            *(duration(3600.0 * one.hours), duration(3600.0 * one.asset_hours)),
             *(
                 _text(kind, len_all=one.all_trials.trials, result=results[one.cell], at=one.length)
                 for kind in (one.all_trials, one.without_asset, one.with_asset)
@@ -136,7 +136,7 @@ def equal_hours_sheet(
         )
         for one in found
     ]
-    word = hour_word(study)
+    holder = hour_word(study).removesuffix("-hours")
     return Sheet(
         title="At equal trials, and at equal hours",
         note=(
@@ -146,7 +146,7 @@ def equal_hours_sheet(
             "pays for; in the last column each arm's asset is paid first."
         ),
         columns=(
-            *("regime", "arm", "length", f"search ({word})", f"asset ({word})"),
+            *("regime", "arm", "length", f"search ({holder} time)", f"asset ({holder} time)"),
             *("at equal trials", "at equal hours", "with assets"),
         ),
         rows=tuple(rows),

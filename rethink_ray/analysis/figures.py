@@ -33,6 +33,16 @@ def draw_figures(findings: Findings) -> dict[str, str]:
     return drawn
 
 
+def look_of(index: int) -> dict[str, str]:
+    """Colour, marker and dash of an arm: any two of the first 36 differ in at least one."""
+    turn, place = divmod(index, len(COLORS))
+    return {
+        "color": COLORS[place],
+        "marker": MARKERS[(place + turn) % len(MARKERS)],
+        "linestyle": DASHES[(place + turn) % len(DASHES)],
+    }
+
+
 def stem_of(regime: str, kind: str) -> str:
     """A file stem, whatever characters a regime's name has."""
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', regime)}-{kind}"
@@ -76,16 +86,14 @@ def _paint_curve(axes: Any, regime: RegimeResult, cell: CellResult, index: int) 
     points = [(p, m) for p in cell.points if (m := p.mean) is not None]
     if not points:
         return
-    style = index % len(COLORS)
+    look = look_of(index)
     x = [p.length + shift for p, _ in points]
     halves = [(i[1] - m.value) if (i := m.interval()) else 0.0 for _, m in points]
     axes.errorbar(
         x,
         [m.value for _, m in points],
         yerr=halves,
-        color=COLORS[style],
-        marker=MARKERS[style],
-        linestyle=DASHES[style],
+        **look,
         label=legend_label(cell.arm),
         capsize=3,
         markersize=5,
@@ -94,7 +102,7 @@ def _paint_curve(axes: Any, regime: RegimeResult, cell: CellResult, index: int) 
     )
     for place, (point, _) in zip(x, points, strict=True):
         values = list(point.values.values())
-        axes.plot([place] * len(values), values, ".", color=COLORS[style], alpha=0.4, markersize=4)
+        axes.plot([place] * len(values), values, ".", color=look["color"], alpha=0.4, markersize=4)
 
 
 def draw_differences(findings: Findings, regime: RegimeResult) -> str:
@@ -122,16 +130,14 @@ def _paint_difference(
     if not found:
         return
     found.sort(key=lambda f: f.lengths[0])
-    shift, style = _shift(regime, index, len(regime.cells)), index % len(COLORS)
+    shift, look = _shift(regime, index, len(regime.cells)), look_of(index)
     values = [f.effect.value for f in found if f.effect]
     halves = [i[1] - v if (i := f.interval) else 0.0 for f, v in zip(found, values, strict=True)]
     axes.errorbar(
         [f.lengths[0] + shift for f in found],
         values,
         yerr=halves,
-        color=COLORS[style],
-        marker=MARKERS[style],
-        linestyle=DASHES[style],
+        **look,
         label=legend_label(f"{arm} - {found[0].arms[0]}"),
         capsize=3,
         markersize=5,

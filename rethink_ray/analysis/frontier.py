@@ -13,7 +13,7 @@ from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.tables import CellRecord
-from rethink_ray.analysis.wording import metric_name, span, times
+from rethink_ray.analysis.wording import duration, metric_name, span, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
@@ -56,6 +56,14 @@ def accelerators(study: Study) -> float:
 def hour_word(study: Study) -> str:
     """``GPU-hours``, or ``slot-hours`` for a study on CPUs."""
     return "GPU-hours" if study.resources.gpus_per_worker else "slot-hours"
+
+
+def time_unit(study: Study, longest: float) -> tuple[str, float]:
+    """(``slot-minutes``, how many an hour has): the unit in which the longest time reads well."""
+    holder = hour_word(study).removesuffix("-hours")
+    if longest >= 2.0:
+        return f"{holder}-hours", 1.0
+    return (f"{holder}-minutes", 60.0) if longest >= 1.0 / 30.0 else (f"{holder}-seconds", 3600.0)
 
 
 def price(
@@ -138,36 +146,33 @@ def price_sheet(study: Study, priced: Sequence[Priced]) -> Sheet:
         (
             *(p.regime, p.arm, times(p.length)),
             f"{p.score:.1f} {span(p.interval, sign=False)}".rstrip(),
-            hours_text(p.run_hours),
-            hours_text(p.hours),
+            duration(3600.0 * p.run_hours),
+            duration(3600.0 * p.hours),
             f"{p.peak_bytes / 1e9:.2f}" if p.peak_bytes else "not measured",
             " and ".join(
                 name
-                for name, on in (("hours", p.best_for_hours), ("memory", p.best_for_memory))
+                for name, on in (("time", p.best_for_hours), ("memory", p.best_for_memory))
                 if on
             )
             or "-",
         )
         for p in priced
     ]
-    word = hour_word(study)
+    holder = hour_word(study).removesuffix("-hours")
     return Sheet(
         title="What a score costs",
         note=(
-            f"One run of each length by itself: updates at its replicates' median pace, in {word}; "
-            "an asset is booked in full to whoever starts from it. On the front: no other arm or "
-            "length of the regime scores as much for as little. Memory: the most that one process "
-            f"of a replicate held, median; peaks within a factor of {TOLD_APART:g} rank nobody."
+            f"One run of each length by itself: updates at its replicates' median pace, times the "
+            f"{holder}s it holds; an asset is booked in full to whoever starts from it. On the "
+            "front: no other arm or length of the regime scores as much for as little. Memory: the "
+            "most that one process of a replicate held, median; peaks within a factor of "
+            f"{TOLD_APART:g} rank nobody."
         ),
         columns=(
-            *("regime", "arm", "length", metric_name(study), word, f"{word} with asset"),
+            *("regime", "arm", "length", metric_name(study)),
+            *(f"{holder} time", f"{holder} time with asset"),
             *("peak memory (GB)", "on the front of"),
         ),
         rows=tuple(rows),
         numeric=frozenset({2, 3, 4, 5, 6}),
     )
-
-
-def hours_text(hours: float) -> str:
-    """Two significant digits: ``0.012``, ``3.4``, ``120``."""
-    return f"{hours:.2g}" if hours < 10.0 else f"{hours:.0f}"

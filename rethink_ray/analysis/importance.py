@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rethink_ray.analysis.ranks import ranks
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.tables import FAILED, CellRecord, Trial
-from rethink_ray.analysis.wording import counted, percent, times
+from rethink_ray.analysis.wording import percent, times
 from rethink_ray.spec.resolve import Cell, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
@@ -172,21 +172,26 @@ def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _row(one: Importance | TooFew) -> tuple[str, ...]:
+    if isinstance(one, TooFew):
+        return (one.cell.regime, one.cell.arm, *_untested(str(one.trials)))
+    return (
+        *(one.cell.regime, one.cell.arm, times(one.length), one.path),
+        *(percent(one.share), percent(one.by_chance)),
+        *("clear" if one.clear else "within chance", one.value_at_best or "-"),
+    )
+
+
+def _untested(trials: str) -> tuple[str, ...]:
+    return ("-", f"not tested: finished trials {trials}", "-", "-", "-", "-")
+
+
 def importance_sheet(study: Study, found: Sequence[Importance | TooFew]) -> Sheet:
     """Per cell and rung, the parameters from the most important on."""
-    rows = []
-    for one in found:
-        if isinstance(one, TooFew):
-            told = f"not tested: {counted(one.trials, 'finished trial')}"
-            rows.append((one.cell.regime, one.cell.arm, "-", told, "-", "-", "-", "-"))
-            continue
-        rows.append(
-            (
-                *(one.cell.regime, one.cell.arm, times(one.length), one.path),
-                *(percent(one.share), percent(one.by_chance)),
-                *("clear" if one.clear else "within chance", one.value_at_best or "-"),
-            )
-        )
+    rows = [_row(one) for one in found]
+    few = [one.trials for one in found if isinstance(one, TooFew)]
+    if few and len(few) == len(found):
+        rows = [("every", "every", *_untested(f"at most {max(few)}"))]
     return Sheet(
         title="Which parameters matter",
         note=(

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rethink_ray.analysis.figures import COLORS, DASHES, INK, MARKERS, legend_label, panel, stem_of
+from rethink_ray.analysis.figures import INK, legend_label, look_of, panel, stem_of
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.frontier import Priced, hour_word, memory_ranked
+from rethink_ray.analysis.frontier import Priced, memory_ranked, time_unit
 from rethink_ray.analysis.wording import metric_name, times
 
 WIDE = 8.0
@@ -26,13 +26,13 @@ def draw_prices(findings: Findings) -> dict[str, str]:
 
 
 def _by_hours(findings: Findings, regime: str, inside: Sequence[Priced]) -> str:
-    word = hour_word(findings.study)
+    word, per_hour = time_unit(findings.study, max(p.hours for p in inside))
     return _drawn(
         findings,
         inside,
         title=f"{regime}: {metric_name(findings.study)} by {word}",
         label=f"{word} of one run, asset included",
-        price=lambda p: p.hours,
+        price=lambda p: p.hours * per_hour,
         on_front=lambda p: p.best_for_hours,
     )
 
@@ -66,27 +66,43 @@ def _drawn(
         best = sorted((price(p), p.score) for p in inside if on_front(p))
         axes.step(*zip(*best, strict=True), where="post", color=INK, alpha=0.35, linewidth=1.2)
         for arm in arms:
-            style = list(study.arms).index(arm) % len(COLORS)
+            index = list(study.arms).index(arm)
             own = [p for p in inside if p.arm == arm]
             axes.plot(
                 [price(p) for p in own],
                 [p.score for p in own],
-                color=COLORS[style],
-                marker=MARKERS[style],
-                linestyle=DASHES[style],
+                **look_of(index),
                 label=legend_label(arm),
                 markersize=5,
                 linewidth=1.0,
             )
-            for p in own:
-                if on_front(p):
-                    place = (price(p), p.score)
-                    axes.annotate(
-                        times(p.length), place, (4, 5), textcoords="offset points", fontsize=10
-                    )
+            for p in (p for p in own if on_front(p)):
+                _label(axes, (price(p), p.score), times(p.length), index)
         if log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.xaxis.set_minor_formatter(lambda value, _: _minor(value))
         axes.set_xlabel(label + (" (log scale)" if log else ""))
         axes.set_ylabel(f"{metric_name(study)} on {study.data.report_on} (points)")
 
     return panel(title, paint)
+
+
+def _label(axes: Any, place: tuple[float, float], text: str, index: int) -> None:
+    """Beside its point: above it, of every other arm below."""
+    offset, side = ((-4, 5), "right") if index % 2 else ((5, -11), "left")
+    axes.annotate(
+        text,
+        place,
+        offset,
+        textcoords="offset points",
+        ha=side,
+        fontsize=10,
+        color=INK,
+    )
+
+
+def _minor(value: float) -> str:
+    """Between powers of ten a logarithmic axis is labelled at 2 and 5."""
+    first = f"{value:e}"[0]
+    return f"{value:g}" if first in "25" else ""

@@ -65,7 +65,7 @@ def _halved(study: Study, record: CellRecord, short: float, long: float) -> Halv
 
 
 def halving_sheet(study: Study, records: Mapping[Cell, CellRecord]) -> Sheet:
-    """One row per cell and pair of rungs."""
+    """One row per cell and pair of rungs that say anything."""
     metric = metric_name(study)
     rows = [
         (
@@ -77,6 +77,7 @@ def halving_sheet(study: Study, records: Mapping[Cell, CellRecord]) -> Sheet:
             "-" if found.missed is None else signed(found.missed),
         )
         for found in what_halving_cost(study, records)
+        if found.correlation is not None or found.missed is not None
     ]
     return Sheet(
         title="What halving threw away",

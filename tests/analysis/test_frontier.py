@@ -9,7 +9,8 @@ import pytest
 from planted import Planted, build_study
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.frontier import Priced, front, hours_text
+from rethink_ray.analysis.frontier import Priced, front, time_unit
+from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import as_json_text
 from rethink_ray.analysis.sheets import cost_sheets
 from rethink_ray.records.state import StudyState
@@ -52,7 +53,7 @@ def test_gpus_and_workers_multiply_the_hours_and_name_them() -> None:
     findings = _findings(build_study(resources=resources))
     assert _at(findings, "scratch", 2.0).run_hours == pytest.approx(8 * 20.0 / 3600.0)
     sheet = next(s for s in cost_sheets(findings) if s.title == "What a score costs")
-    assert "GPU-hours" in sheet.columns
+    assert "GPU time" in sheet.columns
 
 
 def test_who_is_outdone_in_price_and_score_is_not_on_the_front() -> None:
@@ -124,6 +125,22 @@ def test_a_study_without_replicates_has_no_prices_and_no_traceback() -> None:
     assert (nothing.priced, nothing.equal_hours, nothing.importance) == ((), (), ())
 
 
-@pytest.mark.parametrize(("hours", "told"), [(0.0123, "0.012"), (3.44, "3.4"), (123.4, "123")])
-def test_hours_have_two_digits(hours: float, told: str) -> None:
-    assert hours_text(hours) == told
+@pytest.mark.parametrize(
+    ("longest", "told"),
+    [
+        (0.03, ("slot-seconds", 3600.0)),
+        (0.5, ("slot-minutes", 60.0)),
+        (2.0, ("slot-hours", 1.0)),
+    ],
+)
+def test_an_axis_counts_in_the_unit_that_reads_well(
+    longest: float, told: tuple[str, float]
+) -> None:
+    assert time_unit(build_study(), longest) == told
+
+
+def test_a_logarithmic_axis_has_plain_numbers() -> None:
+    """The asset of 100 s makes prices span 20 s to 160 s."""
+    (svg,) = draw_prices(_findings(build_study())).values()
+    assert "mathdefault" not in svg
+    assert "(log scale)" in svg or "slot-minutes" in svg

@@ -52,7 +52,7 @@ def test_below_20_finished_trials_nothing_is_tested_and_the_table_says_so() -> N
     findings = _findings(trials=19)
     assert findings.importance == (TooFew(cell=Cell("full", "scratch"), trials=19),)
     (sheet,) = [s for s in sheets(findings) if s.title == "Which parameters matter"]
-    assert sheet.rows[0][3] == "not tested: 19 finished trials"
+    assert sheet.rows[0][3] == "not tested: finished trials at most 19"
     assert json.loads(as_json_text(findings))["importance"][0]["verdict"] == "not tested"
 
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from planted import Planted, build_study, noisy
 
-from rethink_ray.analysis.figures import COLORS, FAINT, INK, draw_figures, inlined
+from rethink_ray.analysis.figures import COLORS, FAINT, INK, draw_figures, inlined, look_of
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.report import write_report
 from rethink_ray.records.directory import StudyDirectory
@@ -67,7 +67,7 @@ def test_each_figure_is_xml_with_a_title_units_and_no_stand_in_colour(page: Path
     for path in (page.parent / "figures").iterdir():
         text = path.read_text()
         ElementTree.fromstring(text)
-        axis = "slot-hours of one run" if "hours" in path.stem else "schedule length (1x = 60"
+        axis = " of one run, asset included" if "hours" in path.stem else "schedule length (1x = 60"
         assert axis in text
         assert "(points)" in text
         assert INK not in text
@@ -130,3 +130,33 @@ def test_reading_a_finished_study_imports_no_pandas(tmp_path: Path) -> None:
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "FINDINGS" in told.stdout
+
+
+def test_no_two_of_36_arms_look_the_same() -> None:
+    assert len({tuple(look_of(index).items()) for index in range(36)}) == 36
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "print"])
+def test_text_stands_out_4_5_to_1_and_arms_3_to_1_in_every_theme(theme: str, page: Path) -> None:
+    """WCAG 2's contrast of the page's own colours, on its paper and on its panels."""
+    blocks = re.findall(r":root \{(.*?)\}", page.read_text(), flags=re.S)
+    light, dark, printed = (dict(re.findall(r"--([a-z0-9-]+): (#\w+);", b)) for b in blocks)
+    colors = {"light": light, "dark": light | dark, "print": light | printed}[theme]
+    for name in ("ink", "soft", "yes", "no", "same", "open", "none"):
+        for ground in ("paper", "panel"):
+            assert _contrast(colors[name], colors[ground]) >= 4.5, (theme, name, ground)
+    for index in range(6):
+        assert _contrast(colors[f"arm-{index}"], colors["panel"]) >= 3.0, (theme, index)
+
+
+def _contrast(one: str, other: str) -> float:
+    low, high = sorted(map(_luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(color: str) -> float:
+    digits = color.removeprefix("#")
+    digits = "".join(2 * d for d in digits) if len(digits) == 3 else digits
+    parts = [int(digits[i : i + 2], 16) / 255.0 for i in (0, 2, 4)]
+    line = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * line[0] + 0.7152 * line[1] + 0.0722 * line[2]
