@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rethink_ray.commands.versions import versions
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.check import check_regimes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
@@ -35,8 +37,26 @@ def study_with_facts(name: str, settings: Sequence[str]) -> tuple[Study, str, Da
     """A study by file or stem, its YAML text, what its data are, and the file."""
     path = find_study(name)
     study, text = load_study(path, settings)
+    return study, text, facts_of(study, str(path)), path
+
+
+def facts_of(study: Study, where: str) -> DataFacts:
+    """What a study's data are.
+
+    Raises:
+        SpecError, DataError: its data are not there, or do not hold its regimes.
+    """
     from rethink_ray.data.facts import gather_facts  # seconds: a typo is told before
     from rethink_ray.data.regimes import regime_image_ids
 
-    check_regimes(study, len(regime_image_ids(study.data, "all")), str(path))
-    return study, text, gather_facts(study.data, study.regimes), path
+    check_regimes(study, len(regime_image_ids(study.data, "all")), where)
+    return gather_facts(study.data, study.regimes)
+
+
+def started_or_continued(root: str, study: Study, text: str, facts: DataFacts) -> StudyDirectory:
+    """The directory of a study: a new one, or the one that stands there, perhaps grown."""
+    if not StudyDirectory.holds_study(root):
+        return StudyDirectory.create(root, study, text, facts, versions())
+    directory = StudyDirectory.open(root)
+    directory.continue_with(study, facts)
+    return directory

@@ -49,19 +49,16 @@ def run(
 ) -> None:
     """Run a study, or continue the one its directory holds."""
     from rethink_ray.cluster.loggers import tracker_names
-    from rethink_ray.commands.inputs import study_with_facts
-    from rethink_ray.commands.versions import versions
+    from rethink_ray.commands.inputs import started_or_continued, study_with_facts
     from rethink_ray.records.directory import StudyDirectory
 
     trackers = tracker_names(log)
     asked, text, facts, _ = study_with_facts(study, settings or [])
     root = out or f"studies/{asked.study}"
-    if StudyDirectory.holds_study(root):
-        directory = StudyDirectory.open(root)
-        directory.continue_with(asked, facts)
+    known = StudyDirectory.holds_study(root)
+    directory = started_or_continued(root, asked, text, facts)
+    if known:
         print(f"continuing {root}")
-    else:
-        directory = StudyDirectory.create(root, asked, text, facts, versions())
     _go(directory, address, slots, trackers)
 
 
