@@ -11,7 +11,7 @@ from rethink_ray.spec.direct import DIRECT_PATHS, check_direct
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.network_rules import NETWORK_PATHS, check_network
 from rethink_ray.spec.networks import OWN_NORM, from_torchvision
-from rethink_ray.spec.recipe import TWO_STAGE, Recipe
+from rethink_ray.spec.recipe import TWO_STAGE, WITH_KEYPOINTS, Recipe
 from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
 
@@ -162,6 +162,11 @@ def _check_labels(recipe: Recipe, where: str, workers: int) -> None:
         must = "must be teacher where the teacher is continued"
         remedy = "Or take labels.kind: human, which starts from init."
         raise SpecError(explain(f"{where}: labels.start", must, labels.start, remedy))
+    if labels.kind == "self_training" and recipe.detector.family in WITH_KEYPOINTS:
+        must = "must be without keypoints: a teacher's are no labels here"
+        remedy = "Self-train a family of boxes or masks."
+        came = recipe.detector.family
+        raise SpecError(explain(f"{where}: detector.family", must, came, remedy))
     if labels.kind == "self_training" and labels.threshold < recipe.detector.score_threshold:
         floor = recipe.detector.score_threshold
         must = f"must be at least detector.score_threshold = {floor:g}"
@@ -243,7 +248,13 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     ),
     (
         _check_labels,
-        ("labels.kind", "labels.start", "labels.threshold", "detector.score_threshold"),
+        (
+            "labels.kind",
+            "labels.start",
+            "labels.threshold",
+            "detector.score_threshold",
+            "detector.family",
+        ),
     ),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (_check_box_heads, ("detector.family", "detector.box_head", "detector.cascade_ious")),

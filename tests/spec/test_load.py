@@ -5,7 +5,10 @@ import yaml
 
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study
+from rethink_ray.spec.meaning import check_recipe
+from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import Cell, keep_of
+from rethink_ray.spec.settings import with_settings
 
 GOOD = """
 study: s
@@ -263,3 +266,10 @@ def test_a_hard_threshold_is_one_that_the_teacher_can_see(tmp_path: Path) -> Non
     load_study(path, [*low, "settings.detector.score_threshold=0.005"])
     with pytest.raises(SpecError, match="where the teacher is continued"):
         load_study(path, ["settings.labels.kind=continued", "settings.labels.start=init"])
+
+
+def test_a_teachers_keypoints_are_no_labels(tmp_path: Path) -> None:
+    recipe = build_recipe("tiny_faster_rcnn")
+    student = {"detector.family": "keypoint_rcnn", "labels.kind": "self_training"}
+    with pytest.raises(SpecError, match="without keypoints"):
+        check_recipe(with_settings(recipe, student, "test"), "here")
