@@ -314,6 +314,21 @@ class LabelsSpec(Spec):
     """``data.unlabelled``, or the training images outside the regime, their labels unused."""
 
 
+class EvaluationSpec(Spec):
+    """Test-time augmentation: every scoring looks at an image in these ways and merges by NMS."""
+
+    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1.0,)
+    """Factors of the detector's input size (He et al. 2018's 400 to 1200 px of 800: 0.5 to 1.5)."""
+    flip: bool = False
+    """Each size mirrored, too."""
+
+    @model_validator(mode="after")
+    def _scales_differ(self) -> Self:
+        if len(set(self.scales)) != len(self.scales):
+            raise ValueError(f"scales must each stand once|{self.scales}")
+        return self
+
+
 class Recipe(Spec):
     """The complete method of one run."""
 
@@ -324,6 +339,7 @@ class Recipe(Spec):
     schedule: ScheduleSpec = ScheduleSpec()
     batch_size: PositiveInt = 16
     precision: Literal["fp32", "bf16"] = "fp32"
+    evaluation: EvaluationSpec = EvaluationSpec()
     upstream: UpstreamSpec = UpstreamSpec()
     labels: LabelsSpec = LabelsSpec()
     direct: DirectSpec = DirectSpec()

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from rethink_ray.data.index import AnnotationIndex, ImageEntry, open_split
 from rethink_ray.data.loader import eval_batches
+from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.masks import encoded, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
+from rethink_ray.detection.test_time import TestTime
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.live import precision
@@ -49,16 +51,18 @@ def score_split(
         rank=place.rank,
         world_size=place.world_size,
     )
+    swap = keypoint_swap(index.keypoint_names).tolist()
+    looking = TestTime(detector, recipe.evaluation, recipe.detector, swap)
     found: list[tuple[GroundTruth, Detection]] = []
     for batch, entries in images:
-        asked, *hw = place.largest((float(stop()), *detector.padded_hw_of(batch)))
+        batch = [image.to(place.device) for image in batch]
+        looks = looking.looks(batch)
+        asked, *sides = place.largest((float(stop()), *looking.padded_hw_of(looks)))
         if asked:
             raise Stopped(f"scoring {split} was stopped; it will be repeated")
         if batch:
             with precision(recipe, place.device):
-                boxes = detector.detect(
-                    [image.to(place.device) for image in batch], (int(hw[0]), int(hw[1]))
-                )
+                boxes = looking.detect(batch, looks, [int(side) for side in sides])
             found += [
                 (_truth(entry, index, recipe.detector.family), _detection(entry, seen))
                 for entry, seen in zip(entries, boxes, strict=True)

@@ -1,0 +1,136 @@
+"""Test-time augmentation: each image is looked at in several sizes, mirrored too, and what is found
+is merged by non-maximum suppression (He et al. 2018, sec. 4.1: multi-scale testing).
+
+The plain look alone is ``Detector.detect``, to the last bit. A kept box keeps the mask of the look
+that found it; masks are not averaged.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision.ops import batched_nms
+
+from rethink_ray.detection.detectors import Detector
+from rethink_ray.spec.recipe import DetectorSpec, EvaluationSpec
+
+Found = dict[str, Tensor]
+"""As ``Detector.detect`` gives it: ``boxes_xyxy``, ``scores``, ``labels``, perhaps more."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One way to look at an image: at this factor of the input size, mirrored or not."""
+
+    scale: float
+    mirrored: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """The detector's own size, not mirrored."""
+        return self.scale == 1.0 and not self.mirrored
+
+
+class TestTime:
+    """A detector that looks at every image in each of the views of a recipe."""
+
+    __test__ = False  # no test class, whatever its name begins with
+
+    def __init__(
+        self,
+        detector: Detector,
+        spec: EvaluationSpec,
+        asked: DetectorSpec,
+        keypoint_swap: Sequence[int] = (),
+    ) -> None:
+        """``keypoint_swap``: which keypoint stands in each one's place in a mirror."""
+        sides = (False, True) if spec.flip else (False,)
+        self.views = tuple(View(scale, mirrored) for scale in spec.scales for mirrored in sides)
+        self._detector = detector
+        self._asked = asked
+        self._swap = list(keypoint_swap)
+
+    def looks(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
+        """The images ([3, H, W] each) once per view, at the size they are looked at."""
+        return [[self._look(view, image) for image in images] for view in self.views]
+
+    def padded_hw_of(self, looks: Sequence[Sequence[Tensor]]) -> list[int]:
+        """Height and width of each view's batch, one after another; zeros for no image."""
+        sides: list[int] = []
+        for view, seen in zip(self.views, looks, strict=True):
+            with self._detector.sizes_as_given(not view.is_plain):
+                sides += self._detector.padded_hw_of(seen)
+        return sides
+
+    def detect(
+        self, images: Sequence[Tensor], looks: Sequence[Sequence[Tensor]], padded: Sequence[int]
+    ) -> list[Found]:
+        """What is found in each image, best first; ``padded`` as ``padded_hw_of`` counts."""
+        per_view: list[list[Found]] = []
+        for number, (view, seen) in enumerate(zip(self.views, looks, strict=True)):
+            hw = (padded[2 * number], padded[2 * number + 1])
+            with self._detector.sizes_as_given(not view.is_plain):
+                found = self._detector.detect(seen, hw)
+            per_view.append(
+                [
+                    self._as_seen_plainly(view, one, image, look)
+                    for one, image, look in zip(found, images, seen, strict=True)
+                ]
+            )
+        if len(per_view) == 1:
+            return per_view[0]
+        asked = self._asked
+        return [
+            merged(found, asked.nms_iou, asked.detections) for found in zip(*per_view, strict=True)
+        ]
+
+    def _look(self, view: View, image: Tensor) -> Tensor:
+        if view.is_plain:
+            return image
+        height, width = image.shape[-2:]
+        ratio = view.scale * min(
+            self._asked.min_side_px / min(height, width),
+            self._asked.max_side_px / max(height, width),
+        )
+        size = (max(int(height * ratio), 1), max(int(width * ratio), 1))
+        look = functional.interpolate(image[None], size=size, mode="bilinear", align_corners=False)
+        return look[0].flip(-1) if view.mirrored else look[0]
+
+    def _as_seen_plainly(self, view: View, found: Found, image: Tensor, look: Tensor) -> Found:
+        """Boxes, masks and keypoints in the image's own pixels."""
+        if view.is_plain:
+            return found
+        back = dict(found)
+        if view.mirrored:
+            back = _mirrored(found, look.shape[-1], self._swap)
+        ratio = torch.tensor(
+            [image.shape[-1] / look.shape[-1], image.shape[-2] / look.shape[-2]],
+            device=found["boxes_xyxy"].device,
+        )
+        back["boxes_xyxy"] = back["boxes_xyxy"] * ratio.repeat(2)
+        if "keypoints" in back:
+            points = back["keypoints"]
+            back["keypoints"] = torch.cat([points[..., :2] * ratio, points[..., 2:]], dim=-1)
+        return back
+
+
+def merged(found: Sequence[Found], nms_iou: float, most: int) -> Found:
+    """The detections of all views in one, best first: per class, the best of those that overlap."""
+    joined = {key: torch.cat([view[key] for view in found]) for key in found[0]}
+    scores = joined["scores"].float()
+    kept = batched_nms(joined["boxes_xyxy"].float(), scores, joined["labels"], nms_iou)[:most]
+    return {key: values[kept] for key, values in joined.items()}
+
+
+def _mirrored(found: Found, width: int, swap: Sequence[int]) -> Found:
+    """What was found in a mirrored look, back on the side where it is."""
+    x0, y0, x1, y1 = found["boxes_xyxy"].unbind(-1)
+    back = {**found, "boxes_xyxy": torch.stack([width - x1, y0, width - x0, y1], dim=-1)}
+    if "masks" in found:
+        back["masks"] = found["masks"].flip(-1)
+    if "keypoints" in found:
+        points = found["keypoints"][:, list(swap) or slice(None)]
+        back["keypoints"] = torch.cat([width - points[..., :1], points[..., 1:]], dim=-1)
+    return back
