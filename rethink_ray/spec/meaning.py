@@ -174,6 +174,18 @@ def _check_labels(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: labels.threshold", must, labels.threshold, remedy))
 
 
+def _check_joint(recipe: Recipe, where: str, workers: int) -> None:
+    joint = recipe.joint
+    if not joint.weight:
+        return
+    if recipe.init.frozen == "backbone":
+        must = "must be 0 on a frozen backbone, which cannot learn to classify"
+        raise SpecError(explain(f"{where}: joint.weight", must, joint.weight))
+    if joint.batch_size % max(workers, 1):
+        must = f"must divide among {workers} workers"
+        raise SpecError(explain(f"{where}: joint.batch_size", must, joint.batch_size))
+
+
 def _check_schedule(recipe: Recipe, where: str, workers: int) -> None:
     schedule = recipe.schedule
     lengths = schedule.lengths
@@ -246,6 +258,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         _check_batch,
         ("batch_size", "detector.norm", "detector.norm_batch", "labels.kind", "labels.share"),
     ),
+    (_check_joint, ("joint.weight", "joint.batch_size", "init.frozen")),
     (
         _check_labels,
         (

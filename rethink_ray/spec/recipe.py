@@ -329,6 +329,19 @@ class EvaluationSpec(Spec):
         return self
 
 
+class JointSpec(Spec):
+    """Joint training (Zoph et al. 2020): the backbone classifies upstream images at the same time.
+
+    Each update adds ``weight`` times the cross-entropy on a batch of ``upstream``'s images. Batch
+    statistics (``bn``) then see both kinds of image; ``gn`` does not mind.
+    """
+
+    weight: Annotated[float, Field(ge=0)] = 0.0
+    """Of the classification loss beside the detector's; 0 is none."""
+    batch_size: PositiveInt = 32
+    """Upstream images beside each batch, over all workers."""
+
+
 class Recipe(Spec):
     """The complete method of one run."""
 
@@ -342,4 +355,5 @@ class Recipe(Spec):
     evaluation: EvaluationSpec = EvaluationSpec()
     upstream: UpstreamSpec = UpstreamSpec()
     labels: LabelsSpec = LabelsSpec()
+    joint: JointSpec = JointSpec()
     direct: DirectSpec = DirectSpec()

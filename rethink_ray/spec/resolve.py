@@ -64,9 +64,12 @@ class TrialConfig(Spec):
         """12 hex digits over what determines this trial's numbers; lengths are left out."""
         recipe = self.recipe.model_dump(mode="json", exclude_defaults=True)
         recipe.get("schedule", {}).pop("lengths", None)
-        for source in ("upstream", "direct"):
-            if self.recipe.init.source != source:
-                recipe.pop(source, None)
+        if not uses_upstream(self.recipe):
+            recipe.pop("upstream", None)
+        if self.recipe.init.source != "direct":
+            recipe.pop("direct", None)
+        if not self.recipe.joint.weight:
+            recipe.pop("joint", None)
         if self.recipe.labels.kind == "human":
             recipe.pop("labels", None)
         identity: dict[str, Any] = {
@@ -80,7 +83,7 @@ class TrialConfig(Spec):
             identity["workers"] = self.resources.workers
         if self.resources.gpus_per_worker:
             identity["device"] = "cuda"
-        if self.recipe.init.source == "upstream":
+        if uses_upstream(self.recipe):
             identity["upstream"] = self.upstream_fingerprint
         if self.recipe.labels.kind == "self_training" and self.unlabelled_fingerprint:
             identity["unlabelled"] = self.unlabelled_fingerprint
@@ -89,6 +92,11 @@ class TrialConfig(Spec):
         if self.teacher is not None:
             identity["teacher"] = [self.teacher.trial_id, self.teacher.recipe.schedule.lengths[-1]]
         return digest_of(identity)[:12]
+
+
+def uses_upstream(recipe: Recipe) -> bool:
+    """Whether a run of this recipe starts from, or classifies, the upstream images."""
+    return recipe.init.source == "upstream" or recipe.joint.weight > 0
 
 
 class ExportedConfig(TrialConfig):

@@ -5,6 +5,7 @@ from typing import Any
 
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.data.mixing import MixedBatches
+from rethink_ray.training.joint import JointImages
 from rethink_ray.training.live import Live
 from rethink_ray.training.pseudo_labels import PseudoLabels
 
@@ -33,3 +34,14 @@ def read_labels(
         is_shared = found["detector.norm"] == "sync_bn"
         read["detector.norm_batch"] = parts.human if is_shared else parts.human_share
     return read
+
+
+def read_joint(live: Live, joint: JointImages | None) -> dict[str, Any]:
+    """Dotted path -> value for a run that classifies, too; nothing for any other."""
+    if live.joint is None or joint is None:
+        return {}
+    return {
+        "joint.weight": live.joint.weight,
+        "joint.batch_size": joint.order.batch_size,
+        "upstream.classes": live.joint.head.out_features,
+    }

@@ -11,6 +11,7 @@ from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
 from rethink_ray.training.seeding import derive_seed
@@ -26,6 +27,8 @@ class TrialData:
     faults: Mapping[str, int]
     pseudo: PseudoLabels | None = None
     """Beside the human labels, where the recipe asks for both."""
+    joint: JointImages | None = None
+    """Upstream images that are classified in the same updates."""
 
     def batches(self, start_step: int, place: Place) -> TrainBatches:
         """This worker's share of every batch from ``start_step`` on."""
@@ -46,6 +49,10 @@ class TrialData:
             world_size=place.world_size,
             pinned=place.device.type == "cuda",
         )
+
+    def classified(self, step: int, place: Place) -> Classified | None:
+        """This worker's share of the upstream images of one update."""
+        return None if self.joint is None else self.joint.batch(step, place)
 
     def _mixed(self, pool: AnnotationIndex, start_step: int, place: Place) -> TrainBatches:
         recipe = self.config.recipe
@@ -87,4 +94,5 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         image_ids=image_ids,
         faults=faults_of(index, image_ids),
         pseudo=None if labels is None else open_pseudo_labels(config, labels),
+        joint=open_joint(config),
     )

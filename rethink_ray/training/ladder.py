@@ -20,7 +20,7 @@ from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.effective import describe, instruction_set, read_back, require_as_asked
-from rethink_ray.training.effective_labels import read_labels
+from rethink_ray.training.effective_labels import read_joint, read_labels
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.inputs import TrialData, open_trial_data
 from rethink_ray.training.live import Live
@@ -228,7 +228,9 @@ class _Ladder:
             self.broken |= batches.broken
             self._check_once(schedule, batches, len(images))
             rate = lr_at(schedule, peak, step)
-            self.trace.add(step, self.live.update(images, targets, rate=rate, step=step))
+            beside = self.data.classified(step, self.place)
+            loss = self.live.update(images, targets, rate=rate, step=step, classified=beside)
+            self.trace.add(step, loss)
             self._tell(length, schedule, step)
         self.step = end
         self.trace.look()
@@ -240,6 +242,7 @@ class _Ladder:
             return
         found = read_back(self.live, schedule, batches, batch_images)
         found |= read_labels(self.live, batches, self.data.pseudo, found)
+        found |= read_joint(self.live, self.data.joint)
         require_as_asked(self.config.recipe, found)
         if self.place.writes:
             told = describe(self.live, found, batches)

@@ -10,6 +10,7 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.training.joint import CLASSIFY, Classified, JointLosses
 from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
@@ -53,14 +54,27 @@ class Live:
         self.detector.to(place.device)
         if place.world_size > 1 and place.device.type == "cuda":
             put_on_gpus(self.detector)
-        self.optimizer = build_optimizer(
-            *self.detector.decayed_and_norm_parameters(), recipe.optimizer
-        )
-        self.trainable: list[nn.Parameter] = self.detector.trainable_parameters()
-        self.detector.peers = place if place.world_size > 1 else None
         mixes = recipe.labels.kind == "self_training"
         self.balance = LossBalance(recipe.labels, place) if mixes else None
-        self.model = place.wrap(MixedLosses(self.detector) if mixes else self.detector)
+        losses = MixedLosses(self.detector) if mixes else self.detector
+        self.joint = self._beside(losses) if recipe.joint.weight else None
+        weights, norms = self.detector.decayed_and_norm_parameters()
+        extra = [] if self.joint is None else list(self.joint.head.parameters())
+        self.optimizer = build_optimizer([*weights, *extra], norms, recipe.optimizer)
+        self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
+        self.detector.peers = place if place.world_size > 1 else None
+        self.model = place.wrap(self.joint or losses)
+
+    def _beside(self, losses: nn.Module) -> JointLosses:
+        """Joint training: the same losses, and those of the upstream images."""
+        joint = JointLosses(
+            losses,
+            self.detector,
+            self.recipe.upstream.classes,
+            self.recipe.joint.weight,
+            seed=derive_seed(self.seed, "joint head"),
+        )
+        return joint.to(self.place.device)
 
     def update(
         self,
@@ -69,8 +83,12 @@ class Live:
         *,
         rate: float,
         step: int,
+        classified: Classified | None = None,
     ) -> Tensor:
-        """One update on one batch at this learning rate; the loss it was made from."""
+        """One update on one batch at this learning rate; the loss it was made from.
+
+        ``classified``: upstream images beside it, in joint training.
+        """
         device = self.place.device
         images = [image.to(device, non_blocking=True) for image in images]
         targets = [
@@ -81,7 +99,8 @@ class Live:
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
         with seeded(device, self.seed, "update", step), precision(self.recipe, device):
-            losses = self.model(images, targets, seed=self.seed, step=step)
+            beside = {} if classified is None else {"classified": _on(device, classified)}
+            losses = self.model(images, targets, seed=self.seed, step=step, **beside)
             loss = self._total(losses)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.clip_norm is not None:
@@ -91,18 +110,18 @@ class Live:
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         if self.balance is not None:
-            return self.balance.total(losses)
+            return self.balance.total(losses) + losses.get(CLASSIFY, 0.0)
         return torch.stack([part.float() for part in losses.values()]).sum()
 
     def state(self) -> dict[str, Any]:
         """Everything an update changes, statistics included; the same on all workers."""
         self.place.share_buffers(self.detector)
-        balance = {} if self.balance is None else {"balance": self.balance.state()}
-        return {
-            "model": self.detector.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            **balance,
-        }
+        state = {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.balance is not None:
+            state["balance"] = self.balance.state()
+        if self.joint is not None:
+            state["head"] = self.joint.head.state_dict()
+        return state
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's state."""
@@ -110,11 +129,18 @@ class Live:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.balance is not None:
             self.balance.load(state["balance"])
+        if self.joint is not None:
+            self.joint.head.load_state_dict(state["head"])
 
     def is_finite(self) -> bool:
         """Whether every number that training moves is one."""
         flags = [torch.isfinite(p.detach()).all() for p in self.trainable]
         return bool(torch.stack(flags).all())
+
+
+def _on(device: torch.device, classified: Classified) -> Classified:
+    images, labels = classified
+    return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
 def precision(recipe: Recipe, device: torch.device) -> torch.autocast:

@@ -1,0 +1,84 @@
+"""Joint training: a detector's backbone classifies upstream images in the same update.
+
+Zoph et al. 2020 train so in place of, or beside, pre-training. Which images an update sees is a
+function of the run's seed and of the update's number, as everything is.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rethink_ray.data.leaks import require_unseen
+from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
+from rethink_ray.detection.backbones import normalize
+from rethink_ray.detection.detectors import Detector
+from rethink_ray.spec.recipe import UpstreamSpec
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
+from rethink_ray.training.place import Place
+from rethink_ray.training.seeding import derive_seed, generator_at
+
+CLASSIFY = "upstream"
+"""Name of the classification loss among a detector's."""
+
+Classified = tuple[Tensor, Tensor]
+"""Images ``[N, 3, S, S]`` float32 in 0..1 and their labels ``[N]`` from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointImages:
+    """The upstream images of one run, and the order in which it sees them."""
+
+    images: ClassificationSet
+    order: UpstreamSpec
+    """``batch_size`` and ``seed`` are those of the run."""
+
+    def batch(self, step: int, place: Place) -> Classified:
+        """This worker's share of the batch beside the update numbered ``step``."""
+        share = self.order.batch_size // place.world_size
+        mine = slice(place.rank * share, (place.rank + 1) * share)
+        chosen = batch_indices(self.images, self.order, step)
+        generator = generator_at(self.order.seed, "joint augment", step)
+        pixels = flip_and_shift(pixels_of(self.images, chosen), generator)
+        return unit_range(pixels[mine]), torch.from_numpy(self.images.labels[chosen[mine]])
+
+
+def open_joint(config: TrialConfig) -> JointImages | None:
+    """The upstream images that a run of ``config`` classifies; ``None``: none.
+
+    Raises:
+        DataError: one of them is a picture of a split that scores.
+    """
+    spec = config.recipe.joint
+    if not spec.weight:
+        return None
+    require_unseen(config.data, upstream_files(config.data), "joint training")
+    upstream = config.recipe.upstream
+    seed = derive_seed(config.seed, "joint order")
+    order = upstream.model_copy(update={"batch_size": spec.batch_size, "seed": seed})
+    return JointImages(images=open_upstream(config.data, upstream), order=order)
+
+
+class JointLosses(nn.Module):
+    """What a detector minimises, and the classification loss beside it, in one call."""
+
+    def __init__(
+        self, losses: nn.Module, detector: Detector, num_classes: int, weight: float, *, seed: int
+    ) -> None:
+        """``losses``: of ``detector``; the linear layer over its last stage comes from ``seed``."""
+        super().__init__()
+        self.losses, self.detector, self.weight = losses, detector, weight
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.head = nn.Linear(detector.backbone.channels[-1], num_classes)
+
+    def forward(self, *batch: Any, classified: Classified, **position: Any) -> dict[str, Tensor]:
+        """The detector's losses, and ``upstream``: weighted cross-entropy over the classes."""
+        losses: dict[str, Tensor] = self.losses(*batch, **position)
+        images, labels = classified
+        last = self.detector.backbone(normalize(images))["layer4"]
+        scores = self.head(last.mean(dim=(2, 3)))
+        return losses | {CLASSIFY: self.weight * functional.cross_entropy(scores, labels)}
