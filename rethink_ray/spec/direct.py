@@ -8,6 +8,7 @@ from rethink_ray.spec.recipe import (
     DecaySpec,
     DetectorSpec,
     InitSpec,
+    JointSpec,
     LabelsSpec,
     Recipe,
     ScheduleSpec,
@@ -25,6 +26,7 @@ def direct_recipe(recipe: Recipe, num_images: int) -> Recipe:
             "detector": _smaller(recipe),
             "init": InitSpec(),
             "labels": LabelsSpec(),
+            "joint": JointSpec(),
             "augment": direct.augment,
             "optimizer": direct.optimizer,
             "schedule": ScheduleSpec(
