@@ -10,6 +10,7 @@ from rethink_ray.data.loader import TrainBatches, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.recipe import WITH_KEYPOINTS
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.place import Place
@@ -88,6 +89,7 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
     if len(index.categories) != config.num_categories:
         must = f"must have {config.num_categories} categories"
         raise DataError(explain(f"regime {config.regime}", must, len(index.categories), remedy))
+    _require_keypoints(config, index)
     return TrialData(
         config=config,
         index=index,
@@ -96,3 +98,11 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         pseudo=None if labels is None else open_pseudo_labels(config, labels),
         joint=open_joint(config),
     )
+
+
+def _require_keypoints(config: TrialConfig, index: AnnotationIndex) -> None:
+    asked, found = config.recipe.detector, len(index.keypoint_names)
+    if asked.family in WITH_KEYPOINTS and found != asked.num_keypoints:
+        must = f"must be the {found} keypoints that objects have in {config.data.dataset}"
+        remedy = "Set it so." if found else "Choose a family without keypoints."
+        raise DataError(explain("detector.num_keypoints", must, asked.num_keypoints, remedy))

@@ -1,6 +1,5 @@
-"""One contract for every family, norm and frozen stage, on the tiny backbone."""
+"""What every family does with pixels, labels, seeds and sizes, on the tiny backbone."""
 
-import itertools
 from typing import get_args
 
 import pytest
@@ -95,17 +94,9 @@ def snapshot(detector: Detector) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in detector.state_dict().items()}
 
 
-@pytest.mark.parametrize(
-    ("family", "norm", "frozen"),
-    [
-        *itertools.product(FAMILIES, NORMS, ["none", "layer2", "backbone"]),
-        *itertools.product(["retinanet"], ["bn"], ["stem", "layer1", "layer3", "layer4"]),
-    ],
-)
-def test_one_update_moves_exactly_what_is_not_frozen(
-    family: Family, norm: Norm, frozen: Frozen
-) -> None:
-    detector = started(family, norm, frozen)
+@pytest.mark.parametrize("frozen", FROZEN)
+def test_every_stage_can_be_the_last_that_is_frozen(frozen: Frozen) -> None:
+    detector = started("retinanet", "bn", frozen)
     before = snapshot(detector)
     decayed, norms = detector.decayed_and_norm_parameters()
     # Adam moves whatever has a gradient at all, however small
@@ -120,14 +111,7 @@ def test_one_update_moves_exactly_what_is_not_frozen(
 
     fixed = tuple(f"{part}." for part in detector.frozen_parts)
     for name, value in detector.state_dict().items():
-        is_statistic = "running_" in name
-        stays = name.startswith(fixed) or (norm == "frozen_bn" and ".body." in name and is_bn(name))
-        assert torch.equal(value, before[name]) == stays, name
-        assert not is_statistic or norm != "gn"
-
-
-def is_bn(name: str) -> bool:
-    return any(part in name for part in (".bn1.", ".bn2.", ".downsample.1."))
+        assert torch.equal(value, before[name]) == name.startswith(fixed), name
 
 
 @pytest.mark.parametrize("family", FAMILIES)
