@@ -49,8 +49,9 @@ class Capacity:
         return num if self.limit is None else min(num, self.limit)
 
     def places_of(self, job: Job) -> int:
-        """Places that a job takes: an asset is built by one process."""
-        return 1 if job.asset is not None else max(self.resources.workers, 1)
+        """Places that a job takes: a classifier is built by one process, whatever the workers."""
+        by_one = job.asset is not None and job.asset.run is None
+        return 1 if by_one else max(self.resources.workers, 1)
 
     def places(self) -> int:
         """Places of all living nodes."""

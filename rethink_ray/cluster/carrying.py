@@ -34,8 +34,7 @@ def carried(job: Job, copy: WorkingCopy, run: Callable[[], Iterator[Event]]) -> 
     Raises:
         RecordError: the store does not answer; the machine's failure, not the method's.
     """
-    mine = _left_behind(job)
-    with _carrier(copy, mine) as carry:
+    with _carrier(copy, (job.folder,)) as carry:
         try:
             for event in run():
                 carry()
@@ -56,13 +55,7 @@ def fetch(job: Job, copy: WorkingCopy) -> None:
 def _needed(job: Job) -> tuple[str, ...]:
     """Folders that a job reads: its own, and those of the assets it starts from."""
     needed = job.asset.needs if job.config is None and job.asset else assets_of(job.trial[1])
-    return (*_left_behind(job), *(f"assets/{asset.key}" for asset in needed))
-
-
-def _left_behind(job: Job) -> tuple[str, ...]:
-    if job.asset is not None:
-        return (f"assets/{job.asset.key}",)
-    return (f"trials/{job.trial_id}",)
+    return (job.folder, *(f"assets/{asset.key}" for asset in needed))
 
 
 @contextmanager

@@ -51,8 +51,8 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
         SpecError, DataError: the user's mistake, as one of the workers met it.
         RethinkError: whatever else ended the run, if the method did not.
     """
-    assert job.config is not None, "assets are built by one process"
-    mailbox = Mailbox.fresh(root, job.config.trial_id, uri)
+    assert job.run is not None, "a classifier is built by one process"
+    mailbox = Mailbox.fresh(root, job.folder, uri)
     settings = {
         "job": encode_job(job),
         "root": str(root),
@@ -61,7 +61,7 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
         "mailbox": mailbox.name,
         "folder": str(Path.cwd()),
     }
-    resources = job.config.resources
+    resources = job.run.resources
     run = _InBackground(lambda: _fit(job.job_id, settings, resources))
     told = 0
     asked_at: float | None = None
@@ -95,12 +95,12 @@ def train_as_worker(config: dict[str, Any]) -> None:
     with suppress(OSError):
         os.chdir(config["folder"])
     job = decode_job(config["job"])
-    assert job.config is not None, "assets are built by one process"
+    assert job.run is not None, "a classifier is built by one process"
     root, uri = Path(config["root"]), config["uri"]
     mailbox = Mailbox(root, config["mailbox"], uri)
     stop = stop_of(Path(config["stop"]), uri)
     try:
-        place = Place.distributed(job.config)
+        place = Place.distributed(job.run)
         for event in _events_of(job, root, uri, stop, place):
             if place.rank == 0:
                 mailbox.log.append(event)
@@ -118,8 +118,8 @@ def train_as_worker(config: dict[str, Any]) -> None:
 
 def _events_of(job: Job, root: Path, uri: str, stop: StopFile, place: "Place") -> Iterator[Event]:
     """The ladder's events; where the study lives at a URI, each machine fetches, rank 0 carries."""
-    assert job.config is not None, "assets are built by one process"
-    data = job.config.data
+    assert job.run is not None, "a classifier is built by one process"
+    data = job.run.data
     if not uri:
         return run_job(job, data, root, stop, place)
     copy = WorkingCopy(uri, root)

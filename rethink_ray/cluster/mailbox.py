@@ -31,9 +31,9 @@ class Mailbox:
         self.log = SegmentLog(path, self._store, name) if self._store else RecordLog(path)
 
     @classmethod
-    def fresh(cls, root: Path, trial_id: str, uri: str = "") -> "Mailbox":
-        """An empty one; those of earlier attempts are gone."""
-        folder = f"records/mail/{trial_id}" if uri else f"trials/{trial_id}"
+    def fresh(cls, root: Path, folder: str, uri: str = "") -> "Mailbox":
+        """An empty one in the job's folder; those of earlier attempts are gone."""
+        folder = f"records/mail/{folder.rpartition('/')[2]}" if uri else folder
         for old in (root / folder).glob(f"{MAILBOX}*"):
             old.unlink(missing_ok=True)
         if uri:

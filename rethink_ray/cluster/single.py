@@ -6,12 +6,14 @@ from pathlib import Path
 from rethink_ray.cluster.group import run_by_workers
 from rethink_ray.cluster.session import ray_session
 from rethink_ray.cluster.work import StopFile
-from rethink_ray.records.types import RungDone, TrialEnded
-from rethink_ray.search.jobs import Job
+from rethink_ray.records.types import AssetDone, RungDone, TrialEnded
+from rethink_ray.search.jobs import Job, asset_job
+from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.run import conclude_run, prepare_run, splits_of
+from rethink_ray.training.assets import build_asset
+from rethink_ray.training.run import conclude_run, require_fit, require_same_data, splits_of
 
 
 def train_on_workers(
@@ -33,7 +35,7 @@ def train_on_workers(
     shared = config.model_copy(update={"resources": resources})
     check_recipe(shared.recipe, "--workers", workers)
     out = out.absolute()
-    prepare_run(shared, out)
+    require_same_data(shared)
     job = Job(
         job_id=f"{shared.trial_id}-workers{workers}",
         purpose="search",
@@ -46,6 +48,8 @@ def train_on_workers(
     )
     rungs = []
     with ray_session(resources, None, None):
+        for asset in assets_of(shared):
+            _build(asset, shared, out)
         for event in run_by_workers(job, out, StopFile(out / "stop")):
             if isinstance(event, TrialEnded):
                 raise RethinkError(f"{shared.trial_id}: {event.outcome}: {event.reason}")
@@ -54,3 +58,14 @@ def train_on_workers(
                 rungs.append(event)
     conclude_run(shared, out, rungs)
     return rungs
+
+
+def _build(asset: AssetSpec, config: TrialConfig, out: Path) -> None:
+    """By the same workers as the run, unless one process builds such an asset."""
+    if asset.run is None:
+        require_fit(build_asset(asset, config.data, out / "assets"))
+        return
+    job = asset_job(asset, asset.key, f"{config.regime}/{config.arm}")
+    for event in run_by_workers(job, out, StopFile(out / "stop")):
+        if isinstance(event, AssetDone):
+            require_fit(event)

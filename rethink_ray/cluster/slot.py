@@ -3,7 +3,6 @@
 Each step is one finished rung (or asset), so the driver records it at once; torch is imported once.
 """
 
-import json
 import os
 import platform
 import time
@@ -59,7 +58,7 @@ class Slot(tune.Trainable):
         Such a slot leads a group, so it lies on a node that is not preempted if there are any.
         """
         resources = ResourceSpec.model_validate_json(config["resources"])
-        if resources.workers >= 1 and json.loads(config["job"])["asset"] is None:
+        if resources.workers >= 1 and decode_job(config["job"]).run is not None:
             # no share of a CPU, which a worker may need whole; {"CPU": 0} alone is refused by Tune
             leader: dict[str, float] = {"memory": 1}
             if config["safe_nodes"]:
@@ -135,7 +134,7 @@ def run_where_asked(
     job: Job, data: DataSpec, root: Path, stop: StopFile, uri: str
 ) -> Iterator[Event]:
     """In this process, or by a group of workers if the trial asks for one."""
-    if job.config is not None and job.config.resources.workers >= 1:
+    if job.run is not None and job.run.resources.workers >= 1:
         from rethink_ray.cluster.group import run_by_workers
 
         yield from run_by_workers(job, root, stop, uri)

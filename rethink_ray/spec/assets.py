@@ -40,6 +40,11 @@ class ClassifierAsset(Spec):
         """Updates it takes."""
         return self.upstream.steps
 
+    @property
+    def run(self) -> None:
+        """None: one process builds it, whatever the trials' workers."""
+        return
+
 
 class DetectorAsset(Spec):
     """A whole detector: a run of ``trained`` to its longest length, whose weights are kept.
@@ -70,6 +75,11 @@ class DetectorAsset(Spec):
         """Updates it takes."""
         return self.trained.recipe.schedule.steps(self.length)
 
+    @property
+    def run(self) -> TrialConfig:
+        """The run whose workers build it."""
+        return self.trained
+
 
 class PseudoLabelsAsset(Spec):
     """What a teacher finds on images that nobody labelled."""
@@ -95,6 +105,11 @@ class PseudoLabelsAsset(Spec):
     def steps(self) -> int:
         """None: the pool is only looked at, once."""
         return 0
+
+    @property
+    def run(self) -> TrialConfig:
+        """The run whose workers look at the pool."""
+        return self.teacher.trained
 
 
 AssetSpec = Annotated[

@@ -15,9 +15,9 @@ from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import open_split
 from rethink_ray.data.pictures import read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.records.types import RungDone
+from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
-from rethink_ray.spec.errors import DataError, RecordError, explain
+from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explain
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
@@ -83,10 +83,20 @@ def splits_of(config: TrialConfig) -> tuple[str, ...]:
 
 
 def prepare_run(config: TrialConfig, out: Path, *, stop: Callable[[], bool] = never_stop) -> None:
-    """The data set is the right one, and every asset of the run stands in ``out/assets``."""
+    """The data set is the right one, and every asset of the run stands in ``out/assets``.
+
+    Raises:
+        RethinkError: an asset is not fit to start from.
+    """
     require_same_data(config)
     for asset in assets_of(config):
-        build_asset(asset, config.data, out / "assets", stop=stop)
+        require_fit(build_asset(asset, config.data, out / "assets", stop=stop))
+
+
+def require_fit(asset: AssetDone) -> None:
+    """Raises ``RethinkError`` where an asset was refused, and says why."""
+    if asset.refused:
+        raise RethinkError(f"asset {asset.key} was refused: {asset.refused}")
 
 
 def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> Path:

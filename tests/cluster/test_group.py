@@ -57,7 +57,7 @@ def _kill_one_worker_once_it_trains(root: Path) -> None:
 
 
 def test_what_a_worker_says_is_the_runs_error_and_silence_means_it_died(tmp_path: Path) -> None:
-    mailbox = Mailbox.fresh(tmp_path, "t1")
+    mailbox = Mailbox.fresh(tmp_path, "trials/t1")
 
     class WorkerGroupError(Exception):
         """As Ray Train names it."""

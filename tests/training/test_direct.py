@@ -1,5 +1,6 @@
 """Direct pre-training: the first stage is a run like any other, and the second starts from it."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from rethink_ray.training.place import Place
 from rethink_ray.training.run import train_config
 from rethink_ray.training.starting import start_of, weights_file
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.training.groups import in_a_group
 from tests.training.runs import climb, numbers, stop_after
 
 DIRECT = {
@@ -125,3 +127,31 @@ def test_weights_of_another_head_are_refused_by_name() -> None:
     )
     with pytest.raises(SpecError, match=r"missing: .*head\.[a-z_.]*conv\.1"):
         load_detector(second, first.state_dict(), "init.source: direct")
+
+
+def build_in_a_group(folder: Path, rank: int) -> str:
+    config = direct()
+    place = Place(device=torch.device("cpu"), rank=rank, world_size=2)
+    done = build_asset(asset(config), MICRO_DATA, folder / "assets", place=place)
+    path = weights_file(asset(config), folder / "assets" / done.key)
+    place.barrier()
+    if rank == 0:
+        path.write_bytes(path.read_bytes()[:-1])
+    place.barrier()
+    start = start_of(config, folder / "assets", place)  # both build the damaged one again
+    assert start.whole is not None
+    whole = hashlib.sha256(b"".join(v.numpy().tobytes() for v in start.whole.values()))
+    return f"{done.refused} {done.metrics['updates']} {whole.hexdigest()}"
+
+
+def test_workers_build_a_first_stage_together_and_again_if_it_is_damaged(tmp_path: Path) -> None:
+    one, other = in_a_group(build_in_a_group, tmp_path / "group", 2)
+    assert one == other
+    assert one.startswith(" 6.0 ")
+    build_asset(asset(direct()), MICRO_DATA, tmp_path / "alone")
+    alone, shared = (
+        weights(direct(), tmp_path / "alone"),
+        weights(direct(), tmp_path / "group/assets"),
+    )
+    for name in alone:
+        assert torch.allclose(alone[name], shared[name], rtol=1e-3, atol=1e-4), name
