@@ -1,12 +1,14 @@
 """The report directory: findings.json, findings.md, figures, and one HTML page with all of it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rethink_ray.analysis.figures import draw_figures, inlined, standing_alone, stem_of
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.new_images import new_images_sheets
 from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import as_json_text, as_markdown, family_note
+from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import (
     configurations_sheet,
     cost_sheets,
@@ -47,7 +49,8 @@ def write_report(where: Path | str) -> Path:
     for stem, svg in figures.items():
         write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
     page = out / "report.html"
-    write_atomically(page, as_html(findings, figures, _named(directory, where)))
+    anew = new_images_sheets(findings, directory.root)
+    write_atomically(page, as_html(findings, figures, _named(directory, where), anew))
     directory.publish()
     return page
 
@@ -60,7 +63,9 @@ def _named(directory: StudyDirectory, where: Path | str) -> str:
     return root.name if root.is_absolute() else root.as_posix()
 
 
-def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
+def as_html(
+    findings: Findings, figures: dict[str, str], directory: str, anew: Sequence[Sheet] = ()
+) -> str:
     """One self-contained page: no script, no font, no picture from anywhere else."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -87,7 +92,7 @@ def as_html(findings: Findings, figures: dict[str, str], directory: str) -> str:
         },
         price_figures=_prices(figures, in_order),
         curves={regime.name: curve_sheet(findings, regime) for regime in findings.regimes},
-        differences=differences_sheet(findings),
+        differences=(differences_sheet(findings), *anew),
         claims=claims_sheet(findings.claims, findings.study),
         best=[lengths_sheet(findings), configurations_sheet(findings)],
         cost=cost_sheets(findings),

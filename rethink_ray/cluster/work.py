@@ -55,7 +55,7 @@ def run_job(
     """
     assets = root / "assets"
     if job.asset is not None:
-        yield build_asset(job.asset, data, assets, place=place, stop=stop)
+        yield build_asset(job.asset, data, assets, stop=stop)
         return
     assert job.config is not None, "a job is an asset or a trial"
     started = time.monotonic()
@@ -69,6 +69,7 @@ def run_job(
             stop=stop,
             place=place,
             models=root / job.models if job.models else None,
+            detections=root / job.detections if job.detections else None,
         ):
             yield replace(rung, at=round(time.time(), 3))
             started = time.monotonic()
@@ -155,6 +156,7 @@ def encode_job(job: Job) -> str:
             "splits": list(job.splits),
             "asset": job.asset.model_dump(mode="json") if job.asset else None,
             "models": job.models,
+            "detections": job.detections,
         }
     )
 

@@ -29,9 +29,20 @@ def findings(
         str | None,
         typer.Option(help="pooled: decide the records anew as one pool, halved on its first rung"),
     ] = None,
+    new_images: Annotated[
+        bool,
+        typer.Option(help="the headlines for data like these: their images drawn anew as well"),
+    ] = False,
 ) -> None:
     """Print the findings of a study, finished or not, or of a table of published numbers."""
     from rethink_ray.spec.errors import SpecError, explain
+
+    if new_images:
+        if directory is None or table is not None or as_if is not None or as_json:
+            must = "must stand with a study directory, and with no other option but --markdown"
+            raise SpecError(explain("findings --new-images", must, "something else"))
+        print(_anew(directory, markdown=markdown))
+        return
 
     if as_if is not None and (as_if != "pooled" or table is not None):
         must = "must be pooled, for a study directory"
@@ -75,6 +86,19 @@ def _of_study(directory: Path, *, as_json: bool, markdown: bool, pooled: bool) -
         return as_pool(found)
     render = as_json_text if as_json else as_markdown if markdown else as_terminal
     return render(found)
+
+
+def _anew(directory: Path, *, markdown: bool) -> str:
+    from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.new_images import new_images_sheet, with_new_images
+    from rethink_ray.analysis.render import aligned, piped
+    from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.records.views import read_views
+
+    study = StudyDirectory.open(directory)
+    findings = derive_findings(read_views(study))
+    sheet = new_images_sheet(findings, *with_new_images(findings, study.root))
+    return piped(sheet) if markdown else aligned(sheet)
 
 
 def compare(

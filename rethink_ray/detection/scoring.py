@@ -121,6 +121,20 @@ def score(
     return numbers
 
 
+def evaluated_boxes(
+    ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
+) -> Any:
+    """COCO's box evaluation with every image matched; ``eval_imgs`` says what matches what.
+
+    Objects of all sizes, 100 detections. They are numbered from 1, in the order given.
+    """
+    evaluation = _by_box(ground_truth, detections, num_categories)
+    evaluation.params.area_rng = evaluation.params.area_rng[:1]
+    evaluation.params.area_rng_lbl = evaluation.params.area_rng_lbl[:1]
+    evaluation.evaluate()
+    return evaluation
+
+
 def _summary(evaluation: Any, names: Sequence[str]) -> dict[str, float]:
     """COCO's summary under our names; its -1 (nothing to find) is NaN here."""
     evaluation.evaluate()

@@ -10,7 +10,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import chosen_teacher, recorded_teacher, teacher_cell
 from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
 from rethink_ray.search.configs import CellConfigs
-from rethink_ray.search.jobs import Job, models_folder
+from rethink_ray.search.jobs import Job, detections_folder, models_folder
 from rethink_ray.search.proposals import Proposer
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.spec.assets import AssetSpec
@@ -261,6 +261,7 @@ class CellSearch:
                 lengths=lacking,
                 splits=splits_of(self._study, purpose),
                 models=models_folder(member.trial_id) if self._keeps_models(purpose) else None,
+                detections=self._detections_folder(member, purpose),
             )
             self._jobs[member.trial_id, lacking] = job
             jobs.append(job)
@@ -269,6 +270,11 @@ class CellSearch:
         """Incumbents are search trials, and any of them may become one."""
         kept = self._study.checkpoints.models
         return kept == "all" or (kept == "incumbents" and purpose == "search")
+
+    def _detections_folder(self, member: Member, purpose: Purpose) -> str | None:
+        """Findings rest on replicates, and only theirs are looked at again."""
+        wanted = self._study.checkpoints.detections == "replicates" and purpose == "replicate"
+        return detections_folder(member.trial_id) if wanted else None
 
     @property
     def _asset_seed(self) -> int:

@@ -26,6 +26,8 @@ class Job:
     asset: AssetSpec | None = None
     models: str | None = None
     """Folder below the root that keeps the weights of every finished rung; None: nobody does."""
+    detections: str | None = None
+    """Folder below the root that keeps what every finished rung found in the report split."""
 
     @property
     def trial(self) -> tuple[str, TrialConfig]:
@@ -33,16 +35,6 @@ class Job:
         assert self.trial_id is not None, "an asset job trains no trial"
         assert self.config is not None, "an asset job has no trial configuration"
         return self.trial_id, self.config
-
-    @property
-    def run(self) -> TrialConfig | None:
-        """The run that a group of workers would do; None: one process does this job."""
-        return self.config if self.asset is None else self.asset.run
-
-    @property
-    def folder(self) -> str:
-        """Where the job leaves its files, below the root."""
-        return f"trials/{self.trial_id}" if self.asset is None else f"assets/{self.asset.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +67,8 @@ def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:
 def models_folder(trial_id: str) -> str:
     """Where a study keeps the weights of a trial's rungs, below its root."""
     return f"trials/{trial_id}/models"
+
+
+def detections_folder(trial_id: str) -> str:
+    """Where what a trial's finished rungs found is kept, below the study's root."""
+    return f"trials/{trial_id}/detections"

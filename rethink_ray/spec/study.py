@@ -114,6 +114,9 @@ class CheckpointSpec(Spec):
     trunks: Literal["promotable", "unfinished", "all"] = "promotable"
     """What a trial goes on from: kept while the study, or the study with longer lengths
     (``promotable``), may take the trial further. What is gone is trained again, bit for bit."""
+    detections: Literal["replicates", "none"] = "replicates"
+    """Boxes that replicates found in the report split, for statements about other images like
+    these: at most 100 a label and image, about 20 bytes each before compression."""
 
 
 class Study(Spec):

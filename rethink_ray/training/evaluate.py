@@ -5,16 +5,20 @@ numbers.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
+from rethink_ray.data.frequency import frequency_groups
 from rethink_ray.data.index import AnnotationIndex, ImageEntry, open_split
 from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.detection.detectors import Detector
+from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.masks import encoded, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
 from rethink_ray.detection.test_time import TestTime
+from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.live import precision
@@ -31,6 +35,7 @@ def score_split(
     *,
     num_workers: int = 0,
     stop: Callable[[], bool] = never_stop,
+    keep: Path | None = None,
 ) -> dict[str, float]:
     """COCO's numbers of one split, named ``<split>/<metric>``, in AP points: 12 of boxes, 12 of
     masks and 10 of keypoints from families that find them. Masks are kept as run lengths.
@@ -38,6 +43,16 @@ def score_split(
     Batches are as large as in training: those are known to fit. All workers take each batch
     together, a part each, padded to its largest image: the padding belongs to the method, and so
     the numbers are those of one process.
+
+    Args:
+        detector: on the place's device.
+        recipe: how images are looked at.
+        data: where the split is.
+        split: its name.
+        place: one process or one of several workers.
+        num_workers: that load images.
+        stop: asked between two batches.
+        keep: file for every box that was found, where somebody will want other draws of images.
 
     Raises:
         Stopped: ``stop`` turned true on any worker between two batches.
@@ -68,7 +83,12 @@ def score_split(
                 for entry, seen in zip(entries, boxes, strict=True)
             ]
     found = sorted(place.gather(found), key=lambda pair: pair[0].image_id)
-    numbers = score([g for g, _ in found], [d for _, d in found], len(index.categories))
+    if keep is not None and place.writes:
+        write_detections(
+            keep, table_of([g for g, _ in found], [d for _, d in found], len(index.categories))
+        )
+    truth, seen_there = [g for g, _ in found], [d for _, d in found]
+    numbers = score(truth, seen_there, len(index.categories), frequency_groups(data))
     return {f"{split}/{name}": value for name, value in numbers.items()}
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.loader import TrainBatches
+from rethink_ray.records.detections import file_name
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.assets import pseudo_labels_of
 from rethink_ray.spec.errors import RecordError, explain
@@ -60,6 +61,7 @@ def train_ladder(
     place: Place | None = None,
     progress: Callable[[Progress], None] | None = None,
     models: Path | None = None,
+    detections: Path | None = None,
     save_seconds: float = SAVE_SECONDS,
 ) -> Iterator[RungDone]:
     """Each wanted rung as it is finished; those finished before are yielded again, not run again.
@@ -74,6 +76,7 @@ def train_ladder(
         place: this process alone, unless the caller has made a group of workers.
         progress: told the step and the loss now and then.
         models: folder that keeps each finished rung's weights as ``<length>x.pt``.
+        detections: folder that keeps what each finished rung found in the report split.
         save_seconds: wall time between two checkpoints.
 
     Raises:
@@ -94,6 +97,7 @@ def train_ladder(
         watch=Watch(place=place, stop=stop, save_seconds=save_seconds),
         progress=progress,
         models=models,
+        detections=detections,
     )
     with one_outcome(config, place):
         yield from ladder.climb()
@@ -111,6 +115,7 @@ class _Ladder:
     watch: Watch
     progress: Callable[[Progress], None] | None
     models: Path | None
+    detections: Path | None
     step: int = 0
     seconds: float = 0.0
     """Wall time of the updates that are new to the rung under way."""
@@ -283,11 +288,18 @@ class _Ladder:
                     self.place,
                     num_workers=self.config.resources.loader_workers,
                     stop=self.watch.stop,
+                    keep=self._kept(split, length),
                 )
         except Stopped:
             self._save(length)
             raise
         return scores
+
+    def _kept(self, split: str, length: float) -> Path | None:
+        """Where the boxes of a split are to be kept; only those that findings judge by."""
+        if self.detections is None or split != self.config.data.report_on:
+            return None
+        return self.detections / file_name(length)
 
     def _finish(
         self, length: float, schedule: RungSchedule, scores: dict[str, float], seconds_score: float
