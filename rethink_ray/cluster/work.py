@@ -55,7 +55,7 @@ def run_job(
     """
     assets = root / "assets"
     if job.asset is not None:
-        yield build_asset(job.asset, data, assets, stop=stop)
+        yield build_asset(job.asset, data, assets, place=place, stop=stop)
         return
     assert job.config is not None, "a job is an asset or a trial"
     started = time.monotonic()

@@ -36,6 +36,16 @@ class Job:
         assert self.config is not None, "an asset job has no trial configuration"
         return self.trial_id, self.config
 
+    @property
+    def run(self) -> TrialConfig | None:
+        """The run that a group of workers would do; None: one process does this job."""
+        return self.config if self.asset is None else self.asset.run
+
+    @property
+    def folder(self) -> str:
+        """Where the job leaves its files, below the root."""
+        return f"trials/{self.trial_id}" if self.asset is None else f"assets/{self.asset.key}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
