@@ -6,7 +6,7 @@ from typing import Any
 
 from rethink_ray.commands.versions import versions
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.spec.check import check_regimes
+from rethink_ray.spec.check import check_regimes, check_sizes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
@@ -50,7 +50,9 @@ def facts_of(study: Study, where: str) -> DataFacts:
     from rethink_ray.data.regimes import regime_image_ids
 
     check_regimes(study, len(regime_image_ids(study.data, "all")), where)
-    return gather_facts(study.data, study.regimes)
+    facts = gather_facts(study.data, study.regimes)
+    check_sizes(study, facts, where)
+    return facts
 
 
 def started_or_continued(root: str, study: Study, text: str, facts: DataFacts) -> StudyDirectory:

@@ -111,7 +111,11 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
             cell = names.get(event.trial_id, "")
             yield f"{cell} {event.trial_id} {event.outcome}: {event.reason}"
         case AssetDone():
-            scores = [f"{name} {value:.3f}" for name, value in event.metrics.items()]
+            scores = [
+                f"{name} {value:.3f}"
+                for name, value in event.metrics.items()
+                if "/" not in name or name.endswith(f"/{metric}")  # a teacher has one per category
+            ]
             verdict = f" REFUSED: {event.refused}" if event.refused else ""
             yield f"{event.key}: {', '.join(scores)} ({event.seconds:.0f} s){verdict}"
         case JobFailed():

@@ -9,6 +9,7 @@ from rethink_ray.records.retention import needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.assets import DetectorAsset
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 
@@ -34,6 +35,8 @@ class DiskMeter:
         self._owners: dict[str, set[Cell]] = {}
         self._changed: set[Cell] = set()
         self._kept: dict[Cell, int] = {}
+        self._assets = 0
+        """Bytes of detectors that trials start from: they stay, for trials that may still come."""
         self._weights: dict[str, tuple[int, int]] = {}
         """Trial that was started -> bytes of one checkpoint, and of the weights alone."""
 
@@ -65,13 +68,15 @@ class DiskMeter:
         for job in started[self._num_jobs :]:
             if job.asset is None:
                 self._weigh(job)
+            elif isinstance(job.asset, DetectorAsset):
+                self._assets += 4 * self._count_weights(job.asset.trained)
         self._num_jobs = len(started)
         for cell in self._changed:
             self._kept[cell] = self._bytes_of(state, cell)
         self._changed = set()
         under_way = [job_id.rpartition("-")[0] for job_id in running]
         written = sum(2 * self._weights[t][0] for t in under_way if t in self._weights)
-        total = sum(self._kept.values()) + written
+        total = sum(self._kept.values()) + self._assets + written
         self.peak_bytes = max(self.peak_bytes, total)
         return total
 

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from rethink_ray.spec.claim import check_claims
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.meaning import check_reachable, check_recipe
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.meaning import check_first_stages, check_reachable, check_recipe
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Recipe
 from rethink_ray.spec.regime import HoldoutSpec
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of, space_of
@@ -21,7 +22,7 @@ from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import CopyFrom, Study
 from rethink_ray.spec.teaching import check_teachers
 
-__all__ = ["check_recipe", "check_regimes", "check_study"]
+__all__ = ["check_recipe", "check_regimes", "check_sizes", "check_study"]
 
 T = TypeVar("T")
 
@@ -57,6 +58,18 @@ def _check_names(study: Study, where: str) -> None:
             if not (plain and 0 < len(name) <= 60):
                 must = "must be named by 1 to 60 printable characters without / or \\"
                 raise SpecError(explain(f"{where}: {group}", must, name, "Rename it."))
+
+
+def check_sizes(study: Study, facts: DataFacts, where: str) -> None:
+    """What is counted in passes over a regime's images fits the number there are.
+
+    Raises:
+        SpecError: with the remedy.
+    """
+    for cell in cells_of(study):
+        recipe, space = base_recipe(study, cell), space_of(study, cell)
+        available = facts.regime_sizes[cell.regime]
+        check_first_stages(recipe, space, available, f"{where}: {cell.name}")
 
 
 def check_regimes(study: Study, available: int, where: str) -> None:

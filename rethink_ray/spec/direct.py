@@ -93,6 +93,10 @@ DIRECT_PATHS = (
 """What ``check_direct`` reads."""
 
 
+PASSES_PATHS = ("init.source", "direct.passes", "direct.batch_size", "direct.warmup")
+"""What ``check_passes`` reads."""
+
+
 def _smaller(recipe: Recipe) -> DetectorSpec:
     detector, direct = recipe.detector, recipe.direct
     plain = DetectorSpec()

@@ -7,7 +7,7 @@ trial is lost to one hours later.
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
-from rethink_ray.spec.direct import DIRECT_PATHS, check_direct
+from rethink_ray.spec.direct import DIRECT_PATHS, PASSES_PATHS, check_direct, check_passes
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.network_rules import NETWORK_PATHS, check_network
 from rethink_ray.spec.networks import OWN_NORM, from_torchvision
@@ -43,6 +43,18 @@ def check_reachable(
     for rule, paths in RULES:
         for reachable in _reachable(recipe, space, paths):
             rule(reachable, where, workers)
+
+
+def check_first_stages(
+    recipe: Recipe, space: Mapping[str, Parameter], num_images: int, where: str
+) -> None:
+    """Whatever a search makes of direct pre-training, its first stage outlasts its warm-up.
+
+    Raises:
+        SpecError: with the remedy.
+    """
+    for reachable in _reachable(recipe, space, PASSES_PATHS):
+        check_passes(reachable, num_images, where)
 
 
 def _reachable(

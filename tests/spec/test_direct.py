@@ -1,12 +1,13 @@
 """Direct pre-training as data: what the first stage is, and what the two stages must agree in."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from rethink_ray.spec.assets import ANY_ASSET, DetectorAsset, assets_of
-from rethink_ray.spec.check import check_study
+from rethink_ray.spec.check import check_sizes, check_study
 from rethink_ray.spec.direct import check_passes, direct_recipe, direct_steps
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.facts import DataFacts
@@ -158,6 +159,21 @@ def test_a_first_stage_shorter_than_its_warm_up_is_refused() -> None:
     # 500 images x 48 / 64 = 375 updates
     with pytest.raises(SpecError, match="within the first stage's 375 updates.*got 500"):
         check_passes(recipe, 500, "li.yaml: coco/direct_p1x")
+
+
+def test_a_first_stage_is_checked_as_soon_as_the_data_are_known() -> None:
+    few = replace(FACTS, regime_sizes={"coco": 500})
+    check_sizes(study(), FACTS, "li.yaml")
+    with pytest.raises(SpecError, match="li.yaml: coco/direct_p1x: direct.warmup"):
+        check_sizes(study(), few, "li.yaml")
+    arms = {
+        "direct": {
+            "set": SECOND_STAGE | {"init.source": "direct"},
+            "search": {"direct.passes": {"choice": [48, 144]}},
+        }
+    }
+    with pytest.raises(SpecError, match="375 updates"):  # 48 is too few, 144 would do
+        check_sizes(study(arms=arms), few, "li.yaml")
 
 
 def test_pixels_take_the_place_of_the_factor() -> None:
