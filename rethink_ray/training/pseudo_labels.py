@@ -23,6 +23,7 @@ from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
+from rethink_ray.detection.test_time import TestTime
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import DataError, SpecError, explain
@@ -156,7 +157,8 @@ def _find(
     place: Place,
     stop: Callable[[], bool],
 ) -> dict[int, Found]:
-    """All workers look at each batch together, padded alike, as in scoring."""
+    """All workers look at each batch together, padded alike and in the views of scoring."""
+    looking = TestTime(detector, teacher.recipe.evaluation, teacher.recipe.detector)
     batches = eval_batches(
         pool.index,
         image_ids,
@@ -167,14 +169,14 @@ def _find(
     )
     seen: list[tuple[int, Found]] = []
     for images, entries in batches:
-        asked, *hw = place.largest((float(stop()), *detector.padded_hw_of(images)))
+        images = [image.to(place.device) for image in images]
+        looks = looking.looks(images)
+        asked, *sides = place.largest((float(stop()), *looking.padded_hw_of(looks)))
         if asked:
             raise Stopped("labelling a pool was stopped; its finished parts are kept")
         if images:
             with precision(teacher.recipe, place.device):
-                boxes = detector.detect(
-                    [image.to(place.device) for image in images], (int(hw[0]), int(hw[1]))
-                )
+                boxes = looking.detect(images, looks, [int(side) for side in sides])
             seen += [
                 (entry.image_id, _above(found, threshold, entry.height, entry.width))
                 for entry, found in zip(entries, boxes, strict=True)

@@ -153,6 +153,16 @@ def test_masks_of_a_teacher_are_labels_too(tmp_path: Path) -> None:
             assert y0 - 1 <= rows.min() <= rows.max() <= y1 + 1
 
 
+def test_a_teacher_looks_at_the_pool_as_at_what_it_is_scored_on(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    build(config, tmp_path / "plain")
+    build(teacher(evaluation__flip=True), tmp_path / "mirrored")
+    plain, mirrored = rows(tmp_path / "plain"), rows(tmp_path / "mirrored")
+    assert plain != mirrored
+    assert {row["image_id"] for row in plain} <= {row["image_id"] for row in mirrored}
+
+
 def label_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, float]:
     place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
     found: dict[str, float] = build(teacher(), folder / "asset", place=place).metrics
