@@ -15,6 +15,7 @@ from rethink_ray.analysis.statistics import mean_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.incumbents import (
     incumbents,
+    rank_key,
     report_metric,
     selection_metric,
     worst_score,
@@ -25,6 +26,7 @@ from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, lengths_of
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +37,27 @@ class Exported:
     """File -> replicates that were scored at its length."""
     missing: tuple[str, ...]
     """``full/scratch 6x``: no search trial has finished there yet."""
+    made_of: Mapping[Path, "Origin"]
+    """File -> what it repeats; a regime's best repeats one of the others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The rung that an exported file repeats."""
+
+    cell: Cell
+    member: Member
+    length: float
 
 
 def export_best(directory: StudyDirectory, out: Path) -> Exported:
-    """One YAML file per cell and length stands in ``out``.
+    """One YAML file per cell and length stands in ``out``, and one per regime, its best.
 
     Raises:
         RecordError: no trial of the study has finished a rung.
     """
     study, state = directory.study, directory.load_state()
-    written: dict[Path, int] = {}
+    made_of: dict[Path, Origin] = {}
     missing = []
     for cell in cells_of(study):
         best = incumbents(study, state, cell)
@@ -55,15 +68,37 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
                 missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
-            config = exported(directory, state, cell, member, length)
-            header = header_of(directory, state, cell, member, length)
-            body = yaml.safe_dump(_tree(config), sort_keys=False, width=100)
-            write_atomically(path, f"{header}{body}")
-            written[path] = len(_replicate_scores(directory, state, cell, member, length))
-    if not written:
+            made_of[path] = Origin(cell=cell, member=member, length=length)
+    if not made_of:
         came, remedy = "none yet", "Let the study run, then export."
         raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
-    return Exported(files=written, missing=tuple(missing))
+    for regime in study.regimes:
+        inside = [origin for origin in made_of.values() if origin.cell.regime == regime]
+        if inside:
+            made_of[out / f"{regime}-best.yaml"] = min(
+                inside, key=lambda o: _merit(study, state, o)
+            )
+    written = {path: _write(directory, state, path, origin) for path, origin in made_of.items()}
+    return Exported(files=written, missing=tuple(missing), made_of=made_of)
+
+
+def _merit(study: Study, state: StudyState, origin: Origin) -> tuple[float, float, str]:
+    """Sorts the best first by the select split; of equals the shorter."""
+    metric = selection_metric(study)
+    value = state.metric(origin.member.trial_id, origin.length, metric)
+    merit, trial_id = rank_key(study, value, origin.member.trial_id)
+    return (merit, origin.length, trial_id)
+
+
+def _write(directory: StudyDirectory, state: StudyState, path: Path, origin: Origin) -> int:
+    """One file stands; how many replicates were scored at its length."""
+    rung = (origin.cell, origin.member, origin.length)
+    header = header_of(directory, state, *rung)
+    if path.stem == f"{origin.cell.regime}-best":
+        header = f"# The best of every arm and length of {origin.cell.regime}:\n{header}"
+    body = yaml.safe_dump(_tree(exported(directory, state, *rung)), sort_keys=False, width=100)
+    write_atomically(path, f"{header}{body}")
+    return len(_replicate_scores(directory, state, *rung))
 
 
 def exported(
@@ -98,9 +133,16 @@ def header_of(
         f"replicates:  {_replicates(directory, state, cell, member, length)}",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",
+        f"data:        {directory.facts.fingerprint}",
+        f"versions:    {_versions(directory)}",
         "run:         rethink-ray train THIS_FILE --out DIR",
     ]
     return "".join(f"# {line}\n" for line in lines)
+
+
+def _versions(directory: StudyDirectory) -> str:
+    told = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
+    return ", ".join(told) or "not recorded"
 
 
 def _replicates(

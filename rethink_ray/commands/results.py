@@ -138,6 +138,9 @@ def report(directory: StudyDir) -> None:
 def export(
     directory: StudyDir,
     out: Annotated[Path | None, typer.Option(help="folder of the files [DIR/best]")] = None,
+    weights: Annotated[
+        bool, typer.Option(help="also the weights that are kept, and a card for each model")
+    ] = False,
 ) -> None:
     """Write the best configuration of every cell and length as a YAML that runs on its own."""
     from rethink_ray.analysis.export import export_best
@@ -147,6 +150,11 @@ def export(
     written = export_best(study, out or study.best_dir)
     for path in written.files:
         print(path)
+    if weights:
+        from rethink_ray.commands.weights import write_models
+
+        for line in write_models(study, written):
+            print(line)
     single = [path.name for path, replicates in written.files.items() if not replicates]
     if single:
         print(f"single runs, chosen because they were best, not replicated: {', '.join(single)}")

@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 from planted import Planted, build_study, noisy, written
+from typer.testing import CliRunner
 
 from rethink_ray.analysis.export import export_best
+from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.model_card import model_card
+from rethink_ray.cli import app
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event, RoundProposed, RungDone
 from rethink_ray.spec.errors import RecordError
@@ -36,6 +40,46 @@ def test_every_cell_and_length_has_a_file_that_runs_and_carries_its_number(tmp_p
     assert config.recipe.schedule.lengths == (6.0,)
     assert config.expected == {"val/ap": pytest.approx((9.0 + 10.0 + 17.0) / 3)}
     assert "over 3 new seeds" in paths[2].read_text()
+
+
+def test_each_regime_has_its_best_file_and_headers_carry_data_and_versions(tmp_path: Path) -> None:
+    planted = Planted(build_study(), written(ROWS))
+    directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
+    out = export_best(directory, tmp_path / "best")
+    best = tmp_path / "best" / "full-best.yaml"
+    assert out.made_of[best].cell.arm == "pretrained"
+    assert out.made_of[best].length == 2.0  # all its lengths score 20: the shortest
+    text = best.read_text()
+    assert text.startswith("# The best of every arm and length of full:\n# The best of 2 conf")
+    assert f"# data:        {planted.facts.fingerprint}\n" in text
+    assert "# versions:    not recorded\n" in text
+    assert load_config(best).expected == {"val/ap": pytest.approx(20.0)}
+
+
+def test_a_model_card_says_what_it_is_how_well_it_does_and_what_to_beware_of(
+    tmp_path: Path,
+) -> None:
+    planted = Planted(build_study(), written(ROWS))
+    directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
+    out = export_best(directory, tmp_path / "best")
+    path = tmp_path / "best" / "full-pretrained-6x.yaml"
+    findings = derive_findings(planted.tables())
+    card = model_card(findings, path.name, load_config(path), out.made_of[path])
+    assert "It finds 2 classes: disc, square." in card
+    assert "AP on val: 20.00, this very model, the best of 2 configurations" in card
+    assert "AP on test: 20.00 [17.5, 22.5], 3 runs" in card
+    assert "with this checkpoint" in card
+    assert "full/scratch:" not in card
+
+
+def test_weights_that_were_not_kept_are_named_with_the_command_that_makes_them(
+    tmp_path: Path,
+) -> None:
+    planted = Planted(build_study(), written(ROWS))
+    root = planted.directory(tmp_path / "s")
+    told = CliRunner().invoke(app, ["export", str(root), "--weights", "--out", str(tmp_path / "b")])
+    assert told.exit_code == 0, told.output
+    assert "no weights kept: full-scratch-2x.yaml; rethink-ray train" in told.output
 
 
 def test_a_study_without_a_finished_rung_says_so(tmp_path: Path) -> None:

@@ -1,0 +1,88 @@
+"""A model card: what a model is, how well it does, what it learned from, and what to beware of."""
+
+from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.export import Origin
+from rethink_ray.analysis.findings import Findings
+from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.wording import counted, metric_name, span, times
+from rethink_ray.spec.resolve import ExportedConfig
+
+
+def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Origin) -> str:
+    """Markdown for the folder of one exported model.
+
+    Args:
+        findings: of its study.
+        file: the exported configuration beside the folder.
+        config: what that file says.
+        origin: the rung it repeats.
+    """
+    recipe, cell, study = config.recipe, origin.cell, findings.study
+    frozen = "" if recipe.init.frozen == "none" else f", frozen up to {recipe.init.frozen}"
+    parts = [
+        f"# {study.study}: {cell.name} at {times(origin.length)}",
+        f"A {recipe.detector.family} on {recipe.detector.backbone} "
+        f"({recipe.detector.norm} normalisation), started from {recipe.init.source}{frozen}. "
+        f"It finds {_classes(findings)}.",
+        "## How well it does",
+        "\n".join(_scores(findings, origin)),
+        "## What it was trained on",
+        f"{counted(findings.facts.regime_sizes.get(cell.regime, 0), 'image')} of the data set "
+        f"with fingerprint {findings.facts.fingerprint}, {times(origin.length)} of "
+        f"{recipe.schedule.unit} updates at batch {recipe.batch_size}. Images are scaled to "
+        f"{recipe.detector.min_side_px} px. The file {file} has every setting.",
+        "## What to beware of",
+        "\n".join(f"- {text}" for text in _caveats(findings, origin)),
+        "## Use",
+        f"    rethink-ray evaluate {file.removesuffix('.yaml')} --split {study.data.report_on}\n"
+        f"    rethink-ray predict {file.removesuffix('.yaml')} photo.jpg --out pictures\n"
+        f"    rethink-ray train {file} --out again      # repeats it from its configuration",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes(findings: Findings) -> str:
+    names = findings.facts.categories
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"{counted(len(names), 'class', 'classes')}: {', '.join(names[:12])}{more}"
+
+
+def _scores(findings: Findings, origin: Origin) -> list[str]:
+    study, metric = findings.study, metric_name(findings.study)
+    point = _cell(findings, origin).point(origin.length)
+    if point is None or point.incumbent != origin.member.trial_id:
+        return ["- not scored yet"]
+    lines = []
+    if point.select is not None:
+        tried = len(findings.search[origin.cell])
+        lines.append(
+            f"- {metric} on {study.data.select_split}: {point.select:.2f}, this very model, the "
+            f"best of {counted(tried, 'configuration')} and so biased upwards"
+        )
+    mean = point.mean
+    if mean is None:
+        return [*lines, "- no replicates: nobody knows how much of it is luck"]
+    size = f"{mean.value:.2f} {span(mean.interval(), sign=False)}".rstrip()
+    told = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
+    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {told}"]
+
+
+def _caveats(findings: Findings, origin: Origin) -> list[str]:
+    return [c.text for c in findings.caveats if _bears(c, origin)]
+
+
+def _bears(caveat: Caveat, origin: Origin) -> bool:
+    """Whether a caveat is about this cell or about all; those of comparisons are not."""
+    if caveat.between_arms_at is not None or caveat.of is not None:
+        return False
+    own_regime = caveat.regime in (None, origin.cell.regime)
+    return own_regime and caveat.arm in (None, origin.cell.arm)
+
+
+def _cell(findings: Findings, origin: Origin) -> CellResult:
+    return next(
+        cell
+        for regime in findings.regimes
+        for cell in regime.cells
+        if (cell.regime, cell.arm) == (origin.cell.regime, origin.cell.arm)
+    )
