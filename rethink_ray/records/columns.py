@@ -14,7 +14,7 @@ from rethink_ray.spec.study import Study
 PARAM = "param."
 """Prefix of a searched path's column."""
 MACHINE_COLUMNS = frozenset(
-    {"at", "host", "instruction_set", "peak_memory_bytes"}
+    {"at", "host", "instruction_set", "peak_memory_bytes", "peak_memory_of"}
     | {"seconds", "seconds_train", "seconds_score"}
 )
 """What depends on when and where a study ran; every other column is a function of the study."""
@@ -73,6 +73,10 @@ TRIAL_HEAD = pa.schema(
         ("incumbent_for", pa.list_(pa.float64())),
         ("audit", pa.bool_()),
         ("seconds", pa.float64()),
+        ("trained_share", pa.float64()),
+        ("step_flops", pa.float64()),
+        ("peak_memory_bytes", pa.int64()),
+        ("peak_memory_of", pa.string()),
         ("assets", pa.list_(pa.string())),
     ]
 )

@@ -69,13 +69,19 @@ class RungDone:
     """Updates in a stand-alone run of this length."""
     metrics: Mapping[str, float]
     """``<split>/<name>``: the 12 COCO numbers in AP points (0..100), e.g. ``val/ap``; also
-    ``train/loss`` (mean over the branch)."""
+    ``train/loss`` (mean over the branch) and ``train/backbone_drift`` (|w - w0| / |w0|)."""
     seconds_train: float
     """Wall seconds spent on updates new to this rung: trunk since the last rung, and branch."""
     seconds_score: float
     steps_new: int
     """Updates actually run for this rung (trunk part + branch)."""
     peak_memory_bytes: int = 0
+    peak_memory_of: str = ""
+    """``gpu``: what the rung allocated there; ``process``: its whole size, since it began."""
+    trained_share: float | None = None
+    """Of the detector's parameters, those that move; ``None``: recorded before this was."""
+    step_flops: float | None = None
+    """Floating-point operations of one update, whole batch, largest image size."""
     data_faults: Mapping[str, int] = field(default_factory=dict)
     """Boxes clamped or dropped in the regime's training images, by kind."""
     host: str = ""

@@ -230,8 +230,22 @@ def _trial_row(
             "audit": fate.audit,
             "seconds": seconds + (ended.seconds if ended else 0.0),
         }
+        | _price(rungs)
         | param_cells(types, fate.member.params)
     )
+
+
+def _price(rungs: list[RungDone]) -> dict[str, Any]:
+    """What the method costs, and the most memory that one of its rungs took."""
+    if not rungs:
+        return {}
+    largest = max(rungs, key=lambda rung: rung.peak_memory_bytes)
+    return {
+        "trained_share": rungs[-1].trained_share,
+        "step_flops": rungs[-1].step_flops,
+        "peak_memory_bytes": largest.peak_memory_bytes,
+        "peak_memory_of": largest.peak_memory_of,
+    }
 
 
 def _rung_row(fate: TrialFate, rung: RungDone, types: Mapping[str, pa.DataType]) -> dict[str, Any]:

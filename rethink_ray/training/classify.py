@@ -24,7 +24,7 @@ from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
 from rethink_ray.training.schedule import RungSchedule, lr_at
-from rethink_ray.training.seeding import derive_seed, generator_at
+from rethink_ray.training.seeding import derive_seed, generator_at, seeded
 from rethink_ray.training.stopping import Stopped, Watch
 
 Bytes = NDArray[np.uint8]
@@ -168,7 +168,8 @@ class _Run:
         labels = torch.from_numpy(self.images.labels[chosen]).to(self.place.device)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.net(batch), labels)
+        with seeded(self.place.device, self.spec.seed, "upstream update", self.step):
+            loss = F.cross_entropy(self.net(batch), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         self.trace.add(self.step, loss)

@@ -27,10 +27,12 @@ from rethink_ray.training.effective_backbone import (
     frozen_of,
     norm_of,
     read_backbone,
+    starts_at_zero,
 )
 from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
+from rethink_ray.training.price import Price
 from rethink_ray.training.schedule import RungSchedule, lr_at
 
 NECK_OF: dict[type[nn.Module], str] = {
@@ -54,6 +56,7 @@ def read_back(
     found["batch_size"] = batch_images * live.place.world_size
     if asked.box_head is not None:
         found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))
+    found["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     found["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
     if asked.norm_batch is not None and found.get("detector.norm") in ("bn", "sync_bn"):
         shared = found["detector.norm"] == "sync_bn"
@@ -122,7 +125,9 @@ def require_as_asked(recipe: Recipe, found: Mapping[str, Any]) -> None:
             raise Misconfigured(explain(path, must, value, "This is a fault of the program."))
 
 
-def describe(live: Live, found: Mapping[str, Any], batches: TrainBatches) -> dict[str, Any]:
+def describe(
+    live: Live, found: Mapping[str, Any], batches: TrainBatches, price: Price
+) -> dict[str, Any]:
     """``effective.json``: what was found, the size of the model, and the machine."""
     moving, total = parameter_counts(live.detector)
     norms = Counter(
@@ -134,7 +139,8 @@ def describe(live: Live, found: Mapping[str, Any], batches: TrainBatches) -> dic
         "model": {
             "parameters": total,
             "trainable_parameters": moving,
-            "trainable_share": round(moving / total, 6),
+            "trainable_share": round(price.trained_share, 6),
+            "step_flops": price.step_flops,
             "norm_layers": dict(sorted(norms.items())),
             "frozen_parts": list(live.detector.frozen_parts),
         },

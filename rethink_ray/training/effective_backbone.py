@@ -13,7 +13,9 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import STAGES, Backbone
+from rethink_ray.detection.drift import Origin
 from rethink_ray.detection.freezing import frozen_stages
+from rethink_ray.detection.residual import last_norm
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.recipe import Frozen
 
@@ -93,6 +95,17 @@ def frozen_of(backbone: Backbone, asked: Frozen) -> str:
     if still == frozen_stages(asked):
         return asked
     return "+".join(still) or "none"
+
+
+def starts_at_zero(backbone: Backbone, origin: Origin) -> bool:
+    """Whether every residual block began as its shortcut; told by the weights before update 0."""
+    blocks = [
+        f"{name}.{last_norm(module)}.weight"
+        for name, module in backbone.named_modules()
+        if isinstance(module, BasicBlock | Bottleneck)
+    ]
+    weights = [origin.moving.get(name) for name in blocks]
+    return bool(weights) and all(w is not None and not w.any() for w in weights)
 
 
 def _is_still(stage: nn.Module) -> bool:

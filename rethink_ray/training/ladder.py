@@ -29,6 +29,7 @@ from rethink_ray.training.losses import LossTrace, require_finite
 from rethink_ray.training.memory import peak_memory_bytes, start_counting
 from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.place import Place
+from rethink_ray.training.price import Price, memory_kind, price_of
 from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
 from rethink_ray.training.starting import start_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
@@ -124,6 +125,7 @@ class _Ladder:
     _live: Live | None = None
     _trace: LossTrace | None = None
     _data: TrialData | None = None
+    _price: Price | None = None
     _was_checked: bool = False
 
     @property
@@ -143,6 +145,12 @@ class _Ladder:
         if self._trace is None:
             self._trace = LossTrace(self.place)
         return self._trace
+
+    @property
+    def price(self) -> Price:
+        if self._price is None:
+            self._price = price_of(self.live)
+        return self._price
 
     @property
     def data(self) -> TrialData:
@@ -218,7 +226,7 @@ class _Ladder:
         """Every update from here up to, not including, the one numbered ``end``."""
         if self.step >= end:
             return
-        peak = self.config.recipe.optimizer.lr
+        peak, _ = self.config.recipe.optimizer.lr, self.price  # counted off the clock
         started, before = time.perf_counter(), self.seconds
         batches = self.data.batches(self.step, self.place)
         for step in range(self.step, end):
@@ -250,7 +258,7 @@ class _Ladder:
         found |= read_joint(self.live, self.data.joint)
         require_as_asked(self.config.recipe, found)
         if self.place.writes:
-            told = describe(self.live, found, batches)
+            told = describe(self.live, found, batches, self.price)
             write_json(
                 self.files.directory / "effective.json",
                 {"trial_id": self.config.trial_id, **told},
@@ -311,11 +319,18 @@ class _Ladder:
             trial_id=self.config.trial_id,
             length=length,
             steps=schedule.total_steps,
-            metrics={**scores, "train/loss": self.trace.mean},
+            metrics={
+                **scores,
+                "train/loss": self.trace.mean,
+                "train/backbone_drift": self.live.drift(),
+            },
             seconds_train=self.seconds,
             seconds_score=seconds_score,
             steps_new=schedule.total_steps - self._shared_steps(length),
             peak_memory_bytes=int(peak),
+            peak_memory_of=memory_kind(self.place.device),
+            trained_share=self.price.trained_share,
+            step_flops=self.price.step_flops,
             data_faults={**self.data.faults, **faults},
             host=platform.node(),
             instruction_set=instruction_set(),

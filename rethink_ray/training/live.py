@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.drift import backbone_drift, origin_of
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.recipe import InitSpec, Recipe
@@ -36,6 +37,7 @@ class Live:
     ) -> None:
         """Everything as it is before the first update; ``start``: what its assets hold."""
         self.recipe = recipe
+        self.num_categories = num_categories
         self.place = place
         self.seed = seed
         self.clip_norm = recipe.optimizer.clip_norm
@@ -52,6 +54,7 @@ class Live:
             load_detector(self.detector, start.whole, where)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.to(place.device)
+        self.origin = origin_of(self.detector.backbone)
         if place.world_size > 1 and place.device.type == "cuda":
             put_on_gpus(self.detector)
         mixes = recipe.labels.kind == "self_training"
@@ -131,6 +134,10 @@ class Live:
             self.balance.load(state["balance"])
         if self.joint is not None:
             self.joint.head.load_state_dict(state["head"])
+
+    def drift(self) -> float:
+        """How far the backbone is from its start, which every process finds again by itself."""
+        return backbone_drift(self.detector.backbone, self.origin)
 
     def is_finite(self) -> bool:
         """Whether every number that training moves is one."""

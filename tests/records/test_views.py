@@ -60,6 +60,20 @@ def test_every_trial_has_its_fate() -> None:
     assert trials["b"]["param.detector.norm"] == "gn"
 
 
+def test_a_trial_costs_what_its_rungs_measured_and_takes_the_memory_of_the_largest() -> None:
+    events = [
+        proposed("a", "b"),
+        rung("a", 2.0, 30.0, peak_memory_bytes=700, peak_memory_of="gpu", step_flops=1e9),
+        rung("a", 4.0, 35.0, peak_memory_bytes=500, peak_memory_of="gpu", step_flops=1e9),
+    ]
+
+    first, second = tables_of(events)["trials"]
+
+    assert (first["peak_memory_bytes"], first["peak_memory_of"]) == (700, "gpu")
+    assert (first["step_flops"], first["trained_share"]) == (1e9, None)
+    assert second["peak_memory_bytes"] is None, "nothing of it has run"
+
+
 def test_a_replicate_of_a_dethroned_incumbent_waits_for_nothing() -> None:
     events = [*EVENTS, proposed("rc", "rc2", number=2, of="c"), rung("rc", 2.0, 9.0)]
     states = {row["trial_id"]: row["state"] for row in tables_of(events)["trials"]}

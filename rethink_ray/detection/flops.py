@@ -1,0 +1,83 @@
+"""What one update costs: multiplications and additions, counted on a real step of two pictures."""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.freezing import freeze
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, DetectorSpec, Frozen, InitSpec
+
+NUM_PICTURES = 2
+"""One alone would leave batch norm a single value where a map has one pixel."""
+NUM_OBJECTS = 8
+
+
+@cache
+def step_flops_per_image(
+    spec: DetectorSpec, frozen: Frozen, num_classes: int, device: torch.device
+) -> float:
+    """Floating-point operations of forward and backward pass, for one image of the largest size.
+
+    Convolutions, matrix products and attention count, a multiplication and an addition as two;
+    PyTorch counts them as they are called, so what a frozen stage saves is saved here too. The
+    picture is noise with eight objects, the weights are random: how many proposals a two-stage
+    family draws depends a little on both.
+    """
+    detector = build_detector(_without_group(spec), InitSpec(), num_classes, seed=0).to(device)
+    freeze(detector.backbone, frozen)
+    generator = torch.Generator().manual_seed(0)
+    hw = (spec.min_side_px, spec.max_side_px)
+    images = [torch.rand(3, *hw, generator=generator).to(device) for _ in range(NUM_PICTURES)]
+    targets = [
+        {name: value.to(device) for name, value in _target(spec, hw, number).items()}
+        for number in range(NUM_PICTURES)
+    ]
+    counter = FlopCounterMode(display=False)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices), counter:
+        torch.manual_seed(0)
+        losses = detector.losses(images, targets, seed=0, step=0)
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
+    return counter.get_total_flops() / NUM_PICTURES
+
+
+def _without_group(spec: DetectorSpec) -> DetectorSpec:
+    """The same products under a norm that needs no other worker and no trained weights."""
+    match spec.norm:
+        case "sync_bn":
+            return spec.model_copy(update={"norm": "bn"})
+        case "frozen_bn":
+            return spec.model_copy(update={"norm": "bn", "head_norm": "none"})
+        case _:
+            return spec
+
+
+def _target(spec: DetectorSpec, hw: tuple[int, int], number: int) -> dict[str, Tensor]:
+    """Objects side by side, an eighth of the width each and half as high as the image."""
+    height, width = hw
+    lefts = torch.arange(NUM_OBJECTS) * (width / NUM_OBJECTS)
+    boxes = torch.stack(
+        [
+            lefts,
+            torch.full((NUM_OBJECTS,), height / 4),
+            lefts + width / NUM_OBJECTS,
+            torch.full((NUM_OBJECTS,), height * 3 / 4),
+        ],
+        dim=1,
+    )
+    target = {
+        "boxes": boxes,
+        "labels": torch.ones(NUM_OBJECTS, dtype=torch.int64),
+        "image_id": torch.tensor(number),
+    }
+    if spec.family in WITH_MASKS:
+        target["masks"] = torch.ones(NUM_OBJECTS, height, width, dtype=torch.uint8)
+    if spec.family in WITH_KEYPOINTS:
+        centers = (boxes[:, :2] + boxes[:, 2:]) / 2
+        seen = torch.full((NUM_OBJECTS, 1), 2.0)
+        points = torch.cat([centers, seen], dim=1)
+        target["keypoints"] = points[:, None].repeat(1, spec.num_keypoints, 1)
+    return target
