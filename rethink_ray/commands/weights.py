@@ -1,6 +1,8 @@
 """``export --weights``: models that ``evaluate`` and ``predict`` open, each with its card."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 from rethink_ray.analysis.export import Exported
 from rethink_ray.analysis.findings import derive_findings
@@ -17,26 +19,29 @@ def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
 
     Weights that the study did not keep are named: ``train`` makes them again.
     """
-    from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
-    from rethink_ray.training.run import MODEL_FILE
-    from rethink_ray.training.trial_files import model_path
-
     findings = derive_findings(read_views(study))
     for path, origin in written.made_of.items():
         folder = path.with_suffix("")
         kept = study.root / "trials" / origin.member.trial_id / "models"
-        source = model_path(kept, origin.length)
+        source = kept / f"{origin.length:g}x.pt"
         if not source.exists():
             yield f"no weights kept: {path.name}; rethink-ray train {path} --out {folder}"
             continue
         config = load_config(path)
-        content = {
-            **load_checkpoint(source),
+        told = {
             "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
             "length": origin.length,
             "categories": list(study.facts.categories),
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(folder / MODEL_FILE, content)
+        yield str(_copied(source, folder, told))
         write_atomically(folder / "README.md", model_card(findings, path.name, config, origin))
-        yield str(folder / MODEL_FILE)
+
+
+def _copied(source: Path, folder: Path, told: Mapping[str, Any]) -> Path:
+    """The weights stand in the folder, with what ``evaluate`` must know of them."""
+    from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
+    from rethink_ray.training.run import MODEL_FILE
+
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder / MODEL_FILE, {**load_checkpoint(source), **told})
+    return folder / MODEL_FILE
