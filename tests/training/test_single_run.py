@@ -15,7 +15,8 @@ def picture(path: Path) -> Image.Image:
 
 
 def test_a_run_builds_its_assets_and_its_model_scores_the_same_later(tmp_path: Path) -> None:
-    recipe = micro_recipe(init__source="upstream", schedule__lengths=[2.0, 3.0])
+    shuffled = {"init__source": "upstream", "upstream__labels": "shuffled"}  # never refused
+    recipe = micro_recipe(**shuffled, schedule__lengths=[2.0, 3.0])
     rungs = train_config(micro_trial(recipe), tmp_path)
     assert [r.length for r in rungs] == [2.0, 3.0]
     scores = evaluate_checkpoint(tmp_path, "test")
