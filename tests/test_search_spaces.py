@@ -14,7 +14,9 @@ import pytest
 
 from rethink_ray.commands.inputs import study_with_facts
 from rethink_ray.commands.planning import plan_lines
+from rethink_ray.detection.size import num_weights
 from rethink_ray.search.costs import ladder_steps, separate_steps
+from rethink_ray.search.plan import plan_study
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
@@ -59,10 +61,15 @@ def facts_of(study: Study) -> DataFacts:
 
 
 def resolved(study: Study) -> dict[str, Any]:
-    """Every cell: its whole base recipe, its space and its ladder."""
-    return {
-        cell.name: {
-            "recipe": flatten(base_recipe(study, cell)),
+    """The first cell's whole base recipe, and of every cell what differs, space and ladder."""
+    cells = cells_of(study)
+    whole = flatten(base_recipe(study, cells[0]))
+    told: dict[str, Any] = {"recipe": whole}
+    for cell in cells:
+        own = flatten(base_recipe(study, cell))
+        told[cell.name] = {
+            "differs": {path: value for path, value in own.items() if value != whole.get(path)},
+            "lacks": sorted(whole.keys() - own.keys()),
             "space": {
                 path: parameter.model_dump(mode="json", exclude_defaults=True)
                 for path, parameter in sorted(space_of(study, cell).items())
@@ -71,8 +78,7 @@ def resolved(study: Study) -> dict[str, Any]:
             "lengths": lengths_of(study, cell),
             "keep": keep_of(study, cell),
         }
-        for cell in cells_of(study)
-    }
+    return told
 
 
 @pytest.mark.parametrize("stem", STEMS)
@@ -95,6 +101,22 @@ def test_the_schema_that_editors_read_is_the_studys_own() -> None:
     if os.environ.get("REWRITE_GOLDEN"):
         golden.write_text(told)
     assert golden.read_text() == told
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_a_study_that_ships_runs_dry_to_its_last_replicate(stem: str) -> None:
+    study, _ = load_study(find_study(stem))
+    plan = plan_study(study, facts_of(study), slots=2)
+    asked = (study.budget.trials, study.budget.replicates)
+    assert {(cell.trials, cell.replicates >= asked[1]) for cell in plan.cells} == {(asked[0], True)}
+    assert plan.jobs > plan.assets
+
+
+@pytest.mark.parametrize("stem", STEMS)
+def test_every_detector_of_a_study_that_ships_can_be_built(stem: str) -> None:
+    study, _ = load_study(find_study(stem))
+    asked = {base_recipe(study, cell).detector for cell in cells_of(study)}
+    assert all(num_weights(detector, 6) > 100_000 for detector in asked)
 
 
 def test_he_2018_shares_780k_updates_of_the_1800k_that_2x_to_6x_are(tmp_path: Path) -> None:
