@@ -15,7 +15,7 @@ from rethink_ray.spec.study import Study
 
 def data_spec_of(name: str, settings: Sequence[str]) -> DataSpec:
     """The data block of a study file, or of a data set named by its kind and ``settings``."""
-    if name in ("shapes", "coco", "voc"):
+    if name in ("shapes", "coco", "lvis", "voc"):
         tree: dict[str, Any] = {"dataset": name}
         for setting in settings:
             put_override(tree, setting)

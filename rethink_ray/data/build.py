@@ -20,7 +20,7 @@ from rethink_ray.data.pictures import picture_sizes
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
 
-INDEX_VERSION = 2
+INDEX_VERSION = 3
 IMAGES_FILE = "images.arrow"
 OBJECTS_FILE = "objects.arrow"
 REMEMBERED_UNREAD = 64
@@ -57,7 +57,7 @@ def write_index(
         "unread": unread[:REMEMBERED_UNREAD],
         "keypoint_names": list(raw.keypoint_names),
     }
-    _write(directory / IMAGES_FILE, _image_columns(kept), about)
+    _write(directory / IMAGES_FILE, _image_columns(kept, labels), about)
 
 
 def _sort_out(raw: RawSplit, labels: dict[str, int]) -> tuple[list[Kept], Counter[str], list[str]]:
@@ -84,8 +84,9 @@ def _order(found: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
     return (label, found.box_xyxy, found.is_crowd, found.area, found.segmentation, found.keypoints)
 
 
-def _image_columns(kept: list[Kept]) -> dict[str, Any]:
+def _image_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
     counts = [len(image.objects) for image in kept]
+    verified = [_labels_of(image.raw.verified, labels) for image in kept]
     return {
         "image_id": pa.array([image.raw.image_id for image in kept], pa.int64()),
         "path": pa.array([str(image.raw.path) for image in kept], pa.string()),
@@ -96,7 +97,14 @@ def _image_columns(kept: list[Kept]) -> dict[str, Any]:
         "first_object": pa.array(np.concatenate([[0], np.cumsum(counts)[:-1]]), pa.int64()),
         "num_objects": pa.array(counts, pa.int32()),
         "num_unknown": pa.array([image.num_unknown for image in kept], pa.int32()),
+        "verified": pa.array(verified, pa.large_list(pa.int32())),
     }
+
+
+def _labels_of(categories: Sequence[str] | None, labels: dict[str, int]) -> list[int] | None:
+    if categories is None:
+        return None
+    return sorted(labels[name] for name in categories if name in labels)
 
 
 def _object_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:

@@ -50,6 +50,8 @@ class ImageEntry:
     """[N], from 1; 0 is background."""
     is_crowd: NDArray[np.bool_]
     area: NDArray[np.float32]
+    verified: tuple[int, ...] | None = None
+    """Labels that were looked for in this image (LVIS); ``None``: all."""
 
 
 class AnnotationIndex:
@@ -95,6 +97,7 @@ class AnnotationIndex:
         """The image of this id, with copies of its rows."""
         row = self.row_of(image_id)
         objects = self.objects_of(row)
+        verified = self._images.column("verified")[row].as_py()
         return ImageEntry(
             image_id=image_id,
             path=self._images.column("path")[row].as_py(),
@@ -104,6 +107,7 @@ class AnnotationIndex:
             labels=self._labels[objects].astype(np.int64),
             is_crowd=self._crowd[objects].astype(np.bool_),
             area=self._area[objects].copy(),
+            verified=None if verified is None else tuple(verified),
         )
 
     def segmentations(self, image_id: int) -> list[Any]:

@@ -23,7 +23,7 @@ from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import DataSpec, Images
 
 _log = logging.getLogger(__name__)
 
@@ -52,9 +52,7 @@ class Found:
     """COCO's ``segmentation`` of each as JSON, from a teacher that finds masks."""
 
 
-def open_pool(
-    data: DataSpec, images: int | Literal["all"], pool: Literal["unlabelled", "rest"]
-) -> Pool:
+def open_pool(data: DataSpec, images: Images, pool: Literal["unlabelled", "rest"]) -> Pool:
     """The images that a teacher trained on a regime of ``images`` labels.
 
     Raises:

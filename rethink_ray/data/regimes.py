@@ -1,15 +1,14 @@
 """How much data: nested subsets of the training images, and the hold-out that none of them sees."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 from rethink_ray.data.chance import digest_of, hash_order
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError, explain
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 
 
-def regime_image_ids(data: DataSpec, images: int | Literal["all"]) -> tuple[int, ...]:
+def regime_image_ids(data: DataSpec, images: Images) -> tuple[int, ...]:
     """The training images of a regime, in the order that nests them.
 
     A regime of n images is the first n of one order over everything that can be read and is not
@@ -18,13 +17,12 @@ def regime_image_ids(data: DataSpec, images: int | Literal["all"]) -> tuple[int,
     held_out = set(holdout_image_ids(data))
     train = map(int, open_split(data, "train").image_ids)
     order = hash_order("regime", data.subset_seed, (key for key in train if key not in held_out))
-    if images == "all":
-        return tuple(order)
-    if images > len(order):
+    wanted = num_images(images, len(order))
+    if wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"
         must += f" (outside the hold-out of {len(held_out)})" if held_out else ""
         raise DataError(explain("regimes: images", must, images, "Write `all` to use every one."))
-    return tuple(order[:images])
+    return tuple(order[:wanted])
 
 
 def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:

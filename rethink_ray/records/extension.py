@@ -43,6 +43,9 @@ def fingerprint_of(study: Study) -> str:
         del tree["claims"]  # studies from before there were claims keep their fingerprint
     if tree["data"]["unlabelled"] is None:
         del tree["data"]["unlabelled"]  # nor does a pool that nobody asks for change one
+    for key in ("frequency", "image_sets"):
+        if tree["data"][key] is None:
+            del tree["data"][key]  # nor do keys that are younger than a study
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
     return digest_of(tree)

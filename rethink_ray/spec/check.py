@@ -8,7 +8,7 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.meaning import check_first_stages, check_reachable, check_recipe
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Recipe
-from rethink_ray.spec.regime import HoldoutSpec
+from rethink_ray.spec.regime import HoldoutSpec, num_images
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of, space_of
 from rethink_ray.spec.settings import (
     LENGTH_PATH,
@@ -81,7 +81,7 @@ def check_regimes(study: Study, available: int, where: str) -> None:
         where: the study file, for the message.
     """
     for name, regime in study.regimes.items():
-        if regime.images != "all" and regime.images > available:
+        if num_images(regime.images, available) > available:
             must = f"must be at most the {available} training images there are"
             remedy = "Write a smaller number, or all."
             raise SpecError(explain(f"{where}: regimes.{name}.images", must, regime.images, remedy))

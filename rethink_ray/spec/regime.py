@@ -6,6 +6,18 @@ from pydantic import Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
 
+Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
+Images = PositiveInt | Literal["all"] | Percent
+
+
+def num_images(asked: Images, available: int) -> int:
+    """How many images a regime is of so many; ``20%`` is rounded, and one at least."""
+    if asked == "all":
+        return available
+    if isinstance(asked, str):
+        return max(round(float(asked.rstrip("%")) * available / 100), 1)
+    return asked
+
 
 class SplitSpec(Spec):
     """One split of a data set that is named by its files."""
@@ -47,7 +59,10 @@ class ShapesSpec(Spec):
 class DataSpec(Spec):
     """Where images and boxes come from, and which split decides what."""
 
-    dataset: Literal["shapes", "coco", "voc"] | dict[Literal["train", "val", "test"], SplitSpec]
+    dataset: (
+        Literal["shapes", "coco", "lvis", "voc"]
+        | dict[Literal["train", "val", "test"], SplitSpec]
+    )
     format: Literal["coco", "voc"] | None = None
     """Of splits named by their files; ``None``: annotations in a ``.json`` are COCO, else VOC."""
     root: str | None = None
@@ -63,17 +78,23 @@ class DataSpec(Spec):
     one sub-folder of images per class."""
     unlabelled: UnlabelledSpec | None = None
     """Images for ``labels.kind: self_training``; ``shapes`` has its own (``shapes.unlabelled``)."""
+    image_sets: dict[Literal["train", "val", "test"], tuple[str, ...]] | None = None
+    """VOC: the lists that make up a split, as YEAR/LIST. He et al. 2018: train: [VOC2007/trainval,
+    VOC2012/train], val: [VOC2012/val]."""
+    frequency: Literal["lvis", "thirds"] | tuple[PositiveInt, PositiveInt] | None = None
+    """Also AP of rare, common and frequent classes, by training images that show them, over the
+    full regime: ``lvis`` = up to 10, up to 100, more; other bounds; or thirds of the classes."""
 
     @model_validator(mode="before")
     @classmethod
     def _coco_has_no_labelled_test_set(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("dataset") == "coco":
+        if isinstance(given, dict) and given.get("dataset") in ("coco", "lvis"):
             return {"select_on": {"holdout": 5000}, "report_on": "val"} | given
         return given
 
     @model_validator(mode="after")
     def _roots_where_needed(self) -> Self:
-        if self.dataset in ("coco", "voc") and not self.root:
+        if self.dataset in ("coco", "lvis", "voc") and not self.root:
             raise ValueError("root must name the data set's folder|None")
         return self
 
@@ -86,5 +107,6 @@ class DataSpec(Spec):
 class RegimeSpec(Spec):
     """How much data: a nested subset of the training images, and settings of its own."""
 
-    images: PositiveInt | Literal["all"]
+    images: Images
+    """A number, ``all``, or a share such as ``20%``."""
     set: dict[str, Any] = {}

@@ -9,12 +9,12 @@ import json
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.recipes import build_recipe
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study
@@ -39,7 +39,7 @@ class TrialConfig(Spec):
     study: str
     regime: str
     arm: str
-    images: int | Literal["all"]
+    images: Images
     data: DataSpec
     recipe: Recipe
     objective: ObjectiveSpec = ObjectiveSpec()

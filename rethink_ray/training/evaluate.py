@@ -7,6 +7,7 @@ numbers.
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from rethink_ray.data.frequency import frequency_groups
@@ -78,6 +79,7 @@ def score_split(
         if batch:
             with precision(recipe, place.device):
                 boxes = looking.detect(batch, looks, [int(side) for side in sides])
+            boxes = [_verified(one, entry) for one, entry in zip(boxes, entries, strict=True)]
             found += [
                 (_truth(entry, index, recipe.detector.family), _detection(entry, seen))
                 for entry, seen in zip(entries, boxes, strict=True)
@@ -104,6 +106,15 @@ def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundT
         masks=None if masks is None else [encoded(mask) for mask in masks],
         keypoints=keypoints,
     )
+
+
+def _verified(found: dict[str, Tensor], entry: ImageEntry) -> dict[str, Tensor]:
+    """What was found, of categories that were looked for in this image (LVIS)."""
+    if entry.verified is None:
+        return found
+    looked_for = torch.tensor(entry.verified, device=found["labels"].device)
+    kept = torch.isin(found["labels"], looked_for)
+    return {key: values[kept] for key, values in found.items()}
 
 
 def _detection(entry: ImageEntry, found: dict[str, Tensor]) -> Detection:

@@ -6,6 +6,7 @@ from data_files import coco, coco_spec, many_images, write_coco
 from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import digest_of_images, holdout_image_ids, regime_image_ids
 from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 
 @pytest.fixture
@@ -78,3 +79,18 @@ def test_an_image_that_cannot_be_read_is_in_no_regime(folder: Path) -> None:
 def test_a_digest_names_a_set() -> None:
     assert digest_of_images([3, 1, 2]) == digest_of_images((1, 2, 3))
     assert digest_of_images([1, 2]) != digest_of_images([12])
+
+
+def test_a_share_is_rounded_and_lies_inside_a_larger_one(shapes: DataSpec) -> None:
+    fifth, half = (regime_image_ids(shapes, share) for share in ("20%", "50%"))
+    assert len(fifth) == 10  # of 48: 9.6
+    assert half == regime_image_ids(shapes, 24)
+    assert set(fifth) < set(half)
+    assert regime_image_ids(shapes, "100%") == regime_image_ids(shapes, "all")
+    assert len(regime_image_ids(shapes, "0.1%")) == 1
+
+
+@pytest.mark.parametrize("share", ["101%", "-5%", "%", "20", "1e1%"])
+def test_what_is_no_share_is_refused(share: str) -> None:
+    with pytest.raises(ValueError, match="images"):
+        RegimeSpec(images=share)

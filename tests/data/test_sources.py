@@ -155,3 +155,23 @@ def test_a_coco_folder_of_other_names_is_told_how_to_name_its_files(tmp_path: Pa
     with pytest.raises(DataError, match="as COCO comes") as refused:
         open_split(data, "train")
     assert "data.dataset: {train: {images: FOLDER, annotations: FILE.json}" in str(refused.value)
+
+
+def test_lists_of_several_years_make_up_a_split(tmp_path: Path) -> None:
+    for year, stem in (("VOC2007", "a"), ("VOC2012", "b")):
+        xml = {key: voc_xml(f"{key}.jpg", [("cat", 1, 1, 5, 5)]) for key in (stem, stem * 2)}
+        lists = {"trainval": [stem], "train": [stem], "val": [stem * 2]}
+        write_voc(tmp_path / "VOCdevkit" / year, xml, lists)
+    told = {"train": ("VOC2007/trainval", "VOC2012/train"), "val": ("VOC2012/val",)}
+    data = DataSpec(dataset="voc", root=str(tmp_path), image_sets=told, report_on="val")
+    names = {
+        split: sorted(Path(open_split(data, split).entry(int(k)).path).stem for k in ids)
+        for split in ("train", "val")
+        for ids in [open_split(data, split).image_ids]
+    }
+    assert names == {"train": ["a", "b"], "val": ["bb"]}
+    with pytest.raises(DataError, match=r"splits that the data set has labels for \(train, val\)"):
+        open_split(data, "test")
+    wrong = data.model_copy(update={"image_sets": {"train": ("VOC2007/nothing",)}})
+    with pytest.raises(DataError, match=r"YEAR/LIST.*but got 'VOC2007/nothing'"):
+        open_split(wrong, "train")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from rethink_ray.data.cache import content_hash
+from rethink_ray.data.sources.federated import unfinished, verified_in
 from rethink_ray.data.sources.raw import (
     Box,
     Problem,
@@ -63,7 +64,7 @@ class CocoSource:
         problems: list[Problem] = []
         names = _category_names(self.annotations, told["categories"])
         objects = _objects_by_image(told.pop("annotations"), names, problems)
-        images = self._images(told["images"], objects, problems)
+        images = self._images(told["images"], names, objects, problems)
         problems += [
             Problem(kind="unknown_image", example=f"image_id {image_id} ({len(found)} boxes)")
             for image_id, found in objects.items()
@@ -78,6 +79,7 @@ class CocoSource:
     def _images(
         self,
         records: list[Any],
+        names: Mapping[Any, str],
         objects: dict[int, list[RawObject]],
         problems: list[Problem],
     ) -> list[RawImage]:
@@ -85,19 +87,21 @@ class CocoSource:
         images: dict[int, RawImage] = {}
         for record in records:
             image_id = _image_id(record, "id")
-            file_name = record.get("file_name") if isinstance(record, dict) else None
-            if image_id is None or not isinstance(file_name, str) or not file_name:
+            file_name = _file_name(record)
+            if image_id is None or not file_name:
                 problems.append(Problem(kind="unreadable_annotation", example=f"image {record}"))
             elif image_id in images:
                 problems.append(Problem(kind="duplicate_id", example=f"image {image_id}"))
             else:
+                found = objects.pop(image_id, [])
                 images[image_id] = RawImage(
                     image_id=image_id,
                     file_name=file_name,
                     path=self.images.absolute() / file_name,
                     width=_whole(record.get("width")),
                     height=_whole(record.get("height")),
-                    objects=tuple(objects.pop(image_id, ())),
+                    objects=(*found, *unfinished(record, names)),
+                    verified=verified_in(record, names, found),
                 )
         return list(images.values())
 
@@ -133,6 +137,15 @@ def _category_names(path: Path, records: list[Any]) -> dict[Any, str]:
         came = sorted(str(record["name"]) for record in records)
         raise DataError(explain(str(path), must, came, "Make the names of 'categories' distinct."))
     return names
+
+
+def _file_name(record: object) -> str:
+    """LVIS names files by their address alone: the folder of the split and the file."""
+    told = record if isinstance(record, dict) else {}
+    name, address = told.get("file_name"), told.get("coco_url")
+    if isinstance(name, str) and name:
+        return name
+    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else ""
 
 
 def _keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple[str, ...]:

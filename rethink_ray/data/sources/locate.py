@@ -17,6 +17,7 @@ OWN_FILES = (
 )
 
 COCO_LAYOUT = "annotations/instances_{train,val}2017.json, train2017/ and val2017/"
+LVIS_LAYOUT = "annotations/lvis_v1_{train,val}.json, train2017/ and val2017/"
 VOC_LAYOUT = "JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt"
 
 
@@ -29,8 +30,10 @@ def source_of(data: DataSpec, split: str) -> Source:
             return _shapes(data, split)
         case "coco":
             return _coco(Path(data.root or "."), split)
+        case "lvis":
+            return _lvis(Path(data.root or "."), split)
         case "voc":
-            return _voc(Path(data.root or "."), split)
+            return _voc(data, Path(data.root or "."), split)
         case named:
             found = [spec for key, spec in named.items() if key == split]
             if not found:
@@ -74,6 +77,17 @@ def _coco(root: Path, split: str) -> Source:
     return CocoSource(annotations=annotations, images=root / f"{split}2017")
 
 
+def _lvis(root: Path, split: str) -> Source:
+    if split not in ("train", "val"):
+        raise _no_split(split, ["train", "val"])
+    annotations = root / "annotations" / f"lvis_v1_{split}.json"
+    _require_folder(root, LVIS_LAYOUT)
+    if not annotations.is_file():
+        must = f"must hold annotations/{annotations.name} beside COCO's train2017/ and val2017/"
+        raise DataError(explain(str(root), must, "no such file", "Check data.root."))
+    return CocoSource(annotations=annotations, images=root)
+
+
 def _require_folder(root: Path, layout: str) -> None:
     if not root.is_dir():
         must = f"must be the folder of the data set, with {layout}"
@@ -82,8 +96,13 @@ def _require_folder(root: Path, layout: str) -> None:
         raise DataError(explain(f"data.root {root}", must, came, remedy))
 
 
-def _voc(root: Path, split: str) -> Source:
+def _voc(data: DataSpec, root: Path, split: str) -> Source:
     _require_folder(root, VOC_LAYOUT)
+    if data.image_sets is not None:
+        asked = [names for key, names in data.image_sets.items() if key == split]
+        if not asked:
+            raise _no_split(split, list(data.image_sets))
+        return VocSource(folders=tuple(_voc_list(root, name) for name in asked[0]))
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
     found = [
@@ -105,6 +124,21 @@ def _voc(root: Path, split: str) -> Source:
         remedy = "Check data.root, data.select_on and data.report_on."
         raise DataError(explain(str(root), must, came, remedy))
     return VocSource(folders=tuple(found))
+
+
+def _voc_list(root: Path, name: str) -> VocFolder:
+    """``VOC2007/trainval``: that list of that year."""
+    year, _, listed = name.partition("/")
+    for folder in (root / year, root / "VOCdevkit" / year):
+        image_set = folder / "ImageSets" / "Main" / f"{listed}.txt"
+        if listed and image_set.is_file():
+            return VocFolder(
+                images=folder / "JPEGImages",
+                annotations=folder / "Annotations",
+                image_set=image_set,
+            )
+    must = f"must name lists under {root} as YEAR/LIST: YEAR/ImageSets/Main/LIST.txt"
+    raise DataError(explain("data.image_sets", must, name, "For instance VOC2007/trainval."))
 
 
 def _explicit(data: DataSpec, spec: SplitSpec) -> Source:

@@ -40,6 +40,8 @@ class RawImage:
     """As annotated; 0 if the file does not say."""
     height: int
     objects: tuple[RawObject, ...]
+    verified: tuple[str, ...] | None = None
+    """LVIS: the categories somebody looked for here; of others nothing is known. ``None``: all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
