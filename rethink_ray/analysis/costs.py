@@ -4,7 +4,7 @@ An asset that several cells share is booked in full to each of them, because eac
 it alone; the study's total counts it once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rethink_ray.analysis.tables import Asset, CellRecord, read_assets
@@ -45,6 +45,13 @@ class StudyCost:
 
     cells: tuple[CellCost, ...]
     assets: tuple[Asset, ...]
+    renamed: Mapping[str, str]
+    """Key of an asset -> its key in the records, where an older version gave it another."""
+
+    def seconds_of(self, keys: Iterable[str]) -> float:
+        """What these assets took together, each once."""
+        wanted = {self.renamed.get(key, key) for key in keys}
+        return sum(asset.seconds for asset in self.assets if asset.key in wanted)
 
     @property
     def asset_seconds(self) -> float:
@@ -64,10 +71,12 @@ class StudyCost:
 def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> StudyCost:
     """Seconds spent, per cell and in all."""
     assets = read_assets(tables.assets)
+    named = {cell: asset_keys(record) for cell, record in records.items()}
+    renamed = _renamed(assets, {key for keys in named.values() for key in keys})
     seconds = {asset.key: asset.seconds for asset in assets}
     cells = []
     for cell, record in records.items():
-        keys = asset_keys(record)
+        keys = tuple(renamed.get(key, key) for key in named[cell])
         cells.append(
             CellCost(
                 regime=cell.regime,
@@ -81,7 +90,21 @@ def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> Study
                 assets=keys,
             )
         )
-    return StudyCost(cells=tuple(cells), assets=assets)
+    return StudyCost(cells=tuple(cells), assets=assets, renamed=renamed)
+
+
+def _renamed(assets: Iterable[Asset], named: Iterable[str]) -> dict[str, str]:
+    """Key as this version names an asset -> as an older one did, where only one can be meant."""
+    recorded, wanted = {asset.key for asset in assets}, set(named)
+    left, unknown = recorded - wanted, wanted - recorded
+    found: dict[str, str] = {}
+    for key in unknown:
+        kind = key.partition("-")[0]
+        ours = [other for other in unknown if other.partition("-")[0] == kind]
+        theirs = [other for other in left if other.partition("-")[0] == kind]
+        if len(ours) == len(theirs) == 1:
+            found[key] = theirs[0]
+    return found
 
 
 def asset_keys(record: CellRecord) -> tuple[str, ...]:

@@ -66,10 +66,8 @@ def _of_regime(
     study: Study, inside: Sequence[CellRecord], length: float, cost: StudyCost
 ) -> list[EqualHours]:
     bills = [_bills(study, record) for record in inside]
-    assets = [
-        cost.of(r.cell.regime, r.cell.arm).asset_seconds * accelerators(study) / 3600.0
-        for r in inside
-    ]
+    started_from = [{key for trial in r.search for key in trial.assets} for r in inside]
+    assets = [cost.seconds_of(keys) * accelerators(study) / 3600.0 for keys in started_from]
     plain = min(sum(bill) for bill in bills)
     whole = min(sum(bill) + asset for bill, asset in zip(bills, assets, strict=True))
     return [

@@ -88,7 +88,8 @@ def price(
 
 
 def _priced(study: Study, record: CellRecord, point: CurvePoint, cost: StudyCost) -> Priced | None:
-    mean, times, peaks = point.mean, [], []
+    mean, times, peaks, assets = point.mean, [], [], []
+    started_from = {trial.trial_id: trial.assets for trial in record.replicates}
     for trial_id in point.trial_ids:
         score = record.scores.get((trial_id, point.length))
         if score is None:
@@ -96,9 +97,9 @@ def _priced(study: Study, record: CellRecord, point: CurvePoint, cost: StudyCost
         if score.new_steps and score.steps:
             times.append(score.train_seconds / score.new_steps * score.steps)
         peaks.append(score.peak_bytes)
+        assets.append(cost.seconds_of(started_from[trial_id]))
     if mean is None or not times:
         return None
-    asset = cost.of(record.cell.regime, record.cell.arm).asset_seconds
     return Priced(
         regime=record.cell.regime,
         arm=record.cell.arm,
@@ -106,7 +107,7 @@ def _priced(study: Study, record: CellRecord, point: CurvePoint, cost: StudyCost
         score=mean.value,
         interval=mean.interval(),
         run_hours=statistics.median(times) * accelerators(study) / 3600.0,
-        asset_hours=asset * accelerators(study) / 3600.0,
+        asset_hours=statistics.median(assets) * accelerators(study) / 3600.0,
         peak_bytes=int(statistics.median(peaks)),
     )
 

@@ -1,10 +1,16 @@
 """Costs: equal trials, assets booked to whoever starts from them."""
 
+from dataclasses import replace
+
 import pytest
 from planted import Planted, build_study, written
 
 from rethink_ray.analysis.costs import study_cost
+from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.tables import read_cells
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import AssetDone
+from rethink_ray.records.views import build_tables
 
 ROWS = {(arm, n): [9.0] for arm in ("scratch", "pretrained", "frozen") for n in (2.0, 4.0, 6.0)}
 
@@ -34,3 +40,23 @@ def test_a_searched_norm_needs_one_classifier_per_norm() -> None:
     tables = planted.tables()
     keys = study_cost(tables, read_cells(tables)).of("full", "pretrained").assets
     assert len(keys) == 2
+
+
+def test_an_asset_that_an_older_version_named_otherwise_is_booked_where_only_one_can_be_meant() -> (
+    None
+):
+    planted = Planted(build_study(), written(ROWS))
+    older = [
+        replace(e, key="classifier-0123456789abcdef") if isinstance(e, AssetDone) else e
+        for e in planted.events()
+    ]
+    tables = build_tables(planted.study, StudyState(older), planted.facts)
+    cost = study_cost(tables, read_cells(tables))
+    pretrained = cost.of("full", "pretrained")
+    assert pretrained.assets == ("classifier-0123456789abcdef",)
+    assert pretrained.asset_seconds == 100.0
+    two = [*older, AssetDone(key="classifier-other", kind="classifier", metrics={}, seconds=7.0)]
+    unclear = build_tables(planted.study, StudyState(two), planted.facts)
+    findings = derive_findings(unclear)
+    assert findings.cost.of("full", "pretrained").asset_seconds == 0.0
+    assert any("do not name classifier-" in c.text for c in findings.caveats)
