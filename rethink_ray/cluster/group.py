@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from rethink_ray.cluster.carrying import carried, fetch, stop_of
 from rethink_ray.cluster.mailbox import Mailbox
 from rethink_ray.cluster.work import StopFile, decode_job, encode_job, last_line, run_job
-from rethink_ray.records.types import Event, TrialEnded
+from rethink_ray.records.types import AssetDone, Event, TrialEnded
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import RethinkError
@@ -36,9 +36,9 @@ PATIENCE_SECONDS = 9.0
 def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Iterator[Event]:
     """Every event of a job that several workers run together, as rank 0 tells it.
 
-    Where the method ends the trial at another worker alone (its images were larger than its
-    memory), rank 0 may wait for it in NCCL for many minutes; then that worker's word counts, and
-    leaving with an error ends the processes that wait.
+    Where the method ends the trial (or the training of an asset) at another worker alone, because
+    its images were larger than its memory, rank 0 may wait for it in NCCL for many minutes; then
+    that worker's word counts, and leaving with an error ends the processes that wait.
 
     Args:
         job: what to do.
@@ -104,8 +104,8 @@ def train_as_worker(config: dict[str, Any]) -> None:
         for event in _events_of(job, root, uri, stop, place):
             if place.rank == 0:
                 mailbox.log.append(event)
-            elif isinstance(event, TrialEnded):
-                mailbox.end(event)
+            else:
+                tell_the_end(event, mailbox)
     except Stopped:
         pass
     except Exception as error:
@@ -128,6 +128,12 @@ def _events_of(job: Job, root: Path, uri: str, stop: StopFile, place: "Place") -
     if place.writes:
         return carried(job, copy, lambda: run_job(job, data, root, stop, place))
     return run_job(job, data, root, stop, place)
+
+
+def tell_the_end(event: Event, mailbox: Mailbox) -> None:
+    """All that a worker beside rank 0 tells: that the method came to nothing here."""
+    if isinstance(event, TrialEnded) or (isinstance(event, AssetDone) and event.refused):
+        mailbox.end(event)
 
 
 def _is_an_echo(error: Exception) -> bool:

@@ -11,7 +11,7 @@ from rethink_ray.cluster.work import decode_error, encode_error
 from rethink_ray.records.log import RecordLog, decode_line, encode
 from rethink_ray.records.segments import SegmentLog
 from rethink_ray.records.store import Store
-from rethink_ray.records.types import TrialEnded
+from rethink_ray.records.types import AssetDone, TrialEnded
 from rethink_ray.spec.errors import RecordError, RethinkError
 
 MAILBOX = "mailbox-"
@@ -51,14 +51,14 @@ class Mailbox:
         said = self._said("error")
         return decode_error(said) if said else None
 
-    def end(self, event: TrialEnded) -> None:
-        """The method ended the trial where this worker is; rank 0 may be unable to hear of it."""
+    def end(self, event: TrialEnded | AssetDone) -> None:
+        """The method ended the job where this worker is; rank 0 may be unable to hear of it."""
         self._say("ended", encode(event))
 
-    def ended(self) -> TrialEnded | None:
-        """How the trial ended for the first worker that said so."""
+    def ended(self) -> TrialEnded | AssetDone | None:
+        """How the trial ended, or why the asset is refused, for the first worker that said so."""
         event = decode_line(said) if (said := self._said("ended")) else None
-        return event if isinstance(event, TrialEnded) else None
+        return event if isinstance(event, TrialEnded | AssetDone) else None
 
     def _say(self, kind: str, word: str) -> None:
         if self._store is not None:

@@ -9,10 +9,10 @@ import pytest
 from micro_study import results, start_micro
 from processes import kill_all, train_workers_of
 
-from rethink_ray.cluster.group import _cause_of, _is_an_echo
+from rethink_ray.cluster.group import _cause_of, _is_an_echo, tell_the_end
 from rethink_ray.cluster.mailbox import Mailbox
 from rethink_ray.cluster.run import run_study
-from rethink_ray.records.types import JobFailed, TrialEnded
+from rethink_ray.records.types import AssetDone, JobFailed, TrialEnded
 from rethink_ray.spec.errors import DataError, RethinkError
 
 
@@ -80,6 +80,18 @@ def test_what_a_worker_says_is_the_runs_error_and_silence_means_it_died(tmp_path
     assert type(silent) is RethinkError
     assert str(silent) == "a worker's process or its machine died"
     assert str(_cause_of(TimeoutError("no room"), None)) == "TimeoutError: no room"
+
+
+def test_a_worker_beside_the_first_tells_that_an_asset_is_refused_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    mailbox = Mailbox.fresh(tmp_path, "assets/teacher-1")
+    built = AssetDone(key="teacher-1", kind="teacher", metrics={"val/ap": 12.0}, seconds=1.0)
+    tell_the_end(built, mailbox)
+    assert mailbox.ended() is None
+    refused = replace(built, metrics={}, refused="infeasible: too large")
+    tell_the_end(refused, mailbox)
+    assert mailbox.ended() == refused
 
 
 def test_a_lost_connection_is_the_echo_of_another_workers_failure() -> None:
