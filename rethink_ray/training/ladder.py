@@ -16,7 +16,6 @@ from typing import Any
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.records.detections import file_name
 from rethink_ray.records.types import RungDone
-from rethink_ray.spec.assets import pseudo_labels_of
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
@@ -31,7 +30,7 @@ from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.place import Place
 from rethink_ray.training.price import Price, memory_kind, price_of
 from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
-from rethink_ray.training.starting import start_of
+from rethink_ray.training.starting import labels_of, start_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
 from rethink_ray.training.trial_files import TrialFiles, model_path
 
@@ -155,8 +154,7 @@ class _Ladder:
     @property
     def data(self) -> TrialData:
         if self._data is None:
-            pseudo = pseudo_labels_of(self.config)
-            labels = None if pseudo is None else self.assets / pseudo.key
+            labels = labels_of(self.config, self.assets, self.place, stop=self.watch.stop)
             self._data = open_trial_data(self.config, labels)
         return self._data
 

@@ -4,17 +4,14 @@ A pure function of the teacher's weights and of the threshold. It is written par
 a stopped job goes on where it was; a part holds numbers and image ids, and no path.
 """
 
-import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -25,16 +22,22 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
 from rethink_ray.detection.test_time import TestTime
 from rethink_ray.detection.whole import load_detector
-from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import DataError, SpecError, explain
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import sweep
+from rethink_ray.training.label_files import (
+    LABELS_FOLDER,
+    AllFound,
+    is_whole,
+    part_path,
+    read_all,
+    write_part,
+)
 from rethink_ray.training.live import precision
 from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import Stopped, never_stop
 
-LABELS_FOLDER = "labels"
 IMAGES_PER_PART = 2000
 """About a minute's work of a GPU: that much is lost at most."""
 
@@ -89,18 +92,18 @@ def build_pseudo_labels(
     _require_visible(teacher, labels)
     pool = open_pool(teacher.data, teacher.images, labels.pool)
     detector = _detector_of(teacher, weights, place)
-    target = folder / LABELS_FOLDER
     if place.writes:
-        sweep(target)
-    about = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
-    for number, image_ids in enumerate(_parts(pool, teacher.recipe.batch_size, images_per_part)):
-        path = target / f"part-{number:06d}.parquet"
-        if place.any_of((not path.exists(),))[0]:
+        sweep(folder / LABELS_FOLDER)
+    asked = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
+    parts = _parts(pool, teacher.recipe.batch_size, images_per_part)
+    for number, image_ids in enumerate(parts):
+        path = part_path(folder, number)
+        if place.any_of((not is_whole(path),))[0]:
             found = _find(detector, teacher, pool, image_ids, labels.threshold, place, stop)
             if place.writes:
-                _write(path, found, {**about, "images": image_ids})
+                write_part(path, found, asked, len(parts))
             place.barrier()
-    return _account(_read_all(target), pool, labels)
+    return _account(read_all(folder), pool, labels)
 
 
 def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
@@ -108,21 +111,22 @@ def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
 
     Raises:
         DataError: the pool holds other images than when it was labelled.
+        RecordError: a part is missing or damaged.
     """
-    found = _read_all(folder / LABELS_FOLDER)
-    about = found.about
-    pool = open_pool(config.data, config.images, about["pool"])
+    found = read_all(folder)
+    asked = found.asked
+    pool = open_pool(config.data, config.images, asked["pool"])
     if set(pool.image_ids) != found.by_image.keys():
         must = f"must hold the {len(found.by_image)} images that the teacher labelled"
         remedy = "Put them back as they were, or start a new study."
         raise DataError(
-            explain(f"labels.pool {about['pool']}", must, f"{len(pool.image_ids)} images", remedy)
+            explain(f"labels.pool {asked['pool']}", must, f"{len(pool.image_ids)} images", remedy)
         )
     return PseudoLabels(
-        index=open_labelled(pool, found.by_image, keep_empty=about["keep_empty"]),
-        threshold=about["threshold"],
-        keep_empty=about["keep_empty"],
-        pool=about["pool"],
+        index=open_labelled(pool, found.by_image, keep_empty=asked["keep_empty"]),
+        threshold=asked["threshold"],
+        keep_empty=asked["keep_empty"],
+        pool=asked["pool"],
     )
 
 
@@ -141,11 +145,11 @@ def _detector_of(teacher: TrialConfig, weights: Mapping[str, Tensor], place: Pla
     return detector.to(place.device).eval()
 
 
-def _parts(pool: Pool, batch_size: int, wanted: int) -> Iterator[list[int]]:
+def _parts(pool: Pool, batch_size: int, wanted: int) -> list[tuple[int, ...]]:
     """The pool cut into whole batches, so that a part is the same whoever makes it."""
     size = -(-wanted // batch_size) * batch_size
-    for first in range(0, len(pool.image_ids), size):
-        yield list(pool.image_ids[first : first + size])
+    firsts = range(0, len(pool.image_ids), size)
+    return [pool.image_ids[first : first + size] for first in firsts]
 
 
 def _find(
@@ -205,69 +209,7 @@ def _as_json(run_lengths: Mapping[str, Any]) -> str:
     return json.dumps({"size": [int(side) for side in run_lengths["size"]], "counts": text})
 
 
-def _write(path: Path, found: Mapping[int, Found], about: Mapping[str, Any]) -> None:
-    """One row a box, in the order of images and scores."""
-    counts = [len(seen.labels) for seen in found.values()]
-    columns: dict[str, Any] = {
-        "image_id": np.repeat(np.array(list(found), np.int64), counts),
-        "label": np.concatenate([seen.labels for seen in found.values()]),
-        "score": np.concatenate([seen.scores for seen in found.values()]),
-    }
-    corners = np.concatenate([seen.boxes_xyxy for seen in found.values()])
-    columns |= {name: corners[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))}
-    masks = [mask for seen in found.values() for mask in seen.segmentations]
-    columns["segmentation"] = masks or [""] * len(corners)
-    table = pa.table({name: pa.array(column) for name, column in columns.items()})
-    table = table.replace_schema_metadata({"rethink_ray": json.dumps(about)})
-    whole = io.BytesIO()
-    pq.write_table(table, whole)
-    write_atomically(path, whole.getbuffer())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _AllFound:
-    by_image: dict[int, Found]
-    about: dict[str, Any]
-
-
-def _read_all(folder: Path) -> _AllFound:
-    by_image: dict[int, Found] = {}
-    about: dict[str, Any] = {}
-    for path in sorted(folder.glob("part-*.parquet")):
-        table = pq.read_table(path)
-        about = json.loads(table.schema.metadata[b"rethink_ray"])
-        by_image |= _found_in(table, about.pop("images"))
-    if not about:
-        must = "must hold the labels a teacher gave"
-        raise DataError(explain(str(folder), must, "no part", "Build the asset again."))
-    return _AllFound(by_image=by_image, about=about)
-
-
-def _found_in(table: pa.Table, image_ids: Sequence[int]) -> dict[int, Found]:
-    owner, labels, scores, *corners = (
-        np.array(table.column(name).to_pylist(), kind)
-        for name, kind in (
-            ("image_id", np.int64),
-            ("label", np.int64),
-            ("score", np.float32),
-            *((name, np.float32) for name in ("x0", "y0", "x1", "y1")),
-        )
-    )
-    boxes = np.stack(corners, axis=1).astype(np.float32).reshape(-1, 4)
-    masks = table.column("segmentation").to_pylist()
-    found: dict[int, Found] = {}
-    for image_id in image_ids:
-        rows = slice(*np.searchsorted(owner, [image_id, image_id + 1]))
-        found[image_id] = Found(
-            boxes_xyxy=boxes[rows],
-            labels=labels[rows],
-            scores=scores[rows],
-            segmentations=tuple(masks[rows]) if any(masks[rows]) else (),
-        )
-    return found
-
-
-def _account(found: _AllFound, pool: Pool, labels: LabelsSpec) -> Labelled:
+def _account(found: AllFound, pool: Pool, labels: LabelsSpec) -> Labelled:
     seen = found.by_image.values()
     categories = pool.index.categories
     counts = Counter(int(label) for one in seen for label in one.labels)

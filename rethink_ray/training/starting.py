@@ -13,11 +13,13 @@ from rethink_ray.spec.assets import (
     ClassifierAsset,
     DetectorAsset,
     PseudoLabelsAsset,
+    pseudo_labels_of,
     starts_of,
 )
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
+from rethink_ray.training.label_files import are_whole
 from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import never_stop
 from rethink_ray.training.trial_files import model_path
@@ -71,8 +73,29 @@ def start_of(
                 weights = weights_of(spec, config, assets, place, stop=stop)
                 start = Start(whole=weights["model"])
             case PseudoLabelsAsset():
-                pass  # no weights: a run reads them as it reads its data
+                pass  # no weights: ``labels_of``
     return start
+
+
+def labels_of(
+    config: TrialConfig, assets: Path, place: Place, *, stop: Callable[[], bool] = never_stop
+) -> Path | None:
+    """Folder of the pseudo labels that the run learns from; ``None``: from none.
+
+    Damaged ones are made again, the same to the last bit.
+
+    Raises:
+        DataError: they were never made.
+        Stopped: while they were made again.
+    """
+    spec = pseudo_labels_of(config)
+    if spec is None:
+        return None
+    folder = folder_of(spec, assets)
+    if place.any_of((not are_whole(folder),))[0]:
+        _log.warning("%s is damaged and built again", folder)
+        _build_again(spec, config, assets, place, stop)
+    return folder
 
 
 def folder_of(spec: AssetSpec, assets: Path) -> Path:

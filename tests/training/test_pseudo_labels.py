@@ -9,15 +9,12 @@ import pytest
 import torch
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.errors import RecordError, SpecError
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.label_files import LABELS_FOLDER, are_whole, part_path
 from rethink_ray.training.place import Place
-from rethink_ray.training.pseudo_labels import (
-    LABELS_FOLDER,
-    build_pseudo_labels,
-    open_pseudo_labels,
-)
+from rethink_ray.training.pseudo_labels import build_pseudo_labels, open_pseudo_labels
 from rethink_ray.training.stopping import Stopped
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
@@ -135,6 +132,20 @@ def test_stopped_at_any_batch_it_goes_on_to_the_same_files(
         one, other = (tmp_path / f / LABELS_FOLDER / name for f in ("whole", "part"))
         assert one.read_bytes() == other.read_bytes()
     assert done.metrics["images"] == 9
+
+
+def test_a_damaged_part_is_noticed_and_made_again(config: TrialConfig, tmp_path: Path) -> None:
+    build(config, tmp_path, images_per_part=4)
+    before = [part_path(tmp_path, number).read_bytes() for number in range(3)]
+    middle = part_path(tmp_path, 1)
+    middle.write_bytes(before[1][:60] + b"?" + before[1][61:])
+    assert not are_whole(tmp_path)
+    with pytest.raises(RecordError, match="as they were written"):
+        open_pseudo_labels(config, tmp_path)
+    part_path(tmp_path, 2).unlink()
+    build(config, tmp_path, images_per_part=4)
+    assert [part_path(tmp_path, number).read_bytes() for number in range(3)] == before
+    assert are_whole(tmp_path)
 
 
 def test_masks_of_a_teacher_are_labels_too(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A student's run keeps the invariants of every run: its averages belong to its state."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,17 @@ def test_a_student_alone_reproduces_its_numbers(tmp_path: Path, assets: Path) ->
     again = train_config(taught(), tmp_path / "again", lengths=LENGTHS)
     assert numbers(again) == numbers(whole)
     assert digests(tmp_path / "again", LENGTHS) == digests(tmp_path / "whole", LENGTHS)
+
+
+def test_damaged_labels_are_made_again(tmp_path: Path, assets: Path) -> None:
+    whole = climb(taught(), tmp_path / "whole", LENGTHS[:1], assets=assets)
+    mine = shutil.copytree(assets, tmp_path / "assets")
+    [part] = mine.glob("pseudo_labels-*/labels/part-*.parquet")
+    before = part.read_bytes()
+    part.write_bytes(before[:-9])
+    again = climb(taught(), tmp_path / "again", LENGTHS[:1], assets=mine)
+    assert part.read_bytes() == before
+    assert numbers(again) == numbers(whole)
 
 
 def climb_with_a_stop(folder: Path, rank: int, assets: Path) -> list[Any]:
