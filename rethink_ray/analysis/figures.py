@@ -11,6 +11,7 @@ from typing import Any
 
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.published_leads import published_leads
 from rethink_ray.analysis.wording import metric_name, times
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -117,6 +118,7 @@ def draw_differences(findings: Findings, regime: RegimeResult) -> str:
         axes.axhline(0.0, color=INK, linewidth=0.8)
         for index, arm in enumerate(arms):
             _paint_difference(axes, findings, regime, arm, index)
+        _paint_published(axes, findings, regime)
         axes.set_ylabel(f"{metric} minus {reference}'s (points)")
 
     title = f"{regime.name}: lead over {reference} by schedule length"
@@ -144,6 +146,25 @@ def _paint_difference(
         linewidth=1.6,
         elinewidth=1.1,
     )
+
+
+def _paint_published(axes: Any, findings: Findings, regime: RegimeResult) -> None:
+    """Beside a study's own leads over training from scratch, those that were published."""
+    if not any(c.arm == regime.reference and c.source == "random" for c in regime.cells):
+        return
+    lengths = [length for cell in regime.cells for length in cell.lengths]
+    for index, (name, points) in enumerate(published_leads(findings.study, lengths)):
+        axes.plot(
+            [length for length, _ in points],
+            [lead for _, lead in points],
+            color=INK,
+            alpha=0.6,
+            linestyle=DASHES[(index + 2) % len(DASHES)],
+            marker="x",
+            markersize=4,
+            linewidth=1.0,
+            label=name,
+        )
 
 
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:
