@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rethink_ray.records.fates import Fate, TrialFate, fates_of
 from rethink_ray.records.incumbents import report_metric, selection_metric, worst_score
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.teachers import teacher_cell
 from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, space_of
 from rethink_ray.spec.study import CopyFrom, Study
 
@@ -176,7 +177,7 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
         for length in ladder
         if (values := _reported(study, state, replicates, length, leader.get(length)))
     }
-    budget = _budget(study, cell, len(search))
+    budget = _budget(study, state, cell, len(search))
     searching = len(search) < budget or any(f.state == "waiting" for f in search)
     return CellProgress(
         cell=cell,
@@ -199,11 +200,30 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
     )
 
 
-def _budget(study: Study, cell: Cell, proposed: int) -> int:
+def _budget(study: Study, state: StudyState, cell: Cell, proposed: int) -> int:
     """Search trials a cell runs; with nothing to tune, one says all a search can."""
-    if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
+    copied = _copied_cell(study, cell)
+    sources = [source for source in (teacher_cell(study, cell), copied) if source is not None]
+    if not proposed and any(_found_nothing(study, state, source) for source in sources):
+        return 0
+    if copied is not None:
         return max(1, proposed)  # one for each distinct incumbent of the arm it copies
     return study.budget.trials if space_of(study, cell) else 1
+
+
+def _copied_cell(study: Study, cell: Cell) -> Cell | None:
+    """The cell whose incumbents this one copies."""
+    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
+        return None
+    return Cell(cell.regime, study.tuning.copy_from)
+
+
+def _found_nothing(study: Study, state: StudyState, cell: Cell) -> bool:
+    """Its search is over without an incumbent: whoever waits for one has nothing to run."""
+    search = [f for f in fates_of(study, state, cell) if f.purpose == "search"]
+    if any(f.state == "waiting" or f.incumbent_for for f in search):
+        return False
+    return len(search) >= _budget(study, state, cell, len(search))
 
 
 def _replicates_to_go(study: Study, replicates: list[TrialFate], leaders: frozenset[str]) -> int:

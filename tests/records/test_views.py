@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_records import FACTS, proposed, rung, small_study
@@ -210,6 +211,31 @@ def test_progress_ends_where_every_incumbent_has_its_replicates() -> None:
     assert progress_of(small_study(), StudyState([EVENTS[0], *ends])).complete
     begun = progress_of(small_study(), StudyState(EVENTS[:2]))
     assert (begun.search_to_go, begun.replicates_to_go) == (4, 1)
+
+
+@pytest.mark.parametrize(
+    "waiting",
+    [
+        {
+            "arms": {
+                "scratch": {},
+                "student": {"set": {"labels.kind": "continued"}, "teacher": "scratch"},
+                "its_student": {"set": {"labels.kind": "continued"}, "teacher": "student"},
+            }
+        },
+        {"arms": {"scratch": {}, "again": {}}, "tuning": {"copy_from": "scratch"}},
+    ],
+)
+def test_an_arm_that_waits_for_another_one_in_vain_has_nothing_to_go(
+    waiting: dict[str, Any],
+) -> None:
+    study = small_study(**waiting, search={"optimizer.lr": {"log_uniform": [0.002, 0.1]}})
+    events = [proposed(*"abcd")]
+    begun = progress_of(study, StudyState(events))
+    assert all(cell.search_to_go > 0 for cell in begun.cells)
+    ends = [TrialEnded(trial_id=t, outcome="diverged", reason="nan", step=3) for t in "abcd"]
+    over = progress_of(study, StudyState([*events, *ends]))
+    assert (over.search_to_go, over.replicates_to_go, over.complete) == (0, 0, True)
 
 
 def test_replicates_of_an_arm_that_copies_its_values_run_up_to_their_own_length() -> None:
