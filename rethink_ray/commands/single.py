@@ -36,7 +36,7 @@ def evaluate(
     run: RunDir,
     split: Annotated[str, typer.Option(help="which split to score")] = "test",
 ) -> None:
-    """Score the checkpoint of a run on one split: the 12 COCO numbers."""
+    """Score the checkpoint of a run on one split: COCO's numbers of boxes, masks, keypoints."""
     from rethink_ray.training.run import evaluate_checkpoint
 
     for name, value in evaluate_checkpoint(run, split).items():
@@ -49,7 +49,7 @@ def predict(
     out: Annotated[Path, typer.Option(help="folder for the pictures")],
     score: Annotated[float, typer.Option(help="draw boxes with at least this score")] = 0.3,
 ) -> None:
-    """Draw the boxes a run's checkpoint finds on images."""
+    """Draw what a run's checkpoint finds on images: boxes, masks, keypoints."""
     from rethink_ray.training.run import predict_images
 
     for path in predict_images(run, images, out, score_threshold=score):

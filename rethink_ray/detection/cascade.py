@@ -18,8 +18,7 @@ from rethink_ray.detection.peers import Division
 from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes, draw, predict
 
 FIRST_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""Scale of a first stage's deltas; stage n (from 1) is n times as fine (Cai & Vasconcelos 2018,
-sec. 4.3: deltas of later stages are smaller)."""
+"""Scale of a first stage's deltas; stage n (from 1) is n times as fine, its boxes being better."""
 
 
 def box_weights(stage: int) -> tuple[float, ...]:
@@ -47,12 +46,24 @@ class SharedBoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvisio
 
 
 class StagedHeads(nn.Module):
-    """One or more box stages, then branches on what they leave; stands for torchvision's heads."""
+    """One or more box stages, then branches on what they leave; stands for torchvision's heads.
 
-    def __init__(self, stages: Sequence[RoIHeads], branches: Mapping[str, nn.Module]) -> None:
+    Later stages may join at an update of the run. Until then they neither learn nor find, and the
+    branches stand on the first one.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[RoIHeads],
+        branches: Mapping[str, nn.Module],
+        joins_at: int = 0,
+    ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
         self.branches = nn.ModuleDict(dict(branches))
+        self.joins_at = joins_at
+        if joins_at:
+            self.register_buffer("has_joined", torch.zeros((), dtype=torch.bool))
 
     def forward(
         self,
@@ -64,6 +75,7 @@ class StagedHeads(nn.Module):
         """Nothing and the losses in training; what was found and nothing otherwise."""
         if self.training:
             assert targets is not None, "losses are taken against targets"
+            self._join()
             return [], self._losses(features, proposals, image_shapes, targets)
         return self._found(features, proposals, image_shapes), {}
 
@@ -75,8 +87,15 @@ class StagedHeads(nn.Module):
         )
         return (*stages, *(branch.division() for branch in self._branches()))
 
+    def _join(self) -> None:
+        if self.joins_at:
+            position = self._stages()[0].fg_bg_sampler.position
+            self.get_buffer("has_joined").fill_(position.step >= self.joins_at)
+
     def _stages(self) -> list[Any]:
-        return list(self.stages)
+        """Those that take part."""
+        all_take_part = not self.joins_at or bool(self.get_buffer("has_joined"))
+        return list(self.stages if all_take_part else self.stages[:1])
 
     def _branches(self) -> list[Branch]:
         return cast(list[Branch], list(self.branches.values()))

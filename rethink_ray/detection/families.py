@@ -114,12 +114,13 @@ def build_cascade_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -
     network: Any = _two_stage(
         spec, pyramid, num_classes, _cascade_predictor(spec), spec.cascade_ious[0]
     )
-    network.roi_heads = StagedHeads(_stages(spec, network.roi_heads, num_classes), {})
+    stages = _stages(spec, network.roi_heads, num_classes)
+    network.roi_heads = StagedHeads(stages, {}, spec.cascade_from)
     return cast(nn.Module, network)
 
 
 def build_cascade_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """A cascade with one mask head, on its last stage (He et al. 2018, sec. 4.2)."""
+    """A cascade with one mask head, on its last stage (He et al. 2018, sec. 4.1)."""
     network: Any = build_cascade_rcnn(spec, pyramid, num_classes)
     network.roi_heads.branches["masks"] = _masks(spec, pyramid, num_classes)
     return cast(nn.Module, network)

@@ -248,6 +248,17 @@ def _check_box_heads(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: detector.cascade_ious", must, came))
 
 
+def _check_joining(recipe: Recipe, where: str, workers: int) -> None:
+    joins_at, schedule = recipe.detector.cascade_from, recipe.schedule
+    if "cascade" not in recipe.detector.family or not joins_at:
+        return
+    ends_at = schedule.steps(min(schedule.lengths, default=0.0))
+    if ends_at <= joins_at:
+        must = f"must be under the {ends_at} updates of the shortest length"
+        remedy = "Start the ladder at a longer length, or let the cascade join earlier."
+        raise SpecError(explain(f"{where}: detector.cascade_from", must, joins_at, remedy))
+
+
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (check_direct, DIRECT_PATHS),
     (
@@ -283,6 +294,10 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     ),
     (_check_matching, ("detector.family", "detector.foreground_iou", "detector.background_iou")),
     (_check_box_heads, ("detector.family", "detector.box_head", "detector.cascade_ious")),
+    (
+        _check_joining,
+        ("detector.family", "detector.cascade_from", LENGTH_PATH, "schedule.unit"),
+    ),
     (
         _check_schedule,
         (LENGTH_PATH, "schedule.unit", "schedule.warmup", "schedule.decay.kind"),

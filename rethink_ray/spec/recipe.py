@@ -78,6 +78,10 @@ class DetectorSpec(Spec):
     """Cascade R-CNN: the overlap that makes a positive, stage by stage (Cai & Vasconcelos 2018)."""
     cascade_class_agnostic: bool = True
     """Cascade R-CNN: one box regression for all classes, as published, instead of one for each."""
+    cascade_from: Annotated[int, Field(ge=0)] = 0
+    """Cascade R-CNN: the update at which the later stages join; until then the first one is all
+    there is (He et al. 2018, sec. 4.1: 540,000 of 810,000 from scratch). Counted from the start, so
+    that all lengths share their trunk."""
     mask_head_convs: Annotated[int, Field(ge=0)] = 4
     mask_head_channels: PositiveInt = 256
     """Mask R-CNN: width of the mask head's convolutions (He et al. 2017, fig. 4)."""

@@ -69,7 +69,13 @@ def _tiny_branches(family: Family) -> dict[str, int]:
 def _full_size(family: Family, lr: float) -> Recipe:
     """ResNet-50 with GroupNorm at 800 x 1333, He et al. 2018's optimizer and schedule (sec. 3).
 
-    One-stage detectors use half the two-stage rate (Detectron's convention for RetinaNet).
+    Two-stage ones as there: 4conv1fc box head, four 256-wide convolutions in the mask head and
+    GroupNorm in both; keypoint heads as in He et al. 2017, without a norm. A cascade has one mask
+    head, on its last stage, and joins when ``cascade_from`` says (sec. 4.1).
+
+    Deviations: proposals after NMS are 1,000 in training too (Detectron: 2,000); regions are drawn
+    afresh in every stage of a cascade. One-stage detectors, which the paper has none of, use half
+    the two-stage rate (Detectron's convention for RetinaNet).
     """
     return Recipe(
         detector=DetectorSpec(family=family),

@@ -65,6 +65,7 @@ def _two_stage(network: Any) -> dict[str, Any]:
     cascade = {
         "detector.cascade_ious": tuple(positive_ious),
         "detector.cascade_class_agnostic": shared,
+        "detector.cascade_from": network.roi_heads.joins_at,
     }
     return found | cascade | _branches(network)
 

@@ -74,7 +74,9 @@ class Place:
         """The module whose gradients are averaged over all workers."""
         if self.world_size == 1:
             return losses
-        return DistributedDataParallel(losses)  # inputs stay where the caller put them
+        some_wait = any(getattr(part, "joins_at", 0) for part in losses.modules())
+        # inputs stay where the caller put them
+        return DistributedDataParallel(losses, find_unused_parameters=some_wait)
 
     def barrier(self) -> None:
         """Returns once every worker has come here."""

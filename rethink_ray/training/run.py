@@ -7,9 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import draw_bounding_boxes
 
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import open_split
@@ -23,6 +21,7 @@ from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
+from rethink_ray.training.drawing import draw_objects
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Progress, model_path, train_ladder
 from rethink_ray.training.live import precision
@@ -30,7 +29,6 @@ from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import never_stop
 
 MODEL_FILE = "model.pt"
-LABEL_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +153,7 @@ def load_model(run: Path) -> TrainedModel:
 
 
 def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
-    """The 12 COCO numbers of a finished run on one split, ``<split>/<metric>``, in AP points."""
+    """COCO's numbers of a finished run on one split, ``<split>/<metric>``, in AP points."""
     model = load_model(run)
     return score_split(model.detector, model.config.recipe, model.config.data, split, model.place)
 
@@ -163,7 +161,7 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
 ) -> list[Path]:
-    """Each image with the boxes found in it, as ``<name>.png`` in ``out``; the new paths.
+    """Each image with the objects found in it, as ``<name>.png`` in ``out``; the new paths.
 
     Raises:
         DataError: an image cannot be read, or would be written over.
@@ -198,32 +196,6 @@ def _draw(model: TrainedModel, path: Path, target: Path, score_threshold: float)
         raise DataError(explain(str(path), "must be a readable image", str(error))) from None
     with precision(model.config.recipe, model.place.device):
         found = model.detector.detect([pixels.to(model.place.device).float() / 255.0])[0]
-    keep = found["scores"] >= score_threshold
-    picture: Image.Image = to_pil_image(
-        _with_boxes(
-            pixels,
-            found["boxes_xyxy"][keep].cpu(),
-            found["labels"][keep].tolist(),
-            found["scores"][keep].tolist(),
-            model.categories,
-        )
-    )
+    drawn = draw_objects(pixels, found, model.categories, score_threshold)
+    picture: Image.Image = to_pil_image(drawn)
     picture.save(target)
-
-
-def _with_boxes(
-    pixels: Tensor,
-    boxes_xyxy: Tensor,
-    labels: Sequence[int],
-    scores: Sequence[float],
-    categories: Sequence[str],
-) -> Tensor:
-    if not labels:
-        return pixels
-    drawn: Tensor = draw_bounding_boxes(
-        pixels,
-        boxes_xyxy,
-        labels=[f"{categories[k - 1]} {s:.2f}" for k, s in zip(labels, scores, strict=True)],
-        colors=[LABEL_COLORS[(k - 1) % len(LABEL_COLORS)] for k in labels],
-    )
-    return drawn

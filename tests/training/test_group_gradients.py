@@ -32,9 +32,10 @@ TOLERANCE = 1e-5
 at most 2.1e-6."""
 
 
-def recipe_of(family: str, norm: str) -> Recipe:
+def recipe_of(family: str, norm: str, **settings: Any) -> Recipe:
     return micro_recipe(
         family,
+        **settings,
         detector__norm=norm,
         detector__min_side_px=64,
         detector__max_side_px=128,
@@ -81,9 +82,11 @@ def around(boxes: Tensor) -> Tensor:
     return torch.cat([points, visibility[..., None]], dim=2)
 
 
-def update_once(place: Place, family: str, norm: str, sizes: str) -> dict[str, Any]:
+def update_once(
+    place: Place, family: str, norm: str, sizes: str, **settings: Any
+) -> dict[str, Any]:
     """Gradient, statistics and loss after one update on this worker's share."""
-    live = Live(recipe_of(family, norm), 6, 0, place)
+    live = Live(recipe_of(family, norm, **settings), 6, 0, place)
     share = 4 // place.world_size
     mine = slice(place.rank * share, (place.rank + 1) * share)
     images, targets = global_batch(SIZES[sizes])
@@ -162,3 +165,22 @@ def test_a_mask_head_that_sees_no_object_on_any_worker_goes_on(tmp_path: Path) -
     for loss, is_finite in in_a_group(update_on_nothing, tmp_path, 2, 2):
         assert is_finite
         assert 0 < loss < 10
+
+
+def update_before_joining(folder: Path, rank: int, world_size: int) -> dict[str, Any]:
+    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    return waiting_update(place)
+
+
+def waiting_update(place: Place) -> dict[str, Any]:
+    """Update 5 of a cascade whose later stages join at 9."""
+    settings = {"detector__cascade_from": 9, "schedule__lengths": [4.0]}
+    return update_once(place, "tiny_cascade_mask_rcnn", "gn", "one size", **settings)
+
+
+def test_workers_leave_stages_alone_that_have_not_joined(tmp_path: Path) -> None:
+    alone = waiting_update(Place(device=torch.device("cpu")))
+
+    for found in in_a_group(update_before_joining, tmp_path, 2, 2):
+        assert found["gradient"].shape == alone["gradient"].shape, "waiting stages have none"
+        assert distance(found["gradient"], alone["gradient"]) <= TOLERANCE
