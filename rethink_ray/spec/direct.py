@@ -106,6 +106,7 @@ def _smaller(recipe: Recipe) -> DetectorSpec:
         "norm": direct.norm,
         "head_norm": "none" if detector.norm == "frozen_bn" else detector.head_norm,
         "norm_batch": direct.norm_batch,
+        "cascade_from": 0,  # counted in updates of the second stage, and all of it must be learned
         **{name: getattr(plain, name) for name in ONLY_DETECTING},
     }
     return detector.model_copy(update=update)

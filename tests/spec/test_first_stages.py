@@ -176,6 +176,13 @@ def test_a_first_stage_is_checked_as_soon_as_the_data_are_known() -> None:
         check_sizes(study(arms=arms), few, "li.yaml")
 
 
+def test_a_cascade_that_joins_late_is_whole_in_the_first_stage() -> None:
+    late = {"detector.family": "cascade_rcnn", "detector.cascade_from": 540_000}
+    recipe = with_settings(build_recipe("faster_rcnn_r50"), late, "test")
+    assert recipe.detector.cascade_from == 540_000
+    assert direct_recipe(recipe, 118_287).detector.cascade_from == 0
+
+
 def test_pixels_take_the_place_of_the_factor() -> None:
     recipe = with_settings(build_recipe("retinanet_r50"), {"direct.min_side_px": 320}, "test")
     smaller = direct_recipe(recipe, 100).detector
