@@ -69,16 +69,21 @@ def one_address(address: str | None) -> Check:
 
 
 def token(address: str | None) -> Check:
-    """Ray asks for a token on every local cluster since 2.59, and everywhere from 2.61."""
+    """Ray asks for a token on every local cluster since 2.59, and everywhere from 2.61.
+
+    Before that, whoever names an address shows the token only under ``RAY_AUTH_MODE=token``.
+    """
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
     if mode == "disabled":
         detail = "off (RAY_AUTH_MODE=disabled): whoever reaches Ray's ports can run code there"
         return Check(name="token", ok=True, detail=detail)
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    hidden = "; shown to a named address only after: export RAY_AUTH_MODE=token"
+    shown = "" if mode == "token" or address in (None, "auto") else hidden
     if os.environ.get("RAY_AUTH_TOKEN"):
-        return Check(name="token", ok=True, detail="from RAY_AUTH_TOKEN")
+        return Check(name="token", ok=True, detail=f"from RAY_AUTH_TOKEN{shown}")
     if _is_filled(path):
-        return Check(name="token", ok=True, detail=f"from {path}")
+        return Check(name="token", ok=True, detail=f"from {path}{shown}")
     if os.environ.get("RAY_AUTH_TOKEN_PATH"):
         remedy = "write the token there, or unset RAY_AUTH_TOKEN_PATH"
         return judged("token", f"{path} is missing or empty", False, remedy)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rethink_ray.cluster.capacity import Capacity
+from rethink_ray.cluster.head import answers
 from rethink_ray.spec.errors import RethinkError, SpecError, explain
 from rethink_ray.spec.study import ResourceSpec
 
@@ -40,6 +41,12 @@ JOB_SWITCHES = (
     "RETHINK_RAY_CACHE",
 )
 """Read where a job runs: processes of somebody else's cluster must be given them."""
+
+REMEDY = "Start it, or leave --address and RAY_ADDRESS out to run on this machine."
+TOKEN_REMEDY = (
+    "Where it asks for a token, as 'ray start' does if it finds one, export RAY_AUTH_MODE=token. "
+    + REMEDY
+)
 
 
 def set_switches() -> None:
@@ -169,6 +176,7 @@ def _join(address: str) -> None:
     import ray
 
     try:
+        _require_answer(address)
         ray.init(
             address=address,
             log_to_driver=False,
@@ -176,10 +184,31 @@ def _join(address: str) -> None:
             runtime_env={"env_vars": {k: os.environ[k] for k in JOB_SWITCHES if k in os.environ}},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        remedy = "Start it, or leave --address out to run on this machine."
+        silent = isinstance(error, ConnectionRefusedError) or "RAY_AUTH_MODE" in os.environ
+        must = "must be a Ray cluster that answers"
         raise SpecError(
-            explain("--address", "must be a Ray cluster that answers", address, remedy)
+            explain("--address", must, _meant(address), REMEDY if silent else TOKEN_REMEDY)
         ) from error
+
+
+def _require_answer(address: str) -> None:
+    """Something listens there: Ray itself looks for a head that is gone for many minutes.
+
+    Raises:
+        ConnectionRefusedError: nothing does.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    if "://" in address:
+        return
+    where = canonicalize_bootstrap_address(address)
+    if where is not None and not answers(where):
+        raise ConnectionRefusedError(where)
+
+
+def _meant(address: str) -> str:
+    """The address, and where it comes from if nobody typed it."""
+    return f"{address} (RAY_ADDRESS)" if os.environ.get("RAY_ADDRESS") == address else address
 
 
 def _be_quiet() -> None:

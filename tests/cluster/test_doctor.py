@@ -152,6 +152,10 @@ def test_a_token_is_looked_for_where_ray_looks(
     (tmp_path / ".ray" / "auth_token").write_text("secret\n")
     assert token("h:1").ok
     assert "secret" not in token("h:1").detail
+    assert "export" not in token("h:1").detail
+    monkeypatch.delenv("RAY_AUTH_MODE")
+    assert token("h:1").detail.endswith("export RAY_AUTH_MODE=token")
+    assert "export" not in token("auto").detail + token(None).detail
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "empty"))
     assert not token("h:1").ok
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")

@@ -1,12 +1,13 @@
 """What this machine offers before Ray is asked."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from rethink_ray.cluster.capacity import Capacity
-from rethink_ray.cluster.session import available_cpus, require_room
+from rethink_ray.cluster.session import available_cpus, ray_session, require_room
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import ResourceSpec
 
@@ -28,3 +29,16 @@ def test_a_machine_that_can_never_run_a_trial_is_named_and_a_cluster_may_grow() 
     with pytest.raises(SpecError, match="1 CPUs and 1 GPUs per worker"):
         require_room(no_gpu, None)
     require_room(no_gpu, "10.0.0.1:6379")
+
+
+def test_an_address_where_nothing_listens_is_refused_before_ray_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", closed)
+    with (
+        pytest.raises(SpecError, match=rf"answers, but got '{closed} \(RAY_ADDRESS\)'"),
+        ray_session(ResourceSpec(), closed, None),
+    ):
+        raise AssertionError("nothing was joined")
