@@ -12,7 +12,12 @@ from typer.testing import CliRunner, Result
 
 from rethink_ray.cli import app
 from rethink_ray.commands.datasets import data_block
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.load import load_study
+from rethink_ray.spec.shipped import shipped_studies
+from tests.object_store import object_store
 
 HEAVY = ("torch", "ray", "optuna", "pyarrow", "matplotlib", "pydantic", "scipy", "rich")
 
@@ -99,6 +104,29 @@ def test_a_regime_larger_than_the_data_set_is_refused_before_anything_starts() -
 def test_the_schema_names_every_key_of_a_study() -> None:
     schema = json.loads(invoke("schema").output)
     assert {"study", "data", "regimes", "arms", "search", "budget"} <= set(schema["properties"])
+
+
+def test_what_a_study_at_a_uri_means_is_read_there_and_no_secret_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path))
+    study, text = load_study(shipped_studies()["quickstart"])
+    digests = dict.fromkeys(study.regimes, "a")
+    facts = DataFacts(
+        fingerprint="f",
+        categories=("disk", "box"),
+        regime_sizes=dict.fromkeys(study.regimes, 60),
+        regime_digests=digests,
+        split_sizes={"train": 400, "val": 80, "test": 200},
+        upstream_fingerprint="u",
+    )
+    with object_store() as pattern:
+        uri = pattern.format("quick")
+        StudyDirectory.create(uri, study, text, facts, {})
+        for words in (("findings", uri), ("compare", uri, "published:he_2018")):
+            told = invoke(*words)
+            assert told.exit_code == 0, told.output
+            assert "word" not in told.output.replace("words", "")
 
 
 @pytest.mark.parametrize("command", ["findings", "report", "export", "status", "resume"])

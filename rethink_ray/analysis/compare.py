@@ -17,6 +17,7 @@ from rethink_ray.analysis.samples import Sample, published_samples, study_sample
 from rethink_ray.analysis.statistics import Estimate, mean_of
 from rethink_ray.analysis.tables import read_cells
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.store import is_uri, without_secrets
 from rethink_ray.records.views import read_views
 from rethink_ray.spec.claim import MATCHED, Claim, Selector
 from rethink_ray.spec.errors import SpecError, explain
@@ -122,7 +123,7 @@ def read_source(name: str) -> Source:
     results = {cell: cell_result(tables.study, record) for cell, record in records.items()}
     found = study_samples(tables.study, tables.facts, records, results)
     return Source(
-        name=name.rstrip("/"),
+        name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
         samples=tuple(found),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
     )

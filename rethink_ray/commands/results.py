@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def findings(
-    directory: Annotated[Path | None, typer.Argument(help="a study directory")] = None,
+    directory: Annotated[str | None, typer.Argument(help="a study directory, or its URI")] = None,
     table: Annotated[
         str | None,
         typer.Option("--from", help="a table of published numbers: FILE.csv or published:he_2018"),
@@ -73,7 +73,7 @@ def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
     return render(found)
 
 
-def _of_study(directory: Path, *, as_json: bool, markdown: bool, pooled: bool) -> str:
+def _of_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.pooled_words import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
@@ -88,7 +88,7 @@ def _of_study(directory: Path, *, as_json: bool, markdown: bool, pooled: bool) -
     return render(found)
 
 
-def _anew(directory: Path, *, markdown: bool) -> str:
+def _anew(directory: str, *, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.new_images import new_images_sheet, with_new_images
     from rethink_ray.analysis.render import aligned, piped

@@ -58,7 +58,7 @@ def run(
     known = StudyDirectory.holds_study(root)
     directory = started_or_continued(root, asked, text, facts)
     if known:
-        print(f"continuing {root}")
+        print(f"continuing {directory.shown}")
     _go(directory, address, slots, trackers)
 
 
