@@ -145,10 +145,14 @@ def range_end(parameter: Parameter, value: Any) -> str | None:
 
 
 def shared_start(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
-    """Replicates that all start from one file are replicates of what follows it only."""
-    if result.source == "random" or not any(p.values for p in result.points):
+    """Replicates that all start from one file are replicates of what follows it only.
+
+    What is learned from the regime's own images is each replicate's own.
+    """
+    if result.source in ("random", "direct") or not any(p.values for p in result.points):
         return
-    keys = cost.of(result.regime, result.arm).assets
+    started_from = cost.of(result.regime, result.arm).assets
+    keys = [key for key in started_from if key.startswith("classifier-")]
     started = f"one upstream classifier ({listed(keys)})" if keys else "one file of weights"
     if len(keys) > 1:
         started = f"one upstream classifier for each norm ({listed(keys)})"

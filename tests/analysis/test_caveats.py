@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from planted import Planted, build_study, written
 
-from rethink_ray.analysis.caveats import range_end
+from rethink_ray.analysis.caveats import range_end, shared_start
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.render import as_markdown, as_terminal
 from rethink_ray.records.state import StudyState
@@ -45,6 +45,14 @@ def test_one_upstream_classifier_for_all_replicates_reads_with_this_checkpoint()
     (shared,) = [c for c in found.caveats if c.key.startswith("shared-start")]
     assert shared.arm == "pretrained"
     assert "one upstream classifier (classifier-" in shared.text
+
+
+def test_a_first_stage_of_its_own_is_no_shared_start() -> None:
+    """Direct pre-training is repeated with each replicate's seed; a classifier is not."""
+    found = _findings(Planted(build_study(), written(ROWS)))
+    (result,) = [r for regime in found.regimes for r in regime.cells if r.arm == "pretrained"]
+    assert [c.key for c in shared_start(result, found.cost)] == ["shared-start:full/pretrained"]
+    assert not list(shared_start(replace(result, source="direct"), found.cost))
 
 
 def test_selecting_and_reporting_on_one_split_is_named() -> None:
