@@ -7,6 +7,7 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import (
     DecaySpec,
     DetectorSpec,
+    EvaluationSpec,
     InitSpec,
     JointSpec,
     LabelsSpec,
@@ -27,6 +28,7 @@ def direct_recipe(recipe: Recipe, num_images: int) -> Recipe:
             "init": InitSpec(),
             "labels": LabelsSpec(),
             "joint": JointSpec(),
+            "evaluation": EvaluationSpec(),
             "augment": direct.augment,
             "optimizer": direct.optimizer,
             "schedule": ScheduleSpec(

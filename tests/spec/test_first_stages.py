@@ -114,7 +114,8 @@ def test_search_trials_share_a_first_stage_and_replicates_do_not() -> None:
 def test_what_only_detecting_reads_is_the_same_first_stage() -> None:
     [one] = assets_of(trial("direct_p1x"))
     [other] = assets_of(trial("direct_p1x", detector__nms_iou=0.6))
-    assert one.key == other.key
+    [mirrored] = assets_of(trial("direct_p1x", evaluation__flip=True))
+    assert one.key == other.key == mirrored.key
 
 
 def test_an_id_covers_the_asset_seed_and_the_first_stage_only_where_there_is_one() -> None:
