@@ -60,8 +60,7 @@ class DataSpec(Spec):
     """Where images and boxes come from, and which split decides what."""
 
     dataset: (
-        Literal["shapes", "coco", "lvis", "voc"]
-        | dict[Literal["train", "val", "test"], SplitSpec]
+        Literal["shapes", "coco", "lvis", "voc"] | dict[Literal["train", "val", "test"], SplitSpec]
     )
     format: Literal["coco", "voc"] | None = None
     """Of splits named by their files; ``None``: annotations in a ``.json`` are COCO, else VOC."""
