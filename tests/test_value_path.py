@@ -57,10 +57,11 @@ def test_the_rate_has_one_name_and_one_value_at_every_station(finished: StudyDir
 def test_an_exported_file_carries_the_rate_and_reproduces_its_number(
     finished: StudyDirectory, tmp_path: Path
 ) -> None:
-    files = [*export_best(finished, tmp_path / "best").files]
-    assert [f.name for f in files] == ["small-scratch-2x.yaml", "small-scratch-3x.yaml"]
-    config = load_config(files[-1])
-    tree = yaml.safe_load(files[-1].read_text())
+    files = {file.name: file for file in export_best(finished, tmp_path / "best").files}
+    assert list(files) == ["small-scratch-2x.yaml", "small-scratch-3x.yaml", "small-best.yaml"]
+    longest = files["small-scratch-3x.yaml"]
+    config = load_config(longest)
+    tree = yaml.safe_load(longest.read_text())
     assert tree["recipe"]["optimizer"]["lr"] == config.recipe.optimizer.lr
     assert config.recipe.schedule.lengths == (3.0,)
     [rung] = train_config(config, tmp_path / "run")
