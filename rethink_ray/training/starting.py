@@ -106,7 +106,8 @@ def folder_of(spec: AssetSpec, assets: Path) -> Path:
     """
     folder = assets / spec.key
     if not (folder / DONE_FILE).exists():
-        where, remedy = f"asset {spec.key}", "Build it first: train does, and so does run."
+        where = f"asset {spec.key}"
+        remedy = "Put its folder back: a study builds it once. train builds what is not there."
         raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
     return folder
 
