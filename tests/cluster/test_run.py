@@ -13,7 +13,7 @@ from rethink_ray.cluster import run
 from rethink_ray.cluster.run import run_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running
-from rethink_ray.records.types import Event, JobFailed, RungDone
+from rethink_ray.records.types import Event, JobFailed, JobStarted, RungDone
 from rethink_ray.spec.errors import DataError, SpecError
 
 pytestmark = pytest.mark.ray
@@ -48,15 +48,15 @@ def test_one_slot_whose_process_is_killed_gives_the_same_tables(
     tmp_path: Path, cluster: None, expected: dict[str, Any]
 ) -> None:
     directory = start_micro(tmp_path / "study")
-    num_rungs = 0
+    num_started = 0
 
-    def kill_after_the_third(event: Event) -> None:
-        nonlocal num_rungs
-        num_rungs += isinstance(event, RungDone)
-        if isinstance(event, RungDone) and num_rungs == 3:
+    def kill_in_the_third(event: Event) -> None:
+        nonlocal num_started
+        num_started += isinstance(event, JobStarted)
+        if isinstance(event, JobStarted) and num_started == 3:
             kill_all(slots_of(os.getpid()))
 
-    outcome = run_study(directory, slots=1, listeners=[kill_after_the_third])
+    outcome = run_study(directory, slots=1, listeners=[kill_in_the_third])
     assert outcome.status == "done"
     failures = [e for e in directory.log.read() if isinstance(e, JobFailed)]
     assert [e.reason for e in failures] == ["its process or its machine died"]
