@@ -20,6 +20,10 @@ BY_HEART = {
     "schedule.decay.before_end": [2.0, 0.5],
 }
 """800 updates, all eight pictures in each."""
+KEYPOINT_AP = 75
+"""Not 80: 4 of the 18 objects have a keypoint outside their box, covered by another object, which
+no heatmap over a box can learn. Measured 2026-11-22: 78.9, and 79.8 after 1,200 updates; the others
+are off by 1 to 4 % of their object."""
 
 
 @pytest.mark.slow
@@ -33,4 +37,4 @@ def test_a_detector_learns_eight_pictures_by_heart(family: Family, tmp_path: Pat
     if family in WITH_MASKS:
         assert rung.metrics["train/mask_ap"] > 80
     if family in WITH_KEYPOINTS:
-        assert rung.metrics["train/keypoint_ap"] > 80
+        assert rung.metrics["train/keypoint_ap"] > KEYPOINT_AP
