@@ -59,6 +59,23 @@ def score_split(
         Stopped: ``stop`` turned true on any worker between two batches.
     """
     index = open_split(data, split)
+    found = _found_everywhere(detector, recipe, index, place, num_workers, stop)
+    truth, seen = [g for g, _ in found], [d for _, d in found]
+    if keep is not None and place.writes:
+        write_detections(keep, table_of(truth, seen, len(index.categories)))
+    numbers = score(truth, seen, len(index.categories), frequency_groups(data))
+    return {f"{split}/{name}": value for name, value in numbers.items()}
+
+
+def _found_everywhere(
+    detector: Detector,
+    recipe: Recipe,
+    index: AnnotationIndex,
+    place: Place,
+    num_workers: int,
+    stop: Callable[[], bool],
+) -> list[tuple[GroundTruth, Detection]]:
+    """What is in each image and what was seen there, of all workers, by image id."""
     images = eval_batches(
         index,
         [int(i) for i in index.image_ids],
@@ -75,7 +92,7 @@ def score_split(
         looks = looking.looks(batch)
         asked, *sides = place.largest((float(stop()), *looking.padded_hw_of(looks)))
         if asked:
-            raise Stopped(f"scoring {split} was stopped; it will be repeated")
+            raise Stopped("scoring was stopped; it will be repeated")
         if batch:
             with precision(recipe, place.device):
                 boxes = looking.detect(batch, looks, [int(side) for side in sides])
@@ -84,14 +101,7 @@ def score_split(
                 (_truth(entry, index, recipe.detector.family), _detection(entry, seen))
                 for entry, seen in zip(entries, boxes, strict=True)
             ]
-    found = sorted(place.gather(found), key=lambda pair: pair[0].image_id)
-    if keep is not None and place.writes:
-        write_detections(
-            keep, table_of([g for g, _ in found], [d for _, d in found], len(index.categories))
-        )
-    truth, seen_there = [g for g, _ in found], [d for _, d in found]
-    numbers = score(truth, seen_there, len(index.categories), frequency_groups(data))
-    return {f"{split}/{name}": value for name, value in numbers.items()}
+    return sorted(place.gather(found), key=lambda pair: pair[0].image_id)
 
 
 def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:

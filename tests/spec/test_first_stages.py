@@ -151,7 +151,9 @@ def test_two_stages_that_do_not_fit_are_refused_with_the_remedy(
 
 def test_eight_workers_normalise_eight_images_each_as_in_the_paper() -> None:
     arms = {"direct": {"set": SECOND_STAGE | {"init.source": "direct", "direct.norm_batch": 8}}}
-    study(arms=arms, resources={"workers": 8})
+    found = study(arms=arms, resources={"workers": 8})
+    recipe = base_recipe(found, Cell("coco", "direct"))
+    assert recipe.direct.batch_size / found.resources.workers == recipe.direct.norm_batch == 8
 
 
 def test_a_first_stage_shorter_than_its_warm_up_is_refused() -> None:

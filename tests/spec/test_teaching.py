@@ -27,7 +27,7 @@ def study(arms: dict[str, Any], **changes: Any) -> Study:
 
 
 def test_students_may_teach_and_may_differ_from_their_teacher_where_weights_do_not() -> None:
-    study(
+    found = study(
         {
             "student": STUDENT,
             "second": {"set": STUDENT["set"] | {"labels.threshold": 0.7}, "teacher": "student"},
@@ -38,6 +38,13 @@ def test_students_may_teach_and_may_differ_from_their_teacher_where_weights_do_n
             "finer": {"set": STUDENT["set"] | {"detector.min_side_px": 64}, "teacher": "scratch"},
         }
     )
+    teachers = {name: arm.teacher for name, arm in found.arms.items() if arm.teacher}
+    assert teachers == {
+        "student": "scratch",
+        "second": "student",
+        "larger": "scratch",
+        "finer": "scratch",
+    }
 
 
 @pytest.mark.parametrize(
