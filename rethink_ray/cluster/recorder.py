@@ -22,7 +22,6 @@ from rethink_ray.records.types import (
 from rethink_ray.records.views import write_views
 from rethink_ray.search.mirror import Mirror
 from rethink_ray.spec.errors import RecordError
-from rethink_ray.spec.resolve import Cell
 
 VIEW_SECONDS = 10.0
 """Views and mirror are rewritten at most this often, and at the end."""
@@ -63,6 +62,7 @@ class Recorder:
             Resumed(
                 trials=study.budget.trials,
                 replicates=study.budget.replicates,
+                searches=study.budget.searches,
                 lengths=study.schedule.lengths or (),
             )
         )
@@ -120,8 +120,7 @@ def _is_known(state: StudyState, event: Event) -> bool:
     """Whether the records hold this result or this round already."""
     match event:
         case RoundProposed():
-            cell = Cell(event.regime, event.arm)
-            return event.number in state.rounds.get((cell, event.purpose), {})
+            return event.number in state.rounds.get((event.cell, event.purpose), {})
         case RungDone():
             return (event.trial_id, event.length) in state.rungs
         case TrialEnded():

@@ -17,6 +17,7 @@ def extend_study(
     *,
     trials: int | None = None,
     replicates: int | None = None,
+    searches: int | None = None,
     lengths: Sequence[float] | None = None,
 ) -> list[str]:
     """The study is this much larger; the lines say what is finished and what goes on from where.
@@ -27,7 +28,9 @@ def extend_study(
     """
     before = directory.study.budget
     with writing(directory.lock()):
-        grew = directory.extend(trials=trials, replicates=replicates, lengths=lengths)
+        grew = directory.extend(
+            trials=trials, replicates=replicates, searches=searches, lengths=lengths
+        )
     study = directory.study
     state = directory.load_state()
     lines = list(_finished(directory, state))
@@ -36,6 +39,7 @@ def extend_study(
         lines.append(
             f"budget per cell: {before.trials} -> {study.budget.trials} trials, "
             f"{before.replicates} -> {study.budget.replicates} replicates"
+            + _searches(before.searches, study.budget.searches)
             + (f"; ladder {ladder}" if ladder else "")
         )
     return lines + list(_next(directory, state))
@@ -54,6 +58,10 @@ def _finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     yield f"finished: {rungs}, {assets}; trials: {told}"
     if waiting:
         yield f"waiting: {_counted(waiting, 'trial')}"
+
+
+def _searches(before: int, now: int) -> str:
+    return f", {before} -> {now} searches" if now > 1 else ""
 
 
 def _counted(num: int, one: str) -> str:

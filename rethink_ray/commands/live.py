@@ -80,7 +80,7 @@ class LiveView:
 
     def _learn(self, proposed: RoundProposed) -> None:
         for member in proposed.members:
-            self._names[member.trial_id] = f"{proposed.regime}/{proposed.arm}"
+            self._names[member.trial_id] = proposed.cell.name
 
     def on_progress(self, progress: StudyProgress) -> None:
         """About once a second: the table of a terminal; in a pipe now and then a count."""
@@ -99,7 +99,7 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
         case RoundProposed():
             what = "trial" if event.purpose == "search" else "replicate"
             num = counted(len(event.members), what)
-            yield f"{event.regime}/{event.arm}: {event.purpose} round {event.number + 1}, {num}"
+            yield f"{event.cell.name}: {event.purpose} round {event.number + 1}, {num}"
         case RungDone():
             scores = [f"{k} {v:.2f}" for k, v in event.metrics.items() if k.endswith(f"/{metric}")]
             cell = names.get(event.trial_id, "")
@@ -123,4 +123,5 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
         case Resumed():
             trials = counted(event.trials, "search trial")
             repeats = counted(event.replicates, "replicate")
-            yield f"continued: {trials} per cell, {repeats} per incumbent"
+            several = f", {event.searches} searches a cell" if event.searches > 1 else ""
+            yield f"continued: {trials} per search, {repeats} per incumbent{several}"

@@ -34,6 +34,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield "{:<28} {:<18} {:>7} {:>10} {:>5} {:>11} {:>11}".format(*header)
     for cell in plan.cells:
         yield _cell_line(study, cell)
+    if study.budget.searches > 1:
+        yield f"each cell is searched {study.budget.searches} times, with replicates of each search"
     yield ""
     yield from _assumptions(study, plan)
     yield from _assets(plan)
@@ -80,7 +82,7 @@ def _assumptions(study: Study, plan: Plan) -> Iterator[str]:
         yield f"at least {least:,}, at most {most:,} updates:"
         yield (
             f"  who wins is pretended here. Each incumbent gets {study.budget.replicates} "
-            "replicates, and a cell has from one"
+            "replicates, and a search has from one"
         )
         yield "  incumbent for all lengths to one for each; jobs and updates above are one case"
 

@@ -70,7 +70,9 @@ def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     progress = progress_of(study, state)
     regimes, arms = counted(len(study.regimes), "regime"), counted(len(study.arms), "arm")
     yield f"study {study.study}: {study.question}".rstrip(": ")
-    yield f"{counted(len(progress.cells), 'cell')} ({regimes} x {arms}); {to_go(progress)}"
+    cells = counted(len(study.regimes) * len(study.arms), "cell")
+    several = f", {study.budget.searches} searches each" if study.budget.searches > 1 else ""
+    yield f"{cells} ({regimes} x {arms}){several}; {to_go(progress)}"
     root = as_typed(directory)
     yield f"in {root}; to look from another terminal: rethink-ray status {root}"
 

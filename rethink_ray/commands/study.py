@@ -66,6 +66,7 @@ def resume(
     directory: StudyDir,
     trials: Annotated[int | None, typer.Option(help="search trials per cell, in all")] = None,
     replicates: Annotated[int | None, typer.Option(help="replicates per incumbent, in all")] = None,
+    searches: Annotated[int | None, typer.Option(help="searches per cell, in all")] = None,
     lengths: Annotated[str | None, typer.Option(help="longer lengths, e.g. 9,12")] = None,
     address: Address = None,
     slots: Slots = None,
@@ -83,7 +84,10 @@ def resume(
     except ValueError:
         raise SpecError(explain("--lengths", "must read like 9,12", lengths)) from None
     study = StudyDirectory.open(directory)
-    for line in extend_study(study, trials=trials, replicates=replicates, lengths=longer):
+    grown = extend_study(
+        study, trials=trials, replicates=replicates, searches=searches, lengths=longer
+    )
+    for line in grown:
         print(line)
     _go(study, address, slots, trackers)
 

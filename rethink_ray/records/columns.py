@@ -36,6 +36,7 @@ RUNG_HEAD = pa.schema(
     [
         ("regime", pa.string()),
         ("arm", pa.string()),
+        ("search", pa.int64()),
         ("purpose", pa.string()),
         ("round", pa.int64()),
         ("index", pa.int64()),
@@ -61,6 +62,7 @@ TRIAL_HEAD = pa.schema(
     [
         ("regime", pa.string()),
         ("arm", pa.string()),
+        ("search", pa.int64()),
         ("purpose", pa.string()),
         ("round", pa.int64()),
         ("index", pa.int64()),

@@ -229,6 +229,7 @@ class StudyDirectory:
         *,
         trials: int | None = None,
         replicates: int | None = None,
+        searches: int | None = None,
         lengths: Sequence[float] | None = None,
     ) -> bool:
         """The study is this much larger from now on; True if that changed anything.
@@ -237,7 +238,13 @@ class StudyDirectory:
             SpecError: something would shrink.
         """
         return self._restate(
-            extend(self.study, trials=trials, replicates=replicates, lengths=lengths)
+            extend(
+                self.study,
+                trials=trials,
+                replicates=replicates,
+                searches=searches,
+                lengths=lengths,
+            )
         )
 
     def continue_with(self, study: Study, facts: DataFacts) -> bool:

@@ -1,4 +1,4 @@
-"""What may change in a study that has started: more trials, more replicates, longer lengths.
+"""What may change in a study that has started: more trials, replicates, searches, longer lengths.
 
 Everything else is fixed, and the fingerprint is the hash of that.
 """
@@ -17,6 +17,7 @@ FREE = (
     ("question",),
     ("budget", "trials"),
     ("budget", "replicates"),
+    ("budget", "searches"),
     ("budget", "keep"),
     ("schedule", "lengths"),
     ("resources", "retries"),
@@ -56,6 +57,7 @@ def extend(
     *,
     trials: int | None = None,
     replicates: int | None = None,
+    searches: int | None = None,
     lengths: Sequence[float] | None = None,
     keep: tuple[int, ...] | None = None,
 ) -> Study:
@@ -65,6 +67,7 @@ def extend(
         study: as it was last continued.
         trials: search trials per cell, the old ones counted.
         replicates: replicates per incumbent, the old ones counted.
+        searches: searches per cell, the old ones counted.
         lengths: the whole new ladder, or only the lengths to append to it.
         keep: for each length of the new ladder; None: what a shorter one kept at its end.
 
@@ -74,21 +77,18 @@ def extend(
     budget = study.budget
     _refuse_less("trials", trials, budget.trials)
     _refuse_less("replicates", replicates, budget.replicates)
+    _refuse_less("searches", searches, budget.searches)
     ladder = None if lengths is None else _longer(study, tuple(float(x) for x in lengths))
     longer_by = 0 if ladder is None else len(ladder) - len(_ladder(study))
-    num_trials = budget.trials if trials is None else trials
-    num_replicates = budget.replicates if replicates is None else replicates
-    if not longer_by and (num_trials, num_replicates) == (budget.trials, budget.replicates):
+    asked = {"trials": trials, "replicates": replicates, "searches": searches}
+    larger = {k: getattr(budget, k) if num is None else num for k, num in asked.items()}
+    if not longer_by and all(getattr(budget, k) == num for k, num in larger.items()):
         return study
     pinned = _pinned_keep(study)
     changed = study.model_copy(
         update={
             "budget": budget.model_copy(
-                update={
-                    "trials": num_trials,
-                    "replicates": num_replicates,
-                    "keep": keep or pinned + pinned[-1:] * longer_by,
-                }
+                update={**larger, "keep": keep or pinned + pinned[-1:] * longer_by}
             ),
             "schedule": study.schedule.model_copy(update={"lengths": ladder})
             if longer_by
@@ -116,7 +116,8 @@ def merge(current: Study, given: Study) -> Study:
                 "study",
                 "must be the one this directory was started with",
                 ", ".join(_differing(current, given)),
-                "Only trials, replicates and lengths may grow; give a new study its own --out.",
+                "Only trials, replicates, searches and lengths may grow; give a new study another "
+                "--out.",
             )
         )
     old, new = _ladder(current), _ladder(given)
@@ -131,6 +132,7 @@ def merge(current: Study, given: Study) -> Study:
         current,
         trials=max(current.budget.trials, given.budget.trials),
         replicates=max(current.budget.replicates, given.budget.replicates),
+        searches=max(current.budget.searches, given.budget.searches),
         lengths=new if longer else None,
         keep=keep if longer else None,
     )

@@ -45,11 +45,11 @@ def rung_lengths(study: Study, cell: Cell, member: Member) -> tuple[float, ...]:
 def incumbent(study: Study, state: StudyState, cell: Cell, length: float) -> Member | None:
     """The best search trial of ``cell`` at ``length`` so far; None if no trial finished there.
 
-    An arm that copies its values (``tuning: {copy_from: ...}``) has no choice of its own: its
-    incumbent is the trial that carries the values of the source's incumbent.
+    Each search of a cell has its own. An arm that copies its values (``tuning: {copy_from: ...}``)
+    has no choice: its incumbent is the trial that carries the values of the source's incumbent.
     """
     if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
-        source = incumbent(study, state, Cell(cell.regime, study.tuning.copy_from), length)
+        source = incumbent(study, state, cell.of_arm(study.tuning.copy_from), length)
         if source is None:
             return None
         of_source = [m for _, m in state.members(cell, "search") if m.of == source.trial_id]

@@ -10,13 +10,13 @@ from rethink_ray.records.fates import Fate, TrialFate, fates_of
 from rethink_ray.records.incumbents import report_metric, selection_metric, worst_score
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import teacher_cell
-from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, space_of
+from rethink_ray.spec.resolve import Cell, lengths_of, searches_of, space_of
 from rethink_ray.spec.study import CopyFrom, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellProgress:
-    """One cell: trials by state, rungs by length, and the best so far."""
+    """One search of a cell: trials by state, rungs by length, and the best so far."""
 
     cell: Cell
     budget: int
@@ -62,6 +62,7 @@ class StudyProgress:
     """The state of a whole study."""
 
     cells: tuple[CellProgress, ...]
+    """One for each search of each cell."""
     assets: int
     refused_assets: int
     failures: Mapping[str, str]
@@ -111,7 +112,7 @@ def progress_of(
     """
     spent = sum(r.seconds_train + r.seconds_score for r in state.rungs.values())
     return StudyProgress(
-        cells=tuple(_cell_progress(study, state, cell) for cell in cells_of(study)),
+        cells=tuple(_cell_progress(study, state, cell) for cell in searches_of(study)),
         assets=len(state.assets),
         refused_assets=sum(bool(asset.refused) for asset in state.assets.values()),
         failures={
@@ -215,7 +216,7 @@ def _copied_cell(study: Study, cell: Cell) -> Cell | None:
     """The cell whose incumbents this one copies."""
     if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
         return None
-    return Cell(cell.regime, study.tuning.copy_from)
+    return cell.of_arm(study.tuning.copy_from)
 
 
 def _found_nothing(study: Study, state: StudyState, cell: Cell) -> bool:

@@ -15,7 +15,7 @@ from rethink_ray.records.halving import Standing, ladder_of, stand
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
-from rethink_ray.spec.resolve import Cell, cells_of
+from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import CopyFrom, Study
 
 
@@ -90,7 +90,7 @@ class Retention:
         """
         needed = NOTHING
         trial_ids: dict[str, None] = {}
-        for cell in cells_of(self._study):
+        for cell in searches_of(self._study):
             needed |= needed_by(self._study, state, cell)
             for purpose in ("search", "replicate"):
                 trial_ids |= {m.trial_id: None for _, m in state.members(cell, purpose)}
@@ -189,4 +189,4 @@ def _copied(study: Study, cell: Cell) -> Cell | None:
     """The cell whose values this one copies."""
     if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
         return None
-    return Cell(cell.regime, study.tuning.copy_from)
+    return cell.of_arm(study.tuning.copy_from)

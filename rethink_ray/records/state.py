@@ -44,7 +44,7 @@ class StudyState:
         """Fold one event in; False if it was known already."""
         match event:
             case RoundProposed():
-                rounds = self.rounds[Cell(event.regime, event.arm), event.purpose]
+                rounds = self.rounds[event.cell, event.purpose]
                 new = rounds.setdefault(event.number, event) is event
             case RungDone():
                 new = self.rungs.setdefault((event.trial_id, event.length), event) is event

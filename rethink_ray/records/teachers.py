@@ -26,9 +26,10 @@ class Teacher:
 
 
 def teacher_cell(study: Study, cell: Cell) -> Cell | None:
-    """The cell that teaches ``cell``; ``None`` if nobody does."""
+    """The cell that teaches ``cell``; ``None`` if nobody does. Each search has its own teacher:
+    values of searches that shared one would not be independent."""
     arm = study.arms[cell.arm].teacher
-    return None if arm is None else Cell(cell.regime, arm)
+    return None if arm is None else cell.of_arm(arm)
 
 
 def recorded_teacher(

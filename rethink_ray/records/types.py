@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rethink_ray.spec.resolve import Cell
+
 Value = str | int | float | bool | None
 Purpose = Literal["search", "replicate"]
 Outcome = Literal["diverged", "infeasible", "misconfigured", "refused"]
@@ -45,6 +47,15 @@ class RoundProposed:
     members: tuple[Member, ...]
     at: float = 0.0
     """Unix time, seconds. No decision reads it."""
+    search: int = 0
+    """Which of the cell's searches."""
+    searches: int = 1
+    """How many of them the study asked for then: searches added later are another look."""
+
+    @property
+    def cell(self) -> Cell:
+        """Whose round it is: one search of one cell."""
+        return Cell(self.regime, self.arm, self.search)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +143,7 @@ class Resumed:
     replicates: int
     lengths: tuple[float, ...]
     at: float = 0.0
+    searches: int = 1
 
 
 Event = RoundProposed | JobStarted | RungDone | TrialEnded | AssetDone | JobFailed | Resumed

@@ -31,7 +31,7 @@ from rethink_ray.records.started_from import StartedFrom
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import cells_of, digest_of, space_of
+from rethink_ray.spec.resolve import cells_of, digest_of, searches_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
@@ -56,7 +56,7 @@ class StudyTables:
 
 def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
     """All three tables of a state, rows in canonical order whatever the order of events."""
-    fates = [fate for cell in cells_of(study) for fate in fates_of(study, state, cell)]
+    fates = [fate for cell in searches_of(study) for fate in fates_of(study, state, cell)]
     return StudyTables(
         study=study,
         facts=facts,
@@ -198,6 +198,7 @@ def _identity(fate: TrialFate) -> dict[str, Any]:
     return {
         "regime": fate.cell.regime,
         "arm": fate.cell.arm,
+        "search": fate.cell.search,
         "purpose": fate.purpose,
         "round": fate.round,
         "index": fate.index,

@@ -288,6 +288,8 @@ class CellSearch:
         return RoundProposed(
             regime=self.cell.regime,
             arm=self.cell.arm,
+            search=self.cell.search,
+            searches=self._study.budget.searches,
             number=number,
             purpose=purpose,
             members=members,
@@ -298,7 +300,7 @@ def source_of(study: Study, cell: Cell) -> Cell | None:
     """The cell whose values ``cell`` copies (He et al.'s protocol); None if it tunes itself."""
     if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
         return None
-    return Cell(cell.regime, study.tuning.copy_from)
+    return cell.of_arm(study.tuning.copy_from)
 
 
 def distinct(by_length: dict[float, Member]) -> list[Member]:

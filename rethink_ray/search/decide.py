@@ -13,7 +13,7 @@ from rethink_ray.search.asking import Asking
 from rethink_ray.search.cell import CellSearch
 from rethink_ray.search.jobs import Decision
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, cells_of
+from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study
 
 Counts = tuple[int, int, int, int]
@@ -25,7 +25,7 @@ class Decider:
     def __init__(self, study: Study, facts: DataFacts, *, propose: bool = True) -> None:
         """Without ``propose`` new search rounds are only counted, which asks no sampler."""
         self._study = study
-        self._cells = [CellSearch(study, c, facts, propose=propose) for c in cells_of(study)]
+        self._cells = [CellSearch(study, c, facts, propose=propose) for c in searches_of(study)]
         place = {search.cell: index for index, search in enumerate(self._cells)}
         self._waits_for = [[place[cell] for cell in c.waits_for] for c in self._cells]
         self._place = place

@@ -10,7 +10,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import DetectorAsset
-from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
+from rethink_ray.spec.resolve import Cell, TrialConfig, searches_of
 from rethink_ray.spec.study import Study
 
 WeightCount = Callable[[TrialConfig], int]
@@ -29,7 +29,7 @@ class DiskMeter:
         self.peak_bytes = 0
         self._study = study
         self._count_weights = count_weights
-        self._every = max(1, len(cells_of(study)) * study.budget.trials // LOOKS)
+        self._every = max(1, len(searches_of(study)) * study.budget.trials // LOOKS)
         self._num_events = 0
         self._num_jobs = 0
         self._owners: dict[str, set[Cell]] = {}
@@ -56,10 +56,9 @@ class DiskMeter:
             self.count(state, started, running)
         match event:
             case RoundProposed():
-                cell = Cell(event.regime, event.arm)
                 for member in event.members:
-                    self._owners.setdefault(member.trial_id, set()).add(cell)
-                self._changed.add(cell)
+                    self._owners.setdefault(member.trial_id, set()).add(event.cell)
+                self._changed.add(event.cell)
             case RungDone() | TrialEnded():
                 self._changed |= self._owners.get(event.trial_id, set())
 

@@ -1,4 +1,4 @@
-"""``optuna.journal``: the search as Optuna studies, one per cell, for ``optuna-dashboard``.
+"""``optuna.journal``: the search as Optuna studies, one per search, for ``optuna-dashboard``.
 
 A mirror, never read back. Within one run the file only grows, because a dashboard that has it open
 remembers how far it read; a new run, or one that finds its file lost or cut, writes it anew, whole.
@@ -20,7 +20,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.search.proposals import quiet_optuna
 from rethink_ray.search.shown import Shown, ShownCell
-from rethink_ray.spec.resolve import Cell, cells_of
+from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study
 
 
@@ -30,7 +30,8 @@ def write_mirror(path: Path, study: Study, state: StudyState) -> None:
 
 
 def mirrored_name(study: Study, cell: Cell) -> str:
-    """The name of a cell's Optuna study: ``study/regime/arm``."""
+    """The name of a cell's Optuna study: ``study/regime/arm``; of its second search
+    ``study/regime/arm/2``."""
     return f"{study.study}/{cell.name}"
 
 
@@ -74,7 +75,7 @@ class Mirror:
             self._storage = JournalStorage(self._journal)
             goal = self._study.objective.goal
             direction = StudyDirection.MAXIMIZE if goal == "maximize" else StudyDirection.MINIMIZE
-            for cell in cells_of(self._study):
+            for cell in searches_of(self._study):
                 name = mirrored_name(self._study, cell)
                 study_id = self._storage.create_new_study([direction], study_name=name)
                 self._cells.append((study_id, ShownCell(self._study, cell)))

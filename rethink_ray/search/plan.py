@@ -4,8 +4,8 @@ It is the decisions themselves with pretended results, so the counts are those o
 only which configuration wins, hence how many distinct incumbents are replicated, is made up.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import recorded_teacher
@@ -32,7 +32,7 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellPlan:
-    """What one cell will run."""
+    """What one cell will run, all of its searches together."""
 
     cell: Cell
     num_parameters: int
@@ -128,7 +128,11 @@ def plan_study(
         )
     cluster.run()
     final = None if meter is None else meter.count(cluster.state, cluster.started)
-    cells = tuple(_cell_plan(study, facts, cell, cluster) for cell in cells_of(study))
+    numbers = range(study.budget.searches)
+    cells = tuple(
+        _together([_cell_plan(study, facts, replace(cell, search=n), cluster) for n in numbers])
+        for cell in cells_of(study)
+    )
     assets = [job.asset for job in cluster.started if job.asset is not None]
     return Plan(
         cells=cells,
@@ -188,6 +192,28 @@ def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedClu
         search_steps=search_steps[0],
         replicate_steps=replicate_steps[0],
         separate_steps=search_steps[1] + replicate_steps[1],
+    )
+
+
+def _together(searches: Sequence[CellPlan]) -> CellPlan:
+    """One plan for all searches of a cell."""
+
+    def ends(ranges: Iterable[tuple[int, int]]) -> tuple[int, int]:
+        low, high = zip(*ranges, strict=True)
+        return sum(low), sum(high)
+
+    return replace(
+        searches[0],
+        rounds=sum(p.rounds for p in searches),
+        trials=sum(p.trials for p in searches),
+        incumbents=sum(p.incumbents for p in searches),
+        replicates=sum(p.replicates for p in searches),
+        replicates_range=ends(p.replicates_range for p in searches),
+        steps_range=ends(p.steps_range for p in searches),
+        jobs=sum(p.jobs for p in searches),
+        search_steps=sum(p.search_steps for p in searches),
+        replicate_steps=sum(p.replicate_steps for p in searches),
+        separate_steps=sum(p.separate_steps for p in searches),
     )
 
 

@@ -1,7 +1,8 @@
 """A cell's search space as a unit cube: Sobol points, their values, and what was tried before.
 
-All arms of a regime read the same scrambled points, and a path owns one coordinate whatever arm it
-is in: common random numbers, so that arms differ by what they are and not by what was drawn.
+In each search all arms of a regime read the same scrambled points, and a path owns one coordinate
+whatever arm it is in: common random numbers, so that arms differ by what they are and not by what
+was drawn.
 """
 
 import itertools
@@ -91,16 +92,17 @@ def shared_paths(study: Study, regime: str) -> tuple[str, ...]:
 
 
 def shared_point(
-    study: Study, regime: str, paths: Sequence[str], index: int, stream: int = 0
+    study: Study, regime: str, paths: Sequence[str], index: int, stream: int = 0, search: int = 0
 ) -> dict[str, float]:
     """Point ``index`` of a regime's scrambled Sobol sequence, as path -> coordinate in [0, 1).
 
     ``stream`` counts independent scramblings: a re-draw takes the same index of the next one, so
-    that one arm's re-draw does not shift the points of the trials after it.
+    that one arm's re-draw does not shift the points of the trials after it. Each of a regime's
+    searches has scramblings of its own, the same for all arms.
     """
     if not paths:
         return {}
-    seed = seed_of(study.seed, regime, "sobol", stream)
+    seed = seed_of(study.seed, regime, "sobol", stream, *([search] if search else []))
     points = _sobol(len(paths), seed, max(5, math.ceil(math.log2(index + 1))))
     return dict(zip(paths, points[index], strict=True))
 

@@ -122,7 +122,8 @@ class Proposer:
         return told
 
     def _sobol(self, index: int, stream: int = 0) -> Params:
-        point = shared_point(self._study, self._cell.regime, self._paths, index, stream)
+        cell = self._cell
+        point = shared_point(self._study, cell.regime, self._paths, index, stream, cell.search)
         return self.space.at(point)
 
     def _unseen(self, params: Params, seen: set[str], index: int) -> Params:
@@ -134,7 +135,8 @@ class Proposer:
         if self.space.num_configurations is None:
             return params
         left = [p for p in self.space.configurations() if key_of(p) not in seen]
-        draw = seed_of(self._study.seed, self._cell.regime, "left over", index)
+        which = [self._cell.search] if self._cell.search else []
+        draw = seed_of(self._study.seed, self._cell.regime, "left over", index, *which)
         return left[draw % len(left)] if left else params
 
 

@@ -22,15 +22,22 @@ from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One regime x one arm: the unit of fair comparison."""
+    """One regime x one arm: the unit of fair comparison; or one of several searches of it."""
 
     regime: str
     arm: str
+    search: int = 0
+    """Which of its independent searches (``budget.searches``), counted from zero."""
 
     @property
     def name(self) -> str:
-        """``regime/arm``."""
-        return f"{self.regime}/{self.arm}"
+        """``regime/arm``; from the second search on ``regime/arm/2``."""
+        plain = f"{self.regime}/{self.arm}"
+        return f"{plain}/{self.search + 1}" if self.search else plain
+
+    def of_arm(self, arm: str) -> "Cell":
+        """Another arm in the same regime; its search of the same number."""
+        return Cell(self.regime, arm, self.search)
 
 
 class TrialConfig(Spec):
@@ -123,13 +130,19 @@ def cells_of(study: Study) -> tuple[Cell, ...]:
     return tuple(Cell(regime, arm) for regime in study.regimes for arm in study.arms)
 
 
+def searches_of(study: Study) -> tuple[Cell, ...]:
+    """Every search of every cell: the first search of all cells, then the second, ..."""
+    numbers = range(study.budget.searches)
+    return tuple(Cell(c.regime, c.arm, number) for number in numbers for c in cells_of(study))
+
+
 def base_recipe(study: Study, cell: Cell) -> Recipe:
     """The recipe of a cell before anything is sampled: base, settings, schedule, regime, arm.
 
     Put together once for each study object and cell: tables and decisions ask for it again and
     again, and it takes a millisecond.
     """
-    known = _recipes_of(study)
+    known, cell = _recipes_of(study), Cell(cell.regime, cell.arm)
     if cell not in known:
         known[cell] = _build_base(study, cell)
     return known[cell]

@@ -68,6 +68,9 @@ class BudgetSpec(Spec):
     audit: Count = 0
     """Losers of the first round that run the whole ladder all the same."""
     replicates: Count = 3
+    searches: PositiveInt = 1
+    """Independent searches per cell, each with proposals, halving, incumbents and replicates of its
+    own. With several of them findings are about arms tuned so, each search being one value."""
 
     @model_validator(mode="after")
     def _keep_never_grows(self) -> Self:
