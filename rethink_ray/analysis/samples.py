@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from rethink_ray.analysis.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.published_tables import PublishedTable
@@ -15,19 +16,16 @@ from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.records.columns import METRIC_ORDER
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.recipe import AugmentSpec, Recipe
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.settings import flatten
 from rethink_ray.spec.space import Parameter
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import Study
 
 Labels = Mapping[str, frozenset[str]]
 """Column -> what it says; several values where a study tunes it."""
-SOURCES = {"torchvision": "imagenet"}
-"""``init.source`` -> the word of published tables, where it is another one."""
 ALWAYS_SCORED = METRIC_ORDER[:6]
 """Metrics that every rung has; replicates still to come will have them."""
-MOST_OPTIONS = 64
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
 
 
@@ -96,18 +94,20 @@ def study_samples(
         if cell.arm in second_names:
             continue
         shared = cell_labels(study, cell, facts)
-        recipe = _recipe_texts(base_recipe(study, cell), space_of(study, cell))
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        images = facts.regime_sizes.get(cell.regime, 0)
+        recipe = _recipe_texts(base, space)
         for length in result.lengths:
-            schedule = base_recipe(study, cell).schedule
-            low_rate = max(schedule.decay.points(length), default=0.0)
+            low_rate = max(base.schedule.decay.points(length), default=0.0)
             here = {"schedule": f"{length:g}x", "low_rate": as_text(low_rate)}
+            passes = passes_labels(base, space, length, images)
             point = result.point(length)
             measured = _measured(study, records[cell], point, length)
             for metric, values in measured.items():
                 own = {c: frozenset({t}) for c, t in {**here, "metric": metric}.items()}
                 yield Sample(
-                    labels={**shared, **own},
-                    images=facts.regime_sizes.get(cell.regime, 0),
+                    labels={**shared, **passes, **own},
+                    images=images,
                     length=length,
                     values=values,
                     evidence=point.trial_ids if point else (),
@@ -116,38 +116,6 @@ def study_samples(
                     looks=point.looks if point else 1,
                     recipe=recipe,
                 )
-
-
-def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, frozenset[str]]:
-    """A cell in the columns of published tables, and its recipe path by path."""
-    recipe, space = base_recipe(study, cell), space_of(study, cell)
-    paths = _recipe_labels(recipe, space)
-    init = frozenset(SOURCES.get(name, name) for name in paths["init.source"])
-    copied = isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
-    tuning = f"on {study.tuning.copy_from}" if isinstance(study.tuning, CopyFrom) else "per cell"
-    plain = {
-        "source": study.study,
-        "table": "-",
-        "method": "supervised",
-        "regime": cell.regime,
-        "arm": cell.arm,
-        "images": str(facts.regime_sizes.get(cell.regime, 0)),
-        "split": study.data.report_on,
-        "seeds": str(study.budget.replicates),
-        "tuning": tuning if copied else "its own search",
-        "note": "",
-    }
-    return {
-        **paths,
-        **{column: frozenset({text}) for column, text in plain.items()},
-        "detector": paths["detector.family"],
-        "backbone": paths["detector.backbone"],
-        "norm": paths["detector.norm"],
-        "init": init,
-        "frozen": paths["init.frozen"],
-        "batch": paths["batch_size"],
-        "augment": _augment_labels(recipe.augment, space),
-    }
 
 
 def _measured(
@@ -174,36 +142,9 @@ def _measured(
     return measured
 
 
-def _recipe_labels(recipe: Recipe, space: Mapping[str, Parameter]) -> dict[str, frozenset[str]]:
-    labels = {path: frozenset({as_text(value)}) for path, value in flatten(recipe).items()}
-    return labels | {p: _options(parameter) for p, parameter in space.items() if p in labels}
-
-
 def _recipe_texts(recipe: Recipe, space: Mapping[str, Parameter]) -> dict[str, str]:
     texts = {path: as_text(value) for path, value in flatten(recipe).items()}
     return texts | {path: "tuned" for path in space if path in texts}
-
-
-def _options(parameter: Parameter) -> frozenset[str]:
-    """Every value that a search could give a path; a range in words."""
-    if parameter.choice is not None:
-        return frozenset(as_text(option) for option in parameter.choice)
-    low, high = parameter.bounds
-    if parameter.kind == "int_uniform" and high - low < MOST_OPTIONS:
-        return frozenset(str(n) for n in range(int(low), int(high) + 1))
-    return frozenset({f"tuned in [{low:g}, {high:g}]"})
-
-
-def _augment_labels(augment: AugmentSpec, space: Mapping[str, Parameter]) -> frozenset[str]:
-    """``flip``, ``flip+scale_0.5_2+color_0.4``; ``tuned`` where the search decides."""
-    if any(path.startswith("augment.") for path in space):
-        return frozenset({"tuned"})
-    parts = [
-        "flip" if augment.flip else "",
-        f"scale_{augment.scale[0]:g}_{augment.scale[1]:g}" if augment.scale != (1.0, 1.0) else "",
-        f"color_{augment.color:g}" if augment.color else "",
-    ]
-    return frozenset({"+".join(part for part in parts if part) or "none"})
 
 
 def _length_of(schedule: str) -> float | None:

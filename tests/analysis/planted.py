@@ -3,7 +3,7 @@
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
+from rethink_ray.records.teachers import Teacher, chosen_teacher
 from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
 from rethink_ray.records.views import StudyTables, build_tables
 from rethink_ray.spec.assets import assets_of
@@ -73,6 +74,10 @@ class Planted:
     """(arm or cell, purpose, number) -> the lengths it ran, where it did not run all."""
     lr_in: Mapping[str, Sequence[float]] = field(default_factory=dict)
     """Regime -> rates of its search trials, where they are others."""
+    metrics: Callable[[Cell, float, int], Mapping[str, float]] = lambda cell, length, number: {}
+    """(cell, length, number of the trial) -> what its rung says beside AP, as ``test/ap75``."""
+    price: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
+    """What a cell's rungs say of their cost, as fields of ``RungDone``."""
 
     @property
     def facts(self) -> DataFacts:
@@ -87,7 +92,8 @@ class Planted:
             ]
             for values, norm in zip(params, self.norms, strict=False):
                 values["detector.norm"] = norm
-            events += self._round(cell, "search", params, [None] * len(params))
+            taught = self._teacher(cell, events)
+            events += self._round(cell, "search", params, [None] * len(params), taught)
         for cell in cells_of(self.study):
             best = incumbents(self.study, StudyState(events), cell)
             distinct = {m.trial_id: m for m in best.values()}
@@ -97,8 +103,14 @@ class Planted:
                 if members:
                     repeated = [m.trial_id for m in members]
                     params = [dict(m.params) for m in members]
-                    events += self._round(cell, "replicate", params, repeated, number)
+                    taught = self._teacher(cell, events)
+                    events += self._round(cell, "replicate", params, repeated, taught, number)
         return events
+
+    def _teacher(self, cell: Cell, events: Sequence[Event]) -> Teacher | None:
+        if self.study.arms[cell.arm].teacher is None:
+            return None
+        return chosen_teacher(self.study, self.facts, StudyState(events), cell)
 
     def _round(
         self,
@@ -106,6 +118,7 @@ class Planted:
         purpose: Any,
         params: list[dict[str, Any]],
         of: Sequence[str | None],
+        taught: Teacher | None = None,
         round_number: int = 0,
     ) -> list[Event]:
         members, rungs, assets = [], [], {}
@@ -113,12 +126,19 @@ class Planted:
             zip(params, of, strict=True), start=100 * round_number
         ):
             seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
-            config = resolve(self.study, cell, values, seed, self.facts)
+            own = (seed, taught.config) if taught else (None, None)
+            config = resolve(self.study, cell, values, seed, self.facts, *own)
             trial_id = config.trial_id
-            members.append(Member(trial_id=trial_id, params=values, seed=seed, of=repeated))
+            member = Member(trial_id=trial_id, params=values, seed=seed, of=repeated)
+            if taught:
+                member = replace(
+                    member, asset_seed=seed, teacher=taught.trial_id, teacher_length=taught.length
+                )
+            members.append(member)
             for asset in assets_of(config):
                 metrics = {"accuracy": 0.8, "chance": 0.05}
-                done = AssetDone(key=asset.key, kind="classifier", metrics=metrics, seconds=100.0)
+                kind = asset.key.partition("-")[0]
+                done = AssetDone(key=asset.key, kind=kind, metrics=metrics, seconds=100.0)
                 assets[asset.key] = done
             outcome = self.ended.get((cell.arm, purpose, number))
             if outcome:
@@ -129,7 +149,9 @@ class Planted:
             ran = self.ladders.get((cell.name, purpose, number), ran)
             for length in ran:
                 value = self.score(cell, length, purpose, number)
-                rungs.append(_rung(trial_id, length, value))
+                done = _rung(trial_id, length, value)
+                metrics = {**done.metrics, **self.metrics(cell, length, number)}
+                rungs.append(replace(done, metrics=metrics, **self.price(cell)))
         proposed = RoundProposed(
             regime=cell.regime,
             arm=cell.arm,

@@ -1,0 +1,172 @@
+"""A cell in the columns of published tables: what claims select rows by, and match them on.
+
+A label must tell apart what a claim must not mix: a student is no supervised run, S4 no S1, NAS-FPN
+no FPN. A path that the search tunes has several labels, one for all it could be.
+"""
+
+import itertools
+from collections.abc import Mapping
+
+from rethink_ray.spec.claim import as_text
+from rethink_ray.spec.direct import direct_recipe
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.recipe import AUGMENT_LEVELS, AugmentSpec, Recipe
+from rethink_ray.spec.resolve import Cell, base_recipe, space_of
+from rethink_ray.spec.settings import flatten
+from rethink_ray.spec.space import Parameter
+from rethink_ray.spec.study import CopyFrom, Study
+
+Texts = frozenset[str]
+SOURCES = {"torchvision": "imagenet"}
+"""``init.source`` -> the word of published tables, where it is another one."""
+NECKS = {"nas_fpn": "nasfpn"}
+CASCADES = {"cascade_rcnn": "faster_rcnn", "cascade_mask_rcnn": "mask_rcnn"}
+P1X_PASSES = 48.0
+"""Li et al. 2021: passes over the regime's images that their table calls P1x."""
+PASSES = ("batch_size", "schedule.unit", "labels.share", "direct.passes", "init.source")
+MOST_OPTIONS = 64
+
+
+def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
+    """A cell's columns but for schedule and metric, and its recipe path by path."""
+    recipe, space = base_recipe(study, cell), space_of(study, cell)
+    paths = recipe_labels(recipe, space)
+    copied = isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
+    tuning = f"on {study.tuning.copy_from}" if isinstance(study.tuning, CopyFrom) else "per cell"
+    images = facts.regime_sizes.get(cell.regime, 0)
+    plain = {
+        "source": study.study,
+        "table": "-",
+        "regime": cell.regime,
+        "arm": cell.arm,
+        "images": str(images),
+        "split": study.data.report_on,
+        "seeds": str(study.budget.replicates),
+        "tuning": tuning if copied else "its own search",
+        "note": "",
+    }
+    return {
+        **paths,
+        **{column: frozenset({text}) for column, text in plain.items()},
+        **_sizes(recipe, space, images),
+        "detector": _detector(paths),
+        "backbone": paths["detector.backbone"],
+        "norm": paths["detector.norm"],
+        "init": frozenset(SOURCES.get(name, name) for name in paths["init.source"]),
+        "frozen": _frozen(paths),
+        "batch": paths["batch_size"],
+        "augment": augment_labels(recipe.augment, space),
+        "method": _method(recipe, space),
+    }
+
+
+def recipe_labels(recipe: Recipe, space: Mapping[str, Parameter]) -> dict[str, Texts]:
+    """Dotted path -> every value it could have in the cell."""
+    labels = {path: frozenset({as_text(value)}) for path, value in flatten(recipe).items()}
+    return labels | {p: _options(parameter) for p, parameter in space.items() if p in labels}
+
+
+def passes_labels(
+    recipe: Recipe, space: Mapping[str, Parameter], length: float, images: int
+) -> dict[str, Texts]:
+    """How often a run of this length has seen the regime's labelled images, first stage included.
+
+    A teacher's updates are not among them; of a student's batch only the human part is. Nothing
+    where the search decides on it.
+    """
+    if not images or any(path in space for path in PASSES):
+        return {}
+    human = 1.0 - recipe.labels.share if recipe.labels.kind == "self_training" else 1.0
+    seen = recipe.schedule.steps(length) * recipe.batch_size * human / images
+    first = recipe.direct.passes if recipe.init.source == "direct" else 0.0
+    return {"passes": frozenset({str(round(seen + first))})}
+
+
+def augment_labels(augment: AugmentSpec, space: Mapping[str, Parameter]) -> Texts:
+    """``s4``, ``flip+scale_0.5_2+color_0.4``; ``tuned`` where the search decides on more than
+    the level."""
+    tuned = {path for path in space if path.startswith("augment.")}
+    if tuned == {"augment.level"}:
+        return _options(space["augment.level"])
+    if tuned:
+        return frozenset({"tuned"})
+    bundle = augment.unbundled()
+    level = next((n for n, keys in AUGMENT_LEVELS.items() if _is_bundle(bundle, keys)), "")
+    parts = [
+        level or ("flip" if augment.flip else ""),
+        *([] if level else _jitter(bundle)),
+        f"color_{augment.color:g}" if augment.color else "",
+        f"copy_paste_{augment.copy_paste:g}" if augment.copy_paste else "",
+    ]
+    return frozenset({"+".join(part for part in parts if part) or "none"})
+
+
+def _is_bundle(augment: AugmentSpec, keys: Mapping[str, object]) -> bool:
+    """Whether single keys say what a level says, its usual flip included."""
+    plain = AugmentSpec()
+    names = ("flip", "scale", "short_side_px", "policy", "magnitude", "operations")
+    return all(getattr(augment, n) == keys.get(n, getattr(plain, n)) for n in names)
+
+
+def _jitter(augment: AugmentSpec) -> list[str]:
+    sides, policy = augment.short_side_px, str(augment.policy)
+    if policy == "randaugment":
+        policy = f"randaugment_{augment.operations}_{augment.magnitude:g}"
+    return [
+        f"scale_{augment.scale[0]:g}_{augment.scale[1]:g}" if augment.scale != (1.0, 1.0) else "",
+        f"side_{sides[0]}_{sides[1]}" if sides else "",
+        policy if policy != "none" else "",
+    ]
+
+
+def _detector(paths: Mapping[str, Texts]) -> Texts:
+    """``retinanet``, ``faster_rcnn+fpn``, ``faster_rcnn+nasfpn+cascade``."""
+    found = set()
+    for family, neck in itertools.product(paths["detector.family"], paths["detector.neck"]):
+        name = CASCADES.get(family, family)
+        if neck != "fpn" or name == "faster_rcnn":
+            name += f"+{NECKS.get(neck, neck)}"
+        found.add(name + ("+cascade" if family in CASCADES else ""))
+    return frozenset(found)
+
+
+def _frozen(paths: Mapping[str, Texts]) -> Texts:
+    """``init.frozen``, and ``backbone+adapters`` for a frozen backbone that has some."""
+    frozen, adapters = paths["init.frozen"], paths["detector.adapters"]
+    with_some = {f"{f}+adapters" if f == "backbone" else f for f in frozen}
+    if adapters == {"0"}:
+        return frozen
+    return frozenset(with_some | frozen if "0" in adapters else with_some)
+
+
+def _method(recipe: Recipe, space: Mapping[str, Parameter]) -> Texts:
+    """``supervised``, ``self_training``, ``continued``, ``P1x``; ``+joint`` with joint training."""
+    if any(path in space for path in ("labels.kind", "direct.passes", "joint.weight")):
+        return frozenset({"tuned"})
+    if recipe.labels.kind != "human":
+        method: str = recipe.labels.kind
+    elif recipe.init.source == "direct":
+        method = f"P{recipe.direct.passes / P1X_PASSES:.3g}x"
+    else:
+        method = "supervised"
+    return frozenset({method + ("+joint" if recipe.joint.weight else "")})
+
+
+def _sizes(recipe: Recipe, space: Mapping[str, Parameter], images: int) -> dict[str, Texts]:
+    """Shorter sides of the two stages of direct pre-training; only where nobody tunes them."""
+    tuned = any(path.endswith(("_side_px", ".resolution")) for path in space)
+    if recipe.init.source != "direct" or tuned or not images:
+        return {}
+    first = direct_recipe(recipe, images).detector.min_side_px
+    second = recipe.detector.min_side_px
+    return {"stage_1_px": frozenset({str(first)}), "stage_2_px": frozenset({str(second)})}
+
+
+def _options(parameter: Parameter) -> Texts:
+    """Every value that a search could give a path; a range in words."""
+    if parameter.choice is not None:
+        return frozenset(as_text(option) for option in parameter.choice)
+    low, high = parameter.bounds
+    if parameter.kind == "int_uniform" and high - low < MOST_OPTIONS:
+        return frozenset(str(n) for n in range(int(low), int(high) + 1))
+    return frozenset({f"tuned in [{low:g}, {high:g}]"})
