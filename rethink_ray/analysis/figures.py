@@ -31,6 +31,8 @@ def draw_figures(findings: Findings) -> dict[str, str]:
             drawn[stem_of(regime.name, "curves")] = draw_curves(findings, regime)
         if any(f.effect for f in _differences(findings, regime)):
             drawn[stem_of(regime.name, "differences")] = draw_differences(findings, regime)
+        if any(d.cell.regime == regime.name for d in findings.drifts):
+            drawn[stem_of(regime.name, "drift")] = draw_drift(findings, regime)
     return drawn
 
 
@@ -165,6 +167,33 @@ def _paint_published(axes: Any, findings: Findings, regime: RegimeResult) -> Non
             linewidth=1.0,
             label=name,
         )
+
+
+def draw_drift(findings: Findings, regime: RegimeResult) -> str:
+    """How far each arm's backbone moved from its first weights, by schedule length."""
+    arms = [cell.arm for cell in regime.cells]
+
+    def paint(axes: Any) -> None:
+        for drift in findings.drifts:
+            if drift.cell.regime != regime.name:
+                continue
+            index = arms.index(drift.cell.arm)
+            shift, means = _shift(regime, index, len(arms)), drift.by_length
+            axes.errorbar(
+                [length + shift for length in means],
+                [mean.value for mean in means.values()],
+                yerr=[i[1] - m.value if (i := m.interval()) else 0.0 for m in means.values()],
+                **look_of(index),
+                label=legend_label(drift.cell.arm),
+                capsize=3,
+                markersize=5,
+                linewidth=1.6,
+                elinewidth=1.1,
+            )
+        axes.set_ylim(bottom=0.0)
+        axes.set_ylabel("|w - w0| / |w0| of the backbone (a ratio)")
+
+    return _drawn(regime, f"{regime.name}: backbone drift by schedule length", paint)
 
 
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:

@@ -15,11 +15,13 @@ from rethink_ray.analysis.comparisons import (
 )
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult, cell_result
+from rethink_ray.analysis.drift import Drift, drifts
 from rethink_ray.analysis.equal_hours import EqualHours, at_equal_hours
 from rethink_ray.analysis.frontier import Priced, price
 from rethink_ray.analysis.gravity import cautions, cautions_together
 from rethink_ray.analysis.importance import Importance, TooFew, importances
 from rethink_ray.analysis.lengths import length_finding
+from rethink_ray.analysis.method_costs import MethodCost, method_costs
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
 from rethink_ray.analysis.study_claims import StudyClaims, study_claims
@@ -63,6 +65,10 @@ class Findings:
     """What all of it was read from."""
     priced: tuple[Priced, ...]
     """What each score costs, and which are on a front."""
+    method_costs: tuple[MethodCost, ...]
+    """What a run of each arm takes, and its ratio to the reference arm's."""
+    drifts: tuple[Drift, ...]
+    """How far backbones moved, length by length."""
     equal_hours: tuple[EqualHours, ...]
     """What the searches had found at equal hours."""
     transfers: tuple[Transfer, ...]
@@ -121,6 +127,7 @@ def derive_findings(tables: StudyTables) -> Findings:
     claims = study_claims(study, samples, tables.declared_claims)
     caveats = (*find_caveats(tables, records, results, cost), *claims.caveats())
     found = _findings(study, regimes, results, claims)
+    priced = price(study, records, results, cost)
     return Findings(
         study=study,
         facts=tables.facts,
@@ -131,7 +138,9 @@ def derive_findings(tables: StudyTables) -> Findings:
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
         records=records,
-        priced=price(study, records, results, cost),
+        priced=priced,
+        drifts=drifts(study, records, results),
+        method_costs=method_costs(study, records, results, priced),
         equal_hours=at_equal_hours(study, records, cost),
         transfers=transfers(study, records),
         importance=importances(study, records),

@@ -15,6 +15,7 @@ from rethink_ray.analysis.verdicts import ALPHA, Finding
 from rethink_ray.analysis.wording import counted
 
 SCHEMA_VERSION = 1
+"""Of ``findings.json``: grows when a key goes or changes its meaning, not when one comes."""
 
 
 def as_terminal(findings: Findings) -> str:

@@ -10,6 +10,7 @@ from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import as_json_text, as_markdown, family_note
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import (
+    claim_sheets,
     configurations_sheet,
     cost_sheets,
     curve_sheet,
@@ -20,7 +21,6 @@ from rethink_ray.analysis.sheets import (
     search_sheets,
     trials_sheet,
 )
-from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
@@ -90,10 +90,11 @@ def as_html(
             name: [inlined(svg) for stem, svg in figures.items() if _belongs(stem, name)]
             for name in in_order
         },
-        price_figures=_prices(figures, in_order),
+        price_figures=_of_kind(figures, in_order, "hours", "memory"),
         curves={regime.name: curve_sheet(findings, regime) for regime in findings.regimes},
         differences=(differences_sheet(findings), *anew),
-        claims=claims_sheet(findings.claims, findings.study),
+        claims=claim_sheets(findings),
+        drift_figures=_of_kind(figures, in_order, "drift"),
         best=[lengths_sheet(findings), configurations_sheet(findings)],
         cost=cost_sheets(findings),
         search=search_sheets(findings),
@@ -108,8 +109,8 @@ def _belongs(stem: str, regime: str) -> bool:
     return stem in (stem_of(regime, "curves"), stem_of(regime, "differences"))
 
 
-def _prices(figures: Mapping[str, str], regimes: Iterable[str]) -> list[str]:
-    stems = [stem_of(regime, kind) for regime in regimes for kind in ("hours", "memory")]
+def _of_kind(figures: Mapping[str, str], regimes: Iterable[str], *kinds: str) -> list[str]:
+    stems = [stem_of(regime, kind) for regime in regimes for kind in kinds]
     return [inlined(figures[stem]) for stem in stems if stem in figures]
 
 

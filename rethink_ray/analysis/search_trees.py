@@ -1,11 +1,14 @@
 """What the search cost, said and threw away, as plain data for ``findings.json``."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from rethink_ray.analysis.drift import Drift
 from rethink_ray.analysis.equal_hours import Afforded, EqualHours
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.frontier import Priced, hour_word
 from rethink_ray.analysis.importance import Importance, TooFew
+from rethink_ray.analysis.method_costs import Amounts, MethodCost
 from rethink_ray.analysis.thrown_away import Halved, what_halving_cost
 from rethink_ray.analysis.transfer import Transfer
 
@@ -16,6 +19,8 @@ def search_tree(findings: Findings) -> dict[str, Any]:
     return {
         "hours_are": hour_word(findings.study),
         "prices": [_price(priced) for priced in findings.priced],
+        "method_costs": [_method_cost(one) for one in findings.method_costs],
+        "backbone_drift": [row for one in findings.drifts for row in _drift(one)],
         "equal_hours": [_equal_hours(one) for one in findings.equal_hours],
         "importance": [_importance(one) for one in findings.importance],
         "halving": [_halving(one) for one in halved],
@@ -39,6 +44,41 @@ def _price(priced: Priced) -> dict[str, Any]:
         "peak_bytes": priced.peak_bytes or None,
         "front": {"hours": priced.best_for_hours, "memory": priced.best_for_memory},
     }
+
+
+def _method_cost(one: MethodCost) -> dict[str, Any]:
+    return {
+        "regime": one.cell.regime,
+        "arm": one.cell.arm,
+        "length": one.length,
+        **_amounts(one.amounts),
+        "reference": one.reference,
+        "times_reference": _amounts(one.ratios),
+        "memory_of": one.amounts.memory_of or None,
+    }
+
+
+def _amounts(amounts: Amounts) -> dict[str, float | None]:
+    return {
+        "run_hours": rounded(amounts.hours),
+        "trained_share": rounded(amounts.trained_share),
+        "step_flops": rounded(amounts.step_flops),
+        "peak_bytes": rounded(amounts.peak_bytes),
+    }
+
+
+def _drift(one: Drift) -> Iterator[dict[str, Any]]:
+    for length, mean in one.by_length.items():
+        interval = mean.interval()
+        yield {
+            "regime": one.cell.regime,
+            "arm": one.cell.arm,
+            "init": one.source,
+            "length": length,
+            "estimate": rounded(mean.value),
+            "interval": [rounded(v) for v in interval] if interval else None,
+            "replicates": mean.nums[0],
+        }
 
 
 def _equal_hours(one: EqualHours) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.drift import drift_sheet
 from rethink_ray.analysis.equal_hours import equal_hours_sheet
 from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.frontier import price_sheet
 from rethink_ray.analysis.importance import importance_sheet
+from rethink_ray.analysis.method_costs import method_sheet
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.analysis.thrown_away import halving_sheet
@@ -225,7 +227,7 @@ def sheets(findings: Findings) -> tuple[Sheet, ...]:
     return (
         *(curve_sheet(findings, regime) for regime in findings.regimes),
         differences_sheet(findings),
-        claims_sheet(findings.claims, findings.study),
+        *claim_sheets(findings),
         lengths_sheet(findings),
         configurations_sheet(findings),
         *cost_sheets(findings),
@@ -233,11 +235,19 @@ def sheets(findings: Findings) -> tuple[Sheet, ...]:
     )
 
 
+def claim_sheets(findings: Findings) -> tuple[Sheet, ...]:
+    """The papers' claims, and beside them what explains one; a table without rows is left out."""
+    moved = drift_sheet(findings.drifts)
+    claims = claims_sheet(findings.claims, findings.study)
+    return (claims, moved) if moved.rows else (claims,)
+
+
 def cost_sheets(findings: Findings) -> tuple[Sheet, ...]:
     """What it cost, and what a score costs; tables without rows are left out."""
     study = findings.study
     results = {Cell(c.regime, c.arm): c for c in _cells(findings)}
     found = (
+        method_sheet(study, findings.method_costs),
         price_sheet(study, findings.priced),
         equal_hours_sheet(study, findings.equal_hours, results),
         assets_sheet(findings),

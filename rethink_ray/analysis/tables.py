@@ -24,6 +24,8 @@ TRIAL_COLUMNS = (
     "regime", "arm", "purpose", "round", "trial_id", "of", "seed", "state", "reason", "longest",
     "incumbent_for", "audit", "seconds", "assets",
 )  # fmt: skip
+PRICE_COLUMNS = ("trained_share", "step_flops", "peak_memory_bytes", "peak_memory_of")
+"""Of trials; a study that is older than one of them has none of its numbers."""
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
 RUNG_COLUMNS = (
     "regime",
@@ -58,6 +60,14 @@ class Trial:
     """Keys of everything it started from."""
     params: Mapping[str, Any]
     """Dotted path -> sampled value; paths the cell does not search are left out."""
+    trained_share: float | None = None
+    """Of its detector's parameters, those that move, 0..1; None where nobody counted."""
+    step_flops: float | None = None
+    """Floating-point operations of one update; None where nobody counted."""
+    peak_bytes: int = 0
+    """The most memory it held; 0 where nobody measured."""
+    memory_of: str = ""
+    """``gpu``: its own allocations there; ``process``: the whole process since it began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +129,8 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
         RecordError: a column is missing, so the tables are not this program's.
     """
     study = tables.study
-    trials = _rows(tables.trials, TRIAL_COLUMNS, "trials")
+    priced = [name for name in PRICE_COLUMNS if name in tables.trials.column_names]
+    trials = _rows(tables.trials, TRIAL_COLUMNS, "trials", priced)
     by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
     for row in trials:
         by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
@@ -263,6 +274,10 @@ def _trial(row: Mapping[str, Any]) -> Trial:
             for key, value in row.items()
             if key.startswith(PARAM) and value is not None
         },
+        trained_share=_finite(row.get("trained_share")),
+        step_flops=_finite(row.get("step_flops")),
+        peak_bytes=row.get("peak_memory_bytes") or 0,
+        memory_of=row.get("peak_memory_of") or "",
     )
 
 

@@ -106,8 +106,9 @@ def test_the_dearer_arm_affords_fewer_trials() -> None:
 def test_tables_and_json_carry_prices_and_equal_hours() -> None:
     findings = _findings(build_study())
     titles = [sheet.title for sheet in cost_sheets(findings)]
-    assert titles[:3] == [
+    assert titles[:4] == [
         "What it cost",
+        "What a method costs",
         "What a score costs",
         "At equal trials, and at equal hours",
     ]

@@ -1,0 +1,84 @@
+"""How far backbones moved from where they started: |w - w0| / |w0|, by schedule length.
+
+Vasconcelos et al. (2022) explain by it what fine-tuning takes from a classifier and freezing keeps.
+From random weights w0 is the draw itself, so such an arm's drift says how far training goes, not
+what it forgets.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.pairs import twins
+from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.analysis.statistics import Estimate, mean_of
+from rethink_ray.analysis.tables import CellRecord
+from rethink_ray.analysis.wording import times
+from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.study import Study
+
+METRIC = "backbone_drift"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """The replicates of one arm's incumbents, length by length."""
+
+    cell: Cell
+    source: str
+    """``init.source``: what w0 is."""
+    by_length: Mapping[float, Estimate]
+    """Mean over replicates; lengths at which nobody measured it are left out."""
+
+
+def drifts(
+    study: Study, records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]
+) -> tuple[Drift, ...]:
+    """Every contender whose replicates recorded it; empty for a study that is older than it."""
+    second_names, found = twins(study), []
+    for cell, result in results.items():
+        by_length = {
+            point.length: mean
+            for point in result.points
+            if (mean := _mean(records[cell], point)) is not None
+        }
+        if by_length and cell.arm not in second_names:
+            found.append(Drift(cell=cell, source=result.source, by_length=by_length))
+    return tuple(found)
+
+
+def _mean(record: CellRecord, point: CurvePoint) -> Estimate | None:
+    measured = [record.measures.get((trial, point.length), {}) for trial in point.trial_ids]
+    return mean_of([m[METRIC] for m in measured if METRIC in m], point.looks)
+
+
+def drift_sheet(found: tuple[Drift, ...]) -> Sheet:
+    """Arms down, lengths across."""
+    lengths = sorted({length for drift in found for length in drift.by_length})
+    rows = [
+        (
+            *(drift.cell.regime, drift.cell.arm, drift.source),
+            *(drift_text(drift.by_length.get(length)) for length in lengths),
+        )
+        for drift in found
+    ]
+    return Sheet(
+        title="How far backbones moved",
+        note=(
+            "|w - w0| / |w0| over all weights of the backbone, w0 being those before the first "
+            "update; mean over the replicates of each length's best configuration, 95 % interval. "
+            "0: it never moved. From random weights w0 is the draw itself."
+        ),
+        columns=("regime", "arm", "starts from", *(times(length) for length in lengths)),
+        rows=tuple(rows),
+        numeric=frozenset(range(3, 3 + len(lengths))),
+    )
+
+
+def drift_text(mean: Estimate | None) -> str:
+    """``0.354 [0.350, 0.358]``."""
+    if mean is None:
+        return "-"
+    interval = mean.interval()
+    shown = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
+    return f"{mean.value:.3f}{shown}"
