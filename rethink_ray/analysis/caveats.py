@@ -18,7 +18,7 @@ from rethink_ray.records.incumbents import worst_score
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.space import Parameter
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 
 FEW_IMAGES = 500
 LEARNED = 1.0
@@ -44,7 +44,7 @@ def find_caveats(
         found += nothing_learned(study, result)
         found += failed_search(result)
         found += at_the_edge(study, cell, result)
-        found += shared_start(result, cost)
+        found += shared_start(study, result, cost)
         found += unbooked_assets(result, cost)
     for regime in study.regimes:
         inside = {c: r for c, r in records.items() if c.regime == regime}
@@ -144,12 +144,21 @@ def range_end(parameter: Parameter, value: Any) -> str | None:
     return "upper" if share >= 1.0 - EDGE else None
 
 
-def shared_start(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
+def shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
     """Replicates that all start from one file are replicates of what follows it only.
 
     What is learned from the regime's own images is each replicate's own.
     """
-    if result.source in ("random", "direct") or not any(p.values for p in result.points):
+    if not any(p.values for p in result.points):
+        return
+    teacher = study.arms[result.arm].teacher
+    if isinstance(teacher, TeacherFile):
+        text = (
+            f"all replicates were taught by one file of weights ({teacher.file}), whoever trained "
+            "it on whatever images: read every finding as 'with this teacher'."
+        )
+        yield _of_cell("shared-teacher", result, text)
+    if result.source in ("random", "direct"):
         return
     started_from = cost.of(result.regime, result.arm).assets
     keys = [key for key in started_from if key.startswith("classifier-")]

@@ -6,11 +6,13 @@ from typing import Any
 
 from rethink_ray.commands.versions import versions
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.check import check_regimes, check_sizes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.weight_files import weight_files_of
 
 
 def data_spec_of(name: str, settings: Sequence[str]) -> DataSpec:
@@ -50,8 +52,9 @@ def facts_of(study: Study, where: str) -> DataFacts:
     from rethink_ray.data.regimes import regime_image_ids
 
     check_regimes(study, len(regime_image_ids(study.data, "all")), where)
-    facts = gather_facts(study.data, study.regimes)
+    facts = gather_facts(study.data, study.regimes, weight_files_of(study, where))
     check_sizes(study, facts, where)
+    check_annotations(study, facts, where)
     return facts
 
 

@@ -1,5 +1,6 @@
 """Measures what the study's data set turned out to be."""
 
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,12 +14,21 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 
-def gather_facts(data: DataSpec, regimes: Mapping[str, RegimeSpec]) -> DataFacts:
+def gather_facts(
+    data: DataSpec, regimes: Mapping[str, RegimeSpec], files: Mapping[str, str] | None = None
+) -> DataFacts:
     """The facts of every split and regime the study uses; builds what is not there yet.
 
-    ``DataError`` if a regime is larger than the data set, a split does not exist, or one that
-    scores has no object to find.
+    Args:
+        data: where the images are.
+        regimes: by name.
+        files: path of each file of weights -> the key that names it.
+
+    Raises:
+        DataError: a regime is larger than the data set, a split or a file does not exist, or a
+            split that scores has no object to find.
     """
+    contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     used = dict.fromkeys(("train", data.select_split, data.report_on))
     splits = {split: open_split(data, split) for split in used}
     for split in dict.fromkeys((data.select_split, data.report_on)):
@@ -36,7 +46,25 @@ def gather_facts(data: DataSpec, regimes: Mapping[str, RegimeSpec]) -> DataFacts
         unlabelled_fingerprint=(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
         ),
+        files=contents,
+        has_masks=splits["train"].has_masks,
+        num_keypoints=len(splits["train"].keypoint_names),
     )
+
+
+def digest_of_file(path: str, where: str) -> str:
+    """16 hex digits over a file's content.
+
+    Raises:
+        DataError: it cannot be read; ``where`` names it.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    except OSError as error:
+        remedy = "Put the file there; relative paths start at the folder of the command."
+        came = f"{path} ({error.strerror})"
+        raise DataError(explain(where, "must be a readable file", came, remedy)) from None
 
 
 def _require_objects(index: AnnotationIndex, split: str) -> None:

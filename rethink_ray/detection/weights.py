@@ -55,7 +55,8 @@ def load_initial_weights(
         case "torchvision":
             load_backbone(backbone, _torchvision_state(spec, init), f"init.weights {init.weights}")
         case "file":
-            load_backbone(backbone, _file_state(init), f"init.weights {init.weights}")
+            where = f"init.weights {init.weights}"
+            load_backbone(backbone, read_state_dict(Path(init.weights or ""), where), where)
 
 
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:
@@ -174,29 +175,23 @@ def _torchvision_state(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tenso
     return state
 
 
-def _file_state(init: InitSpec) -> Mapping[str, Tensor]:
-    path = Path(init.weights or "")
+def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
+    """The tensors of a file by name, taken out of whatever they are kept under.
+
+    Raises:
+        SpecError: it cannot be read without running code, or holds something else.
+    """
+    remedy = "Save it with torch.save(model.state_dict(), path)."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise SpecError(
-            explain(
-                f"init.weights {path}",
-                "must be a file of tensors that loads without running code",
-                f"{type(error).__name__}: {error}".splitlines()[0],
-                "Save it with torch.save(model.state_dict(), path).",
-            )
-        ) from error
+        must = "must be a file of tensors that loads without running code"
+        came = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SpecError(explain(where, must, came, remedy)) from error
     for name in CONTAINERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise SpecError(
-            explain(
-                f"init.weights {path}",
-                "must hold a state dict (name -> tensor)",
-                type(state).__name__,
-                "Save it with torch.save(model.state_dict(), path).",
-            )
-        )
+        must = "must hold a state dict (name -> tensor)"
+        raise SpecError(explain(where, must, type(state).__name__, remedy))
     return state

@@ -256,11 +256,7 @@ class StudyDirectory:
             RecordError: another process runs the study, and it would have to change.
         """
         merged = merge(self.study, study)
-        if facts != self.facts:
-            remedy = "Give a study on other data its own --out."
-            raise DataError(
-                explain("data", "must be what the study was started on", facts.fingerprint, remedy)
-            )
+        _require_same(self.facts, facts)
         if merged == self.study:
             return False
         with writing(self.lock()):
@@ -290,6 +286,19 @@ def _facts_tree(facts: DataFacts) -> dict[str, Any]:
 
 def _facts_from(tree: Mapping[str, Any]) -> DataFacts:
     return DataFacts(**{**tree, "categories": tuple(tree["categories"])})
+
+
+def _require_same(recorded: DataFacts, found: DataFacts) -> None:
+    """What was measured now is what was measured then, as far as it was measured then."""
+    for path, digest in found.files.items():
+        if digest != recorded.files.get(path, digest):
+            must = "must be the file that the study was started with"
+            remedy = "Put it back, or give a study of the new file its own --out."
+            raise DataError(explain(f"weights {path}", must, "other content", remedy))
+    if found.as_known_to(recorded) != recorded:
+        must = "must be what the study was started on"
+        remedy = "Give a study on other data its own --out."
+        raise DataError(explain("data", must, found.fingerprint, remedy))
 
 
 def _strangers(where: Path | Store) -> bool:

@@ -26,10 +26,10 @@ class Teacher:
 
 
 def teacher_cell(study: Study, cell: Cell) -> Cell | None:
-    """The cell that teaches ``cell``; ``None`` if nobody does. Each search has its own teacher:
-    values of searches that shared one would not be independent."""
-    arm = study.arms[cell.arm].teacher
-    return None if arm is None else cell.of_arm(arm)
+    """The cell that teaches ``cell``; ``None`` if nobody does, or a file. Each search has its own
+    teacher: values of searches that shared one would not be independent."""
+    teacher = study.arms[cell.arm].teacher
+    return cell.of_arm(teacher) if isinstance(teacher, str) else None
 
 
 def recorded_teacher(

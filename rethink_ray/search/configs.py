@@ -11,7 +11,14 @@ from rethink_ray.records.types import Member
 from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, TrialConfig, resolve, with_seeds
+from rethink_ray.spec.resolve import (
+    Cell,
+    TrialConfig,
+    file_teacher,
+    resolve,
+    with_recipe,
+    with_seeds,
+)
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
@@ -22,7 +29,9 @@ class CellConfigs:
 
     def __init__(self, study: Study, cell: Cell, facts: DataFacts) -> None:
         self._cell = cell
+        self._facts = facts
         self._base = resolve(study, cell, {}, 0, facts)
+        self._in_file = file_teacher(study, cell, facts)
         self._known: dict[str, tuple[TrialConfig, dict[str, AssetSpec]]] = {}
         self.teacher: Teacher | None = None
         """Of the cell, once it is known; without one nobody here is taught."""
@@ -33,8 +42,8 @@ class CellConfigs:
         """Equal to ``spec.resolve`` of the same cell, values and seeds."""
         where = f"{self._cell.name} (sampled)"
         recipe = with_settings(self._base.recipe, params, where)
-        config = self._base.model_copy(update={"recipe": recipe})
-        teacher = None if self.teacher is None else self.teacher.config
+        config = with_recipe(self._base, recipe, self._facts)
+        teacher = self._in_file if self.teacher is None else self.teacher.config
         return with_seeds(config, seed, asset_seed, teacher)
 
     def member(

@@ -49,7 +49,8 @@ class ClassifierAsset(Spec):
 class DetectorAsset(Spec):
     """A whole detector: a run of ``trained`` to its longest length, whose weights are kept.
 
-    ``direct`` is the first stage of direct pre-training, ``teacher`` the incumbent of another arm.
+    ``direct`` is the first stage of direct pre-training, ``teacher`` the incumbent of another arm,
+    or a detector in a file, which is taken over as it is.
     """
 
     kind: Literal["direct", "teacher"]
@@ -68,11 +69,13 @@ class DetectorAsset(Spec):
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
         """What the run itself starts from."""
-        return assets_of(self.trained)
+        return () if self.trained.weights_file is not None else assets_of(self.trained)
 
     @property
     def steps(self) -> int:
         """Updates it takes."""
+        if self.trained.weights_file is not None:
+            return 0
         return self.trained.recipe.schedule.steps(self.length)
 
     @property

@@ -1,7 +1,7 @@
 """What the data set turned out to be, as far as a trial's identity and its checks need it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,3 +19,19 @@ class DataFacts:
     """Hash of what upstream classifiers are trained on."""
     unlabelled_fingerprint: str = ""
     """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path, as the study spells it, of each file of weights that runs start from -> hash of its
+    content."""
+    has_masks: bool | None = None
+    """Whether any training object has a mask; ``None``: an older version did not look."""
+    num_keypoints: int | None = None
+    """Keypoints that all training objects share; ``None``: an older version did not look."""
+
+    def as_known_to(self, recorded: "DataFacts") -> "DataFacts":
+        """The same without what ``recorded``, by an older version, does not say."""
+        return replace(
+            self,
+            files={path: found for path, found in self.files.items() if path in recorded.files},
+            has_masks=None if recorded.has_masks is None else self.has_masks,
+            num_keypoints=None if recorded.num_keypoints is None else self.num_keypoints,
+        )

@@ -20,7 +20,7 @@ from rethink_ray.spec.yaml_text import parse_yaml
 
 T = TypeVar("T", bound=Spec)
 
-UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "str", "int", "float", "bool"}
+UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "TeacherFile", "str", "int", "float", "bool"}
 """How pydantic names the branches of a union in the place of an error."""
 
 

@@ -41,7 +41,7 @@ def check_reachable(
         SpecError: with the remedy.
     """
     for rule, paths in RULES:
-        for reachable in _reachable(recipe, space, paths):
+        for reachable in reachable_recipes(recipe, space, paths):
             rule(reachable, where, workers)
 
 
@@ -53,11 +53,11 @@ def check_first_stages(
     Raises:
         SpecError: with the remedy.
     """
-    for reachable in _reachable(recipe, space, PASSES_PATHS):
+    for reachable in reachable_recipes(recipe, space, PASSES_PATHS):
         check_passes(reachable, num_images, where)
 
 
-def _reachable(
+def reachable_recipes(
     recipe: Recipe, space: Mapping[str, Parameter], paths: tuple[str, ...]
 ) -> Iterator[Recipe]:
     """The recipe with every combination of searched values at ``paths`` and their conditions."""

@@ -17,7 +17,7 @@ from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
-from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study
+from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study, TeacherFile
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -62,6 +62,12 @@ class TrialConfig(Spec):
     teacher: "TrialConfig | None" = None
     """The run that labels images for this one, or that this one goes on from; its longest length
     is how long it trains."""
+    weights_digest: str = ""
+    """Hash of the content of the file of weights that the run starts from (``init.source: file``)
+    or that stands in for it; empty where there is none, and in records from before it was asked."""
+    weights_file: str | None = None
+    """Of a teacher alone: the file that holds what the run would have learned. It is not trained,
+    and its seed says nothing."""
     asset_seed: int | None = None
     """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
     a cell's search trials, and each replicate's own."""
@@ -94,6 +100,10 @@ class TrialConfig(Spec):
             identity["upstream"] = self.upstream_fingerprint
         if self.recipe.labels.kind == "self_training" and self.unlabelled_fingerprint:
             identity["unlabelled"] = self.unlabelled_fingerprint
+        if self.weights_digest:
+            identity["weights"] = self.weights_digest
+        if self.weights_file is not None:
+            identity["stands_in"] = self.weights_digest or self.weights_file
         if self.asset_seed is not None:
             identity["asset_seed"] = self.asset_seed
         if self.teacher is not None:
@@ -227,20 +237,62 @@ def resolve(
         seed: of the trial.
         facts: of the data set.
         asset_seed: left out where no asset is learned from the regime's images.
-        teacher: whatever its seeds, they become the trial's own; left out where nobody teaches.
+        teacher: whatever its seeds, they become the trial's own; left out where nobody teaches, and
+            where a file does.
     """
     where = f"{cell.name} (sampled)"
     recipe = with_settings(base_recipe(study, cell), sampled, where)
-    config = TrialConfig(
+    config = with_recipe(_unseeded(study, cell, facts), recipe, facts)
+    return with_seeds(config, seed, asset_seed, teacher or file_teacher(study, cell, facts))
+
+
+def file_teacher(study: Study, cell: Cell, facts: DataFacts) -> TrialConfig | None:
+    """The detector in a file that teaches a cell, as a run that is not trained; ``None``: none."""
+    given = study.arms[cell.arm].teacher
+    if not isinstance(given, TeacherFile):
+        return None
+    told = {
+        "recipe": recipe_of_file(study, cell),
+        "weights_file": given.file,
+        "weights_digest": facts.files.get(given.file, ""),
+    }
+    return _unseeded(study, cell, facts).model_copy(update=told)
+
+
+def recipe_of_file(study: Study, cell: Cell) -> Recipe:
+    """How the teacher in a file looks at images: as the arm does, unless the study says otherwise.
+
+    What the arm samples does not matter, and how it trains even less.
+    """
+    given, own = study.arms[cell.arm].teacher, base_recipe(study, cell)
+    assert isinstance(given, TeacherFile), "asked only where a file teaches"
+    asked = Recipe(
+        detector=own.detector.model_copy(update={"cascade_from": 0}),
+        evaluation=own.evaluation,
+        batch_size=own.batch_size,
+        precision=own.precision,
+    )
+    return with_settings(asked, given.set, f"arms.{cell.arm}.teacher.set")
+
+
+def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
+    """The same run by another recipe, which may start from another file of weights."""
+    is_file = recipe.init.source == "file"
+    digest = facts.files.get(recipe.init.weights or "", "") if is_file else ""
+    return config.model_copy(update={"recipe": recipe, "weights_digest": digest})
+
+
+def _unseeded(study: Study, cell: Cell, facts: DataFacts) -> TrialConfig:
+    return TrialConfig(
         study=study.study,
         regime=cell.regime,
         arm=cell.arm,
         images=study.regimes[cell.regime].images,
         data=study.data,
-        recipe=recipe,
+        recipe=base_recipe(study, cell),
         objective=study.objective,
         resources=study.resources,
-        seed=seed,
+        seed=0,
         data_fingerprint=facts.fingerprint,
         regime_digest=facts.regime_digests[cell.regime],
         upstream_fingerprint=facts.upstream_fingerprint,
@@ -248,7 +300,6 @@ def resolve(
         num_categories=len(facts.categories),
         num_images=facts.regime_sizes[cell.regime],
     )
-    return with_seeds(config, seed, asset_seed, teacher)
 
 
 def with_seeds(
@@ -256,14 +307,18 @@ def with_seeds(
 ) -> TrialConfig:
     """The same run under other seeds; all that it learns from its regime comes under them too.
 
-    The teacher is trained under ``asset_seed``, and its own assets under one made from that.
+    The teacher is trained under ``asset_seed``, and its own assets under one made from that. One in
+    a file stays as it is.
     """
-    kind = config.recipe.labels.kind
-    learned = asset_seed if kind != "human" or config.recipe.init.source == "direct" else None
-    taught = None
-    if kind != "human" and teacher is not None:
+    is_taught = config.recipe.labels.kind != "human"
+    given = teacher if is_taught else None
+    from_file = given is not None and given.weights_file is not None
+    learns = (is_taught and not from_file) or config.recipe.init.source == "direct"
+    learned = asset_seed if learns else None
+    taught = given if from_file else None
+    if given is not None and not from_file:
         assert learned is not None, "whoever is taught has a seed for it"
-        taught = with_seeds(teacher, learned, _seed_from(learned), teacher.teacher)
+        taught = with_seeds(given, learned, _seed_from(learned), given.teacher)
     update = {"seed": seed, "asset_seed": learned, "teacher": taught}
     return config.model_copy(update=update)
 

@@ -34,14 +34,26 @@ Metric = Literal[
 """Higher is better in all of them."""
 
 
+class TeacherFile(Spec):
+    """A detector that was trained elsewhere, in one file of weights."""
+
+    file: Annotated[str, Field(min_length=1)]
+    """A model of ours (``export --weights``, ``train``), or a detector's state dict under our names
+    or torchvision's."""
+    set: dict[str, Any] = {}
+    """Where it differs from the arm's own settings of ``detector``, ``evaluation``, ``batch_size``
+    (of labelling) and ``precision``."""
+
+
 class ArmSpec(Spec):
     """One contender: a named bundle of settings, with search parameters of its own."""
 
     set: dict[str, Any] = {}
     search: dict[str, Parameter] = {}
-    teacher: str | None = None
+    teacher: str | TeacherFile | None = None
     """The arm whose incumbent teaches this one (``labels.kind``), in the same regime: trained again
-    for every replicate, as long as its longest length."""
+    for every replicate, as long as its longest length. Or ``{file: ...}``: one and the same for all
+    of them."""
 
 
 class StudySchedule(Spec):

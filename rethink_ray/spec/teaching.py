@@ -2,9 +2,10 @@
 
 from rethink_ray.spec.direct import ONLY_DETECTING
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
-from rethink_ray.spec.settings import flatten, nearest
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, recipe_of_file, space_of
+from rethink_ray.spec.settings import flatten, nearest, settled_paths
+from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 
 SHAPELESS = frozenset(
     f"detector.{name}"
@@ -16,6 +17,8 @@ SHAPELESS = frozenset(
     )
 )
 """Settings of a detector that its weights fit whatever they say."""
+LOOKING = ("batch_size", "precision")
+"""Settings beside ``detector`` and ``evaluation`` that matter to one that only looks."""
 
 
 def check_teachers(study: Study, where: str) -> None:
@@ -25,8 +28,8 @@ def check_teachers(study: Study, where: str) -> None:
         SpecError: with the remedy.
     """
     for name, arm in study.arms.items():
-        if arm.teacher is not None and arm.teacher not in study.arms:
-            remedy = nearest(arm.teacher, list(study.arms))
+        if isinstance(arm.teacher, str) and arm.teacher not in study.arms:
+            remedy = f"{nearest(arm.teacher, list(study.arms))} A file is written {{file: PATH}}."
             key = f"{where}: arms.{name}.teacher"
             raise SpecError(explain(key, "must name an arm", arm.teacher, remedy))
     _check_circles(study, where)
@@ -53,7 +56,7 @@ def _check_circles(study: Study, where: str) -> None:
 
 def _waits_for(study: Study, name: str) -> list[str]:
     teacher = study.arms[name].teacher
-    found = [] if teacher is None else [teacher]
+    found = [teacher] if isinstance(teacher, str) else []
     if isinstance(study.tuning, CopyFrom) and study.tuning.copy_from != name:
         found.append(study.tuning.copy_from)
     return found
@@ -68,29 +71,60 @@ def _check_cell(study: Study, cell: Cell, where: str) -> None:
         if arm.teacher is not None:
             must = "must be left out where labels.kind is human"
             remedy = "Or set labels.kind: self_training, or continued."
-            raise SpecError(explain(key, must, arm.teacher, remedy))
+            came = arm.teacher.file if isinstance(arm.teacher, TeacherFile) else arm.teacher
+            raise SpecError(explain(key, must, came, remedy))
         return
     if arm.teacher is None:
         must = f"must name the arm that teaches, under labels.kind: {recipe.labels.kind}"
-        remedy = f"Such as teacher: {_others(study, cell.arm)}."
+        remedy = f"Such as teacher: {_others(study, cell.arm)}, or teacher: {{file: PATH}}."
         raise SpecError(explain(key, must, None, remedy))
-    if recipe.labels.start == "teacher" or "labels.start" in space:
-        _check_same_network(study, cell, Cell(cell.regime, arm.teacher), where)
+    goes_on = recipe.labels.start == "teacher" or "labels.start" in space
+    if isinstance(arm.teacher, TeacherFile):
+        its, its_space = _checked_file(study, cell, arm.teacher, where), frozenset[str]()
+        name = f"the teacher in {arm.teacher.file}"
+    else:
+        teacher = Cell(cell.regime, arm.teacher)
+        its, its_space = base_recipe(study, teacher), frozenset(space_of(study, teacher))
+        name = teacher.name
+    if goes_on:
+        _check_same_network(study, cell, its, its_space, name, where)
 
 
-def _check_same_network(study: Study, cell: Cell, teacher: Cell, where: str) -> None:
-    own, its = flatten(base_recipe(study, cell)), flatten(base_recipe(study, teacher))
-    searched = space_of(study, cell).keys() | space_of(study, teacher).keys()
+def _checked_file(study: Study, cell: Cell, given: TeacherFile, where: str) -> Recipe:
+    """How a detector looks that is only said where it differs from the arm's."""
+    key = f"{where}: arms.{cell.arm}.teacher.set"
+    for path in settled_paths(given.set):
+        if not path.startswith(("detector.", "evaluation.")) and path not in LOOKING:
+            must = f"must name settings of detector or evaluation, {' or '.join(LOOKING)}"
+            remedy = "A detector in a file is not trained: it only looks."
+            raise SpecError(explain(key, must, path, remedy))
+    recipe = recipe_of_file(study, cell)
+    for path in space_of(study, cell):
+        if path.startswith("detector.") and path not in SHAPELESS | settled_paths(given.set):
+            must = f"must say {path} of the file, which the arm searches"
+            raise SpecError(explain(key, must, "nothing of it", "Add it."))
+    threshold, floor = base_recipe(study, cell).labels.threshold, recipe.detector.score_threshold
+    if threshold < floor:
+        must = f"must leave detector.score_threshold at most labels.threshold = {threshold:g}"
+        raise SpecError(explain(key, must, floor))
+    return recipe
+
+
+def _check_same_network(
+    study: Study, cell: Cell, teacher: Recipe, its_space: frozenset[str], name: str, where: str
+) -> None:
+    own, its = flatten(base_recipe(study, cell)), flatten(teacher)
+    searched = space_of(study, cell).keys() | its_space
     remedy = "Or set labels.start: init, where any student learns from any teacher."
     for path in own:
         if not path.startswith("detector.") or path in SHAPELESS:
             continue
         key = f"{where}: {cell.name}: {path}"
         if path in searched:
-            must = f"must be set, not searched, here and in {teacher.name}, which it goes on from"
+            must = f"must be set, not searched, here and in {name}, which it goes on from"
             raise SpecError(explain(key, must, "a search", remedy))
         if _kind(path, own[path]) != _kind(path, its[path]):
-            must = f"must be that of {teacher.name}, which it goes on from ({its[path]!r})"
+            must = f"must be that of {name}, which it goes on from ({its[path]!r})"
             raise SpecError(explain(key, must, own[path], remedy))
 
 

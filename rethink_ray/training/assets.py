@@ -18,13 +18,16 @@ from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.classify import Trained, train_classifier
+from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
+from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import build_pseudo_labels
 from rethink_ray.training.starting import DONE_FILE, weights_file, weights_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
+from rethink_ray.training.teacher_files import detector_in_file
 
 FIT = 2.0
 """A classifier must be right at least this many times as often as chance."""
@@ -134,6 +137,8 @@ def _build_classifier(
 def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDone:
     """By the ladder that trains everything else. A teacher is scored where the search looks, so
     that its quality is known; a first stage is not: its rate never fell."""
+    if spec.trained.weights_file is not None:
+        return _take_over(spec, assets / spec.key, watch)
     folder, config, place = assets / spec.key, spec.trained, watch.place
     if place.writes:
         folder.mkdir(parents=True, exist_ok=True)
@@ -163,6 +168,31 @@ def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDon
     return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
 
 
+def _take_over(spec: DetectorAsset, folder: Path, watch: Watch) -> AssetDone:
+    """A detector in a file becomes the asset's; it is scored as one that was trained here is."""
+    config, place = spec.trained, watch.place
+    if place.writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+    started = time.perf_counter()
+    try:
+        with one_outcome(config, place):
+            detector = detector_in_file(config, place)
+            split = config.data.select_split
+            metrics = score_split(
+                detector, config.recipe, config.data, split, place, stop=watch.stop
+            )
+    except Infeasible as error:
+        refused = f"infeasible: {error}"
+        return _conclude(folder, spec, {}, 0.0, refused, writes=place.writes)
+    if place.writes:
+        path = weights_file(spec, folder)
+        path.parent.mkdir(exist_ok=True)
+        save_checkpoint(path, {"model": detector.state_dict()})
+    seconds = time.perf_counter() - started
+    return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
+
+
 def _build_labels(
     spec: PseudoLabelsAsset, assets: Path, place: Place, stop: Callable[[], bool]
 ) -> AssetDone:
@@ -172,7 +202,11 @@ def _build_labels(
         write_json(folder / "spec.json", spec.model_dump(mode="json"))
     weights = weights_of(spec.teacher, teacher, assets, place, stop=stop)["model"]
     started = time.perf_counter()
-    labelled = build_pseudo_labels(teacher, weights, spec.labels, folder, place, stop=stop)
+    try:
+        with one_outcome(teacher, place):
+            labelled = build_pseudo_labels(teacher, weights, spec.labels, folder, place, stop=stop)
+    except Infeasible as error:
+        return _conclude(folder, spec, {}, 0.0, f"infeasible: {error}", writes=place.writes)
     seconds = time.perf_counter() - started
     return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, writes=place.writes)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rethink_ray.data.facts import digest_of_file
 from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
@@ -59,10 +60,12 @@ def start_of(
     """What the run's assets hold for it. A damaged one is built again, the same to the last bit.
 
     Raises:
-        DataError: an asset was never built.
+        DataError: an asset was never built, or ``init.weights`` is another file than it was.
         Stopped: while one was built again.
     """
     start = NOTHING
+    if config.recipe.init.source == "file":
+        require_same_file(config.recipe.init.weights or "", config.weights_digest, "init.weights")
     for spec in starts_of(config):
         folder_of(spec, assets)
         match spec:
@@ -75,6 +78,20 @@ def start_of(
             case PseudoLabelsAsset():
                 pass  # no weights: ``labels_of``
     return start
+
+
+def require_same_file(path: str, digest: str, where: str) -> None:
+    """The file of weights holds what it held when the study was started.
+
+    ``digest``: of then; empty where nobody looked.
+
+    Raises:
+        DataError: it does not, or it cannot be read.
+    """
+    if digest and (found := digest_of_file(path, where)) != digest:
+        must = f"must be the file that the study was started with (digest {digest})"
+        remedy = "Put it back as it was, or start a new study."
+        raise DataError(explain(f"{where} {path}", must, found, remedy))
 
 
 def labels_of(

@@ -57,3 +57,24 @@ def test_a_split_without_an_object_to_find_is_refused(
         write_coco(tmp_path, split, told)
     with pytest.raises(DataError, match=r"split val: must hold at least one object.*2 images"):
         gather_facts(coco_spec(tmp_path, "train", "val", "test"), REGIMES)
+
+
+def test_facts_say_what_objects_are_annotated_with(shapes: DataSpec, tmp_path: Path) -> None:
+    facts = gather_facts(shapes, REGIMES)
+    assert (facts.has_masks, facts.num_keypoints) == (True, 5)
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(12)))
+    facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), REGIMES)
+    assert (facts.has_masks, facts.num_keypoints) == (False, 0)
+
+
+def test_files_of_weights_are_known_by_their_content(shapes: DataSpec, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.pt", tmp_path / "other.pt"
+    one.write_bytes(b"weights")
+    other.write_bytes(b"weights")
+    found = gather_facts(shapes, REGIMES, {str(one): "a", str(other): "b"}).files
+    assert found[str(one)] == found[str(other)]
+    other.write_bytes(b"other weights")
+    assert gather_facts(shapes, REGIMES, {str(other): "b"}).files != {str(other): found[str(one)]}
+    with pytest.raises(DataError, match=r"arms.x.teacher.file: must be a readable file.*no.pt"):
+        gather_facts(shapes, REGIMES, {"no.pt": "t.yaml: arms.x.teacher.file"})

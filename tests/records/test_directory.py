@@ -1,6 +1,7 @@
 """A study directory keeps what it was started with and grows only where it may."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,6 +163,19 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     other = DataFacts(**{**facts, "categories": tuple(facts["categories"]), "fingerprint": "g"})
     with pytest.raises(DataError, match="must be what the study was started on"):
         StudyDirectory.open(tmp_path / "s").continue_with(small_study(), other)
+
+
+def test_facts_that_an_older_version_did_not_measure_are_no_other_data(tmp_path: Path) -> None:
+    started(tmp_path)
+    newer = replace(FACTS, files={"w.pt": "1"}, has_masks=True, num_keypoints=5)
+    StudyDirectory.open(tmp_path / "s").continue_with(small_study(), newer)
+    StudyDirectory.create(tmp_path / "new", small_study(), "", newer, {})
+    again = StudyDirectory.open(tmp_path / "new")
+    again.continue_with(small_study(), newer)
+    with pytest.raises(DataError, match=r"weights w.pt: must be the file that the study was"):
+        again.continue_with(small_study(), replace(newer, files={"w.pt": "2"}))
+    with pytest.raises(DataError, match="must be what the study was started on"):
+        again.continue_with(small_study(), replace(newer, num_keypoints=17))
 
 
 def test_a_study_at_a_uri_is_opened_on_another_machine(

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ from rethink_ray.spec.assets import (
     assets_of,
     pseudo_labels_of,
 )
-from rethink_ray.spec.resolve import Cell, ExportedConfig, TrialConfig, cells_of
+from rethink_ray.spec.resolve import Cell, ExportedConfig, TrialConfig, cells_of, resolve
 from rethink_ray.spec.study import Study
 
 STUDENT = {"labels.kind": "self_training"}
@@ -278,3 +279,59 @@ def test_a_search_that_finds_nothing_teaches_nobody_and_the_study_ends() -> None
     cluster = PretendedCluster(study, facts_of(study), answered, slots=2)
     assert cluster.run().done
     assert not cluster.state.members(Cell("full", "student"), "search")
+
+
+IN_FILE = {"file": "weights/teacher.pth"}
+
+
+def test_one_file_teaches_a_search_and_all_its_replicates() -> None:
+    study = learning(
+        {
+            "scratch": {},
+            "student": {"set": STUDENT, "teacher": IN_FILE},
+            "continued": {"set": {"labels.kind": "continued"}, "teacher": IN_FILE},
+            "second": {"set": STUDENT, "teacher": "student"},
+        }
+    )
+    cluster = run(study)
+    for arm, kinds in {"student": ["pseudo_labels", "teacher"], "continued": ["teacher"]}.items():
+        found = [
+            *configs(study, cluster, arm, "search"),
+            *configs(study, cluster, arm, "replicate"),
+        ]
+        assert len(found) > 3
+        assert sorted({a.key.partition("-")[0] for c in found for a in assets_of(c)}) == kinds
+        assert len({a.key for c in found for a in assets_of(c)}) == len(kinds)
+        assert {c.asset_seed for c in found} == {None}
+    second = configs(study, cluster, "second", "replicate")
+    assert len({c.teacher.trial_id for c in second if c.teacher}) == len(second)
+    assert plan_study(study, facts_of(study)).asset_kinds["teacher"][0] == 1 + 3
+
+
+def test_another_file_is_another_teacher_and_another_start() -> None:
+    arms = {
+        "student": {"set": STUDENT, "teacher": IN_FILE},
+        "file": {"set": {"init.source": "file", "init.weights": "a.pt", "init.weights_norm": "gn"}},
+        "scratch": {},
+    }
+    study = learning(arms)
+    facts = facts_of(study)
+    ids = {
+        arm: [
+            resolve(study, Cell("full", arm), {}, 0, replace(facts, files=files)).trial_id
+            for files in (
+                {},
+                {IN_FILE["file"]: "1", "a.pt": "1"},
+                {IN_FILE["file"]: "2", "a.pt": "2"},
+            )
+        ]
+        for arm in arms
+    }
+    assert [len(set(found)) for found in ids.values()] == [3, 3, 1]
+    # a study from before files were looked at keeps its ids
+    assert ids["file"][0] == resolve(study, Cell("full", "file"), {}, 0, facts).trial_id
+    [student] = {resolve(study, Cell("full", "student"), {}, s, facts).teacher for s in (0, 1)}
+    again = ExportedConfig.model_validate_json(
+        resolve(study, Cell("full", "student"), {}, 0, facts).model_dump_json()
+    )
+    assert again.teacher == student

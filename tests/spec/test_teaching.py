@@ -8,7 +8,9 @@ import pytest
 from rethink_ray.records.extension import fingerprint_of
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.resolve import Cell, base_recipe, recipe_of_file
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.weight_files import weight_files_of
 
 STUDENT = {"set": {"labels.kind": "self_training"}, "teacher": "scratch"}
 
@@ -73,6 +75,87 @@ def test_students_may_teach_and_may_differ_from_their_teacher_where_weights_do_n
 def test_what_cannot_be_taught_is_refused_with_the_remedy(arms: dict[str, Any], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         study(arms)
+
+
+IN_FILE = {"file": "weights/teacher.pth"}
+
+
+def test_a_file_teaches_with_the_arms_own_detector_unless_the_study_says_otherwise() -> None:
+    larger = {"detector.width": 128, "evaluation.flip": True, "batch_size": 2}
+    found = study(
+        {
+            "student": STUDENT | {"teacher": IN_FILE},
+            "smaller": {
+                "set": STUDENT["set"] | {"labels.start": "init"},
+                "teacher": IN_FILE | {"set": larger},
+            },
+            "continued": {"set": {"labels.kind": "continued"}, "teacher": IN_FILE},
+            "second": STUDENT | {"teacher": "student"},
+        }
+    )
+    own = base_recipe(found, Cell("full", "student"))
+    its = recipe_of_file(found, Cell("full", "student"))
+    assert its.detector == own.detector
+    assert its.batch_size == own.batch_size
+    assert its.labels.kind == "human"
+    its = recipe_of_file(found, Cell("full", "smaller"))
+    assert its.detector == own.detector.model_copy(update={"width": 128})
+    assert (its.evaluation.flip, its.batch_size) == (True, 2)
+    assert fingerprint_of(found) != fingerprint_of(
+        study({**{n: a.model_dump(mode="json") for n, a in found.arms.items()}, "second": {}})
+    )
+
+
+@pytest.mark.parametrize(
+    ("arm", "told"),
+    [
+        ({"teacher": IN_FILE}, "must be left out where labels.kind is human.*weights/teacher.pth"),
+        (
+            STUDENT | {"teacher": IN_FILE | {"set": {"optimizer.lr": 0.1}}},
+            "student.teacher.set: must name settings of detector or evaluation, batch_size or "
+            "precision, but got 'optimizer.lr'",
+        ),
+        (
+            STUDENT | {"teacher": IN_FILE | {"set": {"detector.width": 128}}},
+            "full/student: detector.width: must be that of the teacher in weights/teacher.pth",
+        ),
+        (
+            {
+                "set": STUDENT["set"] | {"labels.start": "init"},
+                "teacher": IN_FILE,
+                "search": {"detector.width": {"choice": [64, 128]}},
+            },
+            "must say detector.width of the file, which the arm searches",
+        ),
+        (
+            STUDENT | {"teacher": IN_FILE | {"set": {"detector.score_threshold": 0.6}}},
+            "at most labels.threshold = 0.5, but got 0.6",
+        ),
+    ],
+)
+def test_what_a_file_cannot_teach_is_refused(arm: dict[str, Any], told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        study({"student": arm})
+
+
+def test_files_are_found_wherever_a_study_names_them() -> None:
+    found = study(
+        {
+            "student": STUDENT | {"teacher": IN_FILE},
+            "again": STUDENT | {"teacher": IN_FILE},
+            "file": {
+                "set": {"init.source": "file", "init.weights_norm": "gn"},
+                "search": {"init.weights": {"choice": ["a.pt", "b.pt"]}},
+            },
+            "unused": {"set": {"init.weights": "c.pt"}},
+        },
+        settings={"init.weights": "a.pt"},
+    )
+    assert weight_files_of(found, "t.yaml") == {
+        "weights/teacher.pth": "t.yaml: arms.student.teacher.file",
+        "a.pt": "t.yaml: full/file: init.weights",
+        "b.pt": "t.yaml: full/file: init.weights",
+    }
 
 
 def test_copying_from_ones_own_student_is_a_circle() -> None:

@@ -1,0 +1,58 @@
+"""A teacher that was trained elsewhere: the detector that a file of weights holds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from rethink_ray.data.index import open_split
+from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.foreign import for_categories, under_our_names
+from rethink_ray.detection.weights import read_state_dict
+from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.checkpoint import Damaged, load_checkpoint
+from rethink_ray.training.place import Place
+from rethink_ray.training.starting import require_same_file
+
+
+def detector_in_file(config: TrialConfig, place: Place) -> Detector:
+    """The detector of ``config`` with the weights in its file, ready to look at images.
+
+    Its outputs are put in the order of the data set's categories, where the file says what they
+    are. Only the worker that writes reads the file.
+
+    Raises:
+        DataError: the file is not there, or not the one that the study was started with.
+        SpecError: its weights are no such detector's; the message names what differs.
+    """
+    where = f"teacher {config.weights_file}"
+    detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
+    state = place.from_first(_read(config, detector, where) if place.writes else {})
+    load_detector(detector, state, where)
+    return detector.to(place.device).eval()
+
+
+def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, Tensor]:
+    path = Path(config.weights_file or "")
+    require_same_file(str(path), config.weights_digest, "teacher")
+    state, known = _tensors(path, where)
+    wanted = detector.state_dict()
+    categories = open_split(config.data, "train").categories
+    return for_categories(under_our_names(state, wanted), wanted, categories, known, where)
+
+
+def _tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:
+    """A file's state dict, and what its outputs mean if it says so."""
+    try:
+        content = load_checkpoint(path)
+    except Damaged:
+        return read_state_dict(path, where), None
+    if not isinstance(content.get("model"), dict):
+        must = "must hold a whole detector"
+        raise SpecError(
+            explain(where, must, ", ".join(content), "Such as export --weights writes.")
+        )
+    return content["model"], content.get("categories")

@@ -1,0 +1,83 @@
+"""Who learns masks or keypoints needs annotations that have them, before anything runs."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rethink_ray.spec.annotations import check_annotations
+from rethink_ray.spec.check import check_study
+from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.study import Study
+
+BOXES = DataFacts(
+    fingerprint="f",
+    categories=("circle",),
+    regime_sizes={"full": 60},
+    regime_digests={"full": "d"},
+    split_sizes={"train": 60, "val": 10},
+    upstream_fingerprint="u",
+    has_masks=False,
+    num_keypoints=0,
+)
+
+
+def study(settings: dict[str, Any], **arm: Any) -> Study:
+    tree = {
+        "study": "t",
+        "data": {"dataset": "voc", "root": "/voc"},
+        "regimes": {"full": {"images": "all"}},
+        "recipe": "tiny_faster_rcnn",
+        "settings": settings,
+        "arms": {"scratch": arm},
+    }
+    found = Study.model_validate_json(json.dumps(tree))
+    check_study(found, "t.yaml")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("settings", "arm", "told"),
+    [
+        (
+            {"detector.family": "mask_rcnn"},
+            {},
+            "t.yaml: full/scratch: detector.family: must be a family without masks, but got "
+            "'mask_rcnn'. The training annotations hold boxes alone.*faster_rcnn",
+        ),
+        ({"augment.copy_paste": 0.5}, {}, "augment.copy_paste: must be 0 without masks.*0.5"),
+        (
+            {},
+            {"search": {"detector.family": {"choice": ["faster_rcnn", "cascade_mask_rcnn"]}}},
+            "but got 'cascade_mask_rcnn'",
+        ),
+        (
+            {"init.source": "direct", "direct.augment.copy_paste": 1.0},
+            {},
+            "direct.augment.copy_paste: must be 0",
+        ),
+        ({"detector.family": "keypoint_rcnn"}, {}, "must be a family without keypoints"),
+    ],
+)
+def test_what_the_annotations_lack_is_refused(
+    settings: dict[str, Any], arm: dict[str, Any], told: str
+) -> None:
+    asked = study(settings, **arm)
+    with pytest.raises(SpecError, match=told):
+        check_annotations(asked, BOXES, "t.yaml")
+    check_annotations(asked, replace(BOXES, has_masks=None, num_keypoints=None), "t.yaml")
+    check_annotations(asked, replace(BOXES, has_masks=True, num_keypoints=17), "t.yaml")
+
+
+def test_other_keypoints_than_the_data_sets_are_refused() -> None:
+    asked = study({"detector.family": "keypoint_rcnn", "detector.num_keypoints": 5})
+    told = "detector.num_keypoints: must be the 17 keypoints that the training objects have, but.*5"
+    with pytest.raises(SpecError, match=told):
+        check_annotations(asked, replace(BOXES, num_keypoints=17), "t.yaml")
+    check_annotations(asked, replace(BOXES, num_keypoints=5), "t.yaml")
+
+
+def test_boxes_are_enough_for_detectors_of_boxes() -> None:
+    check_annotations(study({}), BOXES, "t.yaml")
