@@ -1,6 +1,7 @@
 """What a claim came to, in words: where it was tested, its numbers, and how they stand to it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rethink_ray.analysis.crossover import Bracket
 from rethink_ray.analysis.matching import SPELT, Comparison, Meeting
@@ -54,10 +55,12 @@ def numbers_of(
     """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
     metric = metric_words(found.meetings[0].side.metric)
     if effect is None:
-        return "no scores"
-    size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
+        return _no_scores(found, metric)
+    plain = _as_measured(claim, effect)
+    size = f"{signed(plain.value)} {metric} {span(plain.interval())}".rstrip()
     if bracket is not None:
-        return f"{_bracket_words(bracket)}; {size} at {found.meetings[-1].side.schedule}"
+        last = found.meetings[-1].side.schedule
+        return f"{_bracket_words(bracket, effect, last)}; {size} at {last}"
     if found.levels:
         steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in found.levels)
         ends = f"from {found.levels[0].label} to {found.levels[-1].label}"
@@ -67,24 +70,48 @@ def numbers_of(
             interval = (-interval[1], -interval[0])
         return f"{signed(change)} {metric} {span(interval)}".rstrip() + f" {ends} ({steps})"
     if len(found.meetings) == 2:
-        more, than = found.meetings
-        told = f"{_level(claim, more)} {metric_words(more.label)}"
-        return f"{_bare(effect)} more ({told}, {_level(claim, than)} {metric_words(than.label)})"
+        return _one_more_than_the_other(claim, found, effect)
     met = found.meetings[0]
     other = f"{_mean(met.side):.1f} against {_mean(met.against):.1f}" if met.against else ""
     return f"{size} ({other})"
 
 
-def _bare(effect: Estimate) -> str:
-    return f"{signed(effect.value)} {span(effect.interval())}".rstrip()
+def _no_scores(found: Comparison, metric: str) -> str:
+    """Nobody replicated, or the report split has nothing that this metric counts."""
+    sides = [s for m in found.meetings for s in (m.side, m.against) if s is not None]
+    empty = [s for s in sides if not s.values]
+    if len(found.meetings) == 2 and empty:
+        metric = metric_words(empty[0].metric)
+    if any(s.evidence for s in empty):
+        return f"no {metric} was measured: the split may hold nothing that it counts"
+    return f"no replicate has {metric} yet"
+
+
+def _as_measured(claim: Claim, effect: Estimate) -> Estimate:
+    """Side minus against, where "better" would be the smaller number."""
+    return effect if claim.goal == "maximize" else replace(effect, value=-effect.value)
+
+
+def _one_more_than_the_other(claim: Claim, found: Comparison, effect: Estimate) -> str:
+    """A difference of two differences; two losses are no gains, of which one is larger."""
+    more, than = found.meetings
+    told = f"{_level(claim, more)} {metric_words(more.label)}"
+    told += f", {_level(claim, than)} {metric_words(than.label)}"
+    size = f"{signed(effect.value)} {span(effect.interval())}".rstrip()
+    behind = all(_lead(claim, m) < 0.0 for m in (more, than))
+    return f"behind in both; {size} between them ({told})" if behind else f"{size} more ({told})"
+
+
+def _lead(claim: Claim, met: Meeting) -> float:
+    sign = 1.0 if claim.goal == "maximize" else -1.0
+    return sign * (_mean(met.side) - _mean(met.against)) if met.against else _mean(met.side)
 
 
 def _level(claim: Claim, met: Meeting) -> str:
     """One difference by itself, or one side's own score."""
     if met.against is None:
         return f"{_mean(met.side):.1f}"
-    sign = 1.0 if claim.goal == "maximize" else -1.0
-    return signed(sign * (_mean(met.side) - _mean(met.against)))
+    return signed(_lead(claim, met))
 
 
 def _mean(sample: Sample | None) -> float:
@@ -92,15 +119,23 @@ def _mean(sample: Sample | None) -> float:
     return sum(values) / len(values) if values else float("nan")
 
 
-def _bracket_words(bracket: Bracket) -> str:
+def _bracket_words(bracket: Bracket, at_last: Estimate, last: str) -> str:
+    """Where the chaser stands; ``at_last`` is its lead at the longest length.
+
+    The test of catching up starts there and stops where it fails: of a length before, it says
+    nothing.
+    """
     behind, caught = bracket.behind_up_to, bracket.caught_up_from
     if behind is not None and caught is not None:
         return f"caught up between {times(behind)} and {times(caught)}"
     if caught is not None:
         return f"caught up from {times(caught)} on"
-    if behind is not None:
+    found = at_last.interval()
+    if found is not None and found[1] < 0.0:
+        return f"still behind at {last}"
+    if found is None and behind is not None:
         return f"behind up to {times(behind)}"
-    return "undecided at every length"
+    return (f"behind up to {times(behind)}, " if behind is not None else "") + f"open at {last}"
 
 
 def whole_sentence(

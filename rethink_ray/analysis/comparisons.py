@@ -300,12 +300,11 @@ def _catch_up_sentence(
         return f"{head} has caught up with {other} by {times(caught)}: {tail}."
     if verdict is Verdict.CONTRADICTED:
         return f"{head} has not caught up with {other} by {times(last)}: it is still behind there."
-    since = (
-        f"behind up to {times(behind)}, then open" if behind is not None else "open at all rungs"
-    )
+    # the test starts at the longest rung: of those before it, nothing is said
+    since = f"behind up to {times(behind)}, " if behind is not None else ""
     return (
-        f"{head} catching up with {other} by {times(last)} is undecided: {since}; "
-        f"{needed_words(needed)} would decide at {times(last)}."
+        f"{head} catching up with {other} by {times(last)} is undecided: {since}open there; "
+        f"{needed_words(needed)} would decide."
     )
 
 

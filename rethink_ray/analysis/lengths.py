@@ -183,7 +183,9 @@ def _at_most(study: Study, effect: Estimate, verdict: Verdict) -> str:
         return ""
     level = 100.0 * (1.0 - (1.0 - EQUIVALENCE_LEVEL) / (2.0 * effect.looks))
     side = "below" if verdict is Verdict.SUPPORTED else "not below"
-    end = f"at most {signed(found[1])} (one-sided {level:.3g} %)"
+    near = abs(found[1] - study.margin) < 0.05  # one decimal would print the margin itself
+    most = f"{found[1]:+.2f}" if near else signed(found[1])
+    end = f"at most {most} (one-sided {level:.3g} %)"
     return f" and {end}, {side} the margin of {study.margin:g}"
 
 

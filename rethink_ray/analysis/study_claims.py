@@ -30,6 +30,16 @@ PAPERS = {
 }
 
 
+HOLDS = {
+    Verdict.SUPPORTED: "is supported",
+    Verdict.CONTRADICTED: "is contradicted",
+    Verdict.EQUIVALENT: "is true, if at all, by less than the margin",
+    Verdict.INCONCLUSIVE: "is open",
+    Verdict.NOT_TESTED: "is not tested",
+}
+"""A verdict in a sentence that may be read without it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyClaims:
     """Every claim that was held against a study."""
@@ -100,7 +110,7 @@ def _own(
     return replace(
         place,
         key=_key(outcome, place),
-        sentence=f"{outcome.name}, {claim.says}: {place.sentence}{tail}",
+        sentence=f"{outcome.name}: that {claim.says} {HOLDS[verdict]}: {place.sentence}{tail}",
         verdict=verdict,
         p_adjusted=place.p_adjusted if p is None or place.p_adjusted is None else p,
         caveats=(),
@@ -117,7 +127,10 @@ def _untested(outcome: ClaimOutcome) -> Finding:
         arms=(),
         lengths=(),
         claim=claim.says,
-        sentence=f"{outcome.name}, {claim.says}: there is {outcome.untested}.",
+        sentence=(
+            f"{outcome.name}: that {claim.says} {HOLDS[Verdict.NOT_TESTED]}: there is "
+            f"{outcome.untested}."
+        ),
         verdict=Verdict.NOT_TESTED,
     )
 
@@ -168,7 +181,8 @@ def _reported() -> dict[str, str]:
         table = load_published(f"published:{stem}")
         own = {n: c for n, c in paper_claims().items() if n.startswith(f"{stem}/")}
         for outcome in evaluate(own, published_samples(table), Ground(reported=True)):
-            values = [f.effect.value for f in outcome.findings if f.effect]
+            sign = 1.0 if outcome.claim.goal == "maximize" else -1.0
+            values = [sign * f.effect.value for f in outcome.findings if f.effect]
             if values:
                 agree = sum(f.agrees is True for f in outcome.findings)
                 low, high = signed(min(values)), signed(max(values))

@@ -245,6 +245,32 @@ def test_catch_up_is_bracketed_where_it_was_planted() -> None:
     )
 
 
+def test_an_open_catch_up_says_nothing_of_shorter_lengths() -> None:
+    """Ahead by 8 at 4x, by 6 give or take 9 at 6x: not open "at all rungs"."""
+    rows = _flat([10.0, 10.5, 11.0], [10.0, 10.5, 11.0])
+    rows |= {("scratch", 4.0): [18.0, 18.5, 19.0], ("scratch", 6.0): [14.0, 20.0, 26.0]}
+    rows |= {("pretrained", 6.0): [9.0, 13.0, 20.0]}
+    findings = derive_findings(Planted(build_study(), written(rows)).tables())
+    (found,) = [f for f in findings.findings if f.kind == "catch_up"]
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert "by 6x is undecided: open there; about" in found.sentence
+
+
+def test_an_end_that_one_decimal_would_print_as_the_margin_has_two() -> None:
+    """Gains of 0.2, 0.3 and 0.4: at most 0.3 + 2.92 x 0.1 / sqrt(3) = 0.469."""
+    rows = {
+        ("scratch", 2.0): [5.0, 10.0, 15.0],
+        ("scratch", 4.0): [5.2, 10.3, 15.36],
+        ("scratch", 6.0): [5.2, 10.3, 15.4],
+    }
+    study = build_study(arms={"scratch": {}})
+    findings = derive_findings(Planted(study, written(rows)).tables())
+    (found,) = [f for f in findings.findings if f.kind == "length"]
+    assert found.effect is not None
+    assert (found.verdict, found.lengths) == (Verdict.SUPPORTED, (2.0, 6.0))
+    assert "at most +0.47 (one-sided 95 %), below the margin of 0.5" in found.sentence
+
+
 def test_one_configuration_at_two_rungs_is_paired_by_seed() -> None:
     """Seeds 5 points apart, each gaining exactly 1.0, 1.1 and 0.9 from 4x to 6x."""
     rows = {

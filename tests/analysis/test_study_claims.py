@@ -61,6 +61,29 @@ def test_a_planted_catch_up_is_found_by_the_papers_claim_and_by_the_study_s_own_
     assert (slow.verdict, slow.lengths) == (Verdict.SUPPORTED, (2.0,))
 
 
+def test_a_chaser_that_is_behind_at_the_last_length_is_said_to_be_behind_there() -> None:
+    findings = _lead({2.0: -1.0, 4.0: 3.0, 6.0: 3.0})  # ahead at 2x, so no bracket has a lower end
+    (claimed,) = _paper(findings, "he_2018/catch-up").findings
+    assert (claimed.verdict, claimed.bracket) == (Verdict.CONTRADICTED, (None, None))
+    assert "still behind at 6x; -3." in claimed.sentence
+
+
+def test_an_own_claim_can_be_read_without_its_verdict() -> None:
+    findings = _lead({2.0: -3.0, 4.0: -3.0, 6.0: -3.0}, claims={"ahead": AHEAD})
+    (own,) = [f for f in findings.findings if f.kind == "claim"]
+    assert own.sentence.startswith(
+        "ahead: that pre-training ends ahead is contradicted: full, 6x: -3."
+    )
+
+
+def test_a_claim_about_a_smaller_number_shows_what_was_measured() -> None:
+    claims = {"faster": {**AHEAD, "says": "it scores less", "goal": "minimize"}}
+    findings = _lead({2.0: -3.0, 4.0: -3.0, 6.0: -3.0}, sd=0.01, claims=claims)
+    (own,) = [f for f in findings.findings if f.kind == "claim"]
+    assert own.verdict is Verdict.SUPPORTED  # 23 against 26, and smaller was claimed
+    assert "6x: -3.0 AP [-3.0, -3.0] (23.0 against 26.0)" in own.sentence
+
+
 def test_a_planted_breakdown_at_400_images_is_supported_and_its_absence_is_not() -> None:
     (broken,) = _paper(_lead({2.0: 4.0, 4.0: 4.0, 6.0: 4.0}), "he_2018/breakdown").findings
     assert broken.verdict is Verdict.SUPPORTED
@@ -116,6 +139,25 @@ def test_two_metrics_of_one_replicate_are_paired_before_arms_are_compared() -> N
     assert found.verdict is Verdict.SUPPORTED
 
 
+def test_losing_less_in_one_metric_is_not_told_as_gaining_more_in_it() -> None:
+    def level(cell: Any, length: float) -> float:
+        return 20.0 if cell.arm == "scratch" else 25.0
+
+    planted = Planted(build_study(budget=FIVE), noisy(level, 0.1, 1))
+    findings = derive_findings(_with_ap75(planted, {"scratch": -3.0, "pretrained": -5.0}))
+    (found,) = _paper(findings, "he_2018/localisation").findings
+    # AP50 20 against 25, AP75 17 against 20
+    told = "behind in both; +2.0 [+2.0, +2.0] between them (-3."
+    assert told in found.sentence, found.sentence
+
+
+def test_a_metric_that_nothing_was_scored_by_is_named() -> None:
+    findings = _lead({2.0: 3.0, 4.0: 3.0, 6.0: 3.0})  # planted rungs have AP alone
+    (found,) = _paper(findings, "he_2018/localisation").findings
+    assert found.verdict is Verdict.NOT_TESTED
+    assert "no AP75 was measured: the split may hold nothing that it counts" in found.sentence
+
+
 def test_a_contrast_of_two_groups_is_welch_and_of_four_sums_their_variances() -> None:
     a, b = [1.0, 2.0, 3.0], [2.0, 4.0, 9.0]
     two, known = contrast(((1.0, a), (-1.0, b))), welch(a, b)
@@ -164,7 +206,7 @@ def test_a_primary_claim_that_cannot_be_tested_still_counts_and_says_why() -> No
     headline, claim = (f for f in findings.findings if f.family == "primary")
     assert claim.verdict is Verdict.NOT_TESTED
     assert claim.sentence == (
-        "sizes, pre-training ends ahead: there is no row with metric ap_rare."
+        "sizes: that pre-training ends ahead is not tested: there is no row with metric ap_rare."
     )
     assert headline.effect is not None
     assert headline.p_adjusted == pytest.approx(2 * (headline.effect.p_value or 0.0))
