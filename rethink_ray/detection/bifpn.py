@@ -5,35 +5,24 @@ has a second set of 1x1 convolutions for the way up.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from rethink_ray.detection.fusing import Lateral, grow, pyramid_conv, resample
+from rethink_ray.detection.fusing import RepeatedCells, grow, pyramid_conv, resample
 from rethink_ray.detection.norms import NormLayer
 
 EPSILON = 1e-4
 """Keeps the fusion's weights from being divided by nothing (Tan et al. 2020, sec. 3.3)."""
 
 
-class BiFpn(nn.Module):
-    """Stage maps in, finest first; pyramid maps of one width out, under the given names."""
+class BiFpn(RepeatedCells):
+    """Every level is there in every repeat."""
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        width: int,
-        norm: NormLayer,
-        *,
-        repeats: int,
-        names: Sequence[str],
-    ) -> None:
-        """``channels``: of the stages; ``names``: of the levels that come out, finest first."""
-        super().__init__()
-        self.names = tuple(names)
-        self.lateral = Lateral(channels, width, norm)
-        self.cells = nn.ModuleList(_Cell(len(self.names), width, norm) for _ in range(repeats))
+    def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterator[nn.Module]:
+        """All alike."""
+        return (_Cell(len(self.names), width, norm) for _ in range(repeats))
 
     def forward(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
         """The levels after all repeats."""

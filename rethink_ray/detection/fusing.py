@@ -1,6 +1,7 @@
 """What necks that merge maps of several levels share: laterals, coarser levels, resampling."""
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +21,29 @@ class Lateral(nn.Module):
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """One map for each stage, in the same order."""
         return [conv(x) for conv, x in zip(self.convs, maps, strict=True)]
+
+
+class RepeatedCells(nn.Module, ABC):
+    """A neck of one cell, repeated: stage maps in, finest first; maps of one width out, by name."""
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        width: int,
+        norm: NormLayer,
+        *,
+        repeats: int,
+        names: Sequence[str],
+    ) -> None:
+        """``channels``: of the stages; ``names``: of the levels that come out, finest first."""
+        super().__init__()
+        self.names = tuple(names)
+        self.lateral = Lateral(channels, width, norm)
+        self.cells = nn.ModuleList(self.build_cells(width, norm, repeats))
+
+    @abstractmethod
+    def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterable[nn.Module]:
+        """The repeats, first to last, for the levels ``names``."""
 
 
 def pyramid_conv(num_in: int, num_out: int, side: int, *, groups: int = 1) -> nn.Conv2d:

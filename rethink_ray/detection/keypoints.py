@@ -6,7 +6,7 @@ Every region is taken for an object that has all of them, whatever its class.
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.roi_heads import (
     keypointrcnn_inference,
@@ -15,31 +15,26 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.ops import MultiScaleRoIAlign
 
-from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
-from rethink_ray.detection.regions import Drawn, Features, Objects, Sizes
+from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
 KEYPOINT_CELLS = 14
 """Cells along a side of a region; a heatmap has four times as many."""
 
 
-class KeypointBranch(nn.Module):
-    """Convolutions without a norm, a transposed one, and twofold upsampling (torchvision's)."""
+class KeypointBranch(Branch):
+    """Convolutions without a norm, a transposed one, and twofold upsampling (torchvision's):
+    logits ``[R, K, 56, 56]``."""
 
     def __init__(self, spec: DetectorSpec, pool: MultiScaleRoIAlign) -> None:
-        super().__init__()
         width, depth = spec.keypoint_head_channels, spec.keypoint_head_convs
-        self.pool = pool
-        self.head = KeypointRCNNHeads(spec.neck_channels, [width] * depth)
-        inputs = width if depth else spec.neck_channels
-        self.predictor = KeypointRCNNPredictor(inputs, spec.num_keypoints)
+        super().__init__(
+            pool,
+            KeypointRCNNHeads(spec.neck_channels, [width] * depth),
+            KeypointRCNNPredictor(width if depth else spec.neck_channels, spec.num_keypoints),
+        )
         self.num_visible = 0
-
-    def forward(self, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes) -> Tensor:
-        """Logits ``[R, K, 56, 56]`` over the regions of all images."""
-        pooled = self.pool(features, boxes_xyxy, sizes)
-        return full_precision(self.predictor(self.head(pooled)))
 
     def losses(
         self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes

@@ -12,16 +12,15 @@ import hotcoco.mask as coco_mask
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
 from torchvision.models.detection.roi_heads import maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import MultiScaleRoIAlign
 
-from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.norms import head_norm
 from rethink_ray.detection.peers import Division
-from rethink_ray.detection.regions import Drawn, Features, Objects, Sizes
+from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
 MASK_CELLS = 14
@@ -30,29 +29,23 @@ INSIDE = 0.5
 """Probability above which a pixel belongs to an object."""
 
 
-class MaskBranch(nn.Module):
-    """Convolutions, one transposed one, and a mask per class; binary cross-entropy per pixel."""
+class MaskBranch(Branch):
+    """Convolutions, one transposed one, and a mask per class: logits ``[R, 1 + K, M, M]``."""
 
     def __init__(self, spec: DetectorSpec, pool: MultiScaleRoIAlign, num_classes: int) -> None:
-        super().__init__()
         width, depth = spec.mask_head_channels, spec.mask_head_convs
-        self.pool = pool
-        self.head = MaskRCNNHeads(
-            spec.neck_channels, [width] * depth, 1, norm_layer=head_norm(spec.norm)
+        norm, inputs = head_norm(spec.norm), width if depth else spec.neck_channels
+        super().__init__(
+            pool,
+            MaskRCNNHeads(spec.neck_channels, [width] * depth, 1, norm_layer=norm),
+            MaskRCNNPredictor(inputs, width, num_classes),
         )
-        inputs = width if depth else spec.neck_channels
-        self.predictor = MaskRCNNPredictor(inputs, width, num_classes)
         self.num_positive = 0
-
-    def forward(self, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes) -> Tensor:
-        """Logits ``[R, 1 + K, M, M]`` over the regions of all images."""
-        pooled = self.pool(features, boxes_xyxy, sizes)
-        return full_precision(self.predictor(self.head(pooled)))
 
     def losses(
         self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
-        """A mean over the positives' pixels, each in the mask of its own class."""
+        """Binary cross-entropy, a mean over the positives' pixels in the mask of their class."""
         boxes, matched = drawn.positives()
         self.num_positive = sum(len(b) for b in boxes)
         logits = self(features, boxes, sizes)

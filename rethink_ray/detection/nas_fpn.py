@@ -6,14 +6,14 @@ none of its levels depends on are left out.
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rethink_ray.detection.fusing import Lateral, fuse_conv, grow, resample
+from rethink_ray.detection.fusing import RepeatedCells, fuse_conv, grow, resample
 from rethink_ray.detection.norms import NormLayer
 
 NUM_LEVELS = 5
@@ -45,23 +45,12 @@ CELL: tuple[Node, ...] = (
 )
 
 
-class NasFpn(nn.Module):
-    """Stage maps in, finest first; pyramid maps of one width out, under the given names."""
+class NasFpn(RepeatedCells):
+    """Five levels inside, whatever comes out."""
 
-    def __init__(
-        self,
-        channels: Sequence[int],
-        width: int,
-        norm: NormLayer,
-        *,
-        repeats: int,
-        names: Sequence[str],
-    ) -> None:
-        """``channels``: of the stages; ``names``: of the levels that come out, finest first."""
-        super().__init__()
-        self.names = tuple(names)
-        self.lateral = Lateral(channels, width, norm)
-        self.cells = nn.ModuleList(
+    def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterator[nn.Module]:
+        """Of each repeat the nodes that a level which comes out depends on."""
+        return (
             nn.ModuleDict({str(number): fuse_conv(width, norm) for number in kept})
             for kept in _kept_nodes(repeats, len(self.names))
         )

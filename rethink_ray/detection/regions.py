@@ -4,14 +4,16 @@ A branch (masks, keypoints) learns from the positives that the last box stage dr
 boxes that were found.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
+from torchvision.ops import MultiScaleRoIAlign
 
+from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 
 Features = dict[str, Tensor]
@@ -40,17 +42,29 @@ class Drawn:
         return boxes, [m[k] for m, k in zip(self.matched, kept, strict=True)]
 
 
-class Branch(Protocol):
-    """What a network learns from regions besides boxes."""
+class Branch(nn.Module, ABC):
+    """What a network learns from regions besides boxes: pooled, seen by a head, predicted."""
 
+    def __init__(self, pool: MultiScaleRoIAlign, head: nn.Module, predictor: nn.Module) -> None:
+        super().__init__()
+        self.pool, self.head, self.predictor = pool, head, predictor
+
+    def forward(self, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes) -> Tensor:
+        """Logits ``[R, channels, M, M]`` over the regions of all images, float32."""
+        pooled = self.pool(features, boxes_xyxy, sizes)
+        return full_precision(self.predictor(self.head(pooled)))
+
+    @abstractmethod
     def losses(
         self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
         """From the positives of a batch."""
 
+    @abstractmethod
     def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
         """Add to what was found in each image, in pixels of the resized image."""
 
+    @abstractmethod
     def division(self) -> Division:
         """What the newest losses were divided by."""
 
