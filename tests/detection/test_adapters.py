@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import Tensor
 
 from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import build_backbone
@@ -14,52 +13,21 @@ from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
 from rethink_ray.training.effective_backbone import read_backbone
 from tests.builders import micro_recipe
-
-
-def tiny(norm: Norm = "bn", adapters: float = 0.25) -> DetectorSpec:
-    return DetectorSpec(
-        backbone="tiny",
-        norm=norm,
-        adapters=adapters,
-        width=32,
-        neck_channels=16,
-        head_convs=1,
-        min_side_px=64,
-        max_side_px=64,
-        anchor_base_px=16,
-    )
+from tests.detection.tiny_detectors import pictures, snapshot, tiny, update
 
 
 def started(norm: Norm = "bn", adapters: float = 0.25) -> Detector:
-    state = build_classifier(tiny(norm, 0.0), 4, seed=9).backbone_state()
+    spec = tiny(norm=norm, width=32, adapters=adapters)
+    plain = spec.model_copy(update={"adapters": 0.0})
+    state = build_classifier(plain, 4, seed=9).backbone_state()
     init = InitSpec(source="upstream", frozen="backbone")
-    return build_detector(tiny(norm, adapters), init, 3, seed=0, weights=state)
-
-
-def pictures() -> list[Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    return [torch.rand(3, 64, 64, generator=generator) for _ in range(2)]
-
-
-def update(detector: Detector, num: int) -> None:
-    # Adam moves whatever has a gradient at all, however small
-    optimizer = torch.optim.Adam(detector.trainable_parameters(), lr=0.01, eps=1e-30)
-    boxes = torch.tensor([[4.0, 4.0, 30.0, 30.0], [20.0, 10.0, 60.0, 50.0]])
-    targets = [
-        {"boxes": boxes, "labels": torch.tensor([1, 3]), "image_id": torch.tensor(i)}
-        for i in range(2)
-    ]
-    for step in range(num):
-        losses = detector.losses(pictures(), targets, seed=5, step=step)
-        optimizer.zero_grad()
-        sum(losses.values(), torch.tensor(0.0)).backward()
-        optimizer.step()
+    return build_detector(spec, init, 3, seed=0, weights=state)
 
 
 @pytest.mark.parametrize("norm", ["gn", "bn", "sync_bn", "frozen_bn"])
 def test_exactly_adapters_and_what_stands_above_the_backbone_move(norm: Norm) -> None:
     detector = started(norm)
-    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    before = snapshot(detector)
     start = origin_of(detector.backbone)
 
     update(detector, 3)  # from the second on the first convolutions have a gradient, too

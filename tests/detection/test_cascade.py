@@ -9,7 +9,7 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import InitSpec, Recipe
-from tests.detection.test_detectors import pictures, targets, tiny
+from tests.detection.tiny_detectors import pictures, targets, tiny
 
 
 def heads_of(detector: Detector) -> StagedHeads:

@@ -6,27 +6,10 @@ import pytest
 import torch
 
 from rethink_ray.detection.flops import step_flops_per_image
-from rethink_ray.spec.recipe import DetectorSpec, Family, Norm
+from rethink_ray.spec.recipe import Family, Norm
+from tests.detection.tiny_detectors import tiny
 
 CPU = torch.device("cpu")
-
-
-def tiny(**settings: object) -> DetectorSpec:
-    small = {
-        "backbone": "tiny",
-        "width": 32,
-        "neck_channels": 16,
-        "head_convs": 1,
-        "box_head_features": 32,
-        "min_side_px": 64,
-        "max_side_px": 64,
-        "anchor_base_px": 16,
-        "rpn_pre_nms": 50,
-        "rpn_post_nms": 20,
-        "rpn_batch": 16,
-        "box_batch": 8,
-    }
-    return DetectorSpec.model_validate({**small, **settings})
 
 
 def conv(num_in: int, num_out: int, side: int, pixels: int) -> int:
@@ -42,7 +25,7 @@ def test_a_frozen_backbone_saves_its_whole_backward_pass() -> None:
     )
     laterals = conv(16, 16, 1, 8**2) + conv(32, 16, 1, 4**2) + conv(32, 16, 1, 2**2)
 
-    free, frozen = (step_flops_per_image(tiny(), f, 3, CPU) for f in ("none", "backbone"))
+    free, frozen = (step_flops_per_image(tiny(width=32), f, 3, CPU) for f in ("none", "backbone"))
 
     # gradients by weight and by input for every convolution, but not by the pixels; and without
     # the backbone's gradient the pyramid's laterals need none by their input

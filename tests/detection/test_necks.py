@@ -5,10 +5,10 @@ from typing import get_args
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rethink_ray.detection.backbones import build_backbone
-from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.fusing import grow, resample
 from rethink_ray.detection.nas_fpn import CELL, NasFpn
 from rethink_ray.detection.necks import build_pyramid, pyramid_levels, repeats_of
@@ -17,38 +17,9 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm
 from tests.builders import micro_recipe
+from tests.detection.tiny_detectors import snapshot, tiny, total, update
 
 NECKS = get_args(Neck)
-SMALL = {
-    "backbone": "tiny",
-    "width": 16,
-    "neck_channels": 16,
-    "head_convs": 1,
-    "box_head_features": 32,
-    "min_side_px": 64,
-    "max_side_px": 64,
-    "anchor_base_px": 16,
-    "rpn_pre_nms": 50,
-    "rpn_post_nms": 20,
-    "rpn_batch": 16,
-    "box_batch": 8,
-}
-
-
-def tiny(**settings: object) -> DetectorSpec:
-    return DetectorSpec.model_validate({**SMALL, **settings})
-
-
-def total(detector: Detector, step: int = 0) -> Tensor:
-    generator = torch.Generator().manual_seed(1)
-    images = [torch.rand(3, 64, 64, generator=generator) for _ in range(2)]
-    boxes = torch.tensor([[4.0, 4.0, 30.0, 30.0], [20.0, 10.0, 60.0, 50.0]])
-    targets = [
-        {"boxes": boxes + i, "labels": torch.tensor([1, 3]), "image_id": torch.tensor(40 + i)}
-        for i in range(2)
-    ]
-    losses = detector.losses(images, targets, seed=5, step=step)
-    return torch.stack(list(losses.values())).sum()
 
 
 @pytest.mark.parametrize(
@@ -62,15 +33,9 @@ def test_every_number_of_a_neck_learns(neck: Neck, norm: Norm, family: Family) -
     """Nodes that no level of the detector reads are not there at all."""
     spec = tiny(neck=neck, norm=norm, family=family, neck_repeats=2)
     detector = build_detector(spec, InitSpec(), 3, seed=0)
-    before = {name: value.clone() for name, value in detector.state_dict().items()}
-    optimizer = torch.optim.Adam(detector.trainable_parameters(), lr=0.01, eps=1e-30)
+    before = snapshot(detector)
 
-    for step in range(2):
-        loss = total(detector, step)
-        assert torch.isfinite(loss)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    update(detector, 2)
 
     assert all(not torch.equal(v, before[name]) for name, v in detector.state_dict().items())
 
