@@ -7,6 +7,7 @@ Columns beyond those are kept, and claims may select by them.
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ PREFIX = "published:"
 FOLDER = Path(__file__).parent / "published"
 REMARKS = ("table", "note", "seeds")
 """Columns that say nothing about what was trained; two rows equal in all others are one number."""
+AP_METRIC = re.compile(r"(mask_|keypoint_)?ap(50|75|_\w+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +95,17 @@ def _read(path: Path, where: str) -> tuple[PublishedRow, ...]:
     if not found:
         remedy = f"Write a header and a row per number: {', '.join(COLUMNS)}."
         raise DataError(explain(where, "must hold at least one number", "none", remedy))
+    _check_points(found, where)
     return _without_repeats(found, where)
+
+
+def _check_points(rows: Sequence[PublishedRow], where: str) -> None:
+    """No table of AP in shares of one: every difference in it would be inside the margin."""
+    scores = [row.value for row in rows if AP_METRIC.fullmatch(row.labels["metric"])]
+    if scores and 0.0 < max(scores) <= 1.0:
+        must = "AP must be in points from 0 to 100, and some of it above 1"
+        remedy = "Multiply shares by 100."
+        raise DataError(explain(where, must, f"at most {max(scores):g}", remedy))
 
 
 def _text_of(path: Path, where: str) -> str:
@@ -112,6 +124,8 @@ def _checked_header(header: list[str], place: str) -> list[str]:
     if missing:
         must = f"must have the columns {', '.join(COLUMNS)}"
         remedy = f"Add: {', '.join(missing)}."
+        if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
+            remedy = "Separate cells by commas, and write numbers with a point: 36.8."
         raise DataError(explain(place, must, ", ".join(header), remedy))
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
@@ -137,6 +151,9 @@ def _row(header: Sequence[str], cells: list[str], where: str, line: int) -> Publ
             must = f"{column} must be a whole number above zero"
             raise DataError(explain(place, must, labels[column]))
     value = numbers["value"]
+    if AP_METRIC.fullmatch(labels["metric"]) and not 0.0 <= value <= 100.0:
+        must = f"{labels['metric']} must be in points from 0 to 100"
+        raise DataError(explain(place, must, labels["value"]))
     del labels["value"]
     return PublishedRow(line=line, value=value, images=int(numbers["images"]), labels=labels)
 

@@ -12,7 +12,7 @@ from rethink_ray.spec.claim import paper_claims
 
 SINGLE_RUNS = (
     "Every number is taken as one run: no interval, no test. A difference below 0.5 AP means "
-    "nothing (one cell, re-run in four code bases, gave 38.9 to 39.9)."
+    "nothing (one cell, run in three code bases, gave 38.9, 39.1 and 39.5)."
 )
 
 

@@ -75,7 +75,7 @@ def published_samples(table: PublishedTable) -> Iterator[Sample]:
             evidence=(place,),
             configuration=place,
             merit=row.value,
-            notes=(row.labels["note"],) if row.labels["note"] else (),
+            notes=(f"a row is noted: {row.labels['note']}",) if row.labels["note"] else (),
         )
 
 

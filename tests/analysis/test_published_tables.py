@@ -66,6 +66,7 @@ def test_two_numbers_for_one_run_are_refused_by_line(tmp_path: Path) -> None:
         ("value", "1_0", r"line 2: value must be a number, but got '1_0'"),
         ("images", "many", r"line 2: images must be a number, but got 'many'"),
         ("images", "0", r"line 2: images must be a whole number above zero, but got '0'"),
+        ("value", "368", r"line 2: ap must be in points from 0 to 100, but got '368'"),
         ("seeds", "1.5", r"line 2: seeds must be a whole number above zero, but got '1.5'"),
         ("init", "", r"line 2: init must be given, but got 'an empty cell'"),
     ],
@@ -84,6 +85,7 @@ def test_a_bad_cell_has_its_sentence_with_file_and_line(
         (b"", r"must hold at least one number, but got 'none'\. Write a header"),
         (HEADER.encode(), r"must hold at least one number, but got 'none'"),
         (b"source,value\nours,1\n", r"line 1: must have the columns .* Add: table, detector"),
+        (HEADER.replace(",", ";").encode() + b"\n", r"line 1: .* Separate cells by commas"),
         (HEADER.encode() + b",init\n", r"line 1: must name each column once, but got 'init'"),
         (HEADER.encode() + b"\nours,1\n", r"line 2: must have 19 cells, but got 2\. A cell that"),
         (HEADER.encode() + b'\n"ours', r"line 2: must be comma-separated values"),
@@ -98,6 +100,17 @@ def test_a_file_that_is_no_such_table_has_its_sentence(
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"t\.csv: " + told):
         load_published(str(path))
+
+
+def test_ap_in_shares_of_one_is_refused_and_other_metrics_may_be_small(tmp_path: Path) -> None:
+    shares = write_table(tmp_path / "s.csv", {"value": 0.368}, {"value": 0.41, "init": "imagenet"})
+    with pytest.raises(DataError, match=r"s\.csv: AP must be in points .* got 'at most 0\.41'"):
+        load_published(str(shares))
+    other = write_table(tmp_path / "o.csv", {"value": 0.4, "metric": "drift"}, {"value": 0.4})
+    with pytest.raises(DataError, match="Multiply shares by 100"):
+        load_published(str(other))
+    mixed = write_table(tmp_path / "m.csv", {"value": 0.4, "metric": "drift"}, {"value": 40})
+    assert len(load_published(str(mixed)).rows) == 2
 
 
 def test_a_table_that_is_not_there_names_those_that_are() -> None:
