@@ -73,15 +73,16 @@ def _faults(study: Study) -> Check:
 
 def weights_of(study: Study) -> Iterator[Check]:
     """Every distinct set of weights that an arm starts from."""
-    wanted: dict[tuple[str, str | None], tuple[InitSpec, str]] = {}
+    wanted: dict[str, tuple[InitSpec, str]] = {}
     for cell in cells_of(study):
         recipe = base_recipe(study, cell)
-        if recipe.init.source in ("torchvision", "file"):
-            key = (recipe.init.source, recipe.init.weights)
-            wanted.setdefault(key, (recipe.init, recipe.detector.backbone))
-    for init, backbone in wanted.values():
+        init, backbone = recipe.init, recipe.detector.backbone
+        if init.source in ("torchvision", "file"):
+            of = f" of {backbone}" if init.source == "torchvision" else ""
+            wanted.setdefault(f"weights {init.weights}{of}", (init, backbone))
+    for name, (init, backbone) in wanted.items():
         yield tried(
-            f"weights {init.weights}",
+            name,
             lambda i=init, b=backbone: _reach(i, b),  # type: ignore[misc]
             "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
             "file",
@@ -94,10 +95,10 @@ def _reach(init: InitSpec, backbone: str) -> str:
             file.read(1)
         return "readable"
     import torch
-    import torchvision
 
-    known = list(torchvision.models.get_model_weights(backbone))
-    url = next(w.url for w in known if f"{type(w).__name__}.{w.name}" == init.weights)
+    from rethink_ray.detection.weights import torchvision_weights
+
+    url = torchvision_weights(backbone, init.weights).url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if cached.is_file():
         return f"cached, {gib(cached.stat().st_size)}"

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 import torchvision
 from torch import Tensor
+from torchvision.models import WeightsEnum
 
 from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.residual import zero_last_norms
@@ -146,23 +147,27 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
+def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
+    """Weights of a backbone by torchvision's name, ``ResNet50_Weights.IMAGENET1K_V1``, of which the
+    part after the dot is enough.
+
+    Raises:
+        SpecError: there are none of this name; the message lists those there are.
+    """
+    model = from_torchvision(backbone)
+    known = list(torchvision.models.get_model_weights(model)) if model else []
+    for weights in known:
+        if name in (weights.name, str(weights)):
+            return weights
+    must = f"must be a torchvision weights name of {backbone}"
+    remedy = f"Known: {', '.join(map(str, known)) or 'none; use init.source: upstream'}."
+    raise SpecError(explain("init.weights", must, name, remedy))
+
+
 def _torchvision_state(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
-    name = from_torchvision(spec.backbone)
-    known = list(torchvision.models.get_model_weights(name)) if name else []
-    names = {f"{type(w).__name__}.{w.name}": w for w in known}
-    if init.weights not in names:
-        raise SpecError(
-            explain(
-                "init.weights",
-                f"must be a torchvision weights name of {spec.backbone}",
-                init.weights,
-                f"Known: {', '.join(sorted(names)) or 'none; use init.source: upstream'}.",
-            )
-        )
+    weights = torchvision_weights(spec.backbone, init.weights)
     try:
-        state: Mapping[str, Tensor] = names[init.weights].get_state_dict(
-            progress=False, check_hash=True
-        )
+        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise SpecError(
             explain(

@@ -14,10 +14,13 @@ from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.freezing import freeze
 from rethink_ray.detection.norms import group_norm
-from rethink_ray.detection.weights import load_backbone
+from rethink_ray.detection.weights import load_backbone, torchvision_weights
 from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.load import load_study
 from rethink_ray.spec.networks import BACKBONES
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
+from rethink_ray.spec.resolve import base_recipe, cells_of
+from rethink_ray.spec.shipped import shipped_studies
 from rethink_ray.training.effective_backbone import name_of, norm_of
 
 
@@ -268,6 +271,33 @@ def test_an_unknown_torchvision_name_lists_the_known_ones() -> None:
     init = InitSpec(source="torchvision", weights="ResNet18_Weights.IMAGENET1K_V1")
     with torch.device("meta"), pytest.raises(SpecError, match=r"ResNet50_Weights.IMAGENET1K_V1"):
         build_detector(spec, init, 3, seed=0)
+
+
+@pytest.mark.parametrize("name", ["IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1"])
+def test_torchvision_weights_go_by_their_full_name_or_what_follows_the_dot(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the studies that ship name them; the file lies where torch keeps what it has fetched."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    fetched = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    fetched.parent.mkdir(parents=True)
+    torch.save(state, fetched)
+    spec = DetectorSpec(backbone="resnet18", norm="bn", neck_channels=16, head_convs=1)
+
+    detector = build_detector(spec, InitSpec(source="torchvision", weights=name), 3, seed=0)
+
+    assert torch.equal(detector.backbone.state_dict()["stem.conv1.weight"], state["conv1.weight"])
+
+
+@pytest.mark.parametrize("study", shipped_studies().values(), ids=lambda path: path.stem)
+def test_torchvision_knows_the_weights_that_a_shipped_study_names(study: Path) -> None:
+    parsed, _ = load_study(study)
+    for cell in cells_of(parsed):
+        recipe = base_recipe(parsed, cell)
+        if recipe.init.source == "torchvision":
+            weights = torchvision_weights(recipe.detector.backbone, recipe.init.weights)
+            assert weights.url.startswith("https://")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
