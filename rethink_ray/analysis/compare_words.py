@@ -99,7 +99,10 @@ def _sheets(found: Comparisons) -> list[Sheet]:
     )
     gaps = Sheet(
         title="The same effect in two studies",
-        note="The second study's effect minus the first's, in regimes of one name; descriptive.",
+        note=(
+            "The second study's effect minus the first's, in regimes of one name, whose images and "
+            "1x may differ; descriptive."
+        ),
         columns=("effect", "schedule", "regime", "studies", "AP", "95 % interval", "runs"),
         rows=tuple(
             (

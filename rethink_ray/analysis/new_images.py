@@ -7,7 +7,7 @@ difference over draws is added to that over seeds: a statement about data like t
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,7 @@ def with_new_images(findings: Findings, root: Path) -> tuple[tuple[NewImages, ..
         try:
             found.append(_of_headline(findings, root, finding))
         except RecordError as error:
-            why = f"the detections of some replicates are not kept ({error})"
+            why = str(error)
     return tuple(found), why
 
 
@@ -98,7 +98,11 @@ def _of_headline(findings: Findings, root: Path, finding: Finding) -> NewImages:
 
 
 def widened(effect: Estimate, sd: float) -> Estimate:
-    """The estimate with the images' noise added, degrees of freedom after Satterthwaite."""
+    """The estimate with the images' noise added, degrees of freedom after Satterthwaite.
+
+    A second, well-known source can raise the degrees of freedom of a few replicates so far that the
+    interval would shrink; more noise tells nobody more, so it then stays as it is.
+    """
     assert effect.se is not None
     assert effect.df is not None
     seeds, images = effect.se**2, sd**2
@@ -106,9 +110,11 @@ def widened(effect: Estimate, sd: float) -> Estimate:
     if total == 0.0:
         return effect
     df = total**2 / (seeds**2 / effect.df + images**2 / (DRAWS - 1))
-    return Estimate(
-        value=effect.value, se=math.sqrt(total), df=df, nums=effect.nums, looks=effect.looks
-    )
+    both = replace(effect, se=math.sqrt(total), df=df)
+    narrow, wide = effect.interval(), both.interval()
+    assert narrow is not None
+    assert wide is not None
+    return both if wide[1] > narrow[1] else effect
 
 
 def _replicates(
@@ -120,8 +126,13 @@ def _replicates(
     assert point is not None, "a headline has replicates"
     scored = [t for t in point.trial_ids if t not in point.failed]
     if len(scored) < len(point.trial_ids):
-        raise RecordError(f"{Cell(regime, arm).name}: a replicate failed")
-    return [labels_of(read_detections(detections_path(root, t, length))) for t in scored]
+        raise RecordError(f"the method itself ended a replicate of {Cell(regime, arm).name}")
+    paths = [detections_path(root, trial_id, length) for trial_id in scored]
+    if not all(path.exists() for path in paths):
+        where = f"{Cell(regime, arm).name} at {times(length)}"
+        why = "the study is older than they are, or checkpoints.detections says none"
+        raise RecordError(f"what replicates of {where} found is not kept ({why})")
+    return [labels_of(read_detections(path)) for path in paths]
 
 
 def labels_of(table: pa.Table) -> tuple[Label, ...]:
