@@ -9,6 +9,7 @@ from typing import Any
 
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult
+from rethink_ray.analysis.drawn_images import draw_caveats
 from rethink_ray.analysis.noise_floor import twin_caveats
 from rethink_ray.analysis.statistics import MIN_REPLICATES
 from rethink_ray.analysis.tables import FAILED, CellRecord
@@ -51,6 +52,7 @@ def find_caveats(
         found += unequal_effort(study, regime, inside)
         found += unequal_cost(study, regime, cost)
         found += selection_outweighs_training(tables, regime)
+    found += draw_caveats(tables)
     found += twin_caveats(study, results)
     found += refused_assets(cost)
     found += mixed_machines(tables)

@@ -14,6 +14,8 @@ ORDER = (
         "shared-start",
         "mixed-machines",
         "one-search",
+        "one-draw",
+        "redrawn",
         "test-set-noise",
         "fixed-recipe",
     ),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import CellPlan, Plan, plan_study
+from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import (
     Cell,
@@ -28,6 +29,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield ""
     yield from _spaces(study)
     yield from _ladders(study)
+    yield from _draws(study, facts)
     yield ""
     plan = plan_study(study, facts, slots=slots)
     header = ("cell", "lengths", "search", "replicates", "jobs", "updates", "unshared")
@@ -112,6 +114,16 @@ def _cell_line(study: Study, plan: CellPlan) -> str:
         f"{plan.cell.name:<28} {lengths:<18} {plan.trials:>7} {replicates:>10} "
         f"{plan.jobs:>5} {plan.steps:>11,} {plan.separate_steps:>11,}"
     )
+
+
+def _draws(study: Study, facts: DataFacts) -> Iterator[str]:
+    """Whose replicates train on other images, where the study asks for that."""
+    if "subset" in study.replicate.vary:
+        own = [regime for regime in study.regimes if redraws(study, facts, regime)]
+        rest = [regime for regime in study.regimes if regime not in own]
+        yield f"each replicate draws its own images in {', '.join(own)}" + (
+            f"; in {', '.join(rest)} there is one draw of all" if rest else ""
+        )
 
 
 def _spaces(study: Study) -> Iterator[str]:

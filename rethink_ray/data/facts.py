@@ -42,6 +42,7 @@ def gather_facts(
         regime_sizes={name: len(image_ids) for name, image_ids in subsets.items()},
         regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
         split_sizes={split: len(index) for split, index in splits.items()},
+        train_digest=digest_of_images(regime_image_ids(data, "all")),
         upstream_fingerprint=upstream_fingerprint(data),
         unlabelled_fingerprint=(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint

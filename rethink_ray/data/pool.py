@@ -52,15 +52,23 @@ class Found:
     """COCO's ``segmentation`` of each as JSON, from a teacher that finds masks."""
 
 
-def open_pool(data: DataSpec, images: Images, pool: Literal["unlabelled", "rest"]) -> Pool:
+def open_pool(
+    data: DataSpec, images: Images, pool: Literal["unlabelled", "rest"], draw: int = 0
+) -> Pool:
     """The images that a teacher trained on a regime of ``images`` labels.
+
+    Args:
+        data: the data set.
+        images: of the regime.
+        pool: which images; ``rest`` is what the regime leaves of the training images.
+        draw: of the regime's images.
 
     Raises:
         DataError: there are none.
     """
     if pool == "rest":
         index = open_split(data, "train")
-        used = {*regime_image_ids(data, images), *holdout_image_ids(data)}
+        used = {*regime_image_ids(data, images, draw), *holdout_image_ids(data)}
         image_ids = [int(i) for i in index.image_ids if int(i) not in used]
     else:
         index = open_split(data, "unlabelled")

@@ -8,15 +8,17 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 
 
-def regime_image_ids(data: DataSpec, images: Images) -> tuple[int, ...]:
+def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int, ...]:
     """The training images of a regime, in the order that nests them.
 
     A regime of n images is the first n of one order over everything that can be read and is not
-    held out; the order knows only ``subset_seed`` and the ids. ``DataError`` if there are fewer.
+    held out; the order knows only ``subset_seed``, the draw and the ids. Each draw has an order of
+    its own, so regimes are nested inside every draw. ``DataError`` if there are fewer.
     """
     held_out = set(holdout_image_ids(data))
     train = map(int, open_split(data, "train").image_ids)
-    order = hash_order("regime", data.subset_seed, (key for key in train if key not in held_out))
+    purpose = f"regime, draw {draw}" if draw else "regime"
+    order = hash_order(purpose, data.subset_seed, (key for key in train if key not in held_out))
     wanted = num_images(images, len(order))
     if wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"

@@ -80,6 +80,7 @@ TRIAL_HEAD = pa.schema(
         ("peak_memory_bytes", pa.int64()),
         ("peak_memory_of", pa.string()),
         ("assets", pa.list_(pa.string())),
+        ("draw", pa.int64()),
     ]
 )
 ASSETS = pa.schema(

@@ -30,9 +30,9 @@ class StartedFrom:
         if self._is_plain(cell):
             return ()
         part = {p: v for p, v in member.params.items() if p.startswith(DECIDING)}
-        told = json.dumps([part, member.asset_seed], sort_keys=True)
+        told = json.dumps([part, member.asset_seed, member.draw], sort_keys=True)
         if (cell, told) not in self._known:
-            self._known[cell, told] = self._resolved(cell, part, member.asset_seed)
+            self._known[cell, told] = self._resolved(cell, part, member.asset_seed, member.draw)
         return self._known[cell, told]
 
     def _is_plain(self, cell: Cell) -> bool:
@@ -45,11 +45,11 @@ class StartedFrom:
         return self._plain[cell]
 
     def _resolved(
-        self, cell: Cell, params: Mapping[str, Value], asset_seed: int | None
+        self, cell: Cell, params: Mapping[str, Value], asset_seed: int | None, draw: int
     ) -> tuple[str, ...]:
         if cell not in self._teachers:
             self._teachers[cell] = recorded_teacher(self._study, self._facts, self._state, cell)
         teacher = self._teachers[cell]
         given = None if teacher is None else teacher.config
-        config = resolve(self._study, cell, params, 0, self._facts, asset_seed, given)
+        config = resolve(self._study, cell, params, 0, self._facts, asset_seed, given, draw)
         return tuple(asset.key for asset in assets_of(config))

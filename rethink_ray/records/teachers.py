@@ -83,4 +83,5 @@ def _config(
     study: Study, facts: DataFacts, cell: Cell, member: Member, teacher: Teacher | None
 ) -> TrialConfig:
     given = None if teacher is None else teacher.config
-    return resolve(study, cell, member.params, member.seed, facts, member.asset_seed, given)
+    own = (member.seed, facts, member.asset_seed, given, member.draw)
+    return resolve(study, cell, member.params, *own)

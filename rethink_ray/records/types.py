@@ -33,6 +33,8 @@ class Member:
     """The search trial of another arm that taught it; ``None``: nobody did."""
     teacher_length: float | None = None
     """How long the teacher was trained, in units of 1x."""
+    draw: int = 0
+    """Of its regime's images: 0 is the regime itself, which every search trial has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -229,6 +229,7 @@ def _trial_row(
             "longest": fate.longest,
             "incumbent_for": list(fate.incumbent_for),
             "audit": fate.audit,
+            "draw": fate.member.draw,
             "seconds": seconds + (ended.seconds if ended else 0.0),
         }
         | _price(rungs)

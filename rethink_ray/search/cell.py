@@ -14,6 +14,7 @@ from rethink_ray.search.jobs import Job, detections_folder, models_folder
 from rethink_ray.search.proposals import Proposer
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.spec.assets import AssetSpec
+from rethink_ray.spec.draws import draw_of, redraws
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.space import Value
@@ -206,7 +207,13 @@ class CellSearch:
         which = (incumbent.trial_id, number)
         seed = seed_of(self._study.seed, self.cell.name, "replicate", *which)
         asset_seed = seed_of(self._study.seed, self.cell.name, "replicate's assets", *which)
-        return self._configs.member(incumbent.params, seed, asset_seed, of=incumbent.trial_id)
+        # the same for all arms, so that replicate i of each trains on the same images
+        draw = 0
+        if redraws(self._study, self._facts, self.cell.regime):
+            draw = draw_of(self.cell.search, number)
+        return self._configs.member(
+            incumbent.params, seed, asset_seed, of=incumbent.trial_id, draw=draw
+        )
 
     def _find_targets(self, state: StudyState) -> None:
         """Incumbent -> the longest length it is incumbent for; stands once the search is over."""

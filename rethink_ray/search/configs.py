@@ -16,6 +16,7 @@ from rethink_ray.spec.resolve import (
     TrialConfig,
     file_teacher,
     resolve,
+    with_draw,
     with_recipe,
     with_seeds,
 )
@@ -37,23 +38,32 @@ class CellConfigs:
         """Of the cell, once it is known; without one nobody here is taught."""
 
     def resolve(
-        self, params: Mapping[str, Value], seed: int, asset_seed: int | None = None
+        self,
+        params: Mapping[str, Value],
+        seed: int,
+        asset_seed: int | None = None,
+        draw: int = 0,
     ) -> TrialConfig:
-        """Equal to ``spec.resolve`` of the same cell, values and seeds."""
+        """Equal to ``spec.resolve`` of the same cell, values, seeds and draw."""
         where = f"{self._cell.name} (sampled)"
         recipe = with_settings(self._base.recipe, params, where)
-        config = with_recipe(self._base, recipe, self._facts)
+        config = with_draw(with_recipe(self._base, recipe, self._facts), draw, self._facts)
         teacher = self._in_file if self.teacher is None else self.teacher.config
         return with_seeds(config, seed, asset_seed, teacher)
 
     def member(
-        self, params: Mapping[str, Value], seed: int, asset_seed: int, of: str | None = None
+        self,
+        params: Mapping[str, Value],
+        seed: int,
+        asset_seed: int,
+        of: str | None = None,
+        draw: int = 0,
     ) -> Member:
         """A new member of a round, under the id of its configuration.
 
         ``asset_seed`` is recorded only if the configuration learns an asset from its regime.
         """
-        config = self.resolve(params, seed, asset_seed)
+        config = self.resolve(params, seed, asset_seed, draw)
         trial_id = config.trial_id
         self._remember(trial_id, config)
         teacher = None if config.teacher is None else self.teacher
@@ -65,6 +75,7 @@ class CellConfigs:
             asset_seed=config.asset_seed,
             teacher=None if teacher is None else teacher.trial_id,
             teacher_length=None if teacher is None else teacher.length,
+            draw=draw,
         )
 
     def of(self, member: Member) -> tuple[TrialConfig, dict[str, AssetSpec]]:
@@ -74,7 +85,7 @@ class CellConfigs:
             RecordError: the recorded id is not the one this study gives the recorded values.
         """
         if member.trial_id not in self._known:
-            config = self.resolve(member.params, member.seed, member.asset_seed)
+            config = self.resolve(member.params, member.seed, member.asset_seed, member.draw)
             if config.trial_id != member.trial_id:
                 where = f"records: trial {member.trial_id} of {self._cell.name}"
                 must = "must have the id of its configuration"

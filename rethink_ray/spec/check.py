@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from rethink_ray.spec.claim import check_claims
+from rethink_ray.spec.draws import check_redraws
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.meaning import check_first_stages, check_reachable, check_recipe
@@ -47,6 +48,7 @@ def check_study(study: Study, where: str) -> None:
         check_reachable(recipe, space, f"{where}: {cell.name}", study.resources.workers)
         _check_objective(study, recipe, space, f"{where}: {cell.name}")
     check_teachers(study, where)
+    check_redraws(study, where)
     _check_keep(study, where)
 
 
@@ -85,6 +87,7 @@ def check_regimes(study: Study, available: int, where: str) -> None:
             must = f"must be at most the {available} training images there are"
             remedy = "Write a smaller number, or all."
             raise SpecError(explain(f"{where}: regimes.{name}.images", must, regime.images, remedy))
+    check_redraws(study, where, available)
 
 
 def _named(where: str, build: Callable[[], T]) -> T:

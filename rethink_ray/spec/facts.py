@@ -17,6 +17,8 @@ class DataFacts:
     split_sizes: Mapping[str, int]
     upstream_fingerprint: str
     """Hash of what upstream classifiers are trained on."""
+    train_digest: str = ""
+    """Hash of the ids of all images that a regime is drawn from; empty in older studies."""
     unlabelled_fingerprint: str = ""
     """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -31,6 +33,7 @@ class DataFacts:
         """The same without what ``recorded``, by an older version, does not say."""
         return replace(
             self,
+            train_digest=self.train_digest if recorded.train_digest else "",
             files={path: found for path, found in self.files.items() if path in recorded.files},
             has_masks=None if recorded.has_masks is None else self.has_masks,
             num_keypoints=None if recorded.num_keypoints is None else self.num_keypoints,

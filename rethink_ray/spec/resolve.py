@@ -59,6 +59,8 @@ class TrialConfig(Spec):
     num_categories: int
     num_images: int | None = None
     """Of the regime, whatever ``images`` says: what a pass over it is."""
+    draw: int = 0
+    """0: the regime itself; above: another draw of as many images, which a replicate has."""
     teacher: "TrialConfig | None" = None
     """The run that labels images for this one, or that this one goes on from; its longest length
     is how long it trains."""
@@ -227,6 +229,7 @@ def resolve(
     facts: DataFacts,
     asset_seed: int | None = None,
     teacher: TrialConfig | None = None,
+    draw: int = 0,
 ) -> TrialConfig:
     """The complete configuration of one trial of ``cell`` with ``sampled`` values put in.
 
@@ -239,10 +242,12 @@ def resolve(
         asset_seed: left out where no asset is learned from the regime's images.
         teacher: whatever its seeds, they become the trial's own; left out where nobody teaches, and
             where a file does.
+        draw: of the regime's images.
     """
     where = f"{cell.name} (sampled)"
     recipe = with_settings(base_recipe(study, cell), sampled, where)
     config = with_recipe(_unseeded(study, cell, facts), recipe, facts)
+    config = with_draw(config, draw, facts)
     return with_seeds(config, seed, asset_seed, teacher or file_teacher(study, cell, facts))
 
 
@@ -282,6 +287,27 @@ def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialC
     return config.model_copy(update={"recipe": recipe, "weights_digest": digest})
 
 
+def with_draw(config: TrialConfig, draw: int, facts: DataFacts) -> TrialConfig:
+    """The same run on another draw of its regime's images; 0 is the regime itself."""
+    if not draw:
+        return config
+    size = facts.regime_sizes[config.regime]
+    digest = digest_of_draw(facts.train_digest, config.data.subset_seed, size, draw)
+    return config.model_copy(update={"draw": draw, "regime_digest": digest})
+
+
+def digest_of_draw(train_digest: str, subset_seed: int, num_images: int, draw: int) -> str:
+    """Names the images of a draw by what determines them, which needs none of them.
+
+    Args:
+        train_digest: of all images that regimes are drawn from.
+        subset_seed: ``data.subset_seed``.
+        num_images: of the regime.
+        draw: above 0.
+    """
+    return digest_of(["draw", train_digest, subset_seed, num_images, draw])
+
+
 def _unseeded(study: Study, cell: Cell, facts: DataFacts) -> TrialConfig:
     return TrialConfig(
         study=study.study,
@@ -311,7 +337,7 @@ def with_seeds(
     a file stays as it is.
     """
     is_taught = config.recipe.labels.kind != "human"
-    given = teacher if is_taught else None
+    given = None if teacher is None or not is_taught else _on_images_of(config, teacher)
     from_file = given is not None and given.weights_file is not None
     learns = (is_taught and not from_file) or config.recipe.init.source == "direct"
     learned = asset_seed if learns else None
@@ -321,6 +347,14 @@ def with_seeds(
         taught = with_seeds(given, learned, _seed_from(learned), given.teacher)
     update = {"seed": seed, "asset_seed": learned, "teacher": taught}
     return config.model_copy(update=update)
+
+
+def _on_images_of(config: TrialConfig, teacher: TrialConfig) -> TrialConfig:
+    """A teacher learns from the images that its student is given, or labels the rest of them."""
+    if teacher.weights_file is not None and config.recipe.labels.pool != "rest":
+        return teacher
+    same = {"draw": config.draw, "regime_digest": config.regime_digest}
+    return teacher.model_copy(update=same)
 
 
 def _seed_from(seed: int) -> int:

@@ -91,6 +91,21 @@ class BudgetSpec(Spec):
         return self
 
 
+class ReplicateSpec(Spec):
+    """What a replicate changes about the run that it repeats."""
+
+    vary: tuple[Literal["seed", "subset"], ...] = ("seed",)
+    """``subset``: each replicate trains on another draw of its regime's images, of the same size,
+    so that intervals cover the draw too. The search keeps the regime's own; replicate i of all arms
+    has the same draw; there is only one draw of all images."""
+
+    @model_validator(mode="after")
+    def _seeds_always_vary(self) -> Self:
+        if "seed" not in self.vary or len(set(self.vary)) < len(self.vary):
+            raise ValueError(f"vary must be [seed] or [seed, subset]|{list(self.vary)}")
+        return self
+
+
 class CopyFrom(Spec):
     """He et al.'s protocol: tune one arm, copy its values to the others."""
 
@@ -148,6 +163,7 @@ class Study(Spec):
     schedule: StudySchedule = StudySchedule()
     objective: ObjectiveSpec = ObjectiveSpec()
     budget: BudgetSpec = BudgetSpec()
+    replicate: ReplicateSpec = ReplicateSpec()
     tuning: Literal["per_cell"] | CopyFrom = "per_cell"
     sampler: Literal["auto", "tpe", "gp", "quasi_random", "random"] = "auto"
     margin: PositiveFloat = 0.5

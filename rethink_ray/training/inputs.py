@@ -11,7 +11,7 @@ from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
-from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.resolve import TrialConfig, digest_of_draw
 from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
@@ -80,9 +80,9 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         DataError: the data set holds other images or categories now.
     """
     index = open_split(config.data, "train")
-    image_ids = regime_image_ids(config.data, config.images)
+    image_ids = regime_image_ids(config.data, config.images, config.draw)
     remedy = "Put the data set back as it was, or start a new study."
-    digest = digest_of_images(image_ids)
+    digest = _digest_of(config, image_ids)
     if digest != config.regime_digest:
         must = f"must hold the images it was resolved with (digest {config.regime_digest})"
         raise DataError(explain(f"regime {config.regime}", must, digest, remedy))
@@ -98,6 +98,14 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         pseudo=None if labels is None else open_pseudo_labels(config, labels),
         joint=open_joint(config),
     )
+
+
+def _digest_of(config: TrialConfig, image_ids: tuple[int, ...]) -> str:
+    """What names these images; a draw is named by all that it was drawn from."""
+    if not config.draw:
+        return digest_of_images(image_ids)
+    drawable = digest_of_images(regime_image_ids(config.data, "all"))
+    return digest_of_draw(drawable, config.data.subset_seed, len(image_ids), config.draw)
 
 
 def _require_keypoints(config: TrialConfig, index: AnnotationIndex) -> None:

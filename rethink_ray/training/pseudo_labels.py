@@ -90,7 +90,7 @@ def build_pseudo_labels(
         Stopped: ``stop`` turned true; finished parts are kept.
     """
     _require_visible(teacher, labels)
-    pool = open_pool(teacher.data, teacher.images, labels.pool)
+    pool = open_pool(teacher.data, teacher.images, labels.pool, teacher.draw)
     detector = _detector_of(teacher, weights, place)
     if place.writes:
         sweep(folder / LABELS_FOLDER)
@@ -115,7 +115,7 @@ def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
     """
     found = read_all(folder)
     asked = found.asked
-    pool = open_pool(config.data, config.images, asked["pool"])
+    pool = open_pool(config.data, config.images, asked["pool"], config.draw)
     if set(pool.image_ids) != found.by_image.keys():
         must = f"must hold the {len(found.by_image)} images that the teacher labelled"
         remedy = "Put them back as they were, or start a new study."

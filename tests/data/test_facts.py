@@ -18,6 +18,7 @@ def test_facts_say_how_large_everything_is(shapes: DataSpec) -> None:
     assert facts.categories == ("circle", "square", "triangle", "star", "cross", "ring")
     small = digest_of_images(regime_image_ids(shapes, 10))
     assert facts.regime_digests["small"] == small != facts.regime_digests["full"]
+    assert facts.train_digest == facts.regime_digests["full"]
     assert facts == gather_facts(shapes, REGIMES)
 
 

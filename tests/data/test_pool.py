@@ -46,6 +46,11 @@ def test_the_rest_is_what_neither_the_regime_nor_the_holdout_holds(shapes: DataS
         open_pool(data, "all", "rest")
 
 
+def test_the_rest_of_another_draw_holds_none_of_its_images(shapes: DataSpec) -> None:
+    pool = open_pool(shapes, 10, "rest", draw=2)
+    assert {*pool.image_ids} == set(range(1, 49)) - {*regime_image_ids(shapes, 10, 2)}
+
+
 def test_a_picture_of_a_scoring_split_is_left_out_under_any_name(
     shapes: DataSpec, tmp_path: Path
 ) -> None:

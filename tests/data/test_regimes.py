@@ -1,3 +1,4 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,37 @@ def test_a_share_is_rounded_and_lies_inside_a_larger_one(shapes: DataSpec) -> No
 def test_what_is_no_share_is_refused(share: str) -> None:
     with pytest.raises(ValueError, match="images"):
         RegimeSpec(images=share)
+
+
+def test_each_draw_is_as_many_other_images_and_regimes_nest_inside_it(folder: Path) -> None:
+    data = coco_spec(folder, holdout=10)
+    own = regime_image_ids(data, 12)
+    assert regime_image_ids(data, 12, 0) == own
+    draws = {draw: regime_image_ids(data, 12, draw) for draw in range(4)}
+    assert len({frozenset(image_ids) for image_ids in draws.values()}) == 4
+    for draw, image_ids in draws.items():
+        assert len(set(image_ids)) == 12
+        assert not set(image_ids) & set(holdout_image_ids(data))
+        assert regime_image_ids(data, 5, draw) == image_ids[:5]
+        assert regime_image_ids(data, 12, draw) == image_ids
+
+
+def test_draws_follow_the_subset_seed_and_no_file_order(folder: Path, tmp_path: Path) -> None:
+    turned = {key: rows[::-1] for key, rows in coco(many_images(40)).items()}
+    write_coco(tmp_path / "turned", "train", turned)
+    here = regime_image_ids(coco_spec(folder), 12, 3)
+    assert regime_image_ids(coco_spec(tmp_path / "turned"), 12, 3) == here
+    assert set(regime_image_ids(coco_spec(folder, subset_seed=1), 12, 3)) != set(here)
+
+
+def test_there_is_one_draw_of_all_images(folder: Path) -> None:
+    data = coco_spec(folder)
+    assert set(regime_image_ids(data, "all", 1)) == set(regime_image_ids(data, "all"))
+
+
+def test_over_many_draws_every_image_comes_equally_often(folder: Path) -> None:
+    """12 of 40 in each of 400 draws: 120 times each, sd 9.2; six of those is never seen."""
+    data = coco_spec(folder)
+    seen = Counter(i for draw in range(1, 401) for i in regime_image_ids(data, 12, draw))
+    assert len(seen) == 40
+    assert all(abs(count - 120) < 55 for count in seen.values())

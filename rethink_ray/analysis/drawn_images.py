@@ -1,0 +1,37 @@
+"""Whether intervals cover which training images a regime happens to hold."""
+
+from collections.abc import Iterator
+
+from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.records.views import StudyTables
+from rethink_ray.spec.draws import num_drawable, redraws
+
+
+def draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
+    """One for each regime that leaves images out, and for each that could not be drawn again."""
+    study, facts = tables.study, tables.facts
+    varies = "subset" in study.replicate.vary
+    available = num_drawable(study, facts) if facts.split_sizes.get("train") else 0
+    for regime, size in facts.regime_sizes.items():
+        if regime not in study.regimes or not size or not available:
+            continue
+        if size < available and redraws(study, facts, regime):
+            text = (
+                f"{regime}: each replicate trained on a draw of its own of {size} of {available} "
+                f"training images, the same in all arms, and intervals cover which those are; the "
+                f"search saw one draw. Two draws share about {size / available:.0%} of their "
+                f"images; entirely new ones would differ more."
+            )
+            yield Caveat(key=f"redrawn:{regime}", regime=regime, text=text)
+        elif size < available:
+            text = (
+                f"{regime}: every run trained on the same {size} of {available} training images; "
+                f"intervals do not cover which those are (replicate: {{vary: [seed, subset]}} "
+                f"does)."
+            )
+            yield Caveat(key=f"one-draw:{regime}", regime=regime, text=text)
+        elif varies:
+            text = (
+                f"{regime}: there is one draw of all images, so its replicates vary by seed only."
+            )
+            yield Caveat(key=f"one-draw:{regime}", regime=regime, text=text)
