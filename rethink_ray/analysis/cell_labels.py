@@ -36,6 +36,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
     images = facts.regime_sizes.get(cell.regime, 0)
     plain = {
         "source": study.study,
+        "dataset": study.data.dataset if isinstance(study.data.dataset, str) else "own",
         "table": "-",
         "regime": cell.regime,
         "arm": cell.arm,
@@ -57,6 +58,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         "batch": paths["batch_size"],
         "augment": augment_labels(recipe.augment, space),
         "method": _method(recipe, space),
+        **{c: frozenset({word}) for c, word in study.arms[cell.arm].stands_for.items()},
     }
 
 

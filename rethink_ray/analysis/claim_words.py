@@ -1,28 +1,24 @@
 """What a claim came to, in words: where it was tested, its numbers, and how they stand to it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from rethink_ray.analysis.crossover import Bracket
 from rethink_ray.analysis.matching import SPELT, Comparison, Meeting
+from rethink_ray.analysis.measures import UNITS, amount_text, signed_text, span_text
 from rethink_ray.analysis.samples import Sample
 from rethink_ray.analysis.statistics import Estimate
 from rethink_ray.analysis.verdicts import Verdict
 from rethink_ray.analysis.wording import METRIC_NAMES, signed, span, times
 from rethink_ray.spec.claim import Claim
 
-UNITS = {
-    "mask_ap": "mask AP",
-    "ap_rare": "AP (rare)",
-    "ap_frequent": "AP (frequent)",
-    "drift": "drift",
-    "step_ms": "ms a step",
-}
+BINS = {"ap_rare": "AP (rare)", "ap_common": "AP (common)", "ap_frequent": "AP (frequent)"}
 
 
 def metric_words(metric: str) -> str:
     """``ap_l`` -> ``AP (large)``."""
-    return METRIC_NAMES.get(metric) or UNITS.get(metric, metric)
+    return {**METRIC_NAMES, **BINS, **UNITS}.get(metric, metric)
 
 
 def told_apart_by(found: Sequence[Comparison]) -> tuple[str, ...]:
@@ -53,11 +49,14 @@ def numbers_of(
     claim: Claim, found: Comparison, effect: Estimate | None, bracket: Bracket | None
 ) -> str:
     """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
-    metric = metric_words(found.meetings[0].side.metric)
+    name = found.meetings[0].side.metric
+    metric = metric_words(name)
     if effect is None:
         return _no_scores(found, metric)
+    if claim.scale == "ratio":
+        return _ratio_words(claim, found.meetings[0], effect)
     plain = _as_measured(claim, effect)
-    size = f"{signed(plain.value)} {metric} {span(plain.interval())}".rstrip()
+    size = f"{signed_text(name, plain.value)} {metric} {span_text(name, plain.interval())}".rstrip()
     if bracket is not None:
         last = found.meetings[-1].side.schedule
         return f"{_bracket_words(bracket, effect, last)}; {size} at {last}"
@@ -68,12 +67,36 @@ def numbers_of(
         interval = effect.interval()
         if interval and change != effect.value:
             interval = (-interval[1], -interval[0])
-        return f"{signed(change)} {metric} {span(interval)}".rstrip() + f" {ends} ({steps})"
+        size = f"{signed_text(name, change)} {metric} {span_text(name, interval)}".rstrip()
+        return f"{size} {ends} ({steps})"
     if len(found.meetings) == 2:
         return _one_more_than_the_other(claim, found, effect)
     met = found.meetings[0]
-    other = f"{_mean(met.side):.1f} against {_mean(met.against):.1f}" if met.against else ""
-    return f"{size} ({other})"
+    return f"{size} ({_both(met)})" if met.against else size
+
+
+def ratio_of(
+    claim: Claim, effect: Estimate | None
+) -> tuple[float, tuple[float, float] | None] | None:
+    """(side over against, its interval), of a claim about ratios; None for any other."""
+    if effect is None or claim.scale != "ratio":
+        return None
+    found = (plain := _as_measured(claim, effect)).interval()
+    return math.exp(plain.value), (math.exp(found[0]), math.exp(found[1])) if found else None
+
+
+def _ratio_words(claim: Claim, met: Meeting, effect: Estimate) -> str:
+    """``0.75 times [0.74, 0.76] (3 against 4 GFLOP an update)``."""
+    found = ratio_of(claim, effect)
+    assert found is not None
+    times_it, interval = found
+    shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else ""
+    return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
+
+
+def _both(met: Meeting) -> str:
+    name = met.side.metric
+    return f"{amount_text(name, _mean(met.side))} against {amount_text(name, _mean(met.against))}"
 
 
 def _no_scores(found: Comparison, metric: str) -> str:
@@ -110,8 +133,8 @@ def _lead(claim: Claim, met: Meeting) -> float:
 def _level(claim: Claim, met: Meeting) -> str:
     """One difference by itself, or one side's own score."""
     if met.against is None:
-        return f"{_mean(met.side):.1f}"
-    return signed(_lead(claim, met))
+        return amount_text(met.side.metric, _mean(met.side))
+    return signed_text(met.side.metric, _lead(claim, met))
 
 
 def _mean(sample: Sample | None) -> float:

@@ -4,11 +4,13 @@ Published numbers are single, so they get the verdict *as reported* and no inter
 a claim by their plain difference. A study's claims are judged as its other findings are.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rethink_ray.analysis.claim_words import (
     numbers_of,
+    ratio_of,
     setting_of,
     told_apart_by,
     whole_sentence,
@@ -69,10 +71,13 @@ def _outcome(name: str, claim: Claim, samples: Sequence[Sample], ground: Ground)
     return ClaimOutcome(name=name, claim=claim, findings=findings, untested="")
 
 
-def difference(meetings: Iterable[Meeting], goal: str = "maximize") -> Estimate | None:
+def difference(
+    meetings: Iterable[Meeting], goal: str = "maximize", scale: str = "points"
+) -> Estimate | None:
     """The weighted sum of differences; samples of one configuration pair by seed.
 
-    Which samples pair is fixed by the configurations, never by their scores.
+    Which samples pair is fixed by the configurations, never by their scores. On the scale of
+    ratios it is natural logarithms that are subtracted; None if one is of nothing.
     """
     sign = 1.0 if goal == "maximize" else -1.0
     by_configuration: dict[str, list[tuple[float, Sample]]] = {}
@@ -86,10 +91,13 @@ def difference(meetings: Iterable[Meeting], goal: str = "maximize") -> Estimate 
     terms: list[tuple[float, list[float]]] = []
     for group in by_configuration.values():
         seeds = [s for s in group[0][1].values if all(s in other.values for _, other in group)]
+        if scale == "ratio" and any(sample.values[s] <= 0.0 for _, sample in group for s in seeds):
+            return None
+        scaled: Callable[[float], float] = math.log if scale == "ratio" else float
         if len(group) == 1:
-            terms.append((group[0][0], [group[0][1].values[s] for s in seeds]))
+            terms.append((group[0][0], [scaled(group[0][1].values[s]) for s in seeds]))
         else:
-            summed = [sum(w * sample.values[seed] for w, sample in group) for seed in seeds]
+            summed = [sum(w * scaled(sample.values[seed]) for w, sample in group) for seed in seeds]
             terms.append((1.0, summed))
     return contrast(terms, looks)
 
@@ -97,9 +105,10 @@ def difference(meetings: Iterable[Meeting], goal: str = "maximize") -> Estimate 
 def _finding(
     name: str, claim: Claim, found: Comparison, columns: Sequence[str], ground: Ground
 ) -> Finding:
-    margin = ground.margin if claim.margin is None else claim.margin
+    margin = claim.margin_within(ground.margin)
     chase = claim.expect == "catches_up"
-    effect = difference(found.meetings[-1:] if chase else found.meetings, claim.goal)
+    met = found.meetings[-1:] if chase else found.meetings
+    effect = difference(met, claim.goal, claim.scale)
     bracket = _bracket(claim, found, margin, ground) if chase else None
     family: Family = "primary" if claim.primary and not ground.reported else "descriptive"
     agrees = None
@@ -122,6 +131,7 @@ def _finding(
         sentence=whole_sentence(setting, numbers, verdict, agrees, needed),
         verdict=verdict,
         effect=effect,
+        ratio=ratio_of(claim, effect),
         p_adjusted=p_of(claim, effect, margin),
         needed=needed,
         bracket=(bracket.behind_up_to, bracket.caught_up_from) if bracket else None,
@@ -227,7 +237,7 @@ def _needed(
     claim: Claim, found: Comparison, effect: Estimate | None, verdict: Verdict, margin: float
 ) -> int | None:
     """Replicates a side that would decide a plain difference; None for anything larger."""
-    plain = claim.more is None and claim.along is None
+    plain = claim.more is None and claim.along is None and claim.scale == "points"
     if verdict is not Verdict.INCONCLUSIVE or effect is None or not plain:
         return None
     met = found.meetings[-1]

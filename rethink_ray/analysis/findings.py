@@ -123,7 +123,7 @@ def derive_findings(tables: StudyTables) -> Findings:
     results = {cell: cell_result(study, record) for cell, record in records.items()}
     cost = study_cost(tables, records)
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
-    samples = study_samples(study, tables.facts, records, results)
+    samples = study_samples(study, tables.facts, records, results, cost)
     claims = study_claims(study, samples, tables.declared_claims)
     caveats = (*find_caveats(tables, records, results, cost), *claims.caveats())
     found = _findings(study, regimes, results, claims)

@@ -129,9 +129,9 @@ def _varying(claim: Claim) -> tuple[str, ...]:
     inner = set(claim.more or {}) | set(claim.matched)
     if claim.along:
         inner.add(claim.along.column)
-        if claim.along.column == "images":
+        if claim.along.column == "images" or "images" in claim.matched:
             inner.add("regime")
-        elif claim.along.column != "schedule":
+        if claim.along.column not in ("images", "schedule"):
             inner.add("arm")
     return tuple(column for column in MOSTLY if column not in inner)
 
@@ -142,7 +142,7 @@ def _grouped(
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
     found: dict[Key, dict[Key, _Rows]] = {}
     for sample in _picked(kept, selector):
-        if any(column not in sample.labels for column in matched):
+        if any(column not in sample.labels and not _untold(sample, column) for column in matched):
             continue
         for level in _levels_of(claim, sample):
             kinds = found.setdefault(_key(sample, matched), {})
@@ -151,6 +151,11 @@ def _grouped(
             rows.ambiguous |= sample.schedule in curve
             curve.setdefault(sample.schedule, sample)
     return found
+
+
+def _untold(sample: Sample, column: str) -> bool:
+    """Whether it is a setting that no table of published numbers has a column for."""
+    return not sample.recipe and "." in column
 
 
 def _key(sample: Sample, columns: Sequence[str]) -> Key:

@@ -14,6 +14,7 @@ from scipy.special import stdtrit
 
 from rethink_ray.analysis.curves import cell_result
 from rethink_ray.analysis.matching import Comparison, comparisons
+from rethink_ray.analysis.measures import UNITS
 from rethink_ray.analysis.pairs import build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import Sample, study_samples
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, LEVEL, MIN_REPLICATES, POWER
@@ -84,7 +85,7 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     for name, claim in everyone.items():
         places = own[name] if name in own else _places(claim, samples)
         level = ALPHA / family if claim.primary else ALPHA
-        if places and not _of_two_metrics(claim) and claim.goal == "maximize":
+        if places and not _of_two_metrics(claim) and not _of_no_score(places):
             groups = _num_groups(claim, places[0])
             found.append(simulated.power(name, len(places), groups, level, claim, num))
     return tuple(found)
@@ -123,7 +124,7 @@ class _Simulated:
         self, name: str, places: int, groups: int, level: float, claim: Claim, num: int
     ) -> Power:
         one_sided = claim.expect in ("not_below", "catches_up")
-        margin = self.margin if claim.margin is None else claim.margin
+        margin = claim.margin_within(self.margin)
         chance, needed = self._equal(groups, num, margin, one_sided), None
         for more in range(MIN_REPLICATES, MOST_REPLICATES + 1):
             if self._equal(groups, more, margin, one_sided) >= POWER:
@@ -186,6 +187,11 @@ def _places(claim: Claim, samples: list[Sample]) -> tuple[Comparison, ...]:
 def _of_two_metrics(claim: Claim) -> bool:
     """The noise of AP75 minus AP50 inside one run is not the noise that was given."""
     return claim.more is not None and "metric" in claim.more
+
+
+def _of_no_score(places: tuple[Comparison, ...]) -> bool:
+    """Drift and costs have a noise of their own."""
+    return places[0].meetings[0].side.metric in UNITS
 
 
 def _num_groups(claim: Claim, place: Comparison) -> int:

@@ -146,6 +146,7 @@ def finding_tree(finding: Finding) -> dict[str, Any]:
         "sentence": finding.sentence,
         "verdict": finding.verdict.value,
         **_effect_tree(effect),
+        **_ratio_tree(finding),
         "interval_90": _pair(effect.interval(EQUIVALENCE_LEVEL) if effect else None),
         "p": rounded(effect.p_value if effect else None),
         "p_corrected": rounded(finding.p_adjusted),
@@ -156,6 +157,14 @@ def finding_tree(finding: Finding) -> dict[str, Any]:
         "caveats": list(finding.caveats),
         "agrees": finding.agrees,
     }
+
+
+def _ratio_tree(finding: Finding) -> dict[str, Any]:
+    """Only of a claim about ratios, whose estimate is a logarithm."""
+    if finding.ratio is None:
+        return {}
+    value, interval = finding.ratio
+    return {"ratio": rounded(value), "ratio_interval": _pair(interval)}
 
 
 def _regime_tree(findings: Findings, regime: RegimeResult) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rethink_ray.analysis.cell_labels import cell_labels, passes_labels
+from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.measures import ALWAYS_SCORED, costs_at, still_to_come
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.published_tables import PublishedTable
 from rethink_ray.analysis.tables import CellRecord
@@ -24,8 +26,6 @@ from rethink_ray.spec.study import Study
 
 Labels = Mapping[str, frozenset[str]]
 """Column -> what it says; several values where a study tunes it."""
-ALWAYS_SCORED = METRIC_ORDER[:6]
-"""Metrics that every rung has; replicates still to come will have them."""
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
 
 
@@ -66,6 +66,7 @@ def published_samples(table: PublishedTable) -> Iterator[Sample]:
     """One sample per number."""
     for row in table.rows:
         labels = {column: frozenset({text}) for column, text in row.labels.items()}
+        labels["dataset"] = frozenset({row.labels["regime"].partition("_")[0]})
         place = f"{table.name}, line {row.line}"
         yield Sample(
             labels=labels,
@@ -84,6 +85,7 @@ def study_samples(
     facts: DataFacts,
     records: Mapping[Cell, CellRecord],
     results: Mapping[Cell, CellResult],
+    cost: StudyCost | None = None,
 ) -> Iterator[Sample]:
     """One sample per cell, length and metric; a contender's second name is left out.
 
@@ -102,7 +104,7 @@ def study_samples(
             here = {"schedule": f"{length:g}x", "low_rate": as_text(low_rate)}
             passes = passes_labels(base, space, length, images)
             point = result.point(length)
-            measured = _measured(study, records[cell], point, length)
+            measured = _measured(study, records[cell], point, length, cost)
             for metric, values in measured.items():
                 own = {c: frozenset({t}) for c, t in {**here, "metric": metric}.items()}
                 yield Sample(
@@ -119,16 +121,21 @@ def study_samples(
 
 
 def _measured(
-    study: Study, record: CellRecord, point: CurvePoint | None, length: float
+    study: Study,
+    record: CellRecord,
+    point: CurvePoint | None,
+    length: float,
+    cost: StudyCost | None,
 ) -> dict[str, dict[int, float]]:
     """Metric -> seed -> score of the replicates at one length; those that
     every rung has are always among them.
 
     A replicate that the method ended has the worst score in every score there is.
     """
-    measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
     if point is None:
-        return measured
+        source = base_recipe(study, record.cell).init.source
+        return {metric: {} for metric in still_to_come(study, source)}
+    measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
     measured[study.objective.metric] = dict(point.values)
     seeds = {t.trial_id: t.seed for t in record.replicates}
     for trial_id in point.trial_ids:
@@ -139,7 +146,7 @@ def _measured(
         for metric, values in measured.items():
             if metric in METRIC_ORDER:
                 values.setdefault(seeds[trial_id], 0.0)
-    return measured
+    return measured | costs_at(record, point, cost)
 
 
 def _recipe_texts(recipe: Recipe, space: Mapping[str, Parameter]) -> dict[str, str]:

@@ -103,7 +103,7 @@ def _own(
     if p is not None and place.p_adjusted is not None:
         bracket = place.bracket
         crossing = Bracket(behind_up_to=bracket[0], caught_up_from=bracket[1]) if bracket else None
-        own_margin = margin if claim.margin is None else claim.margin
+        own_margin = claim.margin_within(margin)
         verdict = corrected_verdict(claim, place.effect, crossing, own_margin, p)
         if verdict is not place.verdict:
             tail = f" No longer {place.verdict} after correcting for {family} primary comparisons."

@@ -43,6 +43,9 @@ class Finding:
     verdict: Verdict
     effect: Estimate | None = None
     """The difference the claim is about, positive where the claim's first side is better."""
+    ratio: tuple[float, tuple[float, float] | None] | None = None
+    """Of a claim about ratios: one side as a multiple of the other, and its interval; ``effect`` is
+    its logarithm."""
     p_adjusted: float | None = None
     needed: int | None = None
     """Replicates per side that would decide, 4 times in 5, at the observed difference."""

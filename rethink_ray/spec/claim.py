@@ -6,6 +6,7 @@ alike. The papers' claims lie in ``claims/``; a study file may add its own.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -31,9 +32,12 @@ MATCHED = (
     *("regime", "metric", "split"),
 )
 """What is equal on both sides of a claim that does not say ``match``, unless it selects by it."""
-STUDY_COLUMNS = ("arm", "low_rate", "stage_1_px", "stage_2_px", "passes")
-"""Columns beyond those that a study, or a table with more columns, may have. ``low_rate``: the part
-of a schedule after the first decay, in units of 1x."""
+STUDY_COLUMNS = ("arm", "dataset", "low_rate", "stage_1_px", "stage_2_px", "passes")
+"""Columns beyond those that a study, or a table with more columns, may have. ``dataset``: ``coco``,
+``voc``, ... (of a published table, how its regime begins). ``low_rate``: the part of a schedule
+after the first decay, in units of 1x."""
+RATIO_MARGIN = 0.05
+"""Costs within this share of each other count as equal where a claim does not say."""
 Selector = dict[str, Value | tuple[Value, ...]]
 """Column, or dotted path of the recipe -> the value it must have, or the values it may have."""
 
@@ -85,6 +89,8 @@ class Claim(Spec):
     """Points that count as equal; None: the study's."""
     goal: Literal["maximize", "minimize"] = "maximize"
     """Direction of the metric: a difference is positive where ``side`` is better."""
+    scale: Literal["points", "ratio"] = Field("points", exclude_if=lambda v: v == "points")
+    """``ratio``: one side as a multiple of the other, for costs; the margin is a share then."""
     caveats: tuple[str, ...] = ()
     source: str = ""
     """Paper, section or table."""
@@ -103,7 +109,16 @@ class Claim(Spec):
             raise ValueError("catches_up must compare two sides and nothing else|more or along")
         if self.along is not None and self.expect != "above":
             raise ValueError(f"a claim along a column must leave expect to trend|{self.expect}")
+        plain = self.more is None and self.along is None and self.expect != "catches_up"
+        if self.scale == "ratio" and not (plain and self.against is not None):
+            raise ValueError("a claim of scale ratio must compare two sides and nothing else|more")
         return self
+
+    def margin_within(self, of_study: float) -> float:
+        """What counts as equal, on the claim's scale: points, or a difference of logarithms."""
+        if self.scale == "ratio":
+            return math.log1p(RATIO_MARGIN if self.margin is None else self.margin)
+        return of_study if self.margin is None else self.margin
 
     @property
     def selected(self) -> frozenset[str]:

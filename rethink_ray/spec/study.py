@@ -50,6 +50,9 @@ class ArmSpec(Spec):
 
     set: dict[str, Any] = {}
     search: dict[str, Parameter] = {}
+    stands_for: dict[Literal["init"], str] = Field({}, exclude_if=lambda said: not said)
+    """What the papers' claims take it for, where no setting says it: ``{init: larger_upstream}`` or
+    ``{init: self_supervised}`` for a classifier from a file. No number depends on it."""
     teacher: str | TeacherFile | None = None
     """The arm whose incumbent teaches this one (``labels.kind``), in the same regime: trained again
     for every replicate, as long as its longest length. Or ``{file: ...}``: one and the same for all

@@ -76,6 +76,8 @@ class Planted:
     """Regime -> rates of its search trials, where they are others."""
     metrics: Callable[[Cell, float, int], Mapping[str, float]] = lambda cell, length, number: {}
     """(cell, length, number of the trial) -> what its rung says beside AP, as ``test/ap75``."""
+    asset_seconds: Mapping[str, float] = field(default_factory=dict)
+    """Kind of asset -> how long it took, where not 100 s."""
     price: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
     """What a cell's rungs say of their cost, as fields of ``RungDone``."""
 
@@ -126,19 +128,24 @@ class Planted:
             zip(params, of, strict=True), start=100 * round_number
         ):
             seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
-            own = (seed, taught.config) if taught else (None, None)
-            config = resolve(self.study, cell, values, seed, self.facts, *own)
+            teacher = taught.config if taught else None
+            config = resolve(self.study, cell, values, seed, self.facts, seed, teacher)
             trial_id = config.trial_id
-            member = Member(trial_id=trial_id, params=values, seed=seed, of=repeated)
-            if taught:
-                member = replace(
-                    member, asset_seed=seed, teacher=taught.trial_id, teacher_length=taught.length
-                )
+            member = Member(
+                trial_id=trial_id,
+                params=values,
+                seed=seed,
+                of=repeated,
+                asset_seed=config.asset_seed,  # None where nothing is learned from the regime
+                teacher=taught.trial_id if taught else None,
+                teacher_length=taught.length if taught else None,
+            )
             members.append(member)
             for asset in assets_of(config):
                 metrics = {"accuracy": 0.8, "chance": 0.05}
                 kind = asset.key.partition("-")[0]
-                done = AssetDone(key=asset.key, kind=kind, metrics=metrics, seconds=100.0)
+                took = self.asset_seconds.get(kind, 100.0)
+                done = AssetDone(key=asset.key, kind=kind, metrics=metrics, seconds=took)
                 assets[asset.key] = done
             outcome = self.ended.get((cell.arm, purpose, number))
             if outcome:
