@@ -62,8 +62,10 @@ def keypoint_swap(names: tuple[str, ...]) -> NDArray[np.int64]:
     """[K]: which keypoint stands in each one's place once left and right are exchanged.
 
     Told from the names: ``left_eye`` and ``right_eye`` are a pair, ``nose`` stays. COCO's 17 and
-    the built-in shapes' five are named so.
+    the built-in shapes' five are named so. Names that are not distinct tell nothing: all stay.
     """
+    if len(set(names)) < len(names):
+        return np.arange(len(names))
     place = {name: number for number, name in enumerate(names)}
     return np.array([place.get(_mirrored(name), here) for name, here in place.items()], np.int64)
 

@@ -44,3 +44,4 @@ def test_a_mirror_exchanges_what_is_named_left_and_right() -> None:
     pairs = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
     assert keypoint_swap(PERSON_KEYPOINTS).tolist() == pairs
     assert keypoint_swap(("0", "1")).tolist() == [0, 1]
+    assert keypoint_swap(("left", "", "", "right")).tolist() == [0, 1, 2, 3]  # told by nothing

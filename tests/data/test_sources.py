@@ -133,6 +133,13 @@ def test_keypoints_that_are_no_numbers_cost_no_image(tmp_path: Path, points: obj
     assert index.keypoints(1) is None
 
 
+def test_keypoint_names_that_are_no_list_cost_no_data_set(tmp_path: Path) -> None:
+    told = coco({1: [("cat", 0, 0, 5, 5)]})
+    told["categories"][0]["keypoints"] = 17
+    write_coco(tmp_path, "train", told)
+    assert open_split(coco_spec(tmp_path), "train").keypoint_names == ()
+
+
 def test_category_ids_may_have_gaps_and_any_order(tmp_path: Path) -> None:
     names = {90: "zebra", 3: "ant", 17: "cat"}
     boxes = [(name, 0.0, 0.0, 5.0, 5.0) for name in names.values()]

@@ -153,7 +153,8 @@ def _keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple[str,
 
     Seventeen keypoints without names are taken for COCO's.
     """
-    named = {tuple(map(str, c["keypoints"])) for c in categories if c.get("keypoints")}
+    told = [c["keypoints"] for c in categories if isinstance(c.get("keypoints"), list)]
+    named = {tuple(map(str, names)) for names in told if names}
     if named:
         return named.pop() if len(named) == 1 else ()
     sizes = {len(found.keypoints) for image in images for found in image.objects} - {0}
