@@ -12,6 +12,7 @@ from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.weight_files import weight_files_of
 
 ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
@@ -87,13 +88,21 @@ def weights_of(study: Study) -> Iterator[Check]:
             "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
             "file",
         )
+    for path, key in weight_files_of(study, study.study).items():
+        if f"weights {path}" not in wanted:
+            remedy = f"put the file there, or change {key}"
+            yield tried(f"weights {path}", lambda p=path: _readable(p), remedy)  # type: ignore[misc]
+
+
+def _readable(path: str) -> str:
+    with Path(path).open("rb") as file:
+        file.read(1)
+    return "readable"
 
 
 def _reach(init: InitSpec, backbone: str) -> str:
     if init.source == "file":
-        with Path(init.weights or "").open("rb") as file:
-            file.read(1)
-        return "readable"
+        return _readable(init.weights or "")
     import torch
 
     from rethink_ray.detection.weights import torchvision_weights

@@ -35,24 +35,31 @@ def splits_of(data: DataSpec) -> list[str]:
     return list(dict.fromkeys(["train", *looked_at]))
 
 
-def study_with_facts(name: str, settings: Sequence[str]) -> tuple[Study, str, DataFacts, Path]:
-    """A study by file or stem, its YAML text, what its data are, and the file."""
+def study_with_facts(
+    name: str, settings: Sequence[str], *, starts: bool = True
+) -> tuple[Study, str, DataFacts, Path]:
+    """A study by file or stem, its YAML text, what its data are, and the file.
+
+    ``starts``: false for one that is only planned, which may lack files of weights.
+    """
     path = find_study(name)
     study, text = load_study(path, settings)
-    return study, text, facts_of(study, str(path)), path
+    return study, text, facts_of(study, str(path), starts=starts), path
 
 
-def facts_of(study: Study, where: str) -> DataFacts:
-    """What a study's data are.
+def facts_of(study: Study, where: str, *, starts: bool = True) -> DataFacts:
+    """What a study's data are, and the files of weights that it starts from.
 
     Raises:
-        SpecError, DataError: its data are not there, or do not hold its regimes.
+        SpecError, DataError: its data are not there, or do not hold its regimes or what its
+            detectors learn from; a file is not there.
     """
     from rethink_ray.data.facts import gather_facts  # seconds: a typo is told before
     from rethink_ray.data.regimes import regime_image_ids
 
     check_regimes(study, len(regime_image_ids(study.data, "all")), where)
-    facts = gather_facts(study.data, study.regimes, weight_files_of(study, where))
+    files = weight_files_of(study, where) if starts else {}
+    facts = gather_facts(study.data, study.regimes, files)
     check_sizes(study, facts, where)
     check_annotations(study, facts, where)
     return facts

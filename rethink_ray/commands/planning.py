@@ -18,6 +18,7 @@ from rethink_ray.spec.resolve import (
 )
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.weight_files import weight_files_of
 
 
 def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iterator[str]:
@@ -41,6 +42,9 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield ""
     yield from _assumptions(study, plan)
     yield from _assets(plan)
+    for path, key in weight_files_of(study, study.study).items():
+        if not Path(path).is_file():
+            yield f"weights: {path} is NOT THERE ({key}); run refuses to start without it"
     together = f"{slots} slots" if slots > 1 else "1 slot"
     yield (
         f"{together}: done after the time of {plan.makespan_steps:,} updates one after another; "

@@ -116,7 +116,7 @@ def plan(
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
 
-    asked, _, facts, _ = study_with_facts(study, settings or [])
+    asked, _, facts, _ = study_with_facts(study, settings or [], starts=False)
     from rethink_ray.commands.planning import plan_lines  # after what a typo would stop
 
     where = out or f"studies/{asked.study}"

@@ -4,6 +4,7 @@ A backbone takes all of its numbers or none: every key and shape must agree, and
 named. Only the classifier's last layer is dropped.
 """
 
+import io
 import pickle
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -25,6 +26,10 @@ CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
 """Entries under which files keep their tensors; ``teacher`` is DINO's, the better of its two."""
 SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
 """Words in the names of a self-supervised method's other network: MoCo's keys, BYOL's target."""
+OURS = b"rethink-ray checkpoint "
+"""How files of this program begin: a line with a checksum, then what torch wrote."""
+UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
+"""What torch raises on files that are something else."""
 _SHOWN = 5
 
 
@@ -188,8 +193,11 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
     """
     remedy = "Save it with torch.save(model.state_dict(), path)."
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        content = path.read_bytes()
+        if content.startswith(OURS):
+            content = content.partition(b"\n")[2]
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
         must = "must be a file of tensors that loads without running code"
         came = f"{type(error).__name__}: {error}".splitlines()[0]
         raise SpecError(explain(where, must, came, remedy)) from error

@@ -90,6 +90,15 @@ def test_weights_that_can_be_read_are_well(tmp_path: Path) -> None:
     assert checks[f"weights {tmp_path / 'w.pt'}"].detail == "readable"
 
 
+def test_a_teachers_file_is_looked_for(tmp_path: Path) -> None:
+    teacher = {"file": str(tmp_path / "t.pth")}
+    study = micro_study(arms={"a": {"set": {"labels.kind": "continued"}, "teacher": teacher}})
+    checks = named(list(examine_study(study, address=None, folder=tmp_path)))
+    missing = checks[f"weights {tmp_path / 't.pth'}"]
+    assert not missing.ok
+    assert "arms.a.teacher.file" in missing.detail
+
+
 def test_faults_are_counted_and_only_lost_images_must_be_mended(tmp_path: Path) -> None:
     root = tmp_path / "shapes"
     make_shapes(ShapesSpec(train=6, val=2, test=2, image_px=64), root)

@@ -9,12 +9,17 @@ import pytest
 import torch
 
 from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.test_time import TestTime
+from rethink_ray.spec.assets import DetectorAsset, PseudoLabelsAsset
 from rethink_ray.spec.errors import RecordError, SpecError
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.assets import build_asset
+from rethink_ray.training.checkpoint import save_checkpoint
 from rethink_ray.training.label_files import LABELS_FOLDER, are_whole, part_path
 from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import build_pseudo_labels, open_pseudo_labels
+from rethink_ray.training.starting import weights_file
 from rethink_ray.training.stopping import Stopped
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
@@ -184,3 +189,24 @@ def test_workers_find_what_one_process_finds(config: TrialConfig, tmp_path: Path
     alone = build(config, tmp_path / "alone").metrics
     for found in in_a_group(label_in_a_group, tmp_path / "group", 2, 2):
         assert found == pytest.approx(alone, abs=1e-6)
+
+
+def test_a_pool_that_does_not_fit_the_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = teacher()
+    asset = PseudoLabelsAsset(
+        teacher=DetectorAsset(kind="teacher", trained=config), labels=LabelsSpec(threshold=0.3)
+    )
+    folder = tmp_path / asset.teacher.key
+    save_checkpoint(weights_file(asset.teacher, folder), {"model": weights_of(config)})
+    (folder / "DONE").write_text("{}")
+
+    def too_much(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(TestTime, "detect", too_much)
+    done = build_asset(asset, config.data, tmp_path)
+    assert done.refused.startswith("infeasible: ")
+    assert "batch_size 2" in done.refused
+    assert "20 GiB" in done.refused

@@ -1,0 +1,49 @@
+"""What a study is refused for before it starts: files and annotations that are not there."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from rethink_ray.commands.inputs import study_with_facts
+from rethink_ray.commands.planning import plan_lines
+from rethink_ray.spec.errors import DataError, SpecError
+
+SHAPES = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
+
+
+def written(folder: Path, **arm: Any) -> str:
+    tree = {
+        "study": "micro",
+        "data": {"dataset": "shapes", "shapes": SHAPES},
+        "regimes": {"full": {"images": "all"}},
+        "recipe": "tiny_faster_rcnn",
+        "arms": {"a": arm},
+        "budget": {"trials": 1, "replicates": 1},
+    }
+    path = folder / "micro.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    return str(path)
+
+
+def test_a_teacher_that_is_not_there_is_told_by_plan_and_refused_by_run(tmp_path: Path) -> None:
+    teacher = {"file": "gone/teacher.pth"}
+    path = written(tmp_path, set={"labels.kind": "self_training"}, teacher=teacher)
+    told = "micro.yaml: arms.a.teacher.file: must be a readable file, but got .gone/teacher.pth"
+    with pytest.raises(DataError, match=told):
+        study_with_facts(path, [])
+    study, _, facts, _ = study_with_facts(path, [], starts=False)
+    lines = [line for line in plan_lines(study, facts, 1, tmp_path) if "NOT THERE" in line]
+    [line] = [line for line in lines if line.startswith("weights")]
+    assert line.startswith("weights: gone/teacher.pth is NOT THERE (micro: arms.a.teacher.file)")
+
+
+def test_keypoints_that_the_annotations_lack_are_refused_before_the_first_trial(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, set={"detector.family": "keypoint_rcnn"})
+    told = "full/a: detector.num_keypoints: must be the 5 keypoints"
+    for starts in (True, False):
+        with pytest.raises(SpecError, match=told):
+            study_with_facts(path, [], starts=starts)
