@@ -18,6 +18,7 @@ from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, R
 from rethink_ray.records.views import StudyTables, build_tables
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, resolve
 from rethink_ray.spec.study import Study
 
@@ -44,7 +45,7 @@ def build_study(**changes: Any) -> Study:
 
 def build_facts(study: Study, *, train: int = 400, report: int = 600) -> DataFacts:
     """Facts of a data set with ``train`` images."""
-    sizes = {n: train if r.images == "all" else int(r.images) for n, r in study.regimes.items()}
+    sizes = {n: num_images(r.images, train) for n, r in study.regimes.items()}
     return DataFacts(
         fingerprint="d" * 16,
         categories=("disc", "square"),
