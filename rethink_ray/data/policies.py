@@ -134,8 +134,12 @@ def _equalize(image: Tensor, objects: Objects, level: float, luck: np.random.Gen
 
 
 def _solarize(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
-    """Inverts what is at least as bright as the level; level 10 leaves everything."""
-    return images.solarize_image(image, min(level / TOP_LEVEL, 1.0)), objects
+    """Inverts what is at least as bright as the level, of 256 as published: 10 leaves even white.
+
+    torchvision's own allows no threshold above white, which would turn black at level 10.
+    """
+    threshold = int(256 * level / TOP_LEVEL) / 255
+    return torch.where(image < threshold, image, 1.0 - image), objects
 
 
 def _solarize_add(

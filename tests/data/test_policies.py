@@ -85,6 +85,16 @@ def test_every_operation_takes_an_image_without_objects(name: str) -> None:
     assert objects.masks.shape == (0, 20, 40)
 
 
+@pytest.mark.parametrize(("level", "found"), [(10.0, [0, 127, 128, 255]), (5.0, [0, 127, 127, 0])])
+def test_solarizing_at_the_top_level_leaves_everything_white_too(
+    level: float, found: list[int]
+) -> None:
+    image = torch.tensor([0, 127, 128, 255]).float().expand(3, 1, 4) / 255
+    _, objects = scene([])
+    solarized, _ = OPERATIONS["solarize"](image, objects, level, np.random.default_rng(0))
+    assert (solarized[0, 0] * 255).round().int().tolist() == found
+
+
 def test_policies_are_functions_of_their_luck() -> None:
     for policy in (autoaugment, lambda i, o, luck: randaugment(i, o, 10.0, 2, luck)):
         first, second = (
