@@ -17,7 +17,9 @@ from numpy.random import Generator
 
 from rethink_ray.analysis.soundness import (
     NOISES,
+    Luck,
     bracket_coverage,
+    false_by_luck,
     family_rates,
     importance_rates,
     normal,
@@ -112,6 +114,19 @@ def verdict_lines(studies: int, rng: Generator) -> Iterator[Line]:
     yield Line(f"the same, noise 0.3, 5 replicates ({more})", rates.equivalent)
 
 
+def luck_lines(studies: int, rng: Generator) -> Iterator[Line]:
+    for spread in (0.5, 1.0):
+        luck = Luck(trials=8, spread=spread, noise=0.3)
+        for searches, replicates in ((1, 3), (1, 5), (3, 1), (5, 1), (3, 3), (5, 3)):
+            budget = {"replicates": replicates, "searches": searches}
+            study = build_study(0.01, **budget)
+            false = false_by_luck(study, luck, replicates, studies, rng)
+            many = "1 search" if searches == 1 else f"{searches} searches"
+            repeats = "1 replicate" if replicates == 1 else f"{replicates} replicates"
+            name = f"equal arms, configurations of sd {spread:g}, {many}, {repeats}: told apart"
+            yield Line(name, false, 0.0, 1.0 if searches == 1 else 0.05)
+
+
 def importance_lines(studies: int, rng: Generator) -> Iterator[Line]:
     for noise, trials in ((0.3, 20), (0.6, 20), (0.6, 32), (1.0, 50)):
         rates = importance_rates(noise, trials, studies, rng)
@@ -122,8 +137,9 @@ def importance_lines(studies: int, rng: Generator) -> Iterator[Line]:
         yield Line(f"{head}: its shuffled copy is clear", rates.shuffled, 0.0, 0.005)
 
 
-def build_study(margin: float) -> Study:
-    return Study.model_validate_json(json.dumps(TREE | {"margin": margin}))
+def build_study(margin: float, **budget: int) -> Study:
+    tree = TREE | {"margin": margin, "budget": TREE["budget"] | budget}
+    return Study.model_validate_json(json.dumps(tree))
 
 
 def main() -> int:
@@ -133,8 +149,9 @@ def main() -> int:
     asked = parser.parse_args()
     print("| what | measured | asked |\n|---|---|---|")
     missed = 0
-    for index, lines in enumerate((coverage_lines, bracket_lines, verdict_lines, importance_lines)):
-        studies = asked.studies * (FINER if lines is coverage_lines else 1)
+    kinds = (coverage_lines, bracket_lines, verdict_lines, importance_lines, luck_lines)
+    for index, lines in enumerate(kinds):
+        studies = asked.studies * (FINER if lines in (coverage_lines, luck_lines) else 1)
         for line in lines(studies, np.random.default_rng([asked.seed, index])):
             print(line, flush=True)
             missed += not line.met

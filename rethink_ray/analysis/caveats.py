@@ -14,7 +14,7 @@ from rethink_ray.analysis.noise_floor import twin_caveats
 from rethink_ray.analysis.statistics import MIN_REPLICATES
 from rethink_ray.analysis.tables import FAILED, CellRecord
 from rethink_ray.analysis.verdicts import Caveat
-from rethink_ray.analysis.wording import counted, listed, metric_name, times
+from rethink_ray.analysis.wording import counted, listed, metric_name, times, unit_name
 from rethink_ray.records.incumbents import worst_score
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
@@ -67,7 +67,10 @@ def few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
     thin = [p for p in result.points if len(p.values) < MIN_REPLICATES]
     if thin:
         where = listed([f"{times(p.length)} ({len(p.values)})" for p in thin])
-        text = f"fewer than {MIN_REPLICATES} replicates, so no interval, at {where}."
+        unit, more = unit_name(study), ""
+        if study.budget.searches in range(2, MIN_REPLICATES):
+            more = f" It takes budget.searches: {MIN_REPLICATES} (resume --searches)."
+        text = f"fewer than {MIN_REPLICATES} {unit}, so no interval, at {where}.{more}"
         yield _of_cell("few-replicates", result, text)
     waiting = {p.length: p.waiting for p in result.points if p.waiting}
     if waiting and study.budget.replicates:
@@ -97,6 +100,14 @@ def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
             f"{worst_score(study):.1f} {metric_name(study)}."
         )
         yield _of_cell("failed-replicates", result, text)
+    barren = [p for p in result.points if p.barren]
+    if barren:
+        where = listed([f"{len(p.barren)} at {times(p.length)}" for p in barren])
+        text = (
+            f"the method itself ended every trial of whole searches ({where}); each counts as "
+            f"{worst_score(study):.1f} {metric_name(study)}."
+        )
+        yield _of_cell("failed-searches", result, text)
 
 
 def nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
@@ -283,13 +294,21 @@ def report_split(tables: StudyTables) -> Iterator[Caveat]:
 
 
 def one_search(study: Study) -> Iterator[Caveat]:
-    """Replicates repeat the winner, not the search that found it."""
-    text = (
-        "findings are about the configurations this search found "
-        f"({counted(study.budget.trials, 'trial')} a cell, one search each), not about all an arm "
-        "could do."
-    )
-    yield Caveat(key="one-search", text=text)
+    """Replicates repeat the winner, not the search that found it; several searches do repeat it."""
+    trials, searches = counted(study.budget.trials, "trial"), study.budget.searches
+    if searches == 1:
+        text = (
+            "findings are about the configurations this search found "
+            f"({trials} a cell, one search each), not about all an arm "
+            "could do."
+        )
+        yield Caveat(key="one-search", text=text)
+    else:
+        text = (
+            f"findings are about arms as searches of {trials} tune them ({searches} searches a "
+            "cell, each one value), not about what a longer search would find."
+        )
+        yield Caveat(key="tuned-so", text=text)
     if isinstance(study.tuning, CopyFrom):
         text = f"only {study.tuning.copy_from} was tuned; the other arms copy its values."
         yield Caveat(key="copied-values", text=text)

@@ -162,14 +162,19 @@ def _bracket_words(bracket: Bracket, at_last: Estimate, last: str) -> str:
 
 
 def whole_sentence(
-    setting: str, numbers: str, verdict: Verdict, agrees: bool | None, needed: int | None
+    setting: str,
+    numbers: str,
+    verdict: Verdict,
+    agrees: bool | None,
+    needed: int | None,
+    unit: str = "replicates",
 ) -> str:
     """One place of a claim as a sentence."""
     tail = ""
     if verdict is Verdict.AS_REPORTED:
         tail = f"; {agreement(agrees)}"
     elif verdict is Verdict.INCONCLUSIVE and needed:
-        tail = f"; about {needed} replicates per arm would decide"
+        tail = f"; about {needed} {unit} per arm would decide"
     where = f"{setting}: " if setting else ""
     return f"{where}{numbers}{tail}."
 

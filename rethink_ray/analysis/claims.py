@@ -41,6 +41,8 @@ class Ground:
 
     reported: bool
     margin: float = MARGIN
+    unit: str = "replicates"
+    """What a sample holds: replicates of one search's best, or searches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +130,7 @@ def _finding(
         arms=_arms(found),
         lengths=tuple(dict.fromkeys(m.side.length for m in found.meetings if m.side.length)),
         claim=claim.says,
-        sentence=whole_sentence(setting, numbers, verdict, agrees, needed),
+        sentence=whole_sentence(setting, numbers, verdict, agrees, needed, ground.unit),
         verdict=verdict,
         effect=effect,
         ratio=ratio_of(claim, effect),

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.claim_words import setting_of, told_apart_by
 from rethink_ray.analysis.claims import difference
-from rethink_ray.analysis.curves import cell_result
 from rethink_ray.analysis.matching import Meeting, comparisons
 from rethink_ray.analysis.published_tables import is_published, load_published
 from rethink_ray.analysis.samples import Sample, published_samples, study_samples
+from rethink_ray.analysis.searches import cell_results
 from rethink_ray.analysis.statistics import Estimate, mean_of
 from rethink_ray.analysis.tables import read_cells
 from rethink_ray.records.directory import StudyDirectory
@@ -120,7 +120,7 @@ def read_source(name: str) -> Source:
     directory = StudyDirectory.open(name)
     tables = read_views(directory)
     records = read_cells(tables)
-    results = {cell: cell_result(tables.study, record) for cell, record in records.items()}
+    results = cell_results(tables.study, records)
     found = study_samples(tables.study, tables.facts, records, results)
     return Source(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),

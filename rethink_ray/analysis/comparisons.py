@@ -19,7 +19,7 @@ from rethink_ray.analysis.statistics import (
     replicates_needed,
 )
 from rethink_ray.analysis.verdicts import ALPHA, Family, Finding, Verdict, judge
-from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
+from rethink_ray.analysis.wording import counted, metric_name, signed, span, times, unit_name
 from rethink_ray.spec.study import Study
 
 
@@ -107,7 +107,7 @@ def needed_for(
     )
 
 
-def needed_words(needed: int | None, noun: str = "replicates per arm") -> str:
+def needed_words(needed: int | None, noun: str) -> str:
     """``about 14 replicates per arm``."""
     return f"about {needed} {noun}" if needed else f"more than 100 {noun}"
 
@@ -133,13 +133,18 @@ def _arm_sentence(
             return f"{on}, {other} and {reference} end {within} at {at}: {inner}."
     return (
         f"{on}, whether {other} ends above {reference} at {times(rung.length)} is open: {size}"
-        + (f"; {_why_open(lead, num)}{needed_words(needed)} would decide.")
+        + f"; {_why_open(study, lead, num)}{needed_words(needed, _per_arm(study))} would decide."
     )
 
 
-def _why_open(lead: Estimate, num: int) -> str:
+def _per_arm(study: Study) -> str:
+    return f"{unit_name(study)} per arm"
+
+
+def _why_open(study: Study, lead: Estimate, num: int) -> str:
     if lead.se is None:
-        return f"with {lead.nums[0]} and {lead.nums[1]} there is no interval; "
+        of_what = " searches" if study.budget.searches > 1 else ""
+        return f"with {lead.nums[0]} and {lead.nums[1]}{of_what} there is no interval; "
     found = lead.interval()
     if found and (found[0] > 0.0 or found[1] < 0.0):
         return f"zero is left out, but no longer after correcting for {num} headline comparisons; "
@@ -304,7 +309,7 @@ def _catch_up_sentence(
     since = f"behind up to {times(behind)}, " if behind is not None else ""
     return (
         f"{head} catching up with {other} by {times(last)} is undecided: {since}open there; "
-        f"{needed_words(needed)} would decide."
+        f"{needed_words(needed, _per_arm(study))} would decide."
     )
 
 

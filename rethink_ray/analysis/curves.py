@@ -7,7 +7,7 @@ the select split, from search trials, so that the report split only ever judges.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rethink_ray.analysis.statistics import Estimate, mean_of
@@ -19,14 +19,16 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CurvePoint:
-    """Replicates of one incumbent at one length."""
+    """Replicates of one incumbent at one length; or several searches, each with its own."""
 
     length: float
     incumbent: str
     select: float | None
-    """What the incumbent's search trial scored on the select split: best of many, so biased."""
+    """What the incumbent's search trial scored on the select split: best of many, so biased.
+    Of several searches: their mean."""
     values: Mapping[int, float]
-    """Seed -> score on the report split; a replicate the method ended counts as the worst."""
+    """Seed -> score on the report split; a replicate the method ended counts as the worst.
+    Of several searches: number of the search -> mean over its replicates."""
     trial_ids: tuple[str, ...]
     failed: tuple[str, ...]
     """Trial ids among them that the method ended before this length."""
@@ -36,11 +38,31 @@ class CurvePoint:
     """How often it was replicated and looked at: 1, unless the study was resumed with more."""
     unscored: int = 0
     """Replicates that came here and have no finite score: the split has no such object."""
+    of_searches: Mapping[int, "CurvePoint"] = field(default_factory=dict)
+    """Number of the search -> its own point; empty for a study with one search. ``incumbent`` is
+    the best of theirs on the select split."""
+    barren: tuple[int, ...] = ()
+    """Searches that ended without anything here; each counts as the worst."""
 
     @property
     def mean(self) -> Estimate | None:
         """Mean over replicates; None without any."""
         return mean_of(list(self.values.values()))
+
+    @property
+    def singles(self) -> tuple["CurvePoint", ...]:
+        """One point per search: this one, if there is one search."""
+        return tuple(self.of_searches.values()) or (self,)
+
+    @property
+    def of_incumbent(self) -> "CurvePoint":
+        """The replicates of ``incumbent`` alone."""
+        return next(p for p in self.singles if p.incumbent == self.incumbent)
+
+    def pairs_with(self, other: "CurvePoint") -> bool:
+        """Whether values under the same key share their luck: another length of the same
+        configuration (by seed), or of the same searches."""
+        return bool(self.of_searches) or self.incumbent == other.incumbent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +104,7 @@ def cell_result(study: Study, record: CellRecord) -> CellResult:
     best = {length: trial for length in record.lengths if (trial := record.incumbent(length))}
     points = tuple(_point(study, record, trial, length) for length, trial in best.items())
     longest = best[max(best)] if best else None
-    best_length, shortest = _best_lengths(study, points)
+    best_length, shortest = best_lengths(study, points)
     return CellResult(
         regime=record.cell.regime,
         arm=record.cell.arm,
@@ -141,9 +163,7 @@ def _one_configuration(study: Study, record: CellRecord, trial: Trial) -> tuple[
     return tuple(p for p in points if p.values)
 
 
-def _best_lengths(
-    study: Study, points: tuple[CurvePoint, ...]
-) -> tuple[float | None, float | None]:
+def best_lengths(study: Study, points: tuple[CurvePoint, ...]) -> tuple[float | None, float | None]:
     """(best, shortest within the margin of it); a tie goes to the shorter length."""
     sign = 1.0 if study.objective.goal == "maximize" else -1.0
     merits = {p.length: sign * p.select for p in points if p.select is not None}

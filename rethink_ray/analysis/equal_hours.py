@@ -158,7 +158,8 @@ def _text(kind: Afforded, *, len_all: int, result: CellResult, at: float) -> str
     if kind.best is None or kind.select is None:
         return f"nothing, {share}"
     point = result.point(at)
-    mean = point.mean if point and point.incumbent == kind.best.trial_id else None
+    own = [p for p in (point.singles if point else ()) if p.incumbent == kind.best.trial_id]
+    mean = own[0].mean if own else None
     told = f"{kind.select:.1f}, {share}"
     if mean is None:
         return told

@@ -4,8 +4,8 @@ A file is the whole configuration, so ``rethink-ray train`` needs no study to re
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Origin:
     """The rung that an exported file repeats."""
 
     cell: Cell
+    """Of several searches of it, the one that found this."""
     member: Member
     length: float
 
@@ -60,15 +61,14 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     made_of: dict[Path, Origin] = {}
     missing = []
     for cell in cells_of(study):
-        best = incumbents(study, state, cell)
+        found = list(_found(study, state, cell))
         for length in lengths_of(study, cell):
-            member = best.get(length)
-            # an arm that copies its values may not have come this far
-            if member is None or (member.trial_id, length) not in state.rungs:
+            there = [origin for origin in found if origin.length == length]
+            if not there:
                 missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
-            made_of[path] = Origin(cell=cell, member=member, length=length)
+            made_of[path] = min(there, key=lambda o: _merit(study, state, o))
     if not made_of:
         came, remedy = "none yet", "Let the study run, then export."
         raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
@@ -80,6 +80,16 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
             )
     written = {path: _write(directory, state, path, origin) for path, origin in made_of.items()}
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
+
+
+def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[Origin]:
+    """What each search of a cell found best, length by length."""
+    for number in range(study.budget.searches):
+        search = replace(cell, search=number)
+        for length, member in incumbents(study, state, search).items():
+            # an arm that copies its values may not have come this far
+            if (member.trial_id, length) in state.rungs:
+                yield Origin(cell=search, member=member, length=length)
 
 
 def _merit(study: Study, state: StudyState, origin: Origin) -> tuple[float, float, str]:
@@ -124,9 +134,11 @@ def header_of(
 ) -> str:
     """The comment at the top of an exported file: what it is and how sure that is."""
     study = directory.study
-    tried = len(state.members(cell, "search"))
+    searches = [Cell(cell.regime, cell.arm, n) for n in range(study.budget.searches)]
+    tried = sum(len(state.members(search, "search")) for search in searches)
     lines = [
-        f"The best of {tried} configurations of {cell.name} at {length:g}x in study {study.study}.",
+        f"The best of {tried} configurations of {searches[0].name} at {length:g}x "
+        f"in study {study.study}.",
         f"score:       {selection_metric(study)} "
         f"{state.metric(member.trial_id, length, selection_metric(study)):.2f} "
         "(the best of several: biased upwards)",

@@ -14,7 +14,7 @@ from rethink_ray.analysis.comparisons import (
     twin_findings,
 )
 from rethink_ray.analysis.costs import StudyCost, study_cost
-from rethink_ray.analysis.curves import CellResult, cell_result
+from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drift import Drift, drifts
 from rethink_ray.analysis.equal_hours import EqualHours, at_equal_hours
 from rethink_ray.analysis.frontier import Priced, price
@@ -24,6 +24,7 @@ from rethink_ray.analysis.lengths import length_finding
 from rethink_ray.analysis.method_costs import MethodCost, method_costs
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
+from rethink_ray.analysis.searches import cell_results
 from rethink_ray.analysis.study_claims import StudyClaims, study_claims
 from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
 from rethink_ray.analysis.transfer import Transfer, transfers
@@ -120,7 +121,7 @@ def derive_findings(tables: StudyTables) -> Findings:
     """
     study = tables.study
     records = read_cells(tables)
-    results = {cell: cell_result(study, record) for cell, record in records.items()}
+    results = cell_results(study, records)
     cost = study_cost(tables, records)
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
     samples = study_samples(study, tables.facts, records, results, cost)
@@ -207,7 +208,8 @@ def _missing(
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
-    trials += sum(max(0, _budget(study, c) - len(r.search)) for c, r in records.items())
+    searches = study.budget.searches
+    trials += sum(max(0, searches * _budget(study, c) - len(r.search)) for c, r in records.items())
     # without any incumbent yet there will be one at least
     replicates = sum(
         _replicates_waiting(result) if result.points else _asked(study, result)
@@ -220,7 +222,7 @@ def _missing(
 
 
 def _budget(study: Study, cell: Cell) -> int:
-    """Search trials a cell proposes itself; with nothing to tune, one says all a search can."""
+    """Search trials of one search of a cell; with nothing to tune, one says all a search can."""
     if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
         return 0
     return study.budget.trials if space_of(study, cell) else 1
@@ -229,14 +231,15 @@ def _budget(study: Study, cell: Cell) -> int:
 def _asked(study: Study, result: CellResult) -> int:
     """Replicates of a cell in which no trial has finished a rung; none if all have failed."""
     over = bool(result.states) and not result.states.get("waiting")
-    return 0 if over else study.budget.replicates
+    return 0 if over else study.budget.replicates * study.budget.searches
 
 
 def _replicates_waiting(result: CellResult) -> int:
     most: dict[str, int] = {}
-    for point in result.points:
-        most[point.incumbent] = max(most.get(point.incumbent, 0), point.waiting)
-    return sum(most.values())
+    for single in (p for point in result.points for p in point.singles):
+        most[single.incumbent] = max(most.get(single.incumbent, 0), single.waiting)
+    not_begun = [p.waiting - sum(s.waiting for s in p.singles) for p in result.points]
+    return sum(most.values()) + max([0, *not_begun])
 
 
 def _headlines(findings: Findings, regime: RegimeResult) -> list[Finding]:

@@ -6,6 +6,7 @@ from rethink_ray.analysis.noise_floor import PREFIX
 from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 
 ORDER = (
+    "failed-searches",
     *("refused", "failed-replicates", "nothing-learned", "few-replicates", "unfinished"),
     *("select-is-report", "unscored", "twins", "edge", "failed-search", "few-report-images"),
     *("unequal-budget", "select-larger", "copied-values", "unequal-space", "unequal-cost"),
@@ -16,6 +17,7 @@ ORDER = (
         "one-search",
         "one-draw",
         "redrawn",
+        "tuned-so",
         "test-set-noise",
         "fixed-recipe",
     ),

@@ -2,7 +2,7 @@
 
 One configuration at two rungs shares seeds and a trunk, so its difference is paired by seed; two
 different incumbents are compared by Welch's t. Which of the two it is, is fixed by the incumbents,
-never by the replicates' scores.
+never by the replicates' scores. Several searches of a cell are always paired, search by search.
 """
 
 import math
@@ -20,7 +20,7 @@ from rethink_ray.analysis.statistics import (
     welch,
 )
 from rethink_ray.analysis.verdicts import Finding, Verdict, judge
-from rethink_ray.analysis.wording import metric_name, signed, span, times
+from rethink_ray.analysis.wording import metric_name, signed, span, times, unit_name
 from rethink_ray.spec.study import Study
 
 
@@ -49,10 +49,11 @@ def length_finding(study: Study, result: CellResult) -> Finding | None:
 
 
 def gain(study: Study, shorter: CurvePoint, longer: CurvePoint) -> Estimate | None:
-    """How much better the longer rung is: paired for one configuration, Welch for two."""
+    """How much better the longer rung is: paired for one configuration, and search by search;
+    Welch for two configurations."""
     sign = 1.0 if study.objective.goal == "maximize" else -1.0
     looks = max(shorter.looks, longer.looks)
-    if shorter.incumbent == longer.incumbent:
+    if shorter.pairs_with(longer):
         seeds = [seed for seed in shorter.values if seed in longer.values]
         return paired(
             [sign * longer.values[s] for s in seeds],
@@ -160,7 +161,8 @@ def _sentence(
     on, metric = f"On {result.regime}", metric_name(study)
     if effect is None:
         return f"{on}, whether {words.yes} is not tested: no replicates at both lengths."
-    design = "paired by seed" if rungs[0].incumbent == rungs[1].incumbent else "Welch"
+    unit = "search" if rungs[0].of_searches else "seed"
+    design = f"paired by {unit}" if rungs[0].pairs_with(rungs[1]) else "Welch"
     size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
     if one_sided and verdict is not Verdict.CONTRADICTED:
         size = f"{signed(effect.value)} {metric}{_at_most(study, effect, verdict)}"
@@ -172,7 +174,7 @@ def _sentence(
             return f"{on}, {words.no}: {detail}."
         case Verdict.EQUIVALENT:
             return f"{on}, {words.no} by {study.margin:g} {metric} or more: {detail}."
-    decide = needed_words(needed, "replicates")
+    decide = needed_words(needed, unit_name(study))
     return f"{on}, whether {words.yes} is open: {detail}; {decide} would decide."
 
 
@@ -200,7 +202,7 @@ def _needed(
     if effect.se is None:
         return MIN_REPLICATES
     sds = (sample_sd(list(rungs[0].values.values())), sample_sd(list(rungs[1].values.values())))
-    if rungs[0].incumbent == rungs[1].incumbent:
+    if rungs[0].pairs_with(rungs[1]):
         sds = (effect.se * math.sqrt(effect.nums[0]), 0.0)
     return replicates_needed(
         effect.value, sds, study.margin, more_than=max(effect.nums), not_behind=not_behind

@@ -5,7 +5,7 @@ from rethink_ray.analysis.export import Origin
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.verdicts import Caveat
 from rethink_ray.analysis.wording import counted, metric_name, span, times
-from rethink_ray.spec.resolve import ExportedConfig
+from rethink_ray.spec.resolve import Cell, ExportedConfig
 
 
 def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Origin) -> str:
@@ -52,9 +52,9 @@ def _scores(findings: Findings, origin: Origin) -> list[str]:
     point = _cell(findings, origin).point(origin.length)
     if point is None or point.incumbent != origin.member.trial_id:
         return ["- not scored yet"]
-    lines = []
+    point, lines = point.of_incumbent, []
     if point.select is not None:
-        tried = len(findings.search[origin.cell])
+        tried = len(findings.search[Cell(origin.cell.regime, origin.cell.arm)])
         lines.append(
             f"- {metric} on {study.data.select_split}: {point.select:.2f}, this very model, the "
             f"best of {counted(tried, 'configuration')} and so biased upwards"

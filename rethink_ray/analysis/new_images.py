@@ -125,7 +125,7 @@ def _replicates(
     point = cell.point(length)
     assert point is not None, "a headline has replicates"
     scored = [t for t in point.trial_ids if t not in point.failed]
-    if len(scored) < len(point.trial_ids):
+    if len(scored) < len(point.trial_ids) or point.barren:
         raise RecordError(f"the method itself ended a replicate of {Cell(regime, arm).name}")
     paths = [detections_path(root, trial_id, length) for trial_id in scored]
     if not all(path.exists() for path in paths):

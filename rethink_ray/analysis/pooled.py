@@ -1,7 +1,8 @@
 """The usual way, on the records of this study: one pool of all arms, halved on its first rung.
 
 A what-if for readers who wonder whether cells of their own were worth it. Nothing is run again: who
-would have been dropped is exact, who would have won is the best survivor with a recorded end.
+would have been dropped is exact, who would have won is the best survivor with a recorded end. Of
+several searches of a cell the first is pooled.
 """
 
 from collections import Counter
@@ -59,7 +60,7 @@ def _pool(findings: Findings, regime: RegimeResult) -> Pool | str:
     first, last = min(shared), max(shared)
     ranked: list[tuple[tuple[float, str], str, Trial]] = []
     for cell in arms:
-        record = findings.records[Cell(regime.name, cell.arm)]
+        record = findings.records[Cell(regime.name, cell.arm)].of_search(0)
         for trial in record.search:
             score = record.scores.get((trial.trial_id, first))
             merit = rank_key(study, score.select if score else None, trial.trial_id)

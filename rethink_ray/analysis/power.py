@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from rethink_ray.analysis.curves import cell_result
 from rethink_ray.analysis.matching import Comparison, comparisons
 from rethink_ray.analysis.measures import UNITS
 from rethink_ray.analysis.pairs import build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import Sample, study_samples
+from rethink_ray.analysis.searches import cell_results
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, LEVEL, MIN_REPLICATES, POWER
 from rethink_ray.analysis.tables import read_cells
 from rethink_ray.analysis.verdicts import ALPHA
+from rethink_ray.analysis.wording import unit_name
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.views import build_tables
 from rethink_ray.spec.claim import Claim, paper_claims
@@ -59,7 +60,8 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     Args:
         study: as planned.
         facts: of its data.
-        noise: standard deviation between replicates, in points.
+        noise: standard deviation in points between replicates, or between searches (each the mean
+            of its replicates) where a cell has several.
         seed: of the simulation.
 
     Raises:
@@ -68,10 +70,10 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     if not (math.isfinite(noise) and noise > 0.0):
         remedy = "0.1 to 0.2 AP on COCO, 0.4 to 0.5 on VOC, 1 and more on small data."
         raise SpecError(explain("plan --noise", "must be a number above zero", noise, remedy))
-    num = study.budget.replicates
+    num = num_values(study)
     if num < MIN_REPLICATES:
         must = f"must be at least {MIN_REPLICATES} for an interval"
-        raise SpecError(explain("budget.replicates", must, num))
+        raise SpecError(explain(f"budget.{unit_name(study)}", must, num))
     headlines, samples = _design(study, facts)
     own = {n: _places(c, samples) for n, c in study.claims.items()}
     family = headlines + sum(max(1, len(own[n])) for n, c in study.claims.items() if c.primary)
@@ -91,18 +93,24 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     return tuple(found)
 
 
+def num_values(study: Study) -> int:
+    """Values an arm will have at a length: replicates of one search's best, or searches."""
+    budget = study.budget
+    return budget.searches if budget.searches > 1 else budget.replicates
+
+
 def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterator[str]:
     """The plan's power as text."""
-    num = study.budget.replicates
+    num, unit = num_values(study), unit_name(study)
     yield (
-        f"with noise {noise:g} AP between replicates and {num} replicates an arm "
+        f"with noise {noise:g} AP between {unit} and {num} {unit} an arm "
         f"(margin {study.margin:g}; {REPEATS:,} simulated studies):"
     )
     head = ("comparison", "places", "level", "smallest", "shows equal")
     yield "{:<46} {:>6} {:>7} {:>9} {:>12}  at 80 %".format(*head)
     for power in powers:
         needed = power.equal_replicates
-        more = f"{needed} replicates" if needed else f"more than {MOST_REPLICATES}"
+        more = f"{needed} {unit}" if needed else f"more than {MOST_REPLICATES}"
         kind = " (not behind)" if power.one_sided else ""
         yield (
             f"{power.name:<46} {power.num_places:>6} {power.level:>7.3g} "
@@ -168,7 +176,7 @@ def _design(study: Study, facts: DataFacts) -> tuple[int, list[Sample]]:
     """How many headlines there will be, and the samples there will be, still empty."""
     tables = build_tables(study, StudyState([]), facts)
     records = read_cells(tables)
-    results = {cell: cell_result(study, record) for cell, record in records.items()}
+    results = cell_results(study, records)
     second_names, headlines = twins(study), 0
     for regime in study.regimes:
         cells = {arm: results[Cell(regime, arm)] for arm in study.arms}

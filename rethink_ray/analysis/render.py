@@ -12,7 +12,7 @@ from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import needed_text, sheets
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.analysis.verdicts import ALPHA, Finding
-from rethink_ray.analysis.wording import counted
+from rethink_ray.analysis.wording import counted, unit_name
 
 SCHEMA_VERSION = 1
 """Of ``findings.json``: grows when a key goes or changes its meaning, not when one comes."""
@@ -47,7 +47,7 @@ def as_markdown(findings: Findings) -> str:
         for f in findings.findings
         if f.family != "descriptive" or f.kind != "arms"
     ]
-    columns = ("regime", "claim", "verdict", "found", "replicates to decide")
+    columns = ("regime", "claim", "verdict", "found", f"{unit_name(findings.study)} to decide")
     parts.append(
         piped(
             Sheet(title="Findings", note=family_note(findings), columns=columns, rows=tuple(rows))
@@ -75,15 +75,17 @@ def family_note(findings: Findings) -> str:
         f"{claims} held "
         f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
         "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "
-        f"the 95 % intervals.{_looks_note(findings.looks)}"
+        f"the 95 % intervals.{_looks_note(findings)}"
     )
 
 
-def _looks_note(looks: int) -> str:
+def _looks_note(findings: Findings) -> str:
+    looks = findings.looks
     if looks == 1:
         return ""
+    added = "Searches or replicates" if findings.study.budget.searches > 1 else "Replicates"
     return (
-        f" Replicates were added after results had been seen: with {looks} looks every p value "
+        f" {added} were added after results had been seen: with {looks} looks every p value "
         f"of a difference is multiplied by {looks}, and its 95 % interval is a "
         f"{100.0 - 5.0 / looks:.3g} % interval."
     )
@@ -103,6 +105,7 @@ def as_tree(findings: Findings) -> dict[str, Any]:
         "margin": study.margin,
         "family": {"primary": findings.num_primary, "correction": "holm", "alpha": ALPHA},
         "looks": findings.looks,
+        "values_are": unit_name(study),
         "missing": findings.missing,
         "answers": list(findings.answers),
         "answer_cautions": [list(texts) for texts in findings.answer_cautions],
@@ -211,7 +214,14 @@ def _point_tree(point: CurvePoint) -> dict[str, Any]:
         "trial_ids": list(point.trial_ids),
         "failed": list(point.failed),
         "waiting": point.waiting,
+        **({"searches": _searches_tree(point)} if point.of_searches else {}),
     }
+
+
+def _searches_tree(point: CurvePoint) -> list[dict[str, Any]]:
+    """Each search of a cell at one length; one that found nothing is the worst value."""
+    told = [{"search": n, **_point_tree(single)} for n, single in point.of_searches.items()]
+    return told + [{"search": n, "found": None} for n in point.barren if n not in point.of_searches]
 
 
 def _effect_tree(effect: Estimate | None) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _example(findings: Findings) -> dict[str, str]:
     """One replicate to show the commands with; empty before the first is scored."""
     for regime in findings.regimes:
         for cell in regime.cells:
-            for point in reversed(cell.points):
+            for point in (p.of_incumbent for p in reversed(cell.points)):
                 for seed, value in point.values.items():
                     stem = f"{cell.regime}-{cell.arm}-{point.length:g}x"
                     return {"stem": stem, "seed": str(seed), "value": f"{value:.2f}"}

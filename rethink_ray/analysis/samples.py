@@ -7,6 +7,7 @@ search tunes is no single value: the sample lists all it could be there.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from rethink_ray.analysis.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.costs import StudyCost
@@ -38,11 +39,13 @@ class Sample:
     length: float | None
     """In units of 1x; None for a schedule that has no such number (``converged``)."""
     values: Mapping[int, float]
-    """Seed -> score; for a published number 0 -> the number."""
+    """Seed -> score; for a published number 0 -> the number; for a study with several searches of
+    a cell number of the search -> mean over its replicates."""
     evidence: tuple[str, ...]
     """Trial ids, or the line of the table."""
     configuration: str
-    """What two samples share that are one configuration: their values pair by seed."""
+    """What two samples share that are one configuration: their values pair by seed. All lengths
+    of a cell with several searches share one: they pair by search."""
     merit: float | None = None
     """What ``best`` is chosen by: the score on the select split; a published number itself."""
     notes: tuple[str, ...] = ()
@@ -113,11 +116,17 @@ def study_samples(
                     length=length,
                     values=values,
                     evidence=point.trial_ids if point else (),
-                    configuration=point.incumbent if point else f"{cell.name}@{length:g}",
+                    configuration=_configuration(cell, point, length),
                     merit=point.select if point else None,
                     looks=point.looks if point else 1,
                     recipe=recipe,
                 )
+
+
+def _configuration(cell: Cell, point: CurvePoint | None, length: float) -> str:
+    if point is None:
+        return f"{cell.name}@{length:g}"
+    return f"every search of {cell.name}" if point.of_searches else point.incumbent
 
 
 def _measured(
@@ -127,14 +136,33 @@ def _measured(
     length: float,
     cost: StudyCost | None,
 ) -> dict[str, dict[int, float]]:
-    """Metric -> seed -> score of the replicates at one length; those that
-    every rung has are always among them.
+    """Metric -> seed (or number of the search) -> score at one length; those that every rung has
+    are always among them.
 
     A replicate that the method ended has the worst score in every score there is.
     """
     if point is None:
         source = base_recipe(study, record.cell).init.source
         return {metric: {} for metric in still_to_come(study, source)}
+    if not point.of_searches:
+        return _of_replicates(study, record, point, length, cost)
+    measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
+    for number, single in point.of_searches.items():
+        for metric, values in _of_replicates(study, record, single, length, cost).items():
+            if values:
+                measured.setdefault(metric, {})[number] = fmean(values.values())
+    for number in point.barren:
+        for metric, values in measured.items():
+            if metric in METRIC_ORDER:
+                values[number] = 0.0
+    measured[study.objective.metric] = dict(point.values)
+    return measured
+
+
+def _of_replicates(
+    study: Study, record: CellRecord, point: CurvePoint, length: float, cost: StudyCost | None
+) -> dict[str, dict[int, float]]:
+    """Metric -> seed -> score of the replicates of one configuration."""
     measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
     measured[study.objective.metric] = dict(point.values)
     seeds = {t.trial_id: t.seed for t in record.replicates}

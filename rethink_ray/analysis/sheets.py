@@ -22,8 +22,10 @@ from rethink_ray.analysis.wording import (
     signed,
     span,
     times,
+    unit_name,
 )
 from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.study import Study
 
 
 def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
@@ -38,12 +40,18 @@ def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
         title=f"{regime.name}: {metric_name(study)} on {study.data.report_on} by schedule length",
         note=(
             f"{counted(regime.num_images, 'training image')}, 1x = {regime.unit_steps} updates. "
-            "Mean over replicates of each length's best configuration, 95 % interval, (number)."
+            f"{_mean_over(study)}, 95 % interval, (number)."
         ),
         columns=("arm", *(times(length) for length in lengths)),
         rows=tuple(rows),
         numeric=frozenset(range(1, len(lengths) + 1)),
     )
+
+
+def _mean_over(study: Study) -> str:
+    if study.budget.searches > 1:
+        return "Mean over searches, each by the replicates of its own best configuration"
+    return "Mean over replicates of each length's best configuration"
 
 
 def point_text(point: CurvePoint) -> str:
@@ -57,7 +65,7 @@ def point_text(point: CurvePoint) -> str:
 
 def differences_sheet(findings: Findings) -> Sheet:
     """Every comparison of two arms, headline rungs marked."""
-    metric = metric_name(findings.study)
+    study, metric = findings.study, metric_name(findings.study)
     rows = []
     for found in findings.findings:
         if found.kind != "arms":
@@ -75,17 +83,18 @@ def differences_sheet(findings: Findings) -> Sheet:
                 needed_text(found),
             )
         )
-    order = {name: i for i, name in enumerate(findings.study.regimes)}
+    order = {name: i for i, name in enumerate(study.regimes)}
     rows.sort(key=lambda r: (order[r[0]], r[1], float(r[2].rstrip(" *").rstrip("x"))))
     return Sheet(
         title="Differences between arms",
         note=(
-            f"Welch's t on replicates, 95 %, in {metric}. * headline: its p is corrected for "
-            f"{counted(findings.num_primary, 'headline comparison')} (Holm); all else descriptive."
+            f"Welch's t on {unit_name(study)}, 95 %, in {metric}. * headline: its p is corrected "
+            f"for {counted(findings.num_primary, 'headline comparison')} (Holm); all else "
+            "descriptive."
         ),
         columns=(
             *("regime", "arms", "length", f"difference ({metric})", "95 % interval", "p"),
-            *("verdict", "replicates to decide"),
+            *("verdict", f"{unit_name(study)} to decide"),
         ),
         rows=tuple(rows),
         numeric=frozenset({2, 3, 4, 5}),
@@ -101,7 +110,7 @@ def p_text(finding: Finding) -> str:
 
 
 def needed_text(finding: Finding) -> str:
-    """How many replicates would decide an open finding; ``-`` for a decided one."""
+    """How many replicates (or searches) would decide an open finding; ``-`` for a decided one."""
     if finding.verdict.value != "inconclusive":
         return "-"
     return f"about {finding.needed}" if finding.needed else "more than 100"
@@ -278,10 +287,11 @@ def replicates_sheet(findings: Findings) -> Sheet:
     """Every score behind the curves, with what it takes to repeat it."""
     rows = []
     for cell in _cells(findings):
-        for point in cell.points:
+        for point, best in ((s, s is p.of_incumbent) for p in cell.points for s in p.singles):
             for (seed, value), trial_id in zip(point.values.items(), point.trial_ids, strict=True):
                 shown = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
-                exported = f"{cell.regime}-{cell.arm}-{times(point.length)}.yaml"
+                file = f"{cell.regime}-{cell.arm}-{times(point.length)}.yaml"
+                exported = file if best else "of another search"
                 rows.append((exported, str(seed), shown, trial_id))
     return Sheet(
         title="Every replicate",

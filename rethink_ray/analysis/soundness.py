@@ -7,7 +7,7 @@ mean 0, so that the planted means are the truth whatever the noise looks like.
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.random import Generator
@@ -17,6 +17,7 @@ from rethink_ray.analysis.crossover import catch_up
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.importance import columns_of, shares_of
 from rethink_ray.analysis.pairs import build_pair
+from rethink_ray.analysis.searches import all_searches
 from rethink_ray.analysis.statistics import Estimate, paired, welch
 from rethink_ray.analysis.verdicts import Finding, Verdict
 from rethink_ray.spec.space import Parameter
@@ -183,6 +184,59 @@ def family_rates(
         equivalent=equal[Verdict.EQUIVALENT] / max(1, equal.total()),
         needed=statistics.median(open_for) if open_for else None,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Luck:
+    """How a search comes by its best configuration, in points."""
+
+    trials: int
+    """Configurations a search tries."""
+    spread: float
+    """Sd of what configurations truly are."""
+    noise: float
+    """Sd of one run of a configuration, in the search and in replicates."""
+
+
+def false_by_luck(study: Study, luck: Luck, replicates: int, studies: int, rng: Generator) -> float:
+    """Share of studies in which one of two arms that are tuned alike is called better.
+
+    Both draw configurations of one and the same distribution, so as arms they are equal; what one
+    search finds is better or worse by luck, and its replicates repeat that luck.
+
+    Args:
+        study: for its margin, and how often it searches a cell.
+        luck: of every search.
+        replicates: of what each search found.
+        studies: how many to simulate.
+        rng: source of all chance.
+    """
+    false = 0
+    for _ in range(studies):
+        reference, other = (
+            _searched_cell(study, arm, source, luck, replicates, rng)
+            for arm, source in (("scratch", "random"), ("arm", "upstream"))
+        )
+        (found,) = arm_findings(study, [build_pair(study, reference, other)])
+        false += found.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+    return false / studies
+
+
+def _searched_cell(
+    study: Study, arm: str, source: str, luck: Luck, replicates: int, rng: Generator
+) -> CellResult:
+    each: dict[int, CurvePoint] = {}
+    for number in range(study.budget.searches):
+        true = luck.spread * rng.normal(size=luck.trials)
+        best = true[int(np.argmax(true + luck.noise * rng.normal(size=luck.trials)))]
+        values = [float(best) + luck.noise * v for v in normal(rng, replicates)]
+        each[number] = _cell(f"{arm}-{number}", source, values).points[0]
+    point = each[0]
+    if study.budget.searches > 1:
+        together = all_searches(study, SHORT, each)
+        assert together is not None, "every search found something"
+        point = together
+    return replace(_cell(arm, source, []), points=(point,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from rethink_ray.analysis.published_tables import load_published, published_name
 from rethink_ray.analysis.samples import Sample, published_samples
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.verdicts import ALPHA, Caveat, Finding, Verdict
-from rethink_ray.analysis.wording import counted, signed
+from rethink_ray.analysis.wording import counted, signed, unit_name
 from rethink_ray.spec.claim import claims_digest, paper_claims
 from rethink_ray.spec.study import Study
 
@@ -82,7 +82,7 @@ class StudyClaims:
 def study_claims(study: Study, samples: Iterable[Sample], declared: str) -> StudyClaims:
     """Every claim of the papers and of the study file, held against the study."""
     known = list(samples)
-    ground = Ground(reported=False, margin=study.margin)
+    ground = Ground(reported=False, margin=study.margin, unit=unit_name(study))
     return StudyClaims(
         papers=evaluate(paper_claims(), known, ground),
         own=evaluate(study.claims, known, ground),

@@ -6,7 +6,7 @@ The only place of this room that spells a column of ``trials`` or ``rungs``.
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -26,6 +26,8 @@ TRIAL_COLUMNS = (
 )  # fmt: skip
 PRICE_COLUMNS = ("trained_share", "step_flops", "peak_memory_bytes", "peak_memory_of")
 """Of trials; a study that is older than one of them has none of its numbers."""
+SEARCH_COLUMNS = ("search", "searches")
+"""Of trials; a study that is older than they are has one search a cell."""
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
 RUNG_COLUMNS = (
     "regime",
@@ -68,6 +70,10 @@ class Trial:
     """The most memory it held; 0 where nobody measured."""
     memory_of: str = ""
     """``gpu``: its own allocations there; ``process``: the whole process since it began."""
+    search: int = 0
+    """Which of its cell's searches it belongs to."""
+    searches: int = 1
+    """How many searches the study asked for when its round was proposed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +124,16 @@ class CellRecord:
     ``step_ms`` is the wall time of one update."""
 
     def incumbent(self, length: float) -> Trial | None:
-        """The search trial that ``records`` named best at this length."""
+        """The search trial that ``records`` named best at this length, of the first search."""
         return next((t for t in self.search if length in t.incumbent_for), None)
+
+    def of_search(self, number: int) -> "CellRecord":
+        """One search of the cell, and the replicates of what it found."""
+        return replace(
+            self,
+            search=tuple(t for t in self.search if t.search == number),
+            replicates=tuple(t for t in self.replicates if t.search == number),
+        )
 
 
 def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
@@ -129,8 +143,9 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
         RecordError: a column is missing, so the tables are not this program's.
     """
     study = tables.study
-    priced = [name for name in PRICE_COLUMNS if name in tables.trials.column_names]
-    trials = _rows(tables.trials, TRIAL_COLUMNS, "trials", priced)
+    younger = (*PRICE_COLUMNS, *SEARCH_COLUMNS)
+    known = [name for name in younger if name in tables.trials.column_names]
+    trials = _rows(tables.trials, TRIAL_COLUMNS, "trials", known)
     by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
     for row in trials:
         by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
@@ -278,6 +293,8 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         step_flops=_finite(row.get("step_flops")),
         peak_bytes=row.get("peak_memory_bytes") or 0,
         memory_of=row.get("peak_memory_of") or "",
+        search=row.get("search") or 0,
+        searches=row.get("searches") or 1,
     )
 
 

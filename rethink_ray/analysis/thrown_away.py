@@ -3,8 +3,10 @@
 The audit runs losers, chosen by lot, to the end of the ladder all the same (``budget.audit``).
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from rethink_ray.analysis.ranks import rank_correlation
 from rethink_ray.analysis.sheet import Sheet
@@ -28,7 +30,8 @@ class Halved:
     audited: int
     """Losers that ran the whole ladder."""
     missed: float | None
-    """How far the best of them ends above the best survivor there; negative: halving was right."""
+    """How far the best of them ends above the best survivor there; negative: halving was right.
+    Of several searches: their mean."""
 
 
 def what_halving_cost(study: Study, records: Mapping[Cell, CellRecord]) -> tuple[Halved, ...]:
@@ -44,23 +47,27 @@ def what_halving_cost(study: Study, records: Mapping[Cell, CellRecord]) -> tuple
 def _halved(study: Study, record: CellRecord, short: float, long: float) -> Halved:
     sign = 1.0 if study.objective.goal == "maximize" else -1.0
     pairs: list[tuple[float, float]] = []
-    ends: dict[bool, list[float]] = {True: [], False: []}
+    ends: dict[tuple[int, bool], list[float]] = defaultdict(list)
     for trial in record.search:
         first, last = (record.scores.get((trial.trial_id, n)) for n in (short, long))
         if last is None or last.select is None:
             continue
-        ends[trial.audit].append(sign * last.select)
+        ends[trial.search, trial.audit].append(sign * last.select)
         if first is not None and first.select is not None:
             pairs.append((first.select, last.select))
-    missed = max(ends[True]) - max(ends[False]) if ends[True] and ends[False] else None
+    missed = [
+        max(ends[number, True]) - max(ends[number, False])
+        for number in sorted({number for number, _ in ends})
+        if ends[number, True] and ends[number, False]
+    ]
     return Halved(
         cell=record.cell,
         short=short,
         long=long,
         both=len(pairs),
         correlation=rank_correlation([a for a, _ in pairs], [b for _, b in pairs]),
-        audited=len(ends[True]),
-        missed=missed,
+        audited=sum(len(found) for (_, audit), found in ends.items() if audit),
+        missed=fmean(missed) if missed else None,
     )
 
 

@@ -1,7 +1,8 @@
 """What the best configuration of one regime costs in another.
 
 Told only from trials that exist: a search trial of the same arm, in the other regime, with the same
-sampled values, that ran the same length. All else is *not tested*.
+sampled values, that ran the same length. All else is *not tested*. Of several searches of a cell
+the first one's best is told.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +41,7 @@ def transfers(study: Study, records: Mapping[Cell, CellRecord]) -> tuple[Transfe
             continue
         for source in study.regimes:
             for target in study.regimes:
-                here, there = records[Cell(source, arm)], records[Cell(target, arm)]
+                here, there = (records[Cell(r, arm)].of_search(0) for r in (source, target))
                 shared = [n for n in here.lengths if n in there.lengths]
                 if source != target and shared:
                     found.append(_transfer(study, here, there, max(shared)))

@@ -30,6 +30,11 @@ def metric_name(study: Study) -> str:
     return METRIC_NAMES[study.objective.metric]
 
 
+def unit_name(study: Study) -> str:
+    """What a statement about an arm counts: the replicates of one search's best, or searches."""
+    return "searches" if study.budget.searches > 1 else "replicates"
+
+
 def signed(value: float) -> str:
     """One decimal and a sign; two decimals where one would hide the sign."""
     if 0.0 < abs(value) < 0.05:

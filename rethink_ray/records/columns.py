@@ -81,6 +81,7 @@ TRIAL_HEAD = pa.schema(
         ("peak_memory_of", pa.string()),
         ("assets", pa.list_(pa.string())),
         ("draw", pa.int64()),
+        ("searches", pa.int64()),
     ]
 )
 ASSETS = pa.schema(

@@ -77,7 +77,10 @@ def _trials_table(
     rungs = _rungs_by_trial(state)
     rows = [
         _trial_row(state, fate, rungs.get(fate.member.trial_id, []), types)
-        | {"assets": list(started_from.keys_of(fate.cell, fate.member))}
+        | {
+            "assets": list(started_from.keys_of(fate.cell, fate.member)),
+            "searches": state.rounds[fate.cell, fate.purpose][fate.round].searches,
+        }
         for fate in fates
     ]
     return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)

@@ -7,7 +7,9 @@ from planted import build_study
 
 from rethink_ray.analysis.soundness import (
     NOISES,
+    Luck,
     bracket_coverage,
+    false_by_luck,
     family_rates,
     importance_rates,
     normal,
@@ -65,6 +67,20 @@ def test_at_most_5_families_in_100_call_equal_arms_different(effects: tuple[floa
     study = build_study(margin=0.1)  # hardly anything is equivalent: verdicts go by the sign
     rates = family_rates(study, effects, 0.3, 5, 150, np.random.default_rng(6))
     assert rates.false_family <= 0.05 + 2.0 * (0.05 * 0.95 / 150) ** 0.5
+
+
+def test_one_searchs_luck_is_taken_for_an_arms_lead_and_that_of_several_searches_is_not() -> None:
+    luck, rng = Luck(trials=8, spread=1.0, noise=0.3), np.random.default_rng(11)
+    rates = {}
+    for searches, replicates in ((1, 5), (5, 1), (3, 3)):
+        budget = {"trials": 8, "keep": [8, 8, 8], "replicates": replicates, "searches": searches}
+        study = build_study(margin=0.01, budget=budget)
+        rates[searches] = false_by_luck(study, luck, replicates, 400, rng)
+    print(", ".join(f"{k} searches: {rate:.1%} false" for k, rate in rates.items()))
+    slack = 2.0 * (0.05 * 0.95 / 400) ** 0.5
+    assert rates[1] > 0.3
+    assert rates[3] <= 0.05 + slack
+    assert rates[5] <= 0.05 + slack
 
 
 def test_a_point_at_noise_03_is_found_by_5_replicates_alone_95_and_of_ten_75_times_in_100() -> None:
