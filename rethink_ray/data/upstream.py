@@ -136,8 +136,13 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
     if len(chosen) < 2:
         must = "must hold at least two images that can be read"
         raise DataError(explain(str(root), must, len(chosen), "Check data.upstream."))
-    images = np.stack([_square(path, spec.image_px) for path, _ in chosen])
-    np.save(directory / IMAGES_FILE, images)
+    shape = (len(chosen), 3, spec.image_px, spec.image_px)
+    images = np.lib.format.open_memmap(
+        directory / IMAGES_FILE, mode="w+", dtype=np.uint8, shape=shape
+    )  # one at a time: ImageNet at 224 px is 193 GB
+    for number, (path, _) in enumerate(chosen):
+        images[number] = _square(path, spec.image_px)
+    images.flush()
     np.save(directory / LABELS_FILE, np.array([label for _, label in chosen], np.int64))
 
 
