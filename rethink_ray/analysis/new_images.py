@@ -19,7 +19,13 @@ from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.statistics import Estimate
 from rethink_ray.analysis.verdicts import Finding
 from rethink_ray.analysis.wording import metric_name, signed, span, times
-from rethink_ray.records.detections import detections_path, from_bits, read_detections
+from rethink_ray.records.detections import (
+    detections_folder,
+    detections_path,
+    from_bits,
+    read_detections,
+)
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell
 
@@ -55,6 +61,12 @@ class NewImages:
     """Of the difference over draws of images, in points."""
     estimate: Estimate
     """The headline's difference with both sources of noise."""
+
+
+def fetch_detections(findings: Findings, directory: StudyDirectory) -> None:
+    """What the headlines' replicates found is on this machine, wherever the study lives."""
+    trial_ids = {t for f in findings.findings if f.family == "primary" for t in f.evidence}
+    directory.fetch(*(detections_folder(trial_id) for trial_id in sorted(trial_ids)))
 
 
 def with_new_images(findings: Findings, root: Path) -> tuple[tuple[NewImages, ...], str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rethink_ray.analysis.figures import draw_figures, inlined, standing_alone, stem_of
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.new_images import new_images_sheets
+from rethink_ray.analysis.new_images import fetch_detections, new_images_sheets
 from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import as_json_text, as_markdown, family_note
 from rethink_ray.analysis.sheet import Sheet
@@ -49,6 +49,7 @@ def write_report(where: Path | str) -> Path:
     for stem, svg in figures.items():
         write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
     page = out / "report.html"
+    fetch_detections(findings, directory)
     anew = new_images_sheets(findings, directory.root)
     write_atomically(page, as_html(findings, figures, _named(directory, where), anew))
     directory.publish()

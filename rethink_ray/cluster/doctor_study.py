@@ -124,11 +124,11 @@ def _disk(study: Study, folder: Path) -> Check:
 
 
 def enough_disk(needed: int, free: int) -> Check:
-    """Free disk where the study is to live, against the most its checkpoints will take, bytes."""
-    found = f"{gib(free)} free, {gib(needed)} needed by checkpoints"
+    """Free disk where the study is to live, against the most its files will take, bytes."""
+    found = f"{gib(free)} free, {gib(needed)} needed by checkpoints and detections"
     remedy = (
         "give the study another folder with --out, or keep less: "
-        "checkpoints: {models: none, trunks: unfinished}"
+        "checkpoints: {models: none, trunks: unfinished, detections: none}"
     )
     return judged("disk", found, free >= needed, remedy)
 
@@ -140,7 +140,7 @@ def free_bytes(folder: Path) -> int:
 
 
 def disk_need(study: Study) -> int:
-    """The most that a study's checkpoints will take, in bytes."""
+    """The most that a study's checkpoints and detections will take, in bytes."""
     from rethink_ray.data.facts import gather_facts
     from rethink_ray.detection.size import num_weights
     from rethink_ray.search.plan import plan_study

@@ -54,9 +54,9 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     if weighed.disk_bytes is not None and weighed.disk_final_bytes is not None:
         kept = study.checkpoints
         yield (
-            f"disk: {weighed.disk_bytes / 1e9:.2f} GB of checkpoints at most, "
-            f"{weighed.disk_final_bytes / 1e9:.2f} GB at the end "
-            f"(checkpoints: models {kept.models}, trunks {kept.trunks})"
+            f"disk: {weighed.disk_bytes / 1e9:.2f} GB of checkpoints and detections at most, "
+            f"{weighed.disk_final_bytes / 1e9:.2f} GB at the end (checkpoints: models "
+            f"{kept.models}, trunks {kept.trunks}, detections {kept.detections})"
         )
         yield _free(weighed.disk_bytes, folder)
 

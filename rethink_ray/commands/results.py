@@ -90,13 +90,18 @@ def _of_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) ->
 
 def _anew(directory: str, *, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
-    from rethink_ray.analysis.new_images import new_images_sheet, with_new_images
+    from rethink_ray.analysis.new_images import (
+        fetch_detections,
+        new_images_sheet,
+        with_new_images,
+    )
     from rethink_ray.analysis.render import aligned, piped
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.records.views import read_views
 
     study = StudyDirectory.open(directory)
     findings = derive_findings(read_views(study))
+    fetch_detections(findings, study)
     sheet = new_images_sheet(findings, *with_new_images(findings, study.root))
     return piped(sheet) if markdown else aligned(sheet)
 

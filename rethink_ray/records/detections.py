@@ -35,9 +35,14 @@ SCHEMA = pa.schema(
 )
 
 
+def detections_folder(trial_id: str) -> str:
+    """The folder of a trial's detections, inside its study."""
+    return f"trials/{trial_id}/{FOLDER}"
+
+
 def detections_path(root: Path, trial_id: str, length: float) -> Path:
     """Where a trial's detections of one length lie."""
-    return root / "trials" / trial_id / FOLDER / file_name(length)
+    return root / detections_folder(trial_id) / file_name(length)
 
 
 def file_name(length: float) -> str:

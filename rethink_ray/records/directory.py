@@ -140,6 +140,11 @@ class StudyDirectory:
         if self.copy:
             self.copy.push(name)
 
+    def fetch(self, *names: str) -> None:
+        """Files and folders of a study at a URI are on this machine, as far as they exist."""
+        if self.copy:
+            self.copy.pull(*names)
+
     def spread_stop(self) -> None:
         """Jobs on machines that share no files with this one learn that the study stops."""
         if self.copy and not self._stop_spread:

@@ -77,8 +77,3 @@ def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:
 def models_folder(trial_id: str) -> str:
     """Where a study keeps the weights of a trial's rungs, below its root."""
     return f"trials/{trial_id}/models"
-
-
-def detections_folder(trial_id: str) -> str:
-    """Where what a trial's finished rungs found is kept, below the study's root."""
-    return f"trials/{trial_id}/detections"

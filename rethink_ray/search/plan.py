@@ -77,9 +77,9 @@ class Plan:
     busy_share: float
     """Of the slots' time until the end, as jobs are handed out."""
     disk_bytes: int | None
-    """Checkpoints at their most; None without a count of weights."""
+    """Checkpoints and kept detections at their most; None without a count of weights."""
     disk_final_bytes: int | None
-    """Checkpoints once the study is done."""
+    """The same once the study is done."""
 
     @property
     def steps(self) -> int:
@@ -121,7 +121,8 @@ def plan_study(
     # Counts do not depend on the sampler; Sobol points cost no model.
     pretended = study.model_copy(update={"sampler": "quasi_random"})
     cluster = PretendedCluster(pretended, facts, pretend_metrics, slots=slots)
-    meter = None if count_weights is None else DiskMeter(study, count_weights)
+    seen = facts.split_sizes.get(study.data.report_on, 0)
+    meter = None if count_weights is None else DiskMeter(study, count_weights, seen)
     if meter is not None:
         cluster.watch = lambda event: meter.watch(
             event, cluster.state, cluster.started, cluster.running

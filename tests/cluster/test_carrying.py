@@ -12,6 +12,7 @@ from rethink_ray.cluster.recorder import Recorder
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.work import run_job
 from rethink_ray.data.facts import gather_facts
+from rethink_ray.records.detections import detections_folder, read_detections
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.store import Store
 from rethink_ray.records.types import Event
@@ -72,6 +73,18 @@ def test_machines_that_share_only_a_store_make_the_tables_of_one_machine(
         names = list(Store(uri).list("trials"))
         assert any(name.endswith(".pt") for name in names)
         assert machine > 2
+        _has_what_replicates_found(StudyDirectory.open(uri), names)
+
+
+def _has_what_replicates_found(reader: StudyDirectory, stored: list[str]) -> None:
+    """A machine that ran nothing fetches it from the store, to draw images anew."""
+    there = {name for name in stored if "/detections/" in name}
+    rounds = [r for found in reader.load_state().rounds.values() for r in found.values()]
+    replicates = {m.trial_id for r in rounds for m in r.members if m.of}
+    assert {name.split("/")[1] for name in there} == replicates
+    for trial_id in replicates:
+        reader.fetch(detections_folder(trial_id))
+    assert all(read_detections(reader.root / name).num_rows for name in there)
 
 
 def test_a_wish_to_stop_is_seen_through_the_store() -> None:

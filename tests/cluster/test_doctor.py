@@ -125,7 +125,9 @@ def test_a_disk_that_is_too_small_is_told_with_both_numbers() -> None:
     assert enough_disk(2 * 2**30, 2 * 2**30).ok
     small = enough_disk(2 * 2**30, 2**30)
     assert not small.ok
-    assert small.detail.startswith("1.0 GiB free, 2.0 GiB needed by checkpoints. To do: give")
+    assert small.detail.startswith(
+        "1.0 GiB free, 2.0 GiB needed by checkpoints and detections. To do: give"
+    )
 
 
 def test_the_disk_of_a_folder_that_does_not_exist_yet_is_its_nearest_parents(

@@ -96,6 +96,20 @@ def test_what_is_kept_decides_how_much_disk_is_needed_at_the_end() -> None:
     assert final(models="all", trunks="unfinished") == (4 + 2 + 1) * 4000
 
 
+def test_what_replicates_find_takes_room_of_its_own() -> None:
+    def final(kept: str) -> int:
+        budget = {"trials": 1, "keep": [1, 1, 1], "replicates": 2}
+        checkpoints = {"models": "none", "trunks": "unfinished", "detections": kept}
+        study = small_study(**ONE_CELL, budget=budget, checkpoints=checkpoints)
+        plan = plan_study(study, facts_of(study), count_weights=lambda config: 1000)
+        return plan.disk_final_bytes or 0
+
+    images = facts_of(small_study(**ONE_CELL)).split_sizes["test"]
+    # two replicates of one incumbent, three rungs each, at most 100 boxes an image
+    assert final("replicates") == 2 * 3 * images * 100 * 24
+    assert final("none") == 0
+
+
 def test_a_plan_is_the_study_that_will_run() -> None:
     study = small_study(budget={"trials": 16, "keep": [8, 4, 2], "replicates": 2, "audit": 1})
     facts = facts_of(study)
