@@ -91,6 +91,12 @@ def _assumptions(study: Study, plan: Plan) -> Iterator[str]:
             "replicates, and a search has from one"
         )
         yield "  incumbent for all lengths to one for each; jobs and updates above are one case"
+    if study.schedule.converged is not None:
+        yield (
+            f"  a round that gains less than {study.schedule.converged:g} points from one length "
+            "to the next ends there: the least is two lengths in every"
+        )
+        yield "  cell, the counts above are whole ladders"
 
 
 def _free(needed: int, folder: Path) -> str:

@@ -41,6 +41,9 @@ def status_lines(directory: StudyDirectory, progress: StudyProgress) -> Iterator
     """Whether it is complete, who runs it, what failed, and the command that comes next."""
     for job_id, reason in progress.failures.items():
         yield f"failed: {job_id}: {reason}"
+    ended = [f"{c.cell.name} {c.convergence.words}" for c in progress.cells if c.convergence]
+    if ended:
+        yield f"ladders: {'; '.join(ended)}"
     owner = read_owner(directory.lock_path)
     if owner is not None and is_running(directory.lock_path):
         yield f"running: {owner}"

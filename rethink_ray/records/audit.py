@@ -1,4 +1,5 @@
-"""The audit: randomly chosen losers of a cell's first round that run the whole ladder all the same.
+"""The audit: randomly chosen losers of a cell's first round that run the whole ladder all the same,
+or as much of it as the round does where it has converged.
 
 They measure what halving threw away. The choice is a hash of seed, cell and trial id, so it is the
 same everywhere; a loser that has already run on stays chosen when the ladder grows.
@@ -40,10 +41,10 @@ def chosen_losers(
 
 
 def _lost(state: StudyState, ladder: Ladder, standing: Standing, member: Member) -> bool:
-    """Finished everything that halving granted, and that was not the whole ladder."""
+    """Finished everything that halving granted, and that was not all that the round runs."""
     granted = standing.granted(member.trial_id)
     last = (member.trial_id, ladder.lengths[granted - 1])
-    return granted < len(ladder.lengths) and last in state.rungs
+    return granted < len(standing.lengths(ladder)) and last in state.rungs
 
 
 def _draw(

@@ -82,6 +82,7 @@ TRIAL_HEAD = pa.schema(
         ("assets", pa.list_(pa.string())),
         ("draw", pa.int64()),
         ("searches", pa.int64()),
+        ("converged", pa.float64()),
     ]
 )
 ASSETS = pa.schema(

@@ -40,6 +40,8 @@ def fingerprint_of(study: Study) -> str:
     for arm in tree["arms"].values():
         if arm["teacher"] is None:
             del arm["teacher"]  # nor do studies from before there were teachers
+    if tree["schedule"]["converged"] is None:
+        del tree["schedule"]["converged"]  # nor do studies from before a ladder could end early
     if tree["replicate"] == {"vary": ["seed"]}:
         del tree["replicate"]  # nor do studies from before replicates could vary their images
     if not tree["claims"]:

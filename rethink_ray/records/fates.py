@@ -3,11 +3,12 @@
 A trial is *stopped* only once halving has decided so: while a round-mate still runs, it is waiting.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from rethink_ray.records.audit import audited
-from rethink_ray.records.halving import ladder_of, stand
+from rethink_ray.records.halving import Standing, ladder_of, stand
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, Purpose
@@ -34,6 +35,9 @@ class TrialFate:
     incumbent_for: tuple[float, ...]
     audit: bool
     """A loser that ran the whole ladder all the same."""
+    converged: float | None = None
+    """Search trials: the length at which their round stopped improving (``schedule.converged``);
+    None: it has not, or nobody asked."""
 
 
 def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
@@ -44,16 +48,18 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
     for length, member in best.items():
         lengths_for.setdefault(member.trial_id, []).append(length)
     chosen = frozenset(audited(study, state, cell))
-    stopped = _stopped(study, state, cell) - chosen
+    standings = _standings(study, state, cell)
+    stopped = _stopped(standings.values()) - chosen
     found = []
     purposes: tuple[Purpose, ...] = ("search", "replicate")
     for purpose in purposes:
         rounds = state.rounds.get((cell, purpose), {})
         for number in sorted(rounds):
+            converged = _converged(standings, number, ladder) if purpose == "search" else None
             for index, member in enumerate(rounds[number].members):
                 done = state.lengths_done(member.trial_id, ladder)
                 if purpose == "search" and not _copies(study, cell):
-                    goal = float(member.params.get(LENGTH_PATH) or ladder[-1])
+                    goal = float(member.params.get(LENGTH_PATH) or converged or ladder[-1])
                 else:
                     repeated = member.trial_id if purpose == "search" else member.of
                     goal = max(lengths_for.get(repeated or "", []), default=0.0)
@@ -67,6 +73,7 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
                     longest=max(done, default=None),
                     incumbent_for=tuple(lengths_for.get(member.trial_id, [])),
                     audit=member.trial_id in chosen,
+                    converged=converged,
                 )
                 found.append(fate)
     return found
@@ -88,15 +95,29 @@ def _state(
     return "stopped" if stopped or nobody_asks else "waiting"
 
 
-def _stopped(study: Study, state: StudyState, cell: Cell) -> frozenset[str]:
-    """Search trials that halving left behind, in every round of a cell."""
+def _standings(study: Study, state: StudyState, cell: Cell) -> dict[int, Standing]:
+    """How the halving of each search round stands; empty for an arm that copies its values."""
     if _copies(study, cell):
-        return frozenset()
+        return {}
     ladder = ladder_of(study, cell)
+    rounds = state.rounds.get((cell, "search"), {})
+    return {n: stand(study, state, ladder, proposed.members) for n, proposed in rounds.items()}
+
+
+def _converged(
+    standings: Mapping[int, Standing], number: int, lengths: tuple[float, ...]
+) -> float | None:
+    standing = standings.get(number)
+    if standing is None or not standing.converged:
+        return None
+    return lengths[len(standing.steps) - 1]
+
+
+def _stopped(standings: Iterable[Standing]) -> frozenset[str]:
+    """Search trials that halving left behind, in every round of a cell."""
     losers: set[str] = set()
-    for proposed in state.rounds.get((cell, "search"), {}).values():
-        steps = stand(study, state, ladder, proposed.members).steps
-        survivors = {m.trial_id for m in steps[-1]} if len(steps) > 1 else None
-        if survivors is not None:
-            losers |= {m.trial_id for m in proposed.members} - survivors
+    for standing in standings:
+        if len(standing.steps) > 1:
+            survivors = {m.trial_id for m in standing.steps[-1]}
+            losers |= {m.trial_id for m in standing.steps[0]} - survivors
     return frozenset(losers)

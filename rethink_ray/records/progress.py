@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from rethink_ray.records.convergence import Convergence, convergence_of
 from rethink_ray.records.fates import Fate, TrialFate, fates_of
 from rethink_ray.records.incumbents import report_metric, selection_metric, worst_score
 from rethink_ray.records.state import StudyState
@@ -35,6 +36,8 @@ class CellProgress:
     """Length -> replicates behind ``reported``."""
     replicates_to_go: int
     """Under the incumbents that stand now; more come if another trial takes the lead."""
+    convergence: Convergence | None = None
+    """Where its ladder ended, once all its search trials are over; None: it may not end early."""
 
     @property
     def proposed(self) -> int:
@@ -193,6 +196,7 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
             for length in ladder
         },
         repeated={length: len(values) for length, values in reported.items()},
+        convergence=None if searching else convergence_of(study, state, cell),
         replicates_to_go=(
             _replicates_to_go(study, replicates, frozenset(leader.values()))
             if leader

@@ -173,11 +173,12 @@ def _at_the_end(study: Study, state: StudyState, cell: Cell) -> set[str]:
     ladder = ladder_of(study, cell)
     if ladder.searched:
         return set()
-    going = set(audited(study, state, cell))
-    for proposed in state.rounds.get((cell, "search"), {}).values():
-        steps = _standing(study, state, cell, proposed.members).steps
-        if len(steps) == len(ladder.keep):
-            going |= {m.trial_id for m in steps[-1]}
+    going: set[str] = set()
+    for number, proposed in state.rounds.get((cell, "search"), {}).items():
+        standing = _standing(study, state, cell, proposed.members)
+        if len(standing.steps) == len(ladder.keep) and not standing.converged:
+            going |= {m.trial_id for m in standing.steps[-1]}
+            going |= set(audited(study, state, cell)) if number == 0 else set()
     return going
 
 

@@ -233,6 +233,7 @@ def _trial_row(
             "incumbent_for": list(fate.incumbent_for),
             "audit": fate.audit,
             "draw": fate.member.draw,
+            "converged": fate.converged,
             "seconds": seconds + (ended.seconds if ended else 0.0),
         }
         | _price(rungs)

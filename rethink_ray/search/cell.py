@@ -143,7 +143,8 @@ class CellSearch:
         if not self._study.budget.audit:
             return
         for member in chosen_losers(self._study, state, self.cell, self._ladder, standing):
-            self._want(state, decision, "search", member, self._ladder.lengths)
+            lengths = standing.lengths(self._ladder)
+            self._want(state, decision, "search", member, lengths)
 
     def _next_round(self, state: StudyState, number: int, left: int) -> RoundProposed:
         size = min(self._ladder.keep[0], left)

@@ -54,6 +54,7 @@ def observed(
     granted: int,
     distributions: Mapping[str, BaseDistribution],
     *,
+    ladder_ends: int | None = None,
     diverged_is_complete: bool = False,
 ) -> FrozenTrial:
     """One settled trial as a sampler sees it.
@@ -66,6 +67,7 @@ def observed(
         granted: how many lengths halving granted it; an audit's further rungs are left out, so
             that no proposal depends on whether the audit was quicker.
         distributions: path -> distribution of the cell's space.
+        ladder_ends: how many lengths its round ran, if that has converged; None: all of the ladder.
         diverged_is_complete: the sampler learns from COMPLETE trials only (GP). TPE ranks every
             COMPLETE above every PRUNED, so for it a diverged trial stands last among the pruned.
     """
@@ -76,7 +78,7 @@ def observed(
     worst = WORST[study.objective.goal]
     one_rung = len(ladder.keep) == 1
     ended = state.ended.get(member.trial_id)
-    if len(values) == len(ladder.keep):
+    if len(values) == (ladder_ends or len(ladder.keep)):
         return optuna.create_trial(params=params, distributions=used, value=values[lengths[-1]])
     if len(values) == granted:
         return pruned(params, used, {int(k * 1000): v for k, v in values.items()})

@@ -49,7 +49,8 @@ class CellPlan:
     replicates_range: tuple[int, int]
     """From one incumbent for all lengths to one for each."""
     steps_range: tuple[int, int]
-    """Updates, search included, over the same range."""
+    """Updates, search included, over the same range; from two lengths on where a ladder may end
+    early."""
     jobs: int
     search_steps: int
     replicate_steps: int
@@ -110,7 +111,9 @@ def plan_study(
     slots: int = 1,
     count_weights: WeightCount | None = None,
 ) -> Plan:
-    """The dry run of a study from its beginning.
+    """The dry run of a study from its beginning, up the whole ladder.
+
+    Where a ladder may end early, the least it takes is a second run that never gains anything.
 
     Args:
         study: the study.
@@ -119,7 +122,9 @@ def plan_study(
         count_weights: configuration -> number of weights, for the disk estimate.
     """
     # Counts do not depend on the sampler; Sobol points cost no model.
-    pretended = study.model_copy(update={"sampler": "quasi_random"})
+    ending = study.model_copy(update={"sampler": "quasi_random"})
+    whole = study.schedule.model_copy(update={"converged": None})
+    pretended = ending.model_copy(update={"schedule": whole})
     cluster = PretendedCluster(pretended, facts, pretend_metrics, slots=slots)
     seen = facts.split_sizes.get(study.data.report_on, 0)
     meter = None if count_weights is None else DiskMeter(study, count_weights, seen)
@@ -129,9 +134,17 @@ def plan_study(
         )
     cluster.run()
     final = None if meter is None else meter.count(cluster.state, cluster.started)
-    numbers = range(study.budget.searches)
+    short = None
+    if study.schedule.converged is not None:
+        short = PretendedCluster(ending, facts, never_gaining, slots=slots)
+        short.run()
     cells = tuple(
-        _together([_cell_plan(study, facts, replace(cell, search=n), cluster) for n in numbers])
+        _together(
+            [
+                _cell_plan(study, facts, replace(cell, search=n), cluster, short)
+                for n in range(study.budget.searches)
+            ]
+        )
         for cell in cells_of(study)
     )
     assets = [job.asset for job in cluster.started if job.asset is not None]
@@ -162,11 +175,24 @@ def pretend_metrics(config: TrialConfig, length: float) -> dict[str, float]:
     return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
 
 
+def never_gaining(config: TrialConfig, length: float) -> dict[str, float]:
+    """A made-up AP that no length changes, so that every round converges as soon as it may."""
+    splits = {config.data.select_split, config.data.report_on}
+    ap = 20.0 + _uniform(config.seed)
+    return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
+
+
 def _uniform(*parts: str | int) -> float:
     return seed_of(*parts) / 2**31
 
 
-def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedCluster) -> CellPlan:
+def _cell_plan(
+    study: Study,
+    facts: DataFacts,
+    cell: Cell,
+    cluster: PretendedCluster,
+    short: PretendedCluster | None,
+) -> CellPlan:
     state, space = cluster.state, space_in(study, cell)
     configs = CellConfigs(study, cell, facts)
     configs.teacher = recorded_teacher(study, facts, state, cell)
@@ -176,6 +202,11 @@ def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedClu
     replicate_steps = _steps(state, configs, replicates)
     costs = _incumbent_steps(study, cell, len(search))
     asked = study.budget.replicates
+    least = search_steps[0] + asked * costs[-1]
+    if short is not None:
+        members = [m for _, m in short.state.members(cell, "search")]
+        least = _steps(short.state, configs, members)[0]
+        least += asked * _incumbent_steps(study, cell, len(search), 2)[-1]
     return CellPlan(
         cell=cell,
         num_parameters=len(space.parameters),
@@ -185,10 +216,7 @@ def _cell_plan(study: Study, facts: DataFacts, cell: Cell, cluster: PretendedClu
         incumbents=len({m.of for m in replicates}),
         replicates=len(replicates),
         replicates_range=(asked, asked * len(costs)),
-        steps_range=(
-            search_steps[0] + asked * costs[-1],
-            search_steps[0] + asked * sum(costs),
-        ),
+        steps_range=(least, search_steps[0] + asked * sum(costs)),
         jobs=sum(job.asset is None and job.cell == cell.name for job in cluster.started),
         search_steps=search_steps[0],
         replicate_steps=replicate_steps[0],
@@ -218,13 +246,16 @@ def _together(searches: Sequence[CellPlan]) -> CellPlan:
     )
 
 
-def _incumbent_steps(study: Study, cell: Cell, trials: int) -> list[int]:
+def _incumbent_steps(
+    study: Study, cell: Cell, trials: int, num_lengths: int | None = None
+) -> list[int]:
     """Updates of one replicate of each incumbent, shortest first, where no two lengths share one.
 
     An incumbent is repeated up to the longest length it is best at; there are never more of them
-    than search trials.
+    than search trials. ``num_lengths``: so many from the shortest on; None: the whole ladder.
     """
-    lengths, schedule = lengths_of(study, cell), base_recipe(study, cell).schedule
+    lengths = lengths_of(study, cell)[:num_lengths]
+    schedule = base_recipe(study, cell).schedule
     if LENGTH_PATH in space_of(study, cell):
         costs = [schedule.steps(length) for length in lengths]
     else:

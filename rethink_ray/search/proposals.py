@@ -115,6 +115,7 @@ class Proposer:
                     member,
                     standing.granted(member.trial_id),
                     self._distributions,
+                    ladder_ends=len(standing.steps) if standing.converged else None,
                     diverged_is_complete=for_gp,
                 )
                 for member in members

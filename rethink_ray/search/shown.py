@@ -62,22 +62,26 @@ class ShownCell:
         """
         rounds = state.rounds.get((self._cell, "search"), {})
         for number in sorted(rounds.keys() - self._over):
-            stopped = self._stopped(state, rounds[number])
+            stopped, end = self._stopped(state, rounds[number])
             members = rounds[number].members
-            shown = [self._shown(state, m, m.trial_id in stopped, started) for m in members]
+            shown = [self._shown(state, m, m.trial_id in stopped, end, started) for m in members]
             if all(trial.finished for trial in shown):
                 self._over.add(number)
             yield from shown
 
-    def _stopped(self, state: StudyState, proposed: RoundProposed) -> frozenset[str]:
-        """Whom halving has stopped for good; in the first round that waits for the audit."""
+    def _stopped(
+        self, state: StudyState, proposed: RoundProposed
+    ) -> tuple[frozenset[str], float | None]:
+        """Whom halving has stopped for good, in the first round once the audit is known; and the
+        length at which the round has converged."""
         if self._copied:
-            return self._over_at_target(state, proposed)
+            return self._over_at_target(state, proposed), None
         standing = stand(self._study, state, self._ladder, proposed.members)
         losers = {m.trial_id for m in standing.steps[0]} - {m.trial_id for m in standing.steps[-1]}
         if proposed.number == 0 and self._study.budget.audit:
             losers -= self._audit(state, standing, losers)
-        return frozenset(losers)
+        end = standing.lengths(self._ladder)[-1] if standing.converged else None
+        return frozenset(losers), end
 
     def _over_at_target(self, state: StudyState, proposed: RoundProposed) -> frozenset[str]:
         """Copied configurations that have run as far as they are incumbent."""
@@ -96,11 +100,16 @@ class ShownCell:
         return {member.trial_id for member in chosen}
 
     def _shown(
-        self, state: StudyState, member: Member, stopped: bool, started: frozenset[str]
+        self,
+        state: StudyState,
+        member: Member,
+        stopped: bool,
+        end: float | None,
+        started: frozenset[str],
     ) -> Shown:
         lengths = self._ladder.of(member)
         values = values_at(self._study, state, member.trial_id, lengths)
-        trial_state, value = self._became(state, member, stopped, values)
+        trial_state, value = self._became(state, member, stopped, end, values)
         if trial_state == TrialState.WAITING and (values or member.trial_id in started):
             trial_state = TrialState.RUNNING
         ended = state.ended.get(member.trial_id)
@@ -119,16 +128,21 @@ class ShownCell:
         )
 
     def _became(
-        self, state: StudyState, member: Member, stopped: bool, values: Mapping[float, float]
+        self,
+        state: StudyState,
+        member: Member,
+        stopped: bool,
+        end: float | None,
+        values: Mapping[float, float],
     ) -> tuple[TrialState, float | None]:
         ended = state.ended.get(member.trial_id)
         if ended is not None:
             diverged = ended.outcome == "diverged"
             worst = WORST[self._study.objective.goal]
             return (TrialState.COMPLETE, worst) if diverged else (TrialState.FAIL, None)
-        lengths = self._ladder.of(member)
-        if (member.trial_id, lengths[-1]) in state.rungs:
-            last = values.get(lengths[-1])
+        goal = self._ladder.of(member)[-1] if end is None else end
+        if (member.trial_id, goal) in state.rungs:
+            last = values.get(goal)
             return (TrialState.FAIL, None) if last is None else (TrialState.COMPLETE, last)
         if stopped:
             return TrialState.PRUNED, values[max(values)] if values else None

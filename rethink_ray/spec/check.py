@@ -50,6 +50,7 @@ def check_study(study: Study, where: str) -> None:
     check_teachers(study, where)
     check_redraws(study, where)
     _check_keep(study, where)
+    _check_converged(study, where)
 
 
 def _check_names(study: Study, where: str) -> None:
@@ -203,6 +204,22 @@ def _check_keep(study: Study, where: str) -> None:
     if keep[0] > study.budget.trials:
         must = f"must start a round with at most the {study.budget.trials} trials of the budget"
         raise SpecError(explain(key, must, keep[0], "Raise budget.trials or lower keep[0]."))
+
+
+def _check_converged(study: Study, where: str) -> None:
+    """The rule can end a ladder only after two lengths, so some ladder has a third."""
+    if study.schedule.converged is None:
+        return
+    key = f"{where}: schedule.converged"
+    cells = cells_of(study)
+    if any(LENGTH_PATH in space_of(study, cell) for cell in cells):
+        must = "must be left out where schedule.length is searched"
+        raise SpecError(explain(key, must, study.schedule.converged))
+    longest = max((lengths_of(study, cell) for cell in cells), key=len)
+    if len(longest) < 3:
+        must = f"must have a ladder of three lengths or more, not {list(longest)}"
+        remedy = "Two are always run. Add lengths or leave it out."
+        raise SpecError(explain(key, must, study.schedule.converged, remedy))
 
 
 def _check_resources(study: Study, where: str) -> None:

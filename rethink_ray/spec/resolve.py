@@ -175,7 +175,9 @@ _REMEMBERED: dict[int, tuple[weakref.ref[Study], dict[Cell, Recipe]]] = {}
 
 def _build_base(study: Study, cell: Cell) -> Recipe:
     recipe = with_settings(build_recipe(study.recipe), study.settings, "settings")
-    schedule = study.schedule.model_dump(mode="json", exclude_none=True, exclude_unset=True)
+    schedule = study.schedule.model_dump(
+        mode="json", exclude_none=True, exclude_unset=True, exclude={"converged"}
+    )
     recipe = with_settings(recipe, {"schedule": schedule} if schedule else {}, "schedule")
     regime, arm = study.regimes[cell.regime], study.arms[cell.arm]
     recipe = with_settings(recipe, regime.set, f"regimes.{cell.regime}.set")

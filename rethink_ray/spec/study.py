@@ -64,6 +64,10 @@ class StudySchedule(Spec):
 
     unit: PositiveInt | None = None
     lengths: tuple[PositiveFloat, ...] | None = None
+    converged: PositiveFloat | None = None
+    """Points: a round whose best score on ``select_on`` gains less than this over the length before
+    has converged and runs no longer one; its cell is then judged at its best length (Zoph et al.
+    2020 train every model until it converges). Without it all lengths are run."""
     warmup: Count | None = None
     decay: DecaySpec | None = None
 

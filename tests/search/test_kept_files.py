@@ -89,6 +89,22 @@ def test_a_study_and_its_continuations_find_every_trunk_they_go_on_from(
     assert first.missed == second.missed == []
 
 
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(order=st.integers(0, 2**20))
+def test_a_round_that_has_converged_needs_no_trunk_any_more(order: int) -> None:
+    """A length is worth 4 points: at 4.5 every round ends after two, and none goes on."""
+    study = small_study(budget=BUDGET, arms={"scratch": {}}, schedule={**LADDER, "converged": 4.5})
+    facts, state = facts_of(study), StudyState()
+    first = Watched(study, facts, state, order)
+    assert first.cluster.run().done
+    first.drop(state)
+    assert first.missed == []
+    assert not first.trunks
+    second = Watched(extend(study, lengths=[12.0]), facts, state, order)
+    assert second.cluster.run().done
+    assert not second.cluster.started
+
+
 def copying() -> Study:
     arms: dict[str, object] = {"scratch": {}, "copy": {}}
     return small_study(budget=BUDGET, arms=arms, tuning={"copy_from": "scratch"})
