@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rethink_ray.analysis.confounds import confounded_pairs
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drawn_images import draw_caveats
@@ -52,6 +53,7 @@ def find_caveats(
         found += unequal_effort(study, regime, inside)
         found += unequal_cost(study, regime, cost)
         found += selection_outweighs_training(tables, regime)
+    found += confounded_pairs(study, results)
     found += draw_caveats(tables)
     found += twin_caveats(study, results)
     found += refused_assets(cost)

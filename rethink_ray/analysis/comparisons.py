@@ -67,6 +67,7 @@ def _arm_finding(
     reference, other = pair.names
     where = f"on {pair.regime} at {times(rung.length)}"
     pays = pair.reference.source == "random" and pair.other.source != "random"
+    pays = pays and pair.start_alone
     prefix = f"pre-training pays {where}: " if pays else f"{where}, "
     return Finding(
         key=f"{pair.regime}/{other}-vs-{reference}@{times(rung.length)}",

@@ -13,6 +13,7 @@ from rethink_ray.analysis.comparisons import (
     primary_p_values,
     twin_findings,
 )
+from rethink_ray.analysis.confounds import start_alone
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drift import Drift, drifts
@@ -179,7 +180,8 @@ def _findings(
             if arm in same:
                 doubles.append(build_pair(study, by_arm[same[arm]], result))
             elif arm != regime.reference:
-                pairs.append(build_pair(study, reference, result))
+                alone = start_alone(study, regime.name, regime.reference, arm)
+                pairs.append(build_pair(study, reference, result, start_alone=alone))
     adjusted = primary_p_values(pairs, claims.raw_p_values())
     arms = arm_findings(study, pairs, adjusted)
     headlines = [f for f in arms if f.family == "primary"]

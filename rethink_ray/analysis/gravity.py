@@ -8,7 +8,15 @@ from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 ORDER = (
     "failed-searches",
     *("refused", "failed-replicates", "nothing-learned", "few-replicates", "unfinished"),
-    *("select-is-report", "unscored", "twins", "edge", "failed-search", "few-report-images"),
+    *(
+        "select-is-report",
+        "unscored",
+        "twins",
+        "confounded",
+        "edge",
+        "failed-search",
+        "few-report-images",
+    ),
     *("unequal-budget", "select-larger", "copied-values", "unequal-space", "unequal-cost"),
     *(
         "unbooked-asset",
@@ -47,5 +55,5 @@ def cautions_together(
 
 
 def _rank(key: str) -> int:
-    kind = key.partition(":")[0]
+    kind = key.partition(":")[0].replace("claim", "confounded")  # what a claim's sides differ in
     return ORDER.index(kind) if kind in ORDER else len(ORDER)

@@ -38,6 +38,8 @@ class Pair:
     reference: CellResult
     other: CellResult
     rungs: tuple[PairAt, ...]
+    start_alone: bool = True
+    """What they start from is all that they differ in."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -45,7 +47,9 @@ class Pair:
         return (self.reference.arm, self.other.arm)
 
 
-def build_pair(study: Study, reference: CellResult, other: CellResult) -> Pair:
+def build_pair(
+    study: Study, reference: CellResult, other: CellResult, *, start_alone: bool = True
+) -> Pair:
     """Both arms at every length that both ladders have."""
     shared = [length for length in reference.lengths if length in other.lengths]
     return Pair(
@@ -53,6 +57,7 @@ def build_pair(study: Study, reference: CellResult, other: CellResult) -> Pair:
         reference=reference,
         other=other,
         rungs=tuple(_at(study, reference, other, length) for length in shared),
+        start_alone=start_alone,
     )
 
 

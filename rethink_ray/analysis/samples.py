@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from rethink_ray.analysis.cell_labels import cell_labels, passes_labels
+from rethink_ray.analysis.confounds import recipe_texts
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.measures import ALWAYS_SCORED, costs_at, still_to_come
@@ -19,10 +20,7 @@ from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.records.columns import METRIC_ORDER
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
-from rethink_ray.spec.settings import flatten
-from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
 Labels = Mapping[str, frozenset[str]]
@@ -101,7 +99,7 @@ def study_samples(
         shared = cell_labels(study, cell, facts)
         base, space = base_recipe(study, cell), space_of(study, cell)
         images = facts.regime_sizes.get(cell.regime, 0)
-        recipe = _recipe_texts(base, space)
+        recipe = recipe_texts(base, space)
         for length in result.lengths:
             low_rate = max(base.schedule.decay.points(length), default=0.0)
             here = {"schedule": f"{length:g}x", "low_rate": as_text(low_rate)}
@@ -175,11 +173,6 @@ def _of_replicates(
             if metric in METRIC_ORDER:
                 values.setdefault(seeds[trial_id], 0.0)
     return measured | costs_at(record, point, cost)
-
-
-def _recipe_texts(recipe: Recipe, space: Mapping[str, Parameter]) -> dict[str, str]:
-    texts = {path: as_text(value) for path, value in flatten(recipe).items()}
-    return texts | {path: "tuned" for path in space if path in texts}
 
 
 def _length_of(schedule: str) -> float | None:

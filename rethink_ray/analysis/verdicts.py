@@ -75,6 +75,8 @@ class Caveat:
     """None = every one."""
     between_arms_at: float | None = None
     """It bears on comparisons of two arms at this length only; None = on every finding."""
+    pair: tuple[str, str] | None = None
+    """It bears on comparisons of these two arms only."""
     of: str | None = None
     """Key of the one finding it belongs to; None = whatever regime and arm say."""
 
@@ -86,6 +88,10 @@ class Caveat:
             judged_there = finding.lengths[-1:] == (self.between_arms_at,)
             if finding.kind == "same" or len(finding.arms) != 2 or not judged_there:
                 return False
+        if self.pair is not None and (
+            finding.kind == "claim" or set(finding.arms) != set(self.pair)
+        ):
+            return False  # a claim names what its own two sides differ in
         in_regime = self.regime in (None, finding.regime)
         return in_regime and (self.arm is None or self.arm in finding.arms)
 

@@ -1,0 +1,74 @@
+"""Arms that differ in several things at once are said to, wherever two of them are compared."""
+
+from typing import Any
+
+import pytest
+from planted import Planted, build_study, written
+
+from rethink_ray.analysis.confounds import differing, start_alone
+from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.spec.load import find_study, load_study
+
+ARMS: dict[str, Any] = {
+    "scratch": {},
+    "pretrained": {"set": {"init.source": "upstream"}},
+    "strong": {"set": {"init.source": "upstream", "augment.level": "s4"}},
+}
+
+
+def _found(**changes: Any) -> Findings:
+    study = build_study(arms=ARMS, **changes)
+    rows = {(arm, n): [10.0, 10.5, 11.0] for arm in ARMS for n in (2.0, 4.0, 6.0)}
+    return derive_findings(Planted(study, written(rows)).tables())
+
+
+def test_where_an_arm_starts_is_one_thing_however_many_keys_say_it() -> None:
+    arms = ARMS | {"frozen": {"set": {"init": {"source": "upstream", "frozen": "backbone"}}}}
+    study = build_study(arms=arms)
+    assert set(differing(study, "full", "scratch", "frozen")) == {"what they start from"}
+    assert start_alone(study, "full", "scratch", "frozen")
+    assert not start_alone(study, "full", "scratch", "strong")
+    assert not start_alone(study, "full", "scratch", "scratch")
+
+
+def test_pre_training_is_not_said_to_pay_by_an_arm_that_is_augmented_otherwise() -> None:
+    claims = [f.claim for f in _found().findings if f.family == "primary"]
+    assert claims == [
+        "pre-training pays on full at 6x: pretrained ends above scratch",
+        "on full at 6x, strong ends above scratch",
+    ]
+
+
+def test_a_difference_of_two_things_at_once_has_its_caveat_beside_it() -> None:
+    findings = _found()
+    plain, mixed = (f for f in findings.findings if f.family == "primary")
+    assert not any(key.startswith("confounded") for key in plain.caveats)
+    assert findings.cautions_of(mixed) == (
+        "full: strong and scratch differ in what they start from and augment.level at once, and "
+        "so their difference is of all of these together.",
+    )
+    touched = {f.kind for f in findings.findings if "confounded:full/strong-scratch" in f.caveats}
+    assert touched == {"arms", "catch_up"}  # how long one arm needs is its own affair
+
+
+def test_what_an_own_claim_s_sides_differ_in_stands_right_under_it() -> None:
+    own = {
+        "says": "strong augmentation ends ahead",
+        "side": {"arm": "strong"},
+        "against": {"arm": "scratch"},
+        "where": {"metric": "ap"},
+        "match": ["regime"],
+        "primary": True,
+    }
+    findings = _found(claims={"mine": own})
+    (claim,) = [f for f in findings.findings if f.kind == "claim"]
+    (told,) = findings.cautions_of(claim)
+    assert told.endswith("the two sides differ in augment.level as well.")
+
+
+@pytest.mark.parametrize("name", ["shapes_demo", "he_mini", "bccd", "quickstart"])
+def test_the_demonstrations_compare_arms_that_differ_in_their_start_alone(name: str) -> None:
+    study = load_study(find_study(name))[0]
+    first, *others = (arm for arm in study.arms if arm != "scratch_again")
+    for regime in study.regimes:
+        assert all(start_alone(study, regime, first, other) for other in others)
