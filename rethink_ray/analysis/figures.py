@@ -5,6 +5,7 @@ theme. Arms differ by colour (Okabe and Ito's palette), by marker and by dash.
 """
 
 import io
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", "-", "--")
 INK, FAINT = "#010203", "#040506"
 """Stand-ins that ``themed`` replaces."""
+WIDTH_IN, HEIGHT_IN, ROW_IN = 6.2, 4.6, 0.26
+"""A panel with two rows of legend, and what each further row adds."""
+LETTER_PT, MARKER_PT = 7.5, 56.0
+"""Of a legend's entry: the width of a letter, and of all that is none."""
 SHIFT = 0.012
 """Arms are set apart sideways by this share of the axis, so that intervals do not overlap."""
 
@@ -142,7 +147,7 @@ def _paint_difference(
         values,
         yerr=halves,
         **look,
-        label=legend_label(f"{arm} - {found[0].arms[0]}"),
+        label=legend_label(arm),
         capsize=3,
         markersize=5,
         linewidth=1.6,
@@ -238,7 +243,7 @@ def panel(title: str, paint: Callable[[Any], None]) -> str:
             "ytick.color": INK,
         }
     ):
-        figure = Figure(figsize=(6.2, 4.6), layout="constrained")
+        figure = Figure(figsize=(WIDTH_IN, HEIGHT_IN), layout="constrained")
         FigureCanvasSVG(figure)
         figure.patch.set_alpha(0.0)
         axes = figure.add_subplot()
@@ -262,5 +267,9 @@ def legend_label(name: str) -> str:
 def _legend(figure: Any, axes: Any) -> None:
     """Below the axes, where it hides no point."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = min(len(labels), 3)
+    longest = max((len(label) for label in labels), default=0)
+    fitting = int(WIDTH_IN * 72.0 // (longest * LETTER_PT + MARKER_PT))
+    columns = max(1, min(len(labels), 3, fitting))
+    more_rows = math.ceil(len(labels) / columns) - 2
+    figure.set_figheight(HEIGHT_IN + max(0, more_rows) * ROW_IN)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)

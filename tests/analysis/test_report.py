@@ -5,12 +5,21 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 from planted import Planted, build_study, noisy
 
-from rethink_ray.analysis.figures import COLORS, FAINT, INK, draw_figures, inlined, look_of
+from rethink_ray.analysis.figures import (
+    COLORS,
+    FAINT,
+    INK,
+    draw_figures,
+    inlined,
+    look_of,
+    panel,
+)
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.report import write_report
 from rethink_ray.records.directory import StudyDirectory
@@ -35,6 +44,20 @@ def test_the_report_directory_holds_every_form(page: Path) -> None:
     assert figures == ["full-curves.svg", "full-differences.svg", "full-hours.svg"]
     tree = json.loads((page.parent / "findings.json").read_text())
     assert tree["answers"][0] in (page.parent / "findings.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["scratch", "pretrained_strong", "self_training_from_imagenet"])
+def test_a_legend_of_six_arms_stays_inside_its_figure(name: str) -> None:
+    def paint(axes: Any) -> None:
+        for index in range(6):
+            axes.plot([0, 1], [index, index], label=f"{name}_{index}")
+
+    svg = panel("six arms", paint)
+    width = float(re.findall(r'viewBox="0 0 ([0-9.]+)', svg)[0])
+    places = re.findall(rf'x="(-?[0-9.]+)"[^>]*>({name}_\d)<', svg)
+    assert len(places) == 6
+    # 7.5 points a letter of 13 is about DejaVu Sans, the widest of the fonts asked for
+    assert all(float(x) > 30.0 and float(x) + 7.5 * len(text) < width for x, text in places)
 
 
 def test_the_page_loads_nothing_from_anywhere(page: Path) -> None:
