@@ -7,6 +7,7 @@ what it forgets.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.pairs import twins
@@ -48,8 +49,13 @@ def drifts(
 
 
 def _mean(record: CellRecord, point: CurvePoint) -> Estimate | None:
-    measured = [record.measures.get((trial, point.length), {}) for trial in point.trial_ids]
-    return mean_of([m[METRIC] for m in measured if METRIC in m], point.looks)
+    values: list[list[float]] = []
+    for single in point.singles:
+        measured = [record.measures.get((trial, point.length), {}) for trial in single.trial_ids]
+        values.append([m[METRIC] for m in measured if METRIC in m])
+    if point.of_searches:
+        return mean_of([fmean(of_search) for of_search in values if of_search], point.looks)
+    return mean_of(values[0], point.looks)
 
 
 def drift_sheet(found: tuple[Drift, ...]) -> Sheet:

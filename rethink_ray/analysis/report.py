@@ -21,6 +21,7 @@ from rethink_ray.analysis.sheets import (
     search_sheets,
     trials_sheet,
 )
+from rethink_ray.analysis.wording import unit_name
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
@@ -87,6 +88,7 @@ def as_html(
         special=[c for c in findings.caveats if c.regime is not None or c.arm is not None],
         family=family_note(findings),
         needed=needed_text,
+        unit=unit_name(findings.study),
         figures={
             name: [inlined(svg) for stem, svg in figures.items() if _belongs(stem, name)]
             for name in in_order

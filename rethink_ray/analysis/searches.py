@@ -29,8 +29,8 @@ def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> Ce
     numbers = range(study.budget.searches)
     each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
     over = {n for n in numbers if _is_over(study, cell, records, n)}
-    if LENGTH_PATH in space_of(study, cell):
-        over = set()  # who sampled no trial of a length has not failed there
+    if LENGTH_PATH in space_of(study, cell):  # who sampled no trial of a length did not fail there
+        over = {n for n in over if not each[n].points}
     looks = num_looks(records[cell])
 
     def together(length: float, found: Mapping[int, CurvePoint | None]) -> CurvePoint | None:

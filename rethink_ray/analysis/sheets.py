@@ -11,6 +11,7 @@ from rethink_ray.analysis.importance import importance_sheet
 from rethink_ray.analysis.method_costs import method_sheet
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.study_claims import claims_sheet
+from rethink_ray.analysis.tables import Trial
 from rethink_ray.analysis.thrown_away import halving_sheet
 from rethink_ray.analysis.transfer import transfer_sheet
 from rethink_ray.analysis.verdicts import Finding
@@ -302,6 +303,10 @@ def replicates_sheet(findings: Findings) -> Sheet:
     )
 
 
+def _of_search(study: Study, trial: Trial) -> str:
+    return f", search {trial.search + 1}" if study.budget.searches > 1 else ""
+
+
 def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
     """The search trials of one cell, incumbents and longest first."""
     trials = sorted(
@@ -312,7 +317,7 @@ def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
     rows = [
         (
             trial.trial_id,
-            trial.state + (" (audit)" if trial.audit else ""),
+            trial.state + (" (audit)" if trial.audit else "") + _of_search(findings.study, trial),
             times(trial.longest) if trial.longest else "-",
             ", ".join(times(length) for length in trial.incumbent_for) or "-",
             *(_value(trial.params[p]) if p in trial.params else "-" for p in paths),

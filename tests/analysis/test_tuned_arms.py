@@ -274,7 +274,9 @@ def test_every_text_says_searches_where_they_are_the_values(tmp_path: Path) -> N
     made = StudyDirectory.create(tmp_path / "s", study, "study: planted\n", build_facts(study), {})
     for event in events_of(study, ALL):
         made.log.append(event)
-    assert "Mean over searches" in write_report(tmp_path / "s").read_text()
+    page = write_report(tmp_path / "s").read_text()
+    assert "Mean over searches" in page
+    assert "replicates to decide" not in page
 
 
 def test_the_best_length_is_the_one_that_searches_find_best_on_average() -> None:
@@ -284,6 +286,63 @@ def test_the_best_length_is_the_one_that_searches_find_best_on_average() -> None
     point = scratch.point(2.0)
     assert point is not None
     assert point.of_incumbent.incumbent == "scratch-0"
+
+
+def test_where_the_length_is_searched_only_a_search_without_any_finished_trial_failed() -> None:
+    """A search that sampled no trial of a length is no value there, one that found nothing is."""
+    lengths = {"search": {"schedule.length": {"choice": [2, 4]}}, "arms": {"one": {}}}
+    budget = {"trials": 1, "keep": [1], "replicates": 0, "searches": 3}
+    study, events = study_of(3, **lengths, budget=budget), []
+    for number, length in enumerate((2.0, 4.0, 4.0)):
+        trial = Member(trial_id=f"one-{number}", params={"schedule.length": length}, seed=number)
+        events.append(
+            RoundProposed(
+                regime="full",
+                arm="one",
+                search=number,
+                searches=3,
+                number=0,
+                purpose="search",
+                members=(trial,),
+            )
+        )
+    done = rung("one-0", 2.0, 10.0), rung("one-1", 4.0, 20.0)
+    lost = TrialEnded(trial_id="one-2", outcome="diverged", reason="lr")
+    state = StudyState([*events, *done, lost])
+    one = derive_findings(build_tables(study, state, build_facts(study))).regimes[0].cells[0]
+    assert [(p.length, p.values, p.barren) for p in one.points] == [
+        (2.0, {2: 0.0}, (2,)),
+        (4.0, {2: 0.0}, (2,)),
+    ]
+
+
+def test_a_drift_over_searches_counts_each_search_once() -> None:
+    from rethink_ray.analysis.drift import METRIC, drifts
+
+    study = study_of(3, arms={"scratch": {}, "slow": {"set": {"init.source": "upstream"}}})
+    moved = {"slow-0-0": 0.1, "slow-1-0": 0.2, "slow-1-1": 0.4, "slow-2-0": 0.5}
+    scores = {**ALL, ("slow", 2.0): [[16], [19, 19], [22]]}
+    events = [
+        replace(e, metrics={**e.metrics, f"train/{METRIC}": moved.get(e.trial_id, 1.0)})
+        if isinstance(e, RungDone)
+        else e
+        for e in events_of(study, scores)
+    ]
+    tables = build_tables(study, StudyState(events), build_facts(study))
+    records = read_cells(tables)
+    (slow,) = [
+        d for d in drifts(study, records, cell_results(study, records)) if d.cell.arm == "slow"
+    ]
+    mean = slow.by_length[2.0]
+    assert (mean.nums, mean.value) == ((3,), pytest.approx((0.1 + 0.3 + 0.5) / 3))
+
+
+def test_twins_are_compared_search_by_search_like_any_two_arms() -> None:
+    scores = {(arm, x): rows for (_, x), rows in SCRATCH.items() for arm in ("scratch", "slow")}
+    findings = found(scores=scores, arms={"scratch": {}, "slow": {}})
+    check = by_key(findings)["full/slow-is-scratch"]
+    assert check.verdict is Verdict.SUPPORTED
+    assert check.effect.nums == (3, 3)
 
 
 def test_no_search_that_came_here_is_no_point() -> None:

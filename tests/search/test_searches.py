@@ -1,5 +1,6 @@
 """Several searches of one cell: independent of each other, alike between arms, and append-only."""
 
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,9 +11,11 @@ from rethink_ray.records.audit import audited
 from rethink_ray.records.extension import extend, fingerprint_of
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.progress import progress_of
+from rethink_ray.records.retention import Retention
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed
 from rethink_ray.records.views import build_tables
+from rethink_ray.search.mirror import mirrored_name
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, searches_of
@@ -182,6 +185,32 @@ def test_killed_and_given_more_searches_it_is_the_same_study(stops: list[int], g
     whole = replay(large, facts, answer)
     assert members(ended) == members(whole)
     assert facts_in(ended)[1:] == facts_in(whole)[1:]
+
+
+def test_each_search_has_an_optuna_study_and_keeps_the_weights_of_its_incumbents() -> None:
+    study = searched(2, **FULL)
+    second = Cell("full", "scratch", 1)
+    assert mirrored_name(study, second) == "small/full/scratch/2"
+    state = replay(study, facts_of(study), ap_of)
+    best = {(m.trial_id, x) for x, m in incumbents(study, state, second).items()}
+    weights = {
+        (t, x) for t, x in state.rungs if t in {m.trial_id for m in proposed(state, "scratch", 1)}
+    }
+    kept = weights - {
+        (path.parent.parent.name, float(path.name.removesuffix("x.pt")))
+        for path in Retention(study, Path(), lambda folder: _models(folder, weights)).files_to_drop(
+            state, running=()
+        )
+    }
+    assert kept == best
+
+
+def _models(folder: Path, weights: set[tuple[str, float]]) -> list[Path]:
+    if folder.name != "models":
+        return []
+    return [
+        folder / f"{x:g}x.pt" for trial_id, x in sorted(weights) if trial_id == folder.parent.name
+    ]
 
 
 def test_a_log_from_before_there_were_several_searches_is_one_search() -> None:
