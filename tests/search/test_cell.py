@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 
 import pytest
+from same_study import events_of
 from search_builders import LADDER, SEARCH, ap_of, facts_of, ran, small_study
 
 from rethink_ray.records.fates import fates_of
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Event, RungDone
+from rethink_ray.records.types import RungDone
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
@@ -27,11 +28,6 @@ def drifting(config: TrialConfig, length: float) -> Mapping[str, float]:
 def one_cell(**changes: object) -> Study:
     budget = {"trials": 4, "keep": [4, 4, 4], "replicates": 2}
     return small_study(**{**ONE_CELL, "budget": budget, **changes})  # type: ignore[arg-type]
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
 
 
 def replicate_ladders(state: StudyState) -> dict[str | None, list[tuple[float, ...]]]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
+from same_study import events_of, facts_in
 from search_builders import LADDER, ap_of, facts_of, member, ran, rung, small_study
 
 from rethink_ray.records.convergence import Convergence, convergence_of
@@ -22,7 +23,7 @@ from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.retention import needed_by
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Event, Outcome, TrialEnded
+from rethink_ray.records.types import Outcome, TrialEnded
 from rethink_ray.records.views import build_tables
 from rethink_ray.search.costs import ladder_steps
 from rethink_ray.search.decide import Decider
@@ -283,16 +284,6 @@ def test_a_rule_that_can_never_end_a_ladder_is_refused(
 ) -> None:
     with pytest.raises(SpecError, match=rf"small.yaml: schedule.converged: .*{message}"):
         climbing(**changes)
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
-
-
-def facts_in(state: StudyState) -> tuple[object, ...]:
-    rungs = {key: rung.metrics for key, rung in state.rungs.items()}
-    return dict(state.rounds), rungs, state.ended, state.assets
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)

@@ -7,10 +7,16 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_study import (
+    assert_decided_the_same,
+    assert_same_after_kills,
+    assert_same_in_any_order,
+    events_of,
+)
 from search_builders import ap_of, diverging_above, facts_of, ran, small_study
 
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed
+from rethink_ray.records.types import AssetDone, JobFailed, Resumed
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
 from rethink_ray.search.simulate import PretendedCluster, replay, rung_of
@@ -24,12 +30,6 @@ FEW = {"trials": 6, "keep": [4, 2, 1], "replicates": 2, "audit": 1}
 
 def few(**changes: object) -> Study:
     return small_study(budget=FEW, **changes)
-
-
-def facts_in(state: StudyState) -> tuple[object, ...]:
-    """Everything the records say, without the order in which it came."""
-    rungs = {key: rung.metrics for key, rung in state.rungs.items()}
-    return dict(state.rounds), rungs, state.ended, state.assets
 
 
 def test_every_cell_gets_the_same_budget() -> None:
@@ -69,10 +69,7 @@ def test_the_same_records_give_the_same_decision_object() -> None:
 @settings(max_examples=12, deadline=None, derandomize=True)
 @given(slots=st.integers(1, 9), order=st.integers(0, 2**20))
 def test_any_order_of_arrival_gives_the_same_study(slots: int, order: int) -> None:
-    study, answer = few(), diverging_above(0.08)
-    once = replay(study, facts_of(study), answer, slots=1, order_seed=0)
-    again = replay(study, facts_of(study), answer, slots=slots, order_seed=order)
-    assert facts_in(again) == facts_in(once)
+    assert_same_in_any_order(few(), diverging_above(0.08), slots, order)
 
 
 @settings(max_examples=12, deadline=None, derandomize=True)
@@ -84,32 +81,13 @@ def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> N
     cluster.run(max_events=data.draw(st.integers(0, 60)))
     events = events_of(cluster.state)
     shuffled = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events)))
-    one_by_one, decider = StudyState(), Decider(study, facts)
-    for event in shuffled:
-        one_by_one.add(event)
-        try:
-            decider.next_jobs(one_by_one)  # a decision too early leaves nothing behind
-        except KeyError:
-            pytest.fail("a record without its round must not break a decision")
-    assert decider.next_jobs(one_by_one) == Decider(study, facts).next_jobs(StudyState(events))
+    assert_decided_the_same(study, events, shuffled, too_early=True)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(stops=st.lists(st.integers(0, 25), min_size=1, max_size=4))
 def test_killed_and_continued_it_is_the_same_study(stops: list[int]) -> None:
-    study, answer = few(), diverging_above(0.08)
-    facts = facts_of(study)
-    state = StudyState()
-    for max_events in stops:  # each pass loses what was running and starts a fresh decider
-        PretendedCluster(study, facts, answer, slots=3, state=state).run(max_events)
-    assert facts_in(replay(study, facts, answer, events=events_of(state))) == facts_in(
-        replay(study, facts, answer)
-    )
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
+    assert_same_after_kills(few(), diverging_above(0.08), stops)
 
 
 @settings(max_examples=5, deadline=None, derandomize=True)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_study import events_of
 from search_builders import LADDER, ap_of, diverging_above, facts_of, small_study
 
 from rethink_ray.records.extension import extend
@@ -64,11 +65,6 @@ class Watched:
         needed = [needed_by(self._study, state, cell) for cell in cells_of(self._study)]
         running = {job_id.rpartition("-")[0] for job_id in self.cluster.running}
         self.trunks &= running.union(*(n.trunks for n in needed))
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)

@@ -7,12 +7,18 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_study import (
+    assert_decided_the_same,
+    assert_same_after_kills,
+    assert_same_in_any_order,
+    events_of,
+)
 from search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
 from rethink_ray.records.started_from import StartedFrom
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import config_of
-from rethink_ray.records.types import AssetDone, Event, Outcome
+from rethink_ray.records.types import AssetDone, Outcome
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import PretendedCluster, replay
@@ -48,16 +54,6 @@ def learning(arms: Mapping[str, Any] = ARMS, **changes: Any) -> Study:
         budget={"trials": 3, "keep": [3, 2, 1], "replicates": 2},
         **changes,
     )
-
-
-def facts_in(state: StudyState) -> tuple[object, ...]:
-    rungs = {key: rung.metrics for key, rung in state.rungs.items()}
-    return dict(state.rounds), rungs, state.ended, state.assets
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
 
 
 def run(study: Study) -> PretendedCluster:
@@ -199,10 +195,7 @@ def test_more_trials_of_a_teacher_change_no_student_that_has_begun() -> None:
 @settings(max_examples=8, deadline=None, derandomize=True)
 @given(slots=st.integers(1, 9), order=st.integers(0, 2**20))
 def test_any_order_of_arrival_gives_the_same_study(slots: int, order: int) -> None:
-    study, answer = learning(), diverging_above(0.08)
-    once = replay(study, facts_of(study), answer, slots=1, order_seed=0)
-    again = replay(study, facts_of(study), answer, slots=slots, order_seed=order)
-    assert facts_in(again) == facts_in(once)
+    assert_same_in_any_order(learning(), diverging_above(0.08), slots, order)
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
@@ -214,22 +207,13 @@ def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> N
     cluster.run(max_events=data.draw(st.integers(0, 150)))
     events = events_of(cluster.state)
     shuffled = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events)))
-    one_by_one, decider = StudyState(), Decider(study, facts)
-    for event in shuffled:
-        one_by_one.add(event)
-    assert decider.next_jobs(one_by_one) == Decider(study, facts).next_jobs(StudyState(events))
+    assert_decided_the_same(study, events, shuffled, too_early=False)
 
 
 @settings(max_examples=5, deadline=None, derandomize=True)
 @given(stops=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_killed_and_continued_it_is_the_same_study(stops: list[int]) -> None:
-    study = learning()
-    facts, state = facts_of(study), StudyState()
-    for max_events in stops:
-        PretendedCluster(study, facts, ap_of, slots=3, state=state).run(max_events)
-    assert facts_in(replay(study, facts, ap_of, events=events_of(state))) == facts_in(
-        replay(study, facts, ap_of)
-    )
+    assert_same_after_kills(learning(), ap_of, stops)
 
 
 def test_a_plan_counts_the_updates_of_what_is_learned() -> None:

@@ -5,13 +5,14 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_study import events_of, facts_in
 from search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
 from rethink_ray.records.log import decode_line, encode
 from rethink_ray.records.started_from import StartedFrom
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import config_of
-from rethink_ray.records.types import Event, Member
+from rethink_ray.records.types import Member
 from rethink_ray.records.views import build_tables
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.assets import assets_of
@@ -125,16 +126,6 @@ def test_copied_arms_share_the_draws_of_the_arm_they_copy() -> None:
     for arm in arms:
         for replicates in by_incumbent(state, Cell("few", arm)).values():
             assert [m.draw for m in replicates] == [1, 2]
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
-
-
-def facts_in(state: StudyState) -> tuple[object, ...]:
-    rungs = {key: rung.metrics for key, rung in state.rungs.items()}
-    return dict(state.rounds), rungs, state.ended, state.assets
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from same_study import events_of, facts_in
 from search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
 from rethink_ray.records.audit import audited
@@ -13,7 +14,7 @@ from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.retention import Retention
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Event, Member, RoundProposed
+from rethink_ray.records.types import Member, RoundProposed
 from rethink_ray.records.views import build_tables
 from rethink_ray.search.mirror import mirrored_name
 from rethink_ray.search.plan import plan_study
@@ -27,16 +28,6 @@ FULL = {"regimes": {"full": {"images": "all"}}}
 
 def searched(times: int, **changes: Any) -> Study:
     return small_study(budget=FEW | {"searches": times}, **changes)
-
-
-def facts_in(state: StudyState) -> tuple[object, ...]:
-    rungs = {key: rung.metrics for key, rung in state.rungs.items()}
-    return dict(state.rounds), rungs, state.ended, state.assets
-
-
-def events_of(state: StudyState) -> list[Event]:
-    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
 
 
 def proposed(state: StudyState, arm: str, search: int) -> list[Member]:

@@ -1,0 +1,56 @@
+"""What must not change a study: the order in which its answers arrive, a kill, a record twice."""
+
+from collections.abc import Sequence
+
+from search_builders import facts_of
+
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Event
+from rethink_ray.search.decide import Decider
+from rethink_ray.search.simulate import Answer, PretendedCluster, replay
+from rethink_ray.spec.study import Study
+
+
+def facts_in(state: StudyState) -> tuple[object, ...]:
+    """Everything the records say, without the order in which it came."""
+    rungs = {key: rung.metrics for key, rung in state.rungs.items()}
+    return dict(state.rounds), rungs, state.ended, state.assets
+
+
+def events_of(state: StudyState) -> list[Event]:
+    """Records that fold to this state: rounds first, then what became of them."""
+    rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
+    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
+
+
+def assert_same_in_any_order(study: Study, answer: Answer, slots: int, order: int) -> None:
+    """So many slots and this order of arrival give what one slot gives."""
+    once = replay(study, facts_of(study), answer, slots=1, order_seed=0)
+    again = replay(study, facts_of(study), answer, slots=slots, order_seed=order)
+    assert facts_in(again) == facts_in(once)
+
+
+def assert_decided_the_same(
+    study: Study, events: Sequence[Event], shuffled: Sequence[Event], *, too_early: bool
+) -> None:
+    """Records told one by one, in another order and twice, decide what they decide at once.
+
+    With ``too_early`` also if it was decided after each of them: that leaves nothing behind.
+    """
+    one_by_one, decider = StudyState(), Decider(study, facts_of(study))
+    for event in shuffled:
+        one_by_one.add(event)
+        if too_early:
+            decider.next_jobs(one_by_one)
+    assert decider.next_jobs(one_by_one) == Decider(study, facts_of(study)).next_jobs(
+        StudyState(events)
+    )
+
+
+def assert_same_after_kills(study: Study, answer: Answer, stops: Sequence[int]) -> None:
+    """Killed after so many events, again and again, and continued: the same study."""
+    facts, state = facts_of(study), StudyState()
+    for max_events in stops:  # each pass loses what was running and starts a fresh decider
+        PretendedCluster(study, facts, answer, slots=3, state=state).run(max_events)
+    ended = replay(study, facts, answer, events=events_of(state))
+    assert facts_in(ended) == facts_in(replay(study, facts, answer))
