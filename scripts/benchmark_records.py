@@ -8,7 +8,6 @@ decisions and files are real), opens it as ``resume`` would, prints the table of
 
 import argparse
 import gc
-import json
 import resource
 import shutil
 import sys
@@ -20,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from large_study import facts_of, large_study
 
 from rethink_ray.records.columns import METRIC_ORDER
 from rethink_ray.records.directory import StudyDirectory
@@ -33,8 +34,6 @@ from rethink_ray.search.decide import Decider
 from rethink_ray.search.mirror import Mirror
 from rethink_ray.search.plan import pretend_metrics
 from rethink_ray.search.simulate import PretendedCluster
-from rethink_ray.spec.check import check_study
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 
@@ -43,37 +42,9 @@ LENGTHS = [2.0, 4.0, 6.0, 12.0]
 
 
 def made_up_study(num_cells: int, trials: int) -> Study:
-    """Two regimes, so many arms that there are ``num_cells`` cells, rounds of 32."""
-    tree: dict[str, Any] = {
-        "study": "large",
-        "data": {"dataset": "shapes"},
-        "regimes": {"full": {"images": "all"}, "few": {"images": 60}},
-        "recipe": "tiny_retinanet",
-        "arms": {f"arm{i}": {} for i in range(max(1, num_cells // 2))},
-        "search": {
-            "optimizer.lr": {"log_uniform": [0.005, 0.2]},
-            "optimizer.weight_decay": {"log_uniform": [1e-5, 1e-2]},
-            "optimizer.momentum": {"uniform": [0.8, 0.95]},
-            "detector.norm": {"choice": ["gn", "bn"]},
-        },
-        "schedule": {"unit": 100, "lengths": LENGTHS, "warmup": 20},
-        "budget": {"trials": trials, "keep": KEEP, "replicates": 3, "audit": 1},
-    }
-    study = Study.model_validate_json(json.dumps(tree))
-    check_study(study, "large.yaml")
-    return study
-
-
-def facts_of(study: Study) -> DataFacts:
-    """Facts as ``data`` would have gathered them."""
-    return DataFacts(
-        fingerprint="f" * 16,
-        categories=("disc", "square"),
-        regime_sizes=dict.fromkeys(study.regimes, 60),
-        regime_digests={name: f"digest of {name}" for name in study.regimes},
-        split_sizes={"train": 800, "val": 200, "test": 600},
-        upstream_fingerprint="u" * 16,
-    )
+    """Rounds of 32, halved at every rung."""
+    budget = {"trials": trials, "keep": KEEP, "replicates": 3, "audit": 1}
+    return large_study(num_cells, LENGTHS, budget)
 
 
 def all_metrics(config: TrialConfig, length: float) -> Mapping[str, float]:

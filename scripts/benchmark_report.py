@@ -7,7 +7,6 @@ waits for them: median of three, and the peak memory of the process.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from large_study import facts_of, large_study
 from numpy.random import Generator
 
 from rethink_ray.records.columns import METRIC_ORDER
@@ -29,8 +29,6 @@ from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone
 from rethink_ray.records.views import write_views
-from rethink_ray.spec.check import check_study
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
 
@@ -49,38 +47,10 @@ class Cost:
 
 
 def made_up_study(num_cells: int, trials: int) -> Study:
-    """Two regimes, so many arms that there are ``num_cells`` cells; nobody is halved away."""
-    tree: dict[str, Any] = {
-        "study": "large",
-        "data": {"dataset": "shapes"},
-        "regimes": {"full": {"images": "all"}, "few": {"images": 60}},
-        "recipe": "tiny_retinanet",
-        "arms": {f"arm{i}": {} for i in range(max(1, num_cells // 2))},
-        "search": {
-            "optimizer.lr": {"log_uniform": [0.005, 0.2]},
-            "optimizer.weight_decay": {"log_uniform": [1e-5, 1e-2]},
-            "optimizer.momentum": {"uniform": [0.8, 0.95]},
-            "detector.norm": {"choice": ["gn", "bn"]},
-        },
-        "schedule": {"unit": 100, "lengths": LENGTHS, "warmup": 20},
-        "budget": {"trials": trials, "keep": [ROUND] * len(LENGTHS), "replicates": REPLICATES},
-    }
-    tree["arms"] |= {f"arm{i}": {"set": {"augment.color": 0.1 * i}} for i in range(1, 5)}
-    study = Study.model_validate_json(json.dumps(tree))
-    check_study(study, "large.yaml")
-    return study
-
-
-def facts_of(study: Study) -> DataFacts:
-    """Facts as ``data`` would have gathered them."""
-    return DataFacts(
-        fingerprint="f" * 16,
-        categories=("disc", "square"),
-        regime_sizes=dict.fromkeys(study.regimes, 60),
-        regime_digests={name: f"digest of {name}" for name in study.regimes},
-        split_sizes={"train": 800, "val": 200, "test": 600},
-        upstream_fingerprint="u" * 16,
-    )
+    """Nobody is halved away; four arms differ in colour, so that no two are twins."""
+    budget = {"trials": trials, "keep": [ROUND] * len(LENGTHS), "replicates": REPLICATES}
+    arms = {f"arm{i}": {"set": {"augment.color": 0.1 * i}} for i in range(1, 5)}
+    return large_study(num_cells, LENGTHS, budget, arms)
 
 
 def make_records(study: Study, root: Path) -> None:
@@ -149,11 +119,14 @@ def rungs_of(member: Member, rng: Generator) -> Iterator[RungDone]:
             metrics={
                 f"{s}/{m}": ap + i for s in ("val", "test") for i, m in enumerate(METRIC_ORDER)
             }
-            | {"train/loss": 1.0 / length},
+            | {"train/loss": 1.0 / length, "train/backbone_drift": 0.1 * float(np.sqrt(length))},
             seconds_train=10.0 * length,
             seconds_score=1.0,
             steps_new=int(100 * length),
             peak_memory_bytes=10**9,
+            peak_memory_of="gpu",
+            trained_share=1.0,
+            step_flops=1.06e9,
             host="node-17",
             instruction_set="AVX512",
         )
