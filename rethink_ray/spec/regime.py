@@ -1,11 +1,14 @@
 """Which images: the data set, the splits that are looked at, and the nested subsets of train."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
 
+T = TypeVar("T")
+FromList = Annotated[T, Field(strict=False)]
+"""A tuple, a list in files: behind a validator of the raw tree a strict one would refuse that."""
 Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
 Images = PositiveInt | Literal["all"] | Percent
 
@@ -77,10 +80,10 @@ class DataSpec(Spec):
     one sub-folder of images per class."""
     unlabelled: UnlabelledSpec | None = None
     """Images for ``labels.kind: self_training``; ``shapes`` has its own (``shapes.unlabelled``)."""
-    image_sets: dict[Literal["train", "val", "test"], tuple[str, ...]] | None = None
+    image_sets: dict[Literal["train", "val", "test"], FromList[tuple[str, ...]]] | None = None
     """VOC: the lists that make up a split, as YEAR/LIST. He et al. 2018: train: [VOC2007/trainval,
     VOC2012/train], val: [VOC2012/val]."""
-    frequency: Literal["lvis", "thirds"] | tuple[PositiveInt, PositiveInt] | None = None
+    frequency: Literal["lvis", "thirds"] | FromList[tuple[PositiveInt, PositiveInt]] | None = None
     """Also AP of rare, common and frequent classes, by training images that show them, over the
     full regime: ``lvis`` = up to 10, up to 100, more; other bounds; or thirds of the classes."""
 
