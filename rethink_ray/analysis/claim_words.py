@@ -55,7 +55,7 @@ def numbers_of(
         return _no_scores(found, metric)
     if claim.scale == "ratio":
         return _ratio_words(claim, found.meetings[0], effect)
-    plain = _as_measured(claim, effect)
+    plain = as_measured(claim, effect)
     size = f"{signed_text(name, plain.value)} {metric} {span_text(name, plain.interval())}".rstrip()
     if bracket is not None:
         last = found.meetings[-1].side.schedule
@@ -63,11 +63,6 @@ def numbers_of(
     if found.levels:
         steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in found.levels)
         ends = f"from {found.levels[0].label} to {found.levels[-1].label}"
-        change = -effect.value if claim.along and claim.along.trend != "rises" else effect.value
-        interval = effect.interval()
-        if interval and change != effect.value:
-            interval = (-interval[1], -interval[0])
-        size = f"{signed_text(name, change)} {metric} {span_text(name, interval)}".rstrip()
         return f"{size} {ends} ({steps})"
     if len(found.meetings) == 2:
         return _one_more_than_the_other(claim, found, effect)
@@ -81,7 +76,7 @@ def ratio_of(
     """(side over against, its interval), of a claim about ratios; None for any other."""
     if effect is None or claim.scale != "ratio":
         return None
-    found = (plain := _as_measured(claim, effect)).interval()
+    found = (plain := as_measured(claim, effect)).interval()
     return math.exp(plain.value), (math.exp(found[0]), math.exp(found[1])) if found else None
 
 
@@ -110,9 +105,11 @@ def _no_scores(found: Comparison, metric: str) -> str:
     return f"no replicate has {metric} yet"
 
 
-def _as_measured(claim: Claim, effect: Estimate) -> Estimate:
-    """Side minus against, where "better" would be the smaller number."""
-    return effect if claim.goal == "maximize" else replace(effect, value=-effect.value)
+def as_measured(claim: Claim, effect: Estimate) -> Estimate:
+    """Side minus against, or last level minus first: with the sign of what was measured, where an
+    effect has that of what was claimed."""
+    turned = claim.along.trend != "rises" if claim.along else claim.goal == "minimize"
+    return replace(effect, value=-effect.value) if turned else effect
 
 
 def _one_more_than_the_other(claim: Claim, found: Comparison, effect: Estimate) -> str:

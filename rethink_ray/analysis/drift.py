@@ -15,7 +15,8 @@ from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.statistics import Estimate, mean_of
 from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.analysis.wording import times
-from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study
 
 METRIC = "backbone_drift"
@@ -27,7 +28,7 @@ class Drift:
 
     cell: Cell
     source: str
-    """``init.source``: what w0 is."""
+    """What w0 is: ``init.source``, or ``a teacher``."""
     by_length: Mapping[float, Estimate]
     """Mean over replicates; lengths at which nobody measured it are left out."""
 
@@ -44,8 +45,15 @@ def drifts(
             if (mean := _mean(records[cell], point)) is not None
         }
         if by_length and cell.arm not in second_names:
-            found.append(Drift(cell=cell, source=result.source, by_length=by_length))
+            source = _source(base_recipe(study, cell), result.source)
+            found.append(Drift(cell=cell, source=source, by_length=by_length))
     return tuple(found)
+
+
+def _source(recipe: Recipe, own: str) -> str:
+    labels = recipe.labels
+    taught = labels.kind != "human" and labels.start == "teacher"
+    return "a teacher" if taught else own
 
 
 def _mean(record: CellRecord, point: CurvePoint) -> Estimate | None:

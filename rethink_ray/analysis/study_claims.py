@@ -7,6 +7,7 @@ be primary, and is then corrected together with the headlines.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from rethink_ray.analysis.claim_words import as_measured
 from rethink_ray.analysis.claims import (
     ClaimOutcome,
     Ground,
@@ -137,7 +138,7 @@ def _untested(outcome: ClaimOutcome) -> Finding:
 
 def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
     """The papers' claims that this study can speak to, each beside what its paper reports."""
-    reported = _reported()
+    reported = reported_there()
     rows = []
     for outcome in claims.papers:
         paper = outcome.name.partition("/")[0]
@@ -174,15 +175,15 @@ def _note(claims: StudyClaims, study: Study) -> str:
     return " ".join(parts)
 
 
-def _reported() -> dict[str, str]:
+def reported_there() -> dict[str, str]:
     """Claim -> what its own paper's table says, in a few words."""
     told: dict[str, str] = {}
     for stem in published_names():
         table = load_published(f"published:{stem}")
         own = {n: c for n, c in paper_claims().items() if n.startswith(f"{stem}/")}
         for outcome in evaluate(own, published_samples(table), Ground(reported=True)):
-            sign = 1.0 if outcome.claim.goal == "maximize" else -1.0
-            values = [sign * f.effect.value for f in outcome.findings if f.effect]
+            effects = [f.effect for f in outcome.findings if f.effect]
+            values = [as_measured(outcome.claim, effect).value for effect in effects]
             if values:
                 agree = sum(f.agrees is True for f in outcome.findings)
                 low, high = signed(min(values)), signed(max(values))

@@ -8,6 +8,7 @@ from planted import Planted, build_facts, build_study, noisy
 from rethink_ray.analysis.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.study_claims import reported_there
 from rethink_ray.analysis.verdicts import Verdict
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
@@ -124,6 +125,11 @@ def test_a_student_is_no_run_from_scratch_and_s1_never_meets_s4() -> None:
         Verdict.SUPPORTED,
         4,  # +3 under s1, -1 under s4
     )
+    assert (
+        "full: -3.9 AP [" in falls.sentence
+    )  # what was measured, not what was claimed
+    assert "from s1 to s4 (s1 +2.9, s4 -1.0)" in falls.sentence
+    assert "-1.3, 1 of 1 in line" in reported_there()["zoph_2020/augmentation"]
     (hurts,) = papers["zoph_2020/strong-augmentation"].findings
     assert hurts.verdict is Verdict.SUPPORTED
     (helps,) = papers["zoph_2020/self-training"].findings

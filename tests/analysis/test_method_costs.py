@@ -90,6 +90,21 @@ def test_drift_is_told_length_by_length_with_its_interval() -> None:
     assert {mean.value for mean in frozen.by_length.values()} == {0.0}
 
 
+def test_a_student_s_backbone_moves_away_from_its_teacher_s() -> None:
+    taught = {"labels.kind": "self_training"}
+    arms = {
+        "scratch": {},
+        "student": {"teacher": "scratch", "set": taught},
+        "restarted": {"teacher": "scratch", "set": {**taught, "labels.start": "init"}},
+    }
+    rows = {(arm, n): [9.0, 9.1, 9.2] for arm in arms for n in (2.0, 4.0, 6.0)}
+    planted = Planted(
+        build_study(arms=arms), written(rows), metrics=lambda c, n, i: {"train/backbone_drift": n}
+    )
+    found = {d.cell.arm: d.source for d in derive_findings(planted.tables()).drifts}
+    assert found == {"scratch": "random", "student": "a teacher", "restarted": "random"}
+
+
 def test_every_rendering_carries_costs_and_drift() -> None:
     findings = _findings()
     figures = draw_figures(findings)
