@@ -34,7 +34,7 @@ def carried(job: Job, copy: WorkingCopy, run: Callable[[], Iterator[Event]]) -> 
     Raises:
         RecordError: the store does not answer; the machine's failure, not the method's.
     """
-    with _carrier(copy, (job.folder,)) as carry:
+    with _carrier(copy, (job.folder, *_started_from(job))) as carry:
         try:
             for event in run():
                 carry()
@@ -49,13 +49,16 @@ def fetch(job: Job, copy: WorkingCopy) -> None:
     Raises:
         RecordError: the store does not answer.
     """
-    copy.pull(*_needed(job))
+    assets = _started_from(job)
+    copy.pull(job.folder, *assets)
+    copy.trust(*assets)
 
 
-def _needed(job: Job) -> tuple[str, ...]:
-    """Folders that a job reads: its own, and those of the assets it starts from."""
+def _started_from(job: Job) -> tuple[str, ...]:
+    """Folders of the assets that a job reads. It carries them, too: one that was damaged at home is
+    built again by the first job that needs it, and must not be by every other."""
     needed = job.asset.needs if job.config is None and job.asset else assets_of(job.trial[1])
-    return (job.folder, *(f"assets/{asset.key}" for asset in needed))
+    return tuple(f"assets/{asset.key}" for asset in needed)
 
 
 @contextmanager

@@ -114,3 +114,44 @@ def test_what_nobody_needs_is_deleted_in_the_store(
         Sweeper(directory).sweep(StudyDirectory.open(uri).load_state(), (), now=True)
         after = [n for n in Store(uri).list("trials") if "/trunk-" in n]
     assert 0 < len(after) < len(before)
+
+
+def test_a_damaged_asset_is_built_again_once_and_goes_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pretrained = {"pretrained": {"set": {"init.source": "upstream"}}}
+    study = micro_study(regimes={"small": {"images": 6}}, arms=pretrained)
+    facts = gather_facts(study.data, study.regimes)
+    with object_store() as pattern:
+        uri = pattern.format("micro")
+        monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
+        StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        run_on(tmp_path / "1", uri, 1, monkeypatch)
+        store = Store(uri)
+        [name] = [n for n in store.list("assets") if n.endswith("backbone.pt")]
+        whole = store.read(name)
+        assert whole is not None
+        store.write(name, whole[:-1])
+        rebuilt = []
+        for machine in ("2", "3"):
+            caplog.clear()
+            assert run_on(tmp_path / machine, uri, 1, monkeypatch) == 1
+            rebuilt.append("built again" in caplog.text)
+            assert store.read(name) == whole
+    assert rebuilt == [True, False]
+
+
+def test_what_a_trial_starts_from_is_not_sent_home_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretrained = {"pretrained": {"set": {"init.source": "upstream"}}}
+    study = micro_study(regimes={"small": {"images": 6}}, arms=pretrained)
+    facts = gather_facts(study.data, study.regimes)
+    with object_store() as pattern:
+        uri = pattern.format("micro")
+        monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
+        StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        run_on(tmp_path, uri, 1, monkeypatch)
+        before = Store(uri).list("assets")
+        run_on(tmp_path, uri, 2, monkeypatch)
+        assert Store(uri).list("assets") == before
