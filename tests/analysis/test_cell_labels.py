@@ -125,9 +125,7 @@ def test_a_student_is_no_run_from_scratch_and_s1_never_meets_s4() -> None:
         Verdict.SUPPORTED,
         4,  # +3 under s1, -1 under s4
     )
-    assert (
-        "full: -3.9 AP [" in falls.sentence
-    )  # what was measured, not what was claimed
+    assert "full: -3.9 AP [" in falls.sentence  # what was measured, not what was claimed
     assert "from s1 to s4 (s1 +2.9, s4 -1.0)" in falls.sentence
     assert "-1.3, 1 of 1 in line" in reported_there()["zoph_2020/augmentation"]
     (hurts,) = papers["zoph_2020/strong-augmentation"].findings
