@@ -11,6 +11,7 @@ from rethink_ray.analysis.confounds import confounded_pairs
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drawn_images import draw_caveats
+from rethink_ray.analysis.ladder_ends import ladder_caveats
 from rethink_ray.analysis.noise_floor import twin_caveats
 from rethink_ray.analysis.statistics import MIN_REPLICATES
 from rethink_ray.analysis.tables import FAILED, CellRecord
@@ -55,6 +56,7 @@ def find_caveats(
         found += selection_outweighs_training(tables, regime)
     found += confounded_pairs(study, results)
     found += draw_caveats(tables)
+    found += ladder_caveats(study, records)
     found += twin_caveats(study, results)
     found += refused_assets(cost)
     found += mixed_machines(tables)

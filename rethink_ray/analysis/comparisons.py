@@ -28,7 +28,7 @@ def primary_p_values(pairs: Sequence[Pair], also: Sequence[float | None] = ()) -
 
     What could not be tested counts all the same, with p = 1.
     """
-    headlines = [pair.rungs[-1] for pair in pairs if pair.rungs]
+    headlines = [headline for pair in pairs if (headline := pair.headline)]
     raw = [rung.lead.p_value if rung.lead else None for rung in headlines]
     return holm([1.0 if p is None else p for p in (*raw, *also)])
 
@@ -43,13 +43,13 @@ def arm_findings(
         pairs: what is compared.
         adjusted: p values of the whole family, the pairs' own first; None: they are the family.
     """
-    headlines = [pair.rungs[-1] for pair in pairs if pair.rungs]
+    headlines = [headline for pair in pairs if (headline := pair.headline)]
     family = primary_p_values(pairs) if adjusted is None else adjusted
     found = []
     own = family[: len(headlines)]
-    for pair, p in zip((p for p in pairs if p.rungs), own, strict=True):
-        found.append(_arm_finding(study, pair, pair.rungs[-1], "primary", p, len(family)))
-        for rung in reversed(pair.rungs[:-1]):
+    for pair, headline, p in zip((p for p in pairs if p.headline), headlines, own, strict=True):
+        found.append(_arm_finding(study, pair, headline, "primary", p, len(family)))
+        for rung in reversed([rung for rung in pair.rungs if rung is not headline]):
             plain = rung.lead.p_value if rung.lead else None
             found.append(_arm_finding(study, pair, rung, "descriptive", plain, 1))
     return found
@@ -65,17 +65,17 @@ def _arm_finding(
     factor = adjusted / raw if adjusted and raw else float(num)
     needed = needed_for(study, rung, verdict, max(1.0, factor))
     reference, other = pair.names
-    where = f"on {pair.regime} at {times(rung.length)}"
+    where = f"on {pair.regime} {_at(pair, rung)}"
     pays = pair.reference.source == "random" and pair.other.source != "random"
     pays = pays and pair.start_alone
     prefix = f"pre-training pays {where}: " if pays else f"{where}, "
     return Finding(
-        key=f"{pair.regime}/{other}-vs-{reference}@{times(rung.length)}",
+        key=f"{pair.regime}/{other}-vs-{reference}@{'best' if rung.best else times(rung.length)}",
         kind="arms",
         family=family,
         regime=pair.regime,
         arms=(reference, other),
-        lengths=(rung.length,),
+        lengths=rung.best or (rung.length,),
         claim=f"{prefix}{other} ends above {reference}",
         sentence=_arm_sentence(study, pair, rung, verdict, needed, num),
         verdict=verdict,
@@ -84,6 +84,14 @@ def _arm_finding(
         evidence=rung.evidence,
         effect=lead,
     )
+
+
+def _at(pair: Pair, rung: PairAt) -> str:
+    """``at 6x``, or both lengths where each arm is judged at its best."""
+    if rung.best is None:
+        return f"at {times(rung.length)}"
+    ends = zip(pair.names, rung.best, strict=True)
+    return f"at their best lengths ({', '.join(f'{arm} {times(n)}' for arm, n in ends)})"
 
 
 def needed_for(
@@ -117,23 +125,22 @@ def _arm_sentence(
     study: Study, pair: Pair, rung: PairAt, verdict: Verdict, needed: int | None, num: int
 ) -> str:
     (reference, other), lead, metric = pair.names, rung.lead, metric_name(study)
-    on = f"On {pair.regime}"
+    on, at = f"On {pair.regime}", _at(pair, rung)
     if lead is None:
         why = _why_untested(pair, rung)
-        return f"{on}, {other} is not compared with {reference} at {times(rung.length)}: {why}."
+        return f"{on}, {other} is not compared with {reference} {at}: {why}."
     size = f"{signed(lead.value)} {metric} {span(lead.interval())}".rstrip()
     match verdict:
         case Verdict.SUPPORTED:
-            return f"{on}, {other} ends above {reference} at {times(rung.length)}: {size}."
+            return f"{on}, {other} ends above {reference} {at}: {size}."
         case Verdict.CONTRADICTED:
-            return f"{on}, {other} ends below {reference} at {times(rung.length)}: {size}."
+            return f"{on}, {other} ends below {reference} {at}: {size}."
         case Verdict.EQUIVALENT:
             inner = f"{signed(lead.value)} {metric}, 90 % {span(lead.interval(EQUIVALENCE_LEVEL))}"
             within = f"within {study.margin:g} {metric} of each other"
-            at = times(rung.length)
-            return f"{on}, {other} and {reference} end {within} at {at}: {inner}."
+            return f"{on}, {other} and {reference} end {within} {at}: {inner}."
     return (
-        f"{on}, whether {other} ends above {reference} at {times(rung.length)} is open: {size}"
+        f"{on}, whether {other} ends above {reference} {at} is open: {size}"
         + f"; {_why_open(study, lead, num)}{needed_words(needed, _per_arm(study))} would decide."
     )
 
@@ -153,9 +160,13 @@ def _why_open(study: Study, lead: Estimate, num: int) -> str:
 
 
 def _why_untested(pair: Pair, rung: PairAt) -> str:
-    for result, point in ((pair.reference, rung.reference), (pair.other, rung.other)):
+    ends = rung.best or (rung.length, rung.length)
+    for result, point, length in (
+        (pair.reference, rung.reference, ends[0]),
+        (pair.other, rung.other, ends[1]),
+    ):
         if point is None:
-            return no_incumbent(result, rung.length)
+            return no_incumbent(result, length)
     assert rung.reference is not None
     assert rung.other is not None
     nums = (len(rung.reference.values), len(rung.other.values))

@@ -12,6 +12,7 @@ from typing import Any
 
 from rethink_ray.analysis.statistics import Estimate, mean_of
 from rethink_ray.analysis.tables import FAILED, CellRecord, Trial
+from rethink_ray.records.convergence import Convergence
 from rethink_ray.records.incumbents import worst_score
 from rethink_ray.spec.resolve import base_recipe
 from rethink_ray.spec.study import Study
@@ -93,6 +94,8 @@ class CellResult:
     configurations: tuple[Configuration, ...]
     states: Mapping[str, int]
     """State -> how many search trials ended so."""
+    convergence: Convergence | None = None
+    """Where its ladder ended; ``lengths`` then are those up to there."""
 
     def point(self, length: float) -> CurvePoint | None:
         """The curve at one length; None if no search trial finished there."""
@@ -123,6 +126,7 @@ def cell_result(study: Study, record: CellRecord) -> CellResult:
             for trial in {t.trial_id: t for t in best.values()}.values()
         ),
         states=dict(sorted(Counter(t.state for t in record.search).items())),
+        convergence=record.convergence,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from rethink_ray.analysis.statistics import mean_of
+from rethink_ray.records.convergence import convergence_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.incumbents import (
     incumbents,
@@ -26,7 +27,7 @@ from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, lengths_of
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.study import CopyFrom, Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +63,12 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     missing = []
     for cell in cells_of(study):
         found = list(_found(study, state, cell))
+        end = convergence_of(study, state, _searched_cell(study, cell))
         for length in lengths_of(study, cell):
             there = [origin for origin in found if origin.length == length]
             if not there:
-                missing.append(f"{cell.name} {length:g}x")
+                if end is None or length <= end.length:
+                    missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
             made_of[path] = min(there, key=lambda o: _merit(study, state, o))
@@ -80,6 +83,12 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
             )
     written = {path: _write(directory, state, path, origin) for path, origin in made_of.items()}
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
+
+
+def _searched_cell(study: Study, cell: Cell) -> Cell:
+    """The cell whose rounds decide how far this one runs."""
+    copied = study.tuning.copy_from if isinstance(study.tuning, CopyFrom) else cell.arm
+    return cell.of_arm(copied)
 
 
 def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[Origin]:

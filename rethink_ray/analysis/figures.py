@@ -202,7 +202,9 @@ def draw_drift(findings: Findings, regime: RegimeResult) -> str:
 
 
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:
-    return [f for f in findings.findings if f.kind == "arms" and f.regime == regime.name]
+    """Of two arms at one length; not of each at its best."""
+    arms = [f for f in findings.findings if f.kind == "arms" and f.regime == regime.name]
+    return [f for f in arms if len(f.lengths) == 1]
 
 
 def _shift(regime: RegimeResult, index: int, num: int) -> float:

@@ -264,7 +264,9 @@ def _answer(findings: Findings, regime: RegimeResult) -> str:
 
 def _in_short(study: Study, finding: Finding) -> str:
     reference, other = finding.arms
-    at = times(finding.lengths[0])
+    at = " and ".join(times(length) for length in finding.lengths)
+    if len(finding.lengths) > 1:
+        at = f"best ({at})"
     words = {
         Verdict.SUPPORTED: f"{other} beats {reference} at {at}",
         Verdict.CONTRADICTED: f"{other} is behind {reference} at {at}",

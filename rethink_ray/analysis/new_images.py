@@ -93,11 +93,14 @@ def with_new_images(findings: Findings, root: Path) -> tuple[tuple[NewImages, ..
 
 
 def _of_headline(findings: Findings, root: Path, finding: Finding) -> NewImages:
-    effect, length = finding.effect, finding.lengths[0]
+    effect, lengths = finding.effect, (finding.lengths * 2)[:2]
     assert effect is not None
     assert effect.se is not None
     assert effect.df is not None
-    sides = [_replicates(findings, root, finding.regime, arm, length) for arm in finding.arms]
+    sides = [
+        _replicates(findings, root, finding.regime, arm, length)
+        for arm, length in zip(finding.arms, lengths, strict=True)
+    ]
     num_images = sides[0][0][0].objects.shape[0]
     rng = np.random.default_rng(findings.study.seed)
     drawn = []
@@ -214,7 +217,7 @@ def new_images_sheet(findings: Findings, found: Sequence[NewImages], why: str) -
     rows = [
         (
             *(one.finding.regime, f"{one.finding.arms[1]} - {one.finding.arms[0]}"),
-            times(one.finding.lengths[0]),
+            "/".join(times(length) for length in one.finding.lengths),
             f"{signed(one.estimate.value)} {span(one.finding.interval)}",
             f"{one.sd:.2f}",
             f"{signed(one.estimate.value)} {span(one.estimate.interval())}",

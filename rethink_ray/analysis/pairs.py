@@ -1,7 +1,7 @@
 """Two arms of one regime side by side, rung by rung, and which arms are compared at all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.statistics import Estimate, sample_sd, welch
@@ -18,6 +18,9 @@ class PairAt:
     lead: Estimate | None
     """Welch; positive = ``other`` is better. None if a side has nothing, or if the method ended
     every replicate of both."""
+    best: tuple[float, float] | None = None
+    """Where each arm is judged at its own best length: the reference's, the other's. ``length`` is
+    the longer of the two then."""
 
     @property
     def sds(self) -> tuple[float, float]:
@@ -40,11 +43,21 @@ class Pair:
     rungs: tuple[PairAt, ...]
     start_alone: bool = True
     """What they start from is all that they differ in."""
+    at_best: PairAt | None = None
+    """Each arm at its own best length, where ladders end when they converge."""
 
     @property
     def names(self) -> tuple[str, str]:
         """(reference arm, other arm)."""
         return (self.reference.arm, self.other.arm)
+
+    @property
+    def headline(self) -> PairAt | None:
+        """What the two arms are judged by, fixed by the study file: their longest shared length, or
+        each at its best."""
+        if self.at_best is not None:
+            return self.at_best
+        return self.rungs[-1] if self.rungs else None
 
 
 def build_pair(
@@ -56,13 +69,24 @@ def build_pair(
         regime=reference.regime,
         reference=reference,
         other=other,
-        rungs=tuple(_at(study, reference, other, length) for length in shared),
         start_alone=start_alone,
+        rungs=tuple(_at(study, reference, other, (length, length)) for length in shared),
+        at_best=_at_best(study, reference, other) if shared else None,
     )
 
 
-def _at(study: Study, reference: CellResult, other: CellResult, length: float) -> PairAt:
-    left, right = reference.point(length), other.point(length)
+def _at_best(study: Study, reference: CellResult, other: CellResult) -> PairAt | None:
+    """Each arm at the length that its search found best; None where no ladder ends early."""
+    if study.schedule.converged is None:
+        return None
+    ends = tuple(r.best_length or r.lengths[-1] for r in (reference, other))
+    return replace(_at(study, reference, other, (ends[0], ends[1])), best=(ends[0], ends[1]))
+
+
+def _at(
+    study: Study, reference: CellResult, other: CellResult, lengths: tuple[float, float]
+) -> PairAt:
+    left, right = reference.point(lengths[0]), other.point(lengths[1])
     lead = None
     if left and right and not (_all_failed(left) and _all_failed(right)):
         higher, lower = right, left
@@ -73,7 +97,7 @@ def _at(study: Study, reference: CellResult, other: CellResult, length: float) -
             list(lower.values.values()),
             max(left.looks, right.looks),
         )
-    return PairAt(length=length, reference=left, other=right, lead=lead)
+    return PairAt(length=max(lengths), reference=left, other=right, lead=lead)
 
 
 def reference_arm(study: Study, results: Mapping[str, CellResult]) -> str:

@@ -64,6 +64,12 @@ def point_text(point: CurvePoint) -> str:
     return f"{shown} ({len(point.values)})"
 
 
+def _number(lengths: str) -> float:
+    """``6x *`` as 6.0; ``8x/6x``, each arm at its best, after all single lengths."""
+    first, _, second = lengths.rstrip(" *").partition("/")
+    return float(first.rstrip("x")) + (1e6 if second else 0.0)
+
+
 def differences_sheet(findings: Findings) -> Sheet:
     """Every comparison of two arms, headline rungs marked."""
     study, metric = findings.study, metric_name(findings.study)
@@ -76,7 +82,7 @@ def differences_sheet(findings: Findings) -> Sheet:
             (
                 found.regime,
                 f"{found.arms[1]} - {found.arms[0]}",
-                f"{times(found.lengths[0])}{star}",
+                f"{'/'.join(times(length) for length in found.lengths)}{star}",
                 signed(found.effect.value) if found.effect else "-",
                 span(found.interval) or "-",
                 p_text(found),
@@ -85,7 +91,7 @@ def differences_sheet(findings: Findings) -> Sheet:
             )
         )
     order = {name: i for i, name in enumerate(study.regimes)}
-    rows.sort(key=lambda r: (order[r[0]], r[1], float(r[2].rstrip(" *").rstrip("x"))))
+    rows.sort(key=lambda r: (order[r[0]], r[1], _number(r[2])))
     return Sheet(
         title="Differences between arms",
         note=(

@@ -13,10 +13,12 @@ from typing import Any
 import pyarrow as pa
 
 from rethink_ray.records.columns import PARAM
+from rethink_ray.records.convergence import Convergence
 from rethink_ray.records.incumbents import report_metric, selection_metric
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import Cell, cells_of, lengths_of
+from rethink_ray.spec.study import CopyFrom, Study
 
 FAILED = ("diverged", "infeasible", "misconfigured", "refused")
 """States in which the method itself ended a trial: results, and the worst ones."""
@@ -28,6 +30,8 @@ PRICE_COLUMNS = ("trained_share", "step_flops", "peak_memory_bytes", "peak_memor
 """Of trials; a study that is older than one of them has none of its numbers."""
 SEARCH_COLUMNS = ("search", "searches")
 """Of trials; a study that is older than they are has one search a cell."""
+CONVERGED = "converged"
+"""Of trials: the length at which their round stopped improving; null for all older studies."""
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
 RUNG_COLUMNS = (
     "regime",
@@ -74,6 +78,8 @@ class Trial:
     """Which of its cell's searches it belongs to."""
     searches: int = 1
     """How many searches the study asked for when its round was proposed."""
+    converged: float | None = None
+    """Search trials: the length at which their round stopped improving; None: it has not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +128,8 @@ class CellRecord:
     measures: Mapping[tuple[str, float], Mapping[str, float]]
     """(trial id, length) -> every metric of the report split and of training, replicates only;
     ``step_ms`` is the wall time of one update."""
+    convergence: Convergence | None = None
+    """Where its ladder ended early, if it may; ``lengths`` then are those up to there."""
 
     def incumbent(self, length: float) -> Trial | None:
         """The search trial that ``records`` named best at this length, of the first search."""
@@ -143,14 +151,14 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
         RecordError: a column is missing, so the tables are not this program's.
     """
     study = tables.study
-    younger = (*PRICE_COLUMNS, *SEARCH_COLUMNS)
+    younger = (*PRICE_COLUMNS, *SEARCH_COLUMNS, CONVERGED)
     known = [name for name in younger if name in tables.trials.column_names]
     trials = _rows(tables.trials, TRIAL_COLUMNS, "trials", known)
     by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
     for row in trials:
         by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
     scores, measures, updates = _scores(tables), _measures(tables), _updates(tables)
-    return {
+    records = {
         cell: CellRecord(
             cell=cell,
             lengths=lengths_of(study, cell),
@@ -162,6 +170,38 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
         )
         for cell in cells_of(study)
     }
+    return ended_early(study, records)
+
+
+def ended_early(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellRecord]:
+    """The records with the ladders that were run, where they may end early.
+
+    An arm that copies its values runs as far as the arm it copies.
+    """
+    if study.schedule.converged is None:
+        return dict(records)
+    copied = study.tuning.copy_from if isinstance(study.tuning, CopyFrom) else None
+    found = {}
+    for cell, record in records.items():
+        end = _convergence(records[cell if copied is None else cell.of_arm(copied)])
+        if end is not None:
+            lengths = tuple(x for x in record.lengths if x <= end.length)
+            record = replace(record, lengths=lengths, convergence=end)
+        found[cell] = record
+    return found
+
+
+def _convergence(record: CellRecord) -> Convergence | None:
+    """Where the rounds so far ended, once none of them runs; None before, or if nothing ended."""
+    if len(record.lengths) < 2 or any(t.state == "waiting" for t in record.search):
+        return None
+    ends = {t.round: t.converged for t in record.search}
+    stopped = [length for length in ends.values() if length is not None]
+    top = record.lengths[-1]
+    improving = any(t.longest == top and t.converged is None for t in record.search)
+    if not (stopped or improving):
+        return None
+    return Convergence(length=top if improving else max(stopped), improving=improving)
 
 
 def read_assets(table: pa.Table) -> tuple[Asset, ...]:
@@ -295,6 +335,7 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         memory_of=row.get("peak_memory_of") or "",
         search=row.get("search") or 0,
         searches=row.get("searches") or 1,
+        converged=row.get(CONVERGED),
     )
 
 

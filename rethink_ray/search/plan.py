@@ -204,6 +204,7 @@ def _cell_plan(
     asked = study.budget.replicates
     least = search_steps[0] + asked * costs[-1]
     if short is not None:
+        configs.teacher = recorded_teacher(study, facts, short.state, cell)
         members = [m for _, m in short.state.members(cell, "search")]
         least = _steps(short.state, configs, members)[0]
         least += asked * _incumbent_steps(study, cell, len(search), 2)[-1]

@@ -215,6 +215,10 @@ def _check_converged(study: Study, where: str) -> None:
     if any(LENGTH_PATH in space_of(study, cell) for cell in cells):
         must = "must be left out where schedule.length is searched"
         raise SpecError(explain(key, must, study.schedule.converged))
+    if study.budget.searches > 1:
+        must = "must be left out where a cell is searched several times"
+        remedy = "Searches of one cell would end at different lengths; leave out budget.searches."
+        raise SpecError(explain(key, must, study.schedule.converged, remedy))
     longest = max((lengths_of(study, cell) for cell in cells), key=len)
     if len(longest) < 3:
         must = f"must have a ladder of three lengths or more, not {list(longest)}"

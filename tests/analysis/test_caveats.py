@@ -51,8 +51,10 @@ def test_a_first_stage_of_its_own_is_no_shared_start() -> None:
     """Direct pre-training is repeated with each replicate's seed; a classifier is not."""
     found = _findings(Planted(build_study(), written(ROWS)))
     (result,) = [r for regime in found.regimes for r in regime.cells if r.arm == "pretrained"]
-    assert [c.key for c in shared_start(result, found.cost)] == ["shared-start:full/pretrained"]
-    assert not list(shared_start(replace(result, source="direct"), found.cost))
+    assert [c.key for c in shared_start(found.study, result, found.cost)] == [
+        "shared-start:full/pretrained"
+    ]
+    assert not list(shared_start(found.study, replace(result, source="direct"), found.cost))
 
 
 def test_selecting_and_reporting_on_one_split_is_named() -> None:

@@ -265,10 +265,27 @@ def test_a_plan_tells_the_least_and_the_most() -> None:
     assert cell.steps_range[0] < cell.steps <= cell.steps_range[1]
 
 
+def test_a_plan_of_students_knows_that_their_teachers_may_end_early_too() -> None:
+    arms = {
+        "scratch": {},
+        "student": {"teacher": "scratch", "set": {"labels.kind": "self_training"}},
+    }
+    study = climbing(regimes={"full": {"images": "all"}}, arms=arms)
+    state = run(study, lambda config, length: ap_of(config, min(length, 4.0)))
+    students = state.members(Cell("full", "student"), "search")
+    assert {m.teacher_length for _, m in students} == {6.0}
+    for cell in plan_study(study, facts_of(study)).cells:
+        assert cell.steps_range[0] < cell.steps <= cell.steps_range[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"schedule": {**LENGTHS, "lengths": [2, 4]}, "budget": {"trials": 4}}, "three lengths"),
+        (
+            {"budget": {"trials": 4, "searches": 2}},
+            "must be left out where a cell is searched several times",
+        ),
         (
             {
                 "search": {"schedule.length": {"choice": [2, 4, 6]}},

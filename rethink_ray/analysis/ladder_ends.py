@@ -1,0 +1,73 @@
+"""Where each cell's ladder ended, and what that does to comparisons (``schedule.converged``)."""
+
+from collections.abc import Iterator, Mapping
+
+from rethink_ray.analysis.tables import CellRecord
+from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.wording import listed, metric_name, times
+from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.study import CopyFrom, Study
+
+
+def ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+    """One per cell whose search is over, and one per regime whose arms ended apart."""
+    if study.schedule.converged is None:
+        return
+    for cell, record in records.items():
+        yield from _of_cell(study, cell, record)
+    for regime in study.regimes:
+        ends = {
+            c.arm: r.convergence.length
+            for c, r in records.items()
+            if c.regime == regime and r.convergence is not None
+        }
+        if len(set(ends.values())) > 1:
+            shown = listed([f"{arm} {times(length)}" for arm, length in ends.items()])
+            yield Caveat(
+                key=f"unequal-ends:{regime}",
+                regime=regime,
+                text=(
+                    f"{regime}: ladders ended at different lengths ({shown}), so what the arms "
+                    f"cost is not equal; arms are judged at their own best lengths, and single "
+                    f"lengths are compared only where both were run."
+                ),
+            )
+
+
+def _of_cell(study: Study, cell: Cell, record: CellRecord) -> Iterator[Caveat]:
+    end, rule = record.convergence, study.schedule.converged
+    if end is None or rule is None or _copies(study, cell):
+        return
+    if end.improving:
+        text = (
+            f"still improving at the longest length, {times(end.length)}: it gained {rule:g} "
+            f"{metric_name(study)} or more over the length before."
+        )
+        kind = "still-improving"
+    else:
+        text = (
+            f"converged at {times(end.length)}: the best of a round gained less than {rule:g} "
+            f"{metric_name(study)} over the length before{_on_how_many(record)}."
+        )
+        kind = "converged"
+    yield Caveat(
+        key=f"{kind}:{cell.name}", regime=cell.regime, arm=cell.arm, text=f"{cell.name}: {text}"
+    )
+
+
+def _on_how_many(record: CellRecord) -> str:
+    """How many trials the last comparison rests on, where it is a single one."""
+    rounds = {t.round for t in record.search if t.converged is not None}
+    alone = [
+        number
+        for number in rounds
+        if sum(
+            t.round == number and not t.audit and t.longest == t.converged for t in record.search
+        )
+        == 1
+    ]
+    return ", judged by one trial, whose noise decides as well" if alone else ""
+
+
+def _copies(study: Study, cell: Cell) -> bool:
+    return isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
