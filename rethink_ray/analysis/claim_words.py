@@ -85,7 +85,8 @@ def _ratio_words(claim: Claim, met: Meeting, effect: Estimate) -> str:
     found = ratio_of(claim, effect)
     assert found is not None
     times_it, interval = found
-    shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval else ""
+    exact = effect.se == 0.0  # counted, not measured: operations, parameters
+    shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval and not exact else ""
     return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
 
 

@@ -81,7 +81,7 @@ def drift_sheet(found: tuple[Drift, ...]) -> Sheet:
         note=(
             "|w - w0| / |w0| over all weights of the backbone, w0 being those before the first "
             "update; mean over the replicates of each length's best configuration, 95 % interval. "
-            "0: it never moved. From random weights w0 is the draw itself."
+            "From random weights w0 is the draw itself."
         ),
         columns=("regime", "arm", "starts from", *(times(length) for length in lengths)),
         rows=tuple(rows),
@@ -90,9 +90,11 @@ def drift_sheet(found: tuple[Drift, ...]) -> Sheet:
 
 
 def drift_text(mean: Estimate | None) -> str:
-    """``0.354 [0.350, 0.358]``."""
+    """``0.354 [0.350, 0.358]``; ``0`` of a backbone that never moved."""
     if mean is None:
         return "-"
+    if mean.value == 0.0:
+        return "0"
     interval = mean.interval()
     shown = f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else ""
     return f"{mean.value:.3f}{shown}"

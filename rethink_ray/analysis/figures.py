@@ -195,8 +195,7 @@ def draw_drift(findings: Findings, regime: RegimeResult) -> str:
                 linewidth=1.6,
                 elinewidth=1.1,
             )
-        axes.set_ylim(bottom=0.0)
-        axes.set_ylabel("|w - w0| / |w0| of the backbone (a ratio)")
+        axes.set_ylabel("|w - w0| / |w0| (ratio)")
 
     return _drawn(regime, f"{regime.name}: backbone drift by schedule length", paint)
 

@@ -347,7 +347,7 @@ def test_with_one_arm_from_random_weights_no_claim_is_tested_and_each_says_why()
 def test_a_cost_is_told_as_a_multiple_with_its_interval() -> None:
     case = CASES["vasconcelos_2022/cost-operations"]
     (found,) = _held("vasconcelos_2022/cost-operations", case, case.true, {}).findings
-    assert "0.75 times [0.75, 0.75] (15 against 20 GFLOP an update)" in found.sentence
+    assert "0.75 times (15 against 20 GFLOP an update)" in found.sentence
     assert found.ratio == (pytest.approx(0.75), (pytest.approx(0.75), pytest.approx(0.75)))
 
 

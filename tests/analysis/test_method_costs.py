@@ -109,7 +109,7 @@ def test_every_rendering_carries_costs_and_drift() -> None:
     findings = _findings()
     figures = draw_figures(findings)
     assert "backbone drift by schedule length" in figures["full-drift"]
-    assert "of the backbone (a ratio)" in figures["full-drift"]
+    assert "|w0| (ratio)" in figures["full-drift"]
     for told in (
         as_terminal(findings),
         as_markdown(findings),
