@@ -13,6 +13,7 @@ from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drawn_images import draw_caveats
 from rethink_ray.analysis.ladder_ends import ladder_caveats
 from rethink_ray.analysis.noise_floor import twin_caveats
+from rethink_ray.analysis.paces import uneven_paces
 from rethink_ray.analysis.statistics import MIN_REPLICATES
 from rethink_ray.analysis.tables import FAILED, CellRecord
 from rethink_ray.analysis.verdicts import Caveat
@@ -60,6 +61,7 @@ def find_caveats(
     found += twin_caveats(study, results)
     found += refused_assets(cost)
     found += mixed_machines(tables)
+    found += uneven_paces(study, records)
     found += report_split(tables)
     found += one_search(study)
     found.append(fixed_recipe(study))

@@ -1,7 +1,8 @@
 """What a score costs: AP against the hours and the memory of one run, and who is not outdone.
 
-Hours of a stand-alone run of a length: its updates at the pace its replicates had. The asset it
-starts from comes on top, in full, because whoever has the data but not the asset pays for it.
+Hours of a stand-alone run of a length: its updates at the pace its replicates had along their whole
+ladder. The asset it starts from comes on top, in full, because whoever has the data but not the
+asset pays for it.
 """
 
 import statistics
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.paces import UNEVEN, pace_of, unevenness
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.tables import CellRecord
@@ -73,7 +75,7 @@ def price(
     cost: StudyCost,
 ) -> tuple[Priced, ...]:
     """Every contender and length with replicates, regime by regime; second names are left out."""
-    second_names = twins(study)
+    second_names, even = twins(study), unevenness(study, records) <= UNEVEN
     found: list[Priced] = []
     for regime in study.regimes:
         inside = [
@@ -83,22 +85,21 @@ def price(
             for point in result.points
             if (priced := _priced(study, records[cell], point, cost)) is not None
         ]
-        found += _marked(study, inside)
+        found += _marked(study, inside, by_time=even)
     return tuple(found)
 
 
 def _priced(study: Study, record: CellRecord, point: CurvePoint, cost: StudyCost) -> Priced | None:
-    mean, times, peaks, assets = point.mean, [], [], []
+    mean, pace, steps, peaks, assets = point.mean, pace_of(record, point.trial_ids), 0, [], []
     started_from = {trial.trial_id: trial.assets for trial in record.replicates}
     for trial_id in point.trial_ids:
         score = record.scores.get((trial_id, point.length))
         if score is None:
             continue
-        if score.new_steps and score.steps:
-            times.append(score.train_seconds / score.new_steps * score.steps)
+        steps = score.steps or steps
         peaks.append(score.peak_bytes)
         assets.append(cost.seconds_of(started_from[trial_id]))
-    if mean is None or not times:
+    if mean is None or pace is None or not steps:
         return None
     return Priced(
         regime=record.cell.regime,
@@ -106,16 +107,17 @@ def _priced(study: Study, record: CellRecord, point: CurvePoint, cost: StudyCost
         length=point.length,
         score=mean.value,
         interval=mean.interval(),
-        run_hours=statistics.median(times) * accelerators(study) / 3600.0,
+        run_hours=steps * pace * accelerators(study) / 3600.0,
         asset_hours=statistics.median(assets) * accelerators(study) / 3600.0,
         peak_bytes=int(statistics.median(peaks)),
     )
 
 
-def _marked(study: Study, inside: Sequence[Priced]) -> list[Priced]:
+def _marked(study: Study, inside: Sequence[Priced], *, by_time: bool) -> list[Priced]:
     """The same, told who is on which front."""
     measured = memory_ranked(inside)
-    by_hours = front(study, [(p.hours, p.score) for p in inside])
+    on_time = front(study, [(p.hours, p.score) for p in inside])
+    by_hours = on_time if by_time else [False] * len(inside)
     by_memory = front(study, [(float(p.peak_bytes), p.score) for p in measured])
     light = {id(p) for p, best in zip(measured, by_memory, strict=True) if best}
     return [
@@ -163,11 +165,12 @@ def price_sheet(study: Study, priced: Sequence[Priced]) -> Sheet:
     return Sheet(
         title="What a score costs",
         note=(
-            f"One run of each length by itself: updates at its replicates' median pace, times the "
-            f"{holder}s it holds; an asset is booked in full to whoever starts from it. On the "
-            "front: no other arm or length of the regime scores as much for as little. Memory: the "
-            "most that one process of a replicate held, median; peaks within a factor of "
-            f"{TOLD_APART:g} rank nobody."
+            "One run of each length by itself: updates at its replicates' median pace, "
+            f"times the {holder}s it holds; an asset is booked in full to whoever starts from it. "
+            "On the front: no other arm or length of the regime scores as much for as little. "
+            "Memory: the most that one process of a replicate held, median; peaks within a factor "
+            f"of {TOLD_APART:g} rank nobody, nor do times where paces of one method differ by more "
+            f"than {UNEVEN:g}."
         ),
         columns=(
             *("regime", "arm", "length", metric_name(study)),

@@ -22,6 +22,7 @@ ORDER = (
         "unbooked-asset",
         "shared-start",
         "mixed-machines",
+        "uneven-pace",
         "one-search",
         "still-improving",
         "unequal-ends",
