@@ -19,6 +19,7 @@ from rethink_ray.spec.study import CopyFrom, Study
 Texts = frozenset[str]
 SOURCES = {"torchvision": "imagenet"}
 """``init.source`` -> the word of published tables, where it is another one."""
+SHUFFLED = "upstream_shuffled"
 NECKS = {"nas_fpn": "nasfpn"}
 CASCADES = {"cascade_rcnn": "faster_rcnn", "cascade_mask_rcnn": "mask_rcnn"}
 P1X_PASSES = 48.0
@@ -53,7 +54,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         "detector": _detector(paths),
         "backbone": paths["detector.backbone"],
         "norm": paths["detector.norm"],
-        "init": frozenset(SOURCES.get(name, name) for name in paths["init.source"]),
+        "init": _init(paths),
         "frozen": _frozen(paths),
         "batch": paths["batch_size"],
         "augment": augment_labels(recipe.augment, space),
@@ -129,6 +130,17 @@ def _detector(paths: Mapping[str, Texts]) -> Texts:
         if neck != "fpn" or name == "faster_rcnn":
             name += f"+{NECKS.get(neck, neck)}"
         found.add(name + ("+cascade" if family in CASCADES else ""))
+    return frozenset(found)
+
+
+def _init(paths: Mapping[str, Texts]) -> Texts:
+    """What the weights come from; a classifier of shuffled labels is a control, and no classifier
+    that a paper means."""
+    found = {SOURCES.get(name, name) for name in paths["init.source"]}
+    if "upstream" in found and "shuffled" in paths["upstream.labels"]:
+        found.add(SHUFFLED)
+        if paths["upstream.labels"] == {"shuffled"}:
+            found.discard("upstream")
     return frozenset(found)
 
 
