@@ -15,6 +15,9 @@ from rethink_ray.spec.claim import Claim
 
 BINS = {"ap_rare": "AP (rare)", "ap_common": "AP (common)", "ap_frequent": "AP (frequent)"}
 
+EXACT = 1e-9
+"""Standard error of logarithms below which numbers are equal but for rounding."""
+
 
 def metric_words(metric: str) -> str:
     """``ap_l`` -> ``AP (large)``."""
@@ -85,7 +88,7 @@ def _ratio_words(claim: Claim, met: Meeting, effect: Estimate) -> str:
     found = ratio_of(claim, effect)
     assert found is not None
     times_it, interval = found
-    exact = effect.se == 0.0  # counted, not measured: operations, parameters
+    exact = effect.se is not None and effect.se < EXACT  # counted, not measured: operations, parameters
     shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval and not exact else ""
     return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
 
