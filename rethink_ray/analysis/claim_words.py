@@ -88,7 +88,7 @@ def _ratio_words(claim: Claim, met: Meeting, effect: Estimate) -> str:
     found = ratio_of(claim, effect)
     assert found is not None
     times_it, interval = found
-    exact = effect.se is not None and effect.se < EXACT  # counted, not measured: operations, parameters
+    exact = effect.se is not None and effect.se < EXACT  # counted, as operations are
     shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval and not exact else ""
     return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
 
