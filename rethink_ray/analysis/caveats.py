@@ -292,8 +292,9 @@ def report_split(tables: StudyTables) -> Iterator[Caveat]:
     if 0 < size < FEW_IMAGES:
         text = f"only {size} report images ({name}); below {FEW_IMAGES} their choice alone matters."
         yield Caveat(key="few-report-images", text=text)
+    repeated = "re-runs with new seeds" if study.budget.searches == 1 else "searches run again,"
     text = (
-        f"intervals cover re-runs with new seeds scored on these {size} images of {name}; the "
+        f"intervals cover {repeated} scored on these {size} images of {name}; the "
         f"noise of which images these are comes on top."
     )
     yield Caveat(key="test-set-noise", text=text)

@@ -166,6 +166,9 @@ def test_one_search_speaks_of_what_it_found_and_three_of_arms() -> None:
     assert "configurations this search found" in one.caveats_by_key["one-search"].text
     several = found().caveats_by_key
     assert "one-search" not in several
+    assert several["test-set-noise"].text.startswith(
+        "intervals cover searches run again, scored on"
+    )
     assert several["tuned-so"].text.startswith("findings are about arms as searches of 1 trial")
 
 
