@@ -246,7 +246,9 @@ def _head(findings: Findings) -> str:
 
 
 def aligned(sheet: Sheet) -> str:
-    """A table for a terminal."""
+    """A table for a terminal; one without rows is its note."""
+    if not sheet.rows:
+        return "\n".join([sheet.title.upper(), sheet.note])
     table = [sheet.columns, *sheet.rows]
     widths = [max(len(row[i]) for row in table) for i in range(len(sheet.columns))]
     lines = []
@@ -261,7 +263,9 @@ def aligned(sheet: Sheet) -> str:
 
 
 def piped(sheet: Sheet) -> str:
-    """A table in Markdown."""
+    """A table in Markdown; one without rows is its note."""
+    if not sheet.rows:
+        return "\n".join([f"## {sheet.title}", "", sheet.note])
     marks = ["---:" if i in sheet.numeric else "---" for i in range(len(sheet.columns))]
     rows = [sheet.columns, tuple(marks), *sheet.rows]
     lines = ["| " + " | ".join(c.replace("|", "\\|") for c in row) + " |" for row in rows]

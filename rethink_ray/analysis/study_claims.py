@@ -170,7 +170,8 @@ def _note(claims: StudyClaims, study: Study) -> str:
     elif claims.declared != claims_digest(study.claims):
         parts.append("The papers' claims have changed since this study began.")
     if untested:
-        what = counted(len(untested), "more claim needs", "more claims need")
+        more = "more " if len(untested) < len(claims.papers) else ""
+        what = counted(len(untested), f"{more}claim needs", f"{more}claims need")
         parts.append(f"{what} arms or columns that are not here; findings --json says which.")
     return " ".join(parts)
 

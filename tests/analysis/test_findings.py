@@ -7,7 +7,8 @@ import pytest
 from planted import Planted, build_facts, build_study, noisy, written
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
+from rethink_ray.analysis.render import aligned, as_json_text, as_markdown, as_terminal, piped
+from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.verdicts import Finding, Verdict
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.views import build_tables
@@ -83,6 +84,12 @@ def test_a_study_without_a_single_record_has_its_sentences() -> None:
     assert _headline(findings).verdict is Verdict.NOT_TESTED
     for render in (as_terminal, as_markdown, as_json_text):
         assert "not tested" in render(findings)
+
+
+def test_a_table_without_rows_is_told_by_its_note_alone() -> None:
+    sheet = Sheet(title="Nothing", note="None of it is here.", columns=("what", "where"), rows=())
+    assert aligned(sheet) == "NOTHING\nNone of it is here."
+    assert piped(sheet) == "## Nothing\n\nNone of it is here."
 
 
 def test_a_study_of_one_arm_has_nothing_to_compare_and_still_finds_its_best_length() -> None:
