@@ -12,7 +12,7 @@ from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drawn_images import draw_caveats
 from rethink_ray.analysis.ladder_ends import ladder_caveats
-from rethink_ray.analysis.noise_floor import twin_caveats
+from rethink_ray.analysis.noise_floor import thin_spread, twin_caveats
 from rethink_ray.analysis.paces import uneven_paces
 from rethink_ray.analysis.statistics import MIN_REPLICATES
 from rethink_ray.analysis.tables import FAILED, CellRecord
@@ -59,6 +59,7 @@ def find_caveats(
     found += draw_caveats(tables)
     found += ladder_caveats(study, records)
     found += twin_caveats(study, results)
+    found += thin_spread(results)
     found += refused_assets(cost)
     found += mixed_machines(tables)
     found += uneven_paces(study, records)

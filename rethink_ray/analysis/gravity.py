@@ -23,6 +23,7 @@ ORDER = (
         "shared-start",
         "mixed-machines",
         "uneven-pace",
+        "thin-spread",
         "one-search",
         "still-improving",
         "unequal-ends",

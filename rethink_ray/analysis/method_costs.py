@@ -6,10 +6,11 @@ something. Numbers are those of the replicates at the longest length that the re
 
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.frontier import Priced, hour_word
+from rethink_ray.analysis.paces import UNEVEN, unevenness
 from rethink_ray.analysis.pairs import reference_arm, twins
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.tables import CellRecord, Trial
@@ -52,7 +53,7 @@ class MethodCost:
     length: float
     amounts: Amounts
     ratios: Amounts
-    """The reference arm's are 1."""
+    """The reference arm's are 1; of hours none where the machine was busy."""
 
 
 def method_costs(
@@ -64,6 +65,7 @@ def method_costs(
     """Every contender that shares a replicated length with its regime's reference arm."""
     hours = {(p.regime, p.arm, p.length): p.run_hours for p in priced}
     second_names, found = twins(study), []
+    even = unevenness(study, records) <= UNEVEN
     for regime in study.regimes:
         inside = {c.arm: r for c, r in results.items() if c.regime == regime}
         reference = inside[reference_arm(study, inside)]
@@ -77,13 +79,14 @@ def method_costs(
                 _amounts(records[Cell(regime, name)], point, hours)
                 for name, point in ((arm, own), (reference.arm, its))
             ]
+            ratios = amounts[0].over(amounts[1])
             found.append(
                 MethodCost(
                     cell=Cell(regime, arm),
                     reference=reference.arm,
                     length=own.length,
                     amounts=amounts[0],
-                    ratios=amounts[0].over(amounts[1]),
+                    ratios=ratios if even else replace(ratios, hours=None),
                 )
             )
     return tuple(found)

@@ -3,16 +3,22 @@
 Not told apart is no proof of sameness: every comparison of two arms carries its twins' difference.
 """
 
+import math
 from collections.abc import Iterator, Mapping
+
+from scipy.special import chdtri
 
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.pairs import PairAt, build_pair, twins
+from rethink_ray.analysis.statistics import MIN_REPLICATES
 from rethink_ray.analysis.verdicts import Caveat
 from rethink_ray.analysis.wording import metric_name, signed, span, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
 PREFIX = "twins:"
+ENOUGH = 5
+"""Replicates from which on the spread they find is worth taking at its word."""
 
 
 def twin_caveats(study: Study, results: Mapping[Cell, CellResult]) -> Iterator[Caveat]:
@@ -23,6 +29,19 @@ def twin_caveats(study: Study, results: Mapping[Cell, CellResult]) -> Iterator[C
             for rung in pair.rungs:
                 if rung.lead is not None:
                     yield _caveat(study, regime, (first, arm), rung)
+
+
+def thin_spread(results: Mapping[Cell, CellResult]) -> Iterator[Caveat]:
+    """What a handful of replicates says of the spread that every interval is made of."""
+    nums = [len(p.values) for result in results.values() for p in result.points]
+    num = min((n for n in nums if n >= MIN_REPLICATES), default=ENOUGH)
+    if num < ENOUGH:
+        low, high = (math.sqrt(chdtri(num - 1, p) / (num - 1)) for p in (0.975, 0.025))
+        text = (
+            f"{num} replicates find {low:.2f} to {high:.1f} times the true spread (95 times in "
+            "100), so a single interval may be much too narrow or too wide; they cover on average."
+        )
+        yield Caveat(key="thin-spread", text=text)
 
 
 def _caveat(study: Study, regime: str, names: tuple[str, str], rung: PairAt) -> Caveat:

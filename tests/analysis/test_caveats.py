@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from planted import Planted, build_study, written
+from planted import Planted, build_study, noisy, written
 
 from rethink_ray.analysis.caveats import range_end, shared_start
 from rethink_ray.analysis.findings import Findings, derive_findings
@@ -154,3 +154,17 @@ def test_a_caveat_of_one_arm_touches_only_findings_about_that_arm() -> None:
     for finding in found.findings:
         touched = any(key.startswith("shared-start:full/pretrained") for key in finding.caveats)
         assert touched == ("pretrained" in finding.arms)
+
+
+def test_three_replicates_are_said_to_know_little_of_their_spread_and_five_are_not() -> None:
+    """Chi-squared with 2 degrees of freedom: sqrt(0.0506 / 2) = 0.159, sqrt(7.378 / 2) = 1.921."""
+
+    def told(replicates: int) -> list[str]:
+        study = build_study(budget={"trials": 2, "keep": [2, 2, 2], "replicates": replicates})
+        planted = Planted(study, noisy(lambda c, n: 10.0 + n, 0.5, 3))
+        found = derive_findings(planted.tables()).caveats
+        return [c.text for c in found if c.key == "thin-spread"]
+
+    (text,) = told(3)
+    assert text.startswith("3 replicates find 0.16 to 1.9 times the true spread")
+    assert told(5) == told(2) == []

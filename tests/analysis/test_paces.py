@@ -52,6 +52,8 @@ def test_replicates_that_took_thrice_as_long_as_others_rank_nobody_by_time() -> 
     busy = _timed({(0, n): 18.0 for n in (2.0, 4.0, 6.0)})
     assert unevenness(busy.study, busy.records) == pytest.approx(3.0)
     assert not any(p.best_for_hours for p in busy.priced)
+    assert {c.ratios.hours for c in busy.method_costs} == {None}
+    assert {c.ratios.hours for c in calm.method_costs} == {1.0}
     (told,) = [c.text for c in busy.caveats if c.key == "uneven-pace"]
     assert "took up to 3.0 times as long in one replicate as in another" in told
     assert not any(c.key == "uneven-pace" for c in calm.caveats)
