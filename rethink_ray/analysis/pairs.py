@@ -75,6 +75,13 @@ def build_pair(
     )
 
 
+def judged_at(study: Study) -> str:
+    """Where two arms meet in a headline, in words."""
+    if study.schedule.converged is not None:
+        return "each arm at its own best length"
+    return "the longest shared length of each pair"
+
+
 def _at_best(study: Study, reference: CellResult, other: CellResult) -> PairAt | None:
     """Each arm at the length that its search found best; None where no ladder ends early."""
     if study.schedule.converged is None:

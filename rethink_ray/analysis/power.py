@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from rethink_ray.analysis.matching import Comparison, comparisons
 from rethink_ray.analysis.measures import UNITS
-from rethink_ray.analysis.pairs import build_pair, reference_arm, twins
+from rethink_ray.analysis.pairs import build_pair, judged_at, reference_arm, twins
 from rethink_ray.analysis.samples import Sample, study_samples
 from rethink_ray.analysis.searches import cell_results
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, LEVEL, MIN_REPLICATES, POWER
@@ -81,7 +81,7 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     found = []
     if headlines:
         plain = Claim(says="headline", side={}, against={})
-        name = "headlines: the longest length of each pair"
+        name = f"headlines: {judged_at(study)}"
         found.append(simulated.power(name, headlines, 2, ALPHA / family, plain, num))
     everyone: Mapping[str, Claim] = {**study.claims, **paper_claims()}
     for name, claim in everyone.items():

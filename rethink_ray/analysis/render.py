@@ -7,6 +7,7 @@ from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.costs import CellCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.pairs import judged_at
 from rethink_ray.analysis.search_trees import rounded, search_tree
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.sheets import needed_text, sheets
@@ -71,7 +72,7 @@ def family_note(findings: Findings) -> str:
     own = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
     claims = f" and {counted(own, 'declared claim')}" if own else ""
     return (
-        f"{counted(num - own, 'headline comparison')} (the longest shared length of each pair)"
+        f"{counted(num - own, 'headline comparison')} ({judged_at(findings.study)})"
         f"{claims} held "
         f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
         "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "

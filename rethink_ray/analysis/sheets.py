@@ -126,7 +126,9 @@ def needed_text(finding: Finding) -> str:
 def lengths_sheet(findings: Findings) -> Sheet:
     """Per cell: its best length, and the shortest that is as good."""
     study, rows = findings.study, []
+    ends = study.schedule.converged is not None
     for cell in _cells(findings):
+        told = cell.convergence.words if cell.convergence else "-"
         best = cell.point(cell.best_length) if cell.best_length is not None else None
         short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
         rows.append(
@@ -137,6 +139,7 @@ def lengths_sheet(findings: Findings) -> Sheet:
                 point_text(best) if best else "no finished search trial",
                 times(short.length) if short else "-",
                 point_text(short) if short else "-",
+                *([told] if ends else []),
             )
         )
     return Sheet(
@@ -146,7 +149,10 @@ def lengths_sheet(findings: Findings) -> Sheet:
             f"{study.data.report_on} by replicates. Shortest: the first length within "
             f"{study.margin:g} {metric_name(study)} of the best, on {study.data.select_split}."
         ),
-        columns=("regime", "arm", "best", "scores", "shortest within margin", "scores"),
+        columns=(
+            *("regime", "arm", "best", "scores", "shortest within margin", "scores"),
+            *(["ladder"] if ends else []),
+        ),
         rows=tuple(rows),
         numeric=frozenset({2, 3, 4, 5}),
     )

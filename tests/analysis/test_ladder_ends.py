@@ -129,7 +129,11 @@ def test_pages_and_exports_take_it(tmp_path: Path) -> None:
     made = planted()
     root = made.directory(tmp_path / "study")
     findings = derive_findings(made.tables())
-    assert "at their best lengths" in as_markdown(findings)
+    page = as_markdown(findings)
+    assert "at their best lengths" in page
+    assert "1 headline comparison (each arm at its own best length)" in page
+    for words in ("still improving at 8x", "converged at 4x"):
+        assert f"| {words} |" in page  # beside the best length of the cell
     assert "at their best lengths" in as_terminal(findings)
     assert "8x/4x *" in write_report(root).read_text()
     exported = export_best(StudyDirectory.open(root), tmp_path / "best")
