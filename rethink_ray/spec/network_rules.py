@@ -47,6 +47,10 @@ def _check_adapters(recipe: Recipe, where: str) -> None:
         must = "must be 0 unless the whole backbone is frozen: adapters learn in its place"
         remedy = "Set init.frozen: backbone."
         raise SpecError(explain(f"{where}: detector.adapters", must, adapters, remedy))
+    if adapters and recipe.init.source == "direct":
+        must = "must be 0 with init.source: direct: its first stage would train them as well"
+        remedy = "Start from a classifier, or leave adapters out."
+        raise SpecError(explain(f"{where}: detector.adapters", must, adapters, remedy))
 
 
 def _check_zero_init(recipe: Recipe, where: str) -> None:

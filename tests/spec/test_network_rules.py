@@ -44,6 +44,10 @@ BY_NAME = {"init__source": "torchvision", "init__weights": "X"}
             "must have a norm that learns",
         ),
         ({"detector__adapters": 0.1}, "Set init.frozen: backbone"),
+        (
+            {"detector__adapters": 0.1, "init__source": "direct", "init__frozen": "backbone"},
+            "its first stage would train them",
+        ),
     ],
 )
 def test_what_means_nothing_is_refused(settings: dict[str, Any], told: str) -> None:
