@@ -45,7 +45,8 @@ BY_NAME = {"init__source": "torchvision", "init__weights": "X"}
         ),
         ({"detector__adapters": 0.1}, "Set init.frozen: backbone"),
         (
-            {"detector__adapters": 0.1, "init__source": "direct", "init__frozen": "backbone"},
+            {"detector__adapters": 0.1, "init__source": "direct", "init__frozen": "backbone"}
+            | {"direct__norm": "gn"},
             "its first stage would train them",
         ),
     ],
