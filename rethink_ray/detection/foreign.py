@@ -23,8 +23,10 @@ PARTS = (
 """torchvision's beginnings of names, and ours."""
 STAGE = (r"^(network\.roi_heads\.)(box_head|box_predictor)\.", r"\1stages.0.\2.")
 """Where region heads stand in a row."""
-PER_OUTPUT = re.compile(r"(cls_logits|cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)$")
-"""Tensors whose rows belong to categories."""
+PER_OUTPUT = re.compile(
+    r"(classification_head\.cls_logits|cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)$"
+)
+"""Tensors whose rows belong to categories; the proposal network's ``cls_logits`` do not."""
 
 
 def under_our_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:

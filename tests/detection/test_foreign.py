@@ -1,12 +1,19 @@
 """Whole detectors from elsewhere: torchvision's names, and outputs put in our order."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torchvision.models import detection as published
 
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.foreign import OUTPUTS_OF_COCO, for_categories, under_our_names
+from rethink_ray.detection.foreign import (
+    BACKGROUND,
+    OUTPUTS_OF_COCO,
+    for_categories,
+    under_our_names,
+)
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
@@ -16,10 +23,11 @@ IDS = (1, 6, 17, 18, 24, 84, 90)
 """COCO's category ids of the seven, which are torchvision's outputs."""
 
 
-def ours(family: Family, num_categories: int) -> Detector:
-    spec = DetectorSpec(family=family, norm="frozen_bn")
-    box_head = {} if family in ("retinanet", "fcos") else {"box_head": "2fc"}
-    return build_detector(spec.model_copy(update=box_head), InitSpec(), num_categories, seed=0)
+def ours(family: Family, num_categories: int, **settings: Any) -> Detector:
+    if family not in ("retinanet", "fcos"):
+        settings["box_head"] = "2fc"
+    spec = DetectorSpec(family=family, norm="frozen_bn", **settings)
+    return build_detector(spec, InitSpec(), num_categories, seed=0)
 
 
 def taken(detector: Detector, state: dict[str, Tensor], categories: tuple[str, ...]) -> None:
@@ -70,11 +78,11 @@ def test_torchvisions_mask_rcnn_is_taken_with_its_background() -> None:
         ("keypoint_rcnn", published.keypointrcnn_resnet50_fpn),
     ],
 )
-def test_torchvisions_names_are_ours(family: Family, build: object) -> None:
+def test_torchvisions_names_are_ours(family: Family, build: Any) -> None:
     num = 2
     one_stage = family == "fcos"
     num_classes = num if one_stage else num + 1
-    source = build(weights=None, weights_backbone=None, num_classes=num_classes)  # type: ignore[operator]
+    source = build(weights=None, weights_backbone=None, num_classes=num_classes)
     detector = ours(family, num)
     taken(detector, source.state_dict(), ("a", "b"))
 
@@ -86,6 +94,8 @@ def test_what_a_file_says_of_its_outputs_puts_them_in_order() -> None:
     wanted = detector.state_dict()
     found = for_categories(state, wanted, ("dog", "cat"), ("cat", "bird", "dog"), "file")
     assert found[name].tolist() == [9.0, 3.0, 1.0]
+    anchors = "network.rpn.head.cls_logits.weight"  # three of them, and three categories
+    assert torch.equal(found[anchors], state[anchors])
     with pytest.raises(SpecError, match="file: must tell every category.*none for fish"):
         for_categories(state, wanted, ("dog", "fish"), ("cat", "bird", "dog"), "file")
 
@@ -94,3 +104,37 @@ def test_coco_has_eighty_categories_among_its_outputs() -> None:
     assert len(OUTPUTS_OF_COCO) == 91
     assert len(set(OUTPUTS_OF_COCO) - {"N/A", "__background__"}) == 80
     assert [OUTPUTS_OF_COCO.index(name) for name in SEVEN] == list(IDS)
+
+
+@pytest.mark.parametrize(
+    ("family", "build"),
+    [
+        ("retinanet", published.retinanet_resnet50_fpn),
+        ("faster_rcnn", published.fasterrcnn_resnet50_fpn),
+    ],
+)
+def test_we_find_what_torchvision_finds_under_our_labels(family: Family, build: Any) -> None:
+    torch.manual_seed(0)
+    source = build(
+        weights=None, weights_backbone=None, num_classes=91, min_size=160, max_size=320
+    ).eval()
+    state = source.state_dict()
+    known = [k for k, name in enumerate(OUTPUTS_OF_COCO) if name not in ("N/A", BACKGROUND)]
+    for name in [n for n in state if "classification_head.cls_logits" in n or "cls_score" in n]:
+        drawn = torch.randn(state[name].shape) * (0.02 if "cls_score" in name else 0.3)
+        if name.endswith("bias"):  # outputs that stand for nothing never win
+            no_one = set(range(91)) - set(known) - ({0} if "cls_score" in name else set())
+            drawn.view(-1, 91)[:, sorted(no_one)] = -50.0
+        state[name] = drawn
+    source.load_state_dict(state)
+    detector = ours(family, 80, min_side_px=160, max_side_px=320, rpn_pre_nms=1000)
+    taken(detector, state, tuple(OUTPUTS_OF_COCO[k] for k in known))
+    image = torch.rand(3, 180, 240)
+    with torch.no_grad():
+        theirs = source([image])[0]
+    found = detector.eval().detect([image])[0]
+    num = len(found["labels"])
+    assert num == 100
+    assert [known[label - 1] for label in found["labels"]] == theirs["labels"][:num].tolist()
+    assert torch.equal(found["boxes_xyxy"], theirs["boxes"][:num])
+    torch.testing.assert_close(found["scores"], theirs["scores"][:num], atol=1e-6, rtol=0)
