@@ -6,6 +6,7 @@ catch-up, are descriptive.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rethink_ray.analysis.crossover import Bracket, catch_up
 from rethink_ray.analysis.curves import CellResult
@@ -280,6 +281,24 @@ def catch_up_finding(study: Study, pair: Pair) -> Finding | None:
         evidence=tuple(dict.fromkeys(t for r in pair.rungs for t in r.evidence)),
         effect=last.lead,
     )
+
+
+def beside_headline(found: Finding, headlines: Sequence[Finding], num: int) -> Finding:
+    """A catch-up finding that says so where its headline, the same difference, is open only for
+    being one of ``num``: two findings of one number must not read as if they disagreed."""
+    headline = next(
+        (h for h in headlines if (h.regime, h.arms) == (found.regime, found.arms)), None
+    )
+    interval = headline.interval if headline else None
+    if headline is None or interval is None or headline.verdict is not Verdict.INCONCLUSIVE:
+        return found
+    if interval[0] <= 0.0 <= interval[1] or found.verdict is Verdict.INCONCLUSIVE:
+        return found
+    told = (
+        f"{found.sentence} At {times(headline.lengths[0])} the two are apart by themselves, but "
+        f"not after correcting for {counted(num, 'headline comparison')}."
+    )
+    return replace(found, sentence=told)
 
 
 def _catch_up_verdict(pair: Pair, bracket: Bracket) -> Verdict:

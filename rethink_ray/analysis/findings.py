@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from rethink_ray.analysis.caveats import find_caveats
 from rethink_ray.analysis.comparisons import (
     arm_findings,
+    beside_headline,
     catch_up_finding,
     primary_p_values,
     twin_findings,
@@ -186,7 +187,11 @@ def _findings(
     arms = arm_findings(study, pairs, adjusted)
     headlines = [f for f in arms if f.family == "primary"]
     own = claims.findings(study.margin, adjusted[len(headlines) :])
-    catches = [found for pair in pairs if (found := catch_up_finding(study, pair))]
+    catches = [
+        beside_headline(found, headlines, len(adjusted))
+        for pair in pairs
+        if (found := catch_up_finding(study, pair))
+    ]
     lengths = [found for r in results.values() if (found := length_finding(study, r))]
     return [
         *headlines,

@@ -252,6 +252,28 @@ def test_catch_up_is_bracketed_where_it_was_planted() -> None:
     )
 
 
+def test_a_catch_up_does_not_read_as_if_its_open_headline_were_decided() -> None:
+    """Behind by 1.0 of 0.36: p 0.05 by itself, times two with another headline."""
+    arms = {
+        "scratch": {},
+        "pretrained": {"set": {"init.source": "upstream"}},
+        "frozen": {"set": {"init": {"source": "upstream", "frozen": "backbone"}}},
+    }
+    rows = {(a, n): [10.0, 10.4, 10.8] for a in arms for n in (2.0, 4.0, 6.0)}
+    rows |= {("pretrained", n): [11.0, 11.4, 11.8] for n in (2.0, 4.0, 6.0)}
+    findings = derive_findings(Planted(build_study(arms=arms), written(rows)).tables())
+    headline = next(f for f in findings.findings if f.arms == ("scratch", "pretrained"))
+    assert headline.interval is not None
+    assert headline.interval[0] > 0.0
+    assert headline.verdict is Verdict.INCONCLUSIVE
+    found = next(f for f in findings.findings if f.kind == "catch_up")
+    assert found.verdict is Verdict.CONTRADICTED
+    assert found.sentence == (
+        "On full, scratch has not caught up with pretrained by 6x: it is still behind there. At 6x "
+        "the two are apart by themselves, but not after correcting for 2 headline comparisons."
+    )
+
+
 def test_an_open_catch_up_says_nothing_of_shorter_lengths() -> None:
     """Ahead by 8 at 4x, by 6 give or take 9 at 6x: not open "at all rungs"."""
     rows = _flat([10.0, 10.5, 11.0], [10.0, 10.5, 11.0])
