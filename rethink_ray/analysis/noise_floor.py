@@ -32,13 +32,15 @@ def twin_caveats(study: Study, results: Mapping[Cell, CellResult]) -> Iterator[C
 
 
 def thin_spread(results: Mapping[Cell, CellResult]) -> Iterator[Caveat]:
-    """What a handful of replicates says of the spread that every interval is made of."""
-    nums = [len(p.values) for result in results.values() for p in result.points]
+    """What a handful of replicates (or searches) says of the spread that every interval is made of."""
+    points = [point for result in results.values() for point in result.points]
+    nums = [len(point.values) for point in points]
     num = min((n for n in nums if n >= MIN_REPLICATES), default=ENOUGH)
     if num < ENOUGH:
         low, high = (math.sqrt(chdtri(num - 1, p) / (num - 1)) for p in (0.975, 0.025))
+        unit = "searches" if any(point.of_searches for point in points) else "replicates"
         text = (
-            f"{num} replicates find {low:.2f} to {high:.1f} times the true spread (95 times in "
+            f"{num} {unit} find {low:.2f} to {high:.1f} times the true spread (95 times in "
             "100), so a single interval may be much too narrow or too wide; they cover on average."
         )
         yield Caveat(key="thin-spread", text=text)
