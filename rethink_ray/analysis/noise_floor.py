@@ -32,7 +32,7 @@ def twin_caveats(study: Study, results: Mapping[Cell, CellResult]) -> Iterator[C
 
 
 def thin_spread(results: Mapping[Cell, CellResult]) -> Iterator[Caveat]:
-    """What a handful of replicates (or searches) says of the spread that every interval is made of."""
+    """What a handful of replicates or searches says of the spread that intervals are made of."""
     points = [point for result in results.values() for point in result.points]
     nums = [len(point.values) for point in points]
     num = min((n for n in nums if n >= MIN_REPLICATES), default=ENOUGH)
