@@ -21,7 +21,7 @@ from rethink_ray.analysis.sheets import (
     search_sheets,
     trials_sheet,
 )
-from rethink_ray.analysis.wording import unit_name
+from rethink_ray.analysis.wording import times, unit_name
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
@@ -122,7 +122,13 @@ def _example(findings: Findings) -> dict[str, str]:
     for regime in findings.regimes:
         for cell in regime.cells:
             for point in (p.of_incumbent for p in reversed(cell.points)):
-                for seed, value in point.values.items():
-                    stem = f"{cell.regime}-{cell.arm}-{point.length:g}x"
-                    return {"stem": stem, "seed": str(seed), "value": f"{value:.2f}"}
+                scored = zip(point.values.values(), point.trial_ids, strict=True)
+                for value, trial_id in scored:
+                    if trial_id not in point.failed:
+                        return {
+                            "cell": f"{cell.regime}/{cell.arm} at {times(point.length)}",
+                            "length": times(point.length),
+                            "trial": trial_id,
+                            "value": f"{value:.2f}",
+                        }
     return {}

@@ -300,16 +300,15 @@ def replicates_sheet(findings: Findings) -> Sheet:
     """Every score behind the curves, with what it takes to repeat it."""
     rows = []
     for cell in _cells(findings):
-        for point, best in ((s, s is p.of_incumbent) for p in cell.points for s in p.singles):
+        for point in (single for p in cell.points for single in p.singles):
             for (seed, value), trial_id in zip(point.values.items(), point.trial_ids, strict=True):
                 shown = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
-                file = f"{cell.regime}-{cell.arm}-{times(point.length)}.yaml"
-                exported = file if best else "of another search"
-                rows.append((exported, str(seed), shown, trial_id))
+                where = f"{cell.regime}/{cell.arm} at {times(point.length)}"
+                rows.append((where, str(seed), shown, trial_id))
     return Sheet(
         title="Every replicate",
         note="Ended: by the method's own fault, counted as the worst score.",
-        columns=("file in best/", "seed", metric_name(findings.study), "trial"),
+        columns=("cell", "seed", metric_name(findings.study), "trial"),
         rows=tuple(rows),
         numeric=frozenset({1, 2}),
     )

@@ -146,12 +146,21 @@ def export(
     weights: Annotated[
         bool, typer.Option(help="also the weights that are kept, and a card for each model")
     ] = False,
+    trial: Annotated[
+        str | None, typer.Option(help="this one trial instead, a replicate for example")
+    ] = None,
 ) -> None:
     """Write the best configuration of every cell and length as a YAML that runs on its own."""
     from rethink_ray.analysis.export import export_best
+    from rethink_ray.analysis.one_trial import export_trial
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
+    if trial is not None:
+        for path in export_trial(study, trial, out or study.best_dir):
+            print(path)
+        study.publish()
+        return
     written = export_best(study, out or study.best_dir)
     for path in written.files:
         print(path)

@@ -21,11 +21,13 @@ from rethink_ray.analysis.figures import (
     panel,
 )
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.one_trial import export_trial
 from rethink_ray.analysis.report import write_report
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
 from rethink_ray.records.views import write_views
 from rethink_ray.spec.errors import RecordError
+from rethink_ray.spec.load import load_config
 
 
 def _planted() -> Planted:
@@ -84,6 +86,14 @@ def test_the_page_says_how_to_reproduce_a_number(page: Path) -> None:
     html = page.read_text()
     for command in ("run", "export", "train", "evaluate", "report"):
         assert f"rethink-ray {command}" in html
+    [trial] = set(re.findall(r"--trial ([0-9a-f]{12}) --out trial", html))
+    [config] = re.findall(r"rethink-ray train trial/(\S+)", html)
+    out = page.parent / "trial"
+    written = export_trial(StudyDirectory.open(page.parent.parent), trial, out)
+    assert out / config in written  # the command names a file that is there
+    told = load_config(out / config)
+    assert told.plain().trial_id == trial
+    assert set(told.expected) == {"val/ap", "test/ap"}
 
 
 def test_each_figure_is_xml_with_a_title_units_and_no_stand_in_colour(page: Path) -> None:

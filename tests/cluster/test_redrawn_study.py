@@ -11,17 +11,20 @@ from micro_study import run_inline
 
 from rethink_ray.analysis.export import exported
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.one_trial import export_trial
+from rethink_ray.commands.reruns import verdict_lines
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.records.views import build_tables
-from rethink_ray.spec.load import validate
+from rethink_ray.spec.errors import RecordError
+from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 from rethink_ray.training.inputs import open_trial_data
-from rethink_ray.training.run import splits_of, train_config
+from rethink_ray.training.run import train_config
 from tests.builders import MICRO_SETTINGS
 
 TREE: dict[str, Any] = {
@@ -97,17 +100,21 @@ def test_an_exported_replicate_repeats_its_number_to_the_last_bit(
     directory, state = finished
     for arm in ("scratch", "student"):
         for member in members(state, arm, "replicate"):
-            config = exported(directory, state, Cell("few", arm), member, 2.0)
+            [path] = export_trial(directory, member.trial_id, tmp_path / "files")
+            assert f"on draw {member.draw} of its images" in path.read_text()
+            config = load_config(path)
             assert config.plain().trial_id == member.trial_id
-            [rung] = train_config(
-                config.plain(), tmp_path / member.trial_id, splits=splits_of(config)
-            )
+            rungs = train_config(config, tmp_path / member.trial_id)
+            told = list(verdict_lines(config, rungs, exact=True))
+            repeated = [line for line in told if line.endswith("reproduced to the last bit")]
+            assert len(repeated) == 2  # on the hold-out, and on the report split
             recorded = state.rungs[member.trial_id, 2.0].metrics
-            shared = rung.metrics.keys() & recorded.keys()
-            assert {"holdout/ap", "train/loss"} <= shared
-            assert [f"{k} {rung.metrics[k]!r}" for k in sorted(shared)] == [
-                f"{k} {recorded[k]!r}" for k in sorted(shared)
-            ]
+            assert repr(rungs[0].metrics["train/loss"]) == repr(recorded["train/loss"])
+
+
+def test_a_trial_that_is_none_is_named(finished: Finished, tmp_path: Path) -> None:
+    with pytest.raises(RecordError, match="--trial: must be a trial of .*, but got 'abc'"):
+        export_trial(finished[0], "abc", tmp_path)
 
 
 def test_findings_say_that_intervals_cover_the_draw(finished: Finished) -> None:

@@ -66,6 +66,16 @@ def test_the_search_keeps_the_regime_and_replicate_i_of_every_arm_has_draw_i() -
         assert {m.draw for _, m in state.members(full, "replicate")} == {0}
 
 
+def test_each_search_of_a_cell_has_draws_of_its_own_and_all_arms_share_them() -> None:
+    study = redrawn(budget={"trials": 3, "keep": [3, 2, 1], "replicates": 2, "searches": 2})
+    state = run(study)
+    for arm in ARMS:
+        for search, draws in ((0, [1, 2]), (1, [10_001, 10_002])):
+            found = by_incumbent(state, Cell("few", arm, search))
+            assert found
+            assert all([m.draw for m in members] == draws for members in found.values())
+
+
 def test_everything_a_replicate_starts_from_has_its_draw_and_is_booked_to_it() -> None:
     study = redrawn()
     state = run(study)
