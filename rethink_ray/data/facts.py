@@ -33,6 +33,7 @@ def gather_facts(
     splits = {split: open_split(data, split) for split in used}
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
+    scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     return DataFacts(
         fingerprint=digest_of(
@@ -50,6 +51,8 @@ def gather_facts(
         files=contents,
         has_masks=splits["train"].has_masks,
         num_keypoints=len(splits["train"].keypoint_names),
+        scored_masks=all(index.has_masks for index in scoring),
+        scored_keypoints=min(len(index.keypoint_names) for index in scoring),
     )
 
 

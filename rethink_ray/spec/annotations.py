@@ -32,6 +32,10 @@ def check_annotations(study: Study, facts: DataFacts, where: str) -> None:
 
 def _check_masks(recipe: Recipe, facts: DataFacts, where: str) -> None:
     if facts.has_masks is not False:
+        if recipe.detector.family in WITH_MASKS and facts.scored_masks is False:
+            must, came = "must be a family without masks", recipe.detector.family
+            remedy = "A split that scores has boxes alone: what masks are worth would be unknown."
+            raise SpecError(explain(f"{where}: detector.family", must, came, remedy))
         return
     if recipe.detector.family in WITH_MASKS:
         must = "must be a family without masks"
@@ -48,11 +52,14 @@ def _check_masks(recipe: Recipe, facts: DataFacts, where: str) -> None:
 
 def _check_keypoints(recipe: Recipe, facts: DataFacts, where: str) -> None:
     asked, found = recipe.detector, facts.num_keypoints
-    if asked.family not in WITH_KEYPOINTS or found is None or found == asked.num_keypoints:
+    if asked.family not in WITH_KEYPOINTS or found is None:
         return
-    if not found:
+    if found == asked.num_keypoints and facts.scored_keypoints in (None, found):
+        return
+    if not found or found == asked.num_keypoints:
         must = "must be a family without keypoints"
-        remedy = "The training objects have none that all of them share."
+        who = "Objects of a split that scores" if found else "Training objects"
+        remedy = f"{who} have none, or others: all of them must share the same."
         raise SpecError(explain(f"{where}: detector.family", must, asked.family, remedy))
     must = f"must be the {found} keypoints that the training objects have"
     raise SpecError(explain(f"{where}: detector.num_keypoints", must, asked.num_keypoints))

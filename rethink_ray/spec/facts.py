@@ -28,6 +28,10 @@ class DataFacts:
     """Whether any training object has a mask; ``None``: an older version did not look."""
     num_keypoints: int | None = None
     """Keypoints that all training objects share; ``None``: an older version did not look."""
+    scored_masks: bool | None = None
+    """Whether every split that scores has masks."""
+    scored_keypoints: int | None = None
+    """The fewest keypoints that a split that scores has."""
 
     def as_known_to(self, recorded: "DataFacts") -> "DataFacts":
         """The same without what ``recorded``, by an older version, does not say."""
@@ -37,4 +41,6 @@ class DataFacts:
             files={path: found for path, found in self.files.items() if path in recorded.files},
             has_masks=None if recorded.has_masks is None else self.has_masks,
             num_keypoints=None if recorded.num_keypoints is None else self.num_keypoints,
+            scored_masks=None if recorded.scored_masks is None else self.scored_masks,
+            scored_keypoints=None if recorded.scored_keypoints is None else self.scored_keypoints,
         )

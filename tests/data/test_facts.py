@@ -63,6 +63,7 @@ def test_a_split_without_an_object_to_find_is_refused(
 def test_facts_say_what_objects_are_annotated_with(shapes: DataSpec, tmp_path: Path) -> None:
     facts = gather_facts(shapes, REGIMES)
     assert (facts.has_masks, facts.num_keypoints) == (True, 5)
+    assert (facts.scored_masks, facts.scored_keypoints) == (True, 5)
     for split in ("train", "val", "test"):
         write_coco(tmp_path, split, coco(many_images(12)))
     facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), REGIMES)

@@ -81,3 +81,16 @@ def test_other_keypoints_than_the_data_sets_are_refused() -> None:
 
 def test_boxes_are_enough_for_detectors_of_boxes() -> None:
     check_annotations(study({}), BOXES, "t.yaml")
+
+
+@pytest.mark.parametrize(
+    ("family", "lacks"),
+    [("mask_rcnn", {"scored_masks": False}), ("keypoint_rcnn", {"scored_keypoints": 0})],
+)
+def test_what_cannot_be_scored_is_refused(family: str, lacks: dict[str, Any]) -> None:
+    asked = study({"detector.family": family, "detector.num_keypoints": 5})
+    facts = replace(BOXES, has_masks=True, num_keypoints=5, scored_masks=True, scored_keypoints=5)
+    check_annotations(asked, facts, "t.yaml")
+    told = f"must be a family without.*{family}.*[Aa] split that scores"
+    with pytest.raises(SpecError, match=told):
+        check_annotations(asked, replace(facts, **lacks), "t.yaml")
