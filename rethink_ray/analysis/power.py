@@ -23,7 +23,7 @@ from rethink_ray.analysis.verdicts import ALPHA
 from rethink_ray.analysis.wording import unit_name
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.views import build_tables
-from rethink_ray.spec.claim import Claim, paper_claims
+from rethink_ray.spec.claim import Claim, about, paper_claims
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell
@@ -75,15 +75,16 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
         must = f"must be at least {MIN_REPLICATES} for an interval"
         raise SpecError(explain(f"budget.{unit_name(study)}", must, num))
     headlines, samples = _design(study, facts)
-    own = {n: _places(c, samples) for n, c in study.claims.items()}
-    family = headlines + sum(max(1, len(own[n])) for n, c in study.claims.items() if c.primary)
+    claims = about(study.objective.metric, study.claims)
+    own = {n: _places(c, samples) for n, c in claims.items()}
+    family = headlines + sum(max(1, len(own[n])) for n, c in claims.items() if c.primary)
     simulated = _Simulated(noise=noise, margin=study.margin, seed=seed)
     found = []
     if headlines:
         plain = Claim(says="headline", side={}, against={})
         name = f"headlines: {judged_at(study)}"
         found.append(simulated.power(name, headlines, 2, ALPHA / family, plain, num))
-    everyone: Mapping[str, Claim] = {**study.claims, **paper_claims()}
+    everyone: Mapping[str, Claim] = {**claims, **paper_claims()}
     for name, claim in everyone.items():
         places = own[name] if name in own else _places(claim, samples)
         level = ALPHA / family if claim.primary else ALPHA

@@ -20,7 +20,7 @@ from rethink_ray.analysis.samples import Sample, published_samples
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.verdicts import ALPHA, Caveat, Finding, Verdict
 from rethink_ray.analysis.wording import counted, signed, unit_name
-from rethink_ray.spec.claim import claims_digest, paper_claims
+from rethink_ray.spec.claim import about, claims_digest, paper_claims
 from rethink_ray.spec.study import Study
 
 PAPERS = {
@@ -86,7 +86,7 @@ def study_claims(study: Study, samples: Iterable[Sample], declared: str) -> Stud
     ground = Ground(reported=False, margin=study.margin, unit=unit_name(study))
     return StudyClaims(
         papers=evaluate(paper_claims(), known, ground),
-        own=evaluate(study.claims, known, ground),
+        own=evaluate(about(study.objective.metric, study.claims), known, ground),
         declared=declared,
     )
 
@@ -129,8 +129,7 @@ def _untested(outcome: ClaimOutcome) -> Finding:
         lengths=(),
         claim=claim.says,
         sentence=(
-            f"{outcome.name}: that {claim.says} {HOLDS[Verdict.NOT_TESTED]}: there is "
-            f"{outcome.untested}."
+            f"{outcome.name}: that {claim.says} {HOLDS[Verdict.NOT_TESTED]}: {outcome.untested}."
         ),
         verdict=Verdict.NOT_TESTED,
     )

@@ -32,6 +32,8 @@ MATCHED = (
     *("regime", "metric", "split"),
 )
 """What is equal on both sides of a claim that does not say ``match``, unless it selects by it."""
+WHERE = ("source", "regime", "metric", "split")
+"""The same, where both sides are named arms."""
 STUDY_COLUMNS = ("arm", "dataset", "low_rate", "stage_1_px", "stage_2_px", "passes")
 """Columns beyond those that a study, or a table with more columns, may have. ``dataset``: ``coco``,
 ``voc``, ... (of a published table, how its regime begins). ``low_rate``: the part of a schedule
@@ -132,7 +134,26 @@ class Claim(Spec):
         """Columns in which the numbers that are compared agree."""
         if self.match is not None:
             return self.match
-        return tuple(column for column in MATCHED if column not in self.selected)
+        columns: tuple[str, ...] = MATCHED
+        if "arm" in self.side and "arm" in (self.against or {}):
+            columns = WHERE  # whoever names two arms means all that they differ in
+        return tuple(column for column in columns if column not in self.selected)
+
+    @property
+    def names_a_metric(self) -> bool:
+        """Whether some selector says which numbers are meant."""
+        groups = (self.side, self.against, self.where, self.more, self.than)
+        return any("metric" in group for group in groups if group)
+
+
+def about(metric: str, claims: Mapping[str, Claim]) -> dict[str, Claim]:
+    """The claims, about ``metric`` where they name none."""
+    return {
+        name: claim
+        if claim.names_a_metric
+        else claim.model_copy(update={"where": {**claim.where, "metric": metric}})
+        for name, claim in claims.items()
+    }
 
 
 def as_text(value: object) -> str:

@@ -68,6 +68,16 @@ def test_a_chaser_that_is_behind_at_the_last_length_is_said_to_be_behind_there()
     assert "still behind at 6x; -3." in claimed.sentence
 
 
+def test_two_named_arms_meet_whatever_they_differ_in_and_by_the_objective() -> None:
+    """As the guide writes a claim: no ``match``; and here not even a metric."""
+    bare = {key: AHEAD[key] for key in ("says", "side", "against")}
+    findings = _lead({2.0: 3.0, 4.0: 3.0, 6.0: 3.0}, claims={"bare": {**bare, "primary": True}})
+    (own,) = [f for f in findings.findings if f.kind == "claim"]
+    assert own.verdict is Verdict.SUPPORTED
+    assert own.effect == findings.findings[0].effect
+    assert findings.num_primary == 2
+
+
 def test_an_own_claim_can_be_read_without_its_verdict() -> None:
     findings = _lead({2.0: -3.0, 4.0: -3.0, 6.0: -3.0}, claims={"ahead": AHEAD})
     (own,) = [f for f in findings.findings if f.kind == "claim"]
@@ -206,7 +216,7 @@ def test_a_primary_claim_that_cannot_be_tested_still_counts_and_says_why() -> No
     headline, claim = (f for f in findings.findings if f.family == "primary")
     assert claim.verdict is Verdict.NOT_TESTED
     assert claim.sentence == (
-        "sizes: that pre-training ends ahead is not tested: there is no row with metric ap_rare."
+        "sizes: that pre-training ends ahead is not tested: no row with metric ap_rare."
     )
     assert headline.effect is not None
     assert headline.p_adjusted == pytest.approx(2 * (headline.effect.p_value or 0.0))
@@ -258,7 +268,7 @@ def test_a_norm_that_the_search_tunes_matches_on_both_sides_and_no_claim_about_o
     findings = derive_findings(Planted(study, written(values), norms=["gn", "bn"]).tables())
     assert _paper(findings, "he_2018/slow-start").findings
     (own,) = [f for f in findings.findings if f.kind == "claim"]
-    assert own.sentence.endswith("there is no row with norm gn.")
+    assert own.sentence.endswith("is not tested: no row with norm gn, metric ap.")
 
 
 def test_what_else_differs_between_two_arms_is_a_caveat_of_the_claim() -> None:
