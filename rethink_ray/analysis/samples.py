@@ -18,6 +18,7 @@ from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.published_tables import PublishedTable
 from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.records.columns import METRIC_ORDER
+from rethink_ray.records.extension import fingerprint_of
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
@@ -43,7 +44,8 @@ class Sample:
     """Trial ids, or the line of the table."""
     configuration: str
     """What two samples share that are one configuration: their values pair by seed. All lengths
-    of a cell with several searches share one: they pair by search."""
+    of a cell with several searches share one: they pair by search, and never with those of another
+    study."""
     merit: float | None = None
     """What ``best`` is chosen by: the score on the select split; a published number itself."""
     notes: tuple[str, ...] = ()
@@ -92,10 +94,11 @@ def study_samples(
 
     Lengths that nothing has reached yet are there too, without values.
     """
-    second_names = twins(study)
+    second_names, of_what = twins(study), f"{fingerprint_of(study)}/{facts.fingerprint}"
     for cell, result in results.items():
         if cell.arm in second_names:
             continue
+        searches = f"every search of {cell.name} in {of_what}"
         shared = cell_labels(study, cell, facts)
         base, space = base_recipe(study, cell), space_of(study, cell)
         images = facts.regime_sizes.get(cell.regime, 0)
@@ -114,17 +117,17 @@ def study_samples(
                     length=length,
                     values=values,
                     evidence=point.trial_ids if point else (),
-                    configuration=_configuration(cell, point, length),
+                    configuration=_configuration(searches, point, length),
                     merit=point.select if point else None,
                     looks=point.looks if point else 1,
                     recipe=recipe,
                 )
 
 
-def _configuration(cell: Cell, point: CurvePoint | None, length: float) -> str:
+def _configuration(searches: str, point: CurvePoint | None, length: float) -> str:
     if point is None:
-        return f"{cell.name}@{length:g}"
-    return f"every search of {cell.name}" if point.of_searches else point.incumbent
+        return f"{searches}@{length:g}"
+    return searches if point.of_searches else point.incumbent
 
 
 def _measured(

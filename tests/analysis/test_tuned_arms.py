@@ -9,6 +9,7 @@ import pytest
 from planted import build_facts, build_study
 
 from rethink_ray.analysis.claims import Ground, evaluate
+from rethink_ray.analysis.compare import compare, read_source
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.power import plan_power, power_lines
@@ -100,6 +101,13 @@ def tables_of(study: Study, scores: Scores, asked: Sequence[int] = ()) -> StudyT
     return build_tables(study, state, build_facts(study))
 
 
+def directory_of(study: Study, root: Path) -> Path:
+    made = StudyDirectory.create(root, study, "study: planted\n", build_facts(study), {})
+    for event in events_of(study, ALL):
+        made.log.append(event)
+    return root
+
+
 def found(searches: int = 3, scores: Scores = ALL, **changes: Any) -> Findings:
     return derive_findings(tables_of(study_of(searches, **changes), scores))
 
@@ -148,6 +156,18 @@ def test_along_a_ladder_values_pair_by_search() -> None:
     assert place.effect is not None
     assert place.effect.value == pytest.approx(2.0)
     assert place.effect.se == pytest.approx(3.0**-0.5)
+
+
+def test_searches_of_two_studies_never_pair(tmp_path: Path) -> None:
+    """Four independent groups with an sd of 3: se = sqrt(4 * 9 / 3) at 2x."""
+    arms = {"scratch": {}, "slow": {"set": {"init.source": "upstream"}}}
+    studies = (study_of(3, arms=arms), study_of(3, arms=arms, margin=0.7))
+    names = [str(directory_of(s, tmp_path / str(i))) for i, s in enumerate(studies)]
+    gap = compare([read_source(name) for name in names]).gaps[0].estimate
+    assert gap is not None
+    assert (gap.value, gap.nums) == (0.0, (3, 3, 3, 3))
+    assert gap.se == pytest.approx(12.0**0.5)
+    assert gap.df == pytest.approx(8.0)
 
 
 def test_two_searches_have_no_interval_and_say_what_it_takes() -> None:
@@ -272,10 +292,7 @@ def test_every_text_says_searches_where_they_are_the_values(tmp_path: Path) -> N
     cells = {row[0] for row in replicates_sheet(findings).rows}
     assert cells == {f"full/{arm} at {n}x" for arm in ("scratch", "slow") for n in (2, 4)}
     study = study_of(3)
-    made = StudyDirectory.create(tmp_path / "s", study, "study: planted\n", build_facts(study), {})
-    for event in events_of(study, ALL):
-        made.log.append(event)
-    page = write_report(tmp_path / "s").read_text()
+    page = write_report(directory_of(study, tmp_path / "s")).read_text()
     assert "Mean over searches" in page
     assert "replicates to decide" not in page
 
