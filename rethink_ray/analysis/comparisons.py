@@ -294,6 +294,8 @@ def beside_headline(found: Finding, headlines: Sequence[Finding], num: int) -> F
         return found
     if interval[0] <= 0.0 <= interval[1] or found.verdict is Verdict.INCONCLUSIVE:
         return found
+    if headline.lengths != found.lengths[-1:]:  # each arm at its best: another difference
+        return found
     told = (
         f"{found.sentence} At {times(headline.lengths[0])} the two are apart by themselves, but "
         f"not after correcting for {counted(num, 'headline comparison')}."

@@ -10,6 +10,7 @@ from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.render import as_markdown, as_terminal
 from rethink_ray.analysis.report import write_report
+from rethink_ray.analysis.verdicts import Verdict
 from rethink_ray.records.convergence import Convergence
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.resolve import Cell
@@ -60,6 +61,29 @@ def test_single_lengths_are_compared_where_both_were_run_and_nowhere_else() -> N
     assert [round(f.effect.value, 6) for f in others if f.effect] == [2.1, 4.0]
     [catch] = [f for f in found().findings if f.kind == "catch_up"]
     assert catch.lengths == (2.0, 4.0)
+
+
+def test_a_catch_up_says_nothing_of_a_headline_at_other_lengths() -> None:
+    """Scratch is behind by 2.1 at 4x, and ahead by 1.4 at 8x against 4x: p 0.027, times two."""
+    arms = {
+        "scratch": {},
+        "pretrained": {"set": {"init.source": "upstream"}},
+        "frozen": {"set": {"init": {"source": "upstream", "frozen": "backbone"}}},
+    }
+    rows = {**SCORES, **{("frozen", n): SCORES["pretrained", n] for n in (2, 4)}}
+    rows |= {("scratch", 4): [11.5, 12.0, 12.5], ("scratch", 8): [15.0, 15.5, 16.0]}
+    rows |= {("pretrained", 4): [13.6, 14.1, 14.6]}
+    short = planted().ladders
+    short |= {("frozen", p, n): (2.0, 4.0) for p in ("search", "replicate") for n in range(3)}
+    study = planted(arms=arms, claims={}).study
+    findings = derive_findings(Planted(study, written(rows), ladders=short).tables())
+    headline = next(f for f in findings.findings if f.arms == ("scratch", "pretrained"))
+    assert (headline.lengths, headline.verdict) == ((8.0, 4.0), Verdict.INCONCLUSIVE)
+    assert headline.interval is not None
+    assert headline.interval[1] < 0.0
+    catch = next(f for f in findings.findings if f.kind == "catch_up")
+    assert catch.verdict is not Verdict.INCONCLUSIVE
+    assert "headline" not in catch.sentence
 
 
 def test_claims_compare_the_lengths_that_both_have_or_the_best() -> None:
