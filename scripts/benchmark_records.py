@@ -22,7 +22,6 @@ from typing import Any
 
 from large_study import facts_of, large_study
 
-from rethink_ray.records.columns import METRIC_ORDER
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
 from rethink_ray.records.progress import progress_of
@@ -34,6 +33,7 @@ from rethink_ray.search.decide import Decider
 from rethink_ray.search.mirror import Mirror
 from rethink_ray.search.plan import pretend_metrics
 from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 
@@ -53,7 +53,7 @@ def all_metrics(config: TrialConfig, length: float) -> Mapping[str, float]:
     told = {
         f"{name.partition('/')[0]}/{metric}": ap + 0.1 * i
         for name, ap in scores.items()
-        for i, metric in enumerate(METRIC_ORDER)
+        for i, metric in enumerate(SCORES)
     }
     return told | {"train/loss": 1.0 / length}
 

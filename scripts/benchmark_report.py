@@ -22,13 +22,13 @@ import numpy as np
 from large_study import facts_of, large_study
 from numpy.random import Generator
 
-from rethink_ray.records.columns import METRIC_ORDER
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone
 from rethink_ray.records.views import write_views
+from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
 
@@ -116,9 +116,7 @@ def rungs_of(member: Member, rng: Generator) -> Iterator[RungDone]:
             trial_id=member.trial_id,
             length=length,
             steps=int(100 * length),
-            metrics={
-                f"{s}/{m}": ap + i for s in ("val", "test") for i, m in enumerate(METRIC_ORDER)
-            }
+            metrics={f"{s}/{m}": ap + i for s in ("val", "test") for i, m in enumerate(SCORES)}
             | {"train/loss": 1.0 / length, "train/backbone_drift": 0.1 * float(np.sqrt(length))},
             seconds_train=10.0 * length,
             seconds_score=1.0,

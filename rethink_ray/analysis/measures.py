@@ -7,7 +7,7 @@ from rethink_ray.analysis.costs import StudyCost
 from rethink_ray.analysis.curves import CurvePoint
 from rethink_ray.analysis.tables import CellRecord, Trial
 from rethink_ray.analysis.wording import signed
-from rethink_ray.records.columns import METRIC_ORDER
+from rethink_ray.spec.metrics import FREQUENCIES, SCORES
 from rethink_ray.spec.study import Study
 
 UNITS = {
@@ -19,9 +19,9 @@ UNITS = {
     "pretrain_hours": "hours of pre-training",
 }
 """Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
-ALWAYS_SCORED = METRIC_ORDER[:6]
+ALWAYS_SCORED = SCORES[:6]
 """Metrics that every rung has; replicates still to come will have them."""
-BINS = ("ap_rare", "ap_common", "ap_frequent")
+BINS = tuple(f"ap_{name}" for name in FREQUENCIES)
 
 
 def still_to_come(study: Study, source: str) -> tuple[str, ...]:

@@ -17,10 +17,10 @@ from rethink_ray.analysis.measures import ALWAYS_SCORED, costs_at, still_to_come
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.published_tables import PublishedTable
 from rethink_ray.analysis.tables import CellRecord
-from rethink_ray.records.columns import METRIC_ORDER
 from rethink_ray.records.extension import fingerprint_of
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.study import Study
 
@@ -154,7 +154,7 @@ def _measured(
                 measured.setdefault(metric, {})[number] = fmean(values.values())
     for number in point.barren:
         for metric, values in measured.items():
-            if metric in METRIC_ORDER:
+            if metric in SCORES:
                 values[number] = 0.0
     measured[study.objective.metric] = dict(point.values)
     return measured
@@ -173,7 +173,7 @@ def _of_replicates(
                 measured.setdefault(metric, {})[seeds[trial_id]] = value
     for trial_id in point.failed:
         for metric, values in measured.items():
-            if metric in METRIC_ORDER:
+            if metric in SCORES:
                 values.setdefault(seeds[trial_id], 0.0)
     return measured | costs_at(record, point, cost)
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import holdout_image_ids
+from rethink_ray.spec.metrics import FREQUENCIES
 from rethink_ray.spec.regime import DataSpec
 
 LVIS_BOUNDS = (10, 100)
-BINS = ("rare", "common", "frequent")
 
 
 def frequency_groups(data: DataSpec) -> Mapping[str, tuple[int, ...]]:
@@ -29,7 +29,7 @@ def frequency_groups(data: DataSpec) -> Mapping[str, tuple[int, ...]]:
         bins = np.searchsorted(bounds, counts, side="left")
     return {
         name: tuple(int(label) + 1 for label in np.flatnonzero(bins == number))
-        for number, name in enumerate(BINS)
+        for number, name in enumerate(FREQUENCIES)
     }
 
 
@@ -51,4 +51,4 @@ def _thirds(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rarest third of the categories is 0, the next 1; equal counts go by label."""
     places = np.empty(len(counts), np.int64)
     places[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    return places * len(BINS) // len(counts)
+    return places * len(FREQUENCIES) // len(counts)

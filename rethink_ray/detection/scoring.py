@@ -13,29 +13,8 @@ import hotcoco.mask as coco_mask
 import numpy as np
 import numpy.typing as npt
 
-METRICS = (
-    "ap",
-    "ap50",
-    "ap75",
-    "ap_s",
-    "ap_m",
-    "ap_l",
-    "ar1",
-    "ar10",
-    "ar100",
-    "ar_s",
-    "ar_m",
-    "ar_l",
-)
-"""In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
-per image, by size)."""
-MASK_METRICS = tuple(f"mask_{metric}" for metric in METRICS)
-"""The same twelve, overlap being that of masks."""
-KEYPOINT_METRICS = tuple(
-    f"keypoint_{metric}"
-    for metric in ("ap", "ap50", "ap75", "ap_m", "ap_l", "ar", "ar50", "ar75", "ar_m", "ar_l")
-)
-"""In COCO's order; its keypoint task has no small objects and 20 detections per image."""
+from rethink_ray.spec.metrics import BOX_METRICS, KEYPOINT_METRICS, MASK_METRICS
+
 COCO_SIGMAS = (
     *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
     *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
@@ -111,7 +90,7 @@ def score(
     assert {d.image_id for d in detections} <= set(image_ids), "detections are of these images"
     named = {name: sorted(labels) for name, labels in (groups or {}).items()}
     boxes = _by_box(ground_truth, detections, num_categories)
-    numbers = _summary(boxes, METRICS) | _by_group(boxes, "ap", named)
+    numbers = _summary(boxes, BOX_METRICS) | _by_group(boxes, "ap", named)
     if ground_truth and all(g.masks is not None for g in ground_truth):
         masks = _by_mask(ground_truth, detections, num_categories)
         numbers |= _summary(masks, MASK_METRICS) | _by_group(masks, "mask_ap", named)

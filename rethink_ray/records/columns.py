@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from rethink_ray.records.incumbents import report_metric, selection_metric
+from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import cells_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.space import Parameter, Value
@@ -18,20 +19,6 @@ MACHINE_COLUMNS = frozenset(
     | {"seconds", "seconds_train", "seconds_score"}
 )
 """What depends on when and where a study ran; every other column is a function of the study."""
-BOX_METRICS = (
-    *("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"),
-    *("ar1", "ar10", "ar100", "ar_s", "ar_m", "ar_l"),
-)
-KEYPOINT_METRICS = (
-    *("ap", "ap50", "ap75", "ap_m", "ap_l"),
-    *("ar", "ar50", "ar75", "ar_m", "ar_l"),
-)
-METRIC_ORDER = (
-    *BOX_METRICS,
-    *(f"mask_{name}" for name in BOX_METRICS),
-    *(f"keypoint_{name}" for name in KEYPOINT_METRICS),
-)
-
 RUNG_HEAD = pa.schema(
     [
         ("regime", pa.string()),
@@ -122,7 +109,7 @@ def metric_names(study: Study, seen: Iterable[str]) -> list[str]:
         split, _, metric = name.partition("/")
         return (
             splits.index(split) if split in splits else len(splits),
-            METRIC_ORDER.index(metric) if metric in METRIC_ORDER else len(METRIC_ORDER),
+            SCORES.index(metric) if metric in SCORES else len(SCORES),
             name,
         )
 

@@ -8,6 +8,7 @@ from rethink_ray.spec.draws import check_redraws
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.meaning import check_first_stages, check_reachable, check_recipe
+from rethink_ray.spec.metrics import MEASURED
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Recipe
 from rethink_ray.spec.regime import HoldoutSpec, num_images
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of, space_of
@@ -38,7 +39,8 @@ def check_study(study: Study, where: str) -> None:
     _check_splits(study, where)
     _check_copy_from(study, where)
     _check_resources(study, where)
-    check_claims(study.claims, where, {"arm": [*study.arms], "regime": [*study.regimes]})
+    names = {"arm": [*study.arms], "regime": [*study.regimes], "metric": [*MEASURED]}
+    check_claims(study.claims, where, names)
     for cell in cells_of(study):
         recipe = _named(where, lambda c=cell: base_recipe(study, c))  # type: ignore[misc]
         space = space_of(study, cell)

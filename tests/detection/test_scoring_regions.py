@@ -14,13 +14,12 @@ from pycocotools.cocoeval import COCOeval
 from rethink_ray.detection.masks import encoded
 from rethink_ray.detection.scoring import (
     COCO_SIGMAS,
-    KEYPOINT_METRICS,
-    MASK_METRICS,
     Detection,
     GroundTruth,
     keypoint_sigmas,
     score,
 )
+from rethink_ray.spec.metrics import KEYPOINT_METRICS, MASK_METRICS
 
 SIDE = 120
 

@@ -1,0 +1,29 @@
+"""Names of all that a replicate is measured by: COCO's scores, and what a run costs."""
+
+BOX_METRICS = (
+    *("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"),
+    *("ar1", "ar10", "ar100", "ar_s", "ar_m", "ar_l"),
+)
+"""In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
+per image, by size)."""
+MASK_METRICS = tuple(f"mask_{name}" for name in BOX_METRICS)
+"""The same twelve, overlap being that of masks."""
+KEYPOINT_METRICS = tuple(
+    f"keypoint_{name}"
+    for name in (
+        *("ap", "ap50", "ap75", "ap_m", "ap_l"),
+        *("ar", "ar50", "ar75", "ar_m", "ar_l"),
+    )
+)
+"""In COCO's order; its keypoint task has no small objects and 20 detections per image."""
+SCORES = (*BOX_METRICS, *MASK_METRICS, *KEYPOINT_METRICS)
+FREQUENCIES = ("rare", "common", "frequent")
+"""Bins of categories by how many training images show them."""
+FREQUENCY_METRICS = tuple(f"{kind}_{name}" for kind in ("ap", "mask_ap") for name in FREQUENCIES)
+COSTS = (
+    *("backbone_drift", "step_ms", "step_gflops", "trained_share"),
+    *("peak_gb", "pretrain_hours"),
+)
+"""What claims compare besides scores."""
+MEASURED = (*SCORES, *FREQUENCY_METRICS, "loss", *COSTS)
+"""Every name that a claim may select as its metric."""
