@@ -226,7 +226,16 @@ class StudyDirectory:
         return StoreLock(self.copy, LOCK_NAME) if self.copy else StudyLock(self.lock_path)
 
     def load_state(self) -> StudyState:
-        """Everything recorded so far."""
+        """Everything recorded so far.
+
+        Raises:
+            RecordError: the log is damaged, or gone from a study whose tables tell of trials.
+        """
+        log = self.records_dir / "log.jsonl"
+        if self.copy is None and not log.exists() and _num_rows(self.root / "trials.parquet"):
+            must = "must hold what was recorded: trials.parquet tells of trials"
+            remedy = "Copy the folder records/ along with the rest of the study."
+            raise RecordError(explain(str(log), must, "no such file", remedy))
         return StudyState(self.log.read())
 
     def extend(
@@ -316,6 +325,16 @@ def _strangers(where: Path | Store) -> bool:
             return True
         names = {path.name for path in where.iterdir()} if where.exists() else set()
     return any(name not in ours and not name.startswith(".") for name in names)
+
+
+def _num_rows(table: Path) -> int:
+    """Of a Parquet file; 0 where there is none, or none that can be read."""
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(table).num_rows)
+    except (OSError, ValueError):
+        return 0
 
 
 def _bytes_of(root: Path) -> bytes | None:

@@ -1,6 +1,7 @@
 """The tables say what the log says, in one order, whatever became of their files."""
 
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed, TrialEnded
 from rethink_ray.records.views import build_tables, read_views, view_name, write_views
+from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell
 from tests.full_disk import file_size_limit
 
@@ -284,6 +286,14 @@ def test_a_full_disk_leaves_the_old_views_whole(written: StudyDirectory) -> None
     assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
     write_views(written, written.load_state())
     assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
+
+
+def test_a_study_that_came_without_its_log_is_no_empty_study(written: StudyDirectory) -> None:
+    shutil.rmtree(written.records_dir)
+    with pytest.raises(RecordError, match="trials.parquet tells of trials.*Copy the folder"):
+        read_views(written)
+    (written.root / "trials.parquet").write_bytes(b"no table")
+    assert read_views(written).trials.num_rows == 0
 
 
 def test_a_failure_is_shown_until_its_job_has_ended_well() -> None:
