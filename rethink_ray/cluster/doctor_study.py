@@ -8,14 +8,18 @@ from pathlib import Path
 
 from rethink_ray.cluster.checks import Check, gib, judged, tried
 from rethink_ray.cluster.session import available_cpus, cpus_of
+from rethink_ray.spec.annotations import check_annotations
+from rethink_ray.spec.check import check_sizes
 from rethink_ray.spec.errors import RethinkError
-from rethink_ray.spec.recipe import InitSpec
-from rethink_ray.spec.resolve import base_recipe, cells_of
+from rethink_ray.spec.meaning import reachable_recipes
+from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import weight_files_of
+from rethink_ray.spec.weight_files import INIT_PATHS, weight_files_of
 
 ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
+NAME_PATHS = (*INIT_PATHS, "detector.backbone")
+"""What torchvision's weights are named by."""
 
 
 def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
@@ -45,6 +49,8 @@ def _data(study: Study) -> Check:
         from rethink_ray.data.facts import gather_facts
 
         facts = gather_facts(study.data, study.regimes)
+        check_sizes(study, facts, study.study)
+        check_annotations(study, facts, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         return f"{len(facts.categories)} categories; images: {sizes}"
 
@@ -73,41 +79,37 @@ def _faults(study: Study) -> Check:
 
 
 def weights_of(study: Study) -> Iterator[Check]:
-    """Every distinct set of weights that an arm starts from."""
-    wanted: dict[str, tuple[InitSpec, str]] = {}
-    for cell in cells_of(study):
-        recipe = base_recipe(study, cell)
-        init, backbone = recipe.init, recipe.detector.backbone
-        if init.source in ("torchvision", "file"):
-            of = f" of {backbone}" if init.source == "torchvision" else ""
-            wanted.setdefault(f"weights {init.weights}{of}", (init, backbone))
-    for name, (init, backbone) in wanted.items():
+    """Every distinct set of weights that a trial may start from or a teacher is."""
+    named = {
+        (recipe.init.weights, recipe.detector.backbone): None
+        for cell in cells_of(study)
+        for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
+        if recipe.init.source == "torchvision"
+    }
+    for weights, backbone in named:
         yield tried(
-            name,
-            lambda i=init, b=backbone: _reach(i, b),  # type: ignore[misc]
+            f"weights {weights} of {backbone}",
+            lambda w=weights, b=backbone: _reach(w, b),  # type: ignore[misc]
             "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
             "file",
         )
     for path, key in weight_files_of(study, study.study).items():
-        if f"weights {path}" not in wanted:
-            remedy = f"put the file there, or change {key}"
-            yield tried(f"weights {path}", lambda p=path: _readable(p), remedy)  # type: ignore[misc]
+        remedy = f"put the file there, or change {key}"
+        yield tried(f"weights {path}", lambda p=path: _read(p), remedy)  # type: ignore[misc]
 
 
-def _readable(path: str) -> str:
+def _read(path: str) -> str:
     with Path(path).open("rb") as file:
         file.read(1)
     return "readable"
 
 
-def _reach(init: InitSpec, backbone: str) -> str:
-    if init.source == "file":
-        return _readable(init.weights or "")
+def _reach(weights: str | None, backbone: str) -> str:
     import torch
 
     from rethink_ray.detection.weights import torchvision_weights
 
-    url = torchvision_weights(backbone, init.weights).url
+    url = torchvision_weights(backbone, weights).url
     cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if cached.is_file():
         return f"cached, {gib(cached.stat().st_size)}"

@@ -79,7 +79,40 @@ def test_what_is_missing_comes_with_a_remedy(tmp_path: Path) -> None:
     assert "cpus_per_worker" in checks["slots"].detail
     weights = checks[f"weights {tmp_path / 'none.pt'}"]
     assert not weights.ok
-    assert "To do: copy the file" in weights.detail
+    assert "To do: put the file there, or change micro: full/pretrained: init.weights" in (
+        weights.detail
+    )
+
+
+def test_weights_that_only_the_search_reaches_are_looked_for(tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.pt")
+    settings = {"init.source": "file", "init.weights": missing, "init.weights_norm": "gn"}
+    study = micro_study(
+        arms={"a": {"set": settings, "search": {"init.source": {"choice": ["random", "file"]}}}}
+    )
+    assert not named(list(examine_study(study, address=None, folder=tmp_path)))[
+        f"weights {missing}"
+    ].ok
+
+
+def test_masks_that_the_annotations_lack_are_told_before_a_run(tmp_path: Path) -> None:
+    make_shapes(ShapesSpec(train=6, val=2, test=2, image_px=64), tmp_path / "shapes")
+    dataset = {}
+    for split in SPLITS:
+        path = tmp_path / "shapes" / "annotations" / f"instances_{split}.json"
+        tree = json.loads(path.read_text())
+        for found in tree["annotations"]:
+            del found["segmentation"]
+        path.write_text(json.dumps(tree))
+        dataset[split] = {"images": str(tmp_path / "shapes" / split), "annotations": str(path)}
+    study = micro_study(
+        data={"dataset": dataset, "select_on": "val", "report_on": "test"},
+        arms={"a": {"set": {"augment.copy_paste": 0.5}}},
+        regimes={"full": {"images": "all"}},
+    )
+    data = named(list(examine_study(study, address=None, folder=tmp_path)))["data set"]
+    assert "augment.copy_paste: must be 0 without masks" in data.detail
+    assert not data.ok
 
 
 def test_weights_that_can_be_read_are_well(tmp_path: Path) -> None:
