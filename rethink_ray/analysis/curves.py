@@ -34,7 +34,7 @@ class CurvePoint:
     failed: tuple[str, ...]
     """Trial ids among them that the method ended before this length."""
     waiting: int
-    """Replicates the budget asks for that have not come here yet."""
+    """Replicates the budget asks for that have not come here yet; none of what cannot run."""
     looks: int = 1
     """How often it was replicated and looked at: 1, unless the study was resumed with more."""
     unscored: int = 0
@@ -134,9 +134,9 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
     values: dict[int, float] = {}
     trial_ids, failed, unscored = [], [], 0
     rounds: set[int] = set()
-    for replicate in record.replicates:
-        if replicate.of != incumbent.trial_id:
-            continue
+    proposed = [r for r in record.replicates if r.of == incumbent.trial_id]
+    asked = study.budget.replicates if incumbent.can_run else len(proposed)
+    for replicate in proposed:
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None
         if value is None and replicate.state in FAILED:
@@ -156,7 +156,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         values=values,
         trial_ids=tuple(trial_ids),
         failed=tuple(failed),
-        waiting=max(0, study.budget.replicates - len(values) - unscored),
+        waiting=max(0, asked - len(values) - unscored),
         looks=max(1, len(rounds)),
         unscored=unscored,
     )

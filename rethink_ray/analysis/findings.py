@@ -26,7 +26,7 @@ from rethink_ray.analysis.lengths import length_finding
 from rethink_ray.analysis.method_costs import MethodCost, method_costs
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
-from rethink_ray.analysis.searches import cell_results
+from rethink_ray.analysis.searches import cell_results, is_over
 from rethink_ray.analysis.study_claims import StudyClaims, study_claims
 from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
 from rethink_ray.analysis.transfer import Transfer, transfers
@@ -215,12 +215,21 @@ def _missing(
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
-    searches = study.budget.searches
-    trials += sum(max(0, searches * _budget(study, c) - len(r.search)) for c, r in records.items())
+    open_ones = {
+        cell: [n for n in range(study.budget.searches) if not is_over(study, cell, records, n)]
+        for cell in records
+    }
+    trials += sum(
+        max(0, _budget(study, cell) - len(records[cell].of_search(number).search))
+        for cell, numbers in open_ones.items()
+        for number in numbers
+    )
     # without any incumbent yet there will be one at least
     replicates = sum(
-        _replicates_waiting(result) if result.points else _asked(study, result)
-        for result in results.values()
+        _replicates_waiting(result)
+        if result.points
+        else study.budget.replicates * len(open_ones[cell])
+        for cell, result in results.items()
     )
     parts = [counted(trials, "search trial")] if trials else []
     if replicates:
@@ -233,12 +242,6 @@ def _budget(study: Study, cell: Cell) -> int:
     if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
         return 0
     return study.budget.trials if space_of(study, cell) else 1
-
-
-def _asked(study: Study, result: CellResult) -> int:
-    """Replicates of a cell in which no trial has finished a rung; none if all have failed."""
-    over = bool(result.states) and not result.states.get("waiting")
-    return 0 if over else study.budget.replicates * study.budget.searches
 
 
 def _replicates_waiting(result: CellResult) -> int:

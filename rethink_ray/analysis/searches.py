@@ -5,12 +5,12 @@ method ended found nothing and has the worst value: left out, it would flatter i
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint, best_lengths, cell_result
-from rethink_ray.analysis.tables import FAILED, CellRecord
+from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.records.incumbents import rank_key, worst_score
 from rethink_ray.records.teachers import teacher_cell
 from rethink_ray.spec.resolve import Cell, space_of
@@ -28,15 +28,16 @@ def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell,
 def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> CellResult:
     numbers = range(study.budget.searches)
     each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
-    over = {n for n in numbers if _is_over(study, cell, records, n)}
+    over = {n for n in numbers if is_over(study, cell, records, n)}
+    failed = over
     if LENGTH_PATH in space_of(study, cell):  # who sampled no trial of a length did not fail there
-        over = {n for n in over if not each[n].points}
+        failed = {n for n in over if not each[n].points}
     looks = num_looks(records[cell])
 
     def together(length: float, found: Mapping[int, CurvePoint | None]) -> CurvePoint | None:
         points = {n: point for n, point in found.items() if point is not None}
-        barren = tuple(n for n in sorted(over) if _found_nothing(records[cell], points.get(n)))
-        return all_searches(study, length, points, barren, looks)
+        barren = tuple(n for n in sorted(failed) if _found_nothing(records[cell], points.get(n)))
+        return all_searches(study, length, points, barren, looks, over)
 
     points = [together(x, {n: r.point(x) for n, r in each.items()}) for x in each[0].lengths]
     kept = tuple(point for point in points if point is not None)
@@ -62,6 +63,7 @@ def all_searches(
     found: Mapping[int, CurvePoint],
     barren: Sequence[int] = (),
     looks: int = 1,
+    over: Collection[int] = (),
 ) -> CurvePoint | None:
     """The searches of one cell at one length as one point; None if none of them got there.
 
@@ -71,6 +73,7 @@ def all_searches(
         found: number of the search -> the replicates of what it found best there.
         barren: searches that are over without anything that finished there.
         looks: how often searches were added and looked at.
+        over: searches that will not come here any more if they have not.
     """
     if not found:
         return None
@@ -79,7 +82,7 @@ def all_searches(
     values = means | dict.fromkeys(barren, worst_score(study))
     selects = [p.select for p in points if p.select is not None]
     best = min(points, key=lambda p: rank_key(study, p.select, p.incumbent))
-    to_come = study.budget.searches - len(set(found) | set(barren))
+    to_come = study.budget.searches - len({*found, *barren, *over})
     return CurvePoint(
         length=length,
         incumbent=best.incumbent,
@@ -105,12 +108,11 @@ def _found_nothing(record: CellRecord, point: CurvePoint | None) -> bool:
     """Nothing finished there, or nothing that can run at all (a copied configuration)."""
     if point is None:
         return True
-    states = {t.trial_id: t.state for t in record.search}
-    state = states[point.incumbent]
-    return not point.values and state in FAILED and state != "diverged"
+    incumbent = next(t for t in record.search if t.trial_id == point.incumbent)
+    return not point.values and not incumbent.can_run
 
 
-def _is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number: int) -> bool:
+def is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number: int) -> bool:
     """Nothing is left to run in this search."""
     trials = records[cell].of_search(number).search
     if any(t.state == "waiting" for t in trials):
@@ -120,7 +122,7 @@ def _is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], numbe
         if source is not None and not trials:  # whoever waited in vain has nothing to run
             theirs = records[source].of_search(number).search
             found = any(t.incumbent_for for t in theirs)
-            if not found and _is_over(study, source, records, number):
+            if not found and is_over(study, source, records, number):
                 return True
     if copied is not None:
         return bool(trials)

@@ -81,6 +81,11 @@ class Trial:
     converged: float | None = None
     """Search trials: the length at which their round stopped improving; None: it has not."""
 
+    @property
+    def can_run(self) -> bool:
+        """Whether repeating it could say anything: not where it cannot run at all."""
+        return self.state not in FAILED or self.state == "diverged"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:

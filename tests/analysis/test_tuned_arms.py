@@ -32,6 +32,9 @@ from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study
 
 ARMS: dict[str, Any] = {"scratch": {}, "slow": {"set": {"optimizer.lr": 0.01}}}
+STUDENT: dict[str, Any] = {"set": {"labels.kind": "self_training"}, "teacher": "scratch"}
+TAUGHT: dict[str, Any] = {"arms": {"scratch": {}, "student": STUDENT}}
+LENGTHS: dict[str, Any] = {"search": {"schedule.length": {"choice": [2, 4]}}, "arms": {"one": {}}}
 Scores = Mapping[tuple[str, float], Sequence[Sequence[float]]]
 """(arm, length) -> per search the scores of its replicates."""
 SCRATCH = {("scratch", 2.0): [[9, 11], [12, 14], [15, 17]], ("scratch", 4.0): [[11], [15], [19]]}
@@ -308,9 +311,8 @@ def test_the_best_length_is_the_one_that_searches_find_best_on_average() -> None
 
 def test_where_the_length_is_searched_only_a_search_without_any_finished_trial_failed() -> None:
     """A search that sampled no trial of a length is no value there, one that found nothing is."""
-    lengths = {"search": {"schedule.length": {"choice": [2, 4]}}, "arms": {"one": {}}}
     budget = {"trials": 1, "keep": [1], "replicates": 0, "searches": 3}
-    study, events = study_of(3, **lengths, budget=budget), []
+    study, events = study_of(3, **LENGTHS, budget=budget), []
     for number, length in enumerate((2.0, 4.0, 4.0)):
         trial = Member(trial_id=f"one-{number}", params={"schedule.length": length}, seed=number)
         events.append(
@@ -332,6 +334,26 @@ def test_where_the_length_is_searched_only_a_search_without_any_finished_trial_f
         (2.0, {2: 0.0}, (2,)),
         (4.0, {2: 0.0}, (2,)),
     ]
+
+
+@pytest.mark.parametrize("searches", [1, 3])
+@pytest.mark.parametrize(("changes", "ends"), [(LENGTHS, 0), (TAUGHT, 2), (TAUGHT, 4)])
+def test_a_study_with_nothing_left_to_run_is_not_called_unfinished(
+    searches: int, changes: dict[str, Any], ends: int
+) -> None:
+    """A length that a search never sampled, a student without a teacher, an infeasible winner."""
+    from rethink_ray.search.simulate import replay
+
+    def answer(config: Any, length: float) -> Any:
+        if length == ends or ends == 2:
+            return "infeasible"
+        return {"val/ap": ap(config.seed), "test/ap": 1.0}
+
+    study = study_of(searches, **changes)
+    facts = build_facts(study)
+    findings = derive_findings(build_tables(study, replay(study, facts, answer), facts))
+    assert findings.missing == ""
+    assert {p.waiting for cell in findings.regimes[0].cells for p in cell.points} <= {0}
 
 
 def test_a_drift_over_searches_counts_each_search_once() -> None:
