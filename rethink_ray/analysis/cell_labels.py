@@ -11,10 +11,10 @@ from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import AUGMENT_LEVELS, AugmentSpec, Recipe
-from rethink_ray.spec.resolve import Cell, base_recipe, space_of
+from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.settings import flatten
 from rethink_ray.spec.space import Parameter
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import Study
 
 Texts = frozenset[str]
 SOURCES = {"torchvision": "imagenet"}
@@ -32,8 +32,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
     """A cell's columns but for schedule and metric, and its recipe path by path."""
     recipe, space = base_recipe(study, cell), space_of(study, cell)
     paths = recipe_labels(recipe, space)
-    copied = isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
-    tuning = f"on {study.tuning.copy_from}" if isinstance(study.tuning, CopyFrom) else "per cell"
+    copied = copied_cell(study, cell)
     images = facts.regime_sizes.get(cell.regime, 0)
     plain = {
         "source": study.study,
@@ -44,7 +43,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         "images": str(images),
         "split": study.data.report_on,
         "seeds": str(study.budget.replicates),
-        "tuning": tuning if copied else "its own search",
+        "tuning": f"on {copied.arm}" if copied else "its own search",
         "note": "",
     }
     return {

@@ -26,8 +26,8 @@ from rethink_ray.records.teachers import config_of
 from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
-from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, lengths_of
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, copied_cell, lengths_of
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     missing = []
     for cell in cells_of(study):
         found = list(_found(study, state, cell))
-        end = convergence_of(study, state, _searched_cell(study, cell))
+        end = convergence_of(study, state, copied_cell(study, cell) or cell)
         for length in lengths_of(study, cell):
             there = [origin for origin in found if origin.length == length]
             if not there:
@@ -83,12 +83,6 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
             )
     written = {path: _write(directory, state, path, origin) for path, origin in made_of.items()}
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
-
-
-def _searched_cell(study: Study, cell: Cell) -> Cell:
-    """The cell whose rounds decide how far this one runs."""
-    copied = study.tuning.copy_from if isinstance(study.tuning, CopyFrom) else cell.arm
-    return cell.of_arm(copied)
 
 
 def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[Origin]:

@@ -34,8 +34,8 @@ from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, base_recipe, space_of
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +239,7 @@ def _missing(
 
 def _budget(study: Study, cell: Cell) -> int:
     """Search trials of one search of a cell; with nothing to tune, one says all a search can."""
-    if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
+    if copied_cell(study, cell) is not None:
         return 0
     return study.budget.trials if space_of(study, cell) else 1
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.analysis.verdicts import Caveat
 from rethink_ray.analysis.wording import listed, metric_name, times
-from rethink_ray.spec.resolve import Cell
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, copied_cell
+from rethink_ray.spec.study import Study
 
 
 def ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
@@ -36,7 +36,7 @@ def ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator
 
 def _of_cell(study: Study, cell: Cell, record: CellRecord) -> Iterator[Caveat]:
     end, rule = record.convergence, study.schedule.converged
-    if end is None or rule is None or _copies(study, cell):
+    if end is None or rule is None or copied_cell(study, cell) is not None:
         return
     if end.improving:
         text = (
@@ -67,7 +67,3 @@ def _on_how_many(record: CellRecord) -> str:
         == 1
     ]
     return ", judged by one trial, whose noise decides as well" if alone else ""
-
-
-def _copies(study: Study, cell: Cell) -> bool:
-    return isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from

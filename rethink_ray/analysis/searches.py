@@ -13,9 +13,9 @@ from rethink_ray.analysis.curves import CellResult, CurvePoint, best_lengths, ce
 from rethink_ray.analysis.tables import CellRecord
 from rethink_ray.records.incumbents import rank_key, worst_score
 from rethink_ray.records.teachers import teacher_cell
-from rethink_ray.spec.resolve import Cell, space_of
+from rethink_ray.spec.resolve import Cell, copied_cell, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import Study
 
 
 def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellResult]:
@@ -117,7 +117,7 @@ def is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number
     trials = records[cell].of_search(number).search
     if any(t.state == "waiting" for t in trials):
         return False
-    teacher, copied = teacher_cell(study, cell), _copied_cell(study, cell)
+    teacher, copied = teacher_cell(study, cell), copied_cell(study, cell)
     for source in (teacher, copied):
         if source is not None and not trials:  # whoever waited in vain has nothing to run
             theirs = records[source].of_search(number).search
@@ -127,9 +127,3 @@ def is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number
     if copied is not None:
         return bool(trials)
     return len(trials) >= (study.budget.trials if space_of(study, cell) else 1)
-
-
-def _copied_cell(study: Study, cell: Cell) -> Cell | None:
-    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
-        return None
-    return cell.of_arm(study.tuning.copy_from)

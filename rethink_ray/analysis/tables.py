@@ -17,8 +17,8 @@ from rethink_ray.records.convergence import Convergence
 from rethink_ray.records.incumbents import report_metric, selection_metric
 from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.errors import RecordError, explain
-from rethink_ray.spec.resolve import Cell, cells_of, lengths_of
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, lengths_of
+from rethink_ray.spec.study import Study
 
 FAILED = ("diverged", "infeasible", "misconfigured", "refused")
 """States in which the method itself ended a trial: results, and the worst ones."""
@@ -185,10 +185,9 @@ def ended_early(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, 
     """
     if study.schedule.converged is None:
         return dict(records)
-    copied = study.tuning.copy_from if isinstance(study.tuning, CopyFrom) else None
     found = {}
     for cell, record in records.items():
-        end = _convergence(records[cell if copied is None else cell.of_arm(copied)])
+        end = _convergence(records[copied_cell(study, cell) or cell])
         if end is not None:
             lengths = tuple(x for x in record.lengths if x <= end.length)
             record = replace(record, lengths=lengths, convergence=end)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from rethink_ray.records.halving import Ladder, Standing, ladder_of, stand
 from rethink_ray.records.incumbents import selection_metric
 from rethink_ray.records.state import StudyState
-from rethink_ray.spec.resolve import Cell
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, copied_cell
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def convergence_of(study: Study, state: StudyState, cell: Cell) -> Convergence |
     """
     ladder = ladder_of(study, cell)
     rounds = state.rounds.get((cell, "search"), {})
-    copies = isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
+    copies = copied_cell(study, cell) is not None
     if ladder.converged is None or copies or len(ladder.lengths) < 2:
         return None
     standings = [stand(study, state, ladder, rounds[number].members) for number in sorted(rounds)]

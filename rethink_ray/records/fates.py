@@ -12,9 +12,9 @@ from rethink_ray.records.halving import Standing, ladder_of, stand
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, Purpose
-from rethink_ray.spec.resolve import Cell, lengths_of
+from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of
 from rethink_ray.spec.settings import LENGTH_PATH
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import Study
 
 Fate = Literal["waiting", "done", "stopped", "diverged", "infeasible", "misconfigured", "refused"]
 
@@ -58,7 +58,7 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
             converged = _converged(standings, number, ladder) if purpose == "search" else None
             for index, member in enumerate(rounds[number].members):
                 done = state.lengths_done(member.trial_id, ladder)
-                if purpose == "search" and not _copies(study, cell):
+                if purpose == "search" and copied_cell(study, cell) is None:
                     goal = float(member.params.get(LENGTH_PATH) or converged or ladder[-1])
                 else:
                     repeated = member.trial_id if purpose == "search" else member.of
@@ -79,10 +79,6 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
     return found
 
 
-def _copies(study: Study, cell: Cell) -> bool:
-    return isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from
-
-
 def _state(
     state: StudyState, member: Member, done: tuple[float, ...], goal: float, stopped: bool
 ) -> Fate:
@@ -97,7 +93,7 @@ def _state(
 
 def _standings(study: Study, state: StudyState, cell: Cell) -> dict[int, Standing]:
     """How the halving of each search round stands; empty for an arm that copies its values."""
-    if _copies(study, cell):
+    if copied_cell(study, cell) is not None:
         return {}
     ladder = ladder_of(study, cell)
     rounds = state.rounds.get((cell, "search"), {})

@@ -15,8 +15,8 @@ from rethink_ray.records.halving import Standing, ladder_of, stand
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
-from rethink_ray.spec.resolve import Cell, searches_of
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, copied_cell, searches_of
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +151,7 @@ def _unfinished(study: Study, state: StudyState, cell: Cell) -> set[str]:
     """Trials that the study as it stands may still run on."""
     waiting = {f.member.trial_id for f in fates_of(study, state, cell) if f.state == "waiting"}
     first = state.rounds.get((cell, "search"), {}).get(0)
-    if first is None or not study.budget.audit or _copied(study, cell) is not None:
+    if first is None or not study.budget.audit or copied_cell(study, cell) is not None:
         return waiting
     if not _standing(study, state, cell, first.members).settled:  # anybody may be audited
         waiting |= {m.trial_id for m in first.members if m.trial_id not in state.ended}
@@ -160,7 +160,7 @@ def _unfinished(study: Study, state: StudyState, cell: Cell) -> set[str]:
 
 def _would_go_on(study: Study, state: StudyState, cell: Cell) -> set[str]:
     """Trials that a longer ladder would take further: the best at its end, and their repeats."""
-    source = _copied(study, cell)
+    source = copied_cell(study, cell)
     going = _at_the_end(study, state, cell if source is None else source)
     if source is not None:
         going = {m.trial_id for _, m in state.members(cell, "search") if m.of in going}
@@ -184,10 +184,3 @@ def _at_the_end(study: Study, state: StudyState, cell: Cell) -> set[str]:
 
 def _standing(study: Study, state: StudyState, cell: Cell, members: tuple[Member, ...]) -> Standing:
     return stand(study, state, ladder_of(study, cell), members)
-
-
-def _copied(study: Study, cell: Cell) -> Cell | None:
-    """The cell whose values this one copies."""
-    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
-        return None
-    return cell.of_arm(study.tuning.copy_from)

@@ -17,7 +17,7 @@ from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
-from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec, Study, TeacherFile
+from rethink_ray.spec.study import CopyFrom, ObjectiveSpec, ResourceSpec, Study, TeacherFile
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -146,6 +146,13 @@ def searches_of(study: Study) -> tuple[Cell, ...]:
     """Every search of every cell: the first search of all cells, then the second, ..."""
     numbers = range(study.budget.searches)
     return tuple(Cell(c.regime, c.arm, number) for number in numbers for c in cells_of(study))
+
+
+def copied_cell(study: Study, cell: Cell) -> Cell | None:
+    """The cell whose values this one copies (He et al.'s protocol); None if it tunes itself."""
+    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
+        return None
+    return cell.of_arm(study.tuning.copy_from)
 
 
 def base_recipe(study: Study, cell: Cell) -> Recipe:
