@@ -67,3 +67,12 @@ def incumbents(study: Study, state: StudyState, cell: Cell) -> dict[float, Membe
     """Length -> incumbent, for every length of the cell that some search trial finished."""
     found = {length: incumbent(study, state, cell, length) for length in lengths_of(study, cell)}
     return {length: member for length, member in found.items() if member is not None}
+
+
+def is_repeated(state: StudyState, leader: Member) -> bool:
+    """Whether an incumbent gets replicates: not if the method ended it, unless it diverged.
+
+    Copied values may not be able to run in their cell at all; a re-run would say the same.
+    """
+    ended = state.ended.get(leader.trial_id)
+    return ended is None or ended.outcome == "diverged"

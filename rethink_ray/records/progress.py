@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 from rethink_ray.records.convergence import Convergence, convergence_of
 from rethink_ray.records.fates import Fate, TrialFate, fates_of
-from rethink_ray.records.incumbents import report_metric, selection_metric, worst_score
+from rethink_ray.records.incumbents import (
+    is_repeated,
+    report_metric,
+    selection_metric,
+    worst_score,
+)
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import teacher_cell
 from rethink_ray.spec.resolve import Cell, lengths_of, searches_of, space_of
@@ -198,7 +203,7 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
         repeated={length: len(values) for length, values in reported.items()},
         convergence=None if searching else convergence_of(study, state, cell),
         replicates_to_go=(
-            _replicates_to_go(study, replicates, frozenset(leader.values()))
+            _replicates_to_go(study, state, search, replicates)
             if leader
             else study.budget.replicates * searching  # of one incumbent, once there is one
         ),
@@ -231,11 +236,13 @@ def _found_nothing(study: Study, state: StudyState, cell: Cell) -> bool:
     return len(search) >= _budget(study, state, cell, len(search))
 
 
-def _replicates_to_go(study: Study, replicates: list[TrialFate], leaders: frozenset[str]) -> int:
-    """Of every incumbent."""
+def _replicates_to_go(
+    study: Study, state: StudyState, search: list[TrialFate], replicates: list[TrialFate]
+) -> int:
+    """Of every incumbent that gets any."""
     done = Counter(f.member.of for f in replicates if f.state != "waiting")
-    asked = study.budget.replicates
-    return sum(max(0, asked - done[of]) for of in leaders)
+    repeated = [f for f in search if f.incumbent_for and is_repeated(state, f.member)]
+    return sum(max(0, study.budget.replicates - done[f.member.trial_id]) for f in repeated)
 
 
 def _reported(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from rethink_ray.records.audit import chosen_losers
 from rethink_ray.records.detections import detections_folder
 from rethink_ray.records.halving import Standing, ladder_of, stand
-from rethink_ray.records.incumbents import incumbents
+from rethink_ray.records.incumbents import incumbents, is_repeated
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import chosen_teacher, recorded_teacher, teacher_cell
 from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
@@ -190,9 +190,8 @@ class CellSearch:
         recorded = [m for _, m in state.members(self.cell, "replicate")]
         self._find_targets(state)
         for incumbent in self._incumbents:
-            ended = state.ended.get(incumbent.trial_id)
-            if ended is not None and ended.outcome != "diverged":
-                continue  # copied values that cannot run here at all: a re-run says the same
+            if not is_repeated(state, incumbent):
+                continue
             have = sum(m.of == incumbent.trial_id for m in recorded)
             members = tuple(
                 self._repeat(incumbent, r) for r in range(have, self._study.budget.replicates)

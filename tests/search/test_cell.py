@@ -8,8 +8,9 @@ from search_builders import LADDER, SEARCH, ap_of, facts_of, ran, small_study
 
 from rethink_ray.records.fates import fates_of
 from rethink_ray.records.incumbents import incumbents
+from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import RungDone
+from rethink_ray.records.types import Outcome, RungDone
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
@@ -170,6 +171,18 @@ def test_a_copied_cell_waits_until_its_source_has_chosen() -> None:
     state = StudyState()
     PretendedCluster(study, facts, drifting, slots=1, state=state).run(max_events=11)
     assert not state.members(Cell("full", "copy"), "search")  # 4 trials x 3 rungs take 12
+
+
+def test_copied_values_that_cannot_run_get_no_replicates_and_leave_nothing_to_go() -> None:
+    study = copying()
+
+    def too_large(config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
+        is_copy = config.recipe.optimizer.weight_decay == 0.0002
+        return "infeasible" if is_copy else drifting(config, length)
+
+    state = replay(study, facts_of(study), too_large)
+    assert not state.members(Cell("full", "copy"), "replicate")
+    assert progress_of(study, state).complete
 
 
 # --- a study that grows ----------------------------------------------------------------------
