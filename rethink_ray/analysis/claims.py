@@ -15,6 +15,7 @@ from rethink_ray.analysis.claim_words import (
     told_apart_by,
     whole_sentence,
 )
+from rethink_ray.analysis.confounds import START, group_of
 from rethink_ray.analysis.crossover import Bracket, catch_up
 from rethink_ray.analysis.matching import Comparison, Meeting, comparisons
 from rethink_ray.analysis.samples import Sample
@@ -267,7 +268,7 @@ def _seen(found: Comparison) -> Iterable[str]:
             differ = [
                 path
                 for path, value in met.side.recipe.items()
-                if value != met.against.recipe[path] and not path.startswith(("init.", "upstream."))
+                if value != met.against.recipe[path] and group_of(path) not in (START, "")
             ]
             if differ:
                 yield f"the two sides differ in {', '.join(differ)} as well"

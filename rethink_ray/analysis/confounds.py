@@ -35,10 +35,15 @@ def differing(study: Study, regime: str, one: str, other: str) -> dict[str, list
     )
     found: dict[str, list[str]] = {}
     for path, value in left.items():
-        if value != right[path] and path not in NO_METHOD:
-            group = path.partition(".")[0]
-            found.setdefault(START if group in STARTS else group, []).append(path)
+        if value != right[path] and (group := group_of(path)):
+            found.setdefault(group, []).append(path)
     return found
+
+
+def group_of(path: str) -> str:
+    """``augment`` of ``augment.level``; empty for what changes nothing between two arms."""
+    group = path.partition(".")[0]
+    return "" if path in NO_METHOD else START if group in STARTS else group
 
 
 def start_alone(study: Study, regime: str, one: str, other: str) -> bool:

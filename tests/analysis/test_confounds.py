@@ -66,6 +66,19 @@ def test_what_an_own_claim_s_sides_differ_in_stands_right_under_it() -> None:
     assert told.endswith("the two sides differ in augment.level as well.")
 
 
+def test_an_own_claim_counts_no_first_stage_and_no_other_lengths_as_a_second_difference() -> None:
+    longer = {"init.source": "direct", "direct.passes": 4, "schedule.lengths": [2, 4, 6, 8]}
+    arms = {"scratch": {}, "direct": {"set": longer}}
+    own = {"says": "it ends ahead", "side": {"arm": "direct"}, "against": {"arm": "scratch"}}
+    study = build_study(arms=arms, claims={"mine": own}, budget={"trials": 1, "replicates": 3})
+    rows = {(arm, n): [10.0, 10.5, 11.0] for arm in arms for n in (2.0, 4.0, 6.0, 8.0)}
+    findings = derive_findings(Planted(study, written(rows)).tables())
+    (claim,) = [f for f in findings.findings if f.kind == "claim"]
+    assert claim.effect is not None
+    assert not any(key.startswith("claim:") for key in claim.caveats)
+    assert not any(key.startswith("confounded") for key in findings.caveats_by_key)
+
+
 @pytest.mark.parametrize("name", ["shapes_demo", "he_mini", "bccd", "quickstart"])
 def test_the_demonstrations_compare_arms_that_differ_in_their_start_alone(name: str) -> None:
     study = load_study(find_study(name))[0]
