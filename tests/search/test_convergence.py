@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from same_study import events_of, facts_in
+from same_study import assert_decided_the_same, events_of, facts_in
 from search_builders import LADDER, ap_of, facts_of, member, ran, rung, small_study
 
 from rethink_ray.records.convergence import Convergence, convergence_of
@@ -26,7 +26,6 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, TrialEnded
 from rethink_ray.records.views import build_tables
 from rethink_ray.search.costs import ladder_steps
-from rethink_ray.search.decide import Decider
 from rethink_ray.search.mirror import mirrored_name, write_mirror
 from rethink_ray.search.observations import distribution_of, observed
 from rethink_ray.search.plan import plan_study
@@ -321,16 +320,11 @@ def test_order_and_kills_change_nothing(slots: int, order: int, stop: int) -> No
 @given(data=st.data())
 def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> None:
     study = climbing()
-    facts = facts_of(study)
-    cluster = PretendedCluster(study, facts, saturating, slots=5)
+    cluster = PretendedCluster(study, facts_of(study), saturating, slots=5)
     cluster.run(max_events=data.draw(st.integers(0, 80)))
     events = events_of(cluster.state)
     shuffled = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events)))
-    one_by_one, decider = StudyState(), Decider(study, facts)
-    for event in shuffled:
-        one_by_one.add(event)
-        decider.next_jobs(one_by_one)  # a decision too early leaves nothing behind
-    assert decider.next_jobs(one_by_one) == Decider(study, facts).next_jobs(StudyState(events))
+    assert_decided_the_same(study, events, shuffled, too_early=True)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
