@@ -8,9 +8,9 @@ import math
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
-from rethink_ray.spec.resolve import Cell, lengths_of, space_of
+from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import Study
 
 
 def selection_metric(study: Study) -> str:
@@ -48,8 +48,9 @@ def incumbent(study: Study, state: StudyState, cell: Cell, length: float) -> Mem
     Each search of a cell has its own. An arm that copies its values (``tuning: {copy_from: ...}``)
     has no choice: its incumbent is the trial that carries the values of the source's incumbent.
     """
-    if isinstance(study.tuning, CopyFrom) and cell.arm != study.tuning.copy_from:
-        source = incumbent(study, state, cell.of_arm(study.tuning.copy_from), length)
+    copied = copied_cell(study, cell)
+    if copied is not None:
+        source = incumbent(study, state, copied, length)
         if source is None:
             return None
         of_source = [m for _, m in state.members(cell, "search") if m.of == source.trial_id]

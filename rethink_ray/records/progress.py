@@ -16,8 +16,8 @@ from rethink_ray.records.incumbents import (
 )
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import teacher_cell
-from rethink_ray.spec.resolve import Cell, lengths_of, searches_of, space_of
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of, searches_of, space_of
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,20 +212,13 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
 
 def _budget(study: Study, state: StudyState, cell: Cell, proposed: int) -> int:
     """Search trials a cell runs; with nothing to tune, one says all a search can."""
-    copied = _copied_cell(study, cell)
+    copied = copied_cell(study, cell)
     sources = [source for source in (teacher_cell(study, cell), copied) if source is not None]
     if not proposed and any(_found_nothing(study, state, source) for source in sources):
         return 0
     if copied is not None:
         return max(1, proposed)  # one for each distinct incumbent of the arm it copies
     return study.budget.trials if space_of(study, cell) else 1
-
-
-def _copied_cell(study: Study, cell: Cell) -> Cell | None:
-    """The cell whose incumbents this one copies."""
-    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
-        return None
-    return cell.of_arm(study.tuning.copy_from)
 
 
 def _found_nothing(study: Study, state: StudyState, cell: Cell) -> bool:

@@ -17,9 +17,9 @@ from rethink_ray.search.seeds import seed_of
 from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.draws import draw_of, redraws
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.resolve import Cell, copied_cell
 from rethink_ray.spec.space import Value
-from rethink_ray.spec.study import CopyFrom, Study
+from rethink_ray.spec.study import Study
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class CellSearch:
     def __init__(self, study: Study, cell: Cell, facts: DataFacts, *, propose: bool = True) -> None:
         self.cell = cell
         self._propose = propose
-        self.source = source_of(study, cell)
+        self.source = copied_cell(study, cell)
         """The cell whose values this one copies; None if it searches for itself."""
         self.teacher = teacher_cell(study, cell)
         """The cell whose incumbent teaches this one; None if nobody does."""
@@ -302,13 +302,6 @@ class CellSearch:
             purpose=purpose,
             members=members,
         )
-
-
-def source_of(study: Study, cell: Cell) -> Cell | None:
-    """The cell whose values ``cell`` copies (He et al.'s protocol); None if it tunes itself."""
-    if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
-        return None
-    return cell.of_arm(study.tuning.copy_from)
 
 
 def distinct(by_length: dict[float, Member]) -> list[Member]:

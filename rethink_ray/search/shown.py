@@ -12,9 +12,8 @@ from rethink_ray.records.halving import Standing, ladder_of, stand
 from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, RoundProposed
-from rethink_ray.search.cell import source_of
 from rethink_ray.search.observations import WORST, distribution_of, values_at
-from rethink_ray.spec.resolve import Cell, base_recipe, space_of
+from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.study import Study
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
@@ -49,7 +48,7 @@ class ShownCell:
         self._ladder = ladder_of(study, cell)
         self._schedule = base_recipe(study, cell).schedule
         self._space = space_of(study, cell)
-        self._copied = source_of(study, cell) is not None
+        self._copied = copied_cell(study, cell) is not None
         self._over: set[int] = set()
         """Rounds in which nothing can change any more."""
 
