@@ -105,7 +105,7 @@ def _free(needed: int, folder: Path) -> str:
     free = shutil.disk_usage(there).free
     if free >= needed:
         return f"free: {free / 1e9:.2f} GB, enough"
-    remedy = "Give another --out, or checkpoints: {models: none, trunks: unfinished}."
+    remedy = "Give another --out, or keep less: checkpoints (models, trunks, detections)."
     return f"free: {free / 1e9:.2f} GB, NOT ENOUGH. {remedy}"
 
 
