@@ -4,6 +4,7 @@ A backbone takes all of its numbers or none: every key and shape must agree, and
 named. Only the classifier's last layer is dropped.
 """
 
+import hashlib
 import io
 import pickle
 from collections import Counter
@@ -189,13 +190,17 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
     """The tensors of a file by name, taken out of whatever they are kept under.
 
     Raises:
-        SpecError: it cannot be read without running code, or holds something else.
+        SpecError: it cannot be read without running code, or holds something else; one of ours was
+            damaged.
     """
     remedy = "Save it with torch.save(model.state_dict(), path)."
     try:
         content = path.read_bytes()
         if content.startswith(OURS):
-            content = content.partition(b"\n")[2]
+            header, _, content = content.partition(b"\n")
+            if header.split()[-1] != hashlib.sha256(content).hexdigest().encode():
+                copied = "Copy it or export it again."
+                raise SpecError(explain(where, "must match its checksum", "other bytes", copied))
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         must = "must be a file of tensors that loads without running code"

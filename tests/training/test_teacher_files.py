@@ -112,6 +112,18 @@ def test_what_is_no_such_detector_is_refused_by_name(
         build(taught_by(path), tmp_path / "assets")
 
 
+def test_a_damaged_model_of_ours_teaches_nobody(tmp_path: Path) -> None:
+    """A byte of a weight differs, which torch reads without complaint."""
+    path = tmp_path / "model.pt"
+    categories = open_split(DATA, "train").categories
+    save_checkpoint(path, {"model": weights(), "categories": categories})
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(SpecError, match=f"teacher {path}: must match its checksum"):
+        build(taught_by(path), tmp_path / "assets")
+
+
 def test_a_trunk_of_another_kind_is_no_detector(tmp_path: Path) -> None:
     path = tmp_path / "backbone.pt"
     save_checkpoint(path, {"backbone": {}})
@@ -157,7 +169,10 @@ def test_a_backbone_is_taken_from_a_model_of_ours_and_garbage_is_named(tmp_path:
     detector = build_detector(recipe.detector, init, 6, seed=1)
     name = next(n for n in state if n.startswith("network.backbone.body.layer1"))
     assert torch.equal(detector.state_dict()[name], state[name])
-    for content in (b"", b"not a tensor\n" * 9, b"PK\x03\x04", b"rethink-ray checkpoint 1\nx"):
+    for content in (b"", b"not a tensor\n" * 9, b"PK\x03\x04"):
         path.write_bytes(content)
         with pytest.raises(SpecError, match="must be a file of tensors that loads without"):
             read_state_dict(path, "init.weights")
+    path.write_bytes(b"rethink-ray checkpoint 1\nx")
+    with pytest.raises(SpecError, match="must match its checksum"):
+        read_state_dict(path, "init.weights")
