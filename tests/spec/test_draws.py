@@ -65,7 +65,9 @@ def test_a_study_that_says_nothing_is_the_study_it_was() -> None:
     assert fingerprint_of(study()) != fingerprint_of(study(vary=("seed",)))
 
 
-@pytest.mark.parametrize("vary", [["subset"], ["subset", "seed"], ["seed", "seed"], ["seed", "subset", "subset"]])
+@pytest.mark.parametrize(
+    "vary", [["subset"], ["subset", "seed"], ["seed", "seed"], ["seed", "subset", "subset"]]
+)
 def test_seeds_always_vary_and_nothing_twice(vary: list[str]) -> None:
     with pytest.raises(ValueError, match=r"must be \[seed\] or \[seed, subset\]"):
         study(vary=vary)
