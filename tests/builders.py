@@ -1,7 +1,10 @@
 """Small, complete things that tests of several rooms start from."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec, RegimeSpec, ShapesSpec
@@ -23,6 +26,19 @@ MICRO_SETTINGS: dict[str, Any] = {
     "upstream": {"classes": 4, "images": 60, "image_px": 32, "steps": 8, "batch_size": 8},
 }
 """Milliseconds a step. 2x, 3x and 4x are 8, 12 and 16 updates and leave the trunk at 5, 9, 13."""
+
+
+def made_up_facts(regime_sizes: Mapping[str, int], **changes: Any) -> DataFacts:
+    """Facts as ``data`` would gather them, of a data set that nobody needs."""
+    told = DataFacts(
+        fingerprint="f",
+        categories=("circle", "square"),
+        regime_sizes=regime_sizes,
+        regime_digests={name: f"digest of {name}" for name in regime_sizes},
+        split_sizes={"train": max(regime_sizes.values()), "val": 80, "test": 200},
+        upstream_fingerprint="u",
+    )
+    return replace(told, **changes)
 
 
 def micro_recipe(name: str = "tiny_retinanet", **settings: Any) -> Recipe:

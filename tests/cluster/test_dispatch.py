@@ -18,16 +18,9 @@ from rethink_ray.records.types import AssetDone, JobFailed, Resumed, RungDone, T
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import RecordError
-from rethink_ray.spec.facts import DataFacts
+from tests.builders import made_up_facts
 
-FACTS = DataFacts(
-    fingerprint="f",
-    categories=("disk", "box"),
-    regime_sizes={"full": 12, "small": 6},
-    regime_digests={"full": "a", "small": "b"},
-    split_sizes={"train": 12, "val": 4, "test": 4},
-    upstream_fingerprint="u",
-)
+FACTS = made_up_facts({"full": 12, "small": 6})
 
 
 @dataclass

@@ -85,6 +85,10 @@ def test_torchvisions_names_are_ours(family: Family, build: Any) -> None:
     source = build(weights=None, weights_backbone=None, num_classes=num_classes)
     detector = ours(family, num)
     taken(detector, source.state_dict(), ("a", "b"))
+    named = under_our_names(source.state_dict(), detector.state_dict())
+    numbers = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
+    assert numbers.keys() == detector.state_dict().keys()
+    assert all(same_name(detector, name, value) for name, value in numbers.items())
 
 
 def test_what_a_file_says_of_its_outputs_puts_them_in_order() -> None:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from tiny_detectors import tiny
 from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.peers import Division, over_whole_batch
-from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+from rethink_ray.spec.recipe import Family, InitSpec
 
 
 @dataclass
@@ -80,21 +81,8 @@ def test_alone_not_a_bit_changes() -> None:
 
 
 @pytest.mark.parametrize("family", ["retinanet", "fcos", "faster_rcnn"])
-def test_all_workers_ask_each_other_the_same_questions_whatever_they_hold(family: str) -> None:
-    spec = DetectorSpec.model_validate(
-        {
-            "family": family,
-            "backbone": "tiny",
-            "width": 16,
-            "neck_channels": 16,
-            "head_convs": 1,
-            "box_head_features": 32,
-            "min_side_px": 64,
-            "max_side_px": 64,
-            "anchor_base_px": 16,
-        }
-    )
-    detector = build_detector(spec, InitSpec(), 3, seed=0)
+def test_all_workers_ask_each_other_the_same_questions_whatever_they_hold(family: Family) -> None:
+    detector = build_detector(tiny(family), InitSpec(), 3, seed=0)
     questions = []
     for boxes in (torch.tensor([[4.0, 4.0, 40.0, 40.0]]), torch.zeros(0, 4)):
         detector.peers = peers = Others(counts=[0.0] * (2 if family == "faster_rcnn" else 1))

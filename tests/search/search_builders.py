@@ -11,6 +11,7 @@ from rethink_ray.spec.check import check_study
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, TrialConfig
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
 SEARCH: dict[str, Any] = {
     "optimizer.lr": {"log_uniform": [0.002, 0.1]},
@@ -51,13 +52,8 @@ def small_study(**changes: Any) -> Study:
 
 def facts_of(study: Study) -> DataFacts:
     """Facts as ``data`` would have gathered them."""
-    return DataFacts(
-        fingerprint="f" * 16,
-        categories=("disc", "square"),
-        regime_sizes=dict.fromkeys(study.regimes, 60),
-        regime_digests={name: f"digest of {name}" for name in study.regimes},
-        split_sizes={"train": 800, "val": 200, "test": 600},
-        upstream_fingerprint="u" * 16,
+    return made_up_facts(
+        dict.fromkeys(study.regimes, 60), split_sizes={"train": 800, "val": 200, "test": 600}
     )
 
 

@@ -9,19 +9,10 @@ import pytest
 from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
-BOXES = DataFacts(
-    fingerprint="f",
-    categories=("circle",),
-    regime_sizes={"full": 60},
-    regime_digests={"full": "d"},
-    split_sizes={"train": 60, "val": 10},
-    upstream_fingerprint="u",
-    has_masks=False,
-    num_keypoints=0,
-)
+BOXES = made_up_facts({"full": 60}, has_masks=False, num_keypoints=0)
 
 
 def study(settings: dict[str, Any], **arm: Any) -> Study:

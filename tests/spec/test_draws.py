@@ -11,19 +11,11 @@ from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.check import check_regimes, check_study
 from rethink_ray.spec.draws import draw_of, num_drawable, redraws
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, ExportedConfig, TrialConfig, digest_of_draw, resolve
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
-FACTS = DataFacts(
-    fingerprint="f",
-    categories=("circle", "square"),
-    regime_sizes={"full": 400, "small": 60},
-    regime_digests={"full": "a", "small": "b"},
-    split_sizes={"train": 400, "val": 80, "test": 200},
-    upstream_fingerprint="u",
-    train_digest="t",
-)
+FACTS = made_up_facts({"full": 400, "small": 60}, train_digest="t")
 REGIMES = {"full": {"images": "all"}, "small": {"images": 60}}
 STUDENT = {"labels.kind": "self_training", "labels.pool": "rest"}
 
@@ -91,7 +83,7 @@ def test_draw_0_is_the_regime_itself_and_leaves_no_trace_in_an_id() -> None:
     older = replace(FACTS, train_digest="")
     before = resolve(study(vary=None), Cell("small", "scratch"), {}, 1, older, 7)
     assert own.trial_id == before.trial_id
-    assert (own.draw, own.regime_digest) == (0, "b")
+    assert (own.draw, own.regime_digest) == (0, "digest of small")
 
 
 def test_each_draw_has_a_digest_of_all_that_determines_it() -> None:

@@ -10,20 +10,13 @@ from rethink_ray.spec.assets import ANY_ASSET, DetectorAsset, assets_of
 from rethink_ray.spec.check import check_sizes, check_study
 from rethink_ray.spec.direct import check_passes, direct_recipe, direct_steps
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, resolve
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
-FACTS = DataFacts(
-    fingerprint="f",
-    categories=("circle",),
-    regime_sizes={"coco": 118_287},
-    regime_digests={"coco": "d"},
-    split_sizes={"train": 123_287, "val": 5_000},
-    upstream_fingerprint="u",
-)
+FACTS = made_up_facts({"coco": 118_287})
 SECOND_STAGE = {"detector.norm": "frozen_bn", "init.frozen": "layer1"}
 LI: dict[str, Any] = {
     "study": "li",

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipe import DecaySpec, ScheduleSpec
 from rethink_ray.spec.recipes import RECIPES, build_recipe
@@ -25,15 +24,9 @@ from rethink_ray.spec.resolve import (
 from rethink_ray.spec.settings import LENGTH_PATH, flatten, known_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
-FACTS = DataFacts(
-    fingerprint="f",
-    categories=("circle", "square"),
-    regime_sizes={"full": 400, "small": 60},
-    regime_digests={"full": "a", "small": "b"},
-    split_sizes={"train": 400, "val": 80, "test": 200},
-    upstream_fingerprint="u",
-)
+FACTS = made_up_facts({"full": 400, "small": 60})
 STUDY, _ = load_study(find_study("quickstart"))
 
 
