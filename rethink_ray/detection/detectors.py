@@ -91,31 +91,45 @@ class Detector(nn.Module):
         return self.losses(images, targets, seed=seed, step=step)
 
     @torch.no_grad()
-    def detect(
-        self, images: Sequence[Tensor], padded_hw: tuple[int, int] | None = None
-    ) -> list[dict[str, Tensor]]:
+    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Boxes found in each image, best first, in the image's own pixels.
+
+        On a CPU each image passes the network alone, so that what is found in it depends on the
+        image and the weights, to the last bit. On a GPU images of one padded size share a pass.
 
         Evaluates whatever the current mode is, and leaves that mode as it was. Each result has
         ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1; from families
         that find them ``masks: [D, M, M]`` (probabilities, each over its box: ``masks.pasted``) and
-        ``keypoints: [D, K, 3]`` (x, y, logit). ``padded_hw``: of a larger batch that these images
-        are a part of.
+        ``keypoints: [D, K, 3]`` (x, y, logit).
         """
         mode = self.training
         self.eval()
-        with self._padded_to(padded_hw):
-            found = self.network(list(images))
+        detections: list[dict[str, Tensor]] = [{} for _ in images]
+        for numbers in self._detected_together(images):
+            for number, one in zip(
+                numbers, self.network([images[i] for i in numbers]), strict=True
+            ):
+                detections[number] = self._as_told(one)
         self.train(mode)
-        return [
-            {
-                "boxes_xyxy": f["boxes"],
-                "scores": f["scores"],
-                "labels": f["labels"] + self.label_shift,
-            }
-            | {key: f[key] for key in ("masks", "keypoints") if key in f}
-            for f in found
-        ]
+        return detections
+
+    def _detected_together(self, images: Sequence[Tensor]) -> list[list[int]]:
+        """Which images share a forward pass: none on a CPU, those of one padded size on a GPU."""
+        if not images or images[0].device.type == "cpu":
+            return [[number] for number in range(len(images))]
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for number, image in enumerate(images):
+            by_size.setdefault(self._transform.padded_hw_of([image]), []).append(number)
+        return list(by_size.values())
+
+    def _as_told(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """torchvision's detections of one image in this project's names."""
+        named = {
+            "boxes_xyxy": detection["boxes"],
+            "scores": detection["scores"],
+            "labels": detection["labels"] + self.label_shift,
+        }
+        return named | {key: detection[key] for key in ("masks", "keypoints") if key in detection}
 
     def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Height and width of these images as one batch; zero for none."""

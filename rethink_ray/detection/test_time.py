@@ -56,23 +56,12 @@ class TestTime:
         """The images ([3, H, W] each) once per view, at the size they are looked at."""
         return [[self._look(view, image) for image in images] for view in self.views]
 
-    def padded_hw_of(self, looks: Sequence[Sequence[Tensor]]) -> list[int]:
-        """Height and width of each view's batch, one after another; zeros for no image."""
-        sides: list[int] = []
-        for view, seen in zip(self.views, looks, strict=True):
-            with self._detector.sizes_as_given(not view.is_plain):
-                sides += self._detector.padded_hw_of(seen)
-        return sides
-
-    def detect(
-        self, images: Sequence[Tensor], looks: Sequence[Sequence[Tensor]], padded: Sequence[int]
-    ) -> list[Found]:
-        """What is found in each image, best first; ``padded`` as ``padded_hw_of`` counts."""
+    def detect(self, images: Sequence[Tensor]) -> list[Found]:
+        """The detections of each image ([3, H, W], float32) in its own pixels, best first."""
         per_view: list[list[Found]] = []
-        for number, (view, seen) in enumerate(zip(self.views, looks, strict=True)):
-            hw = (padded[2 * number], padded[2 * number + 1])
+        for view, seen in zip(self.views, self.looks(images), strict=True):
             with self._detector.sizes_as_given(not view.is_plain):
-                found = self._detector.detect(seen, hw)
+                found = self._detector.detect(seen)
             per_view.append(
                 [
                     self._as_seen_plainly(view, one, image, look)

@@ -41,9 +41,8 @@ def score_split(
     """COCO's numbers of one split, named ``<split>/<metric>``, in AP points: 12 of boxes, 12 of
     masks and 10 of keypoints from families that find them. Masks are kept as run lengths.
 
-    Batches are as large as in training: those are known to fit. All workers take each batch
-    together, a part each, padded to its largest image: the padding belongs to the method, and so
-    the numbers are those of one process.
+    What is found in an image does not depend on the images beside it (``Detector.detect``), so the
+    numbers do not depend on the order of the images or on the number of workers.
 
     Args:
         detector: on the place's device.
@@ -89,13 +88,11 @@ def _found_everywhere(
     found: list[tuple[GroundTruth, Detection]] = []
     for batch, entries in images:
         batch = [image.to(place.device) for image in batch]
-        looks = looking.looks(batch)
-        asked, *sides = place.largest((float(stop()), *looking.padded_hw_of(looks)))
-        if asked:
+        if place.any_of((stop(),))[0]:
             raise Stopped("scoring was stopped; it will be repeated")
         if batch:
             with precision(recipe, place.device):
-                boxes = looking.detect(batch, looks, [int(side) for side in sides])
+                boxes = looking.detect(batch)
             boxes = [_verified(one, entry) for one, entry in zip(boxes, entries, strict=True)]
             found += [
                 (_truth(entry, index, recipe.detector.family), _detection(entry, seen))

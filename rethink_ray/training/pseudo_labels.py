@@ -161,7 +161,7 @@ def _find(
     place: Place,
     stop: Callable[[], bool],
 ) -> dict[int, Found]:
-    """All workers look at each batch together, padded alike and in the views of scoring."""
+    """What the teacher finds in each image, in the views of scoring."""
     looking = TestTime(detector, teacher.recipe.evaluation, teacher.recipe.detector)
     batches = eval_batches(
         pool.index,
@@ -174,13 +174,11 @@ def _find(
     seen: list[tuple[int, Found]] = []
     for images, entries in batches:
         images = [image.to(place.device) for image in images]
-        looks = looking.looks(images)
-        asked, *sides = place.largest((float(stop()), *looking.padded_hw_of(looks)))
-        if asked:
+        if place.any_of((stop(),))[0]:
             raise Stopped("labelling a pool was stopped; its finished parts are kept")
         if images:
             with precision(teacher.recipe, place.device):
-                boxes = looking.detect(images, looks, [int(side) for side in sides])
+                boxes = looking.detect(images)
             seen += [
                 (entry.image_id, _above(found, threshold, entry.height, entry.width))
                 for entry, found in zip(entries, boxes, strict=True)

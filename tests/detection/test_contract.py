@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import Tensor
 
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector
@@ -18,7 +19,7 @@ from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm, 
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.training.effective import read_detector, require_as_asked
 from rethink_ray.training.effective_backbone import frozen_of, read_backbone, starts_at_zero
-from tests.detection.tiny_detectors import pictures, snapshot, tiny, update
+from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, update
 
 FAMILIES, NORMS, NECKS = get_args(Family), get_args(Norm), get_args(Neck)
 UPSTREAM: dict[str, object] = {"init.source": "upstream"}
@@ -44,7 +45,8 @@ EVERY: list[Combination] = list(itertools.product(FAMILIES, NORMS, NECKS, STARTS
 
 def recipe_of(combination: Combination) -> Recipe:
     family, norm, neck, start = combination
-    spec = tiny(family, norm, neck=neck, neck_repeats=None if neck == "fpn" else 1)
+    repeats = None if neck == "fpn" else 1
+    spec = tiny(family, norm, neck=neck, neck_repeats=repeats, max_side_px=96)
     trained_with = "gn" if norm == "gn" else "bn"
     settings = STARTS[start] | {"direct.norm": trained_with}
     if start == "file":
@@ -104,16 +106,30 @@ def require_contract(combination: Combination, folder: Path) -> None:
     detector = built(recipe, folder)
     before, origin = snapshot(detector), origin_of(detector.backbone)
 
-    update(detector, 3 if recipe.detector.adapters else 2)
+    update(detector, 3 if recipe.detector.adapters else 2, mixed=True)
 
     require_frozen(recipe, detector)
     for name, value in detector.state_dict().items():
         assert torch.equal(value, before[name]) == stays(recipe, name), name
     again = built(recipe, folder, seed=1)
     again.load_state_dict(detector.state_dict())
-    found, twin = detector.detect(pictures(1))[0], again.detect(pictures(1))[0]
-    assert all(torch.equal(value, twin[name]) for name, value in found.items())
+    require_equal(detector.detect(mixed_pictures()), again.detect(mixed_pictures()))
+    require_same_in_company(detector)
     require_effective(recipe, detector, origin)
+
+
+def require_same_in_company(detector: Detector) -> None:
+    """What is found in an image does not depend on the images beside it, nor on their order."""
+    images = mixed_pictures()
+    together = detector.detect(images)
+    require_equal([detector.detect([image])[0] for image in images], together)
+    require_equal(detector.detect(images[::-1])[::-1], together)
+
+
+def require_equal(detections: list[dict[str, Tensor]], others: list[dict[str, Tensor]]) -> None:
+    for one, other in zip(detections, others, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def stays(recipe: Recipe, name: str) -> bool:

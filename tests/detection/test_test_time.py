@@ -16,9 +16,7 @@ class Seeing(Detector):
     def __init__(self, real: Detector) -> None:
         super().__init__(real.network, label_shift=real.label_shift)
 
-    def detect(
-        self, images: list[Tensor], padded_hw: tuple[int, int] | None = None
-    ) -> list[dict[str, Tensor]]:
+    def detect(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
         found = []
         for image in images:
             ys, xs = torch.nonzero(image[0] > 0.5, as_tuple=True)
@@ -46,9 +44,7 @@ def real() -> Detector:
 def _looks(
     detector: Detector, spec: EvaluationSpec, images: list[Tensor]
 ) -> list[dict[str, Tensor]]:
-    looking = TestTime(detector, spec, RECIPE.detector, [1, 0])
-    looks = looking.looks(images)
-    return looking.detect(images, looks, looking.padded_hw_of(looks))
+    return TestTime(detector, spec, RECIPE.detector, [1, 0]).detect(images)
 
 
 def _image() -> Tensor:
@@ -59,7 +55,7 @@ def _image() -> Tensor:
 
 def test_the_plain_look_is_the_detectors_own(real: Detector) -> None:
     images = [torch.rand(3, 60, 96, generator=torch.Generator().manual_seed(k)) for k in (0, 1)]
-    plain = real.detect(images, real.padded_hw_of(images))
+    plain = real.detect(images)
     for one, two in zip(plain, _looks(real, EvaluationSpec(), images), strict=True):
         assert all(torch.equal(one[key], two[key]) for key in one)
 
