@@ -33,7 +33,7 @@ def train_on_workers(
     """
     resources = config.resources.model_copy(update={"workers": workers})
     shared = config.model_copy(update={"resources": resources})
-    check_recipe(shared.recipe, "--workers", workers)
+    check_recipe(shared.recipe, "--workers", resources)
     out = out.absolute()
     require_same_data(shared)
     job = Job(

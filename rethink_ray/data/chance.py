@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 
 
 def digest_of(*parts: str | int) -> str:
@@ -32,8 +31,3 @@ def hash_order(purpose: str, seed: int, image_ids: Iterable[int]) -> list[int]:
     that makes every prefix a nested subset.
     """
     return sorted(image_ids, key=lambda image_id: (digest_of(purpose, seed, image_id), image_id))
-
-
-def epoch_order(seed: int, epoch: int, num_images: int) -> NDArray[np.int64]:
-    """The permutation in which one epoch visits ``num_images`` images."""
-    return generator_from("epoch order", seed, epoch).permutation(num_images)

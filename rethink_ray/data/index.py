@@ -5,7 +5,7 @@ Built on first use and kept under a key of the annotation files' content.
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -159,6 +159,12 @@ class AnnotationIndex:
             must = "must hold every image that is asked for"
             raise DataError(explain(str(self.directory), must, image_id, "Resolve the study anew."))
         return row
+
+    def is_portrait(self, image_ids: Sequence[int]) -> NDArray[np.bool_]:
+        """[N]: whether each of these images is higher than wide."""
+        rows = np.array([self.row_of(image_id) for image_id in image_ids], np.int64)
+        higher = self.image_column("height") > self.image_column("width")
+        return higher[rows]
 
     def objects_of(self, row: int) -> slice:
         """Where the objects of an image row stand in the object columns."""

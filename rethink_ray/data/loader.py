@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import Luck, Other, augment
-from rethink_ray.data.chance import epoch_order, seed_from
+from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
+from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.data.pasting import partner_of
 from rethink_ray.spec.errors import DataError, RethinkError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, AugmentSpec, DetectorSpec
@@ -70,7 +71,7 @@ class TrainBatches(Iterator[TrainBatch]):
 
 
 class TrainSamples(Dataset[Sample]):
-    """Sample ``position`` of an endless run over the images, one permutation after another."""
+    """Sample ``position`` of an endless run over the images, one epoch's order after another."""
 
     def __init__(
         self,
@@ -78,16 +79,18 @@ class TrainSamples(Dataset[Sample]):
         image_ids: Sequence[int],
         spec: AugmentSpec,
         detector: DetectorSpec,
-        seed: int,
+        order: RunOrder,
         decoded: DecodedImages = NOTHING_KEPT,
     ) -> None:
         self._index = index
         self.image_ids = sorted(image_ids)
         self.augment = spec
         self._detector = detector
-        self._seed = seed
+        self._order = order
+        self._seed = order.seed
+        self._is_portrait = index.is_portrait(self.image_ids)
         self._epoch = -1
-        self._order = np.empty(0, np.int64)
+        self._rows = np.empty(0, np.int64)
         self._decoded = decoded
         self._swap = keypoint_swap(index.keypoint_names)
         self._needs_masks = detector.family in WITH_MASKS or spec.copy_paste > 0
@@ -102,7 +105,7 @@ class TrainSamples(Dataset[Sample]):
 
     def __getitem__(self, position: int) -> Sample:
         epoch, place = divmod(position, len(self.image_ids))
-        image_id = self.image_ids[int(self._order_of(epoch)[place])]
+        image_id = self.image_ids[int(self._rows_of(epoch)[place])]
         image, objects, was_read = self._annotated(image_id)
         image, objects = augment(
             image,
@@ -144,11 +147,11 @@ class TrainSamples(Dataset[Sample]):
         luck = Luck.draw(seed_from("pasted onto", self._seed, image_id), epoch, found)
         return (image, objects, luck) if was_read else None
 
-    def _order_of(self, epoch: int) -> NDArray[np.int64]:
+    def _rows_of(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:
             self._epoch = epoch
-            self._order = epoch_order(self._seed, epoch, len(self.image_ids))
-        return self._order
+            self._rows = epoch_order(self._order, epoch, self._is_portrait)
+        return self._rows
 
 
 class EvalImages(Dataset[Tensor]):
@@ -189,10 +192,11 @@ def train_batches(
     """Endless batches from ``start_step`` on: (images, targets), lists of this rank's share.
 
     Sample i of step s is position ``s * batch_size + i``: epoch = position // num_images, place in
-    the permutation of (seed, epoch) = position % num_images. ``batch_size`` is global; a rank
-    takes its contiguous slice. Targets: ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from
-    1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero; for families that
-    learn them ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y, visibility).
+    the epoch's order (``order.epoch_order``) = position % num_images. ``batch_size`` is global; a
+    rank takes its contiguous slice. Targets: ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64
+    from 1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero; for families
+    that learn them ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y,
+    visibility).
     Images without a box are kept. ``pinned`` images can be copied to a GPU while it works.
     """
     if not image_ids:
@@ -201,7 +205,8 @@ def train_batches(
         must = f"must be divisible by the number of workers ({world_size})"
         raise DataError(explain("batch_size", must, batch_size, "Change one of the two."))
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
-    samples = TrainSamples(index, image_ids, augment, detector, seed, decoded)
+    order = RunOrder(seed=seed, batch_size=batch_size)
+    samples = TrainSamples(index, image_ids, augment, detector, order, decoded)
     positions = _Positions(start_step, batch_size, rank, world_size)
     return TrainBatches(samples, build_loader(samples, positions, num_workers, pinned=pinned))
 

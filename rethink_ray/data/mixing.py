@@ -13,6 +13,7 @@ from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import Sample, TrainBatch, TrainBatches, TrainSamples, build_loader
+from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
@@ -106,11 +107,12 @@ def mixed_batches(
     number of workers; the pseudo-labelled ones likewise, with an order and luck of their own.
     """
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
+    pseudo_seed = seed_from("pseudo-labelled run", seed)
     labelled, found = (
-        TrainSamples(index, image_ids, augment, detector, own_seed, decoded)
-        for (index, image_ids), own_seed in (
-            (human, seed),
-            (pseudo, seed_from("pseudo-labelled run", seed)),
+        TrainSamples(index, image_ids, augment, detector, order, decoded)
+        for (index, image_ids), order in (
+            (human, RunOrder(seed=seed, batch_size=parts.human)),
+            (pseudo, RunOrder(seed=pseudo_seed, batch_size=parts.pseudo)),
         )
     )
     samples = MixedSamples(labelled, found)

@@ -15,10 +15,12 @@ from rethink_ray.detection.families import build_network, divisions, samplers
 from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
 from rethink_ray.detection.necks import build_pyramid
 from rethink_ray.detection.norms import above_backbone
-from rethink_ray.detection.peers import Peers, over_whole_batch
+from rethink_ray.detection.padding import HeightWidth, PaddingGroup, passes_of
+from rethink_ray.detection.peers import Peers
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.weights import load_initial_weights
+from rethink_ray.detection.whole_batch import Denominators, LossSums, added, over_workers
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, InitSpec
 
 __all__ = ["Detector", "build_detector", "parameter_counts"]
@@ -39,6 +41,8 @@ class Detector(nn.Module):
         self.label_shift = label_shift
         self.peers: Peers | None = None
         """The workers that share each training batch; ``None``: this process has all of it."""
+        self.padding_group = PaddingGroup(num_images=None)
+        """Images of a training batch that are padded to one size."""
         self.sized_by_loader = False
         """Training images come at the size they are to have (``augment.short_side_px``)."""
 
@@ -55,20 +59,59 @@ class Detector(nn.Module):
         return tuple(f"network.backbone.body.{name}" for name in self.backbone.frozen_stages)
 
     def losses(
-        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Target],
+        *,
+        seed: int,
+        step: int,
+        denominators: Denominators | None = None,
     ) -> dict[str, Tensor]:
         """The family's losses, each a scalar; their sum is what is minimised.
 
-        With ``peers`` all workers call together: the batch is padded to the largest image of any
-        of them, and the mean of their losses is the loss of the whole batch.
+        With ``peers`` all workers call together, and the mean of their losses is the loss of the
+        whole batch.
 
         Args:
             images: ``[3, H, W]`` float32 in 0..1, RGB; sizes may differ.
             targets: boxes may be empty; extra keys are ignored.
             seed: of the trial.
             step: number of the update; with ``seed`` and the image ids all that draws depend on.
+            denominators: of the whole batch, where these images are a micro-batch of it.
         """
+        sums = self.loss_sums(images, targets, seed=seed, step=step)
+        if denominators is None:
+            denominators = over_workers(sums.denominators, self.peers)
+        return sums.divided(denominators, 1 if self.peers is None else self.peers.world_size)
+
+    def loss_sums(
+        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+    ) -> LossSums:
+        """The losses of these images before they are divided, and what they are divided by."""
         assert self.training, "losses are taken in training mode"
+        with self.sizes_as_given(self.sized_by_loader):
+            sizes_hw = [self._transform.padded_hw_of([image]) for image in images]
+            padded_hw = self.padding_group.padded_sizes(sizes_hw, self.peers)
+            passes = [
+                self._sums_of_pass(
+                    [images[number] for number in one.numbers],
+                    [targets[number] for number in one.numbers],
+                    one.padded_hw,
+                    (seed, step),
+                )
+                for one in passes_of(padded_hw)
+            ]
+        return added(passes)
+
+    def _sums_of_pass(
+        self,
+        images: list[Tensor],
+        targets: list[Target],
+        padded_hw: HeightWidth,
+        position: tuple[int, int],
+    ) -> LossSums:
+        """The losses of images of one padded size; ``position``: seed and step."""
+        seed, step = position
         image_ids = tuple(int(target["image_id"]) for target in targets)
         for sampler in samplers(self.network):
             sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
@@ -77,18 +120,21 @@ class Detector(nn.Module):
             | {"labels": target["labels"] - self.label_shift}
             for target in targets
         ]
-        with (
-            self.sizes_as_given(self.sized_by_loader),
-            self._padded_to(self._size_of_whole_batch(images)),
-        ):
-            losses: dict[str, Tensor] = self.network(list(images), inner)
-        return over_whole_batch(losses, divisions(self.network), self.peers)
+        with self._padded_to(padded_hw):
+            losses: dict[str, Tensor] = self.network(images, inner)
+        return LossSums.of(losses, divisions(self.network))
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Target],
+        *,
+        seed: int,
+        step: int,
+        denominators: Denominators | None = None,
     ) -> dict[str, Tensor]:
         """``losses``, under the name that distributed wrappers call."""
-        return self.losses(images, targets, seed=seed, step=step)
+        return self.losses(images, targets, seed=seed, step=step, denominators=denominators)
 
     @torch.no_grad()
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
@@ -106,9 +152,8 @@ class Detector(nn.Module):
         self.eval()
         detections: list[dict[str, Tensor]] = [{} for _ in images]
         for numbers in self._detected_together(images):
-            for number, one in zip(
-                numbers, self.network([images[i] for i in numbers]), strict=True
-            ):
+            together = self.network([images[i] for i in numbers])
+            for number, one in zip(numbers, together, strict=True):
                 detections[number] = self._as_told(one)
         self.train(mode)
         return detections
@@ -131,10 +176,6 @@ class Detector(nn.Module):
         }
         return named | {key: detection[key] for key in ("masks", "keypoints") if key in detection}
 
-    def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width of these images as one batch; zero for none."""
-        return self._transform.padded_hw_of(images)
-
     @contextmanager
     def sizes_as_given(self, on: bool = True) -> Iterator[None]:
         """No image is resized for as long as this lasts."""
@@ -149,12 +190,6 @@ class Detector(nn.Module):
         transform = self.network.get_submodule("transform")
         assert isinstance(transform, Resize)
         return transform
-
-    def _size_of_whole_batch(self, images: Sequence[Tensor]) -> tuple[int, int] | None:
-        if self.peers is None:
-            return None
-        height, width = self.peers.largest(self.padded_hw_of(images))
-        return int(height), int(width)
 
     @contextmanager
     def _padded_to(self, padded_hw: tuple[int, int] | None) -> Iterator[None]:
@@ -207,4 +242,6 @@ def build_detector(
         network = build_network(upper, pyramid, num_classes)
     load_initial_weights(body, spec, init, weights)
     freeze(body, init.frozen)
-    return Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1).train()
+    detector = Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1)
+    detector.padding_group = PaddingGroup.of(spec)
+    return detector.train()

@@ -38,6 +38,7 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
+        self.num_images = len(x[0])
         return _by_level(self, super().forward, x)
 
 

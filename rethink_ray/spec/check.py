@@ -47,7 +47,7 @@ def check_study(study: Study, where: str) -> None:
         for path, parameter in space.items():
             _check_parameter(f"{where}: {_key_of(study, cell, path)}", path, parameter, recipe)
         _check_conditions(where, space, recipe)
-        check_reachable(recipe, space, f"{where}: {cell.name}", study.resources.workers)
+        check_reachable(recipe, space, f"{where}: {cell.name}", study.resources)
         _check_objective(study, recipe, space, f"{where}: {cell.name}")
     check_teachers(study, where)
     check_redraws(study, where)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 
+from rethink_ray.spec.batches import Batch, check_split
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import (
     DecaySpec,
@@ -14,6 +15,7 @@ from rethink_ray.spec.recipe import (
     Recipe,
     ScheduleSpec,
 )
+from rethink_ray.spec.study import ResourceSpec
 
 ONLY_DETECTING = ("candidates", "score_threshold", "nms_iou", "detections")
 """Settings of a detector that its training never reads: with other values it is the same asset."""
@@ -47,7 +49,7 @@ def direct_steps(recipe: Recipe, num_images: int) -> int:
     return max(1, math.ceil(recipe.direct.passes * num_images / recipe.direct.batch_size))
 
 
-def check_direct(recipe: Recipe, where: str, workers: int) -> None:
+def check_direct(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     """The second stage can take over the first one's norms, and its batches divide.
 
     Raises:
@@ -62,17 +64,15 @@ def check_direct(recipe: Recipe, where: str, workers: int) -> None:
             "Set direct.norm: gn." if norm == "gn" else "Set direct.norm: bn, or detector.norm: gn."
         )
         raise SpecError(explain(f"{where}: detector.norm", must, norm, remedy))
-    num = max(workers, 1)
-    if direct.batch_size % num:
-        must = f"must divide among {num} workers"
-        raise SpecError(explain(f"{where}: direct.batch_size", must, direct.batch_size))
-    groups = {"bn": direct.batch_size // num, "sync_bn": direct.batch_size}
-    if direct.norm_batch is not None and direct.norm_batch != groups.get(
-        direct.norm, direct.norm_batch
-    ):
-        words = "direct.batch_size / workers" if direct.norm == "bn" else "direct.batch_size"
-        must = f"must equal {words} = {groups[direct.norm]} under {direct.norm}"
-        raise SpecError(explain(f"{where}: direct.norm_batch", must, direct.norm_batch))
+    stage = Batch(
+        key="direct.batch_size",
+        norm_key="direct.norm_batch",
+        num_images=direct.batch_size,
+        norm=direct.norm,
+        norm_batch=direct.norm_batch,
+        padding_group=recipe.detector.padding_group,
+    )
+    check_split(stage, where, resources)
 
 
 def check_passes(recipe: Recipe, num_images: int, where: str) -> None:
@@ -90,7 +90,7 @@ def check_passes(recipe: Recipe, num_images: int, where: str) -> None:
 
 DIRECT_PATHS = (
     *("init.source", "detector.norm"),
-    *("direct.norm", "direct.norm_batch", "direct.batch_size"),
+    *("direct.norm", "direct.norm_batch", "direct.batch_size", "detector.padding_group"),
 )
 """What ``check_direct`` reads."""
 

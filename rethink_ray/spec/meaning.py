@@ -7,6 +7,7 @@ trial is lost to one hours later.
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 
+from rethink_ray.spec.batches import BATCH_PATHS, check_batch
 from rethink_ray.spec.direct import DIRECT_PATHS, PASSES_PATHS, check_direct, check_passes
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.network_rules import NETWORK_PATHS, check_network
@@ -14,26 +15,31 @@ from rethink_ray.spec.networks import OWN_NORM, from_torchvision
 from rethink_ray.spec.recipe import TWO_STAGE, WITH_KEYPOINTS, Recipe
 from rethink_ray.spec.settings import LENGTH_PATH, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.study import ResourceSpec
 
 MAX_UPDATES = 10**9
 """More is a slip of the keyboard, and would not fit the tables."""
 MAX_COUNT = 64
 """A whole-number range up to this size is looked at number by number, a larger one at its ends."""
-Rule = Callable[[Recipe, str, int], None]
+ONE_PROCESS = ResourceSpec()
+Rule = Callable[[Recipe, str, ResourceSpec], None]
 
 
-def check_recipe(recipe: Recipe, where: str, workers: int = 0) -> None:
+def check_recipe(recipe: Recipe, where: str, resources: ResourceSpec = ONE_PROCESS) -> None:
     """Weights, norm and frozen stages mean something together; batches divide; schedules fit.
 
     Raises:
         SpecError: with the remedy.
     """
     for rule, _ in RULES:
-        rule(recipe, where, workers)
+        rule(recipe, where, resources)
 
 
 def check_reachable(
-    recipe: Recipe, space: Mapping[str, Parameter], where: str, workers: int = 0
+    recipe: Recipe,
+    space: Mapping[str, Parameter],
+    where: str,
+    resources: ResourceSpec = ONE_PROCESS,
 ) -> None:
     """``check_recipe`` for everything that a search of ``space`` can make of ``recipe``.
 
@@ -42,7 +48,7 @@ def check_reachable(
     """
     for rule, paths in RULES:
         for reachable in reachable_recipes(recipe, space, paths):
-            rule(reachable, where, workers)
+            rule(reachable, where, resources)
 
 
 def check_first_stages(
@@ -80,7 +86,7 @@ def _options(parameter: Parameter) -> tuple[Value, ...]:
     return (int(low), int(high)) if parameter.kind == "int_uniform" else (low, high)
 
 
-def _check_weights(recipe: Recipe, where: str, workers: int) -> None:
+def _check_weights(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     init, norm = recipe.init, recipe.detector.norm
     trained_with = {"torchvision": "bn", "file": init.weights_norm}.get(init.source)
     if init.source in ("torchvision", "file") and not init.weights:
@@ -107,7 +113,7 @@ def _check_weights(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use norm gn."))
 
 
-def _check_head_norm(recipe: Recipe, where: str, workers: int) -> None:
+def _check_head_norm(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     asked = recipe.detector
     if asked.head_norm == "same":
         return
@@ -119,7 +125,7 @@ def _check_head_norm(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(key, must, "none", remedy))
 
 
-def _check_frozen(recipe: Recipe, where: str, workers: int) -> None:
+def _check_frozen(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     init, norm = recipe.init, recipe.detector.norm
     if init.source != "random":
         return
@@ -132,43 +138,7 @@ def _check_frozen(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: detector.norm", must, norm, "Use gn, bn or sync_bn."))
 
 
-def _check_batch(recipe: Recipe, where: str, workers: int) -> None:
-    num = max(workers, 1)
-    if recipe.batch_size % num:
-        must = f"must divide among {num} workers"
-        raise SpecError(explain(f"{where}: batch_size", must, recipe.batch_size))
-    asked = recipe.detector.norm_batch
-    part, of_kind = _normalised_together(recipe, where, num)
-    groups = {
-        "bn": (f"{of_kind} / workers", part // num),
-        "sync_bn": (of_kind, part),
-    }
-    if recipe.detector.norm in groups and asked is not None:
-        words, images = groups[recipe.detector.norm]
-        if asked != images:
-            must = f"must equal {words} = {images} under {recipe.detector.norm}"
-            raise SpecError(explain(f"{where}: detector.norm_batch", must, asked))
-
-
-def _normalised_together(recipe: Recipe, where: str, num_workers: int) -> tuple[int, str]:
-    """How much of a batch passes the network at once: human and pseudo labels go one by one."""
-    batch, labels = recipe.batch_size, recipe.labels
-    if labels.kind != "self_training":
-        return batch, "batch_size"
-    num_pseudo = round(batch * labels.share)
-    parts = (batch - num_pseudo, num_pseudo)
-    whole = abs(batch * labels.share - num_pseudo) < 1e-6
-    if not whole or min(parts) < 1 or any(part % num_workers for part in parts):
-        must = f"must cut batch_size {batch} into whole parts that {num_workers} workers divide"
-        remedy = "Half of an even batch always does with one worker."
-        raise SpecError(explain(f"{where}: labels.share", must, labels.share, remedy))
-    if recipe.detector.norm_batch is not None and parts[0] != parts[1]:
-        must = "must be 0.5 where detector.norm_batch is set: each kind is normalised by itself"
-        raise SpecError(explain(f"{where}: labels.share", must, labels.share))
-    return parts[0], "batch_size / 2"
-
-
-def _check_labels(recipe: Recipe, where: str, workers: int) -> None:
+def _check_labels(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     labels = recipe.labels
     if labels.kind == "continued" and labels.start != "teacher":
         must = "must be teacher where the teacher is continued"
@@ -186,19 +156,19 @@ def _check_labels(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: labels.threshold", must, labels.threshold, remedy))
 
 
-def _check_joint(recipe: Recipe, where: str, workers: int) -> None:
+def _check_joint(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     joint = recipe.joint
     if not joint.weight:
         return
     if recipe.init.frozen == "backbone":
         must = "must be 0 on a frozen backbone, which cannot learn to classify"
         raise SpecError(explain(f"{where}: joint.weight", must, joint.weight))
-    if joint.batch_size % max(workers, 1):
-        must = f"must divide among {workers} workers"
+    if joint.batch_size % max(resources.workers, 1):
+        must = f"must divide among {resources.workers} workers"
         raise SpecError(explain(f"{where}: joint.batch_size", must, joint.batch_size))
 
 
-def _check_schedule(recipe: Recipe, where: str, workers: int) -> None:
+def _check_schedule(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     schedule = recipe.schedule
     lengths = schedule.lengths
     if not lengths or any(b <= a for a, b in itertools.pairwise(lengths)):
@@ -231,14 +201,14 @@ def _check_length(recipe: Recipe, length: float, where: str) -> None:
         raise SpecError(explain(f"{where}: schedule", must, came, remedy))
 
 
-def _check_matching(recipe: Recipe, where: str, workers: int) -> None:
+def _check_matching(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     asked = recipe.detector
     if asked.family == "retinanet" and asked.background_iou > asked.foreground_iou:
         must = f"must be at most detector.foreground_iou = {asked.foreground_iou:g}"
         raise SpecError(explain(f"{where}: detector.background_iou", must, asked.background_iou))
 
 
-def _check_box_heads(recipe: Recipe, where: str, workers: int) -> None:
+def _check_box_heads(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     asked = recipe.detector
     if asked.box_head is not None and asked.family not in TWO_STAGE:
         must = f"must be left out: {asked.family} has no box head"
@@ -248,7 +218,7 @@ def _check_box_heads(recipe: Recipe, where: str, workers: int) -> None:
         raise SpecError(explain(f"{where}: detector.cascade_ious", must, came))
 
 
-def _check_joining(recipe: Recipe, where: str, workers: int) -> None:
+def _check_joining(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     joins_at, schedule = recipe.detector.cascade_from, recipe.schedule
     if "cascade" not in recipe.detector.family or not joins_at:
         return
@@ -277,10 +247,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     ),
     (check_network, NETWORK_PATHS),
     (_check_frozen, ("detector.norm", "init.source", "init.frozen")),
-    (
-        _check_batch,
-        ("batch_size", "detector.norm", "detector.norm_batch", "labels.kind", "labels.share"),
-    ),
+    (check_batch, BATCH_PATHS),
     (_check_joint, ("joint.weight", "joint.batch_size", "init.frozen")),
     (
         _check_labels,

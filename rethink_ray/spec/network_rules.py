@@ -3,6 +3,7 @@
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import OWN_NORM, RESIDUAL
 from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.study import ResourceSpec
 
 NETWORK_PATHS = (
     *("detector.backbone", "detector.norm", "detector.adapters", "detector.neck"),
@@ -10,7 +11,7 @@ NETWORK_PATHS = (
 )
 
 
-def check_network(recipe: Recipe, where: str, workers: int) -> None:
+def check_network(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
     """Norms stand where they can, adapters in frozen backbones, zeros in residual ones.
 
     Raises:

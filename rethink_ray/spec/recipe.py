@@ -53,6 +53,10 @@ class DetectorSpec(Spec):
     norm: Norm = "gn"
     norm_batch: PositiveInt | None = None
     """Images per normalisation group (``bn``: batch / workers). ``None`` = whatever results."""
+    padding_group: PositiveInt = 2
+    """Neighbours in a training batch that are padded to one size: GroupNorm sees the padding. 2 as
+    published (Detectron and detectron2 put two images on a GPU). Under ``bn`` and ``sync_bn`` the
+    images that are normalised together are padded together. Scoring pads no image to another."""
     head_norm: Literal["same", "none"] = "same"
     """Of pyramid and heads: the backbone's norm, or none (most published ``bn`` recipes). Under
     ``frozen_bn`` there is none either way."""

@@ -59,8 +59,9 @@ def read_back(
     found["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     found["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
     if asked.norm_batch is not None and found.get("detector.norm") in ("bn", "sync_bn"):
-        shared = found["detector.norm"] == "sync_bn"
-        found["detector.norm_batch"] = found["batch_size"] if shared else batch_images
+        found["detector.norm_batch"] = live.images_normalised_together(batch_images)
+    if live.detector.padding_group.num_images is not None:
+        found["detector.padding_group"] = live.detector.padding_group.num_images
     if asked.neck_repeats is not None and found["detector.neck"] != "fpn":
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
         found["detector.neck_repeats"] = len(neck.cells)
@@ -144,7 +145,8 @@ def describe(
             "norm_layers": dict(sorted(norms.items())),
             "frozen_parts": list(live.detector.frozen_parts),
         },
-        "environment": environment(live.place.device) | {"workers": live.place.world_size},
+        "environment": environment(live.place.device)
+        | {"workers": live.place.world_size, "images_per_step": live.images_per_step},
     }
 
 

@@ -31,8 +31,7 @@ def read_labels(
         "labels.pool": pseudo.pool,
     }
     if "detector.norm_batch" in found:
-        is_shared = found["detector.norm"] == "sync_bn"
-        read["detector.norm_batch"] = parts.human if is_shared else parts.human_share
+        read["detector.norm_batch"] = live.images_normalised_together(parts.human_share)
     return read
 
 

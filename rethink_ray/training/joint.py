@@ -75,9 +75,16 @@ class JointLosses(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.head = nn.Linear(detector.backbone.channels[-1], num_classes)
 
-    def forward(self, *batch: Any, classified: Classified, **position: Any) -> dict[str, Tensor]:
-        """The detector's losses, and ``upstream``: weighted cross-entropy over the classes."""
+    def forward(
+        self, *batch: Any, classified: Classified | None = None, **position: Any
+    ) -> dict[str, Tensor]:
+        """The detector's losses, and ``upstream``: weighted cross-entropy over the classes.
+
+        ``classified``: ``None`` in all micro-batches of an update but the last.
+        """
         losses: dict[str, Tensor] = self.losses(*batch, **position)
+        if classified is None:
+            return losses
         images, labels = classified
         last = self.detector.backbone(normalize(images))["layer4"]
         scores = self.head(last.mean(dim=(2, 3)))

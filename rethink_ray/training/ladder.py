@@ -136,7 +136,14 @@ class _Ladder:
         if self._live is None:
             config = self.config
             start = start_of(config, self.assets, self.place, stop=self.watch.stop)
-            self._live = Live(config.recipe, config.num_categories, config.seed, self.place, start)
+            self._live = Live(
+                config.recipe,
+                config.num_categories,
+                config.seed,
+                self.place,
+                start,
+                config.resources.images_per_step,
+            )
         return self._live
 
     @property

@@ -4,7 +4,9 @@ import resource
 
 import torch
 
-from rethink_ray.spec.errors import Infeasible, explain
+from rethink_ray.spec.batches import check_batch
+from rethink_ray.spec.errors import Infeasible, SpecError, explain
+from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig
 
 OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory")
@@ -32,17 +34,41 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def too_large(config: TrialConfig, error: Exception) -> Infeasible:
-    """The method does not fit; says what it was and what would be half as much."""
-    recipe = config.recipe
-    detector = recipe.detector
+    """The method does not fit; says what it was and what would take less."""
+    recipe, detector = config.recipe, config.recipe.detector
+    at_once = images_at_once(config)
     must = (
-        f"must fit the device's memory with batch_size {recipe.batch_size} and images of "
-        f"{detector.min_side_px} to {detector.max_side_px} px"
+        f"must fit the device's memory with {at_once} images at once (batch_size "
+        f"{recipe.batch_size}) of {detector.min_side_px} to {detector.max_side_px} px"
     )
-    smaller = f"detector.min_side_px: {max(detector.min_side_px // 2, 1)} and "
-    smaller += f"detector.max_side_px: {max(detector.max_side_px // 2, 1)}"
-    half = recipe.batch_size // 2
-    if half and half % max(config.resources.workers, 1) == 0:
-        smaller = f"batch_size: {half}, or {smaller}"
+    remedy = f"Try {_fewer_images(config, at_once)}{_smaller_images(detector)}."
     came = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return Infeasible(explain(f"trial {config.trial_id}", must, came, f"Try {smaller}."))
+    return Infeasible(explain(f"trial {config.trial_id}", must, came, remedy))
+
+
+def images_at_once(config: TrialConfig) -> int:
+    """Images of a worker that pass the network together: its share, or ``images_per_step``."""
+    share = config.recipe.batch_size // max(config.resources.workers, 1)
+    return min(share, config.resources.images_per_step or share)
+
+
+def _fewer_images(config: TrialConfig, at_once: int) -> str:
+    """The largest ``images_per_step`` that is about half and cuts no group; empty if none is."""
+    recipe = config.recipe
+    for fewer in range(at_once // 2, 0, -1):
+        resources = config.resources.model_copy(update={"images_per_step": fewer})
+        try:
+            check_batch(recipe, "", resources)
+        except SpecError:
+            continue
+        is_same = recipe.detector.norm in ("gn", "frozen_bn")
+        note = " (the gradient stays that of the whole batch)" if is_same else ""
+        return f"resources.images_per_step: {fewer}{note}, or "
+    return ""
+
+
+def _smaller_images(detector: DetectorSpec) -> str:
+    return (
+        f"detector.min_side_px: {max(detector.min_side_px // 2, 1)} and "
+        f"detector.max_side_px: {max(detector.max_side_px // 2, 1)}"
+    )

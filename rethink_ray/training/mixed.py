@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, Target
+from rethink_ray.detection.whole_batch import Denominators, LossSums
 from rethink_ray.spec.recipe import LabelsSpec
 from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed
@@ -26,21 +27,58 @@ class MixedLosses(nn.Module):
         self.detector = detector
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+        self,
+        images: Sequence[Tensor],
+        targets: Sequence[Target],
+        *,
+        seed: int,
+        step: int,
+        denominators: Denominators | None = None,
     ) -> dict[str, Tensor]:
         """The detector's losses twice, named ``human/...`` and ``pseudo/...``.
 
-        ``targets`` carry ``is_pseudo``; each kind occurs. What the detector samples of one kind
-        does not depend on the other.
+        ``targets`` carry ``is_pseudo``; each kind occurs, but for a micro-batch (of whose whole
+        batch the ``denominators`` are). What the detector samples of one kind does not depend on
+        the other.
         """
         losses: dict[str, Tensor] = {}
-        for kind, own_seed in ((HUMAN, seed), (PSEUDO, derive_seed(seed, "pseudo labels"))):
-            chosen = [i for i, t in enumerate(targets) if bool(t["is_pseudo"]) is (kind == PSEUDO)]
-            found = self.detector.losses(
-                [images[i] for i in chosen], [targets[i] for i in chosen], seed=own_seed, step=step
+        for kind, own_seed, chosen in self._kinds(targets, seed):
+            of_kind = self.detector.losses(
+                [images[i] for i in chosen],
+                [targets[i] for i in chosen],
+                seed=own_seed,
+                step=step,
+                denominators=None if denominators is None else _of_kind(kind, denominators),
             )
-            losses |= {kind + name: loss for name, loss in found.items()}
+            losses |= {kind + name: loss for name, loss in of_kind.items()}
         return losses
+
+    def loss_sums(
+        self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
+    ) -> LossSums:
+        """The losses of a micro-batch of one kind before they are divided, named as above."""
+        [(kind, own_seed, _)] = self._kinds(targets, seed)
+        own = self.detector.loss_sums(images, targets, seed=own_seed, step=step)
+        return LossSums(
+            sums={kind + name: value for name, value in own.sums.items()},
+            denominators={kind + name: value for name, value in own.denominators.items()},
+        )
+
+    def _kinds(self, targets: Sequence[Target], seed: int) -> list[tuple[str, int, list[int]]]:
+        """Kind, the seed of its draws and its images, of every kind that occurs."""
+        kinds = ((HUMAN, seed), (PSEUDO, derive_seed(seed, "pseudo labels")))
+        chosen: dict[str, list[int]] = {HUMAN: [], PSEUDO: []}
+        for number, target in enumerate(targets):
+            chosen[PSEUDO if bool(target["is_pseudo"]) else HUMAN].append(number)
+        return [(kind, own_seed, chosen[kind]) for kind, own_seed in kinds if chosen[kind]]
+
+
+def _of_kind(kind: str, denominators: Denominators) -> Denominators:
+    return {
+        name.removeprefix(kind): value
+        for name, value in denominators.items()
+        if name.startswith(kind)
+    }
 
 
 class LossBalance:
@@ -61,20 +99,21 @@ class LossBalance:
         human, pseudo = self._means
         return torch.where(pseudo > 0, human / pseudo, torch.ones_like(human))
 
-    def total(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """The one loss of an update; its two parts enter the averages first."""
+    def weights(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the losses of each kind are multiplied by; they enter the averages first."""
         human, pseudo = (
             torch.stack([part.float() for name, part in losses.items() if name.startswith(kind)])
             for kind in (HUMAN, PSEUDO)
         )
-        return self.combined(human.sum(), pseudo.sum())
+        return self.weights_of(human.sum(), pseudo.sum())
 
-    def combined(self, human: Tensor, pseudo: Tensor) -> Tensor:
+    def weights_of(self, human: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
         """``human`` and ``pseudo``: this worker's scalars; the averages are of all workers'."""
         both = self._place.mean(torch.stack([human.detach(), pseudo.detach()]).double())
         self._means = self.average * self._means + (1.0 - self.average) * both
-        weight = self.alpha * self.ratio.float() if self.normalise else self.alpha
-        return (human + weight * pseudo) / (1.0 + self.alpha)
+        ratio = self.ratio.float() if self.normalise else torch.ones_like(human)
+        share = torch.ones_like(ratio) / (1.0 + self.alpha)
+        return {HUMAN: share, PSEUDO: self.alpha * ratio * share}
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""

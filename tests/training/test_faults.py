@@ -154,17 +154,19 @@ def test_one_value_to_normalise_by_is_the_methods_own_failure(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "workers", "halved"), [(8, 2, 4), (8, 8, None), (1, 0, None)]
+    ("batch_size", "workers", "fewer"),
+    [(8, 0, 4), (8, 2, 2), (12, 0, 6), (6, 0, 2), (2, 0, None), (8, 8, None), (1, 0, None)],
 )
-def test_the_halves_that_are_suggested_can_be_run(
-    batch_size: int, workers: int, halved: int | None
+def test_the_micro_batches_that_are_suggested_can_be_run(
+    batch_size: int, workers: int, fewer: int | None
 ) -> None:
     config = micro_trial(micro_recipe(batch_size=batch_size), workers=workers)
     with pytest.raises(Infeasible) as caught, one_outcome(config, ALONE):
         raise MemoryError
-    assert ("batch_size: " in str(caught.value)) == (halved is not None)
-    assert halved is None or f"Try batch_size: {halved}, or" in str(caught.value)
-    assert "detector.min_side_px: 32 and detector.max_side_px: 32" in str(caught.value)
+    told = str(caught.value)
+    assert ("images_per_step" in told) == (fewer is not None)
+    assert fewer is None or f"Try resources.images_per_step: {fewer} (the gradient stays" in told
+    assert "detector.min_side_px: 32 and detector.max_side_px: 32" in told
 
 
 def asset(**settings: Any) -> AssetSpec:

@@ -9,6 +9,7 @@ import torch
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import Stopped
@@ -108,4 +109,4 @@ def test_what_cannot_learn_to_classify_is_refused() -> None:
     with pytest.raises(SpecError, match="frozen backbone"):
         check_recipe(frozen, "here")
     with pytest.raises(SpecError, match="divide among 3 workers"):
-        check_recipe(micro_recipe(joint__weight=1.0, batch_size=3), "here", workers=3)
+        check_recipe(micro_recipe(joint__weight=1.0, batch_size=3), "here", ResourceSpec(workers=3))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.spec.recipe import LabelsSpec
-from rethink_ray.training.live import Live
+from rethink_ray.training.live import Live, weighted
 from rethink_ray.training.mixed import LossBalance
 from rethink_ray.training.place import Place
 from tests.builders import micro_recipe
@@ -21,7 +21,8 @@ TOLERANCE = 1e-5
 
 
 def combined(balance: LossBalance, human: float, pseudo: float) -> float:
-    return float(balance.combined(torch.tensor(human), torch.tensor(pseudo)))
+    losses = {"human/a": torch.tensor(human), "pseudo/a": torch.tensor(pseudo)}
+    return float(weighted(losses, balance.weights(losses)))
 
 
 def test_the_ratio_of_averages_makes_a_small_loss_as_large_as_the_human_one() -> None:

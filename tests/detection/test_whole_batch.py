@@ -1,4 +1,4 @@
-"""What workers that share a batch divide their losses by, worked out by pencil."""
+"""What the losses of parts of a batch are divided by, worked out by pencil."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from tiny_detectors import tiny
 from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.peers import Division, over_whole_batch
+from rethink_ray.detection.peers import Division
+from rethink_ray.detection.whole_batch import LossSums, added, over_workers
 from rethink_ray.spec.recipe import Family, InitSpec
 
 
@@ -19,27 +20,31 @@ class Others:
     """A group whose other workers have told their numbers in advance."""
 
     counts: Sequence[float] = ()
-    size: tuple[float, float] = (0.0, 0.0)
     world_size: int = 2
+    rank: int = 0
     asked: list[str] = field(default_factory=list)
 
     def total(self, values: Tensor) -> Tensor:
-        self.asked.append("total")
+        self.asked.append(f"total of {tuple(values.shape)}")
+        if values.dtype == torch.int64:  # sizes of images; the other worker's are no larger
+            return values
         return values + torch.tensor(self.counts, dtype=values.dtype)
 
-    def largest(self, values: Sequence[float]) -> tuple[float, ...]:
-        self.asked.append("largest")
-        return tuple(max(own, other) for own, other in zip(values, self.size, strict=True))
+
+def sums_of(loss: Tensor | float, count: int, at_least: int = 0) -> LossSums:
+    division = Division(names=("loss",), count=count, at_least=at_least)
+    return LossSums.of({"loss": torch.as_tensor(loss)}, [division])
 
 
-def one(count: int, at_least: int = 0) -> list[Division]:
-    return [Division(names=("loss",), count=count, at_least=at_least)]
+def alone(sums: LossSums) -> Tensor:
+    return sums.divided(sums.denominators)["loss"]
 
 
 def shared(loss: float, count: int, others: float, world_size: int, at_least: int = 0) -> float:
-    peers = Others(counts=[others], world_size=world_size)
-    found = over_whole_batch({"loss": torch.tensor(loss)}, one(count, at_least), peers)
-    return found["loss"].item()
+    """The loss of one of several workers, the others of which have counted ``others``."""
+    sums = sums_of(loss, count, at_least)
+    whole = over_workers(sums.denominators, Others(counts=[others], world_size=world_size))
+    return sums.divided(whole, world_size)["loss"].item()
 
 
 def test_a_loss_is_divided_by_the_mean_count_of_the_workers() -> None:
@@ -67,7 +72,7 @@ def test_a_mean_over_nothing_is_zero_and_has_a_gradient() -> None:
     weight = torch.ones(3, requires_grad=True)
     empty = (weight * torch.zeros(0, 3)).mean()
     assert math.isnan(empty.item())
-    found = over_whole_batch({"loss": empty}, one(0), None)["loss"]
+    found = alone(sums_of(empty, 0))
     found.backward()
     assert found.item() == 0.0
     assert weight.grad is not None
@@ -75,17 +80,33 @@ def test_a_mean_over_nothing_is_zero_and_has_a_gradient() -> None:
     assert shared(math.nan, count=0, others=3, world_size=2) == 0.0
 
 
-def test_alone_not_a_bit_changes() -> None:
-    loss = {"loss": torch.tensor(0.1)}
-    assert over_whole_batch(loss, one(3), None)["loss"] is loss["loss"]
+def test_a_loss_that_is_no_number_over_something_stays_none() -> None:
+    assert math.isnan(alone(sums_of(math.nan, 2)).item())
 
 
-@pytest.mark.parametrize("family", ["retinanet", "fcos", "faster_rcnn"])
-def test_all_workers_ask_each_other_the_same_questions_whatever_they_hold(family: Family) -> None:
+def test_parts_of_a_batch_add_up_to_the_loss_of_the_batch() -> None:
+    # sums of 12 over 6 and of 3 over 2; a third part has nothing
+    parts = [sums_of(12 / 6, 6), sums_of(3 / 2, 2), sums_of(math.nan, 0)]
+    assert alone(added(parts)).item() == 15 / 8
+
+
+def test_a_divisor_of_at_least_one_is_taken_once_over_all_parts() -> None:
+    # three parts without foreground: 2 + 3 + 4 over one, not over three
+    parts = [sums_of(value, 0, at_least=1) for value in (2.0, 3.0, 4.0)]
+    assert alone(added(parts)).item() == 9.0
+    assert alone(added([*parts, sums_of(1.0, 3, at_least=1)])).item() == 12 / 3
+
+
+@pytest.mark.parametrize(
+    ("family", "num_losses"), [("retinanet", 2), ("fcos", 3), ("faster_rcnn", 4)]
+)
+def test_all_workers_ask_each_other_the_same_questions_whatever_they_hold(
+    family: Family, num_losses: int
+) -> None:
     detector = build_detector(tiny(family), InitSpec(), 3, seed=0)
     questions = []
     for boxes in (torch.tensor([[4.0, 4.0, 40.0, 40.0]]), torch.zeros(0, 4)):
-        detector.peers = peers = Others(counts=[0.0] * (2 if family == "faster_rcnn" else 1))
+        detector.peers = peers = Others(counts=[0.0] * num_losses)
         labels = torch.ones(len(boxes), dtype=torch.int64)
         target = {"boxes": boxes, "labels": labels, "image_id": torch.tensor(1)}
         losses = detector.losses([torch.full((3, 64, 64), 0.5)], [target], seed=0, step=0)

@@ -1,0 +1,68 @@
+"""The order in which a run visits its images, in batches of one orientation.
+
+An order is a pure function of (seed, epoch), the images' orientations and the batch size. Batches
+that hold one orientation need less padding: 1.13 instead of 1.69 pixels for each of the images' own
+at 16 images of COCO's shapes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rethink_ray.data.chance import generator_from
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOrder:
+    """What the order of a run depends on, besides its images."""
+
+    seed: int
+    batch_size: int
+    """Of the whole run, over all workers."""
+
+
+def epoch_order(order: RunOrder, epoch: int, is_portrait: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The rows of one epoch's images in the order in which it visits them, each exactly once.
+
+    Epochs follow each other without a gap, so a batch may begin in one and end in the next. Such a
+    batch takes images of the commoner orientation from both. In between each batch is of one
+    orientation, but for one that holds what is left of both, the commoner first. An epoch too small
+    for that visits the commoner orientation first.
+
+    Args:
+        order: seed and batch size.
+        epoch: counted from zero.
+        is_portrait: [N]; whether each image is higher than wide.
+    """
+    num = len(is_portrait)
+    shuffled = generator_from("epoch order", order.seed, epoch).permutation(num)
+    common, rare = shuffled[~is_portrait[shuffled]], shuffled[is_portrait[shuffled]]
+    if len(common) < len(rare):
+        common, rare = rare, common
+    if not len(rare):
+        return shuffled
+    head = -epoch * num % order.batch_size
+    tail = (num - head) % order.batch_size
+    if head + tail > len(common):
+        return np.concatenate([common, rare])
+    first, middle, last = np.split(common, [head, len(common) - tail])
+    return np.concatenate([first, *_batches(shuffled, middle, rare, order.batch_size), last])
+
+
+def _batches(
+    shuffled: NDArray[np.int64],
+    common: NDArray[np.int64],
+    rare: NDArray[np.int64],
+    size: int,
+) -> list[NDArray[np.int64]]:
+    """Whole batches of one orientation in the order in which they fill up, then what is left."""
+    turn = np.empty(len(shuffled), np.int64)
+    turn[shuffled] = np.arange(len(shuffled))
+    whole: list[NDArray[np.int64]] = []
+    left: list[NDArray[np.int64]] = []
+    for rows in (common, rare):
+        num_whole = len(rows) // size * size
+        whole += list(rows[:num_whole].reshape(-1, size))
+        left.append(rows[num_whole:])
+    return [*sorted(whole, key=lambda batch: int(turn[batch[-1]])), *left]

@@ -1,0 +1,80 @@
+"""Which images of a batch are padded to one size, and which share a forward pass.
+
+GroupNorm takes its statistics over the padding, so the size that an image is padded to is part of
+the method: the largest sides in its padding group, a fixed number of neighbours in the batch.
+Groups of one padded size share a pass.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rethink_ray.detection.peers import Peers
+from rethink_ray.spec.recipe import DetectorSpec
+
+HeightWidth = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """Images that pass the network together, by their number in the batch, padded to one size."""
+
+    numbers: tuple[int, ...]
+    padded_hw: HeightWidth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaddingGroup:
+    """How many neighbours in a batch are padded to one size."""
+
+    num_images: int | None
+    """``None``: all images that one worker has."""
+    spans_workers: bool = False
+    """All images that all workers have."""
+
+    @classmethod
+    def of(cls, spec: DetectorSpec) -> "PaddingGroup":
+        """As the recipe says; images whose batch statistics are taken together need one size."""
+        if spec.norm == "sync_bn":
+            return cls(num_images=None, spans_workers=True)
+        return cls(num_images=None if spec.norm == "bn" else spec.padding_group)
+
+    def padded_sizes(
+        self, sizes_hw: Sequence[HeightWidth], peers: Peers | None
+    ) -> list[HeightWidth]:
+        """The size that each of this worker's images is padded to.
+
+        Workers tell each other the sizes of their images where a group has members on several.
+        """
+        num = self.num_images or len(sizes_hw)
+        if peers is None or (len(sizes_hw) % num == 0 and not self.spans_workers):
+            return padded_sizes(sizes_hw, num)
+        sizes = torch.zeros(peers.world_size, len(sizes_hw), 2, dtype=torch.int64)
+        sizes[peers.rank] = torch.tensor(sizes_hw)
+        everyones = [(h, w) for h, w in peers.total(sizes).flatten(0, 1).tolist()]
+        padded = padded_sizes(everyones, len(everyones) if self.spans_workers else num)
+        return padded[peers.rank * len(sizes_hw) :][: len(sizes_hw)]
+
+
+def padded_sizes(sizes_hw: Sequence[HeightWidth], group_size: int) -> list[HeightWidth]:
+    """The size that each image is padded to: the largest sides in its group.
+
+    Args:
+        sizes_hw: of the images of a batch, in its order, each side rounded up to the multiple.
+        group_size: images of a group; the last group may be smaller.
+    """
+    padded: list[HeightWidth] = []
+    for first in range(0, len(sizes_hw), group_size):
+        group = sizes_hw[first : first + group_size]
+        largest = (max(height for height, _ in group), max(width for _, width in group))
+        padded += [largest] * len(group)
+    return padded
+
+
+def passes_of(padded_hw: Sequence[HeightWidth]) -> list[Pass]:
+    """One pass for each size that occurs, in the order in which they occur."""
+    by_size: dict[HeightWidth, list[int]] = {}
+    for number, size in enumerate(padded_hw):
+        by_size.setdefault(size, []).append(number)
+    return [Pass(numbers=tuple(numbers), padded_hw=size) for size, numbers in by_size.items()]

@@ -1,0 +1,99 @@
+"""Losses of a whole batch from parts of it: passes of one padded size, micro-batches, workers.
+
+A loss that is divided by a number of its own part (drawn anchors, foreground points) cannot be
+averaged over parts. Its sum can be added, and divided once by the number of the whole batch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rethink_ray.detection.peers import Division, Peers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denominator:
+    """What a loss is divided by."""
+
+    count: Tensor
+    """A number of anchors, proposals, ...; 0-dim."""
+    at_least: int
+    """What the loss divides by where ``count`` is smaller."""
+
+    @property
+    def value(self) -> Tensor:
+        """At least one, since a sum over nothing is zero whatever it is divided by."""
+        return self.count.clamp(min=max(self.at_least, 1))
+
+
+Denominators = dict[str, Denominator]
+"""Name of a loss -> what it is divided by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossSums:
+    """The losses of a part of a batch before they are divided."""
+
+    sums: dict[str, Tensor]
+    denominators: Denominators
+
+    @classmethod
+    def of(cls, losses: Mapping[str, Tensor], divisions: Sequence[Division]) -> "LossSums":
+        """From the losses of one pass, each named in one of ``divisions``.
+
+        A loss over nothing at all, which is no number, is a sum of zero.
+        """
+        sums: dict[str, Tensor] = {}
+        denominators: Denominators = {}
+        for division in divisions:
+            count = torch.as_tensor(division.count)
+            divisor = count.clamp(min=division.at_least)
+            for name in division.names:
+                loss = losses[name]
+                count, divisor = count.to(loss.device), divisor.to(loss.device)
+                kept = torch.where(divisor > 0, loss, torch.zeros_like(loss))
+                sums[name] = kept * divisor.to(loss.dtype)
+                denominators[name] = Denominator(count=count, at_least=division.at_least)
+        assert sums.keys() == losses.keys(), "every loss is divided by something"
+        return cls(sums=sums, denominators=denominators)
+
+    def divided(self, denominators: Denominators, num_workers: int = 1) -> dict[str, Tensor]:
+        """Losses whose mean over the workers is the loss of the whole batch."""
+        return {
+            name: total * num_workers / denominators[name].value.to(total)
+            for name, total in self.sums.items()
+        }
+
+
+def added(parts: Sequence[LossSums]) -> LossSums:
+    """The sums of several parts of a batch, all with the same losses."""
+    if len(parts) == 1:
+        return parts[0]
+    names = parts[0].sums
+    return LossSums(
+        sums={name: torch.stack([part.sums[name] for part in parts]).sum() for name in names},
+        denominators=added_denominators([part.denominators for part in parts]),
+    )
+
+
+def added_denominators(parts: Sequence[Denominators]) -> Denominators:
+    """What the losses of several parts together are divided by."""
+    return {
+        name: Denominator(
+            count=torch.stack([part[name].count for part in parts]).sum(), at_least=one.at_least
+        )
+        for name, one in parts[0].items()
+    }
+
+
+def over_workers(own: Denominators, peers: Peers | None) -> Denominators:
+    """What the losses of all workers' parts are divided by, the same on every worker."""
+    if peers is None:
+        return own
+    totals = peers.total(torch.stack([one.count.double() for one in own.values()]))
+    return {
+        name: Denominator(count=total, at_least=own[name].at_least)
+        for name, total in zip(own, totals.unbind(), strict=True)
+    }

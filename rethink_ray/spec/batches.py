@@ -1,0 +1,115 @@
+"""How a batch is cut: among workers, into micro-batches, into groups that are normalised or padded
+together. What does not come out even is refused before anything starts."""
+
+from dataclasses import dataclass
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import Norm, Recipe
+from rethink_ray.spec.study import ResourceSpec
+
+BATCH_PATHS = (
+    *("batch_size", "detector.norm", "detector.norm_batch", "detector.padding_group"),
+    *("labels.kind", "labels.share"),
+)
+"""What ``check_batch`` reads."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Images of one kind that enter an update together, by the keys that say so."""
+
+    key: str
+    norm_key: str
+    num_images: int
+    norm: Norm
+    norm_batch: int | None
+    padding_group: int
+
+
+def check_batch(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
+    """Every cut of the batch comes out even: workers, micro-batches, normalisation, padding.
+
+    Raises:
+        SpecError: with the remedy.
+    """
+    num = max(resources.workers, 1)
+    if recipe.batch_size % num:
+        must = f"must divide among {num} workers"
+        raise SpecError(explain(f"{where}: batch_size", must, recipe.batch_size))
+    for key, num_images in _kinds_of(recipe, where, num).items():
+        kind = Batch(
+            key=key,
+            norm_key="detector.norm_batch",
+            num_images=num_images,
+            norm=recipe.detector.norm,
+            norm_batch=recipe.detector.norm_batch,
+            padding_group=recipe.detector.padding_group,
+        )
+        check_split(kind, where, resources)
+
+
+def check_split(batch: Batch, where: str, resources: ResourceSpec) -> None:
+    """The batch divides among workers and into micro-batches that cut no group.
+
+    Raises:
+        SpecError: with the remedy.
+    """
+    num = max(resources.workers, 1)
+    if batch.num_images % num:
+        must = f"must divide among {num} workers"
+        raise SpecError(explain(f"{where}: {batch.key}", must, batch.num_images))
+    share = batch.num_images // num
+    at_once = share
+    if resources.images_per_step is not None and resources.images_per_step < share:
+        at_once = resources.images_per_step
+        _check_micro_batches(batch, where, share, at_once)
+    _check_normalised(batch, where, num, at_once)
+
+
+def _check_micro_batches(batch: Batch, where: str, share: int, at_once: int) -> None:
+    key = f"{where}: resources.images_per_step"
+    if share % at_once:
+        must = f"must divide the {share} images of a worker ({batch.key} / workers)"
+        raise SpecError(explain(key, must, at_once, _divisors(share, batch)))
+    if batch.norm in ("gn", "frozen_bn") and at_once % batch.padding_group:
+        must = f"must be a multiple of detector.padding_group = {batch.padding_group}"
+        raise SpecError(explain(key, must, at_once, _divisors(share, batch)))
+
+
+def _divisors(share: int, batch: Batch) -> str:
+    group = batch.padding_group if batch.norm in ("gn", "frozen_bn") else 1
+    fitting = [str(n) for n in range(group, share + 1, group) if share % n == 0]
+    return f"Take one of {', '.join(fitting)}." if fitting else "Leave it out."
+
+
+def _check_normalised(batch: Batch, where: str, num_workers: int, at_once: int) -> None:
+    """What batch normalisation sees is what was asked for."""
+    together = {"bn": at_once, "sync_bn": at_once * num_workers}.get(batch.norm)
+    if together is None or batch.norm_batch in (None, together):
+        return
+    words = batch.key if batch.norm == "sync_bn" else f"{batch.key} / workers"
+    if at_once * num_workers < batch.num_images:
+        words = "resources.images_per_step"
+        words += " x workers" if batch.norm == "sync_bn" else ""
+    must = f"must equal {words} = {together} under {batch.norm}"
+    raise SpecError(explain(f"{where}: {batch.norm_key}", must, batch.norm_batch))
+
+
+def _kinds_of(recipe: Recipe, where: str, num_workers: int) -> dict[str, int]:
+    """What passes the network together: human and pseudo labels go one by one."""
+    batch, labels = recipe.batch_size, recipe.labels
+    if labels.kind != "self_training":
+        return {"batch_size": batch}
+    num_pseudo = round(batch * labels.share)
+    parts = (batch - num_pseudo, num_pseudo)
+    whole = abs(batch * labels.share - num_pseudo) < 1e-6
+    if not whole or min(parts) < 1 or any(part % num_workers for part in parts):
+        must = f"must cut batch_size {batch} into whole parts that {num_workers} workers divide"
+        remedy = "Half of an even batch always does with one worker."
+        raise SpecError(explain(f"{where}: labels.share", must, labels.share, remedy))
+    if parts[0] == parts[1]:
+        return {"batch_size / 2": parts[0]}
+    if recipe.detector.norm_batch is not None:
+        must = "must be 0.5 where detector.norm_batch is set: each kind is normalised by itself"
+        raise SpecError(explain(f"{where}: labels.share", must, labels.share))
+    return {"the human share of batch_size": parts[0], "the pseudo share of batch_size": parts[1]}

@@ -1,0 +1,64 @@
+"""One update of a large batch in several passes of fewer images, with the whole batch's gradient.
+
+A loss is divided by a number of the whole batch (foreground anchors, drawn proposals), which the
+first micro-batch cannot know. So these numbers are counted first, in a pass without gradients; then
+each micro-batch adds its share of the gradient.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rethink_ray.detection.whole_batch import LossSums, added
+
+
+def micro_batches(targets: Sequence[Mapping[str, Tensor]], num_images: int) -> list[list[int]]:
+    """The numbers of the images in each micro-batch: neighbours in the batch, of one kind of label.
+
+    Args:
+        targets: of this worker's images; ``is_pseudo`` says which kind, where there are two.
+        num_images: in a micro-batch; it divides the images of each kind.
+    """
+    kinds: dict[bool, list[int]] = {}
+    for number, target in enumerate(targets):
+        kinds.setdefault(bool(target.get("is_pseudo", False)), []).append(number)
+    return [
+        numbers[first : first + num_images]
+        for numbers in kinds.values()
+        for first in range(0, len(numbers), num_images)
+    ]
+
+
+def sums_of_all(parts: Iterator[LossSums]) -> LossSums:
+    """What the micro-batches' losses are together; those of two kinds of label have other names."""
+    by_names: dict[tuple[str, ...], list[LossSums]] = {}
+    for part in parts:
+        by_names.setdefault(tuple(part.sums), []).append(part)
+    whole = [added(alike) for alike in by_names.values()]
+    return LossSums(
+        sums={name: value for part in whole for name, value in part.sums.items()},
+        denominators={n: value for part in whole for n, value in part.denominators.items()},
+    )
+
+
+@contextmanager
+def counting(losses: nn.Module) -> Iterator[None]:
+    """Inside there are no gradients; afterwards the statistics are what they were before."""
+    before = [buffer.clone() for buffer in losses.buffers()]
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for buffer, kept in zip(losses.buffers(), before, strict=True):
+            buffer.copy_(kept)
+
+
+def gradients_shared(model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+    """Workers exchange their gradients in the last micro-batch of an update alone."""
+    if is_last or not isinstance(model, DistributedDataParallel):
+        return nullcontext()
+    unshared: AbstractContextManager[None] = model.no_sync()
+    return unshared

@@ -1,0 +1,83 @@
+"""Which size every image of a batch is padded to, worked out by pencil."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from tiny_detectors import mixed_pictures, mixed_targets, tiny
+from torch import Tensor
+
+from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.padding import HeightWidth, PaddingGroup, padded_sizes, passes_of
+from rethink_ray.spec.recipe import InitSpec, Norm
+
+SIZES: list[HeightWidth] = [(64, 96), (64, 128), (96, 64), (64, 64), (64, 128)]
+
+
+def test_an_image_is_padded_to_the_largest_sides_of_its_group() -> None:
+    assert padded_sizes(SIZES, 2) == [(64, 128), (64, 128), (96, 64), (96, 64), (64, 128)]
+    assert padded_sizes(SIZES, 1) == SIZES
+    assert padded_sizes(SIZES, 5) == [(96, 128)] * 5
+
+
+def test_groups_of_one_size_share_a_pass() -> None:
+    passes = passes_of(padded_sizes(SIZES, 2))
+    assert [(one.numbers, one.padded_hw) for one in passes] == [
+        ((0, 1, 4), (64, 128)),
+        ((2, 3), (96, 64)),
+    ]
+
+
+@dataclass
+class Others:
+    """A group of workers whose sizes are known."""
+
+    sizes: list[list[HeightWidth]]
+    rank: int
+
+    @property
+    def world_size(self) -> int:
+        return len(self.sizes)
+
+    def total(self, values: Tensor) -> Tensor:
+        assert values[self.rank].tolist() == [list(hw) for hw in self.sizes[self.rank]]
+        assert int(values.sum()) == int(values[self.rank].sum()), "each tells its own alone"
+        return torch.tensor(self.sizes)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
+def test_groups_are_the_same_whatever_the_number_of_workers(num_workers: int) -> None:
+    sizes = SIZES[:4]
+    for group in (
+        PaddingGroup(num_images=2),
+        PaddingGroup(num_images=4),
+        PaddingGroup(num_images=None, spans_workers=True),
+    ):
+        share = 4 // num_workers
+        shares = [sizes[first : first + share] for first in range(0, 4, share)]
+        padded = [
+            size
+            for rank, own in enumerate(shares)
+            for size in group.padded_sizes(own, Others(shares, rank) if num_workers > 1 else None)
+        ]
+        assert padded == padded_sizes(sizes, group.num_images or 4)
+
+
+@pytest.mark.parametrize(
+    ("norm", "expected"),
+    [
+        ("gn", [(2, 64, 96), (2, 96, 96)]),
+        ("frozen_bn", [(2, 64, 96), (2, 96, 96)]),
+        ("bn", [(4, 96, 96)]),
+        ("sync_bn", [(4, 96, 96)]),
+    ],
+)
+def test_what_passes_the_network_together(norm: Norm, expected: list[tuple[int, int, int]]) -> None:
+    """Landscape, landscape, landscape, portrait: two groups, unless batch statistics need one."""
+    detector = build_detector(tiny(norm=norm, max_side_px=96), InitSpec(), 3, seed=0)
+    seen: list[tuple[int, int, int]] = []
+    detector.backbone.register_forward_pre_hook(
+        lambda _, given: seen.append((len(given[0]), *given[0].shape[-2:]))
+    )
+    detector.losses(mixed_pictures(), mixed_targets(), seed=0, step=0)
+    assert seen == expected
