@@ -9,6 +9,7 @@ from pathlib import Path
 from rethink_ray.cluster.checks import Check, gib, judged, tried
 from rethink_ray.cluster.session import available_cpus, cpus_of
 from rethink_ray.spec.annotations import check_annotations
+from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_sizes
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.meaning import reachable_recipes
@@ -32,6 +33,7 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
     """
     if address is None:
         yield _slots(study)
+    yield _images_at_once(study)
     yield _data(study)
     yield _faults(study)
     yield from weights_of(study)
@@ -42,6 +44,17 @@ def _slots(study: Study) -> Check:
     cpus, needed = available_cpus(), cpus_of(study.resources)
     remedy = "lower resources.cpus_per_worker or workers, or name a cluster with --address"
     return judged("slots", f"{cpus // needed} jobs at a time", needed <= cpus, remedy)
+
+
+def _images_at_once(study: Study) -> Check:
+    """What must fit a device's memory, which nothing but an update can tell."""
+    cuts = {
+        batch_in_words(base_recipe(study, cell), study.resources): None for cell in cells_of(study)
+    }
+    detail = "; ".join(cuts)
+    if study.resources.images_per_step is None:
+        detail += " (out of memory? resources.images_per_step cuts it, with the same gradient)"
+    return Check(name="images at once", ok=True, detail=detail)
 
 
 def _data(study: Study) -> Check:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import CellPlan, Plan, plan_study
+from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import (
@@ -30,6 +31,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield ""
     yield from _spaces(study)
     yield from _ladders(study)
+    yield from _batches(study)
     yield from _draws(study, facts)
     yield ""
     plan = plan_study(study, facts, slots=slots)
@@ -169,6 +171,20 @@ def _ladders(study: Study) -> Iterator[str]:
         told.setdefault(line, []).append(cell)
     for line, cells in told.items():
         yield f"{line} ({', '.join(_grouped(study, cells))})"
+
+
+def _batches(study: Study) -> Iterator[str]:
+    """How a batch is cut, where ``resources`` cuts it, and what that takes."""
+    if study.resources.images_per_step is None:
+        return
+    words = {
+        batch_in_words(base_recipe(study, cell), study.resources): None for cell in cells_of(study)
+    }
+    yield f"an update: {'; '.join(words)} (resources.images_per_step)"
+    yield (
+        "  with the gradient of the whole batch; two-stage detectors pass every image twice, the "
+        "first time without a gradient"
+    )
 
 
 def _grouped(study: Study, cells: list[Cell]) -> list[str]:

@@ -251,11 +251,11 @@ def divisions(network: nn.Module) -> tuple[Division, ...]:
     """
     head = getattr(network, "head", None)
     if isinstance(head, RetinaHead):
-        names = ("classification", "bbox_regression")
+        names: tuple[str, ...] = ("classification", "bbox_regression")
         return (Division(names=names, count=head.num_images, at_least=1),)
     if isinstance(head, FcosHead):
-        all_names = ("classification", "bbox_regression", "bbox_ctrness")
-        return (Division(names=all_names, count=head.num_foreground, at_least=1),)
+        names = ("classification", "bbox_regression", "bbox_ctrness")
+        return (Division(names=names, count=head.num_foreground, at_least=1),)
     found = tuple(
         Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn)
         for sampler in samplers(network)

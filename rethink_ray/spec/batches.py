@@ -48,6 +48,16 @@ def check_batch(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
         check_split(kind, where, resources)
 
 
+def batch_in_words(recipe: Recipe, resources: ResourceSpec) -> str:
+    """How an update's images pass the network: ``batch 16 in 8 passes of 2 images``."""
+    num = max(resources.workers, 1)
+    share = recipe.batch_size // num
+    at_once = min(share, resources.images_per_step or share)
+    by_workers = f" on each of {num} workers" if num > 1 else ""
+    passes = f"{share // at_once} passes of {at_once} images" if at_once < share else "one pass"
+    return f"batch {recipe.batch_size} in {passes}{by_workers}"
+
+
 def check_split(batch: Batch, where: str, resources: ResourceSpec) -> None:
     """The batch divides among workers and into micro-batches that cut no group.
 
