@@ -25,6 +25,7 @@ NORMS = ("gn", "sync_bn")
 SIZES = {
     "one size": [(64, 64)] * 4,
     "four sizes": [(64, 64), (64, 200), (150, 64), (90, 130)],
+    "landscape and portrait": [(64, 96), (64, 96), (64, 96), (96, 64)],
 }
 TOLERANCE = 1e-5
 """Relative L2, against one process. Measured with 2 and 4 workers, equal and unequal sizes, on
