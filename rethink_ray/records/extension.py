@@ -9,7 +9,8 @@ from typing import Any
 
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.resolve import cells_of, digest_of, keep_of, lengths_of, space_of
+from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.resolve import cells_of, keep_of, lengths_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
