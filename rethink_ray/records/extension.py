@@ -38,6 +38,8 @@ def fingerprint_of(study: Study) -> str:
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
+    if study.resources.gpus_per_worker:
+        del tree["resources"]["cpus_per_worker"]  # no number depends on it there
     for arm in tree["arms"].values():
         if arm["teacher"] is None:
             del arm["teacher"]  # nor do studies from before there were teachers

@@ -6,13 +6,13 @@ whoever plans a study need not wait for torch.
 """
 
 import ast
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.meaning import reachable_recipes
 from rethink_ray.spec.networks import TIMM, is_own
 from rethink_ray.spec.resolve import TrialConfig, base_recipe, cells_of, recipe_of_file, space_of
@@ -54,9 +54,8 @@ def code_of(backbone: str, where: str) -> str:
     source = _source_of(found)
     if source is None:
         return _distribution_of(module, backbone, where)
-    digest = hashlib.sha256(source.encode()).hexdigest()[:16]
     used = sorted(set(_imported(source)) & set(LIBRARIES))
-    return " ".join([digest, *(_versioned(name, backbone, where) for name in used)])
+    return " ".join([digest_of(source), *(_versioned(name, backbone, where) for name in used)])
 
 
 def require_same_code(config: TrialConfig) -> None:

@@ -44,22 +44,25 @@ def asset_key(kind: str, made_from: Mapping[str, Any]) -> str:
 
 
 def written_out(
-    values: Mapping[str, Any], group: str = "", neutral: Neutral = NEUTRAL
+    tree: dict[str, Any], group: str = "", neutral: Neutral = NEUTRAL
 ) -> dict[str, Any]:
-    """The values as ids hash them: all of them, without younger fields at their neutral value.
+    """``tree`` itself as ids hash it: every value, but no younger field at its neutral value.
 
     Args:
-        values: plain ones, as ``model_dump(mode="json")`` gives them; groups are mappings.
-        group: the dotted path at which they stand; empty for a whole recipe.
-        neutral: dotted path -> neutral value.
+        tree: fresh from ``model_dump(mode="json")``.
+        group: the dotted path at which its values stand; empty for a whole recipe.
+        neutral: dotted path -> neutral value, as JSON has it.
     """
-    told: dict[str, Any] = {}
-    for name, value in values.items():
-        path = f"{group}.{name}" if group else name
-        if path in neutral and value == neutral[path]:
+    for path, value in neutral.items():
+        if group and not path.startswith(f"{group}."):
             continue
-        told[name] = written_out(value, path, neutral) if isinstance(value, Mapping) else value
-    return told
+        *groups, leaf = path.removeprefix(f"{group}.").split(".")
+        inner = tree
+        for name in groups:
+            inner = inner.get(name, {})
+        if leaf in inner and inner[leaf] == value:
+            del inner[leaf]
+    return tree
 
 
 def machine_of(threads: int, gpus: float) -> dict[str, Any]:

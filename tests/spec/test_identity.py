@@ -208,12 +208,12 @@ def test_a_field_added_later_stays_out_of_ids_at_its_neutral_value() -> None:
 
 
 def test_a_neutral_value_is_looked_for_under_the_whole_path() -> None:
-    values = {"lr": 1, "inner": {"lr": 1, "name": "x"}}
-    assert written_out(values, "direct", {"direct.inner.lr": 1}) == {
-        "lr": 1,
-        "inner": {"name": "x"},
-    }
-    assert written_out(values, "direct", {"inner.lr": 1, "direct.lr": 2}) == values
+    def told(neutral: dict[str, int]) -> dict[str, Any]:
+        return written_out({"lr": 1, "inner": {"lr": 1, "name": "x"}}, "direct", neutral)
+
+    assert told({"direct.inner.lr": 1}) == {"lr": 1, "inner": {"name": "x"}}
+    assert told({"direct.lr": 1}) == {"inner": {"lr": 1, "name": "x"}}
+    assert told({"inner.lr": 1, "lr": 1, "direct.lr": 2, "direct.absent.lr": 1}) == told({})
 
 
 def test_every_neutral_value_names_a_field_that_there_is() -> None:
