@@ -45,7 +45,10 @@ def code_of(backbone: str, where: str) -> str:
     """
     module, _, _ = backbone.partition(":")
     if backbone.startswith(TIMM):
-        return _versioned(module, backbone, where)
+        if _installed(module) is None:
+            must, remedy = "needs timm on this machine", "pip install 'rethink-ray[timm]'."
+            raise SpecError(explain(f"{where} {backbone}", must, "none installed", remedy))
+        return f"{module} {_installed(module)}"
     found = _find(module)
     if found is None:
         must = "must be a module on this machine"
@@ -55,7 +58,7 @@ def code_of(backbone: str, where: str) -> str:
     if source is None:
         return _distribution_of(module, backbone, where)
     used = sorted(set(_imported(source)) & set(LIBRARIES))
-    return " ".join([digest_of(source), *(_versioned(name, backbone, where) for name in used)])
+    return " ".join([digest_of(source), *(f"{name} {_installed(name)}" for name in used)])
 
 
 def require_same_code(config: TrialConfig) -> None:
@@ -82,13 +85,12 @@ def require_code(backbone: str, recorded: str) -> None:
         raise SpecError(explain(f"{where} {backbone}", must, found, remedy))
 
 
-def _versioned(library: str, backbone: str, where: str) -> str:
+def _installed(library: str) -> str | None:
+    """Its version. A source that imports what is not here may do without, or is refused later."""
     try:
-        return f"{library} {version(library)}"
+        return version(library)
     except PackageNotFoundError:
-        extra = "rethink-ray[timm]" if library == TIMM[:-1] else library
-        must, remedy = f"needs {library} on this machine", f"pip install '{extra}'."
-        raise SpecError(explain(f"{where} {backbone}", must, "none installed", remedy)) from None
+        return None
 
 
 def _find(module: str) -> ModuleSpec | None:
@@ -101,7 +103,7 @@ def _find(module: str) -> ModuleSpec | None:
         finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
         specs = (find(name, path) for find in finders if find is not None)
         found = next((spec for spec in specs if spec is not None), None)
-        if found is None:
+        if found is None or (name != module and found.submodule_search_locations is None):
             return None
         path = found.submodule_search_locations
     return found
