@@ -126,6 +126,7 @@ def exported(
         "source": {
             "fingerprint": directory.fingerprint,
             "trial_id": member.trial_id,
+            "identity": str(directory.identity),
             **{f"version_{k}": v for k, v in sorted(directory.versions.items())},
         },
     }

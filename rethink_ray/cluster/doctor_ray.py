@@ -154,6 +154,7 @@ def _each_node(study: Study | None, folder: Path | None) -> Iterator[Check]:
         "instruction set": "use nodes of one kind, or numbers do not repeat bit for bit on them",
         "data": "put the same files under the same path on every node",
         "weights": "copy the files to the nodes that lack them",
+        "backbones": "install the same code on every node, or jobs are refused there",
     }
     for what, remedy in remedies.items():
         said = {node["host"]: str(node[what]) for node in told if node[what]}
@@ -222,6 +223,7 @@ def describe_node(study: str | None, sign: str | None) -> dict[str, Any]:
         "sees": sign is None or Path(sign).exists(),
         "data": _data_there(study) if study else "",
         "weights": _weights_there(study) if study else "",
+        "backbones": _backbones_there(study) if study else "",
     }
 
 
@@ -233,6 +235,12 @@ def _data_there(study: str) -> str:
         return gather_facts(asked.data, asked.regimes).fingerprint
     except (RethinkError, OSError) as error:
         return str(error)
+
+
+def _backbones_there(study: str) -> str:
+    from rethink_ray.cluster.doctor_study import backbones_of
+
+    return "; ".join(c.detail for c in backbones_of(Study.model_validate_json(study)))
 
 
 def _weights_there(study: str) -> str:

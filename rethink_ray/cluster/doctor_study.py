@@ -4,11 +4,13 @@ import shutil
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from rethink_ray.cluster.checks import Check, gib, judged, tried
 from rethink_ray.cluster.session import available_cpus, cpus_of
 from rethink_ray.spec.annotations import check_annotations
+from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_sizes
 from rethink_ray.spec.errors import RethinkError
@@ -37,6 +39,7 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
     yield _data(study)
     yield _faults(study)
     yield from weights_of(study)
+    yield from backbones_of(study)
     yield _disk(study, folder)
 
 
@@ -109,6 +112,13 @@ def weights_of(study: Study) -> Iterator[Check]:
     for path, key in weight_files_of(study, study.study).items():
         remedy = f"put the file there, or change {key}"
         yield tried(f"weights {path}", lambda p=path: _read(p), remedy)  # type: ignore[misc]
+
+
+def backbones_of(study: Study) -> Iterator[Check]:
+    """Every backbone from elsewhere, and which code it is here."""
+    for name, key in own_backbones_of(study, study.study).items():
+        remedy = f"install it, or change {key}"
+        yield tried(f"backbone {name}", partial(code_of, name, key), remedy)
 
 
 def _read(path: str) -> str:

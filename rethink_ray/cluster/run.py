@@ -86,10 +86,12 @@ def run_study(
         slot: what runs jobs; a benchmark brings its own.
 
     Raises:
-        RecordError: another process runs the study, or the directory is damaged.
+        RecordError: another process runs the study, the directory is damaged, or its records are
+            of another identity.
         SpecError, DataError: what only a job could find out is the user's mistake.
     """
     started = time.monotonic()
+    directory.require_own_identity()
     with writing(directory.lock()) as lock:
         directory.clear_stop()
         wish = Wish(directory.stop_path, stop or (lambda: False))

@@ -1,12 +1,14 @@
 """What several commands read from their arguments: studies, data blocks, facts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rethink_ray.commands.versions import versions
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.annotations import check_annotations
+from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_regimes, check_sizes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
@@ -48,11 +50,11 @@ def study_with_facts(
 
 
 def facts_of(study: Study, where: str, *, starts: bool = True) -> DataFacts:
-    """What a study's data are, and the files of weights that it starts from.
+    """What a study's data are, the files of weights it starts from, and foreign backbones' code.
 
     Raises:
         SpecError, DataError: its data are not there, or do not hold its regimes or what its
-            detectors learn from; a file is not there.
+            detectors learn from; a file, or the code of a backbone, is not there.
     """
     from rethink_ray.data.facts import gather_facts  # seconds: a typo is told before
     from rethink_ray.data.regimes import regime_image_ids
@@ -60,6 +62,10 @@ def facts_of(study: Study, where: str, *, starts: bool = True) -> DataFacts:
     check_regimes(study, len(regime_image_ids(study.data, "all")), where)
     files = weight_files_of(study, where) if starts else {}
     facts = gather_facts(study.data, study.regimes, files)
+    if starts:
+        own = own_backbones_of(study, where)
+        codes = {name: code_of(name, key) for name, key in own.items()}
+        facts = replace(facts, backbones=codes)
     check_sizes(study, facts, where)
     check_annotations(study, facts, where)
     return facts

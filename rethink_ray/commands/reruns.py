@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rethink_ray.records.types import RungDone
+from rethink_ray.spec.hashing import IDENTITY
 from rethink_ray.spec.resolve import ExportedConfig
 
 
@@ -22,6 +23,8 @@ def verdict_lines(
 ) -> Iterator[str]:
     """Scores of every rung; the last one against the study's, where the file carries it.
 
+    A number that was recorded under another identity is told and not held against the run.
+
     Args:
         config: the run.
         rungs: what it reached, shortest first.
@@ -35,11 +38,17 @@ def verdict_lines(
     for name, expected in config.expected.items():
         if name not in last:
             continue
-        difference = last[name] - expected
-        if exact:
-            verdict = (
-                "reproduced to the last bit" if difference == 0 else f"off by {difference:+.4f}"
-            )
-        else:
-            verdict = f"{difference:+.2f} (other worker count: not bit for bit)"
+        verdict = _verdict(config.identity, last[name] - expected, exact=exact)
         yield f"the study had {name} {expected:.4f}: {verdict}"
+
+
+def _verdict(identity: int, difference: float, *, exact: bool) -> str:
+    """What a difference to a recorded number says, and that it may say nothing."""
+    if identity != IDENTITY:
+        return (
+            f"{difference:+.2f} (it was recorded under identity {identity}, and this program's is "
+            f"{IDENTITY}: the numbers may differ, and neither is at fault)"
+        )
+    if not exact:
+        return f"{difference:+.2f} (other worker count: not bit for bit)"
+    return "reproduced to the last bit" if difference == 0 else f"off by {difference:+.4f}"

@@ -10,6 +10,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.records.state import StudyState
+from rethink_ray.spec.hashing import IDENTITY
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -50,7 +51,13 @@ def status_lines(directory: StudyDirectory, progress: StudyProgress) -> Iterator
         yield to_go(progress)
         return
     root = as_typed(directory)
-    if progress.complete:
+    if not progress.complete and directory.identity != IDENTITY:
+        yield f"not running: incomplete, {to_go(progress)}"
+        yield (
+            f"recorded under identity {directory.identity}: this program (identity {IDENTITY}) "
+            "reads it; the version that made it can go on"
+        )
+    elif progress.complete:
         yield "not running: the study is complete"
         yield f"next: rethink-ray findings {root}"
     else:

@@ -21,6 +21,7 @@ from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.claim import claims_digest
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.study import Study
 
 LOCK_NAME = "records/writer.lock"
@@ -73,6 +74,7 @@ class StudyDirectory:
             raise RecordError(explain(_shown(where), "must be empty", "other files", remedy))
         resolved = {
             "format": FORMAT,
+            "identity": IDENTITY,
             "fingerprint": fingerprint_of(study),
             "claims": claims_digest(study.claims),
             "study": _tree(study),
@@ -204,6 +206,25 @@ class StudyDirectory:
         return dict(self._resolved["versions"])
 
     @property
+    def identity(self) -> int:
+        """The number under which its ids were hashed."""
+        return int(self._resolved.get("identity", FIRST_IDENTITY))
+
+    def require_own_identity(self) -> None:
+        """New records may stand beside those that are here.
+
+        Raises:
+            RecordError: these were made under another identity: they may be read, not continued.
+        """
+        if self.identity != IDENTITY:
+            must = f"must hold records of identity {IDENTITY} to go on: numbers of another differ"
+            remedy = (
+                "Start the study anew with another --out, or continue it with the program version "
+                "that made it. status, findings, report, export and compare still read it."
+            )
+            raise RecordError(explain(self.shown, must, self.identity, remedy))
+
+    @property
     def fingerprint(self) -> str:
         """Hash of what this study can no longer change."""
         return str(self._resolved["fingerprint"])
@@ -250,7 +271,9 @@ class StudyDirectory:
 
         Raises:
             SpecError: something would shrink.
+            RecordError: its records are of another identity.
         """
+        self.require_own_identity()
         return self._restate(
             extend(
                 self.study,
@@ -267,8 +290,10 @@ class StudyDirectory:
         Raises:
             SpecError: it is another study.
             DataError: the data are not those the study was started on.
-            RecordError: another process runs the study, and it would have to change.
+            RecordError: another process runs the study, and it would have to change; its records
+                are of another identity.
         """
+        self.require_own_identity()
         merged = merge(self.study, study)
         _require_same(self.facts, facts)
         if merged == self.study:
@@ -309,6 +334,11 @@ def _require_same(recorded: DataFacts, found: DataFacts) -> None:
             must = "must be the file that the study was started with"
             remedy = "Put it back, or give a study of the new file its own --out."
             raise DataError(explain(f"weights {path}", must, "other content", remedy))
+    for name, code in found.backbones.items():
+        if code != recorded.backbones.get(name, code):
+            must = f"must be the code that the study was started with ({recorded.backbones[name]})"
+            remedy = "Install that again, or give a study of the new code its own --out."
+            raise DataError(explain(f"detector.backbone {name}", must, code, remedy))
     if found.as_known_to(recorded) != recorded:
         must = "must be what the study was started on"
         remedy = "Give a study on other data its own --out."

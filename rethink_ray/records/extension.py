@@ -9,7 +9,8 @@ from typing import Any
 
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.resolve import cells_of, digest_of, keep_of, lengths_of, space_of
+from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.resolve import cells_of, keep_of, lengths_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
@@ -37,6 +38,8 @@ def fingerprint_of(study: Study) -> str:
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
+    if study.resources.gpus_per_worker:
+        del tree["resources"]["cpus_per_worker"]  # no number depends on it there
     for arm in tree["arms"].values():
         if arm["teacher"] is None:
             del arm["teacher"]  # nor do studies from before there were teachers

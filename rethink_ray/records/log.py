@@ -174,7 +174,7 @@ def decode(content: Mapping[str, Any]) -> Event:
     given = dict(content)
     event = KINDS[given.pop("event")]
     if event is RoundProposed:
-        given["members"] = tuple(Member(**member) for member in given["members"])
+        given["members"] = tuple(_member(member) for member in given["members"])
     if "lengths" in given:
         given["lengths"] = tuple(given["lengths"])
     if "metrics" in given:
@@ -182,6 +182,11 @@ def decode(content: Mapping[str, Any]) -> Event:
         given["metrics"] = {sys.intern(k): _LOSSLESS.get(v, v) for k, v in given["metrics"].items()}
     made: Event = event(**given)
     return made
+
+
+def _member(given: Mapping[str, Any]) -> Member:
+    assets = given.get("assets")
+    return Member(**{**given, "assets": None if assets is None else tuple(assets)})
 
 
 def decode_line(line: str) -> Event:

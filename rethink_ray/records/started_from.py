@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.teachers import Teacher, recorded_teacher
 from rethink_ray.records.types import Member
-from rethink_ray.spec.assets import assets_of
+from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.older_ids import first_asset_key
 from rethink_ray.spec.resolve import Cell, base_recipe, resolve, space_of
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
@@ -26,7 +27,12 @@ class StartedFrom:
         self._known: dict[tuple[Cell, str], tuple[str, ...]] = {}
 
     def keys_of(self, cell: Cell, member: Member) -> tuple[str, ...]:
-        """Every asset that had to stand before this trial, in the order they were built."""
+        """Every asset that had to stand before this trial, in the order they were built.
+
+        As the trial's record says; trials of before it did are resolved again.
+        """
+        if member.assets is not None:
+            return member.assets
         if self._is_plain(cell):
             return ()
         part = {p: v for p, v in member.params.items() if p.startswith(DECIDING)}
@@ -52,4 +58,11 @@ class StartedFrom:
         teacher = self._teachers[cell]
         given = None if teacher is None else teacher.config
         config = resolve(self._study, cell, params, 0, self._facts, asset_seed, given, draw)
-        return tuple(asset.key for asset in assets_of(config))
+        return tuple(self._recorded_key(asset) for asset in assets_of(config))
+
+    def _recorded_key(self, asset: AssetSpec) -> str:
+        """The name that the records have for an asset, which may be an older identity's."""
+        recorded = self._state.assets
+        if asset.key not in recorded and (older := first_asset_key(asset)) in recorded:
+            return older
+        return asset.key

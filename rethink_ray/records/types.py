@@ -35,6 +35,9 @@ class Member:
     """How long the teacher was trained, in units of 1x."""
     draw: int = 0
     """Of its regime's images: 0 is the regime itself, which every search trial has."""
+    assets: tuple[str, ...] | None = None
+    """Keys of the assets it starts from, each after those it needs, so that no reader hashes them
+    again; ``None``: recorded before this was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

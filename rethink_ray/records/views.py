@@ -31,7 +31,8 @@ from rethink_ray.records.started_from import StartedFrom
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import cells_of, digest_of, searches_of, space_of
+from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.resolve import cells_of, searches_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 

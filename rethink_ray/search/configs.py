@@ -76,6 +76,7 @@ class CellConfigs:
             teacher=None if teacher is None else teacher.trial_id,
             teacher_length=None if teacher is None else teacher.length,
             draw=draw,
+            assets=tuple(self._known[trial_id][1]),
         )
 
     def of(self, member: Member) -> tuple[TrialConfig, dict[str, AssetSpec]]:

@@ -17,12 +17,12 @@ from rethink_ray.search.points import space_in
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import (
     Cell,
     TrialConfig,
     base_recipe,
     cells_of,
-    digest_of,
     lengths_of,
     space_of,
 )

@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter
 
 from rethink_ray.spec.direct import direct_recipe
+from rethink_ray.spec.hashing import asset_key, machine_of, written_out
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
-from rethink_ray.spec.resolve import TrialConfig, digest_of, with_seeds
+from rethink_ray.spec.resolve import TrialConfig, with_seeds
 
 
 class ClassifierAsset(Spec):
@@ -24,11 +25,20 @@ class ClassifierAsset(Spec):
     upstream_fingerprint: str
     threads: int
     gpus: float = 0.0
+    backbone_code: str = ""
+    """As a trial's."""
 
     @property
     def key(self) -> str:
-        """Hash of everything above that differs from its default, as a trial's id is."""
-        return f"{self.kind}-{digest_of(self.model_dump(mode='json', exclude_defaults=True))}"
+        """Hash of everything above, defaults written out, as a trial's id is."""
+        told = {
+            "detector": written_out(self.detector.model_dump(mode="json"), "detector"),
+            "upstream": written_out(self.upstream.model_dump(mode="json"), "upstream"),
+            "images": self.upstream_fingerprint,
+            "backbone_code": self.backbone_code,
+            **machine_of(self.threads, self.gpus),
+        }
+        return asset_key(self.kind, told)
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
@@ -64,7 +74,8 @@ class DetectorAsset(Spec):
     @property
     def key(self) -> str:
         """Hash of what determines the weights: the run and its length."""
-        return f"{self.kind}-{digest_of([self.trained.trial_id, self.length])}"
+        told = {"trained": self.trained.trial_id, "length": self.length}
+        return asset_key(self.kind, told)
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
@@ -95,9 +106,13 @@ class PseudoLabelsAsset(Spec):
     @property
     def key(self) -> str:
         """Hash of the teacher and of what is asked of it."""
-        asked = self.labels.model_dump(mode="json", exclude_defaults=True)
-        pool = self.teacher.trained.unlabelled_fingerprint
-        return f"{self.kind}-{digest_of([self.teacher.key, asked, pool])}"
+        unlabelled = self.labels.pool == "unlabelled"
+        told = {
+            "teacher": self.teacher.key,
+            "labels": written_out(self.labels.model_dump(mode="json"), "labels"),
+            "unlabelled": self.teacher.trained.unlabelled_fingerprint if unlabelled else "",
+        }
+        return asset_key(self.kind, told)
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
@@ -179,6 +194,7 @@ def _classifier_of(config: TrialConfig) -> ClassifierAsset:
         upstream_fingerprint=config.upstream_fingerprint,
         threads=config.resources.cpus_per_worker,
         gpus=config.resources.gpus_per_worker,
+        backbone_code=config.backbone_code,
     )
 
 

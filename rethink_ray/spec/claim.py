@@ -4,7 +4,6 @@ A claim selects rows of a table by their columns, of a paper's table and of a st
 alike. The papers' claims lie in ``claims/``; a study file may add its own.
 """
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.recipe import PositiveInt, Spec
 from rethink_ray.spec.settings import known_paths, nearest
 from rethink_ray.spec.space import Value
@@ -215,5 +215,4 @@ def paper_claims() -> Mapping[str, Claim]:
 def claims_digest(claims: Mapping[str, Claim]) -> str:
     """16 hex digits over the papers' claims and a study's own, to tell later if one changed."""
     told = {n: c.model_dump(mode="json") for n, c in {**paper_claims(), **claims}.items()}
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of(told)

@@ -24,6 +24,9 @@ class DataFacts:
     files: Mapping[str, str] = field(default_factory=dict)
     """Path, as the study spells it, of each file of weights that runs start from -> hash of its
     content."""
+    backbones: Mapping[str, str] = field(default_factory=dict)
+    """Backbone from elsewhere (``timm:<name>``, ``package.module:function``) -> its code, as
+    ``backbone_code`` names it."""
     has_masks: bool | None = None
     """Whether any training object has a mask; ``None``: an older version did not look."""
     num_keypoints: int | None = None
@@ -39,6 +42,9 @@ class DataFacts:
             self,
             train_digest=self.train_digest if recorded.train_digest else "",
             files={path: found for path, found in self.files.items() if path in recorded.files},
+            backbones={
+                name: code for name, code in self.backbones.items() if name in recorded.backbones
+            },
             has_masks=None if recorded.has_masks is None else self.has_masks,
             num_keypoints=None if recorded.num_keypoints is None else self.num_keypoints,
             scored_masks=None if recorded.scored_masks is None else self.scored_masks,

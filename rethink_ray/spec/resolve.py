@@ -4,14 +4,12 @@ A trial's id is a hash of what determines its numbers and of nothing else, so th
 same id on every machine, and a longer ladder is the same trial.
 """
 
-import hashlib
-import json
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY, digest_of, trial_id_of
 from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec, Images
@@ -70,52 +68,17 @@ class TrialConfig(Spec):
     weights_file: str | None = None
     """Of a teacher alone: the file that holds what the run would have learned. It is not trained,
     and its seed says nothing."""
+    backbone_code: str = ""
+    """Version or source hash of the code behind a backbone from elsewhere; empty for ours, and in
+    records from before it was asked."""
     asset_seed: int | None = None
     """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
     a cell's search trials, and each replicate's own."""
 
     @property
     def trial_id(self) -> str:
-        """12 hex digits over what determines this trial's numbers; lengths are left out."""
-        recipe = self.recipe.model_dump(mode="json", exclude_defaults=True)
-        recipe.get("schedule", {}).pop("lengths", None)
-        if not uses_upstream(self.recipe):
-            recipe.pop("upstream", None)
-        if self.recipe.init.source != "direct":
-            recipe.pop("direct", None)
-        if not self.recipe.joint.weight:
-            recipe.pop("joint", None)
-        if self.recipe.labels.kind == "human":
-            recipe.pop("labels", None)
-        identity: dict[str, Any] = {
-            "recipe": recipe,
-            "images": self.regime_digest,
-            "data": self.data_fingerprint,
-            "seed": self.seed,
-            "threads": self.resources.cpus_per_worker,
-        }
-        if self.resources.workers > 1:
-            identity["workers"] = self.resources.workers
-        if self.resources.gpus_per_worker:
-            identity["device"] = "cuda"
-        if uses_upstream(self.recipe):
-            identity["upstream"] = self.upstream_fingerprint
-        if self.recipe.labels.kind == "self_training" and self.unlabelled_fingerprint:
-            identity["unlabelled"] = self.unlabelled_fingerprint
-        if self.weights_digest:
-            identity["weights"] = self.weights_digest
-        if self.weights_file is not None:
-            identity["stands_in"] = self.weights_digest or self.weights_file
-        if self.asset_seed is not None:
-            identity["asset_seed"] = self.asset_seed
-        if self.teacher is not None:
-            identity["teacher"] = [self.teacher.trial_id, self.teacher.recipe.schedule.lengths[-1]]
-        return digest_of(identity)[:12]
-
-
-def uses_upstream(recipe: Recipe) -> bool:
-    """Whether a run of this recipe starts from, or classifies, the upstream images."""
-    return recipe.init.source == "upstream" or recipe.joint.weight > 0
+        """12 hex digits over what determines this trial's numbers (``hashing``)."""
+        return trial_id_of(self)
 
 
 class ExportedConfig(TrialConfig):
@@ -124,17 +87,16 @@ class ExportedConfig(TrialConfig):
     expected: dict[str, float] = {}
     """``<split>/<metric>`` at the last length -> AP points, as the study recorded them."""
     source: dict[str, str] = {}
-    """Study fingerprint, trial id and versions this came from. Nothing reads it."""
+    """Study fingerprint, trial id, identity and versions this came from; empty if none wrote it."""
+
+    @property
+    def identity(self) -> int:
+        """Under which identity ``expected`` was recorded."""
+        return int(self.source.get("identity", FIRST_IDENTITY)) if self.source else IDENTITY
 
     def plain(self) -> TrialConfig:
         """The configuration alone, as workers and trials know it."""
         return TrialConfig(**{name: getattr(self, name) for name in TrialConfig.model_fields})
-
-
-def digest_of(value: Any) -> str:
-    """16 hex digits over a JSON value, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def cells_of(study: Study) -> tuple[Cell, ...]:
@@ -265,12 +227,9 @@ def file_teacher(study: Study, cell: Cell, facts: DataFacts) -> TrialConfig | No
     given = study.arms[cell.arm].teacher
     if not isinstance(given, TeacherFile):
         return None
-    told = {
-        "recipe": recipe_of_file(study, cell),
-        "weights_file": given.file,
-        "weights_digest": facts.files.get(given.file, ""),
-    }
-    return _unseeded(study, cell, facts).model_copy(update=told)
+    config = with_recipe(_unseeded(study, cell, facts), recipe_of_file(study, cell), facts)
+    told = {"weights_file": given.file, "weights_digest": facts.files.get(given.file, "")}
+    return config.model_copy(update=told)
 
 
 def recipe_of_file(study: Study, cell: Cell) -> Recipe:
@@ -290,10 +249,14 @@ def recipe_of_file(study: Study, cell: Cell) -> Recipe:
 
 
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
-    """The same run by another recipe, which may start from another file of weights."""
+    """The same run by another recipe, which may have other weights or another backbone."""
     is_file = recipe.init.source == "file"
-    digest = facts.files.get(recipe.init.weights or "", "") if is_file else ""
-    return config.model_copy(update={"recipe": recipe, "weights_digest": digest})
+    update = {
+        "recipe": recipe,
+        "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
+        "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
+    }
+    return config.model_copy(update=update)
 
 
 def with_draw(config: TrialConfig, draw: int, facts: DataFacts) -> TrialConfig:

@@ -14,6 +14,7 @@ from rethink_ray.spec.assets import (
     DetectorAsset,
     PseudoLabelsAsset,
 )
+from rethink_ray.spec.backbone_code import require_code, require_same_code
 from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
@@ -112,6 +113,7 @@ def _build_classifier(
     spec: ClassifierAsset, data: DataSpec, folder: Path, watch: Watch
 ) -> AssetDone:
     sweep(folder)
+    require_code(spec.detector.backbone, spec.backbone_code)
     require_unseen(data, upstream_files(data), f"asset {spec.key}")
     images = open_upstream(data, spec.upstream)
     checkpoint = folder / "checkpoint.pt"
@@ -197,6 +199,7 @@ def _build_labels(
     spec: PseudoLabelsAsset, assets: Path, place: Place, stop: Callable[[], bool]
 ) -> AssetDone:
     folder, teacher = assets / spec.key, spec.teacher.trained
+    require_same_code(teacher)
     if place.writes:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))

@@ -17,6 +17,7 @@ from rethink_ray.spec.assets import (
     pseudo_labels_of,
     starts_of,
 )
+from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
@@ -61,9 +62,11 @@ def start_of(
 
     Raises:
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
+        SpecError: the backbone's code is not what it was.
         Stopped: while one was built again.
     """
     start = NOTHING
+    require_same_code(config)
     if config.recipe.init.source == "file":
         require_same_file(config.recipe.init.weights or "", config.weights_digest, "init.weights")
     for spec in starts_of(config):

@@ -10,6 +10,7 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import for_categories, under_our_names
 from rethink_ray.detection.weights import read_state_dict
 from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import TrialConfig
@@ -26,9 +27,11 @@ def detector_in_file(config: TrialConfig, place: Place) -> Detector:
 
     Raises:
         DataError: the file is not there, or not the one that the study was started with.
-        SpecError: its weights are no such detector's; the message names what differs.
+        SpecError: its weights are no such detector's, or the backbone's code is not what it was;
+            the message names what differs.
     """
     where = f"teacher {config.weights_file}"
+    require_same_code(config)
     detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
     state = place.from_first(_read(config, detector, where) if place.writes else {})
     load_detector(detector, state, where)

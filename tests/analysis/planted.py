@@ -18,6 +18,8 @@ from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, R
 from rethink_ray.records.views import StudyTables, build_tables
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
+from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
 from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, resolve
 from rethink_ray.spec.study import Study
@@ -79,6 +81,8 @@ class Planted:
     """(cell, length, number of the trial) -> what its rung says beside AP, as ``test/ap75``."""
     asset_seconds: Mapping[str, float] = field(default_factory=dict)
     """Kind of asset -> how long it took, where not 100 s."""
+    identity: int = IDENTITY
+    """Under which its records were made: this program's, or the first."""
     price: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
     """What a cell's rungs say of their cost, as fields of ``RungDone``."""
 
@@ -131,7 +135,8 @@ class Planted:
             seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
             teacher = taught.config if taught else None
             config = resolve(self.study, cell, values, seed, self.facts, seed, teacher)
-            trial_id = config.trial_id
+            is_first = self.identity == FIRST_IDENTITY
+            trial_id = first_trial_id(config) if is_first else config.trial_id
             member = Member(
                 trial_id=trial_id,
                 params=values,
@@ -144,10 +149,11 @@ class Planted:
             members.append(member)
             for asset in assets_of(config):
                 metrics = {"accuracy": 0.8, "chance": 0.05}
-                kind = asset.key.partition("-")[0]
+                key = first_asset_key(asset) if is_first else asset.key
+                kind = key.partition("-")[0]
                 took = self.asset_seconds.get(kind, 100.0)
-                done = AssetDone(key=asset.key, kind=kind, metrics=metrics, seconds=took)
-                assets[asset.key] = done
+                done = AssetDone(key=key, kind=kind, metrics=metrics, seconds=took)
+                assets[key] = done
             outcome = self.ended.get((cell.arm, purpose, number))
             if outcome:
                 ended = TrialEnded(trial_id=trial_id, outcome=outcome, reason="x", seconds=1.0)
@@ -178,6 +184,11 @@ class Planted:
         made = StudyDirectory.create(root, self.study, "study: planted\n", self.facts, {})
         for event in self.events():
             made.log.append(event)
+        if self.identity == FIRST_IDENTITY:
+            path = root / "resolved.json"
+            resolved = json.loads(path.read_text())
+            del resolved["identity"]  # nobody wrote it then
+            path.write_text(json.dumps(resolved))
         return root
 
 

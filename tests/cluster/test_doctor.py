@@ -10,6 +10,7 @@ from rethink_ray.cluster.checks import Check
 from rethink_ray.cluster.doctor import examine
 from rethink_ray.cluster.doctor_ray import alike, one_address, token
 from rethink_ray.cluster.doctor_study import (
+    backbones_of,
     disk_need,
     enough_disk,
     examine_study,
@@ -130,6 +131,19 @@ def test_a_teachers_file_is_looked_for(tmp_path: Path) -> None:
     missing = checks[f"weights {tmp_path / 't.pth'}"]
     assert not missing.ok
     assert "arms.a.teacher.file" in missing.detail
+
+
+def test_backbones_from_elsewhere_are_told_with_their_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "doctors_nets.py").write_text("x = 1\n")
+    names = ("doctors_nets:build", "no_such_nets:build")
+    arms = {name[:2]: {"set": {"detector.backbone": name}} for name in names}
+    here, gone = backbones_of(micro_study(arms=arms))
+    assert (here.name, here.ok, len(here.detail)) == ("backbone doctors_nets:build", True, 16)
+    assert not gone.ok
+    assert "full/no: detector.backbone no_such_nets:build: must be a module" in gone.detail
 
 
 def test_faults_are_counted_and_only_lost_images_must_be_mended(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from rethink_ray.records.types import JobFailed
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, keep_of, lengths_of
+from rethink_ray.spec.study import Study
 from tests.object_store import object_store
 
 
@@ -156,6 +157,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_another_study_is_refused_in_its_directory(change: dict[str, object]) -> None:
     with pytest.raises(SpecError, match=f"started with, but got '{next(iter(change))}'"):
         merge(small_study(), small_study(**change))
+
+
+def test_on_gpus_a_started_study_may_be_given_other_cpus() -> None:
+    def asked(cpus: int, gpus: float) -> Study:
+        return small_study(resources={"cpus_per_worker": cpus, "gpus_per_worker": gpus})
+
+    assert merge(asked(1, 1.0), asked(4, 1.0)).resources.cpus_per_worker == 4
+    with pytest.raises(SpecError, match="started with, but got 'resources'"):
+        merge(asked(1, 0.0), asked(4, 0.0))
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:

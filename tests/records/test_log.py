@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,15 @@ from tests.full_disk import file_size_limit
 MEMBER = Member(
     trial_id="abc", params={"optimizer.lr": 0.0123456, "detector.norm": "gn", "x": None}, seed=7
 )
+STARTED_FROM = replace(MEMBER, trial_id="abd", assets=("direct-1", "teacher-2"))
 EVENTS: list[Event] = [
     RoundProposed(
-        regime="full", arm="scratch", number=0, purpose="search", members=(MEMBER,), at=1.5
+        regime="full",
+        arm="scratch",
+        number=0,
+        purpose="search",
+        members=(MEMBER, STARTED_FROM, replace(MEMBER, trial_id="abe", assets=())),
+        at=1.5,
     ),
     JobStarted(job_id="abc-2x", trial_id="abc", asset=None, host="h", at=2.0),
     RungDone(
