@@ -18,6 +18,9 @@ from torchvision.models.detection.transform import (
 )
 
 STRIDE_MULTIPLE = 32
+LARGEST_FACTORS_ON_CUDA = 128
+"""Torch's antialiased kernel keeps its weights in 48 KiB: on CUDA the factors by which the two
+sides shrink may add up to about 185."""
 
 Target = dict[str, Tensor]
 HeightWidth = tuple[int, int]
@@ -105,11 +108,14 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
 def resize_image(image: Tensor, height: int, width: int) -> Tensor:
     """[C, H, W] floats at [C, height, width], bilinear and antialiased.
 
-    ``data.resizing`` says why, and does the same to the last bit.
+    ``data.resizing`` says why, and does the same to the last bit. What CUDA cannot shrink as far
+    goes through the CPU.
     """
     assert image.is_floating_point(), "bytes become floats in 0..1 first"
     if image.shape[-2:] == (height, width):
         return image
+    if image.is_cuda and is_beyond_cuda((image.shape[-2], image.shape[-1]), (height, width)):
+        return resize_image(image.cpu(), height, width).to(image.device)
     resized: Tensor = functional.interpolate(
         image[None].contiguous(),
         size=(height, width),
@@ -118,6 +124,11 @@ def resize_image(image: Tensor, height: int, width: int) -> Tensor:
         align_corners=False,
     )
     return resized[0]
+
+
+def is_beyond_cuda(was: HeightWidth, now: HeightWidth) -> bool:
+    """Whether an image shrinks by more than CUDA's kernel takes; 12 megapixels to 64 px do not."""
+    return was[0] / now[0] + was[1] / now[1] > LARGEST_FACTORS_ON_CUDA
 
 
 def resize_target(target: Target, was: HeightWidth, now: HeightWidth) -> Target:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.detection.resize import Resize, resize_image
+from rethink_ray.detection.resize import Resize, is_beyond_cuda, resize_image
 
 SIDES = (1, 2, 3, 31, 32, 33, 47, 64, 97, 333, 500, 640)
 
@@ -99,3 +99,9 @@ def test_an_image_without_objects_has_no_masks_at_any_size() -> None:
     _, targets = Resize(4, 4, [0.5] * 3, [0.25] * 3)([image(12, 12)], [target])
     assert targets is not None
     assert targets[0]["masks"].shape == (0, 4, 4)
+
+
+def test_only_extreme_factors_are_beyond_cuda() -> None:
+    assert not is_beyond_cuda((3000, 4000), (48, 64))  # 62.5 on both sides
+    assert is_beyond_cuda((128, 128), (1, 1))  # torch: too much shared memory required
+    assert is_beyond_cuda((2, 20000), (1, 64))
