@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rethink_ray.data.pictures import picture_sizes
+from rethink_ray.data.orientation import AS_STORED
+from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
 
-INDEX_VERSION = 3
+INDEX_VERSION = 4
 IMAGES_FILE = "images.arrow"
 OBJECTS_FILE = "objects.arrow"
 REMEMBERED_UNREAD = 64
@@ -33,6 +34,9 @@ class Kept:
 
     raw: RawImage
     size: tuple[int, int]
+    """Of the pixels as they were annotated."""
+    turned_by: int
+    """The EXIF orientation that is applied to them; 1: none."""
     objects: tuple[RawObject, ...]
     num_unknown: int
     """Objects left out because their category is none of the index's."""
@@ -66,16 +70,25 @@ def _sort_out(raw: RawSplit, labels: dict[str, int]) -> tuple[list[Kept], Counte
     images = sorted(raw.images, key=lambda image: image.image_id)
     kept: list[Kept] = []
     unread: list[str] = []
-    sizes = picture_sizes([image.path for image in images])
-    for image, size in zip(images, sizes, strict=True):
-        if isinstance(size, str):
-            dropped[size] += 1
+    headers = read_headers([image.path for image in images])
+    for image, header in zip(images, headers, strict=True):
+        if isinstance(header, str):
+            dropped[header] += 1
             unread.append(str(image.path))
             continue
         known = [found for found in image.objects if found.category in labels]
         known.sort(key=lambda found: _order(found, labels))
-        num_unknown = len(image.objects) - len(known)
-        kept.append(Kept(raw=image, size=size, objects=tuple(known), num_unknown=num_unknown))
+        annotated_wh = (image.width, image.height)
+        is_turned = header.is_turned(annotated_wh)
+        kept.append(
+            Kept(
+                raw=image,
+                size=header.size_for(annotated_wh),
+                turned_by=header.orientation if is_turned else AS_STORED,
+                objects=tuple(known),
+                num_unknown=len(image.objects) - len(known),
+            )
+        )
     return kept, dropped, unread
 
 
@@ -125,11 +138,13 @@ def _boxes(objects: list[RawObject]) -> NDArray[np.float32]:
 
 
 def _fingerprint(kept: list[Kept], labels: dict[str, int], salt: str) -> str:
-    """Hash of what is annotated; paths and file order are not part of it."""
+    """Hash of what is annotated and of how pictures are turned, but no path and no file order."""
     digest = hashlib.sha256(json.dumps([salt, list(labels)]).encode())
     for image in kept:
         raw = image.raw
         digest.update(f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode())
+        if image.turned_by != AS_STORED:
+            digest.update(f"|turned by {image.turned_by}".encode())
         for found in image.objects:
             digest.update(f"{_order(found, labels)}".encode())
     return digest.hexdigest()[:16]

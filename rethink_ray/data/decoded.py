@@ -15,27 +15,32 @@ CAPACITY_BYTES: Final = 64 * 2**20
 """A few thousand small images; what comes after is decoded each time."""
 
 Stamp = tuple[int, int]
+Key = tuple[str, int, int]
+"""Path, width, height."""
 
 
 class DecodedImages:
-    """Pixels by path, up to a number of bytes; a file that changed is read again."""
+    """Pixels by path and size, up to a number of bytes; a file that changed is read again.
+
+    The size belongs to the key: two splits may have annotated one file turned and as stored.
+    """
 
     def __init__(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._bytes_left = capacity_bytes
-        self._kept: dict[str, tuple[Stamp, Tensor]] = {}
+        self._kept: dict[Key, tuple[Stamp, Tensor]] = {}
 
     def read(self, path: str, width: int, height: int) -> tuple[Tensor, bool]:
         """[3, H, W] uint8, read-only, and True; or gray and False for a file that broke."""
-        stamp = _stamp(path)
-        found = self._kept.get(path)
+        key, stamp = (path, width, height), _stamp(path)
+        found = self._kept.get(key)
         if found is not None:
             if found[0] == stamp:
                 return found[1], True
-            self._bytes_left += self._kept.pop(path)[1].numel()
+            self._bytes_left += self._kept.pop(key)[1].numel()
         pixels, was_read = read_or_gray(path, width, height)
         if was_read and stamp is not None and pixels.numel() <= self._bytes_left:
             self._bytes_left -= pixels.numel()
-            self._kept[path] = (stamp, pixels)
+            self._kept[key] = (stamp, pixels)
         return pixels, was_read
 
 

@@ -59,8 +59,9 @@ def faults_of(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[str, 
     """What training on these images clamps, drops or leaves out, by kind; absent = none.
 
     ``box_outside`` (clamped), ``box_degenerate`` and ``unknown_category`` (dropped), ``crowd``
-    (not trained on) and ``size_disagrees`` count in these images; what the index could not use at
-    all (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ...) in the split.
+    (not trained on) and ``size_disagrees`` (the annotated size is neither the stored picture's nor
+    that of the picture turned by EXIF) count in these images; what the index could not use at all
+    (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ...) in the split.
     """
     rows = np.searchsorted(index.image_column("image_id"), np.asarray(image_ids, np.int64))
     widths, heights = index.image_column("width")[rows], index.image_column("height")[rows]
@@ -71,9 +72,10 @@ def faults_of(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[str, 
     clamped = clamp(raw, sizes)
     crowd = index.object_column("is_crowd")[objects].astype(np.bool_)
     good = has_pixels(clamped)
-    disagrees = (widths != index.image_column("annotated_width")[rows]) | (
-        heights != index.image_column("annotated_height")[rows]
-    )
+    told_widths = index.image_column("annotated_width")[rows]
+    told_heights = index.image_column("annotated_height")[rows]
+    is_stated = (told_widths > 0) & (told_heights > 0)
+    disagrees = is_stated & ((widths != told_widths) | (heights != told_heights))
     found = {
         "box_outside": int((is_outside(raw, clamped) & good & ~crowd).sum()),
         "box_degenerate": int((~good & ~crowd).sum()),

@@ -42,7 +42,7 @@ class ImageEntry:
     path: str
     """Absolute."""
     width: int
-    """Of the file, whatever the annotations say."""
+    """Of the file's pixels, turned by EXIF if they were annotated so."""
     height: int
     boxes_xyxy: NDArray[np.float32]
     """[N, 4], absolute pixels."""

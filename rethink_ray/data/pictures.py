@@ -1,9 +1,10 @@
-"""Reading image files: whether one can be, its true size, its pixels.
+"""Reading image files: whether one can be, what its header says, its pixels.
 
-EXIF orientation is ignored, as annotation tools for detection ignore it.
+Every picture is opened here, so that EXIF orientation follows one rule (``orientation.py``).
 """
 
 import logging
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,50 +13,77 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from rethink_ray.data.orientation import (
+    UNSTATED,
+    PictureHeader,
+    Size,
+    as_annotated,
+    header_of,
+)
+
 if TYPE_CHECKING:  # indexes and checks look at headers only, and need not wait for torch
     from torch import Tensor
 
 Bytes = NDArray[np.uint8]
 Unread = Literal["missing_image", "unreadable_image"]
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-"""What PIL raises on a file that is no whole picture."""
+BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
+    *(TypeError, AttributeError, LookupError, ArithmeticError, struct.error),
+)
+"""What PIL raises on a file that is no whole picture; the second line on a damaged TIFF alone."""
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
 
 _log = logging.getLogger(__name__)
 
 
-def picture_size(path: Path, *, decode: bool = False) -> tuple[int, int] | Unread:
-    """(width, height) from the file's header, or what is wrong with the file.
+def read_header(path: Path, *, decode: bool = False) -> PictureHeader | Unread:
+    """Size and orientation from the file's header, or what is wrong with the file.
 
     A file that does not end as its format ends is decoded to find out; ``decode`` does so always.
     """
     try:
         with Image.open(path) as picture:
-            size = picture.size
+            header = header_of(picture)
             if decode or not _ends_well(path, picture.format or ""):
                 picture.load()
     except FileNotFoundError:
         return "missing_image"
     except BROKEN:
         return "missing_image" if path.is_dir() else "unreadable_image"
-    return size
+    return header
 
 
-def picture_sizes(
-    paths: list[Path], *, decode: bool = False
-) -> list[tuple[int, int] | Literal["missing_image", "unreadable_image"]]:
-    """``picture_size`` of every path, eight files at a time."""
+def picture_size(path: Path, *, decode: bool = False) -> Size | Unread:
+    """(width, height) of the picture as shown, or what is wrong with the file."""
+    header = read_header(path, decode=decode)
+    return header if isinstance(header, str) else header.shown_wh
+
+
+def read_headers(paths: list[Path], *, decode: bool = False) -> list[PictureHeader | Unread]:
+    """``read_header`` of every path, eight files at a time."""
     with ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda path: picture_size(path, decode=decode), paths))
+        return list(pool.map(lambda path: read_header(path, decode=decode), paths))
 
 
-def read_rgb(path: str) -> "Tensor":
-    """[3, H, W] uint8, RGB. Through PIL: torchvision's own decoders are deprecated since 0.29."""
+def open_rgb(path: str | Path, annotated_wh: Size = UNSTATED) -> Image.Image:
+    """The decoded picture in RGB, turned as its EXIF says or as stored: as it was annotated.
+
+    Args:
+        path: of the file.
+        annotated_wh: the width and height that its boxes belong to, which decide.
+    """
+    with Image.open(path) as picture:
+        header = header_of(picture)
+        pixels = eight_bits(picture).convert("RGB")
+    return as_annotated(pixels, header, annotated_wh)
+
+
+def read_rgb(path: str, annotated_wh: Size = UNSTATED) -> "Tensor":
+    """[3, H, W] uint8 of ``open_rgb``. torchvision's own decoders are deprecated since 0.29."""
     import torch
 
-    with Image.open(path) as picture:
-        pixels = np.array(eight_bits(picture).convert("RGB"))
+    pixels = np.array(open_rgb(path, annotated_wh))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -86,7 +114,7 @@ def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
     import torch
 
     try:
-        pixels = read_rgb(path)
+        pixels = read_rgb(path, (width, height))
         if pixels.shape[1:] == (height, width):
             return pixels, True
         fault = f"it is {pixels.shape[2]}x{pixels.shape[1]} now, not {width}x{height}"

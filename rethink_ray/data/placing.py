@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from rethink_ray.data.faults import clamp, has_pixels
 from rethink_ray.data.objects import Objects
+from rethink_ray.data.resizing import resize_image
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 PAD_GRAY = 0.5
@@ -55,9 +56,7 @@ def resize_onto(
     ``place``: two numbers in [0, 1) for where it lies from top and left; what is larger than the
     canvas is cropped, the rest of a larger canvas is gray.
     """
-    scaled = functional.interpolate(
-        image[None], size=scaled_hw, mode="bilinear", antialias=True, align_corners=False
-    )[0].clamp(0.0, 1.0)
+    scaled = resize_image(image, *scaled_hw)
     top = round((canvas_hw[0] - scaled_hw[0]) * place[0])
     left = round((canvas_hw[1] - scaled_hw[1]) * place[1])
     hw = (image.shape[-2], image.shape[-1])

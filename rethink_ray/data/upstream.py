@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of, generator_from
 from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, figures_of, make_glyphs
-from rethink_ray.data.pictures import eight_bits, picture_size
+from rethink_ray.data.pictures import open_rgb, picture_size
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.cache import cache_folder
@@ -21,6 +20,8 @@ from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec
 
 BUILT_IN = "glyphs"
+PIXELS_VERSION = 2
+"""Of how a folder's pictures become pixels. 2: turned as EXIF says, resized as detectors do."""
 VAL_SHARE = 10
 """One image in so many, at the end, is for validation."""
 
@@ -68,12 +69,16 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
 
 
 def upstream_fingerprint(data: DataSpec) -> str:
-    """What ``data.upstream`` holds, without making or decoding it: a folder's names and sizes."""
+    """What ``data.upstream`` holds, without making or decoding it: a folder's names and sizes.
+
+    And how its pictures become pixels: pixels decoded another way lie under another name.
+    """
     if data.upstream == BUILT_IN:
         return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
     files = [path for folder in _class_folders(root) for path in _images_in(folder)]
-    return digest_of(*(f"{path.relative_to(root)} {path.stat().st_size}" for path in files))[:16]
+    told = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
+    return digest_of(PIXELS_VERSION, *told)[:16]
 
 
 def upstream_files(data: DataSpec) -> list[Path]:
@@ -147,12 +152,15 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
 
 
 def _square(path: Path, px: int) -> NDArray[np.uint8]:
-    """[3, px, px]: the middle of the image, its short side resized to ``px``."""
-    with Image.open(path) as opened:
-        picture = eight_bits(opened).convert("RGB")
+    """[3, px, px]: the middle of the picture as shown, its short side resized to ``px``."""
+    import torch  # whoever only asks for the fingerprint need not wait for it
+
+    from rethink_ray.data.resizing import resize_image
+
+    picture = open_rgb(path)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    middle = picture.resize(
-        (px, px), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(middle, np.uint8).transpose(2, 0, 1)
+    middle = np.array(picture.crop((left, top, left + side, top + side)))
+    pixels = torch.from_numpy(middle).permute(2, 0, 1).float() / 255.0
+    levels: NDArray[np.uint8] = (resize_image(pixels, px, px) * 255.0).round().byte().numpy()
+    return levels

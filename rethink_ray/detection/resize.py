@@ -1,14 +1,16 @@
-"""Images of any size to one batch: normalised, resized, padded; nothing is drawn at random.
+"""Images of any size to one batch: resized, normalised, padded; nothing is drawn at random.
 
-What differs from torchvision: an image that has its size already is not resized again, one that
-would lose a side keeps a pixel of it, and a batch can be padded to the size of a larger one.
+What differs from torchvision: the filter is antialiased and comes before normalising, as it does
+in augmentation; an image that has its size already is not resized again, one that would lose a
+side keeps a pixel of it, and a batch can be padded to the size of a larger one.
 """
 
 import math
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.transform import (
     GeneralizedRCNNTransform,
     resize_boxes,
@@ -16,10 +18,16 @@ from torchvision.models.detection.transform import (
 )
 
 STRIDE_MULTIPLE = 32
+LARGEST_FACTORS_ON_CUDA = 128
+"""Torch's antialiased kernel keeps its weights in 48 KiB: on CUDA the factors by which the two
+sides shrink may add up to about 185."""
+
+Target = dict[str, Tensor]
+HeightWidth = tuple[int, int]
 
 
 class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is untyped
-    """Normalise, bring to the target size, pad to a batch."""
+    """Bring to the target size, normalise, pad to a batch."""
 
     def __init__(
         self, min_size: int, max_size: int, mean: Sequence[float], std: Sequence[float]
@@ -45,18 +53,29 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         height, width = (max(side) for side in zip(*sizes, strict=True))
         return _rounded_up(height), _rounded_up(width)
 
-    def resize(
-        self, image: Tensor, target: dict[str, Tensor] | None = None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
+    def forward(
+        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
+    ) -> tuple[ImageList, list[Target] | None]:
+        """One padded batch of images ([3, H, W] in 0..1) and their targets; neither is changed.
+
+        torchvision normalises first. Augmentation resizes what is not normalised yet, and the
+        pixels that a network learns from must be those it is scored on, to the last bit.
+        """
+        told = [None] * len(images) if targets is None else targets
+        pairs = [self.resize(*pair) for pair in zip(images, told, strict=True)]
+        batch = [self.normalize(image) for image, _ in pairs]
+        sizes = [(image.shape[-2], image.shape[-1]) for image in batch]
+        resized = [target for _, target in pairs if target is not None]
+        padded = self.batch_images(batch, size_divisible=self.size_divisible)
+        return ImageList(padded, sizes), None if targets is None else resized
+
+    def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
         """The image at ``resized_hw``, and its boxes, masks and keypoints."""
-        height, width = image.shape[-2:]
-        scale = self._scale(height, width)
-        if scale == 1.0:
-            return image, target
-        if min(height, width) * scale < 1.0:
-            return self._squeeze(image, target)
-        resized: tuple[Tensor, dict[str, Tensor] | None] = super().resize(image, target)
-        return resized
+        was = (image.shape[-2], image.shape[-1])
+        now = self.resized_hw(*was)
+        if target is not None and now != was:
+            target = resize_target(target, was, now)
+        return resize_image(image, *now), target
 
     def batch_images(self, images: list[Tensor], size_divisible: int = STRIDE_MULTIPLE) -> Tensor:
         """``[N, 3, H, W]``, zeros below and to the right of each image."""
@@ -64,29 +83,13 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         if self.padded_hw is None or self.padded_hw == tuple(batch.shape[-2:]):
             return batch
         height, width = self.padded_hw
-        return F.pad(batch, (0, width - batch.shape[-1], 0, height - batch.shape[-2]))
+        return functional.pad(batch, (0, width - batch.shape[-1], 0, height - batch.shape[-2]))
 
     def _scale(self, height: int, width: int) -> float:
         if self.as_given:
             return 1.0
         short, long = sorted((height, width))
         return float(min(self.min_size[0] / short, self.max_size / long))
-
-    def _squeeze(
-        self, image: Tensor, target: dict[str, Tensor] | None
-    ) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """A line of pixels: torchvision would round its short side down to nothing."""
-        was: tuple[int, int] = (image.shape[-2], image.shape[-1])
-        now = self.resized_hw(*was)
-        resized = F.interpolate(image[None], size=now, mode="bilinear", align_corners=False)[0]
-        if target is None:
-            return resized, None
-        squeezed = {**target, "boxes": resize_boxes(target["boxes"], list(was), list(now))}
-        if "masks" in target:
-            squeezed["masks"] = F.interpolate(target["masks"][:, None].float(), size=now)[:, 0]
-        if "keypoints" in target:
-            squeezed["keypoints"] = resize_keypoints(target["keypoints"], list(was), list(now))
-        return resized, squeezed
 
     def postprocess(
         self,
@@ -100,6 +103,52 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
             if "keypoints" in found:
                 found["keypoints"] = resize_keypoints(found["keypoints"], list(now), list(was))
         return result
+
+
+def resize_image(image: Tensor, height: int, width: int) -> Tensor:
+    """[C, H, W] floats at [C, height, width], bilinear and antialiased.
+
+    ``data.resizing`` says why, and does the same to the last bit. What CUDA cannot shrink as far
+    goes through the CPU.
+    """
+    assert image.is_floating_point(), "bytes become floats in 0..1 first"
+    if image.shape[-2:] == (height, width):
+        return image
+    if image.is_cuda and is_beyond_cuda((image.shape[-2], image.shape[-1]), (height, width)):
+        return resize_image(image.cpu(), height, width).to(image.device)
+    resized: Tensor = functional.interpolate(
+        image[None].contiguous(),
+        size=(height, width),
+        mode="bilinear",
+        antialias=True,
+        align_corners=False,
+    )
+    return resized[0]
+
+
+def is_beyond_cuda(was: HeightWidth, now: HeightWidth) -> bool:
+    """Whether an image shrinks by more than CUDA's kernel takes; 12 megapixels to 64 px do not."""
+    return was[0] / now[0] + was[1] / now[1] > LARGEST_FACTORS_ON_CUDA
+
+
+def resize_target(target: Target, was: HeightWidth, now: HeightWidth) -> Target:
+    """A copy of what is on an image of height and width ``was``, for the image at ``now``."""
+    resized = {**target, "boxes": resize_boxes(target["boxes"], list(was), list(now))}
+    if "masks" in target:
+        resized["masks"] = _resize_masks(target["masks"], now)
+    if "keypoints" in target:
+        resized["keypoints"] = resize_keypoints(target["keypoints"], list(was), list(now))
+    return resized
+
+
+def _resize_masks(masks: Tensor, hw: HeightWidth) -> Tensor:
+    """[N, H, W] -> [N, h, w]: each pixel is the one that its centre falls on.
+
+    torchvision takes the one that its corner falls on: up to half a pixel beside the box.
+    """
+    if not len(masks):
+        return masks.new_zeros((0, *hw))
+    return functional.interpolate(masks[None], size=hw, mode="nearest-exact")[0]
 
 
 def _rounded_up(side: int) -> int:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torchvision.ops import batched_nms
 
 from rethink_ray.detection.detectors import Detector
+from rethink_ray.detection.resize import resize_image
 from rethink_ray.spec.recipe import DetectorSpec, EvaluationSpec
 
 Found = dict[str, Tensor]
@@ -83,9 +83,8 @@ class TestTime:
             self._asked.min_side_px / min(height, width),
             self._asked.max_side_px / max(height, width),
         )
-        size = (max(int(height * ratio), 1), max(int(width * ratio), 1))
-        look = functional.interpolate(image[None], size=size, mode="bilinear", align_corners=False)
-        return look[0].flip(-1) if view.mirrored else look[0]
+        look = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
+        return look.flip(-1) if view.mirrored else look
 
     def _as_seen_plainly(self, view: View, found: Found, image: Tensor, look: Tensor) -> Found:
         """Boxes, masks and keypoints in the image's own pixels."""

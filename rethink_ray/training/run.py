@@ -11,7 +11,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import open_split
-from rethink_ray.data.pictures import read_rgb
+from rethink_ray.data.pictures import BROKEN, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
@@ -192,7 +192,7 @@ def _targets(images: Sequence[Path], out: Path) -> list[Path]:
 def _draw(model: TrainedModel, path: Path, target: Path, score_threshold: float) -> None:
     try:
         pixels = read_rgb(str(path))
-    except (OSError, Image.DecompressionBombError) as error:
+    except BROKEN as error:
         raise DataError(explain(str(path), "must be a readable image", str(error))) from None
     with precision(model.config.recipe, model.place.device):
         found = model.detector.detect([pixels.to(model.place.device).float() / 255.0])[0]

@@ -46,14 +46,6 @@ def test_a_palette_with_transparency_keeps_its_colours(tmp_path: Path) -> None:
     assert read_rgb(str(tmp_path / "a.png"))[:, 0, 0].tolist() == expected
 
 
-def test_a_turned_picture_is_read_as_it_is_stored(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a viewer would turn it by 90 degrees
-    path = saved(tmp_path / "a.jpg", np.zeros((4, 8, 3), np.uint8), exif=exif)
-    assert picture_size(Path(path)) == (8, 4)
-    assert read_rgb(path).shape == (3, 4, 8)
-
-
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 def test_a_jpeg_cut_short_is_noticed_when_indexed_and_gray_when_read(
     tmp_path: Path, share: float

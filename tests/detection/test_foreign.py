@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torchvision.models import detection as published
+from torchvision.models.detection.transform import resize_boxes
 
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import (
@@ -14,6 +15,7 @@ from rethink_ray.detection.foreign import (
     for_categories,
     under_our_names,
 )
+from rethink_ray.detection.resize import resize_image
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
@@ -118,6 +120,7 @@ def test_coco_has_eighty_categories_among_its_outputs() -> None:
     ],
 )
 def test_we_find_what_torchvision_finds_under_our_labels(family: Family, build: Any) -> None:
+    """On the same pixels: torchvision resizes without antialiasing, so it gets them resized."""
     torch.manual_seed(0)
     source = build(
         weights=None, weights_backbone=None, num_classes=91, min_size=160, max_size=320
@@ -135,7 +138,8 @@ def test_we_find_what_torchvision_finds_under_our_labels(family: Family, build: 
     taken(detector, state, tuple(OUTPUTS_OF_COCO[k] for k in known))
     image = torch.rand(3, 180, 240)
     with torch.no_grad():
-        theirs = source([image])[0]
+        theirs = source([resize_image(image, 160, 213)])[0]
+    theirs["boxes"] = resize_boxes(theirs["boxes"], [160, 213], [180, 240])
     found = detector.eval().detect([image])[0]
     num = len(found["labels"])
     assert num == 100

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.detection.resize import Resize
+from rethink_ray.detection.resize import Resize, is_beyond_cuda, resize_image
 
 SIDES = (1, 2, 3, 31, 32, 33, 47, 64, 97, 333, 500, 640)
 
@@ -45,3 +45,63 @@ def test_a_line_of_pixels_keeps_one_of_them_and_its_boxes_follow() -> None:
     assert batch.image_sizes == [(1, 64)]
     assert targets[0]["boxes"].tolist() == [[0.0, 0.0, 32.0, 1.0]]
     assert target["boxes"].tolist() == [[0.0, 0.0, 320.0, 2.0]]
+
+
+def checkerboard(height: int, width: int) -> Tensor:
+    """Black and white pixels in turn: nothing finer exists."""
+    rows, columns = torch.arange(height)[:, None], torch.arange(width)
+    return ((rows + columns) % 2).float().expand(3, -1, -1)
+
+
+def test_what_is_finer_than_a_new_pixel_becomes_its_mean() -> None:
+    resized = resize_image(checkerboard(96, 96), 32, 32)
+    assert resized.shape == (3, 32, 32)
+    assert float((resized[:, 1:-1, 1:-1] - 0.5).abs().max()) < 0.01  # unfiltered it stays 0 or 1
+
+
+def test_a_pixel_is_weighed_by_how_near_it_is() -> None:
+    """Three to one: weights 1 2 3 2 1 over the five nearest, those beyond the edge left out."""
+    line = torch.tensor([0.0, 0, 0, 9, 0, 0, 0, 0, 0]).expand(3, 1, -1)
+    left, middle, right = resize_image(line, 1, 3)[0, 0].tolist()
+    assert left == pytest.approx(9 * 1 / 8)
+    assert middle == pytest.approx(9 * 2 / 9)
+    assert right == 0.0
+
+
+def test_an_image_of_its_size_is_the_same_tensor() -> None:
+    given = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
+    assert resize_image(given, 5, 7) is given
+
+
+def test_bytes_are_refused() -> None:
+    with pytest.raises(AssertionError, match="floats in 0..1 first"):
+        resize_image(torch.zeros(3, 4, 4, dtype=torch.uint8), 2, 2)
+
+
+@pytest.mark.parametrize("x0", range(4))
+def test_masks_stay_inside_their_boxes(x0: int) -> None:
+    """Three to one, six pixels wide: the two columns whose centres are in the box."""
+    masks = torch.zeros(1, 12, 12, dtype=torch.uint8)
+    masks[:, 3:9, x0 : x0 + 6] = 1
+    boxes = torch.tensor([[x0, 3.0, x0 + 6, 9.0]])
+    resize = Resize(4, 4, [0.5] * 3, [0.25] * 3)
+    _, targets = resize([image(12, 12)], [{"boxes": boxes, "masks": masks}])
+    assert targets is not None
+    resized = targets[0]["masks"]
+    assert resized.dtype == torch.uint8
+    ys, xs = torch.nonzero(resized[0], as_tuple=True)
+    found = torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+    assert float((found - targets[0]["boxes"][0]).abs().max()) < 0.5
+
+
+def test_an_image_without_objects_has_no_masks_at_any_size() -> None:
+    target = {"boxes": torch.zeros(0, 4), "masks": torch.zeros(0, 12, 12, dtype=torch.uint8)}
+    _, targets = Resize(4, 4, [0.5] * 3, [0.25] * 3)([image(12, 12)], [target])
+    assert targets is not None
+    assert targets[0]["masks"].shape == (0, 4, 4)
+
+
+def test_only_extreme_factors_are_beyond_cuda() -> None:
+    assert not is_beyond_cuda((3000, 4000), (48, 64))  # 62.5 on both sides
+    assert is_beyond_cuda((128, 128), (1, 1))  # torch: too much shared memory required
+    assert is_beyond_cuda((2, 20000), (1, 64))

@@ -46,6 +46,26 @@ def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     broken.write_bytes(b"not a picture")
     with pytest.raises(DataError, match=r"broken\.png"):
         predict_images(tmp_path / "run", [broken], tmp_path / "out")
+    Image.new("RGB", (64, 64)).save(broken)
+    whole = broken.read_bytes()
+    broken.write_bytes(whole.replace(b"IDAT", b"IDAT\xff"))  # Pillow raises SyntaxError
+    with pytest.raises(DataError, match=r"broken\.png"):
+        predict_images(tmp_path / "run", [broken], tmp_path / "out")
+
+
+def test_predict_draws_a_turned_picture_upright(tmp_path: Path) -> None:
+    train_config(micro_trial(micro_recipe(schedule__lengths=[2.0])), tmp_path / "run")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored on its side
+    stored = Image.new("RGB", (50, 90), (90, 90, 90))
+    stored.paste((250, 10, 10), (0, 65, 25, 90))  # bottom left, which is shown at the top left
+    stored.save(tmp_path / "a.png", exif=exif)
+    drawn = predict_images(
+        tmp_path / "run", [tmp_path / "a.png"], tmp_path / "out", score_threshold=1.0
+    )
+    shown = picture(drawn[0])
+    assert shown.size == (90, 50)
+    assert [shown.getpixel(at)[0] for at in [(5, 5), (85, 5), (5, 45)]] == [250, 90, 90]
 
 
 def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
