@@ -15,6 +15,7 @@ from rethink_ray.training.joint import CLASSIFY, Classified, JointLosses
 from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
+from rethink_ray.training.precision import in_precision, precision
 from rethink_ray.training.seeding import derive_seed, seeded
 from rethink_ray.training.starting import NOTHING, Start
 
@@ -79,6 +80,7 @@ class Live:
         )
         return joint.to(self.place.device)
 
+    @in_precision
     def update(
         self,
         images: Sequence[Tensor],
@@ -148,8 +150,3 @@ class Live:
 def _on(device: torch.device, classified: Classified) -> Classified:
     images, labels = classified
     return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
-
-
-def precision(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """The arithmetic a recipe asks for: bfloat16 where it is safe, or float32 throughout."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
