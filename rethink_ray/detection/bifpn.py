@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from rethink_ray.detection.autocast import in_given_types
 from rethink_ray.detection.fusing import RepeatedCells, grow, pyramid_conv, resample
 from rethink_ray.detection.norms import NormLayer
 
@@ -76,7 +77,8 @@ class _Fusion(nn.Module):
         """Their weighted mean, convolved."""
         shares = torch.relu(self.weights)
         shares = shares / (shares.sum() + EPSILON)
-        merged: Tensor = self.conv(
-            torch.stack([share * x for share, x in zip(shares, maps, strict=True)]).sum(0)
-        )
-        return merged
+        weighted = torch.stack([share * x for share, x in zip(shares, maps, strict=True)])
+        with in_given_types(weighted):
+            merged = weighted.sum(0)
+        convolved: Tensor = self.conv(merged)
+        return convolved

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rethink_ray.detection.autocast import in_given_types
 from rethink_ray.detection.norms import NormLayer
 
 
@@ -83,5 +84,11 @@ def resample(x: Tensor, level: int, wanted: int, size: tuple[int, int]) -> Tenso
         factor = 2 ** (wanted - level)
         return F.max_pool2d(x, factor, ceil_mode=True)
     if wanted < level:
-        return F.interpolate(x, size=size, mode="nearest")
+        return nearest(x, size)
     return x
+
+
+def nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map at another size, each place that of the nearest one; the type stays."""
+    with in_given_types(x):
+        return F.interpolate(x, size=size, mode="nearest")

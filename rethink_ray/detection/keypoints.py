@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.roi_heads import (
     keypointrcnn_inference,
@@ -15,12 +16,24 @@ from torchvision.models.detection.roi_heads import (
 )
 from torchvision.ops import MultiScaleRoIAlign
 
+from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
 KEYPOINT_CELLS = 14
 """Cells along a side of a region; a heatmap has four times as many."""
+
+
+class KeypointPredictor(KeypointRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
+    """torchvision's, which enlarges its heatmaps in float32 on every device."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[R, F, M, M]`` to heatmaps ``[R, K, 4 M, 4 M]``, float32."""
+        small = full_precision(self.kps_score_lowres(x))
+        return functional.interpolate(
+            small, scale_factor=float(self.up_scale), mode="bilinear", align_corners=False
+        )
 
 
 class KeypointBranch(Branch):
@@ -32,7 +45,7 @@ class KeypointBranch(Branch):
         super().__init__(
             pool,
             KeypointRCNNHeads(spec.neck_channels, [width] * depth),
-            KeypointRCNNPredictor(width if depth else spec.neck_channels, spec.num_keypoints),
+            KeypointPredictor(width if depth else spec.neck_channels, spec.num_keypoints),
         )
         self.num_visible = 0
 

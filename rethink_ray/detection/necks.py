@@ -5,6 +5,7 @@ bfloat16 a coordinate above 256 is only known to two pixels.
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ from torchvision.ops.feature_pyramid_network import (
 
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.bifpn import BiFpn
+from rethink_ray.detection.fusing import nearest
 from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.norms import head_norm
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Neck
@@ -61,6 +63,22 @@ def pyramid_levels(spec: DetectorSpec) -> Levels:
     return Levels(stages=stages, first_stride=stride, extra="pool" if from_p2 else "p6p7")
 
 
+class Fpn(FeaturePyramidNetwork):  # type: ignore[misc]  # torchvision is untyped
+    """torchvision's pyramid, whose maps keep one type all the way down under autocast."""
+
+    def forward(self, x: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+        """From the maps of stages to those of levels, finest first."""
+        stages, names = list(x.values()), list(x)
+        merged = [block(stage) for block, stage in zip(self.inner_blocks, stages, strict=True)]
+        for finer in range(len(merged) - 2, -1, -1):
+            size = (merged[finer].shape[-2], merged[finer].shape[-1])
+            merged[finer] = merged[finer] + nearest(merged[finer + 1], size)
+        maps = [block(level) for block, level in zip(self.layer_blocks, merged, strict=True)]
+        if self.extra_blocks is not None:
+            maps, names = self.extra_blocks(maps, stages, names)
+        return OrderedDict(zip(names, maps, strict=True))
+
+
 class Pyramid(nn.Module):
     """A backbone (``body``) and the neck on it: what torchvision's detectors call a backbone."""
 
@@ -95,7 +113,7 @@ def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.M
     norm = head_norm(spec.norm)
     if spec.neck == "fpn":
         extra = _extra_levels(levels, spec.neck_channels)
-        fpn: nn.Module = FeaturePyramidNetwork(channels, spec.neck_channels, extra, norm)
+        fpn: nn.Module = Fpn(channels, spec.neck_channels, extra, norm)
         return fpn
     assert norm is not None, "check_recipe asks these necks for a norm"
     build: type[NasFpn | BiFpn] = NasFpn if spec.neck == "nas_fpn" else BiFpn

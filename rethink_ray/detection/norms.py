@@ -9,8 +9,8 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import FrozenBatchNorm2d
 
+from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import DetectorSpec, Norm
@@ -39,7 +39,8 @@ class LevelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise ``[N, C, H, W]`` by the current level's statistics."""
         normalized: Tensor = self.levels[self.level](x)
-        return normalized * self.weight[:, None, None] + self.bias[:, None, None]
+        scaled = normalized * self.weight[:, None, None] + self.bias[:, None, None]
+        return scaled.to(x.dtype)
 
 
 def at_level(head: nn.Module, level: int) -> None:
@@ -57,7 +58,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     """
     limit = min(MAX_GROUPS, max(1, channels // 2))
     groups = next(g for g in range(limit, 0, -1) if channels % g == 0)
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
 
 
 def backbone_norm(norm: Norm) -> NormLayer:

@@ -3,8 +3,9 @@
 ``build(spec)`` gets the recipe's ``DetectorSpec`` and returns a module with submodules ``stem`` and
 ``layer1`` to ``layer4``, each reading what the one before puts out, and an attribute ``channels``:
 the output channels of ``layer1`` to ``layer4``. Its weights come from the global generator, or are
-constants. Batch norms in it give way to ``detector.norm``. What it returns is run once on a blank
-image and must keep the contract; the first broken rule is named.
+constants. Batch norms in it give way to ``detector.norm``; its group and layer norms keep their
+numbers and hand on the type they are given (``detection.norm_layers``). What it returns is run once
+on a blank image and must keep the contract; the first broken rule is named.
 """
 
 import importlib
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
 from rethink_ray.detection.stages import STAGES, Backbone, Cut
 from rethink_ray.spec.errors import SpecError, explain
@@ -35,16 +37,16 @@ def cut_plugin(spec: DetectorSpec, norm: Norm) -> Cut:
     Raises:
         SpecError: it cannot be imported or built, or breaks the contract.
     """
-    if spec.backbone.startswith(TIMM):
-        net, cut = _from_timm(spec.backbone)
-    else:
-        net, cut = _from_function(spec)
-    replace_batch_norms(net, norm)
+    is_timms = spec.backbone.startswith(TIMM)
+    cut = _from_timm(spec.backbone) if is_timms else _from_function(spec)
+    for stage in cut.stages.values():  # not the network: its parts stand in new sequences
+        replace_batch_norms(stage, norm)
+        keep_input_types(stage)
     _require_contract(spec.backbone, cut)
     return cut
 
 
-def _from_function(spec: DetectorSpec) -> tuple[nn.Module, Cut]:
+def _from_function(spec: DetectorSpec) -> Cut:
     module_name, _, function = spec.backbone.partition(":")
     try:
         build = getattr(importlib.import_module(module_name), function)
@@ -62,14 +64,14 @@ def _from_function(spec: DetectorSpec) -> tuple[nn.Module, Cut]:
         must = "must return a module with stem, layer1 to layer4 and four channels"
         raise _refused(spec.backbone, must, came, CONTRACT)
     assert channels is not None
-    return net, Cut(
+    return Cut(
         stages={name: net.get_submodule(name) for name in STAGES},
         channels=(channels[0], channels[1], channels[2], channels[3]),
         origin=spec.backbone,
     )
 
 
-def _from_timm(name: str) -> tuple[nn.Module, Cut]:
+def _from_timm(name: str) -> Cut:
     try:
         import timm
     except ImportError as error:
@@ -96,7 +98,7 @@ def _from_timm(name: str) -> tuple[nn.Module, Cut]:
         for stage in STAGES
     }
     widths = {i["reduction"]: int(i["num_chs"]) for i in net.feature_info.info}
-    return net, Cut(
+    return Cut(
         stages=stages,
         channels=(widths[4], widths[8], widths[16], widths[32]),
         rename=partial(_our_name, stage_of),

@@ -12,6 +12,7 @@ from typing import Any
 import torchvision
 from torch import nn
 
+from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
 from rethink_ray.detection.stages import STAGES, Cut
 from rethink_ray.spec.networks import from_torchvision
@@ -35,6 +36,7 @@ def cut_sequential(name: str, norm: Norm) -> Cut:
     kind = next(kind for kind in PARTS if name.startswith(kind))
     net: Any = getattr(torchvision.models, from_torchvision(name) or name)(weights=None)
     replace_batch_norms(net, norm)
+    keep_input_types(net)
     parts = PARTS[kind]
     stages: Mapping[str, nn.Module] = {
         stage: nn.Sequential(OrderedDict((str(i), net.features[i]) for i in part))

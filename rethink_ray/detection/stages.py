@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from rethink_ray.detection.norm_layers import layer_norm
 
 STAGES: tuple[str, ...] = ("stem", "layer1", "layer2", "layer3", "layer4")
 
@@ -91,7 +92,7 @@ class Backbone(nn.Module):
         """``[N, C, H, W]``, as the pyramid reads it."""
         if self.cut.norm_eps is not None:
             last = x if self.cut.channels_last else x.movedim(1, -1)
-            return F.layer_norm(last, last.shape[-1:], eps=self.cut.norm_eps).movedim(-1, 1)
+            return layer_norm(last, last.shape[-1:], eps=self.cut.norm_eps).movedim(-1, 1)
         return x.movedim(-1, 1) if self.cut.channels_last else x
 
     def train(self, mode: bool = True) -> "Backbone":

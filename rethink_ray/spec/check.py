@@ -49,6 +49,7 @@ def check_study(study: Study, where: str) -> None:
         _check_conditions(where, space, recipe)
         check_reachable(recipe, space, f"{where}: {cell.name}", study.resources)
         _check_objective(study, recipe, space, f"{where}: {cell.name}")
+        _check_precision(study, recipe, space, f"{where}: {cell.name}")
     check_teachers(study, where)
     check_redraws(study, where)
     _check_keep(study, where)
@@ -186,6 +187,16 @@ def _check_objective(study: Study, recipe: Recipe, space: dict[str, Parameter], 
         if finds is not None and family not in finds:
             must, remedy = f"must be one of {sorted(finds)} for {metric}", "Or choose objective ap."
             raise SpecError(explain(f"{where}: detector.family", must, family, remedy))
+
+
+def _check_precision(study: Study, recipe: Recipe, space: dict[str, Parameter], where: str) -> None:
+    """Whatever the cell computes in, its workers have."""
+    searched = space.get("precision")
+    asked = (searched.choice or ()) if searched else (recipe.precision,)
+    if "tf32" in asked and not study.resources.gpus_per_worker:
+        must = "must be fp32 or bf16 where workers have no GPU"
+        remedy = "Set resources.gpus_per_worker, or another precision."
+        raise SpecError(explain(f"{where}: precision", must, "tf32", remedy))
 
 
 def _check_keep(study: Study, where: str) -> None:

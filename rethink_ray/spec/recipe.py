@@ -24,6 +24,7 @@ Family = Literal[
 Neck = Literal["fpn", "nas_fpn", "bifpn"]
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream", "direct"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
 """Families that learn from ``masks`` and find them."""
@@ -359,7 +360,9 @@ class Recipe(Spec):
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
     batch_size: PositiveInt = 16
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
+    """Of convolutions and matrix products both. ``tf32`` (GPUs only) rounds their float32 inputs to
+    10 bits; ``bf16`` keeps feature maps in bfloat16, statistics of norms and losses in float32."""
     evaluation: EvaluationSpec = EvaluationSpec()
     upstream: UpstreamSpec = UpstreamSpec()
     labels: LabelsSpec = LabelsSpec()

@@ -1,7 +1,7 @@
 """Training the upstream classifier that detectors with ``init.source: upstream`` start from.
 
-AdamW with warm-up and cosine decay; flips and small shifts. Like a detector's run it is a pure
-function of its seed and of nothing that happened before.
+AdamW with warm-up and cosine decay; flips and small shifts; float32 throughout. Like a detector's
+run it is a pure function of its seed and of nothing that happened before.
 """
 
 import time
@@ -23,6 +23,7 @@ from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_check
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
+from rethink_ray.training.precision import float32_as
 from rethink_ray.training.schedule import RungSchedule, lr_at
 from rethink_ray.training.seeding import derive_seed, generator_at, seeded
 from rethink_ray.training.stopping import Stopped, Watch
@@ -84,7 +85,8 @@ def train_classifier(
             watch.saved()
         if stopping:
             raise Stopped(f"the upstream classifier stands at update {step}")
-        run.update(lr_at(schedule, spec.lr, step))
+        with float32_as("fp32", watch.place.device):
+            run.update(lr_at(schedule, spec.lr, step))
     run.trace.look()
     accuracy = measure_accuracy(run.net, images, watch.place.device)
     return Trained(net=run.net, accuracy=accuracy, seconds=before + time.perf_counter() - started)
@@ -99,7 +101,8 @@ def measure_accuracy(net: ClassifierNet, images: ClassificationSet, device: torc
     for first in range(0, len(indices), EVAL_BATCH):
         chosen = indices[first : first + EVAL_BATCH]
         labels = torch.from_numpy(images.labels[chosen])
-        scores = net(unit_range(pixels_of(images, chosen)).to(device)).cpu()
+        with float32_as("fp32", device):
+            scores = net(unit_range(pixels_of(images, chosen)).to(device)).cpu()
         right += int((scores.argmax(dim=1) == labels).sum())
     net.train()
     return right / len(indices)

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 import torchvision
 from torch import nn, optim
-from torchvision.ops import FeaturePyramidNetwork
 
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.detectors import Detector, parameter_counts
 from rethink_ray.detection.nas_fpn import NasFpn
+from rethink_ray.detection.necks import Fpn
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.settings import flatten
@@ -32,11 +32,12 @@ from rethink_ray.training.effective_backbone import (
 from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
+from rethink_ray.training.precision import precision, read_precision
 from rethink_ray.training.price import Price
 from rethink_ray.training.schedule import RungSchedule, lr_at
 
 NECK_OF: dict[type[nn.Module], str] = {
-    FeaturePyramidNetwork: "fpn",
+    Fpn: "fpn",
     NasFpn: "nas_fpn",
     BiFpn: "bifpn",
 }
@@ -54,6 +55,8 @@ def read_back(
     if not live.detector.sized_by_loader:
         found["augment.short_side_px"] = None
     found["batch_size"] = batch_images * live.place.world_size
+    with precision(live.recipe, live.place.device):
+        found["precision"] = read_precision(live.place.device)
     if asked.box_head is not None:
         found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))
     found["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)

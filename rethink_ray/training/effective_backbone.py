@@ -9,17 +9,18 @@ from torchvision.models.convnext import CNBlock
 from torchvision.models.efficientnet import MBConv
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.swin_transformer import SwinTransformerBlock
-from torchvision.ops import FrozenBatchNorm2d
 
 from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.drift import Origin
 from rethink_ray.detection.freezing import frozen_stages
+from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.residual import last_norm
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.recipe import Frozen
 
 NORM_OF: dict[type[nn.Module], str] = {
+    GroupNorm: "gn",
     nn.GroupNorm: "gn",
     nn.BatchNorm2d: "bn",
     SyncBatchNorm: "sync_bn",

@@ -22,8 +22,8 @@ from rethink_ray.detection.test_time import TestTime
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.training.live import precision
 from rethink_ray.training.place import Place
+from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import Stopped, never_stop
 
 

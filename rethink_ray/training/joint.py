@@ -15,6 +15,7 @@ from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.detection.backbones import normalize
 from rethink_ray.detection.detectors import Detector
+from rethink_ray.detection.necks import full_precision
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
@@ -87,5 +88,5 @@ class JointLosses(nn.Module):
             return losses
         images, labels = classified
         last = self.detector.backbone(normalize(images))["layer4"]
-        scores = self.head(last.mean(dim=(2, 3)))
+        scores = full_precision(self.head(last.mean(dim=(2, 3))))
         return losses | {CLASSIFY: self.weight * functional.cross_entropy(scores, labels)}

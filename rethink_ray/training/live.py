@@ -23,6 +23,7 @@ from rethink_ray.training.micro_batches import (
 from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.place import Place
+from rethink_ray.training.precision import in_precision, precision
 from rethink_ray.training.seeding import derive_seed, seeded
 from rethink_ray.training.starting import NOTHING, Start
 
@@ -94,6 +95,7 @@ class Live:
         )
         return joint.to(self.place.device)
 
+    @in_precision
     def update(
         self,
         images: Images,
@@ -244,8 +246,3 @@ def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Ten
         factors = [weight for kind, weight in weights.items() if name.startswith(kind)]
         parts.append(loss.float() * factors[0] if factors else loss.float())
     return torch.stack(parts).sum()
-
-
-def precision(recipe: Recipe, device: torch.device) -> torch.autocast:
-    """The arithmetic a recipe asks for: bfloat16 where it is safe, or float32 throughout."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")

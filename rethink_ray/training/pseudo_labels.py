@@ -34,8 +34,8 @@ from rethink_ray.training.label_files import (
     read_all,
     write_part,
 )
-from rethink_ray.training.live import precision
 from rethink_ray.training.place import Place
+from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import Stopped, never_stop
 
 IMAGES_PER_PART = 2000

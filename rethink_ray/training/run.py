@@ -1,5 +1,6 @@
 """One run from a configuration file, without a cluster: train it, score it, look at its boxes."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,13 @@ from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Progress, model_path, train_ladder
-from rethink_ray.training.live import precision
 from rethink_ray.training.place import Place
+from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import never_stop
 
 MODEL_FILE = "model.pt"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +131,8 @@ def require_same_data(config: TrialConfig) -> None:
 def load_model(run: Path) -> TrainedModel:
     """The model that ``train_config`` left in the folder ``run`` (or its ``model.pt``).
 
-    One that was trained on a GPU is looked at on the CPU where there is none.
+    One that was trained on a GPU looks at images on the CPU where there is none; in fp32, if it
+    was trained in tf32.
     """
     path = run / MODEL_FILE if run.is_dir() else run
     content: dict[str, Any] = load_checkpoint(path)
@@ -145,11 +149,20 @@ def load_model(run: Path) -> TrainedModel:
     detector.load_state_dict(content["model"])
     return TrainedModel(
         detector=detector.to(place.device).eval(),
-        config=config,
+        config=_fit_for(place, config),
         length=content["length"],
         categories=tuple(content["categories"]),
         place=place,
     )
+
+
+def _fit_for(place: Place, config: TrialConfig) -> TrialConfig:
+    """The configuration to look at images with: on a CPU ``tf32`` becomes ``fp32``, its better."""
+    if place.device.type != "cpu" or config.recipe.precision != "tf32":
+        return config
+    _log.warning("trained in tf32, which CPUs do not have: this one looks in fp32")
+    recipe = config.recipe.model_copy(update={"precision": "fp32"})
+    return config.model_copy(update={"recipe": recipe})
 
 
 def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:

@@ -1,0 +1,117 @@
+"""The arithmetic a recipe asks for, in training and wherever its detector looks at images.
+
+PyTorch's switches belong to the whole process, which runs one trial after another, and its default
+is neither: convolutions round their inputs to TF32 on GPUs, matrix products do not. So they are set
+for as long as something is computed, and then put back.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import torch
+from torch.nn import functional
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.recipe import Precision, Recipe
+
+P = ParamSpec("P")
+T = TypeVar("T")
+NUM_GPU_SWITCHES = 3
+"""The first of ``_switches``; the others are for CPUs, which have no TF32 worth the name."""
+
+
+@contextmanager
+def precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Inside, a network's forward pass computes as the recipe asks.
+
+    ``bf16`` is autocast; what it leaves in float32 (losses, statistics) is not rounded to TF32.
+
+    Raises:
+        SpecError: the device has no such arithmetic.
+    """
+    autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+    with float32_as(recipe.precision, device), autocast:
+        yield
+
+
+@contextmanager
+def float32_as(asked: Precision, device: torch.device) -> Iterator[None]:
+    """Inside, products of float32 numbers round their inputs to TF32, or do not; all of them.
+
+    Sums of bfloat16 products run in float32 either way, as they do on CPUs.
+
+    Raises:
+        SpecError: TF32 is asked of a CPU.
+    """
+    if asked == "tf32" and device.type == "cpu":
+        must, remedy = "must be fp32 or bf16 on a CPU", "Set precision: fp32, or give it a GPU."
+        raise SpecError(explain("precision", must, asked, remedy))
+    products: Any = torch.backends.cuda.matmul
+    before = [switch.fp32_precision for switch in _switches()]
+    reduced = products.allow_bf16_reduced_precision_reduction
+    on_gpu = "tf32" if asked == "tf32" else "ieee"
+    num_cpu_switches = len(before) - NUM_GPU_SWITCHES
+    try:
+        _set([on_gpu] * NUM_GPU_SWITCHES + ["ieee"] * num_cpu_switches)
+        products.allow_bf16_reduced_precision_reduction = False
+        yield
+    finally:
+        _set(before)
+        products.allow_bf16_reduced_precision_reduction = reduced
+
+
+def in_precision(update: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A method during all of which the switches of its object's recipe, at its place, are set.
+
+    Backward passes run outside of autocast and must not run outside of these.
+    """
+
+    @wraps(update)
+    def switched(run: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with float32_as(run.recipe.precision, run.place.device):
+            return update(run, *args, **kwargs)
+
+    return switched
+
+
+def read_precision(device: torch.device) -> str:
+    """What products compute in right now: ``fp32``, ``tf32``, ``bf16``, or what differs.
+
+    Types are told by a convolution and a matrix product, TF32 by the process's switches.
+    """
+    one = torch.ones(1, 1, 1, 1, device=device)
+    of_gpu, of_cpu = _switches()[:NUM_GPU_SWITCHES], _switches()[NUM_GPU_SWITCHES:]
+    matmul, conv, _ = of_gpu if device.type == "cuda" else of_cpu
+    convolutions = _name_of(functional.conv2d(one, one).dtype, conv.fp32_precision)
+    products = _name_of((one[0, 0] @ one[0, 0]).dtype, matmul.fp32_precision)
+    if convolutions == products:
+        return products
+    return f"{convolutions} in convolutions, {products} in matrix products"
+
+
+def _name_of(computed: torch.dtype, float32: str) -> str:
+    rest = "fp32" if float32 in ("ieee", "none") else float32
+    if computed == torch.float32:
+        return rest
+    name = {torch.bfloat16: "bf16"}.get(computed, str(computed))
+    return name if rest == "fp32" else f"{name} beside {rest}"
+
+
+def _switches() -> list[Any]:
+    """Each has ``fp32_precision``: ``ieee``, ``tf32``, ``bf16``, or ``none`` for the default."""
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    of_gpu = [torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn]
+    return [*of_gpu, mkldnn.matmul, mkldnn.conv, mkldnn.rnn]
+
+
+def _set(values: Sequence[str]) -> None:
+    """Every switch, and PyTorch's older two: reading those raises where they disagree."""
+    of_gpu, convolutions, _, of_cpu, *_ = values
+    older = "medium" if of_cpu == "bf16" else "high" if of_gpu == "tf32" else "highest"
+    torch.set_float32_matmul_precision(older)
+    torch.backends.cudnn.allow_tf32 = convolutions == "tf32"
+    for switch, value in zip(_switches(), values, strict=True):
+        switch.fp32_precision = value
