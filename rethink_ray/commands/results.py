@@ -1,6 +1,6 @@
 """``findings``, ``report`` and ``export``: what a study means, read from its directory."""
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -130,14 +130,20 @@ def compare(
 
 
 def report(directory: StudyDir) -> None:
-    """Write report.html, findings.json, findings.md and the figures."""
-    from rethink_ray.analysis.report import write_report
+    """Write report.html, findings.json, findings.md and the figures.
 
-    page = write_report(directory)
-    print(page)
-    missing = json.loads((page.parent / "findings.json").read_text())["missing"]
-    if missing:
-        print(missing)
+    A section that fails leaves a sentence in its place, and exit code 1.
+    """
+    from rethink_ray.analysis.report import build_report
+
+    written = build_report(directory)
+    print(written.page)
+    if written.unfinished:
+        print(written.unfinished)
+    for section in written.missing_sections:
+        print(section.sentence, file=sys.stderr)
+    if written.missing_sections:
+        raise typer.Exit(1)
 
 
 def export(

@@ -26,7 +26,7 @@ Formula = Callable[[Sequence[Any], Any], int]
 """(the kernel's arguments, what it gave) -> floating-point operations."""
 
 
-class OperationCounter(TorchDispatchMode):
+class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what runs inside its block, forward and backward passes alike.
 
     A multiplication and an addition are two operations. Convolutions, matrix products, attention
@@ -42,7 +42,7 @@ class OperationCounter(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.by_kernel: Counter[str] = Counter()
         """Name of a kernel -> its operations; a kernel that ran without any has no entry."""
 
@@ -112,7 +112,8 @@ def _convolution(args: Sequence[Any], out: Tensor) -> int:
 def _convolution_backward(args: Sequence[Any], out: Any) -> int:
     """The gradient by the input and the one by the weight cost one pass each, where asked for."""
     grad_out, x, weight, transposed, (by_input, by_weight, _) = (*args[:3], args[7], args[10])
-    return (by_input + by_weight) * convolution_flops(weight, x if transposed else grad_out)
+    passes = int(by_input) + int(by_weight)
+    return passes * convolution_flops(weight, x if transposed else grad_out)
 
 
 def _product(args: Sequence[Any], out: Tensor) -> int:
@@ -158,7 +159,9 @@ def _roi_align_backward(args: Sequence[Any], out: Tensor) -> int:
     return SAMPLE_FLOPS * int(channels) * _samples(rois, scale, (height, width), ratio, aligned)
 
 
-def _samples(rois: Tensor, scale: float, cells_hw: tuple[int, int], ratio: int, aligned: bool) -> int:
+def _samples(
+    rois: Tensor, scale: float, cells_hw: tuple[int, int], ratio: int, aligned: bool
+) -> int:
     """Bilinear samples of one channel, all boxes together.
 
     Args:
@@ -178,8 +181,10 @@ def _samples(rois: Tensor, scale: float, cells_hw: tuple[int, int], ratio: int, 
     return cells * int(along.clamp(min=0.0).sum())
 
 
-_ATTENTION = ("flash_attention", "flash_attention_for_cpu", "efficient_attention")
-_ATTENTION += ("cudnn_attention", "fused_attention_overrideable")
+_ATTENTION = (
+    *("flash_attention", "flash_attention_for_cpu", "efficient_attention"),
+    *("cudnn_attention", "fused_attention_overrideable"),
+)
 
 FORMULAS: dict[Any, Formula] = {
     aten.convolution: _convolution,
