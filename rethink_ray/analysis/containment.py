@@ -87,6 +87,15 @@ class Containment:
         self._missing.setdefault(name, missing)
 
 
+def missing_summary(missing: Collection[MissingSection]) -> str:
+    """One sentence that names them all, for the top of a report; empty if there are none."""
+    if not missing:
+        return ""
+    names = "; ".join(section.name for section in missing)
+    heads = "1 section is" if len(missing) == 1 else f"{len(missing)} sections are"
+    return f"{heads} missing, and a sentence in the place of each says why: {names}."
+
+
 def stories(missing: Iterable[MissingSection]) -> str:
     """The tracebacks of missing sections, as one text."""
     return "\n".join(f"{m.name}: {m.reason}\n{m.story}" for m in missing)

@@ -264,7 +264,20 @@ def _missing(
     parts = [counted(trials, "search trial")] if trials else []
     if replicates:
         parts.append(("at least " if trials else "") + counted(replicates, "replicate"))
-    return f"The study is unfinished: {' and '.join(parts)} to go." if parts else ""
+    if parts:
+        return f"The study is unfinished: {' and '.join(parts)} to go."
+    empty = [_why_empty(r) for c, r in results.items() if not _has_score(records[c])]
+    return f"The study is incomplete, for {' and '.join(empty)}." if empty else ""
+
+
+def _has_score(record: CellRecord) -> bool:
+    return any(s.select is not None or s.report is not None for s in record.scores.values())
+
+
+def _why_empty(result: CellResult) -> str:
+    """``no trial of full/scratch has a score (4 diverged)``."""
+    ends = ", ".join(f"{num} {state}" for state, num in sorted(result.states.items()))
+    return f"no trial of {result.regime}/{result.arm} has a score ({ends or 'none ran'})"
 
 
 def _budget(study: Study, cell: Cell) -> int:

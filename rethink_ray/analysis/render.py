@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from rethink_ray.analysis.claims import ClaimOutcome
-from rethink_ray.analysis.containment import Containment
+from rethink_ray.analysis.containment import Containment, missing_summary
 from rethink_ray.analysis.costs import CellCost, StudyCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
 from rethink_ray.analysis.findings import CAVEATS, CLAIMS, FINDINGS, Findings, RegimeResult
@@ -315,7 +315,8 @@ def _head(findings: Findings) -> str:
     """The study, its answers, what is still to run, and which sections are missing."""
     study = findings.study
     lines = [study.study, study.question, ""]
-    lines += [section.sentence for section in findings.missing_sections]
+    if findings.missing_sections:
+        lines += [missing_summary(findings.missing_sections), ""]
     for answer, texts in zip(findings.answers, findings.answer_cautions, strict=True):
         lines += [answer, *(f"    caveat: {text}" for text in texts)]
     if findings.missing:

@@ -11,6 +11,7 @@ from rethink_ray.analysis.containment import (
     FAILURE_FILE,
     Containment,
     MissingSection,
+    missing_summary,
     stories,
 )
 from rethink_ray.analysis.figures import (
@@ -20,7 +21,7 @@ from rethink_ray.analysis.figures import (
     standing_alone,
     stem_of,
 )
-from rethink_ray.analysis.findings import CAVEATS, FINDINGS, Findings, derive_findings
+from rethink_ray.analysis.findings import CAVEATS, FINDINGS, PRICES, Findings, derive_findings
 from rethink_ray.analysis.new_images import fetch_detections, new_images_sheets
 from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import ANSWERS, as_json_text, as_markdown, family_note, stated
@@ -69,16 +70,19 @@ def write_report(where: Path | str) -> Path:
     Raises:
         RecordError: there is no study, or not as this program wrote it.
     """
-    return build_report(where).page
+    return build_report(StudyDirectory.open(where), where).page
 
 
-def build_report(where: Path | str) -> Report:
+def build_report(directory: StudyDirectory, where: Path | str) -> Report:
     """The same, and which of its sections are missing: those cost only themselves.
+
+    Args:
+        directory: of the study.
+        where: what its reader calls it, for the commands on the page.
 
     Raises:
         RecordError: there is no study, or not as this program wrote it.
     """
-    directory = StudyDirectory.open(where)
     tables = read_views(directory)
     out = directory.report_dir
     page, unfinished = out / "report.html", ""
@@ -151,7 +155,7 @@ def as_html(
         "differences": (*shown["differences"], *anew),
         "example": kept.attempt(REPRODUCE, lambda: _example(findings), {}),
         "directory": directory,
-        "missing_sections": kept.missing,
+        "missing_sections": missing_summary(kept.missing),
     }
     page = kept.attempt(PAGE, lambda: _rendered(shown), "")
     return page or _bare_page(findings.study, kept)
@@ -199,6 +203,9 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "figures": {
             name: _of_kinds(figures, kept, [name], "curves", "differences") for name in in_order
         },
+        "ranked_by_time": kept.attempt(
+            PRICES, lambda: any(p.best_for_hours for p in findings.priced), True
+        ),
         "price_figures": _of_kinds(figures, kept, in_order, "hours", "memory"),
         "drift_figures": _of_kinds(figures, kept, in_order, "drift"),
         "curves": curve_sheets(findings, kept),
