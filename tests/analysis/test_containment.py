@@ -222,6 +222,15 @@ def test_report_writes_its_page_all_the_same_and_exits_with_1(tmp_path: Path) ->
     assert missing["section"] == "For data like these"
 
 
+def test_a_study_whose_report_lacks_a_section_is_done_all_the_same(tmp_path: Path) -> None:
+    where = _with_a_foreign_file(tmp_path)
+    told = CliRunner().invoke(app, ["resume", str(where)])
+
+    assert told.exit_code == 0, told.output
+    assert "done after" in told.output
+    assert "report: For data like these: this section is missing, because" in told.output
+
+
 def test_a_mended_report_has_no_failure_left(tmp_path: Path) -> None:
     where = _with_a_foreign_file(tmp_path)
     CliRunner().invoke(app, ["report", str(where)])

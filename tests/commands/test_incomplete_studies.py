@@ -1,5 +1,6 @@
 """A study with a cell that has no score is incomplete: ``run`` and ``status`` say so, and why."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -174,3 +175,27 @@ def test_a_job_and_its_id_name_the_same_failure_file(tmp_path: Path) -> None:
         state.add(event)
     job = decider.next_jobs(state).jobs[0]
     assert failure_path(job, tmp_path) == tmp_path / "trials" / str(job.trial_id) / "failure.txt"
+
+
+def test_a_run_ends_with_its_report_and_is_done_even_if_that_cannot_be_written(
+    tmp_path: Path,
+) -> None:
+    """A file stands where the folder of the figures must go."""
+    ends: list[Event] = [rung(t, n, 30.0) for t in "abcd" for n in (2.0, 4.0)]
+    copies = [rung(t, n, 29.0) for t in ("r", "s") for n in (2.0, 4.0)]
+    events = [proposed("a", "b", "c", "d"), *ends, proposed("r", "s", of="a"), *copies]
+    budget = {"trials": 4, "keep": [4, 2], "replicates": 2}
+    directory = started(tmp_path / "s", events, budget=budget)
+
+    whole = CliRunner().invoke(app, ["resume", str(directory.root)])
+
+    assert whole.exit_code == 0, whole.output
+    assert f"report: {directory.report_dir / 'report.html'}" in whole.output
+    assert "is missing" not in whole.output
+    figures = directory.report_dir / "figures"
+    shutil.rmtree(figures)
+    figures.write_text("in the way")
+    lost = CliRunner().invoke(app, ["resume", str(directory.root)])
+    assert lost.exit_code == 0, lost.output
+    assert "report: not written (" in lost.output
+    assert "done after" in lost.output

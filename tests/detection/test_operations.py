@@ -1,9 +1,13 @@
 """Operations counted as they run, held against arithmetic on paper."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from torch import Tensor, nn
+from torchvision.models.swin_transformer import ShiftedWindowAttention
 from torchvision.ops import roi_align
 
 from rethink_ray.detection.operations import counting
@@ -173,3 +177,65 @@ def test_counts_are_kept_kernel_by_kernel() -> None:
         F.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2))
 
     assert counter.by_kernel == {"mm": 60, "convolution": 2 * 4 * 9}
+
+
+def _by_layer(network: nn.Module, x: Tensor) -> tuple[int, int]:
+    """(operations of a forward pass, those of the first layer), on paper, layer by layer."""
+    costs: list[int] = []
+
+    def convolve(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        costs.append(2 * layer.weight.numel() * len(out) * out.shape[2] * out.shape[3])
+
+    def multiply(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        assert isinstance(layer, nn.Linear)
+        costs.append(2 * out.numel() * layer.in_features)
+
+    def attend(layer: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> None:
+        """Windows of 7 x 7 tokens: queries, keys, values, output, and two products of 49 by 49."""
+        num, height, width, channels = out.shape
+        tokens = num * 7 * math.ceil(height / 7) * 7 * math.ceil(width / 7)
+        costs.append(2 * tokens * channels * 4 * channels + 2 * 2 * tokens * 49 * channels)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(convolve)
+        elif isinstance(layer, nn.Linear):
+            layer.register_forward_hook(multiply)
+        elif isinstance(layer, ShiftedWindowAttention):
+            layer.register_forward_hook(attend)
+    network(x)
+    return sum(costs), costs[0]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "convnext_tiny", "swin_t"])
+def test_a_whole_backbone_costs_the_sum_of_its_layers(name: str) -> None:
+    """Backward twice of it, less the gradient of the first layer by the picture."""
+    network, x = torchvision.models.get_model(name, weights=None), torch.rand(2, 3, 64, 64)
+    layers, first = _by_layer(network, x)
+
+    with counting() as forward:
+        y = network(x)
+    with counting() as backward:
+        y.sum().backward()
+
+    assert forward.total == layers
+    assert backward.total == 2 * layers - first
+
+
+def test_a_frozen_backbone_of_depthwise_convolutions_saves_all_but_its_forward_pass() -> None:
+    """Of a picture of 64 x 64 the head sees 2 x 2 places of 1280 channels, and makes 4."""
+    network = torchvision.models.efficientnet_b0(weights=None).features
+    head, x = nn.Conv2d(1280, 4, 1), torch.rand(2, 3, 64, 64)
+    layers, first = _by_layer(network, x)
+    head_once = 2 * (4 * 1280) * 2 * (2 * 2)
+
+    counts = {}
+    for frozen in (False, True):
+        network.requires_grad_(not frozen)
+        with counting() as counter:
+            head(network(x)).sum().backward()
+        counts[frozen] = counter.total
+
+    assert counts[False] == 3 * layers - first + 3 * head_once
+    assert counts[True] == layers + 2 * head_once
