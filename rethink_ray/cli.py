@@ -1,7 +1,8 @@
 """The ``rethink-ray`` command. Errors we foresaw print as one sentence and no traceback.
 
-Exit codes: 0 done, 1 our mistake (of ``doctor`` and ``data check --strict``: something was found),
-2 the user's mistake, 3 incomplete (run again), 130/143 stopped.
+Exit codes: 0 done, 1 our mistake (of ``doctor`` and ``data check --strict``: something was found;
+of ``report`` and ``findings``: a section is missing), 2 the user's mistake, 3 incomplete,
+130/143 stopped.
 """
 
 import errno

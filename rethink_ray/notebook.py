@@ -11,6 +11,7 @@ import yaml
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.empty_cells import empty_cells
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.views import read_views
 from rethink_ray.spec.check import check_study
@@ -28,7 +29,8 @@ class StudyResults:
     where: str
     """Its directory or URI."""
     status: Literal["done", "incomplete", "stopped"]
-    """``incomplete``: a machine failed a job too often; ``stopped``: there is more to run."""
+    """``incomplete``: a machine failed a job too often, or a cell ran to its end without a score;
+    ``stopped``: there is more to run."""
     trials: "pa.Table"
     """One row per trial, replicates included; ``param.<path>`` holds what was sampled."""
     rungs: "pa.Table"
@@ -53,8 +55,11 @@ class StudyResults:
 def read(where: Path | str) -> StudyResults:
     """The study at a path or URI as it stands."""
     directory = StudyDirectory.open(where)
-    progress = progress_of(directory.study, directory.load_state())
-    return _results(directory, where, "done" if progress.complete else "stopped")
+    state = directory.load_state()
+    progress = progress_of(directory.study, state)
+    if not progress.complete:
+        return _results(directory, where, "stopped")
+    return _results(directory, where, "incomplete" if empty_cells(state, progress) else "done")
 
 
 def run_here(

@@ -7,9 +7,11 @@ theme. Arms differ by colour (Okabe and Ito's palette), by marker and by dash.
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.published_leads import published_leads
@@ -28,17 +30,58 @@ SHIFT = 0.012
 """Arms are set apart sideways by this share of the axis, so that intervals do not overlap."""
 
 
-def draw_figures(findings: Findings) -> dict[str, str]:
+def draw_figures(findings: Findings, contained: Containment | None = None) -> dict[str, str]:
     """File stem -> SVG with stand-in colours; a regime without replicates has no figure."""
+    kept = contained or Containment(findings.missing_sections)
+    return draw_each(
+        kept,
+        {
+            (regime.name, kind): partial(draw, findings, regime)
+            for regime in findings.regimes
+            for kind, draw in (
+                ("curves", _curves_if_any),
+                ("differences", _differences_if_any),
+                ("drift", _drift_if_any),
+            )
+        },
+    )
+
+
+def draw_each(
+    kept: Containment, figures: Mapping[tuple[str, str], Callable[[], str | None]]
+) -> dict[str, str]:
+    """File stem -> SVG of every figure that has something to show and could be drawn.
+
+    Args:
+        kept: takes note of figures that fail.
+        figures: (regime, kind) -> the SVG, None if there is nothing to show.
+    """
     drawn: dict[str, str] = {}
-    for regime in findings.regimes:
-        if any(p.mean for cell in regime.cells for p in cell.points):
-            drawn[stem_of(regime.name, "curves")] = draw_curves(findings, regime)
-        if any(f.effect for f in _differences(findings, regime)):
-            drawn[stem_of(regime.name, "differences")] = draw_differences(findings, regime)
-        if any(d.cell.regime == regime.name for d in findings.drifts):
-            drawn[stem_of(regime.name, "drift")] = draw_drift(findings, regime)
+    for (regime, kind), draw in figures.items():
+        svg = kept.attempt(figure_name(regime, kind), draw, None)
+        if svg is not None:
+            drawn[stem_of(regime, kind)] = svg
     return drawn
+
+
+def figure_name(regime: str, kind: str) -> str:
+    """What a figure is called where it is missing."""
+    return f"Figure of {regime}, {kind}"
+
+
+def _curves_if_any(findings: Findings, regime: RegimeResult) -> str | None:
+    shown = any(p.mean for cell in regime.cells for p in cell.points)
+    return draw_curves(findings, regime) if shown else None
+
+
+def _differences_if_any(findings: Findings, regime: RegimeResult) -> str | None:
+    shown = any(f.effect for f in _differences(findings, regime))
+    return draw_differences(findings, regime) if shown else None
+
+
+def _drift_if_any(findings: Findings, regime: RegimeResult) -> str | None:
+    shown = any(d.cell.regime == regime.name for d in findings.drifts)
+    return draw_drift(findings, regime) if shown else None
 
 
 def look_of(index: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ from rethink_ray.analysis.comparisons import (
     twin_findings,
 )
 from rethink_ray.analysis.confounds import start_alone
+from rethink_ray.analysis.containment import Containment, MissingSection
 from rethink_ray.analysis.costs import StudyCost, study_cost
 from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.drift import Drift, drifts
@@ -27,7 +28,7 @@ from rethink_ray.analysis.method_costs import MethodCost, method_costs
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.samples import study_samples
 from rethink_ray.analysis.searches import cell_results, is_over
-from rethink_ray.analysis.study_claims import StudyClaims, study_claims
+from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_claims
 from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
 from rethink_ray.analysis.transfer import Transfer, transfers
 from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
@@ -36,6 +37,13 @@ from rethink_ray.records.views import StudyTables
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.study import Study
+
+FINDINGS, CAVEATS, CLAIMS = "Findings", "Caveats", "The papers' claims, here"
+PRICES, METHODS = "What a score costs", "What a method costs"
+EQUAL_HOURS = "At equal trials, and at equal hours"
+DRIFT, IMPORTANCE = "How far backbones moved", "Which parameters matter"
+TRANSFER = "The best configuration of one regime in another"
+"""Parts of the findings that can fail by themselves, as ``missing_sections`` names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +87,8 @@ class Findings:
     """What each searched parameter goes with, cell by cell."""
     missing: str
     """What is still to come, as a sentence; empty for a finished study."""
+    missing_sections: tuple[MissingSection, ...] = ()
+    """Parts that could not be derived, by the names below; they are empty here."""
 
     @property
     def num_primary(self) -> int:
@@ -126,11 +136,28 @@ def derive_findings(tables: StudyTables) -> Findings:
     results = cell_results(study, records)
     cost = study_cost(tables, records)
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
-    samples = study_samples(study, tables.facts, records, results, cost)
-    claims = study_claims(study, samples, tables.declared_claims)
-    caveats = (*find_caveats(tables, records, results, cost), *claims.caveats())
-    found = _findings(study, regimes, results, claims)
-    priced = price(study, records, results, cost)
+    derived = Containment()
+    attempt = derived.attempt
+
+    def held_claims() -> StudyClaims:
+        samples = study_samples(study, tables.facts, records, results, cost)
+        return study_claims(study, samples, tables.declared_claims)
+
+    claims = attempt(CLAIMS, held_claims, NO_CLAIMS)
+    caveats = attempt(
+        CAVEATS,
+        lambda: (*find_caveats(tables, records, results, cost), *claims.caveats()),
+        (),
+        needs=(CLAIMS,) if study.claims else (),
+    )
+    # own claims are corrected together with the headlines: without them p values would be too small
+    found = attempt(
+        FINDINGS,
+        lambda: _findings(study, regimes, results, claims),
+        [],
+        needs=(CLAIMS,) if study.claims else (),
+    )
+    priced = attempt(PRICES, lambda: price(study, records, results, cost), ())
     return Findings(
         study=study,
         facts=tables.facts,
@@ -142,12 +169,15 @@ def derive_findings(tables: StudyTables) -> Findings:
         search={cell: record.search for cell, record in records.items()},
         records=records,
         priced=priced,
-        drifts=drifts(study, records, results),
-        method_costs=method_costs(study, records, results, priced),
-        equal_hours=at_equal_hours(study, records, cost),
-        transfers=transfers(study, records),
-        importance=importances(study, records),
+        drifts=attempt(DRIFT, lambda: drifts(study, records, results), ()),
+        method_costs=attempt(
+            METHODS, lambda: method_costs(study, records, results, priced), (), needs=(PRICES,)
+        ),
+        equal_hours=attempt(EQUAL_HOURS, lambda: at_equal_hours(study, records, cost), ()),
+        transfers=attempt(TRANSFER, lambda: transfers(study, records), ()),
+        importance=attempt(IMPORTANCE, lambda: importances(study, records), ()),
         missing=_missing(study, records, results),
+        missing_sections=derived.missing,
     )
 
 
@@ -234,7 +264,20 @@ def _missing(
     parts = [counted(trials, "search trial")] if trials else []
     if replicates:
         parts.append(("at least " if trials else "") + counted(replicates, "replicate"))
-    return f"The study is unfinished: {' and '.join(parts)} to go." if parts else ""
+    if parts:
+        return f"The study is unfinished: {' and '.join(parts)} to go."
+    empty = [_why_empty(r) for c, r in results.items() if not _has_score(records[c])]
+    return f"The study is incomplete, for {' and '.join(empty)}." if empty else ""
+
+
+def _has_score(record: CellRecord) -> bool:
+    return any(s.select is not None or s.report is not None for s in record.scores.values())
+
+
+def _why_empty(result: CellResult) -> str:
+    """``no trial of full/scratch has a score (4 diverged)``."""
+    ends = ", ".join(f"{num} {state}" for state, num in sorted(result.states.items()))
+    return f"no trial of {result.regime}/{result.arm} has a score ({ends or 'none ran'})"
 
 
 def _budget(study: Study, cell: Cell) -> int:

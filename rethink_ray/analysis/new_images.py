@@ -101,6 +101,8 @@ def _of_headline(findings: Findings, root: Path, finding: Finding) -> NewImages:
         _replicates(findings, root, finding.regime, arm, length)
         for arm, length in zip(finding.arms, lengths, strict=True)
     ]
+    if not all(labels for side in sides for labels in side):
+        raise RecordError(f"no image of {findings.study.data.report_on} holds an object")
     num_images = sides[0][0][0].objects.shape[0]
     rng = np.random.default_rng(findings.study.seed)
     drawn = []
@@ -154,13 +156,13 @@ def labels_of(table: pa.Table) -> tuple[Label, ...]:
     """A file's rows, label by label, of labels that some image holds."""
     columns = {name: table.column(name).to_pylist() for name in ("objects", "score")}
     image_ids, labels, matched, ignored = (
-        np.array([value or 0 for value in table.column(name).to_pylist()])
+        np.array([value or 0 for value in table.column(name).to_pylist()], dtype=np.int64)
         for name in ("image_id", "label", "matched", "ignored")
     )
-    counted = np.array([value is not None for value in columns["objects"]])
+    counted = np.array([value is not None for value in columns["objects"]], dtype=np.bool_)
     images = np.unique(image_ids[counted])
     place = np.searchsorted(images, image_ids)
-    scores = np.array([value or 0.0 for value in columns["score"]])
+    scores = np.array([value or 0.0 for value in columns["score"]], dtype=np.float64)
     held = np.array([value or 0 for value in columns["objects"]], dtype=np.float64)
     found = []
     for label in np.unique(labels[counted & (held > 0)]):

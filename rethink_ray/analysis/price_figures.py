@@ -1,9 +1,11 @@
 """Figures of what a score costs: the objective against the hours of a run, and against memory."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from rethink_ray.analysis.figures import INK, legend_label, look_of, panel, stem_of
+from rethink_ray.analysis.containment import Containment
+from rethink_ray.analysis.figures import INK, draw_each, legend_label, look_of, panel
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.frontier import Priced, memory_ranked, time_unit
 from rethink_ray.analysis.wording import metric_name, times
@@ -12,20 +14,23 @@ WIDE = 8.0
 """Prices that differ by more than this factor stand on a logarithmic axis."""
 
 
-def draw_prices(findings: Findings) -> dict[str, str]:
+def draw_prices(findings: Findings, contained: Containment | None = None) -> dict[str, str]:
     """File stem -> SVG; a regime with fewer than two priced scores has no figure."""
-    drawn: dict[str, str] = {}
-    for regime in findings.study.regimes:
-        inside = [p for p in findings.priced if p.regime == regime]
-        measured = memory_ranked(inside)
-        if len(inside) > 1:
-            drawn[stem_of(regime, "hours")] = _by_hours(findings, regime, inside)
-        if len(measured) > 1:
-            drawn[stem_of(regime, "memory")] = _by_memory(findings, regime, measured)
-    return drawn
+    kept = contained or Containment(findings.missing_sections)
+    return draw_each(
+        kept,
+        {
+            (regime, kind): partial(draw, findings, regime)
+            for regime in findings.study.regimes
+            for kind, draw in (("hours", _by_hours), ("memory", _by_memory))
+        },
+    )
 
 
-def _by_hours(findings: Findings, regime: str, inside: Sequence[Priced]) -> str:
+def _by_hours(findings: Findings, regime: str) -> str | None:
+    inside = _of_regime(findings, regime)
+    if len(inside) < 2:
+        return None
     word, per_hour = time_unit(findings.study, max(p.hours for p in inside))
     return _drawn(
         findings,
@@ -37,7 +42,10 @@ def _by_hours(findings: Findings, regime: str, inside: Sequence[Priced]) -> str:
     )
 
 
-def _by_memory(findings: Findings, regime: str, inside: Sequence[Priced]) -> str:
+def _by_memory(findings: Findings, regime: str) -> str | None:
+    inside = memory_ranked(_of_regime(findings, regime))
+    if len(inside) < 2:
+        return None
     return _drawn(
         findings,
         inside,
@@ -46,6 +54,10 @@ def _by_memory(findings: Findings, regime: str, inside: Sequence[Priced]) -> str
         price=lambda p: p.peak_bytes / 1e9,
         on_front=lambda p: p.best_for_memory,
     )
+
+
+def _of_regime(findings: Findings, regime: str) -> list[Priced]:
+    return [p for p in findings.priced if p.regime == regime]
 
 
 def _drawn(
@@ -64,7 +76,8 @@ def _drawn(
 
     def paint(axes: Any) -> None:
         best = sorted((price(p), p.score) for p in inside if on_front(p))
-        axes.step(*zip(*best, strict=True), where="post", color=INK, alpha=0.35, linewidth=1.2)
+        prices_of_best, scores = [x for x, _ in best], [y for _, y in best]
+        axes.step(prices_of_best, scores, where="post", color=INK, alpha=0.35, linewidth=1.2)
         for arm in arms:
             index = list(study.arms).index(arm)
             own = [p for p in inside if p.arm == arm]

@@ -1,33 +1,69 @@
 """Findings as text: for a terminal, as Markdown, and as JSON with a versioned schema."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rethink_ray.analysis.claims import ClaimOutcome
-from rethink_ray.analysis.costs import CellCost
+from rethink_ray.analysis.containment import Containment, missing_summary
+from rethink_ray.analysis.costs import CellCost, StudyCost
 from rethink_ray.analysis.curves import CellResult, CurvePoint
-from rethink_ray.analysis.findings import Findings, RegimeResult
+from rethink_ray.analysis.findings import CAVEATS, CLAIMS, FINDINGS, Findings, RegimeResult
 from rethink_ray.analysis.pairs import judged_at
-from rethink_ray.analysis.search_trees import rounded, search_tree
+from rethink_ray.analysis.search_trees import SEARCH_KEYS, rounded
+from rethink_ray.analysis.sections import one_sheet, sheets
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.sheets import needed_text, sheets
+from rethink_ray.analysis.sheets import needed_text
 from rethink_ray.analysis.statistics import EQUIVALENCE_LEVEL, Estimate
-from rethink_ray.analysis.verdicts import ALPHA, Finding
+from rethink_ray.analysis.verdicts import ALPHA, Caveat, Finding
 from rethink_ray.analysis.wording import counted, unit_name
+from rethink_ray.spec.study import Study
 
 SCHEMA_VERSION = 1
 """Of ``findings.json``: grows when a key goes or changes its meaning, not when one comes."""
+ANSWERS = "The answers"
 
 
-def as_terminal(findings: Findings) -> str:
-    """Headings, one line per finding, aligned tables. Plain ASCII, no colours."""
-    parts = [_head(findings)]
-    shown = [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
-    lines = [line for f in shown for line in _stated(findings, f)]
-    parts.append("\n".join(["FINDINGS", family_note(findings), "", *lines]))
-    parts += [aligned(sheet) for sheet in sheets(findings)]
-    parts.append("\n".join(["CAVEATS", *(f"- {c.text}" for c in findings.caveats)]))
+def as_terminal(findings: Findings, contained: Containment | None = None) -> str:
+    """Headings, one line per finding, aligned tables. Plain ASCII, no colours.
+
+    Args:
+        findings: of a study.
+        contained: takes note of sections that fail.
+    """
+    kept = contained or Containment(findings.missing_sections)
+    head = kept.attempt(ANSWERS, lambda: _head(findings), "")
+    parts = [head or f"{findings.study.study}\n\n{kept.sentence_of(ANSWERS)}"]
+    parts.append(_findings_text(findings, kept))
+    parts += [aligned(sheet) for sheet in sheets(findings, kept)]
+    parts.append("\n".join(["CAVEATS", *_caveat_lines(findings, kept)]))
     return "\n\n".join(parts) + "\n"
+
+
+def _findings_text(findings: Findings, kept: Containment) -> str:
+    def text() -> str:
+        lines = [line for f in stated(findings) for line in _stated(findings, f)]
+        return "\n".join([FINDINGS.upper(), family_note(findings), "", *lines])
+
+    sentence = kept.sentence_of(FINDINGS)
+    found = None if sentence else kept.attempt(FINDINGS, text, None)
+    return found or f"{FINDINGS.upper()}\n{kept.sentence_of(FINDINGS)}"
+
+
+def _caveat_lines(findings: Findings, kept: Containment) -> list[str]:
+    """Each caveat; first, where they could not be found, that they could not."""
+    sentence = kept.sentence_of(CAVEATS)
+    return [f"- {text}" for text in (*([sentence] if sentence else []), *_texts(findings))]
+
+
+def _texts(findings: Findings) -> list[str]:
+    return [caveat.text for caveat in findings.caveats]
+
+
+def stated(findings: Findings) -> list[Finding]:
+    """Those that are told one by one; the others stand in the table of differences."""
+    return [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
 
 
 def _stated(findings: Findings, finding: Finding) -> list[str]:
@@ -36,32 +72,33 @@ def _stated(findings: Findings, finding: Finding) -> list[str]:
     return [*lines, *(f"    caveat: {text}" for text in findings.cautions_of(finding))]
 
 
-def as_markdown(findings: Findings) -> str:
+def as_markdown(findings: Findings, contained: Containment | None = None) -> str:
     """The same, headings and tables in Markdown."""
-    parts = [f"# {findings.study.study}", _head(findings).partition("\n")[2].strip()]
+    kept = contained or Containment(findings.missing_sections)
+    head = kept.attempt(ANSWERS, lambda: _head(findings).partition("\n")[2].strip(), "")
+    parts = [f"# {findings.study.study}", head or kept.sentence_of(ANSWERS)]
+    parts.append(piped(one_sheet(kept, FINDINGS, lambda: _findings_sheet(findings))))
+    parts += [piped(sheet) for sheet in sheets(findings, kept)]
+    parts.append("\n".join(["## Caveats", "", *_caveat_lines(findings, kept)]))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _findings_sheet(findings: Findings) -> Sheet:
     rows = [
         (
             *(f.regime, f.claim, f.verdict.value),
             " ".join([f.sentence, *(f"Caveat: {text}" for text in findings.cautions_of(f))]),
             needed_text(f),
         )
-        for f in findings.findings
-        if f.family != "descriptive" or f.kind != "arms"
+        for f in stated(findings)
     ]
     columns = ("regime", "claim", "verdict", "found", f"{unit_name(findings.study)} to decide")
-    parts.append(
-        piped(
-            Sheet(title="Findings", note=family_note(findings), columns=columns, rows=tuple(rows))
-        )
-    )
-    parts += [piped(sheet) for sheet in sheets(findings)]
-    parts.append("\n".join(["## Caveats", "", *(f"- {c.text}" for c in findings.caveats)]))
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Sheet(title=FINDINGS, note=family_note(findings), columns=columns, rows=tuple(rows))
 
 
-def as_json_text(findings: Findings) -> str:
+def as_json_text(findings: Findings, contained: Containment | None = None) -> str:
     """``findings.json``: ASCII, keys in a fixed order, floats to 6 significant digits."""
-    return json.dumps(as_tree(findings), indent=1, allow_nan=False)
+    return json.dumps(as_tree(findings, contained), indent=1, allow_nan=False)
 
 
 def family_note(findings: Findings) -> str:
@@ -92,36 +129,74 @@ def _looks_note(findings: Findings) -> str:
     )
 
 
-def as_tree(findings: Findings) -> dict[str, Any]:
-    """Everything, as plain data."""
-    study = findings.study
+def as_tree(findings: Findings, contained: Containment | None = None) -> dict[str, Any]:
+    """Everything, as plain data; a section that failed is null, and is named at the end."""
+    kept = contained or Containment(findings.missing_sections)
+    tree = {
+        key: _value_of(kept, key, part, partial(build, findings))
+        for key, (part, build) in KEYS.items()
+    }
+    missing = [{"section": m.name, "reason": m.reason} for m in kept.missing]
+    return {**tree, "missing_sections": missing}
+
+
+def _value_of(kept: Containment, key: str, part: str, build: Callable[[], Any]) -> Any:
+    """What JSON can hold of a key; None where it, or the part it shows, failed."""
+
+    def written() -> Any:
+        value = build()
+        json.dumps(value, allow_nan=False)  # one number that is none would cost the whole file
+        return value
+
+    failed = bool(part and kept.sentence_of(part))
+    return None if failed else kept.attempt(f"{key} of findings.json", written, None)
+
+
+KEYS: dict[str, tuple[str, Callable[[Findings], Any]]] = {
+    "schema_version": ("", lambda f: SCHEMA_VERSION),
+    "study": ("", lambda f: f.study.study),
+    "question": ("", lambda f: f.study.question),
+    "metric": ("", lambda f: _metric_tree(f.study)),
+    "select_on": ("", lambda f: f.study.data.select_split),
+    "report_on": ("", lambda f: f.study.data.report_on),
+    "report_images": ("", lambda f: f.facts.split_sizes.get(f.study.data.report_on)),
+    "margin": ("", lambda f: f.study.margin),
+    "family": (
+        FINDINGS,
+        lambda f: {"primary": f.num_primary, "correction": "holm", "alpha": ALPHA},
+    ),
+    "looks": (FINDINGS, lambda f: f.looks),
+    "values_are": ("", lambda f: unit_name(f.study)),
+    "missing": ("", lambda f: f.missing),
+    "answers": (FINDINGS, lambda f: list(f.answers)),
+    "answer_cautions": (FINDINGS, lambda f: [list(texts) for texts in f.answer_cautions]),
+    "findings": (FINDINGS, lambda f: [finding_tree(one) for one in f.findings]),
+    "claims": (CLAIMS, lambda f: [outcome_tree(o) for o in f.claims.papers]),
+    "regimes": ("", lambda f: [_regime_tree(f, regime) for regime in f.regimes]),
+    **SEARCH_KEYS,
+    "caveats": (CAVEATS, lambda f: [_caveat_tree(c) for c in f.caveats]),
+    "cost": ("", lambda f: _cost_tree(f.cost)),
+}
+"""Of ``findings.json``: the part of the findings that a key shows, and how."""
+
+
+def _metric_tree(study: Study) -> dict[str, str]:
+    return {"name": study.objective.metric, "goal": study.objective.goal, "unit": "points"}
+
+
+def _caveat_tree(caveat: Caveat) -> dict[str, Any]:
     return {
-        "schema_version": SCHEMA_VERSION,
-        "study": study.study,
-        "question": study.question,
-        "metric": {"name": study.objective.metric, "goal": study.objective.goal, "unit": "points"},
-        "select_on": study.data.select_split,
-        "report_on": study.data.report_on,
-        "report_images": findings.facts.split_sizes.get(study.data.report_on),
-        "margin": study.margin,
-        "family": {"primary": findings.num_primary, "correction": "holm", "alpha": ALPHA},
-        "looks": findings.looks,
-        "values_are": unit_name(study),
-        "missing": findings.missing,
-        "answers": list(findings.answers),
-        "answer_cautions": [list(texts) for texts in findings.answer_cautions],
-        "findings": [finding_tree(f) for f in findings.findings],
-        "claims": [outcome_tree(o) for o in findings.claims.papers],
-        "regimes": [_regime_tree(findings, regime) for regime in findings.regimes],
-        **search_tree(findings),
-        "caveats": [
-            {"key": c.key, "regime": c.regime, "arm": c.arm, "text": c.text}
-            for c in findings.caveats
-        ],
-        "cost": {
-            "slot_seconds": rounded(findings.cost.total_seconds),
-            "asset_seconds": rounded(findings.cost.asset_seconds),
-        },
+        "key": caveat.key,
+        "regime": caveat.regime,
+        "arm": caveat.arm,
+        "text": caveat.text,
+    }
+
+
+def _cost_tree(cost: StudyCost) -> dict[str, Any]:
+    return {
+        "slot_seconds": rounded(cost.total_seconds),
+        "asset_seconds": rounded(cost.asset_seconds),
     }
 
 
@@ -237,8 +312,11 @@ def _pair(interval: tuple[float, float] | None) -> list[float | None] | None:
 
 
 def _head(findings: Findings) -> str:
+    """The study, its answers, what is still to run, and which sections are missing."""
     study = findings.study
     lines = [study.study, study.question, ""]
+    if findings.missing_sections:
+        lines += [missing_summary(findings.missing_sections), ""]
     for answer, texts in zip(findings.answers, findings.answer_cautions, strict=True):
         lines += [answer, *(f"    caveat: {text}" for text in texts)]
     if findings.missing:

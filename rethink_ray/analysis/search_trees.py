@@ -1,31 +1,36 @@
 """What the search cost, said and threw away, as plain data for ``findings.json``."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rethink_ray.analysis.drift import Drift
 from rethink_ray.analysis.equal_hours import Afforded, EqualHours
-from rethink_ray.analysis.findings import Findings
+from rethink_ray.analysis.findings import (
+    DRIFT,
+    EQUAL_HOURS,
+    IMPORTANCE,
+    METHODS,
+    PRICES,
+    TRANSFER,
+    Findings,
+)
 from rethink_ray.analysis.frontier import Priced, hour_word
 from rethink_ray.analysis.importance import Importance, TooFew
 from rethink_ray.analysis.method_costs import Amounts, MethodCost
 from rethink_ray.analysis.thrown_away import Halved, what_halving_cost
 from rethink_ray.analysis.transfer import Transfer
 
-
-def search_tree(findings: Findings) -> dict[str, Any]:
-    """Top-level keys of ``findings.json``."""
-    halved = what_halving_cost(findings.study, findings.records)
-    return {
-        "hours_are": hour_word(findings.study),
-        "prices": [_price(priced) for priced in findings.priced],
-        "method_costs": [_method_cost(one) for one in findings.method_costs],
-        "backbone_drift": [row for one in findings.drifts for row in _drift(one)],
-        "equal_hours": [_equal_hours(one) for one in findings.equal_hours],
-        "importance": [_importance(one) for one in findings.importance],
-        "halving": [_halving(one) for one in halved],
-        "transfer": [_transfer(one) for one in findings.transfers],
-    }
+SEARCH_KEYS: dict[str, tuple[str, Callable[[Findings], Any]]] = {
+    "hours_are": ("", lambda f: hour_word(f.study)),
+    "prices": (PRICES, lambda f: [_price(priced) for priced in f.priced]),
+    "method_costs": (METHODS, lambda f: [_method_cost(one) for one in f.method_costs]),
+    "backbone_drift": (DRIFT, lambda f: [row for one in f.drifts for row in _drift(one)]),
+    "equal_hours": (EQUAL_HOURS, lambda f: [_equal_hours(one) for one in f.equal_hours]),
+    "importance": (IMPORTANCE, lambda f: [_importance(one) for one in f.importance]),
+    "halving": ("", lambda f: [_halving(h) for h in what_halving_cost(f.study, f.records)]),
+    "transfer": (TRANSFER, lambda f: [_transfer(one) for one in f.transfers]),
+}
+"""Top-level keys of ``findings.json``: the part of the findings they show, and how."""
 
 
 def rounded(value: float | None) -> float | None:

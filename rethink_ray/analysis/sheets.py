@@ -3,17 +3,9 @@
 from collections.abc import Iterator
 
 from rethink_ray.analysis.curves import CellResult, CurvePoint
-from rethink_ray.analysis.drift import drift_sheet
-from rethink_ray.analysis.equal_hours import equal_hours_sheet
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.frontier import price_sheet
-from rethink_ray.analysis.importance import importance_sheet
-from rethink_ray.analysis.method_costs import method_sheet
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.study_claims import claims_sheet
 from rethink_ray.analysis.tables import Trial
-from rethink_ray.analysis.thrown_away import halving_sheet
-from rethink_ray.analysis.transfer import transfer_sheet
 from rethink_ray.analysis.verdicts import Finding
 from rethink_ray.analysis.wording import (
     counted,
@@ -127,7 +119,7 @@ def lengths_sheet(findings: Findings) -> Sheet:
     """Per cell: its best length, and the shortest that is as good."""
     study, rows = findings.study, []
     ends = study.schedule.converged is not None
-    for cell in _cells(findings):
+    for cell in cells_of(findings):
         told = cell.convergence.words if cell.convergence else "-"
         best = cell.point(cell.best_length) if cell.best_length is not None else None
         short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
@@ -160,7 +152,7 @@ def lengths_sheet(findings: Findings) -> Sheet:
 
 def configurations_sheet(findings: Findings) -> Sheet:
     """Per cell and incumbent: the tuned values, and the lengths they are best at."""
-    cells = list(_cells(findings))
+    cells = list(cells_of(findings))
     paths = list(dict.fromkeys(p for c in cells for g in c.configurations for p in g.params))
     rows = []
     for cell in cells:
@@ -227,13 +219,13 @@ def assets_sheet(findings: Findings) -> Sheet:
 
 def search_sheet(findings: Findings) -> Sheet:
     """Per cell: what became of its search trials."""
-    states = sorted({state for cell in _cells(findings) for state in cell.states})
+    states = sorted({state for cell in cells_of(findings) for state in cell.states})
     rows = [
         (
             *(cell.regime, cell.arm, str(sum(cell.states.values()))),
             *(str(cell.states.get(state, 0)) for state in states),
         )
-        for cell in _cells(findings)
+        for cell in cells_of(findings)
     ]
     return Sheet(
         title="Search trials",
@@ -244,51 +236,8 @@ def search_sheet(findings: Findings) -> Sheet:
     )
 
 
-def sheets(findings: Findings) -> tuple[Sheet, ...]:
-    """Every table, in reading order."""
-    return (
-        *(curve_sheet(findings, regime) for regime in findings.regimes),
-        differences_sheet(findings),
-        *claim_sheets(findings),
-        lengths_sheet(findings),
-        configurations_sheet(findings),
-        *cost_sheets(findings),
-        *search_sheets(findings),
-    )
-
-
-def claim_sheets(findings: Findings) -> tuple[Sheet, ...]:
-    """The papers' claims, and beside them what explains one; a table without rows is left out."""
-    moved = drift_sheet(findings.drifts)
-    claims = claims_sheet(findings.claims, findings.study)
-    return (claims, moved) if moved.rows else (claims,)
-
-
-def cost_sheets(findings: Findings) -> tuple[Sheet, ...]:
-    """What it cost, and what a score costs; tables without rows are left out."""
-    study = findings.study
-    results = {Cell(c.regime, c.arm): c for c in _cells(findings)}
-    found = (
-        method_sheet(study, findings.method_costs),
-        price_sheet(study, findings.priced),
-        equal_hours_sheet(study, findings.equal_hours, results),
-        assets_sheet(findings),
-    )
-    return (cost_sheet(findings), *(sheet for sheet in found if sheet.rows))
-
-
-def search_sheets(findings: Findings) -> tuple[Sheet, ...]:
-    """What became of the search, and what it says; tables without rows are left out."""
-    study = findings.study
-    found = (
-        halving_sheet(study, findings.records),
-        importance_sheet(study, findings.importance),
-        transfer_sheet(study, findings.transfers),
-    )
-    return (search_sheet(findings), *(sheet for sheet in found if sheet.rows))
-
-
-def _cells(findings: Findings) -> Iterator[CellResult]:
+def cells_of(findings: Findings) -> Iterator[CellResult]:
+    """Every cell, regime by regime."""
     return (cell for regime in findings.regimes for cell in regime.cells)
 
 
@@ -299,7 +248,7 @@ def _value(value: object) -> str:
 def replicates_sheet(findings: Findings) -> Sheet:
     """Every score behind the curves, with what it takes to repeat it."""
     rows = []
-    for cell in _cells(findings):
+    for cell in cells_of(findings):
         for point in (single for p in cell.points for single in p.singles):
             for (seed, value), trial_id in zip(point.values.items(), point.trial_ids, strict=True):
                 shown = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")

@@ -80,6 +80,9 @@ class StudyClaims:
         )
 
 
+NO_CLAIMS = StudyClaims(papers=(), own=(), declared="")
+
+
 def study_claims(study: Study, samples: Iterable[Sample], declared: str) -> StudyClaims:
     """Every claim of the papers and of the study file, held against the study."""
     known = list(samples)

@@ -25,6 +25,7 @@ from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.wish import Wish, last_resort, signals
 from rethink_ray.cluster.work import last_line
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.empty_cells import EmptyCell, empty_cells
 from rethink_ray.records.lock import writing
 from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.search.decide import Decider
@@ -51,6 +52,10 @@ class Outcome:
     """How a run of a study ended."""
 
     status: Literal["done", "incomplete", "stopped"]
+    """``done``: every cell has a score. ``incomplete``: the machine lost jobs too often, or a cell
+    ran to its end without a score."""
+    empty: tuple[EmptyCell, ...] = ()
+    """Cells that ran to their end without a score; only of a study with nothing left to run."""
     signal: int | None = None
     """The signal that stopped it, if one did."""
     blocked: tuple[str, ...] = ()
@@ -288,10 +293,13 @@ def room_for(trials: int) -> str:
 
 
 def _outcome(dispatcher: Dispatcher, wish: Wish) -> Outcome:
-    last = dispatcher.recorder.state.last_failure
+    state = dispatcher.recorder.state
+    last = state.last_failure
     failures = {job_id: last[job_id].reason for job_id in dispatcher.blocked if job_id in last}
     if dispatcher.done:
-        return Outcome(status="done")
+        study = dispatcher.recorder.directory.study
+        empty = empty_cells(state, progress_of(study, state))
+        return Outcome(status="incomplete" if empty else "done", empty=empty)
     return Outcome(
         status="stopped" if wish.times else "incomplete",
         signal=wish.signal,

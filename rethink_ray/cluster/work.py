@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rethink_ray.records.empty_cells import failure_file
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import ANY_ASSET
@@ -74,6 +75,7 @@ def run_job(
             yield replace(rung, at=round(time.time(), 3))
             started = time.monotonic()
     except (Diverged, Infeasible, Misconfigured) as error:
+        write_failure(failure_path(job, root), job.job_id, error)
         yield TrialEnded(
             trial_id=job.config.trial_id,
             outcome=_OUTCOMES[type(error)],
@@ -137,10 +139,8 @@ def decode_error(text: str) -> RethinkError:
 
 
 def failure_path(job: Job, root: Path) -> Path:
-    """Where a job's last failure is told in full."""
-    if job.asset is not None:
-        return root / "assets" / f"failure-{job.asset.key}.txt"
-    return root / "trials" / str(job.trial_id) / "failure.txt"
+    """Where a job's last failure, or what ended its trial, is told in full."""
+    return failure_file(root, job.job_id)
 
 
 def encode_job(job: Job) -> str:

@@ -1,6 +1,6 @@
 """``findings``, ``report`` and ``export``: what a study means, read from its directory."""
 
-import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +56,7 @@ def findings(
     if table is not None:
         print(_of_table(table, as_json=as_json, markdown=markdown))
     elif directory is not None:
-        print(_of_study(directory, as_json=as_json, markdown=markdown, pooled=as_if is not None))
+        _print_study(directory, as_json=as_json, markdown=markdown, pooled=as_if is not None)
 
 
 def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
@@ -73,7 +73,9 @@ def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
     return render(found)
 
 
-def _of_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) -> str:
+def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) -> None:
+    """Prints the findings of a study; exit code 1 where a section is missing."""
+    from rethink_ray.analysis.containment import Containment
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.pooled_words import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
@@ -83,9 +85,13 @@ def _of_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) ->
     found = derive_findings(read_views(StudyDirectory.open(directory)))
     if pooled:
         as_pool = pooled_json if as_json else pooled_markdown if markdown else pooled_terminal
-        return as_pool(found)
+        print(as_pool(found))
+        return
+    kept = Containment(found.missing_sections)
     render = as_json_text if as_json else as_markdown if markdown else as_terminal
-    return render(found)
+    print(render(found, kept))
+    if kept.missing:
+        raise typer.Exit(1)
 
 
 def _anew(directory: str, *, markdown: bool) -> str:
@@ -130,14 +136,21 @@ def compare(
 
 
 def report(directory: StudyDir) -> None:
-    """Write report.html, findings.json, findings.md and the figures."""
-    from rethink_ray.analysis.report import write_report
+    """Write report.html, findings.json, findings.md and the figures.
 
-    page = write_report(directory)
-    print(page)
-    missing = json.loads((page.parent / "findings.json").read_text())["missing"]
-    if missing:
-        print(missing)
+    A section that fails leaves a sentence in its place, and exit code 1.
+    """
+    from rethink_ray.analysis.report import build_report
+    from rethink_ray.records.directory import StudyDirectory
+
+    written = build_report(StudyDirectory.open(directory), directory)
+    print(written.page)
+    if written.unfinished:
+        print(written.unfinished)
+    for section in written.missing_sections:
+        print(section.sentence, file=sys.stderr)
+    if written.missing_sections:
+        raise typer.Exit(1)
 
 
 def export(

@@ -2,11 +2,17 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.empty_cells import (
+    EmptyCell,
+    empty_cells,
+    empty_lines,
+    failure_lines,
+)
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.records.state import StudyState
@@ -28,7 +34,7 @@ def show_status(where: str, *, watch: bool) -> None:
         if watch:
             console.clear()
         console.print(progress_table(progress, console.width))
-        for line in status_lines(directory, progress):
+        for line in status_lines(directory, progress, empty_cells(state, progress)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         if not watch:
             return
@@ -38,13 +44,23 @@ def show_status(where: str, *, watch: bool) -> None:
             return
 
 
-def status_lines(directory: StudyDirectory, progress: StudyProgress) -> Iterator[str]:
-    """Whether it is complete, who runs it, what failed, and the command that comes next."""
-    for job_id, reason in progress.failures.items():
-        yield f"failed: {job_id}: {reason}"
+def status_lines(
+    directory: StudyDirectory, progress: StudyProgress, empty: Sequence[EmptyCell] = ()
+) -> Iterator[str]:
+    """Whether it is complete, who runs it, what failed, and the command that comes next.
+
+    Args:
+        directory: of the study.
+        progress: how far it is.
+        empty: its cells that ran to their end without a score.
+    """
+    for line in failure_lines(progress.failures, local_root(directory)):
+        yield f"failed: {line}"
     ended = [f"{c.cell.name} {c.convergence.words}" for c in progress.cells if c.convergence]
     if ended:
         yield f"ladders: {'; '.join(ended)}"
+    if empty:
+        yield from incomplete_lines(directory, empty)
     owner = read_owner(directory.lock_path)
     if owner is not None and is_running(directory.lock_path):
         yield f"running: {owner}"
@@ -57,21 +73,41 @@ def status_lines(directory: StudyDirectory, progress: StudyProgress) -> Iterator
             f"recorded under identity {directory.identity}: this program (identity {IDENTITY}) "
             "reads it; the version that made it can go on"
         )
-    elif progress.complete:
-        yield "not running: the study is complete"
-        yield f"next: rethink-ray findings {root}"
-    else:
+        return
+    if not progress.complete:
         yield f"not running: incomplete, {to_go(progress)}"
         yield f"go on with: rethink-ray resume {root}"
+        return
+    yield f"not running: {'nothing is left to run' if empty else 'the study is complete'}"
+    if len(empty) < len(directory.study.regimes) * len(directory.study.arms):
+        yield f"next: rethink-ray findings {root}"
+
+
+def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> Iterator[str]:
+    """Which cells have no score, why, and what to do: the words of ``run`` and of ``status``."""
+    study = directory.study
+    cells = counted(len(study.regimes) * len(study.arms), "cell")
+    yield f"incomplete: {len(empty)} of {cells} {'has' if len(empty) == 1 else 'have'} no score"
+    yield from empty_lines(empty, local_root(directory))
+    yield (
+        "Trials that the method ended would end the same way, so resume does not run them again. "
+        "Mend the study file and run it into a new directory. Where values are searched, others "
+        "can be tried as well: "
+        f"rethink-ray resume {as_typed(directory)} --trials {study.budget.trials + 4}"
+    )
+
+
+def local_root(directory: StudyDirectory) -> Path:
+    """A study's folder on this machine, relative where that is shorter."""
+    root, here = directory.root, Path.cwd()
+    return root.relative_to(here) if root.is_relative_to(here) else root
 
 
 def as_typed(directory: StudyDirectory) -> str:
     """A study's place as its reader would type it: relative where that is shorter."""
     if directory.copy:
         return directory.shown
-    root = directory.root
-    inside = root.is_relative_to(Path.cwd())
-    return shlex.quote(str(root.relative_to(Path.cwd()) if inside else root))
+    return shlex.quote(str(local_root(directory)))
 
 
 def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:

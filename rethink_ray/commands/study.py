@@ -1,7 +1,7 @@
 """``run``, ``resume``, ``status``, ``plan`` and ``doctor``: a study from question to records."""
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +10,7 @@ import typer
 from rethink_ray.spec.shipped import shipped_studies
 
 if TYPE_CHECKING:
+    from rethink_ray.cluster.run import Outcome
     from rethink_ray.records.directory import StudyDirectory
 
 StudyFile = Annotated[
@@ -169,7 +170,7 @@ def _go(
     from rethink_ray.cluster.loggers import build_feed
     from rethink_ray.cluster.run import run_study
     from rethink_ray.commands.live import LiveView
-    from rethink_ray.commands.status import as_typed, header_lines
+    from rethink_ray.commands.status import header_lines
 
     feed = build_feed(directory, trackers)
     state = directory.load_state()
@@ -185,17 +186,54 @@ def _go(
             tell=view.tell,
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
+    for line in end_lines(directory, outcome):
+        print(line)
+    if outcome.status == "done" or outcome.empty:
+        for line in report_lines(directory):
+            print(line)
+    if outcome.status != "done":
+        incomplete = outcome.status == "incomplete"
+        raise typer.Exit(3 if incomplete else 128 + (outcome.signal or signal.SIGTERM))
+
+
+def end_lines(directory: "StudyDirectory", outcome: "Outcome") -> Iterator[str]:
+    """How a run ended, why, and the command that comes next."""
+    from rethink_ray.commands.status import as_typed, incomplete_lines, local_root
+    from rethink_ray.records.empty_cells import failure_lines
+
     root = as_typed(directory)
     match outcome.status:
         case "done":
-            print(f"done after {outcome.seconds:.0f} s: {root}")
-            print(f"next: rethink-ray report {root}")
+            yield f"done after {outcome.seconds:.0f} s: {root}"
+            yield f"next: rethink-ray findings {root}"
+        case "incomplete" if outcome.empty:
+            yield from incomplete_lines(directory, outcome.empty)
         case "incomplete":
-            for job_id in outcome.blocked:
-                print(f"incomplete: {job_id}: {outcome.failures.get(job_id, 'failed too often')}")
+            reasons = {
+                job: outcome.failures.get(job, "failed too often") for job in outcome.blocked
+            }
+            for line in failure_lines(reasons, local_root(directory)):
+                yield f"failed: {line}"
             why = outcome.fault or "some jobs failed too often"
-            print(f"incomplete: {why}. Nothing is lost; try again: rethink-ray resume {root}")
-            raise typer.Exit(3)
+            yield f"incomplete: {why}. Nothing is lost; try again: rethink-ray resume {root}"
         case "stopped":
-            print(f"stopped; nothing is lost. Go on with: rethink-ray resume {root}")
-            raise typer.Exit(128 + (outcome.signal or signal.SIGTERM))
+            yield f"stopped; nothing is lost. Go on with: rethink-ray resume {root}"
+
+
+def report_lines(directory: "StudyDirectory") -> Iterator[str]:
+    """The report is written; where it stands, and which of its sections are missing.
+
+    The study is over and its records are whole, so nothing here makes its run a failed one.
+    """
+    from rethink_ray.analysis.report import build_report
+    from rethink_ray.commands.status import as_typed
+
+    root = as_typed(directory)
+    try:
+        report = build_report(directory, root)
+    except Exception as error:
+        yield f"report: not written ({error!r}). The records are whole: rethink-ray report {root}"
+        return
+    yield f"report: {report.page}"
+    for section in report.missing_sections:
+        yield f"report: {section.sentence}"

@@ -4,10 +4,10 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.freezing import freeze
+from rethink_ray.detection.operations import counting
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, DetectorSpec, Frozen, InitSpec
 
 NUM_PICTURES = 2
@@ -21,9 +21,9 @@ def step_flops_per_image(
 ) -> float:
     """Floating-point operations of forward and backward pass, for one image of the largest size.
 
-    Convolutions, matrix products and attention count, a multiplication and an addition as two;
-    PyTorch counts them as they are called, so what a frozen stage saves is saved here too. The
-    picture is noise with eight objects, the weights are random: how many proposals a two-stage
+    Convolutions, matrix products, attention and ROIAlign count, a multiplication and an addition
+    as two; they are counted as they are called, so what a frozen stage saves is saved here too.
+    The picture is noise with eight objects, the weights are random: how many proposals a two-stage
     family draws depends a little on both.
     """
     detector = build_detector(_without_group(spec), InitSpec(), num_classes, seed=0).to(device)
@@ -35,13 +35,12 @@ def step_flops_per_image(
         {name: value.to(device) for name, value in _target(spec, hw, number).items()}
         for number in range(NUM_PICTURES)
     ]
-    counter = FlopCounterMode(display=False)
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), counter:
+    with torch.random.fork_rng(devices=devices), counting() as counter:
         torch.manual_seed(0)
         losses = detector.losses(images, targets, seed=0, step=0)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
-    return counter.get_total_flops() / NUM_PICTURES
+    return counter.total / NUM_PICTURES
 
 
 def _without_group(spec: DetectorSpec) -> DetectorSpec:

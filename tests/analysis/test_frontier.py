@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from planted import Planted, build_study
 
+from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.frontier import Priced, front, time_unit
 from rethink_ray.analysis.price_figures import draw_prices
 from rethink_ray.analysis.render import as_json_text
-from rethink_ray.analysis.sheets import cost_sheets
+from rethink_ray.analysis.sections import cost_sheets
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.records.views import build_tables
@@ -52,7 +53,7 @@ def test_gpus_and_workers_multiply_the_hours_and_name_them() -> None:
     resources = {"workers": 2, "gpus_per_worker": 4}
     findings = _findings(build_study(resources=resources))
     assert _at(findings, "scratch", 2.0).run_hours == pytest.approx(8 * 20.0 / 3600.0)
-    sheet = next(s for s in cost_sheets(findings) if s.title == "What a score costs")
+    sheet = next(s for s in cost_sheets(findings, Containment()) if s.title == "What a score costs")
     assert "GPU time" in sheet.columns
 
 
@@ -105,7 +106,7 @@ def test_the_dearer_arm_affords_fewer_trials() -> None:
 
 def test_tables_and_json_carry_prices_and_equal_hours() -> None:
     findings = _findings(build_study())
-    titles = [sheet.title for sheet in cost_sheets(findings)]
+    titles = [sheet.title for sheet in cost_sheets(findings, Containment())]
     assert titles[:4] == [
         "What it cost",
         "What a method costs",

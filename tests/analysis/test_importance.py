@@ -9,7 +9,7 @@ from planted import Planted, build_study
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.importance import Importance, TooFew, columns_of, shares_of
 from rethink_ray.analysis.render import as_json_text
-from rethink_ray.analysis.sheets import sheets
+from rethink_ray.analysis.sections import sheets
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.space import Parameter
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 from planted import Planted, build_study
 
+from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.sheets import search_sheets
+from rethink_ray.analysis.sections import search_sheets
 from rethink_ray.analysis.transfer import Transfer
 from rethink_ray.spec.resolve import Cell
 
@@ -43,7 +44,11 @@ def test_values_that_nobody_tried_there_are_not_tested() -> None:
     planted = Planted(study, _score, lr_in={"few": (0.04, 0.05)})
     findings = derive_findings(planted.tables())
     assert {t.untested for t in findings.transfers} == {"nobody tried these values there"}
-    (sheet,) = [s for s in search_sheets(findings) if s.title.startswith("The best configuration")]
+    (sheet,) = [
+        s
+        for s in search_sheets(findings, Containment())
+        if s.title.startswith("The best configuration")
+    ]
     assert sheet.rows[0][4] == "not tested: nobody tried these values there"
 
 

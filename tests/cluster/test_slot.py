@@ -68,11 +68,15 @@ def test_a_job_that_diverges_tells_how_it_ended(tmp_path: Path) -> None:
     directory = scratch_only(
         tmp_path, **{"optimizer.lr": 1e30, "optimizer.clip_norm": None, "schedule.warmup": 0}
     )
-    told = steps(slot_with(directory, first_job(directory)))
+    job = first_job(directory)
+    told = steps(slot_with(directory, job))
     ended = decode_line(told[1][EVENT])
     assert isinstance(ended, TrialEnded)
     assert ended.outcome == "diverged"
     assert ended.step >= 0
+    story = (directory.trial_dir(str(job.trial_id)) / "failure.txt").read_text()
+    assert story.startswith(job.job_id)
+    assert ended.reason in story
 
 
 def test_a_job_that_is_asked_to_stop_ends_without_a_word(tmp_path: Path) -> None:

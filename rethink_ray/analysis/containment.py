@@ -1,0 +1,107 @@
+"""The one place that keeps a failure inside its section: all others are written all the same.
+
+A derived part, a table, a figure and a key of ``findings.json`` are all sections here. One that
+fails leaves a sentence in its place, which says what is missing, why, and what to do.
+"""
+
+import logging
+import traceback
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+FAILURE_FILE = "failure.txt"
+"""In the report's folder: the tracebacks of all sections that failed."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingSection:
+    """A section that could not be built."""
+
+    name: str
+    reason: str
+    """One line."""
+    story: str = ""
+    """The traceback; empty where another missing section is the cause."""
+
+    @property
+    def sentence(self) -> str:
+        """Which section, why, and what to do."""
+        return (
+            f"{self.name}: this section is missing, because {self.reason}. The records are whole, "
+            "and the other sections do not rest on it. rethink-ray report writes the traceback to "
+            f"report/{FAILURE_FILE}: send us that file, and write the report again once it is "
+            "mended."
+        )
+
+
+class Containment:
+    """Builds sections, and remembers which ones failed."""
+
+    def __init__(self, missing: Iterable[MissingSection] = ()) -> None:
+        """``missing``: sections that failed earlier, on which later ones may rest."""
+        self._missing = {section.name: section for section in missing}
+
+    @property
+    def missing(self) -> tuple[MissingSection, ...]:
+        """Every section that failed so far, in order."""
+        return tuple(self._missing.values())
+
+    def sentence_of(self, name: str) -> str:
+        """What stands in a section's place; empty for one that did not fail."""
+        return self._missing[name].sentence if name in self._missing else ""
+
+    def attempt(
+        self, name: str, build: Callable[[], T], instead: U, needs: Collection[str] = ()
+    ) -> T | U:
+        """What ``build`` gives, or ``instead`` and a missing section.
+
+        Args:
+            name: of the section, as its reader knows it.
+            build: makes the section.
+            instead: stands for it if it fails.
+            needs: sections it rests on. Without one of them it is not tried, since it would look
+                empty where it is missing.
+        """
+        lacking = [need for need in needs if need in self._missing]
+        if lacking:
+            reason = f"it rests on '{lacking[0]}', which is missing as well"
+            self._missing.setdefault(name, MissingSection(name=name, reason=reason))
+            return instead
+        try:
+            return build()
+        except Exception as error:
+            self.note(name, error)
+            return instead
+
+    def note(self, name: str, error: Exception) -> None:
+        """A section failed with this error; the first one counts."""
+        _log.debug("section %r failed", name, exc_info=error)
+        story = "".join(traceback.format_exception(error))
+        missing = MissingSection(name=name, reason=_in_one_line(error), story=story)
+        self._missing.setdefault(name, missing)
+
+
+def missing_summary(missing: Collection[MissingSection]) -> str:
+    """One sentence that names them all, for the top of a report; empty if there are none."""
+    if not missing:
+        return ""
+    names = "; ".join(section.name for section in missing)
+    heads = "1 section is" if len(missing) == 1 else f"{len(missing)} sections are"
+    return f"{heads} missing, and a sentence in the place of each says why: {names}."
+
+
+def stories(missing: Iterable[MissingSection]) -> str:
+    """The tracebacks of missing sections, as one text."""
+    return "\n".join(f"{m.name}: {m.reason}\n{m.story}" for m in missing)
+
+
+def _in_one_line(error: Exception) -> str:
+    """``ValueError (must be finite)``, so that it stands inside a sentence."""
+    said = next(iter(str(error).strip().splitlines()), "").rstrip(".")[:200]
+    return f"{type(error).__name__} ({said})" if said else type(error).__name__
