@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -6,7 +7,13 @@ import pytest
 from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_voc
 
 from rethink_ray.data.check import check_data
-from rethink_ray.data.contents import pictures_at, same_pictures
+from rethink_ray.data.contents import (
+    FileContent,
+    are_unchanged,
+    pictures_at,
+    read_contents,
+    same_pictures,
+)
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.frequency import images_per_category
 from rethink_ray.data.index import build_index, open_split, refresh_split
@@ -200,6 +207,31 @@ def test_an_index_of_pictures_that_did_not_change_is_not_built_again(
     assert refresh_split(data, "train").directory.stat().st_ino == before
     write_coco(tmp_path, "train", coco(many_images(8)), size=(22, 10))
     assert refresh_split(data, "train").entry(1).width == 22
+
+
+def test_a_file_is_read_again_only_if_its_size_or_time_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    os.utime(path, ns=(7, 7))
+    known = {str(path): FileContent(num_bytes=3, changed_ns=7, digest=b"as remembered")}
+    assert read_contents([path], known=known) == [known[str(path)]]
+    path.write_bytes(b"four")
+    os.utime(path, ns=(7, 7))
+    [found] = read_contents([path], known=known)
+    assert found == FileContent(num_bytes=4, changed_ns=7, digest=hashlib.sha256(b"four").digest())
+    assert read_contents([tmp_path / "gone"]) == [None]
+
+
+def test_a_file_that_changed_just_before_it_was_read_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"one")
+    [found] = read_contents([path])
+    assert found is not None
+    assert not are_unchanged([str(path)], [found])
+    os.utime(path, (1, 1))
+    [found] = read_contents([path])
+    assert found is not None
+    assert are_unchanged([str(path)], [found])
 
 
 def age_pictures(folder: Path) -> None:
