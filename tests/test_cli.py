@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from rethink_ray.cli import app
+from rethink_ray.cluster.doctor_study import examine_study
 from rethink_ray.commands.datasets import data_block
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.errors import DataError, RethinkError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import load_study
 from rethink_ray.spec.shipped import shipped_studies
@@ -99,6 +101,37 @@ def test_a_regime_larger_than_the_data_set_is_refused_before_anything_starts() -
     said = str(refused.exception)
     assert "quickstart.yaml: regimes.small.images: must be at most the 40" in said
     assert "5000" in said
+
+
+def test_a_test_picture_in_train_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    size = ["--train", "6", "--val", "2", "--test", "2", "--image-px", "48"]
+    invoke("data", "make-shapes", str(tmp_path / "s"), *size)
+    tree = {
+        **yaml.safe_load(data_block(tmp_path / "s")),
+        "study": "leaky",
+        "regimes": {"full": {"images": "all"}},
+        "recipe": "tiny_retinanet",
+        "arms": {"a": {}},
+        "budget": {"trials": 1, "replicates": 1},
+    }
+    path, out = tmp_path / "leaky.yaml", tmp_path / "out"
+    path.write_text(yaml.safe_dump(tree))
+    shutil.copy(tmp_path / "s/test/000001.png", tmp_path / "s/train/000004.png")
+    for words in (("run", str(path), "--out", str(out)), ("plan", str(path))):
+        refused = invoke(*words)
+        assert isinstance(refused.exception, DataError)
+        assert "leaky.yaml: data: must show no picture in two" in str(refused.exception)
+        assert "1 of train in test: " in str(refused.exception)
+    assert not out.exists()
+    checks = examine_study(load_study(path)[0], address=None, folder=tmp_path)
+    assert [check.name for check in checks if not check.ok] == ["data set"]
+    told = invoke("data", "check", str(path), "--strict")
+    assert told.exit_code == 1
+    assert re.search(r"picture_in_two_splits +1 +000004.png = 000001.png of test", told.output)
+    told = invoke("plan", str(path), "--set", "data.duplicates=drop")
+    assert told.exit_code == 0, told.output
+    assert "images: train 5, val 2, test 2 (regimes: full 5)" in told.output
+    assert "images: 1 of train left out: another split shows the same picture" in told.output
 
 
 def test_the_schema_names_every_key_of_a_study() -> None:

@@ -229,9 +229,11 @@ def describe_node(study: str | None, sign: str | None) -> dict[str, Any]:
 
 def _data_there(study: str) -> str:
     from rethink_ray.data.facts import gather_facts
+    from rethink_ray.data.leaks import refresh_splits
 
     asked = Study.model_validate_json(study)
     try:
+        refresh_splits(asked.data)
         return gather_facts(asked.data, asked.regimes).fingerprint
     except (RethinkError, OSError) as error:
         return str(error)

@@ -14,6 +14,7 @@ from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_sizes
 from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.facts import dropped_words
 from rethink_ray.spec.meaning import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
@@ -63,12 +64,16 @@ def _images_at_once(study: Study) -> Check:
 def _data(study: Study) -> Check:
     def read() -> str:
         from rethink_ray.data.facts import gather_facts
+        from rethink_ray.data.leaks import require_disjoint
 
+        require_disjoint(study.data, study.study)
         facts = gather_facts(study.data, study.regimes)
         check_sizes(study, facts, study.study)
         check_annotations(study, facts, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
-        return f"{len(facts.categories)} categories; images: {sizes}"
+        dropped = dropped_words(facts)
+        told = f"{len(facts.categories)} categories; images: {sizes}"
+        return f"{told}; {dropped}" if dropped else told
 
     return tried("data set", read, "rethink-ray data check tells more")
 

@@ -70,9 +70,9 @@ def check(
     from rethink_ray.commands.inputs import data_spec_of, splits_of
 
     data = data_spec_of(dataset, settings or [])
-    from rethink_ray.data.check import check_split  # seconds: a typo is told before
+    from rethink_ray.data.check import check_data  # seconds: a typo is told before
 
-    found = {split: check_split(data, split) for split in splits_of(data)}
+    found = check_data(data, splits_of(data))
     if as_json:
         rows = {
             split: [
@@ -99,8 +99,8 @@ def index(
     from rethink_ray.commands.inputs import data_spec_of, splits_of
 
     data = data_spec_of(dataset, settings or [])
-    from rethink_ray.data.index import open_split
+    from rethink_ray.data.index import refresh_split
 
     for split in splits_of(data):
-        opened = open_split(data, split)
+        opened = refresh_split(data, split)
         print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")

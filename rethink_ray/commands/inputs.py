@@ -53,13 +53,16 @@ def facts_of(study: Study, where: str, *, starts: bool = True) -> DataFacts:
     """What a study's data are, the files of weights it starts from, and foreign backbones' code.
 
     Raises:
-        SpecError, DataError: its data are not there, or do not hold its regimes or what its
-            detectors learn from; a file, or the code of a backbone, is not there.
+        SpecError, DataError: its data are not there, show a picture in two splits, or do not hold
+            its regimes or what its detectors learn from; a file, or the code of a backbone, is not
+            there.
     """
     from rethink_ray.data.facts import gather_facts  # seconds: a typo is told before
-    from rethink_ray.data.regimes import regime_image_ids
+    from rethink_ray.data.leaks import require_disjoint
+    from rethink_ray.data.regimes import trainable_image_ids
 
-    check_regimes(study, len(regime_image_ids(study.data, "all")), where)
+    require_disjoint(study.data, where)
+    check_regimes(study, len(trainable_image_ids(study.data)), where)
     files = weight_files_of(study, where) if starts else {}
     facts = gather_facts(study.data, study.regimes, files)
     if starts:

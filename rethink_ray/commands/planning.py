@@ -8,7 +8,7 @@ from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import CellPlan, Plan, plan_study
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.draws import redraws
-from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.facts import DataFacts, dropped_words
 from rethink_ray.spec.resolve import (
     Cell,
     TrialConfig,
@@ -28,6 +28,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
     yield f"images: {splits} (regimes: {images}); {len(facts.categories)} categories"
+    if facts.num_dropped:
+        yield f"images: {dropped_words(facts)}"
     yield ""
     yield from _spaces(study)
     yield from _ladders(study)

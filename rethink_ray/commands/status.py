@@ -16,6 +16,7 @@ from rethink_ray.records.empty_cells import (
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.records.state import StudyState
+from rethink_ray.spec.facts import dropped_words
 from rethink_ray.spec.hashing import IDENTITY
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     cells = counted(len(study.regimes) * len(study.arms), "cell")
     several = f", {study.budget.searches} searches each" if study.budget.searches > 1 else ""
     yield f"{cells} ({regimes} x {arms}){several}; {to_go(progress)}"
+    if directory.facts.num_dropped:
+        yield f"images: {dropped_words(directory.facts)}"
     root = as_typed(directory)
     yield f"in {root}; to look from another terminal: rethink-ray status {root}"
 

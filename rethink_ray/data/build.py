@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rethink_ray.data.contents import ContentReader, FileContent, read_contents
 from rethink_ray.data.orientation import AS_STORED
 from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
 
-INDEX_VERSION = 4
+INDEX_VERSION = 5
 IMAGES_FILE = "images.arrow"
 OBJECTS_FILE = "objects.arrow"
 REMEMBERED_UNREAD = 64
@@ -40,14 +41,30 @@ class Kept:
     objects: tuple[RawObject, ...]
     num_unknown: int
     """Objects left out because their category is none of the index's."""
+    content: FileContent
 
 
 def write_index(
-    raw: RawSplit, categories: Sequence[str], directory: Path, *, name: str, salt: str = ""
+    raw: RawSplit,
+    categories: Sequence[str],
+    directory: Path,
+    *,
+    name: str,
+    salt: str = "",
+    read: ContentReader = read_contents,
 ) -> None:
-    """``directory`` holds the index of ``raw``; labels count ``categories`` from 1."""
+    """``directory`` holds the index of ``raw``; labels count ``categories`` from 1.
+
+    Args:
+        raw: the split.
+        categories: in label order.
+        directory: exists and is empty.
+        name: of the split, for messages.
+        salt: goes into the fingerprint.
+        read: says what the picture files hold; by default each is read whole and hashed.
+    """
     labels = {category: label for label, category in enumerate(categories, start=1)}
-    kept, dropped, unread = _sort_out(raw, labels)
+    kept, dropped, unread = _sort_out(raw, labels, read)
     if not kept:
         must = "must have at least one image that can be read"
         came = f"{len(raw.images)} images, of which {dict(dropped)}"
@@ -64,16 +81,19 @@ def write_index(
     _write(directory / IMAGES_FILE, _image_columns(kept, labels), about)
 
 
-def _sort_out(raw: RawSplit, labels: dict[str, int]) -> tuple[list[Kept], Counter[str], list[str]]:
+def _sort_out(
+    raw: RawSplit, labels: dict[str, int], read: ContentReader
+) -> tuple[list[Kept], Counter[str], list[str]]:
     dropped = Counter(problem.kind for problem in raw.problems)
     dropped.pop("file_name_disagrees", None)  # the file was found all the same
     images = sorted(raw.images, key=lambda image: image.image_id)
     kept: list[Kept] = []
     unread: list[str] = []
     headers = read_headers([image.path for image in images])
-    for image, header in zip(images, headers, strict=True):
-        if isinstance(header, str):
-            dropped[header] += 1
+    contents = read([image.path for image in images])
+    for image, header, content in zip(images, headers, contents, strict=True):
+        if isinstance(header, str) or content is None:
+            dropped[header if isinstance(header, str) else "unreadable_image"] += 1
             unread.append(str(image.path))
             continue
         known = [found for found in image.objects if found.category in labels]
@@ -87,6 +107,7 @@ def _sort_out(raw: RawSplit, labels: dict[str, int]) -> tuple[list[Kept], Counte
                 turned_by=header.orientation if is_turned else AS_STORED,
                 objects=tuple(known),
                 num_unknown=len(image.objects) - len(known),
+                content=content,
             )
         )
     return kept, dropped, unread
@@ -110,6 +131,9 @@ def _image_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
         "first_object": pa.array(np.concatenate([[0], np.cumsum(counts)[:-1]]), pa.int64()),
         "num_objects": pa.array(counts, pa.int32()),
         "num_unknown": pa.array([image.num_unknown for image in kept], pa.int32()),
+        "file_bytes": pa.array([image.content.num_bytes for image in kept], pa.int64()),
+        "file_changed_ns": pa.array([image.content.changed_ns for image in kept], pa.int64()),
+        "file_sha256": pa.array([image.content.digest for image in kept], pa.binary(32)),
         "verified": pa.array(verified, pa.large_list(pa.int32())),
     }
 

@@ -5,20 +5,25 @@ nothing can be read is an error.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from rethink_ray.data.contents import repeated_pictures
 from rethink_ray.data.faults import clamp, has_pixels, is_outside
-from rethink_ray.data.index import open_split
+from rethink_ray.data.index import open_listed, open_split
+from rethink_ray.data.leaks import find_leaks, refresh_splits
 from rethink_ray.data.orientation import AS_STORED, PictureHeader, Size, is_stated
 from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.locate import source_of
 from rethink_ray.data.sources.raw import RawImage, RawObject
+from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec
 
 NUM_EXAMPLES = 3
-NOTES = frozenset({"crowd", "empty_image"})
+NOTES = frozenset({"crowd", "empty_image", "repeated_picture", "dropped_duplicate"})
 """Kinds that are no fault: ``--strict`` does not fail on them. Nor are orientations."""
 ORIENTATION = "orientation"
 
@@ -37,6 +42,22 @@ class Finding:
     def is_fault(self) -> bool:
         """False for what is merely worth knowing."""
         return self.kind not in NOTES and not self.kind.startswith(ORIENTATION)
+
+
+def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[Finding]]:
+    """What is odd in each of these splits, and what the splits in use have in common.
+
+    ``splits_not_compared`` says why they could not be held against each other: one cannot be
+    indexed, or the hold-out is as large as train.
+    """
+    found = {split: check_split(data, split) for split in splits}
+    try:
+        shared = check_duplicates(data)
+    except DataError as error:
+        shared = {"train": [Finding(kind="splits_not_compared", count=1, examples=(str(error),))]}
+    for split, findings in shared.items():
+        found[split] = sorted([*found[split], *findings], key=lambda finding: finding.kind)
+    return found
 
 
 def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Finding]:
@@ -62,6 +83,36 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
             size = header.size_for(annotated_wh)
             _check_header(image.file_name, header, annotated_wh, found)
         _check_objects(image, size, frozenset(known), found)
+    return _counted(found)
+
+
+def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
+    """What the pictures of the splits in use have in common, by split; only splits with findings.
+
+    Kinds: ``picture_in_two_splits`` (``run`` refuses the study) or as a note
+    ``dropped_duplicate`` (``data.duplicates: drop`` leaves it out), under the split that loses the
+    picture; and as a note ``repeated_picture``: listed twice in one split.
+    """
+    refresh_splits(data)
+    listed = data.model_copy(update={"duplicates": "refuse"})
+    kind = "dropped_duplicate" if data.duplicates == "drop" else "picture_in_two_splits"
+    found: dict[str, Found] = defaultdict(lambda: defaultdict(list))
+    for leak in find_leaks(listed):
+        for pair in leak.pairs:
+            found[leak.loser][kind].append(f"{_shown(*pair)} of {leak.other}")
+    for split in {"train", data.select_split, data.report_on} - {"holdout"}:
+        pictures = open_listed(data, split).pictures()
+        for row, first in repeated_pictures(pictures):
+            told = _shown(pictures.paths[row], pictures.paths[first])
+            found[split]["repeated_picture"].append(told)
+    return {split: _counted(kinds) for split, kinds in found.items()}
+
+
+def _shown(path: str, twin: str) -> str:
+    return f"{Path(path).name} = {Path(twin).name}"
+
+
+def _counted(found: Found) -> list[Finding]:
     return [
         Finding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
         for kind, examples in sorted(found.items())

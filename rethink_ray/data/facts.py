@@ -7,7 +7,8 @@ import numpy as np
 
 from rethink_ray.data.chance import digest_of
 from rethink_ray.data.index import AnnotationIndex, open_split
-from rethink_ray.data.regimes import digest_of_images, regime_image_ids
+from rethink_ray.data.leaks import count_dropped
+from rethink_ray.data.regimes import digest_of_images, regime_image_ids, trainable_image_ids
 from rethink_ray.data.upstream import upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
@@ -43,12 +44,13 @@ def gather_facts(
         regime_sizes={name: len(image_ids) for name, image_ids in subsets.items()},
         regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
         split_sizes={split: len(index) for split, index in splits.items()},
-        train_digest=digest_of_images(regime_image_ids(data, "all")),
+        train_digest=digest_of_images(trainable_image_ids(data)),
         upstream_fingerprint=upstream_fingerprint(data),
         unlabelled_fingerprint=(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
         ),
         files=contents,
+        num_dropped=count_dropped(data),
         has_masks=splits["train"].has_masks,
         num_keypoints=len(splits["train"].keypoint_names),
         scored_masks=all(index.has_masks for index in scoring),

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethink_ray.data.index import open_split
-from rethink_ray.data.regimes import holdout_image_ids
+from rethink_ray.data.regimes import trainable_image_ids
 from rethink_ray.spec.metrics import FREQUENCIES
 from rethink_ray.spec.regime import DataSpec
 
@@ -34,11 +34,11 @@ def frequency_groups(data: DataSpec) -> Mapping[str, tuple[int, ...]]:
 
 
 def images_per_category(data: DataSpec) -> NDArray[np.int64]:
-    """[categories]: training images outside the hold-out with an object that is no crowd."""
+    """[categories]: images that regimes are drawn from, with an object that is no crowd."""
     index = open_split(data, "train")
     image_ids = index.image_column("image_id")
     rows = np.arange(len(image_ids))
-    used = ~np.isin(image_ids, np.array(holdout_image_ids(data), np.int64))
+    used = np.isin(image_ids, np.array(trainable_image_ids(data), np.int64))
     owner = np.repeat(rows, index.image_column("num_objects"))
     seen = used[owner] & (index.object_column("is_crowd") == 0)
     labels = index.object_column("label").astype(np.int64)

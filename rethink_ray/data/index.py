@@ -5,7 +5,7 @@ Built on first use and kept under a key of the annotation files' content.
 
 import gc
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,14 @@ from numpy.typing import NDArray
 from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
 from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.contents import (
+    ContentReader,
+    FileContent,
+    Pictures,
+    are_unchanged,
+    read_contents,
+    same_pictures,
+)
 from rethink_ray.data.masks import filled_box, pixels_of
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.sources.locate import source_of
@@ -147,6 +155,23 @@ class AnnotationIndex:
                 points[number] = np.array(found, np.float32).reshape(num, 3)
         return points
 
+    def pictures(self, image_ids: Iterable[int] | None = None) -> Pictures:
+        """The files of these images, in their order; of all by default."""
+        wanted = self.image_ids if image_ids is None else np.fromiter(image_ids, np.int64)
+        rows = pa.array(np.searchsorted(self._all_ids, wanted))
+        columns = self._images.select(["path", "file_bytes", "file_sha256"]).take(rows)
+        paths, num_bytes, digests = (column.to_pylist() for column in columns.columns)
+        return Pictures(paths=paths, num_bytes=num_bytes, digests=digests)
+
+    def file_contents(self) -> dict[str, FileContent]:
+        """Path -> what its file held when the index was built, over the whole split."""
+        names = ("path", "file_bytes", "file_changed_ns", "file_sha256")
+        columns = [self._images.column(name).to_pylist() for name in names]
+        return {
+            path: FileContent(num_bytes=num_bytes, changed_ns=changed_ns, digest=digest)
+            for path, num_bytes, changed_ns, digest in zip(*columns, strict=True)
+        }
+
     def _texts(self, column: str, image_id: int) -> list[Any]:
         found = self._objects.column(column)
         rows = self.objects_of(self.row_of(image_id))
@@ -184,16 +209,60 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
     """The index of train, val, test or holdout, built if this is its first use.
 
     Labels of every split follow the categories of train. An index that left images out is built
-    again once one of those can be read.
+    again once one of those can be read. ``data.duplicates: drop`` leaves out of train what a
+    scoring split shows too, and out of the split that selects what the one that reports shows.
     """
     if split == "holdout":
         return _open_holdout(data)
+    index = open_listed(data, split)
+    return _without_duplicates(data, split, index) if data.duplicates == "drop" else index
+
+
+def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
+    """The index of train, val, test or unlabelled with every image that its files list."""
     source, categories = _source_and_categories(data, split)
     directory = _directory(source, categories)
-    index = _open_built(directory, partial(_build, source, categories))
+    build = partial(_build, source, categories, _reader(split))
+    index = _open_built(directory, build)
     if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
-        return AnnotationIndex(build_anew(directory, partial(_build, source, categories)))
+        return AnnotationIndex(build_anew(directory, build))
     return index
+
+
+def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
+    """The index of train, val or test, built again if a picture file changed since it was built."""
+    index = open_listed(data, split)
+    known = index.file_contents()
+    if are_unchanged([*known], [*known.values()]):
+        return index
+    source, categories = _source_and_categories(data, split)
+    build = partial(_build, source, categories, _reader(split, known))
+    return AnnotationIndex(build_anew(index.directory, build))
+
+
+def _reader(split: str, known: Mapping[str, FileContent] | None = None) -> ContentReader:
+    """Images without labels, of which there may be millions, are read only if that is needed."""
+    return partial(read_contents, hashed=split != "unlabelled", known=known)
+
+
+def _without_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
+    """The copy that is kept stands in the split that scores, or that reports."""
+    scoring = {data.report_on, data.select_split} - {"holdout"}
+    keeps = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
+    pictures = index.pictures()
+    rows = {
+        row
+        for other in keeps
+        for row, _ in same_pictures(pictures, open_listed(data, other).pictures())
+    }
+    if not rows:
+        return index
+    left = [int(key) for row, key in enumerate(index.image_ids) if row not in rows]
+    if not left:
+        must = f"must hold an image that {' and '.join(sorted(keeps))} does not"
+        remedy = "data.duplicates: drop would leave none."
+        raise DataError(explain(f"split {split}", must, "none", remedy))
+    return AnnotationIndex(index.directory, only=tuple(left))
 
 
 def _open_built(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
@@ -212,13 +281,14 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
     """The index of train, val or test, built from its files whether or not there was one."""
     source, categories = _source_and_categories(data, split)
     directory = _directory(source, categories)
-    return AnnotationIndex(build_anew(directory, partial(_build, source, categories)))
+    build = partial(_build, source, categories, _reader(split))
+    return AnnotationIndex(build_anew(directory, build))
 
 
 def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[str, ...] | None]:
     """``None`` for train: its own categories are the data set's."""
     source = source_of(data, split)
-    return source, None if split == "train" else open_split(data, "train").categories
+    return source, None if split == "train" else open_listed(data, "train").categories
 
 
 def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
@@ -233,11 +303,13 @@ def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
     return cache_folder() / "index" / key[:24]
 
 
-def _build(source: Source, categories: tuple[str, ...] | None, directory: Path) -> None:
+def _build(
+    source: Source, categories: tuple[str, ...] | None, read: ContentReader, directory: Path
+) -> None:
     with _no_collection():
         raw = source.read()
         labels = raw.categories if categories is None else categories
-        write_index(raw, labels, directory, name=source.name, salt=source.salt)
+        write_index(raw, labels, directory, name=source.name, salt=source.salt, read=read)
 
 
 @contextmanager

@@ -1,78 +1,128 @@
-"""No picture that something learns from is one that the study is scored on.
+"""No picture that something learns from is one that it is scored on, nor do two scores share one.
 
-Files are compared by content. Only those whose sizes agree are read, so a check of COCO reads a few
-per cent of it.
+Pictures are compared by content: by the bytes of their files, whatever these are called.
 """
 
-import hashlib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from itertools import combinations
 
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.contents import Pictures, same_pictures
+from rethink_ray.data.index import open_listed, open_split, refresh_split
+from rethink_ray.data.regimes import trainable_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec
 
-_MEGABYTE = 2**20
+SHOWN_PAIRS = 3
+"""So many pairs of a leak are named; the rest are counted."""
 
 
-def require_unseen(data: DataSpec, learned_from: Iterable[Path], what: str) -> None:
-    """None of these files is, byte for byte, a picture of a split that scores.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leak:
+    """Pictures of one split that another one shows too."""
+
+    split: str
+    other: str
+    pairs: tuple[tuple[str, str], ...]
+    """Paths: of each such image of ``split``, and of its first twin in ``other``."""
+
+    @property
+    def loser(self) -> str:
+        """The split that loses its copies under ``data.duplicates: drop``.
+
+        A hold-out is cut from what is left of train then.
+        """
+        return "train" if self.split == "holdout" else self.split
+
+
+def require_disjoint(data: DataSpec, where: str) -> None:
+    """No two of train, the split that selects and the split that reports show one picture.
+
+    Indexes of pictures that changed since are built again first. ``data.duplicates: drop`` refuses
+    nothing: what it leaves out is not there any more.
+
+    Args:
+        data: the data set; one split may both select and report.
+        where: the file that asks for it, for the message.
+
+    Raises:
+        DataError: names the first pairs of files, and how many there are.
+    """
+    refresh_splits(data)
+    if data.duplicates == "drop":
+        return
+    leaks = find_leaks(data)
+    if leaks:
+        must = "must show no picture in two of the splits it uses (files are equal byte for byte)"
+        came = "; ".join(_shown(leak) for leak in leaks)
+        losers = dict.fromkeys(leak.loser for leak in leaks)
+        remedy = (
+            "Take one of the two out of its split, or set data.duplicates: drop, which leaves the "
+            f"first of each pair out (of {' and '.join(losers)})."
+        )
+        raise DataError(explain(f"{where}: data", must, came, remedy))
+
+
+def refresh_splits(data: DataSpec) -> None:
+    """The indexes of all splits in use tell of the picture files as they are now."""
+    for split in dict.fromkeys(("train", data.select_split, data.report_on)):
+        if split != "holdout":
+            refresh_split(data, split)
+
+
+def find_leaks(data: DataSpec) -> list[Leak]:
+    """Every two splits in use that show a picture both; train is compared without the hold-out."""
+    train = open_split(data, "train")
+    shown = {"train": train.pictures(trainable_image_ids(data))}
+    for split in dict.fromkeys((data.select_split, data.report_on)):
+        shown[split] = open_split(data, split).pictures()
+    found = []
+    for (split, first), (other, second) in combinations(shown.items(), 2):
+        rows = same_pictures(first, second)
+        pairs = tuple(sorted((first.paths[row], second.paths[twin]) for row, twin in rows))
+        found += [Leak(split=split, other=other, pairs=pairs)] if pairs else []
+    return found
+
+
+def count_dropped(data: DataSpec) -> dict[str, int]:
+    """Split -> how many of its images ``data.duplicates: drop`` leaves out; splits that lose some.
+
+    The split that reports keeps all of its images, and the hold-out is cut from what is left.
+    """
+    if data.duplicates != "drop":
+        return {}
+    losing = {"train", data.select_split} - {"holdout"}
+    listed = {split: len(open_listed(data, split)) for split in losing}
+    left = {split: len(open_split(data, split)) for split in listed}
+    held_out = len(open_split(data, "holdout")) if data.select_split == "holdout" else 0
+    left["train"] = len(trainable_image_ids(data)) + held_out
+    return {split: num - left[split] for split, num in sorted(listed.items()) if num > left[split]}
+
+
+def require_unseen(data: DataSpec, learned_from: Pictures, what: str) -> None:
+    """None of these pictures is one of a split that scores.
 
     Args:
         data: its splits for selecting and reporting are looked at.
-        learned_from: the files.
+        learned_from: the pictures.
         what: learns from them, for the message.
 
     Raises:
         DataError: names the first two files that are one picture.
     """
-    splits = tuple(dict.fromkeys((data.select_split, data.report_on)))
-    scored = {split: paths_of(open_split(data, split)) for split in splits}
-    learned = list(learned_from)
-    for split, paths in scored.items():
-        for path, twin in same_pictures(learned, paths):
+    for split in dict.fromkeys((data.select_split, data.report_on)):
+        scored = open_split(data, split).pictures()
+        for row, twin in same_pictures(learned_from, scored)[:1]:
             must = f"must learn from no picture of split {split}"
+            came = f"{learned_from.paths[row]}, which is {scored.paths[twin]}"
             remedy = "Take one of the two out of its split, then start a new study."
-            raise DataError(explain(what, must, f"{path}, which is {twin}", remedy))
+            raise DataError(explain(what, must, came, remedy))
 
 
-def paths_of(index: AnnotationIndex, image_ids: Iterable[int] | None = None) -> list[Path]:
-    """The files of these images; of all by default."""
-    wanted = index.image_ids if image_ids is None else image_ids
-    return [Path(index.entry(int(image_id)).path) for image_id in wanted]
-
-
-def same_pictures(first: Iterable[Path], second: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Each file of ``first`` that also stands in ``second``, with its twin, by content."""
-    by_size = _by_size(second)
-    suspects = [
-        (path, by_size[size])
-        for size, p in _by_size(first).items()
-        if size in by_size
-        for path in p
+def _shown(leak: Leak) -> str:
+    named = [
+        f"{path} = {twin}" if path != twin else f"{path} (the same file)"
+        for path, twin in leak.pairs[:SHOWN_PAIRS]
     ]
-    digests: dict[Path, bytes] = {}
-    found = []
-    for path, others in suspects:
-        twin = next((o for o in others if _digest(o, digests) == _digest(path, digests)), None)
-        if twin is not None:
-            found.append((path, twin))
-    return sorted(found)
-
-
-def _by_size(paths: Iterable[Path]) -> Mapping[int, list[Path]]:
-    found: dict[int, list[Path]] = defaultdict(list)
-    for path in paths:
-        found[path.stat().st_size].append(path)
-    return found
-
-
-def _digest(path: Path, known: dict[Path, bytes]) -> bytes:
-    if path not in known:
-        whole = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(_MEGABYTE):
-                whole.update(block)
-        known[path] = whole.digest()
-    return known[path]
+    rest = len(leak.pairs) - len(named)
+    told = ", ".join(named) + (f" and {rest} more" if rest else "")
+    return f"{len(leak.pairs)} of {leak.split} in {leak.other}: {told}"

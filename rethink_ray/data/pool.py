@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rethink_ray.data.build import INDEX_VERSION, write_index
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of
+from rethink_ray.data.contents import read_contents, same_pictures
 from rethink_ray.data.index import AnnotationIndex, open_split
-from rethink_ray.data.leaks import paths_of, same_pictures
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.cache import cache_folder
@@ -96,11 +96,11 @@ def open_labelled(pool: Pool, found: Mapping[int, Found], *, keep_empty: bool) -
 
 def _in_scoring_splits(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -> set[int]:
     """The images that a split to select or to report on holds too."""
-    owner = {Path(index.entry(i).path): i for i in image_ids}
+    pictures = index.pictures(image_ids)
     found: set[int] = set()
     for split in dict.fromkeys((data.select_split, data.report_on)):
-        twins = same_pictures(owner, paths_of(open_split(data, split)))
-        found |= {owner[path] for path, _ in twins}
+        twins = same_pictures(pictures, open_split(data, split).pictures())
+        found |= {image_ids[row] for row, _ in twins}
         if twins:
             _log.warning(
                 "%d pictures of the pool are in split %s too and are left out", len(twins), split
@@ -123,7 +123,8 @@ def _build(pool: Pool, kept: list[int], found: Mapping[int, Found], directory: P
     categories = pool.index.categories
     images = tuple(_raw_image(pool.index, i, found[i], categories) for i in kept)
     raw = RawSplit(categories=categories, images=images, problems=())
-    write_index(raw, categories, directory, name="pseudo labels")
+    sizes_alone = partial(read_contents, hashed=False)
+    write_index(raw, categories, directory, name="pseudo labels", read=sizes_alone)
 
 
 def _raw_image(

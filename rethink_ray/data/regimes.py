@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.contents import same_pictures
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
@@ -11,20 +12,34 @@ from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int, ...]:
     """The training images of a regime, in the order that nests them.
 
-    A regime of n images is the first n of one order over everything that can be read and is not
-    held out; the order knows only ``subset_seed``, the draw and the ids. Each draw has an order of
-    its own, so regimes are nested inside every draw. ``DataError`` if there are fewer.
+    A regime of n images is the first n of one order over ``trainable_image_ids``; the order knows
+    only ``subset_seed``, the draw and the ids. Each draw has an order of its own, so regimes are
+    nested inside every draw. ``DataError`` if there are fewer.
     """
-    held_out = set(holdout_image_ids(data))
-    train = map(int, open_split(data, "train").image_ids)
     purpose = f"regime, draw {draw}" if draw else "regime"
-    order = hash_order(purpose, data.subset_seed, (key for key in train if key not in held_out))
+    order = hash_order(purpose, data.subset_seed, trainable_image_ids(data))
     wanted = num_images(images, len(order))
     if wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"
-        must += f" (outside the hold-out of {len(held_out)})" if held_out else ""
+        num_held_out = len(holdout_image_ids(data))
+        must += f" (outside the hold-out of {num_held_out})" if num_held_out else ""
         raise DataError(explain("regimes: images", must, images, "Write `all` to use every one."))
     return tuple(order[:wanted])
+
+
+def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
+    """The training images that can be read and are not held out, rising.
+
+    With ``data.duplicates: drop`` nor do they show a picture that a scoring split or the hold-out
+    shows.
+    """
+    train, held_out = open_split(data, "train"), set(holdout_image_ids(data))
+    left = [int(key) for key in train.image_ids if int(key) not in held_out]
+    if not held_out or data.duplicates != "drop":
+        return tuple(left)
+    twins = same_pictures(train.pictures(left), train.pictures(held_out))
+    dropped = {left[row] for row, _ in twins}
+    return tuple(key for key in left if key not in dropped)
 
 
 def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:

@@ -51,6 +51,8 @@ def fingerprint_of(study: Study) -> str:
         del tree["claims"]  # studies from before there were claims keep their fingerprint
     if tree["data"]["unlabelled"] is None:
         del tree["data"]["unlabelled"]  # nor does a pool that nobody asks for change one
+    if tree["data"]["duplicates"] == "refuse":
+        del tree["data"]["duplicates"]  # nor do studies from before splits were compared
     for key in ("frequency", "image_sets"):
         if tree["data"][key] is None:
             del tree["data"][key]  # nor do keys that are younger than a study

@@ -36,6 +36,9 @@ class DataFacts:
     scored_keypoints: int | None = None
     """The fewest keypoints that a split that scores has."""
 
+    num_dropped: Mapping[str, int] = field(default_factory=dict)
+    """Split -> its images that ``data.duplicates: drop`` leaves out; only splits that lose some."""
+
     def as_known_to(self, recorded: "DataFacts") -> "DataFacts":
         """The same without what ``recorded``, by an older version, does not say."""
         return replace(
@@ -50,3 +53,11 @@ class DataFacts:
             scored_masks=None if recorded.scored_masks is None else self.scored_masks,
             scored_keypoints=None if recorded.scored_keypoints is None else self.scored_keypoints,
         )
+
+
+def dropped_words(facts: DataFacts) -> str:
+    """How many images of which split are left out as duplicates; empty if none are."""
+    if not facts.num_dropped:
+        return ""
+    told = ", ".join(f"{num} of {split}" for split, num in facts.num_dropped.items())
+    return f"{told} left out: another split shows the same picture (data.duplicates: drop)"

@@ -75,6 +75,10 @@ class DataSpec(Spec):
     """Search and halving look here."""
     report_on: str = "test"
     """Replicates and findings look here."""
+    duplicates: Literal["refuse", "drop"] = "refuse"
+    """Of a picture that two of train, ``select_on`` and ``report_on`` show, byte for byte:
+    ``refuse`` the study, or ``drop`` the copy in train, of the two others the one in
+    ``select_on``."""
     upstream: str = "glyphs"
     """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
     one sub-folder of images per class."""

@@ -5,7 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rethink_ray.data.leaks import paths_of, require_unseen
+from rethink_ray.data.contents import pictures_at
+from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.records.types import AssetDone
 from rethink_ray.spec.assets import (
@@ -114,7 +115,7 @@ def _build_classifier(
 ) -> AssetDone:
     sweep(folder)
     require_code(spec.detector.backbone, spec.backbone_code)
-    require_unseen(data, upstream_files(data), f"asset {spec.key}")
+    require_unseen(data, pictures_at(upstream_files(data)), f"asset {spec.key}")
     images = open_upstream(data, spec.upstream)
     checkpoint = folder / "checkpoint.pt"
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
@@ -146,7 +147,8 @@ def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDon
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))
         images = open_trial_data(config)
-        require_unseen(config.data, paths_of(images.index, images.image_ids), f"asset {spec.key}")
+        learned_from = images.index.pictures(images.image_ids)
+        require_unseen(config.data, learned_from, f"asset {spec.key}")
     try:
         [rung] = train_ladder(
             config,

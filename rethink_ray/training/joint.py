@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rethink_ray.data.contents import pictures_at
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.detection.backbones import normalize
@@ -56,7 +57,8 @@ def open_joint(config: TrialConfig) -> JointImages | None:
     spec = config.recipe.joint
     if not spec.weight:
         return None
-    require_unseen(config.data, upstream_files(config.data), "joint training")
+    learned_from = pictures_at(upstream_files(config.data))
+    require_unseen(config.data, learned_from, "joint training")
     upstream = config.recipe.upstream
     seed = derive_seed(config.seed, "joint order")
     order = upstream.model_copy(update={"batch_size": spec.batch_size, "seed": seed})

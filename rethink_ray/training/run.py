@@ -12,6 +12,7 @@ from torchvision.transforms.functional import to_pil_image
 
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import open_split
+from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.pictures import BROKEN, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.records.types import AssetDone, RungDone
@@ -116,11 +117,13 @@ def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> P
 
 
 def require_same_data(config: TrialConfig) -> None:
-    """The data set holds what it held when the configuration was resolved.
+    """The data set holds what it held when the configuration was resolved, and its splits share
+    no picture.
 
     Raises:
-        DataError: its fingerprint differs.
+        DataError: its fingerprint differs, or a picture stands in two splits.
     """
+    require_disjoint(config.data, config.study)
     facts = gather_facts(config.data, {config.regime: RegimeSpec(images=config.images)})
     if facts.fingerprint != config.data_fingerprint:
         must = f"must have the fingerprint {config.data_fingerprint} it was resolved with"

@@ -1,5 +1,6 @@
 """Data sets that tests write: small, with every number in plain sight."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,10 +14,18 @@ Box = tuple[str, float, float, float, float]
 """Category, x, y, width, height."""
 
 
-def write_picture(path: Path, width: int = 20, height: int = 10, value: int = 90) -> None:
+def write_picture(
+    path: Path, width: int = 20, height: int = 10, value: int = 90, mark: str = ""
+) -> None:
+    """A gray picture with a bright left quarter; ``mark`` makes it differ from others of its value.
+
+    Pictures of one size, value and mark are equal byte for byte.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.full((height, width, 3), value, np.uint8)
     pixels[:, : width // 4] = 200
+    if mark:
+        pixels[-1, -1] = list(hashlib.sha256(mark.encode()).digest()[:3])
     Image.fromarray(pixels).save(path)
 
 
@@ -52,11 +61,12 @@ def coco(
 def write_coco(
     folder: Path, split: str, told: Mapping[str, object], size: tuple[int, int] = (20, 10)
 ) -> None:
-    """The JSON and a picture for every image in it."""
+    """The JSON and a picture for every image in it; no two splits share one."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{split}.json").write_text(json.dumps(told))
     for record in told["images"]:  # type: ignore[attr-defined]
-        write_picture(folder / split / record["file_name"], *size, value=record["id"] % 251)
+        path = folder / split / record["file_name"]
+        write_picture(path, *size, value=record["id"] % 251, mark=split)
 
 
 def coco_spec(folder: Path, *splits: str, holdout: int = 0, subset_seed: int = 0) -> DataSpec:
@@ -99,6 +109,6 @@ def write_voc(folder: Path, xml_of: Mapping[str, str], splits: Mapping[str, Sequ
         (folder / sub).mkdir(parents=True, exist_ok=True)
     for stem, text in xml_of.items():
         (folder / "Annotations" / f"{stem}.xml").write_text(text)
-        write_picture(folder / "JPEGImages" / f"{stem}.jpg")
+        write_picture(folder / "JPEGImages" / f"{stem}.jpg", mark=stem)
     for split, stems in splits.items():
         (folder / "ImageSets/Main" / f"{split}.txt").write_text("\n".join(stems) + "\n")
