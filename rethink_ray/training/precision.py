@@ -5,9 +5,10 @@ is neither: convolutions round their inputs to TF32 on GPUs, matrix products do 
 for as long as something is computed, and then put back.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -109,9 +110,19 @@ def _switches() -> list[Any]:
 
 def _set(values: Sequence[str]) -> None:
     """Every switch, and PyTorch's older two: reading those raises where they disagree."""
+    _silence_advice_on_older_switches()
     of_gpu, convolutions, _, of_cpu, *_ = values
     older = "medium" if of_cpu == "bf16" else "high" if of_gpu == "tf32" else "highest"
     torch.set_float32_matmul_precision(older)
     torch.backends.cudnn.allow_tf32 = convolutions == "tf32"
     for switch, value in zip(_switches(), values, strict=True):
         switch.fp32_precision = value
+
+
+@cache
+def _silence_advice_on_older_switches() -> None:
+    """Some versions of PyTorch warn, once in a process, that there are newer ones."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = False
