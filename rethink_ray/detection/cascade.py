@@ -10,12 +10,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads, fastrcnn_loss
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import clip_boxes_to_image
 
+from rethink_ray.detection.matching import places_of
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes, draw, predict
+from rethink_ray.detection.two_stage import box_losses
 
 FIRST_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Scale of a first stage's deltas; stage n (from 1) is n times as fine, its boxes being better."""
@@ -82,7 +84,7 @@ class StagedHeads(nn.Module):
     def divisions(self) -> tuple[Division, ...]:
         """What the newest losses were divided by: draws per stage, positives per branch."""
         stages = (
-            Division(names=_names(number), count=stage.fg_bg_sampler.num_drawn)
+            Division(names=_names(number), count=stage.fg_bg_sampler.num_drawn, at_least=1)
             for number, stage in enumerate(self._stages())
         )
         return (*stages, *(branch.division() for branch in self._branches()))
@@ -108,7 +110,7 @@ class StagedHeads(nn.Module):
         drawn = draw(stages[0], boxes, targets)
         for number, stage in enumerate(stages):
             scores, deltas = predict(stage, features, drawn.boxes_xyxy, sizes)
-            found = fastrcnn_loss(scores, deltas, drawn.labels, drawn.deltas)
+            found = box_losses(scores, deltas, drawn)
             weighted = (loss_weight(number) * loss for loss in found)
             losses |= dict(zip(_names(number), weighted, strict=True))
             if stage is not stages[-1]:
@@ -152,15 +154,15 @@ def refined(
 
 def _without_objects(moved: list[Tensor], drawn: Drawn, targets: list[Objects]) -> list[Tensor]:
     """The moved regions that were no objects before: the next stage gets those by itself."""
-    kept: list[Tensor] = []
-    for boxes, before, matched, labels, target in zip(
-        moved, drawn.boxes_xyxy, drawn.matched, drawn.labels, targets, strict=True
+    others = []
+    for before, matched, labels, target in zip(
+        drawn.boxes_xyxy, drawn.matched, drawn.labels, targets, strict=True
     ):
+        exact = torch.zeros_like(labels, dtype=torch.bool)
         if len(target["boxes"]):
             exact = (before == target["boxes"][matched]).all(dim=1) & (labels > 0)
-            boxes = boxes[~exact]
-        kept.append(boxes)
-    return kept
+        others.append(~exact)
+    return [boxes[places] for boxes, places in zip(moved, places_of(others), strict=True)]
 
 
 def _names(stage: int) -> tuple[str, str]:

@@ -8,11 +8,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from torch import nn
-from torchvision.models.detection import FCOS, FasterRCNN, RetinaNet
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.roi_heads import RoIHeads
-from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.poolers import initLevelMapper
 
 from rethink_ray.detection.backbones import IMAGE_MEAN, IMAGE_STD
@@ -28,12 +25,16 @@ from rethink_ray.detection.heads import (
 from rethink_ray.detection.keypoints import KEYPOINT_CELLS, KeypointBranch
 from rethink_ray.detection.masks import MASK_CELLS, MaskBranch
 from rethink_ray.detection.necks import Pyramid
+from rethink_ray.detection.one_stage import OneStage, WholeBatchFcos, WholeBatchRetinaNet
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import BalancedSampler
+from rethink_ray.detection.two_stage import BoxHeads, ProposalNetwork, RegionPool, TwoStage
 from rethink_ray.spec.recipe import DetectorSpec, Family
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
+RPN_FOREGROUND_IOU, RPN_BACKGROUND_IOU, RPN_NMS_IOU = 0.7, 0.3, 0.7
+"""Ren et al. 2015, sec. 3.1.2 and 3.3."""
 SAMPLED_LOSSES = {
     "rpn": ("loss_objectness", "loss_rpn_box_reg"),
     "box": ("loss_classifier", "loss_box_reg"),
@@ -42,14 +43,14 @@ SAMPLED_LOSSES = {
 
 
 def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """Lin et al. 2017: nine anchors a place, focal loss, a mean over images."""
+    """Lin et al. 2017: nine anchors a place, focal loss."""
     sizes = tuple(
         tuple(int(side * 2 ** (third / 3)) for third in range(3))
         for side in _doubling(spec.anchor_base_px, pyramid.levels.count)
     )
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
     head = RetinaHead(spec, anchors.num_anchors_per_location()[0], num_classes)
-    network: nn.Module = RetinaNet(
+    network: nn.Module = WholeBatchRetinaNet(
         pyramid,
         num_classes,
         anchor_generator=anchors,
@@ -73,7 +74,7 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
     """
     first = max(2, 2 * round(spec.anchor_base_px / 8))
     sizes = tuple((side,) for side in _doubling(first, pyramid.levels.count))
-    network: nn.Module = FCOS(
+    network: nn.Module = WholeBatchFcos(
         pyramid,
         num_classes,
         anchor_generator=AnchorGenerator(sizes, ((1.0,),) * len(sizes)),
@@ -136,59 +137,73 @@ def _two_stage(
     """Proposals and one box head; ``positive_iou`` is the overlap that makes a positive."""
     sizes = tuple((side,) for side in _doubling(spec.anchor_base_px, pyramid.levels.count))
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
-    network: nn.Module = FasterRCNN(
-        pyramid,
-        rpn_anchor_generator=anchors,
-        rpn_head=ProposalHead(spec.neck_channels, anchors.num_anchors_per_location()[0]),
-        rpn_pre_nms_top_n_train=spec.rpn_pre_nms,
-        rpn_pre_nms_top_n_test=spec.rpn_pre_nms,
-        rpn_post_nms_top_n_train=spec.rpn_post_nms,
-        rpn_post_nms_top_n_test=spec.rpn_post_nms,
-        box_roi_pool=roi_pool(spec, pyramid, roi_side(spec)),
-        box_head=box_head(spec),
-        box_predictor=predictor(spec.box_head_features, num_classes + 1),
-        box_score_thresh=spec.score_threshold,
-        box_nms_thresh=spec.nms_iou,
-        box_detections_per_img=spec.detections,
-        box_fg_iou_thresh=positive_iou,
-        box_bg_iou_thresh=positive_iou,
+    counts = {"training": spec.rpn_pre_nms, "testing": spec.rpn_pre_nms}
+    kept = {"training": spec.rpn_post_nms, "testing": spec.rpn_post_nms}
+    rpn = ProposalNetwork(
+        anchors,
+        ProposalHead(spec.neck_channels, anchors.num_anchors_per_location()[0]),
+        fg_iou_thresh=RPN_FOREGROUND_IOU,
+        bg_iou_thresh=RPN_BACKGROUND_IOU,
+        batch_size_per_image=spec.rpn_batch,
+        positive_fraction=0.5,
+        pre_nms_top_n=counts,
+        post_nms_top_n=kept,
+        nms_thresh=RPN_NMS_IOU,
     )
-    network.get_submodule("rpn").fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
-    network.get_submodule("roi_heads").fg_bg_sampler = BalancedSampler("box", spec.box_batch, 0.25)
+    rpn.fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
+    pool = roi_pool(spec, pyramid, roi_side(spec))
+    heads = _box_heads(spec, num_classes, predictor, pool, positive_iou, stage=0)
+    network: nn.Module = TwoStage(pyramid, rpn, heads, None)
     return network
+
+
+def _box_heads(
+    spec: DetectorSpec,
+    num_classes: int,
+    predictor: type[FastRCNNPredictor],
+    pool: RegionPool,
+    positive_iou: float,
+    *,
+    stage: int,
+) -> BoxHeads:
+    """One box stage, counting from zero, with a head and draws of its own."""
+    heads = BoxHeads(
+        pool,
+        box_head(spec),
+        predictor(spec.box_head_features, num_classes + 1),
+        fg_iou_thresh=positive_iou,
+        bg_iou_thresh=positive_iou,
+        batch_size_per_image=spec.box_batch,
+        positive_fraction=0.25,
+        bbox_reg_weights=box_weights(stage),
+        score_thresh=spec.score_threshold,
+        nms_thresh=spec.nms_iou,
+        detections_per_img=spec.detections,
+    )
+    purpose = f"box_{stage + 1}" if stage else "box"
+    heads.fg_bg_sampler = BalancedSampler(purpose, spec.box_batch, 0.25)
+    return heads
 
 
 def _cascade_predictor(spec: DetectorSpec) -> type[FastRCNNPredictor]:
     return SharedBoxPredictor if spec.cascade_class_agnostic else BoxPredictor
 
 
-def _stages(spec: DetectorSpec, first: RoIHeads, num_classes: int) -> list[RoIHeads]:
+def _stages(spec: DetectorSpec, first: BoxHeads, num_classes: int) -> list[BoxHeads]:
     """The first stage and those behind it, each with a head and draws of its own."""
-    stages = [first]
-    for number, positive_iou in enumerate(spec.cascade_ious[1:], start=1):
-        stage = RoIHeads(
-            first.box_roi_pool,
-            box_head(spec),
-            _cascade_predictor(spec)(spec.box_head_features, num_classes + 1),
-            fg_iou_thresh=positive_iou,
-            bg_iou_thresh=positive_iou,
-            batch_size_per_image=spec.box_batch,
-            positive_fraction=0.25,
-            bbox_reg_weights=box_weights(number),
-            score_thresh=spec.score_threshold,
-            nms_thresh=spec.nms_iou,
-            detections_per_img=spec.detections,
-        )
-        stage.fg_bg_sampler = BalancedSampler(f"box_{number + 1}", spec.box_batch, 0.25)
-        stages.append(stage)
-    return stages
+    predictor, pool = _cascade_predictor(spec), first.box_roi_pool
+    later = [
+        _box_heads(spec, num_classes, predictor, pool, positive_iou, stage=number)
+        for number, positive_iou in enumerate(spec.cascade_ious[1:], start=1)
+    ]
+    return [first, *later]
 
 
 def _masks(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> MaskBranch:
     return MaskBranch(spec, roi_pool(spec, pyramid, MASK_CELLS), num_classes + 1)
 
 
-def roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> MultiScaleRoIAlign:
+def roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> RegionPool:
     """Regions as maps of ``cells`` x ``cells``, each from the level that suits its size: a box of
     7 anchor bases from the third level, which is the usual 224 px at stride 16.
 
@@ -196,7 +211,7 @@ def roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> MultiScaleRoIA
     known: a guess from images much smaller than their padding is wrong, and wrong ever after.
     """
     levels = pyramid.levels
-    pool = MultiScaleRoIAlign(
+    pool = RegionPool(
         featmap_names=list(levels.stages),
         output_size=cells,
         sampling_ratio=2,
@@ -244,20 +259,11 @@ def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
 
 
 def divisions(network: nn.Module) -> tuple[Division, ...]:
-    """What the losses of the newest batch were divided by.
-
-    RetinaNet divides image by image and takes the mean over images, of which all workers have the
-    same number: it needs none.
-    """
-    head = getattr(network, "head", None)
-    if isinstance(head, RetinaHead):
-        names: tuple[str, ...] = ("classification", "bbox_regression")
-        return (Division(names=names, count=head.num_images, at_least=1),)
-    if isinstance(head, FcosHead):
-        names = ("classification", "bbox_regression", "bbox_ctrness")
-        return (Division(names=names, count=head.num_foreground, at_least=1),)
+    """What the losses of the newest batch were divided by, whatever the family."""
+    if isinstance(network, OneStage):
+        return network.divisions()
     found = tuple(
-        Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn)
+        Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn, at_least=1)
         for sampler in samplers(network)
         if sampler.purpose in SAMPLED_LOSSES
     )

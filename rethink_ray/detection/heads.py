@@ -38,16 +38,11 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
-        self.num_images = len(x[0])
         return _by_level(self, super().forward, x)
 
 
 class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
-    """FCOS's two towers; GroupNorm in them where the backbone's norm is frozen (Tian et al. 2019).
-
-    Its losses divide by the number of foreground points of the *local* batch, which is kept in
-    ``num_foreground`` for workers that share a batch.
-    """
+    """FCOS's two towers; GroupNorm in them if the backbone's norm is frozen (Tian et al. 2019)."""
 
     def __init__(self, spec: DetectorSpec, num_classes: int) -> None:
         width, depth = spec.neck_channels, spec.head_convs
@@ -57,25 +52,10 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
             width, 1, num_classes, depth, norm_layer=norm
         )
         self.regression_head = FCOSRegressionHead(width, 1, depth, norm_layer=norm)
-        self.num_foreground = 0
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness [N, A, 1]``."""
         return _by_level(self, super().forward, x)
-
-    def compute_loss(
-        self,
-        targets: list[dict[str, Tensor]],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
-    ) -> dict[str, Tensor]:
-        """torchvision's three losses; counts what they are divided by."""
-        self.num_foreground = sum(int((m >= 0).sum()) for m in matched_idxs)
-        losses: dict[str, Tensor] = super().compute_loss(
-            targets, head_outputs, anchors, matched_idxs
-        )
-        return losses
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped

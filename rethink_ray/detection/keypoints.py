@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.functional import cross_entropy
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.models.detection.roi_heads import (
     keypointrcnn_inference,
-    keypointrcnn_loss,
     keypoints_to_heatmap,
 )
 from torchvision.ops import MultiScaleRoIAlign
@@ -23,6 +23,8 @@ from rethink_ray.spec.recipe import DetectorSpec
 
 KEYPOINT_CELLS = 14
 """Cells along a side of a region; a heatmap has four times as many."""
+UNSEEN = -1
+"""Instead of a cell: a keypoint that is not annotated or lies outside its region."""
 
 
 class KeypointPredictor(KeypointRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
@@ -47,7 +49,7 @@ class KeypointBranch(Branch):
             KeypointRCNNHeads(spec.neck_channels, [width] * depth),
             KeypointPredictor(width if depth else spec.neck_channels, spec.num_keypoints),
         )
-        self.num_visible = 0
+        self.num_visible = torch.zeros((), dtype=torch.int64)
 
     def losses(
         self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
@@ -56,8 +58,12 @@ class KeypointBranch(Branch):
         boxes, matched = drawn.positives()
         points = [target["keypoints"] for target in targets]
         logits = self(features, boxes, sizes)
-        self.num_visible = _num_visible(points, boxes, matched, logits.shape[-1])
-        return {"loss_keypoint": keypointrcnn_loss(logits, boxes, points, matched)}
+        cells = _cells_of(points, boxes, matched, logits.shape[-1])
+        self.num_visible = (cells != UNSEEN).sum()
+        entropy = cross_entropy(
+            logits.flatten(0, 1).flatten(1), cells, ignore_index=UNSEEN, reduction="sum"
+        )
+        return {"loss_keypoint": entropy / self.num_visible.clamp(min=1)}
 
     def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
         """``keypoints: [D, K, 3]``: x, y in pixels and the logit there."""
@@ -68,14 +74,15 @@ class KeypointBranch(Branch):
 
     def division(self) -> Division:
         """The loss is a mean over keypoints that count."""
-        return Division(names=("loss_keypoint",), count=self.num_visible)
+        return Division(names=("loss_keypoint",), count=self.num_visible, at_least=1)
 
 
-def _num_visible(
-    points: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequence[Tensor], cells: int
-) -> int:
-    """How many keypoints the loss is a mean of."""
-    return sum(
-        int(keypoints_to_heatmap(of_image[rows], regions, cells)[1].sum())
-        for of_image, regions, rows in zip(points, boxes, matched, strict=True)
-    )
+def _cells_of(
+    points: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequence[Tensor], side: int
+) -> Tensor:
+    """``[R * K]``: the cell of its region's heatmap in which each keypoint lies, or ``UNSEEN``."""
+    cells = []
+    for of_image, regions, rows in zip(points, boxes, matched, strict=True):
+        places, is_visible = keypoints_to_heatmap(of_image[rows], regions, side)
+        cells.append(torch.where(is_visible > 0, places, UNSEEN).flatten())
+    return torch.cat(cells)

@@ -19,7 +19,7 @@ from torchvision.models.detection.roi_heads import maskrcnn_inference, maskrcnn_
 from torchvision.ops import MultiScaleRoIAlign
 
 from rethink_ray.detection.norms import head_norm
-from rethink_ray.detection.peers import Division
+from rethink_ray.detection.peers import Division, count_on
 from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
@@ -40,15 +40,15 @@ class MaskBranch(Branch):
             MaskRCNNHeads(spec.neck_channels, [width] * depth, 1, norm_layer=norm),
             MaskRCNNPredictor(inputs, width, num_classes),
         )
-        self.num_positive = 0
+        self.num_positive = torch.zeros((), dtype=torch.int64)
 
     def losses(
         self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
         """Binary cross-entropy, a mean over the positives' pixels in the mask of their class."""
         boxes, matched = drawn.positives()
-        self.num_positive = sum(len(b) for b in boxes)
         logits = self(features, boxes, sizes)
+        self.num_positive = count_on(logits.device, sum(len(b) for b in boxes))
         masks, labels = [t["masks"] for t in targets], [t["labels"] for t in targets]
         return {"loss_mask": maskrcnn_loss(logits, boxes, masks, labels, matched)}
 

@@ -7,6 +7,7 @@ batch has to be divided by the mean of that number over the workers instead.
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 
@@ -30,6 +31,13 @@ class Division:
     """Losses that were divided by a number of the local batch, which may be zero."""
 
     names: tuple[str, ...]
-    count: int
+    count: Tensor
+    """0-dim, on the device where the losses are: nobody waits for it."""
     at_least: int = 0
     """What the loss divides by where ``count`` is smaller."""
+
+
+def count_on(device: torch.device, count: int) -> Tensor:
+    """A count that the host knows, as ``Division`` keeps it; 0-dim, int64."""
+    # torch.tensor would wait for a GPU
+    return torch.full((), count, dtype=torch.int64, device=device)

@@ -8,11 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
+from rethink_ray.detection.matching import places_of
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 
@@ -37,7 +37,7 @@ class Drawn:
 
     def positives(self) -> tuple[list[Tensor], list[Tensor]]:
         """``boxes_xyxy`` and ``matched`` of those that show an object."""
-        kept = [torch.where(labels > 0)[0] for labels in self.labels]
+        kept = places_of([labels > 0 for labels in self.labels])
         boxes = [b[k] for b, k in zip(self.boxes_xyxy, kept, strict=True)]
         return boxes, [m[k] for m, k in zip(self.matched, kept, strict=True)]
 

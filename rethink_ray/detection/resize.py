@@ -37,6 +37,14 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         """Pad batches to this size; ``None``: to the largest image."""
         self.as_given = False
         """Leave every image at the size it has."""
+        # torchvision makes both on the device for each image, and a GPU is waited for each time
+        self.register_buffer("mean", Tensor(list(mean))[:, None, None], persistent=False)
+        self.register_buffer("std", Tensor(list(std))[:, None, None], persistent=False)
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """``[3, H, W]`` in units of the standard deviation from the mean, by channel."""
+        normalized: Tensor = (image - self.mean) / self.std
+        return normalized
 
     def torch_choice(self, k: list[int]) -> int:
         """The only size there is (torchvision draws it from the global generator)."""

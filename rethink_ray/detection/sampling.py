@@ -1,15 +1,29 @@
 """Which anchors and proposals enter a loss: drawn per image from (seed, step, image id).
 
 torchvision draws from the global generator, batch by batch, so what one image contributes depends
-on its batch-mates, on the rank and on every draw before it. Here it depends on nothing else.
+on its batch-mates, on the rank and on every draw before it. Here it depends on nothing else: every
+place has a key, hashed in integers, and the places with the smallest keys are drawn. CPUs and GPUs
+draw the same, and no GPU is waited for.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+
+KEY_BITS = 30
+"""Of a place's key: an int32 above them stands for a place that may not be drawn."""
+KEY_MASK = 2**KEY_BITS - 1
+NEVER = 2**31 - 1
+ROUNDS = ((15, 0x2C1B3C6D), (12, 0x297A2D39))
+"""Shift and odd multiplier of each round of mixing."""
+LAST_SHIFT = 15
+PLACES_AT_ONCE = 2**18
+"""Images are drawn from together up to so many places: a megabyte of keys, which a CPU caches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +35,21 @@ class SamplePosition:
     image_ids: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnPlaces:
+    """Places of one label in each image, ``[N, D]``; those that were really drawn come first."""
+
+    places: Tensor
+    """int64; no place twice in an image."""
+    is_drawn: Tensor
+    """bool; an image without enough allowed places has fewer."""
+
+    def mask(self, num_places: int) -> Tensor:
+        """``[N, num_places]`` uint8: one where a place is drawn."""
+        mask = self.is_drawn.new_zeros(len(self.places), num_places, dtype=torch.uint8)
+        return mask.scatter_(1, self.places, self.is_drawn.to(torch.uint8))
+
+
 class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  # torchvision is untyped
     """A fixed number of positives and negatives per image, the same ones at the same position."""
 
@@ -28,36 +57,87 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
         super().__init__(batch_size_per_image, positive_fraction)
         self.purpose = purpose
         self.position: SamplePosition | None = None
-        self.num_drawn = 0
-        """In the newest batch, over its images."""
+        self.num_drawn = torch.zeros((), dtype=torch.int64)
+        """In the newest batch, over its images; 0-dim, on the labels' device."""
 
-    def __call__(self, matched_idxs: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+    def __call__(self, matched_idxs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Masks of the positives (label >= 1) and negatives (label 0) drawn in each image."""
+        labels = pad_sequence(list(matched_idxs), batch_first=True, padding_value=-1)
+        positives, negatives = self.draw(labels)
+        sizes = [len(of_image) for of_image in matched_idxs]
+        masks = (drawn.mask(labels.shape[1]) for drawn in (positives, negatives))
+        positive, negative = (
+            [mask[:size] for mask, size in zip(of_batch, sizes, strict=True)] for of_batch in masks
+        )
+        return positive, negative
+
+    def draw(self, labels: Tensor) -> tuple[DrawnPlaces, DrawnPlaces]:
+        """Positives (label >= 1) and negatives (label 0) of each image; others are never drawn.
+
+        Negatives make up for missing positives.
+
+        Args:
+            labels: ``[N, A]`` of any type; where images have fewer places, -1 fills their rows.
+        """
         assert self.position is not None, "a position is set before each forward"
-        pairs = [
-            self._draw(labels, self._generator(image_id))
-            for labels, image_id in zip(matched_idxs, self.position.image_ids, strict=True)
+        at_once = max(1, PLACES_AT_ONCE // max(labels.shape[1], 1))
+        keys = [self._words(image_id) for image_id in self.position.image_ids]
+        assert len(keys) == len(labels), "a position names every image of the batch"
+        parts = [
+            self._draw(labels[start : start + at_once], keys[start : start + at_once])
+            for start in range(0, len(keys), at_once)
         ]
-        self.num_drawn = sum(int(p.sum()) + int(n.sum()) for p, n in pairs)
-        return [positive for positive, _ in pairs], [negative for _, negative in pairs]
+        positives, negatives = (_joined(of_label) for of_label in zip(*parts, strict=True))
+        self.num_drawn = positives.is_drawn.sum() + negatives.is_drawn.sum()
+        return positives, negatives
 
-    def _draw(self, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        wanted = int(self.batch_size_per_image * self.positive_fraction)
-        positive = _choose(labels >= 1, wanted, generator)
-        num_left = self.batch_size_per_image - int(positive.sum())
-        return positive, _choose(labels == 0, num_left, generator)
+    def _draw(
+        self, labels: Tensor, words: Sequence[tuple[int, ...]]
+    ) -> tuple[DrawnPlaces, DrawnPlaces]:
+        keys = place_keys(words, labels.shape[1], labels.device)
+        most = int(self.batch_size_per_image * self.positive_fraction)
+        positives = _smallest(keys, labels >= 1, most, most)
+        num_left = self.batch_size_per_image - positives.is_drawn.sum(dim=1, keepdim=True)
+        negatives = _smallest(keys, labels == 0, self.batch_size_per_image, num_left)
+        return positives, negatives
 
-    def _generator(self, image_id: int) -> torch.Generator:
+    def _words(self, image_id: int) -> tuple[int, ...]:
+        """What this image's keys are mixed with, one word for each round."""
         assert self.position is not None
-        key = f"{self.position.seed}/{self.purpose}/{self.position.step}/{image_id}"
-        digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+        name = f"{self.position.seed}/{self.purpose}/{self.position.step}/{image_id}"
+        digest = hashlib.blake2b(name.encode(), digest_size=4 * len(ROUNDS)).digest()
+        halves = (digest[4 * i : 4 * i + 4] for i in range(len(ROUNDS)))
+        return tuple(int.from_bytes(half, "big") & KEY_MASK for half in halves)
 
 
-def _choose(allowed: Tensor, limit: int, generator: torch.Generator) -> Tensor:
-    """A uint8 mask of at most ``limit`` of the allowed places, drawn without replacement."""
-    places = torch.where(allowed)[0]
-    order = torch.randperm(places.numel(), generator=generator)[:limit].to(places.device)
-    mask = torch.zeros_like(allowed, dtype=torch.uint8)
-    mask[places[order]] = 1
-    return mask
+def place_keys(words: Sequence[tuple[int, ...]], num_places: int, device: torch.device) -> Tensor:
+    """``[N, num_places]`` int32 in 0..``KEY_MASK``: a pseudo-random number for each place.
+
+    Every step is one-to-one, so no two places of an image have the same key and the smallest keys
+    are the same places everywhere. ``words``: of each image, one for each round; host numbers,
+    which reach a GPU with the kernels that use them.
+    """
+    keys = torch.arange(num_places, dtype=torch.int32, device=device).repeat(len(words), 1)
+    for number, (shift, multiplier) in enumerate(ROUNDS):
+        for row, of_image in zip(keys, words, strict=True):
+            row ^= of_image[number]
+        keys ^= keys >> shift
+        keys *= multiplier
+        keys &= KEY_MASK
+    keys ^= keys >> LAST_SHIFT
+    return keys
+
+
+def _smallest(keys: Tensor, allowed: Tensor, limit: int, wanted: int | Tensor) -> DrawnPlaces:
+    """In each image ``wanted`` of the allowed places, at most ``limit``; all if there are fewer."""
+    masked = torch.where(allowed, keys, NEVER)
+    smallest, places = masked.topk(min(limit, keys.shape[1]), dim=1, largest=False)
+    rank = torch.arange(places.shape[1], device=keys.device)
+    return DrawnPlaces(places=places, is_drawn=(smallest <= KEY_MASK) & (rank < wanted))
+
+
+def _joined(parts: Sequence[DrawnPlaces]) -> DrawnPlaces:
+    return DrawnPlaces(
+        places=torch.cat([part.places for part in parts]),
+        is_drawn=torch.cat([part.is_drawn for part in parts]),
+    )

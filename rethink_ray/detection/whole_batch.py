@@ -48,11 +48,10 @@ class LossSums:
         sums: dict[str, Tensor] = {}
         denominators: Denominators = {}
         for division in divisions:
-            count = torch.as_tensor(division.count)
+            count = division.count
             divisor = count.clamp(min=division.at_least)
             for name in division.names:
                 loss = losses[name]
-                count, divisor = count.to(loss.device), divisor.to(loss.device)
                 kept = torch.where(divisor > 0, loss, torch.zeros_like(loss))
                 sums[name] = kept * divisor.to(loss.dtype)
                 denominators[name] = Denominator(count=count, at_least=division.at_least)

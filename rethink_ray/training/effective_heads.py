@@ -3,6 +3,8 @@
 from typing import Any
 
 from torch import nn
+from torchvision.models.detection import FCOS, RetinaNet
+from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
 from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads
 from rethink_ray.detection.heads import NAMED_BOX_HEADS
@@ -14,9 +16,12 @@ SEVERAL_BOX_HEADS = {(): "cascade_rcnn", ("masks",): "cascade_mask_rcnn"}
 
 def read_family(network: Any) -> str:
     """The family, from what the network is made of."""
-    name = type(network).__name__
-    if name != "FasterRCNN":
-        return {"RetinaNet": "retinanet", "FCOS": "fcos"}.get(name, name)
+    if isinstance(network, RetinaNet):
+        return "retinanet"
+    if isinstance(network, FCOS):
+        return "fcos"
+    if not isinstance(network, GeneralizedRCNN):
+        return type(network).__name__
     heads = network.roi_heads
     branches = tuple(heads.branches) if isinstance(heads, StagedHeads) else ()
     named = SEVERAL_BOX_HEADS if len(_stages(network)) > 1 else ONE_BOX_HEAD

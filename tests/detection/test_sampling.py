@@ -1,12 +1,19 @@
 """What one image contributes to a loss depends on nothing but seed, step and its id."""
 
+import pytest
 import torch
 from torch import Tensor
 
+from rethink_ray.detection import sampling
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.families import samplers
-from rethink_ray.detection.sampling import BalancedSampler, SamplePosition
+from rethink_ray.detection.sampling import BalancedSampler, SamplePosition, place_keys
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+
+GOLDEN_KEYS = [
+    [440468862, 318013338, 944470648, 196982780],
+    [1064142147, 316716272, 122476819, 636026677],
+]
 
 
 def drawn(image_ids: tuple[int, ...], seed: int = 0, step: int = 0) -> list[tuple[Tensor, Tensor]]:
@@ -52,6 +59,128 @@ def test_seed_step_image_and_purpose_each_change_the_draw() -> None:
     assert not same(drawn((7,), seed=1)[0], here)
     assert not same(drawn((7,), step=1)[0], here)
     assert not same(drawn((8,))[0], here)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int8, torch.int64, torch.bfloat16])
+def test_labels_of_any_type_draw_the_same(dtype: torch.dtype) -> None:
+    labels = torch.cat([torch.ones(30), torch.zeros(60), -torch.ones(10)])
+    sampler = BalancedSampler("rpn", 40, 0.5)
+    sampler.position = SamplePosition(seed=0, step=0, image_ids=(7,))
+
+    [positive], [negative] = sampler([labels.to(dtype)])
+
+    assert same((positive, negative), drawn((7,))[0])
+    assert positive.dtype == negative.dtype == torch.uint8
+    assert int(sampler.num_drawn) == 40
+
+
+def test_images_with_few_places_draw_the_same_beside_images_with_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = torch.cat([torch.ones(2), torch.zeros(9)])
+    many = torch.cat([torch.zeros(400), torch.ones(50), -torch.ones(50)])
+
+    def drawn_from(images: dict[int, Tensor]) -> dict[int, tuple[Tensor, Tensor]]:
+        sampler = BalancedSampler("box", 20, 0.25)
+        sampler.position = SamplePosition(seed=3, step=4, image_ids=tuple(images))
+        pairs = zip(*sampler(list(images.values())), strict=True)
+        assert int(sampler.num_drawn) == sum(min(20, len(labels)) for labels in images.values())
+        return dict(zip(images, pairs, strict=True))
+
+    together = drawn_from({1: few, 2: many, 3: few})
+    alone = {i: drawn_from({i: labels})[i] for i, labels in ((1, few), (2, many), (3, few))}
+    monkeypatch.setattr(sampling, "PLACES_AT_ONCE", 600)
+    in_turn = drawn_from({1: few, 2: many, 3: few})
+
+    for found in (together, in_turn):
+        assert all(same(found[i], alone[i]) for i in alone)
+    assert (int(alone[1][0].sum()), int(alone[1][1].sum())) == (2, 9)
+    assert (int(alone[2][0].sum()), int(alone[2][1].sum())) == (5, 15)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([0] * 30, (0, 8)),
+        ([1] * 30, (4, 0)),
+        ([-1] * 30, (0, 0)),
+        ([1, 0, -1], (1, 1)),
+        ([], (0, 0)),
+    ],
+)
+def test_what_there_is_is_drawn_up_to_the_number_wanted(
+    labels: list[int], expected: tuple[int, int]
+) -> None:
+    sampler = BalancedSampler("rpn", 8, 0.5)
+    sampler.position = SamplePosition(seed=0, step=0, image_ids=(1,))
+    given = torch.tensor(labels, dtype=torch.float32)
+
+    [positive], [negative] = sampler([given])
+
+    assert (int(positive.sum()), int(negative.sum())) == expected
+    assert positive.shape == negative.shape == given.shape
+    assert torch.equal(given[positive.bool()], torch.ones(expected[0]))
+    assert torch.equal(given[negative.bool()], torch.zeros(expected[1]))
+
+
+def keys_of(*images: tuple[int, int], num_places: int = 300) -> Tensor:
+    """Keys of (step, image id) pairs, as a sampler mixes them."""
+    sampler = BalancedSampler("rpn", 256, 0.5)
+    words = []
+    for step, image_id in images:
+        sampler.position = SamplePosition(seed=0, step=step, image_ids=(image_id,))
+        words.append(sampler._words(image_id))
+    return place_keys(words, num_places, torch.device("cpu"))
+
+
+def test_no_two_places_of_an_image_have_the_same_key() -> None:
+    [keys] = keys_of((0, 1), num_places=267_000)
+
+    assert len(keys.unique()) == 267_000
+    assert 0 <= int(keys.min()) < int(keys.max()) <= sampling.KEY_MASK
+
+
+def test_every_place_is_drawn_equally_often_and_apart_from_its_neighbours() -> None:
+    """2,000 draws of 30 of 300 places: 200 expected at each; chi-square of 299, sd 24.5.
+
+    A pair of neighbours is expected in 30 * 29 / (300 * 299) of the draws, 19.4 times.
+    """
+    images = [(step, image_id) for step in range(40) for image_id in range(50)]
+    smallest = keys_of(*images).topk(30, dim=1, largest=False).indices
+    chosen = torch.zeros(2000, 300).scatter_(1, smallest, 1.0)
+
+    counts = chosen.sum(dim=0)
+    neighbours = (chosen[:, 1:] * chosen[:, :-1]).sum(dim=0)
+
+    # drawing without replacement narrows the spread by 1 - 30 / 300
+    chi_square = float(((counts - 200) ** 2 / (200 * 0.9)).sum())
+    assert 299 - 5 * 24.5 < chi_square < 299 + 5 * 24.5
+    assert float(neighbours.mean()) == pytest.approx(19.4, abs=1.3)  # 5 sd of the mean
+
+
+def test_what_one_image_draws_says_nothing_about_another_step_or_image() -> None:
+    """Two draws of 30 of 300 share 3 places on average, sd 1.56 (hypergeometric)."""
+    images = [(step, image_id) for step in range(40) for image_id in range(50)]
+    smallest = keys_of(*images).topk(30, dim=1, largest=False).indices
+    chosen = torch.zeros(2000, 300).scatter_(1, smallest, 1.0)
+
+    for lag in (1, 50):  # the next image of a step, the next step of an image
+        shared = (chosen[lag:] * chosen[:-lag]).sum(dim=1)
+        assert float(shared.mean()) == pytest.approx(3.0, abs=5 * 1.56 / 2000**0.5)
+        assert float(shared.std()) == pytest.approx(1.56, rel=0.1)
+
+
+def test_the_chi_square_sees_a_planted_fault() -> None:
+    """Keys that only shift with the image draw neighbours together."""
+    smallest = (torch.arange(300) + torch.arange(2000)[:, None]) % 300
+    chosen = (smallest < 30).float()
+
+    assert float((chosen[:, 1:] * chosen[:, :-1]).sum(dim=0).mean()) > 150
+
+
+def test_the_draw_is_the_same_on_every_machine_and_version() -> None:
+    """Integers throughout: these are the numbers that any CPU or GPU must find."""
+    assert place_keys([(1, 2), (3, 4)], 4, torch.device("cpu")).tolist() == GOLDEN_KEYS
 
 
 def faster_rcnn() -> Detector:

@@ -32,7 +32,7 @@ class Others:
 
 
 def sums_of(loss: Tensor | float, count: int, at_least: int = 0) -> LossSums:
-    division = Division(names=("loss",), count=count, at_least=at_least)
+    division = Division(names=("loss",), count=torch.tensor(count), at_least=at_least)
     return LossSums.of({"loss": torch.as_tensor(loss)}, [division])
 
 
