@@ -87,6 +87,8 @@ class Findings:
     """What each searched parameter goes with, cell by cell."""
     missing: str
     """What is still to come, as a sentence; empty for a finished study."""
+    incomplete: str = ""
+    """Which cells of a study with nothing left to run have no score, as a sentence."""
     missing_sections: tuple[MissingSection, ...] = ()
     """Parts that could not be derived, by the names below; they are empty here."""
 
@@ -136,7 +138,7 @@ def derive_findings(tables: StudyTables) -> Findings:
     results = cell_results(study, records)
     cost = study_cost(tables, records)
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
-    derived = Containment()
+    missing, derived = _missing(study, records, results), Containment()
     attempt = derived.attempt
 
     def held_claims() -> StudyClaims:
@@ -176,7 +178,8 @@ def derive_findings(tables: StudyTables) -> Findings:
         equal_hours=attempt(EQUAL_HOURS, lambda: at_equal_hours(study, records, cost), ()),
         transfers=attempt(TRANSFER, lambda: transfers(study, records), ()),
         importance=attempt(IMPORTANCE, lambda: importances(study, records), ()),
-        missing=_missing(study, records, results),
+        missing=missing,
+        incomplete="" if missing else _incomplete(records, results),
         missing_sections=derived.missing,
     )
 
@@ -264,8 +267,10 @@ def _missing(
     parts = [counted(trials, "search trial")] if trials else []
     if replicates:
         parts.append(("at least " if trials else "") + counted(replicates, "replicate"))
-    if parts:
-        return f"The study is unfinished: {' and '.join(parts)} to go."
+    return f"The study is unfinished: {' and '.join(parts)} to go." if parts else ""
+
+
+def _incomplete(records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]) -> str:
     empty = [_why_empty(r) for c, r in results.items() if not _has_score(records[c])]
     return f"The study is incomplete, for {' and '.join(empty)}." if empty else ""
 

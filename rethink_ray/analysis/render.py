@@ -168,6 +168,7 @@ KEYS: dict[str, tuple[str, Callable[[Findings], Any]]] = {
     "looks": (FINDINGS, lambda f: f.looks),
     "values_are": ("", lambda f: unit_name(f.study)),
     "missing": ("", lambda f: f.missing),
+    "incomplete": ("", lambda f: f.incomplete),
     "answers": (FINDINGS, lambda f: list(f.answers)),
     "answer_cautions": (FINDINGS, lambda f: [list(texts) for texts in f.answer_cautions]),
     "findings": (FINDINGS, lambda f: [finding_tree(one) for one in f.findings]),
@@ -319,8 +320,8 @@ def _head(findings: Findings) -> str:
         lines += [missing_summary(findings.missing_sections), ""]
     for answer, texts in zip(findings.answers, findings.answer_cautions, strict=True):
         lines += [answer, *(f"    caveat: {text}" for text in texts)]
-    if findings.missing:
-        lines += ["", findings.missing]
+    if findings.missing or findings.incomplete:
+        lines += ["", findings.missing or findings.incomplete]
     return "\n".join(lines)
 
 

@@ -58,7 +58,7 @@ class Report:
     missing_sections: tuple[MissingSection, ...]
     """Sections that failed; a sentence stands in the place of each."""
     unfinished: str
-    """What the study has still to run, as a sentence; empty for a finished one."""
+    """What the study has still to run, or which cells have no score, as a sentence; else empty."""
 
 
 def write_report(where: Path | str) -> Path:
@@ -97,7 +97,8 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
             stale.unlink(missing_ok=True)
         write_atomically(page, _bare_page(directory.study, kept))
     else:
-        kept, unfinished = Containment(findings.missing_sections), findings.missing
+        kept = Containment(findings.missing_sections)
+        unfinished = findings.missing or findings.incomplete
         _write_all(findings, directory, _named(directory, where), kept)
     failures = out / FAILURE_FILE
     if kept.missing:
@@ -190,7 +191,7 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
     in_order = (*findings.study.regimes,)
     return {
         "study": findings.study,
-        "unfinished": findings.missing,
+        "unfinished": findings.missing or findings.incomplete,
         "regimes": [regime.name for regime in findings.regimes],
         "unit": unit_name(findings.study),
         "answers": kept.attempt(ANSWERS, lambda: _answers(findings), []),
