@@ -15,12 +15,19 @@ from rethink_ray.detection.families import build_network, divisions, samplers
 from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
 from rethink_ray.detection.necks import build_pyramid
 from rethink_ray.detection.norms import above_backbone
-from rethink_ray.detection.padding import HeightWidth, PaddingGroup, passes_of
+from rethink_ray.detection.one_stage import OneStage
+from rethink_ray.detection.padding import HeightWidth, PaddingGroup, Pass, passes_of
 from rethink_ray.detection.peers import Peers
-from rethink_ray.detection.resize import Resize
+from rethink_ray.detection.resize import Resize, resize_target
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.weights import load_initial_weights
-from rethink_ray.detection.whole_batch import Denominators, LossSums, added, over_workers
+from rethink_ray.detection.whole_batch import (
+    Denominator,
+    Denominators,
+    LossSums,
+    added,
+    over_workers,
+)
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, InitSpec
 
 __all__ = ["Detector", "build_detector", "parameter_counts"]
@@ -90,8 +97,6 @@ class Detector(nn.Module):
         """The losses of these images before they are divided, and what they are divided by."""
         assert self.training, "losses are taken in training mode"
         with self.sizes_as_given(self.sized_by_loader):
-            sizes_hw = [self._transform.padded_hw_of([image]) for image in images]
-            padded_hw = self.padding_group.padded_sizes(sizes_hw, self.peers)
             passes = [
                 self._sums_of_pass(
                     [images[number] for number in one.numbers],
@@ -99,9 +104,42 @@ class Detector(nn.Module):
                     one.padded_hw,
                     (seed, step),
                 )
-                for one in passes_of(padded_hw)
+                for one in self._passes(images)
             ]
         return added(passes)
+
+    @torch.no_grad()
+    def count_denominators(
+        self, images: Sequence[Tensor], targets: Sequence[Target]
+    ) -> Denominators | None:
+        """What the losses of these images are divided by, where boxes alone tell it.
+
+        One-stage families divide by their foreground, for which the network need not run. ``None``:
+        a two-stage family, whose proposals are needed.
+        """
+        network = self.network
+        if not isinstance(network, OneStage):
+            return None
+        with self.sizes_as_given(self.sized_by_loader):
+            counts = [
+                network.count_foreground(
+                    one.padded_hw,
+                    [self._resized_boxes(images[n], targets[n]) for n in one.numbers],
+                )
+                for one in self._passes(images)
+            ]
+        total = torch.stack(counts).sum()
+        return {name: Denominator(count=total, at_least=1) for name in network.loss_names}
+
+    def _resized_boxes(self, image: Tensor, target: Target) -> dict[str, Tensor]:
+        was = (image.shape[-2], image.shape[-1])
+        boxes = {"boxes": target["boxes"], "labels": target["labels"] - self.label_shift}
+        return resize_target(boxes, was, self._transform.resized_hw(*was))
+
+    def _passes(self, images: Sequence[Tensor]) -> list[Pass]:
+        """Which images pass the network together, and the size they are padded to."""
+        sizes_hw = [self._transform.padded_hw_of([image]) for image in images]
+        return passes_of(self.padding_group.padded_sizes(sizes_hw, self.peers))
 
     def _sums_of_pass(
         self,

@@ -11,7 +11,7 @@ from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, origin_of
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
-from rethink_ray.detection.whole_batch import LossSums, over_workers
+from rethink_ray.detection.whole_batch import LossSums, added_denominators, over_workers
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
@@ -174,7 +174,17 @@ class Live:
         return total
 
     def _counted(self, parts: Sequence[tuple[Images, Targets]], step: int) -> LossSums:
-        """The losses of the whole batch, divided by nothing yet, without a gradient."""
+        """The losses of the whole batch, divided by nothing yet, without a gradient.
+
+        Where the numbers that they are divided by are all that is needed, and boxes alone tell
+        them, the losses are left out.
+        """
+        if self.balance is None:
+            counted = [self.detector.count_denominators(*self._on_device(*part)) for part in parts]
+            by_boxes = [denominators for denominators in counted if denominators is not None]
+            if len(by_boxes) == len(parts):
+                whole = over_workers(added_denominators(by_boxes), self.detector.peers)
+                return LossSums(sums={}, denominators=whole)
 
         def sums() -> Iterator[LossSums]:
             for number, part in enumerate(parts):

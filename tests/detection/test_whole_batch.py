@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
-from tiny_detectors import tiny
+from tiny_detectors import mixed_pictures, mixed_targets, tiny
 from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
@@ -116,3 +116,19 @@ def test_all_workers_ask_each_other_the_same_questions_whatever_they_hold(
         assert all(p.grad is not None for p in detector.trainable_parameters())
         questions.append(peers.asked)
     assert questions[0] == questions[1]
+
+
+@pytest.mark.parametrize("family", ["retinanet", "fcos"])
+def test_one_stage_families_tell_what_they_divide_by_from_boxes_alone(family: Family) -> None:
+    detector = build_detector(tiny(family, max_side_px=96), InitSpec(), 3, seed=0)
+    images, targets = mixed_pictures(), mixed_targets()
+    counted = detector.count_denominators(images, targets)
+    expected = detector.loss_sums(images, targets, seed=0, step=0).denominators
+    assert counted is not None
+    assert counted.keys() == expected.keys()
+    assert all(int(counted[name].count) == int(expected[name].count) > 0 for name in expected)
+
+
+def test_a_two_stage_family_needs_its_proposals_for_that() -> None:
+    detector = build_detector(tiny("faster_rcnn"), InitSpec(), 3, seed=0)
+    assert detector.count_denominators(mixed_pictures(), mixed_targets()) is None
