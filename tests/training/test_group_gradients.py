@@ -46,7 +46,9 @@ def recipe_of(family: str, norm: str, **settings: Any) -> Recipe:
 
 def global_batch(sizes: list[tuple[int, int]]) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     """Four pictures; the last two hold nothing, so that a worker may have no object at all."""
-    generator = torch.Generator().manual_seed(3)
+    # under other seeds a unit of the mask or keypoint head lies within 3e-7 of zero: its sign, and
+    # so its gradient, is then left to rounding
+    generator = torch.Generator().manual_seed(7)
     images = [torch.rand(3, *hw, generator=generator) for hw in sizes]
     boxes = [
         torch.tensor([[4.0, 4.0, 30.0, 34.0], [20.0, 10.0, 60.0, 50.0]]),
