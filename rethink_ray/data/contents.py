@@ -104,8 +104,10 @@ def read_contents(
 def are_unchanged(paths: Sequence[str], contents: Sequence[FileContent]) -> bool:
     """Whether every file has the size and the time stamp that it was read with."""
     told = [(content.num_bytes, content.changed_ns) for content in contents]
+    parts = [paths[start::_FILES_AT_ONCE] for start in range(_FILES_AT_ONCE)]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        return list(pool.map(_size_and_time, paths)) == told
+        stamps = pool.map(lambda part: [_size_and_time(path) for path in part], parts)
+        return all(stamp == told[start::_FILES_AT_ONCE] for start, stamp in enumerate(stamps))
 
 
 def _read_content(
