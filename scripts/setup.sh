@@ -17,7 +17,8 @@ if [ "$(cat .venv/installed 2>/dev/null || true)" != "$stamp" ]; then
         .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
         uv=.venv/bin/uv
     fi
-    "$uv" pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+    "$uv" pip install --quiet --compile-bytecode --python .venv/bin/python \
+        --require-hashes -r requirements.lock
     "$uv" pip install --quiet --python .venv/bin/python --no-deps -e .
     echo "$stamp" >.venv/installed
 fi

@@ -38,6 +38,8 @@ def fingerprint_of(study: Study) -> str:
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
+    if study.resources.images_per_step is None:
+        del tree["resources"]["images_per_step"]  # studies from before there were micro-batches
     if study.resources.gpus_per_worker:
         del tree["resources"]["cpus_per_worker"]  # no number depends on it there
     for arm in tree["arms"].values():

@@ -53,7 +53,7 @@ def images_at_once(config: TrialConfig) -> int:
 
 
 def _fewer_images(config: TrialConfig, at_once: int) -> str:
-    """The largest ``images_per_step`` that is about half and cuts no group; empty if none is."""
+    """The largest ``images_per_step`` up to half that cuts no group; else half the batch."""
     recipe = config.recipe
     for fewer in range(at_once // 2, 0, -1):
         resources = config.resources.model_copy(update={"images_per_step": fewer})
@@ -64,7 +64,9 @@ def _fewer_images(config: TrialConfig, at_once: int) -> str:
         is_same = recipe.detector.norm in ("gn", "frozen_bn")
         note = " (the gradient stays that of the whole batch)" if is_same else ""
         return f"resources.images_per_step: {fewer}{note}, or "
-    return ""
+    half = recipe.batch_size // 2
+    is_shared_evenly = half > 0 and half % max(config.resources.workers, 1) == 0
+    return f"batch_size: {half}, or " if is_shared_evenly else ""
 
 
 def _smaller_images(detector: DetectorSpec) -> str:

@@ -166,6 +166,7 @@ def test_the_micro_batches_that_are_suggested_can_be_run(
     told = str(caught.value)
     assert ("images_per_step" in told) == (fewer is not None)
     assert fewer is None or f"Try resources.images_per_step: {fewer} (the gradient stays" in told
+    assert ("Try batch_size: 1, or" in told) == (batch_size == 2)
     assert "detector.min_side_px: 32 and detector.max_side_px: 32" in told
 
 

@@ -148,7 +148,7 @@ def test_too_little_memory_for_one_worker_is_the_outcome_of_all(
     first, second = in_a_group(climb_starving, tmp_path, 2, hungry)
     assert isinstance(first, Infeasible)
     assert str(first) == str(second)
-    assert "batch_size 4 and images of 1024 to 1024 px" in str(first)
+    assert "2 images at once (batch_size 4) of 1024 to 1024 px" in str(first)
     assert "Try batch_size: 2, or detector.min_side_px: 512 and detector.max_side_px: 512" in str(
         first
     )
