@@ -85,6 +85,16 @@ def test_what_is_missing_comes_with_a_remedy(tmp_path: Path) -> None:
     )
 
 
+def test_how_many_images_must_fit_the_memory_is_told(tmp_path: Path) -> None:
+    def told(**resources: int) -> str:
+        study = micro_study(resources=resources).model_copy(update={"settings": {"batch_size": 8}})
+        checks = named(list(examine_study(study, address=None, folder=tmp_path)))
+        return str(checks["images at once"].detail)
+
+    assert told().startswith("batch 8 in one pass (out of memory? resources.images_per_step")
+    assert told(images_per_step=2) == "batch 8 in 4 passes of 2 images"
+
+
 def test_weights_that_only_the_search_reaches_are_looked_for(tmp_path: Path) -> None:
     missing = str(tmp_path / "none.pt")
     settings = {"init.source": "file", "init.weights": missing, "init.weights_norm": "gn"}

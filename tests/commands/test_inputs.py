@@ -13,8 +13,9 @@ from rethink_ray.spec.errors import DataError, SpecError
 SHAPES = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
 
 
-def written(folder: Path, **arm: Any) -> str:
+def written(folder: Path, resources: dict[str, int] | None = None, **arm: Any) -> str:
     tree = {
+        "resources": resources or {},
         "study": "micro",
         "data": {"dataset": "shapes", "shapes": SHAPES},
         "regimes": {"full": {"images": "all"}},
@@ -37,6 +38,19 @@ def test_a_teacher_that_is_not_there_is_told_by_plan_and_refused_by_run(tmp_path
     lines = [line for line in plan_lines(study, facts, 1, tmp_path) if "NOT THERE" in line]
     [line] = [line for line in lines if line.startswith("weights")]
     assert line.startswith("weights: gone/teacher.pth is NOT THERE (micro: arms.a.teacher.file)")
+
+
+def test_a_plan_says_how_a_batch_is_cut_and_refuses_a_cut_that_does_not_come_out_even(
+    tmp_path: Path,
+) -> None:
+    study, _, facts, _ = study_with_facts(written(tmp_path, {"images_per_step": 2}), [])
+    lines = list(plan_lines(study, facts, 1, tmp_path))
+    assert "an update: batch 8 in 4 passes of 2 images (resources.images_per_step)" in lines
+    told = (
+        "images_per_step: must divide the 8 images of a worker .*, but got 3. Take one of 1, 2, 4"
+    )
+    with pytest.raises(SpecError, match=told):
+        study_with_facts(written(tmp_path, {"images_per_step": 3}), [])
 
 
 def test_keypoints_that_the_annotations_lack_are_refused_before_the_first_trial(

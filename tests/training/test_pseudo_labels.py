@@ -179,6 +179,14 @@ def test_a_teacher_looks_at_the_pool_as_at_what_it_is_scored_on(
     assert {row["image_id"] for row in plain} <= {row["image_id"] for row in mirrored}
 
 
+def test_what_a_teacher_finds_does_not_depend_on_the_batch(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    build(config, tmp_path / "two")
+    build(teacher(batch_size=6), tmp_path / "six")
+    assert rows(tmp_path / "two") == rows(tmp_path / "six")
+
+
 def label_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, float]:
     place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
     found: dict[str, float] = build(teacher(), folder / "asset", place=place).metrics
@@ -188,7 +196,7 @@ def label_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, floa
 def test_workers_find_what_one_process_finds(config: TrialConfig, tmp_path: Path) -> None:
     alone = build(config, tmp_path / "alone").metrics
     for found in in_a_group(label_in_a_group, tmp_path / "group", 2, 2):
-        assert found == pytest.approx(alone, abs=1e-6)
+        assert found == alone
 
 
 def test_a_pool_that_does_not_fit_the_memory_is_refused(
