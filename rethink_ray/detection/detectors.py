@@ -186,15 +186,22 @@ class Detector(nn.Module):
         that find them ``masks: [D, M, M]`` (probabilities, each over its box: ``masks.pasted``) and
         ``keypoints: [D, K, 3]`` (x, y, logit).
         """
+        detections: list[dict[str, Tensor]] = [{} for _ in images]
+        with self._evaluating():
+            for numbers in self._detected_together(images):
+                together = self.network([images[i] for i in numbers])
+                for number, one in zip(numbers, together, strict=True):
+                    detections[number] = self._named(one)
+        return detections
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
         mode = self.training
         self.eval()
-        detections: list[dict[str, Tensor]] = [{} for _ in images]
-        for numbers in self._detected_together(images):
-            together = self.network([images[i] for i in numbers])
-            for number, one in zip(numbers, together, strict=True):
-                detections[number] = self._as_told(one)
-        self.train(mode)
-        return detections
+        try:
+            yield
+        finally:
+            self.train(mode)
 
     def _detected_together(self, images: Sequence[Tensor]) -> list[list[int]]:
         """Which images share a forward pass: none on a CPU, those of one padded size on a GPU."""
@@ -205,7 +212,7 @@ class Detector(nn.Module):
             by_size.setdefault(self._transform.padded_hw_of([image]), []).append(number)
         return list(by_size.values())
 
-    def _as_told(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _named(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's detections of one image in this project's names."""
         named = {
             "boxes_xyxy": detection["boxes"],

@@ -35,7 +35,7 @@ HeightWidth = tuple[int, int]
 
 
 class OneStage(nn.Module):
-    """What the two families share; stands before torchvision's network among the bases."""
+    """The training pass of RetinaNet and FCOS; a base in front of torchvision's network."""
 
     loss_names: tuple[str, ...]
 

@@ -32,7 +32,7 @@ class Division:
 
     names: tuple[str, ...]
     count: Tensor
-    """0-dim, on the device where the losses are: nobody waits for it."""
+    """0-dim, on the device where the losses are: reading it there would wait for the GPU."""
     at_least: int = 0
     """What the loss divides by where ``count`` is smaller."""
 

@@ -183,14 +183,18 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
 def box_losses(scores: Tensor, deltas: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
     """Of the class scores ``[R, 1 + K]`` and of the box deltas ``[R, 4 * (1 + K)]``.
 
-    torchvision's ``fastrcnn_loss`` without a wait; both are zero where nothing was drawn.
+    torchvision's ``fastrcnn_loss`` without a wait; both are zero where nothing was drawn. A region
+    without an object has no deltas to learn: they may be no numbers, which must not reach a loss,
+    not even one that is masked afterwards (its gradient would be no number).
     """
     labels, expected = torch.cat(drawn.labels), torch.cat(drawn.deltas)
     num_drawn = max(1, len(labels))
     of_classes = deltas.view(len(labels), deltas.shape[1] // 4, 4)
     of_label = of_classes.gather(1, labels[:, None, None].expand(-1, 1, 4))[:, 0]
+    is_positive = labels > 0
+    expected = torch.where(is_positive[:, None], expected, of_label.detach())
     distances = smooth_l1_loss(of_label, expected, beta=BETA, reduction="none").sum(dim=1)
-    of_positives = distances.masked_fill(labels <= 0, 0.0)
+    of_positives = distances.masked_fill(~is_positive, 0.0)
     entropy = cross_entropy(scores, labels, reduction="sum")
     return entropy / num_drawn, of_positives.sum() / num_drawn
 
@@ -198,7 +202,7 @@ def box_losses(scores: Tensor, deltas: Tensor, drawn: Drawn) -> tuple[Tensor, Te
 class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision is untyped
     """Regions as small maps, each from the level that suits its size; one wait for all levels.
 
-    The strides are known: ``scales`` and ``map_levels`` are set by whoever builds it.
+    The strides are known: ``families.roi_pool`` sets ``scales`` and ``map_levels``.
     """
 
     def forward(self, x: Features, boxes: list[Tensor], image_shapes: Sizes) -> Tensor:

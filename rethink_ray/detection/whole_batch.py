@@ -15,7 +15,7 @@ from rethink_ray.detection.peers import Division, Peers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denominator:
-    """What a loss is divided by."""
+    """A loss is divided by ``value``."""
 
     count: Tensor
     """A number of anchors, proposals, ...; 0-dim."""

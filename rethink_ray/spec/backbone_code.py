@@ -2,7 +2,7 @@
 
 A network of timm is named by timm's version, a function by the source of its module and by the
 versions of the network libraries that source imports. Modules are found and read, never imported:
-whoever plans a study need not wait for torch.
+planning a study does not import torch.
 """
 
 import ast

@@ -1,6 +1,7 @@
 """How a batch is cut: among workers, into micro-batches, into groups that are normalised or padded
 together. What does not come out even is refused before anything starts."""
 
+import math
 from dataclasses import dataclass
 
 from rethink_ray.spec.errors import SpecError, explain
@@ -16,7 +17,7 @@ BATCH_PATHS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """Images of one kind that enter an update together, by the keys that say so."""
+    """Images of one kind of label that enter an update together, and the keys that ask for them."""
 
     key: str
     norm_key: str
@@ -51,11 +52,25 @@ def check_batch(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
 def batch_in_words(recipe: Recipe, resources: ResourceSpec) -> str:
     """How an update's images pass the network: ``batch 16 in 8 passes of 2 images``."""
     num = max(resources.workers, 1)
-    share = recipe.batch_size // num
-    at_once = min(share, resources.images_per_step or share)
+    shares = [_share(images, resources) for images in _images_by_kind(recipe)]
+    at_once = min(max(shares), resources.images_per_step or max(shares))
+    num_passes = sum(math.ceil(share / at_once) for share in shares)
+    at_most = "at most " if any(share % at_once for share in shares) else ""
+    passes = f"{num_passes} passes of {at_most}{at_once} images" if num_passes > 1 else "one pass"
     by_workers = f" on each of {num} workers" if num > 1 else ""
-    passes = f"{share // at_once} passes of {at_once} images" if at_once < share else "one pass"
     return f"batch {recipe.batch_size} in {passes}{by_workers}"
+
+
+def _share(num_images: int, resources: ResourceSpec) -> int:
+    return num_images // max(resources.workers, 1)
+
+
+def _images_by_kind(recipe: Recipe) -> tuple[int, ...]:
+    """Images of a batch with human labels and with pseudo labels, or all of them."""
+    if recipe.labels.kind != "self_training":
+        return (recipe.batch_size,)
+    num_pseudo = round(recipe.batch_size * recipe.labels.share)
+    return recipe.batch_size - num_pseudo, num_pseudo
 
 
 def check_split(batch: Batch, where: str, resources: ResourceSpec) -> None:
@@ -93,7 +108,7 @@ def _divisors(share: int, batch: Batch) -> str:
 
 
 def _check_normalised(batch: Batch, where: str, num_workers: int, at_once: int) -> None:
-    """What batch normalisation sees is what was asked for."""
+    """Batch normalisation sees the number of images that ``norm_batch`` asks for."""
     together = {"bn": at_once, "sync_bn": at_once * num_workers}.get(batch.norm)
     if together is None or batch.norm_batch in (None, together):
         return
@@ -106,13 +121,12 @@ def _check_normalised(batch: Batch, where: str, num_workers: int, at_once: int) 
 
 
 def _kinds_of(recipe: Recipe, where: str, num_workers: int) -> dict[str, int]:
-    """What passes the network together: human and pseudo labels go one by one."""
+    """Images that pass the network together: human and pseudo labels go one by one."""
     batch, labels = recipe.batch_size, recipe.labels
     if labels.kind != "self_training":
         return {"batch_size": batch}
-    num_pseudo = round(batch * labels.share)
-    parts = (batch - num_pseudo, num_pseudo)
-    whole = abs(batch * labels.share - num_pseudo) < 1e-6
+    parts = _images_by_kind(recipe)
+    whole = abs(batch * labels.share - parts[1]) < 1e-6
     if not whole or min(parts) < 1 or any(part % num_workers for part in parts):
         must = f"must cut batch_size {batch} into whole parts that {num_workers} workers divide"
         remedy = "Half of an even batch always does with one worker."

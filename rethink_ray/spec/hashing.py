@@ -14,13 +14,12 @@ from rethink_ray.spec.networks import is_own
 if TYPE_CHECKING:
     from rethink_ray.spec.recipe import Recipe
     from rethink_ray.spec.resolve import TrialConfig
-    from rethink_ray.spec.study import ResourceSpec
 
 IDENTITY = 2
 """Raise it whenever one configuration would give other numbers than before: a new default, a new
 algorithm. 1 left defaults out of its hashes and was recorded nowhere."""
 FIRST_IDENTITY = 1
-"""Of whatever records no number."""
+"""The identity of records that name none."""
 
 Neutral = Mapping[str, Any]
 NEUTRAL: Neutral = {}
@@ -88,19 +87,28 @@ def identity_of(config: "TrialConfig", neutral: Neutral = NEUTRAL) -> dict[str, 
         "data": config.data_fingerprint,
         "frequency": config.data.frequency,
         "seed": config.seed,
-        "resources": written_out(_resources(config.resources), "resources", neutral),
+        "resources": written_out(_resources(config), "resources", neutral),
         **_learned_from(config, neutral),
     }
 
 
-def _resources(resources: "ResourceSpec") -> dict[str, Any]:
+def _resources(config: "TrialConfig") -> dict[str, Any]:
     """One line for each field that numbers depend on."""
+    resources = config.resources
     return {
         "workers": max(resources.workers, 1),
-        "images_per_step": resources.images_per_step,
+        "images_per_step": _images_per_step(config),
         "deterministic": resources.deterministic,
         **machine_of(resources.cpus_per_worker, resources.gpus_per_worker),
     }
+
+
+def _images_per_step(config: "TrialConfig") -> int | None:
+    """``None`` where a worker's whole share of a batch passes the network at once."""
+    asked = config.resources.images_per_step
+    share = config.recipe.batch_size // max(config.resources.workers, 1)
+    is_cut = asked is not None and asked < share and config.weights_file is None
+    return asked if is_cut else None
 
 
 def _recipe(config: "TrialConfig") -> dict[str, Any]:

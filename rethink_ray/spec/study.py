@@ -128,8 +128,8 @@ class ResourceSpec(Spec):
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
     images_per_step: PositiveInt | None = None
     """Images of one worker in a forward pass; its share of a batch is worked off so many at a time,
-    with the gradient of the whole batch. ``None`` = all at once. Part of a trial's identity, as
-    ``workers`` is."""
+    with the gradient of the whole batch (stochastic depth draws anew for each pass). ``None`` = all
+    at once. Part of a trial's identity, as ``workers`` is."""
     loader_workers: Count = 0
     retries: Count = 3
     """Machine failures of one job before its round is blocked."""

@@ -15,7 +15,7 @@ from rethink_ray.detection.whole_batch import LossSums, added_denominators, over
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
-    counting,
+    dry_run,
     gradients_shared,
     micro_batches,
     sums_of_all,
@@ -121,7 +121,10 @@ class Live:
         return loss
 
     def images_normalised_together(self, share: int) -> int:
-        """Whose batch statistics are one, of ``share`` images of a kind in this worker's batch."""
+        """The number of images whose batch statistics are taken together.
+
+        ``share``: images of one kind of label in this worker's batch.
+        """
         at_once = min(share, self.images_per_step or share)
         is_synced = self.recipe.detector.norm == "sync_bn"
         return at_once * (self.place.world_size if is_synced else 1)
@@ -145,7 +148,7 @@ class Live:
     def _accumulated_gradient(
         self, images: Images, targets: Targets, step: int, classified: Classified | None
     ) -> Tensor:
-        """The same, micro-batch by micro-batch."""
+        """The loss of the batch; its gradient was added up micro-batch by micro-batch."""
         assert self.images_per_step is not None, "asked only where a batch is cut"
         parts = [
             ([images[i] for i in numbers], [targets[i] for i in numbers])
@@ -180,7 +183,10 @@ class Live:
         them, the losses are left out.
         """
         if self.balance is None:
-            counted = [self.detector.count_denominators(*self._on_device(*part)) for part in parts]
+            counted = [
+                self.detector.count_denominators(images, self._on_device([], targets)[1])
+                for images, targets in parts
+            ]
             by_boxes = [denominators for denominators in counted if denominators is not None]
             if len(by_boxes) == len(parts):
                 whole = over_workers(added_denominators(by_boxes), self.detector.peers)
@@ -191,7 +197,7 @@ class Live:
                 with self._arithmetic(step, number):
                     yield self.losses.loss_sums(*self._on_device(*part), seed=self.seed, step=step)
 
-        with counting(self.losses):
+        with dry_run(self.losses):
             own = sums_of_all(sums())
         peers = self.detector.peers
         return LossSums(sums=own.sums, denominators=over_workers(own.denominators, peers))

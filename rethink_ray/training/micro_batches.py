@@ -45,7 +45,7 @@ def sums_of_all(parts: Iterator[LossSums]) -> LossSums:
 
 
 @contextmanager
-def counting(losses: nn.Module) -> Iterator[None]:
+def dry_run(losses: nn.Module) -> Iterator[None]:
     """Inside there are no gradients; afterwards the statistics are what they were before."""
     before = [buffer.clone() for buffer in losses.buffers()]
     try:

@@ -18,7 +18,8 @@ class Price:
     trained_share: float
     """Of all parameters, those that move."""
     step_flops: float | None
-    """Floating-point operations of one update with the whole batch, at the largest image size;
+    """Floating-point operations of one update with the whole batch, at the largest image size,
+    without the pass that counts denominators for micro-batches (about a third more);
     ``None`` where counting did not fit the memory."""
 
 

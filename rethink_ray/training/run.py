@@ -13,12 +13,14 @@ from torchvision.transforms.functional import to_pil_image
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import open_split
 from rethink_ray.data.leaks import require_disjoint
+from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.data.pictures import BROKEN, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.test_time import TestTime
 from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explain
-from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, InitSpec
 from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
@@ -183,10 +185,11 @@ def predict_images(
         DataError: an image cannot be read, or would be written over.
     """
     model = load_model(run)
+    views = _views_of(model)
     targets = _targets(images, out)
     out.mkdir(parents=True, exist_ok=True)
     for path, target in zip(images, targets, strict=True):
-        _draw(model, path, target, score_threshold)
+        _draw(model, views, path, target, score_threshold)
     return targets
 
 
@@ -205,13 +208,31 @@ def _targets(images: Sequence[Path], out: Path) -> list[Path]:
     return found
 
 
-def _draw(model: TrainedModel, path: Path, target: Path, score_threshold: float) -> None:
+def _views_of(model: TrainedModel) -> TestTime:
+    """The detector in the views that it was scored in (``evaluation``).
+
+    Raises:
+        DataError: keypoints are looked at in a mirror too, and the data set that names them (left
+            and right change places) is not there.
+    """
+    recipe = model.config.recipe
+    names: tuple[str, ...] = ()
+    if recipe.evaluation.flip and recipe.detector.family in WITH_KEYPOINTS:
+        names = open_split(model.config.data, "train").keypoint_names
+    return TestTime(
+        model.detector, recipe.evaluation, recipe.detector, keypoint_swap(names).tolist()
+    )
+
+
+def _draw(
+    model: TrainedModel, views: TestTime, path: Path, target: Path, score_threshold: float
+) -> None:
     try:
         pixels = read_rgb(str(path))
     except BROKEN as error:
         raise DataError(explain(str(path), "must be a readable image", str(error))) from None
     with precision(model.config.recipe, model.place.device):
-        found = model.detector.detect([pixels.to(model.place.device).float() / 255.0])[0]
+        found = views.detect([pixels.to(model.place.device).float() / 255.0])[0]
     drawn = draw_objects(pixels, found, model.categories, score_threshold)
     picture: Image.Image = to_pil_image(drawn)
     picture.save(target)

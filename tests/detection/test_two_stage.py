@@ -172,3 +172,20 @@ def test_the_keypoint_loss_is_torchvisions() -> None:
         keypointrcnn_loss(logits, boxes, points, matched).item(), rel=1e-6
     )
     assert int(branch.division().count) == 4  # two of each object, the third is not annotated
+
+
+def test_a_region_without_area_in_an_image_without_objects_leaves_the_gradient_a_number() -> None:
+    """Its deltas are log(0 / 0): a stage of a cascade can move a region out of the image."""
+    scores = torch.zeros(2, 3, requires_grad=True)
+    deltas = torch.zeros(2, 12, requires_grad=True)
+    drawn = Drawn(
+        boxes_xyxy=[torch.tensor([[0.0, 0.0, 0.0, 5.0], [1.0, 1.0, 9.0, 9.0]])],
+        matched=[torch.tensor([0, 0])],
+        labels=[torch.tensor([0, 1])],
+        deltas=[torch.tensor([[float("nan")] * 4, [1.0, 0.0, 0.0, 0.0]])],
+    )
+    classifier, box_reg = box_losses(scores, deltas, drawn)
+    (classifier + box_reg).backward()
+    assert deltas.grad is not None
+    assert deltas.grad[0].tolist() == [0.0] * 12
+    assert deltas.grad[1, 4].item() < 0, "the positive one learns"

@@ -8,6 +8,7 @@ import torch
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import EvalImages
 from rethink_ray.detection.detectors import Detector
+from rethink_ray.detection.test_time import TestTime
 from rethink_ray.records.detections import read_detections
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import DataSpec
@@ -15,6 +16,7 @@ from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
 from rethink_ray.training.place import Place
+from rethink_ray.training.run import TrainedModel, _views_of
 from tests.builders import micro_recipe, micro_trial
 from tests.mixed_scenes import write_mixed_scenes
 from tests.training.groups import in_a_group
@@ -78,6 +80,20 @@ def test_a_rung_scores_what_is_found_in_each_picture_alone(
             if row == image_id and score is not None
         ]
         assert sorted(rows) == sorted(alone)
+
+
+def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) -> None:
+    recipe = recipe_of(evaluation__flip=True)
+    config = micro_trial(recipe, data=scenes)
+    detector = Live(recipe, 6, 0, ALONE).detector
+    model = TrainedModel(
+        detector=detector, config=config, length=2.0, categories=("circle",), place=ALONE
+    )
+    views = _views_of(model)
+    assert [view.mirrored for view in views.views] == [False, True]
+    image = EvalImages(open_split(scenes, "val"))[1]
+    scoring = TestTime(detector, recipe.evaluation, recipe.detector, [])
+    assert torch.equal(views.detect([image])[0]["scores"], scoring.detect([image])[0]["scores"])
 
 
 def scored_by_workers(folder: Path, rank: int, world_size: int) -> str:
