@@ -60,7 +60,7 @@ def status_lines(
     ended = [f"{c.cell.name} {c.convergence.words}" for c in progress.cells if c.convergence]
     if ended:
         yield f"ladders: {'; '.join(ended)}"
-    if empty:
+    if empty and progress.complete:
         yield from incomplete_lines(directory, empty)
     owner = read_owner(directory.lock_path)
     if owner is not None and is_running(directory.lock_path):
@@ -90,11 +90,12 @@ def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> I
     cells = counted(len(study.regimes) * len(study.arms), "cell")
     yield f"incomplete: {len(empty)} of {cells} {'has' if len(empty) == 1 else 'have'} no score"
     yield from empty_lines(empty, local_root(directory))
+    more = f"rethink-ray resume {as_typed(directory)} --trials {study.budget.trials + 4}"
+    others = f" Where values are searched, others can be tried as well: {more}"
     yield (
         "Trials that the method ended would end the same way, so resume does not run them again. "
-        "Mend the study file and run it into a new directory. Where values are searched, others "
-        "can be tried as well: "
-        f"rethink-ray resume {as_typed(directory)} --trials {study.budget.trials + 4}"
+        "Mend the study file and run it into a new directory."
+        + (others if directory.identity == IDENTITY else "")
     )
 
 

@@ -226,11 +226,12 @@ def report_lines(directory: "StudyDirectory") -> Iterator[str]:
     The study is over and its records are whole, so nothing here makes its run a failed one.
     """
     from rethink_ray.analysis.report import build_report
-    from rethink_ray.commands.status import as_typed
+    from rethink_ray.commands.status import as_typed, local_root
 
     root = as_typed(directory)
     try:
-        report = build_report(directory, root)
+        where = directory.shown if directory.copy else str(local_root(directory))
+        report = build_report(directory, where)
     except Exception as error:
         yield f"report: not written ({error!r}). The records are whole: rethink-ray report {root}"
         return

@@ -22,7 +22,7 @@ from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
 
-INDEX_VERSION = 5
+INDEX_VERSION = 6
 IMAGES_FILE = "images.arrow"
 OBJECTS_FILE = "objects.arrow"
 REMEMBERED_UNREAD = 64
@@ -162,11 +162,16 @@ def _boxes(objects: list[RawObject]) -> NDArray[np.float32]:
 
 
 def _fingerprint(kept: list[Kept], labels: dict[str, int], salt: str) -> str:
-    """Hash of what is annotated and of how pictures are turned, but no path and no file order."""
+    """Hash of the annotations and of the pictures' files, but of no path and no file order.
+
+    ``salt`` determines the pictures of the built-in sets, whose files depend on the encoder too.
+    """
     digest = hashlib.sha256(json.dumps([salt, list(labels)]).encode())
     for image in kept:
         raw = image.raw
         digest.update(f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode())
+        if image.content.digest and not salt:
+            digest.update(image.content.digest)
         if image.turned_by != AS_STORED:
             digest.update(f"|turned by {image.turned_by}".encode())
         for found in image.objects:

@@ -98,7 +98,7 @@ def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
     kind = "dropped_duplicate" if data.duplicates == "drop" else "picture_in_two_splits"
     found: dict[str, Found] = defaultdict(lambda: defaultdict(list))
     for leak in find_leaks(listed):
-        for pair in leak.pairs:
+        for pair in {pair[0]: pair for pair in leak.pairs}.values():
             found[leak.loser][kind].append(f"{_shown(*pair)} of {leak.other}")
     for split in {"train", data.select_split, data.report_on} - {"holdout"}:
         pictures = open_listed(data, split).pictures()

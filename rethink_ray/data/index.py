@@ -225,7 +225,7 @@ def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
     build = partial(_build, source, categories, _reader(split))
     index = _open_built(directory, build)
     if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
-        return AnnotationIndex(build_anew(directory, build))
+        return _rebuilt(directory, build)
     return index
 
 
@@ -237,7 +237,7 @@ def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
         return index
     source, categories = _source_and_categories(data, split)
     build = partial(_build, source, categories, _reader(split, known))
-    return AnnotationIndex(build_anew(index.directory, build))
+    return _rebuilt(index.directory, build)
 
 
 def _reader(split: str, known: Mapping[str, FileContent] | None = None) -> ContentReader:
@@ -268,13 +268,27 @@ def _without_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> A
 def _open_built(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
     """The index in ``directory``; opened again should another process be replacing it just now."""
     for _ in range(OPENINGS - 1):
-        before = build_once(directory, build).stat().st_ino
+        before = _inode_of(build_once(directory, build))
         try:
             return AnnotationIndex(directory)
         except DataError:
-            if directory.exists() and directory.stat().st_ino == before:
+            if before is not None and _inode_of(directory) == before:
                 raise
     return AnnotationIndex(build_once(directory, build))
+
+
+def _rebuilt(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
+    """A fresh index, opened again should another process be replacing it at the same time."""
+    build_anew(directory, build)
+    return _open_built(directory, build)
+
+
+def _inode_of(directory: Path) -> int | None:
+    """``None`` while another process has taken the old folder away and not put its own there."""
+    try:
+        return directory.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def build_index(data: DataSpec, split: str) -> AnnotationIndex:
@@ -282,7 +296,7 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
     source, categories = _source_and_categories(data, split)
     directory = _directory(source, categories)
     build = partial(_build, source, categories, _reader(split))
-    return AnnotationIndex(build_anew(directory, build))
+    return _rebuilt(directory, build)
 
 
 def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[str, ...] | None]:

@@ -145,7 +145,7 @@ def test_replicates_of_uneven_pace_have_their_figure_without_a_front_line(tmp_pa
     page = build_report(StudyDirectory.open(_uneven().directory(tmp_path / "s")), "s").page
     assert (page.parent / "figures" / "full-hours.svg").is_file()
     assert "so the machine did other work" in page.read_text()
-    assert "By time there are none: nobody is ranked by it" in page.read_text()
+    assert "By time there are none: arms are not ranked by time" in page.read_text()
     assert not (page.parent / "failure.txt").exists()
 
 

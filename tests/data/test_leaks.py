@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_voc
+from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_picture, write_voc
 
 from rethink_ray.data.check import check_data
 from rethink_ray.data.contents import (
@@ -264,3 +264,12 @@ def test_data_check_says_why_splits_cannot_be_compared(data: DataSpec, tmp_path:
     [finding] = check_data(large, ("train", "test"))["train"]
     assert finding.kind == "splits_not_compared"
     assert "must leave some of the 8" in finding.examples[0]
+
+
+def test_a_picture_replaced_by_another_of_its_size_is_other_data(tmp_path: Path) -> None:
+    """Trial ids hold the fingerprint: other pixels are other numbers."""
+    write_coco(tmp_path, "train", coco(many_images(3)))
+    data = coco_spec(tmp_path)
+    before = refresh_split(data, "train").fingerprint
+    write_picture(tmp_path / "train" / "1.png", value=17)
+    assert refresh_split(data, "train").fingerprint != before
