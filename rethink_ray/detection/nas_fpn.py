@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-
 from rethink_ray.detection.fusing import RepeatedCells, fuse_conv, grow, resample
 from rethink_ray.detection.norms import NormLayer
 
@@ -28,7 +26,7 @@ class Node:
     """Where it stands, counted from the finest."""
     inputs: tuple[int, int]
     gated: bool
-    """The second input is scaled by the first one's global maximum, else both are added."""
+    """The finer input is scaled by the coarser one's global maximum, else both are added."""
     rest: tuple[int, ...] = ()
     """Maps of this level that nothing else reads; an output adds them."""
     is_output: bool = True
@@ -75,18 +73,25 @@ def _run(
     for number, node in ((_number(i), node) for i, node in enumerate(CELL)):
         if str(number) not in cell:
             continue
-        first, second = (
-            resample(known[i], at[i], node.level, sizes[node.level]) for i in node.inputs
+        coarser, finer = (
+            resample(known[i], at[i], node.level, sizes[node.level])
+            for i in sorted(node.inputs, key=lambda i: -at[i])
         )
-        merged = first + (torch.sigmoid(F.adaptive_max_pool2d(first, 1)) if node.gated else 1) * (
-            second
-        )
+        merged = coarser + (_gate(coarser) * finer if node.gated else finer)
         for i in node.rest:
             merged = merged + known[i]
         known[number] = cell[str(number)](merged)
         if node.is_output:
             out[node.level] = known[number]
     return out
+
+
+def _gate(x: Tensor) -> Tensor:
+    """``[N, C, 1, 1]`` in 0..1, from the largest value of each channel.
+
+    ``amax`` has a deterministic gradient on CUDA, adaptive pooling has none.
+    """
+    return torch.sigmoid(x.amax(dim=(2, 3), keepdim=True))
 
 
 def _kept_nodes(repeats: int, num_levels: int) -> list[tuple[int, ...]]:

@@ -95,9 +95,10 @@ def test_the_cell_of_nas_fpn_adds_what_its_figure_draws() -> None:
     b = one + a  # P4 + a
     p3 = one + b
     p4 = b + p3
-    p5 = p3 + s(p3) * p4 + one  # and P5, which nothing else reads
-    p7 = b + s(b) * p5 + one  # and P7
-    p6 = p5 + s(p5) * p7
+    # the coarser of the two gates the finer one (authors' code: global_attention)
+    p5 = p4 + s(p4) * p3 + one  # and P5, which nothing else reads
+    p7 = p5 + s(p5) * b + one  # and P7
+    p6 = p7 + s(p7) * p5
     wanted = {"p3": p3, "p4": p4, "p5": p5, "p6": p6, "p7": p7}
     assert {k: tuple(v.shape[-2:]) for k, v in out.items()} == {
         "p3": (16, 16),
