@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+
 from rethink_ray.detection.fusing import RepeatedCells, fuse_conv, grow, resample
 from rethink_ray.detection.norms import NormLayer
 
