@@ -1,6 +1,6 @@
 """Drawn scenes of two shapes, 96x64 and 64x96, three of landscape for each of portrait.
 
-Scenes of one size hide whatever looks at the padding of an image.
+Scenes of one size hide faults that depend on an image's padding.
 """
 
 import json

@@ -1,6 +1,6 @@
 """No picture that something learns from is one that it is scored on, nor do two scores share one.
 
-Pictures are compared by content: by the bytes of their files, whatever these are called.
+Pictures are compared by content: by the bytes of their files; names do not matter.
 """
 
 from dataclasses import dataclass

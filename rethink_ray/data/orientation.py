@@ -1,7 +1,7 @@
 """EXIF orientation: how a stored picture is meant to be shown, and which of the two was annotated.
 
 Browsers and annotation tools show pictures turned today, older tools did not, and the files look
-alike. The annotated width and height tell which of the two somebody drew boxes on.
+alike. The annotated width and height tell which of the two was annotated.
 """
 
 import re
@@ -107,7 +107,7 @@ def as_annotated(pixels: Image.Image, header: PictureHeader, annotated_wh: Size)
 def orientation_in(exif: bytes) -> int | None:
     """The orientation that an EXIF block states; ``None`` if it states none or is damaged.
 
-    Read here and not by Pillow, which warns of, or raises at, whatever else is wrong in the block.
+    Read here and not by Pillow, which warns of, or raises at, any other fault of the block.
     """
     block = exif.removeprefix(b"Exif\x00\x00")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])

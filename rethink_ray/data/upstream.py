@@ -153,7 +153,7 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
 
 def _square(path: Path, px: int) -> NDArray[np.uint8]:
     """[3, px, px]: the middle of the picture as shown, its short side resized to ``px``."""
-    import torch  # whoever only asks for the fingerprint need not wait for it
+    import torch  # imported here: the fingerprint needs no torch
 
     from rethink_ray.data.resizing import resize_image
 

@@ -259,7 +259,7 @@ def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
 
 
 def divisions(network: nn.Module) -> tuple[Division, ...]:
-    """What the losses of the newest batch were divided by, whatever the family."""
+    """The numbers that divided the losses of the newest batch, for every family."""
     if isinstance(network, OneStage):
         return network.divisions()
     found = tuple(

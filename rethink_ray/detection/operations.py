@@ -1,4 +1,4 @@
-"""Counts the multiplications and additions of whatever runs inside a block, kernel by kernel.
+"""Counts the multiplications and additions that run inside a block, kernel by kernel.
 
 Every kernel has a formula of its own here. PyTorch's counter multiplies the backward pass of a
 grouped convolution by its groups once too often (12 times too much for a whole EfficientNet-B0).

@@ -24,7 +24,7 @@ class Denominator:
 
     @property
     def value(self) -> Tensor:
-        """At least one, since a sum over nothing is zero whatever it is divided by."""
+        """At least one: a sum over nothing is zero, and any divisor keeps it so."""
         return self.count.clamp(min=max(self.at_least, 1))
 
 

@@ -190,7 +190,7 @@ def _check_objective(study: Study, recipe: Recipe, space: dict[str, Parameter], 
 
 
 def _check_precision(study: Study, recipe: Recipe, space: dict[str, Parameter], where: str) -> None:
-    """Whatever the cell computes in, its workers have."""
+    """The workers support every precision that the cell can have."""
     searched = space.get("precision")
     asked = (searched.choice or ()) if searched else (recipe.precision,)
     if "tf32" in asked and not study.resources.gpus_per_worker:

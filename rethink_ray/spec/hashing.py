@@ -32,7 +32,7 @@ that stands twice stands here twice) or ``resources.<name>``. Empty it when ``ID
 
 
 def digest_of(value: Any) -> str:
-    """16 hex digits over a JSON value, whatever the order of its keys."""
+    """16 hex digits over a JSON value; the order of its keys does not matter."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -187,7 +187,7 @@ class Planted:
         if self.identity == FIRST_IDENTITY:
             path = root / "resolved.json"
             resolved = json.loads(path.read_text())
-            del resolved["identity"]  # nobody wrote it then
+            del resolved["identity"]  # studies of then have none
             path.write_text(json.dumps(resolved))
         return root
 

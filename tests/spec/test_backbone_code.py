@@ -105,7 +105,7 @@ def test_a_machine_with_other_code_refuses_the_run(tmp_path: Path) -> None:
     told = rf"detector.backbone {name}: must be the code .*{run.backbone_code}.*Install the same"
     with pytest.raises(SpecError, match=told):
         require_same_code(run)
-    require_same_code(run.model_copy(update={"backbone_code": ""}))  # nobody asked then
+    require_same_code(run.model_copy(update={"backbone_code": ""}))  # records of then have none
 
 
 def test_a_study_is_not_continued_on_other_code(tmp_path: Path) -> None:

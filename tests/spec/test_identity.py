@@ -113,7 +113,7 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
     told = identity_of(sample(recipe))
     assert told["identity"] == IDENTITY
     assert paths_of(told["recipe"]) == set(known_paths()) - {"schedule.lengths", LENGTH_PATH}
-    assert told["recipe"]["optimizer"]["momentum"] == 0.9  # nobody set it
+    assert told["recipe"]["optimizer"]["momentum"] == 0.9  # the recipe's default
     told["recipe"]["optimizer"]["momentum"] = 0.8
     assert digest_of(told)[:12] != sample(recipe).trial_id
 

@@ -1,4 +1,4 @@
-"""Pixels that a network learns from are those it is scored on, whoever resizes them."""
+"""A network learns from the pixels that it is scored on, resized by the loader or by itself."""
 
 import numpy as np
 import pytest
