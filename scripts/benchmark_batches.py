@@ -81,9 +81,10 @@ def steps(turns: int) -> None:
     print("| recipe | images a step | whole (ms) | in steps (ms) | ratio |\n|---|---|---|---|---|")
     tiny = {"detector.norm": "gn", "batch_size": IMAGES}
     recipes = {name: with_settings(build_recipe(name), tiny, "tiny") for name in TINY}
-    name = "faster_rcnn_r50"
-    settings = R18 | {"batch_size": IMAGES}
-    recipes[f"{name} with resnet18"] = with_settings(build_recipe(name), settings, "R18")
+    few = {"detector.box_batch": 64, "detector.rpn_pre_nms": 500, "detector.rpn_post_nms": 200}
+    for name, counts in (("retinanet_r50", {}), ("faster_rcnn_r50", few)):
+        settings = R18 | counts | {"batch_size": IMAGES}
+        recipes[f"{name} with resnet18"] = with_settings(build_recipe(name), settings, "R18")
     for name, recipe in recipes.items():
         for images_per_step in (4, 2):
             whole, parts = (live_of(recipe, number) for number in (None, images_per_step))
