@@ -38,7 +38,8 @@ def test_every_line_says_what_was_found_and_a_study_asks_for_its_own(
     study = micro_study(resources={"workers": 2})
     checks = named(list(examine(study, where=tmp_path)))
     expected = {"cpus", "memory", "disk", "shared memory", "scratch", "torch", "instruction set"}
-    expected |= {"gpus", "backends", "slots", "data set", "data faults", "one address", "token"}
+    expected |= {"gpus", "backends", "slots", "images at once", "data set", "data faults"}
+    expected |= {"one address", "token"}
     assert expected | {"ray", "state api"} == set(checks)
     assert all(check.detail for check in checks.values())
     for name in ("torch", "backends", "ray", "state api", "data set", "data faults", "disk"):
