@@ -11,7 +11,7 @@ import yaml
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.empty_cells import empty_cells
+from rethink_ray.records.empty_cells import empty_cells, is_all_of
 from rethink_ray.records.progress import progress_of
 from rethink_ray.records.views import read_views
 from rethink_ray.spec.check import check_study
@@ -59,7 +59,8 @@ def read(where: Path | str) -> StudyResults:
     progress = progress_of(directory.study, state)
     if not progress.complete:
         return _results(directory, where, "stopped")
-    return _results(directory, where, "incomplete" if empty_cells(state, progress) else "done")
+    is_empty = is_all_of(empty_cells(state, progress), directory.study)
+    return _results(directory, where, "incomplete" if is_empty else "done")
 
 
 def run_here(

@@ -272,7 +272,10 @@ def _missing(
 
 def _incomplete(records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]) -> str:
     empty = [_why_empty(r) for c, r in results.items() if not _has_score(records[c])]
-    return f"The study is incomplete, for {' and '.join(empty)}." if empty else ""
+    reasons = " and ".join(empty)
+    if len(empty) == len(results):
+        return f"The study is incomplete, for {reasons}." if empty else ""
+    return f"{reasons[:1].upper()}{reasons[1:]}." if empty else ""
 
 
 def _has_score(record: CellRecord) -> bool:

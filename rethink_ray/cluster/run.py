@@ -25,7 +25,7 @@ from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.wish import Wish, last_resort, signals
 from rethink_ray.cluster.work import last_line
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.empty_cells import EmptyCell, empty_cells
+from rethink_ray.records.empty_cells import EmptyCell, empty_cells, is_all_of
 from rethink_ray.records.lock import writing
 from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.search.decide import Decider
@@ -299,7 +299,8 @@ def _outcome(dispatcher: Dispatcher, wish: Wish) -> Outcome:
     if dispatcher.done:
         study = dispatcher.recorder.directory.study
         empty = empty_cells(state, progress_of(study, state))
-        return Outcome(status="incomplete" if empty else "done", empty=empty)
+        status: Literal["incomplete", "done"] = "incomplete" if is_all_of(empty, study) else "done"
+        return Outcome(status=status, empty=empty)
     return Outcome(
         status="stopped" if wish.times else "incomplete",
         signal=wish.signal,

@@ -12,6 +12,7 @@ from rethink_ray.records.empty_cells import (
     empty_cells,
     empty_lines,
     failure_lines,
+    is_all_of,
 )
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.progress import StudyProgress, progress_of
@@ -79,8 +80,9 @@ def status_lines(
         yield f"not running: incomplete, {to_go(progress)}"
         yield f"go on with: rethink-ray resume {root}"
         return
-    yield f"not running: {'nothing is left to run' if empty else 'the study is complete'}"
-    if len(empty) < len(directory.study.regimes) * len(directory.study.arms):
+    is_empty = is_all_of(empty, directory.study)
+    yield f"not running: {'nothing is left to run' if is_empty else 'the study is complete'}"
+    if not is_empty:
         yield f"next: rethink-ray findings {root}"
 
 
@@ -88,7 +90,8 @@ def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> I
     """Which cells have no score, why, and what to do: the words of ``run`` and of ``status``."""
     study = directory.study
     cells = counted(len(study.regimes) * len(study.arms), "cell")
-    yield f"incomplete: {len(empty)} of {cells} {'has' if len(empty) == 1 else 'have'} no score"
+    word = "incomplete: " if is_all_of(empty, study) else ""
+    yield f"{word}{len(empty)} of {cells} {'has' if len(empty) == 1 else 'have'} no score"
     yield from empty_lines(empty, local_root(directory))
     more = f"rethink-ray resume {as_typed(directory)} --trials {study.budget.trials + 4}"
     others = f" Where values are searched, others can be tried as well: {more}"

@@ -188,7 +188,7 @@ def _go(
     feed.close(*([1.0] if outcome.status == "stopped" else []))
     for line in end_lines(directory, outcome):
         print(line)
-    if outcome.status == "done" or outcome.empty:
+    if outcome.status == "done" or outcome.empty:  # every cell ran to its end
         for line in report_lines(directory):
             print(line)
     if outcome.status != "done":
@@ -204,6 +204,8 @@ def end_lines(directory: "StudyDirectory", outcome: "Outcome") -> Iterator[str]:
     root = as_typed(directory)
     match outcome.status:
         case "done":
+            if outcome.empty:
+                yield from incomplete_lines(directory, outcome.empty)
             yield f"done after {outcome.seconds:.0f} s: {root}"
             yield f"next: rethink-ray findings {root}"
         case "incomplete" if outcome.empty:
@@ -235,6 +237,7 @@ def report_lines(directory: "StudyDirectory") -> Iterator[str]:
     except Exception as error:
         yield f"report: not written ({error!r}). The records are whole: rethink-ray report {root}"
         return
-    yield f"report: {report.page}"
+    again = f" (again: rethink-ray report {root})" if directory.copy else ""
+    yield f"report: {report.page}{again}"
     for section in report.missing_sections:
         yield f"report: {section.sentence}"

@@ -1,4 +1,7 @@
-"""Cells whose search is over and that have no score at all: a study with one of them is incomplete.
+"""Cells whose search is over and that have no score at all.
+
+An arm that diverges everywhere is a result, and the other arms have findings; a study of nothing
+but such cells has no finding and is incomplete.
 
 The method ended their trials (*diverged*, *infeasible*, *misconfigured*, *refused*): results, which
 are not tried again. What the machine lost has *failed*, and is tried again; what halving left
@@ -6,7 +9,7 @@ behind is *stopped*.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from rethink_ray.records.progress import CellProgress, StudyProgress
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
 from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.study import Study
 
 FAILURE_NAME = "failure.txt"
 """In a trial's folder: the traceback of its last failure, or of what ended it."""
@@ -50,6 +54,11 @@ def empty_cells(state: StudyState, progress: StudyProgress) -> tuple[EmptyCell, 
         for which, searches in by_arm.items()
         if not any(one.search_to_go or one.best or one.reported for one in searches)
     )
+
+
+def is_all_of(cells: Collection[EmptyCell], study: Study) -> bool:
+    """Whether no cell of the study has a score: then there is nothing to find."""
+    return len(cells) == len(study.regimes) * len(study.arms)
 
 
 def _reasons(state: StudyState, searches: Iterable[CellProgress]) -> tuple[Reason, ...]:

@@ -1,4 +1,4 @@
-"""A study with a cell that has no score is incomplete: ``run`` and ``status`` say so, and why."""
+"""Cells without a score are told with reasons; a study of nothing but such cells is incomplete."""
 
 import shutil
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def test_status_says_it_in_the_same_words(tmp_path: Path) -> None:
     assert read(directory.root).status == "incomplete"
 
 
-def test_one_cell_without_a_score_makes_a_study_incomplete_whose_other_cell_has_findings(
+def test_a_cell_without_a_score_is_told_and_the_study_whose_other_cell_has_findings_is_done(
     tmp_path: Path,
 ) -> None:
     other = replace(proposed("e", "f", "g", "h"), arm="again")
@@ -103,8 +103,12 @@ def test_one_cell_without_a_score_makes_a_study_incomplete_whose_other_cell_has_
 
     told = CliRunner().invoke(app, ["resume", str(directory.root)])
 
-    assert told.exit_code == 3, told.output
-    assert "incomplete: 1 of 2 cells has no score" in told.output
+    assert told.exit_code == 0, told.output
+    lines = told.output.splitlines()
+    assert "1 of 2 cells has no score" in lines
+    assert "  3 diverged: the loss is nan at update 3" in lines
+    assert any(line.startswith("done after") for line in lines)
+    assert read(directory.root).status == "done"
     assert "full/again: no" not in told.output
     shown = CliRunner().invoke(app, ["status", str(directory.root)]).output
     assert f"next: rethink-ray findings {directory.root}" in shown
