@@ -33,10 +33,10 @@ class MissingSection:
     def sentence(self) -> str:
         """Which section, why, and what to do."""
         return (
-            f"{self.name}: this section is missing, because {self.reason}. The records are whole, "
-            "and the other sections do not rest on it. rethink-ray report writes the traceback to "
-            f"report/{FAILURE_FILE}: send us that file, and write the report again once it is "
-            "mended."
+            f"{self.name}: this section is missing, because {self.reason}. The records are whole. "
+            "Sections that need it are missing too and say so; all others are complete. "
+            f"rethink-ray report writes the traceback to report/{FAILURE_FILE}: send us that file, "
+            "and write the report again once the fault is fixed."
         )
 
 

@@ -1,4 +1,4 @@
-"""No picture that something learns from is one that it is scored on, nor do two scores share one.
+"""Checks that no picture is in two of: training data, the selecting split, the reporting split.
 
 Pictures are compared by content: by the bytes of their files; names do not matter.
 """

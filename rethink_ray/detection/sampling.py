@@ -1,9 +1,9 @@
-"""Which anchors and proposals enter a loss: drawn per image from (seed, step, image id).
+"""Draws the anchors and proposals that enter a loss, image by image.
 
-torchvision draws from the global generator, batch by batch, so what one image contributes depends
-on its batch-mates, on the rank and on every draw before it. Here it depends on nothing else: every
-place has a key, hashed in integers, and the places with the smallest keys are drawn. CPUs and GPUs
-draw the same, and no GPU is waited for.
+A draw depends on the seed, the sampler's purpose, the step, the image id and the labels: not on
+batch-mates, worker or device, as torchvision's draws from the global generator do. Each place gets
+an integer key by hashing, and the places with the smallest keys are drawn. The host never waits for
+a GPU.
 """
 
 import hashlib

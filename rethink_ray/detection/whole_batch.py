@@ -1,7 +1,7 @@
 """Losses of a whole batch from parts of it: passes of one padded size, micro-batches, workers.
 
-A loss that is divided by a number of its own part (drawn anchors, foreground points) cannot be
-averaged over parts. Its sum can be added, and divided once by the number of the whole batch.
+A loss divided by a count of its part (such as foreground points) cannot be averaged over parts. So
+its sums are added and divided once by the count of the whole batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ class LossSums:
     def of(cls, losses: Mapping[str, Tensor], divisions: Sequence[Division]) -> "LossSums":
         """From the losses of one pass, each named in one of ``divisions``.
 
-        A loss over nothing at all, which is no number, is a sum of zero.
+        If nothing was counted, the loss may be no number; its sum is then zero.
         """
         sums: dict[str, Tensor] = {}
         denominators: Denominators = {}

@@ -3,9 +3,9 @@
 An arm that diverges everywhere is a result, and the other arms have findings; a study of nothing
 but such cells has no finding and is incomplete.
 
-The method ended their trials (*diverged*, *infeasible*, *misconfigured*, *refused*): results, which
-are not tried again. What the machine lost has *failed*, and is tried again; what halving left
-behind is *stopped*.
+A trial that the method ended (*diverged*, *infeasible*, *misconfigured*, *refused*) is a result and
+is not retried. A trial that the machine lost (*failed*) is retried. Halving left the *stopped* ones
+behind.
 """
 
 import re

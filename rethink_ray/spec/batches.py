@@ -1,5 +1,9 @@
-"""How a batch is cut: among workers, into micro-batches, into groups that are normalised or padded
-together. What does not come out even is refused before anything starts."""
+"""Checks how a batch is divided among workers and into micro-batches.
+
+A split that leaves a remainder is refused before training starts, and so is a ``norm_batch`` other
+than the number of images that are normalised together. Only a micro-batch must not cut a padding
+group: without micro-batches the last group of a batch may be smaller.
+"""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +32,7 @@ class Batch:
 
 
 def check_batch(recipe: Recipe, where: str, resources: ResourceSpec) -> None:
-    """Every cut of the batch comes out even: workers, micro-batches, normalisation, padding.
+    """The batch divides among workers, kinds of label and micro-batches, as ``norm_batch`` says.
 
     Raises:
         SpecError: with the remedy.

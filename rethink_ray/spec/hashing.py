@@ -1,7 +1,8 @@
-"""The one place ids come from: what determines a run's numbers, written out, and its hash.
+"""Ids under the current identity: everything that determines a run's numbers, and its hash.
 
-Defaults are written out, so a changed default gives other ids. What an id hashes is numbered
-(``IDENTITY``): an algorithm that changes raises the number, and no id of before stands for it.
+Every default is written out, so a changed default gives a new id by itself. If an algorithm changes
+while the values stay, raise ``IDENTITY``: then no earlier id is used again. Ids of identity 1 are
+in ``older_ids``.
 """
 
 import hashlib
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from rethink_ray.spec.resolve import TrialConfig
 
 IDENTITY = 2
-"""Raise it whenever one configuration would give other numbers than before: a new default, a new
-algorithm. 1 left defaults out of its hashes and was recorded nowhere."""
+"""Raise it when the same written-out configuration would give other numbers. Identity 1 left
+defaults out of its hashes, and its records do not name it."""
 FIRST_IDENTITY = 1
 """The identity of records that name none."""
 
@@ -104,7 +105,7 @@ def _resources(config: "TrialConfig") -> dict[str, Any]:
 
 
 def _images_per_step(config: "TrialConfig") -> int | None:
-    """``None`` where a worker's whole share of a batch passes the network at once."""
+    """``None`` if no batch is cut, or if a file replaces training (a teacher's)."""
     asked = config.resources.images_per_step
     share = config.recipe.batch_size // max(config.resources.workers, 1)
     is_cut = asked is not None and asked < share and config.weights_file is None

@@ -53,7 +53,8 @@ class DetectorSpec(Spec):
     ``package.module:function`` for one of your own."""
     norm: Norm = "gn"
     norm_batch: PositiveInt | None = None
-    """Images per normalisation group (``bn``: batch / workers). ``None`` = whatever results."""
+    """A check: how many images ``bn`` or ``sync_bn`` must normalise together (``bn``: batch /
+    workers, or ``images_per_step``). ``None`` = any number."""
     padding_group: PositiveInt = 2
     """Neighbours in a training batch that are padded to one size: GroupNorm sees the padding. 2 as
     published (Detectron and detectron2 put two images on a GPU). Under ``bn`` and ``sync_bn`` the

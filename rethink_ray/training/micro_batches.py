@@ -1,8 +1,8 @@
-"""One update of a large batch in several passes of fewer images, with the whole batch's gradient.
+"""The gradient of one large batch, computed in several micro-batches.
 
-A loss is divided by a number of the whole batch (foreground anchors, drawn proposals), which the
-first micro-batch cannot know. So these numbers are counted first, in a pass without gradients; then
-each micro-batch adds its share of the gradient.
+Losses are divided by counts of the whole batch (foreground anchors, drawn proposals), so these are
+counted first. One-stage detectors count from boxes; two-stage detectors and self-training run a
+pass without gradients. Then each micro-batch adds its share of the gradient.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ def sums_of_all(parts: Iterator[LossSums]) -> LossSums:
 
 @contextmanager
 def dry_run(losses: nn.Module) -> Iterator[None]:
-    """Inside there are no gradients; afterwards the statistics are what they were before."""
+    """Inside no gradients are recorded; on leaving all buffers (batch statistics) are restored."""
     before = [buffer.clone() for buffer in losses.buffers()]
     try:
         with torch.no_grad():
