@@ -9,6 +9,7 @@ from rethink_ray.search.plan import CellPlan, Plan, plan_study
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.facts import DataFacts, dropped_words
+from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import (
     Cell,
     TrialConfig,
@@ -183,10 +184,10 @@ def _batches(study: Study) -> Iterator[str]:
         batch_in_words(base_recipe(study, cell), study.resources): None for cell in cells_of(study)
     }
     yield f"an update: {'; '.join(words)} (resources.images_per_step)"
-    yield (
-        "  with the gradient of the whole batch; two-stage detectors pass every image twice, the "
-        "first time without a gradient"
-    )
+    families = {base_recipe(study, cell).detector.family for cell in cells_of(study)}
+    twice = "two-stage detectors pass every image twice, the first time without a gradient"
+    note = f"; {twice}" if families & TWO_STAGE else ""
+    yield f"  with the gradient of the whole batch{note}"
 
 
 def _grouped(study: Study, cells: list[Cell]) -> list[str]:
