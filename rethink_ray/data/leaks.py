@@ -70,7 +70,7 @@ def refresh_splits(data: DataSpec) -> None:
 
 
 def find_leaks(data: DataSpec) -> list[Leak]:
-    """Every two splits in use that show a picture both; train is compared without the hold-out."""
+    """One ``Leak`` for every two splits in use that share a picture; train without its hold-out."""
     train = open_split(data, "train")
     shown = {"train": train.pictures(trainable_image_ids(data))}
     for split in dict.fromkeys((data.select_split, data.report_on)):
