@@ -50,6 +50,8 @@ class Detector(nn.Module):
         """The workers that share each training batch; ``None``: this process has all of it."""
         self.padding_group = PaddingGroup(num_images=None)
         """Images of a training batch that are padded to one size."""
+        self.images_per_step: int | None = None
+        """A GPU detects in at most so many images at once; ``None``: in all of one size."""
         self.sized_by_loader = False
         """Training images come at the size they are to have (``augment.short_side_px``)."""
 
@@ -210,7 +212,12 @@ class Detector(nn.Module):
         by_size: dict[tuple[int, int], list[int]] = {}
         for number, image in enumerate(images):
             by_size.setdefault(self._transform.padded_hw_of([image]), []).append(number)
-        return list(by_size.values())
+        most = self.images_per_step or len(images)
+        return [
+            numbers[first : first + most]
+            for numbers in by_size.values()
+            for first in range(0, len(numbers), most)
+        ]
 
     def _named(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's detections of one image in this project's names."""

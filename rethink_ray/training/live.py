@@ -69,6 +69,7 @@ class Live:
             where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
             load_detector(self.detector, start.whole, where)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
+        self.detector.images_per_step = images_per_step
         self.detector.to(place.device)
         self.origin = origin_of(self.detector.backbone)
         if place.world_size > 1 and place.device.type == "cuda":

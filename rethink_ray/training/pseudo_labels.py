@@ -142,6 +142,7 @@ def _detector_of(teacher: TrialConfig, weights: Mapping[str, Tensor], place: Pla
         teacher.recipe.detector, InitSpec(), teacher.num_categories, seed=teacher.seed
     )
     load_detector(detector, weights, "the teacher's weights")
+    detector.images_per_step = teacher.resources.images_per_step
     return detector.to(place.device).eval()
 
 

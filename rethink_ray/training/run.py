@@ -152,6 +152,7 @@ def load_model(run: Path) -> TrainedModel:
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )
     detector.load_state_dict(content["model"])
+    detector.images_per_step = resources.images_per_step
     return TrainedModel(
         detector=detector.to(place.device).eval(),
         config=_fit_for(place, config),

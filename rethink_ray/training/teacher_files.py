@@ -35,6 +35,7 @@ def detector_in_file(config: TrialConfig, place: Place) -> Detector:
     detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
     state = place.from_first(_read(config, detector, where) if place.writes else {})
     load_detector(detector, state, where)
+    detector.images_per_step = config.resources.images_per_step
     return detector.to(place.device).eval()
 
 

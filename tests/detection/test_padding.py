@@ -81,3 +81,13 @@ def test_what_passes_the_network_together(norm: Norm, expected: list[tuple[int, 
     )
     detector.losses(mixed_pictures(), mixed_targets(), seed=0, step=0)
     assert seen == expected
+
+
+def test_a_gpu_detects_images_of_one_size_together_but_no_more_than_a_step_holds() -> None:
+    """Tensors without content stand for those on a GPU: only their sizes are looked at."""
+    detector = build_detector(tiny(max_side_px=96), InitSpec(), 3, seed=0)
+    images = [picture.to("meta") for picture in mixed_pictures()]
+    assert detector._detected_together(images) == [[0, 1, 2], [3]]
+    detector.images_per_step = 2
+    assert detector._detected_together(images) == [[0, 1], [2], [3]]
+    assert detector._detected_together(mixed_pictures()) == [[0], [1], [2], [3]], "on a CPU"
