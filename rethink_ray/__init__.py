@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rethink_ray.notebook import StudyResults
+    from rethink_ray.api import StudyResults
 
 __all__ = ["read_study", "run"]
 
@@ -20,7 +20,7 @@ def read_study(where: Path | str) -> "StudyResults":
     Raises:
         RecordError: there is no study, or not as this program wrote it.
     """
-    from rethink_ray.notebook import read
+    from rethink_ray.api import read
 
     return read(where)
 
@@ -47,6 +47,6 @@ def run(
         SpecError, DataError: the study says what cannot be run.
         RecordError: another process runs it, or another study stands there.
     """
-    from rethink_ray.notebook import run_here
+    from rethink_ray.api import run_here
 
     return run_here(study, out, address=address, slots=slots)

@@ -27,7 +27,7 @@ from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 
 IMAGES = 8
 R18 = {"detector.backbone": "resnet18", "detector.min_side_px": 320, "detector.max_side_px": 480}

@@ -22,15 +22,15 @@ from typing import Any
 
 from large_study import facts_of, large_study
 
+from rethink_ray.protocol.remaining import progress_of
+from rethink_ray.protocol.retention import files_to_drop
+from rethink_ray.protocol.tables import read_views, write_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
-from rethink_ray.records.progress import progress_of
-from rethink_ray.records.retention import files_to_drop
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, JobStarted, RungDone
-from rethink_ray.records.views import read_views, write_views
 from rethink_ray.search.decide import Decider
-from rethink_ray.search.mirror import Mirror
+from rethink_ray.search.optuna_journal import Mirror
 from rethink_ray.search.plan import pretend_metrics
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.metrics import SCORES

@@ -22,12 +22,12 @@ import numpy as np
 from large_study import facts_of, large_study
 from numpy.random import Generator
 
+from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.tables import write_views
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone
-from rethink_ray.records.views import write_views
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study

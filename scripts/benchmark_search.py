@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from rethink_ray.records.incumbents import incumbents
+from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.seeds import seed_of

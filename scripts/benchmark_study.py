@@ -10,8 +10,8 @@ import statistics
 import sys
 from pathlib import Path
 
+from rethink_ray.protocol.incumbents import incumbents, report_metric
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import incumbents, report_metric
 from rethink_ray.records.types import AssetDone, Event, JobStarted, RungDone
 from rethink_ray.spec.resolve import cells_of, lengths_of
 

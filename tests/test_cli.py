@@ -12,7 +12,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from rethink_ray.cli import app
-from rethink_ray.cluster.doctor_study import examine_study
+from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.commands.datasets import data_block
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.errors import DataError, RethinkError

@@ -15,8 +15,8 @@ import ray
 import yaml
 
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE
+from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.progress import progress_of
 from tests.builders import MICRO_DATA, MICRO_SETTINGS
 
 FILES = Path(__file__).resolve().parent.parent / "scripts" / "cluster"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from rethink_ray.cluster.work import run_job
+from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.retention import files_to_drop
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import incumbents
-from rethink_ray.records.retention import files_to_drop
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
 from rethink_ray.spec.resolve import cells_of

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from rethink_ray.analysis.export import export_best
+from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RoundProposed
-from rethink_ray.records.views import read_views
 from rethink_ray.search.observations import distribution_of
 from rethink_ray.spec.load import load_config
 from rethink_ray.spec.resolve import Cell, resolve, space_of

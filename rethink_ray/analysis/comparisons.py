@@ -8,10 +8,11 @@ catch-up, are descriptive.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rethink_ray.analysis.crossover import Bracket, catch_up
-from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.pairs import Pair, PairAt
-from rethink_ray.analysis.statistics import (
+from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.wording import counted, metric_name, signed, span, times, unit_name
+from rethink_ray.judge.crossover import Bracket, catch_up
+from rethink_ray.judge.statistics import (
     EQUIVALENCE_LEVEL,
     LEVEL,
     MIN_REPLICATES,
@@ -19,8 +20,7 @@ from rethink_ray.analysis.statistics import (
     holm,
     replicates_needed,
 )
-from rethink_ray.analysis.verdicts import ALPHA, Family, Finding, Verdict, judge
-from rethink_ray.analysis.wording import counted, metric_name, signed, span, times, unit_name
+from rethink_ray.judge.verdicts import ALPHA, Family, Finding, Verdict, judge
 from rethink_ray.spec.study import Study
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.pairs import reference_arm, twins
-from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.wording import listed
+from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from rethink_ray.analysis.verdicts import Caveat
-from rethink_ray.records.views import StudyTables
+from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.draws import num_drawable, redraws
 
 

@@ -11,18 +11,18 @@ from typing import Any
 
 import yaml
 
-from rethink_ray.analysis.statistics import mean_of
-from rethink_ray.records.convergence import convergence_of
-from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import (
+from rethink_ray.judge.statistics import mean_of
+from rethink_ray.protocol.convergence import convergence_of
+from rethink_ray.protocol.incumbents import (
     incumbents,
     rank_key,
     report_metric,
     selection_metric,
     worst_score,
 )
+from rethink_ray.protocol.teachers import config_of
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.teachers import config_of
 from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain

@@ -16,24 +16,24 @@ from rethink_ray.analysis.comparisons import (
 )
 from rethink_ray.analysis.confounds import start_alone
 from rethink_ray.analysis.containment import Containment, MissingSection
-from rethink_ray.analysis.costs import StudyCost, study_cost
-from rethink_ray.analysis.curves import CellResult
-from rethink_ray.analysis.drift import Drift, drifts
-from rethink_ray.analysis.equal_hours import EqualHours, at_equal_hours
-from rethink_ray.analysis.frontier import Priced, price
-from rethink_ray.analysis.gravity import cautions, cautions_together
-from rethink_ray.analysis.importance import Importance, TooFew, importances
 from rethink_ray.analysis.lengths import length_finding
-from rethink_ray.analysis.method_costs import MethodCost, method_costs
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
-from rethink_ray.analysis.samples import study_samples
-from rethink_ray.analysis.searches import cell_results, is_over
+from rethink_ray.analysis.read.costs import StudyCost, study_cost
+from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.read.samples import study_samples
+from rethink_ray.analysis.read.searches import cell_results, is_over
+from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
+from rethink_ray.analysis.sections.drift import Drift, drifts
+from rethink_ray.analysis.sections.equal_hours import EqualHours, at_equal_hours
+from rethink_ray.analysis.sections.frontier import Priced, price
+from rethink_ray.analysis.sections.importance import Importance, TooFew, importances
+from rethink_ray.analysis.sections.method_costs import MethodCost, method_costs
+from rethink_ray.analysis.sections.transfer import Transfer, transfers
 from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_claims
-from rethink_ray.analysis.tables import CellRecord, Trial, read_cells
-from rethink_ray.analysis.transfer import Transfer, transfers
-from rethink_ray.analysis.verdicts import Caveat, Finding, Verdict
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
-from rethink_ray.records.views import StudyTables
+from rethink_ray.judge.caveat_order import cautions, cautions_together
+from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
+from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.study import Study

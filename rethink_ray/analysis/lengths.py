@@ -9,8 +9,9 @@ import math
 from dataclasses import dataclass
 
 from rethink_ray.analysis.comparisons import needed_words
-from rethink_ray.analysis.curves import CellResult, CurvePoint
-from rethink_ray.analysis.statistics import (
+from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.analysis.wording import metric_name, signed, span, times, unit_name
+from rethink_ray.judge.statistics import (
     EQUIVALENCE_LEVEL,
     MIN_REPLICATES,
     Estimate,
@@ -19,8 +20,7 @@ from rethink_ray.analysis.statistics import (
     sample_sd,
     welch,
 )
-from rethink_ray.analysis.verdicts import Finding, Verdict, judge
-from rethink_ray.analysis.wording import metric_name, signed, span, times, unit_name
+from rethink_ray.judge.verdicts import Finding, Verdict, judge
 from rethink_ray.spec.study import Study
 
 

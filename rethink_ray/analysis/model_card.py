@@ -1,10 +1,10 @@
 """A model card: what a model is, how well it does, what it learned from, and what to beware of."""
 
-from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.export import Origin
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.wording import counted, metric_name, span, times
+from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.spec.resolve import Cell, ExportedConfig
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 
 from scipy.special import chdtri
 
-from rethink_ray.analysis.curves import CellResult
 from rethink_ray.analysis.pairs import PairAt, build_pair, twins
-from rethink_ray.analysis.statistics import MIN_REPLICATES
-from rethink_ray.analysis.verdicts import Caveat
+from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.wording import metric_name, signed, span, times
+from rethink_ray.judge.statistics import MIN_REPLICATES
+from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import yaml
 
 from rethink_ray.analysis.export import exported
+from rethink_ray.protocol.incumbents import report_metric, selection_metric
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import report_metric, selection_metric
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, Purpose
 from rethink_ray.records.whole_files import write_atomically

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.curves import CellResult, CurvePoint
-from rethink_ray.analysis.statistics import Estimate, sample_sd, welch
+from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.statistics import Estimate, sample_sd, welch
 from rethink_ray.spec.study import Study
 
 

@@ -13,13 +13,13 @@ import numpy as np
 from numpy.random import Generator
 
 from rethink_ray.analysis.comparisons import arm_findings
-from rethink_ray.analysis.crossover import catch_up
-from rethink_ray.analysis.curves import CellResult, CurvePoint
-from rethink_ray.analysis.importance import columns_of, shares_of
 from rethink_ray.analysis.pairs import build_pair
-from rethink_ray.analysis.searches import all_searches
-from rethink_ray.analysis.statistics import Estimate, paired, welch
-from rethink_ray.analysis.verdicts import Finding, Verdict
+from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.analysis.read.searches import all_searches
+from rethink_ray.analysis.sections.importance import columns_of, shares_of
+from rethink_ray.judge.crossover import catch_up
+from rethink_ray.judge.statistics import Estimate, paired, welch
+from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 
 from rethink_ray.cluster.dispatch import Dispatcher, Nothing
 from rethink_ray.cluster.slot import EVENT, USER_ERROR
-from rethink_ray.cluster.wish import Wish
+from rethink_ray.cluster.stop_request import Wish
 from rethink_ray.cluster.work import decode_error, encode_job, last_line
 from rethink_ray.records.log import decode_line
 

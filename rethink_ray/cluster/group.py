@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rethink_ray.cluster.carrying import carried, fetch, stop_of
 from rethink_ray.cluster.mailbox import Mailbox
+from rethink_ray.cluster.sync import carried, fetch, stop_of
 from rethink_ray.cluster.work import StopFile, decode_job, encode_job, last_line, run_job
 from rethink_ray.records.types import AssetDone, Event, TrialEnded
 from rethink_ray.records.working_copy import WorkingCopy
@@ -26,7 +26,7 @@ from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.stopping import Stopped
 
 if TYPE_CHECKING:
-    from rethink_ray.training.place import Place
+    from rethink_ray.training.worker_context import Place
 
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 9.0
@@ -90,7 +90,7 @@ def train_as_worker(config: dict[str, Any]) -> None:
     """What each worker runs: the ladder, in its place of the process group."""
     import ray.train
 
-    from rethink_ray.training.place import Place
+    from rethink_ray.training.worker_context import Place
 
     with suppress(OSError):
         os.chdir(config["folder"])

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rethink_ray.protocol.tables import write_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import StudyLock
 from rethink_ray.records.state import StudyState
@@ -19,8 +20,7 @@ from rethink_ray.records.types import (
     RungDone,
     TrialEnded,
 )
-from rethink_ray.records.views import write_views
-from rethink_ray.search.mirror import Mirror
+from rethink_ray.search.optuna_journal import Mirror
 from rethink_ray.spec.errors import RecordError
 
 VIEW_SECONDS = 10.0

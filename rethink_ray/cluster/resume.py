@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
-from rethink_ray.records.progress import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job

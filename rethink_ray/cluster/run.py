@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Literal
 from rethink_ray.cluster.capacity import Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.head import watched_head
+from rethink_ray.cluster.ray_session import address_of_head, ray_session, require_room
 from rethink_ray.cluster.recorder import Listener, Recorder
 from rethink_ray.cluster.resume import extend_study
-from rethink_ray.cluster.session import address_of_head, ray_session, require_room
+from rethink_ray.cluster.stop_request import Wish, last_resort, signals
 from rethink_ray.cluster.sweeping import Sweeper
-from rethink_ray.cluster.wish import Wish, last_resort, signals
 from rethink_ray.cluster.work import last_line
+from rethink_ray.protocol.empty_cells import EmptyCell, empty_cells, is_all_of
+from rethink_ray.protocol.remaining import StudyProgress, progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.empty_cells import EmptyCell, empty_cells, is_all_of
 from rethink_ray.records.lock import writing
-from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.search.decide import Decider
 from rethink_ray.spec.errors import RecordError
 

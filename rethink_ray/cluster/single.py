@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rethink_ray.cluster.group import run_by_workers
-from rethink_ray.cluster.session import ray_session
+from rethink_ray.cluster.ray_session import ray_session
 from rethink_ray.cluster.work import StopFile
 from rethink_ray.records.types import AssetDone, RungDone, TrialEnded
 from rethink_ray.search.jobs import Job, asset_job

@@ -16,7 +16,7 @@ from typing import Any
 from ray import tune
 
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE
-from rethink_ray.cluster.carrying import carried, fetch, stop_of
+from rethink_ray.cluster.sync import carried, fetch, stop_of
 from rethink_ray.cluster.work import (
     StopFile,
     decode_job,

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
+from rethink_ray.protocol.retention import Retention
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.retention import Retention
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.jobs import Job

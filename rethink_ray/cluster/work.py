@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rethink_ray.records.empty_cells import failure_file
+from rethink_ray.protocol.empty_cells import failure_file
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import ANY_ASSET
@@ -29,8 +29,8 @@ from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
-from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.worker_context import Place
 
 POLL_SECONDS = 0.5
 

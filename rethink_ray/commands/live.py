@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rethink_ray.commands.status import counted, progress_table, to_go
-from rethink_ray.records.progress import StudyProgress
+from rethink_ray.protocol.remaining import StudyProgress
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
     AssetDone,

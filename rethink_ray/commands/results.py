@@ -60,8 +60,8 @@ def findings(
 
 
 def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
-    from rethink_ray.analysis.published_tables import load_published
-    from rethink_ray.analysis.reported import (
+    from rethink_ray.analysis.read.published_tables import load_published
+    from rethink_ray.analysis.show.reported import (
         derive_reported,
         reported_json,
         reported_markdown,
@@ -77,10 +77,10 @@ def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool)
     """Prints the findings of a study; exit code 1 where a section is missing."""
     from rethink_ray.analysis.containment import Containment
     from rethink_ray.analysis.findings import derive_findings
-    from rethink_ray.analysis.pooled_words import pooled_json, pooled_markdown, pooled_terminal
-    from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
+    from rethink_ray.analysis.show.pooled_words import pooled_json, pooled_markdown, pooled_terminal
+    from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
+    from rethink_ray.protocol.tables import read_views
     from rethink_ray.records.directory import StudyDirectory
-    from rethink_ray.records.views import read_views
 
     found = derive_findings(read_views(StudyDirectory.open(directory)))
     if pooled:
@@ -96,14 +96,14 @@ def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool)
 
 def _anew(directory: str, *, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
-    from rethink_ray.analysis.new_images import (
+    from rethink_ray.analysis.sections.new_images import (
         fetch_detections,
         new_images_sheet,
         with_new_images,
     )
-    from rethink_ray.analysis.render import aligned, piped
+    from rethink_ray.analysis.show.render import aligned, piped
+    from rethink_ray.protocol.tables import read_views
     from rethink_ray.records.directory import StudyDirectory
-    from rethink_ray.records.views import read_views
 
     study = StudyDirectory.open(directory)
     findings = derive_findings(read_views(study))
@@ -122,7 +122,7 @@ def compare(
     """Set effects of studies and published tables side by side: arm minus arm, never plain AP."""
     from rethink_ray.analysis.compare import compare as set_side_by_side
     from rethink_ray.analysis.compare import read_source
-    from rethink_ray.analysis.compare_words import (
+    from rethink_ray.analysis.show.compare_words import (
         comparisons_json,
         comparisons_markdown,
         comparisons_terminal,
@@ -140,7 +140,7 @@ def report(directory: StudyDir) -> None:
 
     A section that fails leaves a sentence in its place, and exit code 1.
     """
-    from rethink_ray.analysis.report import build_report
+    from rethink_ray.analysis.show.report import build_report
     from rethink_ray.records.directory import StudyDirectory
 
     written = build_report(StudyDirectory.open(directory), directory)

@@ -6,16 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.empty_cells import (
+from rethink_ray.protocol.empty_cells import (
     EmptyCell,
     empty_cells,
     empty_lines,
     failure_lines,
     is_all_of,
 )
+from rethink_ray.protocol.remaining import StudyProgress, progress_of
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running, read_owner
-from rethink_ray.records.progress import StudyProgress, progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import dropped_words
 from rethink_ray.spec.hashing import IDENTITY

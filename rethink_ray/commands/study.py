@@ -49,7 +49,7 @@ def run(
     log: Log = "tensorboard",
 ) -> None:
     """Run a study, or continue the one its directory holds."""
-    from rethink_ray.cluster.loggers import tracker_names
+    from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.commands.inputs import started_or_continued, study_with_facts
     from rethink_ray.records.directory import StudyDirectory
 
@@ -74,8 +74,8 @@ def resume(
     log: Log = "tensorboard",
 ) -> None:
     """Continue a study from its directory alone, with a larger budget if you say so."""
-    from rethink_ray.cluster.loggers import tracker_names
     from rethink_ray.cluster.resume import extend_study
+    from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.errors import SpecError, explain
 
@@ -139,7 +139,7 @@ def doctor(
     out: Annotated[str | None, typer.Option(help="where the study is to live [.]")] = None,
 ) -> None:
     """Check this machine, a cluster and a study's data, weights and disk before it costs."""
-    from rethink_ray.cluster.doctor import examine
+    from rethink_ray.cluster.doctor.checkup import examine
     from rethink_ray.spec.load import find_study, load_study
 
     asked = load_study(find_study(study), settings or [])[0] if study else None
@@ -167,8 +167,8 @@ def _go(
     trackers: Sequence[str],
 ) -> None:
     """Run what is left of a study, show it live, and exit by how it ended."""
-    from rethink_ray.cluster.loggers import build_feed
     from rethink_ray.cluster.run import run_study
+    from rethink_ray.cluster.trackers.factory import build_feed
     from rethink_ray.commands.live import LiveView
     from rethink_ray.commands.status import header_lines
 
@@ -199,7 +199,7 @@ def _go(
 def end_lines(directory: "StudyDirectory", outcome: "Outcome") -> Iterator[str]:
     """How a run ended, why, and the command that comes next."""
     from rethink_ray.commands.status import as_typed, incomplete_lines, local_root
-    from rethink_ray.records.empty_cells import failure_lines
+    from rethink_ray.protocol.empty_cells import failure_lines
 
     root = as_typed(directory)
     match outcome.status:
@@ -227,7 +227,7 @@ def report_lines(directory: "StudyDirectory") -> Iterator[str]:
 
     The study is over and its records are whole, so nothing here makes its run a failed one.
     """
-    from rethink_ray.analysis.report import build_report
+    from rethink_ray.analysis.show.report import build_report
     from rethink_ray.commands.status import as_typed, local_root
 
     root = as_typed(directory)

@@ -7,8 +7,8 @@ from typing import Any
 from rethink_ray.analysis.export import Exported
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.model_card import model_card
+from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.views import read_views
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.load import load_config
 from rethink_ray.spec.resolve import TrialConfig

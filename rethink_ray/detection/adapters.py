@@ -8,7 +8,7 @@ a bottleneck. The last one starts at zero, so at first the features are the froz
 import torch
 from torch import Tensor, nn
 
-from rethink_ray.detection.stages import STAGES, Backbone
+from rethink_ray.detection.staged_backbone import STAGES, Backbone
 from rethink_ray.spec.recipe import DetectorSpec
 
 MIN_WIDTH = 4

@@ -5,7 +5,7 @@ from rethink_ray.detection.norms import backbone_norm
 from rethink_ray.detection.plugins import cut_plugin
 from rethink_ray.detection.residual import cut_residual, cut_tiny
 from rethink_ray.detection.sequential import cut_sequential
-from rethink_ray.detection.stages import (
+from rethink_ray.detection.staged_backbone import (
     IMAGE_MEAN,
     IMAGE_STD,
     STAGES,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.detection.adapters import is_adapter
-from rethink_ray.detection.stages import Backbone
+from rethink_ray.detection.staged_backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from torch import nn
 
 from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
-from rethink_ray.detection.stages import STAGES, Backbone, Cut
+from rethink_ray.detection.staged_backbone import STAGES, Backbone, Cut
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.recipe import DetectorSpec, Norm

@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from rethink_ray.detection.norms import NormLayer
-from rethink_ray.detection.stages import STAGES, Cut
+from rethink_ray.detection.staged_backbone import STAGES, Cut
 
 
 def cut_residual(name: str, norm: NormLayer) -> Cut:

@@ -14,7 +14,7 @@ from torch import nn
 
 from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
-from rethink_ray.detection.stages import STAGES, Cut
+from rethink_ray.detection.staged_backbone import STAGES, Cut
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import Norm
 

@@ -18,7 +18,7 @@ from torchvision.models import WeightsEnum
 
 from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.residual import zero_last_norms
-from rethink_ray.detection.stages import Backbone
+from rethink_ray.detection.staged_backbone import Backbone
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec

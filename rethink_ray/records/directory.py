@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from rethink_ray.records.extension import extend, fingerprint_of, merge
+from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.records.lock import StoreLock, StudyLock, writing
 from rethink_ray.records.log import RecordLog
 from rethink_ray.records.segments import SegmentLog

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rethink_ray.records.audit import chosen_losers
+from rethink_ray.protocol.audit import chosen_losers
+from rethink_ray.protocol.halving import Standing, ladder_of, stand
+from rethink_ray.protocol.incumbents import incumbents, is_repeated
+from rethink_ray.protocol.teachers import chosen_teacher, recorded_teacher, teacher_cell
 from rethink_ray.records.detections import detections_folder
-from rethink_ray.records.halving import Standing, ladder_of, stand
-from rethink_ray.records.incumbents import incumbents, is_repeated
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.teachers import chosen_teacher, recorded_teacher, teacher_cell
 from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.jobs import Job, models_folder

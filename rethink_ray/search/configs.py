@@ -6,7 +6,7 @@ study of 100,000 trials asks for it 100,000 times.
 
 from collections.abc import Mapping
 
-from rethink_ray.records.teachers import Teacher
+from rethink_ray.protocol.teachers import Teacher
 from rethink_ray.records.types import Member
 from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import RecordError, explain

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from itertools import islice
 
 from rethink_ray.records.state import StudyState
-from rethink_ray.search.asking import Asking
 from rethink_ray.search.cell import CellSearch
 from rethink_ray.search.jobs import Decision
+from rethink_ray.search.open_jobs import Asking
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study

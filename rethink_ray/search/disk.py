@@ -6,7 +6,7 @@ Counted are the files that ``checkpoints`` keeps, and what running jobs write be
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from rethink_ray.records.retention import needed_by
+from rethink_ray.protocol.retention import needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
 from rethink_ray.search.jobs import Job

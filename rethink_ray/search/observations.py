@@ -16,8 +16,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from rethink_ray.records.halving import Ladder
-from rethink_ray.records.incumbents import selection_metric
+from rethink_ray.protocol.halving import Ladder
+from rethink_ray.protocol.incumbents import selection_metric
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.spec.space import Parameter

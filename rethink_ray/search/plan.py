@@ -7,8 +7,8 @@ only which configuration wins, hence how many distinct incumbents are replicated
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from rethink_ray.protocol.teachers import recorded_teacher
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.teachers import recorded_teacher
 from rethink_ray.records.types import Member
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.costs import ladder_steps, separate_steps

@@ -16,7 +16,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from rethink_ray.records.halving import Ladder, stand
+from rethink_ray.protocol.halving import Ladder, stand
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.observations import distribution_of, observed
 from rethink_ray.search.points import (

@@ -25,11 +25,11 @@ from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import build_pseudo_labels
 from rethink_ray.training.starting import DONE_FILE, weights_file, weights_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
 from rethink_ray.training.teacher_files import detector_in_file
+from rethink_ray.training.worker_context import Place
 
 FIT = 2.0
 """A classifier must be right at least this many times as often as chance."""

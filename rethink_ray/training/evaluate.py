@@ -18,13 +18,13 @@ from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.masks import encoded, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
-from rethink_ray.detection.test_time import TestTime
+from rethink_ray.detection.test_time_augmentation import TestTime
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.training.place import Place
 from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import Stopped, never_stop
+from rethink_ray.training.worker_context import Place
 
 
 def score_split(

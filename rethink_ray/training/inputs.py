@@ -13,9 +13,9 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
 from rethink_ray.spec.resolve import TrialConfig, digest_of_draw
 from rethink_ray.training.joint import Classified, JointImages, open_joint
-from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
 from rethink_ray.training.seeding import derive_seed
+from rethink_ray.training.worker_context import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

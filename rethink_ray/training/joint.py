@@ -20,8 +20,8 @@ from rethink_ray.detection.necks import full_precision
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
-from rethink_ray.training.place import Place
 from rethink_ray.training.seeding import derive_seed, generator_at
+from rethink_ray.training.worker_context import Place
 
 CLASSIFY = "upstream"
 """Name of the classification loss among a detector's."""

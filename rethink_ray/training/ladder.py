@@ -27,12 +27,12 @@ from rethink_ray.training.live import Live
 from rethink_ray.training.losses import LossTrace, require_finite
 from rethink_ray.training.memory import peak_memory_bytes, start_counting
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.place import Place
 from rethink_ray.training.price import Price, memory_kind, price_of
 from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
 from rethink_ray.training.starting import labels_of, start_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
 from rethink_ray.training.trial_files import TrialFiles, model_path
+from rethink_ray.training.worker_context import Place
 
 __all__ = ["Progress", "Stopped", "model_path", "never_stop", "train_ladder"]
 

@@ -22,10 +22,10 @@ from rethink_ray.training.micro_batches import (
 )
 from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
-from rethink_ray.training.place import Place
 from rethink_ray.training.precision import in_precision, precision
 from rethink_ray.training.seeding import derive_seed, seeded
 from rethink_ray.training.starting import NOTHING, Start
+from rethink_ray.training.worker_context import Place
 
 Images = Sequence[Tensor]
 Targets = Sequence[Target]

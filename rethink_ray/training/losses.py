@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.spec.errors import Diverged, explain
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 
 TAIL = 50
 """A rung without a branch of its own reports the mean of this many last losses."""

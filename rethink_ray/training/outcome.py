@@ -16,8 +16,8 @@ from rethink_ray.data.loader import died
 from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured, RethinkError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.memory import is_out_of_memory, too_large
-from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import Stopped
+from rethink_ray.training.worker_context import Place
 
 OUTCOMES: dict[str, type[RethinkError]] = {
     kind.__name__: kind for kind in (Diverged, Infeasible, Misconfigured)

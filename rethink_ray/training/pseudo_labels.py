@@ -20,7 +20,7 @@ from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
-from rethink_ray.detection.test_time import TestTime
+from rethink_ray.detection.test_time_augmentation import TestTime
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.errors import DataError, SpecError, explain
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
@@ -34,9 +34,9 @@ from rethink_ray.training.label_files import (
     read_all,
     write_part,
 )
-from rethink_ray.training.place import Place
 from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import Stopped, never_stop
+from rethink_ray.training.worker_context import Place
 
 IMAGES_PER_PART = 2000
 """About a minute's work of a GPU: that much is lost at most."""

@@ -16,7 +16,7 @@ from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.data.pictures import BROKEN, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.test_time import TestTime
+from rethink_ray.detection.test_time_augmentation import TestTime
 from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explain
@@ -28,9 +28,9 @@ from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Progress, model_path, train_ladder
-from rethink_ray.training.place import Place
 from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.worker_context import Place
 
 MODEL_FILE = "model.pt"
 

@@ -22,9 +22,9 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.label_files import are_whole
-from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import never_stop
 from rethink_ray.training.trial_files import model_path
+from rethink_ray.training.worker_context import Place
 
 DONE_FILE = "DONE"
 

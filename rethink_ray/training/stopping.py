@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rethink_ray.spec.errors import RethinkError
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 
 SAVE_SECONDS = 60.0
 ASK_SECONDS = 1.0

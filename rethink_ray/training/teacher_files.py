@@ -15,8 +15,8 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
-from rethink_ray.training.place import Place
 from rethink_ray.training.starting import require_same_file
+from rethink_ray.training.worker_context import Place
 
 
 def detector_in_file(config: TrialConfig, place: Place) -> Detector:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from rethink_ray.records.columns import MACHINE_COLUMNS
+from rethink_ray.protocol.columns import MACHINE_COLUMNS
+from rethink_ray.protocol.tables import StudyTables, build_tables, read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RungDone
-from rethink_ray.records.views import StudyTables, build_tables, read_views
 
 Tables = dict[str, list[dict[str, Any]]]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from rethink_ray.analysis.curves import CellResult, CurvePoint
+from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.tables import StudyTables, build_tables
+from rethink_ray.protocol.teachers import Teacher, chosen_teacher
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.incumbents import incumbents
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.teachers import Teacher, chosen_teacher
 from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
-from rethink_ray.records.views import StudyTables, build_tables
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY

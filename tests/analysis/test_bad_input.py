@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from planted import Planted, build_study, noisy
-from tables_by_hand import write_table
 from typer.testing import CliRunner
 
 from rethink_ray.cli import app
+from rethink_ray.protocol.tables import write_views
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.views import write_views
 from rethink_ray.spec.errors import RethinkError
+from tests.analysis.planted import Planted, build_study, noisy
+from tests.analysis.tables_by_hand import write_table
 
 COMMANDS = (
     ["findings", "DIR"],

@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from planted import Planted, build_study, noisy, written
-
 from rethink_ray.analysis.caveats import range_end, shared_start
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.render import as_markdown, as_terminal
+from rethink_ray.analysis.show.render import as_markdown, as_terminal
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
-from rethink_ray.records.views import build_tables
 from rethink_ray.spec.space import Parameter
+from tests.analysis.planted import Planted, build_study, noisy, written
 
 ROWS = {
     (arm, length): [9.0, 10.0, 11.0] for arm in ("scratch", "pretrained") for length in (2, 4, 6)

@@ -3,16 +3,16 @@
 from typing import Any
 
 import pytest
-from planted import Planted, build_facts, build_study, noisy
 
-from rethink_ray.analysis.cell_labels import cell_labels, passes_labels
-from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.study_claims import reported_there
-from rethink_ray.analysis.verdicts import Verdict
+from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.study import Study
+from tests.analysis.planted import Planted, build_facts, build_study, noisy
 
 STUDENTS = {
     "scratch_s1": {"set": {"augment.level": "s1"}},

@@ -4,16 +4,16 @@ from collections.abc import Mapping
 from functools import cache
 
 import pytest
-from planted import build_facts
 
-from rethink_ray.analysis.curves import cell_result
-from rethink_ray.analysis.matching import comparisons
-from rethink_ray.analysis.samples import Sample, study_samples
-from rethink_ray.analysis.tables import read_cells
+from rethink_ray.analysis.read.curves import cell_result
+from rethink_ray.analysis.read.samples import Sample, study_samples
+from rethink_ray.analysis.read.trials import read_cells
+from rethink_ray.judge.matching import comparisons
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.views import build_tables
 from rethink_ray.spec.claim import paper_claims
 from rethink_ray.spec.load import find_study, load_study
+from tests.analysis.planted import build_facts
 
 TESTED_BY: Mapping[str, str] = {
     "he_2018/catch-up": "he_2018",

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import Planted, build_study, noisy
-from tables_by_hand import write_table
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.compare import Comparisons, compare, read_source
-from rethink_ray.analysis.compare_words import (
+from rethink_ray.analysis.show.compare_words import (
     comparisons_json,
     comparisons_markdown,
     comparisons_terminal,
 )
 from rethink_ray.cli import app
 from rethink_ray.spec.errors import RecordError, SpecError
+from tests.analysis.planted import Planted, build_study, noisy
+from tests.analysis.tables_by_hand import write_table
 
 FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
 

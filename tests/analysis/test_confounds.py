@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
-from planted import Planted, build_study, written
 
 from rethink_ray.analysis.confounds import differing, start_alone
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.spec.load import find_study, load_study
+from tests.analysis.planted import Planted, build_study, written
 
 ARMS: dict[str, Any] = {
     "scratch": {},

@@ -11,22 +11,22 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from planted import Planted, Score, build_study, noisy
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.containment import Containment
-from rethink_ray.analysis.figures import draw_figures
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.price_figures import draw_prices
-from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
-from rethink_ray.analysis.report import as_html, build_report
+from rethink_ray.analysis.show.figures import draw_figures
+from rethink_ray.analysis.show.price_figures import draw_prices
+from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
+from rethink_ray.analysis.show.report import as_html, build_report
 from rethink_ray.cli import app
+from rethink_ray.protocol.tables import SEAL, build_tables, write_views
 from rethink_ray.records.detections import SCHEMA, detections_path
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
-from rethink_ray.records.views import SEAL, build_tables, write_views
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, Score, build_study, noisy
 
 SCORE = noisy(lambda cell, length: 10.0 + length, 0.5, 3)
 ALONE: dict[str, Any] = {"arms": {"scratch": {}}}

@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 import pytest
-from planted import Planted, build_study, written
 
-from rethink_ray.analysis.costs import study_cost
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.tables import read_cells
+from rethink_ray.analysis.read.costs import study_cost
+from rethink_ray.analysis.read.trials import read_cells
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone
-from rethink_ray.records.views import build_tables
+from tests.analysis.planted import Planted, build_study, written
 
 ROWS = {(arm, n): [9.0] for arm in ("scratch", "pretrained", "frozen") for n in (2.0, 4.0, 6.0)}
 

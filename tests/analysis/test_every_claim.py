@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from planted import Planted, build_study, noisy
 
-from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.verdicts import Verdict
+from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.spec.claim import paper_claims
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, build_study, noisy
 
 Amount = float | Sequence[float]
 """At every length, or length by length."""

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from planted import Planted, build_study, noisy, written
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.export import export_best
@@ -15,6 +14,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event, RoundProposed, RungDone
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config
+from tests.analysis.planted import Planted, build_study, noisy, written
 
 ROWS = {("scratch", length): [9.0, 10.0, 11.0 + length] for length in (2.0, 4.0, 6.0)} | {
     ("pretrained", length): [19.0, 20.0, 21.0] for length in (2.0, 4.0, 6.0)

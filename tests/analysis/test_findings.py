@@ -4,15 +4,15 @@ import json
 import math
 
 import pytest
-from planted import Planted, build_facts, build_study, noisy, written
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.render import aligned, as_json_text, as_markdown, as_terminal, piped
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.verdicts import Finding, Verdict
+from rethink_ray.analysis.show.render import aligned, as_json_text, as_markdown, as_terminal, piped
+from rethink_ray.judge.verdicts import Finding, Verdict
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.views import build_tables
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, build_facts, build_study, noisy, written
 
 FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
 

@@ -6,19 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from planted import Planted, build_study
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.frontier import Priced, front, time_unit
-from rethink_ray.analysis.price_figures import draw_prices
-from rethink_ray.analysis.render import as_json_text
-from rethink_ray.analysis.sections import cost_sheets
+from rethink_ray.analysis.sections.frontier import Priced, front, time_unit
+from rethink_ray.analysis.show.optional_sheets import cost_sheets
+from rethink_ray.analysis.show.price_figures import draw_prices
+from rethink_ray.analysis.show.render import as_json_text
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
-from rethink_ray.records.views import build_tables
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
+from tests.analysis.planted import Planted, build_study
 
 
 def _score(cell: Cell, length: float, purpose: str, number: int) -> float:

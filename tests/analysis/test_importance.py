@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from planted import Planted, build_study
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.importance import Importance, TooFew, columns_of, shares_of
-from rethink_ray.analysis.render import as_json_text
-from rethink_ray.analysis.sections import sheets
+from rethink_ray.analysis.sections.importance import Importance, TooFew, columns_of, shares_of
+from rethink_ray.analysis.show.optional_sheets import sheets
+from rethink_ray.analysis.show.render import as_json_text
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.space import Parameter
+from tests.analysis.planted import Planted, build_study
 
 RATES = [0.005 * 1.13**i for i in range(22)]
 NORMS = ["gn", "bn"] * 11

@@ -4,16 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from planted import Planted, build_study, written
-
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.render import as_markdown, as_terminal
-from rethink_ray.analysis.report import write_report
-from rethink_ray.analysis.verdicts import Verdict
-from rethink_ray.records.convergence import Convergence
+from rethink_ray.analysis.show.render import as_markdown, as_terminal
+from rethink_ray.analysis.show.report import write_report
+from rethink_ray.judge.verdicts import Verdict
+from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, build_study, written
 
 SCHEDULE: dict[str, Any] = {"unit": 60, "lengths": [2, 4, 6, 8], "converged": 0.5}
 BUDGET: dict[str, Any] = {"trials": 2, "keep": [2, 2, 2, 2], "replicates": 3}

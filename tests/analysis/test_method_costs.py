@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from planted import Planted, build_study, written
 
-from rethink_ray.analysis.figures import draw_figures
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
-from rethink_ray.analysis.report import as_html
+from rethink_ray.analysis.show.figures import draw_figures
+from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
+from rethink_ray.analysis.show.report import as_html
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, build_study, written
 
 ARMS = {
     "scratch": {},

@@ -4,22 +4,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planted import Planted, build_study, noisy
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.new_images import (
+from rethink_ray.analysis.sections.new_images import (
     average_precision,
     labels_of,
     new_images_sheet,
     widened,
     with_new_images,
 )
-from rethink_ray.analysis.report import write_report
-from rethink_ray.analysis.statistics import Estimate
+from rethink_ray.analysis.show.report import write_report
 from rethink_ray.cli import app
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
+from rethink_ray.judge.statistics import Estimate
 from rethink_ray.records.detections import (
     as_bits,
     detections_path,
@@ -28,6 +27,7 @@ from rethink_ray.records.detections import (
     write_detections,
 )
 from rethink_ray.spec.errors import RecordError
+from tests.analysis.planted import Planted, build_study, noisy
 
 
 def _scene(

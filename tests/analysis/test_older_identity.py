@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 import yaml
-from planted import Planted, build_study, written
 from typer.testing import CliRunner, Result
 
 from rethink_ray.cli import app
 from rethink_ray.cluster.run import run_study
 from rethink_ray.commands.reruns import verdict_lines
+from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import AssetDone, RoundProposed, RungDone
-from rethink_ray.records.views import read_views
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.load import load_config
+from tests.analysis.planted import Planted, build_study, written
 
 ROWS = {("scratch", length): [9.0, 10.0, 11.0 + length] for length in (2.0, 4.0, 6.0)} | {
     ("pretrained", length): [19.0, 20.0, 21.0] for length in (2.0, 4.0, 6.0)

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from planted import Planted, build_study, noisy
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.pooled import Pool, decide_as_pool, pool_sentence
 from rethink_ray.cli import app
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, build_study, noisy
 
 
 def _crossing(cell: Cell, length: float) -> float:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from planted import build_facts, build_study
 
 from rethink_ray.analysis.power import Power, plan_power, power_lines
-from rethink_ray.analysis.statistics import welch
+from rethink_ray.judge.statistics import welch
 from rethink_ray.spec.errors import SpecError
+from tests.analysis.planted import build_facts, build_study
 
 AHEAD = {
     "says": "pre-training ends ahead",

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from tables_by_hand import HEADER, write_table
 
-from rethink_ray.analysis.published_tables import load_published, published_names
+from rethink_ray.analysis.read.published_tables import load_published, published_names
 from rethink_ray.spec.claim import COLUMNS
 from rethink_ray.spec.errors import DataError
+from tests.analysis.tables_by_hand import HEADER, write_table
 
 
 def test_the_tables_that_ship_have_the_four_papers_and_their_sources() -> None:

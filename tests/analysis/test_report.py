@@ -9,9 +9,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from planted import Planted, build_study, noisy
 
-from rethink_ray.analysis.figures import (
+from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.one_trial import export_trial
+from rethink_ray.analysis.show.figures import (
     COLORS,
     FAINT,
     INK,
@@ -20,14 +21,13 @@ from rethink_ray.analysis.figures import (
     look_of,
     panel,
 )
-from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.one_trial import export_trial
-from rethink_ray.analysis.report import write_report
+from rethink_ray.analysis.show.report import write_report
+from rethink_ray.protocol.tables import write_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
-from rethink_ray.records.views import write_views
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config
+from tests.analysis.planted import Planted, build_study, noisy
 
 
 def _planted() -> Planted:
@@ -146,7 +146,7 @@ def test_a_folder_without_a_study_is_an_error_that_names_it(tmp_path: Path) -> N
 
 def test_findings_need_neither_torch_nor_ray_nor_optuna() -> None:
     code = (
-        "import sys, rethink_ray.analysis.findings, rethink_ray.analysis.render;"
+        "import sys, rethink_ray.analysis.findings, rethink_ray.analysis.show.render;"
         "print(sorted({'torch', 'ray', 'optuna', 'matplotlib', 'jinja2'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

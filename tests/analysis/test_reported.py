@@ -5,24 +5,24 @@ import re
 from pathlib import Path
 
 import pytest
-from planted import Planted, build_study, noisy
-from tables_by_hand import write_table
 from typer.testing import CliRunner
 
-from rethink_ray.analysis.claims import ClaimOutcome
-from rethink_ray.analysis.figures import draw_figures
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.published_leads import published_leads
-from rethink_ray.analysis.published_tables import load_published
-from rethink_ray.analysis.reported import (
+from rethink_ray.analysis.read.published_leads import published_leads
+from rethink_ray.analysis.read.published_tables import load_published
+from rethink_ray.analysis.show.figures import draw_figures
+from rethink_ray.analysis.show.reported import (
     caveats_of,
     derive_reported,
     reported_json,
     reported_markdown,
     reported_terminal,
 )
-from rethink_ray.analysis.verdicts import Finding, Verdict
 from rethink_ray.cli import app
+from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.verdicts import Finding, Verdict
+from tests.analysis.planted import Planted, build_study, noisy
+from tests.analysis.tables_by_hand import write_table
 
 
 def _of(table: str, claim: str) -> ClaimOutcome:

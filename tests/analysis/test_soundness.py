@@ -3,7 +3,6 @@ fixed seeds, and twice the simulation's own error allowed on each side."""
 
 import numpy as np
 import pytest
-from planted import build_study
 
 from rethink_ray.analysis.soundness import (
     NOISES,
@@ -16,6 +15,7 @@ from rethink_ray.analysis.soundness import (
     paired_coverage,
     welch_coverage,
 )
+from tests.analysis.planted import build_study
 
 STUDIES = 1000
 SLACK = 2.0 * (0.05 * 0.95 / STUDIES) ** 0.5

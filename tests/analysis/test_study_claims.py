@@ -7,24 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planted import Planted, build_facts, build_study, noisy, written
 
-from rethink_ray.analysis.claims import ClaimOutcome
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.render import as_json_text, as_markdown, as_terminal
-from rethink_ray.analysis.report import as_html
-from rethink_ray.analysis.statistics import contrast, holm, paired, welch
-from rethink_ray.analysis.verdicts import Verdict
+from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
+from rethink_ray.analysis.show.report import as_html
+from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.statistics import contrast, holm, paired, welch
+from rethink_ray.judge.verdicts import Verdict
+from rethink_ray.protocol.extension import fingerprint_of
+from rethink_ray.protocol.tables import StudyTables, build_tables, read_views
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.extension import fingerprint_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
-from rethink_ray.records.views import StudyTables, build_tables, read_views
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.claim import Claim, claims_digest, paper_claims
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study, validate
 from rethink_ray.spec.study import Study
+from tests.analysis.planted import Planted, build_facts, build_study, noisy, written
 
 FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
 AHEAD = {

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
-from planted import Planted, build_study
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.sections import search_sheets
-from rethink_ray.analysis.transfer import Transfer
+from rethink_ray.analysis.sections.transfer import Transfer
+from rethink_ray.analysis.show.optional_sheets import search_sheets
 from rethink_ray.spec.resolve import Cell
+from tests.analysis.planted import Planted, build_study
 
 REGIMES = {"full": {"images": "all"}, "few": {"images": 60}}
 

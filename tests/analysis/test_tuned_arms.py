@@ -6,30 +6,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planted import build_facts, build_study
 
-from rethink_ray.analysis.claims import Ground, evaluate
 from rethink_ray.analysis.compare import compare, read_source
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.power import plan_power, power_lines
-from rethink_ray.analysis.render import as_json_text, as_markdown, as_tree
-from rethink_ray.analysis.report import write_report
-from rethink_ray.analysis.samples import study_samples
-from rethink_ray.analysis.searches import all_searches, cell_results
-from rethink_ray.analysis.sheets import replicates_sheet
-from rethink_ray.analysis.tables import read_cells
-from rethink_ray.analysis.verdicts import Verdict
-from rethink_ray.records.columns import RUNG_HEAD, TRIAL_HEAD
+from rethink_ray.analysis.read.samples import study_samples
+from rethink_ray.analysis.read.searches import all_searches, cell_results
+from rethink_ray.analysis.read.trials import read_cells
+from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_tree
+from rethink_ray.analysis.show.report import write_report
+from rethink_ray.analysis.show.sheets import replicates_sheet
+from rethink_ray.judge.claims import Ground, evaluate
+from rethink_ray.judge.verdicts import Verdict
+from rethink_ray.protocol.columns import RUNG_HEAD, TRIAL_HEAD
+from rethink_ray.protocol.extension import extend
+from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.extension import extend
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone, TrialEnded
-from rethink_ray.records.views import StudyTables, build_tables
 from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study
+from tests.analysis.planted import build_facts, build_study
 
 ARMS: dict[str, Any] = {"scratch": {}, "slow": {"set": {"optimizer.lr": 0.01}}}
 STUDENT: dict[str, Any] = {"set": {"labels.kind": "self_training"}, "teacher": "scratch"}
@@ -357,7 +357,7 @@ def test_a_study_with_nothing_left_to_run_is_not_called_unfinished(
 
 
 def test_a_drift_over_searches_counts_each_search_once() -> None:
-    from rethink_ray.analysis.drift import METRIC, drifts
+    from rethink_ray.analysis.sections.drift import METRIC, drifts
 
     study = study_of(3, arms={"scratch": {}, "slow": {"set": {"init.source": "upstream"}}})
     moved = {"slow-0-0": 0.1, "slow-1-0": 0.2, "slow-1-1": 0.4, "slow-2-0": 0.5}

@@ -15,7 +15,7 @@ def data_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def cluster(data_cache: None) -> Iterator[None]:
-    from rethink_ray.cluster.session import set_switches, start_local
+    from rethink_ray.cluster.ray_session import set_switches, start_local
 
     set_switches()
     import ray

@@ -10,9 +10,9 @@ from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
 from rethink_ray.cluster.work import run_job
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.records.columns import MACHINE_COLUMNS
+from rethink_ray.protocol.columns import MACHINE_COLUMNS
+from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.views import read_views
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.check import check_study

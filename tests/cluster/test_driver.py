@@ -13,7 +13,7 @@ from ray.tune.experiment import Trial
 
 from rethink_ray.cluster.driver import DIED, Booking, JobSearcher, reason_of
 from rethink_ray.cluster.slot import JobFault
-from rethink_ray.cluster.wish import Wish
+from rethink_ray.cluster.stop_request import Wish
 
 
 def told(tmp_path: Path, error: BaseException) -> str:

@@ -10,8 +10,8 @@ import pytest
 from micro_study import run_inline, start_micro
 
 from rethink_ray.commands.status import status_lines
+from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.progress import progress_of
 from rethink_ray.search.decide import Decider
 
 SCHEDULE: dict[str, Any] = {

@@ -7,8 +7,8 @@ from test_learned_study import TREE, run_here
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.commands.inputs import facts_of
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.views import build_tables
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import Cell

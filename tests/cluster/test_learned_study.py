@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.analysis.costs import study_cost
 from rethink_ray.analysis.export import export_best
-from rethink_ray.analysis.tables import read_cells
+from rethink_ray.analysis.read.costs import study_cost
+from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.cluster.work import decode_job, encode_job, run_job
 from rethink_ray.data.facts import gather_facts
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.views import build_tables
 from rethink_ray.search.decide import Decider
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell

@@ -5,8 +5,8 @@ from pathlib import Path
 from micro_study import run_inline, start_micro
 
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.verdicts import Verdict
-from rethink_ray.records.views import read_views
+from rethink_ray.judge.verdicts import Verdict
+from rethink_ray.protocol.tables import read_views
 
 UPSTREAM = {"init.source": "upstream"}
 ARMS = {

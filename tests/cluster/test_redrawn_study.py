@@ -15,10 +15,10 @@ from rethink_ray.analysis.one_trial import export_trial
 from rethink_ray.commands.reruns import verdict_lines
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
-from rethink_ray.records.views import build_tables
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell

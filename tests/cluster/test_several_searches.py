@@ -6,10 +6,10 @@ from micro_study import results, run_inline, start_micro
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.report import write_report
+from rethink_ray.analysis.show.report import write_report
+from rethink_ray.protocol.remaining import progress_of
+from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.progress import progress_of
-from rethink_ray.records.views import read_views
 
 CHANGES = {
     "regimes": {"full": {"images": "all"}},

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from rethink_ray.commands.live import event_lines
 from rethink_ray.commands.status import progress_table, show_status, to_go
-from rethink_ray.records.progress import CellProgress, StudyProgress
+from rethink_ray.protocol.remaining import CellProgress, StudyProgress
 from rethink_ray.records.types import JobFailed, Member, RoundProposed, RungDone
 from rethink_ray.spec.resolve import Cell
 

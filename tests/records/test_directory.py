@@ -5,10 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from small_records import FACTS, small_study
 
+from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.extension import extend, fingerprint_of, merge
 from rethink_ray.records.lock import writing
 from rethink_ray.records.store import Store
 from rethink_ray.records.types import JobFailed
@@ -17,6 +16,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, keep_of, lengths_of
 from rethink_ray.spec.study import Study
 from tests.object_store import object_store
+from tests.records.small_records import FACTS, small_study
 
 
 def started(tmp_path: Path) -> StudyDirectory:

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from search_builders import facts_of
-
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.simulate import Answer, PretendedCluster, replay
 from rethink_ray.spec.study import Study
+from tests.search.search_builders import facts_of
 
 
 def facts_in(state: StudyState) -> tuple[object, ...]:

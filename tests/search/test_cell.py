@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 
 import pytest
-from same_study import events_of
-from search_builders import LADDER, SEARCH, ap_of, facts_of, ran, small_study
 
-from rethink_ray.records.fates import fates_of
-from rethink_ray.records.incumbents import incumbents
-from rethink_ray.records.progress import progress_of
+from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.remaining import progress_of
+from rethink_ray.protocol.status import fates_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, RungDone
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
+from tests.search.same_study import events_of
+from tests.search.search_builders import LADDER, SEARCH, ap_of, facts_of, ran, small_study
 
 CELL = Cell("full", "scratch")
 ONE_CELL = {"regimes": {"full": {"images": "all"}}, "arms": {"scratch": {}}}

@@ -9,11 +9,11 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from search_builders import diverging_above, facts_of, small_study
 
-from rethink_ray.search.mirror import write_mirror
+from rethink_ray.search.optuna_journal import write_mirror
 from rethink_ray.search.simulate import replay
 from rethink_ray.spec.resolve import cells_of
+from tests.search.search_builders import diverging_above, facts_of, small_study
 
 dashboard = pytest.importorskip("optuna_dashboard")
 

@@ -7,13 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from same_study import (
-    assert_decided_the_same,
-    assert_same_after_kills,
-    assert_same_in_any_order,
-    events_of,
-)
-from search_builders import ap_of, diverging_above, facts_of, ran, small_study
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, JobFailed, Resumed
@@ -24,6 +17,13 @@ from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
+from tests.search.same_study import (
+    assert_decided_the_same,
+    assert_same_after_kills,
+    assert_same_in_any_order,
+    events_of,
+)
+from tests.search.search_builders import ap_of, diverging_above, facts_of, ran, small_study
 
 FEW = {"trials": 6, "keep": [4, 2, 1], "replicates": 2, "audit": 1}
 

@@ -3,11 +3,9 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from same_study import events_of
-from search_builders import LADDER, ap_of, diverging_above, facts_of, small_study
 
-from rethink_ray.records.extension import extend
-from rethink_ray.records.retention import needed_by
+from rethink_ray.protocol.extension import extend
+from rethink_ray.protocol.retention import needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
 from rethink_ray.search.jobs import Job
@@ -16,6 +14,8 @@ from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.spec.study import Study
+from tests.search.same_study import events_of
+from tests.search.search_builders import LADDER, ap_of, diverging_above, facts_of, small_study
 
 BUDGET = {"trials": 6, "keep": [4, 2, 2], "replicates": 2, "audit": 1}
 

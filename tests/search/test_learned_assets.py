@@ -7,17 +7,10 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from same_study import (
-    assert_decided_the_same,
-    assert_same_after_kills,
-    assert_same_in_any_order,
-    events_of,
-)
-from search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
-from rethink_ray.records.started_from import StartedFrom
+from rethink_ray.protocol.asset_usage import StartedFrom
+from rethink_ray.protocol.teachers import config_of
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.teachers import config_of
 from rethink_ray.records.types import AssetDone, Outcome
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.plan import plan_study
@@ -31,6 +24,13 @@ from rethink_ray.spec.assets import (
 )
 from rethink_ray.spec.resolve import Cell, ExportedConfig, TrialConfig, cells_of, resolve
 from rethink_ray.spec.study import Study
+from tests.search.same_study import (
+    assert_decided_the_same,
+    assert_same_after_kills,
+    assert_same_in_any_order,
+    events_of,
+)
+from tests.search.search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
 STUDENT = {"labels.kind": "self_training"}
 ARMS: dict[str, Any] = {

@@ -1,11 +1,10 @@
 """The dry run against numbers one can count by hand."""
 
-from search_builders import ap_of, facts_of, small_study
-
 from rethink_ray.search.costs import ladder_steps, new_steps, separate_steps
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.recipe import DecaySpec, ScheduleSpec
+from tests.search.search_builders import ap_of, facts_of, small_study
 
 HE = ScheduleSpec(
     unit=90_000, lengths=(2.0, 3.0, 4.0, 5.0, 6.0), decay=DecaySpec(before_end=(2 / 3, 2 / 9))

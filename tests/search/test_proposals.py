@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
-from search_builders import SEARCH, ap_of, diverging_above, facts_of, member, rung, small_study
 
-from rethink_ray.records.halving import Ladder, ladder_of
+from rethink_ray.protocol.halving import Ladder, ladder_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
 from rethink_ray.search.configs import CellConfigs
@@ -24,6 +23,15 @@ from rethink_ray.search.simulate import replay
 from rethink_ray.spec.resolve import Cell, cells_of, resolve, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
+from tests.search.search_builders import (
+    SEARCH,
+    ap_of,
+    diverging_above,
+    facts_of,
+    member,
+    rung,
+    small_study,
+)
 
 CELL = Cell("full", "scratch")
 ONE_CELL: dict[str, Any] = {"regimes": {"full": {"images": "all"}}, "arms": {"scratch": {}}}

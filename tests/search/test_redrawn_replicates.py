@@ -5,20 +5,20 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from same_study import events_of, facts_in
-from search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
+from rethink_ray.protocol.asset_usage import StartedFrom
+from rethink_ray.protocol.tables import build_tables
+from rethink_ray.protocol.teachers import config_of
 from rethink_ray.records.log import decode_line, encode
-from rethink_ray.records.started_from import StartedFrom
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.teachers import config_of
 from rethink_ray.records.types import Member
-from rethink_ray.records.views import build_tables
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
+from tests.search.same_study import events_of, facts_in
+from tests.search.search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
 ARMS: dict[str, Any] = {
     "scratch": {},

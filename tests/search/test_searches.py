@@ -5,22 +5,22 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from same_study import assert_same_in_any_order, events_of, facts_in
-from search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
-from rethink_ray.records.audit import audited
-from rethink_ray.records.extension import extend, fingerprint_of
-from rethink_ray.records.incumbents import incumbents
-from rethink_ray.records.progress import progress_of
-from rethink_ray.records.retention import Retention
+from rethink_ray.protocol.audit import audited
+from rethink_ray.protocol.extension import extend, fingerprint_of
+from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.remaining import progress_of
+from rethink_ray.protocol.retention import Retention
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, RoundProposed
-from rethink_ray.records.views import build_tables
-from rethink_ray.search.mirror import mirrored_name
+from rethink_ray.search.optuna_journal import mirrored_name
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study
+from tests.search.same_study import assert_same_in_any_order, events_of, facts_in
+from tests.search.search_builders import BASE, ap_of, diverging_above, facts_of, small_study
 
 FEW: dict[str, Any] = {"trials": 6, "keep": [4, 2, 1], "replicates": 2, "audit": 1}
 FULL = {"regimes": {"full": {"images": "all"}}}

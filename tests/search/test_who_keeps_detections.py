@@ -1,9 +1,8 @@
 """Which jobs keep what they find: those of replicates, unless a study wants none."""
 
-from search_builders import ap_of, facts_of, small_study
-
 from rethink_ray.search.jobs import Job
 from rethink_ray.search.simulate import PretendedCluster
+from tests.search.search_builders import ap_of, facts_of, small_study
 
 
 def _started(detections: str) -> list[Job]:

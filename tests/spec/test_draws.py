@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.records.extension import fingerprint_of
+from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.check import check_regimes, check_study
 from rethink_ray.spec.draws import draw_of, num_drawable, redraws

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.records.extension import fingerprint_of
+from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import Cell, base_recipe, recipe_of_file

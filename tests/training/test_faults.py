@@ -19,8 +19,8 @@ from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import DiskFull, load_checkpoint, save_checkpoint, sweep
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.place import Place
 from rethink_ray.training.trial_files import TrialFiles
+from rethink_ray.training.worker_context import Place
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.runs import climb, digest, in_another_process, numbers, stop_after
 

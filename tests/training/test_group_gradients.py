@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 from tests.builders import micro_recipe
 from tests.training.groups import in_a_group
 

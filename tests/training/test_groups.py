@@ -17,8 +17,8 @@ from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
 from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.worker_context import Place
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers, stop_after

@@ -14,7 +14,7 @@ from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, climb_with_stops, digests, numbers, stop_after

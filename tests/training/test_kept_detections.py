@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rethink_ray.analysis.new_images import average_precision, labels_of
+from rethink_ray.analysis.sections.new_images import average_precision, labels_of
 from rethink_ray.records.detections import file_name, read_detections
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb

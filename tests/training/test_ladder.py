@@ -13,7 +13,7 @@ from rethink_ray.training.effective import require_as_asked
 from rethink_ray.training.ladder import Progress
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb, digest, numbers
 

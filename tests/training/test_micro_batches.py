@@ -12,7 +12,7 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.live import Live
 from rethink_ray.training.micro_batches import micro_batches
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers

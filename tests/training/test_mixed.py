@@ -10,7 +10,7 @@ from torch import Tensor
 from rethink_ray.spec.recipe import LabelsSpec
 from rethink_ray.training.live import Live, weighted
 from rethink_ray.training.mixed import LossBalance
-from rethink_ray.training.place import Place
+from rethink_ray.training.worker_context import Place
 from tests.builders import micro_recipe
 from tests.training.groups import in_a_group
 

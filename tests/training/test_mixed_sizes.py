@@ -8,15 +8,15 @@ import torch
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import EvalImages
 from rethink_ray.detection.detectors import Detector
-from rethink_ray.detection.test_time import TestTime
+from rethink_ray.detection.test_time_augmentation import TestTime
 from rethink_ray.records.detections import read_detections
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
 from rethink_ray.training.run import TrainedModel, _views_of
+from rethink_ray.training.worker_context import Place
 from tests.builders import micro_recipe, micro_trial
 from tests.mixed_scenes import write_mixed_scenes
 from tests.training.groups import in_a_group

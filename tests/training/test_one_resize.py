@@ -11,7 +11,7 @@ from rethink_ray.data.resizing import resize_image as in_data
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.resize import resize_image as in_detection
-from rethink_ray.detection.test_time import TestTime
+from rethink_ray.detection.test_time_augmentation import TestTime
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec, EvaluationSpec, InitSpec
 from rethink_ray.spec.recipes import build_recipe
 

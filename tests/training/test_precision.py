@@ -18,9 +18,9 @@ from rethink_ray.spec.study import Study
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
 from rethink_ray.training.precision import float32_as, precision, read_precision
 from rethink_ray.training.run import MODEL_FILE, load_model, train_config
+from rethink_ray.training.worker_context import Place
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.runs import climb, digests
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.test_time import TestTime
+from rethink_ray.detection.test_time_augmentation import TestTime
 from rethink_ray.spec.assets import DetectorAsset, PseudoLabelsAsset
 from rethink_ray.spec.errors import RecordError, SpecError
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
@@ -17,10 +17,10 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import save_checkpoint
 from rethink_ray.training.label_files import LABELS_FOLDER, are_whole, part_path
-from rethink_ray.training.place import Place
 from rethink_ray.training.pseudo_labels import build_pseudo_labels, open_pseudo_labels
 from rethink_ray.training.starting import weights_file
 from rethink_ray.training.stopping import Stopped
+from rethink_ray.training.worker_context import Place
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import stop_after

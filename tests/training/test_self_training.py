@@ -17,9 +17,9 @@ from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.place import Place
 from rethink_ray.training.run import train_config
 from rethink_ray.training.starting import start_of
+from rethink_ray.training.worker_context import Place
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import (

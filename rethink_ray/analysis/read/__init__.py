@@ -1,0 +1,1 @@
+"""Numbers out of a study's tables, or of a published one."""

@@ -1,0 +1,183 @@
+"""What claims compare: scores of one method at one schedule length, wherever they come from.
+
+A published number is a sample of one value; a study's sample holds its replicates. A path that the
+search tunes is no single value: the sample lists all it could be there.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+
+from rethink_ray.analysis.confounds import recipe_texts
+from rethink_ray.analysis.pairs import twins
+from rethink_ray.analysis.read.cell_labels import cell_labels, passes_labels
+from rethink_ray.analysis.read.costs import StudyCost
+from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.analysis.read.measures import ALWAYS_SCORED, costs_at, still_to_come
+from rethink_ray.analysis.read.published_tables import PublishedTable
+from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.protocol.extension import fingerprint_of
+from rethink_ray.spec.claim import as_text
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.metrics import SCORES
+from rethink_ray.spec.resolve import Cell, base_recipe, space_of
+from rethink_ray.spec.study import Study
+
+Labels = Mapping[str, frozenset[str]]
+"""Column -> what it says; several values where a study tunes it."""
+LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """Scores of one method in one regime at one schedule."""
+
+    labels: Labels
+    images: int
+    length: float | None
+    """In units of 1x; None for a schedule that has no such number (``converged``)."""
+    values: Mapping[int, float]
+    """Seed -> score; for a published number 0 -> the number; for a study with several searches of
+    a cell number of the search -> mean over its replicates."""
+    evidence: tuple[str, ...]
+    """Trial ids, or the line of the table."""
+    configuration: str
+    """What two samples share that are one configuration: their values pair by seed. All lengths
+    of a cell with several searches share one: they pair by search, and never with those of another
+    study."""
+    merit: float | None = None
+    """What ``best`` is chosen by: the score on the select split; a published number itself."""
+    notes: tuple[str, ...] = ()
+    looks: int = 1
+    """How often its replicates were added to and looked at."""
+    recipe: Mapping[str, str] = field(default_factory=dict)
+    """Dotted path -> value; empty for published numbers."""
+
+    @property
+    def schedule(self) -> str:
+        """As its table spells it."""
+        return next(iter(self.labels["schedule"]))
+
+    @property
+    def metric(self) -> str:
+        """As its table spells it."""
+        return next(iter(self.labels["metric"]))
+
+
+def published_samples(table: PublishedTable) -> Iterator[Sample]:
+    """One sample per number."""
+    for row in table.rows:
+        labels = {column: frozenset({text}) for column, text in row.labels.items()}
+        labels["dataset"] = frozenset({row.labels["regime"].partition("_")[0]})
+        place = f"{table.name}, line {row.line}"
+        yield Sample(
+            labels=labels,
+            images=row.images,
+            length=_length_of(row.labels["schedule"]),
+            values={0: row.value},
+            evidence=(place,),
+            configuration=place,
+            merit=row.value,
+            notes=(f"a row is noted: {row.labels['note']}",) if row.labels["note"] else (),
+        )
+
+
+def study_samples(
+    study: Study,
+    facts: DataFacts,
+    records: Mapping[Cell, CellRecord],
+    results: Mapping[Cell, CellResult],
+    cost: StudyCost | None = None,
+) -> Iterator[Sample]:
+    """One sample per cell, length and metric; a contender's second name is left out.
+
+    Lengths that nothing has reached yet are there too, without values.
+    """
+    second_names, of_what = twins(study), f"{fingerprint_of(study)}/{facts.fingerprint}"
+    for cell, result in results.items():
+        if cell.arm in second_names:
+            continue
+        searches = f"every search of {cell.name} in {of_what}"
+        shared = cell_labels(study, cell, facts)
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        images = facts.regime_sizes.get(cell.regime, 0)
+        recipe = recipe_texts(base, space)
+        for length in result.lengths:
+            low_rate = max(base.schedule.decay.points(length), default=0.0)
+            here = {"schedule": f"{length:g}x", "low_rate": as_text(low_rate)}
+            passes = passes_labels(base, space, length, images)
+            point = result.point(length)
+            measured = _measured(study, records[cell], point, length, cost)
+            for metric, values in measured.items():
+                own = {c: frozenset({t}) for c, t in {**here, "metric": metric}.items()}
+                yield Sample(
+                    labels={**shared, **passes, **own},
+                    images=images,
+                    length=length,
+                    values=values,
+                    evidence=point.trial_ids if point else (),
+                    configuration=_configuration(searches, point, length),
+                    merit=point.select if point else None,
+                    looks=point.looks if point else 1,
+                    recipe=recipe,
+                )
+
+
+def _configuration(searches: str, point: CurvePoint | None, length: float) -> str:
+    if point is None:
+        return f"{searches}@{length:g}"
+    return searches if point.of_searches else point.incumbent
+
+
+def _measured(
+    study: Study,
+    record: CellRecord,
+    point: CurvePoint | None,
+    length: float,
+    cost: StudyCost | None,
+) -> dict[str, dict[int, float]]:
+    """Metric -> seed (or number of the search) -> score at one length; those that every rung has
+    are always among them.
+
+    A replicate that the method ended has the worst score in every score there is.
+    """
+    if point is None:
+        source = base_recipe(study, record.cell).init.source
+        return {metric: {} for metric in still_to_come(study, source)}
+    if not point.of_searches:
+        return _of_replicates(study, record, point, length, cost)
+    measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
+    for number, single in point.of_searches.items():
+        for metric, values in _of_replicates(study, record, single, length, cost).items():
+            if values:
+                measured.setdefault(metric, {})[number] = fmean(values.values())
+    for number in point.barren:
+        for metric, values in measured.items():
+            if metric in SCORES:
+                values[number] = 0.0
+    measured[study.objective.metric] = dict(point.values)
+    return measured
+
+
+def _of_replicates(
+    study: Study, record: CellRecord, point: CurvePoint, length: float, cost: StudyCost | None
+) -> dict[str, dict[int, float]]:
+    """Metric -> seed -> score of the replicates of one configuration."""
+    measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}
+    measured[study.objective.metric] = dict(point.values)
+    seeds = {t.trial_id: t.seed for t in record.replicates}
+    for trial_id in point.trial_ids:
+        for metric, value in record.measures.get((trial_id, length), {}).items():
+            if metric != study.objective.metric:
+                measured.setdefault(metric, {})[seeds[trial_id]] = value
+    for trial_id in point.failed:
+        for metric, values in measured.items():
+            if metric in SCORES:
+                values.setdefault(seeds[trial_id], 0.0)
+    return measured | costs_at(record, point, cost)
+
+
+def _length_of(schedule: str) -> float | None:
+    found = LENGTH.fullmatch(schedule)
+    return float(found[1]) if found else None

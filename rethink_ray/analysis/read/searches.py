@@ -1,0 +1,129 @@
+"""Several searches of one cell: each is one value of what the arm comes to, tuned this way.
+
+The value is the mean over the replicates of what that search found. A search whose every trial the
+method ended found nothing and has the worst value: left out, it would flatter its arm.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from rethink_ray.analysis.read.curves import CellResult, CurvePoint, best_lengths, cell_result
+from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.protocol.incumbents import rank_key, worst_score
+from rethink_ray.protocol.teachers import teacher_cell
+from rethink_ray.spec.resolve import Cell, copied_cell, space_of
+from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.study import Study
+
+
+def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellResult]:
+    """What every cell came to: its one search, or all of its searches together."""
+    if study.budget.searches == 1:
+        return {cell: cell_result(study, record) for cell, record in records.items()}
+    return {cell: _of_cell(study, cell, records) for cell in records}
+
+
+def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> CellResult:
+    numbers = range(study.budget.searches)
+    each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
+    over = {n for n in numbers if is_over(study, cell, records, n)}
+    failed = over
+    if LENGTH_PATH in space_of(study, cell):  # who sampled no trial of a length did not fail there
+        failed = {n for n in over if not each[n].points}
+    looks = num_looks(records[cell])
+
+    def together(length: float, found: Mapping[int, CurvePoint | None]) -> CurvePoint | None:
+        points = {n: point for n, point in found.items() if point is not None}
+        barren = tuple(n for n in sorted(failed) if _found_nothing(records[cell], points.get(n)))
+        return all_searches(study, length, points, barren, looks, over)
+
+    points = [together(x, {n: r.point(x) for n, r in each.items()}) for x in each[0].lengths]
+    kept = tuple(point for point in points if point is not None)
+    fixed = [
+        together(x, {n: p for n, r in each.items() for p in r.one_configuration if p.length == x})
+        for x in each[0].lengths
+    ]
+    best, shortest = best_lengths(study, kept)
+    return replace(
+        each[0],
+        points=kept,
+        one_configuration=tuple(point for point in fixed if point is not None and point.values),
+        best_length=best,
+        shortest_within=shortest,
+        configurations=tuple(g for result in each.values() for g in result.configurations),
+        states=dict(sorted(sum((Counter(r.states) for r in each.values()), Counter()).items())),
+    )
+
+
+def all_searches(
+    study: Study,
+    length: float,
+    found: Mapping[int, CurvePoint],
+    barren: Sequence[int] = (),
+    looks: int = 1,
+    over: Collection[int] = (),
+) -> CurvePoint | None:
+    """The searches of one cell at one length as one point; None if none of them got there.
+
+    Args:
+        study: the study.
+        length: in units of 1x.
+        found: number of the search -> the replicates of what it found best there.
+        barren: searches that are over without anything that finished there.
+        looks: how often searches were added and looked at.
+        over: searches that will not come here any more if they have not.
+    """
+    if not found:
+        return None
+    points = [found[number] for number in sorted(found)]
+    means = {n: fmean(p.values.values()) for n, p in found.items() if p.values}
+    values = means | dict.fromkeys(barren, worst_score(study))
+    selects = [p.select for p in points if p.select is not None]
+    best = min(points, key=lambda p: rank_key(study, p.select, p.incumbent))
+    to_come = study.budget.searches - len({*found, *barren, *over})
+    return CurvePoint(
+        length=length,
+        incumbent=best.incumbent,
+        select=fmean(selects) if selects else None,
+        values=dict(sorted(values.items())),
+        trial_ids=tuple(t for p in points for t in p.trial_ids),
+        failed=tuple(t for p in points for t in p.failed),
+        waiting=sum(p.waiting for n, p in found.items() if n not in barren)
+        + to_come * study.budget.replicates,
+        looks=max(p.looks for p in points) + looks - 1,
+        unscored=sum(p.unscored for p in points),
+        of_searches=dict(sorted(found.items())),
+        barren=tuple(barren),
+    )
+
+
+def num_looks(record: CellRecord) -> int:
+    """1, and one more for each time that searches were added to a study with results."""
+    return max(1, len({t.searches for t in record.search if t.round == 0}))
+
+
+def _found_nothing(record: CellRecord, point: CurvePoint | None) -> bool:
+    """Nothing finished there, or nothing that can run at all (a copied configuration)."""
+    if point is None:
+        return True
+    incumbent = next(t for t in record.search if t.trial_id == point.incumbent)
+    return not point.values and not incumbent.can_run
+
+
+def is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number: int) -> bool:
+    """Nothing is left to run in this search."""
+    trials = records[cell].of_search(number).search
+    if any(t.state == "waiting" for t in trials):
+        return False
+    teacher, copied = teacher_cell(study, cell), copied_cell(study, cell)
+    for source in (teacher, copied):
+        if source is not None and not trials:  # whoever waited in vain has nothing to run
+            theirs = records[source].of_search(number).search
+            found = any(t.incumbent_for for t in theirs)
+            if not found and is_over(study, source, records, number):
+                return True
+    if copied is not None:
+        return bool(trials)
+    return len(trials) >= (study.budget.trials if space_of(study, cell) else 1)

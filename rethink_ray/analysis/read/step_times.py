@@ -1,0 +1,69 @@
+"""How long an update takes: seconds of an arm's replicates, and whether they can be believed.
+
+A machine that does other work makes whoever trains then look dear: in one study the same arm took
+42 ms an update on one regime and 183 ms on the other.
+"""
+
+import statistics
+from collections.abc import Collection, Iterator, Mapping
+
+from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.resolve import Cell, base_recipe
+from rethink_ray.spec.space import Value
+from rethink_ray.spec.study import Study
+
+UNEVEN = 2.0
+"""Replicates of one method whose paces differ by more than this factor were not alone."""
+
+
+def paces(record: CellRecord) -> dict[str, float]:
+    """Replicate -> seconds an update: of its whole ladder, so that a busy minute at one length does
+    not make that length dearer than a longer one."""
+    spent: dict[str, tuple[float, int]] = {}
+    replicates = {trial.trial_id for trial in record.replicates}
+    for (trial_id, _), score in record.scores.items():
+        if trial_id in replicates and score.new_steps:
+            seconds, updates = spent.get(trial_id, (0.0, 0))
+            spent[trial_id] = (seconds + score.train_seconds, updates + score.new_steps)
+    return {trial_id: seconds / updates for trial_id, (seconds, updates) in spent.items()}
+
+
+def pace_of(record: CellRecord, trial_ids: Collection[str]) -> float | None:
+    """The median over these replicates of a cell; None where nobody was timed."""
+    known = [pace for trial_id, pace in paces(record).items() if trial_id in trial_ids]
+    return statistics.median(known) if known else None
+
+
+def unevenness(study: Study, records: Mapping[Cell, CellRecord]) -> float:
+    """By which factor paces of one method differ at most, regimes together; 1 if nobody was timed.
+
+    One method: all that an update's time hangs on is equal, tuned values included.
+    """
+    found: dict[str, list[float]] = {}
+    for cell, record in records.items():
+        timed = paces(record)
+        for trial in record.replicates:
+            if timed.get(trial.trial_id):
+                method = _method_of(base_recipe(study, cell), trial.params)
+                found.setdefault(method, []).append(timed[trial.trial_id])
+    return max((max(each) / min(each) for each in found.values()), default=1.0)
+
+
+def uneven_paces(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+    """Times that other work on the machine had a part in."""
+    factor = unevenness(study, records)
+    if factor > UNEVEN:
+        text = (
+            f"an update of one and the same method took up to {factor:.1f} times as long in one "
+            "replicate as in another, so the machine did other work: times and hours are rough, "
+            "and no front is drawn by them; updates and operations are exact."
+        )
+        yield Caveat(key="uneven-pace", text=text)
+
+
+def _method_of(recipe: Recipe, params: Mapping[str, Value]) -> str:
+    fixed = recipe.model_dump_json(exclude={"schedule", "upstream", "direct", "optimizer"})
+    tuned = {p: v for p, v in params.items() if not p.startswith(("schedule.", "optimizer."))}
+    return f"{fixed}{sorted(tuned.items())}"

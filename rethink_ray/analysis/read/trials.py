@@ -1,0 +1,347 @@
+"""A study's tables, read into what findings ask for: per cell its trials and their scores.
+
+The only place of this room that spells a column of ``trials`` or ``rungs``.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+import pyarrow as pa
+
+from rethink_ray.protocol.columns import PARAM
+from rethink_ray.protocol.convergence import Convergence
+from rethink_ray.protocol.incumbents import report_metric, selection_metric
+from rethink_ray.protocol.tables import StudyTables
+from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, lengths_of
+from rethink_ray.spec.study import Study
+
+FAILED = ("diverged", "infeasible", "misconfigured", "refused")
+"""States in which the method itself ended a trial: results, and the worst ones."""
+TRIAL_COLUMNS = (
+    "regime", "arm", "purpose", "round", "trial_id", "of", "seed", "state", "reason", "longest",
+    "incumbent_for", "audit", "seconds", "assets",
+)  # fmt: skip
+PRICE_COLUMNS = ("trained_share", "step_flops", "peak_memory_bytes", "peak_memory_of")
+"""Of trials; a study that is older than one of them has none of its numbers."""
+SEARCH_COLUMNS = ("search", "searches")
+"""Of trials; a study that is older than they are has one search a cell."""
+CONVERGED = "converged"
+"""Of trials: the length at which their round stopped improving; null for all older studies."""
+ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
+RUNG_COLUMNS = (
+    "regime",
+    "arm",
+    "trial_id",
+    "length",
+    "seconds_train",
+    "seconds_score",
+    "peak_memory_bytes",
+    "instruction_set",
+    "steps_new",
+    "steps",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One row of ``trials``."""
+
+    round: int
+    """Number of the round that proposed it; replicates added later are a later round."""
+    trial_id: str
+    of: str | None
+    seed: int
+    state: str
+    reason: str
+    longest: float | None
+    incumbent_for: tuple[float, ...]
+    audit: bool
+    seconds: float
+    assets: tuple[str, ...]
+    """Keys of everything it started from."""
+    params: Mapping[str, Any]
+    """Dotted path -> sampled value; paths the cell does not search are left out."""
+    trained_share: float | None = None
+    """Of its detector's parameters, those that move, 0..1; None where nobody counted."""
+    step_flops: float | None = None
+    """Floating-point operations of one update; None where nobody counted."""
+    peak_bytes: int = 0
+    """The most memory it held; 0 where nobody measured."""
+    memory_of: str = ""
+    """``gpu``: its own allocations there; ``process``: the whole process since it began."""
+    search: int = 0
+    """Which of its cell's searches it belongs to."""
+    searches: int = 1
+    """How many searches the study asked for when its round was proposed."""
+    converged: float | None = None
+    """Search trials: the length at which their round stopped improving; None: it has not."""
+
+    @property
+    def can_run(self) -> bool:
+        """Whether repeating it could say anything: not where it cannot run at all."""
+        return self.state not in FAILED or self.state == "diverged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """The objective at one finished rung, on the two splits; None where it was not scored."""
+
+    select: float | None
+    report: float | None
+    seconds: float
+    peak_bytes: int = 0
+    """The most memory its process held; 0 where nobody measured it."""
+    steps: int = 0
+    """Updates of a stand-alone run of this length."""
+    train_seconds: float = 0.0
+    """Wall time of the updates new to this rung."""
+    new_steps: int = 0
+    """How many those were: the trunk since the last rung, and the branch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asset:
+    """One row of ``assets``."""
+
+    key: str
+    kind: str
+    accuracy: float | None
+    chance: float | None
+    """Both 0..1."""
+    seconds: float
+    refused: str
+    """Why no trial may start from it; empty if it is fit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellRecord:
+    """Everything recorded about one cell."""
+
+    cell: Cell
+    lengths: tuple[float, ...]
+    search: tuple[Trial, ...]
+    replicates: tuple[Trial, ...]
+    scores: Mapping[tuple[str, float], Score]
+    """(trial id, length) -> score."""
+    updates: Mapping[str, int]
+    """Trial id -> updates it ran, shared trunks counted once."""
+    measures: Mapping[tuple[str, float], Mapping[str, float]]
+    """(trial id, length) -> every metric of the report split and of training, replicates only;
+    ``step_ms`` is the wall time of one update."""
+    convergence: Convergence | None = None
+    """Where its ladder ended early, if it may; ``lengths`` then are those up to there."""
+
+    def incumbent(self, length: float) -> Trial | None:
+        """The search trial that ``records`` named best at this length, of the first search."""
+        return next((t for t in self.search if length in t.incumbent_for), None)
+
+    def of_search(self, number: int) -> "CellRecord":
+        """One search of the cell, and the replicates of what it found."""
+        return replace(
+            self,
+            search=tuple(t for t in self.search if t.search == number),
+            replicates=tuple(t for t in self.replicates if t.search == number),
+        )
+
+
+def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
+    """Every cell of the study in its canonical order, empty ones included.
+
+    Raises:
+        RecordError: a column is missing, so the tables are not this program's.
+    """
+    study = tables.study
+    younger = (*PRICE_COLUMNS, *SEARCH_COLUMNS, CONVERGED)
+    known = [name for name in younger if name in tables.trials.column_names]
+    trials = _rows(tables.trials, TRIAL_COLUMNS, "trials", known)
+    by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
+    for row in trials:
+        by_cell.setdefault(Cell(row["regime"], row["arm"]), []).append(row)
+    scores, measures, updates = _scores(tables), _measures(tables), _updates(tables)
+    records = {
+        cell: CellRecord(
+            cell=cell,
+            lengths=lengths_of(study, cell),
+            search=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "search"),
+            replicates=tuple(_trial(r) for r in by_cell[cell] if r["purpose"] == "replicate"),
+            scores=scores.get(cell, {}),
+            updates=updates.get(cell, {}),
+            measures=measures.get(cell, {}),
+        )
+        for cell in cells_of(study)
+    }
+    return ended_early(study, records)
+
+
+def ended_early(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellRecord]:
+    """The records with the ladders that were run, where they may end early.
+
+    An arm that copies its values runs as far as the arm it copies.
+    """
+    if study.schedule.converged is None:
+        return dict(records)
+    found = {}
+    for cell, record in records.items():
+        end = _convergence(records[copied_cell(study, cell) or cell])
+        if end is not None:
+            lengths = tuple(x for x in record.lengths if x <= end.length)
+            record = replace(record, lengths=lengths, convergence=end)
+        found[cell] = record
+    return found
+
+
+def _convergence(record: CellRecord) -> Convergence | None:
+    """Where the rounds so far ended, once none of them runs; None before, or if nothing ended."""
+    if len(record.lengths) < 2 or any(t.state == "waiting" for t in record.search):
+        return None
+    ends = {t.round: t.converged for t in record.search}
+    stopped = [length for length in ends.values() if length is not None]
+    top = record.lengths[-1]
+    improving = any(t.longest == top and t.converged is None for t in record.search)
+    if not (stopped or improving):
+        return None
+    return Convergence(length=top if improving else max(stopped), improving=improving)
+
+
+def read_assets(table: pa.Table) -> tuple[Asset, ...]:
+    """Every asset that was built.
+
+    Raises:
+        RecordError: a column is missing.
+    """
+    return tuple(
+        Asset(
+            key=row["key"],
+            kind=row["kind"],
+            accuracy=_finite(row["accuracy"]),
+            chance=_finite(row["chance"]),
+            seconds=row["seconds"] or 0.0,
+            refused=row["refused"] or "",
+        )
+        for row in _rows(table, ASSET_COLUMNS, "assets")
+    )
+
+
+def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
+    table = tables.rungs
+    names = [selection_metric(tables.study), report_metric(tables.study)]
+    absent: list[None] = [None] * table.num_rows
+    values = [_column(table, n) if n in table.column_names else absent for n in names]
+    found: dict[Cell, dict[tuple[str, float], Score]] = {}
+    heads = _columns(table, RUNG_COLUMNS, "rungs")
+    for (regime, arm, trial_id, length, train, score, peak, _, new, steps), select, report in zip(
+        heads, *values, strict=True
+    ):
+        found.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = Score(
+            select=_finite(select),
+            report=_finite(report),
+            seconds=(train or 0.0) + (score or 0.0),
+            peak_bytes=peak or 0,
+            steps=steps or 0,
+            train_seconds=train or 0.0,
+            new_steps=new or 0,
+        )
+    return found
+
+
+def _updates(tables: StudyTables) -> dict[Cell, Counter[str]]:
+    found: dict[Cell, Counter[str]] = {}
+    for row in _columns(tables.rungs, ("regime", "arm", "trial_id", "steps_new"), "rungs"):
+        regime, arm, trial_id, steps = row
+        found.setdefault(Cell(regime, arm), Counter())[trial_id] += steps or 0
+    return found
+
+
+def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[str, float]]]:
+    split = f"{tables.study.data.report_on}/"
+    names = [n for n in tables.rungs.column_names if n.startswith((split, "train/"))]
+    table = _replicates(tables.rungs)
+    found: dict[Cell, dict[tuple[str, float], dict[str, float]]] = {}
+    for row in _rows(table, RUNG_COLUMNS, "rungs", names):
+        measured = {
+            name.partition("/")[2]: value
+            for name in names
+            if (value := _finite(row[name])) is not None
+        }
+        if row["steps_new"] and row["seconds_train"]:
+            measured["step_ms"] = 1000.0 * row["seconds_train"] / row["steps_new"]
+        inside = found.setdefault(Cell(row["regime"], row["arm"]), {})
+        inside[row["trial_id"], float(row["length"])] = measured
+    return found
+
+
+def _replicates(rungs: pa.Table) -> pa.Table:
+    """Their rows, run by run: pyarrow.compute would import pandas, which takes a second."""
+    runs: list[pa.Table] = []
+    purposes = _column(rungs, "purpose") if "purpose" in rungs.column_names else []
+    start = 0
+    for purpose, group in groupby(purposes):
+        size = sum(1 for _ in group)
+        if purpose == "replicate":
+            runs.append(rungs.slice(start, size))
+        start += size
+    return pa.concat_tables(runs) if runs else rungs.slice(0, 0)
+
+
+def _rows(
+    table: pa.Table, needed: tuple[str, ...], name: str, extra: list[str] | None = None
+) -> list[dict[str, Any]]:
+    _check(table, needed, name)
+    params = [c for c in table.column_names if c.startswith(PARAM)] if name == "trials" else []
+    rows: list[dict[str, Any]] = table.select([*needed, *(extra or []), *params]).to_pylist()
+    return rows
+
+
+def _columns(table: pa.Table, needed: tuple[str, ...], name: str) -> Iterator[tuple[Any, ...]]:
+    """Rows as tuples: a fifth of the time and memory of dictionaries."""
+    _check(table, needed, name)
+    return zip(*(_column(table, column) for column in needed), strict=True)
+
+
+def _column(table: pa.Table, name: str) -> list[Any]:
+    values: list[Any] = table.column(name).to_pylist()
+    return values
+
+
+def _check(table: pa.Table, needed: tuple[str, ...], name: str) -> None:
+    missing = [column for column in needed if column not in table.column_names]
+    if missing:
+        remedy = "Delete the Parquet file; it is rebuilt from the records."
+        raise RecordError(explain(f"{name}.parquet", f"must have {missing}", "none", remedy))
+
+
+def _trial(row: Mapping[str, Any]) -> Trial:
+    return Trial(
+        round=row["round"],
+        trial_id=row["trial_id"],
+        of=row["of"],
+        seed=row["seed"],
+        state=row["state"],
+        reason=row["reason"] or "",
+        longest=row["longest"],
+        incumbent_for=tuple(float(v) for v in row["incumbent_for"] or ()),
+        audit=bool(row["audit"]),
+        seconds=row["seconds"] or 0.0,
+        assets=tuple(row["assets"] or ()),
+        params={
+            key.removeprefix(PARAM): value
+            for key, value in row.items()
+            if key.startswith(PARAM) and value is not None
+        },
+        trained_share=_finite(row.get("trained_share")),
+        step_flops=_finite(row.get("step_flops")),
+        peak_bytes=row.get("peak_memory_bytes") or 0,
+        memory_of=row.get("peak_memory_of") or "",
+        search=row.get("search") or 0,
+        searches=row.get("searches") or 1,
+        converged=row.get(CONVERGED),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,1 @@
+"""One file per optional section: rows in, one sheet out."""

@@ -1,0 +1,1 @@
+"""Findings as terminal text, Markdown, HTML, figures and JSON."""

@@ -1,0 +1,269 @@
+"""The report directory: findings.json, findings.md, figures, and one HTML page with all of it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rethink_ray.analysis.containment import (
+    FAILURE_FILE,
+    Containment,
+    MissingSection,
+    missing_summary,
+    stories,
+)
+from rethink_ray.analysis.findings import CAVEATS, FINDINGS, PRICES, Findings, derive_findings
+from rethink_ray.analysis.sections.new_images import fetch_detections, new_images_sheets
+from rethink_ray.analysis.sheet import Sheet, missing_sheet
+from rethink_ray.analysis.show.figures import (
+    draw_figures,
+    figure_name,
+    inlined,
+    standing_alone,
+    stem_of,
+)
+from rethink_ray.analysis.show.optional_sheets import (
+    best_sheets,
+    claim_sheets,
+    cost_sheets,
+    curve_sheets,
+    difference_sheets,
+    replicate_table,
+    search_sheets,
+    trial_sheets,
+)
+from rethink_ray.analysis.show.price_figures import draw_prices
+from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown, family_note, stated
+from rethink_ray.analysis.show.sheets import needed_text
+from rethink_ray.analysis.wording import times, unit_name
+from rethink_ray.protocol.tables import read_views
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.whole_files import write_atomically
+from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.study import Study
+
+TEMPLATES = Path(__file__).parent / "templates"
+ALL_FINDINGS, PAGE, NEW_IMAGES = "All findings", "The page", "For data like these"
+REPRODUCE = "How to reproduce each number"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A report that was written."""
+
+    page: Path
+    """The HTML page, on this machine."""
+    missing_sections: tuple[MissingSection, ...]
+    """Sections that failed; a sentence stands in the place of each."""
+    unfinished: str
+    """What the study has still to run, or which cells have no score, as a sentence; else empty."""
+
+
+def write_report(where: Path | str) -> Path:
+    """``report/`` of the study at a path or URI holds its findings in every form.
+
+    Returns:
+        The HTML page, on this machine.
+
+    Raises:
+        RecordError: there is no study, or not as this program wrote it.
+    """
+    return build_report(StudyDirectory.open(where), where).page
+
+
+def build_report(directory: StudyDirectory, where: Path | str) -> Report:
+    """The same, and which of its sections are missing: those cost only themselves.
+
+    Args:
+        directory: of the study.
+        where: what its reader calls it, for the commands on the page.
+
+    Raises:
+        RecordError: there is no study, or not as this program wrote it.
+    """
+    tables = read_views(directory)
+    out = directory.report_dir
+    page, unfinished = out / "report.html", ""
+    try:
+        findings = derive_findings(tables)
+    except RethinkError:
+        raise
+    except Exception as error:  # nothing to show at all, and still a page that says so
+        kept = Containment()
+        kept.note(ALL_FINDINGS, error)
+        for stale in (out / "findings.json", out / "findings.md"):
+            stale.unlink(missing_ok=True)
+        write_atomically(page, _bare_page(directory.study, kept))
+    else:
+        kept = Containment(findings.missing_sections)
+        unfinished = findings.missing or findings.incomplete
+        _write_all(findings, directory, _named(directory, where), kept)
+    failures = out / FAILURE_FILE
+    if kept.missing:
+        write_atomically(failures, stories(kept.missing))
+    else:
+        failures.unlink(missing_ok=True)
+    directory.publish()
+    return Report(page=page, missing_sections=kept.missing, unfinished=unfinished)
+
+
+def _write_all(
+    findings: Findings, directory: StudyDirectory, named: str, kept: Containment
+) -> None:
+    """Figures, page, Markdown and JSON, which comes last because it names what failed before."""
+    out = directory.report_dir
+    figures = draw_figures(findings, kept) | draw_prices(findings, kept)
+    for stale in (out / "figures").glob("*.svg"):
+        if stale.stem not in figures:
+            stale.unlink()
+    for stem, svg in figures.items():
+        write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
+    anew = kept.attempt(NEW_IMAGES, lambda: _new_images(findings, directory), None)
+    if anew is None:
+        anew = (missing_sheet(NEW_IMAGES, kept.sentence_of(NEW_IMAGES)),)
+    page = as_html(findings, figures, named, anew, kept)
+    write_atomically(out / "report.html", page)
+    write_atomically(out / "findings.md", as_markdown(findings, kept))
+    write_atomically(out / "findings.json", as_json_text(findings, kept) + "\n")
+
+
+def _new_images(findings: Findings, directory: StudyDirectory) -> tuple[Sheet, ...]:
+    fetch_detections(findings, directory)
+    return new_images_sheets(findings, directory.root)
+
+
+def _named(directory: StudyDirectory, where: Path | str) -> str:
+    """The study as commands on the page name it: no machine's own folders."""
+    if directory.copy:
+        return directory.shown
+    root = Path(where)
+    return root.name if root.is_absolute() else root.as_posix()
+
+
+def as_html(
+    findings: Findings,
+    figures: dict[str, str],
+    directory: str,
+    anew: Sequence[Sheet] = (),
+    contained: Containment | None = None,
+) -> str:
+    """One self-contained page: no script, no font, no picture from anywhere else."""
+    kept = contained or Containment(findings.missing_sections)
+    shown = _shown(findings, figures, kept)
+    shown |= {
+        "differences": (*shown["differences"], *anew),
+        "example": kept.attempt(REPRODUCE, lambda: _example(findings), {}),
+        "directory": directory,
+        "missing_sections": missing_summary(kept.missing),
+    }
+    page = kept.attempt(PAGE, lambda: _rendered(shown), "")
+    return page or _bare_page(findings.study, kept)
+
+
+def _rendered(shown: Mapping[str, Any]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(**shown)
+
+
+def _bare_page(study: Study, kept: Containment) -> str:
+    """A page that says only what is missing."""
+    texts = "\n".join(f"<p>{escape(section.sentence)}</p>" for section in kept.missing)
+    title = escape(study.question or study.study)
+    return (
+        '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(study.study)}: findings</title>\n<h1>{title}</h1>\n{texts}\n</html>\n"
+    )
+
+
+def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) -> dict[str, Any]:
+    """What the template fills in; all of it is computed here, so that nothing fails inside."""
+    in_order = (*findings.study.regimes,)
+    return {
+        "study": findings.study,
+        "unfinished": findings.missing or findings.incomplete,
+        "regimes": [regime.name for regime in findings.regimes],
+        "unit": unit_name(findings.study),
+        "answers": kept.attempt(ANSWERS, lambda: _answers(findings), []),
+        "findings": kept.attempt(FINDINGS, lambda: _findings_shown(findings), []),
+        "findings_missing": kept.sentence_of(FINDINGS),
+        "family": kept.attempt(FINDINGS, lambda: family_note(findings), ""),
+        "caveats_missing": kept.sentence_of(CAVEATS),
+        "general": [c for c in findings.caveats if c.regime is None and c.arm is None],
+        "special": [c for c in findings.caveats if c.regime is not None or c.arm is not None],
+        "figures": {
+            name: _of_kinds(figures, kept, [name], "curves", "differences") for name in in_order
+        },
+        "ranked_by_time": kept.attempt(
+            PRICES, lambda: any(p.best_for_hours for p in findings.priced), True
+        ),
+        "price_figures": _of_kinds(figures, kept, in_order, "hours", "memory"),
+        "drift_figures": _of_kinds(figures, kept, in_order, "drift"),
+        "curves": curve_sheets(findings, kept),
+        "differences": difference_sheets(findings, kept),
+        "claims": claim_sheets(findings, kept),
+        "best": best_sheets(findings, kept),
+        "cost": cost_sheets(findings, kept),
+        "search": search_sheets(findings, kept),
+        "trials": trial_sheets(findings, kept),
+        "replicates": replicate_table(findings, kept),
+    }
+
+
+def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:
+    """Each regime's answer, and what must be known before it is believed."""
+    return list(zip(findings.answers, findings.answer_cautions, strict=True))
+
+
+def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
+    """Each finding that is told one by one, with its own caveats."""
+    caveats = {c.key: c for c in findings.caveats if c.regime is not None or c.arm is not None}
+    return [
+        {
+            "finding": found,
+            "cautions": findings.cautions_of(found),
+            "caveats": [caveats[key].text for key in found.caveats if key in caveats],
+            "needed": needed_text(found),
+        }
+        for found in stated(findings)
+    ]
+
+
+def _of_kinds(
+    figures: Mapping[str, str], kept: Containment, regimes: Iterable[str], *kinds: str
+) -> list[dict[str, str]]:
+    """Each figure of these regimes and kinds, or the sentence in its place."""
+    found = []
+    for regime, kind in product(regimes, kinds):
+        svg = figures.get(stem_of(regime, kind), "")
+        sentence = kept.sentence_of(figure_name(regime, kind))
+        if svg or sentence:
+            found.append({"svg": inlined(svg) if svg else "", "missing": sentence})
+    return found
+
+
+def _example(findings: Findings) -> dict[str, str]:
+    """One replicate to show the commands with; empty before the first is scored."""
+    for regime in findings.regimes:
+        for cell in regime.cells:
+            for point in (p.of_incumbent for p in reversed(cell.points)):
+                scored = zip(point.values.values(), point.trial_ids, strict=True)
+                for value, trial_id in scored:
+                    if trial_id not in point.failed:
+                        return {
+                            "cell": f"{cell.regime}/{cell.arm} at {times(point.length)}",
+                            "length": times(point.length),
+                            "trial": trial_id,
+                            "value": f"{value:.2f}",
+                        }
+    return {}

@@ -1,0 +1,1 @@
+"""What is decided: statistics, claims, verdicts. No file, no clock."""

@@ -1,0 +1,317 @@
+"""Which numbers a claim compares: rows found by its selectors, put side by side.
+
+Rows that agree in every matched column form a group. Inside a group each kind of row on one side
+(its tuning, its initialisation) meets each kind on the other, schedule by schedule.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rethink_ray.analysis.read.samples import Sample
+from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
+
+SPELT = (
+    *("detector", "backbone", "norm", "init", "frozen", "augment", "method", "regime", "split"),
+    *("tuning", "arm"),
+)
+"""Columns that tell rows of one side apart, and that readers see."""
+MOSTLY = (*SPELT, "metric")
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+Key = tuple[frozenset[str], ...]
+Curve = dict[str, Sample]
+"""Schedule -> sample."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """Two samples side by side; ``against`` is None where the claim is about one side alone."""
+
+    weight: float
+    """+1 or -1: how this difference enters the whole."""
+    label: str
+    """``s4``, ``ap75``: what sets this difference apart from the others; may be empty."""
+    side: Sample
+    against: Sample | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One place where a claim can be held against numbers."""
+
+    labels: Mapping[str, str]
+    """Column -> what it says on both sides, or ``imagenet against random``."""
+    meetings: tuple[Meeting, ...]
+    """One; two where differences are compared; a ladder of lengths for catching up."""
+    levels: tuple[Meeting, ...] = ()
+    """Along a column: every level in order, the ends among them."""
+    ambiguous: bool = False
+    """Several rows fitted one place; the first was taken."""
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Every sample that enters."""
+        used = self.levels or self.meetings
+        return tuple(s for m in used for s in (m.side, m.against) if s is not None)
+
+
+def comparisons(claim: Claim, samples: Iterable[Sample]) -> tuple[Comparison, ...] | str:
+    """Every place where the claim can be tested, or why there is none."""
+    known = list(samples)
+    fitting = _picked(known, claim.where)
+    kept = [s for s in fitting if claim.images.holds(s.images)]
+    if not kept:
+        return _nothing_fits(claim, fitting)
+    for selector in (claim.side, claim.against or {}):
+        if not _picked(kept, selector):
+            return f"no row with {_shown({**claim.where, **selector})}"
+    found = tuple(_meet(claim, kept))
+    return found or _why_none(claim)
+
+
+def _nothing_fits(claim: Claim, fitting: Sequence[Sample]) -> str:
+    if fitting:
+        low, high = claim.images.at_least, claim.images.at_most
+        span = f"{low} to {high}" if high else f"{low} or more"
+        return f"no regime of {span} images"
+    return f"no row with {_shown(claim.where)}"
+
+
+def _why_none(claim: Claim) -> str:
+    if claim.along:
+        return f"fewer than two levels of {claim.along.column} on all else equal"
+    if claim.more and claim.than:
+        return f"no pair of rows with both {_shown(claim.more)} and {_shown(claim.than)}"
+    if claim.expect == "catches_up" or claim.rung == "shortest":
+        return "fewer than two schedule lengths on both sides"
+    return f"no two rows that agree in {', '.join(claim.matched)} and the schedule"
+
+
+def _picked(samples: Sequence[Sample], selector: Selector) -> list[Sample]:
+    """The samples of which everything they could be is among what the selector accepts."""
+    left = list(samples)
+    for column, wanted in selector.items():
+        accepted = allowed(wanted)
+        left = [s for s in left if column in s.labels and s.labels[column] <= accepted]
+    return left
+
+
+def _shown(selector: Selector) -> str:
+    parts = (f"{c} {' or '.join(sorted(allowed(v)))}" for c, v in selector.items())
+    return ", ".join(parts) or "any column"
+
+
+def _meet(claim: Claim, kept: Sequence[Sample]) -> Iterator[Comparison]:
+    """Group by the matched columns, then by kind of row on either side."""
+    varying = _varying(claim)
+    sides = _grouped(claim, claim.side, kept, varying)
+    others = _grouped(claim, claim.against, kept, varying) if claim.against is not None else None
+    for key, kinds in sides.items():
+        if others is None:
+            for one in kinds.values():
+                yield from _compare(claim, one, None)
+        else:
+            for one, other in itertools.product(kinds.values(), others.get(key, {}).values()):
+                yield from _compare(claim, one, other)
+
+
+@dataclass(slots=True)
+class _Rows:
+    """One side of one group: level -> schedule -> sample."""
+
+    curves: dict[str, Curve]
+    ambiguous: bool = False
+
+
+def _varying(claim: Claim) -> tuple[str, ...]:
+    """Columns that tell kinds of rows apart on one side."""
+    inner = set(claim.more or {}) | set(claim.matched)
+    if claim.along:
+        inner.add(claim.along.column)
+        if claim.along.column == "images" or "images" in claim.matched:
+            inner.add("regime")
+        if claim.along.column not in ("images", "schedule"):
+            inner.add("arm")
+    return tuple(column for column in MOSTLY if column not in inner)
+
+
+def _grouped(
+    claim: Claim, selector: Selector, kept: Sequence[Sample], varying: tuple[str, ...]
+) -> dict[Key, dict[Key, _Rows]]:
+    matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
+    found: dict[Key, dict[Key, _Rows]] = {}
+    for sample in _picked(kept, selector):
+        if any(column not in sample.labels and not _untold(sample, column) for column in matched):
+            continue
+        for level in _levels_of(claim, sample):
+            kinds = found.setdefault(_key(sample, matched), {})
+            rows = kinds.setdefault(_key(sample, varying), _Rows({}))
+            curve = rows.curves.setdefault(level, {})
+            rows.ambiguous |= sample.schedule in curve
+            curve.setdefault(sample.schedule, sample)
+    return found
+
+
+def _untold(sample: Sample, column: str) -> bool:
+    """Whether it is a setting that no table of published numbers has a column for."""
+    return not sample.recipe and "." in column
+
+
+def _key(sample: Sample, columns: Sequence[str]) -> Key:
+    return tuple(sample.labels.get(column, frozenset()) for column in columns)
+
+
+def _levels_of(claim: Claim, sample: Sample) -> Iterator[str]:
+    """The levels this sample belongs to: at most one, but ``more`` and ``than`` may overlap."""
+    if claim.more is not None and claim.than is not None:
+        for selector in (claim.more, claim.than):
+            if _picked([sample], selector):
+                yield _shown(selector)
+    elif claim.along is None:
+        yield ""
+    else:
+        values = sample.labels.get(claim.along.column, frozenset())
+        level = next(iter(values)) if len(values) == 1 else ""
+        wanted = claim.along.order
+        named = NUMBER.match(level) if wanted is None else level in map(as_text, wanted)
+        if named:
+            yield level
+
+
+def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Comparison]:
+    if claim.along:
+        found = _along(claim, side, against)
+    elif claim.more is not None and claim.than is not None:
+        found = _differences(claim, side, against)
+    elif claim.expect == "catches_up":
+        found = _ladder(claim, side, against)
+    else:
+        found = (
+            ((m,), ()) for m in _meetings(claim, side.curves[""], _curve(against, ""), 1.0, "")
+        )
+    ambiguous = side.ambiguous or bool(against and against.ambiguous)
+    for meetings, levels in found:
+        yield Comparison(
+            labels=_labels(levels or meetings),
+            meetings=meetings,
+            levels=levels,
+            ambiguous=ambiguous,
+        )
+
+
+Found = Iterator[tuple[tuple[Meeting, ...], tuple[Meeting, ...]]]
+
+
+def _curve(rows: _Rows | None, level: str) -> Curve | None:
+    return None if rows is None else rows.curves.get(level, {})
+
+
+def _meetings(
+    claim: Claim, side: Curve, against: Curve | None, weight: float, label: str
+) -> Iterator[Meeting]:
+    """The samples of two curves at the claim's rung, or at each that both have."""
+    if claim.rung == "best" and side and (against is None or against):
+        best = _best(claim, against) if against else None
+        yield Meeting(weight=weight, label=label, side=_best(claim, side), against=best)
+        return
+    shared = sorted((s for s in side if against is None or s in against), key=_order)
+    if claim.rung == "longest":
+        shared = shared[-1:]
+    elif claim.rung == "shortest":
+        shared = shared[:1] if len(shared) > 1 else []
+    for schedule in shared:
+        other = against[schedule] if against else None
+        yield Meeting(weight=weight, label=label, side=side[schedule], against=other)
+
+
+def _best(claim: Claim, curve: Curve) -> Sample:
+    """The schedule with the best score on the select split; ties go to the shorter one."""
+    sign = 1.0 if claim.goal == "maximize" else -1.0
+    ordered = sorted(curve.values(), key=lambda s: _order(s.schedule))
+    return max(ordered, key=lambda s: float("-inf") if s.merit is None else sign * s.merit)
+
+
+def _order(schedule: str) -> tuple[float, str]:
+    """Schedules by their number; those without one (``converged``) first."""
+    found = NUMBER.match(schedule)
+    return (float(found[0]) if found else -1.0, schedule)
+
+
+def _differences(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+    assert claim.more is not None
+    assert claim.than is not None
+    sets = []
+    for weight, selector in ((1.0, claim.more), (-1.0, claim.than)):
+        level = _shown(selector)
+        curves = (side.curves.get(level, {}), _curve(against, level))
+        label = " ".join(sorted(v for wanted in selector.values() for v in allowed(wanted)))
+        sets.append(list(_meetings(claim, *curves, weight, label)))
+    by_schedule = [{m.side.schedule: m for m in found} for found in sets]
+    if claim.rung == "best" and all(sets):
+        yield (sets[0][0], sets[1][0]), ()
+        return
+    for schedule, more in by_schedule[0].items():
+        if schedule in by_schedule[1]:
+            yield (more, by_schedule[1][schedule]), ()
+
+
+def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+    """First and last level, and all between, schedule by schedule."""
+    assert claim.along is not None
+    if claim.along.order is not None:
+        order = [as_text(v) for v in claim.along.order if as_text(v) in side.curves]
+    else:
+        order = sorted(side.curves, key=_order)
+    rows: dict[str, list[Meeting]] = {}
+    for level in order:
+        for met in _meetings(claim, side.curves[level], _curve(against, level), 1.0, level):
+            together = claim.rung == "best" or claim.along.column == "schedule"
+            rows.setdefault("" if together else met.side.schedule, []).append(met)
+    first, last = (1.0, -1.0) if claim.along.trend != "rises" else (-1.0, 1.0)
+    for met_levels in rows.values():
+        if len(met_levels) > 1:
+            ends = (_weighted(met_levels[0], first), _weighted(met_levels[-1], last))
+            yield ends, tuple(met_levels)
+
+
+def _weighted(met: Meeting, weight: float) -> Meeting:
+    return Meeting(weight=weight, label=met.label, side=met.side, against=met.against)
+
+
+def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+    """Every numbered schedule that both sides have, shortest first."""
+    chasing, chased = side.curves[""], _curve(against, "") or {}
+    lengths = [s for s in sorted(chasing, key=_order) if chasing[s].length is not None]
+    if claim.leader == "same":
+        lengths = [s for s in lengths if s in chased]
+    chased = {s: sample for s, sample in chased.items() if sample.length is not None}
+    if len(lengths) > 1 and len(chased) > 1:
+        yield (
+            tuple(
+                Meeting(
+                    weight=1.0,
+                    label=s,
+                    side=chasing[s],
+                    against=chased[s] if claim.leader == "same" else _best(claim, chased),
+                )
+                for s in lengths
+            ),
+            (),
+        )
+
+
+def _labels(met: Sequence[Meeting]) -> dict[str, str]:
+    """What readers see of a comparison, column by column; what differs along it is left out."""
+    found: dict[str, str] = {}
+    for column in SPELT:
+        sides = {_text(m.side, column) for m in met}
+        others = {_text(m.against, column) for m in met if m.against}
+        if len(sides) == 1 and len(others) <= 1:
+            one, other = sides.pop(), others.pop() if others else None
+            found[column] = one if other in (None, one) else f"{one} against {other}"
+    return found
+
+
+def _text(sample: Sample, column: str) -> str:
+    return " or ".join(sorted(sample.labels.get(column, frozenset({"-"}))))

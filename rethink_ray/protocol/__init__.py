@@ -1,0 +1,1 @@
+"""The rules of a study, on (study, records): no file, no clock."""

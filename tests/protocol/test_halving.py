@@ -1,0 +1,153 @@
+"""Synchronous halving inside one round, with values one can rank by eye."""
+
+import math
+from collections.abc import Iterable
+
+import pytest
+
+from rethink_ray.protocol.audit import audited
+from rethink_ray.protocol.halving import Ladder, ladder_of, stand
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import RoundProposed, TrialEnded
+from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.study import Study
+from tests.search.search_builders import member, rung, small_study
+
+CELL = Cell("full", "scratch")
+LADDER = Ladder(lengths=(2.0, 4.0, 6.0), keep=(4, 2, 1))
+ROUND = tuple(member(t) for t in ("a", "b", "c", "d"))
+
+
+def ids(members: Iterable[object]) -> list[str]:
+    return [m.trial_id for m in members]  # type: ignore[attr-defined]
+
+
+def first_rungs(**aps: float) -> StudyState:
+    return StudyState(rung(t, 2.0, ap) for t, ap in aps.items())
+
+
+def test_nobody_goes_on_before_everybody_has_finished() -> None:
+    state = first_rungs(a=10, b=20, c=30)
+    standing = stand(small_study(), state, LADDER, ROUND)
+    assert len(standing.steps) == 1
+    assert ids(standing.waiting) == ["d"]
+    assert not standing.settled
+
+
+def test_the_best_of_a_round_go_on_in_the_order_of_the_round() -> None:
+    state = first_rungs(a=10, b=40, c=20, d=30)
+    standing = stand(small_study(), state, LADDER, ROUND)
+    assert ids(standing.steps[1]) == ids(standing.waiting) == ["b", "d"]
+
+
+def test_a_later_rung_is_ranked_by_its_own_values() -> None:
+    state = first_rungs(a=10, b=40, c=20, d=30)
+    for event in (rung("b", 4.0, 31), rung("d", 4.0, 32)):
+        state.add(event)
+    assert ids(stand(small_study(), state, LADDER, ROUND).steps[2]) == ["d"]
+
+
+def test_ties_go_to_the_smaller_trial_id() -> None:
+    state = first_rungs(a=10, b=10, c=10, d=10)
+    assert ids(stand(small_study(), state, LADDER, ROUND).steps[1]) == ["a", "b"]
+
+
+def test_a_metric_to_minimize_promotes_the_smallest() -> None:
+    study = small_study(objective={"metric": "ap", "goal": "minimize"})
+    state = first_rungs(a=10, b=40, c=20, d=30)
+    assert ids(stand(study, state, LADDER, ROUND).steps[1]) == ["a", "c"]
+
+
+@pytest.mark.parametrize("outcome", ["diverged", "infeasible", "misconfigured", "refused"])
+def test_what_ended_by_itself_is_never_promoted(outcome: str) -> None:
+    state = first_rungs(a=1)
+    for trial_id in ("b", "c", "d"):
+        state.add(TrialEnded(trial_id=trial_id, outcome=outcome, reason=""))  # type: ignore[arg-type]
+    assert ids(stand(small_study(), state, LADDER, ROUND).steps[1]) == ["a"]
+
+
+def test_a_rung_without_a_finite_value_is_never_promoted() -> None:
+    state = first_rungs(a=math.nan, b=math.nan, c=5, d=math.nan)
+    assert ids(stand(small_study(), state, LADDER, ROUND).steps[1]) == ["c"]
+
+
+def test_diverging_after_promotion_calls_nobody_back() -> None:
+    state = first_rungs(a=10, b=40, c=20, d=30)
+    state.add(TrialEnded(trial_id="b", outcome="diverged", reason="", step=7))
+    state.add(rung("d", 4.0, 31))
+    standing = stand(small_study(), state, LADDER, ROUND)
+    assert ids(standing.steps[1]) == ["b", "d"]
+    assert ids(standing.steps[2]) == ["d"]
+
+
+def test_a_round_in_which_all_diverged_is_settled() -> None:
+    state = StudyState(TrialEnded(trial_id=t, outcome="diverged", reason="") for t in "abcd")
+    assert stand(small_study(), state, LADDER, ROUND).settled
+
+
+def test_a_smaller_round_keeps_no_more_than_it_has() -> None:
+    state = first_rungs(a=10)
+    standing = stand(small_study(), state, LADDER, ROUND[:1])
+    assert ids(standing.steps[1]) == ["a"]
+
+
+def with_round(study: Study, *more: object) -> StudyState:
+    """The first round of a cell: b ran everything, d two rungs, a and c one."""
+    state = first_rungs(a=10, b=40, c=20, d=30)
+    proposed = RoundProposed(
+        regime="full", arm="scratch", number=0, purpose="search", members=ROUND
+    )
+    for event in (proposed, rung("b", 4.0, 42), rung("d", 4.0, 41), rung("b", 6.0, 50), *more):
+        state.add(event)  # type: ignore[arg-type]
+    return state
+
+
+def audit_study(audit: int, **changes: object) -> Study:
+    budget = {"trials": 4, "keep": [4, 2, 1], "audit": audit}
+    return small_study(budget=budget, **changes)
+
+
+def test_the_audit_takes_losers_only() -> None:
+    assert audited(audit_study(9), with_round(audit_study(9)), CELL) == ("a", "c", "d")
+    assert audited(audit_study(0), with_round(audit_study(0)), CELL) == ()
+
+
+def test_the_audit_is_a_draw_by_the_seed_of_the_study() -> None:
+    drawn = {
+        audited(audit_study(1, seed=seed), with_round(audit_study(1)), CELL) for seed in range(40)
+    }
+    assert drawn == {("a",), ("c",), ("d",)}
+
+
+def test_there_is_no_audit_before_the_first_round_is_settled() -> None:
+    state = first_rungs(a=10, b=40, c=20, d=30)
+    proposed = RoundProposed(
+        regime="full", arm="scratch", number=0, purpose="search", members=ROUND
+    )
+    state.add(proposed)
+    assert audited(audit_study(1), state, CELL) == ()
+
+
+@pytest.mark.parametrize("went_on", ["a", "c"])
+def test_a_loser_that_ran_on_stays_the_audit(went_on: str) -> None:
+    study = audit_study(1)
+    assert audited(study, with_round(study, rung(went_on, 4.0, 12)), CELL) == (went_on,)
+    diverged = TrialEnded(trial_id=went_on, outcome="diverged", reason="")
+    assert audited(study, with_round(study, diverged), CELL) == (went_on,)
+
+
+def test_who_diverged_at_the_first_rung_is_not_audited() -> None:
+    study = audit_study(9)
+    state = StudyState(rung(t, 2.0, 10) for t in ("a", "b", "c"))
+    state.add(TrialEnded(trial_id="d", outcome="diverged", reason=""))
+    state.add(
+        RoundProposed(regime="full", arm="scratch", number=0, purpose="search", members=ROUND)
+    )
+    for event in (rung("a", 4.0, 1), rung("b", 4.0, 2), rung("b", 6.0, 3)):
+        state.add(event)
+    assert audited(study, state, CELL) == ("a", "c")
+
+
+def test_the_ladder_of_a_cell_is_the_studys() -> None:
+    found = ladder_of(small_study(), CELL)
+    assert (found.lengths, found.keep, found.searched) == ((2.0, 4.0, 6.0), (8, 4, 2), False)

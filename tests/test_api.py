@@ -1,0 +1,54 @@
+"""The two calls from Python: reading a study needs neither Ray nor torch, running one gives it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import rethink_ray
+from rethink_ray.spec.errors import RecordError, SpecError
+from tests.analysis.planted import Planted, build_study, noisy
+
+
+def _written(root: Path) -> Path:
+    planted = Planted(build_study(), noisy(lambda c, n: 10.0 + n, 0.5, 3))
+    return planted.directory(root / "s")
+
+
+def test_a_finished_study_is_read_as_arrow_tables_and_findings(tmp_path: Path) -> None:
+    read = rethink_ray.read_study(_written(tmp_path))
+    assert isinstance(read.trials, pa.Table)
+    assert read.rungs.num_rows == read.trials.num_rows * 3
+    assert "param.optimizer.lr" in read.trials.column_names
+    assert read.as_dict()["study"] == "planted"
+    assert "FINDINGS" in str(read)
+    assert read._repr_markdown_().startswith("# planted")
+    assert read.findings.findings[0].family == "primary"
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'ray', 'optuna', 'pyarrow', 'scipy', 'numpy', 'pydantic', 'yaml'}"
+    code = f"import sys, rethink_ray; print(sorted({heavy} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_reading_a_study_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
+    code = (
+        f"import sys, rethink_ray; rethink_ray.read_study({str(_written(tmp_path))!r});"
+        "print(sorted({'torch', 'ray', 'optuna'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_a_folder_without_a_study_and_a_tree_that_is_none_have_their_sentence(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(RecordError, match="must hold a study"):
+        rethink_ray.read_study(tmp_path)
+    with pytest.raises(SpecError, match="regimes"):
+        rethink_ray.run({"study": "x", "data": {"dataset": "shapes"}}, str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
