@@ -27,7 +27,7 @@ from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.training.live import Live
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 IMAGES = 8
 R18 = {"detector.backbone": "resnet18", "detector.min_side_px": 320, "detector.max_side_px": 480}
@@ -93,7 +93,7 @@ def steps(turns: int) -> None:
 
 
 def live_of(recipe: Recipe, images_per_step: int | None) -> Live:
-    place = Place(device=torch.device("cpu"))
+    place = WorkerContext(device=torch.device("cpu"))
     return Live(recipe, 6, 0, place, images_per_step=images_per_step)
 
 

@@ -55,7 +55,7 @@ def _write(folder: Path, num_images: int, num_boxes: int) -> Path:
     }
     path = folder / "made_up.json"
     path.write_text(json.dumps(told), encoding="utf-8")
-    os.utime(path, (1, 1))  # settled long ago: its content hash may be remembered
+    os.utime(path, (1, 1))  # changed long ago: its content hash may be remembered
     return path
 
 

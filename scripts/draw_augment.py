@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from rethink_ray.data.augment import Luck, augment
+from rethink_ray.data.augment import AugmentDraws, augment
 from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.objects import Objects, keypoint_swap
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def draw_sheet(index: AnnotationIndex, columns: dict[str, AugmentSpec]) -> Image.Image:
-    """One row per image: as it is, then each setting with the luck of epoch 0."""
+    """One row per image: as it is, then each setting with the draws of epoch 0."""
     sheet = Image.new("RGB", (CELL * (len(columns) + 1), CELL * ROWS + 16), "white")
     pen = ImageDraw.Draw(sheet)
     for column, title in enumerate(("before", *columns)):
@@ -84,10 +84,12 @@ def augmented(index: AnnotationIndex, image_id: int, spec: AugmentSpec) -> Scene
     """The same in epoch 0 of seed 0."""
     image_ids = [int(i) for i in index.image_ids]
     partner = partner_of(image_ids, spec.copy_paste, 0, 0, image_id)
-    other = None if partner is None else (*scene_of(index, partner), Luck.draw(1, 0, partner))
+    other = (
+        None if partner is None else (*scene_of(index, partner), AugmentDraws.draw(1, 0, partner))
+    )
     swap = keypoint_swap(index.keypoint_names)
     return augment(
-        *scene_of(index, image_id), spec, DETECTOR, Luck.draw(0, 0, image_id), swap, other
+        *scene_of(index, image_id), spec, DETECTOR, AugmentDraws.draw(0, 0, image_id), swap, other
     )
 
 

@@ -8,7 +8,7 @@ from rethink_ray.analysis.read.measures import UNITS, amount_text, signed_text, 
 from rethink_ray.analysis.read.samples import Sample
 from rethink_ray.analysis.wording import METRIC_NAMES, signed, span, times
 from rethink_ray.judge.crossover import Bracket
-from rethink_ray.judge.matching import SPELT, Comparison, Meeting
+from rethink_ray.judge.matching import SPELT, Comparison, MatchedPair
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.spec.claim import Claim
@@ -40,9 +40,9 @@ def setting_of(found: Comparison, columns: Sequence[str]) -> str:
         for c in columns
         if found.labels.get(c, "-") != "-"
     ]
-    first = found.meetings[0].side
-    if not found.levels and len(found.meetings) == 1 and first.labels.get("schedule"):
-        other = found.meetings[0].against
+    first = found.matched_pairs[0].side
+    if not found.levels and len(found.matched_pairs) == 1 and first.labels.get("schedule"):
+        other = found.matched_pairs[0].against
         schedules = dict.fromkeys([first.schedule, other.schedule if other else first.schedule])
         named.append(" against ".join(schedules))
     return ", ".join(named)
@@ -52,24 +52,24 @@ def numbers_of(
     claim: Claim, found: Comparison, effect: Estimate | None, bracket: Bracket | None
 ) -> str:
     """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
-    name = found.meetings[0].side.metric
+    name = found.matched_pairs[0].side.metric
     metric = metric_words(name)
     if effect is None:
         return _no_scores(found, metric)
     if claim.scale == "ratio":
-        return _ratio_words(claim, found.meetings[0], effect)
+        return _ratio_words(claim, found.matched_pairs[0], effect)
     plain = as_measured(claim, effect)
     size = f"{signed_text(name, plain.value)} {metric} {span_text(name, plain.interval())}".rstrip()
     if bracket is not None:
-        last = found.meetings[-1].side.schedule
+        last = found.matched_pairs[-1].side.schedule
         return f"{_bracket_words(bracket, effect, last)}; {size} at {last}"
     if found.levels:
         steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in found.levels)
         ends = f"from {found.levels[0].label} to {found.levels[-1].label}"
         return f"{size} {ends} ({steps})"
-    if len(found.meetings) == 2:
+    if len(found.matched_pairs) == 2:
         return _one_more_than_the_other(claim, found, effect)
-    met = found.meetings[0]
+    met = found.matched_pairs[0]
     return f"{size} ({_both(met)})" if met.against else size
 
 
@@ -83,7 +83,7 @@ def ratio_of(
     return math.exp(plain.value), (math.exp(found[0]), math.exp(found[1])) if found else None
 
 
-def _ratio_words(claim: Claim, met: Meeting, effect: Estimate) -> str:
+def _ratio_words(claim: Claim, met: MatchedPair, effect: Estimate) -> str:
     """``0.75 times [0.74, 0.76] (3 against 4 GFLOP an update)``."""
     found = ratio_of(claim, effect)
     assert found is not None
@@ -93,16 +93,16 @@ def _ratio_words(claim: Claim, met: Meeting, effect: Estimate) -> str:
     return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
 
 
-def _both(met: Meeting) -> str:
+def _both(met: MatchedPair) -> str:
     name = met.side.metric
     return f"{amount_text(name, _mean(met.side))} against {amount_text(name, _mean(met.against))}"
 
 
 def _no_scores(found: Comparison, metric: str) -> str:
     """Nobody replicated, or the report split has nothing that this metric counts."""
-    sides = [s for m in found.meetings for s in (m.side, m.against) if s is not None]
+    sides = [s for m in found.matched_pairs for s in (m.side, m.against) if s is not None]
     empty = [s for s in sides if not s.values]
-    if len(found.meetings) == 2 and empty:
+    if len(found.matched_pairs) == 2 and empty:
         metric = metric_words(empty[0].metric)
     if any(s.evidence for s in empty):
         return f"no {metric} was measured: the split may hold nothing that it counts"
@@ -118,7 +118,7 @@ def as_measured(claim: Claim, effect: Estimate) -> Estimate:
 
 def _one_more_than_the_other(claim: Claim, found: Comparison, effect: Estimate) -> str:
     """A difference of two differences; two losses are no gains, of which one is larger."""
-    more, than = found.meetings
+    more, than = found.matched_pairs
     told = f"{_level(claim, more)} {metric_words(more.label)}"
     told += f", {_level(claim, than)} {metric_words(than.label)}"
     size = f"{signed(effect.value)} {span(effect.interval())}".rstrip()
@@ -126,12 +126,12 @@ def _one_more_than_the_other(claim: Claim, found: Comparison, effect: Estimate) 
     return f"behind in both; {size} between them ({told})" if behind else f"{size} more ({told})"
 
 
-def _lead(claim: Claim, met: Meeting) -> float:
+def _lead(claim: Claim, met: MatchedPair) -> float:
     sign = 1.0 if claim.goal == "maximize" else -1.0
     return sign * (_mean(met.side) - _mean(met.against)) if met.against else _mean(met.side)
 
 
-def _level(claim: Claim, met: Meeting) -> str:
+def _level(claim: Claim, met: MatchedPair) -> str:
     """One difference by itself, or one side's own score."""
     if met.against is None:
         return amount_text(met.side.metric, _mean(met.side))

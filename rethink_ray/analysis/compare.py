@@ -14,7 +14,7 @@ from rethink_ray.analysis.read.samples import Sample, published_samples, study_s
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.claims import difference
-from rethink_ray.judge.matching import Meeting, comparisons
+from rethink_ray.judge.matching import MatchedPair, comparisons
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
@@ -68,7 +68,7 @@ class Effect:
     setting: str
     images: int
     regime: str
-    meeting: Meeting
+    meeting: MatchedPair
     estimate: Estimate | None
     """In points; None where a study has no replicates there yet."""
     reported: bool
@@ -167,9 +167,9 @@ def effects_of(source: Source) -> Iterator[Effect]:
             continue
         columns = told_apart_by(found)
         for place in found:
-            met = place.meetings[0]
+            met = place.matched_pairs[0]
             # the schedule has a column of its own
-            setting = setting_of(replace(place, levels=place.meetings), columns)
+            setting = setting_of(replace(place, levels=place.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
                 schedule=met.side.schedule,

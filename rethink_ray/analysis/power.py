@@ -200,10 +200,12 @@ def _of_two_metrics(claim: Claim) -> bool:
 
 def _of_no_score(places: tuple[Comparison, ...]) -> bool:
     """Drift and costs have a noise of their own."""
-    return places[0].meetings[0].side.metric in UNITS
+    return places[0].matched_pairs[0].side.metric in UNITS
 
 
 def _num_groups(claim: Claim, place: Comparison) -> int:
     """Groups of replicates in one place; a ladder is tested rung by rung."""
-    meetings = place.meetings[-1:] if claim.expect == "catches_up" else place.meetings
-    return sum(1 if m.against is None else 2 for m in meetings)
+    matched_pairs = (
+        place.matched_pairs[-1:] if claim.expect == "catches_up" else place.matched_pairs
+    )
+    return sum(1 if m.against is None else 2 for m in matched_pairs)

@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 
 from rethink_ray.cluster.dispatch import Dispatcher, Nothing
 from rethink_ray.cluster.slot import EVENT, USER_ERROR
-from rethink_ray.cluster.stop_request import Wish
+from rethink_ray.cluster.stop_request import StopRequest
 from rethink_ray.cluster.work import decode_error, encode_job, last_line
 from rethink_ray.records.log import decode_line
 
@@ -80,7 +80,7 @@ class JobSearcher(_Unsaved, Searcher):
         """Nothing: the records are the state."""
 
 
-class Booking(_Unsaved, Callback):
+class JobCallback(_Unsaved, Callback):
     """Tells the dispatcher what became of each job; leaves Tune when the study must stop."""
 
     def __init__(
@@ -88,7 +88,7 @@ class Booking(_Unsaved, Callback):
         dispatcher: Dispatcher,
         searcher: JobSearcher,
         tick: Callable[[], None],
-        wish: Wish,
+        wish: StopRequest,
     ) -> None:
         self.dispatcher = dispatcher
         self.searcher = searcher

@@ -26,7 +26,7 @@ from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.stopping import Stopped
 
 if TYPE_CHECKING:
-    from rethink_ray.training.worker_context import Place
+    from rethink_ray.training.worker_context import WorkerContext
 
 LOOK_SECONDS = 0.5
 PATIENCE_SECONDS = 9.0
@@ -90,7 +90,7 @@ def train_as_worker(config: dict[str, Any]) -> None:
     """What each worker runs: the ladder, in its place of the process group."""
     import ray.train
 
-    from rethink_ray.training.worker_context import Place
+    from rethink_ray.training.worker_context import WorkerContext
 
     with suppress(OSError):
         os.chdir(config["folder"])
@@ -100,7 +100,7 @@ def train_as_worker(config: dict[str, Any]) -> None:
     mailbox = Mailbox(root, config["mailbox"], uri)
     stop = stop_of(Path(config["stop"]), uri)
     try:
-        place = Place.distributed(job.run)
+        place = WorkerContext.distributed(job.run)
         for event in _events_of(job, root, uri, stop, place):
             if place.rank == 0:
                 mailbox.log.append(event)
@@ -116,7 +116,9 @@ def train_as_worker(config: dict[str, Any]) -> None:
     ray.train.report({})
 
 
-def _events_of(job: Job, root: Path, uri: str, stop: StopFile, place: "Place") -> Iterator[Event]:
+def _events_of(
+    job: Job, root: Path, uri: str, stop: StopFile, place: "WorkerContext"
+) -> Iterator[Event]:
     """The ladder's events; where the study lives at a URI, each machine fetches, rank 0 carries."""
     assert job.run is not None, "a classifier is built by one process"
     data = job.run.data

@@ -21,7 +21,7 @@ from rethink_ray.cluster.head import watched_head
 from rethink_ray.cluster.ray_session import address_of_head, ray_session, require_room
 from rethink_ray.cluster.recorder import Listener, Recorder
 from rethink_ray.cluster.resume import extend_study
-from rethink_ray.cluster.stop_request import Wish, last_resort, signals
+from rethink_ray.cluster.stop_request import StopRequest, last_resort, signals
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.work import last_line
 from rethink_ray.protocol.empty_cells import EmptyCell, empty_cells, is_all_of
@@ -34,7 +34,7 @@ from rethink_ray.spec.errors import RecordError
 if TYPE_CHECKING:
     from ray.tune import Tuner
 
-    from rethink_ray.cluster.driver import Booking, JobSearcher
+    from rethink_ray.cluster.driver import JobCallback, JobSearcher
     from rethink_ray.cluster.slot import Slot
 
 __all__ = ["Outcome", "extend_study", "run_study"]
@@ -99,7 +99,7 @@ def run_study(
     directory.require_own_identity()
     with writing(directory.lock()) as lock:
         directory.clear_stop()
-        wish = Wish(directory.stop_path, stop or (lambda: False))
+        wish = StopRequest(directory.stop_path, stop or (lambda: False))
         with last_resort(wish, _how_to_go_on(directory)), signals(wish):
             recorder = Recorder(directory, listeners, lock)
             run = _Run(
@@ -129,7 +129,7 @@ class _Run:
     """One run of a study: what its caller asked for, and what is alive."""
 
     recorder: Recorder
-    wish: Wish
+    wish: StopRequest
     address: str | None
     slots: int | None
     on_progress: Callable[[StudyProgress], None] | None
@@ -190,13 +190,13 @@ class _Run:
 
     def _fit(self, storage: Path, tick: Callable[[], None]) -> bool:
         """Whether the Tuner came to its end in good order, with every job's end told."""
-        from rethink_ray.cluster.driver import Booking, JobSearcher, LeaveTune
+        from rethink_ray.cluster.driver import JobCallback, JobSearcher, LeaveTune
         from rethink_ray.cluster.placement import use_patient_groups
 
         use_patient_groups()
         dispatcher = self.dispatcher
         searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
-        tuner = self._tuner(searcher, Booking(dispatcher, searcher, tick, self.wish), storage)
+        tuner = self._tuner(searcher, JobCallback(dispatcher, searcher, tick, self.wish), storage)
         reason = "Ray Tune lost it"
         try:
             tuner.fit()
@@ -211,7 +211,7 @@ class _Run:
         dispatcher.lose_all(reason)
         return whole
 
-    def _tuner(self, searcher: "JobSearcher", booking: "Booking", storage: Path) -> "Tuner":
+    def _tuner(self, searcher: "JobSearcher", booking: "JobCallback", storage: Path) -> "Tuner":
         from ray import tune
 
         from rethink_ray.cluster.slot import Slot
@@ -292,7 +292,7 @@ def room_for(trials: int) -> str:
     return f"room for {trials} trial{'s' * (trials != 1)} at a time"
 
 
-def _outcome(dispatcher: Dispatcher, wish: Wish) -> Outcome:
+def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> Outcome:
     state = dispatcher.recorder.state
     last = state.last_failure
     failures = {job_id: last[job_id].reason for job_id in dispatcher.blocked if job_id in last}

@@ -23,7 +23,7 @@ LOOK_SECONDS = 0.2
 
 
 @dataclass(slots=True)
-class Wish:
+class StopRequest:
     """Whether the study should stop, and how urgently."""
 
     path: Path
@@ -65,7 +65,7 @@ def leave(number: int, remedy: str) -> None:
 
 
 @contextmanager
-def last_resort(wish: Wish, remedy: str) -> Iterator[None]:
+def last_resort(wish: StopRequest, remedy: str) -> Iterator[None]:
     """Inside the block a signal ends this process in bounded time, whatever the main thread does.
 
     ``remedy`` says how to go on.
@@ -85,7 +85,7 @@ def last_resort(wish: Wish, remedy: str) -> Iterator[None]:
 
 
 @contextmanager
-def signals(wish: Wish) -> Iterator[None]:
+def signals(wish: StopRequest) -> Iterator[None]:
     """Inside the block SIGINT and SIGTERM are a wish to stop."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -30,7 +30,7 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.stopping import never_stop
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 POLL_SECONDS = 0.5
 
@@ -40,7 +40,7 @@ def run_job(
     data: DataSpec,
     root: Path,
     stop: Callable[[], bool],
-    place: Place | None = None,
+    place: WorkerContext | None = None,
 ) -> Iterator[Event]:
     """Every rung (or the asset) as it is finished, or how the method ended the trial.
 

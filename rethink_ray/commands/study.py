@@ -146,7 +146,7 @@ def doctor(
     well = True
     for check in examine(asked, address=address, where=out):
         well = well and check.ok
-        print(f"{'ok  ' if check.ok else 'MEND'}  {check.name:<22} {check.detail}", flush=True)
+        print(f"{'ok  ' if check.ok else 'FIX'}  {check.name:<22} {check.detail}", flush=True)
     if not well:
         raise typer.Exit(1)
 

@@ -1,7 +1,7 @@
 """Training-time augmentation on tensors: policies, flip, size, Copy-Paste, colour, in this order.
 
 One fixed set of numbers is drawn per (seed, epoch, image) whatever the settings, so that two
-settings see the same luck.
+settings see the same draws.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Swap = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Luck:
+class AugmentDraws:
     """Uniform numbers in [0, 1), one for each thing that may happen."""
 
     flip: float
@@ -43,11 +43,11 @@ class Luck:
         return generator_from(purpose, *self.drawn_for)
 
     @staticmethod
-    def draw(seed: int, epoch: int, image_id: int) -> "Luck":
+    def draw(seed: int, epoch: int, image_id: int) -> "AugmentDraws":
         """A pure function of its arguments."""
         generator = torch.Generator().manual_seed(seed_from("augment", seed, epoch, image_id))
         numbers = torch.rand(7, generator=generator, dtype=torch.float64).tolist()
-        return Luck(
+        return AugmentDraws(
             flip=numbers[0],
             scale=numbers[1],
             left=numbers[2],
@@ -59,7 +59,7 @@ class Luck:
         )
 
 
-Other = tuple[Tensor, Objects, Luck]
+Other = tuple[Tensor, Objects, AugmentDraws]
 
 
 def augment(
@@ -67,23 +67,23 @@ def augment(
     objects: Objects,
     spec: AugmentSpec,
     detector: DetectorSpec,
-    luck: Luck,
+    draws: AugmentDraws,
     swap: Swap | None = None,
     other: Other | None = None,
 ) -> tuple[Tensor, Objects]:
     """``image`` ([3, H, W] float32 in 0..1) and its objects after everything ``spec`` asks for.
 
     ``swap``: which keypoint stands in each one's place in a mirror. ``other``: an image whose
-    objects are pasted onto this one, with luck of its own; both have masks.
+    objects are pasted onto this one, with draws of its own; both have masks.
     """
     spec = spec.unbundled()
-    image, objects = _laid_out(image, objects, spec, detector, luck, swap)
+    image, objects = _laid_out(image, objects, spec, detector, draws, swap)
     if other is not None:
         canvas_hw = (image.shape[-2], image.shape[-1])
         source = _laid_out(*other[:2], spec, detector, other[2], swap, canvas_hw)
-        image, objects = paste(image, objects, *source, luck.generator("paste"))
+        image, objects = paste(image, objects, *source, draws.generator("paste"))
     if spec.color:
-        image = jitter_color(image, spec.color, luck)
+        image = jitter_color(image, spec.color, draws)
     return image, objects
 
 
@@ -92,24 +92,26 @@ def _laid_out(
     objects: Objects,
     spec: AugmentSpec,
     detector: DetectorSpec,
-    luck: Luck,
+    draws: AugmentDraws,
     swap: Swap | None,
     canvas_hw: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Objects]:
     """Policy, flip and size; on a canvas of this size, or of the one that ``spec`` gives it."""
     if spec.policy == "autoaugment":
-        image, objects = autoaugment(image, objects, luck.generator("policy"))
+        image, objects = autoaugment(image, objects, draws.generator("policy"))
     elif spec.policy == "randaugment":
         image, objects = randaugment(
-            image, objects, spec.magnitude, spec.operations, luck.generator("policy")
+            image, objects, spec.magnitude, spec.operations, draws.generator("policy")
         )
-    if luck.flip < spec.flip:
+    if draws.flip < spec.flip:
         image, objects = flip(image, objects, swap)
-    size = planned_size((image.shape[-2], image.shape[-1]), spec, detector, luck.scale)
+    size = planned_size((image.shape[-2], image.shape[-1]), spec, detector, draws.scale)
     if size is None:
         return image, objects
     scaled_hw, own_canvas_hw = size
-    return resize_onto(image, objects, scaled_hw, canvas_hw or own_canvas_hw, (luck.top, luck.left))
+    return resize_onto(
+        image, objects, scaled_hw, canvas_hw or own_canvas_hw, (draws.top, draws.left)
+    )
 
 
 def flip(image: Tensor, objects: Objects, swap: Swap | None = None) -> tuple[Tensor, Objects]:
@@ -135,18 +137,18 @@ def _mirrored(points: Points | None, width: int, swap: Swap | None) -> Points | 
     return np.concatenate([x[..., None], turned[..., 1:]], axis=-1)
 
 
-def jitter_color(image: Tensor, strength: float, luck: Luck) -> Tensor:
+def jitter_color(image: Tensor, strength: float, draws: AugmentDraws) -> Tensor:
     """Brightness, contrast, saturation, each by a factor in 1 - strength .. 1 + strength."""
 
     def factor(number: float) -> float:
         return 1.0 + strength * (2.0 * number - 1.0)
 
-    image = (image * factor(luck.brightness)).clamp(0.0, 1.0)
+    image = (image * factor(draws.brightness)).clamp(0.0, 1.0)
     # numpy's mean does not depend on the number of threads; a torch mean may, in its last bit.
     mean = float(np.mean(_gray(image).numpy(), dtype=np.float64))
-    image = ((image - mean) * factor(luck.contrast) + mean).clamp(0.0, 1.0)
+    image = ((image - mean) * factor(draws.contrast) + mean).clamp(0.0, 1.0)
     gray = _gray(image)
-    return ((image - gray) * factor(luck.saturation) + gray).clamp(0.0, 1.0)
+    return ((image - gray) * factor(draws.saturation) + gray).clamp(0.0, 1.0)
 
 
 def _gray(image: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rethink_ray.data.augment import Luck, Other, augment
+from rethink_ray.data.augment import AugmentDraws, Other, augment
 from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import trainable
@@ -112,7 +112,7 @@ class TrainSamples(Dataset[Sample]):
             objects,
             self.augment,
             self._detector,
-            Luck.draw(self._seed, epoch, image_id),
+            AugmentDraws.draw(self._seed, epoch, image_id),
             self._swap,
             self._other(epoch, image_id),
         )
@@ -138,14 +138,14 @@ class TrainSamples(Dataset[Sample]):
         return pixels.float() / 255.0, objects, was_read
 
     def _other(self, epoch: int, image_id: int) -> Other | None:
-        """The image whose objects Copy-Paste takes: of the same images, with luck of its own."""
+        """The image whose objects Copy-Paste takes: of the same images, with draws of its own."""
         chance = self.augment.copy_paste
         found = partner_of(self.image_ids, chance, self._seed, epoch, image_id)
         if found is None:
             return None
         image, objects, was_read = self._annotated(found)
-        luck = Luck.draw(seed_from("pasted onto", self._seed, image_id), epoch, found)
-        return (image, objects, luck) if was_read else None
+        draws = AugmentDraws.draw(seed_from("pasted onto", self._seed, image_id), epoch, found)
+        return (image, objects, draws) if was_read else None
 
     def _rows_of(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:

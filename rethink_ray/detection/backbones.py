@@ -10,7 +10,7 @@ from rethink_ray.detection.staged_backbone import (
     IMAGE_STD,
     STAGES,
     Backbone,
-    Cut,
+    StagedBackbone,
     normalize,
 )
 from rethink_ray.spec.networks import RESIDUAL, is_own
@@ -27,7 +27,7 @@ def build_backbone(spec: DetectorSpec, norm: Norm | None = None) -> Backbone:
     return backbone
 
 
-def _cut(spec: DetectorSpec, norm: Norm) -> Cut:
+def _cut(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
     if spec.backbone == "tiny":
         return cut_tiny(spec.width, backbone_norm(norm))
     if spec.backbone in RESIDUAL:

@@ -19,7 +19,7 @@ from torch import nn
 
 from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
-from rethink_ray.detection.staged_backbone import STAGES, Backbone, Cut
+from rethink_ray.detection.staged_backbone import STAGES, Backbone, StagedBackbone
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.recipe import DetectorSpec, Norm
@@ -31,7 +31,7 @@ PROBE_PX = 224
 CONTRACT = "See rethink_ray.detection.plugins for what a backbone must be."
 
 
-def cut_plugin(spec: DetectorSpec, norm: Norm) -> Cut:
+def cut_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
     """The network that the name points to, once it has kept the contract.
 
     Raises:
@@ -46,7 +46,7 @@ def cut_plugin(spec: DetectorSpec, norm: Norm) -> Cut:
     return cut
 
 
-def _from_function(spec: DetectorSpec) -> Cut:
+def _from_function(spec: DetectorSpec) -> StagedBackbone:
     module_name, _, function = spec.backbone.partition(":")
     try:
         build = getattr(importlib.import_module(module_name), function)
@@ -64,14 +64,14 @@ def _from_function(spec: DetectorSpec) -> Cut:
         must = "must return a module with stem, layer1 to layer4 and four channels"
         raise _refused(spec.backbone, must, came, CONTRACT)
     assert channels is not None
-    return Cut(
+    return StagedBackbone(
         stages={name: net.get_submodule(name) for name in STAGES},
         channels=(channels[0], channels[1], channels[2], channels[3]),
         origin=spec.backbone,
     )
 
 
-def _from_timm(name: str) -> Cut:
+def _from_timm(name: str) -> StagedBackbone:
     try:
         import timm
     except ImportError as error:
@@ -98,7 +98,7 @@ def _from_timm(name: str) -> Cut:
         for stage in STAGES
     }
     widths = {i["reduction"]: int(i["num_chs"]) for i in net.feature_info.info}
-    return Cut(
+    return StagedBackbone(
         stages=stages,
         channels=(widths[4], widths[8], widths[16], widths[32]),
         rename=partial(_our_name, stage_of),
@@ -141,7 +141,7 @@ def _our_name(stage_of: Mapping[str, str], name: str) -> str | None:
 
 
 @torch.no_grad()
-def _require_contract(name: str, cut: Cut) -> None:
+def _require_contract(name: str, cut: StagedBackbone) -> None:
     probe = Backbone(cut).eval()
     device = next((p.device for p in probe.parameters()), torch.device("cpu"))
     try:

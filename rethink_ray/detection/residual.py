@@ -8,10 +8,10 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from rethink_ray.detection.norms import NormLayer
-from rethink_ray.detection.staged_backbone import STAGES, Cut
+from rethink_ray.detection.staged_backbone import STAGES, StagedBackbone
 
 
-def cut_residual(name: str, norm: NormLayer) -> Cut:
+def cut_residual(name: str, norm: NormLayer) -> StagedBackbone:
     """torchvision's network of this name, or the X152 that it lacks (He et al. 2018)."""
     if name == "resnext152_32x8d":
         net: ResNet = ResNet(
@@ -27,10 +27,10 @@ def cut_residual(name: str, norm: NormLayer) -> Cut:
     stages: dict[str, nn.Module] = {"stem": stem}
     stages.update({name: net.get_submodule(name) for name in STAGES[1:]})
     channels = (last // 8, last // 4, last // 2, last)
-    return Cut(stages=stages, channels=channels, rename=our_name)
+    return StagedBackbone(stages=stages, channels=channels, rename=our_name)
 
 
-def cut_tiny(width: int, norm: NormLayer) -> Cut:
+def cut_tiny(width: int, norm: NormLayer) -> StagedBackbone:
     """One residual block per stage; ``width`` channels in the last two stages."""
     widths = (max(8, width // 4), max(8, width // 2), width, width)
     stem = nn.Sequential(
@@ -48,7 +48,7 @@ def cut_tiny(width: int, norm: NormLayer) -> Cut:
         for module in stage.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return Cut(stages=stages, channels=widths, rename=our_name)
+    return StagedBackbone(stages=stages, channels=widths, rename=our_name)
 
 
 def our_name(name: str) -> str | None:

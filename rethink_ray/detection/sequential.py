@@ -14,7 +14,7 @@ from torch import nn
 
 from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
-from rethink_ray.detection.staged_backbone import STAGES, Cut
+from rethink_ray.detection.staged_backbone import STAGES, StagedBackbone
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import Norm
 
@@ -31,7 +31,7 @@ so that each map ends in a convolution and ``stem`` is conv1 and conv2, which de
 """
 
 
-def cut_sequential(name: str, norm: Norm) -> Cut:
+def cut_sequential(name: str, norm: Norm) -> StagedBackbone:
     """torchvision's network under our name for it."""
     kind = next(kind for kind in PARTS if name.startswith(kind))
     net: Any = getattr(torchvision.models, from_torchvision(name) or name)(weights=None)
@@ -47,7 +47,7 @@ def cut_sequential(name: str, norm: Norm) -> Cut:
         "swin": {"channels_last": True, "norm_eps": 1e-5},
         "convnext": {"norm_eps": 1e-6},
     }
-    return Cut(
+    return StagedBackbone(
         stages=stages,
         channels=CHANNELS[kind](net),
         rename=partial(our_name, stage_of),

@@ -27,7 +27,7 @@ def same_name(name: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class StagedBackbone:
     """A network in five stages, without its classifier."""
 
     stages: Mapping[str, nn.Module]
@@ -53,7 +53,7 @@ class Backbone(nn.Module):
         frozen_stages: names of the stages that never move; set by ``freezing.freeze``.
     """
 
-    def __init__(self, cut: Cut) -> None:
+    def __init__(self, cut: StagedBackbone) -> None:
         super().__init__()
         for name in STAGES:
             self.add_module(name, cut.stages[name])

@@ -33,7 +33,7 @@ class View:
         return self.scale == 1.0 and not self.mirrored
 
 
-class TestTime:
+class MultiViewDetector:
     """A detector that looks at every image in each of the views of a recipe."""
 
     __test__ = False  # no test class, whatever its name begins with

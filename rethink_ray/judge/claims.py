@@ -18,7 +18,7 @@ from rethink_ray.analysis.claim_words import (
 from rethink_ray.analysis.confounds import START, group_of
 from rethink_ray.analysis.read.samples import Sample
 from rethink_ray.judge.crossover import Bracket, catch_up
-from rethink_ray.judge.matching import Comparison, Meeting, comparisons
+from rethink_ray.judge.matching import Comparison, MatchedPair, comparisons
 from rethink_ray.judge.statistics import (
     EQUIVALENCE_LEVEL,
     MIN_REPLICATES,
@@ -75,7 +75,7 @@ def _outcome(name: str, claim: Claim, samples: Sequence[Sample], ground: Ground)
 
 
 def difference(
-    meetings: Iterable[Meeting], goal: str = "maximize", scale: str = "points"
+    matched_pairs: Iterable[MatchedPair], goal: str = "maximize", scale: str = "points"
 ) -> Estimate | None:
     """The weighted sum of differences; samples of one configuration pair by seed.
 
@@ -85,7 +85,7 @@ def difference(
     sign = 1.0 if goal == "maximize" else -1.0
     by_configuration: dict[str, list[tuple[float, Sample]]] = {}
     looks = 1
-    for met in meetings:
+    for met in matched_pairs:
         for weight, sample in ((sign, met.side), (-sign, met.against)):
             if sample is not None:
                 inside = by_configuration.setdefault(sample.configuration, [])
@@ -110,7 +110,7 @@ def _finding(
 ) -> Finding:
     margin = claim.margin_within(ground.margin)
     chase = claim.expect == "catches_up"
-    met = found.meetings[-1:] if chase else found.meetings
+    met = found.matched_pairs[-1:] if chase else found.matched_pairs
     effect = difference(met, claim.goal, claim.scale)
     bracket = _bracket(claim, found, margin, ground) if chase else None
     family: Family = "primary" if claim.primary and not ground.reported else "descriptive"
@@ -129,7 +129,7 @@ def _finding(
         family=family,
         regime=found.labels.get("regime", ""),
         arms=_arms(found),
-        lengths=tuple(dict.fromkeys(m.side.length for m in found.meetings if m.side.length)),
+        lengths=tuple(dict.fromkeys(m.side.length for m in found.matched_pairs if m.side.length)),
         claim=claim.says,
         sentence=whole_sentence(setting, numbers, verdict, agrees, needed, ground.unit),
         verdict=verdict,
@@ -146,14 +146,14 @@ def _finding(
 
 def _arms(found: Comparison) -> tuple[str, ...]:
     """The arms that met, the one measured against first; empty for published numbers."""
-    met = found.meetings[0]
+    met = found.matched_pairs[0]
     named = [s.labels.get("arm", frozenset()) for s in (met.against, met.side) if s]
     return tuple(dict.fromkeys(name for names in named for name in names))
 
 
 def _bracket(claim: Claim, found: Comparison, margin: float, ground: Ground) -> Bracket:
     leads = []
-    for met in found.meetings:
+    for met in found.matched_pairs:
         lead = difference([met], "minimize" if claim.goal == "maximize" else "maximize")
         nothing = Estimate(value=0.0, se=None, df=None, nums=(0, 0))
         leads.append((met.side.length or 0.0, lead or nothing))
@@ -243,7 +243,7 @@ def _needed(
     plain = claim.more is None and claim.along is None and claim.scale == "points"
     if verdict is not Verdict.INCONCLUSIVE or effect is None or not plain:
         return None
-    met = found.meetings[-1]
+    met = found.matched_pairs[-1]
     if effect.se is None or met.against is None:
         return MIN_REPLICATES
     sds = (sample_sd(list(met.side.values.values())), sample_sd(list(met.against.values.values())))
@@ -263,7 +263,7 @@ def _seen(found: Comparison) -> Iterable[str]:
         yield from sample.notes
     if found.ambiguous:
         yield "several rows fit one place of this comparison; the first was taken"
-    for met in found.meetings:
+    for met in found.matched_pairs:
         if met.against and met.side.recipe and met.against.recipe:
             differ = [
                 path

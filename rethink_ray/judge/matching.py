@@ -25,7 +25,7 @@ Curve = dict[str, Sample]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Meeting:
+class MatchedPair:
     """Two samples side by side; ``against`` is None where the claim is about one side alone."""
 
     weight: float
@@ -42,9 +42,9 @@ class Comparison:
 
     labels: Mapping[str, str]
     """Column -> what it says on both sides, or ``imagenet against random``."""
-    meetings: tuple[Meeting, ...]
+    matched_pairs: tuple[MatchedPair, ...]
     """One; two where differences are compared; a ladder of lengths for catching up."""
-    levels: tuple[Meeting, ...] = ()
+    levels: tuple[MatchedPair, ...] = ()
     """Along a column: every level in order, the ends among them."""
     ambiguous: bool = False
     """Several rows fitted one place; the first was taken."""
@@ -52,7 +52,7 @@ class Comparison:
     @property
     def samples(self) -> tuple[Sample, ...]:
         """Every sample that enters."""
-        used = self.levels or self.meetings
+        used = self.levels or self.matched_pairs
         return tuple(s for m in used for s in (m.side, m.against) if s is not None)
 
 
@@ -191,16 +191,16 @@ def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Compa
             ((m,), ()) for m in _meetings(claim, side.curves[""], _curve(against, ""), 1.0, "")
         )
     ambiguous = side.ambiguous or bool(against and against.ambiguous)
-    for meetings, levels in found:
+    for matched_pairs, levels in found:
         yield Comparison(
-            labels=_labels(levels or meetings),
-            meetings=meetings,
+            labels=_labels(levels or matched_pairs),
+            matched_pairs=matched_pairs,
             levels=levels,
             ambiguous=ambiguous,
         )
 
 
-Found = Iterator[tuple[tuple[Meeting, ...], tuple[Meeting, ...]]]
+Found = Iterator[tuple[tuple[MatchedPair, ...], tuple[MatchedPair, ...]]]
 
 
 def _curve(rows: _Rows | None, level: str) -> Curve | None:
@@ -209,11 +209,11 @@ def _curve(rows: _Rows | None, level: str) -> Curve | None:
 
 def _meetings(
     claim: Claim, side: Curve, against: Curve | None, weight: float, label: str
-) -> Iterator[Meeting]:
+) -> Iterator[MatchedPair]:
     """The samples of two curves at the claim's rung, or at each that both have."""
     if claim.rung == "best" and side and (against is None or against):
         best = _best(claim, against) if against else None
-        yield Meeting(weight=weight, label=label, side=_best(claim, side), against=best)
+        yield MatchedPair(weight=weight, label=label, side=_best(claim, side), against=best)
         return
     shared = sorted((s for s in side if against is None or s in against), key=_order)
     if claim.rung == "longest":
@@ -222,7 +222,7 @@ def _meetings(
         shared = shared[:1] if len(shared) > 1 else []
     for schedule in shared:
         other = against[schedule] if against else None
-        yield Meeting(weight=weight, label=label, side=side[schedule], against=other)
+        yield MatchedPair(weight=weight, label=label, side=side[schedule], against=other)
 
 
 def _best(claim: Claim, curve: Curve) -> Sample:
@@ -263,7 +263,7 @@ def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         order = [as_text(v) for v in claim.along.order if as_text(v) in side.curves]
     else:
         order = sorted(side.curves, key=_order)
-    rows: dict[str, list[Meeting]] = {}
+    rows: dict[str, list[MatchedPair]] = {}
     for level in order:
         for met in _meetings(claim, side.curves[level], _curve(against, level), 1.0, level):
             together = claim.rung == "best" or claim.along.column == "schedule"
@@ -275,8 +275,8 @@ def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
             yield ends, tuple(met_levels)
 
 
-def _weighted(met: Meeting, weight: float) -> Meeting:
-    return Meeting(weight=weight, label=met.label, side=met.side, against=met.against)
+def _weighted(met: MatchedPair, weight: float) -> MatchedPair:
+    return MatchedPair(weight=weight, label=met.label, side=met.side, against=met.against)
 
 
 def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
@@ -289,7 +289,7 @@ def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
     if len(lengths) > 1 and len(chased) > 1:
         yield (
             tuple(
-                Meeting(
+                MatchedPair(
                     weight=1.0,
                     label=s,
                     side=chasing[s],
@@ -301,7 +301,7 @@ def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         )
 
 
-def _labels(met: Sequence[Meeting]) -> dict[str, str]:
+def _labels(met: Sequence[MatchedPair]) -> dict[str, str]:
     """What readers see of a comparison, column by column; what differs along it is left out."""
     found: dict[str, str] = {}
     for column in SPELT:

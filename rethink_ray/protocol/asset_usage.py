@@ -17,7 +17,7 @@ DECIDING = ("detector.", "init.", "upstream.", "direct.", "labels.", "precision"
 """Only these groups of a recipe decide what an asset is made from."""
 
 
-class StartedFrom:
+class AssetUsage:
     """Keys of the assets of recorded trials; those with the same values are resolved once."""
 
     def __init__(self, study: Study, facts: DataFacts, state: StudyState) -> None:

@@ -7,7 +7,7 @@ same everywhere; a loser that has already run on stays chosen when the ladder gr
 
 import hashlib
 
-from rethink_ray.protocol.halving import Ladder, Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, Ladder, ladder_of, replay_halving
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.spec.resolve import Cell
@@ -15,24 +15,24 @@ from rethink_ray.spec.study import Study
 
 
 def audited(study: Study, state: StudyState, cell: Cell) -> tuple[str, ...]:
-    """Trial ids of a cell's audit; empty until its first round is settled."""
+    """Trial ids of a cell's audit; empty until its first round is decided."""
     first = state.rounds.get((cell, "search"), {}).get(0)
     if first is None or not study.budget.audit:
         return ()
     ladder = ladder_of(study, cell)
-    standing = stand(study, state, ladder, first.members)
+    standing = replay_halving(study, state, ladder, first.members)
     return tuple(m.trial_id for m in chosen_losers(study, state, cell, ladder, standing))
 
 
 def chosen_losers(
-    study: Study, state: StudyState, cell: Cell, ladder: Ladder, standing: Standing
+    study: Study, state: StudyState, cell: Cell, ladder: Ladder, standing: HalvingState
 ) -> tuple[Member, ...]:
-    """The audit among the members of a settled first round, in the order of the round.
+    """The audit among the members of a decided first round, in the order of the round.
 
     A loser finished the first length and was stopped before the last; who ended by its own failure
     is none.
     """
-    if not standing.settled or ladder.searched or len(ladder.lengths) < 2:
+    if not standing.is_decided or ladder.searched or len(ladder.lengths) < 2:
         return ()
     losers = [m for m in standing.steps[0] if _lost(state, ladder, standing, m)]
     order = sorted(losers, key=lambda m: _draw(study, state, cell, ladder, standing, m))
@@ -40,7 +40,7 @@ def chosen_losers(
     return tuple(m for m in losers if m.trial_id in going_on)
 
 
-def _lost(state: StudyState, ladder: Ladder, standing: Standing, member: Member) -> bool:
+def _lost(state: StudyState, ladder: Ladder, standing: HalvingState, member: Member) -> bool:
     """Finished everything that halving granted, and that was not all that the round runs."""
     granted = standing.granted(member.trial_id)
     last = (member.trial_id, ladder.lengths[granted - 1])
@@ -52,7 +52,7 @@ def _draw(
     state: StudyState,
     cell: Cell,
     ladder: Ladder,
-    standing: Standing,
+    standing: HalvingState,
     member: Member,
 ) -> tuple[bool, str]:
     """Who has run past what halving granted first, the rest in the order of a hash."""
@@ -63,7 +63,7 @@ def _draw(
     )
 
 
-def _ran_on(state: StudyState, ladder: Ladder, standing: Standing, member: Member) -> bool:
+def _ran_on(state: StudyState, ladder: Ladder, standing: HalvingState, member: Member) -> bool:
     """The records show this loser past what halving granted: its audit has begun."""
     granted = standing.granted(member.trial_id)
     further = ladder.lengths[granted:]

@@ -6,7 +6,7 @@ A copied arm runs as far as the arm whose values it has, and says nothing of its
 import math
 from dataclasses import dataclass
 
-from rethink_ray.protocol.halving import Ladder, Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, Ladder, ladder_of, replay_halving
 from rethink_ray.protocol.incumbents import selection_metric
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.resolve import Cell, copied_cell
@@ -39,10 +39,12 @@ def convergence_of(study: Study, state: StudyState, cell: Cell) -> Convergence |
     copies = copied_cell(study, cell) is not None
     if ladder.converged is None or copies or len(ladder.lengths) < 2:
         return None
-    standings = [stand(study, state, ladder, rounds[number].members) for number in sorted(rounds)]
-    if not all(standing.settled for standing in standings):
+    halving_states = [
+        replay_halving(study, state, ladder, rounds[number].members) for number in sorted(rounds)
+    ]
+    if not all(standing.is_decided for standing in halving_states):
         return None
-    ends = [end for s in standings if (end := _end_of(study, state, ladder, s)) is not None]
+    ends = [end for s in halving_states if (end := _end_of(study, state, ladder, s)) is not None]
     if not ends:
         return None
     return Convergence(
@@ -51,9 +53,9 @@ def convergence_of(study: Study, state: StudyState, cell: Cell) -> Convergence |
 
 
 def _end_of(
-    study: Study, state: StudyState, ladder: Ladder, standing: Standing
+    study: Study, state: StudyState, ladder: Ladder, standing: HalvingState
 ) -> tuple[float, bool] | None:
-    """The last length of a settled round, and whether it was still improving there."""
+    """The last length of a decided round, and whether it was still improving there."""
     length = ladder.lengths[len(standing.steps) - 1]
     metric = selection_metric(study)
     values = [state.metric(m.trial_id, length, metric) for m in standing.steps[-1]]

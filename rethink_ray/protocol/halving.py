@@ -36,7 +36,7 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class HalvingState:
     """How far the halving of one round has come."""
 
     steps: tuple[tuple[Member, ...], ...]
@@ -47,7 +47,7 @@ class Standing:
     """The last step gained too little over the one before it: nobody runs on, on any ladder."""
 
     @property
-    def settled(self) -> bool:
+    def is_decided(self) -> bool:
         """Nothing of this round is left to run."""
         return not self.waiting
 
@@ -70,13 +70,13 @@ def ladder_of(study: Study, cell: Cell) -> Ladder:
     )
 
 
-def stand(
+def replay_halving(
     study: Study,
     state: StudyState,
     ladder: Ladder,
     members: Sequence[Member],
-    before: Standing | None = None,
-) -> Standing:
+    before: HalvingState | None = None,
+) -> HalvingState:
     """The halving of one round, replayed from the records.
 
     A smaller last round keeps ``min(keep[i], size)``; whoever has no finite value at a length
@@ -90,18 +90,18 @@ def stand(
         before: how it stood when the same state held fewer records; only saves time.
     """
     if before is not None:
-        if before.settled:
+        if before.is_decided:
             return before
         index = len(before.steps) - 1
         waiting = tuple(m for m in before.waiting if not _over(state, m, ladder.of(m)[index]))
         if waiting:
-            return Standing(steps=before.steps, waiting=waiting)
+            return HalvingState(steps=before.steps, waiting=waiting)
     steps = [tuple(members)]
     for index in range(len(ladder.keep)):
         waiting = tuple(m for m in steps[-1] if not _over(state, m, ladder.of(m)[index]))
         converged = not waiting and _has_converged(study, state, ladder, steps)
         if waiting or converged or index + 1 == len(ladder.keep):
-            return Standing(steps=tuple(steps), waiting=waiting, converged=converged)
+            return HalvingState(steps=tuple(steps), waiting=waiting, converged=converged)
         steps.append(_best(study, state, ladder, steps[-1], index))
     raise AssertionError("keep has at least one entry")
 

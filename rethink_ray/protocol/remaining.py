@@ -13,7 +13,7 @@ from rethink_ray.protocol.incumbents import (
     selection_metric,
     worst_score,
 )
-from rethink_ray.protocol.status import Fate, TrialFate, fates_of
+from rethink_ray.protocol.status import StateName, TrialStatus, trial_statuses
 from rethink_ray.protocol.teachers import teacher_cell
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of, searches_of, space_of
@@ -27,8 +27,8 @@ class CellProgress:
     cell: Cell
     budget: int
     """Search trials this cell may propose (a cell with nothing to tune proposes fewer)."""
-    search: Mapping[Fate, int]
-    replicates: Mapping[Fate, int]
+    search: Mapping[StateName, int]
+    replicates: Mapping[StateName, int]
     rungs: Mapping[float, int]
     """Length -> finished rungs, replicates included; every length of the ladder has an entry."""
     best: Mapping[float, float]
@@ -168,7 +168,7 @@ def _is_open(state: StudyState, job_id: str) -> bool:
 
 
 def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
-    fates = fates_of(study, state, cell)
+    fates = trial_statuses(study, state, cell)
     ladder = lengths_of(study, cell)
     search = [f for f in fates if f.purpose == "search"]
     replicates = [f for f in fates if f.purpose == "replicate"]
@@ -223,14 +223,14 @@ def _budget(study: Study, state: StudyState, cell: Cell, proposed: int) -> int:
 
 def _found_nothing(study: Study, state: StudyState, cell: Cell) -> bool:
     """Its search is over without an incumbent: whoever waits for one has nothing to run."""
-    search = [f for f in fates_of(study, state, cell) if f.purpose == "search"]
+    search = [f for f in trial_statuses(study, state, cell) if f.purpose == "search"]
     if any(f.state == "waiting" or f.incumbent_for for f in search):
         return False
     return len(search) >= _budget(study, state, cell, len(search))
 
 
 def _replicates_to_go(
-    study: Study, state: StudyState, search: list[TrialFate], replicates: list[TrialFate]
+    study: Study, state: StudyState, search: list[TrialStatus], replicates: list[TrialStatus]
 ) -> int:
     """Of every incumbent that gets any."""
     done = Counter(f.member.of for f in replicates if f.state != "waiting")
@@ -241,7 +241,7 @@ def _replicates_to_go(
 def _reported(
     study: Study,
     state: StudyState,
-    replicates: Iterable[TrialFate],
+    replicates: Iterable[TrialStatus],
     length: float,
     incumbent: str | None,
 ) -> list[float]:
@@ -259,7 +259,7 @@ def _reported(
 
 
 def _values(
-    state: StudyState, fates: Iterable[TrialFate], length: float, metric: str
+    state: StudyState, fates: Iterable[TrialStatus], length: float, metric: str
 ) -> list[float]:
     found = (state.metric(f.member.trial_id, length, metric) for f in fates)
     return [value for value in found if value is not None and math.isfinite(value)]

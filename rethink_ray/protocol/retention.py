@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.protocol.audit import audited
-from rethink_ray.protocol.halving import Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, ladder_of, replay_halving
 from rethink_ray.protocol.incumbents import incumbents
-from rethink_ray.protocol.status import fates_of
+from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.spec.resolve import Cell, copied_cell, searches_of
@@ -149,11 +149,13 @@ def _is_torn(path: Path) -> bool:
 
 def _unfinished(study: Study, state: StudyState, cell: Cell) -> set[str]:
     """Trials that the study as it stands may still run on."""
-    waiting = {f.member.trial_id for f in fates_of(study, state, cell) if f.state == "waiting"}
+    waiting = {
+        f.member.trial_id for f in trial_statuses(study, state, cell) if f.state == "waiting"
+    }
     first = state.rounds.get((cell, "search"), {}).get(0)
     if first is None or not study.budget.audit or copied_cell(study, cell) is not None:
         return waiting
-    if not _standing(study, state, cell, first.members).settled:  # anybody may be audited
+    if not _standing(study, state, cell, first.members).is_decided:  # anybody may be audited
         waiting |= {m.trial_id for m in first.members if m.trial_id not in state.ended}
     return waiting
 
@@ -182,5 +184,7 @@ def _at_the_end(study: Study, state: StudyState, cell: Cell) -> set[str]:
     return going
 
 
-def _standing(study: Study, state: StudyState, cell: Cell, members: tuple[Member, ...]) -> Standing:
-    return stand(study, state, ladder_of(study, cell), members)
+def _standing(
+    study: Study, state: StudyState, cell: Cell, members: tuple[Member, ...]
+) -> HalvingState:
+    return replay_halving(study, state, ladder_of(study, cell), members)

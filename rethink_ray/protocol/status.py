@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rethink_ray.protocol.audit import audited
-from rethink_ray.protocol.halving import Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, ladder_of, replay_halving
 from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, Purpose
@@ -16,11 +16,13 @@ from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
-Fate = Literal["waiting", "done", "stopped", "diverged", "infeasible", "misconfigured", "refused"]
+StateName = Literal[
+    "waiting", "done", "stopped", "diverged", "infeasible", "misconfigured", "refused"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialFate:
+class TrialStatus:
     """One trial in one cell, and how far it came."""
 
     cell: Cell
@@ -29,7 +31,7 @@ class TrialFate:
     index: int
     """Position in its round."""
     member: Member
-    state: Fate
+    state: StateName
     longest: float | None
     """The longest length it finished."""
     incumbent_for: tuple[float, ...]
@@ -40,7 +42,7 @@ class TrialFate:
     None: it has not, or nobody asked."""
 
 
-def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
+def trial_statuses(study: Study, state: StudyState, cell: Cell) -> list[TrialStatus]:
     """Every trial of a cell: search before replicates, rounds and positions in order."""
     best = incumbents(study, state, cell)
     ladder = lengths_of(study, cell)
@@ -48,14 +50,14 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
     for length, member in best.items():
         lengths_for.setdefault(member.trial_id, []).append(length)
     chosen = frozenset(audited(study, state, cell))
-    standings = _standings(study, state, cell)
-    stopped = _stopped(standings.values()) - chosen
+    halving_states = _standings(study, state, cell)
+    stopped = _stopped(halving_states.values()) - chosen
     found = []
     purposes: tuple[Purpose, ...] = ("search", "replicate")
     for purpose in purposes:
         rounds = state.rounds.get((cell, purpose), {})
         for number in sorted(rounds):
-            converged = _converged(standings, number, ladder) if purpose == "search" else None
+            converged = _converged(halving_states, number, ladder) if purpose == "search" else None
             for index, member in enumerate(rounds[number].members):
                 done = state.lengths_done(member.trial_id, ladder)
                 if purpose == "search" and copied_cell(study, cell) is None:
@@ -63,7 +65,7 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
                 else:
                     repeated = member.trial_id if purpose == "search" else member.of
                     goal = max(lengths_for.get(repeated or "", []), default=0.0)
-                fate = TrialFate(
+                fate = TrialStatus(
                     cell=cell,
                     purpose=purpose,
                     round=number,
@@ -81,7 +83,7 @@ def fates_of(study: Study, state: StudyState, cell: Cell) -> list[TrialFate]:
 
 def _state(
     state: StudyState, member: Member, done: tuple[float, ...], goal: float, stopped: bool
-) -> Fate:
+) -> StateName:
     ended = state.ended.get(member.trial_id)
     if ended is not None:
         return ended.outcome
@@ -91,28 +93,30 @@ def _state(
     return "stopped" if stopped or nobody_asks else "waiting"
 
 
-def _standings(study: Study, state: StudyState, cell: Cell) -> dict[int, Standing]:
+def _standings(study: Study, state: StudyState, cell: Cell) -> dict[int, HalvingState]:
     """How the halving of each search round stands; empty for an arm that copies its values."""
     if copied_cell(study, cell) is not None:
         return {}
     ladder = ladder_of(study, cell)
     rounds = state.rounds.get((cell, "search"), {})
-    return {n: stand(study, state, ladder, proposed.members) for n, proposed in rounds.items()}
+    return {
+        n: replay_halving(study, state, ladder, proposed.members) for n, proposed in rounds.items()
+    }
 
 
 def _converged(
-    standings: Mapping[int, Standing], number: int, lengths: tuple[float, ...]
+    halving_states: Mapping[int, HalvingState], number: int, lengths: tuple[float, ...]
 ) -> float | None:
-    standing = standings.get(number)
+    standing = halving_states.get(number)
     if standing is None or not standing.converged:
         return None
     return lengths[len(standing.steps) - 1]
 
 
-def _stopped(standings: Iterable[Standing]) -> frozenset[str]:
+def _stopped(halving_states: Iterable[HalvingState]) -> frozenset[str]:
     """Search trials that halving left behind, in every round of a cell."""
     losers: set[str] = set()
-    for standing in standings:
+    for standing in halving_states:
         if len(standing.steps) > 1:
             survivors = {m.trial_id for m in standing.steps[-1]}
             losers |= {m.trial_id for m in standing.steps[0]} - survivors

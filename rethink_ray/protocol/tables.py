@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rethink_ray.protocol.asset_usage import StartedFrom
+from rethink_ray.protocol.asset_usage import AssetUsage
 from rethink_ray.protocol.columns import (
     ASSETS,
     PARAM,
@@ -26,7 +26,7 @@ from rethink_ray.protocol.columns import (
     param_fields,
     table_of,
 )
-from rethink_ray.protocol.status import TrialFate, fates_of
+from rethink_ray.protocol.status import TrialStatus, trial_statuses
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
@@ -57,18 +57,18 @@ class StudyTables:
 
 def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
     """All three tables of a state, rows in canonical order whatever the order of events."""
-    fates = [fate for cell in searches_of(study) for fate in fates_of(study, state, cell)]
+    fates = [fate for cell in searches_of(study) for fate in trial_statuses(study, state, cell)]
     return StudyTables(
         study=study,
         facts=facts,
-        trials=_trials_table(study, state, fates, StartedFrom(study, facts, state)),
+        trials=_trials_table(study, state, fates, AssetUsage(study, facts, state)),
         rungs=_rungs_table(study, state, fates),
         assets=_assets_table(state),
     )
 
 
 def _trials_table(
-    study: Study, state: StudyState, fates: Sequence[TrialFate], started_from: StartedFrom
+    study: Study, state: StudyState, fates: Sequence[TrialStatus], started_from: AssetUsage
 ) -> pa.Table:
     """One row per trial and cell, replicates included."""
     fields = param_fields(study)
@@ -87,7 +87,7 @@ def _trials_table(
     return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)
 
 
-def _rungs_table(study: Study, state: StudyState, fates: Sequence[TrialFate]) -> pa.Table:
+def _rungs_table(study: Study, state: StudyState, fates: Sequence[TrialStatus]) -> pa.Table:
     """One row per finished rung and cell, replicates included."""
     metrics = metric_names(study, {name for rung in state.rungs.values() for name in rung.metrics})
     fields = param_fields(study)
@@ -198,7 +198,7 @@ def _read_one(path: Path, digest: str | None) -> pa.Table | None:
     return pq.ParquetFile(pa.BufferReader(content)).read()  # read_table imports pandas: 1.1 s
 
 
-def _identity(fate: TrialFate) -> dict[str, Any]:
+def _identity(fate: TrialStatus) -> dict[str, Any]:
     return {
         "regime": fate.cell.regime,
         "arm": fate.cell.arm,
@@ -221,7 +221,7 @@ def _rungs_by_trial(state: StudyState) -> dict[str, list[RungDone]]:
 
 
 def _trial_row(
-    state: StudyState, fate: TrialFate, rungs: list[RungDone], types: Mapping[str, pa.DataType]
+    state: StudyState, fate: TrialStatus, rungs: list[RungDone], types: Mapping[str, pa.DataType]
 ) -> dict[str, Any]:
     ended = state.ended.get(fate.member.trial_id)
     seconds = sum(r.seconds_train + r.seconds_score for r in rungs)
@@ -255,7 +255,9 @@ def _price(rungs: list[RungDone]) -> dict[str, Any]:
     }
 
 
-def _rung_row(fate: TrialFate, rung: RungDone, types: Mapping[str, pa.DataType]) -> dict[str, Any]:
+def _rung_row(
+    fate: TrialStatus, rung: RungDone, types: Mapping[str, pa.DataType]
+) -> dict[str, Any]:
     return (
         _identity(fate)
         | dict(rung.metrics)

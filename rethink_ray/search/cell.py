@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rethink_ray.protocol.audit import chosen_losers
-from rethink_ray.protocol.halving import Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, ladder_of, replay_halving
 from rethink_ray.protocol.incumbents import incumbents, is_repeated
 from rethink_ray.protocol.teachers import chosen_teacher, recorded_teacher, teacher_cell
 from rethink_ray.records.detections import detections_folder
@@ -56,7 +56,7 @@ class CellSearch:
         self._proposer = Proposer(study, cell, self._ladder)
         # A cell with nothing to tune has one configuration, so one trial says all a search can.
         self._num_trials = study.budget.trials if self._proposer.space.parameters else 1
-        self._standings: dict[int, Standing] = {}
+        self._standings: dict[int, HalvingState] = {}
         self._jobs: dict[tuple[str, tuple[float, ...]], Job] = {}
         self._is_taught = False
         """The teacher stands in the records, so it is the one for good."""
@@ -117,7 +117,7 @@ class CellSearch:
             for member in standing.waiting:
                 length = self._ladder.of(member)[len(standing.steps) - 1]
                 self._want(state, decision, "search", member, (length,))
-            all_settled &= standing.settled
+            all_settled &= standing.is_decided
             if number == 0:
                 self._audit(state, decision, standing)
         left = self._num_trials - sum(len(r.members) for r in rounds.values())
@@ -128,18 +128,18 @@ class CellSearch:
         running = decision.search or decision.assets or decision.ends
         decision.searched = all_settled and left <= 0 and not running
 
-    def _standing(self, state: StudyState, number: int, proposed: RoundProposed) -> Standing:
+    def _standing(self, state: StudyState, number: int, proposed: RoundProposed) -> HalvingState:
         before = self._standings.get(number)
-        if before is not None and before.settled:
+        if before is not None and before.is_decided:
             return before
-        standing = stand(self._study, state, self._ladder, proposed.members, before)
+        standing = replay_halving(self._study, state, self._ladder, proposed.members, before)
         self._standings[number] = standing
-        if standing.settled:
+        if standing.is_decided:
             self._configs.forget(frozenset(m.trial_id for m in proposed.members))
             self._jobs.clear()
         return standing
 
-    def _audit(self, state: StudyState, decision: CellDecision, standing: Standing) -> None:
+    def _audit(self, state: StudyState, decision: CellDecision, standing: HalvingState) -> None:
         if not self._study.budget.audit:
             return
         for member in chosen_losers(self._study, state, self.cell, self._ladder, standing):

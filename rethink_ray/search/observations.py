@@ -57,7 +57,7 @@ def observed(
     ladder_ends: int | None = None,
     diverged_is_complete: bool = False,
 ) -> FrozenTrial:
-    """One settled trial as a sampler sees it.
+    """One decided trial as a sampler sees it.
 
     Args:
         study: the study.

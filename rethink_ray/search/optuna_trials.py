@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from rethink_ray.protocol.audit import chosen_losers
-from rethink_ray.protocol.halving import Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, ladder_of, replay_halving
 from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, RoundProposed
@@ -75,7 +75,7 @@ class ShownCell:
         length at which the round has converged."""
         if self._copied:
             return self._over_at_target(state, proposed), None
-        standing = stand(self._study, state, self._ladder, proposed.members)
+        standing = replay_halving(self._study, state, self._ladder, proposed.members)
         losers = {m.trial_id for m in standing.steps[0]} - {m.trial_id for m in standing.steps[-1]}
         if proposed.number == 0 and self._study.budget.audit:
             losers -= self._audit(state, standing, losers)
@@ -92,8 +92,8 @@ class ShownCell:
             if m.trial_id not in targets or (m.trial_id, targets[m.trial_id]) in state.rungs
         )
 
-    def _audit(self, state: StudyState, standing: Standing, losers: set[str]) -> set[str]:
-        if not standing.settled:
+    def _audit(self, state: StudyState, standing: HalvingState, losers: set[str]) -> set[str]:
+        if not standing.is_decided:
             return losers
         chosen = chosen_losers(self._study, state, self._cell, self._ladder, standing)
         return {member.trial_id for member in chosen}

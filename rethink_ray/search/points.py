@@ -123,12 +123,12 @@ def value_at_coordinate(parameter: Parameter, coordinate: float) -> Value:
             return min(math.floor(low + coordinate * (high - low + 1)), int(high))
         case "log_uniform":
             span = math.log(high) - math.log(low)
-            return settled(parameter, math.exp(math.log(low) + coordinate * span))
+            return round_to_significant(parameter, math.exp(math.log(low) + coordinate * span))
         case _:
-            return settled(parameter, low + coordinate * (high - low))
+            return round_to_significant(parameter, low + coordinate * (high - low))
 
 
-def settled(parameter: Parameter, value: float) -> float:
+def round_to_significant(parameter: Parameter, value: float) -> float:
     """The float that is recorded: 6 significant digits, and inside the bounds still."""
     low, high = parameter.bounds
     return min(max(float(f"{value:.6g}"), low), high)

@@ -16,14 +16,14 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from rethink_ray.protocol.halving import Ladder, stand
+from rethink_ray.protocol.halving import Ladder, replay_halving
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.observations import distribution_of, observed
 from rethink_ray.search.points import (
     Params,
     Space,
     key_of,
-    settled,
+    round_to_significant,
     shared_paths,
     shared_point,
     space_in,
@@ -50,7 +50,7 @@ class Proposer:
         self._distributions = {p: distribution_of(s) for p, s in self.space.parameters.items()}
 
     def propose(self, state: StudyState, number: int, size: int) -> tuple[Params, ...]:
-        """``size`` configurations for search round ``number``; all earlier rounds are settled.
+        """``size`` configurations for search round ``number``; all earlier rounds are decided.
 
         No configuration is proposed twice in a cell, unless its space is used up.
         """
@@ -106,7 +106,7 @@ class Proposer:
         rounds = state.rounds.get((self._cell, "search"), {})
         for number in sorted(rounds):
             members = rounds[number].members
-            standing = stand(self._study, state, self._ladder, members)
+            standing = replay_halving(self._study, state, self._ladder, members)
             told += [
                 observed(
                     self._study,
@@ -171,7 +171,7 @@ def ask(asked: optuna.Study, space: Space) -> Params:
                 params[path] = trial.suggest_int(path, low, high)
             case FloatDistribution(low=low, high=high, log=log):
                 value = trial.suggest_float(path, low, high, log=log)
-                params[path] = settled(parameter, value)
+                params[path] = round_to_significant(parameter, value)
     return params
 
 

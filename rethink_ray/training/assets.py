@@ -29,7 +29,7 @@ from rethink_ray.training.pseudo_labels import build_pseudo_labels
 from rethink_ray.training.starting import DONE_FILE, weights_file, weights_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
 from rethink_ray.training.teacher_files import detector_in_file
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 FIT = 2.0
 """A classifier must be right at least this many times as often as chance."""
@@ -40,7 +40,7 @@ def build_asset(
     data: DataSpec,
     assets: Path,
     *,
-    place: Place | None = None,
+    place: WorkerContext | None = None,
     stop: Callable[[], bool] = never_stop,
     save_seconds: float = SAVE_SECONDS,
 ) -> AssetDone:
@@ -73,7 +73,7 @@ def rebuild_asset(
     spec: AssetSpec,
     data: DataSpec,
     assets: Path,
-    place: Place,
+    place: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
 ) -> None:
@@ -92,22 +92,24 @@ def _build(
     spec: AssetSpec,
     data: DataSpec,
     assets: Path,
-    place: Place | None,
+    place: WorkerContext | None,
     stop: Callable[[], bool],
     save_seconds: float,
 ) -> AssetDone:
     folder = assets / spec.key
     match spec:
         case ClassifierAsset():
-            alone = Place.alone(spec.threads, spec.gpus)
+            alone = WorkerContext.alone(spec.threads, spec.gpus)
             watch = Watch(place=alone, stop=stop, save_seconds=save_seconds)
             return _build_classifier(spec, data, folder, watch)
         case DetectorAsset():
-            place = place or Place.local(spec.trained)
+            place = place or WorkerContext.local(spec.trained)
             watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
             return _build_detector(spec, assets, watch)
         case PseudoLabelsAsset():
-            return _build_labels(spec, assets, place or Place.local(spec.teacher.trained), stop)
+            return _build_labels(
+                spec, assets, place or WorkerContext.local(spec.teacher.trained), stop
+            )
 
 
 def _build_classifier(
@@ -198,7 +200,7 @@ def _take_over(spec: DetectorAsset, folder: Path, watch: Watch) -> AssetDone:
 
 
 def _build_labels(
-    spec: PseudoLabelsAsset, assets: Path, place: Place, stop: Callable[[], bool]
+    spec: PseudoLabelsAsset, assets: Path, place: WorkerContext, stop: Callable[[], bool]
 ) -> AssetDone:
     folder, teacher = assets / spec.key, spec.teacher.trained
     require_same_code(teacher)

@@ -26,7 +26,7 @@ from rethink_ray.training.precision import float32_as
 from rethink_ray.training.schedule import RungSchedule, lr_at
 from rethink_ray.training.seeding import derive_seed, generator_at, seeded
 from rethink_ray.training.stopping import Stopped, Watch
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 Bytes = NDArray[np.uint8]
 
@@ -150,7 +150,11 @@ class _Run:
     """A classifier on its way, and where it stands."""
 
     def __init__(
-        self, detector: DetectorSpec, spec: UpstreamSpec, images: ClassificationSet, place: Place
+        self,
+        detector: DetectorSpec,
+        spec: UpstreamSpec,
+        images: ClassificationSet,
+        place: WorkerContext,
     ) -> None:
         self.spec, self.images, self.place = spec, images, place
         seed = derive_seed(spec.seed, "upstream init")

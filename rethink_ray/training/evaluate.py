@@ -18,13 +18,13 @@ from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.masks import encoded, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
-from rethink_ray.detection.test_time_augmentation import TestTime
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import Stopped, never_stop
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 
 def score_split(
@@ -32,7 +32,7 @@ def score_split(
     recipe: Recipe,
     data: DataSpec,
     split: str,
-    place: Place,
+    place: WorkerContext,
     *,
     num_workers: int = 0,
     stop: Callable[[], bool] = never_stop,
@@ -70,7 +70,7 @@ def _found_everywhere(
     detector: Detector,
     recipe: Recipe,
     index: AnnotationIndex,
-    place: Place,
+    place: WorkerContext,
     num_workers: int,
     stop: Callable[[], bool],
 ) -> list[tuple[GroundTruth, Detection]]:
@@ -84,7 +84,7 @@ def _found_everywhere(
         world_size=place.world_size,
     )
     swap = keypoint_swap(index.keypoint_names).tolist()
-    looking = TestTime(detector, recipe.evaluation, recipe.detector, swap)
+    looking = MultiViewDetector(detector, recipe.evaluation, recipe.detector, swap)
     found: list[tuple[GroundTruth, Detection]] = []
     for batch, entries in images:
         batch = [image.to(place.device) for image in batch]

@@ -15,7 +15,7 @@ from rethink_ray.spec.resolve import TrialConfig, digest_of_draw
 from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
 from rethink_ray.training.seeding import derive_seed
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class TrialData:
     joint: JointImages | None = None
     """Upstream images that are classified in the same updates."""
 
-    def batches(self, start_step: int, place: Place) -> TrainBatches:
+    def batches(self, start_step: int, place: WorkerContext) -> TrainBatches:
         """This worker's share of every batch from ``start_step`` on."""
         recipe = self.config.recipe
         if self.pseudo is not None:
@@ -51,11 +51,11 @@ class TrialData:
             pinned=place.device.type == "cuda",
         )
 
-    def classified(self, step: int, place: Place) -> Classified | None:
+    def classified(self, step: int, place: WorkerContext) -> Classified | None:
         """This worker's share of the upstream images of one update."""
         return None if self.joint is None else self.joint.batch(step, place)
 
-    def _mixed(self, pool: AnnotationIndex, start_step: int, place: Place) -> TrainBatches:
+    def _mixed(self, pool: AnnotationIndex, start_step: int, place: WorkerContext) -> TrainBatches:
         recipe = self.config.recipe
         share = recipe.labels.share
         return mixed_batches(

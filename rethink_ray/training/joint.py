@@ -21,7 +21,7 @@ from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
 from rethink_ray.training.seeding import derive_seed, generator_at
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 CLASSIFY = "upstream"
 """Name of the classification loss among a detector's."""
@@ -38,7 +38,7 @@ class JointImages:
     order: UpstreamSpec
     """``batch_size`` and ``seed`` are those of the run."""
 
-    def batch(self, step: int, place: Place) -> Classified:
+    def batch(self, step: int, place: WorkerContext) -> Classified:
         """This worker's share of the batch beside the update numbered ``step``."""
         share = self.order.batch_size // place.world_size
         mine = slice(place.rank * share, (place.rank + 1) * share)

@@ -32,7 +32,7 @@ from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
 from rethink_ray.training.starting import labels_of, start_of
 from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
 from rethink_ray.training.trial_files import TrialFiles, model_path
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 __all__ = ["Progress", "Stopped", "model_path", "never_stop", "train_ladder"]
 
@@ -58,7 +58,7 @@ def train_ladder(
     splits: Sequence[str],
     assets: Path,
     stop: Callable[[], bool] = never_stop,
-    place: Place | None = None,
+    place: WorkerContext | None = None,
     progress: Callable[[Progress], None] | None = None,
     models: Path | None = None,
     detections: Path | None = None,
@@ -85,7 +85,7 @@ def train_ladder(
         Misconfigured: something alive is not as asked.
         Stopped: ``stop`` turned true; a checkpoint was written.
     """
-    place = place or Place.local(config)
+    place = place or WorkerContext.local(config)
     if place.writes:
         sweep(directory)
     ladder = _Ladder(
@@ -128,7 +128,7 @@ class _Ladder:
     _was_checked: bool = False
 
     @property
-    def place(self) -> Place:
+    def place(self) -> WorkerContext:
         return self.watch.place
 
     @property

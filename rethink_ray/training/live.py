@@ -25,7 +25,7 @@ from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.precision import in_precision, precision
 from rethink_ray.training.seeding import derive_seed, seeded
 from rethink_ray.training.starting import NOTHING, Start
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 Images = Sequence[Tensor]
 Targets = Sequence[Target]
@@ -43,7 +43,7 @@ class Live:
         recipe: Recipe,
         num_categories: int,
         seed: int,
-        place: Place,
+        place: WorkerContext,
         start: Start = NOTHING,
         images_per_step: int | None = None,
     ) -> None:

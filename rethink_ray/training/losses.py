@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.spec.errors import Diverged, explain
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 TAIL = 50
 """A rung without a branch of its own reports the mean of this many last losses."""
@@ -23,7 +23,7 @@ LOOK_STEPS = 20
 class LossTrace:
     """Losses since the trunk was left, and the last few of all."""
 
-    def __init__(self, place: Place, look_every: int | None = None) -> None:
+    def __init__(self, place: WorkerContext, look_every: int | None = None) -> None:
         """``look_every`` updates; ``None``: each one where looking costs nothing."""
         alone = place.device.type == "cpu" and place.world_size == 1
         self._place = place

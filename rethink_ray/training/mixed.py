@@ -14,7 +14,7 @@ from rethink_ray.detection.detectors import Detector, Target
 from rethink_ray.detection.whole_batch import Denominators, LossSums
 from rethink_ray.spec.recipe import LabelsSpec
 from rethink_ray.training.seeding import derive_seed
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 HUMAN, PSEUDO = "human/", "pseudo/"
 
@@ -88,7 +88,7 @@ class LossBalance:
     checkpoints. Both begin at zero, which their ratio does not show.
     """
 
-    def __init__(self, spec: LabelsSpec, place: Place) -> None:
+    def __init__(self, spec: LabelsSpec, place: WorkerContext) -> None:
         self.alpha, self.normalise, self.average = spec.alpha, spec.normalise, spec.average
         self._place = place
         self._means = torch.zeros(2, dtype=torch.float64, device=place.device)

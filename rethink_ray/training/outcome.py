@@ -17,7 +17,7 @@ from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured, Rethink
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.memory import is_out_of_memory, too_large
 from rethink_ray.training.stopping import Stopped
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 OUTCOMES: dict[str, type[RethinkError]] = {
     kind.__name__: kind for kind in (Diverged, Infeasible, Misconfigured)
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def one_outcome(config: TrialConfig, place: Place) -> Iterator[None]:
+def one_outcome(config: TrialConfig, place: WorkerContext) -> Iterator[None]:
     """Inside, errors are told apart (method or machine), and one worker's outcome is everyone's.
 
     Raises:
@@ -90,7 +90,7 @@ def _decoded(text: bytes) -> RethinkError:
     return OUTCOMES[told["kind"]](told["message"])
 
 
-def _hang_up(place: Place) -> None:
+def _hang_up(place: WorkerContext) -> None:
     """Whoever waits for this worker learns at once that it will not come.
 
     NCCL's messages are cut off; the others notice when their own time is up, or when the caller

@@ -20,7 +20,7 @@ from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
-from rethink_ray.detection.test_time_augmentation import TestTime
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.errors import DataError, SpecError, explain
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
@@ -36,7 +36,7 @@ from rethink_ray.training.label_files import (
 )
 from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import Stopped, never_stop
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 IMAGES_PER_PART = 2000
 """About a minute's work of a GPU: that much is lost at most."""
@@ -68,7 +68,7 @@ def build_pseudo_labels(
     weights: Mapping[str, Tensor],
     labels: LabelsSpec,
     folder: Path,
-    place: Place,
+    place: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
     images_per_part: int = IMAGES_PER_PART,
@@ -137,7 +137,9 @@ def _require_visible(teacher: TrialConfig, labels: LabelsSpec) -> None:
         raise SpecError(explain("labels.threshold", must, labels.threshold, "Raise it."))
 
 
-def _detector_of(teacher: TrialConfig, weights: Mapping[str, Tensor], place: Place) -> Detector:
+def _detector_of(
+    teacher: TrialConfig, weights: Mapping[str, Tensor], place: WorkerContext
+) -> Detector:
     detector = build_detector(
         teacher.recipe.detector, InitSpec(), teacher.num_categories, seed=teacher.seed
     )
@@ -159,11 +161,11 @@ def _find(
     pool: Pool,
     image_ids: Sequence[int],
     threshold: float,
-    place: Place,
+    place: WorkerContext,
     stop: Callable[[], bool],
 ) -> dict[int, Found]:
     """What the teacher finds in each image, in the views of scoring."""
-    looking = TestTime(detector, teacher.recipe.evaluation, teacher.recipe.detector)
+    looking = MultiViewDetector(detector, teacher.recipe.evaluation, teacher.recipe.detector)
     batches = eval_batches(
         pool.index,
         image_ids,

@@ -16,7 +16,7 @@ from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.data.pictures import BROKEN, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.test_time_augmentation import TestTime
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explain
@@ -30,7 +30,7 @@ from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Progress, model_path, train_ladder
 from rethink_ray.training.precision import precision
 from rethink_ray.training.stopping import never_stop
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 MODEL_FILE = "model.pt"
 
@@ -45,7 +45,7 @@ class TrainedModel:
     config: TrialConfig
     length: float
     categories: tuple[str, ...]
-    place: Place
+    place: WorkerContext
 
 
 def train_config(
@@ -147,7 +147,7 @@ def load_model(run: Path) -> TrainedModel:
     config = TrialConfig.model_validate_json(content["config"])
     resources = config.resources
     gpus = resources.gpus_per_worker if torch.cuda.is_available() else 0.0
-    place = Place.alone(resources.cpus_per_worker, gpus, resources.deterministic)
+    place = WorkerContext.alone(resources.cpus_per_worker, gpus, resources.deterministic)
     detector = build_detector(
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )
@@ -162,7 +162,7 @@ def load_model(run: Path) -> TrainedModel:
     )
 
 
-def _fit_for(place: Place, config: TrialConfig) -> TrialConfig:
+def _fit_for(place: WorkerContext, config: TrialConfig) -> TrialConfig:
     """The configuration to look at images with: on a CPU ``tf32`` becomes ``fp32``, its better."""
     if place.device.type != "cpu" or config.recipe.precision != "tf32":
         return config
@@ -209,7 +209,7 @@ def _targets(images: Sequence[Path], out: Path) -> list[Path]:
     return found
 
 
-def _views_of(model: TrainedModel) -> TestTime:
+def _views_of(model: TrainedModel) -> MultiViewDetector:
     """The detector in the views that it was scored in (``evaluation``).
 
     Raises:
@@ -220,13 +220,13 @@ def _views_of(model: TrainedModel) -> TestTime:
     names: tuple[str, ...] = ()
     if recipe.evaluation.flip and recipe.detector.family in WITH_KEYPOINTS:
         names = open_split(model.config.data, "train").keypoint_names
-    return TestTime(
+    return MultiViewDetector(
         model.detector, recipe.evaluation, recipe.detector, keypoint_swap(names).tolist()
     )
 
 
 def _draw(
-    model: TrainedModel, views: TestTime, path: Path, target: Path, score_threshold: float
+    model: TrainedModel, views: MultiViewDetector, path: Path, target: Path, score_threshold: float
 ) -> None:
     try:
         pixels = read_rgb(str(path))

@@ -24,7 +24,7 @@ from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.label_files import are_whole
 from rethink_ray.training.stopping import never_stop
 from rethink_ray.training.trial_files import model_path
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 DONE_FILE = "DONE"
 
@@ -56,7 +56,11 @@ def weights_file(spec: ClassifierAsset | DetectorAsset, folder: Path) -> Path:
 
 
 def start_of(
-    config: TrialConfig, assets: Path, place: Place, *, stop: Callable[[], bool] = never_stop
+    config: TrialConfig,
+    assets: Path,
+    place: WorkerContext,
+    *,
+    stop: Callable[[], bool] = never_stop,
 ) -> Start:
     """What the run's assets hold for it. A damaged one is built again, the same to the last bit.
 
@@ -98,7 +102,11 @@ def require_same_file(path: str, digest: str, where: str) -> None:
 
 
 def labels_of(
-    config: TrialConfig, assets: Path, place: Place, *, stop: Callable[[], bool] = never_stop
+    config: TrialConfig,
+    assets: Path,
+    place: WorkerContext,
+    *,
+    stop: Callable[[], bool] = never_stop,
 ) -> Path | None:
     """Folder of the pseudo labels that the run learns from; ``None``: from none.
 
@@ -136,7 +144,7 @@ def weights_of(
     spec: ClassifierAsset | DetectorAsset,
     config: TrialConfig,
     assets: Path,
-    place: Place,
+    place: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
 ) -> Mapping[str, Weights]:
@@ -162,7 +170,11 @@ def _read(path: Path) -> Mapping[str, Weights] | None:
 
 
 def _build_again(
-    spec: AssetSpec, config: TrialConfig, assets: Path, place: Place, stop: Callable[[], bool]
+    spec: AssetSpec,
+    config: TrialConfig,
+    assets: Path,
+    place: WorkerContext,
+    stop: Callable[[], bool],
 ) -> None:
     """In the middle of a trial, whose way of computing is put back afterwards."""
     from rethink_ray.training.assets import rebuild_asset  # it trains, and training starts here

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rethink_ray.spec.errors import RethinkError
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 SAVE_SECONDS = 60.0
 ASK_SECONDS = 1.0
@@ -30,7 +30,7 @@ def never_stop() -> bool:
 class Watch:
     """Asks whether to stop or to save; all workers of a run get the same answer."""
 
-    place: Place
+    place: WorkerContext
     stop: Callable[[], bool] = never_stop
     save_seconds: float = SAVE_SECONDS
     last_saved: float = field(default_factory=time.monotonic)

@@ -16,10 +16,10 @@ from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.starting import require_same_file
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 
 
-def detector_in_file(config: TrialConfig, place: Place) -> Detector:
+def detector_in_file(config: TrialConfig, place: WorkerContext) -> Detector:
     """The detector of ``config`` with the weights in its file, ready to look at images.
 
     Its outputs are put in the order of the data set's categories, where the file says what they

@@ -25,7 +25,7 @@ SHARE_OF_MEMORY = 0.95
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class WorkerContext:
     """One worker's device and its rank among ``world_size``."""
 
     device: torch.device

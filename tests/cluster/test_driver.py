@@ -11,9 +11,9 @@ from ray import cloudpickle
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 from ray.tune.experiment import Trial
 
-from rethink_ray.cluster.driver import DIED, Booking, JobSearcher, reason_of
+from rethink_ray.cluster.driver import DIED, JobCallback, JobSearcher, reason_of
 from rethink_ray.cluster.slot import JobFault
-from rethink_ray.cluster.stop_request import Wish
+from rethink_ray.cluster.stop_request import StopRequest
 
 
 def told(tmp_path: Path, error: BaseException) -> str:
@@ -59,8 +59,11 @@ def test_an_error_file_that_is_not_there_is_a_reason_too(tmp_path: Path, file: s
 def test_what_tune_pickles_holds_nothing_of_the_study(tmp_path: Path) -> None:
     unpicklable = SimpleNamespace(lock=threading.Lock())
     searcher = JobSearcher(cast(Any, unpicklable), job_limit=9)
-    booking = Booking(
-        cast(Any, unpicklable), searcher, lambda: None, Wish(tmp_path / "stop", lambda: False)
+    booking = JobCallback(
+        cast(Any, unpicklable),
+        searcher,
+        lambda: None,
+        StopRequest(tmp_path / "stop", lambda: False),
     )
     assert len(cloudpickle.dumps((searcher, booking))) < 500
 
@@ -70,8 +73,8 @@ def test_an_end_that_tune_tells_twice_does_not_end_the_jobs_next_attempt(tmp_pat
     dispatcher = SimpleNamespace(ended=ends.append, fault=None)
     searcher = JobSearcher(cast(Any, dispatcher), job_limit=9)
     searcher.job_ids |= {"first": "job", "second": "job"}
-    booking = Booking(
-        cast(Any, dispatcher), searcher, lambda: None, Wish(tmp_path / "stop", lambda: False)
+    booking = JobCallback(
+        cast(Any, dispatcher), searcher, lambda: None, StopRequest(tmp_path / "stop", lambda: False)
     )
     first = cast(Trial, SimpleNamespace(trial_id="first"))
     booking.on_trial_complete(0, [], first)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from rethink_ray.cluster.stop_request import Wish, signals
+from rethink_ray.cluster.stop_request import StopRequest, signals
 
 DEAF = """
 import sys, threading
 from pathlib import Path
 from rethink_ray.cluster import stop_request
 
-wish.PATIENCE_SECONDS = 0.1
-told = wish.Wish(Path(sys.argv[1]), lambda: False)
-with wish.last_resort(told, "Go on with: rethink-ray resume here"), wish.signals(told):
+stop_request.PATIENCE_SECONDS = 0.1
+told = stop_request.StopRequest(Path(sys.argv[1]), lambda: False)
+with stop_request.last_resort(told, "Go on with: rethink-ray resume here"), stop_request.signals(told):
     print("ready", flush=True)
     threading.Event().wait()  # as a client waits for a Ray that was killed
 """
@@ -43,7 +43,7 @@ def test_a_process_that_hangs_ends_by_itself_after_a_signal_and_says_how_to_go_o
 
 
 def test_a_signal_is_a_wish_that_jobs_can_see_and_a_second_one_is_urgent(tmp_path: Path) -> None:
-    wish = Wish(tmp_path / "stop", lambda: False)
+    wish = StopRequest(tmp_path / "stop", lambda: False)
     before = signal.getsignal(signal.SIGTERM)
     with signals(wish):
         assert not wish()
@@ -57,7 +57,7 @@ def test_a_signal_is_a_wish_that_jobs_can_see_and_a_second_one_is_urgent(tmp_pat
 
 
 def test_a_stop_file_that_somebody_put_there_is_a_wish_too(tmp_path: Path) -> None:
-    wish = Wish(tmp_path / "stop", lambda: False)
+    wish = StopRequest(tmp_path / "stop", lambda: False)
     assert not wish()
     (tmp_path / "stop").touch()
     assert wish()
@@ -65,6 +65,6 @@ def test_a_stop_file_that_somebody_put_there_is_a_wish_too(tmp_path: Path) -> No
 
 
 def test_a_wish_that_the_disk_refuses_is_still_a_wish(tmp_path: Path) -> None:
-    wish = Wish(tmp_path / "gone" / "stop", lambda: False)
+    wish = StopRequest(tmp_path / "gone" / "stop", lambda: False)
     wish.say(signal.SIGTERM)
     assert wish()

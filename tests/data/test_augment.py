@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.data.augment import Luck, augment, flip, jitter_color
+from rethink_ray.data.augment import AugmentDraws, augment, flip, jitter_color
 from rethink_ray.data.objects import Objects, keypoint_swap
 from rethink_ray.data.placing import planned_size, resize_onto
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
@@ -13,9 +13,9 @@ from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 SAME_SIZE = DetectorSpec(min_side_px=20, max_side_px=40)
 
 
-def _luck(**chosen: float) -> Luck:
+def _luck(**chosen: float) -> AugmentDraws:
     names = ("flip", "scale", "left", "top", "brightness", "contrast", "saturation")
-    return Luck(**(dict.fromkeys(names, 0.5) | chosen))
+    return AugmentDraws(**(dict.fromkeys(names, 0.5) | chosen))
 
 
 def _picture(x0: int = 4, y0: int = 6, x1: int = 12, y1: int = 16) -> tuple[Tensor, Objects]:
@@ -54,14 +54,14 @@ def _box_of_white(image: Tensor) -> list[int]:
 
 
 def jitter_scale(
-    image: Tensor, objects: Objects, factor: float, detector: DetectorSpec, luck: Luck
+    image: Tensor, objects: Objects, factor: float, detector: DetectorSpec, draws: AugmentDraws
 ) -> tuple[Tensor, Objects]:
     """At this factor of the detector's input size."""
     hw = (image.shape[-2], image.shape[-1])
     at_random = AugmentSpec(scale=(factor, 2 * factor))
     size = planned_size(hw, at_random, detector, 0.0)
     assert size is not None
-    return resize_onto(image, objects, *size, (luck.top, luck.left))
+    return resize_onto(image, objects, *size, (draws.top, draws.left))
 
 
 def test_a_flip_moves_the_box_with_the_pixels() -> None:
@@ -136,8 +136,10 @@ def test_no_augmentation_is_the_identity() -> None:
 
 
 def test_luck_is_a_function_of_seed_epoch_and_image() -> None:
-    assert Luck.draw(1, 2, 3) == Luck.draw(1, 2, 3)
-    assert len({Luck.draw(*key) for key in [(1, 2, 3), (1, 3, 2), (2, 1, 3), (12, 3, 0)]}) == 4
+    assert AugmentDraws.draw(1, 2, 3) == AugmentDraws.draw(1, 2, 3)
+    assert (
+        len({AugmentDraws.draw(*key) for key in [(1, 2, 3), (1, 3, 2), (2, 1, 3), (12, 3, 0)]}) == 4
+    )
 
 
 @pytest.mark.parametrize(("number", "hw"), [(0.0, (10, 20)), (0.5, (15, 30)), (1.0, (16, 32))])
@@ -179,8 +181,8 @@ def test_a_level_stands_for_its_single_keys(
     single = AugmentSpec.model_validate({"policy": policy, "scale": scale})
     assert bundle.unbundled() == single
     for seed in range(8):
-        luck = Luck.draw(seed, 0, 7)
-        first, second = (augment(*_learned(), spec, SAME_SIZE, luck) for spec in (bundle, single))
+        draws = AugmentDraws.draw(seed, 0, 7)
+        first, second = (augment(*_learned(), spec, SAME_SIZE, draws) for spec in (bundle, single))
         assert torch.equal(first[0], second[0])
         assert np.array_equal(first[1].boxes_xyxy, second[1].boxes_xyxy)
 

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.test_time_augmentation import TestTime, merged
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector, merged
 from rethink_ray.spec.recipe import EvaluationSpec, InitSpec
 from rethink_ray.spec.recipes import build_recipe
 
@@ -44,7 +44,7 @@ def real() -> Detector:
 def _looks(
     detector: Detector, spec: EvaluationSpec, images: list[Tensor]
 ) -> list[dict[str, Tensor]]:
-    return TestTime(detector, spec, RECIPE.detector, [1, 0]).detect(images)
+    return MultiViewDetector(detector, spec, RECIPE.detector, [1, 0]).detect(images)
 
 
 def _image() -> Tensor:
@@ -61,7 +61,7 @@ def test_the_plain_look_is_the_detectors_own(real: Detector) -> None:
 
 
 def test_a_mirrored_look_is_turned_back(real: Detector) -> None:
-    looking = TestTime(Seeing(real), EvaluationSpec(flip=True), RECIPE.detector, [1, 0])
+    looking = MultiViewDetector(Seeing(real), EvaluationSpec(flip=True), RECIPE.detector, [1, 0])
     looks = looking.looks([_image()])
     assert [view.mirrored for view in looking.views] == [False, True]
     mirrored = looking._as_seen_plainly(

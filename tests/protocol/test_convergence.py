@@ -15,11 +15,11 @@ from optuna.trial import TrialState
 
 from rethink_ray.protocol.convergence import Convergence, convergence_of
 from rethink_ray.protocol.extension import extend, fingerprint_of
-from rethink_ray.protocol.halving import Ladder, Standing, ladder_of, stand
+from rethink_ray.protocol.halving import HalvingState, Ladder, ladder_of, replay_halving
 from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.retention import needed_by
-from rethink_ray.protocol.status import fates_of
+from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, TrialEnded
@@ -45,31 +45,31 @@ def climbing(**changes: Any) -> Study:
     return small_study(**{"schedule": LENGTHS, "budget": budget, **changes})
 
 
-def standing(scores: Mapping[str, list[float]], rule: Ladder = RULE) -> Standing:
+def standing(scores: Mapping[str, list[float]], rule: Ladder = RULE) -> HalvingState:
     """Of a round with these scores at 2x, 4x, ...; ids ranked by hand."""
     state = StudyState(
         rung(t, length, ap)
         for t, values in scores.items()
         for length, ap in zip(rule.lengths, values, strict=False)
     )
-    return stand(small_study(), state, rule, ROUND)
+    return replay_halving(small_study(), state, rule, ROUND)
 
 
-def steps(found: Standing) -> list[list[str]]:
+def steps(found: HalvingState) -> list[list[str]]:
     return [[m.trial_id for m in step] for step in found.steps]
 
 
 def test_a_round_goes_on_while_its_best_gains_half_a_point() -> None:
     found = standing({"a": [10, 11, 11.5], "b": [9, 10, 10.4], "c": [8]})
     assert steps(found) == [["a", "b", "c"], ["a", "b"], ["a", "b"], ["a"]]
-    assert not found.settled
+    assert not found.is_decided
     assert not found.converged
 
 
 def test_a_gain_below_half_a_point_ends_it_where_it_was_measured() -> None:
     found = standing({"a": [10, 11, 11.4], "b": [9, 10, 10.9], "c": [8]})
     assert steps(found) == [["a", "b", "c"], ["a", "b"], ["a", "b"]]
-    assert found.settled
+    assert found.is_decided
     assert found.converged
     assert found.lengths(RULE) == (2.0, 4.0, 6.0)
 
@@ -104,8 +104,8 @@ def test_a_gain_of_exactly_the_asked_points_goes_on() -> None:
 def test_the_last_length_of_all_is_judged_too() -> None:
     still = standing({"a": [1, 2, 3, 4], "b": [0, 1, 2], "c": [0]})
     over = standing({"a": [1, 2, 3, 3.1], "b": [0, 1, 2], "c": [0]})
-    assert (still.settled, still.converged) == (True, False)
-    assert (over.settled, over.converged) == (True, True)
+    assert (still.is_decided, still.converged) == (True, False)
+    assert (over.is_decided, over.converged) == (True, True)
 
 
 def test_a_score_to_minimize_gains_by_falling() -> None:
@@ -114,15 +114,15 @@ def test_a_score_to_minimize_gains_by_falling() -> None:
     rising = StudyState(
         [*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, 11), rung("b", 4.0, 11)]
     )
-    assert not stand(study, falling, RULE, ROUND).converged
-    assert stand(study, rising, RULE, ROUND).converged
+    assert not replay_halving(study, falling, RULE, ROUND).converged
+    assert replay_halving(study, rising, RULE, ROUND).converged
 
 
 def test_failures_and_scores_that_are_no_numbers_are_no_convergence() -> None:
     state = StudyState([*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, math.nan)])
     state.add(TrialEnded(trial_id="b", outcome="diverged", reason=""))
-    found = stand(small_study(), state, RULE, ROUND)
-    assert found.settled
+    found = replay_halving(small_study(), state, RULE, ROUND)
+    assert found.is_decided
     assert not found.converged
 
 
@@ -164,14 +164,14 @@ def test_a_converged_trial_is_done_its_losers_are_stopped_and_audits_end_with_th
     study = climbing()
     state = run(study)
     search = [
-        f for f in fates_of(study, state, Cell("full", "pretrained")) if f.purpose == "search"
+        f for f in trial_statuses(study, state, Cell("full", "pretrained")) if f.purpose == "search"
     ]
     assert {f.converged for f in search} == {6.0}
     done = [f for f in search if f.state == "done"]
     assert {f.longest for f in done} == {6.0}
     assert any(f.audit for f in done)
     assert all((f.longest or 0.0) < 6.0 for f in search if f.state == "stopped")
-    assert not any(f.state == "waiting" for f in fates_of(study, state, CELL))
+    assert not any(f.state == "waiting" for f in trial_statuses(study, state, CELL))
     progress = progress_of(study, state)
     assert progress.complete
     words = {c.cell.name: c.convergence.words for c in progress.cells if c.convergence}
@@ -225,7 +225,7 @@ def test_optuna_is_told_that_a_converged_trial_is_complete(tmp_path: Path) -> No
     ladder = ladder_of(study, cell)
     distributions = {path: distribution_of(p) for path, p in space_of(study, cell).items()}
     first = state.rounds[cell, "search"][0].members
-    halving = stand(study, state, ladder, first)
+    halving = replay_halving(study, state, ladder, first)
     granted = [(m, halving.granted(m.trial_id)) for m in first]
     told = [observed(study, state, ladder, m, n, distributions, ladder_ends=3) for m, n in granted]
     finalists = {m.trial_id for m in halving.steps[-1]}
@@ -342,4 +342,4 @@ def test_a_round_ends_at_the_first_gain_that_is_too_small(
     ends = [i for i in range(1, 4) if round(bests[i] - bests[i - 1], 9) < rule]
     assert len(found.steps) == (ends[0] + 1 if ends else 4)
     assert found.converged == bool(ends)
-    assert found.settled
+    assert found.is_decided

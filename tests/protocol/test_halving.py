@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import pytest
 
 from rethink_ray.protocol.audit import audited
-from rethink_ray.protocol.halving import Ladder, ladder_of, stand
+from rethink_ray.protocol.halving import Ladder, ladder_of, replay_halving
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RoundProposed, TrialEnded
 from rethink_ray.spec.resolve import Cell
@@ -28,15 +28,15 @@ def first_rungs(**aps: float) -> StudyState:
 
 def test_nobody_goes_on_before_everybody_has_finished() -> None:
     state = first_rungs(a=10, b=20, c=30)
-    standing = stand(small_study(), state, LADDER, ROUND)
+    standing = replay_halving(small_study(), state, LADDER, ROUND)
     assert len(standing.steps) == 1
     assert ids(standing.waiting) == ["d"]
-    assert not standing.settled
+    assert not standing.is_decided
 
 
 def test_the_best_of_a_round_go_on_in_the_order_of_the_round() -> None:
     state = first_rungs(a=10, b=40, c=20, d=30)
-    standing = stand(small_study(), state, LADDER, ROUND)
+    standing = replay_halving(small_study(), state, LADDER, ROUND)
     assert ids(standing.steps[1]) == ids(standing.waiting) == ["b", "d"]
 
 
@@ -44,18 +44,18 @@ def test_a_later_rung_is_ranked_by_its_own_values() -> None:
     state = first_rungs(a=10, b=40, c=20, d=30)
     for event in (rung("b", 4.0, 31), rung("d", 4.0, 32)):
         state.add(event)
-    assert ids(stand(small_study(), state, LADDER, ROUND).steps[2]) == ["d"]
+    assert ids(replay_halving(small_study(), state, LADDER, ROUND).steps[2]) == ["d"]
 
 
 def test_ties_go_to_the_smaller_trial_id() -> None:
     state = first_rungs(a=10, b=10, c=10, d=10)
-    assert ids(stand(small_study(), state, LADDER, ROUND).steps[1]) == ["a", "b"]
+    assert ids(replay_halving(small_study(), state, LADDER, ROUND).steps[1]) == ["a", "b"]
 
 
 def test_a_metric_to_minimize_promotes_the_smallest() -> None:
     study = small_study(objective={"metric": "ap", "goal": "minimize"})
     state = first_rungs(a=10, b=40, c=20, d=30)
-    assert ids(stand(study, state, LADDER, ROUND).steps[1]) == ["a", "c"]
+    assert ids(replay_halving(study, state, LADDER, ROUND).steps[1]) == ["a", "c"]
 
 
 @pytest.mark.parametrize("outcome", ["diverged", "infeasible", "misconfigured", "refused"])
@@ -63,31 +63,31 @@ def test_what_ended_by_itself_is_never_promoted(outcome: str) -> None:
     state = first_rungs(a=1)
     for trial_id in ("b", "c", "d"):
         state.add(TrialEnded(trial_id=trial_id, outcome=outcome, reason=""))  # type: ignore[arg-type]
-    assert ids(stand(small_study(), state, LADDER, ROUND).steps[1]) == ["a"]
+    assert ids(replay_halving(small_study(), state, LADDER, ROUND).steps[1]) == ["a"]
 
 
 def test_a_rung_without_a_finite_value_is_never_promoted() -> None:
     state = first_rungs(a=math.nan, b=math.nan, c=5, d=math.nan)
-    assert ids(stand(small_study(), state, LADDER, ROUND).steps[1]) == ["c"]
+    assert ids(replay_halving(small_study(), state, LADDER, ROUND).steps[1]) == ["c"]
 
 
 def test_diverging_after_promotion_calls_nobody_back() -> None:
     state = first_rungs(a=10, b=40, c=20, d=30)
     state.add(TrialEnded(trial_id="b", outcome="diverged", reason="", step=7))
     state.add(rung("d", 4.0, 31))
-    standing = stand(small_study(), state, LADDER, ROUND)
+    standing = replay_halving(small_study(), state, LADDER, ROUND)
     assert ids(standing.steps[1]) == ["b", "d"]
     assert ids(standing.steps[2]) == ["d"]
 
 
 def test_a_round_in_which_all_diverged_is_settled() -> None:
     state = StudyState(TrialEnded(trial_id=t, outcome="diverged", reason="") for t in "abcd")
-    assert stand(small_study(), state, LADDER, ROUND).settled
+    assert replay_halving(small_study(), state, LADDER, ROUND).is_decided
 
 
 def test_a_smaller_round_keeps_no_more_than_it_has() -> None:
     state = first_rungs(a=10)
-    standing = stand(small_study(), state, LADDER, ROUND[:1])
+    standing = replay_halving(small_study(), state, LADDER, ROUND[:1])
     assert ids(standing.steps[1]) == ["a"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.status import fates_of
+from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, RungDone
 from rethink_ray.search.decide import Decider
@@ -151,7 +151,7 @@ def test_a_replicate_of_a_copied_configuration_is_done_when_it_has_come_as_far()
     study = copying()
     state = replay(study, facts_of(study), drifting)
     cell = Cell("full", "copy")
-    whole = fates_of(study, state, cell)
+    whole = trial_statuses(study, state, cell)
     assert {f.state for f in whole} == {"done"}
     long = [f.member.trial_id for f in whole if f.purpose == "replicate" and f.longest == 6.0]
     assert long
@@ -161,7 +161,7 @@ def test_a_replicate_of_a_copied_configuration_is_done_when_it_has_come_as_far()
         for e in events_of(state)
         if not (isinstance(e, RungDone) and (e.trial_id, e.length) in last)
     )
-    states = {f.member.trial_id: f.state for f in fates_of(study, early, cell)}
+    states = {f.member.trial_id: f.state for f in trial_statuses(study, early, cell)}
     assert {states[trial_id] for trial_id in long} == {"waiting"}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rethink_ray.protocol.asset_usage import StartedFrom
+from rethink_ray.protocol.asset_usage import AssetUsage
 from rethink_ray.protocol.teachers import config_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Outcome
@@ -228,7 +228,7 @@ def test_costs_are_booked_to_whoever_started_from_an_asset() -> None:
     study = learning()
     cluster = run(study)
     facts = facts_of(study)
-    booked = StartedFrom(study, facts, cluster.state)
+    booked = AssetUsage(study, facts, cluster.state)
     for cell in cells_of(study):
         for purpose in ("search", "replicate"):
             for _, member in cluster.state.members(cell, purpose):

@@ -16,7 +16,13 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.observations import distribution_of, observed
-from rethink_ray.search.points import key_of, settled, shared_point, space_in, value_at_coordinate
+from rethink_ray.search.points import (
+    key_of,
+    round_to_significant,
+    shared_point,
+    space_in,
+    value_at_coordinate,
+)
 from rethink_ray.search.proposals import Proposer
 from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import replay
@@ -139,9 +145,9 @@ def test_a_coordinate_is_a_value(spelt: dict[str, Any], coordinate: float, value
 
 def test_recorded_floats_have_six_digits_and_stay_inside_the_bounds() -> None:
     parameter = Parameter(uniform=(0.12345639, 0.98765451))
-    assert settled(parameter, 0.5000004) == 0.5
-    assert settled(parameter, 0.1234564) == 0.12345639  # 0.123456 lies below
-    assert settled(parameter, 0.987654505) == 0.98765451  # 0.987655 lies above
+    assert round_to_significant(parameter, 0.5000004) == 0.5
+    assert round_to_significant(parameter, 0.1234564) == 0.12345639  # 0.123456 lies below
+    assert round_to_significant(parameter, 0.987654505) == 0.98765451  # 0.987655 lies above
 
 
 def test_points_of_a_longer_sequence_begin_with_those_of_a_shorter() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rethink_ray.protocol.asset_usage import StartedFrom
+from rethink_ray.protocol.asset_usage import AssetUsage
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.protocol.teachers import config_of
 from rethink_ray.records.log import decode_line, encode
@@ -79,7 +79,7 @@ def test_each_search_of_a_cell_has_draws_of_its_own_and_all_arms_share_them() ->
 def test_everything_a_replicate_starts_from_has_its_draw_and_is_booked_to_it() -> None:
     study = redrawn()
     state = run(study)
-    booked = StartedFrom(study, facts(study), state)
+    booked = AssetUsage(study, facts(study), state)
     for cell in cells_of(study):
         for purpose in ("search", "replicate"):
             for _, member in state.members(cell, purpose):  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.live import Live
 from rethink_ray.training.run import train_config
 from rethink_ray.training.starting import start_of, weights_file
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, numbers, stop_after
@@ -80,7 +80,7 @@ def test_the_second_stage_begins_with_every_number_of_the_first(tmp_path: Path) 
     assets = tmp_path / "assets"
     build_asset(asset(config), MICRO_DATA, assets)
     given = weights(config, assets)
-    place = Place.local(config)
+    place = WorkerContext.local(config)
     live = Live(config.recipe, config.num_categories, 1, place, start_of(config, assets, place))
     state = live.detector.state_dict()
     assert {k for k in given if not k.endswith("num_batches_tracked")} == set(state)
@@ -123,7 +123,8 @@ def test_a_first_stage_that_diverges_is_refused(tmp_path: Path) -> None:
 
 def test_weights_of_another_head_are_refused_by_name() -> None:
     first, second = (
-        Live(micro_recipe(detector__head_convs=n), 6, 1, Place.alone(1, 0)).detector for n in (1, 2)
+        Live(micro_recipe(detector__head_convs=n), 6, 1, WorkerContext.alone(1, 0)).detector
+        for n in (1, 2)
     )
     with pytest.raises(SpecError, match=r"missing: .*head\.[a-z_.]*conv\.1"):
         load_detector(second, first.state_dict(), "init.source: direct")
@@ -131,7 +132,7 @@ def test_weights_of_another_head_are_refused_by_name() -> None:
 
 def build_in_a_group(folder: Path, rank: int) -> str:
     config = direct()
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=2)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=2)
     done = build_asset(asset(config), MICRO_DATA, folder / "assets", place=place)
     path = weights_file(asset(config), folder / "assets" / done.key)
     place.barrier()

@@ -20,11 +20,11 @@ from rethink_ray.training.checkpoint import DiskFull, load_checkpoint, save_chec
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.outcome import one_outcome
 from rethink_ray.training.trial_files import TrialFiles
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.runs import climb, digest, in_another_process, numbers, stop_after
 
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:

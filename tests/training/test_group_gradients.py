@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.training.live import Live
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe
 from tests.training.groups import in_a_group
 
@@ -86,7 +86,7 @@ def around(boxes: Tensor) -> Tensor:
 
 
 def update_once(
-    place: Place, family: str, norm: str, sizes: str, **settings: Any
+    place: WorkerContext, family: str, norm: str, sizes: str, **settings: Any
 ) -> dict[str, Any]:
     """Gradient, statistics and loss after one update on this worker's share."""
     live = Live(recipe_of(family, norm, **settings), 6, 0, place)
@@ -103,7 +103,7 @@ def update_once(
     }
 
 
-def every_update(place: Place) -> dict[str, dict[str, Any]]:
+def every_update(place: WorkerContext) -> dict[str, dict[str, Any]]:
     return {
         f"{family} {norm} {sizes}": update_once(place, family, norm, sizes)
         for family in FAMILIES
@@ -113,7 +113,7 @@ def every_update(place: Place) -> dict[str, dict[str, Any]]:
 
 
 def updates_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, dict[str, Any]]:
-    return every_update(Place(device=torch.device("cpu"), rank=rank, world_size=world_size))
+    return every_update(WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size))
 
 
 def distance(found: Tensor, expected: Tensor) -> float:
@@ -123,7 +123,7 @@ def distance(found: Tensor, expected: Tensor) -> float:
 @pytest.fixture(scope="module")
 def alone() -> dict[str, dict[str, Any]]:
     torch.set_num_threads(1)
-    return every_update(Place(device=torch.device("cpu")))
+    return every_update(WorkerContext(device=torch.device("cpu")))
 
 
 @pytest.mark.parametrize("world_size", [2, 4])
@@ -139,7 +139,7 @@ def test_workers_have_the_gradient_of_one_process(
 
 
 def test_one_process_normalises_alike_under_bn_and_sync_bn() -> None:
-    place = Place(device=torch.device("cpu"))
+    place = WorkerContext(device=torch.device("cpu"))
     for family in FAMILIES:
         plain = update_once(place, family, "bn", "four sizes")
         synced = update_once(place, family, "sync_bn", "four sizes")
@@ -150,7 +150,7 @@ def test_one_process_normalises_alike_under_bn_and_sync_bn() -> None:
 
 def update_on_nothing(folder: Path, rank: int, world_size: int) -> tuple[float, bool]:
     """One update of a mask head under sync_bn where no worker has an object."""
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     live = Live(recipe_of("tiny_mask_rcnn", "sync_bn"), 6, 0, place)
     nothing = torch.zeros(0, 4)
     target = {
@@ -171,18 +171,18 @@ def test_a_mask_head_that_sees_no_object_on_any_worker_goes_on(tmp_path: Path) -
 
 
 def update_before_joining(folder: Path, rank: int, world_size: int) -> dict[str, Any]:
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     return waiting_update(place)
 
 
-def waiting_update(place: Place) -> dict[str, Any]:
+def waiting_update(place: WorkerContext) -> dict[str, Any]:
     """Update 5 of a cascade whose later stages join at 9."""
     settings = {"detector__cascade_from": 9, "schedule__lengths": [4.0]}
     return update_once(place, "tiny_cascade_mask_rcnn", "gn", "one size", **settings)
 
 
 def test_workers_leave_stages_alone_that_have_not_joined(tmp_path: Path) -> None:
-    alone = waiting_update(Place(device=torch.device("cpu")))
+    alone = waiting_update(WorkerContext(device=torch.device("cpu")))
 
     for found in in_a_group(update_before_joining, tmp_path, 2, 2):
         assert found["gradient"].shape == alone["gradient"].shape, "waiting stages have none"

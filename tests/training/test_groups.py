@@ -18,12 +18,12 @@ from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
 from rethink_ray.training.stopping import never_stop
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers, stop_after
 
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 LENGTHS = (2.0, 3.0)
 
 
@@ -31,8 +31,8 @@ def trial(family: str = "tiny_retinanet", workers: int = 2, **settings: Any) -> 
     return micro_trial(micro_recipe(family, batch_size=4, **settings), workers=workers)
 
 
-def place_of(rank: int) -> Place:
-    return Place(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
+def place_of(rank: int) -> WorkerContext:
+    return WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
 
 
 def at(rank: int, mine: int, call: Callable[[], bool]) -> Callable[[], bool]:
@@ -40,7 +40,7 @@ def at(rank: int, mine: int, call: Callable[[], bool]) -> Callable[[], bool]:
     return call if rank == mine else never_stop
 
 
-def scores(place: Place, stop: Callable[[], bool] = never_stop) -> dict[str, str]:
+def scores(place: WorkerContext, stop: Callable[[], bool] = never_stop) -> dict[str, str]:
     """Of detectors fresh from their seed, whose batches differ in size; text, as NaN occurs."""
     found = {}
     for family in ("tiny_retinanet", "tiny_faster_rcnn"):
@@ -112,7 +112,7 @@ def climb_whole(folder: Path, rank: int, workers: int) -> list[Any]:
 
 
 def climb_in_a_group_of_one(folder: Path, rank: int) -> list[Any]:
-    return [climb_whole(folder, rank, 1), Place.distributed(trial(workers=1)).world_size]
+    return [climb_whole(folder, rank, 1), WorkerContext.distributed(trial(workers=1)).world_size]
 
 
 def test_one_worker_is_no_worker_to_the_last_bit(tmp_path: Path) -> None:

@@ -14,13 +14,13 @@ from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, climb_with_stops, digests, numbers, stop_after
 
 LENGTHS = (2.0, 3.0)
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 
 
 def joint(weight: float = 1.0, **settings: Any) -> TrialConfig:
@@ -80,7 +80,7 @@ def test_the_classifiers_layer_stands_in_the_checkpoint_and_not_in_the_model(
     assert not any(name == "head.weight" for name in content["model"])
 
 
-def update_once(place: Place) -> dict[str, Any]:
+def update_once(place: WorkerContext) -> dict[str, Any]:
     config = joint(batch_size=4)
     data = open_trial_data(config)
     live = Live(config.recipe, 6, 1, place)
@@ -92,7 +92,7 @@ def update_once(place: Place) -> dict[str, Any]:
 
 
 def update_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, Any]:
-    return update_once(Place(device=torch.device("cpu"), rank=rank, world_size=world_size))
+    return update_once(WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size))
 
 
 def test_two_workers_share_the_upstream_batch(tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from rethink_ray.training.effective import require_as_asked
 from rethink_ray.training.ladder import Progress
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb, digest, numbers
 
-CPU = Place(device=torch.device("cpu"))
+CPU = WorkerContext(device=torch.device("cpu"))
 
 
 def trunk_steps(folder: Path) -> list[int]:

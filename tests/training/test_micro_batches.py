@@ -12,7 +12,7 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.live import Live
 from rethink_ray.training.micro_batches import micro_batches
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers
@@ -26,7 +26,7 @@ from tests.training.test_group_gradients import (
 from tests.training.test_mixed import batch as mixed_batch
 from tests.training.test_mixed import gradient_of, student
 
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 FAMILIES = (
     "tiny_retinanet",
     "tiny_fcos",
@@ -39,7 +39,7 @@ FAMILIES = (
 
 
 def updated(
-    family: str, norm: str, sizes: str, images_per_step: int | None, place: Place = ALONE
+    family: str, norm: str, sizes: str, images_per_step: int | None, place: WorkerContext = ALONE
 ) -> tuple[Live, float]:
     """After one update on this worker's share, and the update's loss."""
     live = Live(recipe_of(family, norm), 6, 0, place, images_per_step=images_per_step)
@@ -61,7 +61,7 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch(family: str, norm: s
 
 
 def workers_with_micro_batches(folder: Path, rank: int, world_size: int) -> dict[str, Tensor]:
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     return {
         family: gradient_of(updated(family, "gn", "one size", 1, place)[0])
         for family in ("tiny_retinanet", "tiny_faster_rcnn")

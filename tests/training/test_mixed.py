@@ -10,11 +10,11 @@ from torch import Tensor
 from rethink_ray.spec.recipe import LabelsSpec
 from rethink_ray.training.live import Live, weighted
 from rethink_ray.training.mixed import LossBalance
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe
 from tests.training.groups import in_a_group
 
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 FAMILIES = ("tiny_retinanet", "tiny_fcos", "tiny_faster_rcnn")
 TOLERANCE = 1e-5
 """Relative L2 of a gradient against one process, as for plain batches."""
@@ -70,7 +70,7 @@ def batch(kinds: str) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     return images, targets
 
 
-def student(family: str, place: Place, **settings: Any) -> Live:
+def student(family: str, place: WorkerContext, **settings: Any) -> Live:
     mixed = {"labels__kind": "self_training", "detector__norm": "gn", "batch_size": 8, **settings}
     recipe = micro_recipe(family, detector__max_side_px=128, **mixed)
     return Live(recipe, 6, 0, place)
@@ -92,7 +92,7 @@ def test_a_mixed_update_is_the_weighted_sum_of_both_losses(family: str) -> None:
     assert float(loss) == pytest.approx((human + 3 * pseudo) / 4, rel=1e-6)
 
 
-def update_twice(place: Place, family: str) -> dict[str, Any]:
+def update_twice(place: WorkerContext, family: str) -> dict[str, Any]:
     """This worker's share of a batch of four human and four pseudo labels, twice."""
     images, targets = batch("hhhhpppp")
     share = 4 // place.world_size
@@ -107,7 +107,7 @@ def update_twice(place: Place, family: str) -> dict[str, Any]:
 
 
 def updates_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, dict[str, Any]]:
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     return {family: update_twice(place, family) for family in FAMILIES}
 
 

@@ -8,7 +8,7 @@ import torch
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import EvalImages
 from rethink_ray.detection.detectors import Detector
-from rethink_ray.detection.test_time_augmentation import TestTime
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import read_detections
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import DataSpec
@@ -16,13 +16,13 @@ from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
 from rethink_ray.training.run import TrainedModel, _views_of
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.mixed_scenes import write_mixed_scenes
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digest, numbers, stop_after
 
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 FAMILIES = ("tiny_retinanet", "tiny_fcos", "tiny_faster_rcnn", "tiny_cascade_rcnn")
 
 
@@ -38,7 +38,12 @@ def recipe_of(family: str = "tiny_retinanet", **settings: object) -> Recipe:
 
 
 def scored(
-    detector: Detector, recipe: Recipe, data: DataSpec, place: Place, keep: Path, workers: int = 0
+    detector: Detector,
+    recipe: Recipe,
+    data: DataSpec,
+    place: WorkerContext,
+    keep: Path,
+    workers: int = 0,
 ) -> str:
     """COCO's numbers; text makes NaN equal to itself."""
     return repr(score_split(detector, recipe, data, "val", place, num_workers=workers, keep=keep))
@@ -92,12 +97,12 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
     views = _views_of(model)
     assert [view.mirrored for view in views.views] == [False, True]
     image = EvalImages(open_split(scenes, "val"))[1]
-    scoring = TestTime(detector, recipe.evaluation, recipe.detector, [])
+    scoring = MultiViewDetector(detector, recipe.evaluation, recipe.detector, [])
     assert torch.equal(views.detect([image])[0]["scores"], scoring.detect([image])[0]["scores"])
 
 
 def scored_by_workers(folder: Path, rank: int, world_size: int) -> str:
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     data = DataSpec.model_validate_json((folder / "data.json").read_text())
     detector = Live(recipe_of(), 6, 0, ALONE).detector
     return scored(detector, recipe_of(), data, place, folder / f"{rank}.parquet")

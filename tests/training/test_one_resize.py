@@ -5,13 +5,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.data.augment import Luck, augment
+from rethink_ray.data.augment import AugmentDraws, augment
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.resizing import resize_image as in_data
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.resize import resize_image as in_detection
-from rethink_ray.detection.test_time_augmentation import TestTime
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec, EvaluationSpec, InitSpec
 from rethink_ray.spec.recipes import build_recipe
 
@@ -61,9 +61,11 @@ def test_a_size_that_augmentation_gives_has_the_pixels_of_scoring(
     """Three ways to 64 x 96: augmentation resizes, or scoring does; the network gets the same."""
     detector = DetectorSpec(min_side_px=sides[0], max_side_px=sides[1])
     spec = AugmentSpec.model_validate({"flip": 0.0, **settings})
-    luck = Luck(flip=0.5, scale=0.0, left=0, top=0, brightness=0.5, contrast=0.5, saturation=0.5)
+    draws = AugmentDraws(
+        flip=0.5, scale=0.0, left=0, top=0, brightness=0.5, contrast=0.5, saturation=0.5
+    )
     image = photo(*hw)
-    learned, _ = augment(image, NOTHING, spec, detector, luck)
+    learned, _ = augment(image, NOTHING, spec, detector, draws)
     height, width = (96, 64) if hw[0] > hw[1] else (64, 96)
     scored = batched(image, *sides)
     assert scored.shape == (3, height, width)
@@ -73,7 +75,7 @@ def test_a_size_that_augmentation_gives_has_the_pixels_of_scoring(
 def test_a_look_at_another_size_has_the_pixels_of_that_size() -> None:
     recipe = build_recipe("tiny_retinanet")
     detector = build_detector(recipe.detector, InitSpec(), 3, seed=0)
-    looking = TestTime(detector, EvaluationSpec(scales=(0.5,)), recipe.detector)
+    looking = MultiViewDetector(detector, EvaluationSpec(scales=(0.5,)), recipe.detector)
     image = photo(200, 300)
     ((look,),) = looking.looks([image])
     side = recipe.detector.min_side_px

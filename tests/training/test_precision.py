@@ -20,7 +20,7 @@ from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.live import Live
 from rethink_ray.training.precision import float32_as, precision, read_precision
 from rethink_ray.training.run import MODEL_FILE, load_model, train_config
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.runs import climb, digests
 
@@ -87,7 +87,7 @@ def test_one_inside_another_puts_back_the_outer_one() -> None:
 
 @pytest.mark.parametrize("asked", ["fp32", "bf16"])
 def test_an_update_computes_forwards_and_backwards_as_asked(asked: Precision) -> None:
-    live = Live(micro_recipe(precision=asked), 3, 1, Place(device=CPU))
+    live = Live(micro_recipe(precision=asked), 3, 1, WorkerContext(device=CPU))
     last: Any = live.detector.network.get_submodule("backbone.body.layer4")
     seen: dict[str, Any] = {}
 
@@ -123,7 +123,7 @@ def test_an_fp32_run_is_the_same_after_a_tf32_job_and_inside_a_process_that_roun
 @pytest.mark.parametrize("asked", ["fp32", "bf16"])
 def test_scoring_computes_as_training_does(asked: Precision) -> None:
     recipe = micro_recipe(precision=asked)
-    live = Live(recipe, 6, 1, Place(device=CPU))
+    live = Live(recipe, 6, 1, WorkerContext(device=CPU))
     seen: list[Any] = []
     last = live.detector.network.get_submodule("backbone.body.layer4")
     last.register_forward_hook(lambda _, __, out: seen.append((out.dtype, switches()["conv"])))

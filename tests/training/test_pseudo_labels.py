@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.test_time_augmentation import TestTime
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.spec.assets import DetectorAsset, PseudoLabelsAsset
 from rethink_ray.spec.errors import RecordError, SpecError
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
@@ -20,7 +20,7 @@ from rethink_ray.training.label_files import LABELS_FOLDER, are_whole, part_path
 from rethink_ray.training.pseudo_labels import build_pseudo_labels, open_pseudo_labels
 from rethink_ray.training.starting import weights_file
 from rethink_ray.training.stopping import Stopped
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import stop_after
@@ -60,7 +60,7 @@ def config() -> TrialConfig:
 
 
 def build(config: TrialConfig, folder: Path, **options: Any) -> Any:
-    place = options.pop("place", Place(device=torch.device("cpu")))
+    place = options.pop("place", WorkerContext(device=torch.device("cpu")))
     labels = LabelsSpec(kind="self_training", **options.pop("labels", {"threshold": 0.3}))
     return build_pseudo_labels(config, weights_of(config), labels, folder, place, **options)
 
@@ -157,7 +157,7 @@ def test_masks_of_a_teacher_are_labels_too(tmp_path: Path) -> None:
     config = teacher_of("mask_rcnn")
     fresh = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=3)
     labels = LabelsSpec(kind="self_training", threshold=0.0)
-    place = Place(device=torch.device("cpu"))
+    place = WorkerContext(device=torch.device("cpu"))
     build_pseudo_labels(config, fresh.state_dict(), labels, tmp_path, place)
     split = open_pseudo_labels(config, tmp_path).index
     for image_id in map(int, split.image_ids):
@@ -188,7 +188,7 @@ def test_what_a_teacher_finds_does_not_depend_on_the_batch(
 
 
 def label_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, float]:
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     found: dict[str, float] = build(teacher(), folder / "asset", place=place).metrics
     return found
 
@@ -213,7 +213,7 @@ def test_a_pool_that_does_not_fit_the_memory_is_refused(
     def too_much(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
 
-    monkeypatch.setattr(TestTime, "detect", too_much)
+    monkeypatch.setattr(MultiViewDetector, "detect", too_much)
     done = build_asset(asset, config.data, tmp_path)
     assert done.refused.startswith("infeasible: ")
     assert "batch_size 2" in done.refused

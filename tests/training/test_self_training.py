@@ -19,7 +19,7 @@ from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
 from rethink_ray.training.run import train_config
 from rethink_ray.training.starting import start_of
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import (
@@ -36,7 +36,7 @@ DATA = MICRO_DATA.model_copy(
     update={"shapes": MICRO_DATA.shapes.model_copy(update={"unlabelled": 6})}
 )
 LENGTHS = (2.0, 3.0)
-ALONE = Place(device=torch.device("cpu"))
+ALONE = WorkerContext(device=torch.device("cpu"))
 
 
 def taught(kind: str = "self_training", family: str = "tiny_retinanet", **more: Any) -> TrialConfig:
@@ -182,7 +182,7 @@ def test_damaged_labels_are_made_again(tmp_path: Path, assets: Path) -> None:
 
 
 def climb_with_a_stop(folder: Path, rank: int, assets: Path) -> list[Any]:
-    place = Place(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
+    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
     config = taught(workers=2)
     whole = climb(config, folder / "whole", LENGTHS, assets=assets, place=place)
     with pytest.raises(Stopped):

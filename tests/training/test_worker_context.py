@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from rethink_ray.training.worker_context import Place
+from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb, in_another_process, numbers
 
@@ -22,7 +22,7 @@ def climb_as_one_of_two(cache: str, folder: Path, rank: int) -> None:
         "gloo", store=store, rank=rank, world_size=WORKERS, timeout=timedelta(minutes=2)
     )
     config = micro_trial(workers=WORKERS)
-    place = Place.distributed(config)
+    place = WorkerContext.distributed(config)
     rungs = climb(config, folder, LENGTHS, place=place)
     told = {"numbers": numbers(rungs), "loss": rungs[0].metrics["train/loss"]}
     (folder / f"rank{rank}.json").write_text(json.dumps(told))
@@ -48,7 +48,7 @@ def test_two_workers_train_one_model_and_agree_on_its_numbers(tmp_path: Path) ->
 
 
 def test_a_lone_place_agrees_with_itself() -> None:
-    place = Place(device=torch.device("cpu"))
+    place = WorkerContext(device=torch.device("cpu"))
     assert place.writes
     assert place.any_of((False, True)) == (False, True)
     assert place.gather(["a", "b"]) == ["a", "b"]
@@ -57,5 +57,5 @@ def test_a_lone_place_agrees_with_itself() -> None:
 
 @pytest.mark.parametrize("cpus", [2, 1])
 def test_the_thread_count_belongs_to_the_trial(cpus: int) -> None:
-    Place.local(micro_trial(micro_recipe(), cpus_per_worker=cpus))
+    WorkerContext.local(micro_trial(micro_recipe(), cpus_per_worker=cpus))
     assert torch.get_num_threads() == cpus

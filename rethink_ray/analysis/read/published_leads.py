@@ -25,7 +25,7 @@ def published_leads(study: Study, lengths: Sequence[float]) -> tuple[Lead, ...]:
     for place in () if isinstance(found, str) else found:
         points = tuple(
             (met.side.length, met.against.values[0] - met.side.values[0])
-            for met in place.meetings
+            for met in place.matched_pairs
             if met.against and met.side.length and min(lengths) <= met.side.length <= max(lengths)
         )
         if points:
