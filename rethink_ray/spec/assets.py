@@ -18,15 +18,21 @@ class ClassifierAsset(Spec):
     """What an upstream classifier is made from; its key names its folder."""
 
     kind: Literal["classifier"] = "classifier"
+    """Always ``classifier``."""
     detector: DetectorSpec
-    """Only backbone, width and norm matter; everything else stands at its default."""
+    """Backbone, width and norm of the classifier; everything else stands at its default."""
     upstream: UpstreamSpec
+    """How the classifier is trained."""
     upstream_source: str
+    """``glyphs``, or the folder of images."""
     upstream_fingerprint: str
+    """Hash of the images."""
     threads: int
+    """CPU threads of its training: numbers depend on them."""
     gpus: float = 0.0
+    """GPUs of its training; 0 trains on CPUs."""
     backbone_code: str = ""
-    """As a trial's."""
+    """Version or source hash of the code behind a backbone from elsewhere, as a trial has it."""
 
     @property
     def key(self) -> str:
@@ -64,7 +70,9 @@ class DetectorAsset(Spec):
     """
 
     kind: Literal["direct", "teacher"]
+    """First stage of direct pre-training, or a teacher."""
     trained: TrialConfig
+    """The run whose last weights are the asset."""
 
     @property
     def length(self) -> float:
@@ -99,9 +107,11 @@ class PseudoLabelsAsset(Spec):
     """What a teacher finds on images that nobody labelled."""
 
     kind: Literal["pseudo_labels"] = "pseudo_labels"
+    """Always ``pseudo_labels``."""
     teacher: DetectorAsset
+    """The detector that labels the images."""
     labels: LabelsSpec
-    """Only threshold, pool and ``keep_empty`` matter; everything else stands at its default."""
+    """Threshold, pool and ``keep_empty``; everything else stands at its default."""
 
     @property
     def key(self) -> str:

@@ -30,41 +30,52 @@ class InitSpec(Spec):
     """Where the weights come from, and which of them never move."""
 
     source: Source = "random"
+    """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
+    that this program trains first (``upstream``), or direct pre-training on the regime's images
+    (``direct``)."""
     weights: str | None = None
-    """A torchvision weights name (``torchvision``) or a path (``file``); nothing otherwise."""
+    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. Null for every
+    other source."""
     weights_norm: Literal["gn", "bn"] | None = None
-    """The normalisation a ``file`` was trained with; required there, so that BN weights never end
-    up under GroupNorm."""
+    """The normalisation that the network in a file was trained with. It is required there, so that
+    weights of batch norm never end up under GroupNorm."""
     frozen: Frozen = "none"
-    """Everything up to and including this stage: no gradient, no statistics, no optimizer."""
+    """The last stage that never trains: this stage and those before it have no gradient, no moving
+    statistics, and no place in the optimizer."""
     zero_init_residual: bool = False
-    """Random weights: the last norm of each residual block starts at zero (Goyal et al. 2017)."""
+    """The last norm of each residual block starts at zero, so that the block starts as its
+    shortcut; random weights only. Source: Goyal et al. 2017."""
 
 
 class AugmentSpec(Spec):
     """Training-time augmentation; evaluation never augments."""
 
     level: Literal["s1", "s2", "s3", "s4"] | None = None
-    """Zoph et al. 2020's names for bundles of the keys below, which then must not be set."""
+    """A bundle of the keys below under its published name, ``s1`` (weakest) to ``s4``. A key that
+    the bundle sets must then be left out. Source: Zoph et al. 2020."""
     flip: Fraction = 0.5
+    """Probability that left and right change places. Source: all four papers."""
     scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    """Scale jitter, uniform, as a factor of the target size, cropped or padded to it; (1, 1) is
-    none. Large-scale jitter is [0.1, 2.0] (Ghiasi et al. 2021)."""
+    """Range of scale jitter: a uniform factor of the target size, then cropped or padded to it. [1,
+    1] is none. Source: Li et al. 2021 ([0.8, 1.2]), Ghiasi et al. 2021 ([0.1, 2.0])."""
     short_side_px: tuple[PositiveInt, PositiveInt] | None = None
-    """The shorter side, uniform in pixels, nothing cropped (He et al. 2018: [640, 800])."""
+    """Range of the shorter side in pixels, drawn uniformly; nothing is cropped. Null leaves the
+    size to the detector. Source: He et al. 2018 ([640, 800])."""
     canvas: Literal["image", "square"] = "image"
     """What jitter crops and pads to: the target size in the image's own shape, or a square of
-    ``detector.max_side_px``."""
+    ``detector.max_side_px``. Source: Li et al. 2021, Zoph et al. 2020 (squares)."""
     copy_paste: Fraction = 0.0
-    """How often objects of another training image are pasted on; needs masks (Ghiasi: 1.0)."""
+    """Probability that objects of another training image are pasted on; it needs masks. Source:
+    Ghiasi et al. 2021 (1.0)."""
     policy: Literal["none", "autoaugment", "randaugment"] = "none"
-    """AutoAugment: the one learned for detection (Zoph et al. 2019). Both come before the rest."""
+    """AutoAugment (the policy learned for detection) or RandAugment. Either comes before all other
+    augmentation. Source: Zoph et al. 2019, Cubuk et al. 2019."""
     magnitude: Annotated[float, Field(ge=0, le=10)] = 10.0
-    """RandAugment: how strong each operation is."""
+    """RandAugment: the strength of each operation, 0 to 10. Source: Cubuk et al. 2019."""
     operations: PositiveInt = 1
-    """RandAugment: how many per image (Cubuk et al. 2019, sec. 4.4)."""
+    """RandAugment: operations per image. Source: Cubuk et al. 2019, sec. 4.4."""
     color: Fraction = 0.0
-    """Strength of brightness, contrast and saturation jitter; 0 is none."""
+    """Strength of brightness, contrast and saturation jitter. 0 is none."""
 
     @model_validator(mode="after")
     def _sizes_are_drawn_once(self) -> Self:
@@ -108,13 +119,19 @@ class OptimizerSpec(Spec):
     """The optimizer. ``lr`` is the peak rate for the recipe's *global* batch size."""
 
     name: Literal["sgd", "adamw"] = "sgd"
+    """Stochastic gradient descent with momentum, or AdamW with a beta2 of 0.999."""
     lr: PositiveFloat = 0.02
+    """The peak learning rate for the *global* batch size, whatever the number of workers or passes.
+    Source: Goyal et al. 2017 (0.02 for 16 images)."""
     momentum: Fraction = 0.9
-    """SGD's momentum, AdamW's beta1."""
+    """Momentum of SGD, or beta1 of AdamW. Source: Detectron."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight decay of every trained parameter outside norms. Source: Detectron."""
     norm_weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decay on norm weights and on biases of norms (He et al. 2018: none)."""
+    """Weight decay of the scales and shifts of norms. Source: He et al. 2018 (none)."""
     clip_norm: PositiveFloat | None = None
+    """Upper limit for the norm of the whole gradient; a longer gradient is scaled down to it. Null
+    clips nothing."""
 
 
 class DecaySpec(Spec):
@@ -122,8 +139,15 @@ class DecaySpec(Spec):
     length (He et al. 2018, sec. 3), or are given per length."""
 
     kind: Literal["step", "constant", "cosine"] = "step"
+    """How the rate falls before the end: in steps, not at all, or along a half cosine to zero. A
+    cosine falls over the whole length, so that lengths share no updates. Source: Loshchilov &
+    Hutter 2017 (cosine)."""
     before_end: tuple[PositiveFloat, ...] | dict[str, tuple[PositiveFloat, ...]] = (0.667, 0.222)
+    """When ``step`` lowers the rate, in units of 1x before the end: the same points for every
+    length, or a mapping of each length (``'2'``) to its points. Source: He et al. 2018, sec. 3
+    (60,000 and 20,000 updates)."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Each of these points multiplies the rate by this. Source: He et al. 2018, sec. 3."""
 
     def points(self, length: float) -> tuple[float, ...]:
         """Decay points of one length, in units of 1x before its end; empty unless ``step``."""
@@ -138,10 +162,15 @@ class ScheduleSpec(Spec):
     """Schedule lengths in units of 1x; ``unit`` says how many updates 1x is."""
 
     unit: PositiveInt = 90_000
+    """Updates in 1x. Source: Detectron (90,000 updates of 16 images)."""
     lengths: tuple[PositiveFloat, ...] = (2.0,)
+    """The lengths of the ladder in units of 1x, rising. Each is one rung. Source: He et al. 2018
+    (2x to 6x)."""
     warmup: Annotated[int, Field(ge=0)] = 500
-    """Linear warm-up, in updates."""
+    """Updates in which the rate rises linearly to its peak. Source: Goyal et al. 2017,
+    Detectron."""
     decay: DecaySpec = DecaySpec()
+    """How the rate falls at the end of each length."""
 
     def steps(self, length: float) -> int:
         """Updates in a run of this length."""
@@ -167,18 +196,28 @@ class UpstreamSpec(Spec):
     """How this program trains the classifier that ``init.source: upstream`` starts from."""
 
     classes: PositiveInt = 20
+    """Number of classes. For a folder of images it must equal the number of its sub-folders."""
     images: PositiveInt = 6000
+    """Number of images; of a folder at most so many. A tenth of them measures accuracy."""
     image_px: PositiveInt = 64
+    """Side of the square images, in pixels."""
     labels: Literal["true", "shuffled"] = "true"
+    """``shuffled`` permutes the labels among the images: a control that keeps the pictures and
+    takes their meaning."""
     figures: Literal["glyphs", "shapes"] = "glyphs"
-    """What the built-in set shows: figures that the ``shapes`` scenes do not have, or the scenes'
-    own six, one a picture (the control *same classes*; write ``classes: 6``)."""
+    """Figures on the built-in images: ``glyphs`` do not occur in the ``shapes`` scenes, ``shapes``
+    are the scenes' own six, one on each image (the control *same classes*; write ``classes:
+    6``)."""
     steps: PositiveInt = 1800
+    """Updates in which the classifier is trained."""
     batch_size: PositiveInt = 32
+    """Images in each of these updates."""
     lr: PositiveFloat = 0.003
-    """AdamW's peak rate."""
+    """The peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """The weight decay of AdamW."""
     seed: int = 0
+    """Seed of the built-in images, of the first weights and of the order of images."""
 
 
 class DirectSpec(Spec):
@@ -191,19 +230,32 @@ class DirectSpec(Spec):
     """
 
     passes: PositiveFloat = 48.0
-    """Over the regime's images: 48 is P1x, 144 is P3x."""
+    """How often the first stage sees each of the regime's images. Source: Li et al. 2021 (48 is
+    P1x, 144 is P3x)."""
     resolution: PositiveFloat = 0.56
-    """Of the recipe's side lengths: the paper's 448 of 800 px. The next two take its place."""
+    """Side lengths of the first stage as a share of the recipe's. Source: Li et al. 2021 (448 of
+    800 px)."""
     min_side_px: PositiveInt | None = None
+    """The shorter side in the first stage, in pixels. Null follows from ``resolution``."""
     max_side_px: PositiveInt | None = None
+    """Upper limit of the longer side in the first stage, in pixels. Null follows from
+    ``resolution``."""
     norm: Literal["gn", "bn", "sync_bn"] = "bn"
+    """The normalisation of the first stage. The second stage must be able to take it over: ``bn``
+    goes on as ``bn``, ``sync_bn`` or ``frozen_bn``, and ``gn`` as ``gn``. Source: Li et al.
+    2021."""
     norm_batch: PositiveInt | None = None
-    """Images per normalisation group, as ``detector.norm_batch``: the paper's is 8."""
+    """A check, as ``detector.norm_batch``: how many images the first stage must normalise together.
+    Source: Li et al. 2021 (8 images)."""
     batch_size: PositiveInt = 64
+    """Images in an update of the first stage, over all workers. Source: Li et al. 2021."""
     warmup: Annotated[int, Field(ge=0)] = 500
-    """Linear warm-up, in updates; the rate is constant from there on."""
+    """Updates in which the rate of the first stage rises linearly; then it stays constant. Source:
+    Li et al. 2021."""
     optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
+    """The optimizer of the first stage."""
     augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
+    """The augmentation of the first stage."""
 
 
 class LabelsSpec(Spec):
@@ -214,34 +266,42 @@ class LabelsSpec(Spec):
     """
 
     kind: Literal["human", "self_training", "continued"] = "human"
-    """``continued`` is the control: the teacher goes on with human labels alone, for as many
-    updates as the student."""
+    """Human labels alone, or a teacher's pseudo labels beside them. ``continued`` is the control:
+    the teacher goes on with human labels alone, for as many updates as the student. Source: Zoph et
+    al. 2020, sec. 3."""
     threshold: Fraction = 0.5
-    """A hard one: detections that score below it are no labels."""
+    """Detections of the teacher that score below this are no labels. Source: Zoph et al. 2020, sec.
+    3."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Of each batch, so much is pseudo-labelled; ``batch_size`` counts both kinds."""
+    """The share of each batch that has pseudo labels; ``batch_size`` counts both kinds."""
     alpha: PositiveFloat = 1.0
-    """Weight of the pseudo-labelled loss: (L_human + alpha L_pseudo) / (1 + alpha)."""
+    """Weight of the loss on pseudo labels: (L_human + alpha L_pseudo) / (1 + alpha). Source: Zoph
+    et al. 2020."""
     normalise: bool = True
-    """Scale the pseudo-labelled loss to the human one by the ratio of their moving averages
-    (appendix B)."""
+    """The loss on pseudo labels is scaled to the loss on human ones by the ratio of their moving
+    averages. Source: Zoph et al. 2020, appendix B."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """What a moving average keeps of itself at each update. The paper does not say; ours."""
+    """The share of its last value that a moving average keeps at each update. Source: ours; the
+    paper does not say."""
     start: Literal["teacher", "init"] = "teacher"
-    """The student's weights before its first update: the teacher's, or what ``init`` says."""
+    """The student's weights before its first update: the teacher's, or those that ``init``
+    gives."""
     keep_empty: bool = False
-    """Whether images on which the teacher found nothing are learnt from, as pure background."""
+    """Images on which the teacher found nothing are used, as background alone. False leaves them
+    out."""
     pool: Literal["unlabelled", "rest"] = "unlabelled"
-    """``data.unlabelled``, or the training images outside the regime, their labels unused."""
+    """The images that the teacher labels: ``data.unlabelled``, or the training images outside the
+    regime, whose own labels are not read."""
 
 
 class EvaluationSpec(Spec):
     """Test-time augmentation: every scoring looks at an image in these ways and merges by NMS."""
 
     scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1.0,)
-    """Factors of the detector's input size (He et al. 2018's 400 to 1200 px of 800: 0.5 to 1.5)."""
+    """Sizes at which each image is scored, as factors of the detector's input size. Source: He et
+    al. 2018 (400 to 1200 px of 800: 0.5 to 1.5)."""
     flip: bool = False
-    """Each size mirrored, too."""
+    """Each size is scored mirrored as well. Source: He et al. 2018."""
 
     @model_validator(mode="after")
     def _scales_differ(self) -> Self:
@@ -258,7 +318,8 @@ class JointSpec(Spec):
     """
 
     weight: Annotated[float, Field(ge=0)] = 0.0
-    """Of the classification loss beside the detector's; 0 is none."""
+    """Weight of the classification loss beside the detector's. 0 is no joint training. Source: Zoph
+    et al. 2020."""
     batch_size: PositiveInt = 32
     """Upstream images beside each batch, over all workers."""
 
@@ -267,16 +328,28 @@ class Recipe(Spec):
     """The complete method of one run."""
 
     detector: DetectorSpec = DetectorSpec()
+    """The network."""
     init: InitSpec = InitSpec()
+    """The weights before the first update, and which of them never move."""
     augment: AugmentSpec = AugmentSpec()
+    """Augmentation in training."""
     optimizer: OptimizerSpec = OptimizerSpec()
+    """The optimizer."""
     schedule: ScheduleSpec = ScheduleSpec()
+    """Lengths, and the learning rate over each of them."""
     batch_size: PositiveInt = 16
+    """Images in an update, over all workers. Source: He et al. 2018."""
     precision: Precision = "fp32"
-    """Of convolutions and matrix products both. ``tf32`` (GPUs only) rounds their float32 inputs to
-    10 bits; ``bf16`` keeps feature maps in bfloat16, statistics of norms and losses in float32."""
+    """The type of convolutions and matrix products. ``tf32`` (GPUs only) rounds their float32
+    inputs to 10 bits; ``bf16`` keeps feature maps in bfloat16, statistics of norms and losses in
+    float32."""
     evaluation: EvaluationSpec = EvaluationSpec()
+    """Views of each image in scoring."""
     upstream: UpstreamSpec = UpstreamSpec()
+    """The classifier that ``init.source: upstream`` starts from."""
     labels: LabelsSpec = LabelsSpec()
+    """Human labels, or pseudo labels beside them."""
     joint: JointSpec = JointSpec()
+    """Classification beside detection."""
     direct: DirectSpec = DirectSpec()
+    """The first stage of ``init.source: direct``."""
