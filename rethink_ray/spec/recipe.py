@@ -27,7 +27,7 @@ Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class InitSpec(Spec):
-    """Where the weights come from, and which of them never move."""
+    """Where the weights come from, and which of them never train."""
 
     source: Source = "random"
     """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
@@ -295,7 +295,7 @@ class LabelsSpec(Spec):
 
 
 class EvaluationSpec(Spec):
-    """Test-time augmentation: every scoring looks at an image in these ways and merges by NMS."""
+    """Test-time augmentation: each image is scored in all views, and NMS merges the detections."""
 
     scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1.0,)
     """Sizes at which each image is scored, as factors of the detector's input size. Source: He et
@@ -314,7 +314,7 @@ class JointSpec(Spec):
     """Joint training (Zoph et al. 2020): the backbone classifies upstream images at the same time.
 
     Each update adds ``weight`` times the cross-entropy on a batch of ``upstream``'s images. Batch
-    statistics (``bn``) then see both kinds of image; ``gn`` does not mind.
+    statistics (``bn``) then see both kinds of image; ``gn`` is not affected.
     """
 
     weight: Annotated[float, Field(ge=0)] = 0.0

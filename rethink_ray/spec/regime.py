@@ -34,7 +34,7 @@ class SplitSpec(Spec):
 
 
 class UnlabelledSpec(Spec):
-    """Images that a teacher labels; nobody else did, or nobody looks."""
+    """Images that a teacher labels; they have no human labels, or those are not read."""
 
     images: str
     """Folder of the image files, sub-folders included."""
@@ -43,14 +43,14 @@ class UnlabelledSpec(Spec):
 
 
 class HoldoutSpec(Spec):
-    """A selection split cut from train, outside every regime."""
+    """A split that is cut from train and selects; its images are in no regime."""
 
     holdout: PositiveInt
     """Number of training images that are set apart, outside every regime."""
 
 
 class ShapesSpec(Spec):
-    """The built-in procedural data set; every field changes its pictures."""
+    """The data set that this program draws; every key here changes its images."""
 
     train: PositiveInt = 800
     """Training images."""
