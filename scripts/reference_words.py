@@ -147,6 +147,8 @@ def _yaml(value: Any) -> str:
             return f"{value:g}"
         case list() | tuple():
             return f"[{', '.join(_yaml(item) for item in value)}]"
+        case "true" | "false" | "null":  # a text, which YAML reads as something else
+            return f"'{value}'"
         case dict():
             return "{" + ", ".join(f"{k}: {_yaml(v)}" for k, v in value.items()) + "}"
         case _:

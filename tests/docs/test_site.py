@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FROM_THE_NETWORK = re.compile(r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?https?://[^>]*>")
+FROM_THE_NETWORK = re.compile(
+    r"<(?:script|img|iframe|link)\b[^>]*\b(?:src|href)=\"?https?://[^>]*>"
+)
 
 
 def build_site(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
@@ -58,7 +60,9 @@ def test_no_page_loads_a_font_a_script_or_a_picture_from_the_network(site: Path)
     assert loads == set()
 
 
-def test_a_dead_link_to_a_page_a_heading_or_a_file_fails_the_build(tmp_path: Path) -> None:
+def test_a_dead_link_to_a_page_a_heading_or_a_file_and_a_page_in_no_menu_fail_the_build(
+    tmp_path: Path,
+) -> None:
     for name in ("docs", "scripts", "rethink_ray"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.pyc"))
     for name in ("mkdocs.yml", "README.md"):
@@ -66,6 +70,7 @@ def test_a_dead_link_to_a_page_a_heading_or_a_file_fails_the_build(tmp_path: Pat
     page = tmp_path / "docs" / "cluster.md"
     links = ("nowhere.md", "data.md#nowhere", "../rethink_ray/nowhere.py")
     page.write_text(page.read_text() + "".join(f"\n[dead]({link})\n" for link in links))
+    (tmp_path / "docs" / "in_no_menu.md").write_text("# In no menu\n")
     built = build_site(tmp_path, tmp_path / "site")
     assert built.returncode == 1
-    assert [link for link in links if link not in built.stderr] == []
+    assert [link for link in (*links, "in_no_menu.md") if link not in built.stderr] == []
