@@ -196,8 +196,8 @@ def _recipe_group(
 def _description(group: str, name: str, value: Schema) -> str:
     if group not in REPEATED:
         return str(value["description"])
-    first = f"{REPEATED[group]}.{name}"
-    return f"As [`{first}`](#{first}), in the first stage."
+    first = REPEATED[group]
+    return f"As [`{first}.{name}`](#{first}), in the first stage."
 
 
 def _by_recipe(path: str, default: Any) -> str:

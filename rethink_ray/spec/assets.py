@@ -15,7 +15,7 @@ from rethink_ray.spec.resolve import TrialConfig, with_seeds
 
 
 class ClassifierAsset(Spec):
-    """What an upstream classifier is made from; its key names its folder."""
+    """An upstream classifier: all that determines its weights. Its key names its folder."""
 
     kind: Literal["classifier"] = "classifier"
     """Always ``classifier``."""
@@ -48,7 +48,7 @@ class ClassifierAsset(Spec):
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
-        """Nothing: upstream images are no regime's."""
+        """A classifier needs no other asset: it learns from upstream images alone."""
         return ()
 
     @property
@@ -58,7 +58,7 @@ class ClassifierAsset(Spec):
 
     @property
     def run(self) -> None:
-        """None: one process builds it, whatever the trials' workers."""
+        """None: one process builds it, for any number of workers per trial."""
         return
 
 
@@ -104,7 +104,7 @@ class DetectorAsset(Spec):
 
 
 class PseudoLabelsAsset(Spec):
-    """What a teacher finds on images that nobody labelled."""
+    """The detections of a teacher on images without human labels."""
 
     kind: Literal["pseudo_labels"] = "pseudo_labels"
     """Always ``pseudo_labels``."""
@@ -159,7 +159,7 @@ def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """The assets that the run itself reads. Whoever goes on from a teacher starts from no other."""
+    """The assets that the run itself reads; one that goes on from a teacher starts from no other."""
     labels = config.recipe.labels
     if labels.kind == "human":
         return _initial_of(config)

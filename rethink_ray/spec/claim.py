@@ -154,7 +154,7 @@ class Claim(Spec):
             return self.match
         columns: tuple[str, ...] = MATCHED
         if "arm" in self.side and "arm" in (self.against or {}):
-            columns = WHERE  # whoever names two arms means all that they differ in
+            columns = WHERE  # two named arms are compared in all they differ in
         return tuple(column for column in columns if column not in self.selected)
 
     @property

@@ -121,8 +121,8 @@ class OptimizerSpec(Spec):
     name: Literal["sgd", "adamw"] = "sgd"
     """Stochastic gradient descent with momentum, or AdamW with a beta2 of 0.999."""
     lr: PositiveFloat = 0.02
-    """The peak learning rate for the *global* batch size, whatever the number of workers or passes.
-    Source: Goyal et al. 2017 (0.02 for 16 images)."""
+    """The peak learning rate for the *global* batch size; it does not depend on the number of
+    workers or passes. Source: Goyal et al. 2017 (0.02 for 16 images)."""
     momentum: Fraction = 0.9
     """Momentum of SGD, or beta1 of AdamW. Source: Detectron."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
