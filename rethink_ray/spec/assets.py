@@ -159,7 +159,7 @@ def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """The assets that the run itself reads; one that goes on from a teacher starts from no other."""
+    """The assets that the run itself reads; after a teacher it starts from no other."""
     labels = config.recipe.labels
     if labels.kind == "human":
         return _initial_of(config)
