@@ -43,7 +43,7 @@ def read_field_docstrings(model: type[Spec]) -> dict[str, str]:
     """Field -> the docstring below it in the source, as one line; none without a source file."""
     sentences: dict[str, str] = {}
     for parent in reversed(model.__mro__):
-        if issubclass(parent, Spec):
+        if issubclass(parent, Spec) and parent is not Spec:
             sentences |= _docstrings_below_fields(parent)
     return sentences
 
