@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -122,3 +123,10 @@ def test_continuous_integration_calls_the_test_command_of_the_readme() -> None:
     command = "bash scripts/test.sh"
     assert f"exec {command}\n" in (ROOT / ".ci/run").read_text()
     assert f"    {command} " in (ROOT / "README.md").read_text()
+
+
+def test_one_version_stands_in_the_package_the_changes_and_the_citation() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (\S+)", changes, re.MULTILINE)[0] == version
