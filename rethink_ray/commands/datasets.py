@@ -8,7 +8,7 @@ import typer
 
 DataOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="path=value of the data block, e.g. --set root=/data/coco"),
+    typer.Option("--set", help="path=value, e.g. data.root=/data/coco"),
 ]
 Count = Annotated[int, typer.Option(min=1, help="images of this split")]
 
@@ -61,7 +61,7 @@ def data_block(root: Path) -> str:
 
 
 def check(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
     strict: Annotated[bool, typer.Option(help="exit code 1 if a fault was found")] = False,
@@ -92,7 +92,7 @@ def check(
 
 
 def index(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
 ) -> None:
     """Build the memory-mapped index of every split, so that the first trial need not."""

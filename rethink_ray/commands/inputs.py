@@ -10,6 +10,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_regimes, check_sizes
+from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
@@ -18,15 +19,28 @@ from rethink_ray.spec.weight_files import weight_files_of
 
 
 def data_spec_of(name: str, settings: Sequence[str]) -> DataSpec:
-    """The data block of a study file, or of a data set named by its kind and ``settings``."""
+    """The data block of a study file, or of a data set named by its kind and ``settings``.
+
+    Raises:
+        SpecError: a setting does not name a key of the data block in full, as ``data.root``.
+    """
+    for setting in settings:
+        _require_data_path(setting)
     if name in ("shapes", "coco", "lvis", "voc"):
-        tree: dict[str, Any] = {"dataset": name}
+        tree: dict[str, Any] = {"data": {"dataset": name}}
         for setting in settings:
             put_override(tree, setting)
-        return validate(DataSpec, tree, "data")
-    overrides = [s if s.startswith("data.") else f"data.{s}" for s in settings]
-    study, _ = load_study(find_study(name), overrides)
+        return validate(DataSpec, tree["data"], "data")
+    study, _ = load_study(find_study(name), settings)
     return study.data
+
+
+def _require_data_path(setting: str) -> None:
+    """One dialect in every command: the path as it stands in a study file."""
+    path, equals, _ = setting.partition("=")
+    if equals and path and not path.startswith("data."):
+        remedy = f"Write --set data.{setting}, as in every other command."
+        raise SpecError(explain("--set", "must name a key of the data block", path, remedy))
 
 
 def splits_of(data: DataSpec) -> list[str]:
