@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rethink_ray.detection.masks import encoded
+from rethink_ray.detection.masks import encode_mask
 from rethink_ray.detection.reference_scoring import score_by_pycocotools
 from rethink_ray.detection.scoring import (
     COCO_SIGMAS,
@@ -72,7 +72,7 @@ def truth_of(
         labels=labels,
         is_crowd=rng.random(len(labels)) < 0.15,
         area=np.array([m.sum() for m in masks], np.float64),
-        masks=[encoded(m) for m in masks],
+        masks=[encode_mask(m) for m in masks],
         keypoints=points,
     )
 
@@ -92,7 +92,7 @@ def detection_of(
         boxes_xyxy=np.array([box_of(m) for m in masks]).reshape(-1, 4),
         scores=np.round(rng.random(len(labels)), 1),
         labels=labels,
-        masks=[encoded(m) for m in masks],
+        masks=[encode_mask(m) for m in masks],
         keypoints=np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2),
     )
 
@@ -128,14 +128,14 @@ def test_a_mask_of_half_the_object_fails_where_the_box_is_perfect() -> None:
         labels=np.array([1]),
         is_crowd=np.array([False]),
         area=np.array([1600.0]),
-        masks=[encoded(whole)],
+        masks=[encode_mask(whole)],
     )
     found = Detection(
         image_id=1,
         boxes_xyxy=np.array([box]),
         scores=np.array([0.9]),
         labels=np.array([1]),
-        masks=[encoded(corner_cut)],
+        masks=[encode_mask(corner_cut)],
     )
 
     numbers = score([truth], [found], 1)
