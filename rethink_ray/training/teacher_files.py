@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethink_ray.data.index import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.foreign import for_categories, under_our_names
+from rethink_ray.detection.foreign import rename_to_ours, select_categories
 from rethink_ray.detection.weights import read_state_dict
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.backbone_code import require_same_code
@@ -45,7 +45,7 @@ def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, T
     state, known = _tensors(path, where)
     wanted = detector.state_dict()
     categories = open_split(config.data, "train").categories
-    return for_categories(under_our_names(state, wanted), wanted, categories, known, where)
+    return select_categories(rename_to_ours(state, wanted), wanted, categories, known, where)
 
 
 def _tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:

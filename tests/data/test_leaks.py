@@ -215,10 +215,10 @@ def test_a_file_is_read_again_only_if_its_size_or_time_changed(tmp_path: Path) -
     path.write_bytes(b"one")
     os.utime(path, ns=(7, 7))
     known = {str(path): FileContent(num_bytes=3, changed_ns=7, digest=b"as remembered")}
-    assert read_contents([path], known=known) == [known[str(path)]]
+    assert read_contents([path], earlier=known) == [known[str(path)]]
     path.write_bytes(b"four")
     os.utime(path, ns=(7, 7))
-    [found] = read_contents([path], known=known)
+    [found] = read_contents([path], earlier=known)
     assert found == FileContent(num_bytes=4, changed_ns=7, digest=hashlib.sha256(b"four").digest())
     assert read_contents([tmp_path / "gone"]) == [None]
 
