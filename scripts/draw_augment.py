@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from rethink_ray.data.augment import AugmentDraws, augment
+from rethink_ray.data.augment import Augmentation, AugmentDraws, augment
 from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.objects import Objects, keypoint_swap
@@ -87,10 +87,11 @@ def augmented(index: AnnotationIndex, image_id: int, spec: AugmentSpec) -> Scene
     other = (
         None if partner is None else (*scene_of(index, partner), AugmentDraws.draw(1, 0, partner))
     )
-    swap = keypoint_swap(index.keypoint_names)
-    return augment(
-        *scene_of(index, image_id), spec, DETECTOR, AugmentDraws.draw(0, 0, image_id), swap, other
+    augmentation = Augmentation(
+        spec=spec, detector=DETECTOR, keypoint_swap=keypoint_swap(index.keypoint_names)
     )
+    draws = AugmentDraws.draw(0, 0, image_id)
+    return augment(*scene_of(index, image_id), augmentation, draws, other)
 
 
 def drawn(scene: Scene) -> Image.Image:

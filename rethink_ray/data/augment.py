@@ -1,7 +1,7 @@
 """Training-time augmentation on tensors: policies, flip, size, Copy-Paste, colour, in this order.
 
-One fixed set of numbers is drawn per (seed, epoch, image) whatever the settings, so that two
-settings see the same draws.
+The same numbers are drawn for a (seed, epoch, image) under all settings, so that two settings can
+be compared under equal draws.
 """
 
 from dataclasses import dataclass
@@ -21,12 +21,13 @@ from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
 Points = NDArray[np.float32]
-Swap = NDArray[np.int64]
+KeypointSwap = NDArray[np.int64]
+"""[K]: the keypoint that takes each keypoint's position in a mirrored image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentDraws:
-    """Uniform numbers in [0, 1), one for each thing that may happen."""
+    """Uniform numbers in [0, 1) for one image in one epoch, one number per random choice."""
 
     flip: float
     scale: float
@@ -39,12 +40,12 @@ class AugmentDraws:
     """(seed, epoch, image id)."""
 
     def generator(self, purpose: str) -> np.random.Generator:
-        """As many numbers as an operation may need, apart from those of every other purpose."""
+        """Returns a generator for one purpose, independent of the generators of other purposes."""
         return generator_from(purpose, *self.drawn_for)
 
     @staticmethod
     def draw(seed: int, epoch: int, image_id: int) -> "AugmentDraws":
-        """A pure function of its arguments."""
+        """Returns the draws; they depend on the arguments alone."""
         generator = torch.Generator().manual_seed(seed_from("augment", seed, epoch, image_id))
         numbers = torch.rand(7, generator=generator, dtype=torch.float64).tolist()
         return AugmentDraws(
@@ -59,44 +60,57 @@ class AugmentDraws:
         )
 
 
-Other = tuple[Tensor, Objects, AugmentDraws]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """The settings that a run augments its images by."""
+
+    spec: AugmentSpec
+    detector: DetectorSpec
+    """Its input size is the size that ``spec.scale`` multiplies."""
+    keypoint_swap: KeypointSwap | None = None
+    """``objects.keypoint_swap`` of the data set; ``None``: no keypoints are trained on."""
+
+
+PasteSource = tuple[Tensor, Objects, AugmentDraws]
+"""An image with masks, the objects to paste from it, and draws for its own flip and size."""
 
 
 def augment(
     image: Tensor,
     objects: Objects,
-    spec: AugmentSpec,
-    detector: DetectorSpec,
+    augmentation: Augmentation,
     draws: AugmentDraws,
-    swap: Swap | None = None,
-    other: Other | None = None,
+    other: PasteSource | None = None,
 ) -> tuple[Tensor, Objects]:
-    """``image`` ([3, H, W] float32 in 0..1) and its objects after everything ``spec`` asks for.
+    """Returns the augmented image and its objects.
 
-    ``swap``: which keypoint stands in each one's place in a mirror. ``other``: an image whose
-    objects are pasted onto this one, with draws of its own; both have masks.
+    Args:
+        image: [3, H, W] float32 in 0..1.
+        objects: of the image.
+        augmentation: the settings.
+        draws: for this image in this epoch.
+        other: an image whose objects are pasted onto this one; both need masks.
     """
-    spec = spec.unbundled()
-    image, objects = _laid_out(image, objects, spec, detector, draws, swap)
+    spec = augmentation.spec.unbundled()
+    image, objects = _lay_out(image, objects, augmentation, draws)
     if other is not None:
         canvas_hw = (image.shape[-2], image.shape[-1])
-        source = _laid_out(*other[:2], spec, detector, other[2], swap, canvas_hw)
+        source = _lay_out(*other[:2], augmentation, other[2], canvas_hw)
         image, objects = paste(image, objects, *source, draws.generator("paste"))
     if spec.color:
         image = jitter_color(image, spec.color, draws)
     return image, objects
 
 
-def _laid_out(
+def _lay_out(
     image: Tensor,
     objects: Objects,
-    spec: AugmentSpec,
-    detector: DetectorSpec,
+    augmentation: Augmentation,
     draws: AugmentDraws,
-    swap: Swap | None,
     canvas_hw: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Objects]:
-    """Policy, flip and size; on a canvas of this size, or of the one that ``spec`` gives it."""
+    """Applies policy, flip and size; ``canvas_hw`` replaces the canvas that the settings give."""
+    spec, detector = augmentation.spec.unbundled(), augmentation.detector
     if spec.policy == "autoaugment":
         image, objects = autoaugment(image, objects, draws.generator("policy"))
     elif spec.policy == "randaugment":
@@ -104,41 +118,45 @@ def _laid_out(
             image, objects, spec.magnitude, spec.operations, draws.generator("policy")
         )
     if draws.flip < spec.flip:
-        image, objects = flip(image, objects, swap)
+        image, objects = flip(image, objects, augmentation.keypoint_swap)
     size = plan_size((image.shape[-2], image.shape[-1]), spec, detector, draws.scale)
     if size is None:
         return image, objects
-    scaled_hw, own_canvas_hw = size
+    scaled_hw, planned_canvas_hw = size
     return resize_onto(
-        image, objects, scaled_hw, canvas_hw or own_canvas_hw, (draws.top, draws.left)
+        image, objects, scaled_hw, canvas_hw or planned_canvas_hw, (draws.top, draws.left)
     )
 
 
-def flip(image: Tensor, objects: Objects, swap: Swap | None = None) -> tuple[Tensor, Objects]:
-    """Left becomes right; left keypoints become right ones."""
+def flip(
+    image: Tensor, objects: Objects, swap: KeypointSwap | None = None
+) -> tuple[Tensor, Objects]:
+    """Mirrors the image and its objects; ``swap`` exchanges left and right keypoints."""
     width = image.shape[-1]
     x0, y0, x1, y1 = objects.boxes_xyxy.T
-    turned = Objects(
+    mirrored = Objects(
         boxes_xyxy=np.stack([width - x1, y0, width - x0, y1], axis=1),
         labels=objects.labels,
         area=objects.area,
         masks=None if objects.masks is None else objects.masks[:, :, ::-1],
-        keypoints=_mirrored(objects.keypoints, width, swap),
+        keypoints=_mirror_keypoints(objects.keypoints, width, swap),
     )
-    return image.flip(-1), turned
+    return image.flip(-1), mirrored
 
 
-def _mirrored(points: Points | None, width: int, swap: Swap | None) -> Points | None:
-    """What is not annotated keeps its zeros."""
+def _mirror_keypoints(
+    points: Points | None, width: int, swap: KeypointSwap | None
+) -> Points | None:
+    """Mirrors annotated keypoints ([N, K, 3]); keypoints that are not annotated stay zero."""
     if points is None:
         return None
-    turned = points if swap is None else points[:, swap]
-    x = np.where(turned[..., 2] > 0, width - turned[..., 0], turned[..., 0])
-    return np.concatenate([x[..., None], turned[..., 1:]], axis=-1)
+    swapped = points if swap is None else points[:, swap]
+    x = np.where(swapped[..., 2] > 0, width - swapped[..., 0], swapped[..., 0])
+    return np.concatenate([x[..., None], swapped[..., 1:]], axis=-1)
 
 
 def jitter_color(image: Tensor, strength: float, draws: AugmentDraws) -> Tensor:
-    """Brightness, contrast, saturation, each by a factor in 1 - strength .. 1 + strength."""
+    """Scales brightness, contrast and saturation, each by 1 - strength to 1 + strength."""
 
     def factor(number: float) -> float:
         return 1.0 + strength * (2.0 * number - 1.0)

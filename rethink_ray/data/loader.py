@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rethink_ray.data.augment import AugmentDraws, Other, augment
+from rethink_ray.data.augment import Augmentation, AugmentDraws, PasteSource, augment
 from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import trainable
@@ -22,7 +22,7 @@ from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
 from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.data.pasting import partner_of
 from rethink_ray.spec.errors import DataError, RethinkError, explain
-from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, AugmentSpec, DetectorSpec
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 
 Target = dict[str, Tensor]
 TrainBatch = tuple[list[Tensor], list[Target]]
@@ -39,9 +39,38 @@ class LoaderDied(RethinkError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """Where a loader starts, and how it loads samples."""
+
+    start_step: int = 0
+    num_workers: int = 0
+    """Loader processes; 0: this process loads."""
+    pinned: bool = False
+    """Images are put into pinned memory, from which a GPU copies them while it computes."""
+
+    def decoded_images(self) -> DecodedImages:
+        """Returns the cache of decoded images; loader processes keep none."""
+        return NOTHING_KEPT if self.num_workers else OF_THIS_PROCESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerShare:
+    """The part of each batch that one worker of a run takes."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+WHOLE_BATCH = WorkerShare()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One training image as it crosses from a worker: the image is the only tensor in it, since
-    each tensor costs a file descriptor there; masks cross as one bit a pixel."""
+    """One training image as a loader process sends it.
+
+    The image is its only tensor, because each tensor sent costs a file descriptor. Masks are sent
+    as one bit per pixel.
+    """
 
     image: Tensor
     """[3, H, W] float32, 0..1."""
@@ -77,22 +106,24 @@ class TrainSamples(Dataset[Sample]):
         self,
         index: AnnotationIndex,
         image_ids: Sequence[int],
-        spec: AugmentSpec,
-        detector: DetectorSpec,
+        augmentation: Augmentation,
         order: RunOrder,
         decoded: DecodedImages = NOTHING_KEPT,
     ) -> None:
+        spec, detector = augmentation.spec, augmentation.detector
         self._index = index
         self.image_ids = sorted(image_ids)
         self.augment = spec
-        self._detector = detector
+        self._augmentation = replace(
+            augmentation, keypoint_swap=keypoint_swap(index.keypoint_names)
+        )
         self._order = order
         self._seed = order.seed
         self._is_portrait = index.is_portrait(self.image_ids)
         self._epoch = -1
         self._rows = np.empty(0, np.int64)
         self._decoded = decoded
-        self._swap = keypoint_swap(index.keypoint_names)
+        self._family = detector.family
         self._needs_masks = detector.family in WITH_MASKS or spec.copy_paste > 0
         if self._needs_masks and not index.has_masks:
             must = "must come with masks (COCO's `segmentation`) for this detector or Copy-Paste"
@@ -110,17 +141,15 @@ class TrainSamples(Dataset[Sample]):
         image, objects = augment(
             image,
             objects,
-            self.augment,
-            self._detector,
+            self._augmentation,
             AugmentDraws.draw(self._seed, epoch, image_id),
-            self._swap,
-            self._other(epoch, image_id),
+            self._paste_source(epoch, image_id),
         )
         objects, masks = pack(objects)
         return Sample(
             image=image.contiguous(),
             objects=objects,
-            masks=masks if self._detector.family in WITH_MASKS else None,
+            masks=masks if self._family in WITH_MASKS else None,
             image_id=image_id,
             was_read=was_read,
         )
@@ -130,15 +159,15 @@ class TrainSamples(Dataset[Sample]):
         entry = self._index.entry(image_id)
         pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
         masks = self._index.masks(image_id) if self._needs_masks else None
-        family = self._detector.family
-        points = self._index.keypoints(image_id) if family in WITH_KEYPOINTS else None
+        has_keypoints = self._family in WITH_KEYPOINTS
+        points = self._index.keypoints(image_id) if has_keypoints else None
         objects = trainable(entry, masks, points)
         if not was_read:
             objects = objects.where(np.zeros(len(objects), np.bool_))
         return pixels.float() / 255.0, objects, was_read
 
-    def _other(self, epoch: int, image_id: int) -> Other | None:
-        """The image whose objects Copy-Paste takes: of the same images, with draws of its own."""
+    def _paste_source(self, epoch: int, image_id: int) -> PasteSource | None:
+        """Returns the training image whose objects Copy-Paste takes, with draws of its own."""
         chance = self.augment.copy_paste
         partner = partner_of(self.image_ids, chance, self._seed, epoch, image_id)
         if partner is None:
@@ -178,37 +207,41 @@ class EvalImages(Dataset[Tensor]):
 def train_batches(
     index: AnnotationIndex,
     image_ids: Sequence[int],
-    augment: AugmentSpec,
-    detector: DetectorSpec,
-    batch_size: int,
-    seed: int,
-    *,
-    start_step: int,
-    num_workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
-    pinned: bool = False,
+    augmentation: Augmentation,
+    order: RunOrder,
+    loading: Loading,
+    share: WorkerShare = WHOLE_BATCH,
 ) -> TrainBatches:
-    """Endless batches from ``start_step`` on: (images, targets), lists of this rank's share.
+    """Returns endless batches (images, targets) from ``loading.start_step`` on.
 
-    Sample i of step s is position ``s * batch_size + i``: epoch = position // num_images, place in
-    the epoch's order (``order.epoch_order``) = position % num_images. ``batch_size`` is global; a
-    rank takes its contiguous slice. Targets: ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64
-    from 1, ``image_id`` int64, ``area`` [N] float32, ``iscrowd`` [N] int64, all zero; for families
-    that learn them ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y,
-    visibility).
-    Images without a box are kept. ``pinned`` images can be copied to a GPU while it works.
+    Sample i of step s has position ``s * batch_size + i``. Its epoch is position // num_images; it
+    is image number position % num_images in the epoch's order (``order.epoch_order``). Images
+    without a box are kept.
+
+    A target holds ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from 1, ``image_id`` int64,
+    ``area`` [N] float32, ``iscrowd`` [N] int64 (all zero), and for families that learn them
+    ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y, visibility).
+
+    Args:
+        index: the split.
+        image_ids: the training images; their order does not matter.
+        augmentation: the settings; the keypoint swap is taken from the index.
+        order: seed and global batch size of the run.
+        loading: the first step, and how samples are loaded.
+        share: the worker whose contiguous slice of each batch is returned.
+
+    Raises:
+        DataError: there are no images, the workers cannot share a batch evenly, or annotations
+            lack the masks or keypoints to learn from.
     """
     if not image_ids:
         raise DataError(explain("train_batches", "must get at least one image", "none"))
-    if batch_size % world_size:
-        must = f"must be divisible by the number of workers ({world_size})"
-        raise DataError(explain("batch_size", must, batch_size, "Change one of the two."))
-    decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
-    order = RunOrder(seed=seed, batch_size=batch_size)
-    samples = TrainSamples(index, image_ids, augment, detector, order, decoded)
-    positions = _Positions(start_step, batch_size, rank, world_size)
-    return TrainBatches(samples, build_loader(samples, positions, num_workers, pinned=pinned))
+    if order.batch_size % share.world_size:
+        must = f"must be divisible by the number of workers ({share.world_size})"
+        raise DataError(explain("batch_size", must, order.batch_size, "Change one of the two."))
+    samples = TrainSamples(index, image_ids, augmentation, order, loading.decoded_images())
+    positions = _Positions(loading.start_step, order.batch_size, share)
+    return TrainBatches(samples, build_loader(samples, positions, loading))
 
 
 def eval_batches(
@@ -232,41 +265,44 @@ def eval_batches(
         ids[first : first + batch_size][rank * share : (rank + 1) * share]
         for first in range(0, len(ids), batch_size)
     ]
-    decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
-    images = iter(build_loader(EvalImages(index, decoded), batches, num_workers))
+    loading = Loading(num_workers=num_workers)
+    images = iter(build_loader(EvalImages(index, loading.decoded_images()), batches, loading))
     for batch in batches:
         yield _next_of(images), [index.entry(image_id) for image_id in batch]
 
 
 @dataclass(frozen=True, slots=True)
 class _Positions:
-    """The positions of each step's batch that fall to one rank, for ever."""
+    """One worker's positions in the batch of each step, endlessly."""
 
     start_step: int
     batch_size: int
-    rank: int
-    world_size: int
+    share: WorkerShare
 
     def __iter__(self) -> Iterator[range]:
-        share = self.batch_size // self.world_size
+        num = self.batch_size // self.share.world_size
         step = self.start_step
         while True:
-            first = step * self.batch_size + self.rank * share
-            yield range(first, first + share)
+            first = step * self.batch_size + self.share.rank * num
+            yield range(first, first + num)
             step += 1
 
 
-def build_loader(
-    dataset: Dataset[Any], batches: Any, num_workers: int, *, pinned: bool = False
-) -> DataLoader[Any]:
-    """A loader that leaves torch's global generator alone and returns lists."""
+def build_loader(dataset: Dataset[Any], batches: Any, loading: Loading) -> DataLoader[Any]:
+    """Returns a loader of lists that leaves torch's global generator alone.
+
+    Args:
+        dataset: the samples.
+        batches: yields the sample keys of each batch.
+        loading: how samples are loaded; its ``start_step`` is not read.
+    """
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=num_workers,
+        num_workers=loading.num_workers,
         collate_fn=list,
         generator=torch.Generator(),
-        pin_memory=pinned,
+        pin_memory=loading.pinned,
     )
 
 

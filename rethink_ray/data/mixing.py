@@ -9,13 +9,19 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.chance import seed_from
-from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS
 from rethink_ray.data.index import AnnotationIndex
-from rethink_ray.data.loader import Sample, TrainBatch, TrainBatches, TrainSamples, build_loader
+from rethink_ray.data.loader import (
+    Loading,
+    Sample,
+    TrainBatch,
+    TrainBatches,
+    TrainSamples,
+    build_loader,
+)
 from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
-from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 Images = tuple[AnnotationIndex, Sequence[int]]
 """A split, and which of its images are learnt from."""
@@ -92,31 +98,28 @@ class MixedSamples(Dataset[Sample]):
 def mixed_batches(
     human: Images,
     pseudo: Images,
-    augment: AugmentSpec,
-    detector: DetectorSpec,
+    augmentation: Augmentation,
     parts: Parts,
     seed: int,
-    *,
-    start_step: int,
-    num_workers: int = 0,
-    pinned: bool = False,
+    loading: Loading,
 ) -> MixedBatches:
-    """Endless batches from ``start_step`` on, as ``train_batches`` gives them.
+    """Returns endless batches from ``loading.start_step`` on, in the form of ``train_batches``.
 
-    Human sample i of step s is position ``s * parts.human + i`` of the human run, whatever the
-    number of workers; the pseudo-labelled ones likewise, with an order and luck of their own.
+    Human-labelled sample i of step s has position ``s * parts.human + i`` among the human-labelled
+    samples, for any number of workers. Pseudo-labelled samples are numbered in the same way, with
+    an order and draws of their own.
     """
-    decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
+    decoded = loading.decoded_images()
     pseudo_seed = seed_from("pseudo-labelled run", seed)
     labelled, pseudo_labelled = (
-        TrainSamples(index, image_ids, augment, detector, order, decoded)
+        TrainSamples(index, image_ids, augmentation, order, decoded)
         for (index, image_ids), order in (
             (human, RunOrder(seed=seed, batch_size=parts.human)),
             (pseudo, RunOrder(seed=pseudo_seed, batch_size=parts.pseudo)),
         )
     )
     samples = MixedSamples(labelled, pseudo_labelled)
-    loader = build_loader(samples, _Steps(start_step, parts), num_workers, pinned=pinned)
+    loader = build_loader(samples, _Steps(loading.start_step, parts), loading)
     return MixedBatches(labelled, pseudo_labelled, loader, parts)
 
 

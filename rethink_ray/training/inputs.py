@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.faults import faults_of
 from rethink_ray.data.index import AnnotationIndex, open_split
-from rethink_ray.data.loader import TrainBatches, train_batches
+from rethink_ray.data.loader import Loading, TrainBatches, WorkerShare, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
+from rethink_ray.data.order import RunOrder
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
@@ -40,14 +42,16 @@ class TrialData:
         return train_batches(
             self.index,
             self.image_ids,
-            recipe.augment,
-            recipe.detector,
-            recipe.batch_size,
-            derive_seed(self.config.seed, "data"),
+            Augmentation(spec=recipe.augment, detector=recipe.detector),
+            RunOrder(seed=derive_seed(self.config.seed, "data"), batch_size=recipe.batch_size),
+            self._loading(start_step, place),
+            WorkerShare(rank=place.rank, world_size=place.world_size),
+        )
+
+    def _loading(self, start_step: int, place: WorkerContext) -> Loading:
+        return Loading(
             start_step=start_step,
             num_workers=self.config.resources.loader_workers,
-            rank=place.rank,
-            world_size=place.world_size,
             pinned=place.device.type == "cuda",
         )
 
@@ -61,13 +65,10 @@ class TrialData:
         return mixed_batches(
             (self.index, self.image_ids),
             (pool, [int(image_id) for image_id in pool.image_ids]),
-            recipe.augment,
-            recipe.detector,
+            Augmentation(spec=recipe.augment, detector=recipe.detector),
             Parts.of(recipe.batch_size, share, place.rank, place.world_size),
             derive_seed(self.config.seed, "data"),
-            start_step=start_step,
-            num_workers=self.config.resources.loader_workers,
-            pinned=place.device.type == "cuda",
+            self._loading(start_step, place),
         )
 
 

@@ -5,12 +5,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.data.augment import AugmentDraws, augment, flip, jitter_color
+from rethink_ray.data.augment import Augmentation, AugmentDraws, augment, flip, jitter_color
 from rethink_ray.data.objects import Objects, keypoint_swap
 from rethink_ray.data.placing import plan_size, resize_onto
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 SAME_SIZE = DetectorSpec(min_side_px=20, max_side_px=40)
+
+
+def by(spec: AugmentSpec, detector: DetectorSpec | None = None) -> Augmentation:
+    return Augmentation(spec=spec, detector=detector or SAME_SIZE)
 
 
 def _luck(**chosen: float) -> AugmentDraws:
@@ -130,7 +134,7 @@ def test_color_at_half_luck_changes_nothing_and_moves_no_box() -> None:
 def test_no_augmentation_is_the_identity() -> None:
     image, boxes = _picture()
     spec = AugmentSpec(flip=0.0)
-    found, same = augment(image, boxes, spec, SAME_SIZE, _luck(flip=0.0))
+    found, same = augment(image, boxes, by(spec), _luck(flip=0.0))
     assert torch.equal(found, image)
     assert same is boxes
 
@@ -148,7 +152,7 @@ def test_the_short_side_is_drawn_in_pixels_under_the_long_ones_limit(
 ) -> None:
     limited = DetectorSpec(min_side_px=20, max_side_px=32)  # 20 x 40 may become 16 x 32 at most
     spec = AugmentSpec(flip=0.0, short_side_px=(10, 20))
-    image, objects = augment(*_learned(), spec, limited, _luck(flip=0.0, scale=number))
+    image, objects = augment(*_learned(), by(spec, limited), _luck(flip=0.0, scale=number))
     assert image.shape == (3, *hw)
     ratio = hw[0] / 20
     assert objects.boxes_xyxy.tolist() == [
@@ -159,7 +163,7 @@ def test_the_short_side_is_drawn_in_pixels_under_the_long_ones_limit(
 def test_a_square_canvas_has_the_detectors_longer_side() -> None:
     square = DetectorSpec(min_side_px=40, max_side_px=40)
     spec = AugmentSpec(flip=0.0, canvas="square")
-    image, objects = augment(*_learned(), spec, square, _luck(flip=0.0, top=0.0, left=0.0))
+    image, objects = augment(*_learned(), by(spec, square), _luck(flip=0.0, top=0.0, left=0.0))
     assert image.shape == (3, 40, 40)
     assert objects.boxes_xyxy.tolist() == [[4, 6, 12, 16]]
     assert torch.all(image[:, 20:] == 0.5)
@@ -182,7 +186,7 @@ def test_a_level_stands_for_its_single_keys(
     assert bundle.unbundled() == single
     for seed in range(8):
         draws = AugmentDraws.draw(seed, 0, 7)
-        first, second = (augment(*_learned(), spec, SAME_SIZE, draws) for spec in (bundle, single))
+        first, second = (augment(*_learned(), by(spec), draws) for spec in (bundle, single))
         assert torch.equal(first[0], second[0])
         assert np.array_equal(first[1].boxes_xyxy, second[1].boxes_xyxy)
 

@@ -4,10 +4,12 @@ from pathlib import Path
 import pytest
 from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_picture, write_voc
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
 from rethink_ray.data.faults import faults_of
 from rethink_ray.data.index import open_split
-from rethink_ray.data.loader import train_batches
+from rethink_ray.data.loader import Loading, train_batches
+from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec
@@ -94,11 +96,9 @@ def test_training_on_faulty_data_sees_only_good_boxes(faulty: DataSpec) -> None:
     batches = train_batches(
         index,
         index.image_ids.tolist(),
-        AugmentSpec(flip=0.0),
-        DetectorSpec(),
-        batch_size=7,
-        seed=0,
-        start_step=0,
+        Augmentation(spec=AugmentSpec(flip=0.0), detector=DetectorSpec()),
+        RunOrder(seed=0, batch_size=7),
+        Loading(),
     )
     _, targets = next(batches)
     boxes = {int(target["image_id"]): target["boxes"].tolist() for target in targets}

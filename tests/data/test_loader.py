@@ -1,5 +1,6 @@
 import os
 import signal
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,22 @@ import torch
 from data_files import coco, coco_spec, many_images, write_coco
 from torch.utils.data import Dataset
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.loader import (
     LoaderDied,
+    Loading,
     PictureLost,
     TrainBatch,
+    TrainBatches,
+    WorkerShare,
     _next_of,
     build_loader,
     eval_batches,
     explain_death,
     train_batches,
 )
+from rethink_ray.data.order import RunOrder
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
@@ -27,15 +33,30 @@ from rethink_ray.spec.regime import DataSpec
 
 EVERYTHING = AugmentSpec(flip=0.5, scale=(0.5, 1.5), color=0.5)
 SMALL = DetectorSpec(min_side_px=48, max_side_px=64)
+AUGMENTATION = Augmentation(spec=EVERYTHING, detector=SMALL)
 
 
-def _take(data: DataSpec, count: int, start_step: int = 0, **more: Any) -> list[TrainBatch]:
+def _take(
+    data: DataSpec,
+    count: int,
+    start_step: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    **more: Any,
+) -> list[TrainBatch]:
     index = open_split(data, "train")
     image_ids = regime_image_ids(data, "all")
-    batches = train_batches(
-        index, image_ids, EVERYTHING, SMALL, 8, 5, start_step=start_step, **more
-    )
+    order, share = RunOrder(seed=5, batch_size=8), WorkerShare(rank=rank, world_size=world_size)
+    loading = Loading(start_step=start_step, **more)
+    batches = train_batches(index, image_ids, AUGMENTATION, order, loading, share)
     return list(islice(batches, count))
+
+
+def _plain_batches(
+    index: AnnotationIndex, image_ids: Sequence[int], augmentation: Augmentation, batch_size: int
+) -> TrainBatches:
+    order = RunOrder(seed=0, batch_size=batch_size)
+    return train_batches(index, image_ids, augmentation, order, Loading())
 
 
 def _equal(first: list[TrainBatch], second: list[TrainBatch]) -> bool:
@@ -86,7 +107,7 @@ def test_the_order_of_the_ids_that_come_in_does_not_matter(shapes: DataSpec) -> 
     index = open_split(shapes, "train")
     image_ids = index.image_ids.tolist()
     found = [
-        list(islice(train_batches(index, ids, EVERYTHING, SMALL, 4, 0, start_step=0), 2))
+        list(islice(_plain_batches(index, ids, AUGMENTATION, 4), 2))
         for ids in (image_ids, image_ids[::-1])
     ]
     assert _equal(*found)
@@ -108,7 +129,11 @@ def test_masks_and_keypoints_follow_their_boxes(shapes: DataSpec, num_workers: i
     for family in ("mask_rcnn", "keypoint_rcnn"):
         learns = SMALL.model_copy(update={"family": family})
         batches = train_batches(
-            index, image_ids, AugmentSpec(), learns, 16, 5, start_step=0, num_workers=num_workers
+            index,
+            image_ids,
+            Augmentation(spec=AugmentSpec(), detector=learns),
+            RunOrder(seed=5, batch_size=16),
+            Loading(num_workers=num_workers),
         )
         for image, target in zip(*next(batches), strict=True):
             if family == "mask_rcnn":  # a shape's box is what is visible of it, to the pixel
@@ -136,7 +161,7 @@ def test_a_batch_that_does_not_divide_is_refused(shapes: DataSpec) -> None:
 def test_settings_share_their_luck(shapes: DataSpec) -> None:
     index, image_ids = open_split(shapes, "train"), regime_image_ids(shapes, 8)
     plain, colored = (
-        next(train_batches(index, image_ids, spec, SMALL, 8, 0, start_step=0))
+        next(_plain_batches(index, image_ids, Augmentation(spec=spec, detector=SMALL), 8))
         for spec in (AugmentSpec(flip=0.5), AugmentSpec(flip=0.5, color=0.3))
     )
     boxes = [(a["boxes"], b["boxes"]) for a, b in zip(plain[1], colored[1], strict=True)]
@@ -209,7 +234,7 @@ class _Dying(Dataset[int]):
 
 
 def test_a_killed_loader_worker_is_an_error_and_no_hang() -> None:
-    samples = iter(build_loader(_Dying(), [[0], [1], [2], [3]], 1))
+    samples = iter(build_loader(_Dying(), [[0], [1], [2], [3]], Loading(num_workers=1)))
     with pytest.raises((LoaderDied, RuntimeError)) as caught:
         [_next_of(samples) for _ in range(4)]
     error = caught.value if isinstance(caught.value, LoaderDied) else explain_death(caught.value)
@@ -230,7 +255,8 @@ def test_a_file_that_breaks_during_a_run_becomes_gray_and_is_counted(tmp_path: P
     write_coco(tmp_path, "train", coco(many_images(2)))
     index = open_split(coco_spec(tmp_path), "train")
     (tmp_path / "train" / "1.png").write_bytes(b"gone")
-    batches = train_batches(index, [1, 2], AugmentSpec(), SMALL, 2, 0, start_step=0)
+    augmentation = Augmentation(spec=AugmentSpec(), detector=SMALL)
+    batches = _plain_batches(index, [1, 2], augmentation, 2)
     images, targets = next(batches)
     broken = next(k for k, target in enumerate(targets) if int(target["image_id"]) == 1)
     assert images[broken].unique().tolist() == [pytest.approx(128 / 255)]
@@ -241,4 +267,4 @@ def test_a_file_that_breaks_during_a_run_becomes_gray_and_is_counted(tmp_path: P
 
 def test_training_on_no_image_is_refused(shapes: DataSpec) -> None:
     with pytest.raises(DataError, match="at least one image"):
-        train_batches(open_split(shapes, "train"), [], EVERYTHING, SMALL, 2, 0, start_step=0)
+        _plain_batches(open_split(shapes, "train"), [], AUGMENTATION, 2)

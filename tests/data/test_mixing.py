@@ -1,27 +1,29 @@
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any
 
 import pytest
 import torch
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.index import open_split
-from rethink_ray.data.loader import TrainBatch, train_batches
+from rethink_ray.data.loader import Loading, TrainBatch, train_batches
 from rethink_ray.data.mixing import MixedBatches, Parts, mixed_batches
+from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec
 
 EVERYTHING = AugmentSpec(flip=0.5, scale=(0.5, 1.5), color=0.5)
 SMALL = DetectorSpec(min_side_px=48, max_side_px=64)
+AUGMENTATION = Augmentation(spec=EVERYTHING, detector=SMALL)
 
 
-def batches(data: DataSpec, parts: Parts, start_step: int = 0, **more: Any) -> MixedBatches:
+def batches(data: DataSpec, parts: Parts, **loading: int) -> MixedBatches:
     """A run of seed 5: the first 40 images are human-labelled, 8 stand for the pool."""
     index = open_split(data, "train")
     image_ids = [int(i) for i in index.image_ids]
     human, pseudo = (index, image_ids[:40]), (index, image_ids[40:])
-    return mixed_batches(human, pseudo, EVERYTHING, SMALL, parts, 5, start_step=start_step, **more)
+    return mixed_batches(human, pseudo, AUGMENTATION, parts, 5, Loading(**loading))
 
 
 def told(found: Sequence[TrainBatch]) -> list[tuple[int, bool, float]]:
@@ -44,7 +46,7 @@ def test_half_of_each_batch_is_pseudo_labelled(shapes: DataSpec) -> None:
 def test_a_mixed_batch_is_a_function_of_its_step_whatever_the_loader(shapes: DataSpec) -> None:
     parts = Parts.of(batch_size=8, share=0.25, rank=0, world_size=1)
     from_zero = told(list(islice(batches(shapes, parts), 12)))
-    assert told(list(islice(batches(shapes, parts, 7), 5))) == from_zero[7 * 8 :]
+    assert told(list(islice(batches(shapes, parts, start_step=7), 5))) == from_zero[7 * 8 :]
     assert told(list(islice(batches(shapes, parts, num_workers=2), 12))) == from_zero
 
 
@@ -61,7 +63,8 @@ def test_two_ranks_share_both_kinds_evenly(shapes: DataSpec) -> None:
 def test_the_human_part_is_that_of_a_run_without_a_pool(shapes: DataSpec) -> None:
     index = open_split(shapes, "train")
     image_ids = [int(i) for i in index.image_ids][:40]
-    plain = train_batches(index, image_ids, EVERYTHING, SMALL, 4, 5, start_step=0)
+    order = RunOrder(seed=5, batch_size=4)
+    plain = train_batches(index, image_ids, AUGMENTATION, order, Loading())
     mixed = batches(shapes, Parts.of(8, 0.5, 0, 1))
     for _ in range(12):  # beyond the first epoch
         (images, targets), (others, beside) = next(plain), next(mixed)

@@ -13,11 +13,13 @@ from data_files import Box, coco, coco_spec, voc_xml, write_voc
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
 from rethink_ray.data.decoded import DecodedImages
 from rethink_ray.data.faults import faults_of
 from rethink_ray.data.index import open_split
-from rethink_ray.data.loader import eval_batches, train_batches
+from rethink_ray.data.loader import Loading, eval_batches, train_batches
+from rethink_ray.data.order import RunOrder
 from rethink_ray.data.orientation import PictureHeader, orientation_in
 from rethink_ray.data.pictures import open_rgb, picture_size, read_header, read_rgb
 from rethink_ray.data.upstream import open_upstream
@@ -222,8 +224,9 @@ def test_boxes_lie_on_their_objects_in_training_and_in_scoring(tmp_path: Path) -
     data = write_turned(tmp_path, {orientation: orientation for orientation in EIGHT})
     index = open_split(data, "train")
     assert set(index.image_column("width").tolist()) == {WIDE}
-    spec, detector = AugmentSpec(flip=0.0), DetectorSpec()
-    images, targets = next(train_batches(index, EIGHT, spec, detector, 8, seed=0, start_step=0))
+    augmentation = Augmentation(spec=AugmentSpec(flip=0.0), detector=DetectorSpec())
+    order = RunOrder(seed=0, batch_size=8)
+    images, targets = next(train_batches(index, EIGHT, augmentation, order, Loading()))
     boxes = [target["boxes"].tolist() for target in targets]
     assert boxes == [[[0, 0, CELL, CELL]]] * 8
     seen, entries = next(eval_batches(index, EIGHT, 8))

@@ -8,8 +8,10 @@ import torch
 from data_files import coco, coco_spec, many_images, write_coco
 from scenes import box_of, scene
 
+from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.index import open_split
-from rethink_ray.data.loader import train_batches
+from rethink_ray.data.loader import Loading, train_batches
+from rethink_ray.data.order import RunOrder
 from rethink_ray.data.pasting import partner_of, paste, uncover
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.spec.errors import DataError
@@ -67,7 +69,11 @@ def test_pasted_batches_depend_on_the_step_alone(shapes: DataSpec, family: str) 
         list(
             islice(
                 train_batches(
-                    index, image_ids, PASTES, learns, 8, 5, start_step=start, num_workers=workers
+                    index,
+                    image_ids,
+                    Augmentation(spec=PASTES, detector=learns),
+                    RunOrder(seed=5, batch_size=8),
+                    Loading(start_step=start, num_workers=workers),
                 ),
                 4 - start,
             )
@@ -86,7 +92,9 @@ def test_pasting_adds_objects(shapes: DataSpec) -> None:
     index, image_ids = open_split(shapes, "train"), regime_image_ids(shapes, "all")
 
     def count(spec: AugmentSpec) -> int:
-        batch = next(train_batches(index, image_ids, spec, SMALL, 48, 5, start_step=0))
+        augmentation = Augmentation(spec=spec, detector=SMALL)
+        order = RunOrder(seed=5, batch_size=48)
+        batch = next(train_batches(index, image_ids, augmentation, order, Loading()))
         return sum(len(target["labels"]) for target in batch[1])
 
     assert count(AugmentSpec(copy_paste=1.0)) > 1.2 * count(AugmentSpec())
@@ -95,5 +103,6 @@ def test_pasting_adds_objects(shapes: DataSpec) -> None:
 def test_boxes_without_masks_cannot_be_pasted(tmp_path: Path) -> None:
     write_coco(tmp_path, "train", coco(many_images(2)))
     index = open_split(coco_spec(tmp_path), "train")
+    augmentation, order = Augmentation(spec=PASTES, detector=SMALL), RunOrder(seed=0, batch_size=2)
     with pytest.raises(DataError, match=r"must come with masks.*boxes alone.*copy_paste: 0"):
-        train_batches(index, [1, 2], PASTES, SMALL, 2, 0, start_step=0)
+        train_batches(index, [1, 2], augmentation, order, Loading())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.data.augment import AugmentDraws, augment
+from rethink_ray.data.augment import Augmentation, AugmentDraws, augment
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.resizing import resize_image as in_data
 from rethink_ray.detection.detectors import build_detector
@@ -65,7 +65,7 @@ def test_a_size_that_augmentation_gives_has_the_pixels_of_scoring(
         flip=0.5, scale=0.0, left=0, top=0, brightness=0.5, contrast=0.5, saturation=0.5
     )
     image = photo(*hw)
-    learned, _ = augment(image, NOTHING, spec, detector, draws)
+    learned, _ = augment(image, NOTHING, Augmentation(spec=spec, detector=detector), draws)
     height, width = (96, 64) if hw[0] > hw[1] else (64, 96)
     scored = batched(image, *sides)
     assert scored.shape == (3, height, width)
