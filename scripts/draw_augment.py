@@ -13,10 +13,10 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from rethink_ray.data.augment import Augmentation, AugmentDraws, augment
-from rethink_ray.data.faults import trainable
+from rethink_ray.data.faults import select_trainable
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.objects import Objects, keypoint_swap
-from rethink_ray.data.pasting import partner_of
+from rethink_ray.data.pasting import draw_partner
 from rethink_ray.data.pictures import read_rgb
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec, ShapesSpec
@@ -76,14 +76,14 @@ def draw_sheet(index: AnnotationIndex, columns: dict[str, AugmentSpec]) -> Image
 def scene_of(index: AnnotationIndex, image_id: int) -> Scene:
     """An image and its objects, as the loader has them before augmentation."""
     entry = index.entry(image_id)
-    objects = trainable(entry, index.masks(image_id), index.keypoints(image_id))
+    objects = select_trainable(entry, index.masks(image_id), index.keypoints(image_id))
     return read_rgb(entry.path, (entry.width, entry.height)).float() / 255.0, objects
 
 
 def augmented(index: AnnotationIndex, image_id: int, spec: AugmentSpec) -> Scene:
     """The same in epoch 0 of seed 0."""
     image_ids = [int(i) for i in index.image_ids]
-    partner = partner_of(image_ids, spec.copy_paste, 0, 0, image_id)
+    partner = draw_partner(image_ids, spec.copy_paste, 0, 0, image_id)
     other = (
         None if partner is None else (*scene_of(index, partner), AugmentDraws.draw(1, 0, partner))
     )

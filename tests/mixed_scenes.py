@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from rethink_ray.data.chance import generator_from
-from rethink_ray.data.shapes import FREQUENCIES, Placed, draw_scene
+from rethink_ray.data.shapes import FREQUENCIES, SceneObject, draw_scene
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 
 SIDE, CUT = 96, 16
@@ -53,7 +53,7 @@ def _write_split(folder: Path, split: str, count: int) -> dict[str, Any]:
     return {"images": images, "annotations": objects, "categories": names}
 
 
-def _box_of(one: Placed, rows: slice, columns: slice) -> list[int] | None:
+def _box_of(one: SceneObject, rows: slice, columns: slice) -> list[int] | None:
     """x, y, width and height of what is left of an object; nothing if that is a sliver."""
     visible = one.visible[rows, columns]
     ys, xs = visible.any(axis=1).nonzero()[0], visible.any(axis=0).nonzero()[0]

@@ -1,7 +1,7 @@
-"""Writes one split as two Arrow files that are read by mapping them into memory.
+"""Writes one split as two Arrow files, which readers map into memory.
 
-Images stand in id order and objects in a canonical order inside each image, so that the order of
-the annotation file reaches nothing. Images that cannot be read are left out and counted.
+Images are sorted by id, and the objects of each image are sorted too, so that no result depends on
+the order of the annotation file. Unreadable images are left out and counted.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ INDEX_VERSION = 6
 IMAGES_FILE = "images.arrow"
 OBJECTS_FILE = "objects.arrow"
 REMEMBERED_UNREAD = 64
-"""So many unreadable paths are kept, to notice that someone repaired the data set."""
+"""Most unreadable paths that an index stores; it is built again once one of them can be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """An image that can be read, its true size, and its objects in canonical order."""
+class IndexedImage:
+    """An image that can be read, the size of its pixels, and its sorted objects."""
 
     raw: RawImage
     size: tuple[int, int]
-    """Of the pixels as they were annotated."""
+    """Width and height of the pixels that the boxes belong to."""
     turned_by: int
-    """The EXIF orientation that is applied to them; 1: none."""
+    """The EXIF orientation that is applied to the pixels; 1: none."""
     objects: tuple[RawObject, ...]
     num_unknown: int
-    """Objects left out because their category is none of the index's."""
+    """Number of objects left out because the index lacks their category."""
     content: FileContent
 
 
@@ -53,18 +53,21 @@ def write_index(
     salt: str = "",
     read: ContentReader = read_contents,
 ) -> None:
-    """``directory`` holds the index of ``raw``; labels count ``categories`` from 1.
+    """Writes the index of ``raw`` into ``directory``; labels count ``categories`` from 1.
 
     Args:
         raw: the split.
         categories: in label order.
-        directory: exists and is empty.
+        directory: an empty folder.
         name: of the split, for messages.
-        salt: goes into the fingerprint.
-        read: says what the picture files hold; by default each is read whole and hashed.
+        salt: added to the fingerprint.
+        read: returns the content of picture files; by default each file is read and hashed.
+
+    Raises:
+        DataError: no image can be read.
     """
     labels = {category: label for label, category in enumerate(categories, start=1)}
-    kept, dropped, unread = _sort_out(raw, labels, read)
+    kept, dropped, unread = _select_readable(raw, labels, read)
     if not kept:
         must = "must have at least one image that can be read"
         shown = f"{len(raw.images)} images, of which {dict(dropped)}"
@@ -81,13 +84,13 @@ def write_index(
     _write(directory / IMAGES_FILE, _image_columns(kept, labels), about)
 
 
-def _sort_out(
+def _select_readable(
     raw: RawSplit, labels: dict[str, int], read: ContentReader
-) -> tuple[list[Kept], Counter[str], list[str]]:
+) -> tuple[list[IndexedImage], Counter[str], list[str]]:
     dropped = Counter(problem.kind for problem in raw.problems)
-    dropped.pop("file_name_disagrees", None)  # the file was found all the same
+    dropped.pop("file_name_disagrees", None)  # no image is dropped for this
     images = sorted(raw.images, key=lambda image: image.image_id)
-    kept: list[Kept] = []
+    kept: list[IndexedImage] = []
     unread: list[str] = []
     headers = read_headers([image.path for image in images])
     contents = read([image.path for image in images])
@@ -101,7 +104,7 @@ def _sort_out(
         annotated_wh = (image.width, image.height)
         is_turned = header.is_turned(annotated_wh)
         kept.append(
-            Kept(
+            IndexedImage(
                 raw=image,
                 size=header.size_for(annotated_wh),
                 turned_by=header.orientation if is_turned else AS_STORED,
@@ -125,9 +128,9 @@ def _order(annotated: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
     )
 
 
-def _image_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
+def _image_columns(kept: list[IndexedImage], labels: dict[str, int]) -> dict[str, Any]:
     counts = [len(image.objects) for image in kept]
-    verified = [_labels_of(image.raw.verified, labels) for image in kept]
+    verified = [_number_labels(image.raw.verified, labels) for image in kept]
     return {
         "image_id": pa.array([image.raw.image_id for image in kept], pa.int64()),
         "path": pa.array([str(image.raw.path) for image in kept], pa.string()),
@@ -145,15 +148,15 @@ def _image_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _labels_of(categories: Sequence[str] | None, labels: dict[str, int]) -> list[int] | None:
+def _number_labels(categories: Sequence[str] | None, labels: dict[str, int]) -> list[int] | None:
     if categories is None:
         return None
     return sorted(labels[name] for name in categories if name in labels)
 
 
-def _object_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
+def _object_columns(kept: list[IndexedImage], labels: dict[str, int]) -> dict[str, Any]:
     objects = [annotated for image in kept for annotated in image.objects]
-    corners = _boxes(objects).reshape(-1)
+    corners = _stack_boxes(objects).reshape(-1)
     return {
         "box_xyxy": pa.FixedSizeListArray.from_arrays(pa.array(corners, pa.float32()), 4),
         "label": pa.array([labels[annotated.category or ""] for annotated in objects], pa.int32()),
@@ -168,14 +171,14 @@ def _object_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def _boxes(objects: list[RawObject]) -> NDArray[np.float32]:
+def _stack_boxes(objects: list[RawObject]) -> NDArray[np.float32]:
     return np.array([annotated.box_xyxy for annotated in objects], np.float32).reshape(-1, 4)
 
 
-def _fingerprint(kept: list[Kept], labels: dict[str, int], salt: str) -> str:
-    """Hash of the annotations and of the pictures' files, but of no path and no file order.
+def _fingerprint(kept: list[IndexedImage], labels: dict[str, int], salt: str) -> str:
+    """Hashes the annotations and the picture files, without paths and without file order.
 
-    ``salt`` determines the pictures of the built-in sets, whose files depend on the encoder too.
+    For built-in sets ``salt`` replaces the picture files, whose bytes also depend on the encoder.
     """
     digest = hashlib.sha256(json.dumps([salt, list(labels)]).encode())
     for image in kept:

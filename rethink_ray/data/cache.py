@@ -1,6 +1,7 @@
-"""The folder of things built once: indexes, the built-in images, content hashes.
+"""The cache folder of built data: indexes, built-in images, content hashes.
 
-A directory appears there whole, by one rename, or not at all; who loses a race discards its work.
+A directory is built under a temporary name and appears complete, by one rename. If two processes
+build the same directory, the later one discards its copy.
 """
 
 import hashlib
@@ -17,41 +18,41 @@ from rethink_ray.spec.cache import CACHE_VARIABLE, cache_folder
 from rethink_ray.spec.errors import DataError, explain
 
 SETTLED_SECONDS = 2.0
-"""A file changed more recently than this is hashed again: its time stamp may not move next time."""
+"""A file younger than this is hashed again: a second change might leave its time stamp as it is."""
 
 _log = logging.getLogger(__name__)
 
 
 def build_once(target: Path, build: Callable[[Path], None]) -> Path:
-    """``target`` exists and is complete; ``build`` fills a temporary folder if it was absent."""
+    """Makes sure that ``target`` is complete; if it is absent, ``build`` fills a new folder."""
     if not target.exists():
-        _swap_in(target, build, replace=False)
+        _build_into(target, build, replace=False)
     return target
 
 
 def build_anew(target: Path, build: Callable[[Path], None]) -> Path:
-    """``target`` is freshly built. A process that has the old files mapped keeps its view."""
-    _swap_in(target, build, replace=True)
+    """Builds ``target`` again. Processes that have the old files mapped keep reading those."""
+    _build_into(target, build, replace=True)
     return target
 
 
 def content_hash(paths: Sequence[Path]) -> str:
-    """Hash of the names and bytes of these files, in sorted order; absent files are skipped.
+    """Hashes the names and bytes of these files, in sorted order; absent files are skipped.
 
-    Remembered under the files' sizes and time stamps, so that a second call reads none of them.
+    The hash is cached under the files' sizes and time stamps, so a second call reads no file.
     """
-    signs = sorted((str(path), *_size_and_time(path)) for path in paths)
+    signs = sorted((str(path), *_read_size_and_time(path)) for path in paths)
     memo = cache_folder() / "content" / digest_of(*(f"{sign}" for sign in signs))[:32]
     if memo.exists():
         return memo.read_text(encoding="ascii")
     digest = _hash_files(paths)
     newest = max((changed for _, _, changed in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
-        _remember(memo, digest)
+        _store_hash(memo, digest)
     return digest
 
 
-def _swap_in(target: Path, build: Callable[[Path], None], *, replace: bool) -> None:
+def _build_into(target: Path, build: Callable[[Path], None], *, replace: bool) -> None:
     fresh = target.parent / f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}"
     _make_folder(fresh)
     try:
@@ -84,14 +85,14 @@ def _make_folder(folder: Path) -> None:
         raise DataError(
             explain(
                 str(folder.parent),
-                "must be a folder one can write to",
+                "must be a writable folder",
                 error.strerror or str(error),
                 f"Set {CACHE_VARIABLE} to a folder with space.",
             )
         ) from error
 
 
-def _size_and_time(path: Path) -> tuple[int, int]:
+def _read_size_and_time(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -109,11 +110,11 @@ def _hash_files(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _remember(memo: Path, digest: str) -> None:
+def _store_hash(memo: Path, digest: str) -> None:
     fresh = memo.with_name(f".{memo.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
         fresh.write_text(digest, encoding="ascii")
         os.replace(fresh, memo)
     except OSError as error:
-        _log.info("cannot remember a content hash in %s: %s", memo.parent, error)
+        _log.info("cannot store a content hash in %s: %s", memo.parent, error)

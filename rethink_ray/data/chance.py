@@ -1,6 +1,6 @@
-"""Every random choice about data, derived from what the choice is for.
+"""Random numbers and orders for data, each a hash of (purpose, seed, position).
 
-No generator state exists to be saved: a number is a hash of (purpose, seed, position).
+So there is no generator state to save, and a resumed run repeats every choice.
 """
 
 import hashlib
@@ -25,9 +25,9 @@ def generator_from(*parts: str | int) -> np.random.Generator:
 
 
 def hash_order(purpose: str, seed: int, image_ids: Iterable[int]) -> list[int]:
-    """The ids in an order that depends on (purpose, seed, id) and on nothing else.
+    """Sorts the ids by a hash of (purpose, seed, id).
 
-    Neither the order they came in nor which other ids there are moves one id before another:
-    that makes every prefix a nested subset.
+    The relative order of two ids depends on no other id. So the first n ids of two sets of images
+    are nested subsets.
     """
     return sorted(image_ids, key=lambda image_id: (digest_of(purpose, seed, image_id), image_id))

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from rethink_ray.data.contents import repeated_pictures
+from rethink_ray.data.contents import find_repeated_pictures
 from rethink_ray.data.faults import clamp, has_pixels, is_outside
 from rethink_ray.data.index import open_listed, open_split
 from rethink_ray.data.leaks import find_leaks, refresh_splits
 from rethink_ray.data.orientation import AS_STORED, PictureHeader, Size, is_stated
 from rethink_ray.data.pictures import read_headers
-from rethink_ray.data.sources.locate import source_of
+from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec
@@ -27,7 +27,7 @@ NOTES = frozenset({"crowd", "empty_image", "repeated_picture", "dropped_duplicat
 """Kinds that are no fault: ``--strict`` does not fail on them. Nor are orientations."""
 ORIENTATION = "orientation"
 
-Found = dict[str, list[str]]
+Examples = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +69,9 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
     ``duplicate_id``, ``file_name_disagrees``, and as notes ``crowd``, ``empty_image`` and, for each
     EXIF orientation, ``orientation_6_turned`` or ``orientation_6_as_stored``.
     """
-    raw = source_of(data, split).read()
+    raw = locate_source(data, split).read()
     categories = raw.categories if split == "train" else open_split(data, "train").categories
-    examples: Found = defaultdict(list)
+    examples: Examples = defaultdict(list)
     for problem in raw.problems:
         examples[problem.kind].append(problem.example)
     headers = read_headers([image.path for image in raw.images], decode=decode)
@@ -83,7 +83,7 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
             size = header.size_for(annotated_wh)
             _check_header(image.file_name, header, annotated_wh, examples)
         _check_objects(image, size, frozenset(categories), examples)
-    return _counted(examples)
+    return _count_examples(examples)
 
 
 def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
@@ -96,23 +96,23 @@ def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
     refresh_splits(data)
     listed = data.model_copy(update={"duplicates": "refuse"})
     kind = "dropped_duplicate" if data.duplicates == "drop" else "picture_in_two_splits"
-    by_split: dict[str, Found] = defaultdict(lambda: defaultdict(list))
+    by_split: dict[str, Examples] = defaultdict(lambda: defaultdict(list))
     for leak in find_leaks(listed):
         for pair in {pair[0]: pair for pair in leak.pairs}.values():
-            by_split[leak.loser][kind].append(f"{_shown(*pair)} of {leak.other}")
+            by_split[leak.loser][kind].append(f"{_show_pair(*pair)} of {leak.other}")
     for split in {"train", data.select_split, data.report_on} - {"holdout"}:
         pictures = open_listed(data, split).pictures()
-        for row, first in repeated_pictures(pictures):
-            example = _shown(pictures.paths[row], pictures.paths[first])
+        for row, first in find_repeated_pictures(pictures):
+            example = _show_pair(pictures.paths[row], pictures.paths[first])
             by_split[split]["repeated_picture"].append(example)
-    return {split: _counted(kinds) for split, kinds in by_split.items()}
+    return {split: _count_examples(kinds) for split, kinds in by_split.items()}
 
 
-def _shown(path: str, twin: str) -> str:
+def _show_pair(path: str, twin: str) -> str:
     return f"{Path(path).name} = {Path(twin).name}"
 
 
-def _counted(examples_by_kind: Found) -> list[Finding]:
+def _count_examples(examples_by_kind: Examples) -> list[Finding]:
     return [
         Finding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
         for kind, examples in sorted(examples_by_kind.items())
@@ -120,7 +120,7 @@ def _counted(examples_by_kind: Found) -> list[Finding]:
 
 
 def _check_header(
-    file_name: str, header: PictureHeader, annotated_wh: Size, examples: Found
+    file_name: str, header: PictureHeader, annotated_wh: Size, examples: Examples
 ) -> None:
     size = header.size_for(annotated_wh)
     if header.orientation != AS_STORED:
@@ -133,7 +133,7 @@ def _check_header(
 
 
 def _check_objects(
-    image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Found
+    image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Examples
 ) -> None:
     if not image.objects:
         examples["empty_image"].append(image.file_name)
@@ -145,13 +145,13 @@ def _check_objects(
         if annotated.is_crowd:
             examples["crowd"].append(where)
             continue
-        kind = _box_fault(annotated, size_wh)
+        kind = _judge_box(annotated, size_wh)
         if kind:
             corners = ", ".join(f"{corner:g}" for corner in annotated.box_xyxy)
             examples[kind].append(f"{where} [{corners}]")
 
 
-def _box_fault(annotated: RawObject, size_wh: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:
+def _judge_box(annotated: RawObject, size_wh: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:
     box = np.array([annotated.box_xyxy], np.float32)
     clamped = clamp(box, size_wh)
     if not has_pixels(clamped)[0]:

@@ -1,6 +1,6 @@
-"""What pictures are compared by: the SHA-256 of their files' bytes.
+"""Compares pictures by content: the SHA-256 of their files' bytes.
 
-A picture that was saved again, turned or resized has another content.
+A picture that was saved again, turned or resized counts as another picture.
 """
 
 import hashlib
@@ -15,43 +15,43 @@ from pathlib import Path
 from rethink_ray.data.cache import SETTLED_SECONDS
 
 UNSETTLED = -1
-"""Stands for the time stamp of a file that changed just before it was read: it is read again."""
+"""Replaces the time stamp of a file that changed just before it was read: it is read again."""
 _FILES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileContent:
-    """One file as it was read."""
+    """Size, time stamp and digest of one file when it was read."""
 
     num_bytes: int
     changed_ns: int
     """Its time stamp, or ``UNSETTLED``."""
     digest: bytes | None
-    """32 bytes; ``None``: only its size was looked at."""
+    """32 bytes; ``None``: only the size was read."""
 
 
 ContentReader = Callable[[Sequence[Path]], list[FileContent | None]]
-"""``read_contents`` with some of its arguments set."""
+"""Returns the content of each file, or ``None`` for an unreadable one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """Picture files to be compared with others. Length N throughout."""
+    """Picture files that can be compared with others. All fields have length N."""
 
     paths: Sequence[str]
     num_bytes: Sequence[int]
     digests: Sequence[bytes | None]
-    """``None``: the file is read once another of the same size makes that necessary."""
+    """``None``: the file is read only if it is compared with a file of the same size."""
 
     def digests_of_sizes(self, sizes: set[int]) -> Iterator[tuple[int, bytes]]:
-        """Row and digest of every picture of one of these sizes."""
+        """Yields row and digest of every picture whose file has one of these sizes."""
         for row, size in enumerate(self.num_bytes):
             if size in sizes:
                 yield row, self.digests[row] or digest_of_picture(self.paths[row])
 
 
-def pictures_at(paths: Iterable[Path]) -> Pictures:
-    """The pictures in these files, none of which was read yet."""
+def list_pictures(paths: Iterable[Path]) -> Pictures:
+    """Returns the pictures in these files; no file is read yet."""
     named = [str(path) for path in paths]
     return Pictures(
         paths=named,
@@ -60,10 +60,10 @@ def pictures_at(paths: Iterable[Path]) -> Pictures:
     )
 
 
-def same_pictures(first: Pictures, second: Pictures) -> list[tuple[int, int]]:
-    """Each row of ``first`` whose picture ``second`` holds too, with the first such row there.
+def find_same_pictures(first: Pictures, second: Pictures) -> list[tuple[int, int]]:
+    """Pairs each row of ``first`` whose picture is in ``second`` with the first such row there.
 
-    Files whose size no file of the other side has are not read.
+    A file is read only if the other side has a file of the same size.
     """
     shared = set(first.num_bytes) & set(second.num_bytes)
     row_of: dict[bytes, int] = {}
@@ -74,13 +74,13 @@ def same_pictures(first: Pictures, second: Pictures) -> list[tuple[int, int]]:
     ]
 
 
-def repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
-    """Each row whose picture stands in an earlier row too, with the first such row."""
-    return [(row, twin) for row, twin in same_pictures(pictures, pictures) if row != twin]
+def find_repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
+    """Pairs each row whose picture is in an earlier row too with the first such row."""
+    return [(row, twin) for row, twin in find_same_pictures(pictures, pictures) if row != twin]
 
 
 def digest_of_picture(path: str) -> bytes:
-    """32 bytes that name the file's content."""
+    """Returns the SHA-256 of the file's bytes: 32 bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
@@ -88,13 +88,12 @@ def digest_of_picture(path: str) -> bytes:
 def read_contents(
     paths: Sequence[Path], *, hashed: bool = True, earlier: Mapping[str, FileContent] | None = None
 ) -> list[FileContent | None]:
-    """The content of every file, eight at a time; ``None`` for one that cannot be read.
+    """Returns the content of every file, ``None`` for an unreadable one; reads eight at a time.
 
     Args:
         paths: the files.
-        hashed: false to look at sizes and time stamps alone.
-        known: path -> its content when it was last read; a file that has not changed since is not
-            read again.
+        hashed: false to read sizes and time stamps alone.
+        earlier: path -> content when the file was last read; an unchanged file is not read again.
     """
     read = partial(_read_content, hashed=hashed, earlier=earlier or {})
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
@@ -102,18 +101,18 @@ def read_contents(
 
 
 def are_unchanged(paths: Sequence[str], contents: Sequence[FileContent]) -> bool:
-    """Whether every file has the size and the time stamp that it was read with."""
+    """Returns whether every file still has its recorded size and time stamp."""
     recorded = [(content.num_bytes, content.changed_ns) for content in contents]
     parts = [paths[start::_FILES_AT_ONCE] for start in range(_FILES_AT_ONCE)]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        stamps = pool.map(lambda part: [_size_and_time(path) for path in part], parts)
+        stamps = pool.map(lambda part: [_read_size_and_time(path) for path in part], parts)
         return all(stamp == recorded[start::_FILES_AT_ONCE] for start, stamp in enumerate(stamps))
 
 
 def _read_content(
     path: Path, *, hashed: bool, earlier: Mapping[str, FileContent]
 ) -> FileContent | None:
-    num_bytes, changed_ns = _size_and_time(str(path))
+    num_bytes, changed_ns = _read_size_and_time(str(path))
     before = earlier.get(str(path))
     if before is not None and (before.num_bytes, before.changed_ns) == (num_bytes, changed_ns):
         return before
@@ -127,8 +126,8 @@ def _read_content(
     )
 
 
-def _size_and_time(path: str) -> tuple[int, int]:
-    """What tells that a file changed; zeros for one that is gone."""
+def _read_size_and_time(path: str) -> tuple[int, int]:
+    """Returns size and time stamp, which differ once a file changed; zeros for a missing file."""
     try:
         status = os.stat(path)
     except OSError:

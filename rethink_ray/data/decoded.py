@@ -1,7 +1,8 @@
-"""Decoded pixels that one process keeps: trials on a CPU read the same small images all the time.
+"""A cache of decoded images, shared by all loaders of one process.
 
-Shared by every loader in the process, since a run opens two for each rung and a process runs many
-trials: decoding a 96 px PNG takes 1.2 ms, looking it up 5 us (2026-11-22, one core).
+Trials on a CPU read the same small images again and again: a run opens two loaders for each rung,
+and a process runs many trials. Decoding a 96 px PNG takes 1.2 ms, a look-up 5 us (2026-11-22, one
+core).
 """
 
 import os
@@ -12,7 +13,7 @@ from torch import Tensor
 from rethink_ray.data.pictures import read_or_gray
 
 CAPACITY_BYTES: Final = 64 * 2**20
-"""A few thousand small images; what comes after is decoded each time."""
+"""Room for a few thousand small images; once it is full, further images are decoded each time."""
 
 Stamp = tuple[int, int]
 Key = tuple[str, int, int]
@@ -20,9 +21,10 @@ Key = tuple[str, int, int]
 
 
 class DecodedImages:
-    """Pixels by path and size, up to a number of bytes; a file that changed is read again.
+    """Caches pixels by path and size, up to a number of bytes; a changed file is read again.
 
-    The size belongs to the key: two splits may have annotated one file turned and as stored.
+    The size is part of the key, because one split may have annotated a file as turned by EXIF and
+    another as stored.
     """
 
     def __init__(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
@@ -30,8 +32,8 @@ class DecodedImages:
         self._kept: dict[Key, tuple[Stamp, Tensor]] = {}
 
     def read(self, path: str, width: int, height: int) -> tuple[Tensor, bool]:
-        """[3, H, W] uint8, read-only, and True; or gray and False for a file that broke."""
-        key, stamp = (path, width, height), _stamp(path)
+        """Returns [3, H, W] uint8, read-only, and True; gray and False if the file broke."""
+        key, stamp = (path, width, height), _read_stamp(path)
         cached = self._kept.get(key)
         if cached is not None:
             if cached[0] == stamp:
@@ -44,13 +46,13 @@ class DecodedImages:
         return pixels, was_read
 
 
-OF_THIS_PROCESS = DecodedImages()
-"""What loaders without workers of their own read through."""
-NOTHING_KEPT = DecodedImages(capacity_bytes=0)
-"""What loader workers read through: each would keep a copy of its own."""
+PROCESS_CACHE = DecodedImages()
+"""The cache of loaders that have no loader processes."""
+NO_CACHE = DecodedImages(capacity_bytes=0)
+"""For loader processes, each of which would keep a copy of its own."""
 
 
-def _stamp(path: str) -> Stamp | None:
+def _read_stamp(path: str) -> Stamp | None:
     try:
         status = os.stat(path)
     except OSError:

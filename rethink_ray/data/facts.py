@@ -1,4 +1,4 @@
-"""Measures what the study's data set turned out to be."""
+"""Gathers the facts of a study's data set: sizes, categories, fingerprints."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ from rethink_ray.spec.regime import DataSpec, RegimeSpec
 def gather_facts(
     data: DataSpec, regimes: Mapping[str, RegimeSpec], files: Mapping[str, str] | None = None
 ) -> DataFacts:
-    """The facts of every split and regime the study uses; builds what is not there yet.
+    """Returns the facts of all splits and regimes of a study; builds missing indexes.
 
     Args:
         data: where the images are.
-        regimes: by name.
-        files: path of each file of weights -> the key that names it.
+        regimes: name -> regime.
+        files: path of each file of weights -> the study key that names it, for messages.
 
     Raises:
         DataError: a regime is larger than the data set, a split or a file does not exist, or a
-            split that scores has no object to find.
+            scoring split has no object.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     used = dict.fromkeys(("train", data.select_split, data.report_on))
@@ -59,10 +59,10 @@ def gather_facts(
 
 
 def digest_of_file(path: str, where: str) -> str:
-    """16 hex digits over a file's content.
+    """Returns 16 hex digits of the SHA-256 of a file.
 
     Raises:
-        DataError: it cannot be read; ``where`` names it.
+        DataError: the file cannot be read; the message begins with ``where``.
     """
     try:
         with open(path, "rb") as file:
@@ -74,7 +74,7 @@ def digest_of_file(path: str, where: str) -> str:
 
 
 def _require_objects(index: AnnotationIndex, split: str) -> None:
-    """Without an object to find, average precision is no number, whatever a detector does."""
+    """Refuses a scoring split without objects: average precision is undefined there."""
     rows = np.isin(index.image_column("image_id"), index.image_ids)
     owner = np.repeat(rows, index.image_column("num_objects"))
     num_objects = int((owner & (index.object_column("is_crowd") == 0)).sum())

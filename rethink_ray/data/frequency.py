@@ -1,7 +1,7 @@
-"""Which categories are rare, common or frequent: by how many training images show them.
+"""Groups categories into rare, common and frequent by how many training images show them.
 
-Counted over the full regime whatever a trial's own regime, so that the bins mean the same in all
-of them (LVIS, Gupta et al. 2019: rare up to 10 images, common up to 100).
+Images of the largest regime are counted for trials of every regime, so that a bin means the same in
+all of them (LVIS, Gupta et al. 2019: rare up to 10 images, common up to 100).
 """
 
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ LVIS_BOUNDS = (10, 100)
 
 
 def frequency_groups(data: DataSpec) -> Mapping[str, tuple[int, ...]]:
-    """Bin -> its labels, from 1; empty where the data section asks for no bins."""
+    """Returns bin -> its labels (from 1); empty if ``data.frequency`` is not set."""
     if data.frequency is None:
         return {}
-    counts = images_per_category(data)
+    counts = count_images_per_category(data)
     if data.frequency == "thirds":
-        bins = _thirds(counts)
+        bins = _split_into_thirds(counts)
     else:
         bounds = LVIS_BOUNDS if data.frequency == "lvis" else data.frequency
         bins = np.searchsorted(bounds, counts, side="left")
@@ -33,8 +33,8 @@ def frequency_groups(data: DataSpec) -> Mapping[str, tuple[int, ...]]:
     }
 
 
-def images_per_category(data: DataSpec) -> NDArray[np.int64]:
-    """[categories]: images that regimes are drawn from, with an object that is no crowd."""
+def count_images_per_category(data: DataSpec) -> NDArray[np.int64]:
+    """Counts, per category, the trainable images with an object of it that is no crowd."""
     index = open_split(data, "train")
     image_ids = index.image_column("image_id")
     rows = np.arange(len(image_ids))
@@ -49,8 +49,8 @@ def images_per_category(data: DataSpec) -> NDArray[np.int64]:
     return per_label[1:].astype(np.int64)
 
 
-def _thirds(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The rarest third of the categories is 0, the next 1; equal counts go by label."""
+def _split_into_thirds(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers the thirds of the categories 0 to 2, rarest first; equal counts sort by label."""
     rank = np.empty(len(counts), np.int64)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
     return rank * len(FREQUENCIES) // len(counts)

@@ -1,4 +1,7 @@
-"""Glyphs: the figures that upstream classifiers learn. None is a shape, none a turned other."""
+"""The glyphs: figures that upstream classifiers learn.
+
+No glyph is one of the shapes, and no glyph is a rotation of another one.
+"""
 
 from collections.abc import Mapping
 
@@ -125,7 +128,7 @@ _DRAFTS: Mapping[str, Figure] = {
 
 
 def _fit(figure: Figure) -> Figure:
-    """The figure scaled so that its ink reaches the unit circle and no further."""
+    """Scales the figure so that its ink just reaches the unit circle."""
     reach = max(
         float(np.hypot(*part.points.T).max()) + part.stroke / 2 for part in figure if part.ink
     )
@@ -136,4 +139,4 @@ def _fit(figure: Figure) -> Figure:
 
 
 GLYPHS: Mapping[str, Figure] = {kind: _fit(figure) for kind, figure in _DRAFTS.items()}
-"""In the order in which ``upstream.classes`` takes them."""
+"""Class name -> figure; ``upstream.classes: n`` takes the first n."""

@@ -1,6 +1,6 @@
-"""The annotations of one split, memory-mapped: opening reads nothing, processes share the pages.
+"""The memory-mapped annotations of one split: processes share the pages, opening reads almost none.
 
-Built on first use and kept under a key of the annotation files' content.
+An index is built on first use and stored under a hash of the annotation files.
 """
 
 import gc
@@ -24,33 +24,33 @@ from rethink_ray.data.contents import (
     FileContent,
     Pictures,
     are_unchanged,
+    find_same_pictures,
     read_contents,
-    same_pictures,
 )
-from rethink_ray.data.masks import filled_box, pixels_of
+from rethink_ray.data.masks import decode_segmentation, fill_box
 from rethink_ray.data.pictures import picture_size
-from rethink_ray.data.sources.locate import source_of
+from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import Source
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 
 OPENINGS = 3
-"""So often an index is opened that another process replaces at the same time."""
+"""Attempts to open an index that another process is replacing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntry:
     """One image and its objects as annotated: boxes may leave the image or be degenerate.
 
-    Objects of unknown categories are not among them.
+    Objects of unknown categories are left out.
     """
 
     image_id: int
     path: str
     """Absolute."""
     width: int
-    """Of the file's pixels, turned by EXIF if they were annotated so."""
+    """In pixels; of the picture as it was annotated, that is, turned by EXIF or as stored."""
     height: int
     boxes_xyxy: NDArray[np.float32]
     """[N, 4], absolute pixels."""
@@ -59,27 +59,27 @@ class ImageEntry:
     is_crowd: NDArray[np.bool_]
     area: NDArray[np.float32]
     verified: tuple[int, ...] | None = None
-    """Labels that were looked for in this image (LVIS); ``None``: all."""
+    """Labels that annotators checked in this image (LVIS); ``None``: all."""
 
 
 class AnnotationIndex:
-    """The readable images of one split. Pickles as its path: every process maps the same pages."""
+    """The readable images of one split; pickled as a path, so that processes share its pages."""
 
     def __init__(self, directory: Path, only: tuple[int, ...] | None = None) -> None:
-        """Maps the index in ``directory``; ``only`` narrows it to some of its images."""
+        """Maps the index in ``directory``; ``only`` lists the image ids to keep."""
         self.directory = directory
         self._only = only
-        self._images, about = _map(directory / IMAGES_FILE)
-        self._objects, beside = _map(directory / OBJECTS_FILE)
+        self._images, about = _map_batch(directory / IMAGES_FILE)
+        self._objects, beside = _map_batch(directory / OBJECTS_FILE)
         if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
-            raise _no_index(directory, "files of two different builds")
+            raise _damaged_index_error(directory, "files of two different builds")
         self.categories: tuple[str, ...] = tuple(about["categories"])
         self.dropped: Mapping[str, int] = about["dropped"]
-        """What the annotation files hold that no image here shows, by kind, over the split."""
+        """Kind of fault -> number of records that were left out, over the whole split."""
         self.unread: tuple[str, ...] = tuple(about["unread"])
-        """Paths that could not be read when the index was built (the first few)."""
+        """Some paths that could not be read when the index was built."""
         self.keypoint_names: tuple[str, ...] = tuple(about["keypoint_names"])
-        """What the K keypoints are, in order; empty if the data set has none that all share."""
+        """Names of the K keypoints, in order; empty if objects do not share one list of them."""
         self._all_ids: NDArray[np.int64] = self.image_column("image_id")
         self.image_ids: NDArray[np.int64] = self._all_ids
         self.fingerprint: str = about["fingerprint"]
@@ -88,9 +88,9 @@ class AnnotationIndex:
             self.fingerprint = digest_of(self.fingerprint, *sorted(only))[:16]
         self._first = self.image_column("first_object")
         self._count = self.image_column("num_objects")
-        corners = _numbers(self._objects.column("box_xyxy").values)
+        corners = _read_numbers(self._objects.column("box_xyxy").values)
         self.boxes_xyxy: NDArray[np.float32] = corners.reshape(-1, 4)
-        """[all objects, 4]: of the whole split, in image order."""
+        """[all objects, 4], over the whole split, in image order."""
         self._labels = self.object_column("label")
         self._crowd = self.object_column("is_crowd")
         self._area = self.object_column("area")
@@ -102,7 +102,7 @@ class AnnotationIndex:
         return type(self), (self.directory, self._only)
 
     def entry(self, image_id: int) -> ImageEntry:
-        """The image of this id, with copies of its rows."""
+        """Returns the image of this id, with copies of its rows."""
         row = self.row_of(image_id)
         objects = self.objects_of(row)
         verified = self._images.column("verified")[row].as_py()
@@ -119,8 +119,8 @@ class AnnotationIndex:
         )
 
     def segmentations(self, image_id: int) -> list[Any]:
-        """COCO's ``segmentation`` of each object (polygons or run lengths), ``None`` without."""
-        texts = self._texts("segmentation", image_id)
+        """Returns COCO's ``segmentation`` (polygons or run lengths) or ``None`` for each object."""
+        texts = self._object_values("segmentation", image_id)
         return [json.loads(text) if text else None for text in texts]
 
     @property
@@ -130,25 +130,22 @@ class AnnotationIndex:
         return bool(len(ends)) and int(ends[-1]) > 0
 
     def masks(self, image_id: int) -> NDArray[np.uint8]:
-        """[N, H, W], 0 or 1: what each object covers; its whole box where nothing says.
-
-        Of the file's size, like boxes.
-        """
+        """Returns the mask of each object: [N, H, W], 0 or 1; objects without one get their box."""
         row = self.row_of(image_id)
         height, width = (int(self.image_column(side)[row]) for side in ("height", "width"))
         boxes = self.boxes_xyxy[self.objects_of(row)]
         masks = np.zeros((len(boxes), height, width), np.uint8)
         for number, segmentation in enumerate(self.segmentations(image_id)):
-            pixels = pixels_of(segmentation, height, width)
-            masks[number] = filled_box(boxes[number], height, width) if pixels is None else pixels
+            pixels = decode_segmentation(segmentation, height, width)
+            masks[number] = fill_box(boxes[number], height, width) if pixels is None else pixels
         return masks
 
     def keypoints(self, image_id: int) -> NDArray[np.float32] | None:
-        """[N, K, 3] x, y, visibility, zero for objects without; ``None`` if K is 0."""
+        """Returns [N, K, 3] x, y, visibility; zeros for objects without any, ``None`` if K is 0."""
         num = len(self.keypoint_names)
         if not num:
             return None
-        rows = self._texts("keypoints", image_id)
+        rows = self._object_values("keypoints", image_id)
         points = np.zeros((len(rows), num, 3), np.float32)
         for number, values in enumerate(rows):
             if len(values) == 3 * num:
@@ -156,7 +153,7 @@ class AnnotationIndex:
         return points
 
     def pictures(self, image_ids: Iterable[int] | None = None) -> Pictures:
-        """The files of these images, in their order; of all by default."""
+        """Returns the files of these images, in their order; by default of all images."""
         ids = self.image_ids if image_ids is None else np.fromiter(image_ids, np.int64)
         rows = pa.array(np.searchsorted(self._all_ids, ids))
         columns = self._images.select(["path", "file_bytes", "file_sha256"]).take(rows)
@@ -164,7 +161,7 @@ class AnnotationIndex:
         return Pictures(paths=paths, num_bytes=num_bytes, digests=digests)
 
     def file_contents(self) -> dict[str, FileContent]:
-        """Path -> what its file held when the index was built, over the whole split."""
+        """Returns path -> file content when the index was built, over the whole split."""
         names = ("path", "file_bytes", "file_changed_ns", "file_sha256")
         columns = [self._images.column(name).to_pylist() for name in names]
         return {
@@ -172,88 +169,95 @@ class AnnotationIndex:
             for path, num_bytes, changed_ns, digest in zip(*columns, strict=True)
         }
 
-    def _texts(self, column: str, image_id: int) -> list[Any]:
+    def _object_values(self, column: str, image_id: int) -> list[Any]:
         values = self._objects.column(column)
         rows = self.objects_of(self.row_of(image_id))
         return [values[row].as_py() for row in range(rows.start, rows.stop)]
 
     def row_of(self, image_id: int) -> int:
-        """The image's row in the whole split."""
+        """Returns the image's row in the whole split.
+
+        Raises:
+            DataError: the split has no image of this id.
+        """
         row = int(np.searchsorted(self._all_ids, image_id))
         if row == len(self._all_ids) or self._all_ids[row] != image_id:
-            must = "must hold every image that is asked for"
+            must = "must hold every image of the study"
             raise DataError(explain(str(self.directory), must, image_id, "Resolve the study anew."))
         return row
 
     def is_portrait(self, image_ids: Sequence[int]) -> NDArray[np.bool_]:
-        """[N]: whether each of these images is higher than wide."""
+        """Returns [N]: whether each of these images is higher than wide."""
         rows = np.array([self.row_of(image_id) for image_id in image_ids], np.int64)
         higher = self.image_column("height") > self.image_column("width")
         return higher[rows]
 
     def objects_of(self, row: int) -> slice:
-        """Where the objects of an image row stand in the object columns."""
+        """Returns the rows of the object columns that belong to an image row."""
         first = int(self._first[row])
         return slice(first, first + int(self._count[row]))
 
     def image_column(self, name: str) -> NDArray[Any]:
-        """One number per image of the whole split, straight from the file."""
-        return _numbers(self._images.column(name))
+        """Returns a memory-mapped column: one number per image of the whole split."""
+        return _read_numbers(self._images.column(name))
 
     def object_column(self, name: str) -> NDArray[Any]:
-        """One number per object of the whole split, straight from the file."""
-        return _numbers(self._objects.column(name))
+        """Returns a memory-mapped column: one number per object of the whole split."""
+        return _read_numbers(self._objects.column(name))
 
 
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
-    """The index of train, val, test or holdout, built if this is its first use.
+    """Returns the index of train, val, test or holdout; builds it on first use.
 
-    Labels of every split follow the categories of train. An index that left images out is built
-    again once one of those can be read. ``data.duplicates: drop`` leaves out of train what a
-    scoring split shows too, and out of the split that selects what the one that reports shows.
+    Labels of every split follow the categories of train. An index that lacks unreadable images is
+    built again once one of them can be read. Under ``data.duplicates: drop`` train has no picture
+    of a scoring split, and the selecting split has no picture of the reporting split.
+
+    Raises:
+        DataError: the data set has no such split, or no image of it is left.
     """
     if split == "holdout":
         return _open_holdout(data)
     index = open_listed(data, split)
-    return _without_duplicates(data, split, index) if data.duplicates == "drop" else index
+    return _drop_duplicates(data, split, index) if data.duplicates == "drop" else index
 
 
 def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
-    """The index of train, val, test or unlabelled with every image that its files list."""
+    """Returns the index of train, val, test or unlabelled with all images, duplicates too."""
     source, categories = _source_and_categories(data, split)
-    directory = _directory(source, categories)
-    build = partial(_build, source, categories, _reader(split))
-    index = _open_built(directory, build)
+    directory = _locate_index(source, categories)
+    build = partial(_build, source, categories, _build_reader(split))
+    index = _open_index(directory, build)
     if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
-        return _rebuilt(directory, build)
+        return _rebuild(directory, build)
     return index
 
 
 def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
-    """The index of train, val or test, built again if a picture file changed since it was built."""
+    """Returns the index of train, val or test; builds it again if a picture file has changed."""
     index = open_listed(data, split)
     earlier = index.file_contents()
     if are_unchanged([*earlier], [*earlier.values()]):
         return index
     source, categories = _source_and_categories(data, split)
-    build = partial(_build, source, categories, _reader(split, earlier))
-    return _rebuilt(index.directory, build)
+    build = partial(_build, source, categories, _build_reader(split, earlier))
+    return _rebuild(index.directory, build)
 
 
-def _reader(split: str, earlier: Mapping[str, FileContent] | None = None) -> ContentReader:
-    """Images without labels, of which there may be millions, are read only if that is needed."""
+def _build_reader(split: str, earlier: Mapping[str, FileContent] | None = None) -> ContentReader:
+    """Builds a reader that does not hash unlabelled images, of which there may be millions."""
     return partial(read_contents, hashed=split != "unlabelled", earlier=earlier)
 
 
-def _without_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
-    """The copy that is kept stands in the split that scores, or that reports."""
+def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
+    """Leaves out pictures that a scoring split (for the selecting split: the reporting one) has."""
     scoring = {data.report_on, data.select_split} - {"holdout"}
     keeps = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
     pictures = index.pictures()
     rows = {
         row
         for other in keeps
-        for row, _ in same_pictures(pictures, open_listed(data, other).pictures())
+        for row, _ in find_same_pictures(pictures, open_listed(data, other).pictures())
     }
     if not rows:
         return index
@@ -265,26 +269,26 @@ def _without_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> A
     return AnnotationIndex(index.directory, only=tuple(left))
 
 
-def _open_built(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
-    """The index in ``directory``; opened again should another process be replacing it just now."""
+def _open_index(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
+    """Opens the index in ``directory``, again if another process is replacing it."""
     for _ in range(OPENINGS - 1):
-        before = _inode_of(build_once(directory, build))
+        before = _read_inode(build_once(directory, build))
         try:
             return AnnotationIndex(directory)
         except DataError:
-            if before is not None and _inode_of(directory) == before:
+            if before is not None and _read_inode(directory) == before:
                 raise
     return AnnotationIndex(build_once(directory, build))
 
 
-def _rebuilt(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
-    """A fresh index, opened again should another process be replacing it at the same time."""
+def _rebuild(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
+    """Builds and opens a new index in place of the old one."""
     build_anew(directory, build)
-    return _open_built(directory, build)
+    return _open_index(directory, build)
 
 
-def _inode_of(directory: Path) -> int | None:
-    """``None`` while another process has taken the old folder away and not put its own there."""
+def _read_inode(directory: Path) -> int | None:
+    """Returns ``None`` while another process is replacing the folder."""
     try:
         return directory.stat().st_ino
     except FileNotFoundError:
@@ -292,26 +296,26 @@ def _inode_of(directory: Path) -> int | None:
 
 
 def build_index(data: DataSpec, split: str) -> AnnotationIndex:
-    """The index of train, val or test, built from its files whether or not there was one."""
+    """Builds the index of train, val or test, even if there is one."""
     source, categories = _source_and_categories(data, split)
-    directory = _directory(source, categories)
-    build = partial(_build, source, categories, _reader(split))
-    return _rebuilt(directory, build)
+    directory = _locate_index(source, categories)
+    build = partial(_build, source, categories, _build_reader(split))
+    return _rebuild(directory, build)
 
 
 def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[str, ...] | None]:
-    """``None`` for train: its own categories are the data set's."""
-    source = source_of(data, split)
+    """Returns the split's source and the categories of train; ``None`` for train itself."""
+    source = locate_source(data, split)
     return source, None if split == "train" else open_listed(data, "train").categories
 
 
-def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
+def _locate_index(source: Source, categories: tuple[str, ...] | None) -> Path:
     key = digest_of(
         "index",
         INDEX_VERSION,
-        source.place(),
+        source.image_folders(),
         source.salt,
-        source.content(),
+        source.hash_annotations(),
         *(("train",) if categories is None else ("labels of", *categories)),
     )
     return cache_folder() / "index" / key[:24]
@@ -320,15 +324,15 @@ def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
 def _build(
     source: Source, categories: tuple[str, ...] | None, read: ContentReader, directory: Path
 ) -> None:
-    with _no_collection():
+    with _pause_garbage_collection():
         raw = source.read()
         labels = raw.categories if categories is None else categories
         write_index(raw, labels, directory, name=source.name, salt=source.salt, read=read)
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """No search for cycles: there are none in ten million fresh objects, and it takes minutes."""
+def _pause_garbage_collection() -> Iterator[None]:
+    """Pauses the search for reference cycles, which takes minutes among ten million new objects."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -340,7 +344,7 @@ def _no_collection() -> Iterator[None]:
 
 def _open_holdout(data: DataSpec) -> AnnotationIndex:
     if not isinstance(data.select_on, HoldoutSpec):
-        must = "must be {holdout: N} for a study that looks at a hold-out"
+        must = "must be {holdout: N} for a study with a hold-out"
         raise DataError(explain("data.select_on", must, data.select_on))
     train = open_split(data, "train")
     num_held_out = data.select_on.holdout
@@ -351,22 +355,22 @@ def _open_holdout(data: DataSpec) -> AnnotationIndex:
     return AnnotationIndex(train.directory, only=tuple(order[:num_held_out]))
 
 
-def _numbers(column: Any) -> NDArray[Any]:
-    """The column's bytes as they lie in the file; pyarrow's own ``to_numpy`` imports pandas."""
+def _read_numbers(column: Any) -> NDArray[Any]:
+    """Views the column's bytes in the file as numpy; pyarrow's ``to_numpy`` imports pandas."""
     dtype = {"float": "float32"}.get(str(column.type), str(column.type))
     return np.frombuffer(column.buffers()[1] or b"", dtype)[column.offset :][: len(column)]
 
 
-def _map(path: Path) -> tuple[Any, dict[str, Any]]:
-    """The one record batch of the file, and what was written about it."""
+def _map_batch(path: Path) -> tuple[Any, dict[str, Any]]:
+    """Returns the one record batch of the file and the metadata beside it."""
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         about = json.loads(reader.schema.metadata[b"rethink_ray"])
         return reader.get_batch(0), about
     except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-        raise _no_index(path, str(error)) from error
+        raise _damaged_index_error(path, str(error)) from error
 
 
-def _no_index(path: Path, reason: str) -> DataError:
+def _damaged_index_error(path: Path, reason: str) -> DataError:
     remedy = "Delete that folder; the index is built again from the annotation files."
     return DataError(explain(str(path), "must be an annotation index", reason, remedy))

@@ -1,51 +1,51 @@
 """Checks that no picture is in two of: training data, the selecting split, the reporting split.
 
-Pictures are compared by content: by the bytes of their files; names do not matter.
+Two pictures are the same if the bytes of their files are; names do not matter.
 """
 
 from dataclasses import dataclass
 from itertools import combinations
 
-from rethink_ray.data.contents import Pictures, same_pictures
+from rethink_ray.data.contents import Pictures, find_same_pictures
 from rethink_ray.data.index import open_listed, open_split, refresh_split
 from rethink_ray.data.regimes import trainable_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec
 
 SHOWN_PAIRS = 3
-"""So many pairs of a leak are named; the rest are counted."""
+"""Pairs of a leak that a message names; it counts the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """Pictures of one split that another one shows too."""
+    """Pictures that two splits share."""
 
     split: str
     other: str
     pairs: tuple[tuple[str, str], ...]
-    """Paths: of each such image of ``split``, and of its first twin in ``other``."""
+    """The path in ``split`` and the first path in ``other`` of each shared picture."""
 
     @property
     def loser(self) -> str:
-        """The split that loses its copies under ``data.duplicates: drop``.
+        """Returns the split that loses its copies under ``data.duplicates: drop``.
 
-        A hold-out is cut from what is left of train then.
+        Train loses those of a hold-out, which is taken from the images that are left.
         """
         return "train" if self.split == "holdout" else self.split
 
 
 def require_disjoint(data: DataSpec, where: str) -> None:
-    """No two of train, the split that selects and the split that reports show one picture.
+    """Refuses a data set whose training, selecting and reporting splits share a picture.
 
-    Indexes of pictures that changed since are built again first. ``data.duplicates: drop`` refuses
-    nothing: what it leaves out is not there any more.
+    Indexes of changed pictures are built again first. Under ``data.duplicates: drop`` nothing is
+    refused, because the shared pictures are left out.
 
     Args:
         data: the data set; one split may both select and report.
-        where: the file that asks for it, for the message.
+        where: the study file, for the message.
 
     Raises:
-        DataError: names the first pairs of files, and how many there are.
+        DataError: two splits share a picture; names the first pairs of files and counts all.
     """
     refresh_splits(data)
     if data.duplicates == "drop":
@@ -53,7 +53,7 @@ def require_disjoint(data: DataSpec, where: str) -> None:
     leaks = find_leaks(data)
     if leaks:
         must = "must show no picture in two of the splits it uses (files are equal byte for byte)"
-        shown = "; ".join(_shown(leak) for leak in leaks)
+        shown = "; ".join(_describe_leak(leak) for leak in leaks)
         losers = dict.fromkeys(leak.loser for leak in leaks)
         remedy = (
             "Take one of the two out of its split, or set data.duplicates: drop, which leaves the "
@@ -63,30 +63,33 @@ def require_disjoint(data: DataSpec, where: str) -> None:
 
 
 def refresh_splits(data: DataSpec) -> None:
-    """The indexes of all splits in use tell of the picture files as they are now."""
+    """Brings the indexes of all splits in use up to date with the picture files."""
     for split in dict.fromkeys(("train", data.select_split, data.report_on)):
         if split != "holdout":
             refresh_split(data, split)
 
 
 def find_leaks(data: DataSpec) -> list[Leak]:
-    """One ``Leak`` for every two splits in use that share a picture; train without its hold-out."""
+    """Returns a ``Leak`` for every two splits in use that share a picture.
+
+    Train is compared without its hold-out.
+    """
     train = open_split(data, "train")
     pictures = {"train": train.pictures(trainable_image_ids(data))}
     for split in dict.fromkeys((data.select_split, data.report_on)):
         pictures[split] = open_split(data, split).pictures()
     leaks = []
     for (split, first), (other, second) in combinations(pictures.items(), 2):
-        rows = same_pictures(first, second)
+        rows = find_same_pictures(first, second)
         pairs = tuple(sorted((first.paths[row], second.paths[twin]) for row, twin in rows))
         leaks += [Leak(split=split, other=other, pairs=pairs)] if pairs else []
     return leaks
 
 
 def count_dropped(data: DataSpec) -> dict[str, int]:
-    """Split -> how many of its images ``data.duplicates: drop`` leaves out; splits that lose some.
+    """Counts the images that ``data.duplicates: drop`` leaves out, for splits that lose some.
 
-    The split that reports keeps all of its images, and the hold-out is cut from what is left.
+    The reporting split keeps all images. The hold-out is taken from the images that are left.
     """
     if data.duplicates != "drop":
         return {}
@@ -99,26 +102,26 @@ def count_dropped(data: DataSpec) -> dict[str, int]:
 
 
 def require_unseen(data: DataSpec, learned_from: Pictures, where: str) -> None:
-    """None of these pictures is one of a split that scores.
+    """Refuses training pictures that are in the selecting or the reporting split.
 
     Args:
-        data: its splits for selecting and reporting are looked at.
-        learned_from: the pictures.
-        what: learns from them, for the message.
+        data: the data set.
+        learned_from: the training pictures.
+        where: what is trained on them, for the message: ``asset x``.
 
     Raises:
-        DataError: names the first two files that are one picture.
+        DataError: a picture is in both; names its two files.
     """
     for split in dict.fromkeys((data.select_split, data.report_on)):
         scored = open_split(data, split).pictures()
-        for row, twin in same_pictures(learned_from, scored)[:1]:
+        for row, twin in find_same_pictures(learned_from, scored)[:1]:
             must = f"must learn from no picture of split {split}"
             shown = f"{learned_from.paths[row]}, which is {scored.paths[twin]}"
             remedy = "Take one of the two out of its split, then start a new study."
             raise DataError(explain(where, must, shown, remedy))
 
 
-def _shown(leak: Leak) -> str:
+def _describe_leak(leak: Leak) -> str:
     named = [
         f"{path} = {twin}" if path != twin else f"{path} (the same file)"
         for path, twin in leak.pairs[:SHOWN_PAIRS]

@@ -1,6 +1,6 @@
-"""Batches as pure functions of (seed, step): any step can be asked for, by any number of workers.
+"""Batches as pure functions of (seed, step): a loader can start at any step, with any workers.
 
-No generator, no iterator and no worker holds state that a resumed run would have to restore.
+No generator, iterator or loader process holds state that a resumed run would have to restore.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import Augmentation, AugmentDraws, PasteSource, augment
 from rethink_ray.data.chance import seed_from
-from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
-from rethink_ray.data.faults import trainable
+from rethink_ray.data.decoded import NO_CACHE, PROCESS_CACHE, DecodedImages
+from rethink_ray.data.faults import select_trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
 from rethink_ray.data.order import RunOrder, epoch_order
-from rethink_ray.data.pasting import partner_of
+from rethink_ray.data.pasting import draw_partner
 from rethink_ray.spec.errors import DataError, RethinkError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 
@@ -30,12 +30,14 @@ EvalBatch = tuple[list[Tensor], list[ImageEntry]]
 
 
 class PictureLost(RethinkError):
-    """A picture that is to be scored cannot be read any more. The machine's fault, not the data's:
-    it could be read when the index was built."""
+    """A picture of a scoring split cannot be read any more.
+
+    It could be read when the index was built, so this is a fault of the machine.
+    """
 
 
 class LoaderDied(RethinkError):
-    """A loader worker ended before its time: killed, or out of memory. The machine's fault."""
+    """A loader process was killed or ran out of memory: a fault of the machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class Loading:
 
     def decoded_images(self) -> DecodedImages:
         """Returns the cache of decoded images; loader processes keep none."""
-        return NOTHING_KEPT if self.num_workers else OF_THIS_PROCESS
+        return NO_CACHE if self.num_workers else PROCESS_CACHE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +77,18 @@ class Sample:
     image: Tensor
     """[3, H, W] float32, 0..1."""
     objects: Objects
-    """Without its masks."""
+    """Without masks; ``masks`` has them."""
     masks: PackedMasks | None
     image_id: int
     was_read: bool
 
     def pin_memory(self) -> "Sample":
-        """The same, where a GPU can fetch it by itself; torch's loader calls this by its name."""
+        """Returns the sample with its image in pinned memory; torch's loader calls this."""
         return replace(self, image=self.image.pin_memory())
 
 
 class TrainBatches(Iterator[TrainBatch]):
-    """Endless batches of ``source``. ``broken``: images whose files broke after indexing."""
+    """Endless batches of ``source``; ``broken`` holds ids of images that broke after indexing."""
 
     def __init__(self, source: "TrainSamples", loader: DataLoader[list[Sample]]) -> None:
         self.source = source
@@ -96,11 +98,11 @@ class TrainBatches(Iterator[TrainBatch]):
     def __next__(self) -> TrainBatch:
         samples: list[Sample] = _next_of(self._samples)
         self.broken |= {sample.image_id for sample in samples if not sample.was_read}
-        return [sample.image for sample in samples], [_target(sample) for sample in samples]
+        return [sample.image for sample in samples], [_build_target(sample) for sample in samples]
 
 
 class TrainSamples(Dataset[Sample]):
-    """Sample ``position`` of an endless run over the images, one epoch's order after another."""
+    """Training samples by position in an endless run over the images, epoch after epoch."""
 
     def __init__(
         self,
@@ -108,7 +110,7 @@ class TrainSamples(Dataset[Sample]):
         image_ids: Sequence[int],
         augmentation: Augmentation,
         order: RunOrder,
-        decoded: DecodedImages = NOTHING_KEPT,
+        decoded: DecodedImages = NO_CACHE,
     ) -> None:
         spec, detector = augmentation.spec, augmentation.detector
         self._index = index
@@ -127,17 +129,17 @@ class TrainSamples(Dataset[Sample]):
         self._needs_masks = detector.family in WITH_MASKS or spec.copy_paste > 0
         if self._needs_masks and not index.has_masks:
             must = "must come with masks (COCO's `segmentation`) for this detector or Copy-Paste"
-            remedy = "Take a detector.family without masks and augment.copy_paste: 0."
+            remedy = "Choose a detector.family without masks and augment.copy_paste: 0."
             raise DataError(explain("the training annotations", must, "boxes alone", remedy))
         if detector.family in WITH_KEYPOINTS and not index.keypoint_names:
-            must = "must come with the same keypoints for every object that has some"
-            remedy = "Take another detector.family."
-            raise DataError(explain("the training annotations", must, "none such", remedy))
+            must = "must have the same keypoints for every object that has some"
+            remedy = "Choose another detector.family."
+            raise DataError(explain("the training annotations", must, "no such keypoints", remedy))
 
     def __getitem__(self, position: int) -> Sample:
         epoch, rank_in_epoch = divmod(position, len(self.image_ids))
-        image_id = self.image_ids[int(self._rows_of(epoch)[rank_in_epoch])]
-        image, objects, was_read = self._annotated(image_id)
+        image_id = self.image_ids[int(self._order_rows(epoch)[rank_in_epoch])]
+        image, objects, was_read = self._load_annotated(image_id)
         image, objects = augment(
             image,
             objects,
@@ -154,14 +156,14 @@ class TrainSamples(Dataset[Sample]):
             was_read=was_read,
         )
 
-    def _annotated(self, image_id: int) -> tuple[Tensor, Objects, bool]:
-        """The image, what there is to learn on it, and whether its file could be read."""
+    def _load_annotated(self, image_id: int) -> tuple[Tensor, Objects, bool]:
+        """Returns the image, the objects to train on, and whether its file could be read."""
         entry = self._index.entry(image_id)
         pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
         masks = self._index.masks(image_id) if self._needs_masks else None
         has_keypoints = self._family in WITH_KEYPOINTS
         points = self._index.keypoints(image_id) if has_keypoints else None
-        objects = trainable(entry, masks, points)
+        objects = select_trainable(entry, masks, points)
         if not was_read:
             objects = objects.where(np.zeros(len(objects), np.bool_))
         return pixels.float() / 255.0, objects, was_read
@@ -169,14 +171,14 @@ class TrainSamples(Dataset[Sample]):
     def _paste_source(self, epoch: int, image_id: int) -> PasteSource | None:
         """Returns the training image whose objects Copy-Paste takes, with draws of its own."""
         chance = self.augment.copy_paste
-        partner = partner_of(self.image_ids, chance, self._seed, epoch, image_id)
+        partner = draw_partner(self.image_ids, chance, self._seed, epoch, image_id)
         if partner is None:
             return None
-        image, objects, was_read = self._annotated(partner)
+        image, objects, was_read = self._load_annotated(partner)
         draws = AugmentDraws.draw(seed_from("pasted onto", self._seed, image_id), epoch, partner)
         return (image, objects, draws) if was_read else None
 
-    def _rows_of(self, epoch: int) -> NDArray[np.int64]:
+    def _order_rows(self, epoch: int) -> NDArray[np.int64]:
         if epoch != self._epoch:
             self._epoch = epoch
             self._rows = epoch_order(self._order, epoch, self._is_portrait)
@@ -184,13 +186,14 @@ class TrainSamples(Dataset[Sample]):
 
 
 class EvalImages(Dataset[Tensor]):
-    """The image of one id, [3, H, W] float32 in 0..1, untouched.
+    """Images by id, [3, H, W] float32 in 0..1, without augmentation.
 
     Raises:
-        PictureLost: it cannot be read any more; a gray one would score another data set.
+        PictureLost: an image cannot be read any more. A gray one in its place would change the
+            scored data set.
     """
 
-    def __init__(self, index: AnnotationIndex, decoded: DecodedImages = NOTHING_KEPT) -> None:
+    def __init__(self, index: AnnotationIndex, decoded: DecodedImages = NO_CACHE) -> None:
         self._index = index
         self._decoded = decoded
 
@@ -199,8 +202,8 @@ class EvalImages(Dataset[Tensor]):
         pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
         if not was_read:
             must = f"must be the picture of {entry.width}x{entry.height} it was when indexed"
-            remedy = "Put the file back and run again; nothing finished is lost."
-            raise PictureLost(explain(entry.path, must, "one that is not", remedy))
+            remedy = "Put the file back and run again; finished work is kept."
+            raise PictureLost(explain(entry.path, must, "another or unreadable file", remedy))
         return pixels.float() / 255.0
 
 
@@ -253,11 +256,11 @@ def eval_batches(
     rank: int = 0,
     world_size: int = 1,
 ) -> Iterator[EvalBatch]:
-    """Every image exactly once, over all ranks together: (images, entries), nothing augmented.
+    """Yields (images, entries); all ranks together get every image once, without augmentation.
 
-    ``batch_size`` is global and cut among the ranks as in training, so that all of them take the
-    same number of steps; a rank's share of the last batches may be empty. Images without objects
-    are kept, no batch is filled up.
+    ``batch_size`` is global and divided among the ranks, so that all ranks take the same number of
+    steps. A rank's share of the last batch may be empty; the last batch is not filled up. Images
+    without objects are kept.
     """
     share = -(-batch_size // world_size)
     ids = list(image_ids)
@@ -307,10 +310,10 @@ def build_loader(dataset: Dataset[Any], batches: Any, loading: Loading) -> DataL
 
 
 def _next_of(samples: Iterator[Any]) -> Any:
-    """The next batch.
+    """Returns the next batch.
 
     Raises:
-        LoaderDied: a worker of the loader is gone; torch notices within five seconds.
+        LoaderDied: a loader process has ended; torch notices within five seconds.
     """
     try:
         return next(samples)
@@ -319,19 +322,22 @@ def _next_of(samples: Iterator[Any]) -> Any:
 
 
 def explain_death(error: RuntimeError) -> LoaderDied | None:
-    """What torch says of a dead loader worker (it may say so anywhere in the main thread)."""
+    """Turns torch's error for a dead loader process into ours; ``None`` for other errors.
+
+    Torch may raise it anywhere in the main thread.
+    """
     if not str(error).startswith("DataLoader worker"):
         return None
     must = "must stay alive to the end of the run"
     remedy = (
-        "The run goes on from its checkpoint. If it happens again: lower resources.loader_workers, "
-        "or give the machine more memory (/dev/shm too)."
+        "The run continues from its checkpoint. If it happens again: lower "
+        "resources.loader_workers, or give the machine more memory (/dev/shm too)."
     )
     reason = str(error).splitlines()[0].strip()
     return LoaderDied(explain("a loader worker", must, reason, remedy))
 
 
-def _target(sample: Sample) -> Target:
+def _build_target(sample: Sample) -> Target:
     objects = sample.objects
     target = {
         "boxes": torch.from_numpy(objects.boxes_xyxy),

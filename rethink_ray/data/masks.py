@@ -1,4 +1,4 @@
-"""Pixel masks in COCO's two notations."""
+"""Encodes and decodes pixel masks in COCO's two formats: polygons and run lengths."""
 
 from typing import Any
 
@@ -7,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def segmentation_of(mask: NDArray[np.bool_]) -> list[list[float]] | dict[str, Any]:
-    """COCO's ``segmentation`` of a [H, W] mask, to the pixel.
+def encode_segmentation(mask: NDArray[np.bool_]) -> list[list[float]] | dict[str, Any]:
+    """Returns COCO's ``segmentation`` of a [H, W] mask, exact to the pixel.
 
-    One polygon along the pixel edges if the mask is one piece without holes; run lengths (not
-    compressed) otherwise, since polygons cannot leave a hole out.
+    A mask of one piece without holes becomes a polygon along its pixel edges. Other masks become
+    uncompressed run lengths, since polygons cannot have holes.
     """
-    loop = _outline(mask)
-    return run_lengths(mask) if loop is None else [loop]
+    loop = _trace_outline(mask)
+    return encode_run_lengths(mask) if loop is None else [loop]
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """COCO's uncompressed run-length form: column by column, background first."""
+def encode_run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Returns COCO's uncompressed run lengths: column by column, background first."""
     flat = mask.flatten(order="F").astype(np.int8)
     edges = np.flatnonzero(np.diff(flat)) + 1
     bounds = np.concatenate([[0], edges, [len(flat)]])
@@ -26,8 +26,8 @@ def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
-def mask_of(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
-    """[H, W]: the mask that ``run_lengths`` was given."""
+def decode_run_lengths(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
+    """Returns the [H, W] mask of uncompressed run lengths: the inverse of ``encode_run_lengths``."""
     counts = segmentation["counts"]
     values = np.arange(len(counts)) % 2 == 1
     height, width = segmentation["size"]
@@ -35,29 +35,29 @@ def mask_of(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
     return mask
 
 
-def pixels_of(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | None:
-    """[height, width], 0 or 1: what COCO's ``segmentation`` covers; ``None`` if that is nothing.
+def decode_segmentation(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | None:
+    """Returns the mask [height, width] (0 or 1) of COCO's ``segmentation``; ``None`` if empty.
 
-    Polygons (several are one object's pieces) and run lengths, compressed or not. Polygons of
-    fewer than three corners are left out: COCO's own reader takes four numbers for a box. What it
-    refuses covers nothing.
+    Accepts polygons (several are the pieces of one object) and run lengths, compressed or not.
+    Polygons of fewer than three corners are skipped, because COCO's reader takes four numbers for a
+    box. A ``segmentation`` that COCO's reader refuses counts as empty.
     """
     try:
-        pixels = _pixels(segmentation, height, width)
+        pixels = _decode_parts(segmentation, height, width)
     except (TypeError, ValueError):
         return None
     return pixels if pixels is not None and pixels.any() else None
 
 
-def filled_box(box_xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
-    """[height, width], 0 or 1: the pixels whose centre the box holds."""
+def fill_box(box_xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+    """Returns the mask [height, width] (0 or 1) of the pixels whose centres are in the box."""
     x0, y0, x1, y1 = box_xyxy
     rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
     inside = np.outer((y0 <= rows) & (rows < y1), (x0 <= columns) & (columns < x1))
     return inside.astype(np.uint8)
 
 
-def _pixels(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | None:
+def _decode_parts(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | None:
     if isinstance(segmentation, list):
         corners = [part for part in segmentation if isinstance(part, list) and len(part) >= 6]
         parts = coco_mask.frPyObjects(corners, height, width) if corners else []
@@ -68,9 +68,9 @@ def _pixels(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] | N
     return coco_mask.decode(coco_mask.merge(parts)) if parts else None
 
 
-def _outline(mask: NDArray[np.bool_]) -> list[float] | None:
-    """Corners x, y, x, y, ... of the one closed line around the mask; ``None`` if several."""
-    follow = _edges(mask)
+def _trace_outline(mask: NDArray[np.bool_]) -> list[float] | None:
+    """Returns x, y, x, y, ... of the outline of the mask; ``None`` if it has several outlines."""
+    follow = _collect_edges(mask)
     if follow is None:
         return None
     start = next(iter(follow))
@@ -84,11 +84,11 @@ def _outline(mask: NDArray[np.bool_]) -> list[float] | None:
         here, last_step = there, step
         if here == start:
             break
-    return corners if _length(corners) == len(follow) else None
+    return corners if _measure_outline(corners) == len(follow) else None
 
 
-def _edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], tuple[int, int]] | None:
-    """Unit steps along pixel edges with the mask on the right; ``None`` if two share a start."""
+def _collect_edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], tuple[int, int]] | None:
+    """Maps start to end of each edge, the mask on its right; ``None`` if two edges share a start."""
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     sides = [
@@ -107,6 +107,6 @@ def _edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], tuple[int, int]] | 
     return follow if len(follow) == total and total else None
 
 
-def _length(corners: list[float]) -> int:
+def _measure_outline(corners: list[float]) -> int:
     points = np.array(corners).reshape(-1, 2)
     return int(np.abs(points - np.roll(points, -1, axis=0)).sum())

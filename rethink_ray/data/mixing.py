@@ -1,6 +1,7 @@
-"""Batches of human and pseudo labels, as pure functions of (seed, step).
+"""Batches of human-labelled and pseudo-labelled images, as pure functions of (seed, step).
 
-Each kind counts its own positions, so that the human part of a run does not depend on the pool.
+Each kind counts its own positions, so that the human-labelled part of a run does not depend on the
+pool.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,11 +25,11 @@ from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
 
 Images = tuple[AnnotationIndex, Sequence[int]]
-"""A split, and which of its images are learnt from."""
+"""A split and the ids of its training images."""
 
 
 class MixedBatches(TrainBatches):
-    """Endless batches, human labels first; each target says ``is_pseudo``."""
+    """Endless batches, human-labelled images first; each target has ``is_pseudo``."""
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class MixedBatches(TrainBatches):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """How a global batch is cut: so many images of each kind, each shared evenly by the ranks."""
+    """The number of images of each kind in a global batch; ranks share each kind evenly."""
 
     human: int
     pseudo: int
@@ -65,17 +66,17 @@ class Parts:
 
     @property
     def human_share(self) -> int:
-        """Of one rank's part of a batch."""
+        """Human-labelled images in one rank's part of a batch."""
         return self.human // self.world_size
 
     @classmethod
     def of(cls, batch_size: int, share: float, rank: int, world_size: int) -> "Parts":
-        """``share`` of a global batch is pseudo-labelled."""
+        """Builds the parts of a global batch of which ``share`` is pseudo-labelled."""
         pseudo = round(batch_size * share)
         return cls(human=batch_size - pseudo, pseudo=pseudo, rank=rank, world_size=world_size)
 
     def positions(self, step: int) -> list[tuple[bool, int]]:
-        """This rank's samples of a step: whether it is pseudo-labelled, and its position there."""
+        """Returns (is pseudo-labelled, position) of each of this rank's samples of a step."""
         samples: list[tuple[bool, int]] = []
         for is_pseudo, num in ((False, self.human), (True, self.pseudo)):
             share = num // self.world_size
@@ -85,7 +86,7 @@ class Parts:
 
 
 class MixedSamples(Dataset[Sample]):
-    """Sample (is pseudo-labelled, position) of two endless runs over images."""
+    """Samples by (is pseudo-labelled, position) of two endless runs over images."""
 
     def __init__(self, human: TrainSamples, pseudo: TrainSamples) -> None:
         self._samples = {False: human, True: pseudo}
@@ -125,7 +126,7 @@ def mixed_batches(
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """One rank's samples of each step, for ever."""
+    """One rank's samples of each step, endlessly."""
 
     start_step: int
     parts: Parts

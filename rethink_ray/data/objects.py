@@ -1,4 +1,4 @@
-"""The objects of one image as a detector trains on them: boxes; masks and keypoints if asked."""
+"""The objects of one training image: boxes, and masks and keypoints for detectors that learn them."""
 
 from dataclasses import dataclass, replace
 
@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """Objects fit to train on. Length N throughout."""
+    """Objects to train on. All fields have length N."""
 
     boxes_xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
     area: NDArray[np.float32]
-    """As annotated: of the mask where there is one."""
+    """Square pixels, as annotated: COCO gives the area of the mask."""
     masks: NDArray[np.uint8] | None = None
-    """[N, H, W], 0 or 1, of the image's size; ``None`` unless the detector learns masks."""
+    """[N, H, W], 0 or 1, at the image's size; ``None`` if no masks are needed."""
     keypoints: NDArray[np.float32] | None = None
-    """[N, K, 3]: x, y in pixels, visibility (0 not annotated, 1 covered, 2 seen); ``None`` unless
+    """[N, K, 3]: x, y in pixels, visibility (0 not annotated, 1 covered, 2 visible); ``None`` unless
     the detector learns keypoints."""
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def where(self, kept: NDArray[np.bool_]) -> "Objects":
-        """Only the objects that ``kept`` ([N]) says."""
+        """Returns the objects for which ``kept`` ([N]) is true."""
         return Objects(
             boxes_xyxy=self.boxes_xyxy[kept],
             labels=self.labels[kept],
@@ -34,24 +34,24 @@ class Objects:
         )
 
     def with_masks(self, masks: NDArray[np.uint8] | None) -> "Objects":
-        """The same objects with these masks."""
+        """Returns the same objects with these masks."""
         return replace(self, masks=masks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedMasks:
-    """Masks at one bit a pixel: 20 objects at 800 x 1333 are 2.7 MB instead of 21."""
+    """Masks at one bit per pixel: 20 objects at 800 x 1333 take 2.7 MB instead of 21 MB."""
 
     bits: NDArray[np.uint8]
     shape: tuple[int, ...]
 
     def unpack(self) -> NDArray[np.uint8]:
-        """[N, H, W], 0 or 1."""
+        """Returns the masks, [N, H, W], 0 or 1."""
         return np.unpackbits(self.bits, count=int(np.prod(self.shape))).reshape(self.shape)
 
 
 def pack(objects: Objects) -> tuple[Objects, PackedMasks | None]:
-    """The objects without their masks, and the masks packed; ``None`` where there are none."""
+    """Returns the objects without masks, and the packed masks (``None`` if there are none)."""
     if objects.masks is None:
         return objects, None
     packed = PackedMasks(bits=np.packbits(objects.masks), shape=objects.masks.shape)
@@ -59,21 +59,22 @@ def pack(objects: Objects) -> tuple[Objects, PackedMasks | None]:
 
 
 def keypoint_swap(names: tuple[str, ...]) -> NDArray[np.int64]:
-    """[K]: which keypoint stands in each one's place once left and right are exchanged.
+    """Returns [K]: the keypoint that takes each keypoint's position in a mirrored image.
 
-    Told from the names: ``left_eye`` and ``right_eye`` are a pair, ``nose`` stays. COCO's 17 and
-    the built-in shapes' five are named so. Names that are not distinct tell nothing: all stay.
+    Pairs are recognised by their names: ``left_eye`` and ``right_eye`` are exchanged, ``nose``
+    stays. This covers COCO's 17 keypoints and the five of the built-in shapes. If names repeat, no
+    keypoints are exchanged.
     """
     if len(set(names)) < len(names):
         return np.arange(len(names))
     number_of = {name: number for number, name in enumerate(names)}
     return np.array(
-        [number_of.get(_mirrored(name), here) for name, here in number_of.items()], np.int64
+        [number_of.get(_mirror_name(name), here) for name, here in number_of.items()], np.int64
     )
 
 
 _MIRROR = {"left": "right", "right": "left", "l": "r", "r": "l"}
 
 
-def _mirrored(name: str) -> str:
+def _mirror_name(name: str) -> str:
     return "_".join(_MIRROR.get(word, word) for word in name.split("_"))

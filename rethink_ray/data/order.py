@@ -47,10 +47,12 @@ def epoch_order(order: RunOrder, epoch: int, is_portrait: NDArray[np.bool_]) -> 
     if head + tail > len(common):
         return np.concatenate([common, rare])
     first, middle, last = np.split(common, [head, len(common) - tail])
-    return np.concatenate([first, *_batches(shuffled, middle, rare, order.batch_size), last])
+    return np.concatenate(
+        [first, *_group_into_batches(shuffled, middle, rare, order.batch_size), last]
+    )
 
 
-def _batches(
+def _group_into_batches(
     shuffled: NDArray[np.int64],
     common: NDArray[np.int64],
     rare: NDArray[np.int64],

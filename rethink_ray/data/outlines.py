@@ -38,7 +38,7 @@ class Pose:
     squeeze: float = 1.0
     """Height over width before turning."""
 
-    def place(self, points: Points) -> Points:
+    def to_pixels(self, points: Points) -> Points:
         """[M, 2] pixels of [M, 2] unit coordinates."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         x, y = points[:, 0], points[:, 1] * self.squeeze
@@ -55,10 +55,10 @@ def rasterize(figure: Figure, pose: Pose, px: int) -> NDArray[np.float32]:
     plate = Image.new("L", (px * FINE, px * FINE), 0)
     pen = ImageDraw.Draw(plate)
     for part in figure:
-        points = [tuple(point) for point in (pose.place(part.points) * FINE).tolist()]
+        points = [tuple(point) for point in (pose.to_pixels(part.points) * FINE).tolist()]
         fill = 255 if part.ink else 0
         if part.stroke:
-            _stroke(pen, points, part.stroke * pose.radius_px * FINE, fill)
+            _draw_stroke(pen, points, part.stroke * pose.radius_px * FINE, fill)
         else:
             pen.polygon(points, fill=fill)
     return np.asarray(plate.reduce(FINE), np.float32) / 255.0
@@ -66,10 +66,10 @@ def rasterize(figure: Figure, pose: Pose, px: int) -> NDArray[np.float32]:
 
 def rim(figure: Figure, pose: Pose) -> Points:
     """[M, 2] the outer corners in pixels (of filled parts)."""
-    return np.concatenate([pose.place(part.points) for part in figure if part.ink])
+    return np.concatenate([pose.to_pixels(part.points) for part in figure if part.ink])
 
 
-def _stroke(
+def _draw_stroke(
     pen: ImageDraw.ImageDraw, points: list[tuple[float, ...]], width: float, fill: int
 ) -> None:
     pen.line(points, fill=fill, width=max(round(width), 1), joint="curve")
@@ -98,7 +98,7 @@ def path(*corners: tuple[float, float]) -> Points:
     return np.array(corners, np.float64)
 
 
-def _cross(arm: float) -> Points:
+def _build_cross(arm: float) -> Points:
     quarter = np.array([[arm, -arm], [1.0, -arm], [1.0, arm], [arm, arm]])
     turn = np.array([[0.0, 1.0], [-1.0, 0.0]])
     turned = [quarter @ np.linalg.matrix_power(turn, quarters) for quarters in range(4)]
@@ -110,6 +110,6 @@ SHAPES: Mapping[str, Figure] = {
     "square": (Part(points=polygon(4)),),
     "triangle": (Part(points=polygon(3)),),
     "star": (Part(points=polygon(5, inner=0.45)),),
-    "cross": (Part(points=_cross(0.3)),),
+    "cross": (Part(points=_build_cross(0.3)),),
     "ring": (Part(points=polygon(40)), Part(points=polygon(40) * 0.55, ink=False)),
 }

@@ -12,7 +12,7 @@ MIN_CONTRAST = 95.0
 """Distance in RGB between a figure and what is behind it; below, figures cannot be seen."""
 
 
-def soft_noise(rng: np.random.Generator, px: int, cells: int, strength: float) -> Picture:
+def draw_noise(rng: np.random.Generator, px: int, cells: int, strength: float) -> Picture:
     """[px, px, 3]: a coarse random grid blown up, about ``strength`` either side of zero."""
     grid = rng.normal(0.0, 1.0, (3, cells, cells)).astype(np.float32)
     planes = [
@@ -23,16 +23,16 @@ def soft_noise(rng: np.random.Generator, px: int, cells: int, strength: float) -
     return noise
 
 
-def ramp(rng: np.random.Generator, px: int) -> Picture:
+def draw_gradient(rng: np.random.Generator, px: int) -> Picture:
     """A gentle gradient between two middling colours in any direction."""
     first = rng.uniform(60.0, 195.0, 3).astype(np.float32)
     second = first + rng.uniform(-45.0, 45.0, 3).astype(np.float32)
-    share = _slope(rng, px)[..., None]
+    share = _draw_slope(rng, px)[..., None]
     colors: Picture = first * (1 - share) + second * share
     return colors
 
 
-def clutter(rng: np.random.Generator, picture: Picture, count: int) -> Picture:
+def draw_clutter(rng: np.random.Generator, picture: Picture, count: int) -> Picture:
     """``count`` thin lines and arcs across the picture: edges that are no figure."""
     px = picture.shape[0]
     plate = Image.fromarray(to_bytes(picture))
@@ -51,40 +51,40 @@ def clutter(rng: np.random.Generator, picture: Picture, count: int) -> Picture:
     return np.asarray(plate, np.float32)
 
 
-def scene_background(rng: np.random.Generator, px: int) -> Picture:
+def draw_scene_background(rng: np.random.Generator, px: int) -> Picture:
     """The ground of a shapes image: gradient, soft and fine noise, clutter."""
-    picture = ramp(rng, px) + soft_noise(rng, px, int(rng.integers(3, 9)), 14.0)
-    picture = clutter(rng, picture, int(rng.integers(0, 5)))
-    return picture + _grain(rng, px, 2.0, 9.0)
+    picture = draw_gradient(rng, px) + draw_noise(rng, px, int(rng.integers(3, 9)), 14.0)
+    picture = draw_clutter(rng, picture, int(rng.integers(0, 5)))
+    return picture + _draw_grain(rng, px, 2.0, 9.0)
 
 
-def glyph_background(rng: np.random.Generator, px: int) -> Picture:
+def draw_glyph_background(rng: np.random.Generator, px: int) -> Picture:
     """The ground of a glyph image: stripes or checks over soft noise; never a scene's recipe."""
     first, second = rng.uniform(20.0, 235.0, (2, 3)).astype(np.float32)
-    waves = np.sin(_slope(rng, px) * rng.uniform(6.0, 40.0))
+    waves = np.sin(_draw_slope(rng, px) * rng.uniform(6.0, 40.0))
     if rng.random() < 0.5:
-        waves = waves * np.sin(_slope(rng, px) * rng.uniform(6.0, 40.0))
+        waves = waves * np.sin(_draw_slope(rng, px) * rng.uniform(6.0, 40.0))
     share = np.clip(waves * rng.uniform(0.5, 3.0) * 0.5 + 0.5, 0.0, 1.0)[..., None]
     picture: Picture = first * (1 - share) + (0.5 * first + 0.5 * second) * share
-    picture = picture + soft_noise(rng, px, int(rng.integers(2, 7)), 18.0)
-    picture = picture + _grain(rng, px, 2.0, 10.0)
+    picture = picture + draw_noise(rng, px, int(rng.integers(2, 7)), 18.0)
+    picture = picture + _draw_grain(rng, px, 2.0, 10.0)
     return picture
 
 
-def fill(rng: np.random.Generator, picture: Picture, cover: NDArray[np.float32]) -> Picture:
+def fill_figure(rng: np.random.Generator, picture: Picture, cover: NDArray[np.float32]) -> Picture:
     """``picture`` with a figure painted where ``cover`` ([px, px], 0..1) says.
 
     Its colour stands out from what it covers, and carries a texture of its own.
     """
-    rows, columns = _extent(cover)
+    rows, columns = _find_extent(cover)
     ground, share = picture[rows, columns], cover[rows, columns, None]
     px = max(share.shape[:2])
     behind = (ground * share).sum(axis=(0, 1)) / max(float(share.sum()), 1e-6)
-    texture = soft_noise(rng, px, int(rng.integers(2, 6)), float(rng.uniform(3.0, 14.0)))
+    texture = draw_noise(rng, px, int(rng.integers(2, 6)), float(rng.uniform(3.0, 14.0)))
     if rng.random() < 0.25:
-        stripes = np.sin(_slope(rng, px) * rng.uniform(6.0, 30.0)) * rng.uniform(8.0, 28.0)
+        stripes = np.sin(_draw_slope(rng, px) * rng.uniform(6.0, 30.0)) * rng.uniform(8.0, 28.0)
         texture = texture + stripes[..., None].astype(np.float32)
-    texture = texture + _grain(rng, px, 2.0, 10.0) + _standing_out(rng, behind)
+    texture = texture + _draw_grain(rng, px, 2.0, 10.0) + _pick_contrasting(rng, behind)
     painted = picture.copy()
     painted[rows, columns] += (texture[: share.shape[0], : share.shape[1]] - ground) * share
     return painted
@@ -95,20 +95,20 @@ def to_bytes(picture: Picture) -> NDArray[np.uint8]:
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
-def _extent(cover: NDArray[np.float32]) -> tuple[slice, slice]:
+def _find_extent(cover: NDArray[np.float32]) -> tuple[slice, slice]:
     """The rows and columns that hold all of ``cover``."""
     rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
-def _standing_out(rng: np.random.Generator, behind: NDArray[np.float32]) -> NDArray[np.float32]:
+def _pick_contrasting(rng: np.random.Generator, behind: NDArray[np.float32]) -> NDArray[np.float32]:
     tries: Picture = rng.uniform(10.0, 245.0, (12, 3)).astype(np.float32)
     distance = np.linalg.norm(tries - behind, axis=1)
     color: NDArray[np.float32] = tries[int(np.argmax(distance > MIN_CONTRAST))]
     return color  # the first try, should all twelve blend in
 
 
-def _slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:
+def _draw_slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:
     """[px, px] running from 0 to 1 in a random direction."""
     angle = rng.uniform(0.0, 2 * np.pi)
     axis = np.linspace(-0.5, 0.5, px, dtype=np.float32)
@@ -117,7 +117,7 @@ def _slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:
     return slope
 
 
-def _grain(rng: np.random.Generator, px: int, low: float, high: float) -> Picture:
+def _draw_grain(rng: np.random.Generator, px: int, low: float, high: float) -> Picture:
     """Fine noise whose strength is drawn first."""
     grain: Picture = rng.normal(0.0, rng.uniform(low, high), (px, px, 3)).astype(np.float32)
     return grain

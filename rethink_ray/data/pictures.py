@@ -17,15 +17,15 @@ from rethink_ray.data.orientation import (
     UNSTATED,
     PictureHeader,
     Size,
-    as_annotated,
-    header_of,
+    parse_header,
+    turn_as_annotated,
 )
 
 if TYPE_CHECKING:  # indexes and checks look at headers only, and need not wait for torch
     from torch import Tensor
 
 Bytes = NDArray[np.uint8]
-Unread = Literal["missing_image", "unreadable_image"]
+ReadFault = Literal["missing_image", "unreadable_image"]
 BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
     *(TypeError, AttributeError, LookupError, ArithmeticError, struct.error),
@@ -37,15 +37,15 @@ _TAIL = 64
 _log = logging.getLogger(__name__)
 
 
-def read_header(path: Path, *, decode: bool = False) -> PictureHeader | Unread:
+def read_header(path: Path, *, decode: bool = False) -> PictureHeader | ReadFault:
     """Size and orientation from the file's header, or what is wrong with the file.
 
     A file that does not end as its format ends is decoded to find out; ``decode`` does so always.
     """
     try:
         with Image.open(path) as picture:
-            header = header_of(picture)
-            if decode or not _ends_well(path, picture.format or ""):
+            header = parse_header(picture)
+            if decode or not _has_end_mark(path, picture.format or ""):
                 picture.load()
     except FileNotFoundError:
         return "missing_image"
@@ -54,13 +54,13 @@ def read_header(path: Path, *, decode: bool = False) -> PictureHeader | Unread:
     return header
 
 
-def picture_size(path: Path, *, decode: bool = False) -> Size | Unread:
+def picture_size(path: Path, *, decode: bool = False) -> Size | ReadFault:
     """(width, height) of the picture as shown, or what is wrong with the file."""
     header = read_header(path, decode=decode)
     return header if isinstance(header, str) else header.shown_wh
 
 
-def read_headers(paths: list[Path], *, decode: bool = False) -> list[PictureHeader | Unread]:
+def read_headers(paths: list[Path], *, decode: bool = False) -> list[PictureHeader | ReadFault]:
     """``read_header`` of every path, eight files at a time."""
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda path: read_header(path, decode=decode), paths))
@@ -74,9 +74,9 @@ def open_rgb(path: str | Path, annotated_wh: Size = UNSTATED) -> Image.Image:
         annotated_wh: the width and height that its boxes belong to, which decide.
     """
     with Image.open(path) as picture:
-        header = header_of(picture)
-        pixels = eight_bits(picture).convert("RGB")
-    return as_annotated(pixels, header, annotated_wh)
+        header = parse_header(picture)
+        pixels = convert_to_eight_bits(picture).convert("RGB")
+    return turn_as_annotated(pixels, header, annotated_wh)
 
 
 def read_rgb(path: str, annotated_wh: Size = UNSTATED) -> "Tensor":
@@ -87,22 +87,22 @@ def read_rgb(path: str, annotated_wh: Size = UNSTATED) -> "Tensor":
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def eight_bits(picture: Image.Image) -> Image.Image:
+def convert_to_eight_bits(picture: Image.Image) -> Image.Image:
     """The picture with eight bits a channel, its range kept.
 
     PIL's own conversion cuts instead of scaling: a 16-bit picture would come out white, one of
     floats in 0..1 black. A palette with transparency goes over RGBA, which PIL asks for.
     """
     if picture.mode.startswith("I"):
-        return _gray_of(np.asarray(picture).astype(np.float64) / 257.0)
+        return _build_gray(np.asarray(picture).astype(np.float64) / 257.0)
     if picture.mode == "F":
-        return _gray_of(np.nan_to_num(np.asarray(picture, np.float64)) * 255.0)
+        return _build_gray(np.nan_to_num(np.asarray(picture, np.float64)) * 255.0)
     if picture.mode == "P" and "transparency" in picture.info:
         return picture.convert("RGBA")
     return picture
 
 
-def _gray_of(levels: NDArray[np.float64]) -> Image.Image:
+def _build_gray(levels: NDArray[np.float64]) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
 
 
@@ -124,7 +124,7 @@ def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
     return torch.full((3, max(height, 1), max(width, 1)), 128, dtype=torch.uint8), False
 
 
-def _ends_well(path: Path, form: str) -> bool:
+def _has_end_mark(path: Path, form: str) -> bool:
     """False if the file's last bytes are not its format's, or the format has no such mark."""
     mark = _LAST_BYTES.get(form)
     if mark is None:

@@ -60,19 +60,19 @@ def resize_onto(
     top = round((canvas_hw[0] - scaled_hw[0]) * offset_shares[0])
     left = round((canvas_hw[1] - scaled_hw[1]) * offset_shares[1])
     hw = (image.shape[-2], image.shape[-1])
-    moved = _moved(objects, scaled_hw, hw, top, left)
+    moved = _move_objects(objects, scaled_hw, hw, top, left)
     if moved.masks is not None:
-        moved = moved.with_masks(_masks_onto(moved.masks, canvas_hw, top, left))
-    return _onto_canvas(scaled, canvas_hw, top, left, PAD_GRAY), cut(moved, canvas_hw)
+        moved = moved.with_masks(_put_masks_on_canvas(moved.masks, canvas_hw, top, left))
+    return _put_on_canvas(scaled, canvas_hw, top, left, PAD_GRAY), crop_objects(moved, canvas_hw)
 
 
-def cut(moved: Objects, canvas_hw: HeightWidth) -> Objects:
+def crop_objects(moved: Objects, canvas_hw: HeightWidth) -> Objects:
     """What of the objects lies on the canvas; areas shrink with their boxes.
 
     Masks are of the canvas's size already; an object with none of its mask left is gone.
     """
     boxes = clamp(moved.boxes_xyxy, np.array(canvas_hw[::-1], np.float32))
-    visible = _box_area(boxes) / np.maximum(_box_area(moved.boxes_xyxy), 1e-6)
+    visible = _measure_boxes(boxes) / np.maximum(_measure_boxes(moved.boxes_xyxy), 1e-6)
     kept = has_pixels(boxes)
     if moved.masks is not None:
         kept &= moved.masks.any(axis=(1, 2))
@@ -81,11 +81,11 @@ def cut(moved: Objects, canvas_hw: HeightWidth) -> Objects:
         labels=moved.labels,
         area=(moved.area * visible).astype(np.float32),
         masks=moved.masks,
-        keypoints=_seen(moved.keypoints, canvas_hw),
+        keypoints=_keep_visible(moved.keypoints, canvas_hw),
     ).where(kept)
 
 
-def _moved(
+def _move_objects(
     objects: Objects, scaled_hw: HeightWidth, hw: HeightWidth, top: int, left: int
 ) -> Objects:
     """The objects of an image resized from ``hw`` to ``scaled_hw``, then moved (masks: not yet)."""
@@ -100,12 +100,12 @@ def _moved(
         boxes_xyxy=boxes.astype(np.float32),
         labels=objects.labels,
         area=objects.area * np.prod(ratio),
-        masks=None if objects.masks is None else _resized(objects.masks, scaled_hw),
+        masks=None if objects.masks is None else _resize_masks(objects.masks, scaled_hw),
         keypoints=points,
     )
 
 
-def _resized(masks: NDArray[np.uint8], hw: HeightWidth) -> NDArray[np.uint8]:
+def _resize_masks(masks: NDArray[np.uint8], hw: HeightWidth) -> NDArray[np.uint8]:
     """[N, H, W] -> [N, h, w], each pixel taken from the one its centre falls on."""
     if not len(masks):
         return np.zeros((0, *hw), np.uint8)
@@ -113,13 +113,13 @@ def _resized(masks: NDArray[np.uint8], hw: HeightWidth) -> NDArray[np.uint8]:
     return functional.interpolate(whole, size=hw, mode="nearest-exact")[0].numpy()
 
 
-def _masks_onto(
+def _put_masks_on_canvas(
     masks: NDArray[np.uint8], canvas_hw: HeightWidth, top: int, left: int
 ) -> NDArray[np.uint8]:
-    return _onto_canvas(torch.from_numpy(masks), canvas_hw, top, left, 0).numpy()
+    return _put_on_canvas(torch.from_numpy(masks), canvas_hw, top, left, 0).numpy()
 
 
-def _onto_canvas(
+def _put_on_canvas(
     scaled: Tensor, canvas_hw: HeightWidth, top: int, left: int, fill: float
 ) -> Tensor:
     """The part of [C, h, w] that lies on the canvas, the rest ``fill``."""
@@ -133,7 +133,7 @@ def _onto_canvas(
     return canvas
 
 
-def _seen(points: Points | None, canvas_hw: HeightWidth) -> Points | None:
+def _keep_visible(points: Points | None, canvas_hw: HeightWidth) -> Points | None:
     """Keypoints off the canvas, and those never annotated, become zeros."""
     if points is None:
         return None
@@ -142,7 +142,7 @@ def _seen(points: Points | None, canvas_hw: HeightWidth) -> Points | None:
     return np.where(on[..., None], points, 0.0).astype(np.float32)
 
 
-def _box_area(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
+def _measure_boxes(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.float32]:
     sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
     area: NDArray[np.float32] = sides[:, 0] * sides[:, 1]
     return area

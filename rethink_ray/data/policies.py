@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as images
 
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.placing import PAD_GRAY
-from rethink_ray.data.warping import Picture, affine, shift_in_boxes
+from rethink_ray.data.warping import Picture, shift_in_boxes, warp_affine
 
 TOP_LEVEL = 10.0
 SIDE_PX = 640.0
@@ -58,82 +58,86 @@ RANDAUGMENT = (
 """The operations of its detection variant."""
 
 
-def autoaugment(image: Tensor, objects: Objects, luck: np.random.Generator) -> Picture:
+def autoaugment(image: Tensor, objects: Objects, rng: np.random.Generator) -> Picture:
     """One sub-policy, each of its two steps with its own probability."""
-    for step in AUTOAUGMENT[int(luck.integers(len(AUTOAUGMENT)))]:
-        if luck.random() < step.probability:
-            image, objects = OPERATIONS[step.name](image, objects, step.level, luck)
+    for step in AUTOAUGMENT[int(rng.integers(len(AUTOAUGMENT)))]:
+        if rng.random() < step.probability:
+            image, objects = OPERATIONS[step.name](image, objects, step.level, rng)
     return image, objects
 
 
 def randaugment(
-    image: Tensor, objects: Objects, level: float, count: int, luck: np.random.Generator
+    image: Tensor, objects: Objects, level: float, count: int, rng: np.random.Generator
 ) -> Picture:
     """``count`` operations at one level, each with a probability of its own of 0.2 to 0.8."""
     for _ in range(count):
-        name = RANDAUGMENT[int(luck.integers(len(RANDAUGMENT)))]
-        if luck.random() < luck.uniform(0.2, 0.8):
-            image, objects = OPERATIONS[name](image, objects, level, luck)
+        name = RANDAUGMENT[int(rng.integers(len(RANDAUGMENT)))]
+        if rng.random() < rng.uniform(0.2, 0.8):
+            image, objects = OPERATIONS[name](image, objects, level, rng)
     return image, objects
 
 
-def _signed(value: float, luck: np.random.Generator) -> float:
-    return value if luck.random() < 0.5 else -value
+def _draw_sign(value: float, rng: np.random.Generator) -> float:
+    return value if rng.random() < 0.5 else -value
 
 
-def _length(image: Tensor, share: float, level: float) -> float:
+def _scale_length(image: Tensor, share: float, level: float) -> float:
     return max(image.shape[-2:]) * share * level / TOP_LEVEL
 
 
 def _translate_x(
-    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
 ) -> Picture:
-    return affine(image, objects, shift_xy=(_signed(_length(image, TRANSLATE, level), luck), 0.0))
+    return warp_affine(
+        image, objects, shift_xy=(_draw_sign(_scale_length(image, TRANSLATE, level), rng), 0.0)
+    )
 
 
 def _translate_y(
-    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
 ) -> Picture:
-    return affine(image, objects, shift_xy=(0.0, _signed(_length(image, TRANSLATE, level), luck)))
+    return warp_affine(
+        image, objects, shift_xy=(0.0, _draw_sign(_scale_length(image, TRANSLATE, level), rng))
+    )
 
 
 def _translate_y_in_boxes(
-    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
 ) -> Picture:
-    shift = _signed(_length(image, TRANSLATE_IN_BOX, level), luck)
-    return shift_in_boxes(image, objects, round(shift), luck)
+    shift = _draw_sign(_scale_length(image, TRANSLATE_IN_BOX, level), rng)
+    return shift_in_boxes(image, objects, round(shift), rng)
 
 
-def _shear_degrees(level: float, luck: np.random.Generator) -> float:
-    return float(np.degrees(np.arctan(_signed(SHEAR * level / TOP_LEVEL, luck))))
+def _draw_shear_degrees(level: float, rng: np.random.Generator) -> float:
+    return float(np.degrees(np.arctan(_draw_sign(SHEAR * level / TOP_LEVEL, rng))))
 
 
-def _shear_x(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
-    return affine(image, objects, shear_xy=(_shear_degrees(level, luck), 0.0))
+def _shear_x(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+    return warp_affine(image, objects, shear_xy=(_draw_shear_degrees(level, rng), 0.0))
 
 
-def _shear_y(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
-    return affine(image, objects, shear_xy=(0.0, _shear_degrees(level, luck)))
+def _shear_y(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+    return warp_affine(image, objects, shear_xy=(0.0, _draw_shear_degrees(level, rng)))
 
 
-def _rotate(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
-    return affine(image, objects, degrees=_signed(ROTATE_DEGREES * level / TOP_LEVEL, luck))
+def _rotate(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+    return warp_affine(image, objects, degrees=_draw_sign(ROTATE_DEGREES * level / TOP_LEVEL, rng))
 
 
-def _cutout(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+def _cutout(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
     """A gray square at a random place; objects under it stay, as published."""
-    half = round(_length(image, CUTOUT, level))
-    y, x = (int(luck.integers(side)) for side in image.shape[-2:])
+    half = round(_scale_length(image, CUTOUT, level))
+    y, x = (int(rng.integers(side)) for side in image.shape[-2:])
     image = image.clone()
     image[:, max(y - half, 0) : y + half, max(x - half, 0) : x + half] = PAD_GRAY
     return image, objects
 
 
-def _equalize(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+def _equalize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
     return images.equalize_image(image), objects
 
 
-def _solarize(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
     """Inverts what is at least as bright as the level, of 256 as published: 10 leaves even white.
 
     torchvision's own allows no threshold above white, which would turn black at level 10.
@@ -143,18 +147,18 @@ def _solarize(image: Tensor, objects: Objects, level: float, luck: np.random.Gen
 
 
 def _solarize_add(
-    image: Tensor, objects: Objects, level: float, luck: np.random.Generator
+    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
 ) -> Picture:
     """Brightens what is darker than the middle."""
     added = (image + 110 / 255 * level / TOP_LEVEL).clamp(0.0, 1.0)
     return torch.where(image < 0.5, added, image), objects
 
 
-def _color(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+def _color(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
     return images.adjust_saturation_image(image, 0.1 + 1.8 * level / TOP_LEVEL), objects
 
 
-def _sharpness(image: Tensor, objects: Objects, level: float, luck: np.random.Generator) -> Picture:
+def _sharpness(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
     return images.adjust_sharpness_image(image, 0.1 + 1.8 * level / TOP_LEVEL), objects
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rethink_ray.data.build import INDEX_VERSION, write_index
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of
-from rethink_ray.data.contents import read_contents, same_pictures
+from rethink_ray.data.contents import find_same_pictures, read_contents
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
@@ -40,7 +40,7 @@ class Pool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class TeacherLabels:
     """What a teacher found on one image, best first. Length N throughout."""
 
     boxes_xyxy: NDArray[np.float32]
@@ -73,7 +73,7 @@ def open_pool(
     else:
         index = open_split(data, "unlabelled")
         image_ids = [int(i) for i in index.image_ids]
-    scored = _in_scoring_splits(data, index, image_ids)
+    scored = _find_scored(data, index, image_ids)
     kept = tuple(i for i in image_ids if i not in scored)
     if not kept:
         must = "must leave images for the teacher to label"
@@ -82,7 +82,9 @@ def open_pool(
     return Pool(index=index, image_ids=kept, num_scored=len(scored))
 
 
-def open_labelled(pool: Pool, labels: Mapping[int, Found], *, keep_empty: bool) -> AnnotationIndex:
+def open_labelled(
+    pool: Pool, labels: Mapping[int, TeacherLabels], *, keep_empty: bool
+) -> AnnotationIndex:
     """The pool's images as a split whose labels are what the teacher found.
 
     Built once on each machine, since it holds paths; what the teacher found holds none.
@@ -94,12 +96,12 @@ def open_labelled(pool: Pool, labels: Mapping[int, Found], *, keep_empty: bool) 
     return AnnotationIndex(build_once(cache_folder() / "index" / key[:24], build))
 
 
-def _in_scoring_splits(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -> set[int]:
+def _find_scored(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -> set[int]:
     """The images that a split to select or to report on holds too."""
     pictures = index.pictures(image_ids)
     twin_ids: set[int] = set()
     for split in dict.fromkeys((data.select_split, data.report_on)):
-        twins = same_pictures(pictures, open_split(data, split).pictures())
+        twins = find_same_pictures(pictures, open_split(data, split).pictures())
         twin_ids |= {image_ids[row] for row, _ in twins}
         if twins:
             _log.warning(
@@ -108,7 +110,7 @@ def _in_scoring_splits(data: DataSpec, index: AnnotationIndex, image_ids: list[i
     return twin_ids
 
 
-def _digest(kept: list[int], labels: Mapping[int, Found]) -> str:
+def _digest(kept: list[int], labels: Mapping[int, TeacherLabels]) -> str:
     whole = hashlib.sha256()
     for image_id in kept:
         seen = labels[image_id]
@@ -119,16 +121,18 @@ def _digest(kept: list[int], labels: Mapping[int, Found]) -> str:
     return whole.hexdigest()
 
 
-def _build(pool: Pool, kept: list[int], labels: Mapping[int, Found], directory: Path) -> None:
+def _build(
+    pool: Pool, kept: list[int], labels: Mapping[int, TeacherLabels], directory: Path
+) -> None:
     categories = pool.index.categories
-    images = tuple(_raw_image(pool.index, i, labels[i], categories) for i in kept)
+    images = tuple(_build_raw_image(pool.index, i, labels[i], categories) for i in kept)
     raw = RawSplit(categories=categories, images=images, problems=())
     sizes_alone = partial(read_contents, hashed=False)
     write_index(raw, categories, directory, name="pseudo labels", read=sizes_alone)
 
 
-def _raw_image(
-    index: AnnotationIndex, image_id: int, labels: Found, categories: tuple[str, ...]
+def _build_raw_image(
+    index: AnnotationIndex, image_id: int, labels: TeacherLabels, categories: tuple[str, ...]
 ) -> RawImage:
     entry = index.entry(image_id)
     boxes = labels.boxes_xyxy.astype(np.float64)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from rethink_ray.data.chance import digest_of, hash_order
-from rethink_ray.data.contents import same_pictures
+from rethink_ray.data.contents import find_same_pictures
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
@@ -37,7 +37,7 @@ def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
     left = [int(key) for key in train.image_ids if int(key) not in held_out]
     if not held_out or data.duplicates != "drop":
         return tuple(left)
-    twins = same_pictures(train.pictures(left), train.pictures(held_out))
+    twins = find_same_pictures(train.pictures(left), train.pictures(held_out))
     dropped = {left[row] for row, _ in twins}
     return tuple(key for key in left if key not in dropped)
 

@@ -19,9 +19,9 @@ from PIL import Image
 
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of, generator_from
-from rethink_ray.data.masks import segmentation_of
+from rethink_ray.data.masks import encode_segmentation
 from rethink_ray.data.outlines import SHAPES, Figure, Points, Pose, rasterize, rim
-from rethink_ray.data.painting import fill, scene_background, to_bytes
+from rethink_ray.data.painting import draw_scene_background, fill_figure, to_bytes
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import ShapesSpec
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
-class Placed:
+class SceneObject:
     """An object in a scene; ``visible`` shrinks as later ones cover it."""
 
     kind: str
@@ -77,28 +77,28 @@ def make_shapes(spec: ShapesSpec, directory: Path) -> None:
 
     Does nothing if it is there already. No two images of it are equal, checked by hash.
     """
-    build_once(directory, partial(_make, spec))
+    build_once(directory, partial(_draw_data_set, spec))
 
 
-def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], list[Placed]]:
+def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], list[SceneObject]]:
     """[px, px, 3] uint8 and its 1 to 4 objects, the last one on top."""
-    picture = scene_background(rng, px)
-    placed: list[Placed] = []
+    picture = draw_scene_background(rng, px)
+    placed: list[SceneObject] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
-        new_object = _find_room(rng, kind, placed, px)
+        new_object = _place_figure(rng, kind, placed, px)
         if new_object is not None:
             new, cover = new_object
             for other in placed:
                 other.visible &= ~new.whole
             placed.append(new)
-            picture = fill(rng, picture, cover)
+            picture = fill_figure(rng, picture, cover)
     return to_bytes(picture), placed
 
 
-def _find_room(
-    rng: np.random.Generator, kind: str, placed: list[Placed], px: int
-) -> tuple[Placed, NDArray[np.float32]] | None:
+def _place_figure(
+    rng: np.random.Generator, kind: str, placed: list[SceneObject], px: int
+) -> tuple[SceneObject, NDArray[np.float32]] | None:
     """A pose that hides no earlier object; ``None`` after ten that do."""
     for _ in range(10):
         radius = px * float(np.exp(rng.uniform(*np.log(RADIUS))))
@@ -115,24 +115,24 @@ def _find_room(
         cover = rasterize(SHAPES[kind], pose, px)
         whole = cover > 0.5
         if all(_stays_visible(other, whole) for other in placed) and whole.any():
-            new = Placed(
+            new = SceneObject(
                 kind=kind, figure=SHAPES[kind], pose=pose, whole=whole, visible=whole.copy()
             )
             return new, cover
     return None
 
 
-def _stays_visible(other: Placed, whole: NDArray[np.bool_]) -> bool:
+def _stays_visible(other: SceneObject, whole: NDArray[np.bool_]) -> bool:
     return float((other.visible & ~whole).sum()) >= MIN_VISIBLE * float(other.whole.sum())
 
 
-def _make(spec: ShapesSpec, directory: Path) -> None:
+def _draw_data_set(spec: ShapesSpec, directory: Path) -> None:
     _log.info("drawing the built-in data set")
     (directory / "annotations").mkdir()
     seen: set[bytes] = set()
     for number, split in enumerate(SPLITS):
         (directory / split).mkdir()
-        annotations = _make_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
+        annotations = _draw_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
         if split != "unlabelled":
             target = directory / "annotations" / f"instances_{split}.json"
             target.write_text(json.dumps(annotations), encoding="utf-8")
@@ -143,7 +143,7 @@ def _make(spec: ShapesSpec, directory: Path) -> None:
         raise DataError(explain("data.shapes", must, len(seen), remedy))
 
 
-def _make_split(
+def _draw_split(
     spec: ShapesSpec, split: str, folder: Path, first_id: int, see: Callable[[bytes], None]
 ) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
@@ -158,7 +158,7 @@ def _make_split(
         size = {"width": spec.image_px, "height": spec.image_px}
         images.append({"id": image_id, "file_name": name, **size})
         for position in range(len(placed)):
-            row = _annotation(placed, position, spec.image_px)
+            row = _build_annotation(placed, position, spec.image_px)
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **row})
     categories = [
         {"id": number, "name": kind, "keypoints": list(KEYPOINTS), "skeleton": []}
@@ -167,7 +167,7 @@ def _make_split(
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _annotation(placed: list[Placed], position: int, px: int) -> dict[str, Any]:
+def _build_annotation(placed: list[SceneObject], position: int, px: int) -> dict[str, Any]:
     """The COCO record of one object: what is visible of it, to the pixel."""
     mine = placed[position]
     rows = np.flatnonzero(mine.visible.any(axis=1))
@@ -181,13 +181,13 @@ def _annotation(placed: list[Placed], position: int, px: int) -> dict[str, Any]:
         "bbox": [x0, y0, int(columns[-1]) + 1 - x0, int(rows[-1]) + 1 - y0],
         "area": int(mine.visible.sum()),
         "iscrowd": 0,
-        "segmentation": segmentation_of(mine.visible),
-        "keypoints": _keypoints(mine, covered, px),
+        "segmentation": encode_segmentation(mine.visible),
+        "keypoints": _locate_keypoints(mine, covered, px),
         "num_keypoints": len(KEYPOINTS),
     }
 
 
-def _keypoints(mine: Placed, covered: NDArray[np.bool_], px: int) -> list[float]:
+def _locate_keypoints(mine: SceneObject, covered: NDArray[np.bool_], px: int) -> list[float]:
     """x, y, v of the centre and the outermost points; v: 2 seen, 1 covered, 0 out of the image."""
     points: Points = rim(mine.figure, mine.pose)
     ends = [

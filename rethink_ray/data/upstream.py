@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import digest_of, generator_from
-from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, figures_of, make_glyphs
+from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, make_glyphs, select_figures
 from rethink_ray.data.pictures import open_rgb, picture_size
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
@@ -60,14 +60,14 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
     directory = cache_folder() / "upstream" / print_of[:24]
     if data.upstream == BUILT_IN:
         make_glyphs(spec, directory)
-        names = tuple(figures_of(spec))[: spec.classes]
+        names = tuple(select_figures(spec))[: spec.classes]
     elif spec.figures != "glyphs":
         must = "must be left out where data.upstream names a folder"
         raise DataError(explain("upstream.figures", must, spec.figures))
     else:
-        names = _class_names(Path(data.upstream), spec)
+        names = _name_classes(Path(data.upstream), spec)
         build_once(directory, partial(_decode_folder, Path(data.upstream), names, spec))
-    return _open(directory, names, spec, print_of)
+    return _load_set(directory, names, spec, print_of)
 
 
 def upstream_fingerprint(data: DataSpec) -> str:
@@ -78,7 +78,7 @@ def upstream_fingerprint(data: DataSpec) -> str:
     if data.upstream == BUILT_IN:
         return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
-    files = [path for folder in _class_folders(root) for path in _images_in(folder)]
+    files = [path for folder in _list_class_folders(root) for path in _list_images(folder)]
     name_and_size = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
     return digest_of(PIXELS_VERSION, *name_and_size)[:16]
 
@@ -87,10 +87,12 @@ def upstream_files(data: DataSpec) -> list[Path]:
     """The pictures of ``data.upstream``; none where they are drawn here."""
     if data.upstream == BUILT_IN:
         return []
-    return [path for folder in _class_folders(Path(data.upstream)) for path in _images_in(folder)]
+    return [
+        path for folder in _list_class_folders(Path(data.upstream)) for path in _list_images(folder)
+    ]
 
 
-def _open(
+def _load_set(
     directory: Path, names: tuple[str, ...], spec: UpstreamSpec, fingerprint: str
 ) -> ClassificationSet:
     images = np.load(directory / IMAGES_FILE, mmap_mode="r")
@@ -111,8 +113,8 @@ def _open(
     )
 
 
-def _class_names(root: Path, spec: UpstreamSpec) -> tuple[str, ...]:
-    names = tuple(folder.name for folder in _class_folders(root))
+def _name_classes(root: Path, spec: UpstreamSpec) -> tuple[str, ...]:
+    names = tuple(folder.name for folder in _list_class_folders(root))
     if len(names) != spec.classes:
         must = f"must be the number of class folders in {root} ({len(names)})"
         remedy = f"Set upstream.classes: {len(names)}."
@@ -120,7 +122,7 @@ def _class_names(root: Path, spec: UpstreamSpec) -> tuple[str, ...]:
     return names
 
 
-def _class_folders(root: Path) -> list[Path]:
+def _list_class_folders(root: Path) -> list[Path]:
     folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
     if len(folders) < 2:
         must = f"must be '{BUILT_IN}' or a folder with one sub-folder of images per class"
@@ -128,13 +130,15 @@ def _class_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, directory: Path) -> None:
     """Stores at most ``spec.images`` images, drawn by hash, as the training code wants them."""
-    files = [(path, label) for label, name in enumerate(names) for path in _images_in(root / name)]
+    files = [
+        (path, label) for label, name in enumerate(names) for path in _list_images(root / name)
+    ]
     files.sort(
         key=lambda file: digest_of("upstream image", spec.seed, names[file[1]], file[0].name)
     )
@@ -148,12 +152,12 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
         directory / IMAGES_FILE, mode="w+", dtype=np.uint8, shape=shape
     )  # one at a time: ImageNet at 224 px is 193 GB
     for number, (path, _) in enumerate(chosen):
-        images[number] = _square(path, spec.image_px)
+        images[number] = _crop_square(path, spec.image_px)
     images.flush()
     np.save(directory / LABELS_FILE, np.array([label for _, label in chosen], np.int64))
 
 
-def _square(path: Path, px: int) -> NDArray[np.uint8]:
+def _crop_square(path: Path, px: int) -> NDArray[np.uint8]:
     """[3, px, px]: the middle of the picture as shown, its short side resized to ``px``."""
     import torch  # imported here: the fingerprint needs no torch
 

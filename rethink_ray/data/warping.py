@@ -10,15 +10,15 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as images
 
 from rethink_ray.data.objects import Objects
-from rethink_ray.data.placing import PAD_GRAY, cut
+from rethink_ray.data.placing import PAD_GRAY, crop_objects
 
 Picture = tuple[Tensor, Objects]
 """[3, H, W] float32 in 0..1, and what is on it."""
-OF_BOXES = 1 / 3
+SHIFTED_SHARE = 1 / 3
 """An operation inside boxes happens to this share of them."""
 
 
-def affine(
+def warp_affine(
     image: Tensor,
     objects: Objects,
     *,
@@ -52,16 +52,16 @@ def affine(
     if points is not None:
         points = np.concatenate([move(points[..., :2]), points[..., 2:]], axis=-1)
     moved = Objects(
-        boxes_xyxy=_upright(objects.boxes_xyxy, move),
+        boxes_xyxy=_bound_boxes(objects.boxes_xyxy, move),
         labels=objects.labels,
         area=objects.area,
         masks=masks,
         keypoints=points,
     )
-    return turned, cut(moved, hw)
+    return turned, crop_objects(moved, hw)
 
 
-def _upright(
+def _bound_boxes(
     boxes_xyxy: NDArray[np.float32], move: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
     """The boxes around the moved corners of boxes."""
@@ -72,7 +72,7 @@ def _upright(
 
 
 def shift_in_boxes(
-    image: Tensor, objects: Objects, shift_px: int, luck: np.random.Generator
+    image: Tensor, objects: Objects, shift_px: int, rng: np.random.Generator
 ) -> Picture:
     """What is inside a box moves down, in a third of the boxes; the boxes stay.
 
@@ -82,13 +82,13 @@ def shift_in_boxes(
     masks = None if objects.masks is None else objects.masks.copy()
     points = None if objects.keypoints is None else objects.keypoints.copy()
     for number, box in enumerate(objects.boxes_xyxy):
-        if luck.random() >= OF_BOXES:
+        if rng.random() >= SHIFTED_SHARE:
             continue
         x0, y0, x1, y1 = (int(side) for side in np.rint(box))
-        image[:, y0:y1, x0:x1] = _shifted(image[:, y0:y1, x0:x1], shift_px, PAD_GRAY)
+        image[:, y0:y1, x0:x1] = _shift_rows(image[:, y0:y1, x0:x1], shift_px, PAD_GRAY)
         if masks is not None:
             inside = torch.from_numpy(masks[number : number + 1, y0:y1, x0:x1])
-            masks[number, y0:y1, x0:x1] = _shifted(inside, shift_px, 0)[0].numpy()
+            masks[number, y0:y1, x0:x1] = _shift_rows(inside, shift_px, 0)[0].numpy()
         if points is not None:
             y = points[number, :, 1] + shift_px
             gone = (y < y0) | (y > y1) | (points[number, :, 2] == 0)
@@ -107,7 +107,7 @@ def shift_in_boxes(
     return image, moved.where(some_left)
 
 
-def _shifted(pixels: Tensor, down: int, fill: float) -> Tensor:
+def _shift_rows(pixels: Tensor, down: int, fill: float) -> Tensor:
     """[C, H, W] with its rows ``down`` further down (up if negative), ``fill`` where none were."""
     height = pixels.shape[1]
     shifted = torch.full_like(pixels, fill)

@@ -46,7 +46,7 @@ def add_adapters(backbone: Backbone, spec: DetectorSpec) -> None:
     backbone.adapters = nn.ModuleDict(
         {
             path: Adapter(channels, bottleneck(channels, spec.adapters), channels_last=last)
-            for path, channels in _channels_of_blocks(backbone).items()
+            for path, channels in _measure_channels(backbone).items()
         }
     )
 
@@ -61,20 +61,20 @@ def is_adapter(name: str) -> bool:
     return name.startswith("adapters.")
 
 
-def _blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
+def _list_blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     """What adapters stand behind: the innermost blocks of a stage that is a sequence of them."""
     if not isinstance(module, nn.Sequential):
         return [(path, module)] if next(module.children(), None) is not None else []
     inner = [
         block
         for name, child in module.named_children()
-        for block in _blocks(f"{path}_{name}", child)
+        for block in _list_blocks(f"{path}_{name}", child)
     ]
     return inner or [(path, module)]
 
 
 @torch.no_grad()
-def _channels_of_blocks(backbone: Backbone) -> dict[str, int]:
+def _measure_channels(backbone: Backbone) -> dict[str, int]:
     """Path of a block (``layer1_0``) -> channels of what it puts out, seen on a blank image."""
     channels: dict[str, int] = {}
     dim = -1 if backbone.cut.channels_last else 1
@@ -83,7 +83,7 @@ def _channels_of_blocks(backbone: Backbone) -> dict[str, int]:
             lambda _, __, out, path=path: channels.__setitem__(path, out.shape[dim])
         )
         for stage in STAGES[1:]
-        for path, block in _blocks(stage, backbone.get_submodule(stage))
+        for path, block in _list_blocks(stage, backbone.get_submodule(stage))
     ]
     mode = backbone.training
     device = next(backbone.parameters()).device

@@ -9,7 +9,7 @@ NARROW = (torch.bfloat16, torch.float16)
 """Types that hold a map but no sum over it."""
 
 
-def in_given_types(x: Tensor) -> AbstractContextManager[object]:
+def keep_types(x: Tensor) -> AbstractContextManager[object]:
     """Inside, operations on ``x``'s device compute in the types they are given.
 
     On GPUs autocast makes sums and resampling return float32, on CPUs it does not.
@@ -19,6 +19,6 @@ def in_given_types(x: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if has_autocast else nullcontext()
 
 
-def wide(x: Tensor) -> Tensor:
+def widen(x: Tensor) -> Tensor:
     """The same numbers in float32 and in one piece, as sums over a map need them."""
     return x.float().contiguous()

@@ -10,8 +10,13 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from rethink_ray.detection.autocast import in_given_types
-from rethink_ray.detection.fusing import RepeatedCells, grow, pyramid_conv, resample
+from rethink_ray.detection.autocast import keep_types
+from rethink_ray.detection.fusing import (
+    RepeatedCells,
+    add_coarser_levels,
+    build_pyramid_conv,
+    resample,
+)
 from rethink_ray.detection.norms import NormLayer
 
 EPSILON = 1e-4
@@ -27,7 +32,7 @@ class BiFpn(RepeatedCells):
 
     def forward(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
         """The levels after all repeats."""
-        maps = grow(self.lateral(list(stages.values())), len(self.names))
+        maps = add_coarser_levels(self.lateral(list(stages.values())), len(self.names))
         for cell in self.cells:
             maps = cell(maps)
         return OrderedDict(zip(self.names, maps, strict=True))
@@ -68,8 +73,8 @@ class _Fusion(nn.Module):
         self.weights = nn.Parameter(torch.ones(num_maps))
         self.conv = nn.Sequential(
             nn.SiLU(),
-            pyramid_conv(width, width, 3, groups=width),
-            pyramid_conv(width, width, 1),
+            build_pyramid_conv(width, width, 3, groups=width),
+            build_pyramid_conv(width, width, 1),
             norm(width),
         )
 
@@ -78,7 +83,7 @@ class _Fusion(nn.Module):
         shares = torch.relu(self.weights)
         shares = shares / (shares.sum() + EPSILON)
         weighted = torch.stack([share * x for share, x in zip(shares, maps, strict=True)])
-        with in_given_types(weighted):
+        with keep_types(weighted):
             merged = weighted.sum(0)
         convolved: Tensor = self.conv(merged)
         return convolved

@@ -13,10 +13,18 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import clip_boxes_to_image
 
-from rethink_ray.detection.matching import indices_where
+from rethink_ray.detection.matching import find_indices
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
-from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes, draw, predict
+from rethink_ray.detection.regions import (
+    Branch,
+    Features,
+    Objects,
+    SampledProposals,
+    Sizes,
+    predict,
+    sample_proposals,
+)
 from rethink_ray.detection.two_stage import box_losses
 
 FIRST_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -77,24 +85,24 @@ class StagedHeads(nn.Module):
         """Nothing and the losses in training; what was found and nothing otherwise."""
         if self.training:
             assert targets is not None, "losses are taken against targets"
-            self._join()
+            self._update_joined()
             return [], self._losses(features, proposals, image_shapes, targets)
-        return self._found(features, proposals, image_shapes), {}
+        return self._detect(features, proposals, image_shapes), {}
 
     def divisions(self) -> tuple[Division, ...]:
         """What the newest losses were divided by: draws per stage, positives per branch."""
         stages = (
-            Division(names=_names(number), count=stage.fg_bg_sampler.num_drawn, at_least=1)
-            for number, stage in enumerate(self._stages())
+            Division(names=_name_losses(number), count=stage.fg_bg_sampler.num_drawn, at_least=1)
+            for number, stage in enumerate(self._active_stages())
         )
         return (*stages, *(branch.division() for branch in self._branches()))
 
-    def _join(self) -> None:
+    def _update_joined(self) -> None:
         if self.joins_at:
-            position = self._stages()[0].fg_bg_sampler.position
+            position = self._active_stages()[0].fg_bg_sampler.position
             self.get_buffer("has_joined").fill_(position.step >= self.joins_at)
 
-    def _stages(self) -> list[Any]:
+    def _active_stages(self) -> list[Any]:
         """Those that take part."""
         all_take_part = not self.joins_at or bool(self.get_buffer("has_joined"))
         return list(self.stages if all_take_part else self.stages[:1])
@@ -106,23 +114,23 @@ class StagedHeads(nn.Module):
         self, features: Features, boxes: list[Tensor], sizes: Sizes, targets: list[Objects]
     ) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
-        stages = self._stages()
-        drawn = draw(stages[0], boxes, targets)
+        stages = self._active_stages()
+        drawn = sample_proposals(stages[0], boxes, targets)
         for number, stage in enumerate(stages):
             scores, deltas = predict(stage, features, drawn.boxes_xyxy, sizes)
             per_loss = box_losses(scores, deltas, drawn)
             weighted = (loss_weight(number) * loss for loss in per_loss)
-            losses |= dict(zip(_names(number), weighted, strict=True))
+            losses |= dict(zip(_name_losses(number), weighted, strict=True))
             if stage is not stages[-1]:
                 boxes = refine_boxes(stage, drawn.boxes_xyxy, scores, deltas, sizes)
-                boxes = _without_objects(boxes, drawn, targets)
-                drawn = draw(stages[number + 1], boxes, targets)
+                boxes = _drop_objects(boxes, drawn, targets)
+                drawn = sample_proposals(stages[number + 1], boxes, targets)
         for branch in self._branches():
             losses |= branch.losses(features, drawn, targets, sizes)
         return losses
 
-    def _found(self, features: Features, boxes: list[Tensor], sizes: Sizes) -> list[Objects]:
-        first, *others = self._stages()
+    def _detect(self, features: Features, boxes: list[Tensor], sizes: Sizes) -> list[Objects]:
+        first, *others = self._active_stages()
         scores, deltas = predict(first, features, boxes, sizes)
         shares, before = [scores.softmax(-1)], first
         for stage in others:
@@ -154,7 +162,9 @@ def refine_boxes(
     return [clip_boxes_to_image(b, size) for b, size in zip(parts, sizes, strict=True)]
 
 
-def _without_objects(moved: list[Tensor], drawn: Drawn, targets: list[Objects]) -> list[Tensor]:
+def _drop_objects(
+    moved: list[Tensor], drawn: SampledProposals, targets: list[Objects]
+) -> list[Tensor]:
     """The moved regions that were no objects before: the next stage gets those by itself."""
     others = []
     for before, matched, labels, target in zip(
@@ -164,10 +174,10 @@ def _without_objects(moved: list[Tensor], drawn: Drawn, targets: list[Objects]) 
         if len(target["boxes"]):
             exact = (before == target["boxes"][matched]).all(dim=1) & (labels > 0)
         others.append(~exact)
-    return [boxes[indices] for boxes, indices in zip(moved, indices_where(others), strict=True)]
+    return [boxes[indices] for boxes, indices in zip(moved, find_indices(others), strict=True)]
 
 
-def _names(stage: int) -> tuple[str, str]:
+def _name_losses(stage: int) -> tuple[str, str]:
     """Of a stage's losses, counting from zero."""
     suffix = f"_{stage + 1}" if stage else ""
     return f"loss_classifier{suffix}", f"loss_box_reg{suffix}"

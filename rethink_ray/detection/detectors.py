@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.backbones import Backbone, build_backbone
-from rethink_ray.detection.families import build_network, divisions, samplers
+from rethink_ray.detection.families import build_network, list_divisions, list_samplers
 from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
 from rethink_ray.detection.necks import build_pyramid
-from rethink_ray.detection.norms import above_backbone
+from rethink_ray.detection.norms import derive_upper_spec
 from rethink_ray.detection.one_stage import OneStage
 from rethink_ray.detection.padding import HeightWidth, PaddingGroup, Pass, passes_of
 from rethink_ray.detection.peers import Peers
@@ -153,7 +153,7 @@ class Detector(nn.Module):
         """The losses of images of one padded size; ``position``: seed and step."""
         seed, step = position
         image_ids = tuple(int(target["image_id"]) for target in targets)
-        for sampler in samplers(self.network):
+        for sampler in list_samplers(self.network):
             sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
         inner = [
             {key: target[key] for key in LEARNED if key in target}
@@ -162,7 +162,7 @@ class Detector(nn.Module):
         ]
         with self._padded_to(padded_hw):
             losses: dict[str, Tensor] = self.network(images, inner)
-        return LossSums.of(losses, divisions(self.network))
+        return LossSums.of(losses, list_divisions(self.network))
 
     def forward(
         self,
@@ -190,10 +190,10 @@ class Detector(nn.Module):
         """
         detections: list[dict[str, Tensor]] = [{} for _ in images]
         with self._evaluating():
-            for numbers in self._detected_together(images):
+            for numbers in self._group_images(images):
                 together = self.network([images[i] for i in numbers])
                 for number, one in zip(numbers, together, strict=True):
-                    detections[number] = self._named(one)
+                    detections[number] = self._rename_outputs(one)
         return detections
 
     @contextmanager
@@ -205,7 +205,7 @@ class Detector(nn.Module):
         finally:
             self.train(mode)
 
-    def _detected_together(self, images: Sequence[Tensor]) -> list[list[int]]:
+    def _group_images(self, images: Sequence[Tensor]) -> list[list[int]]:
         """Which images share a forward pass: none on a CPU, those of one padded size on a GPU."""
         if not images or images[0].device.type == "cpu":
             return [[number] for number in range(len(images))]
@@ -219,7 +219,7 @@ class Detector(nn.Module):
             for first in range(0, len(numbers), most)
         ]
 
-    def _named(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _rename_outputs(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """torchvision's detections of one image in this project's names."""
         named = {
             "boxes_xyxy": detection["boxes"],
@@ -289,7 +289,7 @@ def build_detector(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body = build_backbone(spec)
-        upper = above_backbone(spec)
+        upper = derive_upper_spec(spec)
         pyramid = build_pyramid(upper, body)
         network = build_network(upper, pyramid, num_classes)
     load_initial_weights(body, spec, init, weights)

@@ -19,7 +19,7 @@ class Origin:
     """Over all parameters, frozen ones too. Adapters do not count: they are not what it was."""
 
 
-def origin_of(backbone: Backbone) -> Origin:
+def record_origin(backbone: Backbone) -> Origin:
     """Copies on the CPU, and of nothing that is frozen."""
     parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
     squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]

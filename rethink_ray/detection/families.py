@@ -19,7 +19,7 @@ from rethink_ray.detection.heads import (
     FcosHead,
     ProposalHead,
     RetinaHead,
-    box_head,
+    build_box_head,
     roi_side,
 )
 from rethink_ray.detection.keypoints import KEYPOINT_CELLS, KeypointBranch
@@ -46,7 +46,7 @@ def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> n
     """Lin et al. 2017: nine anchors a place, focal loss."""
     sizes = tuple(
         tuple(int(side * 2 ** (third / 3)) for third in range(3))
-        for side in _doubling(spec.anchor_base_px, pyramid.levels.count)
+        for side in _double_sides(spec.anchor_base_px, pyramid.levels.count)
     )
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
     head = RetinaHead(spec, anchors.num_anchors_per_location()[0], num_classes)
@@ -73,7 +73,7 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
     sampling is 1.5 strides whatever s is.
     """
     first = max(2, 2 * round(spec.anchor_base_px / 8))
-    sizes = tuple((side,) for side in _doubling(first, pyramid.levels.count))
+    sizes = tuple((side,) for side in _double_sides(first, pyramid.levels.count))
     network: nn.Module = WholeBatchFcos(
         pyramid,
         num_classes,
@@ -90,14 +90,14 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
 
 def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """Ren et al. 2015 on a pyramid: proposals, then a box head. Class 0 is background inside."""
-    return _two_stage(spec, pyramid, num_classes, BoxPredictor, spec.foreground_iou)
+    return _build_two_stage(spec, pyramid, num_classes, BoxPredictor, spec.foreground_iou)
 
 
 def build_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """He et al. 2017: Faster R-CNN, and a mask for each positive."""
     network: Any = build_faster_rcnn(spec, pyramid, num_classes)
     network.roi_heads = StagedHeads(
-        [network.roi_heads], {"masks": _masks(spec, pyramid, num_classes)}
+        [network.roi_heads], {"masks": _build_mask_branch(spec, pyramid, num_classes)}
     )
     return cast(nn.Module, network)
 
@@ -105,17 +105,17 @@ def build_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> n
 def build_keypoint_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """He et al. 2017, sec. 5: Faster R-CNN, and a heatmap for each keypoint of a positive."""
     network: Any = build_faster_rcnn(spec, pyramid, num_classes)
-    keypoints = KeypointBranch(spec, roi_pool(spec, pyramid, KEYPOINT_CELLS))
+    keypoints = KeypointBranch(spec, build_roi_pool(spec, pyramid, KEYPOINT_CELLS))
     network.roi_heads = StagedHeads([network.roi_heads], {"keypoints": keypoints})
     return cast(nn.Module, network)
 
 
 def build_cascade_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """Cai & Vasconcelos 2018: box heads one behind the other, each matched more strictly."""
-    network: Any = _two_stage(
-        spec, pyramid, num_classes, _cascade_predictor(spec), spec.cascade_ious[0]
+    network: Any = _build_two_stage(
+        spec, pyramid, num_classes, _choose_cascade_predictor(spec), spec.cascade_ious[0]
     )
-    stages = _stages(spec, network.roi_heads, num_classes)
+    stages = _build_stages(spec, network.roi_heads, num_classes)
     network.roi_heads = StagedHeads(stages, {}, spec.cascade_from)
     return cast(nn.Module, network)
 
@@ -123,11 +123,11 @@ def build_cascade_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -
 def build_cascade_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """A cascade with one mask head, on its last stage (He et al. 2018, sec. 4.1)."""
     network: Any = build_cascade_rcnn(spec, pyramid, num_classes)
-    network.roi_heads.branches["masks"] = _masks(spec, pyramid, num_classes)
+    network.roi_heads.branches["masks"] = _build_mask_branch(spec, pyramid, num_classes)
     return cast(nn.Module, network)
 
 
-def _two_stage(
+def _build_two_stage(
     spec: DetectorSpec,
     pyramid: Pyramid,
     num_classes: int,
@@ -135,7 +135,7 @@ def _two_stage(
     positive_iou: float,
 ) -> nn.Module:
     """Proposals and one box head; ``positive_iou`` is the overlap that makes a positive."""
-    sizes = tuple((side,) for side in _doubling(spec.anchor_base_px, pyramid.levels.count))
+    sizes = tuple((side,) for side in _double_sides(spec.anchor_base_px, pyramid.levels.count))
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
     counts = {"training": spec.rpn_pre_nms, "testing": spec.rpn_pre_nms}
     kept = {"training": spec.rpn_post_nms, "testing": spec.rpn_post_nms}
@@ -151,13 +151,13 @@ def _two_stage(
         nms_thresh=RPN_NMS_IOU,
     )
     rpn.fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
-    pool = roi_pool(spec, pyramid, roi_side(spec))
-    heads = _box_heads(spec, num_classes, predictor, pool, positive_iou, stage=0)
+    pool = build_roi_pool(spec, pyramid, roi_side(spec))
+    heads = _build_box_heads(spec, num_classes, predictor, pool, positive_iou, stage=0)
     network: nn.Module = TwoStage(pyramid, rpn, heads, None)
     return network
 
 
-def _box_heads(
+def _build_box_heads(
     spec: DetectorSpec,
     num_classes: int,
     predictor: type[FastRCNNPredictor],
@@ -169,7 +169,7 @@ def _box_heads(
     """One box stage, counting from zero, with a head and draws of its own."""
     heads = BoxHeads(
         pool,
-        box_head(spec),
+        build_box_head(spec),
         predictor(spec.box_head_features, num_classes + 1),
         fg_iou_thresh=positive_iou,
         bg_iou_thresh=positive_iou,
@@ -185,25 +185,25 @@ def _box_heads(
     return heads
 
 
-def _cascade_predictor(spec: DetectorSpec) -> type[FastRCNNPredictor]:
+def _choose_cascade_predictor(spec: DetectorSpec) -> type[FastRCNNPredictor]:
     return SharedBoxPredictor if spec.cascade_class_agnostic else BoxPredictor
 
 
-def _stages(spec: DetectorSpec, first: BoxHeads, num_classes: int) -> list[BoxHeads]:
+def _build_stages(spec: DetectorSpec, first: BoxHeads, num_classes: int) -> list[BoxHeads]:
     """The first stage and those behind it, each with a head and draws of its own."""
-    predictor, pool = _cascade_predictor(spec), first.box_roi_pool
+    predictor, pool = _choose_cascade_predictor(spec), first.box_roi_pool
     later = [
-        _box_heads(spec, num_classes, predictor, pool, positive_iou, stage=number)
+        _build_box_heads(spec, num_classes, predictor, pool, positive_iou, stage=number)
         for number, positive_iou in enumerate(spec.cascade_ious[1:], start=1)
     ]
     return [first, *later]
 
 
-def _masks(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> MaskBranch:
-    return MaskBranch(spec, roi_pool(spec, pyramid, MASK_CELLS), num_classes + 1)
+def _build_mask_branch(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> MaskBranch:
+    return MaskBranch(spec, build_roi_pool(spec, pyramid, MASK_CELLS), num_classes + 1)
 
 
-def roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> RegionPool:
+def build_roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> RegionPool:
     """Regions as maps of ``cells`` x ``cells``, each from the level that suits its size: a box of
     7 anchor bases from the third level, which is the usual 224 px at stride 16.
 
@@ -250,7 +250,7 @@ def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.
     return network
 
 
-def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
+def list_samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
     """Everything in the network that draws at random; one-stage families draw nothing."""
     parts = [getattr(network, name, None) for name in ("rpn", "roi_heads")]
     proposals, heads = parts
@@ -258,18 +258,18 @@ def samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
     return tuple(part.fg_bg_sampler for part in (proposals, *stages) if part is not None)
 
 
-def divisions(network: nn.Module) -> tuple[Division, ...]:
+def list_divisions(network: nn.Module) -> tuple[Division, ...]:
     """The numbers that divided the losses of the newest batch, for every family."""
     if isinstance(network, OneStage):
         return network.divisions()
     of_samplers = tuple(
         Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn, at_least=1)
-        for sampler in samplers(network)
+        for sampler in list_samplers(network)
         if sampler.purpose in SAMPLED_LOSSES
     )
     heads = getattr(network, "roi_heads", None)
     return of_samplers[:1] + heads.divisions() if isinstance(heads, StagedHeads) else of_samplers
 
 
-def _doubling(first: int, count: int) -> tuple[int, ...]:
+def _double_sides(first: int, count: int) -> tuple[int, ...]:
     return tuple(first * 2**level for level in range(count))

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.freezing import freeze
-from rethink_ray.detection.operations import counting
+from rethink_ray.detection.operations import count_operations
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, DetectorSpec, Frozen, InitSpec
 
 NUM_PICTURES = 2
@@ -26,24 +26,24 @@ def step_flops_per_image(
     The picture is noise with eight objects, the weights are random: how many proposals a two-stage
     family draws depends a little on both.
     """
-    detector = build_detector(_without_group(spec), InitSpec(), num_classes, seed=0).to(device)
+    detector = build_detector(_replace_norm(spec), InitSpec(), num_classes, seed=0).to(device)
     freeze(detector.backbone, frozen)
     generator = torch.Generator().manual_seed(0)
     hw = (spec.min_side_px, spec.max_side_px)
     images = [torch.rand(3, *hw, generator=generator).to(device) for _ in range(NUM_PICTURES)]
     targets = [
-        {name: value.to(device) for name, value in _target(spec, hw, number).items()}
+        {name: value.to(device) for name, value in _build_target(spec, hw, number).items()}
         for number in range(NUM_PICTURES)
     ]
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices), counting() as counter:
+    with torch.random.fork_rng(devices=devices), count_operations() as counter:
         torch.manual_seed(0)
         losses = detector.losses(images, targets, seed=0, step=0)
         torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]
     return counter.total / NUM_PICTURES
 
 
-def _without_group(spec: DetectorSpec) -> DetectorSpec:
+def _replace_norm(spec: DetectorSpec) -> DetectorSpec:
     """The same products under a norm that needs no other worker and no trained weights."""
     match spec.norm:
         case "sync_bn":
@@ -54,7 +54,7 @@ def _without_group(spec: DetectorSpec) -> DetectorSpec:
             return spec
 
 
-def _target(spec: DetectorSpec, hw: tuple[int, int], number: int) -> dict[str, Tensor]:
+def _build_target(spec: DetectorSpec, hw: tuple[int, int], number: int) -> dict[str, Tensor]:
     """Objects side by side, an eighth of the width each and half as high as the image."""
     height, width = hw
     lefts = torch.arange(NUM_OBJECTS) * (width / NUM_OBJECTS)

@@ -15,13 +15,13 @@ from rethink_ray.spec.errors import SpecError, explain
 BACKGROUND = "__background__"
 OUTPUTS_OF_COCO: tuple[str, ...] = tuple(RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
 """What torchvision's 91 outputs mean, background first."""
-PARTS = (
+RENAMES = (
     (r"^(?:module\.)?(?!network\.)(?=backbone\.|head\.|rpn\.|roi_heads\.)", "network."),
     (r"^(network\.backbone\.body\.)(conv1|bn1)\.", r"\1stem.\2."),
     (r"^(network\.roi_heads\.)(mask|keypoint)_(head|predictor)\.", r"\1branches.\2s.\3."),
 )
 """torchvision's beginnings of names, and ours."""
-STAGE = (r"^(network\.roi_heads\.)(box_head|box_predictor)\.", r"\1stages.0.\2.")
+STAGE_RENAME = (r"^(network\.roi_heads\.)(box_head|box_predictor)\.", r"\1stages.0.\2.")
 """Where region heads stand in a row."""
 PER_OUTPUT = re.compile(
     r"(classification_head\.cls_logits|cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)$"
@@ -32,8 +32,8 @@ PER_OUTPUT = re.compile(
 def rename_to_ours(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A detector's state dict with our names in place of torchvision's; ours stay as they are."""
     in_a_row = any(".roi_heads.stages." in name for name in ours)
-    rules = (*PARTS, STAGE) if in_a_row else PARTS
-    return {_renamed(name, rules): value for name, value in state.items()}
+    rules = (*RENAMES, STAGE_RENAME) if in_a_row else RENAMES
+    return {_rename(name, rules): value for name, value in state.items()}
 
 
 def select_categories(
@@ -58,7 +58,7 @@ def select_categories(
     """
     rows_by_name = {}
     for name, value in state.items():
-        outputs = _outputs(name, value, ours, learned)
+        outputs = _name_outputs(name, value, ours, learned)
         if outputs is None:
             rows_by_name[name] = value
             continue
@@ -70,11 +70,11 @@ def select_categories(
             remedy = "Take a detector of these categories; they go by their names."
             raise SpecError(explain(where, must, f"none for {shown}", remedy))
         rows = [outputs.index(category) for category in outputs_needed]
-        rows_by_name[name] = _rows(name, value, len(outputs), rows)
+        rows_by_name[name] = _select_rows(name, value, len(outputs), rows)
     return rows_by_name
 
 
-def _renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
+def _rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
     for pattern, ours in rules:
         name = re.sub(pattern, ours, name)
     return name
@@ -85,7 +85,7 @@ def _has_background(name: str) -> bool:
     return "cls_logits" not in name
 
 
-def _outputs(
+def _name_outputs(
     name: str, value: Tensor, ours: Mapping[str, Tensor], learned: Sequence[str] | None
 ) -> list[str] | None:
     """What the rows of a tensor tell; ``None`` where they need no other order."""
@@ -97,7 +97,7 @@ def _outputs(
     return list(OUTPUTS_OF_COCO) if unlike and not value.shape[0] % len(OUTPUTS_OF_COCO) else None
 
 
-def _rows(name: str, value: Tensor, num_outputs: int, rows: list[int]) -> Tensor:
+def _select_rows(name: str, value: Tensor, num_outputs: int, rows: list[int]) -> Tensor:
     """Rows of a tensor that has one for each output: for each anchor, or four sides of each."""
     if "bbox_pred" in name:
         if value.shape[0] != 4 * num_outputs:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rethink_ray.detection.autocast import in_given_types
+from rethink_ray.detection.autocast import keep_types
 from rethink_ray.detection.norms import NormLayer
 
 
@@ -16,7 +16,7 @@ class Lateral(nn.Module):
     def __init__(self, channels: Sequence[int], width: int, norm: NormLayer) -> None:
         super().__init__()
         self.convs = nn.ModuleList(
-            nn.Sequential(pyramid_conv(num, width, 1), norm(width)) for num in channels
+            nn.Sequential(build_pyramid_conv(num, width, 1), norm(width)) for num in channels
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
@@ -47,7 +47,7 @@ class RepeatedCells(nn.Module, ABC):
         """The repeats, first to last, for the levels ``names``."""
 
 
-def pyramid_conv(num_in: int, num_out: int, side: int, *, groups: int = 1) -> nn.Conv2d:
+def build_pyramid_conv(num_in: int, num_out: int, side: int, *, groups: int = 1) -> nn.Conv2d:
     """A convolution that keeps the size, drawn as torchvision draws those of its pyramid.
 
     Without a bias: the norm behind it has one.
@@ -57,12 +57,12 @@ def pyramid_conv(num_in: int, num_out: int, side: int, *, groups: int = 1) -> nn
     return conv
 
 
-def fuse_conv(width: int, norm: NormLayer) -> nn.Sequential:
+def build_fuse_conv(width: int, norm: NormLayer) -> nn.Sequential:
     """ReLU, 3x3 convolution, norm: what follows each merge of NAS-FPN."""
-    return nn.Sequential(nn.ReLU(), pyramid_conv(width, width, 3), norm(width))
+    return nn.Sequential(nn.ReLU(), build_pyramid_conv(width, width, 3), norm(width))
 
 
-def grow(maps: Sequence[Tensor], num_levels: int) -> list[Tensor]:
+def add_coarser_levels(maps: Sequence[Tensor], num_levels: int) -> list[Tensor]:
     """Coarser levels by halving the last map, until there are ``num_levels``."""
     grown = list(maps)
     while len(grown) < num_levels:
@@ -84,11 +84,11 @@ def resample(x: Tensor, level: int, target_level: int, size: tuple[int, int]) ->
         factor = 2 ** (target_level - level)
         return F.max_pool2d(x, factor, ceil_mode=True)
     if target_level < level:
-        return nearest(x, size)
+        return resize_nearest(x, size)
     return x
 
 
-def nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
     """A map at another size, each place that of the nearest one; the type stays."""
-    with in_given_types(x):
+    with keep_types(x):
         return F.interpolate(x, size=size, mode="nearest")

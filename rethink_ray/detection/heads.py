@@ -23,7 +23,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import Conv2dNormActivation
 
 from rethink_ray.detection.necks import full_precision, pyramid_levels
-from rethink_ray.detection.norms import NormLayer, at_level, group_norm, head_norm, tower_norm
+from rethink_ray.detection.norms import NormLayer, group_norm, head_norm, set_level, tower_norm
 from rethink_ray.spec.recipe import DetectorSpec
 
 
@@ -33,12 +33,12 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
     def __init__(self, spec: DetectorSpec, num_anchors: int, num_classes: int) -> None:
         super().__init__(spec.neck_channels, num_anchors, num_classes)
         norm = tower_norm(spec.norm, pyramid_levels(spec).count)
-        self.classification_head.conv = _tower(spec, norm)
-        self.regression_head.conv = _tower(spec, norm)
+        self.classification_head.conv = _build_tower(spec, norm)
+        self.regression_head.conv = _build_tower(spec, norm)
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
-        return _by_level(self, super().forward, x)
+        return _run_by_level(self, super().forward, x)
 
 
 class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
@@ -55,7 +55,7 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness [N, A, 1]``."""
-        return _by_level(self, super().forward, x)
+        return _run_by_level(self, super().forward, x)
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
@@ -76,13 +76,13 @@ class BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision is u
         return full_precision(scores), full_precision(deltas)
 
 
-def _by_level(
+def _run_by_level(
     head: nn.Module, forward: Callable[[list[Tensor]], dict[str, Tensor]], maps: list[Tensor]
 ) -> dict[str, Tensor]:
     """A head's outputs over all levels, each level under its own norm statistics."""
     outputs: list[dict[str, Tensor]] = []
     for level, features in enumerate(maps):
-        at_level(head, level)
+        set_level(head, level)
         outputs.append(forward([features]))
     return {k: torch.cat([full_precision(o[k]) for o in outputs], dim=1) for k in outputs[0]}
 
@@ -96,7 +96,7 @@ NAMED_BOX_HEADS = {"2fc": 0, "4conv1fc": 4}
 """Name of a two-stage box head -> its convolutions."""
 
 
-def box_head(spec: DetectorSpec) -> nn.Module:
+def build_box_head(spec: DetectorSpec) -> nn.Module:
     """Convolutions and one fully connected layer (He et al. 2018); two of those without any."""
     width, side, features = spec.neck_channels, roi_side(spec), spec.box_head_features
     depth = NAMED_BOX_HEADS[spec.box_head] if spec.box_head else spec.head_convs
@@ -109,7 +109,7 @@ def box_head(spec: DetectorSpec) -> nn.Module:
     return head
 
 
-def _tower(spec: DetectorSpec, norm: NormLayer | None) -> nn.Sequential:
+def _build_tower(spec: DetectorSpec, norm: NormLayer | None) -> nn.Sequential:
     width = spec.neck_channels
     tower = nn.Sequential(
         OrderedDict(

@@ -10,7 +10,7 @@ import pyarrow as pa
 from rethink_ray.detection.scoring import Detection, GroundTruth, match_boxes
 from rethink_ray.records.detections import NUM_IOUS, SCHEMA, as_bits
 
-TOGETHER = 250
+IMAGES_AT_ONCE = 250
 """Images that are matched at a time: 5,000 at once hold 1.3 GB."""
 
 
@@ -25,13 +25,13 @@ def table_of(
         num_categories: labels count from 1 to this.
     """
     parts = []
-    for start in range(0, len(ground_truth), TOGETHER):
-        some = slice(start, start + TOGETHER)
-        parts += list(_tables(ground_truth[some], detections[some], num_categories))
+    for start in range(0, len(ground_truth), IMAGES_AT_ONCE):
+        some = slice(start, start + IMAGES_AT_ONCE)
+        parts += list(_build_tables(ground_truth[some], detections[some], num_categories))
     return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
 
-def _tables(
+def _build_tables(
     truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Iterator[pa.Table]:
     """What was found in some images, then what they hold."""
@@ -39,15 +39,15 @@ def _tables(
     matches = [image for image in evaluation.eval_imgs if image is not None]
     seen = [image for image in matches if image["dtIds"]]
     if seen:
-        yield _found(seen, np.concatenate([d.boxes_xyxy for d in detections]))
+        yield _detection_rows(seen, np.concatenate([d.boxes_xyxy for d in detections]))
     objects = Counter({(g.image_id, 0): 0 for g in truth})
     for image in matches:
         if held := sum(not ignored for ignored in image["gtIgnore"]):
             objects[int(image["image_id"]), int(image["category_id"])] = held
-    yield _objects(objects)
+    yield _object_rows(objects)
 
 
-def _found(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
+def _detection_rows(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
     """The detections of some labels and images; they are numbered from 1.
 
     Args:
@@ -62,7 +62,7 @@ def _found(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
         )
         for name, key in (("matched", "dtMatched"), ("ignored", "dtIgnore"))
     }
-    return _whole(
+    return _fill_columns(
         {
             "image_id": np.repeat([image["image_id"] for image in seen], nums),
             "label": np.repeat([image["category_id"] for image in seen], nums),
@@ -74,9 +74,9 @@ def _found(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
     )
 
 
-def _objects(objects: Counter[tuple[int, int]]) -> pa.Table:
+def _object_rows(objects: Counter[tuple[int, int]]) -> pa.Table:
     keys = sorted(objects)
-    return _whole(
+    return _fill_columns(
         {
             "image_id": [image_id for image_id, _ in keys],
             "label": [label for _, label in keys],
@@ -86,7 +86,7 @@ def _objects(objects: Counter[tuple[int, int]]) -> pa.Table:
     )
 
 
-def _whole(columns: dict[str, Any], num_rows: int) -> pa.Table:
+def _fill_columns(columns: dict[str, Any], num_rows: int) -> pa.Table:
     """All columns in order; those that are not given are null."""
     arrays = [
         pa.array(np.asarray(columns[field.name]).astype(field.type.to_pandas_dtype()), field.type)

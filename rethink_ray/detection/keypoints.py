@@ -18,7 +18,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
-from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes
+from rethink_ray.detection.regions import Branch, Features, Objects, SampledProposals, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
 KEYPOINT_CELLS = 14
@@ -52,13 +52,13 @@ class KeypointBranch(Branch):
         self.num_visible = torch.zeros((), dtype=torch.int64)
 
     def losses(
-        self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
+        self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
         """A mean over the annotated keypoints inside their region: cross-entropy over its cells."""
         boxes, matched = drawn.positives()
         points = [target["keypoints"] for target in targets]
         logits = self(features, boxes, sizes)
-        cells = _cells_of(points, boxes, matched, logits.shape[-1])
+        cells = _find_cells(points, boxes, matched, logits.shape[-1])
         self.num_visible = (cells != UNSEEN).sum()
         entropy = cross_entropy(
             logits.flatten(0, 1).flatten(1), cells, ignore_index=UNSEEN, reduction="sum"
@@ -77,7 +77,7 @@ class KeypointBranch(Branch):
         return Division(names=("loss_keypoint",), count=self.num_visible, at_least=1)
 
 
-def _cells_of(
+def _find_cells(
     points: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequence[Tensor], side: int
 ) -> Tensor:
     """``[R * K]``: the cell of its region's heatmap in which each keypoint lies, or ``UNSEEN``."""

@@ -54,7 +54,7 @@ class PaddedObjects:
         start = 0
         for stop in range(1, len(self.counts) + 1):
             is_last = stop == len(self.counts)
-            if is_last or _num_pairs(self.counts[start : stop + 1], num_anchors) > PAIRS_AT_ONCE:
+            if is_last or _count_pairs(self.counts[start : stop + 1], num_anchors) > PAIRS_AT_ONCE:
                 yield self._part(start, stop)
                 start = stop
 
@@ -68,7 +68,7 @@ class PaddedObjects:
         )
 
 
-def _num_pairs(counts: Sequence[int], num_anchors: int) -> int:
+def _count_pairs(counts: Sequence[int], num_anchors: int) -> int:
     return len(counts) * max(1, *counts) * num_anchors
 
 
@@ -95,7 +95,7 @@ def require_sides(targets: Sequence[Mapping[str, Tensor]]) -> None:
     torch._assert_async(has_sides, "targets: every box must have a positive width and height")
 
 
-def indices_where(masks: Tensor | Sequence[Tensor]) -> list[Tensor]:
+def find_indices(masks: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """The places of each image where its mask is not zero, in order; one wait for the batch."""
     padded = masks if isinstance(masks, Tensor) else pad_sequence(list(masks), batch_first=True)
     counts = (padded != 0).sum(dim=1).tolist()
@@ -113,11 +113,13 @@ def match_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Matcher) 
         anchors: ``[A, 4]`` xyxy, of every image.
         matcher: holds the two thresholds, and whether each object gets its best anchors.
     """
-    parts = [_overlap_matches(part, anchors, matcher) for part in objects.split_pairs(len(anchors))]
+    parts = [
+        _match_part_by_overlap(part, anchors, matcher) for part in objects.split_pairs(len(anchors))
+    ]
     return torch.cat(parts)
 
 
-def _overlap_matches(objects: PaddedObjects, anchors: Tensor, matcher: Matcher) -> Tensor:
+def _match_part_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Matcher) -> Tensor:
     num_images, num_rows = objects.labels.shape
     ious = box_iou(objects.boxes_xyxy.flatten(0, 1), anchors).view(num_images, num_rows, -1)
     best, rows = ious.max(dim=1)
@@ -144,7 +146,7 @@ class Points:
     """``[A]``: and nearer than this."""
 
 
-def points_of(anchors: Tensor, num_per_level: Sequence[int], radius: float) -> Points:
+def build_points(anchors: Tensor, num_per_level: Sequence[int], radius: float) -> Points:
     """Points in the middle of square anchors ``[A, 4]``.
 
     ``radius``: in sides of an anchor. The first level has no lower bound, the last no upper one.
@@ -164,10 +166,12 @@ def match_by_range(objects: PaddedObjects, points: Points) -> Tensor:
     reach is in its level's range, the smallest.
     """
     num_points = len(points.centers)
-    return torch.cat([_range_matches(part, points) for part in objects.split_pairs(num_points)])
+    return torch.cat(
+        [_match_part_by_range(part, points) for part in objects.split_pairs(num_points)]
+    )
 
 
-def _range_matches(objects: PaddedObjects, points: Points) -> Tensor:
+def _match_part_by_range(objects: PaddedObjects, points: Points) -> Tensor:
     """A row without an object matches nothing: no point lies inside a box without area."""
     x0, y0, x1, y1 = objects.boxes_xyxy[..., None, :].unbind(-1)  # [N, M, 1] each
     x, y = points.centers.unbind(1)

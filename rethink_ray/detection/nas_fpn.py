@@ -12,7 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from rethink_ray.detection.fusing import RepeatedCells, fuse_conv, grow, resample
+from rethink_ray.detection.fusing import (
+    RepeatedCells,
+    add_coarser_levels,
+    build_fuse_conv,
+    resample,
+)
 from rethink_ray.detection.norms import NormLayer
 
 NUM_LEVELS = 5
@@ -50,35 +55,38 @@ class NasFpn(RepeatedCells):
     def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterator[nn.Module]:
         """Of each repeat the nodes that a level which comes out depends on."""
         return (
-            nn.ModuleDict({str(number): fuse_conv(width, norm) for number in kept})
-            for kept in _kept_nodes(repeats, len(self.names))
+            nn.ModuleDict({str(number): build_fuse_conv(width, norm) for number in kept})
+            for kept in _list_kept_nodes(repeats, len(self.names))
         )
 
     def forward(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
         """The levels after all repeats."""
-        maps = grow(self.lateral(list(stages.values())), NUM_LEVELS)
+        maps = add_coarser_levels(self.lateral(list(stages.values())), NUM_LEVELS)
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         for cell in self.cells:
             assert isinstance(cell, nn.ModuleDict)
-            maps = _run(cell, maps, sizes)
+            maps = _run_cell(cell, maps, sizes)
         return OrderedDict(zip(self.names, maps, strict=False))
 
 
-def _run(
+def _run_cell(
     cell: nn.ModuleDict, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
     """One repeat; levels that no kept node makes stay as they came (nothing reads them)."""
     maps = dict(enumerate(levels))
-    at = {**{i: i for i in range(NUM_LEVELS)}, **{_number(i): n.level for i, n in enumerate(CELL)}}
+    at = {
+        **{i: i for i in range(NUM_LEVELS)},
+        **{_number_node(i): n.level for i, n in enumerate(CELL)},
+    }
     out = list(levels)
-    for number, node in ((_number(i), node) for i, node in enumerate(CELL)):
+    for number, node in ((_number_node(i), node) for i, node in enumerate(CELL)):
         if str(number) not in cell:
             continue
         coarser, finer = (
             resample(maps[i], at[i], node.level, sizes[node.level])
             for i in sorted(node.inputs, key=lambda i: -at[i])
         )
-        merged = coarser + (_gate(coarser) * finer if node.gated else finer)
+        merged = coarser + (_weigh_channels(coarser) * finer if node.gated else finer)
         for i in node.rest:
             merged = merged + maps[i]
         maps[number] = cell[str(number)](merged)
@@ -87,7 +95,7 @@ def _run(
     return out
 
 
-def _gate(x: Tensor) -> Tensor:
+def _weigh_channels(x: Tensor) -> Tensor:
     """``[N, C, 1, 1]`` in 0..1, from the largest value of each channel.
 
     ``amax`` has a deterministic gradient on CUDA, adaptive pooling has none.
@@ -95,21 +103,21 @@ def _gate(x: Tensor) -> Tensor:
     return torch.sigmoid(x.amax(dim=(2, 3), keepdim=True))
 
 
-def _kept_nodes(repeats: int, num_levels: int) -> list[tuple[int, ...]]:
+def _list_kept_nodes(repeats: int, num_levels: int) -> list[tuple[int, ...]]:
     """For each repeat the numbers of the nodes that the finest ``num_levels`` depend on."""
     needed_levels = set(range(num_levels))
     kept: list[tuple[int, ...]] = []
     for _ in range(repeats):
         numbers = {
-            _number(i) for i, n in enumerate(CELL) if n.is_output and n.level in needed_levels
+            _number_node(i) for i, n in enumerate(CELL) if n.is_output and n.level in needed_levels
         }
         for i, node in reversed(list(enumerate(CELL))):
-            if _number(i) in numbers:
+            if _number_node(i) in numbers:
                 numbers |= {*node.inputs, *node.rest}
         kept.append(tuple(sorted(n for n in numbers if n >= NUM_LEVELS)))
         needed_levels = {n for n in numbers if n < NUM_LEVELS}
     return kept[::-1]
 
 
-def _number(index: int) -> int:
+def _number_node(index: int) -> int:
     return NUM_LEVELS + index

@@ -20,7 +20,7 @@ from torchvision.ops.feature_pyramid_network import (
 
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.bifpn import BiFpn
-from rethink_ray.detection.fusing import nearest
+from rethink_ray.detection.fusing import resize_nearest
 from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.norms import head_norm
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Neck
@@ -72,7 +72,7 @@ class Fpn(FeaturePyramidNetwork):  # type: ignore[misc]  # torchvision is untype
         merged = [block(stage) for block, stage in zip(self.inner_blocks, stages, strict=True)]
         for finer in range(len(merged) - 2, -1, -1):
             size = (merged[finer].shape[-2], merged[finer].shape[-1])
-            merged[finer] = merged[finer] + nearest(merged[finer + 1], size)
+            merged[finer] = merged[finer] + resize_nearest(merged[finer + 1], size)
         maps = [block(level) for block, level in zip(self.layer_blocks, merged, strict=True)]
         if self.extra_blocks is not None:
             maps, names = self.extra_blocks(maps, stages, names)
@@ -104,7 +104,7 @@ def build_pyramid(spec: DetectorSpec, body: Backbone) -> Pyramid:
     return Pyramid(body, _build_neck(spec, levels, channels), spec)
 
 
-def repeats_of(spec: DetectorSpec) -> int:
+def count_repeats(spec: DetectorSpec) -> int:
     """How often the neck's cell stands in a row."""
     return spec.neck_repeats or PUBLISHED_REPEATS[spec.neck]
 
@@ -112,15 +112,17 @@ def repeats_of(spec: DetectorSpec) -> int:
 def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.Module:
     norm = head_norm(spec.norm)
     if spec.neck == "fpn":
-        extra = _extra_levels(levels, spec.neck_channels)
+        extra = _build_extra_levels(levels, spec.neck_channels)
         fpn: nn.Module = Fpn(channels, spec.neck_channels, extra, norm)
         return fpn
     assert norm is not None, "check_recipe asks these necks for a norm"
     build: type[NasFpn | BiFpn] = NasFpn if spec.neck == "nas_fpn" else BiFpn
-    return build(channels, spec.neck_channels, norm, repeats=repeats_of(spec), names=levels.names)
+    return build(
+        channels, spec.neck_channels, norm, repeats=count_repeats(spec), names=levels.names
+    )
 
 
-def _extra_levels(levels: Levels, width: int) -> ExtraFPNBlock | None:
+def _build_extra_levels(levels: Levels, width: int) -> ExtraFPNBlock | None:
     match levels.extra:
         case "pool":
             return LastLevelMaxPool()

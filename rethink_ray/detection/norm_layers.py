@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
-from rethink_ray.detection.autocast import NARROW, wide
+from rethink_ray.detection.autocast import NARROW, widen
 
 LIBRARIES = ("torch", "torchvision", "timm")
 
@@ -79,10 +79,10 @@ def keep_input_types(net: nn.Module) -> None:
     for parent in list(net.modules()):
         for name, child in parent.named_children():
             if type(child).__module__.partition(".")[0] in LIBRARIES:
-                setattr(parent, name, _in_place_of(child))
+                setattr(parent, name, _build_replacement(child))
 
 
-def _in_place_of(layer: nn.Module) -> nn.Module:
+def _build_replacement(layer: nn.Module) -> nn.Module:
     ours: nn.GroupNorm | nn.LayerNorm
     if type(layer) is TorchvisionFrozenBatchNorm2d:
         scales = layer.get_buffer("weight")
@@ -111,7 +111,7 @@ class _NarrowGroupNorm(torch.autograd.Function):
     ) -> Tensor:
         ctx.sizes = (x.shape[0], x.shape[1], math.prod(x.shape[2:]), groups)
         normalize: Any = torch.native_group_norm
-        y, mean, rstd = normalize(wide(x), weight, bias, *ctx.sizes, eps)
+        y, mean, rstd = normalize(widen(x), weight, bias, *ctx.sizes, eps)
         ctx.save_for_backward(x, mean, rstd, weight)
         narrow: Tensor = y.to(x.dtype)
         return narrow
@@ -120,7 +120,7 @@ class _NarrowGroupNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, rstd, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
-            wide(gradient), wide(x), mean, rstd, weight, *ctx.sizes, ctx.needs_input_grad[:3]
+            widen(gradient), widen(x), mean, rstd, weight, *ctx.sizes, ctx.needs_input_grad[:3]
         )
         return None if of_x is None else of_x.to(x.dtype), of_weight, of_bias, None, None
 
@@ -137,7 +137,7 @@ class _NarrowLayerNorm(torch.autograd.Function):
         bias: Tensor | None,
         eps: float,
     ) -> Tensor:
-        y, mean, rstd = torch.native_layer_norm(wide(x), shape, weight, bias, eps)
+        y, mean, rstd = torch.native_layer_norm(widen(x), shape, weight, bias, eps)
         ctx.shape = shape
         ctx.save_for_backward(x, mean, rstd, weight, bias)
         return y.to(x.dtype)
@@ -147,8 +147,8 @@ class _NarrowLayerNorm(torch.autograd.Function):
         x, mean, rstd, weight, bias = ctx.saved_tensors
         x_needs, _, weight_needs, bias_needs, _ = ctx.needs_input_grad
         of_x, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(
-            wide(gradient),
-            wide(x),
+            widen(gradient),
+            widen(x),
             ctx.shape,
             mean,
             rstd,

@@ -24,7 +24,7 @@ class LevelNorm(nn.Module):
 
     Levels differ in scale: with one set of running statistics for all of them, evaluation
     normalises no level by its own. Scale and shift are shared, so that a level without objects
-    learns too. ``at_level`` says which level comes next.
+    learns too. ``set_level`` says which level comes next.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class LevelNorm(nn.Module):
         return scaled.to(x.dtype)
 
 
-def at_level(head: nn.Module, level: int) -> None:
+def set_level(head: nn.Module, level: int) -> None:
     """Every ``LevelNorm`` in the head now stands at this level."""
     for module in head.modules():
         if isinstance(module, LevelNorm):
@@ -80,15 +80,15 @@ def replace_batch_norms(net: nn.Module, norm: Norm) -> None:
     for parent in list(net.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(parent, name, _in_place_of(child, norm))
+                setattr(parent, name, _build_replacement(child, norm))
 
 
-def _in_place_of(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
+def _build_replacement(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
     num = layer.num_features
     if norm == "bn":
         return layer
     if type(layer) is not nn.BatchNorm2d:
-        return _in_place_of_fused(layer, norm)
+        return _replace_fused(layer, norm)
     if norm == "gn":
         return group_norm(num)
     if norm == "sync_bn":
@@ -97,7 +97,7 @@ def _in_place_of(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
     return frozen
 
 
-def _in_place_of_fused(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
+def _replace_fused(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
     """timm's norm layers have their activation inside."""
     if norm != "gn":
         must = f"must be bn or gn: {type(layer).__name__} has no other form"
@@ -122,7 +122,7 @@ def tower_norm(norm: Norm, num_levels: int) -> NormLayer | None:
             return head_norm(norm)
 
 
-def above_backbone(spec: DetectorSpec) -> DetectorSpec:
+def derive_upper_spec(spec: DetectorSpec) -> DetectorSpec:
     """The settings that pyramid and heads are built by: where they have no norm, as if frozen."""
     return spec if spec.head_norm == "same" else spec.model_copy(update={"norm": "frozen_bn"})
 

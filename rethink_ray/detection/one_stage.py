@@ -19,10 +19,10 @@ from rethink_ray.detection.box_coding import DeviceBoxCoder
 from rethink_ray.detection.matching import (
     IGNORED,
     PaddedObjects,
+    build_points,
     match_by_overlap,
     match_by_range,
     pad_objects,
-    points_of,
     require_sides,
 )
 from rethink_ray.detection.necks import Pyramid
@@ -51,12 +51,12 @@ class OneStage(nn.Module):
         assert targets is not None, "losses are taken against targets"
         network = cast(Any, self)
         batch, targets = network.transform(images, targets)
-        objects = _objects_of(targets)
+        objects = _pad_checked(targets)
         features = list(network.backbone(batch.tensors).values())
         outputs = network.head(features)
         levels = self._anchors(batch.tensors.shape[-2:], [f.shape[-2:] for f in features])
         matches = self._match(objects, levels)
-        self.num_foreground = _num_foreground(matches)
+        self.num_foreground = _count_foreground(matches)
         sums = self._loss_sums(outputs, objects, torch.cat(levels), matches)
         divisor = self.num_foreground.clamp(min=1)
         return {name: total / divisor for name, total in sums.items()}
@@ -75,8 +75,8 @@ class OneStage(nn.Module):
             padded_hw: height and width of the batch that the images are a part of.
             targets: ``boxes`` in pixels of the *resized* images, and ``labels``.
         """
-        levels = self._anchors(padded_hw, _grids(cast(Any, self).backbone, padded_hw))
-        return _num_foreground(self._match(pad_objects(targets), levels))
+        levels = self._anchors(padded_hw, _derive_grids(cast(Any, self).backbone, padded_hw))
+        return _count_foreground(self._match(pad_objects(targets), levels))
 
     def _anchors(self, padded_hw: HeightWidth, grids: Sequence[HeightWidth]) -> list[Tensor]:
         """``[A, 4]`` xyxy of each level, the same for every image of a batch."""
@@ -123,7 +123,7 @@ class WholeBatchRetinaNet(OneStage, RetinaNet):  # type: ignore[misc]  # torchvi
         distances = (outputs["bbox_regression"] - deltas).abs().sum(dim=2)
         return {
             "classification": focal.masked_fill(matches == IGNORED, 0.0).sum(),
-            "bbox_regression": _foreground_sum(distances, matches),
+            "bbox_regression": _sum_foreground(distances, matches),
         }
 
 
@@ -136,7 +136,7 @@ class WholeBatchFcos(OneStage, FCOS):  # type: ignore[misc]  # torchvision is un
 
     def _match(self, objects: PaddedObjects, levels: Sequence[Tensor]) -> Tensor:
         sizes = [len(anchors) for anchors in levels]
-        points = points_of(torch.cat(list(levels)), sizes, self.center_sampling_radius)
+        points = build_points(torch.cat(list(levels)), sizes, self.center_sampling_radius)
         return match_by_range(objects, points)
 
     def _loss_sums(
@@ -146,13 +146,13 @@ class WholeBatchFcos(OneStage, FCOS):  # type: ignore[misc]  # torchvision is un
         boxes = torch.where(_is_foreground(matches), objects.matched_boxes(matches), anchors)
         predicted = self.box_coder.decode(outputs["bbox_regression"], anchors)
         overlap = giou_loss(predicted, boxes)
-        centerness = _centerness(self.box_coder.encode(anchors, boxes))
+        centerness = _derive_centerness(self.box_coder.encode(anchors, boxes))
         logits = outputs["bbox_ctrness"].squeeze(dim=2)
         entropy = binary_cross_entropy_with_logits(logits, centerness, reduction="none")
         return {
             "classification": focal.sum(),
-            "bbox_regression": _foreground_sum(overlap, matches),
-            "bbox_ctrness": _foreground_sum(entropy, matches),
+            "bbox_regression": _sum_foreground(overlap, matches),
+            "bbox_ctrness": _sum_foreground(entropy, matches),
         }
 
 
@@ -176,16 +176,16 @@ def giou_loss(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
         first[..., :2], second[..., :2]
     )
     shared = torch.where((overlap > 0).all(dim=-1), overlap[..., 0] * overlap[..., 1], 0.0)
-    union = _area(first) + _area(second) - shared
+    union = _measure_boxes(first) + _measure_boxes(second) - shared
     around = hull[..., 0] * hull[..., 1]
     return 1 - (shared / (union + eps) - (around - union) / (around + eps))
 
 
-def _area(boxes: Tensor) -> Tensor:
+def _measure_boxes(boxes: Tensor) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def _centerness(sides: Tensor) -> Tensor:
+def _derive_centerness(sides: Tensor) -> Tensor:
     """1 in the middle of a box, 0 at its edge, from distances ``[N, A, 4]`` to its sides."""
     across, along = sides[..., 0::2], sides[..., 1::2]
     shares = across.amin(-1) / across.amax(-1), along.amin(-1) / along.amax(-1)
@@ -196,20 +196,20 @@ def _is_foreground(matches: Tensor) -> Tensor:
     return (matches >= 0)[..., None]
 
 
-def _num_foreground(matches: Tensor) -> Tensor:
+def _count_foreground(matches: Tensor) -> Tensor:
     return (matches >= 0).sum()
 
 
-def _foreground_sum(losses: Tensor, matches: Tensor) -> Tensor:
+def _sum_foreground(losses: Tensor, matches: Tensor) -> Tensor:
     return losses.masked_fill(matches < 0, 0.0).sum()
 
 
-def _objects_of(targets: Sequence[Mapping[str, Tensor]]) -> PaddedObjects:
+def _pad_checked(targets: Sequence[Mapping[str, Tensor]]) -> PaddedObjects:
     require_sides(targets)
     return pad_objects(targets)
 
 
-def _grids(pyramid: Pyramid, padded_hw: HeightWidth) -> list[HeightWidth]:
+def _derive_grids(pyramid: Pyramid, padded_hw: HeightWidth) -> list[HeightWidth]:
     """Rows and columns of each level: every level halves the one below it, rounded up."""
     height, width = padded_hw
     strides = (pyramid.levels.first_stride * 2**level for level in range(pyramid.levels.count))

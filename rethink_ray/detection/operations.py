@@ -72,7 +72,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def counting() -> Iterator[OperationCounter]:
+def count_operations() -> Iterator[OperationCounter]:
     """Inside the block operations are counted, the same on every device and under every setting.
 
     PyTorch has a fused attention for evaluation, and torchvision a ROIAlign of small steps for
@@ -150,16 +150,18 @@ def attention_flops(query: Tensor, key: Tensor, value: Tensor) -> int:
 
 def _roi_align(args: Sequence[Any], out: Tensor) -> int:
     _, rois, scale, height, width, ratio, aligned = args
-    samples = _samples(rois, scale, (height, width), ratio, aligned)
+    samples = _count_samples(rois, scale, (height, width), ratio, aligned)
     return SAMPLE_FLOPS * int(out.shape[1]) * samples
 
 
 def _roi_align_backward(args: Sequence[Any], out: Tensor) -> int:
     _, rois, scale, height, width, _, channels, _, _, ratio, aligned = args
-    return SAMPLE_FLOPS * int(channels) * _samples(rois, scale, (height, width), ratio, aligned)
+    return (
+        SAMPLE_FLOPS * int(channels) * _count_samples(rois, scale, (height, width), ratio, aligned)
+    )
 
 
-def _samples(
+def _count_samples(
     rois: Tensor, scale: float, cells_hw: tuple[int, int], ratio: int, aligned: bool
 ) -> int:
     """Bilinear samples of one channel, all boxes together.

@@ -31,7 +31,7 @@ PROBE_PX = 224
 CONTRACT = "See rethink_ray.detection.plugins for what a backbone must be."
 
 
-def cut_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
+def build_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
     """The network that the name points to, once it has kept the contract.
 
     Raises:
@@ -53,7 +53,7 @@ def _from_function(spec: DetectorSpec) -> StagedBackbone:
     except (ImportError, AttributeError) as error:
         must = "must be an importable module and a function in it"
         remedy = "Install the package, or put its folder on PYTHONPATH."
-        raise _refused(spec.backbone, must, str(error), remedy) from error
+        raise _plugin_error(spec.backbone, must, str(error), remedy) from error
     net = build(spec)
     named = isinstance(net, nn.Module) and dict(net.named_children())
     missing = [name for name in STAGES if not named or name not in named]
@@ -62,7 +62,7 @@ def _from_function(spec: DetectorSpec) -> StagedBackbone:
     if missing or not counts:
         shortcomings = f"no {', '.join(missing)}" if missing else f"channels = {channels!r}"
         must = "must return a module with stem, layer1 to layer4 and four channels"
-        raise _refused(spec.backbone, must, shortcomings, CONTRACT)
+        raise _plugin_error(spec.backbone, must, shortcomings, CONTRACT)
     assert channels is not None
     return StagedBackbone(
         stages={name: net.get_submodule(name) for name in STAGES},
@@ -76,17 +76,19 @@ def _from_timm(name: str) -> StagedBackbone:
         import timm
     except ImportError as error:
         remedy = "pip install 'rethink-ray[timm]'."
-        raise _refused(name, "needs timm, which is an extra", str(error), remedy) from error
+        raise _plugin_error(name, "needs timm, which is an extra", str(error), remedy) from error
     try:
         net: Any = timm.create_model(name.removeprefix(TIMM), pretrained=False, features_only=True)
-        flat = _in_order(net)
-        last = {s: _last_at(net.feature_info, s, list(flat)) for s in STRIDES}
+        flat = _list_parts(net)
+        last = {s: _find_last_part(net.feature_info, s, list(flat)) for s in STRIDES}
     except (RuntimeError, AttributeError, AssertionError, KeyError) as error:
         must = "must be a network of timm with maps at strides 4, 8, 16 and 32"
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _refused(name, must, reason, "Look at timm.list_models().") from error
+        raise _plugin_error(name, must, reason, "Look at timm.list_models().") from error
     order = list(flat)
-    early = [order.index(_flat(i["module"])) for i in net.feature_info.info if i["reduction"] < 4]
+    early = [
+        order.index(_flatten_name(i["module"])) for i in net.feature_info.info if i["reduction"] < 4
+    ]
     first = max(early, default=order.index(last[4]) - 1)
     ends = [first + 1, *(order.index(last[s]) + 1 for s in STRIDES)]
     starts = [0, *ends[:-1]]
@@ -101,13 +103,13 @@ def _from_timm(name: str) -> StagedBackbone:
     return StagedBackbone(
         stages=stages,
         channels=(widths[4], widths[8], widths[16], widths[32]),
-        rename=partial(_our_name, stage_of),
+        rename=partial(_rename_timm, stage_of),
         channels_last=str(getattr(net, "output_fmt", "")).endswith("NHWC"),
         origin=name,
     )
 
 
-def _in_order(net: nn.Module) -> dict[str, nn.Module]:
+def _list_parts(net: nn.Module) -> dict[str, nn.Module]:
     """The parts a feature extractor runs through, one list of stages taken apart."""
     parts: dict[str, nn.Module] = {}
     for name, child in net.named_children():
@@ -118,19 +120,19 @@ def _in_order(net: nn.Module) -> dict[str, nn.Module]:
     return parts
 
 
-def _last_at(info: Any, stride: int, parts: list[str]) -> str:
+def _find_last_part(info: Any, stride: int, parts: list[str]) -> str:
     """The part after which the map of this stride is complete."""
-    name = _flat([i["module"] for i in info.info if i["reduction"] == stride][-1])
+    name = _flatten_name([i["module"] for i in info.info if i["reduction"] == stride][-1])
     if name not in parts:
         raise KeyError(f"{name} is not a part of its own")
     return name
 
 
-def _flat(module: str) -> str:
+def _flatten_name(module: str) -> str:
     return module.replace(".", "_")
 
 
-def _our_name(stage_of: Mapping[str, str], name: str) -> str | None:
+def _rename_timm(stage_of: Mapping[str, str], name: str) -> str | None:
     """timm's name of a tensor under our stages; heads belong to no part."""
     words = name.split(".")
     for num in (2, 1):
@@ -149,14 +151,14 @@ def _require_contract(name: str, cut: StagedBackbone) -> None:
     except Exception as error:
         must = f"must run on a blank image of {PROBE_PX} x {PROBE_PX}"
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _refused(name, must, reason, CONTRACT) from error
+        raise _plugin_error(name, must, reason, CONTRACT) from error
     for (stage, x), channels, stride in zip(maps.items(), cut.channels, STRIDES, strict=True):
         expected_shape = (1, channels, PROBE_PX // stride, PROBE_PX // stride)
         if tuple(x.shape) != expected_shape:
             must = f"must put out a map of shape {expected_shape} at {stage} (stride {stride})"
-            raise _refused(name, must, tuple(x.shape), CONTRACT)
+            raise _plugin_error(name, must, tuple(x.shape), CONTRACT)
     probe.train()
 
 
-def _refused(name: str, must: str, shown: object, remedy: str) -> SpecError:
+def _plugin_error(name: str, must: str, shown: object, remedy: str) -> SpecError:
     return SpecError(explain(f"detector.backbone {name}", must, shown, remedy))

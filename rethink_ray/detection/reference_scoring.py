@@ -65,8 +65,8 @@ def _evaluate(
     categories = [{"id": label} for label in range(1, num_categories + 1)]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints each of its steps
         evaluation = COCOeval(
-            _coco_of(images, categories, _annotations(ground_truth, kind)),
-            _coco_of(images, categories, _results(detections, kind)),
+            _build_coco(images, categories, _build_annotations(ground_truth, kind)),
+            _build_coco(images, categories, _build_results(detections, kind)),
             kind,
         )
         if kind == "keypoints":
@@ -80,7 +80,7 @@ def _evaluate(
     return [float("nan") if value == -1 else 100.0 * float(value) for value in evaluation.stats]
 
 
-def _coco_of(images: Records, categories: Records, annotations: Records) -> Any:
+def _build_coco(images: Records, categories: Records, annotations: Records) -> Any:
     """A data set in memory; its annotations are numbered from 1."""
     coco = COCO()
     numbered = [annotation | {"id": i} for i, annotation in enumerate(annotations, start=1)]
@@ -89,14 +89,14 @@ def _coco_of(images: Records, categories: Records, annotations: Records) -> Any:
     return coco
 
 
-def _annotations(ground_truth: Sequence[GroundTruth], kind: str) -> Records:
+def _build_annotations(ground_truth: Sequence[GroundTruth], kind: str) -> Records:
     rows: Records = []
     for g in ground_truth:
         for i, label in enumerate(g.labels):
             row = {
                 "image_id": g.image_id,
                 "category_id": int(label),
-                "bbox": _xywh(g.boxes_xyxy[i]),
+                "bbox": _to_xywh(g.boxes_xyxy[i]),
                 "area": float(g.area[i]),
                 "iscrowd": int(g.is_crowd[i]),
             }
@@ -110,12 +110,12 @@ def _annotations(ground_truth: Sequence[GroundTruth], kind: str) -> Records:
     return rows
 
 
-def _results(detections: Sequence[Detection], kind: str) -> Records:
+def _build_results(detections: Sequence[Detection], kind: str) -> Records:
     """What ``COCO.loadRes`` makes of results, which it refuses to do for none at all."""
     rows: Records = []
     for d in detections:
         for i, label in enumerate(d.labels):
-            box = _xywh(d.boxes_xyxy[i])
+            box = _to_xywh(d.boxes_xyxy[i])
             row = {
                 "image_id": d.image_id,
                 "category_id": int(label),
@@ -139,6 +139,6 @@ def _results(detections: Sequence[Detection], kind: str) -> Records:
     return rows
 
 
-def _xywh(box_xyxy: Any) -> list[float]:
+def _to_xywh(box_xyxy: Any) -> list[float]:
     x0, y0, x1, y1 = (float(value) for value in box_xyxy)
     return [x0, y0, x1 - x0, y1 - y0]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from rethink_ray.detection.matching import indices_where
+from rethink_ray.detection.matching import find_indices
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 
@@ -24,7 +24,7 @@ Objects = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drawn:
+class SampledProposals:
     """The proposals of a batch that enter a loss; one tensor per image throughout."""
 
     boxes_xyxy: list[Tensor]
@@ -37,7 +37,7 @@ class Drawn:
 
     def positives(self) -> tuple[list[Tensor], list[Tensor]]:
         """``boxes_xyxy`` and ``matched`` of those that show an object."""
-        kept = indices_where([labels > 0 for labels in self.labels])
+        kept = find_indices([labels > 0 for labels in self.labels])
         boxes = [b[k] for b, k in zip(self.boxes_xyxy, kept, strict=True)]
         return boxes, [m[k] for m, k in zip(self.matched, kept, strict=True)]
 
@@ -56,7 +56,7 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, features: Features, drawn: Drawn, targets: Sequence[Objects], sizes: Sizes
+        self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
         """From the positives of a batch."""
 
@@ -69,11 +69,13 @@ class Branch(nn.Module, ABC):
         """What the newest losses were divided by."""
 
 
-def draw(stage: RoIHeads, proposals: list[Tensor], targets: list[Objects]) -> Drawn:
+def sample_proposals(
+    stage: RoIHeads, proposals: list[Tensor], targets: list[Objects]
+) -> SampledProposals:
     """Objects are proposals too; then matched by overlap and sampled, as this stage does both."""
     # torchvision replaces entries of the list that it is given
     boxes, matched, labels, deltas = stage.select_training_samples(list(proposals), targets)
-    return Drawn(boxes_xyxy=boxes, matched=matched, labels=labels, deltas=deltas)
+    return SampledProposals(boxes_xyxy=boxes, matched=matched, labels=labels, deltas=deltas)
 
 
 def predict(

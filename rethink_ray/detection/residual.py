@@ -11,7 +11,7 @@ from rethink_ray.detection.norms import NormLayer
 from rethink_ray.detection.staged_backbone import STAGES, StagedBackbone
 
 
-def cut_residual(name: str, norm: NormLayer) -> StagedBackbone:
+def build_residual(name: str, norm: NormLayer) -> StagedBackbone:
     """torchvision's network of this name, or the X152 that it lacks (He et al. 2018)."""
     if name == "resnext152_32x8d":
         net: ResNet = ResNet(
@@ -27,10 +27,10 @@ def cut_residual(name: str, norm: NormLayer) -> StagedBackbone:
     stages: dict[str, nn.Module] = {"stem": stem}
     stages.update({name: net.get_submodule(name) for name in STAGES[1:]})
     channels = (last // 8, last // 4, last // 2, last)
-    return StagedBackbone(stages=stages, channels=channels, rename=our_name)
+    return StagedBackbone(stages=stages, channels=channels, rename=rename_residual)
 
 
-def cut_tiny(width: int, norm: NormLayer) -> StagedBackbone:
+def build_tiny(width: int, norm: NormLayer) -> StagedBackbone:
     """One residual block per stage; ``width`` channels in the last two stages."""
     widths = (max(8, width // 4), max(8, width // 2), width, width)
     stem = nn.Sequential(
@@ -43,15 +43,15 @@ def cut_tiny(width: int, norm: NormLayer) -> StagedBackbone:
     stages: dict[str, nn.Module] = {"stem": stem}
     inputs = (widths[0], *widths[:3])
     for name, num_in, num_out in zip(STAGES[1:], inputs, widths, strict=True):
-        stages[name] = nn.Sequential(_halving_block(num_in, num_out, norm))
+        stages[name] = nn.Sequential(_build_halving_block(num_in, num_out, norm))
     for stage in stages.values():
         for module in stage.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return StagedBackbone(stages=stages, channels=widths, rename=our_name)
+    return StagedBackbone(stages=stages, channels=widths, rename=rename_residual)
 
 
-def our_name(name: str) -> str | None:
+def rename_residual(name: str) -> str | None:
     """torchvision's and timm's names (``conv1.weight``) under ours (``stem.conv1.weight``)."""
     if name.startswith("fc."):
         return None
@@ -71,7 +71,7 @@ def last_norm(block: nn.Module) -> str:
     return "bn3" if isinstance(block, Bottleneck) else "bn2"
 
 
-def _halving_block(num_in: int, num_out: int, norm: NormLayer) -> BasicBlock:
+def _build_halving_block(num_in: int, num_out: int, norm: NormLayer) -> BasicBlock:
     shortcut = nn.Sequential(
         nn.Conv2d(num_in, num_out, 1, stride=2, bias=False),
         norm(num_out),

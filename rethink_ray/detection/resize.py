@@ -59,7 +59,7 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         """Height and width of these images as a batch; zero for none."""
         sizes = [self.resized_hw(*image.shape[-2:]) for image in images] or [(0, 0)]
         height, width = (max(side) for side in zip(*sizes, strict=True))
-        return _rounded_up(height), _rounded_up(width)
+        return _round_up(height), _round_up(width)
 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
@@ -161,5 +161,5 @@ def _resize_masks(masks: Tensor, hw: HeightWidth) -> Tensor:
     return functional.interpolate(masks[None], size=hw, mode="nearest-exact")[0]
 
 
-def _rounded_up(side: int) -> int:
+def _round_up(side: int) -> int:
     return -(-side // STRIDE_MULTIPLE) * STRIDE_MULTIPLE

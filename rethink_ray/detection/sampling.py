@@ -87,7 +87,7 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
             self._draw(labels[start : start + at_once], keys[start : start + at_once])
             for start in range(0, len(keys), at_once)
         ]
-        positives, negatives = (_joined(of_label) for of_label in zip(*parts, strict=True))
+        positives, negatives = (_concatenate(of_label) for of_label in zip(*parts, strict=True))
         self.num_drawn = positives.is_drawn.sum() + negatives.is_drawn.sum()
         return positives, negatives
 
@@ -96,9 +96,9 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
     ) -> tuple[DrawnCandidates, DrawnCandidates]:
         keys = candidate_keys(words, labels.shape[1], labels.device)
         most = int(self.batch_size_per_image * self.positive_fraction)
-        positives = _smallest(keys, labels >= 1, most, most)
+        positives = _draw_smallest(keys, labels >= 1, most, most)
         num_left = self.batch_size_per_image - positives.is_drawn.sum(dim=1, keepdim=True)
-        negatives = _smallest(keys, labels == 0, self.batch_size_per_image, num_left)
+        negatives = _draw_smallest(keys, labels == 0, self.batch_size_per_image, num_left)
         return positives, negatives
 
     def _words(self, image_id: int) -> tuple[int, ...]:
@@ -130,7 +130,7 @@ def candidate_keys(
     return keys
 
 
-def _smallest(
+def _draw_smallest(
     keys: Tensor, allowed: Tensor, limit: int, num_drawn: int | Tensor
 ) -> DrawnCandidates:
     """In each image ``num_drawn`` allowed candidates, at most ``limit``; all if there are fewer."""
@@ -140,7 +140,7 @@ def _smallest(
     return DrawnCandidates(candidates=indices, is_drawn=(smallest <= KEY_MASK) & (rank < num_drawn))
 
 
-def _joined(parts: Sequence[DrawnCandidates]) -> DrawnCandidates:
+def _concatenate(parts: Sequence[DrawnCandidates]) -> DrawnCandidates:
     return DrawnCandidates(
         candidates=torch.cat([part.candidates for part in parts]),
         is_drawn=torch.cat([part.is_drawn for part in parts]),

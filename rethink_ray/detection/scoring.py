@@ -89,14 +89,14 @@ def score(
     assert len(set(image_ids)) == len(image_ids), "every image is scored once"
     assert {d.image_id for d in detections} <= set(image_ids), "detections are of these images"
     named = {name: sorted(labels) for name, labels in (groups or {}).items()}
-    boxes = _by_box(ground_truth, detections, num_categories)
-    numbers = _summary(boxes, BOX_METRICS) | _by_group(boxes, "ap", named)
+    boxes = _evaluate_boxes(ground_truth, detections, num_categories)
+    numbers = _summarize(boxes, BOX_METRICS) | _average_by_group(boxes, "ap", named)
     if ground_truth and all(g.masks is not None for g in ground_truth):
-        masks = _by_mask(ground_truth, detections, num_categories)
-        numbers |= _summary(masks, MASK_METRICS) | _by_group(masks, "mask_ap", named)
+        masks = _evaluate_masks(ground_truth, detections, num_categories)
+        numbers |= _summarize(masks, MASK_METRICS) | _average_by_group(masks, "mask_ap", named)
     if ground_truth and all(g.keypoints is not None for g in ground_truth):
-        points = _by_keypoints(ground_truth, detections, num_categories)
-        numbers |= _summary(points, KEYPOINT_METRICS)
+        points = _evaluate_keypoints(ground_truth, detections, num_categories)
+        numbers |= _summarize(points, KEYPOINT_METRICS)
     return numbers
 
 
@@ -107,22 +107,24 @@ def match_boxes(
 
     Objects of all sizes, 100 detections. They are numbered from 1, in the order given.
     """
-    evaluation = _by_box(ground_truth, detections, num_categories)
+    evaluation = _evaluate_boxes(ground_truth, detections, num_categories)
     evaluation.params.area_rng = evaluation.params.area_rng[:1]
     evaluation.params.area_rng_lbl = evaluation.params.area_rng_lbl[:1]
     evaluation.evaluate()
     return evaluation
 
 
-def _summary(evaluation: Any, names: Sequence[str]) -> dict[str, float]:
+def _summarize(evaluation: Any, names: Sequence[str]) -> dict[str, float]:
     """COCO's summary under our names; its -1 (nothing to find) is NaN here."""
     evaluation.evaluate()
     evaluation.accumulate()
     evaluation.summary_lines()
-    return {name: _points(value) for name, value in zip(names, evaluation.stats, strict=True)}
+    return {name: _to_points(value) for name, value in zip(names, evaluation.stats, strict=True)}
 
 
-def _by_group(evaluation: Any, name: str, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
+def _average_by_group(
+    evaluation: Any, name: str, groups: Mapping[str, Sequence[int]]
+) -> dict[str, float]:
     """Average precision over the categories of each group, those without an object left out."""
     if not groups:
         return {}
@@ -131,43 +133,43 @@ def _by_group(evaluation: Any, name: str, groups: Mapping[str, Sequence[int]]) -
     for group, labels in groups.items():
         values = precision[:, :, [label - 1 for label in labels]]
         values = values[values > -1]
-        by_name[f"{name}_{group}"] = _points(values.mean() if values.size else -1)
+        by_name[f"{name}_{group}"] = _to_points(values.mean() if values.size else -1)
     return by_name
 
 
-def _points(value: float) -> float:
+def _to_points(value: float) -> float:
     return float("nan") if value == -1 else 100.0 * float(value)
 
 
-def _by_box(
+def _evaluate_boxes(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Any:
-    truth = _truth_of(ground_truth, num_categories)
-    return hotcoco.COCOeval(truth, truth.load_res(_rows(detections)), "bbox")
+    truth = _build_truth(ground_truth, num_categories)
+    return hotcoco.COCOeval(truth, truth.load_res(_build_rows(detections)), "bbox")
 
 
-def _by_mask(
+def _evaluate_masks(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Any:
     """COCO's results of masks have no boxes: what is found is as large as its mask."""
-    truth = _truth_of(
+    truth = _build_truth(
         ground_truth, num_categories, [m for g in ground_truth for m in g.masks or ()]
     )
     masks = [m for d in detections for m in d.masks or ()]
-    results = truth.load_res(_rows(detections), segmentation=masks)
+    results = truth.load_res(_build_rows(detections), segmentation=masks)
     if masks:
         results.update_anns(ids=sorted(results.anns), area=coco_mask.area(masks))
     return hotcoco.COCOeval(truth, results, "segm")
 
 
-def _by_keypoints(
+def _evaluate_keypoints(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Any:
     truth = hotcoco.COCO(
         {
             "images": [{"id": g.image_id} for g in ground_truth],
-            "categories": _categories(num_categories),
-            "annotations": _keypoint_records(ground_truth),
+            "categories": _build_categories(num_categories),
+            "annotations": _build_keypoint_records(ground_truth),
         }
     )
     results = [
@@ -194,10 +196,10 @@ def keypoint_sigmas(num_keypoints: int) -> list[float]:
     return [OTHER_SIGMA] * num_keypoints
 
 
-def _keypoint_records(ground_truth: Sequence[GroundTruth]) -> list[dict[str, Any]]:
+def _build_keypoint_records(ground_truth: Sequence[GroundTruth]) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     for g in ground_truth:
-        boxes = _xywh([g.boxes_xyxy])
+        boxes = _to_xywh([g.boxes_xyxy])
         for i, points in enumerate([] if g.keypoints is None else g.keypoints):
             records.append(
                 {
@@ -214,7 +216,7 @@ def _keypoint_records(ground_truth: Sequence[GroundTruth]) -> list[dict[str, Any
     return records
 
 
-def _truth_of(
+def _build_truth(
     ground_truth: Sequence[GroundTruth],
     num_categories: int,
     masks: Sequence[RunLengths] | None = None,
@@ -222,44 +224,44 @@ def _truth_of(
     num_boxes = sum(len(g.labels) for g in ground_truth)
     return hotcoco.COCO.from_arrays(
         [{"id": g.image_id} for g in ground_truth],
-        _categories(num_categories),
+        _build_categories(num_categories),
         _image_ids(ground_truth),
-        _joined([g.labels for g in ground_truth], np.int64),
-        _xywh([g.boxes_xyxy for g in ground_truth]),
+        _concatenate([g.labels for g in ground_truth], np.int64),
+        _to_xywh([g.boxes_xyxy for g in ground_truth]),
         ids=np.arange(1, num_boxes + 1),
-        area=_joined([g.area for g in ground_truth], np.float64),
-        iscrowd=_joined([g.is_crowd for g in ground_truth], np.int64),
+        area=_concatenate([g.area for g in ground_truth], np.float64),
+        iscrowd=_concatenate([g.is_crowd for g in ground_truth], np.int64),
         segmentation=None if masks is None else list(masks),
     )
 
 
-def _categories(num_categories: int) -> list[dict[str, Any]]:
+def _build_categories(num_categories: int) -> list[dict[str, Any]]:
     return [{"id": c, "name": str(c)} for c in range(1, num_categories + 1)]
 
 
-def _rows(detections: Sequence[Detection]) -> Array:
+def _build_rows(detections: Sequence[Detection]) -> Array:
     """COCO's results as one array: image, x, y, width, height, score, category."""
     rows: Array = np.column_stack(
         [
             _image_ids(detections),
-            _xywh([d.boxes_xyxy for d in detections]),
-            _joined([d.scores for d in detections], np.float64),
-            _joined([d.labels for d in detections], np.int64),
+            _to_xywh([d.boxes_xyxy for d in detections]),
+            _concatenate([d.scores for d in detections], np.float64),
+            _concatenate([d.labels for d in detections], np.int64),
         ]
     ).astype(np.float64)
     return rows
 
 
 def _image_ids(items: Sequence[GroundTruth] | Sequence[Detection]) -> Array:
-    return _joined([np.full(len(i.labels), i.image_id) for i in items], np.int64)
+    return _concatenate([np.full(len(i.labels), i.image_id) for i in items], np.int64)
 
 
-def _xywh(boxes_xyxy: Sequence[Array]) -> Array:
-    joined = _joined([np.reshape(b, (-1, 4)) for b in boxes_xyxy], np.float64, empty=(0, 4))
+def _to_xywh(boxes_xyxy: Sequence[Array]) -> Array:
+    joined = _concatenate([np.reshape(b, (-1, 4)) for b in boxes_xyxy], np.float64, empty=(0, 4))
     return np.concatenate([joined[:, :2], joined[:, 2:] - joined[:, :2]], axis=1)
 
 
-def _joined(
+def _concatenate(
     arrays: Sequence[Array], dtype: type[np.generic], empty: tuple[int, ...] = (0,)
 ) -> Array:
     if not arrays:

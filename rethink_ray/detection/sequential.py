@@ -31,7 +31,7 @@ so that each map ends in a convolution and ``stem`` is conv1 and conv2, which de
 """
 
 
-def cut_sequential(name: str, norm: Norm) -> StagedBackbone:
+def build_sequential(name: str, norm: Norm) -> StagedBackbone:
     """torchvision's network under our name for it."""
     kind = next(kind for kind in PARTS if name.startswith(kind))
     net: Any = getattr(torchvision.models, from_torchvision(name) or name)(weights=None)
@@ -50,12 +50,12 @@ def cut_sequential(name: str, norm: Norm) -> StagedBackbone:
     return StagedBackbone(
         stages=stages,
         channels=CHANNELS[kind](net),
-        rename=partial(our_name, stage_of),
+        rename=partial(rename_sequential, stage_of),
         **extras.get(kind, {}),  # type: ignore[arg-type]
     )
 
 
-def our_name(stage_of: Mapping[int, str], name: str) -> str | None:
+def rename_sequential(stage_of: Mapping[int, str], name: str) -> str | None:
     """``features.4.1.weight`` -> ``layer3.4.1.weight``; what comes after the stages is dropped."""
     if name.startswith(STAGES):
         return name
@@ -69,13 +69,13 @@ def our_name(stage_of: Mapping[int, str], name: str) -> str | None:
     return None if stage is None else f"{stage}.{rest}"
 
 
-def _of_efficientnet(net: Any) -> tuple[int, int, int, int]:
+def _read_efficientnet_channels(net: Any) -> tuple[int, int, int, int]:
     widths = [net.features[part[-1]][-1].out_channels for part in PARTS["efficientnet"][1:]]
     return (widths[0], widths[1], widths[2], widths[3])
 
 
 CHANNELS: dict[str, Callable[[Any], tuple[int, int, int, int]]] = {
-    "efficientnet": _of_efficientnet,
+    "efficientnet": _read_efficientnet_channels,
     "swin": lambda _: (96, 192, 384, 768),
     "convnext": lambda _: (96, 192, 384, 768),
     "vgg16": lambda _: (256, 512, 512, 512),

@@ -21,7 +21,7 @@ IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
-def same_name(name: str) -> str | None:
+def keep_name(name: str) -> str | None:
     """The rule for a file that uses our names already."""
     return name
 
@@ -33,7 +33,7 @@ class StagedBackbone:
     stages: Mapping[str, nn.Module]
     channels: tuple[int, int, int, int]
     """Output channels of ``layer1 .. layer4``."""
-    rename: Callable[[str], str | None] = same_name
+    rename: Callable[[str], str | None] = keep_name
     """From the source's name of a tensor to ours; ``None``: it belongs to the classifier."""
     channels_last: bool = False
     """Whether stages hand on ``[N, H, W, C]``."""
@@ -69,26 +69,26 @@ class Backbone(nn.Module):
         for name in STAGES:
             is_still = name in self.frozen_stages and self.adapters is None
             with torch.no_grad() if is_still else nullcontext():
-                x = self._through(name, self.get_submodule(name), x)
+                x = self._run_stage(name, self.get_submodule(name), x)
                 if name != STAGES[0]:
-                    features[name] = self._as_map(x)
+                    features[name] = self._to_map(x)
         return features
 
-    def _through(self, path: str, module: nn.Module, x: Tensor) -> Tensor:
+    def _run_stage(self, path: str, module: nn.Module, x: Tensor) -> Tensor:
         """One stage; where adapters stand, block by block."""
         if self.adapters is None:
             whole: Tensor = module(x)
             return whole
         if isinstance(module, nn.Sequential):
             for name, child in module.named_children():
-                x = self._through(f"{path}_{name}", child, x)
+                x = self._run_stage(f"{path}_{name}", child, x)
         else:
             x = module(x)
         if path in self.adapters:
             x = self.adapters[path](x)
         return x
 
-    def _as_map(self, x: Tensor) -> Tensor:
+    def _to_map(self, x: Tensor) -> Tensor:
         """``[N, C, H, W]``, as the pyramid reads it."""
         if self.cut.norm_eps is not None:
             last = x if self.cut.channels_last else x.movedim(1, -1)

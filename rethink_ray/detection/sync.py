@@ -16,14 +16,14 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``[N, C, H, W]`` per channel."""
-        if not self.training or _num_workers() == 1:
+        if not self.training or _count_workers() == 1:
             return super().forward(input)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
-        mean, var, count = _moments_of_all(input)
+        mean, var, count = _sum_moments(input)
         if not count:
             return super().forward(input)
-        self._follow(mean.detach(), var.detach() * count / (count - 1))
+        self._update_statistics(mean.detach(), var.detach() * count / (count - 1))
         x = input.float()
         normalized = (x - _per_channel(mean)) * _per_channel((var + self.eps).rsqrt())
         if self.affine:
@@ -31,7 +31,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
         return normalized.to(input.dtype)
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, var: Tensor) -> None:
+    def _update_statistics(self, mean: Tensor, var: Tensor) -> None:
         """Running statistics as ``BatchNorm2d`` keeps them; ``var`` is the unbiased one."""
         momentum = 0.1 if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, var)):
@@ -44,10 +44,10 @@ def put_on_gpus(model: nn.Module) -> None:
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is SyncBatchNorm:
-                setattr(module, name, _pytorchs(child))
+                setattr(module, name, _convert(child))
 
 
-def _pytorchs(layer: SyncBatchNorm) -> nn.SyncBatchNorm:
+def _convert(layer: SyncBatchNorm) -> nn.SyncBatchNorm:
     converted: nn.SyncBatchNorm = nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-untyped-call]
     return converted
 
@@ -68,7 +68,7 @@ class _SumOfAll(torch.autograd.Function):
         return total
 
 
-def _moments_of_all(x: Tensor) -> tuple[Tensor, Tensor, float]:
+def _sum_moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
     """Mean and biased variance per channel over all workers, and how many numbers each is of.
 
     A worker may have none. Sums run in float64, where a variance small against its mean survives
@@ -94,7 +94,7 @@ def _per_channel(values: Tensor) -> Tensor:
     return values[:, None, None]
 
 
-def _num_workers() -> int:
+def _count_workers() -> int:
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_world_size()
     return 1

@@ -16,7 +16,7 @@ from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.resize import resize_image
 from rethink_ray.spec.recipe import DetectorSpec, EvaluationSpec
 
-Found = dict[str, Tensor]
+Detections = dict[str, Tensor]
 """As ``Detector.detect`` gives it: ``boxes_xyxy``, ``scores``, ``labels``, perhaps more."""
 
 
@@ -54,19 +54,19 @@ class MultiViewDetector:
         self._spec = spec
         self._swap = list(keypoint_swap)
 
-    def views_of(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
+    def build_views(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
         """The images ([3, H, W] each) once per view, at the size they are looked at."""
-        return [[self._look(view, image) for image in images] for view in self.views]
+        return [[self._render_view(view, image) for image in images] for view in self.views]
 
-    def detect(self, images: Sequence[Tensor]) -> list[Found]:
+    def detect(self, images: Sequence[Tensor]) -> list[Detections]:
         """The detections of each image ([3, H, W], float32) in its own pixels, best first."""
-        per_view: list[list[Found]] = []
-        for view, seen in zip(self.views, self.views_of(images), strict=True):
+        per_view: list[list[Detections]] = []
+        for view, seen in zip(self.views, self.build_views(images), strict=True):
             with self._detector.sizes_as_given(not view.is_plain):
                 detections = self._detector.detect(seen)
             per_view.append(
                 [
-                    self._as_seen_plainly(view, one, image, look)
+                    self._map_back(view, one, image, look)
                     for one, image, look in zip(detections, images, seen, strict=True)
                 ]
             )
@@ -78,7 +78,7 @@ class MultiViewDetector:
             for detections in zip(*per_view, strict=True)
         ]
 
-    def _look(self, view: View, image: Tensor) -> Tensor:
+    def _render_view(self, view: View, image: Tensor) -> Tensor:
         if view.is_plain:
             return image
         height, width = image.shape[-2:]
@@ -89,13 +89,15 @@ class MultiViewDetector:
         look = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
         return look.flip(-1) if view.mirrored else look
 
-    def _as_seen_plainly(self, view: View, detections: Found, image: Tensor, look: Tensor) -> Found:
+    def _map_back(
+        self, view: View, detections: Detections, image: Tensor, look: Tensor
+    ) -> Detections:
         """Boxes, masks and keypoints in the image's own pixels."""
         if view.is_plain:
             return detections
         back = dict(detections)
         if view.mirrored:
-            back = _mirrored(detections, look.shape[-1], self._swap)
+            back = _mirror_back(detections, look.shape[-1], self._swap)
         ratio = torch.tensor(
             [image.shape[-1] / look.shape[-1], image.shape[-2] / look.shape[-2]],
             device=detections["boxes_xyxy"].device,
@@ -107,7 +109,7 @@ class MultiViewDetector:
         return back
 
 
-def merge_views(per_view: Sequence[Found], nms_iou: float, most: int) -> Found:
+def merge_views(per_view: Sequence[Detections], nms_iou: float, most: int) -> Detections:
     """The detections of all views in one, best first: per class, the best of those that overlap."""
     joined = {key: torch.cat([view[key] for view in per_view]) for key in per_view[0]}
     scores = joined["scores"].float()
@@ -115,7 +117,7 @@ def merge_views(per_view: Sequence[Found], nms_iou: float, most: int) -> Found:
     return {key: values[kept] for key, values in joined.items()}
 
 
-def _mirrored(detections: Found, width: int, swap: Sequence[int]) -> Found:
+def _mirror_back(detections: Detections, width: int, swap: Sequence[int]) -> Detections:
     """What was found in a mirrored look, back on the side where it is."""
     x0, y0, x1, y1 = detections["boxes_xyxy"].unbind(-1)
     back = {**detections, "boxes_xyxy": torch.stack([width - x1, y0, width - x0, y1], dim=-1)}

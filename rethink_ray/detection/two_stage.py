@@ -24,12 +24,19 @@ from torchvision.ops._utils import convert_boxes_to_roi_format
 from rethink_ray.detection.box_coding import DeviceBoxCoder
 from rethink_ray.detection.matching import (
     IGNORED,
-    indices_where,
+    find_indices,
     match_by_overlap,
     pad_objects,
     require_sides,
 )
-from rethink_ray.detection.regions import Drawn, Features, Objects, Sizes, draw, predict
+from rethink_ray.detection.regions import (
+    Features,
+    Objects,
+    SampledProposals,
+    Sizes,
+    predict,
+    sample_proposals,
+)
 
 BETA = 1 / 9
 """Where the box loss turns from a square into a line (torchvision's)."""
@@ -94,19 +101,19 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         best = self._get_top_n_idx(logits, num_anchors_per_level)
         scores = logits.gather(1, best).sigmoid()
         chosen = proposals.gather(1, best[..., None].expand(-1, -1, 4))
-        levels = _levels(best, num_anchors_per_level)
+        levels = _find_levels(best, num_anchors_per_level)
         boxes = torch.stack(
             [clip_boxes_to_image(b, hw) for b, hw in zip(chosen, image_shapes, strict=True)]
         )
         has_sides = (boxes[..., 2:] - boxes[..., :2] >= self.min_size).all(dim=-1)
-        kept = indices_where(has_sides & (scores >= self.score_thresh))
+        kept = find_indices(has_sides & (scores >= self.score_thresh))
         pairs = [
-            self._without_duplicates(b[k], s[k], level[k])
+            self._suppress_overlaps(b[k], s[k], level[k])
             for b, s, level, k in zip(boxes, scores, levels, kept, strict=True)
         ]
         return [b for b, _ in pairs], [s for _, s in pairs]
 
-    def _without_duplicates(
+    def _suppress_overlaps(
         self, boxes: Tensor, scores: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
         kept = batched_nms(boxes, scores, levels, self.nms_thresh)[: self.post_nms_top_n()]
@@ -143,7 +150,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         }
 
 
-def _levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:
+def _find_levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:
     """The level that each of the anchors belongs to."""
     levels = torch.zeros_like(anchor_indices)
     first = 0
@@ -171,7 +178,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         if not self.training:
             return super().forward(features, proposals, image_shapes)
         assert targets is not None, "losses are taken against targets"
-        drawn = draw(self, proposals, targets)
+        drawn = sample_proposals(self, proposals, targets)
         scores, deltas = predict(self, features, drawn.boxes_xyxy, image_shapes)
         classifier, box_reg = box_losses(scores, deltas, drawn)
         return [], {"loss_classifier": classifier, "loss_box_reg": box_reg}
@@ -179,10 +186,10 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
     def subsample(self, labels: list[Tensor]) -> list[Tensor]:
         """Places of each image's drawn proposals, in order; one wait for the batch."""
         positive, negative = self.fg_bg_sampler(labels)
-        return indices_where([p | n for p, n in zip(positive, negative, strict=True)])
+        return find_indices([p | n for p, n in zip(positive, negative, strict=True)])
 
 
-def box_losses(scores: Tensor, deltas: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:
+def box_losses(scores: Tensor, deltas: Tensor, drawn: SampledProposals) -> tuple[Tensor, Tensor]:
     """Of the class scores ``[R, 1 + K]`` and of the box deltas ``[R, 4 * (1 + K)]``.
 
     torchvision's ``fastrcnn_loss`` without a wait; both are zero where nothing was drawn. A region
@@ -204,7 +211,7 @@ def box_losses(scores: Tensor, deltas: Tensor, drawn: Drawn) -> tuple[Tensor, Te
 class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision is untyped
     """Regions as small maps, each from the level that suits its size; one wait for all levels.
 
-    The strides are known: ``families.roi_pool`` sets ``scales`` and ``map_levels``.
+    The strides are known: ``families.build_roi_pool`` sets ``scales`` and ``map_levels``.
     """
 
     def forward(self, x: Features, boxes: list[Tensor], image_shapes: Sizes) -> Tensor:

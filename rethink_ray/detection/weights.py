@@ -60,7 +60,7 @@ def load_initial_weights(
                 )
             load_backbone(backbone, upstream, "init.source: upstream")
         case "torchvision":
-            load_backbone(backbone, _torchvision_state(spec, init), f"init.weights {init.weights}")
+            load_backbone(backbone, _load_torchvision(spec, init), f"init.weights {init.weights}")
         case "file":
             where = f"init.weights {init.weights}"
             load_backbone(backbone, read_state_dict(Path(init.weights or ""), where), where)
@@ -80,7 +80,7 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
     """
     everything = backbone.state_dict()
     ours = {name: value for name, value in everything.items() if not is_adapter(name)}
-    entries = _backbone_entries(backbone, state)
+    entries = _select_backbone(backbone, state)
     counters = {k for k in {*ours, *entries} if k.endswith("num_batches_tracked")}
     missing = sorted(ours.keys() - entries.keys() - counters)
     unexpected = sorted(entries.keys() - ours.keys() - counters)
@@ -90,23 +90,23 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
         if entries[k].shape != ours[k].shape
     )
     if missing or unexpected or shapes:
-        raise SpecError(_disagreement(where, missing, unexpected, shapes))
+        raise SpecError(_describe_disagreement(where, missing, unexpected, shapes))
     backbone.load_state_dict(everything | {k: entries.get(k, ours[k]) for k in ours})
 
 
-def _backbone_entries(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The backbone's part of a state dict, under our stage names."""
     our_names = backbone.state_dict().keys()
 
     def ours(name: str) -> str | None:
         return name if name in our_names else backbone.cut.rename(name)
 
-    prefix = _prefix(state, our_names, ours)
+    prefix = _find_prefix(state, our_names, ours)
     entries = ((ours(k.removeprefix(prefix)), v) for k, v in state.items() if k.startswith(prefix))
     return {name: value for name, value in entries if name is not None}
 
 
-def _prefix(
+def _find_prefix(
     state: Mapping[str, Tensor], our_names: Collection[str], ours: Callable[[str], str | None]
 ) -> str:
     """In front of the backbone's names: that under which the most of them are found.
@@ -132,9 +132,11 @@ def _prefix(
     )
 
 
-def _disagreement(where: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
+def _describe_disagreement(
+    where: str, missing: list[str], unexpected: list[str], shapes: list[str]
+) -> str:
     parts = {"missing": missing, "left over": unexpected, "of another shape": shapes}
-    differences = "; ".join(f"{word}: {_few(names)}" for word, names in parts.items() if names)
+    differences = "; ".join(f"{word}: {_list_few(names)}" for word, names in parts.items() if names)
     statistics = [k for k in missing + unexpected if "running_" in k]
     if statistics and not shapes:
         trained = "without" if statistics[0] in missing else "with"
@@ -148,7 +150,7 @@ def _disagreement(where: str, missing: list[str], unexpected: list[str], shapes:
     return explain(where, "must fill the backbone exactly", differences, remedy)
 
 
-def _few(names: list[str]) -> str:
+def _list_few(names: list[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
@@ -170,7 +172,7 @@ def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
     raise SpecError(explain("init.weights", must, name, remedy))
 
 
-def _torchvision_state(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
+def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
     weights = torchvision_weights(spec.backbone, init.weights)
     try:
         state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)

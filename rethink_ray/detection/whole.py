@@ -34,12 +34,14 @@ def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) 
         ),
     }
     if any(parts.values()):
-        differences = "; ".join(f"{word}: {_few(names)}" for word, names in parts.items() if names)
+        differences = "; ".join(
+            f"{word}: {_list_few(names)}" for word, names in parts.items() if names
+        )
         remedy = "Both must agree in family, backbone, norms, neck, heads and categories."
         raise SpecError(explain(where, "must fill the whole detector exactly", differences, remedy))
     detector.load_state_dict({name: state.get(name, ours[name]) for name in ours})
 
 
-def _few(names: list[str]) -> str:
+def _list_few(names: list[str]) -> str:
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rethink_ray.data.contents import pictures_at
+from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.records.types import AssetDone
@@ -117,7 +117,7 @@ def _build_classifier(
 ) -> AssetDone:
     sweep(folder)
     require_code(spec.detector.backbone, spec.backbone_code)
-    require_unseen(data, pictures_at(upstream_files(data)), f"asset {spec.key}")
+    require_unseen(data, list_pictures(upstream_files(data)), f"asset {spec.key}")
     images = open_upstream(data, spec.upstream)
     checkpoint = folder / "checkpoint.pt"
     write_json(folder / "spec.json", spec.model_dump(mode="json"))

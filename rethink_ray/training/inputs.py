@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.faults import faults_of
+from rethink_ray.data.faults import count_faults
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.loader import Loading, TrainBatches, WorkerShare, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
@@ -95,7 +95,7 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         config=config,
         index=index,
         image_ids=image_ids,
-        faults=faults_of(index, image_ids),
+        faults=count_faults(index, image_ids),
         pseudo=None if labels is None else open_pseudo_labels(config, labels),
         joint=open_joint(config),
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rethink_ray.data.contents import pictures_at
+from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
 from rethink_ray.detection.backbones import normalize
@@ -57,7 +57,7 @@ def open_joint(config: TrialConfig) -> JointImages | None:
     spec = config.recipe.joint
     if not spec.weight:
         return None
-    learned_from = pictures_at(upstream_files(config.data))
+    learned_from = list_pictures(upstream_files(config.data))
     require_unseen(config.data, learned_from, "joint training")
     upstream = config.recipe.upstream
     seed = derive_seed(config.seed, "joint order")

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rethink_ray.data.pool import Found
+from rethink_ray.data.pool import TeacherLabels as Found
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 

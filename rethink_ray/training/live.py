@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, Target, build_detector
-from rethink_ray.detection.drift import backbone_drift, origin_of
+from rethink_ray.detection.drift import backbone_drift, record_origin
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.detection.whole_batch import LossSums, added_denominators, over_workers
@@ -71,7 +71,7 @@ class Live:
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
         self.detector.to(place.device)
-        self.origin = origin_of(self.detector.backbone)
+        self.origin = record_origin(self.detector.backbone)
         if place.world_size > 1 and place.device.type == "cuda":
             put_on_gpus(self.detector)
         mixes = recipe.labels.kind == "self_training"

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import eval_batches
-from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
+from rethink_ray.data.pool import Pool, open_labelled, open_pool
+from rethink_ray.data.pool import TeacherLabels as Found
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector

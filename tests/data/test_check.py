@@ -6,7 +6,7 @@ from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_
 
 from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
-from rethink_ray.data.faults import faults_of
+from rethink_ray.data.faults import count_faults
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.order import RunOrder
@@ -77,7 +77,7 @@ def test_a_finding_shows_where_to_look(faulty: DataSpec) -> None:
 def test_training_counts_what_it_clamps_and_drops(faulty: DataSpec) -> None:
     index = open_split(faulty, "train")
     assert index.image_ids.tolist() == [1, 2, 3, 4, 5, 6, 9]
-    assert faults_of(index, index.image_ids.tolist()) == {
+    assert count_faults(index, index.image_ids.tolist()) == {
         "box_outside": 1,
         "box_degenerate": 1,
         "unknown_category": 1,
@@ -88,7 +88,7 @@ def test_training_counts_what_it_clamps_and_drops(faulty: DataSpec) -> None:
         "duplicate_id": 1,
         "unknown_image": 1,
     }
-    assert "box_outside" not in faults_of(index, [9, 1])
+    assert "box_outside" not in count_faults(index, [9, 1])
 
 
 def test_training_on_faulty_data_sees_only_good_boxes(faulty: DataSpec) -> None:

@@ -6,7 +6,7 @@ import pytest
 from data_files import coco, write_picture
 
 from rethink_ray.data.check import check_split
-from rethink_ray.data.faults import trainable
+from rethink_ray.data.faults import select_trainable
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
@@ -38,7 +38,7 @@ def test_a_category_marked_in_part_is_a_crowd_over_the_image(lvis: DataSpec) -> 
         (False, [1, 1, 7, 7]),
         (True, [0, 0, 20, 10]),
     ]
-    assert trainable(entry).boxes_xyxy.tolist() == [[1, 1, 7, 7]]
+    assert select_trainable(entry).boxes_xyxy.tolist() == [[1, 1, 7, 7]]
 
 
 def test_files_are_found_by_their_address(lvis: DataSpec) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from data_files import Box, coco, coco_spec, write_coco
 
-from rethink_ray.data.frequency import frequency_groups, images_per_category
+from rethink_ray.data.frequency import count_images_per_category, frequency_groups
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 
 NAMES = {1: "ant", 2: "bee", 3: "cat", 4: "dog"}
@@ -34,7 +34,7 @@ def pets(tmp_path: Path) -> DataSpec:
 
 
 def test_images_are_counted_not_objects(pets: DataSpec) -> None:
-    assert images_per_category(pets).tolist() == [1, 3, 6, 0]
+    assert count_images_per_category(pets).tolist() == [1, 3, 6, 0]
 
 
 def test_nobody_who_asks_for_no_bins_gets_any(pets: DataSpec) -> None:
@@ -55,4 +55,4 @@ def test_thirds_are_of_the_classes_in_order_of_their_counts(pets: DataSpec) -> N
 
 def test_held_out_images_do_not_count(pets: DataSpec) -> None:
     held = pets.model_copy(update={"select_on": HoldoutSpec(holdout=6)})
-    assert images_per_category(held).sum() <= 2
+    assert count_images_per_category(held).sum() <= 2

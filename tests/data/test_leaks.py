@@ -10,12 +10,12 @@ from rethink_ray.data.check import check_data
 from rethink_ray.data.contents import (
     FileContent,
     are_unchanged,
-    pictures_at,
+    find_same_pictures,
+    list_pictures,
     read_contents,
-    same_pictures,
 )
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.frequency import images_per_category
+from rethink_ray.data.frequency import count_images_per_category
 from rethink_ray.data.index import build_index, open_split, refresh_split
 from rethink_ray.data.leaks import find_leaks, require_disjoint, require_unseen
 from rethink_ray.data.regimes import (
@@ -53,16 +53,16 @@ def test_pictures_are_compared_by_content_and_not_by_name(tmp_path: Path) -> Non
     files = {name: tmp_path / name for name in ("a", "b", "c", "d")}
     for name, content in {"a": b"one", "b": b"two", "c": b"one", "d": b"three"}.items():
         files[name].write_bytes(content)
-    second = pictures_at([files["d"], files["c"]])
-    assert same_pictures(pictures_at([files["a"], files["b"]]), second) == [(0, 1)]
-    assert same_pictures(pictures_at([files["b"]]), second) == []
+    second = list_pictures([files["d"], files["c"]])
+    assert find_same_pictures(list_pictures([files["a"], files["b"]]), second) == [(0, 1)]
+    assert find_same_pictures(list_pictures([files["b"]]), second) == []
 
 
 def test_training_pictures_are_no_scored_ones_and_a_scored_one_is_refused() -> None:
     learned = open_split(MICRO_DATA, "train").pictures()
     require_unseen(MICRO_DATA, learned, "asset x")
     scored = open_split(MICRO_DATA, "test").pictures()
-    mixed = pictures_at([Path(learned.paths[0]), Path(scored.paths[0])])
+    mixed = list_pictures([Path(learned.paths[0]), Path(scored.paths[0])])
     with pytest.raises(DataError, match="asset x: must learn from no picture of split test"):
         require_unseen(MICRO_DATA, mixed, "asset x")
 
@@ -130,7 +130,7 @@ def test_a_twin_of_a_held_out_picture_is_refused_or_left_out(
     facts = gather_facts(drop(data), {"full": RegimeSpec(images="all")})
     assert facts.num_dropped == {"train": len(twins)}
     assert facts.train_digest == facts.regime_digests["full"] == digest_of_images(left)
-    assert images_per_category(drop(data)).tolist() == [len(left), 0]
+    assert count_images_per_category(drop(data)).tolist() == [len(left), 0]
 
 
 def test_the_hold_out_is_cut_from_what_the_report_split_leaves(

@@ -16,11 +16,11 @@ from PIL import Image, ImageOps
 from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
 from rethink_ray.data.decoded import DecodedImages
-from rethink_ray.data.faults import faults_of
+from rethink_ray.data.faults import count_faults
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, eval_batches, train_batches
 from rethink_ray.data.order import RunOrder
-from rethink_ray.data.orientation import PictureHeader, orientation_in
+from rethink_ray.data.orientation import PictureHeader, parse_orientation
 from rethink_ray.data.pictures import open_rgb, picture_size, read_header, read_rgb
 from rethink_ray.data.upstream import open_upstream
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec, UpstreamSpec
@@ -170,13 +170,13 @@ def _exif_block(order: str, orientation: int, kind: str = "H") -> bytes:
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("kind", ["B", "H", "I"])
 def test_both_byte_orders_and_all_whole_numbers_are_read(order: str, kind: str) -> None:
-    assert orientation_in(_exif_block(order, 7, kind)) == 7
-    assert orientation_in(b"Exif\x00\x00" + _exif_block(order, 7, kind)) == 7
+    assert parse_orientation(_exif_block(order, 7, kind)) == 7
+    assert parse_orientation(b"Exif\x00\x00" + _exif_block(order, 7, kind)) == 7
 
 
 def test_exif_cut_short_anywhere_states_nothing() -> None:
     whole = _exif_block("<", 6)
-    assert [orientation_in(whole[:length]) for length in range(len(whole) - 2)] == [None] * 20
+    assert [parse_orientation(whole[:length]) for length in range(len(whole) - 2)] == [None] * 20
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the block it does not understand
@@ -233,7 +233,7 @@ def test_boxes_lie_on_their_objects_in_training_and_in_scoring(tmp_path: Path) -
     boxes += [entry.boxes_xyxy.tolist() for entry in entries]
     for image, (box,) in zip([*images, *seen], boxes, strict=True):
         assert _share_of_red(image, box) > 0.9
-    assert faults_of(index, EIGHT) == {}
+    assert count_faults(index, EIGHT) == {}
 
 
 def test_boxes_drawn_on_the_stored_picture_stay_there(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_a_size_that_is_neither_is_a_fault_that_is_counted(tmp_path: Path) -> No
     assert found["size_disagrees"].examples == ("1.jpg: 50x50, is 48x32",)
     assert found["size_disagrees"].is_fault
     assert found["orientation_6_turned"].count == 1
-    assert faults_of(open_split(data, "train"), [1]) == {"size_disagrees": 1}
+    assert count_faults(open_split(data, "train"), [1]) == {"size_disagrees": 1}
 
 
 def test_voc_without_a_size_is_turned_and_disagrees_with_nothing(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_voc_without_a_size_is_turned_and_disagrees_with_nothing(tmp_path: Path)
     index = open_split(data, "train")
     (image,), (entry,) = next(eval_batches(index, index.image_ids.tolist(), 1))
     assert _share_of_red(image, entry.boxes_xyxy[0].tolist()) > 0.9
-    assert faults_of(index, index.image_ids.tolist()) == {}
+    assert count_faults(index, index.image_ids.tolist()) == {}
     assert [f.kind for f in check_split(data, "train")] == ["orientation_8_turned"]
 
 

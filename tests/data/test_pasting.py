@@ -12,7 +12,7 @@ from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.order import RunOrder
-from rethink_ray.data.pasting import partner_of, paste, uncover
+from rethink_ray.data.pasting import cover_objects, draw_partner, paste
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
@@ -38,7 +38,7 @@ def test_an_object_that_is_nearly_hidden_is_gone() -> None:
     _, objects = scene([(0, 0, 10, 10), (20, 0, 30, 10)])
     cover = np.zeros((20, 40), np.bool_)
     cover[:, 1:28] = True  # a tenth of the first, a fifth of the second stay
-    seen = uncover(objects, cover)
+    seen = cover_objects(objects, cover)
     assert seen.labels.tolist() == [2]
     assert seen.boxes_xyxy.tolist() == [[28, 0, 30, 10]]
     assert seen.keypoints is not None
@@ -48,16 +48,16 @@ def test_an_object_that_is_nearly_hidden_is_gone() -> None:
 def test_what_nothing_covers_keeps_its_own_box() -> None:
     _, objects = scene([(0, 0, 10, 10)])
     loose = np.array([[0, 0, 12.5, 10]], np.float32)
-    kept = uncover(replace(objects, boxes_xyxy=loose), np.zeros((20, 40), np.bool_))
+    kept = cover_objects(replace(objects, boxes_xyxy=loose), np.zeros((20, 40), np.bool_))
     assert kept.boxes_xyxy.tolist() == loose.tolist()
 
 
 def test_a_partner_is_a_function_of_seed_epoch_and_image() -> None:
     ids = list(range(100))
-    assert partner_of(ids, 1.0, 1, 2, 3) == partner_of(ids, 1.0, 1, 2, 3)
-    assert len({partner_of(ids, 1.0, 1, epoch, 3) for epoch in range(20)}) > 10
-    assert partner_of(ids, 0.0, 1, 2, 3) is None
-    some = [partner_of(ids, 0.5, 1, epoch, 3) for epoch in range(200)]
+    assert draw_partner(ids, 1.0, 1, 2, 3) == draw_partner(ids, 1.0, 1, 2, 3)
+    assert len({draw_partner(ids, 1.0, 1, epoch, 3) for epoch in range(20)}) > 10
+    assert draw_partner(ids, 0.0, 1, 2, 3) is None
+    some = [draw_partner(ids, 0.5, 1, epoch, 3) for epoch in range(200)]
     assert 70 < sum(found is None for found in some) < 130
 
 

@@ -4,11 +4,11 @@ import torch
 from scenes import box_of, scene
 
 from rethink_ray.data.policies import OPERATIONS, RANDAUGMENT, autoaugment, randaugment
-from rethink_ray.data.warping import affine, shift_in_boxes
+from rethink_ray.data.warping import shift_in_boxes, warp_affine
 
 
 def test_a_shift_moves_boxes_masks_and_keypoints() -> None:
-    image, objects = affine(*scene([(4, 6, 12, 16)]), shift_xy=(10.0, -3.0))
+    image, objects = warp_affine(*scene([(4, 6, 12, 16)]), shift_xy=(10.0, -3.0))
     assert objects.boxes_xyxy.tolist() == [[14, 3, 22, 13]]
     assert objects.masks is not None
     assert box_of(objects.masks[0]) == [14, 3, 22, 13]
@@ -18,14 +18,14 @@ def test_a_shift_moves_boxes_masks_and_keypoints() -> None:
 
 
 def test_what_is_shifted_out_is_gone_and_gray_comes_in() -> None:
-    image, objects = affine(*scene([(4, 6, 12, 16), (30, 0, 38, 8)]), shift_xy=(-20.0, 0.0))
+    image, objects = warp_affine(*scene([(4, 6, 12, 16), (30, 0, 38, 8)]), shift_xy=(-20.0, 0.0))
     assert objects.labels.tolist() == [2]
     assert objects.boxes_xyxy.tolist() == [[10, 0, 18, 8]]
     assert torch.all(image[:, :, 20:] == 0.5)
 
 
 def test_a_quarter_turn_turns_the_box() -> None:
-    _, objects = affine(*scene([(4, 8, 16, 12)], 20, 20), degrees=90.0)
+    _, objects = warp_affine(*scene([(4, 8, 16, 12)], 20, 20), degrees=90.0)
     assert objects.boxes_xyxy.round(3).tolist() == [[8, 4, 12, 16]]
     assert objects.masks is not None
     assert box_of(objects.masks[0]) == [8, 4, 12, 16]
@@ -36,7 +36,9 @@ def test_a_quarter_turn_turns_the_box() -> None:
 def test_a_moved_box_holds_every_pixel_of_its_object(
     degrees: float, shear: tuple[float, float]
 ) -> None:
-    image, objects = affine(*scene([(20, 20, 40, 32)], 60, 60), degrees=degrees, shear_xy=shear)
+    image, objects = warp_affine(
+        *scene([(20, 20, 40, 32)], 60, 60), degrees=degrees, shear_xy=shear
+    )
     x0, y0, x1, y1 = objects.boxes_xyxy[0]
     assert objects.masks is not None
     for found in (box_of((image[0] > 0.75).numpy()), box_of(objects.masks[0])):

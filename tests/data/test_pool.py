@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 
 from rethink_ray.data.index import open_split
-from rethink_ray.data.pool import Found, Pool, open_labelled, open_pool
+from rethink_ray.data.pool import Pool, TeacherLabels, open_labelled, open_pool
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.data.shapes import shapes_folder
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, UnlabelledSpec
 
-NOTHING = Found(
+NOTHING = TeacherLabels(
     boxes_xyxy=np.zeros((0, 4), np.float32),
     labels=np.zeros(0, np.int64),
     scores=np.zeros(0, np.float32),
 )
-TWO = Found(
+TWO = TeacherLabels(
     boxes_xyxy=np.array([[1.5, 2.0, 20.0, 30.0], [4.0, 4.0, 10.0, 12.0]], np.float32),
     labels=np.array([3, 1]),
     scores=np.array([0.9, 0.6], np.float32),

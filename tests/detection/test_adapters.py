@@ -7,7 +7,7 @@ from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector, parameter_counts
-from rethink_ray.detection.drift import backbone_drift, origin_of
+from rethink_ray.detection.drift import backbone_drift, record_origin
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
@@ -28,7 +28,7 @@ def started(norm: Norm = "bn", adapters: float = 0.25) -> Detector:
 def test_exactly_adapters_and_what_stands_above_the_backbone_move(norm: Norm) -> None:
     detector = started(norm)
     before = snapshot(detector)
-    start = origin_of(detector.backbone)
+    start = record_origin(detector.backbone)
 
     update(detector, 3)  # from the second on the first convolutions have a gradient, too
 

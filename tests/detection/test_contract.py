@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.drift import Origin, origin_of
+from rethink_ray.detection.drift import Origin, record_origin
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.errors import SpecError
@@ -104,7 +104,7 @@ def built(recipe: Recipe, folder: Path, seed: int = 0) -> Detector:
 def require_contract(combination: Combination, folder: Path) -> None:
     recipe = recipe_of(combination)
     detector = built(recipe, folder)
-    before, origin = snapshot(detector), origin_of(detector.backbone)
+    before, origin = snapshot(detector), record_origin(detector.backbone)
 
     update(detector, 3 if recipe.detector.adapters else 2, mixed=True)
 

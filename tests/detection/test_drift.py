@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rethink_ray.detection.classifier import build_classifier
-from rethink_ray.detection.drift import backbone_drift, origin_of
+from rethink_ray.detection.drift import backbone_drift, record_origin
 from rethink_ray.detection.freezing import freeze
 from rethink_ray.spec.recipe import DetectorSpec
 
@@ -12,7 +12,7 @@ from rethink_ray.spec.recipe import DetectorSpec
 def test_weights_a_tenth_larger_have_drifted_by_a_tenth() -> None:
     spec = DetectorSpec(backbone="tiny", norm="bn", width=16)
     backbone = build_classifier(spec, 2, seed=0).backbone
-    start = origin_of(backbone)
+    start = record_origin(backbone)
     assert backbone_drift(backbone, start) == 0.0
 
     with torch.no_grad():
@@ -27,7 +27,7 @@ def test_a_frozen_stage_counts_as_weights_that_did_not_move() -> None:
     spec = DetectorSpec(backbone="tiny", norm="gn", width=16)
     backbone = build_classifier(spec, 2, seed=0).backbone
     freeze(backbone, "layer3")
-    start = origin_of(backbone)
+    start = record_origin(backbone)
     with torch.no_grad():
         for parameter in backbone.get_submodule("layer4").parameters():
             parameter.mul_(2.0)
@@ -45,5 +45,5 @@ def test_a_backbone_that_may_not_move_at_all_does_not_drift() -> None:
     backbone = build_classifier(DetectorSpec(backbone="tiny", width=16), 2, seed=0).backbone
     freeze(backbone, "backbone")
 
-    assert origin_of(backbone).moving == {}
-    assert backbone_drift(backbone, origin_of(backbone)) == 0.0
+    assert record_origin(backbone).moving == {}
+    assert backbone_drift(backbone, record_origin(backbone)) == 0.0

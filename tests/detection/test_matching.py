@@ -12,11 +12,11 @@ from rethink_ray.detection import matching
 from rethink_ray.detection.matching import (
     IGNORED,
     UNMATCHED,
-    indices_where,
+    build_points,
+    find_indices,
     match_by_overlap,
     match_by_range,
     pad_objects,
-    points_of,
     require_sides,
 )
 
@@ -88,7 +88,7 @@ def test_a_batch_without_objects_matches_nothing() -> None:
     matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
 
     assert set(match_by_overlap(padded, ANCHORS, matcher).flatten().tolist()) == {UNMATCHED}
-    assert match_by_range(padded, points_of(ANCHORS, [256, 64], 1.5)).amax() == UNMATCHED
+    assert match_by_range(padded, build_points(ANCHORS, [256, 64], 1.5)).amax() == UNMATCHED
 
 
 def test_a_point_answers_for_the_smallest_object_around_it_in_its_range() -> None:
@@ -98,8 +98,8 @@ def test_a_point_answers_for_the_smallest_object_around_it_in_its_range() -> Non
     boxes = torch.tensor([large, small, far])
     padded = pad_objects([{"boxes": boxes, "labels": torch.arange(3)}])
 
-    near = match_by_range(padded, points_of(anchors, [1, 1], radius=1.5))
-    wide = match_by_range(padded, points_of(anchors * 2, [1, 1], radius=3.0))
+    near = match_by_range(padded, build_points(anchors, [1, 1], radius=1.5))
+    wide = match_by_range(padded, build_points(anchors * 2, [1, 1], radius=3.0))
 
     assert near.tolist() == [[1, UNMATCHED]]
     # at (20, 20) with anchors of 8 px: no object has the point inside it
@@ -109,7 +109,7 @@ def test_a_point_answers_for_the_smallest_object_around_it_in_its_range() -> Non
 def test_places_are_those_that_torch_where_finds() -> None:
     masks = [torch.tensor([1, 0, 1, 1]), torch.tensor([0, 0]), torch.tensor([0, 1, 0])]
 
-    assert [found.tolist() for found in indices_where(masks)] == [[0, 2, 3], [], [1]]
+    assert [found.tolist() for found in find_indices(masks)] == [[0, 2, 3], [], [1]]
 
 
 def test_a_box_without_a_side_is_refused() -> None:

@@ -9,9 +9,9 @@ from torch import nn
 
 from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.fusing import grow, resample
+from rethink_ray.detection.fusing import add_coarser_levels, resample
 from rethink_ray.detection.nas_fpn import CELL, NasFpn
-from rethink_ray.detection.necks import build_pyramid, pyramid_levels, repeats_of
+from rethink_ray.detection.necks import build_pyramid, count_repeats, pyramid_levels
 from rethink_ray.detection.norms import group_norm
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.meaning import check_recipe
@@ -123,15 +123,15 @@ def test_nodes_of_levels_that_nobody_reads_are_left_out() -> None:
 
 
 def test_repeats_are_those_of_the_papers_unless_asked() -> None:
-    assert repeats_of(tiny(neck="nas_fpn")) == 7
-    assert repeats_of(tiny(neck="bifpn")) == 3
-    assert repeats_of(tiny(neck="nas_fpn", neck_repeats=5)) == 5
+    assert count_repeats(tiny(neck="nas_fpn")) == 7
+    assert count_repeats(tiny(neck="bifpn")) == 3
+    assert count_repeats(tiny(neck="nas_fpn", neck_repeats=5)) == 5
 
 
 def test_a_map_goes_down_by_its_largest_value_and_up_by_its_nearest() -> None:
     x = torch.arange(15.0).view(1, 1, 3, 5)
 
-    [_, halved] = grow([x], 2)
+    [_, halved] = add_coarser_levels([x], 2)
 
     assert halved[0, 0].tolist() == [[6.0, 8.0, 9.0], [11.0, 13.0, 14.0]]
     assert torch.equal(resample(x, 0, 1, (2, 3)), halved)

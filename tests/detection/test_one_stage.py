@@ -13,7 +13,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import generalized_box_iou_loss
 
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.families import divisions
+from rethink_ray.detection.families import list_divisions
 from rethink_ray.detection.one_stage import giou_loss
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
 from tests.detection.tiny_detectors import mixed_targets, tiny
@@ -101,14 +101,14 @@ def test_a_batch_is_the_sum_over_its_images_divided_by_its_foreground(family: Fa
     total = 0
     for image, target in zip(images, targets, strict=True):
         alone = network([image], [target])
-        [division] = divisions(network)
+        [division] = list_divisions(network)
         total += int(division.count)
         for name, loss in alone.items():
             sums[name] = sums.get(name, 0.0) + loss.item() * max(1, int(division.count))
 
     together = network(images, targets)
 
-    [division] = divisions(network)
+    [division] = list_divisions(network)
     assert int(division.count) == total
     assert set(division.names) == set(together)
     for name, loss in together.items():

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from torchvision.models.swin_transformer import ShiftedWindowAttention
 from torchvision.ops import roi_align
 
-from rethink_ray.detection.operations import counting
+from rethink_ray.detection.operations import count_operations
 
 
 def passes(layer: nn.Module, *shape: int, leaf: bool = True) -> tuple[int, int]:
     """(operations forward, operations backward) of a layer on an input of this shape."""
     x = torch.rand(shape, requires_grad=leaf)
-    with counting() as forward:
+    with count_operations() as forward:
         y = layer(x)
-    with counting() as backward:
+    with count_operations() as backward:
         y.sum().backward()
     return forward.total, backward.total
 
@@ -88,9 +88,9 @@ def test_a_linear_layer_costs_two_operations_a_weight_and_row(
 def test_what_runs_without_gradients_costs_the_same_forward() -> None:
     layer, x = nn.Linear(3, 5), torch.rand(2, 7, 3)
 
-    with counting() as free, torch.no_grad():
+    with count_operations() as free, torch.no_grad():
         layer(x)
-    with counting() as inferred, torch.inference_mode():
+    with count_operations() as inferred, torch.inference_mode():
         layer(x)
 
     assert free.total == inferred.total == 2 * 15 * 14
@@ -109,9 +109,9 @@ def test_attention_costs_the_same_fused_with_dropout_and_written_out(dropout: fl
     by_hand = 2 * 3 * 2 * (2 * 5 * 7 * 4)
 
     for attend in (_written_out, lambda *qkv: F.scaled_dot_product_attention(*qkv, None, dropout)):
-        with counting() as forward:
+        with count_operations() as forward:
             y = attend(query, key, value)
-        with counting() as backward:
+        with count_operations() as backward:
             y.sum().backward()
         assert (forward.total, backward.total) == (by_hand, 2 * by_hand)
 
@@ -123,7 +123,7 @@ def test_a_layer_of_attention_costs_its_four_projections_and_two_products(frozen
     layer.train(not frozen)
     projections, products = 4 * 2 * (8 * 8) * 6, 2 * 2 * (2 * 6 * 6 * 4)
 
-    with counting() as counter, torch.set_grad_enabled(not frozen):
+    with count_operations() as counter, torch.set_grad_enabled(not frozen):
         layer(x, x, x, need_weights=False)
 
     assert counter.total == projections + products
@@ -134,9 +134,9 @@ def test_each_sample_of_roi_align_weighs_four_neighbours() -> None:
     maps = torch.rand(1, 5, 16, 16, requires_grad=True)
     boxes = torch.tensor([[0.0, 0.0, 0.0, 12.0, 12.0], [0.0, 2.0, 2.0, 8.0, 14.0]])
 
-    with counting() as forward:
+    with count_operations() as forward:
         y = roi_align(maps, boxes, 3, 1.0, sampling_ratio=2)
-    with counting() as backward:
+    with count_operations() as backward:
         y.sum().backward()
 
     assert forward.total == backward.total == 2 * (3 * 3) * 4 * 5 * 8
@@ -147,7 +147,7 @@ def test_roi_align_without_a_ratio_samples_each_pixel_of_the_map_once(aligned: b
     """A box of 12 x 6 pixels on a map of half the size: 3 x 3 cells of 2 x 1 pixels."""
     boxes = torch.tensor([[0.0, 0.0, 0.0, 12.0, 6.0]])
 
-    with counting() as counter:
+    with count_operations() as counter:
         roi_align(torch.rand(1, 5, 16, 16), boxes, 3, 0.5, -1, aligned)
 
     assert counter.total == (3 * 3) * (2 * 1) * 5 * 8
@@ -162,7 +162,7 @@ def test_what_works_element_by_element_costs_nothing() -> None:
 def test_counting_leaves_pytorchs_settings_as_they_were() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        with counting():
+        with count_operations():
             assert not torch.are_deterministic_algorithms_enabled()
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_deterministic_algorithms_warn_only_enabled()
@@ -172,7 +172,7 @@ def test_counting_leaves_pytorchs_settings_as_they_were() -> None:
 
 
 def test_counts_are_kept_kernel_by_kernel() -> None:
-    with counting() as counter:
+    with count_operations() as counter:
         torch.ones(2, 3) @ torch.ones(3, 5)
         F.conv2d(torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2))
 
@@ -214,9 +214,9 @@ def test_a_whole_backbone_costs_the_sum_of_its_layers(name: str) -> None:
     network, x = torchvision.models.get_model(name, weights=None), torch.rand(2, 3, 64, 64)
     layers, first = _by_layer(network, x)
 
-    with counting() as forward:
+    with count_operations() as forward:
         y = network(x)
-    with counting() as backward:
+    with count_operations() as backward:
         y.sum().backward()
 
     assert forward.total == layers
@@ -233,7 +233,7 @@ def test_a_frozen_backbone_of_depthwise_convolutions_saves_all_but_its_forward_p
     counts = {}
     for frozen in (False, True):
         network.requires_grad_(not frozen)
-        with counting() as counter:
+        with count_operations() as counter:
             head(network(x)).sum().backward()
         counts[frozen] = counter.total
 

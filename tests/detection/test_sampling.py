@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rethink_ray.detection import sampling
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.families import samplers
+from rethink_ray.detection.families import list_samplers
 from rethink_ray.detection.sampling import BalancedSampler, SamplePosition, candidate_keys
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
@@ -230,4 +230,4 @@ def test_gradients_of_two_halves_average_to_the_gradient_of_the_whole_batch() ->
     halves = (gradient(slice(0, 2)) + gradient(slice(2, 4))) / 2
 
     assert float((whole - halves).norm() / whole.norm()) < 1e-5
-    assert len(samplers(detector.network)) == 2
+    assert len(list_samplers(detector.network)) == 2

@@ -62,7 +62,7 @@ def test_the_plain_look_is_the_detectors_own(real: Detector) -> None:
 
 def test_a_mirrored_look_is_turned_back(real: Detector) -> None:
     looking = MultiViewDetector(Seeing(real), EvaluationSpec(flip=True), RECIPE.detector, [1, 0])
-    looks = looking.views_of([_image()])
+    looks = looking.build_views([_image()])
     assert [view.mirrored for view in looking.views] == [False, True]
     mirrored = looking._as_seen_plainly(
         looking.views[1], Seeing(real).detect(looks[1])[0], _image(), looks[1][0]

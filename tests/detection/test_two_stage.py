@@ -15,9 +15,9 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from rethink_ray.detection.box_coding import DeviceBoxCoder
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.families import samplers
+from rethink_ray.detection.families import list_samplers
 from rethink_ray.detection.keypoints import KeypointBranch
-from rethink_ray.detection.regions import Drawn
+from rethink_ray.detection.regions import SampledProposals
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.two_stage import RegionPool, box_losses
 from rethink_ray.spec.recipe import InitSpec
@@ -36,7 +36,7 @@ def random_boxes(num: int, extent: float = 64.0) -> Tensor:
 def prepared(detector: Detector) -> tuple[Any, Any, dict[str, Tensor], list[dict[str, Tensor]]]:
     """The network and two images of it up to the pyramid; the second has no object."""
     network: Any = detector.network
-    for sampler in samplers(network):
+    for sampler in list_samplers(network):
         sampler.position = SamplePosition(seed=1, step=2, image_ids=(40, 41))
     nothing = annotated(torch.zeros(0, 4), [], image_id=41)
     batch, resized = network.transform(pictures(), [targets()[0], nothing])
@@ -94,7 +94,7 @@ def test_box_losses_are_torchvisions_with_its_gradients() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([0, 2, 0, 1, 3, 0])
     expected = torch.randn(6, 4, generator=generator)
-    drawn = Drawn(
+    drawn = SampledProposals(
         boxes_xyxy=[], matched=[], labels=list(labels.split(3)), deltas=list(expected.split(3))
     )
     outputs = [torch.randn(6, size, generator=generator) for size in (4, 16)]
@@ -115,7 +115,9 @@ def test_box_losses_are_torchvisions_with_its_gradients() -> None:
 def test_box_losses_of_nothing_are_zero_and_have_a_gradient() -> None:
     scores, deltas = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, 16, requires_grad=True)
     nothing = torch.zeros(0, dtype=torch.int64)
-    drawn = Drawn(boxes_xyxy=[], matched=[], labels=[nothing], deltas=[torch.zeros(0, 4)])
+    drawn = SampledProposals(
+        boxes_xyxy=[], matched=[], labels=[nothing], deltas=[torch.zeros(0, 4)]
+    )
 
     losses = box_losses(scores, deltas, drawn)
     sum(losses, torch.zeros(())).backward()
@@ -162,7 +164,7 @@ def test_the_keypoint_loss_is_torchvisions() -> None:
     boxes = [objects[0]["boxes"] + 1.0, torch.zeros(0, 4)]
     matched = [torch.tensor([0, 1]), torch.zeros(0, dtype=torch.int64)]
     labels = [torch.ones(len(b), dtype=torch.int64) for b in boxes]
-    drawn = Drawn(boxes_xyxy=boxes, matched=matched, labels=labels, deltas=[])
+    drawn = SampledProposals(boxes_xyxy=boxes, matched=matched, labels=labels, deltas=[])
 
     ours = branch.losses(features, drawn, objects, batch.image_sizes)["loss_keypoint"]
 
@@ -178,7 +180,7 @@ def test_a_region_without_area_in_an_image_without_objects_leaves_the_gradient_a
     """Its deltas are log(0 / 0): a stage of a cascade can move a region out of the image."""
     scores = torch.zeros(2, 3, requires_grad=True)
     deltas = torch.zeros(2, 12, requires_grad=True)
-    drawn = Drawn(
+    drawn = SampledProposals(
         boxes_xyxy=[torch.tensor([[0.0, 0.0, 0.0, 5.0], [1.0, 1.0, 9.0, 9.0]])],
         matched=[torch.tensor([0, 0])],
         labels=[torch.tensor([0, 1])],

@@ -10,7 +10,7 @@ from typing import Any
 from rethink_ray.data.sources.raw import RawObject
 
 
-def verified_in(
+def read_verified(
     record: Mapping[str, Any], names: Mapping[Any, str], objects: Sequence[RawObject]
 ) -> tuple[str, ...] | None:
     """The categories looked for in this image: found, or known to be absent.
@@ -21,10 +21,10 @@ def verified_in(
     if not isinstance(absent, list):
         return None
     present = {one.category for one in objects if one.category is not None}
-    return tuple(sorted(present | set(_named(absent, names))))
+    return tuple(sorted(present | set(_list_names(absent, names))))
 
 
-def unfinished(record: Mapping[str, Any], names: Mapping[Any, str]) -> list[RawObject]:
+def build_unfinished_crowds(record: Mapping[str, Any], names: Mapping[Any, str]) -> list[RawObject]:
     """A crowd over the whole image for each category of which not every object is marked.
 
     What is found beyond the marked ones then counts neither for nor against, which is LVIS's rule
@@ -41,9 +41,9 @@ def unfinished(record: Mapping[str, Any], names: Mapping[Any, str]) -> list[RawO
             is_crowd=True,
             area=float(width * height),
         )
-        for name in _named(partly, names)
+        for name in _list_names(partly, names)
     ]
 
 
-def _named(ids: Sequence[Any], names: Mapping[Any, str]) -> list[str]:
+def _list_names(ids: Sequence[Any], names: Mapping[Any, str]) -> list[str]:
     return sorted({names[key] for key in ids if isinstance(key, int | str) and key in names})

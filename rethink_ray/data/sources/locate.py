@@ -21,29 +21,29 @@ LVIS_LAYOUT = "annotations/lvis_v1_{train,val}.json, train2017/ and val2017/"
 VOC_LAYOUT = "JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt"
 
 
-def source_of(data: DataSpec, split: str) -> Source:
+def locate_source(data: DataSpec, split: str) -> Source:
     """Where train, val, test or unlabelled is read from; ``shapes`` is made if absent."""
     if split == "unlabelled":
-        return _unlabelled(data)
+        return _locate_unlabelled(data)
     match data.dataset:
         case "shapes":
-            return _shapes(data, split)
+            return _locate_shapes(data, split)
         case "coco":
-            return _coco(Path(data.root or "."), split)
+            return _locate_coco(Path(data.root or "."), split)
         case "lvis":
-            return _lvis(Path(data.root or "."), split)
+            return _locate_lvis(Path(data.root or "."), split)
         case "voc":
-            return _voc(data, Path(data.root or "."), split)
+            return _locate_voc(data, Path(data.root or "."), split)
         case named:
             specs = [spec for key, spec in named.items() if key == split]
             if not specs:
-                raise _no_split(split, list(named))
-            return _explicit(data, specs[0])
+                raise _missing_split_error(split, list(named))
+            return _locate_split_files(data, specs[0])
 
 
-def _shapes(data: DataSpec, split: str) -> Source:
+def _locate_shapes(data: DataSpec, split: str) -> Source:
     if split not in ("train", "val", "test"):
-        raise _no_split(split, ["train", "val", "test"])
+        raise _missing_split_error(split, ["train", "val", "test"])
     folder = shapes_folder(data.shapes, data.root)
     return CocoSource(
         annotations=folder / "annotations" / f"instances_{split}.json",
@@ -52,7 +52,7 @@ def _shapes(data: DataSpec, split: str) -> Source:
     )
 
 
-def _unlabelled(data: DataSpec) -> Source:
+def _locate_unlabelled(data: DataSpec) -> Source:
     root, spec = Path(data.root or "."), data.unlabelled
     if spec is not None:
         listed = None if spec.annotations is None else root / spec.annotations
@@ -65,9 +65,9 @@ def _unlabelled(data: DataSpec) -> Source:
     raise DataError(explain("data.unlabelled", must, None, remedy))
 
 
-def _coco(root: Path, split: str) -> Source:
+def _locate_coco(root: Path, split: str) -> Source:
     if split not in ("train", "val"):
-        raise _no_split(split, ["train", "val"])  # COCO's test labels are not public
+        raise _missing_split_error(split, ["train", "val"])  # COCO's test labels are not public
     annotations = root / "annotations" / f"instances_{split}2017.json"
     _require_folder(root, COCO_LAYOUT)
     if not annotations.is_file():
@@ -77,9 +77,9 @@ def _coco(root: Path, split: str) -> Source:
     return CocoSource(annotations=annotations, images=root / f"{split}2017")
 
 
-def _lvis(root: Path, split: str) -> Source:
+def _locate_lvis(root: Path, split: str) -> Source:
     if split not in ("train", "val"):
-        raise _no_split(split, ["train", "val"])
+        raise _missing_split_error(split, ["train", "val"])
     annotations = root / "annotations" / f"lvis_v1_{split}.json"
     _require_folder(root, LVIS_LAYOUT)
     if not annotations.is_file():
@@ -96,13 +96,13 @@ def _require_folder(root: Path, layout: str) -> None:
         raise DataError(explain(f"data.root {root}", must, shown, remedy))
 
 
-def _voc(data: DataSpec, root: Path, split: str) -> Source:
+def _locate_voc(data: DataSpec, root: Path, split: str) -> Source:
     _require_folder(root, VOC_LAYOUT)
     if data.image_sets is not None:
         lists = [names for key, names in data.image_sets.items() if key == split]
         if not lists:
-            raise _no_split(split, list(data.image_sets))
-        return VocSource(folders=tuple(_voc_list(root, name) for name in lists[0]))
+            raise _missing_split_error(split, list(data.image_sets))
+        return VocSource(folders=tuple(_locate_voc_list(root, name) for name in lists[0]))
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
     voc_folders = [
@@ -126,7 +126,7 @@ def _voc(data: DataSpec, root: Path, split: str) -> Source:
     return VocSource(folders=tuple(voc_folders))
 
 
-def _voc_list(root: Path, name: str) -> VocFolder:
+def _locate_voc_list(root: Path, name: str) -> VocFolder:
     """``VOC2007/trainval``: that list of that year."""
     year, _, listed = name.partition("/")
     for folder in (root / year, root / "VOCdevkit" / year):
@@ -141,21 +141,21 @@ def _voc_list(root: Path, name: str) -> VocFolder:
     raise DataError(explain("data.image_sets", must, name, "For instance VOC2007/trainval."))
 
 
-def _explicit(data: DataSpec, spec: SplitSpec) -> Source:
+def _locate_split_files(data: DataSpec, spec: SplitSpec) -> Source:
     root = Path(data.root or ".")
     images, annotations = root / spec.images, root / spec.annotations
-    if (data.format or _format_of(annotations)) == "coco":
+    if (data.format or _guess_format(annotations)) == "coco":
         return CocoSource(annotations=annotations, images=images)
     image_set = None if spec.image_set is None else root / spec.image_set
     folder = VocFolder(images=images, annotations=annotations, image_set=image_set)
     return VocSource(folders=(folder,))
 
 
-def _format_of(annotations: Path) -> Literal["coco", "voc"]:
+def _guess_format(annotations: Path) -> Literal["coco", "voc"]:
     return "coco" if annotations.suffix == ".json" else "voc"
 
 
-def _no_split(split: str, have: list[str]) -> DataError:
+def _missing_split_error(split: str, have: list[str]) -> DataError:
     must = f"must name splits that the data set has labels for ({', '.join(have)})"
     remedy = "Change data.select_on or data.report_on, or cut a {holdout: N} from train."
     return DataError(explain("data", must, split, remedy))

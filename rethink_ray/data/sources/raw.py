@@ -75,10 +75,10 @@ class Source(Protocol):
     def salt(self) -> str:
         """Goes into the fingerprint: what the annotations do not show about the pictures."""
 
-    def place(self) -> str:
+    def image_folders(self) -> str:
         """The image folders: an index holds their paths."""
 
-    def content(self) -> str:
+    def hash_annotations(self) -> str:
         """Hash of the annotation files."""
 
     def read(self) -> RawSplit:

@@ -28,20 +28,22 @@ class UnlabelledSource:
         """The file that lists the images, or their folder."""
         return str(self.listed or self.images)
 
-    def place(self) -> str:
+    def image_folders(self) -> str:
         """The image folder."""
         return str(self.images.absolute())
 
-    def content(self) -> str:
+    def hash_annotations(self) -> str:
         """Hash of the list, or of every file's name and size."""
         if self.listed is not None:
-            _require(self.listed, self.listed.is_file(), "a COCO JSON file")
+            _require_path(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
-        return digest_of(*(f"{name} {(self.images / name).stat().st_size}" for name in self._all()))
+        return digest_of(
+            *(f"{name} {(self.images / name).stat().st_size}" for name in self._list_folder())
+        )
 
     def read(self) -> RawSplit:
         """All images, of no category and without an object."""
-        names = self._all() if self.listed is None else self._listed(self.listed)
+        names = self._list_folder() if self.listed is None else self._read_list(self.listed)
         images = tuple(
             RawImage(
                 image_id=id_from_name(name),
@@ -55,12 +57,12 @@ class UnlabelledSource:
         )
         return RawSplit(categories=(), images=images, problems=())
 
-    def _all(self) -> list[str]:
-        _require(self.images, self.images.is_dir(), "a folder of images")
+    def _list_folder(self) -> list[str]:
+        _require_path(self.images, self.images.is_dir(), "a folder of images")
         paths = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         return sorted(path.relative_to(self.images).as_posix() for path in paths)
 
-    def _listed(self, path: Path) -> list[str]:
+    def _read_list(self, path: Path) -> list[str]:
         try:
             document: Any = json.loads(path.read_bytes())
             return sorted({str(record["file_name"]) for record in document["images"]})
@@ -71,7 +73,7 @@ class UnlabelledSource:
             raise DataError(explain(str(path), must, reason, remedy)) from None
 
 
-def _require(path: Path, is_there: bool, contents: str) -> None:
+def _require_path(path: Path, is_there: bool, contents: str) -> None:
     if not is_there:
         raise DataError(
             explain(

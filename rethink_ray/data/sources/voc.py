@@ -51,11 +51,11 @@ class VocSource:
         """The annotation folders."""
         return ", ".join(str(folder.image_set or folder.annotations) for folder in self.folders)
 
-    def place(self) -> str:
+    def image_folders(self) -> str:
         """The image folders."""
         return "\n".join(str(folder.images.absolute()) for folder in self.folders)
 
-    def content(self) -> str:
+    def hash_annotations(self) -> str:
         """Hash of the split's XML files."""
         return content_hash(
             [
@@ -89,7 +89,7 @@ class VocSource:
 
 
 def _read_folder(folder: VocFolder, problems: list[Problem]) -> Iterator[RawImage]:
-    files = _files_by_stem(folder.images)
+    files = _map_files_by_stem(folder.images)
     for stem in folder.stems():
         xml = folder.annotations / f"{stem}.xml"
         try:
@@ -106,13 +106,13 @@ def _read_folder(folder: VocFolder, problems: list[Problem]) -> Iterator[RawImag
             image_id=id_from_name(stem),
             file_name=file_name,
             path=folder.images.absolute() / file_name,
-            width=int(_number(root.findtext("size/width"))),
-            height=int(_number(root.findtext("size/height"))),
-            objects=tuple(_object(element) for element in root.iter("object")),
+            width=int(_read_number(root.findtext("size/width"))),
+            height=int(_read_number(root.findtext("size/height"))),
+            objects=tuple(_read_object(element) for element in root.iter("object")),
         )
 
 
-def _files_by_stem(folder: Path) -> dict[str, str]:
+def _map_files_by_stem(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         must = "must be the folder of the images"
         raise DataError(explain(str(folder), must, "no such folder", "Check data.root."))
@@ -120,24 +120,24 @@ def _files_by_stem(folder: Path) -> dict[str, str]:
     return {Path(name).stem: name for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
 
 
-def _object(node: ElementTree.Element) -> RawObject:
-    box = _box(node.find("bndbox"))
+def _read_object(node: ElementTree.Element) -> RawObject:
+    box = _read_box(node.find("bndbox"))
     return RawObject(
         category=(node.findtext("name") or "").strip() or None,
         box_xyxy=box,
-        is_crowd=_number(node.findtext("difficult")) > 0,
+        is_crowd=_read_number(node.findtext("difficult")) > 0,
         area=(box[2] - box[0]) * (box[3] - box[1]),
     )
 
 
-def _box(node: ElementTree.Element | None) -> Box:
+def _read_box(node: ElementTree.Element | None) -> Box:
     if node is None:
         return (0.0, 0.0, 0.0, 0.0)
-    corners = [_number(node.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]
+    corners = [_read_number(node.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]
     return (corners[0] - 1.0, corners[1] - 1.0, corners[2], corners[3])
 
 
-def _number(text: str | None) -> float:
+def _read_number(text: str | None) -> float:
     """The number in ``text``; 0 where there is none."""
     try:
         value = float(text or 0)
