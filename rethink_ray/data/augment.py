@@ -62,7 +62,7 @@ class AugmentDraws:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """The settings that a run augments its images by."""
+    """The settings by which a run augments its images."""
 
     spec: AugmentSpec
     detector: DetectorSpec

@@ -1,7 +1,7 @@
-"""``data check``: everything that is odd about a split, counted, before machines are spent.
+"""Checks a data set before a study: counts faults and notes of each split, with examples.
 
-Findings, not errors: training copes with each of them and counts it. Only a data set of which
-nothing can be read is an error.
+Training copes with every fault and counts it. Only a data set without any readable image is an
+error.
 """
 
 from collections import defaultdict
@@ -24,31 +24,33 @@ from rethink_ray.spec.regime import DataSpec
 
 NUM_EXAMPLES = 3
 NOTES = frozenset({"crowd", "empty_image", "repeated_picture", "dropped_duplicate"})
-"""Kinds that are no fault: ``--strict`` does not fail on them. Nor are orientations."""
+"""Kinds that are notes and no faults, besides EXIF orientations; ``--strict`` allows them."""
 ORIENTATION = "orientation"
 
 Examples = dict[str, list[str]]
+"""Kind -> one line of text for each occurrence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One kind of oddity in one split."""
+    """A kind of fault or note, and how often it occurs in one split."""
 
     kind: str
     count: int
     examples: tuple[str, ...]
+    """The first occurrences; each begins with the picture's folder and name."""
 
     @property
     def is_fault(self) -> bool:
-        """False for what is merely worth knowing."""
+        """Whether ``--strict`` fails for it; findings that are no faults are notes."""
         return self.kind not in NOTES and not self.kind.startswith(ORIENTATION)
 
 
 def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[Finding]]:
-    """What is odd in each of these splits, and what the splits in use have in common.
+    """Returns the findings of each split, including pictures that two splits in use share.
 
-    ``splits_not_compared`` says why they could not be held against each other: one cannot be
-    indexed, or the hold-out is as large as train.
+    The finding ``splits_not_compared`` says why the splits cannot be compared: one of them cannot
+    be indexed, or the hold-out is as large as train.
     """
     by_split = {split: check_split(data, split) for split in splits}
     try:
@@ -61,13 +63,17 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[Finding]
 
 
 def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Finding]:
-    """What is odd in train, val or test, sorted by kind; empty if nothing is.
+    """Returns the findings of train, val or test, sorted by kind.
 
-    Kinds: ``missing_image``, ``unreadable_image`` (``decode`` reads every pixel, otherwise
-    headers and file ends), ``unreadable_annotation``, ``size_disagrees``, ``box_outside``,
-    ``box_degenerate``, ``unknown_category`` (of the training split's), ``unknown_image``,
-    ``duplicate_id``, ``file_name_disagrees``, and as notes ``crowd``, ``empty_image`` and, for each
-    EXIF orientation, ``orientation_6_turned`` or ``orientation_6_as_stored``.
+    Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``size_disagrees``,
+    ``box_outside``, ``box_degenerate``, ``unknown_category`` (train has no such category),
+    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``. Notes: ``crowd``, ``empty_image``
+    and, for each EXIF orientation, ``orientation_6_turned`` or ``orientation_6_as_stored``.
+
+    Args:
+        data: the data set.
+        split: train, val or test.
+        decode: whether to decode every picture; otherwise headers and file ends are checked.
     """
     raw = locate_source(data, split).read()
     categories = raw.categories if split == "train" else open_split(data, "train").categories
@@ -78,20 +84,20 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
     for image, header in zip(raw.images, headers, strict=True):
         size = annotated_wh = (image.width, image.height)
         if isinstance(header, str):
-            examples[header].append(image.file_name)
+            examples[header].append(_name_picture(image.path))
         else:
             size = header.size_for(annotated_wh)
-            _check_header(image.file_name, header, annotated_wh, examples)
+            _check_header(_name_picture(image.path), header, annotated_wh, examples)
         _check_objects(image, size, frozenset(categories), examples)
     return _count_examples(examples)
 
 
 def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
-    """What the pictures of the splits in use have in common, by split; only splits with findings.
+    """Returns the pictures that occur twice, by split; splits without any are left out.
 
-    Kinds: ``picture_in_two_splits`` (``run`` refuses the study) or as a note
-    ``dropped_duplicate`` (``data.duplicates: drop`` leaves it out), under the split that loses the
-    picture; and as a note ``repeated_picture``: listed twice in one split.
+    ``picture_in_two_splits`` is a fault, for which ``run`` refuses the study. Under
+    ``data.duplicates: drop`` it is the note ``dropped_duplicate`` of the split that loses the
+    picture. ``repeated_picture`` is the note that one split lists a picture twice.
     """
     refresh_splits(data)
     listed = data.model_copy(update={"duplicates": "refuse"})
@@ -109,7 +115,12 @@ def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
 
 
 def _show_pair(path: str, twin: str) -> str:
-    return f"{Path(path).name} = {Path(twin).name}"
+    return f"{_name_picture(Path(path))} = {_name_picture(Path(twin))}"
+
+
+def _name_picture(path: Path) -> str:
+    """Returns a picture's folder and name, since splits often use the same file names."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def _count_examples(examples_by_kind: Examples) -> list[Finding]:
@@ -136,10 +147,10 @@ def _check_objects(
     image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Examples
 ) -> None:
     if not image.objects:
-        examples["empty_image"].append(image.file_name)
+        examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
     for annotated in image.objects:
-        where = f"{image.file_name}: {annotated.category}"
+        where = f"{_name_picture(image.path)}: {annotated.category}"
         if annotated.category not in categories:
             examples["unknown_category"].append(where)
         if annotated.is_crowd:

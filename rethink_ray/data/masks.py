@@ -27,7 +27,7 @@ def encode_run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
 
 
 def decode_run_lengths(segmentation: dict[str, Any]) -> NDArray[np.bool_]:
-    """Returns the [H, W] mask of uncompressed run lengths: the inverse of ``encode_run_lengths``."""
+    """Returns the [H, W] mask of uncompressed run lengths; inverts ``encode_run_lengths``."""
     counts = segmentation["counts"]
     values = np.arange(len(counts)) % 2 == 1
     height, width = segmentation["size"]
@@ -88,7 +88,7 @@ def _trace_outline(mask: NDArray[np.bool_]) -> list[float] | None:
 
 
 def _collect_edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], tuple[int, int]] | None:
-    """Maps start to end of each edge, the mask on its right; ``None`` if two edges share a start."""
+    """Maps the start of each edge to its end, mask on the right; ``None`` if two share a start."""
     padded = np.pad(mask, 1)
     inside = padded[1:-1, 1:-1]
     sides = [

@@ -1,4 +1,4 @@
-"""The objects of one training image: boxes, and masks and keypoints for detectors that learn them."""
+"""The objects of one training image: boxes, and masks and keypoints if the detector learns them."""
 
 from dataclasses import dataclass, replace
 
@@ -17,8 +17,8 @@ class Objects:
     masks: NDArray[np.uint8] | None = None
     """[N, H, W], 0 or 1, at the image's size; ``None`` if no masks are needed."""
     keypoints: NDArray[np.float32] | None = None
-    """[N, K, 3]: x, y in pixels, visibility (0 not annotated, 1 covered, 2 visible); ``None`` unless
-    the detector learns keypoints."""
+    """[N, K, 3]: x, y in pixels, visibility (0 not annotated, 1 covered, 2 visible); ``None`` if no
+    keypoints are needed."""
 
     def __len__(self) -> int:
         return len(self.labels)

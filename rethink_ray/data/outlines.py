@@ -1,4 +1,4 @@
-"""The figures of the built-in pictures as geometry, and how one is put on a pixel grid.
+"""The figures of the built-in pictures as geometry, and their rasterization.
 
 A figure is a list of parts in a unit circle, drawn one over another: filled polygons, holes,
 strokes. Shapes (detection) and glyphs (classification) share no figure.
@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 Points = NDArray[np.float64]
 FINE = 4
-"""Drawn this many times finer than the picture, then averaged: soft edges."""
+"""Figures are drawn this many times finer and then averaged, which softens their edges."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,17 +29,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pose:
-    """Where a figure stands: scaled per axis, turned, moved."""
+    """Position, size and angle of a figure in an image."""
 
     center_xy: tuple[float, float]
     radius_px: float
     angle: float
     """Radians."""
     squeeze: float = 1.0
-    """Height over width before turning."""
+    """Height over width before rotation."""
 
     def to_pixels(self, points: Points) -> Points:
-        """[M, 2] pixels of [M, 2] unit coordinates."""
+        """Maps unit coordinates [M, 2] to pixels [M, 2]."""
         cos, sin = math.cos(self.angle), math.sin(self.angle)
         x, y = points[:, 0], points[:, 1] * self.squeeze
         turned: Points = np.stack([x * cos - y * sin, x * sin + y * cos], axis=1)
@@ -51,7 +51,7 @@ Figure = tuple[Part, ...]
 
 
 def rasterize(figure: Figure, pose: Pose, px: int) -> NDArray[np.float32]:
-    """[px, px] share of each pixel that the figure covers, 0..1."""
+    """Returns the share of each pixel that the figure covers: [px, px] in 0..1."""
     plate = Image.new("L", (px * FINE, px * FINE), 0)
     pen = ImageDraw.Draw(plate)
     for part in figure:
@@ -65,7 +65,7 @@ def rasterize(figure: Figure, pose: Pose, px: int) -> NDArray[np.float32]:
 
 
 def rim(figure: Figure, pose: Pose) -> Points:
-    """[M, 2] the outer corners in pixels (of filled parts)."""
+    """Returns the corners of the filled parts in pixels, [M, 2]."""
     return np.concatenate([pose.to_pixels(part.points) for part in figure if part.ink])
 
 
@@ -79,13 +79,13 @@ def _draw_stroke(
 
 
 def arc(start: float, end: float, num: int, radius: float = 1.0) -> Points:
-    """[num, 2] points on a circle, angles in turns."""
+    """Returns points [num, 2] on a circle; angles are in turns."""
     turns = np.linspace(start, end, num) * 2 * np.pi
     return np.stack([np.cos(turns), np.sin(turns)], axis=1) * radius
 
 
 def polygon(sides: int, inner: float | None = None) -> Points:
-    """A regular polygon, or a star whose notches stand at radius ``inner``."""
+    """Returns a regular polygon, or a star whose notches have radius ``inner``."""
     outer = arc(0.0, 1.0, sides + 1)[:-1]
     if inner is None:
         return outer
@@ -94,7 +94,7 @@ def polygon(sides: int, inner: float | None = None) -> Points:
 
 
 def path(*corners: tuple[float, float]) -> Points:
-    """[M, 2] of the corners as written."""
+    """Returns the corners as an array [M, 2]."""
     return np.array(corners, np.float64)
 
 

@@ -1,4 +1,4 @@
-"""Backgrounds and fills of the built-in pictures: nothing in them tells a class.
+"""Backgrounds and fills of the built-in pictures; they do not depend on the class.
 
 All pictures are [px, px, 3] float32 in 0..255 until they are stored.
 """
@@ -9,11 +9,11 @@ from PIL import Image, ImageDraw
 
 Picture = NDArray[np.float32]
 MIN_CONTRAST = 95.0
-"""Distance in RGB between a figure and what is behind it; below, figures cannot be seen."""
+"""Smallest RGB distance between a figure and its background; below it a figure is invisible."""
 
 
 def draw_noise(rng: np.random.Generator, px: int, cells: int, strength: float) -> Picture:
-    """[px, px, 3]: a coarse random grid blown up, about ``strength`` either side of zero."""
+    """Draws smooth noise [px, px, 3] around zero: a coarse random grid, enlarged."""
     grid = rng.normal(0.0, 1.0, (3, cells, cells)).astype(np.float32)
     planes = [
         np.asarray(Image.fromarray(plane).resize((px, px), Image.Resampling.BICUBIC))
@@ -24,7 +24,7 @@ def draw_noise(rng: np.random.Generator, px: int, cells: int, strength: float) -
 
 
 def draw_gradient(rng: np.random.Generator, px: int) -> Picture:
-    """A gentle gradient between two middling colours in any direction."""
+    """Draws a gradient between two similar colours in a random direction."""
     first = rng.uniform(60.0, 195.0, 3).astype(np.float32)
     second = first + rng.uniform(-45.0, 45.0, 3).astype(np.float32)
     share = _draw_slope(rng, px)[..., None]
@@ -33,7 +33,7 @@ def draw_gradient(rng: np.random.Generator, px: int) -> Picture:
 
 
 def draw_clutter(rng: np.random.Generator, picture: Picture, count: int) -> Picture:
-    """``count`` thin lines and arcs across the picture: edges that are no figure."""
+    """Draws ``count`` thin lines and arcs across the picture: edges that belong to no figure."""
     px = picture.shape[0]
     plate = Image.fromarray(to_bytes(picture))
     pen = ImageDraw.Draw(plate)
@@ -52,14 +52,14 @@ def draw_clutter(rng: np.random.Generator, picture: Picture, count: int) -> Pict
 
 
 def draw_scene_background(rng: np.random.Generator, px: int) -> Picture:
-    """The ground of a shapes image: gradient, soft and fine noise, clutter."""
+    """Draws the background of a shapes image: gradient, smooth and fine noise, clutter."""
     picture = draw_gradient(rng, px) + draw_noise(rng, px, int(rng.integers(3, 9)), 14.0)
     picture = draw_clutter(rng, picture, int(rng.integers(0, 5)))
     return picture + _draw_grain(rng, px, 2.0, 9.0)
 
 
 def draw_glyph_background(rng: np.random.Generator, px: int) -> Picture:
-    """The ground of a glyph image: stripes or checks over soft noise; never a scene's recipe."""
+    """Draws the background of a glyph image: stripes or checks with noise, unlike a scene's."""
     first, second = rng.uniform(20.0, 235.0, (2, 3)).astype(np.float32)
     waves = np.sin(_draw_slope(rng, px) * rng.uniform(6.0, 40.0))
     if rng.random() < 0.5:
@@ -72,9 +72,12 @@ def draw_glyph_background(rng: np.random.Generator, px: int) -> Picture:
 
 
 def fill_figure(rng: np.random.Generator, picture: Picture, cover: NDArray[np.float32]) -> Picture:
-    """``picture`` with a figure painted where ``cover`` ([px, px], 0..1) says.
+    """Paints a textured figure over the picture, in a colour that stands out.
 
-    Its colour stands out from what it covers, and carries a texture of its own.
+    Args:
+        rng: draws colour and texture.
+        picture: [px, px, 3].
+        cover: [px, px] in 0..1, the share of each pixel that the figure covers.
     """
     rows, columns = _find_extent(cover)
     ground, share = picture[rows, columns], cover[rows, columns, None]
@@ -91,12 +94,12 @@ def fill_figure(rng: np.random.Generator, picture: Picture, cover: NDArray[np.fl
 
 
 def to_bytes(picture: Picture) -> NDArray[np.uint8]:
-    """The picture as it is stored."""
+    """Rounds the picture to bytes, as it is stored."""
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
 def _find_extent(cover: NDArray[np.float32]) -> tuple[slice, slice]:
-    """The rows and columns that hold all of ``cover``."""
+    """Returns the smallest range of rows and of columns that contains ``cover``."""
     rows, columns = np.flatnonzero(cover.any(axis=1)), np.flatnonzero(cover.any(axis=0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
@@ -109,7 +112,7 @@ def _pick_contrasting(rng: np.random.Generator, behind: NDArray[np.float32]) -> 
 
 
 def _draw_slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:
-    """[px, px] running from 0 to 1 in a random direction."""
+    """Draws [px, px] values that rise from 0 to 1 in a random direction."""
     angle = rng.uniform(0.0, 2 * np.pi)
     axis = np.linspace(-0.5, 0.5, px, dtype=np.float32)
     run = axis[None, :] * np.float32(np.cos(angle)) + axis[:, None] * np.float32(np.sin(angle))
@@ -118,6 +121,6 @@ def _draw_slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:
 
 
 def _draw_grain(rng: np.random.Generator, px: int, low: float, high: float) -> Picture:
-    """Fine noise whose strength is drawn first."""
+    """Draws fine noise of a random strength in ``low`` to ``high``."""
     grain: Picture = rng.normal(0.0, rng.uniform(low, high), (px, px, 3)).astype(np.float32)
     return grain

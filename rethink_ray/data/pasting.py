@@ -1,7 +1,7 @@
-"""Copy-Paste (Ghiasi et al. 2021): objects of another training image, laid over this one.
+"""Copy-Paste (Ghiasi et al. 2021): pastes objects of another training image onto this one.
 
-Nothing is blended, as in the paper. What they nearly hide is gone; boxes of what stays are drawn
-anew around what one still sees.
+Edges are not blended, as in the paper. Objects that are nearly hidden are dropped; the boxes of the
+others are fitted to their visible part.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from rethink_ray.data.faults import has_pixels
 from rethink_ray.data.objects import Objects
 
 NEARLY_HIDDEN = 0.1
-"""An object of which no larger share stays visible is dropped (the paper: when none does)."""
+"""Objects with no larger visible share are dropped (the paper drops those with none)."""
 
 
 def draw_partner(
     image_ids: Sequence[int], probability: float, seed: int, epoch: int, image_id: int
 ) -> int | None:
-    """The image whose objects are pasted onto this one in this epoch; ``None``: none are."""
+    """Draws the image whose objects are pasted onto this one; ``None``: no paste this epoch."""
     if not probability:
         return None
     rng = generator_from("copy-paste", seed, epoch, image_id)
@@ -39,7 +39,15 @@ def paste(
     from_source: Objects,
     rng: np.random.Generator,
 ) -> tuple[Tensor, Objects]:
-    """``image`` with a random subset of ``from_source`` on top; both have masks and one size."""
+    """Pastes a random subset of an image's objects onto another image of the same size.
+
+    Args:
+        image: [3, H, W], which is pasted onto.
+        objects: of ``image``, with masks.
+        source: [3, H, W].
+        from_source: the objects of ``source``, with masks.
+        rng: draws the subset.
+    """
     assert objects.masks is not None
     assert from_source.masks is not None
     pasted = from_source.where(_draw_subset(len(from_source), rng))
@@ -51,7 +59,7 @@ def paste(
 
 
 def cover_objects(objects: Objects, cover: NDArray[np.bool_]) -> Objects:
-    """What one still sees of the objects once ``cover`` ([H, W]) lies over them."""
+    """Returns the visible part of the objects under ``cover`` ([H, W] bool)."""
     assert objects.masks is not None
     before = objects.masks.sum(axis=(1, 2), dtype=np.int64)
     masks = objects.masks * ~cover
@@ -69,7 +77,7 @@ def cover_objects(objects: Objects, cover: NDArray[np.bool_]) -> Objects:
 
 
 def join_objects(first: Objects, second: Objects) -> Objects:
-    """The objects of both."""
+    """Returns the objects of both, those of ``first`` first."""
     return Objects(
         boxes_xyxy=np.concatenate([first.boxes_xyxy, second.boxes_xyxy]),
         labels=np.concatenate([first.labels, second.labels]),
@@ -84,7 +92,7 @@ def _concatenate(one: NDArray[Any] | None, two: NDArray[Any] | None) -> NDArray[
 
 
 def _draw_subset(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[count]: a subset of random size, at least one, each object as likely as any other."""
+    """Draws a subset of random size (at least one) with equal chances: [count] bool."""
     chosen = np.zeros(count, np.bool_)
     if count:
         chosen[rng.permutation(count)[: int(rng.integers(1, count + 1))]] = True
@@ -92,7 +100,7 @@ def _draw_subset(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
 
 
 def _find_boxes(masks: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """[N, 4] xyxy; zero for an empty mask."""
+    """Returns the box of each mask, [N, 4] xyxy; zeros for an empty mask."""
     boxes = np.zeros((len(masks), 4), np.float32)
     for box, mask in zip(boxes, masks, strict=True):
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -102,7 +110,7 @@ def _find_boxes(masks: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _cover_keypoints(points: NDArray[np.float32], cover: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """A keypoint under the cover is annotated still, and seen no more."""
+    """Sets the visibility of keypoints under the cover to 1: annotated, not visible."""
     columns = np.clip(points[..., 0].astype(np.int64), 0, cover.shape[1] - 1)
     rows = np.clip(points[..., 1].astype(np.int64), 0, cover.shape[0] - 1)
     hidden = cover[rows, columns] & (points[..., 2] > 1)

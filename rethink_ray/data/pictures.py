@@ -1,4 +1,4 @@
-"""Reading image files: whether one can be, what its header says, its pixels.
+"""Reads image files: headers, pixels, and faults.
 
 Every picture is opened here, so that EXIF orientation follows one rule (``orientation.py``).
 """
@@ -30,7 +30,7 @@ BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
     *(TypeError, AttributeError, LookupError, ArithmeticError, struct.error),
 )
-"""What PIL raises on a file that is no whole picture; the second line on a damaged TIFF alone."""
+"""Exceptions of PIL for damaged pictures; it raises those of the second line for TIFF only."""
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
 
@@ -38,9 +38,9 @@ _log = logging.getLogger(__name__)
 
 
 def read_header(path: Path, *, decode: bool = False) -> PictureHeader | ReadFault:
-    """Size and orientation from the file's header, or what is wrong with the file.
+    """Returns size and orientation from the file's header, or the fault of the file.
 
-    A file that does not end as its format ends is decoded to find out; ``decode`` does so always.
+    A file without its format's end mark is decoded to check it; ``decode`` decodes every file.
     """
     try:
         with Image.open(path) as picture:
@@ -55,23 +55,23 @@ def read_header(path: Path, *, decode: bool = False) -> PictureHeader | ReadFaul
 
 
 def picture_size(path: Path, *, decode: bool = False) -> Size | ReadFault:
-    """(width, height) of the picture as shown, or what is wrong with the file."""
+    """Returns (width, height) of the picture as turned by EXIF, or the fault of the file."""
     header = read_header(path, decode=decode)
     return header if isinstance(header, str) else header.shown_wh
 
 
 def read_headers(paths: list[Path], *, decode: bool = False) -> list[PictureHeader | ReadFault]:
-    """``read_header`` of every path, eight files at a time."""
+    """Returns ``read_header`` of every path; reads eight files at a time."""
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(lambda path: read_header(path, decode=decode), paths))
 
 
 def open_rgb(path: str | Path, annotated_wh: Size = UNSTATED) -> Image.Image:
-    """The decoded picture in RGB, turned as its EXIF says or as stored: as it was annotated.
+    """Decodes a picture to RGB, as it was annotated: turned by EXIF or as stored.
 
     Args:
         path: of the file.
-        annotated_wh: the width and height that its boxes belong to, which decide.
+        annotated_wh: the annotated width and height, which decide between the two.
     """
     with Image.open(path) as picture:
         header = parse_header(picture)
@@ -80,7 +80,7 @@ def open_rgb(path: str | Path, annotated_wh: Size = UNSTATED) -> Image.Image:
 
 
 def read_rgb(path: str, annotated_wh: Size = UNSTATED) -> "Tensor":
-    """[3, H, W] uint8 of ``open_rgb``. torchvision's own decoders are deprecated since 0.29."""
+    """Returns ``open_rgb`` as [3, H, W] uint8; torchvision's decoders are deprecated since 0.29."""
     import torch
 
     pixels = np.array(open_rgb(path, annotated_wh))
@@ -88,10 +88,10 @@ def read_rgb(path: str, annotated_wh: Size = UNSTATED) -> "Tensor":
 
 
 def convert_to_eight_bits(picture: Image.Image) -> Image.Image:
-    """The picture with eight bits a channel, its range kept.
+    """Converts a picture to eight bits per channel and scales its range.
 
-    PIL's own conversion cuts instead of scaling: a 16-bit picture would come out white, one of
-    floats in 0..1 black. A palette with transparency goes over RGBA, which PIL asks for.
+    PIL's own conversion clips instead: a 16-bit picture would become white, a picture of floats in
+    0..1 black. A palette with transparency becomes RGBA first, as PIL requires.
     """
     if picture.mode.startswith("I"):
         return _build_gray(np.asarray(picture).astype(np.float64) / 257.0)
@@ -107,9 +107,9 @@ def _build_gray(levels: NDArray[np.float64]) -> Image.Image:
 
 
 def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
-    """The pixels and True; or, for a file that broke since the index was built, gray and False.
+    """Returns the pixels and True; gray and False for a file that broke since it was indexed.
 
-    A picture of another size than the index says is broken too: its boxes would lie elsewhere.
+    A picture whose size differs from the index counts as broken too, since its boxes do not fit.
     """
     import torch
 
@@ -120,12 +120,12 @@ def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
         fault = f"it is {pixels.shape[2]}x{pixels.shape[1]} now, not {width}x{height}"
     except BROKEN as error:
         fault = str(error)
-    _log.warning("%s cannot be used (%s): a gray image without boxes stands in", path, fault)
+    _log.warning("%s cannot be used (%s): a gray image without boxes replaces it", path, fault)
     return torch.full((3, max(height, 1), max(width, 1)), 128, dtype=torch.uint8), False
 
 
 def _has_end_mark(path: Path, form: str) -> bool:
-    """False if the file's last bytes are not its format's, or the format has no such mark."""
+    """Returns whether the file ends with its format's end mark; False if there is no such mark."""
     mark = _LAST_BYTES.get(form)
     if mark is None:
         return False

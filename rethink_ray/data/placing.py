@@ -1,4 +1,4 @@
-"""An image at another size on a canvas: how large it becomes, and where what is on it lands."""
+"""Resizes an image onto a canvas, and moves and crops its objects with it."""
 
 import numpy as np
 import torch
@@ -20,12 +20,18 @@ Points = NDArray[np.float32]
 def plan_size(
     hw: HeightWidth, spec: AugmentSpec, detector: DetectorSpec, number: float
 ) -> tuple[HeightWidth, HeightWidth] | None:
-    """Size of the resized image, and of the canvas; ``None``: the detector does the resizing.
+    """Returns the sizes of the resized image and of the canvas; ``None``: the detector resizes.
 
-    ``number`` in [0, 1) picks from the range that ``spec`` gives. ``short_side_px``: the shorter
-    side in pixels, the canvas is the image (He et al. 2018). ``scale``: a factor of the detector's
-    input size, on a canvas of that size (large-scale jitter, Ghiasi et al. 2021, sec. 3); resizing
-    straight to it samples the pixels once instead of twice.
+    With ``spec.short_side_px`` the shorter side is drawn in pixels and the canvas is the image (He
+    et al. 2018). With ``spec.scale`` a factor of the detector's input size is drawn, on a canvas of
+    that size (large-scale jitter, Ghiasi et al. 2021, sec. 3). The image is resized once, straight
+    to its final size, instead of twice.
+
+    Args:
+        hw: height and width of the image.
+        spec: the ranges.
+        detector: its input size.
+        number: in [0, 1), picks from the range.
     """
     height, width = hw
     if spec.short_side_px is not None:
@@ -51,10 +57,17 @@ def resize_onto(
     canvas_hw: HeightWidth,
     offset_shares: tuple[float, float],
 ) -> tuple[Tensor, Objects]:
-    """``image`` ([3, H, W]) at ``scaled_hw`` on a canvas, and what of its objects is on it.
+    """Resizes an image onto a canvas and returns it with its visible objects.
 
-    ``place``: two numbers in [0, 1) for where it lies from top and left; what is larger than the
-    canvas is cropped, the rest of a larger canvas is gray.
+    A larger image is cropped; the rest of a larger canvas is gray.
+
+    Args:
+        image: [3, H, W].
+        objects: of the image.
+        scaled_hw: height and width of the resized image.
+        canvas_hw: height and width of the canvas.
+        offset_shares: two numbers in [0, 1): the shares of the free (or surplus) height and width
+            that lie above and to the left.
     """
     scaled = resize_image(image, *scaled_hw)
     top = round((canvas_hw[0] - scaled_hw[0]) * offset_shares[0])
@@ -67,9 +80,9 @@ def resize_onto(
 
 
 def crop_objects(moved: Objects, canvas_hw: HeightWidth) -> Objects:
-    """What of the objects lies on the canvas; areas shrink with their boxes.
+    """Crops objects to the canvas; areas shrink with their boxes.
 
-    Masks are of the canvas's size already; an object with none of its mask left is gone.
+    Masks must have the canvas's size. An object without any mask pixel left is dropped.
     """
     boxes = clamp(moved.boxes_xyxy, np.array(canvas_hw[::-1], np.float32))
     visible = _measure_boxes(boxes) / np.maximum(_measure_boxes(moved.boxes_xyxy), 1e-6)
@@ -88,7 +101,7 @@ def crop_objects(moved: Objects, canvas_hw: HeightWidth) -> Objects:
 def _move_objects(
     objects: Objects, scaled_hw: HeightWidth, hw: HeightWidth, top: int, left: int
 ) -> Objects:
-    """The objects of an image resized from ``hw`` to ``scaled_hw``, then moved (masks: not yet)."""
+    """Scales objects from an image of ``hw`` to ``scaled_hw``, and moves all but their masks."""
     ratio = np.array([scaled_hw[1] / hw[1], scaled_hw[0] / hw[0]], np.float64)
     shift = np.array([left, top], np.float64)
     boxes = (objects.boxes_xyxy.reshape(-1, 2, 2) * ratio + shift).reshape(-1, 4)
@@ -106,7 +119,7 @@ def _move_objects(
 
 
 def _resize_masks(masks: NDArray[np.uint8], hw: HeightWidth) -> NDArray[np.uint8]:
-    """[N, H, W] -> [N, h, w], each pixel taken from the one its centre falls on."""
+    """Resizes masks [N, H, W] to [N, h, w]; each pixel copies the old one under its centre."""
     if not len(masks):
         return np.zeros((0, *hw), np.uint8)
     whole = torch.from_numpy(np.ascontiguousarray(masks))[None]
@@ -122,7 +135,7 @@ def _put_masks_on_canvas(
 def _put_on_canvas(
     scaled: Tensor, canvas_hw: HeightWidth, top: int, left: int, fill: float
 ) -> Tensor:
-    """The part of [C, h, w] that lies on the canvas, the rest ``fill``."""
+    """Copies the part of [C, h, w] that lies on the canvas; ``fill`` elsewhere."""
     canvas = torch.full((scaled.shape[0], *canvas_hw), fill, dtype=scaled.dtype)
     height, width = scaled.shape[-2:]
     rows = slice(max(top, 0), min(top + height, canvas_hw[0]))
@@ -134,7 +147,7 @@ def _put_on_canvas(
 
 
 def _keep_visible(points: Points | None, canvas_hw: HeightWidth) -> Points | None:
-    """Keypoints off the canvas, and those never annotated, become zeros."""
+    """Zeroes keypoints that are off the canvas or not annotated."""
     if points is None:
         return None
     x, y, visibility = np.moveaxis(points, -1, 0)

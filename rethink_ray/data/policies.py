@@ -1,7 +1,7 @@
 """AutoAugment for detection (Zoph et al. 2019) and RandAugment (Cubuk et al. 2019).
 
-Pixels are changed by torchvision's functional operations; boxes, masks and keypoints follow what is
-geometric. Lengths are shares of the image's longer side: the published pixels are of COCO's 640.
+torchvision's functional operations change the pixels; boxes, masks and keypoints follow geometric
+operations. Lengths are shares of the image's longer side; the published pixels assume COCO's 640.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ ROTATE_DEGREES = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operation of a sub-policy: how often, and how strongly (0..10)."""
+    """One operation of a sub-policy, with its probability and its level (0..10)."""
 
     name: str
     probability: float
@@ -42,7 +42,7 @@ AUTOAUGMENT = (
     (Step("shear_y", 1.0, 2), Step("translate_y_in_boxes", 0.6, 6)),
     (Step("rotate", 0.6, 10), Step("color", 1.0, 6)),
 )
-"""The policy learned on COCO, called v0 where it is published; one line is drawn per image."""
+"""The policy learned on COCO, published as v0; one sub-policy (line) is drawn per image."""
 RANDAUGMENT = (
     "equalize",
     "solarize",
@@ -55,11 +55,11 @@ RANDAUGMENT = (
     "shear_y",
     "rotate",
 )
-"""The operations of its detection variant."""
+"""The operations of RandAugment's detection variant."""
 
 
 def autoaugment(image: Tensor, objects: Objects, rng: np.random.Generator) -> Picture:
-    """One sub-policy, each of its two steps with its own probability."""
+    """Applies a random sub-policy: two steps, each with its own probability."""
     for step in AUTOAUGMENT[int(rng.integers(len(AUTOAUGMENT)))]:
         if rng.random() < step.probability:
             image, objects = OPERATIONS[step.name](image, objects, step.level, rng)
@@ -69,7 +69,7 @@ def autoaugment(image: Tensor, objects: Objects, rng: np.random.Generator) -> Pi
 def randaugment(
     image: Tensor, objects: Objects, level: float, count: int, rng: np.random.Generator
 ) -> Picture:
-    """``count`` operations at one level, each with a probability of its own of 0.2 to 0.8."""
+    """Applies ``count`` random operations at one level, each with probability 0.2 to 0.8."""
     for _ in range(count):
         name = RANDAUGMENT[int(rng.integers(len(RANDAUGMENT)))]
         if rng.random() < rng.uniform(0.2, 0.8):
@@ -125,7 +125,7 @@ def _rotate(image: Tensor, objects: Objects, level: float, rng: np.random.Genera
 
 
 def _cutout(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
-    """A gray square at a random place; objects under it stay, as published."""
+    """Paints a gray square at a random position; objects under it stay, as published."""
     half = round(_scale_length(image, CUTOUT, level))
     y, x = (int(rng.integers(side)) for side in image.shape[-2:])
     image = image.clone()
@@ -138,9 +138,10 @@ def _equalize(image: Tensor, objects: Objects, level: float, rng: np.random.Gene
 
 
 def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
-    """Inverts what is at least as bright as the level, of 256 as published: 10 leaves even white.
+    """Inverts pixels at or above the threshold, which is level 10 = 256 as published.
 
-    torchvision's own allows no threshold above white, which would turn black at level 10.
+    So level 10 changes no pixel. torchvision's function allows no threshold above white (255) and
+    would turn white pixels black at level 10.
     """
     threshold = int(256 * level / TOP_LEVEL) / 255
     return torch.where(image < threshold, image, 1.0 - image), objects
@@ -149,9 +150,9 @@ def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Gene
 def _solarize_add(
     image: Tensor, objects: Objects, level: float, rng: np.random.Generator
 ) -> Picture:
-    """Brightens what is darker than the middle."""
-    added = (image + 110 / 255 * level / TOP_LEVEL).clamp(0.0, 1.0)
-    return torch.where(image < 0.5, added, image), objects
+    """Brightens pixels below 0.5."""
+    brighter = (image + 110 / 255 * level / TOP_LEVEL).clamp(0.0, 1.0)
+    return torch.where(image < 0.5, brighter, image), objects
 
 
 def _color(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:

@@ -1,6 +1,6 @@
-"""The pool that a teacher labels, and the same images as a split once it has labelled them.
+"""The pool of images that a teacher labels, and the split of these images with its labels.
 
-Pictures of the scoring splits are left out of a pool, whatever their names: by content.
+Pictures of the scoring splits are left out of a pool; they are recognised by content, not by name.
 """
 
 import hashlib
@@ -30,18 +30,18 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
-    """Images to be labelled, none of which is scored on."""
+    """Images for a teacher to label; none of them is in a scoring split."""
 
     index: AnnotationIndex
     image_ids: tuple[int, ...]
-    """Rising."""
+    """Ascending."""
     num_scored: int
-    """Left out, because a scoring split holds the same picture."""
+    """Images left out because a scoring split has the same picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeacherLabels:
-    """What a teacher found on one image, best first. Length N throughout."""
+    """The labels that a teacher gave one image, best first. All fields have length N."""
 
     boxes_xyxy: NDArray[np.float32]
     """[N, 4], absolute pixels."""
@@ -49,22 +49,22 @@ class TeacherLabels:
     """[N], from 1."""
     scores: NDArray[np.float32]
     segmentations: tuple[str, ...] = ()
-    """COCO's ``segmentation`` of each as JSON, from a teacher that finds masks."""
+    """COCO's ``segmentation`` of each object as JSON; empty unless the teacher detects masks."""
 
 
 def open_pool(
     data: DataSpec, images: Images, pool: Literal["unlabelled", "rest"], draw: int = 0
 ) -> Pool:
-    """The images that a teacher trained on a regime of ``images`` labels.
+    """Returns the images for a teacher to label that was trained on a regime.
 
     Args:
         data: the data set.
-        images: of the regime.
-        pool: which images; ``rest`` is what the regime leaves of the training images.
-        draw: of the regime's images.
+        images: number or share of images of the regime.
+        pool: ``unlabelled``, or ``rest``: the training images outside the regime.
+        draw: number of the regime's draw.
 
     Raises:
-        DataError: there are none.
+        DataError: the pool is empty.
     """
     if pool == "rest":
         index = open_split(data, "train")
@@ -85,9 +85,14 @@ def open_pool(
 def open_labelled(
     pool: Pool, labels: Mapping[int, TeacherLabels], *, keep_empty: bool
 ) -> AnnotationIndex:
-    """The pool's images as a split whose labels are what the teacher found.
+    """Returns the index of the pool's images with the teacher's labels.
 
-    Built once on each machine, since it holds paths; what the teacher found holds none.
+    It is built once on each machine, since it holds paths; the teacher's labels hold none.
+
+    Args:
+        pool: the images.
+        labels: image id -> labels.
+        keep_empty: whether to keep images without any label.
     """
     kept = [i for i in pool.image_ids if keep_empty or len(labels[i].labels)]
     index = pool.index
@@ -97,7 +102,7 @@ def open_labelled(
 
 
 def _find_scored(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -> set[int]:
-    """The images that a split to select or to report on holds too."""
+    """Returns the images whose pictures are in the selecting or the reporting split too."""
     pictures = index.pictures(image_ids)
     twin_ids: set[int] = set()
     for split in dict.fromkeys((data.select_split, data.report_on)):
@@ -105,7 +110,7 @@ def _find_scored(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -
         twin_ids |= {image_ids[row] for row, _ in twins}
         if twins:
             _log.warning(
-                "%d pictures of the pool are in split %s too and are left out", len(twins), split
+                "%d pictures of the pool are left out: they are in split %s too", len(twins), split
             )
     return twin_ids
 

@@ -1,4 +1,4 @@
-"""How much data: nested subsets of the training images, and the hold-out that none of them sees."""
+"""Regimes: nested subsets of the training images, and the hold-out that no regime contains."""
 
 from collections.abc import Iterable
 
@@ -10,11 +10,13 @@ from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 
 
 def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int, ...]:
-    """The training images of a regime, in the order that nests them.
+    """Returns the training images of a regime.
 
-    A regime of n images is the first n of one order over ``trainable_image_ids``; the order knows
-    only ``subset_seed``, the draw and the ids. Each draw has an order of its own, so regimes are
-    nested inside every draw. ``DataError`` if there are fewer.
+    A regime of n images has the first n of one order of ``trainable_image_ids``, so regimes of one
+    draw are nested. The order depends on ``subset_seed``, the draw and the ids.
+
+    Raises:
+        DataError: there are fewer images.
     """
     purpose = f"regime, draw {draw}" if draw else "regime"
     order = hash_order(purpose, data.subset_seed, trainable_image_ids(data))
@@ -28,10 +30,9 @@ def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int
 
 
 def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
-    """The training images that can be read and are not held out, rising.
+    """Returns the readable training images outside the hold-out, ascending.
 
-    With ``data.duplicates: drop`` nor do they show a picture that a scoring split or the hold-out
-    shows.
+    Under ``data.duplicates: drop`` they contain no picture of a scoring split or of the hold-out.
     """
     train, held_out = open_split(data, "train"), set(holdout_image_ids(data))
     left = [int(key) for key in train.image_ids if int(key) not in held_out]
@@ -43,12 +44,12 @@ def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
 
 
 def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
-    """The training images kept for selection, by id; empty if ``select_on`` names a split."""
+    """Returns the held-out training images, ascending; empty if ``select_on`` names a split."""
     if not isinstance(data.select_on, HoldoutSpec):
         return ()
     return tuple(int(image_id) for image_id in open_split(data, "holdout").image_ids)
 
 
 def digest_of_images(image_ids: Iterable[int]) -> str:
-    """16 hex characters that name this set of images, in whatever order it comes."""
+    """Returns 16 hex digits for a set of images; their order does not matter."""
     return digest_of("images", *sorted(image_ids))[:16]

@@ -1,7 +1,7 @@
-"""The one way an image gets another size before a network sees it: bilinear, antialiased.
+"""Resizes images: bilinear, antialiased.
 
-``detection.resize`` has the same two lines, because the two rooms do not see one another. A test
-holds them together to the last bit: training resizes here what scoring resizes there.
+``detection.resize`` has the same function, because the two packages do not import each other.
+Training resizes here, scoring there; a test checks that both give the same bits.
 """
 
 from torch import Tensor
@@ -9,11 +9,11 @@ from torch.nn import functional
 
 
 def resize_image(image: Tensor, height: int, width: int) -> Tensor:
-    """[C, H, W] floats at [C, height, width]; the same tensor if it has that size already.
+    """Resizes floats [C, H, W] to [C, height, width]; returns the same tensor if sizes agree.
 
-    Each new pixel is a mean over the old ones that it covers (weights fall linearly), so that
-    nothing finer than a new pixel turns into noise. Values stay in their range up to rounding.
-    Bytes are refused: torch resizes them in integers, to other numbers.
+    Each new pixel is a weighted mean of the old pixels under it (weights fall linearly), which
+    prevents aliasing. Values stay in their range up to rounding. Bytes are refused, because torch
+    resizes them in integers, with other results.
     """
     assert image.is_floating_point(), "bytes become floats in 0..1 first"
     if image.shape[-2:] == (height, width):

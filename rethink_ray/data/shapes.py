@@ -1,7 +1,7 @@
-"""The built-in data set ``shapes``: procedural scenes with boxes, masks and keypoints, as COCO.
+"""The built-in data set ``shapes``: generated scenes with boxes, masks and keypoints, as COCO.
 
-Six kinds of unequal frequency under occlusion on textured ground; colour, size and angle tell
-nothing about the kind. Every image is a function of (seed, split, number).
+Objects of six classes of unequal frequency cover each other on a textured background. Colour, size
+and angle do not depend on the class. Every image is a function of (seed, split, number).
 """
 
 import hashlib
@@ -38,9 +38,9 @@ FREQUENCIES = {
 }
 MAX_OBJECTS = 4
 RADIUS = (0.11, 0.26)
-"""Of the image side; drawn log-uniformly."""
+"""As a share of the image side; drawn log-uniformly."""
 MIN_VISIBLE = 0.3
-"""No object is placed so that less than this share of an earlier one stays visible."""
+"""At least this share of every object stays visible when later objects are placed."""
 KEYPOINTS = ("center", "top", "right", "bottom", "left")
 SPLITS = ("train", "val", "test", "unlabelled")
 IDS_PER_SPLIT = 1_000_000
@@ -50,7 +50,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class SceneObject:
-    """An object in a scene; ``visible`` shrinks as later ones cover it."""
+    """An object in a scene, with its whole mask and its visible mask.
+
+    ``visible`` shrinks as later objects cover it.
+    """
 
     kind: str
     figure: Figure
@@ -60,7 +63,7 @@ class SceneObject:
 
 
 def shapes_folder(spec: ShapesSpec, root: str | None = None) -> Path:
-    """The folder with this data set, made if it was not there."""
+    """Returns the folder of this data set; draws the set if it is absent."""
     parent = Path(root) if root else cache_folder() / "shapes"
     folder = parent / f"shapes-{digest_of(shapes_salt(spec))[:16]}"
     make_shapes(spec, folder)
@@ -68,20 +71,23 @@ def shapes_folder(spec: ShapesSpec, root: str | None = None) -> Path:
 
 
 def shapes_salt(spec: ShapesSpec) -> str:
-    """Everything that changes a picture."""
+    """Returns all settings that determine the pictures, as one string."""
     return f"shapes v{GENERATOR_VERSION} {spec.model_dump_json()}"
 
 
 def make_shapes(spec: ShapesSpec, directory: Path) -> None:
-    """``directory`` holds the data set: COCO JSON under ``annotations``, PNGs per split.
+    """Draws the data set into ``directory``: COCO JSON under ``annotations``, PNGs per split.
 
-    Does nothing if it is there already. No two images of it are equal, checked by hash.
+    Does nothing if the folder exists.
+
+    Raises:
+        DataError: two images are equal (checked by hash).
     """
     build_once(directory, partial(_draw_data_set, spec))
 
 
 def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], list[SceneObject]]:
-    """[px, px, 3] uint8 and its 1 to 4 objects, the last one on top."""
+    """Draws an image [px, px, 3] uint8 with 1 to 4 objects, the last one on top."""
     picture = draw_scene_background(rng, px)
     placed: list[SceneObject] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
@@ -99,7 +105,7 @@ def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], li
 def _place_figure(
     rng: np.random.Generator, kind: str, placed: list[SceneObject], px: int
 ) -> tuple[SceneObject, NDArray[np.float32]] | None:
-    """A pose that hides no earlier object; ``None`` after ten that do."""
+    """Places an object that hides no earlier one; ``None`` if ten tries fail."""
     for _ in range(10):
         radius = px * float(np.exp(rng.uniform(*np.log(RADIUS))))
         inside = min(0.6 * radius, px / 2)
@@ -168,7 +174,7 @@ def _draw_split(
 
 
 def _build_annotation(placed: list[SceneObject], position: int, px: int) -> dict[str, Any]:
-    """The COCO record of one object: what is visible of it, to the pixel."""
+    """Returns the COCO record of one object's visible part, exact to the pixel."""
     mine = placed[position]
     rows = np.flatnonzero(mine.visible.any(axis=1))
     columns = np.flatnonzero(mine.visible.any(axis=0))
@@ -188,7 +194,10 @@ def _build_annotation(placed: list[SceneObject], position: int, px: int) -> dict
 
 
 def _locate_keypoints(mine: SceneObject, covered: NDArray[np.bool_], px: int) -> list[float]:
-    """x, y, v of the centre and the outermost points; v: 2 seen, 1 covered, 0 out of the image."""
+    """Returns x, y, v of the centre and the four outermost points.
+
+    v is 2 for a visible point, 1 for a covered one, 0 for one outside the image.
+    """
     points: Points = rim(mine.figure, mine.pose)
     ends = [
         points[points[:, 1].argmin()],

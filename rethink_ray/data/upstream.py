@@ -21,14 +21,14 @@ from rethink_ray.spec.regime import DataSpec
 
 BUILT_IN = "glyphs"
 PIXELS_VERSION = 2
-"""Of how a folder's pictures become pixels. 2: turned as EXIF says, resized as detectors do."""
+"""Version of the decoding of folders. 2: turned by EXIF, resized as detectors do."""
 VAL_SHARE = 10
-"""One image in so many, at the end, is for validation."""
+"""The last tenth of the images is for validation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationSet:
-    """Images with one label each. Length N throughout."""
+    """Images with one label each. All fields but the names have length N."""
 
     images: NDArray[np.uint8]
     """[N, 3, S, S], memory-mapped, read-only."""
@@ -41,18 +41,21 @@ class ClassificationSet:
 
     @property
     def num_classes(self) -> int:
-        """How many labels there are; chance is one over this."""
+        """Number of classes; chance accuracy is one over this."""
         return len(self.class_names)
 
 
 def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
-    """The upstream set, made or decoded on first use.
+    """Returns the upstream set; draws or decodes it on first use.
 
-    ``spec.labels: shuffled`` permutes the labels of all images among them: the control that
-    keeps every picture and every class frequency and takes the meaning.
+    ``spec.labels: shuffled`` permutes the labels among all images: a control with the same pictures
+    and class frequencies in which labels mean nothing.
+
+    Raises:
+        DataError: the folder does not have the classes or images that ``spec`` states.
     """
     settings = spec.model_dump(include={"classes", "images", "image_px", "seed"})
-    if spec.figures != "glyphs":  # the set as it was before there was a choice keeps its name
+    if spec.figures != "glyphs":  # the default is left out, so that older caches keep their name
         settings["figures"] = spec.figures
     print_of = digest_of(
         "upstream", upstream_fingerprint(data), json.dumps(settings, sort_keys=True)
@@ -71,9 +74,9 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
 
 
 def upstream_fingerprint(data: DataSpec) -> str:
-    """What ``data.upstream`` holds, without making or decoding it: a folder's names and sizes.
+    """Returns the fingerprint of ``data.upstream`` without drawing or decoding it.
 
-    And how its pictures become pixels: pixels decoded another way lie under another name.
+    A folder's fingerprint covers names and sizes of its files and the version of the decoding.
     """
     if data.upstream == BUILT_IN:
         return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
@@ -84,7 +87,7 @@ def upstream_fingerprint(data: DataSpec) -> str:
 
 
 def upstream_files(data: DataSpec) -> list[Path]:
-    """The pictures of ``data.upstream``; none where they are drawn here."""
+    """Returns the picture files of ``data.upstream``; none for the built-in set."""
     if data.upstream == BUILT_IN:
         return []
     return [
@@ -135,7 +138,7 @@ def _list_images(folder: Path) -> list[Path]:
 
 
 def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, directory: Path) -> None:
-    """Stores at most ``spec.images`` images, drawn by hash, as the training code wants them."""
+    """Decodes and stores at most ``spec.images`` images, chosen by hash."""
     files = [
         (path, label) for label, name in enumerate(names) for path in _list_images(root / name)
     ]
@@ -158,7 +161,7 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
 
 
 def _crop_square(path: Path, px: int) -> NDArray[np.uint8]:
-    """[3, px, px]: the middle of the picture as shown, its short side resized to ``px``."""
+    """Returns the centre square of a picture (turned by EXIF), resized to [3, px, px] uint8."""
     import torch  # imported here: the fingerprint needs no torch
 
     from rethink_ray.data.resizing import resize_image

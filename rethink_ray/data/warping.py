@@ -1,4 +1,4 @@
-"""Rotations, shears and shifts of an image; boxes, masks and keypoints go where the pixels go."""
+"""Rotates, shears and shifts an image with its boxes, masks and keypoints."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ from rethink_ray.data.objects import Objects
 from rethink_ray.data.placing import PAD_GRAY, crop_objects
 
 Picture = tuple[Tensor, Objects]
-"""[3, H, W] float32 in 0..1, and what is on it."""
+"""An image [3, H, W] float32 in 0..1, and its objects."""
 SHIFTED_SHARE = 1 / 3
-"""An operation inside boxes happens to this share of them."""
+"""Share of the boxes that an operation inside boxes changes."""
 
 
 def warp_affine(
@@ -26,9 +26,16 @@ def warp_affine(
     shift_xy: tuple[float, float] = (0.0, 0.0),
     shear_xy: tuple[float, float] = (0.0, 0.0),
 ) -> Picture:
-    """Rotated clockwise, moved and sheared (degrees) about the middle; gray comes in.
+    """Rotates (clockwise), shifts and shears an image about its centre; gray fills the rest.
 
-    A box becomes the upright box around its moved corners.
+    A box becomes the axis-aligned box around its moved corners.
+
+    Args:
+        image: [3, H, W] float32 in 0..1.
+        objects: of the image.
+        degrees: of the rotation.
+        shift_xy: in pixels; rounded.
+        shear_xy: in degrees.
     """
     angles, shifts = list(shear_xy), [round(shift) for shift in shift_xy]
     turned = images.affine_image(
@@ -64,7 +71,7 @@ def warp_affine(
 def _bound_boxes(
     boxes_xyxy: NDArray[np.float32], move: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """The boxes around the moved corners of boxes."""
+    """Returns the axis-aligned boxes around the moved corners of boxes [N, 4]."""
     x0, y0, x1, y1 = boxes_xyxy.T
     corners = np.stack([x0, y0, x1, y0, x1, y1, x0, y1], axis=1).reshape(-1, 4, 2)
     moved = move(corners)
@@ -74,9 +81,9 @@ def _bound_boxes(
 def shift_in_boxes(
     image: Tensor, objects: Objects, shift_px: int, rng: np.random.Generator
 ) -> Picture:
-    """What is inside a box moves down, in a third of the boxes; the boxes stay.
+    """Shifts the pixels inside a third of the boxes down by ``shift_px``; the boxes stay.
 
-    Masks and keypoints of the box's object move along and end at the box.
+    The object's mask and keypoints move along; parts that leave the box are dropped.
     """
     image = image.clone()
     masks = None if objects.masks is None else objects.masks.copy()
@@ -108,7 +115,7 @@ def shift_in_boxes(
 
 
 def _shift_rows(pixels: Tensor, down: int, fill: float) -> Tensor:
-    """[C, H, W] with its rows ``down`` further down (up if negative), ``fill`` where none were."""
+    """Shifts the rows of [C, H, W] down (up if negative); ``fill`` in the freed rows."""
     height = pixels.shape[1]
     shifted = torch.full_like(pixels, fill)
     if abs(down) < height:

@@ -1,8 +1,8 @@
-"""Residual adapters: what learns inside a frozen backbone.
+"""Residual adapters: small trainable modules inside a frozen backbone.
 
-Rebuffi et al. 2017 for networks of convolutions, Houlsby et al. 2019 for transformers.
-One behind each block of ``layer1 .. layer4``: x + up(relu(down(x))), with 1x1 convolutions through
-a bottleneck. The last one starts at zero, so at first the features are the frozen ones.
+Rebuffi et al. 2017 for convolutional networks, Houlsby et al. 2019 for transformers. An adapter
+follows each block of ``layer1 .. layer4``: x + up(relu(down(x))), with 1x1 convolutions through a
+bottleneck. ``up`` starts at zero, so that the first features are those of the frozen backbone.
 """
 
 import torch
@@ -13,13 +13,13 @@ from rethink_ray.spec.recipe import DetectorSpec
 
 MIN_WIDTH = 4
 PROBE_PX = 64
-"""Side of the blank image that tells each block's channels."""
+"""Side of the blank image that measures each block's channels."""
 
 
 class Adapter(nn.Module):
-    """A bottleneck beside the identity, for maps or for channels-last maps.
+    """A bottleneck beside the identity, for ``[N, C, H, W]`` or channels-last maps.
 
-    It has no norm: in a frozen network the block's own statistics stand (Houlsby et al. 2019).
+    It has no norm: a frozen block keeps its own statistics (Houlsby et al. 2019).
     """
 
     def __init__(self, channels: int, width: int, *, channels_last: bool) -> None:
@@ -34,14 +34,14 @@ class Adapter(nn.Module):
         self.channels_last = channels_last
 
     def forward(self, x: Tensor) -> Tensor:
-        """The map and what was learnt about it."""
+        """Returns the map plus the learned change."""
         maps = x.movedim(-1, 1) if self.channels_last else x
         change: Tensor = self.up(torch.relu(self.down(maps)))
         return x + (change.movedim(1, -1) if self.channels_last else change)
 
 
 def add_adapters(backbone: Backbone, spec: DetectorSpec) -> None:
-    """An adapter behind every block, its bottleneck the asked share of the block's channels."""
+    """Adds an adapter behind every block; ``spec.adapters`` is its share of the channels."""
     last = backbone.cut.channels_last
     backbone.adapters = nn.ModuleDict(
         {
@@ -52,17 +52,17 @@ def add_adapters(backbone: Backbone, spec: DetectorSpec) -> None:
 
 
 def bottleneck(channels: int, share: float) -> int:
-    """Channels inside an adapter."""
+    """Number of channels inside an adapter."""
     return max(MIN_WIDTH, round(channels * share))
 
 
 def is_adapter(name: str) -> bool:
-    """Whether a name in a backbone's state dict is an adapter's."""
+    """Returns whether a name in a backbone's state dict belongs to an adapter."""
     return name.startswith("adapters.")
 
 
 def _list_blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """What adapters stand behind: the innermost blocks of a stage that is a sequence of them."""
+    """Lists path and module of each block that gets an adapter: the innermost ones of a stage."""
     if not isinstance(module, nn.Sequential):
         return [(path, module)] if next(module.children(), None) is not None else []
     inner = [
@@ -75,7 +75,7 @@ def _list_blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 @torch.no_grad()
 def _measure_channels(backbone: Backbone) -> dict[str, int]:
-    """Path of a block (``layer1_0``) -> channels of what it puts out, seen on a blank image."""
+    """Measures path of a block (``layer1_0``) -> its output channels, on a blank image."""
     channels: dict[str, int] = {}
     dim = -1 if backbone.cut.channels_last else 1
     hooks = [

@@ -1,4 +1,4 @@
-"""Where PyTorch's autocast treats devices differently: there a map's own type decides."""
+"""Makes operations that PyTorch's autocast treats differently on CPU and GPU keep their types."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 NARROW = (torch.bfloat16, torch.float16)
-"""Types that hold a map but no sum over it."""
+"""Types precise enough for a map, but not for a sum over it."""
 
 
 def keep_types(x: Tensor) -> AbstractContextManager[object]:
-    """Inside, operations on ``x``'s device compute in the types they are given.
+    """Turns autocast off on the device of ``x``, so that operations keep their input types.
 
-    On GPUs autocast makes sums and resampling return float32, on CPUs it does not.
+    On GPUs autocast makes sums and resampling return float32; on CPUs it does not.
     """
     device = x.device.type
     has_autocast = torch.amp.is_autocast_available(device)  # not on meta, where sizes are counted
@@ -20,5 +20,5 @@ def keep_types(x: Tensor) -> AbstractContextManager[object]:
 
 
 def widen(x: Tensor) -> Tensor:
-    """The same numbers in float32 and in one piece, as sums over a map need them."""
+    """Returns ``x`` as contiguous float32, which sums over a map need."""
     return x.float().contiguous()

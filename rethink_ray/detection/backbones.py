@@ -1,4 +1,4 @@
-"""Backbones by name: any network, cut into the five stages of ``detection.stages``."""
+"""Builds backbones by name; each is divided into the five stages of ``staged_backbone``."""
 
 from rethink_ray.detection.adapters import add_adapters
 from rethink_ray.detection.norms import backbone_norm
@@ -20,7 +20,7 @@ __all__ = ["IMAGE_MEAN", "IMAGE_STD", "STAGES", "Backbone", "build_backbone", "n
 
 
 def build_backbone(spec: DetectorSpec, norm: Norm | None = None) -> Backbone:
-    """A backbone with weights drawn from the current global generator (callers fork it)."""
+    """Returns a backbone with weights drawn from the global generator, which callers fork."""
     backbone = Backbone(_build_stages(spec, norm or spec.norm))
     if spec.adapters:
         add_adapters(backbone, spec)

@@ -1,7 +1,7 @@
-"""BiFPN: weighted top-down and bottom-up fusion, repeated (Tan et al. 2020, sec. 3).
+"""BiFPN: repeated weighted top-down and bottom-up fusion (Tan et al. 2020, sec. 3).
 
-Deviation: the first repeat reads the same lateral maps in both directions, where the authors' code
-has a second set of 1x1 convolutions for the way up.
+Deviation: the first repeat reads the same lateral maps in both directions; the authors' code has a
+second set of 1x1 convolutions for the bottom-up direction.
 """
 
 from collections import OrderedDict
@@ -20,18 +20,18 @@ from rethink_ray.detection.fusing import (
 from rethink_ray.detection.norms import NormLayer
 
 EPSILON = 1e-4
-"""Keeps the fusion's weights from being divided by nothing (Tan et al. 2020, sec. 3.3)."""
+"""Prevents a division of the fusion weights by zero (Tan et al. 2020, sec. 3.3)."""
 
 
 class BiFpn(RepeatedCells):
-    """Every level is there in every repeat."""
+    """A BiFPN neck; every repeat has all levels."""
 
     def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterator[nn.Module]:
-        """All alike."""
+        """Builds equal cells."""
         return (_Cell(len(self.names), width, norm) for _ in range(repeats))
 
     def forward(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
-        """The levels after all repeats."""
+        """Returns the levels after all repeats."""
         maps = add_coarser_levels(self.lateral(list(stages.values())), len(self.names))
         for cell in self.cells:
             maps = cell(maps)
@@ -39,7 +39,7 @@ class BiFpn(RepeatedCells):
 
 
 class _Cell(nn.Module):
-    """Down from the coarsest level, then up again; a level's own input is read both times."""
+    """One repeat: from coarse to fine and back; both directions read each level's input."""
 
     def __init__(self, num_levels: int, width: int, norm: NormLayer) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class _Cell(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The same levels, merged."""
+        """Returns the fused levels, finest first."""
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         last = len(maps) - 1
         down = list(maps)
@@ -66,7 +66,7 @@ class _Cell(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Maps of one size, weighted and added; swish, a separable convolution, a norm."""
+    """Weighted sum of maps of one size, then swish, a separable convolution and a norm."""
 
     def __init__(self, num_maps: int, width: int, norm: NormLayer) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class _Fusion(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Their weighted mean, convolved."""
+        """Returns the convolved weighted mean of the maps."""
         shares = torch.relu(self.weights)
         shares = shares / (shares.sum() + EPSILON)
         weighted = torch.stack([share * x for share, x in zip(shares, maps, strict=True)])

@@ -1,4 +1,7 @@
-"""torchvision's box coder without its constants on the device, each of which waits for a GPU."""
+"""A box coder like torchvision's that does not create constants on a GPU.
+
+Creating such a constant makes the host wait for the GPU.
+"""
 
 import torch
 from torch import Tensor
@@ -6,15 +9,15 @@ from torchvision.models.detection._utils import BoxCoder, encode_boxes
 
 
 class DeviceBoxCoder(BoxCoder):  # type: ignore[misc]  # torchvision is untyped
-    """Boxes as deltas from reference boxes; the same numbers as torchvision's."""
+    """Codes boxes as deltas from reference boxes; numbers equal torchvision's."""
 
     def encode_single(self, reference_boxes: Tensor, proposals: Tensor) -> Tensor:
-        """Deltas ``[R, 4]`` from ``proposals`` to ``reference_boxes``, ``[R, 4]`` xyxy both."""
+        """Returns deltas ``[R, 4]`` from ``proposals`` to ``reference_boxes``, both ``[R, 4]``."""
         deltas: Tensor = encode_boxes(reference_boxes, proposals, self.weights)
         return deltas
 
     def decode_single(self, rel_codes: Tensor, boxes: Tensor) -> Tensor:
-        """Boxes ``[R, 4 * C]`` xyxy, moved from ``boxes [R, 4]`` by ``rel_codes [R, 4 * C]``."""
+        """Returns boxes ``[R, 4 * C]`` xyxy: ``boxes [R, 4]`` moved by ``rel_codes [R, 4 * C]``."""
         boxes = boxes.to(rel_codes.dtype)
         sides = boxes[:, 2:] - boxes[:, :2]
         centers = boxes[:, :2] + 0.5 * sides

@@ -1,7 +1,7 @@
-"""Box stages one behind the other, each with stricter matching (Cai & Vasconcelos 2018).
+"""Cascaded box stages, each with stricter matching (Cai & Vasconcelos 2018).
 
-One stage is the box head of Faster R-CNN. The loss weights are those of the authors' code; at test
-each stage scores the boxes it was given and the scores are averaged.
+A single stage is the box head of Faster R-CNN. Loss weights are those of the authors' code. At
+evaluation each stage scores its input boxes, and the scores are averaged.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,21 +28,21 @@ from rethink_ray.detection.regions import (
 from rethink_ray.detection.two_stage import box_losses
 
 FIRST_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""Scale of a first stage's deltas; stage n (from 1) is n times as fine, its boxes being better."""
+"""Scale of the first stage's deltas; stage n (from 1) uses n times this, for smaller deltas."""
 
 
 def box_weights(stage: int) -> tuple[float, ...]:
-    """Scale of the deltas of a stage, counting from zero."""
+    """Scale of the deltas of a stage; stages count from zero."""
     return tuple(weight * (stage + 1) for weight in FIRST_BOX_WEIGHTS)
 
 
 def loss_weight(stage: int) -> float:
-    """1, 1/2, 1/4 from the first stage on."""
+    """Weight of a stage's losses: 1, 1/2, 1/4 from the first stage on."""
     return 0.5**stage
 
 
 class SharedBoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
-    """Class scores, and box deltas that are the same for every class."""
+    """Predicts class scores, and box deltas shared by all classes."""
 
     def __init__(self, in_channels: int, num_classes: int) -> None:
         super().__init__(in_channels, num_classes)
@@ -50,16 +50,16 @@ class SharedBoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvisio
         self.num_classes = num_classes
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[R, F]`` to ``[R, 1 + K]`` and ``[R, 4 * (1 + K)]``."""
+        """Returns scores ``[R, 1 + K]`` and deltas ``[R, 4 * (1 + K)]`` of ``[R, F]``."""
         scores, deltas = super().forward(x)
         return full_precision(scores), full_precision(deltas).repeat(1, self.num_classes)
 
 
 class StagedHeads(nn.Module):
-    """One or more box stages, then branches on what they leave; stands for torchvision's heads.
+    """One or more box stages, then branches on the last stage's boxes.
 
-    Later stages may join at an update of the run. Until then they neither learn nor find, and the
-    branches stand on the first one.
+    It replaces torchvision's heads. Later stages can join at a later update of the run. Until then
+    they neither learn nor predict, and branches follow the first stage.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class StagedHeads(nn.Module):
         image_shapes: Sizes,
         targets: list[Objects] | None = None,
     ) -> tuple[list[Objects], dict[str, Tensor]]:
-        """Nothing and the losses in training; what was found and nothing otherwise."""
+        """Returns no detections and the losses in training; detections and no losses otherwise."""
         if self.training:
             assert targets is not None, "losses are taken against targets"
             self._update_joined()
@@ -90,7 +90,7 @@ class StagedHeads(nn.Module):
         return self._detect(features, proposals, image_shapes), {}
 
     def divisions(self) -> tuple[Division, ...]:
-        """What the newest losses were divided by: draws per stage, positives per branch."""
+        """Counts that divided the newest losses: samples per stage, positives per branch."""
         stages = (
             Division(names=_name_losses(number), count=stage.fg_bg_sampler.num_drawn, at_least=1)
             for number, stage in enumerate(self._active_stages())
@@ -103,7 +103,7 @@ class StagedHeads(nn.Module):
             self.get_buffer("has_joined").fill_(position.step >= self.joins_at)
 
     def _active_stages(self) -> list[Any]:
-        """Those that take part."""
+        """Returns the stages that have joined."""
         all_take_part = not self.joins_at or bool(self.get_buffer("has_joined"))
         return list(self.stages if all_take_part else self.stages[:1])
 
@@ -139,7 +139,7 @@ class StagedHeads(nn.Module):
             shares.append(scores.softmax(-1))
             before = stage
         if others:
-            # torchvision takes the softmax itself, which undoes the logarithm
+            # torchvision applies the softmax, which undoes the logarithm
             scores = torch.stack(shares).mean(dim=0).log()
         per_image = before.postprocess_detections(scores, deltas, boxes, sizes)
         detections = [
@@ -154,7 +154,7 @@ class StagedHeads(nn.Module):
 def refine_boxes(
     stage: RoIHeads, boxes: list[Tensor], scores: Tensor, deltas: Tensor, sizes: Sizes
 ) -> list[Tensor]:
-    """Each region moved as the stage says for the class it thinks likeliest, cut to its image."""
+    """Moves each region by the stage's deltas for the likeliest class; clips it to its image."""
     moved = stage.box_coder.decode(deltas, boxes)
     likeliest = scores[:, 1:].argmax(dim=1) + 1
     chosen = moved[torch.arange(len(moved), device=moved.device), likeliest]
@@ -165,7 +165,7 @@ def refine_boxes(
 def _drop_objects(
     moved: list[Tensor], drawn: SampledProposals, targets: list[Objects]
 ) -> list[Tensor]:
-    """The moved regions that were no objects before: the next stage gets those by itself."""
+    """Returns the moved regions except annotated objects, which the next stage adds by itself."""
     others = []
     for before, matched, labels, target in zip(
         drawn.boxes_xyxy, drawn.matched, drawn.labels, targets, strict=True
@@ -178,6 +178,6 @@ def _drop_objects(
 
 
 def _name_losses(stage: int) -> tuple[str, str]:
-    """Of a stage's losses, counting from zero."""
+    """Returns the names of a stage's losses; stages count from zero."""
     suffix = f"_{stage + 1}" if stage else ""
     return f"loss_classifier{suffix}", f"loss_box_reg{suffix}"

@@ -1,7 +1,7 @@
-"""A detector: images and boxes to losses, images to boxes, as a pure function of its arguments.
+"""The detector: losses of images with boxes, and boxes of images, as pure functions.
 
-Labels count from one, as in data sets; what a family needs inside (background, zero-based
-channels) stays inside.
+Labels count from one, as in data sets; a family's own numbering (background, zero-based channels)
+does not show outside.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,32 +39,32 @@ LEARNED = ("boxes", "masks", "keypoints")
 
 
 class Detector(nn.Module):
-    """One of torchvision's detectors behind two verbs, with a prefix that never moves."""
+    """A torchvision detector with two methods, ``losses`` and ``detect``, and frozen stages."""
 
     def __init__(self, network: nn.Module, *, label_shift: int) -> None:
-        """Wrap a network whose first class is number ``1 - label_shift`` inside."""
+        """Wraps a network whose first class has the number ``1 - label_shift``."""
         super().__init__()
         self.network = network
         self.label_shift = label_shift
         self.peers: Peers | None = None
-        """The workers that share each training batch; ``None``: this process has all of it."""
+        """The workers that share each training batch; ``None``: this process has whole batches."""
         self.padding_group = PaddingGroup(num_images=None)
-        """Images of a training batch that are padded to one size."""
+        """How many images of a training batch are padded to one size."""
         self.images_per_step: int | None = None
-        """A GPU detects in at most so many images at once; ``None``: in all of one size."""
+        """Largest batch of ``detect`` on a GPU; ``None``: all images of one size."""
         self.sized_by_loader = False
-        """Training images come at the size they are to have (``augment.short_side_px``)."""
+        """Whether training images have their final size already (``augment.short_side_px``)."""
 
     @property
     def backbone(self) -> Backbone:
-        """The five stages, without the pyramid."""
+        """The five stages of the network, without the pyramid."""
         body = self.network.get_submodule("backbone.body")
         assert isinstance(body, Backbone)
         return body
 
     @property
     def frozen_parts(self) -> tuple[str, ...]:
-        """Names of the submodules that never move."""
+        """Names of the frozen submodules."""
         return tuple(f"network.backbone.body.{name}" for name in self.backbone.frozen_stages)
 
     def losses(
@@ -76,17 +76,17 @@ class Detector(nn.Module):
         step: int,
         denominators: Denominators | None = None,
     ) -> dict[str, Tensor]:
-        """The family's losses, each a scalar; their sum is what is minimised.
+        """Returns the family's losses, each a scalar; training minimises their sum.
 
-        With ``peers`` all workers call together, and the mean of their losses is the loss of the
-        whole batch.
+        With ``peers`` all workers must call this together. The mean of their losses is the loss of
+        the whole batch.
 
         Args:
             images: ``[3, H, W]`` float32 in 0..1, RGB; sizes may differ.
             targets: boxes may be empty; extra keys are ignored.
             seed: of the trial.
-            step: number of the update; with ``seed`` and the image ids all that draws depend on.
-            denominators: of the whole batch, where these images are a micro-batch of it.
+            step: number of the update. Samples depend on seed, step and image ids alone.
+            denominators: of the whole batch, if these images are a micro-batch of it.
         """
         sums = self.loss_sums(images, targets, seed=seed, step=step)
         if denominators is None:
@@ -96,7 +96,7 @@ class Detector(nn.Module):
     def loss_sums(
         self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
     ) -> LossSums:
-        """The losses of these images before they are divided, and what they are divided by."""
+        """Returns the undivided losses of these images, with their denominators."""
         assert self.training, "losses are taken in training mode"
         with self.sizes_as_given(self.sized_by_loader):
             passes = [
@@ -114,10 +114,10 @@ class Detector(nn.Module):
     def count_denominators(
         self, images: Sequence[Tensor], targets: Sequence[Target]
     ) -> Denominators | None:
-        """What the losses of these images are divided by, where boxes alone tell it.
+        """Counts the denominators of the losses without running the network.
 
-        One-stage families divide by their foreground, for which the network need not run. ``None``:
-        a two-stage family, whose proposals are needed.
+        This works for one-stage families, which divide by their foreground anchors. Returns
+        ``None`` for two-stage families, whose denominators depend on proposals.
         """
         network = self.network
         if not isinstance(network, OneStage):
@@ -139,7 +139,7 @@ class Detector(nn.Module):
         return resize_target(boxes, was, self._transform.resized_hw(*was))
 
     def _passes(self, images: Sequence[Tensor]) -> list[Pass]:
-        """Which images pass the network together, and the size they are padded to."""
+        """Groups images into passes through the network, each with one padded size."""
         sizes_hw = [self._transform.padded_hw_of([image]) for image in images]
         return passes_of(self.padding_group.padded_sizes(sizes_hw, self.peers))
 
@@ -150,7 +150,7 @@ class Detector(nn.Module):
         padded_hw: HeightWidth,
         position: tuple[int, int],
     ) -> LossSums:
-        """The losses of images of one padded size; ``position``: seed and step."""
+        """Returns the loss sums of images of one padded size; ``position`` is (seed, step)."""
         seed, step = position
         image_ids = tuple(int(target["image_id"]) for target in targets)
         for sampler in list_samplers(self.network):
@@ -173,20 +173,20 @@ class Detector(nn.Module):
         step: int,
         denominators: Denominators | None = None,
     ) -> dict[str, Tensor]:
-        """``losses``, under the name that distributed wrappers call."""
+        """Returns ``losses``; distributed wrappers call this method."""
         return self.losses(images, targets, seed=seed, step=step, denominators=denominators)
 
     @torch.no_grad()
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """Boxes found in each image, best first, in the image's own pixels.
+        """Returns the detections of each image, best first, in the image's own pixels.
 
-        On a CPU each image passes the network alone, so that what is found in it depends on the
-        image and the weights, to the last bit. On a GPU images of one padded size share a pass.
+        On a CPU each image passes the network alone, so that its detections depend on the image and
+        the weights alone, to the last bit. On a GPU images of one padded size share a pass. The
+        network is in evaluation mode during the call; afterwards its mode is as before.
 
-        Evaluates whatever the current mode is, and leaves that mode as it was. Each result has
-        ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1; from families
-        that find them ``masks: [D, M, M]`` (probabilities, each over its box: ``masks.pasted``) and
-        ``keypoints: [D, K, 3]`` (x, y, logit).
+        Each entry has ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1.
+        Families with masks add ``masks: [D, M, M]`` (probabilities over each box, see
+        ``masks.paste_mask``), families with keypoints add ``keypoints: [D, K, 3]`` (x, y, logit).
         """
         detections: list[dict[str, Tensor]] = [{} for _ in images]
         with self._evaluating():
@@ -206,7 +206,7 @@ class Detector(nn.Module):
             self.train(mode)
 
     def _group_images(self, images: Sequence[Tensor]) -> list[list[int]]:
-        """Which images share a forward pass: none on a CPU, those of one padded size on a GPU."""
+        """Groups images that share a forward pass: on a GPU those of one padded size."""
         if not images or images[0].device.type == "cpu":
             return [[number] for number in range(len(images))]
         by_size: dict[tuple[int, int], list[int]] = {}
@@ -220,7 +220,7 @@ class Detector(nn.Module):
         ]
 
     def _rename_outputs(self, detection: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """torchvision's detections of one image in this project's names."""
+        """Renames torchvision's outputs for one image and shifts its labels."""
         named = {
             "boxes_xyxy": detection["boxes"],
             "scores": detection["scores"],
@@ -230,7 +230,7 @@ class Detector(nn.Module):
 
     @contextmanager
     def sizes_as_given(self, on: bool = True) -> Iterator[None]:
-        """No image is resized for as long as this lasts."""
+        """Keeps images at the size they have, for the duration of the block."""
         self._transform.as_given = on
         try:
             yield
@@ -252,17 +252,17 @@ class Detector(nn.Module):
             self._transform.padded_hw = None
 
     def features(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
-        """The backbone's maps ``layer1 .. layer4`` for the images as the detector prepares them."""
+        """Returns the maps ``layer1 .. layer4`` of the images, resized and normalised first."""
         prepared, _ = self._transform(list(images))
         maps: dict[str, Tensor] = self.backbone(prepared.tensors)
         return maps
 
     def trainable_parameters(self) -> list[nn.Parameter]:
-        """Every parameter that moves, in module order."""
+        """Returns all trainable parameters, in module order."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def decayed_and_norm_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-        """The moving parameters in two groups: all others, and norms' scales and shifts."""
+        """Returns the trainable parameters in two groups: non-norm parameters, norm parameters."""
         return split_by_decay(self)
 
 
@@ -274,13 +274,13 @@ def build_detector(
     seed: int,
     weights: Mapping[str, Tensor] | None = None,
 ) -> Detector:
-    """A detector whose every number follows from the arguments; global generators are untouched.
+    """Returns a detector that depends on the arguments alone; global generators stay as they are.
 
     Args:
         spec: the network.
-        init: where the backbone's weights come from and which stages are frozen.
+        init: the source of the backbone's weights, and the stages to freeze.
         num_classes: without background.
-        seed: draws what ``init`` does not give: the backbone too, unless it is loaded.
+        seed: draws all weights that ``init`` does not load.
         weights: for ``init.source: upstream``, a classifier's ``backbone_state()``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How far a backbone has moved from where it started."""
+"""Measures how far a backbone's weights have moved from their start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from rethink_ray.detection.staged_backbone import Backbone
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a backbone stood before its first update: what can move of it, and its size."""
+    """A backbone's trainable weights before the first update, and the norm of all its weights."""
 
     moving: Mapping[str, Tensor]
     squared_norm: float
-    """Over all parameters, frozen ones too. Adapters do not count: they are not what it was."""
+    """Over all parameters but adapters, frozen ones included."""
 
 
 def record_origin(backbone: Backbone) -> Origin:
-    """Copies on the CPU, and of nothing that is frozen."""
+    """Records the backbone's trainable weights (copied to the CPU) and its norm."""
     parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
     squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]
     return Origin(
@@ -30,7 +30,7 @@ def record_origin(backbone: Backbone) -> Origin:
 
 
 def backbone_drift(backbone: Backbone, origin: Origin) -> float:
-    """|w - w0| / |w0| over all parameters of the backbone; 0 for one that never moved."""
+    """Returns |w - w0| / |w0| over all parameters of the backbone; 0 if none has moved."""
     now = backbone.state_dict()
     moved = [
         (now[name].double().cpu() - then.double()).square().sum()

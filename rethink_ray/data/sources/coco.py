@@ -1,7 +1,6 @@
-"""COCO's JSON: ``images``, ``annotations``, ``categories``; boxes as xywh.
+"""Reads COCO's JSON: ``images``, ``annotations``, ``categories``; boxes as xywh.
 
-A record that cannot be used is stepped over and listed; only a file that is no COCO file at all
-is an error.
+An unusable record is skipped and listed; only a file that is no COCO file is an error.
 """
 
 import json
@@ -25,14 +24,14 @@ from rethink_ray.data.sources.raw import (
 from rethink_ray.spec.errors import DataError, explain
 
 LARGEST_EXACT = 2**53
-"""Up to here every integer is a float64."""
+"""float64 represents every integer up to here exactly."""
 _SIDES = [
     f"{side}_{part}"
     for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in ("left", "right")
 ]
 PERSON_KEYPOINTS = ("nose", *_SIDES)
-"""COCO's, in its order."""
+"""COCO's keypoints of a person, in its order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +52,13 @@ class CocoSource:
         return str(self.images.absolute())
 
     def hash_annotations(self) -> str:
-        """Hash of the JSON file."""
+        """Returns the hash of the JSON file."""
         if not self.annotations.is_file():
             raise _not_coco_error(self.annotations, "no such file")
         return content_hash([self.annotations])
 
     def read(self) -> RawSplit:
-        """All images with their objects; needs about seven times the file's size in memory."""
+        """Returns all images with their objects; takes memory of about seven times the file."""
         document = _load(self.annotations)
         problems: list[Problem] = []
         names = _read_category_names(self.annotations, document["categories"])
@@ -83,7 +82,7 @@ class CocoSource:
         objects: dict[int, list[RawObject]],
         problems: list[Problem],
     ) -> list[RawImage]:
-        """Takes each image's objects out of ``objects``; what stays there has no image."""
+        """Moves objects into their images; objects without an image stay in ``objects``."""
         images: dict[int, RawImage] = {}
         for record in records:
             image_id = _read_image_id(record, "id")
@@ -142,7 +141,7 @@ def _read_category_names(path: Path, records: list[Any]) -> dict[Any, str]:
 
 
 def _read_file_name(record: object) -> str:
-    """LVIS names files by their address alone: the folder of the split and the file."""
+    """Returns the file's name; for LVIS, which has only ``coco_url``, folder and file of that."""
     fields = record if isinstance(record, dict) else {}
     name, address = fields.get("file_name"), fields.get("coco_url")
     if isinstance(name, str) and name:
@@ -151,9 +150,9 @@ def _read_file_name(record: object) -> str:
 
 
 def _read_keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple[str, ...]:
-    """The one list of names that categories with keypoints share, or numbers where none is named.
+    """Returns the one list of names that all categories with keypoints share, or none.
 
-    Seventeen keypoints without names are taken for COCO's.
+    If no category names its keypoints, they are numbered; 17 unnamed keypoints get COCO's names.
     """
     name_lists = [c["keypoints"] for c in categories if isinstance(c.get("keypoints"), list)]
     named = {tuple(map(str, names)) for names in name_lists if names}
@@ -171,7 +170,7 @@ def _group_objects(
     objects: dict[int, list[RawObject]] = defaultdict(list)
     seen: set[object] = set()
     for position, record in enumerate(records):
-        records[position] = None  # frees it: the whole of COCO would stand in memory twice
+        records[position] = None  # frees the record: otherwise COCO would be in memory twice
         image_id = _read_image_id(record, "image_id")
         if image_id is None:
             problems.append(Problem(kind="unreadable_annotation", example=f"object {record}"))
@@ -221,9 +220,9 @@ def _read_int(value: object) -> int:
 
 
 def _read_image_id(record: object, key: str) -> int | None:
-    """An integer id as it is; a name by its hash; ``None`` if the record has neither.
+    """Returns an integer id as it is, a name as its hash, and ``None`` if there is neither.
 
-    An integer that float64 cannot hold exactly goes by its hash too: scoring would mix images up.
+    Integers that float64 cannot hold exactly are hashed too, since scoring would confuse images.
     """
     value = record.get(key) if isinstance(record, dict) else None
     if isinstance(value, str) and not value.isdecimal():

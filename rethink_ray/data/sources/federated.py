@@ -1,7 +1,7 @@
-"""LVIS's own fields: which categories of an image are annotated at all, and which only in part.
+"""Reads LVIS's fields for categories that an image annotates not at all or only in part.
 
-Its 1,203 categories are not looked for in every image (Gupta et al. 2019, sec. 4): an image says
-which are known to be absent, and of which only some objects are marked.
+LVIS does not annotate all 1,203 categories in every image (Gupta et al. 2019, sec. 4). An image
+lists the categories that are known to be absent, and those with only some objects annotated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +13,9 @@ from rethink_ray.data.sources.raw import RawObject
 def read_verified(
     record: Mapping[str, Any], names: Mapping[Any, str], objects: Sequence[RawObject]
 ) -> tuple[str, ...] | None:
-    """The categories looked for in this image: found, or known to be absent.
+    """Returns the categories that annotators checked in this image: present or known to be absent.
 
-    ``None`` where the file does not say, which means all of them.
+    ``None`` if the file does not say, which means all categories.
     """
     absent = record.get("neg_category_ids")
     if not isinstance(absent, list):
@@ -25,10 +25,10 @@ def read_verified(
 
 
 def build_unfinished_crowds(record: Mapping[str, Any], names: Mapping[Any, str]) -> list[RawObject]:
-    """A crowd over the whole image for each category of which not every object is marked.
+    """Returns a crowd over the whole image for each category that is annotated only in part.
 
-    What is found beyond the marked ones then counts neither for nor against, which is LVIS's rule
-    in COCO's terms.
+    Detections beyond the annotated objects then count neither as right nor as wrong, which is
+    LVIS's rule in COCO's terms.
     """
     partly = record.get("not_exhaustive_category_ids")
     width, height = record.get("width"), record.get("height")

@@ -1,4 +1,4 @@
-"""From a study's ``data`` section to the files of one split."""
+"""Locates the files of one split from a study's ``data`` section."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,7 +11,7 @@ from rethink_ray.data.sources.voc import VocFolder, VocSource
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 
-OWN_FILES = (
+SPLIT_FILES = (
     "{train: {images: FOLDER, annotations: FILE.json}, val: {...}, test: {...}}, paths under "
     "data.root."
 )
@@ -22,7 +22,11 @@ VOC_LAYOUT = "JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt"
 
 
 def locate_source(data: DataSpec, split: str) -> Source:
-    """Where train, val, test or unlabelled is read from; ``shapes`` is made if absent."""
+    """Returns the source of train, val, test or unlabelled; draws ``shapes`` if it is absent.
+
+    Raises:
+        DataError: the data set has no such split, or its files are missing.
+    """
     if split == "unlabelled":
         return _locate_unlabelled(data)
     match data.dataset:
@@ -61,7 +65,7 @@ def _locate_unlabelled(data: DataSpec) -> Source:
         folder = shapes_folder(data.shapes, data.root)
         return UnlabelledSource(images=folder / "unlabelled", salt=shapes_salt(data.shapes))
     must = "must name images for a teacher to label"
-    remedy = "Write data.unlabelled: {images: FOLDER}; of shapes, data.shapes.unlabelled: 500."
+    remedy = "Write data.unlabelled: {images: FOLDER}; for shapes, data.shapes.unlabelled: 500."
     raise DataError(explain("data.unlabelled", must, None, remedy))
 
 
@@ -71,8 +75,8 @@ def _locate_coco(root: Path, split: str) -> Source:
     annotations = root / "annotations" / f"instances_{split}2017.json"
     _require_folder(root, COCO_LAYOUT)
     if not annotations.is_file():
-        must = f"must hold annotations/{annotations.name} and {split}2017/, as COCO comes"
-        remedy = "For files of other names write data.dataset: " + OWN_FILES
+        must = f"must hold annotations/{annotations.name} and {split}2017/, COCO's own layout"
+        remedy = "If your files have other names, write data.dataset: " + SPLIT_FILES
         raise DataError(explain(str(root), must, "no such file", remedy))
     return CocoSource(annotations=annotations, images=root / f"{split}2017")
 
@@ -91,7 +95,7 @@ def _locate_lvis(root: Path, split: str) -> Source:
 def _require_folder(root: Path, layout: str) -> None:
     if not root.is_dir():
         must = f"must be the folder of the data set, with {layout}"
-        remedy = "Give it: data.root in the study file, or --set data.root=DIR."
+        remedy = "Set data.root in the study file, or with --set data.root=DIR."
         shown = "a file" if root.exists() else "a folder that does not exist"
         raise DataError(explain(f"data.root {root}", must, shown, remedy))
 
@@ -115,9 +119,9 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> Source:
         if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file()
     ]
     if not voc_folders:
-        must = f"must hold (or its VOC2007 or VOC2012 must) ImageSets/Main/{split}.txt"
+        must = f"must have ImageSets/Main/{split}.txt, in it or in its folder VOC2007 or VOC2012"
         shown = (
-            f"that file in none of {', '.join(str(folder) for folder in folders)}"
+            f"no such file in {', '.join(str(folder) for folder in folders)}"
             if folders
             else "no folder Annotations"
         )
@@ -127,7 +131,7 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> Source:
 
 
 def _locate_voc_list(root: Path, name: str) -> VocFolder:
-    """``VOC2007/trainval``: that list of that year."""
+    """Returns the list ``trainval`` of the year ``VOC2007`` for the name ``VOC2007/trainval``."""
     year, _, listed = name.partition("/")
     for folder in (root / year, root / "VOCdevkit" / year):
         image_set = folder / "ImageSets" / "Main" / f"{listed}.txt"
@@ -157,5 +161,5 @@ def _guess_format(annotations: Path) -> Literal["coco", "voc"]:
 
 def _missing_split_error(split: str, have: list[str]) -> DataError:
     must = f"must name splits that the data set has labels for ({', '.join(have)})"
-    remedy = "Change data.select_on or data.report_on, or cut a {holdout: N} from train."
+    remedy = "Change data.select_on or data.report_on, or take a {holdout: N} from train."
     return DataError(explain("data", must, split, remedy))

@@ -1,7 +1,7 @@
-"""What an annotation file says, before anyone judged it.
+"""The contents of an annotation file, before any check.
 
-Boxes are as annotated, faults included; categories go by name because two files of one data set
-may number them differently.
+Boxes are as annotated, faults included. Categories are names, because two files of one data set may
+number them differently.
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ class RawObject:
     """One annotated object."""
 
     category: str | None
-    """``None``: the file gives a category that it does not define."""
+    """``None``: the object's category is not defined in the file."""
     box_xyxy: Box
     """Absolute pixels, corners as continuous coordinates; all zero if the file gives no box."""
     is_crowd: bool
     area: float
     segmentation: bytes = b""
-    """COCO's ``segmentation`` value as JSON; empty if there is none."""
+    """COCO's ``segmentation`` as JSON; empty if there is none."""
     keypoints: tuple[float, ...] = ()
     """x, y, visibility, repeated."""
 
@@ -41,12 +41,12 @@ class RawImage:
     height: int
     objects: tuple[RawObject, ...]
     verified: tuple[str, ...] | None = None
-    """LVIS: the categories somebody looked for here; of others nothing is known. ``None``: all."""
+    """LVIS: the categories that annotators checked in this image. ``None``: all categories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something a reader stepped over."""
+    """A record that a reader skipped, or that disagrees with another one."""
 
     kind: str
     example: str
@@ -54,37 +54,41 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawSplit:
-    """One split as its files have it."""
+    """One split as its files describe it."""
 
     categories: tuple[str, ...]
     """In label order: COCO by category id, VOC by name."""
     images: tuple[RawImage, ...]
     problems: tuple[Problem, ...]
     keypoint_names: tuple[str, ...] = ()
-    """What the keypoints of every object are, in order; empty if the objects share no such list."""
+    """Names of the keypoints, in order; empty if objects do not share one list of them."""
 
 
 class Source(Protocol):
-    """Where one split is read from."""
+    """The files that one split is read from."""
 
     @property
     def name(self) -> str:
-        """What errors call this split."""
+        """The file or folder that error messages name."""
 
     @property
     def salt(self) -> str:
-        """Goes into the fingerprint: what the annotations do not show about the pictures."""
+        """Added to the fingerprint: what determines the pictures of built-in sets; else empty."""
 
     def image_folders(self) -> str:
-        """The image folders: an index holds their paths."""
+        """Returns the image folders, one per line; an index holds their paths."""
 
     def hash_annotations(self) -> str:
-        """Hash of the annotation files."""
+        """Returns a hash of the annotation files."""
 
     def read(self) -> RawSplit:
-        """Everything in the annotation files; ``DataError`` if nothing can be read."""
+        """Returns the contents of the annotation files.
+
+        Raises:
+            DataError: no annotation can be read.
+        """
 
 
 def id_from_name(name: str) -> int:
-    """A stable image id for formats that have names only: 52 bits, exact in JSON and float64."""
+    """Returns a stable image id of 52 bits, exact in JSON and float64, for formats without ids."""
     return int(digest_of("image id", name)[:13], 16)

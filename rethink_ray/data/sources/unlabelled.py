@@ -1,6 +1,6 @@
-"""Images without labels: every image under a folder, or those that a COCO JSON file lists.
+"""Reads images without labels: every image under a folder, or those that a COCO JSON file lists.
 
-If that file holds boxes they are not read: a teacher is to find them.
+Boxes in that file are not read, since a teacher labels the images.
 """
 
 import json
@@ -17,7 +17,7 @@ from rethink_ray.spec.errors import DataError, explain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabelledSource:
-    """A folder of images; ``listed``: the JSON file that says which of them."""
+    """A folder of images; ``listed`` is the JSON file that selects some of them."""
 
     images: Path
     listed: Path | None = None
@@ -33,7 +33,7 @@ class UnlabelledSource:
         return str(self.images.absolute())
 
     def hash_annotations(self) -> str:
-        """Hash of the list, or of every file's name and size."""
+        """Returns a hash of the JSON file, or of every image file's name and size."""
         if self.listed is not None:
             _require_path(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
@@ -42,7 +42,7 @@ class UnlabelledSource:
         )
 
     def read(self) -> RawSplit:
-        """All images, of no category and without an object."""
+        """Returns all images, without categories or objects."""
         names = self._list_folder() if self.listed is None else self._read_list(self.listed)
         images = tuple(
             RawImage(
@@ -69,7 +69,7 @@ class UnlabelledSource:
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             must = "must be a COCO JSON file whose 'images' have a 'file_name'"
             reason = f"{type(error).__name__}: {error}"
-            remedy = "Or leave data.unlabelled.annotations out: every image of the folder is taken."
+            remedy = "Or leave data.unlabelled.annotations out to take every image of the folder."
             raise DataError(explain(str(path), must, reason, remedy)) from None
 
 

@@ -1,8 +1,8 @@
-"""PASCAL VOC: one XML file an image, splits as lists of file stems.
+"""Reads PASCAL VOC: one XML file per image, splits as lists of file stems.
 
-Pixels count from 1 and both corners belong to the box, so (xmin, ymin, xmax, ymax) becomes
-(xmin - 1, ymin - 1, xmax, ymax). ``difficult`` objects become crowds: never trained on, and a
-detection on one counts neither for nor against (VOC's own rule, in COCO's terms).
+VOC counts pixels from 1 and includes both corners in the box, so (xmin, ymin, xmax, ymax) becomes
+(xmin - 1, ymin - 1, xmax, ymax). ``difficult`` objects become crowds: they are not trained on, and
+detections on them count neither as right nor as wrong (VOC's rule, in COCO's terms).
 """
 
 import math
@@ -20,21 +20,21 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocFolder:
-    """The images and XML files of one year (or of a data set that has no years)."""
+    """The images and XML files of one year, or of a data set without years."""
 
     images: Path
     annotations: Path
     image_set: Path | None
-    """File with one stem a line; ``None`` = every XML file."""
+    """File with one stem per line; ``None``: every XML file."""
 
     def stems(self) -> list[str]:
-        """The file stems of the split, sorted."""
+        """Returns the file stems of the split, sorted."""
         if self.image_set is None:
             return sorted(path.stem for path in self.annotations.glob("*.xml"))
         try:
             lines = self.image_set.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            must = "must be a text file with one file stem a line"
+            must = "must be a text file with one file stem per line"
             raise DataError(explain(str(self.image_set), must, str(error))) from error
         return sorted({line.split()[0] for line in lines if line.strip()})
 
@@ -56,7 +56,7 @@ class VocSource:
         return "\n".join(str(folder.images.absolute()) for folder in self.folders)
 
     def hash_annotations(self) -> str:
-        """Hash of the split's XML files."""
+        """Returns a hash of the split's XML files."""
         return content_hash(
             [
                 folder.annotations / f"{stem}.xml"
@@ -66,7 +66,7 @@ class VocSource:
         )
 
     def read(self) -> RawSplit:
-        """All images whose XML can be read; the others are listed as problems."""
+        """Returns all images with readable XML; the others are listed as problems."""
         problems: list[Problem] = []
         images: dict[int, RawImage] = {}
         for folder in self.folders:
@@ -138,7 +138,7 @@ def _read_box(node: ElementTree.Element | None) -> Box:
 
 
 def _read_number(text: str | None) -> float:
-    """The number in ``text``; 0 where there is none."""
+    """Returns the number in ``text``; 0 if there is none."""
     try:
         value = float(text or 0)
     except ValueError:
