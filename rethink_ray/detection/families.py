@@ -1,7 +1,7 @@
-"""The families, put together from torchvision's own classes.
+"""Builds the detector families from torchvision's classes.
 
-What differs from torchvision: the backbone, the norm in the heads, the sampler, counts as settings,
-how images become a batch, and the cascade, which torchvision has not.
+Differences from torchvision: the backbone, the norm in the heads, the sampler, counts as settings,
+batching of images, and the cascade, which torchvision lacks.
 """
 
 from collections.abc import Callable
@@ -39,11 +39,11 @@ SAMPLED_LOSSES = {
     "rpn": ("loss_objectness", "loss_rpn_box_reg"),
     "box": ("loss_classifier", "loss_box_reg"),
 }
-"""Purpose of a sampler -> the losses that are divided by how many it drew."""
+"""Purpose of a sampler -> the losses that are divided by the number of its samples."""
 
 
 def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """Lin et al. 2017: nine anchors a place, focal loss."""
+    """Builds RetinaNet (Lin et al. 2017): nine anchors per location, focal loss."""
     sizes = tuple(
         tuple(int(side * 2 ** (third / 3)) for third in range(3))
         for side in _double_sides(spec.anchor_base_px, pyramid.levels.count)
@@ -66,11 +66,11 @@ def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> n
 
 
 def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """Tian et al. 2019: points instead of anchors, matched by the size of what they regress.
+    """Builds FCOS (Tian et al. 2019): points instead of anchors, matched by regression range.
 
     torchvision ties the ranges to its anchor side s (level 0 regresses up to 8 s). Here s is a
-    quarter of ``anchor_base_px``, which gives the paper's 64 px at 32, and the radius of centre
-    sampling is 1.5 strides whatever s is.
+    quarter of ``anchor_base_px``, which gives the paper's 64 px at 32. The radius of centre
+    sampling is 1.5 strides for every s.
     """
     first = max(2, 2 * round(spec.anchor_base_px / 8))
     sizes = tuple((side,) for side in _double_sides(first, pyramid.levels.count))
@@ -89,12 +89,12 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
 
 
 def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """Ren et al. 2015 on a pyramid: proposals, then a box head. Class 0 is background inside."""
+    """Builds Faster R-CNN (Ren et al. 2015) on a pyramid; its class 0 is background."""
     return _build_two_stage(spec, pyramid, num_classes, BoxPredictor, spec.foreground_iou)
 
 
 def build_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """He et al. 2017: Faster R-CNN, and a mask for each positive."""
+    """Builds Mask R-CNN (He et al. 2017): Faster R-CNN with a mask for each positive."""
     network: Any = build_faster_rcnn(spec, pyramid, num_classes)
     network.roi_heads = StagedHeads(
         [network.roi_heads], {"masks": _build_mask_branch(spec, pyramid, num_classes)}
@@ -103,7 +103,7 @@ def build_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> n
 
 
 def build_keypoint_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """He et al. 2017, sec. 5: Faster R-CNN, and a heatmap for each keypoint of a positive."""
+    """Builds Keypoint R-CNN (He et al. 2017, sec. 5): a heatmap per keypoint of a positive."""
     network: Any = build_faster_rcnn(spec, pyramid, num_classes)
     keypoints = KeypointBranch(spec, build_roi_pool(spec, pyramid, KEYPOINT_CELLS))
     network.roi_heads = StagedHeads([network.roi_heads], {"keypoints": keypoints})
@@ -111,7 +111,7 @@ def build_keypoint_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) 
 
 
 def build_cascade_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """Cai & Vasconcelos 2018: box heads one behind the other, each matched more strictly."""
+    """Builds Cascade R-CNN (Cai & Vasconcelos 2018): box stages with ever stricter matching."""
     network: Any = _build_two_stage(
         spec, pyramid, num_classes, _choose_cascade_predictor(spec), spec.cascade_ious[0]
     )
@@ -121,7 +121,7 @@ def build_cascade_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -
 
 
 def build_cascade_mask_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """A cascade with one mask head, on its last stage (He et al. 2018, sec. 4.1)."""
+    """Builds Cascade R-CNN with one mask head on its last stage (He et al. 2018, sec. 4.1)."""
     network: Any = build_cascade_rcnn(spec, pyramid, num_classes)
     network.roi_heads.branches["masks"] = _build_mask_branch(spec, pyramid, num_classes)
     return cast(nn.Module, network)
@@ -134,7 +134,7 @@ def _build_two_stage(
     predictor: type[FastRCNNPredictor],
     positive_iou: float,
 ) -> nn.Module:
-    """Proposals and one box head; ``positive_iou`` is the overlap that makes a positive."""
+    """Builds a proposal network and one box head; positives overlap by ``positive_iou``."""
     sizes = tuple((side,) for side in _double_sides(spec.anchor_base_px, pyramid.levels.count))
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
     counts = {"training": spec.rpn_pre_nms, "testing": spec.rpn_pre_nms}
@@ -166,7 +166,7 @@ def _build_box_heads(
     *,
     stage: int,
 ) -> BoxHeads:
-    """One box stage, counting from zero, with a head and draws of its own."""
+    """Builds one box stage with its own head and sampler; stages count from zero."""
     heads = BoxHeads(
         pool,
         build_box_head(spec),
@@ -190,7 +190,7 @@ def _choose_cascade_predictor(spec: DetectorSpec) -> type[FastRCNNPredictor]:
 
 
 def _build_stages(spec: DetectorSpec, first: BoxHeads, num_classes: int) -> list[BoxHeads]:
-    """The first stage and those behind it, each with a head and draws of its own."""
+    """Returns the first stage and the later ones, each with its own head and sampler."""
     predictor, pool = _choose_cascade_predictor(spec), first.box_roi_pool
     later = [
         _build_box_heads(spec, num_classes, predictor, pool, positive_iou, stage=number)
@@ -204,11 +204,12 @@ def _build_mask_branch(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -
 
 
 def build_roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> RegionPool:
-    """Regions as maps of ``cells`` x ``cells``, each from the level that suits its size: a box of
-    7 anchor bases from the third level, which is the usual 224 px at stride 16.
+    """Builds a pool that turns each region into a map of ``cells`` x ``cells``.
 
-    torchvision guesses the strides from the first batch it sees and keeps them; here they are
-    known: a guess from images much smaller than their padding is wrong, and wrong ever after.
+    Each region is read from the level for its size: a box of 7 anchor bases from the third level,
+    which is the usual 224 px at stride 16. torchvision guesses the strides from the first batch and
+    keeps them, and the guess is wrong if images are much smaller than their padding. Here the
+    strides are set.
     """
     levels = pyramid.levels
     pool = RegionPool(
@@ -239,7 +240,7 @@ FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
 
 
 def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
-    """The torchvision network of this family around the pyramid."""
+    """Builds the family's torchvision network on the pyramid."""
     network = FAMILIES[spec.family](spec, pyramid, num_classes)
     network.transform = Resize(
         spec.min_side_px,
@@ -251,7 +252,7 @@ def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.
 
 
 def list_samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
-    """Everything in the network that draws at random; one-stage families draw nothing."""
+    """Lists all samplers of the network; one-stage families have none."""
     parts = [getattr(network, name, None) for name in ("rpn", "roi_heads")]
     proposals, heads = parts
     stages = heads.stages if isinstance(heads, StagedHeads) else [heads]
@@ -259,7 +260,7 @@ def list_samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
 
 
 def list_divisions(network: nn.Module) -> tuple[Division, ...]:
-    """The numbers that divided the losses of the newest batch, for every family."""
+    """Lists the counts that divided the losses of the newest batch, for every family."""
     if isinstance(network, OneStage):
         return network.divisions()
     of_samplers = tuple(

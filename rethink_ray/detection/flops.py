@@ -1,4 +1,4 @@
-"""What one update costs: multiplications and additions, counted on a real step of two pictures."""
+"""Counts the floating-point operations of one update on a real step with two pictures."""
 
 from functools import cache
 
@@ -11,7 +11,7 @@ from rethink_ray.detection.operations import count_operations
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, DetectorSpec, Frozen, InitSpec
 
 NUM_PICTURES = 2
-"""One alone would leave batch norm a single value where a map has one pixel."""
+"""With one picture, batch norm would get a single value from a map of one pixel."""
 NUM_OBJECTS = 8
 
 
@@ -19,12 +19,12 @@ NUM_OBJECTS = 8
 def step_flops_per_image(
     spec: DetectorSpec, frozen: Frozen, num_classes: int, device: torch.device
 ) -> float:
-    """Floating-point operations of forward and backward pass, for one image of the largest size.
+    """Counts the operations of forward and backward pass for one image of the largest size.
 
-    Convolutions, matrix products, attention and ROIAlign count, a multiplication and an addition
-    as two; they are counted as they are called, so what a frozen stage saves is saved here too.
-    The picture is noise with eight objects, the weights are random: how many proposals a two-stage
-    family draws depends a little on both.
+    Convolutions, matrix products, attention and ROIAlign are counted as they run, so frozen stages
+    reduce the count. A multiplication and an addition are two operations. Pictures are noise with
+    eight objects and weights are random; the number of proposals of a two-stage family depends a
+    little on both.
     """
     detector = build_detector(_replace_norm(spec), InitSpec(), num_classes, seed=0).to(device)
     freeze(detector.backbone, frozen)
@@ -44,7 +44,7 @@ def step_flops_per_image(
 
 
 def _replace_norm(spec: DetectorSpec) -> DetectorSpec:
-    """The same products under a norm that needs no other worker and no trained weights."""
+    """Replaces a norm that needs other workers or trained weights; operations stay the same."""
     match spec.norm:
         case "sync_bn":
             return spec.model_copy(update={"norm": "bn"})
@@ -55,7 +55,7 @@ def _replace_norm(spec: DetectorSpec) -> DetectorSpec:
 
 
 def _build_target(spec: DetectorSpec, hw: tuple[int, int], number: int) -> dict[str, Tensor]:
-    """Objects side by side, an eighth of the width each and half as high as the image."""
+    """Builds a target of objects side by side, an eighth as wide and half as high as the image."""
     height, width = hw
     lefts = torch.arange(NUM_OBJECTS) * (width / NUM_OBJECTS)
     boxes = torch.stack(

@@ -1,7 +1,7 @@
-"""A whole detector's weights from elsewhere, under our names and for our categories.
+"""Converts torchvision's detector weights to our names and to a data set's categories.
 
-torchvision calls its parts as we do, but for the stem and the heads of regions; its COCO detectors
-have 91 outputs, by the data set's category ids, of which 11 stand for nothing.
+Only stem and region heads have other names in torchvision. Its COCO detectors have 91 outputs,
+numbered by COCO's category ids, and 11 of them are unused.
 """
 
 import re
@@ -14,23 +14,23 @@ from rethink_ray.spec.errors import SpecError, explain
 
 BACKGROUND = "__background__"
 OUTPUTS_OF_COCO: tuple[str, ...] = tuple(RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
-"""What torchvision's 91 outputs mean, background first."""
+"""Categories of torchvision's 91 outputs, background first."""
 RENAMES = (
     (r"^(?:module\.)?(?!network\.)(?=backbone\.|head\.|rpn\.|roi_heads\.)", "network."),
     (r"^(network\.backbone\.body\.)(conv1|bn1)\.", r"\1stem.\2."),
     (r"^(network\.roi_heads\.)(mask|keypoint)_(head|predictor)\.", r"\1branches.\2s.\3."),
 )
-"""torchvision's beginnings of names, and ours."""
+"""Patterns for beginnings of torchvision's names, and our replacements."""
 STAGE_RENAME = (r"^(network\.roi_heads\.)(box_head|box_predictor)\.", r"\1stages.0.\2.")
-"""Where region heads stand in a row."""
+"""Renames the box head if our detector numbers its box stages."""
 PER_OUTPUT = re.compile(
     r"(classification_head\.cls_logits|cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)$"
 )
-"""Tensors whose rows belong to categories; the proposal network's ``cls_logits`` do not."""
+"""Tensors with rows per category; the proposal network's ``cls_logits`` is not among them."""
 
 
 def rename_to_ours(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A detector's state dict with our names in place of torchvision's; ours stay as they are."""
+    """Renames a state dict from torchvision's names to ours; our names stay as they are."""
     in_a_row = any(".roi_heads.stages." in name for name in ours)
     rules = (*RENAMES, STAGE_RENAME) if in_a_row else RENAMES
     return {_rename(name, rules): value for name, value in state.items()}
@@ -43,18 +43,18 @@ def select_categories(
     learned: Sequence[str] | None,
     where: str,
 ) -> dict[str, Tensor]:
-    """The same detector, which tells ``categories`` in their order and no others.
+    """Reduces a detector's outputs to ``categories``, in their order.
 
     Args:
-        state: under our names.
-        wanted: the state dict of a detector for ``categories``.
+        state: the detector's state dict, under our names.
+        ours: the state dict of a detector for ``categories``.
         categories: of the data set, in its order.
-        known: what the file says its detector tells; ``None``: nothing, and COCO's if there are as
-            many outputs as torchvision's have.
-        where: named in errors.
+        learned: the categories that the file states; ``None``: it states none, and they are COCO's
+            if there are as many outputs as torchvision's detectors have.
+        where: the beginning of error messages.
 
     Raises:
-        SpecError: a category is not among those that the detector tells.
+        SpecError: the detector does not have one of the categories.
     """
     rows_by_name = {}
     for name, value in state.items():
@@ -66,8 +66,8 @@ def select_categories(
         lacking = [category for category in outputs_needed if category not in outputs]
         if lacking:
             shown = ", ".join(lacking[:5])
-            must = "must tell every category of the data set"
-            remedy = "Take a detector of these categories; they go by their names."
+            must = "must detect every category of the data set"
+            remedy = "Choose a detector of these categories; categories are compared by name."
             raise SpecError(explain(where, must, f"none for {shown}", remedy))
         rows = [outputs.index(category) for category in outputs_needed]
         rows_by_name[name] = _select_rows(name, value, len(outputs), rows)
@@ -81,14 +81,14 @@ def _rename(name: str, rules: Sequence[tuple[str, str]]) -> str:
 
 
 def _has_background(name: str) -> bool:
-    """Region heads have an output for it; heads that look at every place once have none."""
+    """Returns whether the tensor has a background output; only region heads have one."""
     return "cls_logits" not in name
 
 
 def _name_outputs(
     name: str, value: Tensor, ours: Mapping[str, Tensor], learned: Sequence[str] | None
 ) -> list[str] | None:
-    """What the rows of a tensor tell; ``None`` where they need no other order."""
+    """Returns the category of each output of a tensor; ``None`` if its rows need no change."""
     if not PER_OUTPUT.search(name) or name not in ours:
         return None
     if learned is not None:
@@ -98,7 +98,7 @@ def _name_outputs(
 
 
 def _select_rows(name: str, value: Tensor, num_outputs: int, rows: list[int]) -> Tensor:
-    """Rows of a tensor that has one for each output: for each anchor, or four sides of each."""
+    """Selects the rows of some outputs; a tensor has them per anchor, or four per output."""
     if "bbox_pred" in name:
         if value.shape[0] != 4 * num_outputs:
             return value  # one regression for all categories

@@ -1,7 +1,7 @@
-"""Freezing: a prefix of the backbone that never moves, and who is left to train.
+"""Freezes the first stages of a backbone, and groups the trainable parameters.
 
-``requires_grad=False`` alone leaves batch statistics moving, so a frozen stage also stays in
-evaluation mode after every ``train()`` and runs without a gradient tape.
+With ``requires_grad=False`` alone batch statistics would still change. So a frozen stage also stays
+in evaluation mode after every ``train()``, and runs without gradients.
 """
 
 from torch import nn
@@ -12,7 +12,7 @@ from rethink_ray.spec.recipe import Frozen
 
 
 def frozen_stages(upto: Frozen) -> tuple[str, ...]:
-    """Names of the stages that ``upto`` freezes; ``backbone`` is all of them (not the pyramid)."""
+    """Returns the names of the stages that ``upto`` freezes; ``backbone`` freezes all stages."""
     if upto == "none":
         return ()
     last = STAGES[-1] if upto == "backbone" else upto
@@ -20,7 +20,7 @@ def frozen_stages(upto: Frozen) -> tuple[str, ...]:
 
 
 def freeze(backbone: Backbone, upto: Frozen) -> None:
-    """Everything up to and including this stage is fixed: parameters, statistics, mode."""
+    """Freezes parameters, statistics and mode of all stages up to and including ``upto``."""
     backbone.frozen_stages = frozen_stages(upto)
     for name in backbone.frozen_stages:
         backbone.get_submodule(name).requires_grad_(False)
@@ -28,7 +28,7 @@ def freeze(backbone: Backbone, upto: Frozen) -> None:
 
 
 def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Trainable parameters: all but norms, and norms' scales and shifts. Frozen ones in neither."""
+    """Returns the trainable parameters: first those outside norms, then those of norms."""
     decayed: list[nn.Parameter] = []
     norms: list[nn.Parameter] = []
     for module in model.modules():
@@ -38,6 +38,6 @@ def split_by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parame
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """Numbers that train, and all numbers that are parameters (buffers are not)."""
+    """Returns the number of trainable weights and of all weights (buffers are not counted)."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(n for n, moves in sizes if moves), sum(n for n, _ in sizes)

@@ -1,4 +1,4 @@
-"""What necks that merge maps of several levels share: laterals, coarser levels, resampling."""
+"""Building blocks of necks that fuse levels: laterals, coarser levels, resampling."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from rethink_ray.detection.norms import NormLayer
 
 
 class Lateral(nn.Module):
-    """A 1x1 convolution and a norm on each stage: all maps get the pyramid's width."""
+    """A 1x1 convolution and a norm per stage, which give all maps the pyramid's width."""
 
     def __init__(self, channels: Sequence[int], width: int, norm: NormLayer) -> None:
         super().__init__()
@@ -20,12 +20,12 @@ class Lateral(nn.Module):
         )
 
     def forward(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """One map for each stage, in the same order."""
+        """Returns one map for each stage, in the same order."""
         return [conv(x) for conv, x in zip(self.convs, maps, strict=True)]
 
 
 class RepeatedCells(nn.Module, ABC):
-    """A neck of one cell, repeated: stage maps in, finest first; maps of one width out, by name."""
+    """A neck that repeats a cell; it maps stage maps (finest first) to named maps of one width."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class RepeatedCells(nn.Module, ABC):
         repeats: int,
         names: Sequence[str],
     ) -> None:
-        """``channels``: of the stages; ``names``: of the levels that come out, finest first."""
+        """``channels``: of the stages; ``names``: of the output levels, finest first."""
         super().__init__()
         self.names = tuple(names)
         self.lateral = Lateral(channels, width, norm)
@@ -44,13 +44,13 @@ class RepeatedCells(nn.Module, ABC):
 
     @abstractmethod
     def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterable[nn.Module]:
-        """The repeats, first to last, for the levels ``names``."""
+        """Builds the repeats, first to last, for the levels ``names``."""
 
 
 def build_pyramid_conv(num_in: int, num_out: int, side: int, *, groups: int = 1) -> nn.Conv2d:
-    """A convolution that keeps the size, drawn as torchvision draws those of its pyramid.
+    """Builds a size-preserving convolution, initialised as in torchvision's pyramid.
 
-    Without a bias: the norm behind it has one.
+    It has no bias, since the norm behind it has one.
     """
     conv = nn.Conv2d(num_in, num_out, side, padding=side // 2, groups=groups, bias=False)
     nn.init.kaiming_uniform_(conv.weight, a=1)
@@ -58,12 +58,12 @@ def build_pyramid_conv(num_in: int, num_out: int, side: int, *, groups: int = 1)
 
 
 def build_fuse_conv(width: int, norm: NormLayer) -> nn.Sequential:
-    """ReLU, 3x3 convolution, norm: what follows each merge of NAS-FPN."""
+    """Builds ReLU, 3x3 convolution and norm, which follow each merge of NAS-FPN."""
     return nn.Sequential(nn.ReLU(), build_pyramid_conv(width, width, 3), norm(width))
 
 
 def add_coarser_levels(maps: Sequence[Tensor], num_levels: int) -> list[Tensor]:
-    """Coarser levels by halving the last map, until there are ``num_levels``."""
+    """Adds levels, each half the size of the last one, until there are ``num_levels``."""
     grown = list(maps)
     while len(grown) < num_levels:
         grown.append(F.max_pool2d(grown[-1], 2, ceil_mode=True))
@@ -71,14 +71,13 @@ def add_coarser_levels(maps: Sequence[Tensor], num_levels: int) -> list[Tensor]:
 
 
 def resample(x: Tensor, level: int, target_level: int, size: tuple[int, int]) -> Tensor:
-    """A map of one level at the size of another: largest values downwards, nearest upwards.
+    """Resizes a map of one level to another: by max pooling, or by nearest neighbours.
 
     Args:
-        x: ``[N, C, H, W]`` of ``level``, counted from the finest; each level halves the last one,
-            rounding up.
-        level: where the map stands.
-        wanted: where it goes.
-        size: height and width there.
+        x: ``[N, C, H, W]`` of ``level``.
+        level: of the map, counted from the finest; each level halves the last one, rounding up.
+        target_level: of the result.
+        size: height and width of ``target_level``.
     """
     if target_level > level:
         factor = 2 ** (target_level - level)
@@ -89,6 +88,6 @@ def resample(x: Tensor, level: int, target_level: int, size: tuple[int, int]) ->
 
 
 def resize_nearest(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map at another size, each place that of the nearest one; the type stays."""
+    """Resizes a map by nearest neighbours, in its own type."""
     with keep_types(x):
         return F.interpolate(x, size=size, mode="nearest")

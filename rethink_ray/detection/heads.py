@@ -1,6 +1,6 @@
-"""Heads: torchvision's, with the number of convolutions and the norm as settings.
+"""torchvision's heads, with the number of convolutions and the norm as settings.
 
-Every head hands out float32, so that matching, coding and losses are the same under autocast.
+Every head returns float32, so that matching, box coding and losses are the same under autocast.
 """
 
 from collections import OrderedDict
@@ -28,7 +28,7 @@ from rethink_ray.spec.recipe import DetectorSpec
 
 
 class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
-    """RetinaNet's two towers of any depth."""
+    """RetinaNet's two towers, of any depth."""
 
     def __init__(self, spec: DetectorSpec, num_anchors: int, num_classes: int) -> None:
         super().__init__(spec.neck_channels, num_anchors, num_classes)
@@ -37,7 +37,7 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
         self.regression_head.conv = _build_tower(spec, norm)
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
-        """``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
+        """Returns ``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
         return _run_by_level(self, super().forward, x)
 
 
@@ -54,24 +54,24 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
         self.regression_head = FCOSRegressionHead(width, 1, depth, norm_layer=norm)
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
-        """``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness [N, A, 1]``."""
+        """Returns ``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness``."""
         return _run_by_level(self, super().forward, x)
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
-    """The proposal network's head: one convolution, no norm."""
+    """The proposal network's head: one convolution without norm."""
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Objectness and box deltas per level."""
+        """Returns objectness logits and box deltas per level."""
         logits, deltas = super().forward(x)
         return [full_precision(t) for t in logits], [full_precision(t) for t in deltas]
 
 
 class BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
-    """Class scores (background first) and class-specific box deltas of pooled proposals."""
+    """Predicts class scores (background first) and box deltas per class of pooled proposals."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """``[R, F]`` to ``[R, 1 + K]`` and ``[R, 4 * (1 + K)]``."""
+        """Returns scores ``[R, 1 + K]`` and deltas ``[R, 4 * (1 + K)]`` of ``[R, F]``."""
         scores, deltas = super().forward(x)
         return full_precision(scores), full_precision(deltas)
 
@@ -79,7 +79,7 @@ class BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision is u
 def _run_by_level(
     head: nn.Module, forward: Callable[[list[Tensor]], dict[str, Tensor]], maps: list[Tensor]
 ) -> dict[str, Tensor]:
-    """A head's outputs over all levels, each level under its own norm statistics."""
+    """Returns a head's outputs over all levels, each computed with its level's norm statistics."""
     outputs: list[dict[str, Tensor]] = []
     for level, features in enumerate(maps):
         set_level(head, level)
@@ -88,7 +88,7 @@ def _run_by_level(
 
 
 def roi_side(spec: DetectorSpec) -> int:
-    """Cells along a side of a pooled proposal: 7, or 5 in the small pictures of ``tiny``."""
+    """Cells along a side of a pooled proposal: 7, or 5 for the small pictures of ``tiny``."""
     return 5 if spec.backbone == "tiny" else 7
 
 
@@ -97,7 +97,7 @@ NAMED_BOX_HEADS = {"2fc": 0, "4conv1fc": 4}
 
 
 def build_box_head(spec: DetectorSpec) -> nn.Module:
-    """Convolutions and one fully connected layer (He et al. 2018); two of those without any."""
+    """Builds convolutions and one fully connected layer (He et al. 2018), or two of the latter."""
     width, side, features = spec.neck_channels, roi_side(spec), spec.box_head_features
     depth = NAMED_BOX_HEADS[spec.box_head] if spec.box_head else spec.head_convs
     if depth == 0:

@@ -1,4 +1,4 @@
-"""A detector's boxes on a split, as a table that can be scored on other draws of its images."""
+"""Stores detections on a split as a table that can be scored again on any subset of images."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from rethink_ray.detection.scoring import Detection, GroundTruth, match_boxes
 from rethink_ray.records.detections import NUM_IOUS, SCHEMA, as_bits
 
 IMAGES_AT_ONCE = 250
-"""Images that are matched at a time: 5,000 at once hold 1.3 GB."""
+"""Images matched at once: 5,000 would take 1.3 GB."""
 
 
 def table_of(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> pa.Table:
-    """Rows of ``records.detections``: every detection that counts or could, and all objects.
+    """Returns rows of ``records.detections`` for detections and annotated objects.
 
     Args:
-        ground_truth: every image of the split.
-        detections: one per image, in the same order.
+        ground_truth: of every image of the split.
+        detections: one entry per image, in the same order.
         num_categories: labels count from 1 to this.
     """
     parts = []
@@ -34,7 +34,7 @@ def table_of(
 def _build_tables(
     truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Iterator[pa.Table]:
-    """What was found in some images, then what they hold."""
+    """Yields the rows of detections in some images, then those of their objects."""
     evaluation = match_boxes(truth, detections, num_categories)
     matches = [image for image in evaluation.eval_imgs if image is not None]
     seen = [image for image in matches if image["dtIds"]]
@@ -48,11 +48,11 @@ def _build_tables(
 
 
 def _detection_rows(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
-    """The detections of some labels and images; they are numbered from 1.
+    """Returns the rows of detections, whose ids count from 1.
 
     Args:
         seen: entries of ``eval_imgs`` with detections.
-        boxes_xyxy: [D, 4] of all detections that were matched together.
+        boxes_xyxy: [D, 4], of all detections that were matched together.
     """
     nums = [len(image["dtIds"]) for image in seen]
     boxes = boxes_xyxy[np.concatenate([image["dtIds"] for image in seen]) - 1]
@@ -87,7 +87,7 @@ def _object_rows(objects: Counter[tuple[int, int]]) -> pa.Table:
 
 
 def _fill_columns(columns: dict[str, Any], num_rows: int) -> pa.Table:
-    """All columns in order; those that are not given are null."""
+    """Builds a table with all columns in order; missing columns are null."""
     arrays = [
         pa.array(np.asarray(columns[field.name]).astype(field.type.to_pandas_dtype()), field.type)
         if field.name in columns

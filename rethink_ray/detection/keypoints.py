@@ -1,6 +1,6 @@
-"""Keypoints of regions (He et al. 2017, sec. 5): a heatmap each, in which one cell is right.
+"""Keypoints of regions (He et al. 2017, sec. 5): one heatmap each, with one correct cell.
 
-Every region is taken for an object that has all of them, whatever its class.
+Every region is treated as an object with all keypoints, for all classes.
 """
 
 from collections.abc import Sequence
@@ -24,14 +24,14 @@ from rethink_ray.spec.recipe import DetectorSpec
 KEYPOINT_CELLS = 14
 """Cells along a side of a region; a heatmap has four times as many."""
 UNSEEN = -1
-"""Instead of a cell: a keypoint that is not annotated or lies outside its region."""
+"""Cell number of a keypoint that is not annotated or lies outside its region."""
 
 
 class KeypointPredictor(KeypointRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
-    """torchvision's, which enlarges its heatmaps in float32 on every device."""
+    """torchvision's predictor, with heatmaps enlarged in float32 on every device."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[R, F, M, M]`` to heatmaps ``[R, K, 4 M, 4 M]``, float32."""
+        """Returns heatmaps ``[R, K, 4 M, 4 M]``, float32, of ``[R, F, M, M]``."""
         small = full_precision(self.kps_score_lowres(x))
         return functional.interpolate(
             small, scale_factor=float(self.up_scale), mode="bilinear", align_corners=False
@@ -39,8 +39,10 @@ class KeypointPredictor(KeypointRCNNPredictor):  # type: ignore[misc]  # torchvi
 
 
 class KeypointBranch(Branch):
-    """Convolutions without a norm, a transposed one, and twofold upsampling (torchvision's):
-    logits ``[R, K, 56, 56]``."""
+    """Predicts keypoint logits ``[R, K, 56, 56]`` with torchvision's layers.
+
+    These are convolutions without norm, a transposed convolution, and twofold upsampling.
+    """
 
     def __init__(self, spec: DetectorSpec, pool: MultiScaleRoIAlign) -> None:
         width, depth = spec.keypoint_head_channels, spec.keypoint_head_convs
@@ -54,7 +56,7 @@ class KeypointBranch(Branch):
     def losses(
         self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
-        """A mean over the annotated keypoints inside their region: cross-entropy over its cells."""
+        """Returns the cross-entropy over cells, averaged over annotated keypoints in regions."""
         boxes, matched = drawn.positives()
         points = [target["keypoints"] for target in targets]
         logits = self(features, boxes, sizes)
@@ -66,21 +68,21 @@ class KeypointBranch(Branch):
         return {"loss_keypoint": entropy / self.num_visible.clamp(min=1)}
 
     def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
-        """``keypoints: [D, K, 3]``: x, y in pixels and the logit there."""
+        """Adds ``keypoints: [D, K, 3]``: x, y in pixels and the logit there."""
         boxes = [f["boxes"] for f in detections]
         points, scores = keypointrcnn_inference(self(features, boxes, sizes), boxes)
         for entry, where, logits in zip(detections, points, scores, strict=True):
             entry["keypoints"] = torch.cat([where[..., :2], logits[..., None]], dim=-1)
 
     def division(self) -> Division:
-        """The loss is a mean over keypoints that count."""
+        """Returns the number of keypoints that divided the newest loss."""
         return Division(names=("loss_keypoint",), count=self.num_visible, at_least=1)
 
 
 def _find_cells(
     points: Sequence[Tensor], boxes: Sequence[Tensor], matched: Sequence[Tensor], side: int
 ) -> Tensor:
-    """``[R * K]``: the cell of its region's heatmap in which each keypoint lies, or ``UNSEEN``."""
+    """Returns ``[R * K]``: each keypoint's cell in its region's heatmap, or ``UNSEEN``."""
     cells = []
     for of_image, regions, rows in zip(points, boxes, matched, strict=True):
         heatmap_cells, is_visible = keypoints_to_heatmap(of_image[rows], regions, side)

@@ -1,7 +1,7 @@
-"""Which object each anchor is held against, for all images of a batch at once.
+"""Matches anchors with objects, for all images of a batch at once.
 
-The images of a batch share their anchors: those depend on the padded size only. No function here
-waits for a GPU, since none asks how many of something there are.
+The images of a batch have the same anchors, which depend on the padded size only. These functions
+do not wait for a GPU, except ``find_indices``, since they never read a count from it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +15,18 @@ from torchvision.ops import box_iou
 
 UNMATCHED = Matcher.BELOW_LOW_THRESHOLD
 IGNORED = Matcher.BETWEEN_THRESHOLDS
-"""Instead of an object's row: background, and neither background nor foreground."""
+"""In place of an object's row: background; neither background nor foreground."""
 PAIRS_AT_ONCE = 2**24
-"""Images are matched together up to so many pairs of an object and an anchor. One matrix takes 64
-MiB then; beyond it images are matched one after the other, which a GPU does as fast."""
+"""Most pairs of object and anchor that are matched at once. One matrix then takes 64 MiB; larger
+batches are matched in parts, which is as fast on a GPU."""
 LARGEST_AREA = 1e8
-"""Of an object, in square pixels: torchvision's FCOS prefers smaller objects by this margin."""
+"""Square pixels, above every object's area: FCOS's preference is this minus the area, as in
+torchvision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddedObjects:
-    """The objects of a batch, as many rows in each image as the fullest one has (at least one)."""
+    """The objects of a batch; every image has as many rows as the largest one (at least one)."""
 
     boxes_xyxy: Tensor
     """``[N, M, 4]`` float32; zeros in rows without an object, which come last."""
@@ -36,21 +37,21 @@ class PaddedObjects:
 
     @property
     def is_object(self) -> Tensor:
-        """``[N, M]`` bool."""
+        """``[N, M]`` bool: whether a row holds an object."""
         return self.labels >= 0
 
     def matched_boxes(self, matches: Tensor) -> Tensor:
-        """``[N, A, 4]``: the object's box, or any box where ``matches [N, A]`` names none."""
+        """Returns each match's box, ``[N, A, 4]``; an arbitrary box if ``matches`` is negative."""
         rows = matches.clamp(min=0)[..., None].expand(-1, -1, 4)
         return self.boxes_xyxy.gather(1, rows)
 
     def matched_labels(self, matches: Tensor) -> Tensor:
-        """``[N, A]``: the object's label, or -1 where ``matches [N, A]`` names none."""
+        """Returns each match's label, ``[N, A]``; -1 if ``matches [N, A]`` is negative."""
         labels = self.labels.gather(1, matches.clamp(min=0))
         return labels.masked_fill(matches < 0, -1)
 
     def split_pairs(self, num_anchors: int) -> Iterator["PaddedObjects"]:
-        """Consecutive images whose pairs with the anchors fit ``PAIRS_AT_ONCE``, or single ones."""
+        """Splits the batch so that each part has at most ``PAIRS_AT_ONCE`` pairs or one image."""
         start = 0
         for stop in range(1, len(self.counts) + 1):
             is_last = stop == len(self.counts)
@@ -73,7 +74,7 @@ def _count_pairs(counts: Sequence[int], num_anchors: int) -> int:
 
 
 def pad_objects(targets: Sequence[Mapping[str, Tensor]]) -> PaddedObjects:
-    """The batch's ``boxes`` and ``labels`` (not negative), side by side."""
+    """Pads the ``boxes`` and ``labels`` (not negative) of a batch to equal lengths."""
     boxes = [target["boxes"] for target in targets]
     counts = tuple(len(b) for b in boxes)
     padded = pad_sequence(boxes, batch_first=True)
@@ -85,10 +86,10 @@ def pad_objects(targets: Sequence[Mapping[str, Tensor]]) -> PaddedObjects:
 
 
 def require_sides(targets: Sequence[Mapping[str, Tensor]]) -> None:
-    """Every box has a width and a height; a GPU says so when it comes to it.
+    """Refuses boxes without width or height, which ``data`` never returns.
 
     Raises:
-        RuntimeError: one has not, which ``data`` never hands out.
+        RuntimeError: a box is degenerate; on a GPU the error comes later, without a wait.
     """
     boxes = torch.cat([target["boxes"] for target in targets])
     has_sides = (boxes[:, 2:] > boxes[:, :2]).all()
@@ -96,7 +97,7 @@ def require_sides(targets: Sequence[Mapping[str, Tensor]]) -> None:
 
 
 def find_indices(masks: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    """The places of each image where its mask is not zero, in order; one wait for the batch."""
+    """Returns the indices of nonzero entries per image, ascending; waits for a GPU once."""
     padded = masks if isinstance(masks, Tensor) else pad_sequence(list(masks), batch_first=True)
     counts = (padded != 0).sum(dim=1).tolist()
     indices = torch.nonzero_static(padded, size=sum(counts))[:, 1]
@@ -104,14 +105,15 @@ def find_indices(masks: Tensor | Sequence[Tensor]) -> list[Tensor]:
 
 
 def match_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Matcher) -> Tensor:
-    """``[N, A]`` int64: the row of each anchor's object, ``UNMATCHED`` or ``IGNORED``.
-
-    The same as torchvision's ``Matcher`` image by image.
+    """Matches anchors by overlap, with the results of torchvision's ``Matcher`` per image.
 
     Args:
         objects: of the batch.
-        anchors: ``[A, 4]`` xyxy, of every image.
-        matcher: holds the two thresholds, and whether each object gets its best anchors.
+        anchors: ``[A, 4]`` xyxy, the same for every image.
+        matcher: the two thresholds, and whether each object gets its best anchors.
+
+    Returns:
+        ``[N, A]`` int64: the row of each anchor's object, ``UNMATCHED`` or ``IGNORED``.
     """
     parts = [
         _match_part_by_overlap(part, anchors, matcher) for part in objects.split_pairs(len(anchors))
@@ -134,22 +136,22 @@ def _match_part_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Mat
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """FCOS's anchors: a point each, and which objects it answers for."""
+    """FCOS's points, and the objects that each of them may match."""
 
     centers: Tensor
     """``[A, 2]`` x and y, pixels."""
     radius: Tensor
-    """``[A]``: an object's centre lies nearer than this, along x and along y."""
+    """``[A]``: largest distance to an object's centre along x and along y, exclusive."""
     lower: Tensor
-    """``[A]``: the farthest side of an object is farther away than this,"""
+    """``[A]``: smallest distance to the object's farthest side, exclusive."""
     upper: Tensor
-    """``[A]``: and nearer than this."""
+    """``[A]``: largest distance to the object's farthest side, exclusive."""
 
 
 def build_points(anchors: Tensor, num_per_level: Sequence[int], radius: float) -> Points:
-    """Points in the middle of square anchors ``[A, 4]``.
+    """Returns points at the centres of square anchors ``[A, 4]``.
 
-    ``radius``: in sides of an anchor. The first level has no lower bound, the last no upper one.
+    ``radius`` is in sides of an anchor. The first level has no lower bound, the last no upper one.
     """
     sides = anchors[:, 2] - anchors[:, 0]
     lower, upper = sides * 4, sides * 8
@@ -160,10 +162,13 @@ def build_points(anchors: Tensor, num_per_level: Sequence[int], radius: float) -
 
 
 def match_by_range(objects: PaddedObjects, points: Points) -> Tensor:
-    """``[N, A]`` int64: the row of each point's object, or ``UNMATCHED``.
+    """Matches points with objects, with the results of torchvision's FCOS per image.
 
-    The same as torchvision's FCOS image by image: of the objects that a point lies in and whose
-    reach is in its level's range, the smallest.
+    A point matches the smallest object that contains it and whose farthest side is within the
+    point's range.
+
+    Returns:
+        ``[N, A]`` int64: the row of each point's object, or ``UNMATCHED``.
     """
     num_points = len(points.centers)
     return torch.cat(
@@ -172,7 +177,7 @@ def match_by_range(objects: PaddedObjects, points: Points) -> Tensor:
 
 
 def _match_part_by_range(objects: PaddedObjects, points: Points) -> Tensor:
-    """A row without an object matches nothing: no point lies inside a box without area."""
+    """Matches one part; rows without an object match no point, since their boxes have no area."""
     x0, y0, x1, y1 = objects.boxes_xyxy[..., None, :].unbind(-1)  # [N, M, 1] each
     x, y = points.centers.unbind(1)
     to_center = torch.maximum((x - (x0 + x1) / 2).abs(), (y - (y0 + y1) / 2).abs())

@@ -1,8 +1,8 @@
-"""NAS-FPN: the pyramid whose wiring was searched (Ghiasi et al. 2019, fig. 6: the 7-node cell).
+"""NAS-FPN: the pyramid found by architecture search (Ghiasi et al. 2019, fig. 6: 7-node cell).
 
-The cell is repeated; every node merges two maps, then ReLU, a 3x3 convolution and a norm. It knows
-five levels. A detector that reads fewer (``tiny``) still gets all five inside, and the nodes that
-none of its levels depends on are left out.
+The cell is repeated. Every node merges two maps and applies ReLU, a 3x3 convolution and a norm. The
+cell has five levels. For a detector that reads fewer (``tiny``), nodes that its levels do not depend
+on are left out.
 """
 
 from collections import OrderedDict
@@ -21,20 +21,20 @@ from rethink_ray.detection.fusing import (
 from rethink_ray.detection.norms import NormLayer
 
 NUM_LEVELS = 5
-"""P3 to P7: what the cell was searched for."""
+"""P3 to P7, the levels for which the cell was searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One merging node. Maps are numbered: 0 to 4 come in, finest first, nodes from 5 on."""
+    """A node that merges two maps. Maps 0 to 4 are the inputs, finest first; nodes follow from 5."""
 
     level: int
-    """Where it stands, counted from the finest."""
+    """The node's level, counted from the finest."""
     inputs: tuple[int, int]
     gated: bool
-    """The finer input is scaled by the coarser one's global maximum, else both are added."""
+    """Whether the finer input is scaled by the coarser one's global maximum before the addition."""
     rest: tuple[int, ...] = ()
-    """Maps of this level that nothing else reads; an output adds them."""
+    """Maps of this level that no other node reads; an output node adds them."""
     is_output: bool = True
 
 
@@ -50,17 +50,17 @@ CELL: tuple[Node, ...] = (
 
 
 class NasFpn(RepeatedCells):
-    """Five levels inside, whatever comes out."""
+    """A NAS-FPN neck; it computes with five levels, even if it returns fewer."""
 
     def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterator[nn.Module]:
-        """Of each repeat the nodes that a level which comes out depends on."""
+        """Builds, for each repeat, the nodes that an output level depends on."""
         return (
             nn.ModuleDict({str(number): build_fuse_conv(width, norm) for number in kept})
             for kept in _list_kept_nodes(repeats, len(self.names))
         )
 
     def forward(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
-        """The levels after all repeats."""
+        """Returns the levels after all repeats."""
         maps = add_coarser_levels(self.lateral(list(stages.values())), NUM_LEVELS)
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         for cell in self.cells:
@@ -72,7 +72,7 @@ class NasFpn(RepeatedCells):
 def _run_cell(
     cell: nn.ModuleDict, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
-    """One repeat; levels that no kept node makes stay as they came (nothing reads them)."""
+    """Runs one repeat; levels without a kept node stay as they are, since no node reads them."""
     maps = dict(enumerate(levels))
     at = {
         **{i: i for i in range(NUM_LEVELS)},
@@ -96,15 +96,15 @@ def _run_cell(
 
 
 def _weigh_channels(x: Tensor) -> Tensor:
-    """``[N, C, 1, 1]`` in 0..1, from the largest value of each channel.
+    """Returns ``[N, C, 1, 1]`` in 0..1: the sigmoid of each channel's largest value.
 
-    ``amax`` has a deterministic gradient on CUDA, adaptive pooling has none.
+    On CUDA ``amax`` has a deterministic gradient; adaptive pooling does not.
     """
     return torch.sigmoid(x.amax(dim=(2, 3), keepdim=True))
 
 
 def _list_kept_nodes(repeats: int, num_levels: int) -> list[tuple[int, ...]]:
-    """For each repeat the numbers of the nodes that the finest ``num_levels`` depend on."""
+    """Lists, for each repeat, the numbers of the nodes that the finest levels depend on."""
     needed_levels = set(range(num_levels))
     kept: list[tuple[int, ...]] = []
     for _ in range(repeats):

@@ -1,7 +1,7 @@
 """The feature pyramid on a backbone.
 
-Its outputs are float32 under autocast too: torchvision takes the type of anchors from them, and in
-bfloat16 a coordinate above 256 is only known to two pixels.
+Its outputs are float32 even under autocast: torchvision gives anchors their type, and in bfloat16 a
+coordinate above 256 is exact to two pixels only.
 """
 
 from collections import OrderedDict
@@ -31,7 +31,7 @@ PUBLISHED_REPEATS: dict[Neck, int] = {"fpn": 1, "nas_fpn": 7, "bifpn": 3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Levels:
-    """Which stages the pyramid stands on, and what it grows beyond the last one."""
+    """The stages that the pyramid reads, and the levels that it adds beyond the last one."""
 
     stages: tuple[str, ...]
     first_stride: int
@@ -44,16 +44,16 @@ class Levels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the pyramid's maps, finest first."""
+        """Names of the pyramid's maps, finest first."""
         grown = {"none": (), "pool": ("pool",), "p6p7": ("p6", "p7")}
         return (*self.stages, *grown[self.extra])
 
 
 def pyramid_levels(spec: DetectorSpec) -> Levels:
-    """P3-P7 for one-stage families, P2-P6 for two-stage ones; ``tiny`` ends at stride 32.
+    """Returns P3-P7 for one-stage families, P2-P6 for two-stage ones; ``tiny`` ends at stride 32.
 
-    P6 comes from P5 (Tian et al. 2019; torchvision's first RetinaNet too), not from C5. Necks that
-    were searched on P3-P7 get these levels in every family.
+    P6 is computed from P5 (Tian et al. 2019; torchvision's first RetinaNet too), not from C5. Necks
+    that were searched on P3-P7 have these levels in every family.
     """
     is_tiny = spec.backbone == "tiny"
     from_p2 = spec.family in TWO_STAGE and (spec.neck == "fpn" or is_tiny)
@@ -64,10 +64,10 @@ def pyramid_levels(spec: DetectorSpec) -> Levels:
 
 
 class Fpn(FeaturePyramidNetwork):  # type: ignore[misc]  # torchvision is untyped
-    """torchvision's pyramid, whose maps keep one type all the way down under autocast."""
+    """torchvision's pyramid; under autocast its maps keep one type on all levels."""
 
     def forward(self, x: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-        """From the maps of stages to those of levels, finest first."""
+        """Returns the maps of levels for the maps of stages, finest first."""
         stages, names = list(x.values()), list(x)
         merged = [block(stage) for block, stage in zip(self.inner_blocks, stages, strict=True)]
         for finer in range(len(merged) - 2, -1, -1):
@@ -80,10 +80,10 @@ class Fpn(FeaturePyramidNetwork):  # type: ignore[misc]  # torchvision is untype
 
 
 class Pyramid(nn.Module):
-    """A backbone (``body``) and the neck on it: what torchvision's detectors call a backbone."""
+    """A backbone (``body``) with its neck (``fpn``), which torchvision calls a backbone."""
 
     def __init__(self, body: Backbone, fpn: nn.Module, spec: DetectorSpec) -> None:
-        """``fpn``: any neck; from an ordered dict of stage maps to one of pyramid maps."""
+        """``fpn``: any neck; it maps an ordered dict of stage maps to one of pyramid maps."""
         super().__init__()
         self.body = body
         self.fpn = fpn
@@ -91,21 +91,21 @@ class Pyramid(nn.Module):
         self.levels = pyramid_levels(spec)
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Pyramid maps for normalised images, finest first, float32."""
+        """Returns the pyramid maps of normalised images, finest first, float32."""
         features = self.body(images)
         maps = self.fpn(OrderedDict((name, features[name]) for name in self.levels.stages))
         return OrderedDict((name, full_precision(x)) for name, x in maps.items())
 
 
 def build_pyramid(spec: DetectorSpec, body: Backbone) -> Pyramid:
-    """The pyramid a family wants, with its norm where the papers put one."""
+    """Builds the pyramid of the recipe's family, with norms as in the papers."""
     levels = pyramid_levels(spec)
     channels = list(body.channels[-len(levels.stages) :])
     return Pyramid(body, _build_neck(spec, levels, channels), spec)
 
 
 def count_repeats(spec: DetectorSpec) -> int:
-    """How often the neck's cell stands in a row."""
+    """Returns how often the neck's cell is repeated."""
     return spec.neck_repeats or PUBLISHED_REPEATS[spec.neck]
 
 
@@ -115,7 +115,7 @@ def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.M
         extra = _build_extra_levels(levels, spec.neck_channels)
         fpn: nn.Module = Fpn(channels, spec.neck_channels, extra, norm)
         return fpn
-    assert norm is not None, "check_recipe asks these necks for a norm"
+    assert norm is not None, "check_recipe requires a norm for these necks"
     build: type[NasFpn | BiFpn] = NasFpn if spec.neck == "nas_fpn" else BiFpn
     return build(
         channels, spec.neck_channels, norm, repeats=count_repeats(spec), names=levels.names
@@ -133,5 +133,5 @@ def _build_extra_levels(levels: Levels, width: int) -> ExtraFPNBlock | None:
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """The same numbers, in float32 if they came in half precision."""
+    """Returns ``x``, converted to float32 if it is in half precision."""
     return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x

@@ -1,8 +1,8 @@
-"""Normalisation layers that compute in float32 and hand on the type they are given.
+"""Normalisation layers that compute in float32 and return the type of their input.
 
 Under autocast PyTorch's group and layer norms return float32 on GPUs and bfloat16 on CPUs, and
 frozen batch norm returns float32 on both. Here a bfloat16 map stays bfloat16 in memory, statistics
-are float32, and both devices run the same operations. A float32 map takes PyTorch's own way.
+are float32, and both devices run the same operations. float32 maps go through PyTorch's own layers.
 """
 
 import math
@@ -20,10 +20,10 @@ LIBRARIES = ("torch", "torchvision", "timm")
 
 
 class GroupNorm(nn.GroupNorm):
-    """PyTorch's group norm; output in the input's type, under autocast too."""
+    """PyTorch's group norm with output in the input's type, also under autocast."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``[N, C, ...]`` within groups of channels."""
+        """Normalises ``[N, C, ...]`` within groups of channels."""
         if input.dtype not in NARROW:
             return super().forward(input)
         normalized: Tensor = _NarrowGroupNorm.apply(
@@ -33,10 +33,10 @@ class GroupNorm(nn.GroupNorm):
 
 
 class LayerNorm(nn.LayerNorm):
-    """PyTorch's layer norm; output in the input's type, under autocast too."""
+    """PyTorch's layer norm with output in the input's type, also under autocast."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise over the last dimensions, those of ``normalized_shape``."""
+        """Normalises over the last dimensions, those of ``normalized_shape``."""
         return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
 
@@ -44,15 +44,15 @@ class LayerNorm2d(LayerNorm):
     """Layer norm over the channels of maps ``[N, C, H, W]``."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise each place's channels."""
+        """Normalises the channels of each location."""
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class FrozenBatchNorm2d(TorchvisionFrozenBatchNorm2d):  # type: ignore[misc]  # untyped
-    """torchvision's frozen batch norm; output in the input's type."""
+    """torchvision's frozen batch norm with output in the input's type."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale and shift ``[N, C, H, W]`` per channel, in float32 inside."""
+        """Scales and shifts ``[N, C, H, W]`` per channel, in float32."""
         normalized: Tensor = super().forward(x)
         return normalized.to(x.dtype)
 
@@ -64,7 +64,7 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """PyTorch's function of this name; output in the input's type, under autocast too."""
+    """Layer-normalises like PyTorch, with output in the input's type, also under autocast."""
     if x.dtype not in NARROW:
         return F.layer_norm(x, list(shape), weight, bias, eps)
     normalized: Tensor = _NarrowLayerNorm.apply(x, list(shape), weight, bias, eps)
@@ -72,9 +72,9 @@ def layer_norm(
 
 
 def keep_input_types(net: nn.Module) -> None:
-    """Every group, layer and frozen batch norm of a library becomes the layer of its name here.
+    """Replaces the libraries' group, layer and frozen batch norms by the layers of this module.
 
-    Parameters, their names and every float32 number stay as they are.
+    Parameters, their names and all float32 results stay the same.
     """
     for parent in list(net.modules()):
         for name, child in parent.named_children():

@@ -1,7 +1,7 @@
-"""Normalisation layers by name, and where each one goes.
+"""Chooses the normalisation layers of backbone, pyramid and heads.
 
-GroupNorm and (synchronised) batch normalisation stand in backbone, pyramid and heads (He et al.
-2018, sec. 3); frozen batch normalisation stands in the backbone only.
+GroupNorm and (synchronised) batch normalisation are in backbone, pyramid and heads (He et al. 2018,
+sec. 3); frozen batch normalisation is in the backbone only.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ MAX_GROUPS = 32
 
 
 class LevelNorm(nn.Module):
-    """One batch normalisation per pyramid level, in a tower whose convolutions they share.
+    """Batch normalisation with statistics per pyramid level, in a tower that all levels share.
 
-    Levels differ in scale: with one set of running statistics for all of them, evaluation
-    normalises no level by its own. Scale and shift are shared, so that a level without objects
-    learns too. ``set_level`` says which level comes next.
+    Levels differ in scale, so common running statistics would fit no level at evaluation. Scale and
+    shift are common, so that they learn on levels without objects too. ``set_level`` selects the
+    level.
     """
 
     def __init__(
@@ -37,24 +37,24 @@ class LevelNorm(nn.Module):
         self.level = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``[N, C, H, W]`` by the current level's statistics."""
+        """Normalises ``[N, C, H, W]`` by the current level's statistics."""
         normalized: Tensor = self.levels[self.level](x)
         scaled = normalized * self.weight[:, None, None] + self.bias[:, None, None]
         return scaled.to(x.dtype)
 
 
 def set_level(head: nn.Module, level: int) -> None:
-    """Every ``LevelNorm`` in the head now stands at this level."""
+    """Sets the current level of every ``LevelNorm`` in the head."""
     for module in head.modules():
         if isinstance(module, LevelNorm):
             module.level = level
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm with 32 groups where that leaves two channels or more in each.
+    """Builds GroupNorm with 32 groups if each group then has at least two channels.
 
-    Narrower layers take the largest divisor that does: a group of one channel would be instance
-    normalisation, which wipes out a map of one pixel.
+    Narrower layers get the largest number of groups for which this holds. With one channel per
+    group it would be instance normalisation, which turns a map of one pixel into zeros.
     """
     limit = min(MAX_GROUPS, max(1, channels // 2))
     groups = next(g for g in range(limit, 0, -1) if channels % g == 0)
@@ -62,7 +62,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 def backbone_norm(norm: Norm) -> NormLayer:
-    """The layer that follows every convolution of the backbone."""
+    """Returns the layer type that follows every convolution of the backbone."""
     layers: dict[Norm, NormLayer] = {
         "gn": group_norm,
         "bn": nn.BatchNorm2d,
@@ -73,9 +73,10 @@ def backbone_norm(norm: Norm) -> NormLayer:
 
 
 def replace_batch_norms(net: nn.Module, norm: Norm) -> None:
-    """Every batch norm becomes a layer of this norm; its epsilon and momentum stay.
+    """Replaces every batch norm by a layer of this norm, with the same epsilon and momentum.
 
-    EfficientNet's and timm's are not PyTorch's defaults, and their classifiers learnt with them.
+    EfficientNet and timm have other values than PyTorch's defaults, and their published weights
+    were trained with these.
     """
     for parent in list(net.modules()):
         for name, child in parent.named_children():
@@ -98,7 +99,7 @@ def _build_replacement(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
 
 
 def _replace_fused(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
-    """timm's norm layers have their activation inside."""
+    """Replaces a norm layer of timm, which contains its activation."""
     if norm != "gn":
         must = f"must be bn or gn: {type(layer).__name__} has no other form"
         remedy = "With init.frozen: backbone, bn keeps its statistics and scales."
@@ -107,12 +108,12 @@ def _replace_fused(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
 
 
 def head_norm(norm: Norm) -> NormLayer | None:
-    """The layer of pyramid and heads; ``None`` under ``frozen_bn``, whose papers have none."""
+    """Returns the layer type of pyramid and heads; ``None`` for ``frozen_bn``, as in the papers."""
     return None if norm == "frozen_bn" else backbone_norm(norm)
 
 
 def tower_norm(norm: Norm, num_levels: int) -> NormLayer | None:
-    """The layer of a tower that all levels share: batch statistics are kept level by level."""
+    """Returns the layer type of a shared tower; batch statistics are kept per level."""
     match norm:
         case "bn":
             return partial(LevelNorm, nn.BatchNorm2d, num_levels)
@@ -123,16 +124,16 @@ def tower_norm(norm: Norm, num_levels: int) -> NormLayer | None:
 
 
 def derive_upper_spec(spec: DetectorSpec) -> DetectorSpec:
-    """The settings that pyramid and heads are built by: where they have no norm, as if frozen."""
+    """Returns the settings of pyramid and heads: with ``frozen_bn`` if they have no norm."""
     return spec if spec.head_norm == "same" else spec.model_copy(update={"norm": "frozen_bn"})
 
 
 def classifier_norm(norm: Norm) -> Norm:
-    """What a classifier must be trained with so that a detector of this norm can start from it."""
+    """Returns the norm of a classifier from whose weights a detector of ``norm`` can start."""
     return "bn" if norm == "frozen_bn" else norm
 
 
 def is_norm(module: nn.Module) -> bool:
-    """Whether the module's own parameters are the scale and shift of a normalisation."""
+    """Returns whether the module's own parameters are scale and shift of a normalisation."""
     kinds = (nn.GroupNorm, nn.LayerNorm, nn.modules.batchnorm._NormBase, LevelNorm)
     return isinstance(module, kinds)

@@ -1,8 +1,8 @@
-"""RetinaNet and FCOS in training: matched and summed over a whole batch, divided by its foreground.
+"""RetinaNet and FCOS with losses over a whole batch, divided by the batch's foreground anchors.
 
-torchvision's RetinaNet divides image by image, so an image without objects pulls three times as
-hard as one with seven (gradient norm 12.6 against 3.7 at the start, 2026-11-28). At evaluation both
-networks are torchvision's.
+torchvision's RetinaNet divides image by image, so an image without objects has a gradient three
+times as large as one with seven (norm 12.6 against 3.7 at the start, 2026-11-28). At evaluation
+both networks are torchvision's.
 """
 
 from abc import abstractmethod
@@ -29,23 +29,23 @@ from rethink_ray.detection.necks import Pyramid
 from rethink_ray.detection.peers import Division
 
 Outputs = Mapping[str, Tensor]
-"""A head's: ``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``; FCOS's
+"""Outputs of a head: ``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, and for FCOS
 ``bbox_ctrness [N, A, 1]``."""
 HeightWidth = tuple[int, int]
 
 
 class OneStage(nn.Module):
-    """The training pass of RetinaNet and FCOS; a base in front of torchvision's network."""
+    """The training pass of RetinaNet and FCOS; inherited before torchvision's network."""
 
     loss_names: tuple[str, ...]
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.num_foreground = torch.zeros((), dtype=torch.int64)
-        """In the newest batch, over its images; 0-dim, on the network's device."""
+        """Foreground anchors of the newest batch; 0-dim, on the network's device."""
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """The losses of a batch in training, what was found in each image otherwise."""
+        """Returns the losses of a batch in training, the detections of each image otherwise."""
         if not self.training:
             return super().forward(images)
         assert targets is not None, "losses are taken against targets"
@@ -62,24 +62,24 @@ class OneStage(nn.Module):
         return {name: total / divisor for name, total in sums.items()}
 
     def divisions(self) -> tuple[Division, ...]:
-        """What the newest losses were divided by."""
+        """Returns the count that divided the newest losses."""
         return (Division(names=self.loss_names, count=self.num_foreground, at_least=1),)
 
     @torch.no_grad()
     def count_foreground(
         self, padded_hw: HeightWidth, targets: Sequence[Mapping[str, Tensor]]
     ) -> Tensor:
-        """What ``num_foreground`` would be for these images, 0-dim; the network does not run.
+        """Counts the foreground anchors of these images, 0-dim, without running the network.
 
         Args:
-            padded_hw: height and width of the batch that the images are a part of.
+            padded_hw: height and width of the padded batch.
             targets: ``boxes`` in pixels of the *resized* images, and ``labels``.
         """
         levels = self._anchors(padded_hw, _derive_grids(cast(Any, self).backbone, padded_hw))
         return _count_foreground(self._match(pad_objects(targets), levels))
 
     def _anchors(self, padded_hw: HeightWidth, grids: Sequence[HeightWidth]) -> list[Tensor]:
-        """``[A, 4]`` xyxy of each level, the same for every image of a batch."""
+        """Returns the anchors of each level, ``[A, 4]`` xyxy; images of a batch share them."""
         generator = cast(Any, self).anchor_generator
         generator.set_cell_anchors(torch.float32, next(self.parameters()).device)
         strides = [[padded_hw[0] // rows, padded_hw[1] // columns] for rows, columns in grids]
@@ -88,19 +88,19 @@ class OneStage(nn.Module):
 
     @abstractmethod
     def _match(self, objects: PaddedObjects, levels: Sequence[Tensor]) -> Tensor:
-        """``[N, A]``: the row of each anchor's object, or a negative number."""
+        """Returns ``[N, A]``: the row of each anchor's object, or a negative number."""
 
     @abstractmethod
     def _loss_sums(
         self, outputs: Outputs, objects: PaddedObjects, anchors: Tensor, matches: Tensor
     ) -> dict[str, Tensor]:
-        """Each loss summed over the batch."""
+        """Returns each loss summed over the batch."""
 
 
 class WholeBatchRetinaNet(OneStage, RetinaNet):  # type: ignore[misc]  # torchvision is untyped
-    """Lin et al. 2017: the focal loss and the box loss are divided by the batch's foreground.
+    """RetinaNet (Lin et al. 2017) whose losses are divided by the batch's foreground anchors.
 
-    On a batch of one image with an object the losses are torchvision's.
+    For a batch of one image with an object the losses equal torchvision's.
     """
 
     loss_names = ("classification", "bbox_regression")
@@ -128,7 +128,7 @@ class WholeBatchRetinaNet(OneStage, RetinaNet):  # type: ignore[misc]  # torchvi
 
 
 class WholeBatchFcos(OneStage, FCOS):  # type: ignore[misc]  # torchvision is untyped
-    """Tian et al. 2019: torchvision's losses, over all images at once."""
+    """FCOS (Tian et al. 2019) with torchvision's losses, computed for all images at once."""
 
     loss_names = ("classification", "bbox_regression", "bbox_ctrness")
     box_coder: Any
@@ -157,7 +157,7 @@ class WholeBatchFcos(OneStage, FCOS):  # type: ignore[misc]  # torchvision is un
 
 
 def focal_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """``[N, A]``: summed over the classes of ``logits [N, A, K]``; class -1 is background."""
+    """Returns the focal loss ``[N, A]`` of ``logits [N, A, K]``; class -1 is background."""
     every = torch.arange(logits.shape[2], device=logits.device)
     is_class = (classes[..., None] == every).to(logits.dtype)
     per_class: Tensor = sigmoid_focal_loss(logits, is_class, reduction="none")
@@ -165,9 +165,9 @@ def focal_loss(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 def giou_loss(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
-    """``[...]``: one minus the generalised overlap of boxes ``[..., 4]`` (Rezatofighi et al. 2019).
+    """Returns one minus the generalised IoU of boxes ``[..., 4]`` (Rezatofighi et al. 2019).
 
-    torchvision's selects pairs that overlap by a mask, for which a GPU has to be waited for.
+    torchvision's function selects overlapping pairs by a mask, which waits for a GPU.
     """
     overlap = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(
         first[..., :2], second[..., :2]
@@ -186,7 +186,7 @@ def _measure_boxes(boxes: Tensor) -> Tensor:
 
 
 def _derive_centerness(sides: Tensor) -> Tensor:
-    """1 in the middle of a box, 0 at its edge, from distances ``[N, A, 4]`` to its sides."""
+    """Returns 1 at the centre of a box, 0 at its edge, for distances ``[N, A, 4]`` to its sides."""
     across, along = sides[..., 0::2], sides[..., 1::2]
     shares = across.amin(-1) / across.amax(-1), along.amin(-1) / along.amax(-1)
     return torch.sqrt(shares[0] * shares[1])
@@ -210,7 +210,7 @@ def _pad_checked(targets: Sequence[Mapping[str, Tensor]]) -> PaddedObjects:
 
 
 def _derive_grids(pyramid: Pyramid, padded_hw: HeightWidth) -> list[HeightWidth]:
-    """Rows and columns of each level: every level halves the one below it, rounded up."""
+    """Returns rows and columns of each level; every level halves the finer one, rounded up."""
     height, width = padded_hw
     strides = (pyramid.levels.first_stride * 2**level for level in range(pyramid.levels.count))
     return [(-(-height // stride), -(-width // stride)) for stride in strides]

@@ -1,7 +1,7 @@
 """Counts the multiplications and additions that run inside a block, kernel by kernel.
 
-Every kernel has a formula of its own here. PyTorch's counter multiplies the backward pass of a
-grouped convolution by its groups once too often (12 times too much for a whole EfficientNet-B0).
+Every kernel has its own formula here. PyTorch's counter multiplies the backward pass of a grouped
+convolution by its number of groups once too often (12 times too much for all of EfficientNet-B0).
 """
 
 import math
@@ -20,19 +20,19 @@ roi_ops: Any = torch.ops.torchvision
 assert torchvision.ops, "importing torchvision registers its operators"
 
 SAMPLE_FLOPS = 8
-"""Of one bilinear sample of one channel: four neighbours, each weighed and added."""
+"""Operations of one bilinear sample of one channel: four neighbours, each weighted and added."""
 
 Formula = Callable[[Sequence[Any], Any], int]
-"""(the kernel's arguments, what it gave) -> floating-point operations."""
+"""(the kernel's arguments, its output) -> floating-point operations."""
 
 
 class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts what runs inside its block, forward and backward passes alike.
+    """Counts the operations inside its block, in forward and backward passes.
 
     A multiplication and an addition are two operations. Convolutions, matrix products, attention
-    and ROIAlign count; what works element by element (norms, activations, losses) does not. What
-    PyTorch leaves out is left out here: nothing runs backward through a frozen prefix, and the
-    first trainable layer needs no gradient by its input.
+    and ROIAlign are counted; elementwise operations (norms, activations, losses) are not. Kernels
+    that PyTorch skips are not counted: there is no backward pass through a frozen prefix, and the
+    first trainable layer computes no gradient of its input.
 
     Example:
         >>> with OperationCounter() as counter:
@@ -44,7 +44,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.by_kernel: Counter[str] = Counter()
-        """Name of a kernel -> its operations; a kernel that ran without any has no entry."""
+        """Name of a kernel -> its operations; kernels without any have no entry."""
 
     @property
     def total(self) -> int:
@@ -58,7 +58,7 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Runs the kernel and books it; what is no kernel yet is taken apart first."""
+        """Runs a kernel and counts it; a composite operation is decomposed first."""
         formula = FORMULAS.get(func.overloadpacket)
         if formula is None:
             with self:
@@ -73,10 +73,10 @@ class OperationCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 @contextmanager
 def count_operations() -> Iterator[OperationCounter]:
-    """Inside the block operations are counted, the same on every device and under every setting.
+    """Counts the operations inside the block, with equal counts on all devices and settings.
 
-    PyTorch has a fused attention for evaluation, and torchvision a ROIAlign of small steps for
-    deterministic GPUs. Neither would be recognised, so neither is used here.
+    PyTorch's fused attention for evaluation and torchvision's ROIAlign for deterministic GPUs have
+    no formula, so both are turned off inside the block.
     """
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -92,14 +92,14 @@ def count_operations() -> Iterator[OperationCounter]:
 
 
 def convolution_flops(weight: Tensor, outputs: Tensor) -> int:
-    """Operations of one pass of a convolution: two for each weight at each place it is put to.
+    """Counts one pass of a convolution: two operations per weight and output location.
 
-    Holds for every stride, dilation, padding and number of groups, because ``weight`` has the
-    channels of one group only. Padded places count as others do.
+    This holds for every stride, dilation, padding and number of groups, because ``weight`` has the
+    channels of one group only. Padded locations count too.
 
     Args:
-        weight: [out, in / groups, *kernel], transposed convolutions: [in, out / groups, *kernel].
-        outputs: [N, C, *places], the output, or the input of a transposed convolution.
+        weight: [out, in / groups, *kernel]; of a transposed convolution [in, out / groups, *kernel].
+        outputs: [N, C, *locations], the output, or the input of a transposed convolution.
     """
     return 2 * weight.numel() * outputs.shape[0] * math.prod(outputs.shape[2:])
 
@@ -110,19 +110,19 @@ def _convolution(args: Sequence[Any], out: Tensor) -> int:
 
 
 def _convolution_backward(args: Sequence[Any], out: Any) -> int:
-    """The gradient by the input and the one by the weight cost one pass each, where asked for."""
+    """Counts one pass each for the gradients of input and weight, if they are computed."""
     grad_out, x, weight, transposed, (by_input, by_weight, _) = (*args[:3], args[7], args[10])
     passes = int(by_input) + int(by_weight)
     return passes * convolution_flops(weight, x if transposed else grad_out)
 
 
 def _product(args: Sequence[Any], out: Tensor) -> int:
-    """``mm`` and ``bmm``: [..., m, k] by [..., k, n]."""
+    """Counts ``mm`` and ``bmm``: [..., m, k] by [..., k, n]."""
     return 2 * out.numel() * int(args[0].shape[-1])
 
 
 def _added_product(args: Sequence[Any], out: Tensor) -> int:
-    """``addmm`` and ``baddbmm``: the same behind a bias, which is not counted."""
+    """Counts ``addmm`` and ``baddbmm`` without their bias."""
     return _product(args[1:], out)
 
 
@@ -131,12 +131,13 @@ def _attention(args: Sequence[Any], out: Any) -> int:
 
 
 def _attention_backward(args: Sequence[Any], out: Any) -> int:
-    """Twice the forward pass; scores that a kernel computes again to save memory do not count."""
+    """Counts twice the forward pass; scores that a kernel recomputes to save memory are not counted.
+    """
     return 2 * attention_flops(args[1], args[2], args[3])
 
 
 def attention_flops(query: Tensor, key: Tensor, value: Tensor) -> int:
-    """Operations of queries by keys, and of weights by values, without the softmax between.
+    """Counts the products of queries and keys and of weights and values, without the softmax.
 
     Args:
         query: [N, heads, queries, channels]
@@ -164,14 +165,14 @@ def _roi_align_backward(args: Sequence[Any], out: Tensor) -> int:
 def _count_samples(
     rois: Tensor, scale: float, cells_hw: tuple[int, int], ratio: int, aligned: bool
 ) -> int:
-    """Bilinear samples of one channel, all boxes together.
+    """Counts the bilinear samples of one channel over all boxes.
 
     Args:
         rois: [K, 5] float32, image index and xyxy in pixels.
-        scale: of the map, against the image.
-        cells_hw: rows and columns that each box is cut into.
+        scale: of the map, relative to the image.
+        cells_hw: rows and columns of cells in each box.
         ratio: samples along a side of a cell; 0 or less: about one for each pixel of the map.
-        aligned: boxes keep their size; else they are at least one pixel.
+        aligned: whether boxes keep their size; otherwise they have at least one pixel.
     """
     cells = cells_hw[0] * cells_hw[1]
     if ratio > 0:

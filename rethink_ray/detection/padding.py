@@ -1,8 +1,8 @@
-"""Which images of a batch are padded to one size, and which share a forward pass.
+"""Decides which images of a batch are padded to one size, and which share a forward pass.
 
-GroupNorm takes its statistics over the padding, so the size that an image is padded to is part of
-the method: the largest sides in its padding group, a fixed number of neighbours in the batch.
-Groups of one padded size share a pass.
+GroupNorm's statistics include the padding, so the padded size of an image is part of the method. It
+is the largest height and width in its padding group, a fixed number of neighbours in the batch.
+Groups with the same padded size share a pass.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ HeightWidth = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """Images that pass the network together, by their number in the batch, padded to one size."""
+    """Images that pass the network together, by their position in the batch, and their size."""
 
     numbers: tuple[int, ...]
     padded_hw: HeightWidth
@@ -26,16 +26,16 @@ class Pass:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaddingGroup:
-    """How many neighbours in a batch are padded to one size."""
+    """The number of neighbours in a batch that are padded to one size."""
 
     num_images: int | None
-    """``None``: all images that one worker has."""
+    """``None``: all images of one worker."""
     spans_workers: bool = False
-    """All images that all workers have."""
+    """Whether the group has the images of all workers."""
 
     @classmethod
     def of(cls, spec: DetectorSpec) -> "PaddingGroup":
-        """As the recipe says; images whose batch statistics are taken together need one size."""
+        """Returns the recipe's group; images with common batch statistics need one size."""
         if spec.norm == "sync_bn":
             return cls(num_images=None, spans_workers=True)
         return cls(num_images=None if spec.norm == "bn" else spec.padding_group)
@@ -43,9 +43,9 @@ class PaddingGroup:
     def padded_sizes(
         self, sizes_hw: Sequence[HeightWidth], peers: Peers | None
     ) -> list[HeightWidth]:
-        """The size that each of this worker's images is padded to.
+        """Returns the padded size of each of this worker's images.
 
-        Workers tell each other the sizes of their images where a group has members on several.
+        If a group spans several workers, they exchange the sizes of their images.
         """
         num = self.num_images or len(sizes_hw)
         if peers is None or (len(sizes_hw) % num == 0 and not self.spans_workers):
@@ -58,11 +58,11 @@ class PaddingGroup:
 
 
 def padded_sizes(sizes_hw: Sequence[HeightWidth], group_size: int) -> list[HeightWidth]:
-    """The size that each image is padded to: the largest sides in its group.
+    """Returns the padded size of each image: the largest height and width in its group.
 
     Args:
-        sizes_hw: of the images of a batch, in its order, each side rounded up to the multiple.
-        group_size: images of a group; the last group may be smaller.
+        sizes_hw: of the images of a batch, in its order; sides are rounded up to a multiple of 32.
+        group_size: images in a group; the last group may be smaller.
     """
     padded: list[HeightWidth] = []
     for first in range(0, len(sizes_hw), group_size):
@@ -73,7 +73,7 @@ def padded_sizes(sizes_hw: Sequence[HeightWidth], group_size: int) -> list[Heigh
 
 
 def passes_of(padded_hw: Sequence[HeightWidth]) -> list[Pass]:
-    """One pass for each size that occurs, in the order in which they occur."""
+    """Groups images of one size into a pass, in the order in which the sizes occur."""
     by_size: dict[HeightWidth, list[int]] = {}
     for number, size in enumerate(padded_hw):
         by_size.setdefault(size, []).append(number)

@@ -1,7 +1,7 @@
-"""Losses of a whole batch from parts of it: passes of one padded size, micro-batches, workers.
+"""Losses of a whole batch from its parts: passes of one padded size, micro-batches, workers.
 
-A loss divided by a count of its part (such as foreground points) cannot be averaged over parts. So
-its sums are added and divided once by the count of the whole batch.
+Losses that are divided by counts of their parts (such as foreground points) cannot be averaged. So
+the parts' sums are added and divided once, by the count of the whole batch.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,12 @@ from rethink_ray.detection.peers import Division, Peers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Denominator:
-    """A loss is divided by ``value``."""
+    """The divisor of a loss is ``value``."""
 
     count: Tensor
-    """A number of anchors, proposals, ...; 0-dim."""
+    """Number of anchors, proposals, ...; 0-dim."""
     at_least: int
-    """What the loss divides by where ``count`` is smaller."""
+    """The divisor if ``count`` is smaller."""
 
     @property
     def value(self) -> Tensor:
@@ -29,7 +29,7 @@ class Denominator:
 
 
 Denominators = dict[str, Denominator]
-"""Name of a loss -> what it is divided by."""
+"""Name of a loss -> its denominator."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,9 +41,9 @@ class LossSums:
 
     @classmethod
     def of(cls, losses: Mapping[str, Tensor], divisions: Sequence[Division]) -> "LossSums":
-        """From the losses of one pass, each named in one of ``divisions``.
+        """Multiplies the losses of one pass by their divisors; each is named in one division.
 
-        If nothing was counted, the loss may be no number; its sum is then zero.
+        If the divisor is zero, the loss may be NaN; its sum is then zero.
         """
         sums: dict[str, Tensor] = {}
         denominators: Denominators = {}
@@ -59,7 +59,7 @@ class LossSums:
         return cls(sums=sums, denominators=denominators)
 
     def divided(self, denominators: Denominators, num_workers: int = 1) -> dict[str, Tensor]:
-        """Losses whose mean over the workers is the loss of the whole batch."""
+        """Returns losses whose mean over the workers is the loss of the whole batch."""
         return {
             name: total * num_workers / denominators[name].value.to(total)
             for name, total in self.sums.items()
@@ -67,7 +67,7 @@ class LossSums:
 
 
 def added(parts: Sequence[LossSums]) -> LossSums:
-    """The sums of several parts of a batch, all with the same losses."""
+    """Adds the sums of several parts of a batch; all parts have the same losses."""
     if len(parts) == 1:
         return parts[0]
     names = parts[0].sums
@@ -78,7 +78,7 @@ def added(parts: Sequence[LossSums]) -> LossSums:
 
 
 def added_denominators(parts: Sequence[Denominators]) -> Denominators:
-    """What the losses of several parts together are divided by."""
+    """Adds the denominators of several parts of a batch."""
     return {
         name: Denominator(
             count=torch.stack([part[name].count for part in parts]).sum(), at_least=one.at_least
@@ -88,7 +88,7 @@ def added_denominators(parts: Sequence[Denominators]) -> Denominators:
 
 
 def over_workers(denominators: Denominators, peers: Peers | None) -> Denominators:
-    """What the losses of all workers' parts are divided by, the same on every worker."""
+    """Sums the denominators over all workers; the result is the same on every worker."""
     if peers is None:
         return denominators
     totals = peers.total(torch.stack([one.count.double() for one in denominators.values()]))
