@@ -1,8 +1,8 @@
 """NAS-FPN: the pyramid found by architecture search (Ghiasi et al. 2019, fig. 6: 7-node cell).
 
 The cell is repeated. Every node merges two maps and applies ReLU, a 3x3 convolution and a norm. The
-cell has five levels. For a detector that reads fewer (``tiny``), nodes that its levels do not depend
-on are left out.
+cell has five levels. For a detector that reads fewer (``tiny``), nodes without an effect on its
+levels are left out.
 """
 
 from collections import OrderedDict
@@ -26,7 +26,7 @@ NUM_LEVELS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """A node that merges two maps. Maps 0 to 4 are the inputs, finest first; nodes follow from 5."""
+    """A node that merges two maps. Maps 0 to 4 are the inputs, finest first; nodes begin at 5."""
 
     level: int
     """The node's level, counted from the finest."""

@@ -98,7 +98,7 @@ def convolution_flops(weight: Tensor, outputs: Tensor) -> int:
     channels of one group only. Padded locations count too.
 
     Args:
-        weight: [out, in / groups, *kernel]; of a transposed convolution [in, out / groups, *kernel].
+        weight: [out, in / groups, *kernel]; if transposed [in, out / groups, *kernel].
         outputs: [N, C, *locations], the output, or the input of a transposed convolution.
     """
     return 2 * weight.numel() * outputs.shape[0] * math.prod(outputs.shape[2:])
@@ -131,8 +131,7 @@ def _attention(args: Sequence[Any], out: Any) -> int:
 
 
 def _attention_backward(args: Sequence[Any], out: Any) -> int:
-    """Counts twice the forward pass; scores that a kernel recomputes to save memory are not counted.
-    """
+    """Counts twice the forward pass; scores that a kernel recomputes to save memory are not counted."""
     return 2 * attention_flops(args[1], args[2], args[3])
 
 

@@ -1,11 +1,11 @@
-"""Backbones from elsewhere: ``package.module:build`` and ``timm:<name>``.
+"""Builds backbones of other packages: ``package.module:build`` and ``timm:<name>``.
 
-``build(spec)`` gets the recipe's ``DetectorSpec`` and returns a module with submodules ``stem`` and
-``layer1`` to ``layer4``, each reading what the one before puts out, and an attribute ``channels``:
-the output channels of ``layer1`` to ``layer4``. Its weights come from the global generator, or are
-constants. Batch norms in it give way to ``detector.norm``; its group and layer norms keep their
-numbers and hand on the type they are given (``detection.norm_layers``). What it returns is run once
-on a blank image and must keep the contract; the first broken rule is named.
+``build(spec)`` takes the recipe's ``DetectorSpec`` and returns a module with submodules ``stem``
+and ``layer1`` to ``layer4``, each of which reads the output of the one before, and an attribute
+``channels``: the output channels of ``layer1`` to ``layer4``. Its weights are constants or drawn
+from the global generator. Its batch norms are replaced by ``detector.norm``. Its group and layer
+norms keep their weights and return the type of their input (``detection.norm_layers``). The
+backbone is run once on a blank image to check this contract; an error names the first broken rule.
 """
 
 import importlib
@@ -25,21 +25,21 @@ from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.recipe import DetectorSpec, Norm
 
 STRIDES = (4, 8, 16, 32)
-"""Of ``layer1`` to ``layer4``."""
+"""Strides of ``layer1`` to ``layer4``."""
 PROBE_PX = 224
-"""Side of the blank image: what most networks of timm are made for."""
-CONTRACT = "See rethink_ray.detection.plugins for what a backbone must be."
+"""Side of the blank image; most networks of timm are designed for this size."""
+CONTRACT = "See rethink_ray.detection.plugins for the rules of a backbone."
 
 
 def build_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
-    """The network that the name points to, once it has kept the contract.
+    """Builds the named network and checks it against the contract.
 
     Raises:
-        SpecError: it cannot be imported or built, or breaks the contract.
+        SpecError: the network cannot be imported or built, or breaks the contract.
     """
     is_timms = spec.backbone.startswith(TIMM)
     cut = _from_timm(spec.backbone) if is_timms else _from_function(spec)
-    for stage in cut.stages.values():  # not the network: its parts stand in new sequences
+    for stage in cut.stages.values():  # the stages are new modules with the network's parts
         replace_batch_norms(stage, norm)
         keep_input_types(stage)
     _require_contract(spec.backbone, cut)
@@ -76,7 +76,8 @@ def _from_timm(name: str) -> StagedBackbone:
         import timm
     except ImportError as error:
         remedy = "pip install 'rethink-ray[timm]'."
-        raise _plugin_error(name, "needs timm, which is an extra", str(error), remedy) from error
+        must = "needs timm, an optional package"
+        raise _plugin_error(name, must, str(error), remedy) from error
     try:
         net: Any = timm.create_model(name.removeprefix(TIMM), pretrained=False, features_only=True)
         flat = _list_parts(net)
@@ -110,7 +111,7 @@ def _from_timm(name: str) -> StagedBackbone:
 
 
 def _list_parts(net: nn.Module) -> dict[str, nn.Module]:
-    """The parts a feature extractor runs through, one list of stages taken apart."""
+    """Lists the parts of a feature extractor in order; ``blocks`` is split into its blocks."""
     parts: dict[str, nn.Module] = {}
     for name, child in net.named_children():
         if name == "blocks":
@@ -121,7 +122,7 @@ def _list_parts(net: nn.Module) -> dict[str, nn.Module]:
 
 
 def _find_last_part(info: Any, stride: int, parts: list[str]) -> str:
-    """The part after which the map of this stride is complete."""
+    """Returns the last part of this stride."""
     name = _flatten_name([i["module"] for i in info.info if i["reduction"] == stride][-1])
     if name not in parts:
         raise KeyError(f"{name} is not a part of its own")
@@ -133,7 +134,7 @@ def _flatten_name(module: str) -> str:
 
 
 def _rename_timm(stage_of: Mapping[str, str], name: str) -> str | None:
-    """timm's name of a tensor under our stages; heads belong to no part."""
+    """Renames a tensor from timm's name to our stages; ``None`` for the head."""
     words = name.split(".")
     for num in (2, 1):
         key = "_".join(words[:num])

@@ -1,7 +1,7 @@
-"""pycocotools' numbers of the same detections: the judge of last resort for ``scoring``.
+"""Scores detections with pycocotools, the reference for ``scoring``.
 
-It is about forty times slower than what a study scores with, so it runs on request alone:
-``rethink-ray evaluate RUN --reference``.
+It is about forty times slower than ``scoring``, so it runs on request only: ``rethink-ray evaluate
+RUN --reference``.
 """
 
 import contextlib
@@ -24,11 +24,11 @@ Records = list[dict[str, Any]]
 def score_by_pycocotools(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> dict[str, float]:
-    """The numbers of ``scoring.score`` under the same names, in AP points, by pycocotools.
+    """Returns the metrics of ``scoring.score``, computed by pycocotools, in AP points.
 
     Args:
         ground_truth: masks and keypoints are scored if all images have them.
-        detections: one per image.
+        detections: one entry per image.
         num_categories: labels count from 1 to this.
     """
     kinds = ["bbox"]
@@ -44,7 +44,7 @@ def score_by_pycocotools(
 
 
 def largest_difference(ours: dict[str, float], reference: dict[str, float]) -> float:
-    """In AP points, over the metrics that both have; infinite where only one of them is NaN."""
+    """Returns the largest difference of common metrics in AP points; infinite if one is NaN."""
     largest = 0.0
     for name in ours.keys() & reference.keys():
         pair = (ours[name], reference[name])
@@ -60,7 +60,7 @@ def _evaluate(
     num_categories: int,
     kind: str,
 ) -> list[float]:
-    # sizes are asked for and used for polygons alone; ours are run lengths
+    # pycocotools requires sizes but uses them for polygons only; our masks are run lengths
     images = [{"id": g.image_id, "height": 0, "width": 0} for g in ground_truth]
     categories = [{"id": label} for label in range(1, num_categories + 1)]
     with contextlib.redirect_stdout(io.StringIO()):  # it prints each of its steps
@@ -81,7 +81,7 @@ def _evaluate(
 
 
 def _build_coco(images: Records, categories: Records, annotations: Records) -> Any:
-    """A data set in memory; its annotations are numbered from 1."""
+    """Builds a data set in memory; its annotations are numbered from 1."""
     coco = COCO()
     numbered = [annotation | {"id": i} for i, annotation in enumerate(annotations, start=1)]
     coco.dataset = {"images": images, "categories": categories, "annotations": numbered}
@@ -111,7 +111,7 @@ def _build_annotations(ground_truth: Sequence[GroundTruth], kind: str) -> Record
 
 
 def _build_results(detections: Sequence[Detection], kind: str) -> Records:
-    """What ``COCO.loadRes`` makes of results, which it refuses to do for none at all."""
+    """Builds the records that ``COCO.loadRes`` builds, which refuses an empty list."""
     rows: Records = []
     for d in detections:
         for i, label in enumerate(d.labels):

@@ -1,7 +1,7 @@
-"""What is learned from regions of an image: drawn proposals, and the branches that look at them.
+"""Sampled proposals, and the branches (masks, keypoints) on regions of an image.
 
-A branch (masks, keypoints) learns from the positives that the last box stage drew, and looks at the
-boxes that were found.
+In training a branch learns from the positives that the last box stage sampled. At evaluation it
+predicts for the detected boxes.
 """
 
 from abc import ABC, abstractmethod
@@ -20,37 +20,38 @@ Features = dict[str, Tensor]
 Sizes = list[tuple[int, int]]
 """Height and width of each image, before padding."""
 Objects = dict[str, Tensor]
-"""Of one image: targets to learn from, or what was found in it."""
+"""Targets or detections of one image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampledProposals:
-    """The proposals of a batch that enter a loss; one tensor per image throughout."""
+    """The proposals of a batch that enter a loss; every field has one tensor per image."""
 
     boxes_xyxy: list[Tensor]
+    """``[R, 4]``, pixels of the resized image."""
     matched: list[Tensor]
-    """The object each of them is held against, a row of the image's targets."""
+    """``[R]``: the row of each proposal's object in the image's targets."""
     labels: list[Tensor]
-    """Its class from 1; 0 is background."""
+    """``[R]``: class from 1; 0 is background."""
     deltas: list[Tensor]
-    """From the proposal to its object, in the units of the stage."""
+    """``[R, 4]``: from the proposal to its object, scaled as the stage codes boxes."""
 
     def positives(self) -> tuple[list[Tensor], list[Tensor]]:
-        """``boxes_xyxy`` and ``matched`` of those that show an object."""
+        """Returns ``boxes_xyxy`` and ``matched`` of the proposals with an object."""
         kept = find_indices([labels > 0 for labels in self.labels])
         boxes = [b[k] for b, k in zip(self.boxes_xyxy, kept, strict=True)]
         return boxes, [m[k] for m, k in zip(self.matched, kept, strict=True)]
 
 
 class Branch(nn.Module, ABC):
-    """What a network learns from regions besides boxes: pooled, seen by a head, predicted."""
+    """Predicts masks or keypoints of regions: pool, head, predictor."""
 
     def __init__(self, pool: MultiScaleRoIAlign, head: nn.Module, predictor: nn.Module) -> None:
         super().__init__()
         self.pool, self.head, self.predictor = pool, head, predictor
 
     def forward(self, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes) -> Tensor:
-        """Logits ``[R, channels, M, M]`` over the regions of all images, float32."""
+        """Returns logits ``[R, channels, M, M]`` for the regions of all images, float32."""
         pooled = self.pool(features, boxes_xyxy, sizes)
         return full_precision(self.predictor(self.head(pooled)))
 
@@ -58,22 +59,25 @@ class Branch(nn.Module, ABC):
     def losses(
         self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
     ) -> dict[str, Tensor]:
-        """From the positives of a batch."""
+        """Returns the losses on the positives of a batch."""
 
     @abstractmethod
     def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
-        """Add to what was found in each image, in pixels of the resized image."""
+        """Adds predictions to the detections of each image, in pixels of the resized image."""
 
     @abstractmethod
     def division(self) -> Division:
-        """What the newest losses were divided by."""
+        """Returns the count that divided the newest losses."""
 
 
 def sample_proposals(
     stage: RoIHeads, proposals: list[Tensor], targets: list[Objects]
 ) -> SampledProposals:
-    """Objects are proposals too; then matched by overlap and sampled, as this stage does both."""
-    # torchvision replaces entries of the list that it is given
+    """Samples training proposals for a stage, by its thresholds and its sampler.
+
+    Annotated objects are added to the proposals first.
+    """
+    # torchvision replaces entries of its list argument, so it gets a copy
     boxes, matched, labels, deltas = stage.select_training_samples(list(proposals), targets)
     return SampledProposals(boxes_xyxy=boxes, matched=matched, labels=labels, deltas=deltas)
 
@@ -81,7 +85,7 @@ def sample_proposals(
 def predict(
     stage: RoIHeads, features: Features, boxes_xyxy: list[Tensor], sizes: Sizes
 ) -> tuple[Tensor, Tensor]:
-    """Class scores ``[R, 1 + K]`` and box deltas ``[R, 4 * (1 + K)]`` of all images' regions."""
+    """Returns scores ``[R, 1 + K]`` and deltas ``[R, 4 * (1 + K)]`` of all images' regions."""
     pooled = stage.box_head(stage.box_roi_pool(features, boxes_xyxy, sizes))
     scores, deltas = stage.box_predictor(pooled)
     return scores, deltas

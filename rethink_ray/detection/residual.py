@@ -1,4 +1,4 @@
-"""Residual networks as five stages; ``tiny`` is a small one for images of 64 to 128 pixels."""
+"""Builds residual networks in five stages; ``tiny`` is one for images of 64 to 128 pixels."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from rethink_ray.detection.staged_backbone import STAGES, StagedBackbone
 
 
 def build_residual(name: str, norm: NormLayer) -> StagedBackbone:
-    """torchvision's network of this name, or the X152 that it lacks (He et al. 2018)."""
+    """Builds torchvision's network of this name, or X152 (He et al. 2018), which it lacks."""
     if name == "resnext152_32x8d":
         net: ResNet = ResNet(
             Bottleneck, [3, 8, 36, 3], groups=32, width_per_group=8, norm_layer=norm
@@ -31,7 +31,7 @@ def build_residual(name: str, norm: NormLayer) -> StagedBackbone:
 
 
 def build_tiny(width: int, norm: NormLayer) -> StagedBackbone:
-    """One residual block per stage; ``width`` channels in the last two stages."""
+    """Builds one residual block per stage, with ``width`` channels in the last two stages."""
     widths = (max(8, width // 4), max(8, width // 2), width, width)
     stem = nn.Sequential(
         OrderedDict(
@@ -52,14 +52,14 @@ def build_tiny(width: int, norm: NormLayer) -> StagedBackbone:
 
 
 def rename_residual(name: str) -> str | None:
-    """torchvision's and timm's names (``conv1.weight``) under ours (``stem.conv1.weight``)."""
+    """Renames torchvision's and timm's ``conv1.weight`` to ``stem.conv1.weight``, and so on."""
     if name.startswith("fc."):
         return None
     return f"stem.{name}" if name.startswith(("conv1.", "bn1.")) else name
 
 
 def zero_last_norms(module: nn.Module) -> int:
-    """Every residual branch starts as nothing (Goyal et al. 2017); how many there were."""
+    """Makes every residual branch start at zero (Goyal et al. 2017); returns their number."""
     blocks = [m for m in module.modules() if isinstance(m, BasicBlock | Bottleneck)]
     for block in blocks:
         nn.init.zeros_(block.get_parameter(f"{last_norm(block)}.weight"))
@@ -67,7 +67,7 @@ def zero_last_norms(module: nn.Module) -> int:
 
 
 def last_norm(block: nn.Module) -> str:
-    """Name of the norm that ends a block's residual branch."""
+    """Returns the name of the norm that ends a block's residual branch."""
     return "bn3" if isinstance(block, Bottleneck) else "bn2"
 
 

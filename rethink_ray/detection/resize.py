@@ -1,8 +1,8 @@
-"""Images of any size to one batch: resized, normalised, padded; nothing is drawn at random.
+"""Resizes, normalises and pads images of any size to one batch, without random choices.
 
-What differs from torchvision: the filter is antialiased and comes before normalising, as it does
-in augmentation; an image that has its size already is not resized again, one that would lose a
-side keeps a pixel of it, and a batch can be padded to the size of a larger one.
+Differences from torchvision: resizing is antialiased and comes before normalising, as in
+augmentation. An image that has its size already is not resized again. A side never becomes shorter
+than a pixel. A batch can be padded to the size of a larger one.
 """
 
 import math
@@ -19,44 +19,44 @@ from torchvision.models.detection.transform import (
 
 STRIDE_MULTIPLE = 32
 LARGEST_FACTORS_ON_CUDA = 128
-"""Torch's antialiased kernel keeps its weights in 48 KiB: on CUDA the factors by which the two
-sides shrink may add up to about 185."""
+"""Largest sum of the factors by which the two sides shrink on CUDA. Torch's antialiased kernel
+holds its weights in 48 KiB, which suffices for about 185."""
 
 Target = dict[str, Tensor]
 HeightWidth = tuple[int, int]
 
 
 class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is untyped
-    """Bring to the target size, normalise, pad to a batch."""
+    """Resizes images to their target size, normalises them, and pads them to a batch."""
 
     def __init__(
         self, min_size: int, max_size: int, mean: Sequence[float], std: Sequence[float]
     ) -> None:
         super().__init__(min_size, max_size, list(mean), list(std), STRIDE_MULTIPLE)
         self.padded_hw: tuple[int, int] | None = None
-        """Pad batches to this size; ``None``: to the largest image."""
+        """Size to pad batches to; ``None``: that of the largest image."""
         self.as_given = False
-        """Leave every image at the size it has."""
-        # torchvision makes both on the device for each image, and a GPU is waited for each time
+        """Whether every image keeps its size."""
+        # torchvision creates both on the device for each image, and waits for a GPU each time
         self.register_buffer("mean", Tensor(list(mean))[:, None, None], persistent=False)
         self.register_buffer("std", Tensor(list(std))[:, None, None], persistent=False)
 
     def normalize(self, image: Tensor) -> Tensor:
-        """``[3, H, W]`` in units of the standard deviation from the mean, by channel."""
+        """Normalises ``[3, H, W]`` by mean and standard deviation of each channel."""
         normalized: Tensor = (image - self.mean) / self.std
         return normalized
 
     def torch_choice(self, k: list[int]) -> int:
-        """The only size there is (torchvision draws it from the global generator)."""
+        """Returns the only size, which torchvision would draw from the global generator."""
         return k[0]
 
     def resized_hw(self, height: int, width: int) -> tuple[int, int]:
-        """Shorter side to ``min_size`` unless the longer one would pass ``max_size``."""
+        """Returns the size with the shorter side ``min_size`` or the longer side ``max_size``."""
         scale = self._scale(height, width)
         return max(math.floor(height * scale), 1), max(math.floor(width * scale), 1)
 
     def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
-        """Height and width of these images as a batch; zero for none."""
+        """Returns height and width of these images as a padded batch; zeros for no images."""
         sizes = [self.resized_hw(*image.shape[-2:]) for image in images] or [(0, 0)]
         height, width = (max(side) for side in zip(*sizes, strict=True))
         return _round_up(height), _round_up(width)
@@ -64,10 +64,10 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
     def forward(
         self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
     ) -> tuple[ImageList, list[Target] | None]:
-        """One padded batch of images ([3, H, W] in 0..1) and their targets; neither is changed.
+        """Returns a padded batch of images ([3, H, W] in 0..1) and targets; inputs stay unchanged.
 
-        torchvision normalises first. Augmentation resizes what is not normalised yet, and the
-        pixels that a network learns from must be those it is scored on, to the last bit.
+        torchvision normalises before it resizes. Augmentation resizes images that are not
+        normalised, and pixels must be equal in training and scoring, to the last bit.
         """
         per_image = [None] * len(images) if targets is None else targets
         pairs = [self.resize(*pair) for pair in zip(images, per_image, strict=True)]
@@ -78,7 +78,7 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         return ImageList(padded, sizes), None if targets is None else resized
 
     def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
-        """The image at ``resized_hw``, and its boxes, masks and keypoints."""
+        """Resizes an image and its boxes, masks and keypoints to ``resized_hw``."""
         was = (image.shape[-2], image.shape[-1])
         now = self.resized_hw(*was)
         if target is not None and now != was:
@@ -86,7 +86,7 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         return resize_image(image, *now), target
 
     def batch_images(self, images: list[Tensor], size_divisible: int = STRIDE_MULTIPLE) -> Tensor:
-        """``[N, 3, H, W]``, zeros below and to the right of each image."""
+        """Returns ``[N, 3, H, W]`` with zeros below and to the right of each image."""
         batch: Tensor = super().batch_images(images, size_divisible)
         if self.padded_hw is None or self.padded_hw == tuple(batch.shape[-2:]):
             return batch
@@ -105,7 +105,7 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         image_shapes: list[tuple[int, int]],
         original_image_sizes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
-        """What was found, in each image's own pixels; masks stay squares over their boxes."""
+        """Converts detections to each image's own pixels; masks stay squares over their boxes."""
         for detections, now, was in zip(result, image_shapes, original_image_sizes, strict=False):
             detections["boxes"] = resize_boxes(detections["boxes"], list(now), list(was))
             if "keypoints" in detections:
@@ -116,10 +116,10 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
 
 
 def resize_image(image: Tensor, height: int, width: int) -> Tensor:
-    """[C, H, W] floats at [C, height, width], bilinear and antialiased.
+    """Resizes floats [C, H, W] to [C, height, width], bilinear and antialiased.
 
-    ``data.resizing`` says why, and does the same to the last bit. What CUDA cannot shrink as far
-    goes through the CPU.
+    ``data.resizing`` does the same, to the last bit, and explains the choice. Images that CUDA's
+    kernel cannot shrink are resized on the CPU.
     """
     assert image.is_floating_point(), "bytes become floats in 0..1 first"
     if image.shape[-2:] == (height, width):
@@ -137,12 +137,12 @@ def resize_image(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def is_beyond_cuda(was: HeightWidth, now: HeightWidth) -> bool:
-    """Whether an image shrinks by more than CUDA's kernel takes; 12 megapixels to 64 px do not."""
+    """Returns whether an image shrinks too much for CUDA; 12 megapixels to 64 px is possible."""
     return was[0] / now[0] + was[1] / now[1] > LARGEST_FACTORS_ON_CUDA
 
 
 def resize_target(target: Target, was: HeightWidth, now: HeightWidth) -> Target:
-    """A copy of what is on an image of height and width ``was``, for the image at ``now``."""
+    """Returns a copy of a target, resized from height and width ``was`` to ``now``."""
     resized = {**target, "boxes": resize_boxes(target["boxes"], list(was), list(now))}
     if "masks" in target:
         resized["masks"] = _resize_masks(target["masks"], now)
@@ -152,9 +152,9 @@ def resize_target(target: Target, was: HeightWidth, now: HeightWidth) -> Target:
 
 
 def _resize_masks(masks: Tensor, hw: HeightWidth) -> Tensor:
-    """[N, H, W] -> [N, h, w]: each pixel is the one that its centre falls on.
+    """Resizes masks [N, H, W] to [N, h, w]; each pixel copies the old one under its centre.
 
-    torchvision takes the one that its corner falls on: up to half a pixel beside the box.
+    torchvision copies the one under its corner, which moves masks up to half a pixel off the box.
     """
     if not len(masks):
         return masks.new_zeros((0, *hw))

@@ -1,9 +1,9 @@
-"""Draws the anchors and proposals that enter a loss, image by image.
+"""Samples the anchors and proposals that enter a loss, image by image.
 
-A draw depends on the seed, the sampler's purpose, the step, the image id and the labels: not on
-batch-mates, worker or device, as torchvision's draws from the global generator do. Each candidate
-gets an integer key by hashing, and the candidates with the smallest keys are drawn. The host never
-waits for a GPU.
+A sample depends on the seed, the sampler's purpose, the step, the image id and the labels. It does
+not depend on other images of the batch, on the worker or on the device, unlike torchvision's
+samples from the global generator. Each candidate gets an integer key by hashing, and candidates
+with the smallest keys are drawn. The host never waits for a GPU.
 """
 
 import hashlib
@@ -16,19 +16,19 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 
 KEY_BITS = 30
-"""Of a candidate's key: an int32 above them stands for a candidate that may not be drawn."""
+"""Bits of a candidate's key; a larger int32 marks a candidate that must not be drawn."""
 KEY_MASK = 2**KEY_BITS - 1
 NEVER = 2**31 - 1
 ROUNDS = ((15, 0x2C1B3C6D), (12, 0x297A2D39))
 """Shift and odd multiplier of each round of mixing."""
 LAST_SHIFT = 15
 CANDIDATES_AT_ONCE = 2**18
-"""Images are drawn together up to so many candidates: a megabyte of keys, which a CPU caches."""
+"""Most candidates that are keyed at once: a megabyte of keys, which fits a CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplePosition:
-    """Where in a run a batch stands: all that a draw may depend on."""
+    """The position of a batch in a run; samples depend on it and on the labels alone."""
 
     seed: int
     step: int
@@ -37,31 +37,31 @@ class SamplePosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnCandidates:
-    """Places of one label in each image, ``[N, D]``; those that were really drawn come first."""
+    """Indices of candidates in each image, ``[N, D]``; those that are drawn come first."""
 
     candidates: Tensor
     """int64; no candidate twice in an image."""
     is_drawn: Tensor
-    """bool; an image without enough allowed candidates has fewer."""
+    """bool; false at the end of images with too few allowed candidates."""
 
     def mask(self, num_candidates: int) -> Tensor:
-        """``[N, num_candidates]`` uint8: one where a candidate is drawn."""
+        """Returns ``[N, num_candidates]`` uint8: 1 for drawn candidates."""
         mask = self.is_drawn.new_zeros(len(self.candidates), num_candidates, dtype=torch.uint8)
         return mask.scatter_(1, self.candidates, self.is_drawn.to(torch.uint8))
 
 
 class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  # torchvision is untyped
-    """A fixed number of positives and negatives per image, the same ones at the same position."""
+    """Draws a fixed number of positives and negatives per image, as a function of the position."""
 
     def __init__(self, purpose: str, batch_size_per_image: int, positive_fraction: float) -> None:
         super().__init__(batch_size_per_image, positive_fraction)
         self.purpose = purpose
         self.position: SamplePosition | None = None
         self.num_drawn = torch.zeros((), dtype=torch.int64)
-        """In the newest batch, over its images; 0-dim, on the labels' device."""
+        """Candidates drawn in the newest batch; 0-dim, on the labels' device."""
 
     def __call__(self, matched_idxs: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Masks of the positives (label >= 1) and negatives (label 0) drawn in each image."""
+        """Returns masks of the positives (label >= 1) and negatives (label 0) drawn per image."""
         labels = pad_sequence(list(matched_idxs), batch_first=True, padding_value=-1)
         positives, negatives = self.draw(labels)
         sizes = [len(of_image) for of_image in matched_idxs]
@@ -72,12 +72,12 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
         return positive, negative
 
     def draw(self, labels: Tensor) -> tuple[DrawnCandidates, DrawnCandidates]:
-        """Positives (label >= 1) and negatives (label 0) of each image; others are never drawn.
+        """Draws positives (label >= 1) and negatives (label 0) of each image.
 
-        Negatives make up for missing positives.
+        Negatives replace missing positives. Candidates with other labels are never drawn.
 
         Args:
-            labels: ``[N, A]`` of any type; where images have fewer candidates, -1 fills their rows.
+            labels: ``[N, A]`` of any type; -1 pads the rows of images with fewer candidates.
         """
         assert self.position is not None, "a position is set before each forward"
         at_once = max(1, CANDIDATES_AT_ONCE // max(labels.shape[1], 1))
@@ -102,7 +102,7 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
         return positives, negatives
 
     def _words(self, image_id: int) -> tuple[int, ...]:
-        """What this image's keys are mixed with, one word for each round."""
+        """Returns the words that this image's keys are mixed with, one for each round."""
         assert self.position is not None
         name = f"{self.position.seed}/{self.purpose}/{self.position.step}/{image_id}"
         digest = hashlib.blake2b(name.encode(), digest_size=4 * len(ROUNDS)).digest()
@@ -113,11 +113,15 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
 def candidate_keys(
     words: Sequence[tuple[int, ...]], num_candidates: int, device: torch.device
 ) -> Tensor:
-    """``[N, num_candidates]`` int32 in 0..``KEY_MASK``: a pseudo-random number for each candidate.
+    """Returns pseudo-random keys ``[N, num_candidates]`` int32 in 0..``KEY_MASK``.
 
-    Every step is one-to-one, so no two candidates of an image have the same key and the smallest
-    keys are the same candidates everywhere. ``words``: of each image, one for each round; host
-    numbers, which reach a GPU with the kernels that use them.
+    Every step is one-to-one, so the candidates of an image have different keys, and the candidates
+    with the smallest keys are the same on every device.
+
+    Args:
+        words: one per round for each image; host numbers, passed to a GPU as kernel arguments.
+        num_candidates: in each image.
+        device: of the keys.
     """
     keys = torch.arange(num_candidates, dtype=torch.int32, device=device).repeat(len(words), 1)
     for number, (shift, multiplier) in enumerate(ROUNDS):
@@ -133,7 +137,7 @@ def candidate_keys(
 def _draw_smallest(
     keys: Tensor, allowed: Tensor, limit: int, num_drawn: int | Tensor
 ) -> DrawnCandidates:
-    """In each image ``num_drawn`` allowed candidates, at most ``limit``; all if there are fewer."""
+    """Draws ``num_drawn`` allowed candidates per image, at most ``limit``, or all if fewer."""
     masked = torch.where(allowed, keys, NEVER)
     smallest, indices = masked.topk(min(limit, keys.shape[1]), dim=1, largest=False)
     rank = torch.arange(indices.shape[1], device=keys.device)

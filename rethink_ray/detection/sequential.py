@@ -1,7 +1,7 @@
-"""Networks that torchvision builds as one numbered list, cut at the strides detectors read.
+"""Builds networks that torchvision defines as one list of layers, divided into five stages.
 
-EfficientNet's batch norms give way to ``detector.norm``; Swin and ConvNeXt keep their LayerNorms,
-and VGG has none.
+EfficientNet's batch norms are replaced by ``detector.norm``. Swin and ConvNeXt keep their
+LayerNorms; VGG has no norms.
 """
 
 from collections import OrderedDict
@@ -24,15 +24,16 @@ PARTS: dict[str, Sequence[range]] = {
     "convnext": (range(1), range(1, 2), range(2, 4), range(4, 6), range(6, 8)),
     "vgg16": (range(9), range(9, 16), range(16, 23), range(23, 30), range(30, 31)),
 }
-"""Kind of network -> which entries of ``features`` make each of the five stages.
+"""Kind of network -> the entries of ``features`` in each of the five stages.
 
-EfficientNet ends before its 1x1 head convolution, as EfficientDet does. VGG's pools open a stage,
-so that each map ends in a convolution and ``stem`` is conv1 and conv2, which detectors froze.
+EfficientNet ends before its 1x1 head convolution, as in EfficientDet. VGG's stages begin with a
+pool, so that each map is the output of a convolution, and ``stem`` is conv1 and conv2, the layers
+that published detectors freeze.
 """
 
 
 def build_sequential(name: str, norm: Norm) -> StagedBackbone:
-    """torchvision's network under our name for it."""
+    """Builds torchvision's network by our name for it."""
     kind = next(kind for kind in PARTS if name.startswith(kind))
     net: Any = getattr(torchvision.models, from_torchvision(name) or name)(weights=None)
     replace_batch_norms(net, norm)
@@ -56,7 +57,7 @@ def build_sequential(name: str, norm: Norm) -> StagedBackbone:
 
 
 def rename_sequential(stage_of: Mapping[int, str], name: str) -> str | None:
-    """``features.4.1.weight`` -> ``layer3.4.1.weight``; what comes after the stages is dropped."""
+    """Renames ``features.4.1.weight`` to ``layer3.4.1.weight``; ``None`` behind the stages."""
     if name.startswith(STAGES):
         return name
     if name.startswith(("classifier.", "head.", "norm.")):

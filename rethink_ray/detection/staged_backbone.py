@@ -1,7 +1,7 @@
-"""The five stages that freezing and weights are named by, whatever the network.
+"""Backbones in five stages, ``stem`` and ``layer1 .. layer4``.
 
-All have ``stem, layer1 .. layer4`` at strides 1-4, 4, 8, 16, 32, so that one freezing rule and one
-weight mapping serve them all.
+All networks have these stages, at strides 1-4, 4, 8, 16, 32, so that freezing and loading of
+weights work alike for all of them.
 """
 
 from collections import OrderedDict
@@ -17,12 +17,12 @@ from rethink_ray.detection.norm_layers import layer_norm
 STAGES: tuple[str, ...] = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 IMAGE_MEAN = (0.485, 0.456, 0.406)
-"""Of ImageNet, RGB, for pixels in 0..1: classifier and detector normalise alike."""
+"""ImageNet's, RGB, for pixels in 0..1; classifiers and detectors normalise alike."""
 IMAGE_STD = (0.229, 0.224, 0.225)
 
 
 def keep_name(name: str) -> str | None:
-    """The rule for a file that uses our names already."""
+    """Returns the name as it is, for files with our names."""
     return name
 
 
@@ -34,23 +34,23 @@ class StagedBackbone:
     channels: tuple[int, int, int, int]
     """Output channels of ``layer1 .. layer4``."""
     rename: Callable[[str], str | None] = keep_name
-    """From the source's name of a tensor to ours; ``None``: it belongs to the classifier."""
+    """Maps the source's name of a tensor to ours; ``None`` for the classifier's tensors."""
     channels_last: bool = False
-    """Whether stages hand on ``[N, H, W, C]``."""
+    """Whether stages return ``[N, H, W, C]``."""
     norm_eps: float | None = None
-    """If set, each stage's map is layer-normalised for the pyramid, as detectors on transformers
-    do; without scale and shift, which the 1x1 convolution behind it has anyway."""
+    """Epsilon with which each map is layer-normalised for the pyramid, as in detectors on
+    transformers; ``None``: it is not. The 1x1 convolution behind it has scale and shift."""
     origin: str | None = None
-    """What the recipe calls it, if its structure does not tell."""
+    """The recipe's name of the backbone, if its structure does not determine it."""
 
 
 class Backbone(nn.Module):
-    """Five stages, of which a prefix may be frozen: no gradient, fixed statistics.
+    """Five stages, the first of which may be frozen: without gradient, with fixed statistics.
 
     Attributes:
-        cut: what it was made from; ``channels`` are its output channels.
-        adapters: block -> a small module behind it that learns while the block is frozen.
-        frozen_stages: names of the stages that never move; set by ``freezing.freeze``.
+        cut: the network in stages; ``channels`` are its output channels.
+        adapters: block -> a small trainable module behind it, while the block is frozen.
+        frozen_stages: names of the frozen stages; set by ``freezing.freeze``.
     """
 
     def __init__(self, cut: StagedBackbone) -> None:
@@ -63,7 +63,7 @@ class Backbone(nn.Module):
         self.frozen_stages: tuple[str, ...] = ()
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
-        """Feature maps of ``layer1 .. layer4`` for normalised images ``[N, 3, H, W]``."""
+        """Returns the maps of ``layer1 .. layer4`` for normalised images ``[N, 3, H, W]``."""
         features: OrderedDict[str, Tensor] = OrderedDict()
         x = images
         for name in STAGES:
@@ -75,7 +75,7 @@ class Backbone(nn.Module):
         return features
 
     def _run_stage(self, path: str, module: nn.Module, x: Tensor) -> Tensor:
-        """One stage; where adapters stand, block by block."""
+        """Runs a stage; if there are adapters, block by block."""
         if self.adapters is None:
             whole: Tensor = module(x)
             return whole
@@ -89,14 +89,14 @@ class Backbone(nn.Module):
         return x
 
     def _to_map(self, x: Tensor) -> Tensor:
-        """``[N, C, H, W]``, as the pyramid reads it."""
+        """Returns a stage's output as ``[N, C, H, W]``, normalised if ``norm_eps`` is set."""
         if self.cut.norm_eps is not None:
             last = x if self.cut.channels_last else x.movedim(1, -1)
             return layer_norm(last, last.shape[-1:], eps=self.cut.norm_eps).movedim(-1, 1)
         return x.movedim(-1, 1) if self.cut.channels_last else x
 
     def train(self, mode: bool = True) -> "Backbone":
-        """Set the mode of the stages that move; frozen ones stay in evaluation."""
+        """Sets the mode of the trainable stages; frozen stages stay in evaluation mode."""
         super().train(mode)
         for name in self.frozen_stages:
             self.get_submodule(name).eval()
@@ -104,7 +104,7 @@ class Backbone(nn.Module):
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Images ``[N, 3, H, W]`` in 0..1 as the backbone wants them."""
+    """Normalises images ``[N, 3, H, W]`` in 0..1 by ImageNet's mean and deviation."""
     mean = torch.tensor(IMAGE_MEAN, dtype=images.dtype, device=images.device)
     std = torch.tensor(IMAGE_STD, dtype=images.dtype, device=images.device)
     return (images - mean[:, None, None]) / std[:, None, None]

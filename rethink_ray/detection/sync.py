@@ -1,6 +1,6 @@
-"""Batch normalisation over the batch of all workers of a run.
+"""Batch normalisation over the images of all workers of a run.
 
-PyTorch has it for GPUs only; on CPUs the workers' sums are added up here.
+PyTorch has it for GPUs only; here it also works on CPUs.
 """
 
 import torch
@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class SyncBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation over the batch of all workers; alone it is ``BatchNorm2d`` itself.
+    """Batch normalisation over all workers' images; with one worker it is ``BatchNorm2d``.
 
-    Not PyTorch's own layer, which cannot even stand in a group of CPU workers. ``put_on_gpus`` puts
-    that one in its place where it can.
+    PyTorch's own layer fails in a group of CPU workers. On GPUs ``put_on_gpus`` replaces this layer
+    by PyTorch's.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``[N, C, H, W]`` per channel."""
+        """Normalises ``[N, C, H, W]`` per channel."""
         if not self.training or _count_workers() == 1:
             return super().forward(input)
         if self.num_batches_tracked is not None:
@@ -32,7 +32,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
     @torch.no_grad()
     def _update_statistics(self, mean: Tensor, var: Tensor) -> None:
-        """Running statistics as ``BatchNorm2d`` keeps them; ``var`` is the unbiased one."""
+        """Updates running statistics as ``BatchNorm2d`` does; ``var`` is the unbiased variance."""
         momentum = 0.1 if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, var)):
             if running is not None:
@@ -40,7 +40,7 @@ class SyncBatchNorm(nn.BatchNorm2d):
 
 
 def put_on_gpus(model: nn.Module) -> None:
-    """PyTorch's own layer stands for each of ours, with the same parameters and statistics."""
+    """Replaces each of our layers by PyTorch's, with the same parameters and statistics."""
     for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is SyncBatchNorm:
@@ -53,7 +53,7 @@ def _convert(layer: SyncBatchNorm) -> nn.SyncBatchNorm:
 
 
 class _SumOfAll(torch.autograd.Function):
-    """The sum over all workers, and of its gradients: each worker's loss depends on every part."""
+    """Sums over all workers; gradients are summed too, since all losses depend on all parts."""
 
     @staticmethod
     def forward(ctx: object, local: Tensor) -> Tensor:
@@ -69,10 +69,10 @@ class _SumOfAll(torch.autograd.Function):
 
 
 def _sum_moments(x: Tensor) -> tuple[Tensor, Tensor, float]:
-    """Mean and biased variance per channel over all workers, and how many numbers each is of.
+    """Returns mean, biased variance and count per channel over all workers.
 
-    A worker may have none. Sums run in float64, where a variance small against its mean survives
-    the subtraction.
+    A worker may have no values. Sums are float64, so that a variance that is small against the mean
+    is not lost in the subtraction.
     """
     count = x.numel() // x.shape[1]
     if count:

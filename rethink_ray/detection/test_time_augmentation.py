@@ -1,8 +1,8 @@
-"""Test-time augmentation: each image is looked at in several sizes, mirrored too, and what is found
-is merged by non-maximum suppression (He et al. 2018, sec. 4.1: multi-scale testing).
+"""Test-time augmentation: detects in several sizes and mirrored, and merges the detections by
+non-maximum suppression (He et al. 2018, sec. 4.1: multi-scale testing).
 
-The plain look alone is ``Detector.detect``, to the last bit. A kept box keeps the mask of the look
-that found it; masks are not averaged.
+With the plain view alone, results equal ``Detector.detect`` to the last bit. A box keeps the mask
+of its own view; masks are not averaged.
 """
 
 from collections.abc import Sequence
@@ -17,26 +17,27 @@ from rethink_ray.detection.resize import resize_image
 from rethink_ray.spec.recipe import DetectorSpec, EvaluationSpec
 
 Detections = dict[str, Tensor]
-"""As ``Detector.detect`` gives it: ``boxes_xyxy``, ``scores``, ``labels``, perhaps more."""
+"""Detections of one image from ``Detector.detect``: ``boxes_xyxy``, ``scores``, ``labels``, and
+``masks`` or ``keypoints`` from families that have them."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way to look at an image: at this factor of the input size, mirrored or not."""
+    """A view of an image: a factor of the input size, mirrored or not."""
 
     scale: float
     mirrored: bool
 
     @property
     def is_plain(self) -> bool:
-        """The detector's own size, not mirrored."""
+        """Whether the view has the detector's own size and is not mirrored."""
         return self.scale == 1.0 and not self.mirrored
 
 
 class MultiViewDetector:
-    """A detector that looks at every image in each of the views of a recipe."""
+    """Detects in every view of the recipe and merges the detections of each image."""
 
-    __test__ = False  # no test class, whatever its name begins with
+    __test__ = False  # pytest must not collect this class
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class MultiViewDetector:
         spec: DetectorSpec,
         keypoint_swap: Sequence[int] = (),
     ) -> None:
-        """``keypoint_swap``: which keypoint stands in each one's place in a mirror."""
+        """``keypoint_swap``: [K], the keypoint at each keypoint's position in a mirrored image."""
         sides = (False, True) if evaluation.flip else (False,)
         self.views = tuple(
             View(scale, mirrored) for scale in evaluation.scales for mirrored in sides
@@ -55,11 +56,11 @@ class MultiViewDetector:
         self._swap = list(keypoint_swap)
 
     def build_views(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
-        """The images ([3, H, W] each) once per view, at the size they are looked at."""
+        """Returns the images ([3, H, W] each) of every view, resized and mirrored."""
         return [[self._render_view(view, image) for image in images] for view in self.views]
 
     def detect(self, images: Sequence[Tensor]) -> list[Detections]:
-        """The detections of each image ([3, H, W], float32) in its own pixels, best first."""
+        """Returns the detections of each image ([3, H, W] float32) in its pixels, best first."""
         per_view: list[list[Detections]] = []
         for view, seen in zip(self.views, self.build_views(images), strict=True):
             with self._detector.sizes_as_given(not view.is_plain):
@@ -92,7 +93,7 @@ class MultiViewDetector:
     def _map_back(
         self, view: View, detections: Detections, image: Tensor, look: Tensor
     ) -> Detections:
-        """Boxes, masks and keypoints in the image's own pixels."""
+        """Maps a view's detections back to the image's own pixels."""
         if view.is_plain:
             return detections
         back = dict(detections)
@@ -110,7 +111,7 @@ class MultiViewDetector:
 
 
 def merge_views(per_view: Sequence[Detections], nms_iou: float, most: int) -> Detections:
-    """The detections of all views in one, best first: per class, the best of those that overlap."""
+    """Merges the detections of all views by non-maximum suppression per class, best first."""
     joined = {key: torch.cat([view[key] for view in per_view]) for key in per_view[0]}
     scores = joined["scores"].float()
     kept = batched_nms(joined["boxes_xyxy"].float(), scores, joined["labels"], nms_iou)[:most]
@@ -118,7 +119,7 @@ def merge_views(per_view: Sequence[Detections], nms_iou: float, most: int) -> De
 
 
 def _mirror_back(detections: Detections, width: int, swap: Sequence[int]) -> Detections:
-    """What was found in a mirrored look, back on the side where it is."""
+    """Mirrors detections of a mirrored view back."""
     x0, y0, x1, y1 = detections["boxes_xyxy"].unbind(-1)
     back = {**detections, "boxes_xyxy": torch.stack([width - x1, y0, width - x0, y1], dim=-1)}
     if "masks" in detections:

@@ -1,7 +1,7 @@
-"""Faster R-CNN and its kin in training: torchvision's networks with few waits for a GPU.
+"""Two-stage detectors: torchvision's networks with few waits for a GPU in training.
 
-At evaluation they are torchvision's. In training the numbers are the same too; what differs is the
-order of sums, and how often the host asks a GPU how many of something there are.
+At evaluation they are torchvision's. In training results are equal too, up to the order of sums;
+the host reads fewer counts from the GPU.
 """
 
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ from rethink_ray.detection.regions import (
 )
 
 BETA = 1 / 9
-"""Where the box loss turns from a square into a line (torchvision's)."""
+"""Distance at which the box loss changes from quadratic to linear (torchvision's)."""
 
 
 class TwoStage(GeneralizedRCNN):  # type: ignore[misc]  # torchvision is untyped
-    """Proposals, then heads on regions."""
+    """A detector with a proposal network and heads on regions."""
 
     def forward(self, images: list[Tensor], targets: list[Objects] | None = None) -> Any:
-        """The losses of a batch in training, what was found in each image otherwise."""
+        """Returns the losses of a batch in training, the detections of each image otherwise."""
         if not self.training:
             return super().forward(images)
         assert targets is not None, "losses are taken against targets"
@@ -59,7 +59,10 @@ class TwoStage(GeneralizedRCNN):  # type: ignore[misc]  # torchvision is untyped
 
 
 class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvision is untyped
-    """Ren et al. 2015: matched for the batch at once; boxes are coded for drawn anchors only."""
+    """Proposal network (Ren et al. 2015) that matches all images of a batch at once.
+
+    Boxes are coded for sampled anchors only.
+    """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -68,7 +71,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     def forward(
         self, images: ImageList, features: Features, targets: list[Objects] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Proposals of each image ``[R, 4]``, and in training the two losses."""
+        """Returns the proposals of each image, ``[R, 4]``, and in training the two losses."""
         maps = list(features.values())
         by_level, deltas_by_level = self.head(maps)
         anchors = self.anchor_generator(images, maps)
@@ -89,7 +92,9 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         image_shapes: Sizes,
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Boxes and scores of each image's best proposals; torchvision's with one wait an image.
+        """Returns boxes and scores of each image's best proposals, as torchvision does.
+
+        It waits for a GPU once per image.
 
         Args:
             proposals: ``[N, A, 4]`` xyxy.
@@ -122,7 +127,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     def _losses(
         self, logits: Tensor, deltas: Tensor, anchors: Tensor, targets: Sequence[Objects]
     ) -> dict[str, Tensor]:
-        """From logits ``[N, A]``, deltas ``[N, A, 4]`` and the anchors ``[A, 4]`` of all images."""
+        """Returns the losses for logits ``[N, A]``, deltas ``[N, A, 4]`` and anchors ``[A, 4]``."""
         objects = pad_objects(targets)
         matches = match_by_overlap(objects, anchors, self.proposal_matcher)
         labels = (matches >= 0).to(torch.int8) - (matches == IGNORED).to(torch.int8)
@@ -151,7 +156,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
 
 
 def _find_levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:
-    """The level that each of the anchors belongs to."""
+    """Returns the level of each anchor."""
     levels = torch.zeros_like(anchor_indices)
     first = 0
     for num_anchors in num_anchors_per_level[:-1]:
@@ -174,7 +179,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         image_shapes: Sizes,
         targets: list[Objects] | None = None,
     ) -> Any:
-        """Nothing and the losses in training; what was found and nothing otherwise."""
+        """Returns no detections and the losses in training; detections and no losses otherwise."""
         if not self.training:
             return super().forward(features, proposals, image_shapes)
         assert targets is not None, "losses are taken against targets"
@@ -184,17 +189,21 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         return [], {"loss_classifier": classifier, "loss_box_reg": box_reg}
 
     def subsample(self, labels: list[Tensor]) -> list[Tensor]:
-        """Places of each image's drawn proposals, in order; one wait for the batch."""
+        """Returns the indices of each image's sampled proposals; waits for a GPU once."""
         positive, negative = self.fg_bg_sampler(labels)
         return find_indices([p | n for p, n in zip(positive, negative, strict=True)])
 
 
 def box_losses(scores: Tensor, deltas: Tensor, drawn: SampledProposals) -> tuple[Tensor, Tensor]:
-    """Of the class scores ``[R, 1 + K]`` and of the box deltas ``[R, 4 * (1 + K)]``.
+    """Returns the classification and the box loss; torchvision's without waits for a GPU.
 
-    torchvision's ``fastrcnn_loss`` without a wait; both are zero where nothing was drawn. A region
-    without an object has no deltas to learn: they may be no numbers, which must not reach a loss,
-    not even one that is masked afterwards (its gradient would be no number).
+    Both are zero if there are no samples. Background regions have no target deltas; theirs may be
+    NaN, which must not reach a loss, because the gradient of a masked NaN is NaN too.
+
+    Args:
+        scores: ``[R, 1 + K]``.
+        deltas: ``[R, 4 * (1 + K)]``.
+        drawn: the sampled regions.
     """
     labels, expected = torch.cat(drawn.labels), torch.cat(drawn.deltas)
     num_drawn = max(1, len(labels))
@@ -209,13 +218,13 @@ def box_losses(scores: Tensor, deltas: Tensor, drawn: SampledProposals) -> tuple
 
 
 class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision is untyped
-    """Regions as small maps, each from the level that suits its size; one wait for all levels.
+    """Pools regions, each from the level for its size; waits for a GPU once for all levels.
 
-    The strides are known: ``families.build_roi_pool`` sets ``scales`` and ``map_levels``.
+    ``families.build_roi_pool`` sets ``scales`` and ``map_levels``, so no strides are guessed.
     """
 
     def forward(self, x: Features, boxes: list[Tensor], image_shapes: Sizes) -> Tensor:
-        """``[R, C, cells, cells]`` in the order of the boxes."""
+        """Returns ``[R, C, cells, cells]`` in the order of the boxes."""
         maps = [x[name] for name in self.featmap_names]
         rois, levels = convert_boxes_to_roi_format(boxes), self.map_levels(boxes)
         every = torch.arange(len(maps), device=levels.device)

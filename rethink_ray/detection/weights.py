@@ -1,7 +1,7 @@
-"""Weights from elsewhere: a torchvision name, a file, or a classifier this program trained.
+"""Loads a backbone's weights: from torchvision, from a file, or from a classifier trained here.
 
-A backbone takes all of its numbers or none: every key and shape must agree, and what does not is
-named. Only the classifier's last layer is dropped.
+All weights are loaded or none: every name and shape must agree, and an error lists the differences.
+Only the classifier's last layer is dropped.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
 CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
-"""Entries under which files keep their tensors; ``teacher`` is DINO's, the better of its two."""
+"""Entries under which files store their tensors; ``teacher`` is the better of DINO's two."""
 SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
-"""Words in the names of a self-supervised method's other network: MoCo's keys, BYOL's target."""
+"""Words in the names of a self-supervised method's second network: MoCo's keys, BYOL's target."""
 OURS = b"rethink-ray checkpoint "
-"""How files of this program begin: a line with a checksum, then what torch wrote."""
+"""The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
 UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
-"""What torch raises on files that are something else."""
+"""Exceptions of torch for files that are no weights."""
 _SHOWN = 5
 
 
@@ -40,9 +40,13 @@ def load_initial_weights(
     init: InitSpec,
     upstream: Mapping[str, Tensor] | None = None,
 ) -> None:
-    """Give the backbone the weights ``init`` asks for; ``random`` leaves it as it is.
+    """Loads the backbone's weights as ``init`` says; ``random`` keeps the drawn weights.
 
-    Its own draw is He et al. 2015's: normal, by fan-out; Swin and ConvNeXt have their papers'.
+    Drawn weights follow He et al. 2015 (normal, by fan-out); those of Swin and ConvNeXt their
+    papers.
+
+    Raises:
+        SpecError: the weights are missing or do not fit the backbone.
     """
     match init.source:
         case "random":
@@ -53,7 +57,7 @@ def load_initial_weights(
                 raise SpecError(
                     explain(
                         "init.source",
-                        "'upstream' needs the state of a classifier trained first",
+                        "'upstream' needs the state of a trained classifier",
                         None,
                         "Build the classifier asset, or choose init.source: random.",
                     )
@@ -67,13 +71,13 @@ def load_initial_weights(
 
 
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:
-    """Copy a state dict into the backbone, number for number.
+    """Copies a state dict into the backbone.
 
     Args:
-        backbone: takes the weights.
+        backbone: gets the weights.
         state: of a network of torchvision or timm, of a self-supervised method around it, or of a
             detector or classifier of ours or of others.
-        where: named in errors.
+        where: the beginning of error messages.
 
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
@@ -95,7 +99,7 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
 
 
 def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The backbone's part of a state dict, under our stage names."""
+    """Returns the backbone's part of a state dict, under our stage names."""
     our_names = backbone.state_dict().keys()
 
     def ours(name: str) -> str | None:
@@ -109,10 +113,10 @@ def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[st
 def _find_prefix(
     state: Mapping[str, Tensor], our_names: Collection[str], ours: Callable[[str], str | None]
 ) -> str:
-    """In front of the backbone's names: that under which the most of them are found.
+    """Returns the prefix of names that fits most of the backbone's names.
 
-    ``network.backbone.body.`` in our detectors, ``backbone.`` in classifiers and mmdetection's
-    files, ``module.encoder_q.`` in MoCo's, nothing in torchvision's.
+    It is ``network.backbone.body.`` for our detectors, ``backbone.`` for classifiers and
+    mmdetection's files, ``module.encoder_q.`` for MoCo's, and empty for torchvision's.
     """
     matches: Counter[str] = Counter()
     for name in state:
@@ -141,9 +145,8 @@ def _describe_disagreement(
     if statistics and not shapes:
         trained = "without" if statistics[0] in missing else "with"
         remedy = (
-            f"The weights were trained {trained} batch statistics: "
-            "choose a detector.norm that agrees with them (bn, sync_bn and frozen_bn do with each "
-            "other, gn only with gn)."
+            f"The weights were trained {trained} batch statistics: choose a detector.norm that "
+            "fits them (bn, sync_bn and frozen_bn fit each other, gn fits gn only)."
         )
     else:
         remedy = "Choose weights of this detector.backbone (and detector.width), or change it."
@@ -156,11 +159,12 @@ def _list_few(names: list[str]) -> str:
 
 
 def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
-    """Weights of a backbone by torchvision's name, ``ResNet50_Weights.IMAGENET1K_V1``, of which the
-    part after the dot is enough.
+    """Returns a backbone's weights by torchvision's name, ``ResNet50_Weights.IMAGENET1K_V1``.
+
+    The part after the dot is enough.
 
     Raises:
-        SpecError: there are none of this name; the message lists those there are.
+        SpecError: torchvision has no such weights; the message lists the available ones.
     """
     model = from_torchvision(backbone)
     candidates = list(torchvision.models.get_model_weights(model)) if model else []
@@ -189,11 +193,11 @@ def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor
 
 
 def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
-    """The tensors of a file by name, taken out of whatever they are kept under.
+    """Returns the tensors of a file by name; finds them under the entries in ``CONTAINERS``.
 
     Raises:
-        SpecError: it cannot be read without running code, or holds something else; one of ours was
-            damaged.
+        SpecError: the file cannot be read without running code, holds no state dict, or is one of
+            ours and damaged.
     """
     remedy = "Save it with torch.save(model.state_dict(), path)."
     try:
@@ -201,8 +205,8 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
         if content.startswith(OURS):
             header, _, content = content.partition(b"\n")
             if header.split()[-1] != hashlib.sha256(content).hexdigest().encode():
-                copied = "Copy it or export it again."
-                raise SpecError(explain(where, "must match its checksum", "other bytes", copied))
+                again = "Copy it or export it again."
+                raise SpecError(explain(where, "must match its checksum", "other bytes", again))
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         must = "must be a file of tensors that loads without running code"

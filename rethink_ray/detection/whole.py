@@ -1,4 +1,4 @@
-"""A whole detector's weights: backbone, neck and heads, all of them or none."""
+"""Loads a whole detector's weights: backbone, neck and heads."""
 
 from collections.abc import Mapping
 
@@ -10,14 +10,14 @@ _SHOWN = 5
 
 
 def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
-    """Copy every number of ``state`` into the detector, which may hold no other.
+    """Copies a state dict into the detector; every name and shape must agree.
 
-    Counters of batches are no numbers of the model: frozen batch normalisation has none.
+    Batch counters of norms are ignored, because frozen batch normalisation has none.
 
     Args:
-        detector: takes the weights.
-        state: of a detector of the same settings; norms may be frozen here and not there.
-        where: named in errors.
+        detector: gets the weights.
+        state: of a detector of the same settings; one of the two may have frozen norms.
+        where: the beginning of error messages.
 
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
