@@ -116,7 +116,7 @@ def require_unseen(data: DataSpec, learned_from: Pictures, where: str) -> None:
         scored = open_split(data, split).pictures()
         for row, twin in find_same_pictures(learned_from, scored)[:1]:
             must = f"must learn from no picture of split {split}"
-            shown = f"{learned_from.paths[row]}, which is {scored.paths[twin]}"
+            shown = f"{learned_from.paths[row]}, the same picture as {scored.paths[twin]}"
             remedy = "Take one of the two out of its split, then start a new study."
             raise DataError(explain(where, must, shown, remedy))
 

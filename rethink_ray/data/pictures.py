@@ -21,7 +21,7 @@ from rethink_ray.data.orientation import (
     turn_as_annotated,
 )
 
-if TYPE_CHECKING:  # indexes and checks look at headers only, and need not wait for torch
+if TYPE_CHECKING:  # indexes and checks read headers only, without waiting for torch
     from torch import Tensor
 
 Bytes = NDArray[np.uint8]

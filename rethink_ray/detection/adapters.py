@@ -42,7 +42,7 @@ class Adapter(nn.Module):
 
 def add_adapters(backbone: Backbone, spec: DetectorSpec) -> None:
     """Adds an adapter behind every block; ``spec.adapters`` is its share of the channels."""
-    last = backbone.cut.channels_last
+    last = backbone.staged.channels_last
     backbone.adapters = nn.ModuleDict(
         {
             path: Adapter(channels, bottleneck(channels, spec.adapters), channels_last=last)
@@ -77,7 +77,7 @@ def _list_blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 def _measure_channels(backbone: Backbone) -> dict[str, int]:
     """Measures path of a block (``layer1_0``) -> its output channels, on a blank image."""
     channels: dict[str, int] = {}
-    dim = -1 if backbone.cut.channels_last else 1
+    dim = -1 if backbone.staged.channels_last else 1
     hooks = [
         block.register_forward_hook(
             lambda _, __, out, path=path: channels.__setitem__(path, out.shape[dim])

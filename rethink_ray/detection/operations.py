@@ -131,7 +131,7 @@ def _attention(args: Sequence[Any], out: Any) -> int:
 
 
 def _attention_backward(args: Sequence[Any], out: Any) -> int:
-    """Counts twice the forward pass; scores that a kernel recomputes to save memory are not counted."""
+    """Counts twice the forward pass, without scores that a kernel recomputes to save memory."""
     return 2 * attention_flops(args[1], args[2], args[3])
 
 

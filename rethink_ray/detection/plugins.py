@@ -38,12 +38,12 @@ def build_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
         SpecError: the network cannot be imported or built, or breaks the contract.
     """
     is_timms = spec.backbone.startswith(TIMM)
-    cut = _from_timm(spec.backbone) if is_timms else _from_function(spec)
-    for stage in cut.stages.values():  # the stages are new modules with the network's parts
+    staged = _from_timm(spec.backbone) if is_timms else _from_function(spec)
+    for stage in staged.stages.values():  # the stages are new modules with the network's parts
         replace_batch_norms(stage, norm)
         keep_input_types(stage)
-    _require_contract(spec.backbone, cut)
-    return cut
+    _require_contract(spec.backbone, staged)
+    return staged
 
 
 def _from_function(spec: DetectorSpec) -> StagedBackbone:
@@ -144,8 +144,8 @@ def _rename_timm(stage_of: Mapping[str, str], name: str) -> str | None:
 
 
 @torch.no_grad()
-def _require_contract(name: str, cut: StagedBackbone) -> None:
-    probe = Backbone(cut).eval()
+def _require_contract(name: str, staged: StagedBackbone) -> None:
+    probe = Backbone(staged).eval()
     device = next((p.device for p in probe.parameters()), torch.device("cpu"))
     try:
         maps = probe(torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device))
@@ -153,7 +153,7 @@ def _require_contract(name: str, cut: StagedBackbone) -> None:
         must = f"must run on a blank image of {PROBE_PX} x {PROBE_PX}"
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _plugin_error(name, must, reason, CONTRACT) from error
-    for (stage, x), channels, stride in zip(maps.items(), cut.channels, STRIDES, strict=True):
+    for (stage, x), channels, stride in zip(maps.items(), staged.channels, STRIDES, strict=True):
         expected_shape = (1, channels, PROBE_PX // stride, PROBE_PX // stride)
         if tuple(x.shape) != expected_shape:
             must = f"must put out a map of shape {expected_shape} at {stage} (stride {stride})"

@@ -48,17 +48,17 @@ class Backbone(nn.Module):
     """Five stages, the first of which may be frozen: without gradient, with fixed statistics.
 
     Attributes:
-        cut: the network in stages; ``channels`` are its output channels.
+        staged: the network in stages; ``channels`` are its output channels.
         adapters: block -> a small trainable module behind it, while the block is frozen.
         frozen_stages: names of the frozen stages; set by ``freezing.freeze``.
     """
 
-    def __init__(self, cut: StagedBackbone) -> None:
+    def __init__(self, staged: StagedBackbone) -> None:
         super().__init__()
         for name in STAGES:
-            self.add_module(name, cut.stages[name])
-        self.cut = cut
-        self.channels = cut.channels
+            self.add_module(name, staged.stages[name])
+        self.staged = staged
+        self.channels = staged.channels
         self.adapters: nn.ModuleDict | None = None
         self.frozen_stages: tuple[str, ...] = ()
 
@@ -90,10 +90,10 @@ class Backbone(nn.Module):
 
     def _to_map(self, x: Tensor) -> Tensor:
         """Returns a stage's output as ``[N, C, H, W]``, normalised if ``norm_eps`` is set."""
-        if self.cut.norm_eps is not None:
-            last = x if self.cut.channels_last else x.movedim(1, -1)
-            return layer_norm(last, last.shape[-1:], eps=self.cut.norm_eps).movedim(-1, 1)
-        return x.movedim(-1, 1) if self.cut.channels_last else x
+        if self.staged.norm_eps is not None:
+            last = x if self.staged.channels_last else x.movedim(1, -1)
+            return layer_norm(last, last.shape[-1:], eps=self.staged.norm_eps).movedim(-1, 1)
+        return x.movedim(-1, 1) if self.staged.channels_last else x
 
     def train(self, mode: bool = True) -> "Backbone":
         """Sets the mode of the trainable stages; frozen stages stay in evaluation mode."""

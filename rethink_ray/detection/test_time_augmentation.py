@@ -67,8 +67,8 @@ class MultiViewDetector:
                 detections = self._detector.detect(seen)
             per_view.append(
                 [
-                    self._map_back(view, one, image, look)
-                    for one, image, look in zip(detections, images, seen, strict=True)
+                    self._map_back(view, one, image, rendered)
+                    for one, image, rendered in zip(detections, images, seen, strict=True)
                 ]
             )
         if len(per_view) == 1:
@@ -87,20 +87,20 @@ class MultiViewDetector:
             self._spec.min_side_px / min(height, width),
             self._spec.max_side_px / max(height, width),
         )
-        look = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
-        return look.flip(-1) if view.mirrored else look
+        rendered = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
+        return rendered.flip(-1) if view.mirrored else rendered
 
     def _map_back(
-        self, view: View, detections: Detections, image: Tensor, look: Tensor
+        self, view: View, detections: Detections, image: Tensor, rendered: Tensor
     ) -> Detections:
         """Maps a view's detections back to the image's own pixels."""
         if view.is_plain:
             return detections
         back = dict(detections)
         if view.mirrored:
-            back = _mirror_back(detections, look.shape[-1], self._swap)
+            back = _mirror_back(detections, rendered.shape[-1], self._swap)
         ratio = torch.tensor(
-            [image.shape[-1] / look.shape[-1], image.shape[-2] / look.shape[-2]],
+            [image.shape[-1] / rendered.shape[-1], image.shape[-2] / rendered.shape[-2]],
             device=detections["boxes_xyxy"].device,
         )
         back["boxes_xyxy"] = back["boxes_xyxy"] * ratio.repeat(2)

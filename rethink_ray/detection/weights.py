@@ -103,7 +103,7 @@ def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[st
     our_names = backbone.state_dict().keys()
 
     def ours(name: str) -> str | None:
-        return name if name in our_names else backbone.cut.rename(name)
+        return name if name in our_names else backbone.staged.rename(name)
 
     prefix = _find_prefix(state, our_names, ours)
     entries = ((ours(k.removeprefix(prefix)), v) for k, v in state.items() if k.startswith(prefix))

@@ -67,8 +67,8 @@ def read_backbone(backbone: Backbone, asked_adapters: float) -> dict[str, Any]:
 
 def name_of(backbone: Backbone) -> str:
     """As recipes call it; its structure if that is none of ours."""
-    if backbone.cut.origin is not None:
-        return backbone.cut.origin
+    if backbone.staged.origin is not None:
+        return backbone.staged.origin
     stages = [list(backbone.get_submodule(name).modules()) for name in STAGES[1:]]
     blocks = [[m for m in stage if isinstance(m, BLOCKS)] for stage in stages]
     if not any(blocks):

@@ -28,6 +28,7 @@ from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import dropped_words
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
 from tests.builders import MICRO_DATA, micro_trial
+from tests.golden_words import assert_says
 
 REGIMES = {"full": RegimeSpec(images="all"), "small": RegimeSpec(images=3)}
 
@@ -63,8 +64,10 @@ def test_training_pictures_are_no_scored_ones_and_a_scored_one_is_refused() -> N
     require_unseen(MICRO_DATA, learned, "asset x")
     scored = open_split(MICRO_DATA, "test").pictures()
     mixed = list_pictures([Path(learned.paths[0]), Path(scored.paths[0])])
-    with pytest.raises(DataError, match="asset x: must learn from no picture of split test"):
+    with pytest.raises(DataError, match="asset x: .*split test") as refused:
         require_unseen(MICRO_DATA, mixed, "asset x")
+    message = str(refused.value).replace(str(Path(scored.paths[0]).parent), "FOLDER")
+    assert_says("data", "training on a scored picture", message)
 
 
 def test_splits_without_a_common_picture_are_accepted(data: DataSpec) -> None:
@@ -75,12 +78,12 @@ def test_splits_without_a_common_picture_are_accepted(data: DataSpec) -> None:
 
 def test_a_test_picture_in_train_is_refused_with_both_paths(data: DataSpec, tmp_path: Path) -> None:
     copy(tmp_path, "test/2", "train/5")
-    with pytest.raises(DataError, match=r"s\.yaml: data: must show no picture in two") as refused:
+    with pytest.raises(DataError, match=r"s\.yaml: data: ") as refused:
         require_disjoint(data, "s.yaml")
-    assert f"1 of train in test: {tmp_path}/train/5.png = {tmp_path}/test/2.png" in str(
-        refused.value
-    )
-    assert "data.duplicates: drop" in str(refused.value)
+    message = str(refused.value).replace(str(tmp_path), "FOLDER")
+    assert "1 of train in test: FOLDER/train/5.png = FOLDER/test/2.png" in message
+    assert "data.duplicates: drop" in message
+    assert_says("data", "test picture in train", message)
 
 
 def test_three_pairs_are_named_and_the_rest_counted(data: DataSpec, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.shipped import shipped_studies
 from rethink_ray.training.effective_backbone import name_of, norm_of
+from tests.golden_words import assert_says
 
 
 def tiny(norm: Norm = "gn") -> DetectorSpec:
@@ -247,10 +248,11 @@ def test_weights_of_another_norm_are_refused_with_the_remedy(
 ) -> None:
     state = build_classifier(tiny(trained), 5, seed=1).backbone_state()
 
-    with pytest.raises(SpecError, match="choose a detector.norm") as caught:
+    with pytest.raises(SpecError, match="detector.norm") as refused:
         build_detector(tiny(asked), InitSpec(source="upstream"), 3, seed=0, weights=state)
 
-    assert named in str(caught.value)
+    assert named in str(refused.value)
+    assert_says("detection", f"{trained} weights in a {asked} detector", str(refused.value))
 
 
 def test_weights_of_another_width_are_refused_name_by_name() -> None:
@@ -262,8 +264,9 @@ def test_weights_of_another_width_are_refused_name_by_name() -> None:
 
 
 def test_a_missing_upstream_state_is_an_error_not_random_weights() -> None:
-    with pytest.raises(SpecError, match="needs the state of a classifier"):
+    with pytest.raises(SpecError, match="init.source") as refused:
         build_detector(tiny(), InitSpec(source="upstream"), 3, seed=0)
+    assert_says("detection", "upstream without a classifier", str(refused.value))
 
 
 def test_an_unknown_torchvision_name_lists_the_known_ones() -> None:
