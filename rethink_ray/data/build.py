@@ -70,7 +70,7 @@ def write_index(
     kept, dropped, unread = _select_readable(raw, labels, read)
     if not kept:
         must = "must have at least one image that can be read"
-        shown = f"{len(raw.images)} images, of which {dict(dropped)}"
+        shown = f"{len(raw.images)} images, left out: {dict(dropped)}"
         raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
     fingerprint = _fingerprint(kept, labels, salt)
     _write(directory / OBJECTS_FILE, _object_columns(kept, labels), {"fingerprint": fingerprint})

@@ -81,4 +81,5 @@ def _require_objects(index: AnnotationIndex, split: str) -> None:
     if not num_objects:
         must = "must hold at least one object of a category of train that is no crowd"
         remedy = "Check the annotations with `rethink-ray data check`, or score on another split."
-        raise DataError(explain(f"split {split}", must, f"{len(index)} images of none", remedy))
+        shown = f"{len(index)} images without any"
+        raise DataError(explain(f"split {split}", must, shown, remedy))

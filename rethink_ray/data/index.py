@@ -1,4 +1,4 @@
-"""The memory-mapped annotations of one split: processes share the pages, opening reads almost none.
+"""The memory-mapped annotations of one split: opening reads no data, and processes share pages.
 
 An index is built on first use and stored under a hash of the annotation files.
 """
@@ -264,7 +264,7 @@ def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> Anno
     left = [int(key) for row, key in enumerate(index.image_ids) if row not in rows]
     if not left:
         must = f"must hold an image that {' and '.join(sorted(keeps))} does not"
-        remedy = "data.duplicates: drop would leave none."
+        remedy = "Take other files for one of the splits, or set data.duplicates: refuse."
         raise DataError(explain(f"split {split}", must, "none", remedy))
     return AnnotationIndex(index.directory, only=tuple(left))
 

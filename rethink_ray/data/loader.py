@@ -328,7 +328,7 @@ def explain_death(error: RuntimeError) -> LoaderDied | None:
     """
     if not str(error).startswith("DataLoader worker"):
         return None
-    must = "must stay alive to the end of the run"
+    must = "must live to the end of the run"
     remedy = (
         "The run continues from its checkpoint. If it happens again: lower "
         "resources.loader_workers, or give the machine more memory (/dev/shm too)."

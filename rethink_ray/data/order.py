@@ -19,11 +19,11 @@ class RunOrder:
 
     seed: int
     batch_size: int
-    """Of the whole run, over all workers."""
+    """Images in a batch, over all workers."""
 
 
 def epoch_order(order: RunOrder, epoch: int, is_portrait: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The rows of one epoch's images in the order in which it visits them, each exactly once.
+    """Returns the rows of one epoch's images in the order of their visits, each exactly once.
 
     Epochs follow each other without a gap, so a batch may span two epochs. Such a batch takes only
     the commoner orientation. Every other batch has one orientation, except the last complete one,
@@ -58,7 +58,10 @@ def _group_into_batches(
     rare: NDArray[np.int64],
     size: int,
 ) -> list[NDArray[np.int64]]:
-    """Whole batches of one orientation in the order in which they fill up, then what is left."""
+    """Groups rows into full batches of one orientation, in the order in which they fill up.
+
+    The rest of each orientation comes last.
+    """
     turn = np.empty(len(shuffled), np.int64)
     turn[shuffled] = np.arange(len(shuffled))
     whole: list[NDArray[np.int64]] = []

@@ -108,7 +108,7 @@ def _pick_contrasting(rng: np.random.Generator, behind: NDArray[np.float32]) -> 
     tries: Picture = rng.uniform(10.0, 245.0, (12, 3)).astype(np.float32)
     distance = np.linalg.norm(tries - behind, axis=1)
     color: NDArray[np.float32] = tries[int(np.argmax(distance > MIN_CONTRAST))]
-    return color  # the first try, should all twelve blend in
+    return color  # the first of the twelve if none of them stands out
 
 
 def _draw_slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:

@@ -138,10 +138,10 @@ def _equalize(image: Tensor, objects: Objects, level: float, rng: np.random.Gene
 
 
 def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
-    """Inverts pixels at or above the threshold, which is level 10 = 256 as published.
+    """Inverts pixels that are at least as bright as 25.6 times the level, of 255, as published.
 
-    So level 10 changes no pixel. torchvision's function allows no threshold above white (255) and
-    would turn white pixels black at level 10.
+    So level 10 changes no pixel. torchvision's function allows no threshold above white and would
+    turn white pixels black at level 10.
     """
     threshold = int(256 * level / TOP_LEVEL) / 255
     return torch.where(image < threshold, image, 1.0 - image), objects

@@ -77,7 +77,7 @@ def open_pool(
     kept = tuple(i for i in image_ids if i not in scored)
     if not kept:
         must = "must leave images for the teacher to label"
-        remedy = "Give data.unlabelled, or a smaller regime where the rest is the pool."
+        remedy = "Set data.unlabelled, or choose a smaller regime if the pool is the rest."
         raise DataError(explain(f"labels.pool {pool}", must, "none", remedy))
     return Pool(index=index, image_ids=kept, num_scored=len(scored))
 

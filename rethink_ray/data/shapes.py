@@ -144,8 +144,8 @@ def _draw_data_set(spec: ShapesSpec, directory: Path) -> None:
             target.write_text(json.dumps(annotations), encoding="utf-8")
     num_images = sum(getattr(spec, split) for split in SPLITS)
     if len(seen) != num_images:
-        must = f"must give {num_images} different images"
-        remedy = "Take another data.shapes.seed."
+        must = f"must draw {num_images} different images"
+        remedy = "Choose another data.shapes.seed."
         raise DataError(explain("data.shapes", must, len(seen), remedy))
 
 

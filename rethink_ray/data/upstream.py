@@ -28,7 +28,7 @@ VAL_SHARE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassificationSet:
-    """Images with one label each. All fields but the names have length N."""
+    """N images with one label each, divided into training and validation images."""
 
     images: NDArray[np.uint8]
     """[N, 3, S, S], memory-mapped, read-only."""

@@ -156,7 +156,7 @@ def _require_contract(name: str, staged: StagedBackbone) -> None:
     for (stage, x), channels, stride in zip(maps.items(), staged.channels, STRIDES, strict=True):
         expected_shape = (1, channels, PROBE_PX // stride, PROBE_PX // stride)
         if tuple(x.shape) != expected_shape:
-            must = f"must put out a map of shape {expected_shape} at {stage} (stride {stride})"
+            must = f"must return a map of shape {expected_shape} from {stage} (stride {stride})"
             raise _plugin_error(name, must, tuple(x.shape), CONTRACT)
     probe.train()
 

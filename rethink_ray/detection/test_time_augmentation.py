@@ -1,6 +1,6 @@
-"""Test-time augmentation: detects in several sizes and mirrored, and merges the detections by
-non-maximum suppression (He et al. 2018, sec. 4.1: multi-scale testing).
+"""Test-time augmentation: detects in several sizes and mirrored, and merges the detections.
 
+They are merged by non-maximum suppression (He et al. 2018, sec. 4.1: multi-scale testing).
 With the plain view alone, results equal ``Detector.detect`` to the last bit. A box keeps the mask
 of its own view; masks are not averaged.
 """
@@ -87,8 +87,8 @@ class MultiViewDetector:
             self._spec.min_side_px / min(height, width),
             self._spec.max_side_px / max(height, width),
         )
-        rendered = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
-        return rendered.flip(-1) if view.mirrored else rendered
+        scaled = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
+        return scaled.flip(-1) if view.mirrored else scaled
 
     def _map_back(
         self, view: View, detections: Detections, image: Tensor, rendered: Tensor

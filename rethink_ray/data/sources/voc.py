@@ -76,7 +76,7 @@ class VocSource:
                 images.setdefault(image.image_id, image)
         if not images:
             must = "must hold at least one XML file that can be read"
-            shown = f"{len(problems)} that cannot" if problems else "none"
+            shown = f"{len(problems)} unreadable ones" if problems else "none"
             raise DataError(
                 explain(self.name, must, shown, "Check data.root or the split's paths.")
             )
