@@ -87,7 +87,7 @@ def test_a_gpu_detects_images_of_one_size_together_but_no_more_than_a_step_holds
     """Tensors without content stand for those on a GPU: only their sizes are looked at."""
     detector = build_detector(tiny(max_side_px=96), InitSpec(), 3, seed=0)
     images = [picture.to("meta") for picture in mixed_pictures()]
-    assert detector._detected_together(images) == [[0, 1, 2], [3]]
+    assert detector._group_images(images) == [[0, 1, 2], [3]]
     detector.images_per_step = 2
-    assert detector._detected_together(images) == [[0, 1], [2], [3]]
-    assert detector._detected_together(mixed_pictures()) == [[0], [1], [2], [3]], "on a CPU"
+    assert detector._group_images(images) == [[0, 1], [2], [3]]
+    assert detector._group_images(mixed_pictures()) == [[0], [1], [2], [3]], "on a CPU"

@@ -64,7 +64,7 @@ def test_a_mirrored_look_is_turned_back(real: Detector) -> None:
     looking = MultiViewDetector(Seeing(real), EvaluationSpec(flip=True), RECIPE.detector, [1, 0])
     looks = looking.build_views([_image()])
     assert [view.mirrored for view in looking.views] == [False, True]
-    mirrored = looking._as_seen_plainly(
+    mirrored = looking._map_back(
         looking.views[1], Seeing(real).detect(looks[1])[0], _image(), looks[1][0]
     )
     assert mirrored["boxes_xyxy"].tolist() == [[24, 12, 48, 36]]
