@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.protocol.empty_cells import empty_cells, is_all_of
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.load import validate
@@ -98,7 +98,7 @@ def _results(
     where: Path | str,
     status: Literal["done", "incomplete", "stopped"],
 ) -> StudyResults:
-    tables = read_views(directory)
+    tables = read_tables(directory)
     return StudyResults(
         where=str(where),
         status=status,

@@ -22,13 +22,15 @@ from typing import Any
 
 from large_study import facts_of, large_study
 
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.retention import files_to_drop
-from rethink_ray.protocol.tables import read_views, write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, JobStarted, RungDone
+from rethink_ray.records.views import write_views
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.optuna_journal import Mirror
 from rethink_ray.search.plan import pretend_metrics
@@ -109,9 +111,9 @@ def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
     assert decision.jobs, "a larger budget asks for jobs"
     mirror = Mirror(directory.mirror_path, directory.study)
     with timed("views, written whole", rows):
-        write_views(directory, state)
+        write_views(directory, state, build_tables)
     with timed("views, read", rows):
-        read_views(StudyDirectory.open(root))
+        read_tables(StudyDirectory.open(root))
     with timed("mirror, written whole", rows):
         mirror.update(state)
     state.add(_finished(decision.jobs[0]))

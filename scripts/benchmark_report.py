@@ -23,11 +23,12 @@ from large_study import facts_of, large_study
 from numpy.random import Generator
 
 from rethink_ray.protocol.incumbents import incumbents
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone
+from rethink_ray.records.views import write_views
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
@@ -67,7 +68,7 @@ def make_records(study: Study, root: Path) -> None:
     events += list(state.rungs.values())
     lines = (encode(replace(e, at=1.7e9 + i)) + "\n" for i, e in enumerate(events))
     directory.log.path.write_text("".join(lines), encoding="ascii")
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
 
 
 def searched(study: Study, cell: Cell, rng: Generator) -> Iterator[Event]:

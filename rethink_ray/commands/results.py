@@ -77,12 +77,12 @@ def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool)
     """Prints the findings of a study; exit code 1 where a section is missing."""
     from rethink_ray.analysis.containment import Containment
     from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
     from rethink_ray.analysis.show.pooled_words import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
-    from rethink_ray.protocol.tables import read_views
     from rethink_ray.records.directory import StudyDirectory
 
-    found = derive_findings(read_views(StudyDirectory.open(directory)))
+    found = derive_findings(read_tables(StudyDirectory.open(directory)))
     if pooled:
         as_pool = pooled_json if as_json else pooled_markdown if markdown else pooled_terminal
         print(as_pool(found))
@@ -96,17 +96,17 @@ def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool)
 
 def _anew(directory: str, *, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
     from rethink_ray.analysis.sections.new_images import (
         fetch_detections,
         new_images_sheet,
         with_new_images,
     )
     from rethink_ray.analysis.show.render import aligned, piped
-    from rethink_ray.protocol.tables import read_views
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
-    findings = derive_findings(read_views(study))
+    findings = derive_findings(read_tables(study))
     fetch_detections(findings, study)
     sheet = new_images_sheet(findings, *with_new_images(findings, study.root))
     return piped(sheet) if markdown else aligned(sheet)

@@ -7,7 +7,7 @@ from typing import Any
 from rethink_ray.analysis.export import Exported
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.model_card import model_card
-from rethink_ray.protocol.tables import read_views
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.load import load_config
@@ -19,7 +19,7 @@ def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
 
     Weights that the study did not keep are named: ``train`` makes them again.
     """
-    findings = derive_findings(read_views(study))
+    findings = derive_findings(read_tables(study))
     for path, origin in written.made_of.items():
         folder = path.with_suffix("")
         kept = study.root / "trials" / origin.member.trial_id / "models"

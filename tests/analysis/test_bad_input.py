@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from rethink_ray.cli import app
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.views import write_views
 from rethink_ray.spec.errors import RethinkError
 from tests.analysis.planted import Planted, build_study, noisy
 from tests.analysis.tables_by_hand import write_table
@@ -91,7 +92,7 @@ def test_a_truncated_or_foreign_parquet_file_is_rebuilt_from_the_records(
 ) -> None:
     root = STUDIES["one replicate"](tmp_path / "s")
     directory = StudyDirectory.open(root)
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
     expected = _told(words, root)
     for name in ("trials.parquet", "rungs.parquet"):
         (root / name).write_bytes(content)

@@ -22,9 +22,10 @@ from rethink_ray.analysis.show.figures import (
     panel,
 )
 from rethink_ray.analysis.show.report import write_report
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
+from rethink_ray.records.views import write_views
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config
 from tests.analysis.planted import Planted, build_study, noisy
@@ -155,7 +156,7 @@ def test_findings_need_neither_torch_nor_ray_nor_optuna() -> None:
 
 def test_reading_a_finished_study_imports_no_pandas(tmp_path: Path) -> None:
     directory = StudyDirectory.open(_planted().directory(tmp_path / "s"))
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
     code = (
         "import sys; from rethink_ray.commands.results import findings;"
         f"from pathlib import Path; findings(Path({str(tmp_path / 's')!r}));"

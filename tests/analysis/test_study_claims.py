@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.judge.claims import ClaimOutcome
 from rethink_ray.judge.statistics import contrast, holm, paired, welch
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.extension import fingerprint_of
-from rethink_ray.protocol.tables import StudyTables, build_tables, read_views
+from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
@@ -328,7 +329,7 @@ def test_claims_are_hashed_into_the_study_before_its_first_result(tmp_path: Path
     made = StudyDirectory.create(tmp_path / "s", study, "study: x\n", build_facts(study), {})
     assert made.claims_digest == claims_digest(study.claims)
     assert made.claims_digest != claims_digest({})
-    tables = read_views(StudyDirectory.open(tmp_path / "s"))
+    tables = read_tables(StudyDirectory.open(tmp_path / "s"))
     assert tables.declared_claims == made.claims_digest
     assert tables.study.claims == study.claims
     assert "This study began before" not in as_terminal(derive_findings(tables))
