@@ -35,6 +35,7 @@ from rethink_ray.search.decide import Decider
 from rethink_ray.search.optuna_journal import Mirror
 from rethink_ray.search.plan import pretend_metrics
 from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
@@ -63,7 +64,7 @@ def all_metrics(config: TrialConfig, length: float) -> Mapping[str, float]:
 def make_records(study: Study, root: Path) -> StudyDirectory:
     """A directory whose log holds the whole study, as a driver would have written it."""
     facts = facts_of(study)
-    directory = StudyDirectory.create(root, study, "study: large\n", facts, {})
+    directory = start_study(root, study, "study: large\n", facts, {})
     cluster = PretendedCluster(study, facts, all_metrics, slots=8)
     cluster.run()
     state = cluster.state
@@ -96,7 +97,7 @@ def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
         directory = StudyDirectory.open(root)
         state = directory.load_state()
     with timed("extending it by a round in every cell", rows):
-        directory.extend(trials=directory.study.budget.trials + more)
+        extend_study(directory, trials=directory.study.budget.trials + more)
     decider = Decider(directory.study, directory.facts)
     with timed("first decision: every cell proposes", rows):
         rounds = decider.next_jobs(state).rounds

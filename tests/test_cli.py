@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from rethink_ray.cli import app
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.commands.datasets import data_block
-from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import DataError, RethinkError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import load_study
@@ -86,8 +86,8 @@ def test_a_foreseen_error_is_one_sentence_and_exit_code_2() -> None:
 
 def test_a_typo_is_told_before_anything_heavy_is_imported() -> None:
     code = (
-        "from rethink_ray.commands.inputs import study_with_facts\n"
-        "try:\n    study_with_facts('quickstart', ['budget.trails=3'])\n"
+        "from rethink_ray.session import load_study_input\n"
+        "try:\n    load_study_input('quickstart', ['budget.trails=3'])\n"
         "except Exception as error:\n    assert 'is not a known key' in str(error)"
     )
     assert not imported_by(code) & {"torch", "ray", "optuna", "scipy", "pyarrow"}
@@ -127,7 +127,8 @@ def test_a_test_picture_in_train_is_refused_before_anything_starts(tmp_path: Pat
     assert [check.name for check in checks if not check.ok] == ["data set"]
     told = invoke("data", "check", str(path), "--strict")
     assert told.exit_code == 1
-    assert re.search(r"picture_in_two_splits +1 +000004.png = 000001.png of test", told.output)
+    shared = r"fault picture_in_two_splits +1 +train/000004.png = test/000001.png of test"
+    assert re.search(shared, told.output)
     told = invoke("plan", str(path), "--set", "data.duplicates=drop")
     assert told.exit_code == 0, told.output
     assert "images: train 5, val 2, test 2 (regimes: full 5)" in told.output
@@ -155,7 +156,7 @@ def test_what_a_study_at_a_uri_means_is_read_there_and_no_secret_is_shown(
     )
     with object_store() as pattern:
         uri = pattern.format("quick")
-        StudyDirectory.create(uri, study, text, facts, {})
+        start_study(uri, study, text, facts, {})
         for words in (("findings", uri), ("compare", uri, "published:he_2018")):
             told = invoke(*words)
             assert told.exit_code == 0, told.output

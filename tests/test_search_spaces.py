@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.commands.inputs import study_with_facts
 from rethink_ray.commands.planning import plan_lines
 from rethink_ray.detection.size import num_weights
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import plan_study
+from rethink_ray.session import load_study_input
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
@@ -132,4 +132,4 @@ def test_he_2018_shares_780k_updates_of_the_1800k_that_2x_to_6x_are(tmp_path: Pa
 
 def test_a_plan_without_the_data_says_how_they_must_lie() -> None:
     with pytest.raises(DataError, match=r"train2017/ and val2017/.*--set data.root=DIR"):
-        study_with_facts("he_2018", ["data.root=nowhere"])
+        load_study_input("he_2018", ["data.root=nowhere"])

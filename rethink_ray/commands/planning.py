@@ -1,4 +1,4 @@
-"""What ``plan`` prints: cells and their spaces, assets, updates, disk, and what sharing saves."""
+"""The lines of ``plan``: cells and their spaces, assets, updates, disk, and what sharing saves."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import CellPlan, Plan, plan_study
+from rethink_ray.session import count_weights
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.facts import DataFacts, dropped_words
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import (
     Cell,
-    TrialConfig,
     base_recipe,
     cells_of,
     lengths_of,
@@ -24,7 +24,7 @@ from rethink_ray.spec.weight_files import weight_files_of
 
 
 def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iterator[str]:
-    """The dry run of a study that is to live in ``folder``, line by line, the slow lines last."""
+    """The dry run of a study, line by line; ``folder`` is the study directory to be."""
     images = ", ".join(f"{name} {num}" for name, num in facts.regime_sizes.items())
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
@@ -37,7 +37,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield from _batches(study)
     yield from _draws(study, facts)
     yield ""
-    plan = plan_study(study, facts, slots=slots)
+    plan = plan_study(study, facts, slots=slots, count_weights=count_weights)
     header = ("cell", "lengths", "search", "replicates", "jobs", "updates", "unshared")
     yield "{:<28} {:<18} {:>7} {:>10} {:>5} {:>11} {:>11}".format(*header)
     for cell in plan.cells:
@@ -55,15 +55,14 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         f"{together}: done after the time of {plan.makespan_steps:,} updates one after another; "
         f"a slot works {plan.busy_share:.0%} of it and waits for round-mates otherwise"
     )
-    weighed = plan_study(study, facts, slots=slots, count_weights=count_weights)
-    if weighed.disk_bytes is not None and weighed.disk_final_bytes is not None:
+    if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
         kept = study.checkpoints
         yield (
-            f"disk: {weighed.disk_bytes / 1e9:.2f} GB of checkpoints and detections at most, "
-            f"{weighed.disk_final_bytes / 1e9:.2f} GB at the end (checkpoints: models "
+            f"disk: {plan.disk_bytes / 1e9:.2f} GB of checkpoints and detections at most, "
+            f"{plan.disk_final_bytes / 1e9:.2f} GB at the end (checkpoints: models "
             f"{kept.models}, trunks {kept.trunks}, detections {kept.detections})"
         )
-        yield _free(weighed.disk_bytes, folder)
+        yield _free_disk_line(plan.disk_bytes, folder)
 
 
 def _assets(plan: Plan) -> Iterator[str]:
@@ -104,7 +103,7 @@ def _assumptions(study: Study, plan: Plan) -> Iterator[str]:
         yield "  cell, the counts above are whole ladders"
 
 
-def _free(needed: int, folder: Path) -> str:
+def _free_disk_line(needed: int, folder: Path) -> str:
     """Free disk in a folder that may not exist yet, and whether it is enough."""
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(there).free
@@ -112,13 +111,6 @@ def _free(needed: int, folder: Path) -> str:
         return f"free: {free / 1e9:.2f} GB, enough"
     remedy = "Give another --out, or keep less: checkpoints (models, trunks, detections)."
     return f"free: {free / 1e9:.2f} GB, NOT ENOUGH. {remedy}"
-
-
-def count_weights(config: TrialConfig) -> int:
-    """Weights of a trial's detector, without allocating them."""
-    from rethink_ray.detection.size import num_weights
-
-    return num_weights(config.recipe.detector, config.num_categories)
 
 
 def _cell_line(study: Study, plan: CellPlan) -> str:

@@ -18,7 +18,7 @@ from rethink_ray.spec.errors import RecordError, explain
 
 NUM_IOUS = 10
 """COCO's thresholds 0.50, 0.55 ... 0.95; bit 0 is 0.50."""
-FOLDER = "detections"
+DETECTIONS_FOLDER = "detections"
 SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 
 def detections_folder(trial_id: str) -> str:
     """The folder of a trial's detections, inside its study."""
-    return f"trials/{trial_id}/{FOLDER}"
+    return f"trials/{trial_id}/{DETECTIONS_FOLDER}"
 
 
 def detections_path(root: Path, trial_id: str, length: float) -> Path:

@@ -18,7 +18,7 @@ from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.errors import RecordError, explain
 
 BEAT_SECONDS = 10.0
-LOOKS = 8
+NUM_READS = 8
 """How often the file is looked at during the two beats."""
 
 _log = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ class StudyLock:
         owner = decode_owner(content) or "an owner that cannot be read"
         seconds = 2 * self._beat_seconds
         _log.warning("%s: waiting %g s to see whether %s lives", self.path, seconds, owner)
-        for _ in range(LOOKS):
-            self._pause(seconds / LOOKS)
+        for _ in range(NUM_READS):
+            self._pause(seconds / NUM_READS)
             now = self.read()
             if now != content:
                 return now is not None

@@ -36,7 +36,7 @@ class Owner:
             pid=pid,
             host=platform.node(),
             machine=_machine(),
-            started=start_of(pid),
+            started=read_start_ticks(pid),
             since=_since(pid),
         )
 
@@ -48,7 +48,7 @@ class Owner:
     @property
     def runs(self) -> bool:
         """Whether it is alive; only of use where ``is_here``."""
-        return self.started is not None and start_of(self.pid) == self.started
+        return self.started is not None and read_start_ticks(self.pid) == self.started
 
     def is_same(self, other: "Owner | None") -> bool:
         """Whether both name one process."""
@@ -80,7 +80,7 @@ def decode_owner(content: bytes) -> Owner | None:
         return None
 
 
-def start_of(pid: int) -> str | None:
+def read_start_ticks(pid: int) -> str | None:
     """Start time of a process; None if there is no such process, a zombie included."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

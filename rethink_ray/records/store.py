@@ -20,7 +20,7 @@ def is_uri(where: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
+class ObjectStamp:
     """How a listing tells two versions of an object apart."""
 
     size: int
@@ -83,7 +83,7 @@ class Store:
         with self._told(name):
             return self._is_file(self._files.get_file_info(self._path(name)))
 
-    def list(self, folder: str) -> dict[str, Stamp]:
+    def list(self, folder: str) -> dict[str, ObjectStamp]:
         """Every object at or below ``folder``, in the order of names; empty if there is none."""
         from pyarrow import fs
 
@@ -94,7 +94,7 @@ class Store:
             found = [info for info in [itself, *below] if self._is_file(info)]
         skip = len(self._base) + 1
         return {
-            info.path[skip:]: Stamp(size=info.size, changed=int(info.mtime_ns or 0))
+            info.path[skip:]: ObjectStamp(size=info.size, changed=int(info.mtime_ns or 0))
             for info in sorted(found, key=lambda info: str(info.path))
         }
 

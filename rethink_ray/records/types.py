@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.space import Value
 
-Value = str | int | float | bool | None
 Purpose = Literal["search", "replicate"]
 Outcome = Literal["diverged", "infeasible", "misconfigured", "refused"]
 """How a method's own failure ended a trial (``refused``: its asset was not fit to start from)."""

@@ -22,7 +22,7 @@ from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.study import Study
 
 NAMES = ("trials", "rungs", "assets")
-SCHEMA_VERSION = 1
+VIEWS_VERSION = 1
 SEAL = "records/views.json"
 """The size of the log and the study that the views were built from, and the SHA-256 of each."""
 
@@ -87,7 +87,7 @@ def view_name(name: str) -> str:
 def _describe_source(directory: StudyDirectory) -> dict[str, Any]:
     """The size of the log, and the digest of the study as last continued."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": VIEWS_VERSION,
         "log_bytes": directory.log.size(),
         "study": digest_of(directory.study.model_dump(mode="json")),
     }

@@ -7,7 +7,7 @@ same file; that is why copies need no locks, and why a stale one costs time and 
 import hashlib
 from pathlib import Path
 
-from rethink_ray.records.store import Stamp, Store, without_secrets
+from rethink_ray.records.store import ObjectStamp, Store, without_secrets
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.cache import cache_folder
 
@@ -72,7 +72,7 @@ class WorkingCopy:
         self.store.write(name, content)
         self._synced[name] = stamp
 
-    def _is_older(self, name: str, stamp: Stamp) -> bool:
+    def _is_older(self, name: str, stamp: ObjectStamp) -> bool:
         """Whether the file here is missing, or older than the one in the store."""
         path = self.root / name
         if not path.exists():

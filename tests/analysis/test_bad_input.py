@@ -12,6 +12,7 @@ from rethink_ray.cli import app
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import write_views
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RethinkError
 from tests.analysis.planted import Planted, build_study, noisy
 from tests.analysis.tables_by_hand import write_table
@@ -40,7 +41,7 @@ FOREIGN = b"not a Parquet file at all"
 
 def _empty(root: Path) -> Path:
     planted = Planted(build_study(), SCORE)
-    StudyDirectory.create(root, planted.study, "study: planted\n", planted.facts, {})
+    start_study(root, planted.study, "study: planted\n", planted.facts, {})
     return root
 
 

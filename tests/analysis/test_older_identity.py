@@ -15,6 +15,7 @@ from rethink_ray.cluster.run import run_study
 from rethink_ray.commands.reruns import verdict_lines
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import AssetDone, RoundProposed, RungDone
+from rethink_ray.session import continue_study, start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.load import load_config
@@ -93,7 +94,7 @@ def test_an_older_study_is_the_same_tables_under_other_names(
 
 def test_what_a_trial_started_from_is_read_and_not_hashed_again(tmp_path: Path) -> None:
     source = planted(IDENTITY)
-    root = StudyDirectory.create(tmp_path / "s", source.study, "", source.facts, {}).root
+    root = start_study(tmp_path / "s", source.study, "", source.facts, {}).root
     key = "classifier-of another version"
     for event in source.events():
         if isinstance(event, RoundProposed):
@@ -115,7 +116,7 @@ def test_nothing_goes_on_with_an_older_study(older: Path, tmp_path: Path) -> Non
         "Start the study anew with another --out"
     )
     with pytest.raises(RecordError, match=told):
-        directory.continue_with(directory.study, directory.facts)
+        continue_study(directory, directory.study, directory.facts)
     with pytest.raises(RecordError, match=told):
         run_study(directory)
     for words in (("resume", str(older)), ("resume", str(older), "--replicates", "9")):

@@ -15,6 +15,7 @@ from rethink_ray.protocol.columns import MACHINE_COLUMNS
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import start_study
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.study import Study
 from rethink_ray.training.stopping import never_stop
@@ -50,7 +51,7 @@ def start_micro(root: Path, **changes: Any) -> StudyDirectory:
     """A study directory that was never run."""
     study = micro_study(**changes)
     facts = gather_facts(study.data, study.regimes)
-    return StudyDirectory.create(root, study, "study: micro\n", facts, {"torch": "any"})
+    return start_study(root, study, "study: micro\n", facts, {"torch": "any"})
 
 
 def results(directory: StudyDirectory) -> dict[str, list[dict[str, Any]]]:

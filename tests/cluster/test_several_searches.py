@@ -10,6 +10,7 @@ from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.report import write_report
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import extend_study
 
 CHANGES = {
     "regimes": {"full": {"images": "all"}},
@@ -26,7 +27,7 @@ def test_two_more_searches_are_three_values_an_arm_and_train_nothing_again(
     before = results(directory)
     assert derive_findings(read_tables(directory)).findings[0].interval is None
     events = len(directory.log.read())
-    assert directory.extend(searches=3)
+    assert extend_study(directory, searches=3)
     run_inline(directory)
     directory = StudyDirectory.open(tmp_path / "s")
     assert progress_of(directory.study, directory.load_state()).complete

@@ -16,6 +16,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed, TrialEnded
 from rethink_ray.records.views import view_name, write_views
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell
 from tests.full_disk import file_size_limit
@@ -136,7 +137,7 @@ def test_a_study_without_any_event_has_empty_tables_with_all_their_columns() -> 
 
 @pytest.fixture
 def written(tmp_path: Path) -> StudyDirectory:
-    directory = StudyDirectory.create(tmp_path / "s", small_study(), "", FACTS, {})
+    directory = start_study(tmp_path / "s", small_study(), "", FACTS, {})
     for event in EVENTS:
         directory.log.append(event)
     write_views(directory, directory.load_state(), build_tables)

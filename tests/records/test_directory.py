@@ -11,6 +11,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.store import Store
 from rethink_ray.records.types import JobFailed
+from rethink_ray.session import continue_study, extend_study, start_study
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, keep_of, lengths_of
@@ -20,7 +21,7 @@ from tests.records.small_records import FACTS, small_study
 
 
 def started(tmp_path: Path) -> StudyDirectory:
-    return StudyDirectory.create(tmp_path / "s", small_study(), "study: small\n", FACTS, {"x": "1"})
+    return start_study(tmp_path / "s", small_study(), "study: small\n", FACTS, {"x": "1"})
 
 
 def test_a_study_is_opened_as_it_was_created(tmp_path: Path) -> None:
@@ -40,7 +41,7 @@ def test_a_folder_with_other_files_or_a_study_is_not_taken(tmp_path: Path) -> No
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "thesis.tex").touch()
     with pytest.raises(RecordError, match="must be empty"):
-        StudyDirectory.create(tmp_path / "t", small_study(), "", FACTS, {})
+        start_study(tmp_path / "t", small_study(), "", FACTS, {})
 
 
 def test_a_folder_without_a_study_says_so(tmp_path: Path) -> None:
@@ -58,11 +59,11 @@ def test_a_resolved_file_that_cannot_be_understood_is_named(tmp_path: Path, cont
 
 def test_a_larger_budget_survives_on_disk(tmp_path: Path) -> None:
     directory = started(tmp_path)
-    assert directory.extend(trials=8, replicates=5, lengths=[9.0])
+    assert extend_study(directory, trials=8, replicates=5, lengths=[9.0])
     again = StudyDirectory.open(directory.root).study
     assert (again.budget.trials, again.budget.replicates) == (8, 5)
     assert again.schedule.lengths == (2.0, 4.0, 9.0)
-    assert not directory.extend(trials=8)
+    assert not extend_study(directory, trials=8)
     assert StudyDirectory.open(directory.root).fingerprint == fingerprint_of(again)
 
 
@@ -100,9 +101,9 @@ def test_a_ladder_that_an_arm_fixes_for_itself_cannot_grow() -> None:
 
 def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
     directory = started(tmp_path)
-    assert not directory.continue_with(small_study(), FACTS)
-    directory.extend(trials=8, lengths=[9.0])
-    assert not directory.continue_with(small_study(), FACTS)
+    assert not continue_study(directory, small_study(), FACTS)
+    extend_study(directory, trials=8, lengths=[9.0])
+    assert not continue_study(directory, small_study(), FACTS)
     assert directory.study.budget.trials == 8
     assert directory.study.budget.keep == (4, 2, 2)
     assert directory.study.schedule.lengths == (2.0, 4.0, 9.0)
@@ -141,14 +142,14 @@ def test_a_study_that_runs_is_not_changed_by_another_process(tmp_path: Path) -> 
     given = small_study(budget={"trials": 8, "keep": [4, 2], "replicates": 1})
     before = (directory.root / "resolved.json").read_bytes()
     with writing(directory.lock_path), pytest.raises(RecordError, match="one writer at a time"):
-        StudyDirectory.open(directory.root).continue_with(given, FACTS)
+        continue_study(StudyDirectory.open(directory.root), given, FACTS)
     assert (directory.root / "resolved.json").read_bytes() == before
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RecordError, match="file"):
-        StudyDirectory.create(tmp_path / "file" / "s", small_study(), "", FACTS, {})
+        start_study(tmp_path / "file" / "s", small_study(), "", FACTS, {})
 
 
 @pytest.mark.parametrize(
@@ -172,20 +173,20 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     facts = json.loads((started(tmp_path).root / "resolved.json").read_text())["facts"]
     other = DataFacts(**{**facts, "categories": tuple(facts["categories"]), "fingerprint": "g"})
     with pytest.raises(DataError, match="must be what the study was started on"):
-        StudyDirectory.open(tmp_path / "s").continue_with(small_study(), other)
+        continue_study(StudyDirectory.open(tmp_path / "s"), small_study(), other)
 
 
 def test_facts_that_an_older_version_did_not_measure_are_no_other_data(tmp_path: Path) -> None:
     started(tmp_path)
     newer = replace(FACTS, files={"w.pt": "1"}, has_masks=True, num_keypoints=5)
-    StudyDirectory.open(tmp_path / "s").continue_with(small_study(), newer)
-    StudyDirectory.create(tmp_path / "new", small_study(), "", newer, {})
+    continue_study(StudyDirectory.open(tmp_path / "s"), small_study(), newer)
+    start_study(tmp_path / "new", small_study(), "", newer, {})
     again = StudyDirectory.open(tmp_path / "new")
-    again.continue_with(small_study(), newer)
+    continue_study(again, small_study(), newer)
     with pytest.raises(DataError, match=r"weights w.pt: must be the file that the study was"):
-        again.continue_with(small_study(), replace(newer, files={"w.pt": "2"}))
+        continue_study(again, small_study(), replace(newer, files={"w.pt": "2"}))
     with pytest.raises(DataError, match="must be what the study was started on"):
-        again.continue_with(small_study(), replace(newer, num_keypoints=17))
+        continue_study(again, small_study(), replace(newer, num_keypoints=17))
 
 
 def test_a_study_at_a_uri_is_opened_on_another_machine(
@@ -194,20 +195,20 @@ def test_a_study_at_a_uri_is_opened_on_another_machine(
     with object_store() as pattern:
         uri = pattern.format("demo")
         monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path / "one"))
-        created = StudyDirectory.create(uri, small_study(), "study: small\n", FACTS, {"x": "1"})
+        created = start_study(uri, small_study(), "study: small\n", FACTS, {"x": "1"})
         created.log.append(JobFailed(job_id="j", reason="lost", at=1.0))
-        created.extend(replicates=9)
+        extend_study(created, replicates=9)
         monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path / "two"))
         opened = StudyDirectory.open(uri)
         assert opened.root.is_relative_to(tmp_path / "two")
         assert opened.study.budget.replicates == 9
         assert opened.log.read() == created.log.read()
         assert (opened.root / "study.yaml").read_text() == "study: small\n"
-        assert opened.shown == "s3://studies/demo"
+        assert opened.address == "s3://studies/demo"
         with pytest.raises(RecordError, match="s3://studies/demo: must hold no study yet"):
-            StudyDirectory.create(uri, small_study(), "", FACTS, {})
+            start_study(uri, small_study(), "", FACTS, {})
         with pytest.raises(RecordError, match="s3://studies/nothing: must hold a study"):
             StudyDirectory.open(pattern.format("nothing"))
         Store(pattern.format("other")).write("thesis.tex", b"")
         with pytest.raises(RecordError, match="s3://studies/other: must be empty"):
-            StudyDirectory.create(pattern.format("other"), small_study(), "", FACTS, {})
+            start_study(pattern.format("other"), small_study(), "", FACTS, {})

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rethink_ray.records.lock import LOOKS, StudyLock, is_running, read_owner, writing
+from rethink_ray.records.lock import NUM_READS, StudyLock, is_running, read_owner, writing
 from rethink_ray.records.owner import Owner, encode_owner
 from rethink_ray.spec.errors import RecordError
 
@@ -90,7 +90,7 @@ def test_a_silent_owner_elsewhere_is_taken_over_after_two_beats(tmp_path: Path) 
     path = held_by(tmp_path / "writer.lock", ELSEWHERE)
     lock, waited = lock_at(path)
     lock.acquire()
-    assert waited == [20.0 / LOOKS] * LOOKS + [10.0]  # two beats, then one to be sure
+    assert waited == [20.0 / NUM_READS] * NUM_READS + [10.0]  # two beats, then one to be sure
     owner = read_owner(path)
     assert owner is not None
     assert owner.machine == HERE.machine
@@ -98,7 +98,7 @@ def test_a_silent_owner_elsewhere_is_taken_over_after_two_beats(tmp_path: Path) 
     assert not path.exists()
 
 
-@pytest.mark.parametrize("looks_before", [0, LOOKS - 1])
+@pytest.mark.parametrize("looks_before", [0, NUM_READS - 1])
 def test_an_owner_elsewhere_that_beats_is_never_taken_over(
     tmp_path: Path, looks_before: int
 ) -> None:
@@ -116,7 +116,7 @@ def test_clocks_of_other_machines_are_not_looked_at(tmp_path: Path) -> None:
         path = held_by(tmp_path / "writer.lock", replace(ELSEWHERE, since=since))
         lock, waited = lock_at(path)
         lock.acquire()
-        assert len(waited) == LOOKS + 1
+        assert len(waited) == NUM_READS + 1
         lock.release()
 
 
@@ -131,7 +131,7 @@ def test_an_owner_elsewhere_that_ends_meanwhile_frees_the_study(tmp_path: Path) 
 def test_of_two_machines_that_take_over_at_once_the_second_goes_on(tmp_path: Path) -> None:
     path = held_by(tmp_path / "writer.lock", ELSEWHERE)
     third = replace(ELSEWHERE, machine="a third boot")
-    lock, _ = lock_at(path, *[None] * LOOKS, lambda: held_by(path, third))
+    lock, _ = lock_at(path, *[None] * NUM_READS, lambda: held_by(path, third))
     with pytest.raises(RecordError, match="must have one writer at a time"):
         lock.acquire()
     assert read_owner(path) == third
@@ -169,7 +169,7 @@ def test_a_damaged_lock_file_blocks_nobody_for_long(tmp_path: Path) -> None:
     assert not is_running(path)
     lock, waited = lock_at(path)
     lock.acquire()
-    assert len(waited) == LOOKS + 1
+    assert len(waited) == NUM_READS + 1
     assert is_running(path)
     lock.release()
 

@@ -137,7 +137,7 @@ def _new_images(findings: Findings, directory: StudyDirectory) -> tuple[Sheet, .
 def _named(directory: StudyDirectory, where: Path | str) -> str:
     """The study as commands on the page name it: no machine's own folders."""
     if directory.copy:
-        return directory.shown
+        return directory.address
     root = Path(where)
     return root.name if root.is_absolute() else root.as_posix()
 
