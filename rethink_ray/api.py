@@ -58,6 +58,7 @@ class StudyResults:
     assets: "pa.Table"
     """One row per asset that trials start from."""
     findings: Findings
+    """Every claim with its estimate, interval, verdict and caveats."""
 
     def as_dict(self) -> dict[str, Any]:
         """The findings, with the keys of ``findings.json``."""

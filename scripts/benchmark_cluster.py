@@ -18,7 +18,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from rethink_ray.cluster.run import RunOutcome, run_study
+from rethink_ray.cluster.run import StudyOutcome, run_study
 from rethink_ray.cluster.slot import Slot
 from rethink_ray.cluster.work import StopFile
 from rethink_ray.data.facts import gather_facts
@@ -156,7 +156,7 @@ def updates_in(folder: Path, seconds: float) -> int:
     return round(seconds / one / 2)
 
 
-def timed(directory: StudyDirectory, **how: Any) -> tuple[RunOutcome, float]:
+def timed(directory: StudyDirectory, **how: Any) -> tuple[StudyOutcome, float]:
     """A run from the first import of Ray to its end."""
     began = time.monotonic()
     outcome = run_study(directory, **how)

@@ -208,14 +208,16 @@ def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     told = invoke("data", "check", str(tmp_path / "own.yaml"), "--strict")
     assert told.exit_code == 0, told.output
     assert [line.partition(":")[0] for line in told.output.splitlines()] == ["train", "val", "test"]
-    refused = invoke("data", "check", "coco", "--set", f"root={tmp_path / 's'}")
+    refused = invoke("data", "check", "coco", "--set", f"data.root={tmp_path / 's'}")
     assert "data.dataset: {train: {images" in str(refused.exception)
+    refused = invoke("data", "check", "coco", "--set", "root=/data/coco")
+    assert "--set data.root=/data/coco" in str(refused.exception)
     (tmp_path / "empty").mkdir()
     assert invoke("data", "make-shapes", str(tmp_path / "empty"), *size).exit_code == 0
     assert (tmp_path / "empty" / "train").is_dir()
     refused = invoke("data", "make-shapes", str(tmp_path / "empty"), *size)
     assert "must be free to draw into" in str(refused.exception)
-    small = ["--set=shapes={train: 4, val: 2, test: 2, image_px: 48}"]
+    small = ["--set=data.shapes={train: 4, val: 2, test: 2, image_px: 48}"]
     told = invoke("data", "check", "shapes", *small, "--strict")
     assert told.exit_code == 0, told.output
     told = invoke("data", "check", "shapes", *small, "--json")

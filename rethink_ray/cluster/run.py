@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunOutcome:
+class StudyOutcome:
     """How a run of a study ended."""
 
     status: Literal["done", "incomplete", "stopped"]
@@ -74,7 +74,7 @@ def run_study(
     tell: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
     slot: "type[Slot] | None" = None,
-) -> RunOutcome:
+) -> StudyOutcome:
     """The study has run as far as it can; calling it again continues.
 
     Args:
@@ -113,7 +113,7 @@ def run_study(
             except (RecordError, OSError) as error:
                 if not is_the_disks(error):
                     raise
-                outcome = RunOutcome(status="incomplete", fault=last_line(error))
+                outcome = StudyOutcome(status="incomplete", fault=last_line(error))
             finally:
                 recorder.refresh_views(now=True)
                 with suppress(RecordError):  # the next run clears it
@@ -151,7 +151,7 @@ class _Run:
     def directory(self) -> StudyDirectory:
         return self.recorder.directory
 
-    def run(self) -> RunOutcome:
+    def run(self) -> StudyOutcome:
         """The study has run as far as it can."""
         self.recorder.continue_study()
         resources = self.directory.study.resources
@@ -289,7 +289,7 @@ def room_for(trials: int) -> str:
     return f"room for {trials} trial{'s' * (trials != 1)} at a time"
 
 
-def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> RunOutcome:
+def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> StudyOutcome:
     state = dispatcher.recorder.state
     last = state.last_failure
     failures = {job_id: last[job_id].reason for job_id in dispatcher.blocked if job_id in last}
@@ -297,8 +297,8 @@ def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> RunOutcome:
         study = dispatcher.recorder.directory.study
         empty = empty_cells(state, progress_of(study, state))
         status: Literal["incomplete", "done"] = "incomplete" if is_all_of(empty, study) else "done"
-        return RunOutcome(status=status, empty=empty)
-    return RunOutcome(
+        return StudyOutcome(status=status, empty=empty)
+    return StudyOutcome(
         status="stopped" if wish.times else "incomplete",
         signal=wish.signal,
         blocked=dispatcher.blocked,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 DataOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="path=value, e.g. --set data.root=/data/coco"),
+    typer.Option("--set", help="path=value, e.g. data.root=/data/coco"),
 ]
 ImageCount = Annotated[int, typer.Option(min=1, help="images of this split")]
 
@@ -66,7 +67,7 @@ def data_block(root: Path) -> str:
 
 
 def check(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
     strict: Annotated[bool, typer.Option(help="exit code 1 if there is a fault")] = False,
@@ -81,15 +82,7 @@ def check(
     findings = check_data(data, splits_in_use(data))
     if as_json:
         rows = {
-            split: [
-                {
-                    "kind": finding.kind,
-                    "count": finding.count,
-                    "examples": list(finding.examples),
-                    "is_fault": finding.is_fault,
-                }
-                for finding in of_split
-            ]
+            split: [{**asdict(finding), "is_fault": finding.is_fault} for finding in of_split]
             for split, of_split in findings.items()
         }
         print(json.dumps(rows, indent=1))
@@ -111,7 +104,7 @@ def check_lines(findings: Mapping[str, "Sequence[Finding]"]) -> Iterator[str]:
 
 
 def index(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
 ) -> None:
     """Build the memory-mapped index of every split, so that the first trial need not."""
@@ -124,17 +117,32 @@ def index(
 
 
 def load_data_spec(name: str, settings: Sequence[str]) -> "DataSpec":
-    """The data block of a study file, or of a data set named by its kind and ``settings``."""
+    """The data block of a study file, or of a data set named by its kind and ``settings``.
+
+    Raises:
+        SpecError: a setting does not name a key of the data block in full, as ``data.root``.
+    """
     from rethink_ray.spec.load import find_study, load_study, put_override, validate
     from rethink_ray.spec.regime import DataSpec
 
+    for setting in settings:
+        _require_data_path(setting)
     if name in ("shapes", "coco", "lvis", "voc"):
-        tree: dict[str, Any] = {"dataset": name}
+        tree: dict[str, Any] = {"data": {"dataset": name}}
         for setting in settings:
-            put_override(tree, setting.removeprefix("data."))
-        return validate(DataSpec, tree, "data")
-    overrides = [s if s.startswith("data.") else f"data.{s}" for s in settings]
-    return load_study(find_study(name), overrides)[0].data
+            put_override(tree, setting)
+        return validate(DataSpec, tree["data"], "data")
+    return load_study(find_study(name), settings)[0].data
+
+
+def _require_data_path(setting: str) -> None:
+    """``--set`` names a key by its path in a study file, here as in every other command."""
+    from rethink_ray.spec.errors import SpecError, explain
+
+    path, equals, _ = setting.partition("=")
+    if equals and path and not path.startswith("data."):
+        remedy = f"Write --set data.{setting}, as in every other command."
+        raise SpecError(explain("--set", "must name a key of the data block", path, remedy))
 
 
 def splits_in_use(data: "DataSpec") -> list[str]:

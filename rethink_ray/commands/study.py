@@ -10,7 +10,7 @@ import typer
 from rethink_ray.spec.shipped import shipped_studies
 
 if TYPE_CHECKING:
-    from rethink_ray.cluster.run import RunOutcome
+    from rethink_ray.cluster.run import StudyOutcome
     from rethink_ray.records.directory import StudyDirectory
 
 StudyFile = Annotated[
@@ -201,7 +201,7 @@ def _run_to_end(
         raise typer.Exit(3 if incomplete else 128 + (outcome.signal or signal.SIGTERM))
 
 
-def end_lines(directory: "StudyDirectory", outcome: "RunOutcome") -> Iterator[str]:
+def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
     """How a run ended, why, and the next command to type."""
     from rethink_ray.commands.status import incomplete_lines, local_root, quote_address
     from rethink_ray.protocol.empty_cells import failure_lines
