@@ -184,11 +184,12 @@ def _score(
 
 
 def _legend(progress: StudyProgress, *, counts: bool) -> str:
-    trials, repeats = (" (of how many trials)", " (how many)") if counts else ("", "")
+    trials, replicates = (" (and trials)", " (and replicates)") if counts else ("", "")
     return (
-        f"\nsearch: best score on {progress.select_on}{trials}. replicates: mean on "
-        f"{progress.report_on} of that length's best configuration, run again with new "
-        f"seeds{repeats}; one set for each configuration that is best at some length."
+        f"\nsearch: best score on {progress.select_on} at this length{trials}. replicates: mean "
+        f"score on {progress.report_on} of the configuration that is best at this length, trained "
+        f"again with new seeds{replicates}. A configuration that is best at several lengths has "
+        "one set of replicates."
     )
 
 

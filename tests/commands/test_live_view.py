@@ -1,6 +1,7 @@
 """What a terminal shows of a study, whatever its arms are called."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from rethink_ray.protocol.remaining import CellProgress, StudyProgress
 from rethink_ray.records.types import JobFailed, Member, RoundProposed, RungDone
 from rethink_ray.session import start_study
 from rethink_ray.spec.resolve import Cell
+from tests.golden_words import assert_says
+from tests.refusals import timeless
 
 
 def _progress(arm: str) -> StudyProgress:
@@ -110,8 +113,9 @@ def test_status_of_a_study_that_has_not_begun(
     )
     start_study(tmp_path / "s", study, text, facts, {})
     show_status(str(tmp_path / "s"), watch=False)
-    told = capsys.readouterr().out
-    assert "not running: incomplete, " in told
-    assert " to go" in told
-    assert "go on with: rethink-ray resume " in told
-    assert "full/scratch" in told
+    text = timeless(capsys.readouterr().out, tmp_path)
+    table, _, below = text.partition("\n\n")
+    assert re.search(r"^full/scratch +search 0/3", table, re.M)
+    assert max(map(len, below.splitlines())) > max(map(len, table.splitlines()))
+    words = "\n".join(line.rstrip() for line in below.splitlines())
+    assert_says("commands", "status of a study that has not begun", words)
