@@ -22,17 +22,20 @@ from typing import Any
 
 from large_study import facts_of, large_study
 
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.retention import files_to_drop
-from rethink_ray.protocol.tables import read_views, write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, JobStarted, RungDone
+from rethink_ray.records.views import write_views
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.optuna_journal import Mirror
 from rethink_ray.search.plan import pretend_metrics
 from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
@@ -61,7 +64,7 @@ def all_metrics(config: TrialConfig, length: float) -> Mapping[str, float]:
 def make_records(study: Study, root: Path) -> StudyDirectory:
     """A directory whose log holds the whole study, as a driver would have written it."""
     facts = facts_of(study)
-    directory = StudyDirectory.create(root, study, "study: large\n", facts, {})
+    directory = start_study(root, study, "study: large\n", facts, {})
     cluster = PretendedCluster(study, facts, all_metrics, slots=8)
     cluster.run()
     state = cluster.state
@@ -94,7 +97,7 @@ def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
         directory = StudyDirectory.open(root)
         state = directory.load_state()
     with timed("extending it by a round in every cell", rows):
-        directory.extend(trials=directory.study.budget.trials + more)
+        extend_study(directory, trials=directory.study.budget.trials + more)
     decider = Decider(directory.study, directory.facts)
     with timed("first decision: every cell proposes", rows):
         rounds = decider.next_jobs(state).rounds
@@ -109,9 +112,9 @@ def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
     assert decision.jobs, "a larger budget asks for jobs"
     mirror = Mirror(directory.mirror_path, directory.study)
     with timed("views, written whole", rows):
-        write_views(directory, state)
+        write_views(directory, state, build_tables)
     with timed("views, read", rows):
-        read_views(StudyDirectory.open(root))
+        read_tables(StudyDirectory.open(root))
     with timed("mirror, written whole", rows):
         mirror.update(state)
     state.add(_finished(decision.jobs[0]))

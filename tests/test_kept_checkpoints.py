@@ -11,6 +11,7 @@ from rethink_ray.protocol.retention import files_to_drop
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
+from rethink_ray.session import extend_study
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.training.stopping import never_stop
 from tests.cluster.micro_study import results, start_micro
@@ -50,7 +51,7 @@ def run(directory: StudyDirectory, *, dropping: bool) -> int:
 
 def grow(directory: StudyDirectory, *, dropping: bool) -> list[dict[str, Any]]:
     """The tables after a second run with more of everything."""
-    directory.extend(trials=4, replicates=2, lengths=[4.0])
+    extend_study(directory, trials=4, replicates=2, lengths=[4.0])
     run(directory, dropping=dropping)
     return results(directory)["rungs"]
 

@@ -51,7 +51,7 @@ def _find(directory: StudyDirectory, state: StudyState, trial_id: str) -> tuple[
     for cell, member in _members(directory.study, state):
         if member.trial_id == trial_id:
             return cell, member
-    must, remedy = f"must be a trial of {directory.shown}", "trials.parquet has all of them."
+    must, remedy = f"must be a trial of {directory.address}", "trials.parquet has all of them."
     raise RecordError(explain("--trial", must, trial_id, remedy))
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import StudyLock
 from rethink_ray.records.state import StudyState
@@ -20,6 +20,7 @@ from rethink_ray.records.types import (
     RungDone,
     TrialEnded,
 )
+from rethink_ray.records.views import write_views
 from rethink_ray.search.optuna_journal import Mirror
 from rethink_ray.spec.errors import RecordError
 
@@ -105,7 +106,7 @@ class Recorder:
             return
         started = time.monotonic()
         try:
-            write_views(self.directory, self.state)
+            write_views(self.directory, self.state, build_tables)
             self._mirror.update(self.state)
             self.directory.publish()
             self._views_version = self.state.version

@@ -1,45 +1,28 @@
-"""Continuing a study from its directory alone: what grows, what is finished, what goes on."""
+"""What a study that continues reports: what is finished, what grew, what goes on from where."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.lock import writing
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.study import Study
 
 
-def extend_study(
-    directory: StudyDirectory,
-    *,
-    trials: int | None = None,
-    replicates: int | None = None,
-    searches: int | None = None,
-    lengths: Sequence[float] | None = None,
-) -> list[str]:
-    """The study is this much larger; the lines say what is finished and what goes on from where.
-
-    Raises:
-        SpecError: something would shrink, or is not free to change.
-        RecordError: another process runs the study.
-    """
-    before = directory.study.budget
-    with writing(directory.lock()):
-        grew = directory.extend(
-            trials=trials, replicates=replicates, searches=searches, lengths=lengths
-        )
-    study = directory.study
-    state = directory.load_state()
+def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
+    """What is finished, how the study grew since ``before``, and what goes on from where."""
+    study, state = directory.study, directory.load_state()
     lines = list(_finished(directory, state))
-    if grew:
+    if study != before:
         ladder = ", ".join(f"{x:g}x" for x in study.schedule.lengths or ())
+        budget = before.budget
         lines.append(
-            f"budget per cell: {before.trials} -> {study.budget.trials} trials, "
-            f"{before.replicates} -> {study.budget.replicates} replicates"
-            + _searches(before.searches, study.budget.searches)
+            f"budget per cell: {budget.trials} -> {study.budget.trials} trials, "
+            f"{budget.replicates} -> {study.budget.replicates} replicates"
+            + _searches(budget.searches, study.budget.searches)
             + (f"; ladder {ladder}" if ladder else "")
         )
     return lines + list(_next(directory, state))

@@ -20,7 +20,6 @@ from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.head import watched_head
 from rethink_ray.cluster.ray_session import address_of_head, ray_session, require_room
 from rethink_ray.cluster.recorder import Listener, Recorder
-from rethink_ray.cluster.resume import extend_study
 from rethink_ray.cluster.stop_request import StopRequest, last_resort, signals
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.work import last_line
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from rethink_ray.cluster.driver import JobCallback, JobSearcher
     from rethink_ray.cluster.slot import Slot
 
-__all__ = ["Outcome", "extend_study", "run_study"]
-
 JOBS_PER_TUNER = 500
 """Tune keeps every trial it ever had; a new Tuner makes room for its next ones."""
 PROGRESS_SHARE = 20.0
@@ -48,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class StudyOutcome:
     """How a run of a study ended."""
 
     status: Literal["done", "incomplete", "stopped"]
@@ -77,7 +74,7 @@ def run_study(
     tell: Callable[[str], None] | None = None,
     stop: Callable[[], bool] | None = None,
     slot: "type[Slot] | None" = None,
-) -> Outcome:
+) -> StudyOutcome:
     """The study has run as far as it can; calling it again continues.
 
     Args:
@@ -116,7 +113,7 @@ def run_study(
             except (RecordError, OSError) as error:
                 if not is_the_disks(error):
                     raise
-                outcome = Outcome(status="incomplete", fault=last_line(error))
+                outcome = StudyOutcome(status="incomplete", fault=last_line(error))
             finally:
                 recorder.refresh_views(now=True)
                 with suppress(RecordError):  # the next run clears it
@@ -154,7 +151,7 @@ class _Run:
     def directory(self) -> StudyDirectory:
         return self.recorder.directory
 
-    def run(self) -> Outcome:
+    def run(self) -> StudyOutcome:
         """The study has run as far as it can."""
         self.recorder.continue_study()
         resources = self.directory.study.resources
@@ -275,7 +272,7 @@ class _Run:
 
 
 def _how_to_go_on(directory: StudyDirectory) -> str:
-    return f"Go on with: rethink-ray resume {directory.shown}"
+    return f"Go on with: rethink-ray resume {directory.address}"
 
 
 def is_the_disks(error: Exception) -> bool:
@@ -292,7 +289,7 @@ def room_for(trials: int) -> str:
     return f"room for {trials} trial{'s' * (trials != 1)} at a time"
 
 
-def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> Outcome:
+def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> StudyOutcome:
     state = dispatcher.recorder.state
     last = state.last_failure
     failures = {job_id: last[job_id].reason for job_id in dispatcher.blocked if job_id in last}
@@ -300,8 +297,8 @@ def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> Outcome:
         study = dispatcher.recorder.directory.study
         empty = empty_cells(state, progress_of(study, state))
         status: Literal["incomplete", "done"] = "incomplete" if is_all_of(empty, study) else "done"
-        return Outcome(status=status, empty=empty)
-    return Outcome(
+        return StudyOutcome(status=status, empty=empty)
+    return StudyOutcome(
         status="stopped" if wish.times else "incomplete",
         signal=wish.signal,
         blocked=dispatcher.blocked,

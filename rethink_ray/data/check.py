@@ -78,10 +78,10 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
     for image, header in zip(raw.images, headers, strict=True):
         size = annotated_wh = (image.width, image.height)
         if isinstance(header, str):
-            examples[header].append(image.file_name)
+            examples[header].append(_name_of(image.path))
         else:
             size = header.size_for(annotated_wh)
-            _check_header(image.file_name, header, annotated_wh, examples)
+            _check_header(_name_of(image.path), header, annotated_wh, examples)
         _check_objects(image, size, frozenset(categories), examples)
     return _counted(examples)
 
@@ -109,7 +109,12 @@ def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
 
 
 def _shown(path: str, twin: str) -> str:
-    return f"{Path(path).name} = {Path(twin).name}"
+    return f"{_name_of(Path(path))} = {_name_of(Path(twin))}"
+
+
+def _name_of(path: Path) -> str:
+    """A picture's folder and name, which tell the copies of two splits apart."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def _counted(examples_by_kind: Found) -> list[Finding]:
@@ -136,10 +141,10 @@ def _check_objects(
     image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Found
 ) -> None:
     if not image.objects:
-        examples["empty_image"].append(image.file_name)
+        examples["empty_image"].append(_name_of(image.path))
     size_wh = np.array(size, np.float32)
     for annotated in image.objects:
-        where = f"{image.file_name}: {annotated.category}"
+        where = f"{_name_of(image.path)}: {annotated.category}"
         if annotated.category not in categories:
             examples["unknown_category"].append(where)
         if annotated.is_crowd:

@@ -158,7 +158,9 @@ class AnnotationIndex:
     def pictures(self, image_ids: Iterable[int] | None = None) -> Pictures:
         """The files of these images, in their order; of all by default."""
         ids = self.image_ids if image_ids is None else np.fromiter(image_ids, np.int64)
-        rows = pa.array(np.searchsorted(self._all_ids, ids))
+        rows = np.searchsorted(self._all_ids, ids)
+        buffers = [None, pa.py_buffer(rows)]  # pa.array imports pandas: 0.5 s
+        rows = pa.Array.from_buffers(pa.int64(), len(rows), buffers)
         columns = self._images.select(["path", "file_bytes", "file_sha256"]).take(rows)
         paths, num_bytes, digests = (column.to_pylist() for column in columns.columns)
         return Pictures(paths=paths, num_bytes=num_bytes, digests=digests)

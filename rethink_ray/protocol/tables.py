@@ -1,18 +1,10 @@
-"""The tables that everybody reads: one row per trial, one row per rung, one row per asset.
+"""The three tables of a study: one row per trial, one row per rung, one row per asset."""
 
-Views of the log, never the truth: whoever finds them missing, damaged or old reads the log instead.
-"""
-
-import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rethink_ray.protocol.asset_usage import AssetUsage
 from rethink_ray.protocol.columns import (
@@ -27,19 +19,12 @@ from rethink_ray.protocol.columns import (
     table_of,
 )
 from rethink_ray.protocol.status import TrialStatus, trial_statuses
-from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import cells_of, searches_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
-
-NAMES = ("trials", "rungs", "assets")
-SCHEMA_VERSION = 1
-SEAL = "records/views.json"
-"""What the views were made from, and the SHA-256 of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,77 +110,6 @@ def _assets_table(state: StudyState) -> pa.Table:
         for _, asset in sorted(state.assets.items())
     ]
     return table_of(ASSETS, rows)
-
-
-def write_views(directory: StudyDirectory, state: StudyState) -> None:
-    """``trials.parquet``, ``rungs.parquet`` and the assets' table say what the log says now."""
-    made_from = _made_from(directory)
-    tables = build_tables(directory.study, state, directory.facts)
-    digests = {}
-    for name in NAMES:
-        buffer = io.BytesIO()
-        pq.write_table(getattr(tables, name), buffer, compression="zstd")
-        content = buffer.getvalue()
-        directory.write(view_name(name), content)
-        digests[name] = hashlib.sha256(content).hexdigest()
-    directory.write(SEAL, json.dumps({**made_from, "sha256": digests}, indent=1))
-
-
-def read_views(directory: StudyDirectory) -> StudyTables:
-    """The tables of a study; made from the log where a view is missing, damaged or old.
-
-    A flipped bit passes Parquet's own checks one time in three (101 of 300), so views are believed
-    by their SHA-256 alone. Nothing is written: a reader may look while another process runs the
-    study.
-    """
-    digests = _sealed(directory)
-    tables = [_read_one(directory.root / view_name(name), digests.get(name)) for name in NAMES]
-    if any(table is None for table in tables):
-        made = build_tables(directory.study, directory.load_state(), directory.facts)
-        return replace(made, declared_claims=directory.claims_digest)
-    trials, rungs, assets = tables
-    return StudyTables(
-        study=directory.study,
-        facts=directory.facts,
-        trials=trials,
-        rungs=rungs,
-        assets=assets,
-        declared_claims=directory.claims_digest,
-    )
-
-
-def view_name(name: str) -> str:
-    """Where a view lies; the assets' table stands beside the log, it is for the report only."""
-    return "records/assets.parquet" if name == "assets" else f"{name}.parquet"
-
-
-def _made_from(directory: StudyDirectory) -> dict[str, Any]:
-    """What a view is made from: the size of the log and the study as continued."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "log_bytes": directory.log.size(),
-        "study": digest_of(directory.study.model_dump(mode="json")),
-    }
-
-
-def _sealed(directory: StudyDirectory) -> dict[str, str]:
-    """View -> SHA-256, if the views were made from what the log and the study are now."""
-    try:
-        sealed = json.loads((directory.root / SEAL).read_bytes())
-        digests: dict[str, str] = sealed.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return {}
-    return digests if sealed == _made_from(directory) and isinstance(digests, dict) else {}
-
-
-def _read_one(path: Path, digest: str | None) -> pa.Table | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(content).hexdigest() != digest:
-        return None
-    return pq.ParquetFile(pa.BufferReader(content)).read()  # read_table imports pandas: 1.1 s
 
 
 def _identity(fate: TrialStatus) -> dict[str, Any]:

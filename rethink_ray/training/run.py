@@ -179,8 +179,8 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
 
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
-) -> list[Path]:
-    """Each image with the objects found in it, as ``<name>.png`` in ``out``; the new paths.
+) -> dict[Path, int]:
+    """Each image has its detections drawn, as ``<name>.png`` in ``out``: path -> boxes drawn.
 
     Raises:
         DataError: an image cannot be read, or would be written over.
@@ -189,9 +189,10 @@ def predict_images(
     views = _views_of(model)
     targets = _targets(images, out)
     out.mkdir(parents=True, exist_ok=True)
-    for path, target in zip(images, targets, strict=True):
-        _draw(model, views, path, target, score_threshold)
-    return targets
+    return {
+        target: _draw(model, views, path, target, score_threshold)
+        for path, target in zip(images, targets, strict=True)
+    }
 
 
 def _targets(images: Sequence[Path], out: Path) -> list[Path]:
@@ -227,7 +228,8 @@ def _views_of(model: TrainedModel) -> MultiViewDetector:
 
 def _draw(
     model: TrainedModel, views: MultiViewDetector, path: Path, target: Path, score_threshold: float
-) -> None:
+) -> int:
+    """The picture at ``target`` shows the detections; returns the number of boxes drawn."""
     try:
         pixels = read_rgb(str(path))
     except BROKEN as error:
@@ -237,3 +239,4 @@ def _draw(
     drawn = draw_objects(pixels, found, model.categories, score_threshold)
     picture: Image.Image = to_pil_image(drawn)
     picture.save(target)
+    return int((found["scores"] >= score_threshold).sum())

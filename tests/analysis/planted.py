@@ -13,9 +13,9 @@ from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.protocol.teachers import Teacher, chosen_teacher
-from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
+from rethink_ray.session import start_study
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
@@ -181,7 +181,7 @@ class Planted:
 
     def directory(self, root: Path) -> Path:
         """A study directory with these events in its log."""
-        made = StudyDirectory.create(root, self.study, "study: planted\n", self.facts, {})
+        made = start_study(root, self.study, "study: planted\n", self.facts, {})
         for event in self.events():
             made.log.append(event)
         if self.identity == FIRST_IDENTITY:

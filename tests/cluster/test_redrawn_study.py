@@ -19,6 +19,7 @@ from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell
@@ -63,7 +64,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     study = validate(Study, TREE, "redrawn.yaml")
     root = tmp_path_factory.mktemp("redrawn") / "study"
     facts = gather_facts(study.data, study.regimes)
-    directory = StudyDirectory.create(str(root), study, "", facts, {})
+    directory = start_study(str(root), study, "", facts, {})
     run_inline(directory)
     return directory, directory.load_state()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import continue_study, start_study
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of, require_same_code
 from rethink_ray.spec.errors import DataError, SpecError
 from rethink_ray.spec.resolve import Cell, resolve
@@ -113,10 +114,10 @@ def test_a_study_is_not_continued_on_other_code(tmp_path: Path) -> None:
     first, second = (
         made_up_facts({"full": 400}, backbones={"timm:resnet18": f"timm {n}"}) for n in (1, 2)
     )
-    StudyDirectory.create(tmp_path / "s", asked, "", first, {})
+    start_study(tmp_path / "s", asked, "", first, {})
     directory = StudyDirectory.open(tmp_path / "s")
     assert directory.facts == first
-    directory.continue_with(asked, first)
+    continue_study(directory, asked, first)
     told = r"timm:resnet18: must be the code that the study was started with \(timm 1\)"
     with pytest.raises(DataError, match=told):
-        directory.continue_with(asked, second)
+        continue_study(directory, asked, second)

@@ -21,9 +21,9 @@ from rethink_ray.records.types import (
     RoundProposed,
     RungDone,
     TrialEnded,
-    Value,
 )
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.space import Value
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
 PATIENCE = 3
