@@ -18,7 +18,7 @@ from rethink_ray.analysis.read.trials import FAILED, CellRecord
 from rethink_ray.analysis.wording import counted, listed, metric_name, times, unit_name
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
-from rethink_ray.protocol.incumbents import worst_score
+from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.space import Parameter
@@ -104,7 +104,7 @@ def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         where = listed([f"{len(p.failed)} of {len(p.trial_ids)} at {times(p.length)}" for p in hit])
         text = (
             f"the method itself ended replicates ({where}); each counts as "
-            f"{worst_score(study):.1f} {metric_name(study)}."
+            f"{WORST_SCORE:.1f} {metric_name(study)}."
         )
         yield _of_cell("failed-replicates", result, text)
     barren = [p for p in result.points if p.barren]
@@ -112,7 +112,7 @@ def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         where = listed([f"{len(p.barren)} at {times(p.length)}" for p in barren])
         text = (
             f"the method itself ended every trial of whole searches ({where}); each counts as "
-            f"{worst_score(study):.1f} {metric_name(study)}."
+            f"{WORST_SCORE:.1f} {metric_name(study)}."
         )
         yield _of_cell("failed-searches", result, text)
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
@@ -26,7 +27,7 @@ def extend_study(
         SpecError: something would shrink, or is not free to change.
         RecordError: another process runs the study.
     """
-    before = directory.study.budget
+    before, searches_before = directory.study.budget, num_searches(directory.study)
     with writing(directory.lock()):
         grew = directory.extend(
             trials=trials, replicates=replicates, searches=searches, lengths=lengths
@@ -39,7 +40,7 @@ def extend_study(
         lines.append(
             f"budget per cell: {before.trials} -> {study.budget.trials} trials, "
             f"{before.replicates} -> {study.budget.replicates} replicates"
-            + _searches(before.searches, study.budget.searches)
+            + _searches(searches_before, num_searches(study))
             + (f"; ladder {ladder}" if ladder else "")
         )
     return lines + list(_next(directory, state))
@@ -48,12 +49,12 @@ def extend_study(
 def _finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     """Trials by what became of them, rungs and assets."""
     progress = progress_of(directory.study, state)
-    fates: Counter[str] = Counter()
+    states: Counter[str] = Counter()
     for cell in progress.cells:
-        fates.update(cell.search)
-        fates.update(cell.replicates)
-    waiting = fates.pop("waiting", 0)
-    told = ", ".join(f"{num} {fate}" for fate, num in sorted(fates.items())) or "no trial yet"
+        states.update(cell.search)
+        states.update(cell.replicates)
+    waiting = states.pop("waiting", 0)
+    told = ", ".join(f"{num} {name}" for name, num in sorted(states.items())) or "no trial yet"
     rungs, assets = _counted(progress.rungs, "rung"), _counted(progress.assets, "asset")
     yield f"finished: {rungs}, {assets}; trials: {told}"
     if waiting:

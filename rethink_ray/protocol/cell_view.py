@@ -292,7 +292,9 @@ class CellView:
     def missing_replicates(self) -> tuple[tuple[Member, range], ...]:
         """Incumbent -> numbers of its replicates that are yet to be proposed."""
         of = [member.of for member in self.members("replicate")]
-        missing = ((m, range(of.count(m.trial_id), self.rules.num_replicates)) for m in self.repeated)
+        missing = (
+            (m, range(of.count(m.trial_id), self.rules.num_replicates)) for m in self.repeated
+        )
         return tuple((member, numbers) for member, numbers in missing if numbers)
 
     @property

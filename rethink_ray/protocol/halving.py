@@ -137,9 +137,7 @@ def _unfinished(
     )
 
 
-def _has_converged(
-    state: StudyState, ladder: Ladder, steps: Sequence[tuple[Member, ...]]
-) -> bool:
+def _has_converged(state: StudyState, ladder: Ladder, steps: Sequence[tuple[Member, ...]]) -> bool:
     """The best score of the last step gains less than asked over that of the step before."""
     if ladder.converged is None or len(steps) < 2:
         return False

@@ -169,8 +169,6 @@ class BaseRecipes(dict[tuple[str, str], Recipe]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, BaseRecipes)
 
-    __hash__ = None  # type: ignore[assignment]
-
     def __deepcopy__(self, memo: object) -> "BaseRecipes":
         return BaseRecipes()
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.protocol.retention import Retention, files_to_drop, needed_by
 from rethink_ray.records.state import StudyState
@@ -34,7 +35,7 @@ REPEATS: list[Event] = [
 
 def kept(study: Study, events: list[Event]) -> tuple[str, str, list[str]]:
     """Trials whose trunks are kept, whose branches are, and the weights that are."""
-    needed = needed_by(study, StudyState(events), CELL)
+    needed = needed_by(StudyView(study, StudyState(events)).cell(CELL))
     models = sorted(f"{trial_id}{length:g}" for trial_id, length in needed.models)
     return " ".join(sorted(needed.trunks)), " ".join(sorted(needed.branches)), models
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.protocol.tables import build_tables, read_views, view_name, write_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -249,7 +249,8 @@ def test_replicates_of_an_arm_that_copies_its_values_run_up_to_their_own_length(
     for extra, state in (((), "waiting"), ((2.0,), "waiting"), ((2.0, 4.0), "done")):
         events = [*done, again, *(rung("r2", length, 1.0) for length in extra)]
         fates = {
-            f.member.trial_id: f.state for f in trial_statuses(study, StudyState(events), cell)
+            f.member.trial_id: f.state
+            for f in StudyView(study, StudyState(events)).cell(cell).statuses
         }
         assert fates == {"c2": "done", "r2": state}
 

@@ -145,7 +145,8 @@ def refuse(spec: AssetSpec) -> AssetDone:
 
 def test_a_refused_asset_ends_its_trials_and_nothing_else() -> None:
     study = few()
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2, build_asset=refuse)
+    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster.build_asset = refuse
     decision = cluster.run()
     assert decision.done
     outcomes = Counter(end.outcome for end in cluster.state.ended.values())

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import JobStarted
-from rethink_ray.search.optuna_journal import Mirror, mirrored_name, write_mirror
+from rethink_ray.search.optuna_journal import OptunaJournal, optuna_study_name, write_optuna_journal
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
@@ -28,7 +28,7 @@ def few(**changes: object) -> Study:
 
 def seen(path: Path, study: Study, cell: Cell = CELL) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(str(path)))
-    return optuna.load_study(study_name=mirrored_name(study, cell), storage=storage)
+    return optuna.load_study(study_name=optuna_study_name(study, cell), storage=storage)
 
 
 def states(path: Path, study: Study, cell: Cell = CELL) -> dict[str, TrialState]:
@@ -37,7 +37,7 @@ def states(path: Path, study: Study, cell: Cell = CELL) -> dict[str, TrialState]
 
 def test_every_cell_is_one_optuna_study(tmp_path: Path) -> None:
     study = few()
-    write_mirror(tmp_path / "optuna.journal", study, replay(study, facts_of(study), ap_of))
+    write_optuna_journal(tmp_path / "optuna.journal", study, replay(study, facts_of(study), ap_of))
     names = optuna.get_all_study_names(
         JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
     )
@@ -49,7 +49,7 @@ def test_states_values_and_rungs_are_true(tmp_path: Path) -> None:
     study = few(budget={"trials": 4, "keep": [4, 2, 1], "replicates": 1})
     path = tmp_path / "optuna.journal"
     state = replay(study, facts_of(study), diverging_above(0.05))
-    write_mirror(path, study, state)
+    write_optuna_journal(path, study, state)
     trials = seen(path, study).trials
     members = [m for _, m in state.members(CELL, "search")]
     assert [t.user_attrs["trial_id"] for t in trials] == [m.trial_id for m in members]
@@ -72,7 +72,7 @@ def test_states_values_and_rungs_are_true(tmp_path: Path) -> None:
 def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    mirror, state = OptunaJournal(path, study), StudyState()
     mirror.update(state)
     watching = seen(path, study)
     before = path.read_bytes()
@@ -87,7 +87,7 @@ def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
         if decision.done:
             break
     whole = tmp_path / "whole.journal"
-    write_mirror(whole, study, state)
+    write_optuna_journal(whole, study, state)
     for cell in cells_of(study):
         assert states(path, study, cell) == states(whole, study, cell)
     told = {t.user_attrs["trial_id"]: t.value for t in watching.trials}
@@ -96,7 +96,7 @@ def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
 
 def test_nothing_new_adds_nothing(tmp_path: Path) -> None:
     study = few()
-    mirror = Mirror(tmp_path / "optuna.journal", study)
+    mirror = OptunaJournal(tmp_path / "optuna.journal", study)
     state = replay(study, facts_of(study), ap_of)
     assert mirror.update(state) > 0
     assert mirror.update(state) == 0
@@ -105,7 +105,7 @@ def test_nothing_new_adds_nothing(tmp_path: Path) -> None:
 def test_unfinished_trials_wait_or_run(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    mirror, state = OptunaJournal(path, study), StudyState()
     PretendedCluster(study, facts_of(study), ap_of, slots=1, state=state).run(max_events=2)
     first, second, *others = [m.trial_id for _, m in state.members(CELL, "search")]
     mirror.update(state)
@@ -122,7 +122,7 @@ def test_copied_values_outside_an_arms_own_options_are_left_out(tmp_path: Path) 
     study = few(arms={"tuned": {}, "copy": own}, tuning={"copy_from": "tuned"})
     path = tmp_path / "optuna.journal"
     state = replay(study, facts_of(study), lambda c, length: {"val/ap": c.recipe.optimizer.lr})
-    write_mirror(path, study, state)
+    write_optuna_journal(path, study, state)
     (copied, *_) = seen(path, study, Cell("full", "copy")).trials
     assert "optimizer.weight_decay" in copied.params
     assert "optimizer.lr" not in copied.params
@@ -139,7 +139,7 @@ def test_copied_trials_end_where_they_stop_being_incumbent(tmp_path: Path) -> No
         budget={"trials": 4, "keep": [4, 4, 4], "replicates": 1},
     )
     path = tmp_path / "optuna.journal"
-    write_mirror(path, study, replay(study, facts_of(study), high_rates_early))
+    write_optuna_journal(path, study, replay(study, facts_of(study), high_rates_early))
     copied = states(path, study, Cell("full", "copy"))
     assert list(copied.values()) == [TrialState.PRUNED, TrialState.COMPLETE]
 
@@ -150,7 +150,7 @@ def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
 ) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    mirror, state = OptunaJournal(path, study), StudyState()
     for max_events in (3, 40):
         PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(max_events)
         mirror.update(state)
@@ -163,7 +163,7 @@ def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
                 path.write_bytes(path.read_bytes() + b"{")
     mirror.update(state)
     whole = tmp_path / "whole.journal"
-    write_mirror(whole, study, state)
+    write_optuna_journal(whole, study, state)
     for cell in cells_of(study):
         assert states(path, study, cell) == states(whole, study, cell)
 
@@ -173,7 +173,7 @@ def test_a_full_disk_leaves_the_mirror_as_it_was_and_the_next_update_catches_up(
 ) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    mirror, state = OptunaJournal(path, study), StudyState()
     PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(4)
     mirror.update(state)
     before = path.read_bytes()
@@ -184,5 +184,5 @@ def test_a_full_disk_leaves_the_mirror_as_it_was_and_the_next_update_catches_up(
     mirror.update(state)
     assert path.read_bytes().startswith(before)
     whole = tmp_path / "whole.journal"
-    write_mirror(whole, study, state)
+    write_optuna_journal(whole, study, state)
     assert states(path, study) == states(whole, study)
