@@ -6,9 +6,8 @@ because records are only ever added.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from rethink_ray.protocol.audit import choose_audited
 from rethink_ray.protocol.cell_rules import CellRules
@@ -31,20 +30,20 @@ from rethink_ray.spec.resolve import Cell, CellResolver, TrialConfig, searches_o
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
 
-T = TypeVar("T")
+Derived = TypeVar("Derived")
 
 
-class FromRecords(Generic[T]):
+class FromRecords(Generic[Derived]):
     """A property of a ``CellView`` that is derived anew once the records have grown."""
 
-    def __init__(self, derive: Callable[["CellView"], T]) -> None:
+    def __init__(self, derive: Callable[["CellView"], Derived]) -> None:
         self._derive = derive
         self.__doc__ = derive.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, view: "CellView", owner: type | None = None) -> T:
+    def __get__(self, view: "CellView", owner: type | None = None) -> Derived:
         version, answer = view.answers.get(self._name, (-1, None))
         if version != view.state.version:
             answer = self._derive(view)
@@ -91,8 +90,7 @@ class StudyView:
             view.forget()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingRun:
+class PendingRun(NamedTuple):
     """A recorded trial, and the lengths that it has still to run."""
 
     member: Member
@@ -147,13 +145,14 @@ class CellView:
         """Search round -> how far its halving has come; empty where values are copied."""
         if self.rules.copied is not None:
             return {}
-        rounds = self.rounds("search")
-        for number in sorted(rounds):
+        halving: dict[int, HalvingState] = {}
+        for number, proposed in sorted(self.rounds("search").items()):
             before = self._halving.get(number)
             if before is None or not before.is_decided:
-                members = rounds[number].members
-                self._halving[number] = replay_halving(self.state, self.ladder, members, before)
-        return {number: self._halving[number] for number in sorted(rounds)}
+                before = replay_halving(self.state, self.ladder, proposed.members, before)
+            halving[number] = before
+        self._halving = halving
+        return halving
 
     @FromRecords
     def audited(self) -> tuple[Member, ...]:
@@ -209,7 +208,7 @@ class CellView:
         for number, halving in self.halving.items():
             index = len(halving.steps) - 1
             for member in halving.waiting:
-                pending.append(self._pending(member, (self.ladder.lengths_of(member)[index],)))
+                pending.append(PendingRun(member, (self.ladder.lengths_of(member)[index],)))
             if number == 0:
                 lengths = halving.lengths(self.ladder)
                 pending += [self._pending(member, lengths) for member in self.audited]
@@ -233,7 +232,7 @@ class CellView:
         lacking = tuple(x for x in lengths if (member.trial_id, x) not in self.state.rungs)
         if not lacking or member.trial_id in self.state.ended:
             return None
-        return PendingRun(member=member, lengths=lacking)
+        return PendingRun(member, lacking)
 
     @property
     def sources(self) -> tuple["CellView", ...]:
@@ -256,7 +255,7 @@ class CellView:
     @property
     def is_search_over(self) -> bool:
         """No search trial is left to propose or to run: the incumbents are final."""
-        if not self._is_search_over and not self.num_unproposed and not self.pending_search:
+        if not (self._is_search_over or self.pending_search or self.num_unproposed):
             self._final_incumbents = self._current_incumbents
             self._is_search_over = True
         return self._is_search_over
@@ -285,8 +284,8 @@ class CellView:
     @property
     def repeated(self) -> tuple[Member, ...]:
         """The different incumbents that get replicates."""
-        found = distinct_members(self.incumbents)
-        return tuple(member for member in found if is_repeated(self.state, member))
+        incumbents = distinct_members(self.incumbents)
+        return tuple(member for member in incumbents if is_repeated(self.state, member))
 
     @property
     def missing_replicates(self) -> tuple[tuple[Member, range], ...]:

@@ -116,7 +116,7 @@ def metric_names(study: Study, seen: Iterable[str]) -> list[str]:
     return sorted(names, key=order)
 
 
-def table_of(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
+def build_table(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Rows as a table; a column that a row lacks is null there."""
     columns = [pa.array([row.get(f.name) for row in rows], type=f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)

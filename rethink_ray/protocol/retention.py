@@ -34,7 +34,7 @@ class Needed:
         )
 
 
-NOTHING = Needed(trunks=frozenset(), branches=frozenset(), models=frozenset())
+_NOTHING = Needed(trunks=frozenset(), branches=frozenset(), models=frozenset())
 
 
 def needed_by(view: CellView) -> Needed:
@@ -82,7 +82,7 @@ class Retention:
             state: the records.
             running: ids of trials that a slot works on; their folders are left out.
         """
-        needed = NOTHING
+        needed = _NOTHING
         trial_ids: dict[str, None] = {}
         self._view.read(state)
         for view in self._view.searches:

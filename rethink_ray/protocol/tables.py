@@ -23,10 +23,10 @@ from rethink_ray.protocol.columns import (
     RUNG_HEAD,
     RUNG_TAIL,
     TRIAL_HEAD,
+    build_table,
     metric_names,
     param_cells,
     param_fields,
-    table_of,
 )
 from rethink_ray.protocol.status import TrialStatus
 from rethink_ray.records.directory import StudyDirectory
@@ -39,7 +39,7 @@ from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
 NAMES = ("trials", "rungs", "assets")
-SCHEMA_VERSION = 1
+TABLES_VERSION = 1
 SEAL = "records/views.json"
 """What the views were made from, and the SHA-256 of each."""
 
@@ -86,7 +86,7 @@ def _trials_table(view: StudyView, statuses: Sequence[TrialStatus]) -> pa.Table:
         }
         for status in statuses
     ]
-    return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)
+    return build_table(pa.schema([*TRIAL_HEAD, *fields]), rows)
 
 
 def _rungs_table(study: Study, state: StudyState, statuses: Sequence[TrialStatus]) -> pa.Table:
@@ -109,7 +109,7 @@ def _rungs_table(study: Study, state: StudyState, statuses: Sequence[TrialStatus
         for status in statuses
         for rung in rungs.get(status.member.trial_id, [])
     ]
-    return table_of(schema, rows)
+    return build_table(schema, rows)
 
 
 def _assets_table(state: StudyState) -> pa.Table:
@@ -126,7 +126,7 @@ def _assets_table(state: StudyState) -> pa.Table:
         }
         for _, asset in sorted(state.assets.items())
     ]
-    return table_of(ASSETS, rows)
+    return build_table(ASSETS, rows)
 
 
 def write_views(directory: StudyDirectory, state: StudyState) -> None:
@@ -174,7 +174,7 @@ def view_name(name: str) -> str:
 def _made_from(directory: StudyDirectory) -> dict[str, Any]:
     """What a view was made from: the size of the log, and the study with its extensions."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": TABLES_VERSION,
         "log_bytes": directory.log.size(),
         "study": digest_of(directory.study.model_dump(mode="json")),
     }

@@ -10,7 +10,7 @@ from rethink_ray.records.types import RoundProposed, TrialEnded
 from rethink_ray.search.cell import CellDecision
 from rethink_ray.search.jobs import Job, asset_job
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 class OpenJobs:
@@ -88,15 +88,15 @@ def _first_of_each(jobs: list[Job], key: Callable[[Job], str | None]) -> list[Jo
     return list(first.values())
 
 
-def _replace(by_cell: dict[int, list[T]], index: int, items: list[T]) -> None:
+def _replace(by_cell: dict[int, list[Item]], index: int, items: list[Item]) -> None:
     if items:
         by_cell[index] = items
     else:
         by_cell.pop(index, None)
 
 
-def _in_order(by_cell: dict[int, list[T]]) -> list[T]:
-    joined: list[T] = []
+def _in_order(by_cell: dict[int, list[Item]]) -> list[Item]:
+    joined: list[Item] = []
     for index in sorted(by_cell):
         joined.extend(by_cell[index])  # three times quicker than a chain over 1,000 cells
     return joined

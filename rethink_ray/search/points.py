@@ -20,8 +20,8 @@ from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import Study
 
 Params = dict[str, Value]
-Points = tuple[tuple[float, ...], ...]
-COUNTED = 10_000
+SobolPoints = tuple[tuple[float, ...], ...]
+MOST_CONFIGURATIONS = 10_000
 """Spaces of at most this many combinations are listed; larger ones count as endless."""
 
 
@@ -37,7 +37,7 @@ class Space:
         """How many there are; None if a range is continuous or there are more than 10,000."""
         if any(p.kind in ("log_uniform", "uniform") for p in self.parameters.values()):
             return None
-        if math.prod(len(_options(p)) for p in self.parameters.values()) > COUNTED:
+        if math.prod(len(_options(p)) for p in self.parameters.values()) > MOST_CONFIGURATIONS:
             return None
         return sum(1 for _ in self.configurations())
 
@@ -114,7 +114,7 @@ def shared_point(
 
 
 @lru_cache(maxsize=256)
-def _sobol(num_dimensions: int, seed: int, power: int) -> Points:
+def _sobol(num_dimensions: int, seed: int, power: int) -> SobolPoints:
     drawn = qmc.Sobol(num_dimensions, scramble=True, rng=seed).random_base2(power)
     return tuple(tuple(row) for row in drawn.tolist())
 
