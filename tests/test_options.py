@@ -29,7 +29,13 @@ OPTIONS = (
     "data.duplicates",
     "data.frequency",
 )
-IN_PROTOCOL = ("budget.audit", "checkpoints.trunks")
+IN_PROTOCOL = (
+    "budget.searches",
+    "budget.audit",
+    "replicate.vary",
+    "schedule.converged",
+    "checkpoints.trunks",
+)
 """Options that no room but ``protocol`` reads."""
 
 

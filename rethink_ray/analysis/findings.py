@@ -33,6 +33,7 @@ from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_clai
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
 from rethink_ray.judge.caveat_order import cautions, cautions_together
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe
@@ -248,7 +249,7 @@ def _missing(
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
-    numbers = range(study.budget.searches)
+    numbers = range(num_searches(study))
     trials += sum(num_unproposed(study, cell, records, n) for cell in records for n in numbers)
     open_ones = {
         cell: [n for n in numbers if not search_end(study, cell, records, n).is_over]

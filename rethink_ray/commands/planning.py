@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.protocol.cell_rules import least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import CellPlan, Plan, plan_study
 from rethink_ray.spec.batches import batch_in_words
@@ -42,8 +43,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield "{:<28} {:<18} {:>7} {:>10} {:>5} {:>11} {:>11}".format(*header)
     for cell in plan.cells:
         yield _cell_line(study, cell)
-    if study.budget.searches > 1:
-        yield f"each cell is searched {study.budget.searches} times, with replicates of each search"
+    if num_searches(study) > 1:
+        yield f"each cell is searched {num_searches(study)} times, with replicates of each search"
     yield ""
     yield from _assumptions(study, plan)
     yield from _assets(plan)
@@ -96,9 +97,10 @@ def _assumptions(study: Study, plan: Plan) -> Iterator[str]:
             "replicates, and a search has from one"
         )
         yield "  incumbent for all lengths to one for each; jobs and updates above are one case"
-    if study.schedule.converged is not None:
+    gain = least_gain(study)
+    if gain is not None:
         yield (
-            f"  a round that gains less than {study.schedule.converged:g} points from one length "
+            f"  a round that gains less than {gain:g} points from one length "
             "to the next ends there: the least is two lengths in every"
         )
         yield "  cell, the counts above are whole ladders"
@@ -133,7 +135,7 @@ def _cell_line(study: Study, plan: CellPlan) -> str:
 
 def _draws(study: Study, facts: DataFacts) -> Iterator[str]:
     """Whose replicates train on other images, where the study asks for that."""
-    if "subset" in study.replicate.vary:
+    if redraws_images(study):
         own = [regime for regime in study.regimes if redraws(study, facts, regime)]
         rest = [regime for regime in study.regimes if regime not in own]
         yield f"each replicate draws its own images in {', '.join(own)}" + (

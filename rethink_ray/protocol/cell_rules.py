@@ -80,9 +80,19 @@ def searches_of_cell(study: Study, cell: Cell) -> tuple[Cell, ...]:
     return tuple(Cell(cell.regime, cell.arm, number) for number in range(num_searches(study)))
 
 
+def least_gain(study: Study) -> float | None:
+    """Points that a round must gain to run a longer length; None: all rounds run the ladder."""
+    return study.schedule.converged
+
+
 def may_end_early(study: Study) -> bool:
     """Whether a round that stops improving runs no longer lengths (``schedule.converged``)."""
-    return study.schedule.converged is not None
+    return least_gain(study) is not None
+
+
+def redraws_images(study: Study) -> bool:
+    """Whether replicates are to train on other images than the search (``replicate.vary``)."""
+    return "subset" in study.replicate.vary
 
 
 def with_whole_ladders(study: Study) -> Study:

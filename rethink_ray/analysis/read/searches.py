@@ -11,7 +11,7 @@ from statistics import fmean
 
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint, best_lengths, cell_result
 from rethink_ray.analysis.read.trials import CellRecord
-from rethink_ray.protocol.cell_rules import CellRules
+from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
 from rethink_ray.spec.resolve import Cell, space_of
@@ -21,13 +21,13 @@ from rethink_ray.spec.study import Study
 
 def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellResult]:
     """What every cell came to: its one search, or all of its searches together."""
-    if study.budget.searches == 1:
+    if num_searches(study) == 1:
         return {cell: cell_result(study, record) for cell, record in records.items()}
     return {cell: _of_cell(study, cell, records) for cell in records}
 
 
 def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> CellResult:
-    numbers = range(study.budget.searches)
+    numbers = range(num_searches(study))
     each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
     over = {n for n in numbers if search_end(study, cell, records, n).is_over}
     failed = over
@@ -83,7 +83,7 @@ def all_searches(
     values = means | dict.fromkeys(barren, WORST_SCORE)
     selects = [p.select for p in points if p.select is not None]
     best = min(points, key=lambda p: rank_key(p.select, p.incumbent))
-    to_come = study.budget.searches - len({*found, *barren, *over})
+    to_come = num_searches(study) - len({*found, *barren, *over})
     return CurvePoint(
         length=length,
         incumbent=best.incumbent,
