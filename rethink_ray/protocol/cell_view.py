@@ -218,7 +218,7 @@ class CellView:
 
     @FromRecords
     def pending_replicates(self) -> tuple[PendingRun, ...]:
-        """Recorded replicates that have not reached the length they are asked for."""
+        """Recorded replicates that have not reached the longest length of their incumbent."""
         pending = [self._pending_to_goal(m, "replicate") for m in self.members("replicate")]
         return tuple(run for run in pending if run is not None)
 

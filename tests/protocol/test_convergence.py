@@ -45,7 +45,7 @@ def climbing(**changes: Any) -> Study:
     return small_study(**{"schedule": LENGTHS, "budget": budget, **changes})
 
 
-def standing(scores: Mapping[str, list[float]], rule: Ladder = RULE) -> HalvingState:
+def halving_of(scores: Mapping[str, list[float]], rule: Ladder = RULE) -> HalvingState:
     """Of a round with these scores at 2x, 4x, ...; ids ranked by hand."""
     state = StudyState(
         rung(t, length, ap)
@@ -60,14 +60,14 @@ def steps(found: HalvingState) -> list[list[str]]:
 
 
 def test_a_round_goes_on_while_its_best_gains_half_a_point() -> None:
-    found = standing({"a": [10, 11, 11.5], "b": [9, 10, 10.4], "c": [8]})
+    found = halving_of({"a": [10, 11, 11.5], "b": [9, 10, 10.4], "c": [8]})
     assert steps(found) == [["a", "b", "c"], ["a", "b"], ["a", "b"], ["a"]]
     assert not found.is_decided
     assert not found.converged
 
 
 def test_a_gain_below_half_a_point_ends_it_where_it_was_measured() -> None:
-    found = standing({"a": [10, 11, 11.4], "b": [9, 10, 10.9], "c": [8]})
+    found = halving_of({"a": [10, 11, 11.4], "b": [9, 10, 10.9], "c": [8]})
     assert steps(found) == [["a", "b", "c"], ["a", "b"], ["a", "b"]]
     assert found.is_decided
     assert found.converged
@@ -76,34 +76,34 @@ def test_a_gain_below_half_a_point_ends_it_where_it_was_measured() -> None:
 
 def test_the_best_of_the_round_counts_whoever_that_is() -> None:
     """``a`` stands still, but ``b`` overtakes it and the round has gained."""
-    found = standing({"a": [10, 10, 10], "b": [9, 10.6, 10.7], "c": [8]})
+    found = halving_of({"a": [10, 10, 10], "b": [9, 10.6, 10.7], "c": [8]})
     assert len(found.steps) == 3
     assert found.converged  # 10.7 after 10.6
 
 
 def test_nobody_is_judged_before_everybody_has_finished() -> None:
-    found = standing({"a": [10, 10.1], "b": [9], "c": [8]})
+    found = halving_of({"a": [10, 10.1], "b": [9], "c": [8]})
     assert [m.trial_id for m in found.waiting] == ["b"]
     assert not found.converged
 
 
 def test_two_lengths_are_always_run_and_none_ends_without_the_rule() -> None:
     flat = {t: [10.0] * 4 for t in ("a", "b", "c")}
-    assert steps(standing(flat)) == [["a", "b", "c"], ["a", "b"]]
+    assert steps(halving_of(flat)) == [["a", "b", "c"], ["a", "b"]]
     free = Ladder(lengths=RULE.lengths, keep=RULE.keep, metric=RULE.metric)
-    assert len(standing(flat, free).steps) == 4
-    assert not standing(flat, free).converged
+    assert len(halving_of(flat, free).steps) == 4
+    assert not halving_of(flat, free).converged
 
 
 def test_a_gain_of_exactly_the_asked_points_goes_on() -> None:
     rule = Ladder(lengths=(2.0, 4.0, 6.0), keep=(3, 1, 1), metric=RULE.metric, converged=0.3)
     assert 2.3 - 2.0 < 0.3  # in floating point
-    assert len(standing({"a": [2.0, 2.3], "b": [1], "c": [1]}, rule).steps) == 3
+    assert len(halving_of({"a": [2.0, 2.3], "b": [1], "c": [1]}, rule).steps) == 3
 
 
 def test_the_last_length_of_all_is_judged_too() -> None:
-    still = standing({"a": [1, 2, 3, 4], "b": [0, 1, 2], "c": [0]})
-    over = standing({"a": [1, 2, 3, 3.1], "b": [0, 1, 2], "c": [0]})
+    still = halving_of({"a": [1, 2, 3, 4], "b": [0, 1, 2], "c": [0]})
+    over = halving_of({"a": [1, 2, 3, 3.1], "b": [0, 1, 2], "c": [0]})
     assert (still.is_decided, still.converged) == (True, False)
     assert (over.is_decided, over.converged) == (True, True)
 
@@ -330,7 +330,7 @@ def test_a_round_ends_at_the_first_gain_that_is_too_small(
 ) -> None:
     """Against a plain reading of the rule: bests of who ran, length by length."""
     ladder = replace(RULE, keep=(3, 3, 3, 3), converged=rule)
-    found = standing(dict(zip("abc", scores, strict=True)), ladder)
+    found = halving_of(dict(zip("abc", scores, strict=True)), ladder)
     bests = [max(s[i] for s in scores) for i in range(4)]
     ends = [i for i in range(1, 4) if round(bests[i] - bests[i - 1], 9) < rule]
     assert len(found.steps) == (ends[0] + 1 if ends else 4)

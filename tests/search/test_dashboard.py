@@ -1,4 +1,4 @@
-"""The mirror through ``optuna-dashboard``'s own web interface, called without a socket."""
+"""``optuna.journal`` through ``optuna-dashboard``'s own web interface, called without a socket."""
 
 import io
 import json
@@ -21,9 +21,9 @@ dashboard = pytest.importorskip("optuna_dashboard")
 def get(app: Any, path: str) -> Any:
     environ: dict[str, Any] = {"PATH_INFO": path, "wsgi.input": io.BytesIO()}
     setup_testing_defaults(environ)
-    told: list[str] = []
-    body = b"".join(app(environ, lambda status, headers, *rest: told.append(status)))
-    assert told == ["200 OK"], (told, body)
+    statuses: list[str] = []
+    body = b"".join(app(environ, lambda status, headers, *rest: statuses.append(status)))
+    assert statuses == ["200 OK"], (statuses, body)
     return json.loads(body)
 
 

@@ -251,5 +251,5 @@ def test_no_clock_is_read_by_a_decision(times: list[float]) -> None:
     cluster.run(max_events=25)
     events = events_of(cluster.state)
     stamped = [replace(event, at=at) for event, at in zip(events, times, strict=False)]
-    told = Decider(study, facts).next_jobs(StudyState(stamped))
-    assert told == Decider(study, facts).next_jobs(StudyState(events))
+    decision = Decider(study, facts).next_jobs(StudyState(stamped))
+    assert decision == Decider(study, facts).next_jobs(StudyState(events))

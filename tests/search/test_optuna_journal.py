@@ -1,4 +1,4 @@
-"""The mirror as Optuna's own reader sees it, while a study runs and after it."""
+"""``optuna.journal`` as Optuna's own reader sees it, while a study runs and after it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,15 +72,15 @@ def test_states_values_and_rungs_are_true(tmp_path: Path) -> None:
 def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = OptunaJournal(path, study), StudyState()
-    mirror.update(state)
+    journal, state = OptunaJournal(path, study), StudyState()
+    journal.update(state)
     watching = seen(path, study)
     before = path.read_bytes()
     for _ in range(40):  # each pass kills what was running and goes on for a few events
         decision = PretendedCluster(
             study, facts_of(study), diverging_above(0.05), slots=2, state=state
         ).run(max_events=4)
-        mirror.update(state)
+        journal.update(state)
         now = path.read_bytes()
         assert now.startswith(before)
         before = now
@@ -90,30 +90,30 @@ def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
     write_optuna_journal(whole, study, state)
     for cell in cells_of(study):
         assert states(path, study, cell) == states(whole, study, cell)
-    told = {t.user_attrs["trial_id"]: t.value for t in watching.trials}
-    assert told == {t.user_attrs["trial_id"]: t.value for t in seen(whole, study).trials}
+    written = {t.user_attrs["trial_id"]: t.value for t in watching.trials}
+    assert written == {t.user_attrs["trial_id"]: t.value for t in seen(whole, study).trials}
 
 
 def test_nothing_new_adds_nothing(tmp_path: Path) -> None:
     study = few()
-    mirror = OptunaJournal(tmp_path / "optuna.journal", study)
+    journal = OptunaJournal(tmp_path / "optuna.journal", study)
     state = replay(study, facts_of(study), ap_of)
-    assert mirror.update(state) > 0
-    assert mirror.update(state) == 0
+    assert journal.update(state) > 0
+    assert journal.update(state) == 0
 
 
 def test_unfinished_trials_wait_or_run(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = OptunaJournal(path, study), StudyState()
+    journal, state = OptunaJournal(path, study), StudyState()
     PretendedCluster(study, facts_of(study), ap_of, slots=1, state=state).run(max_events=2)
     first, second, *others = [m.trial_id for _, m in state.members(CELL, "search")]
-    mirror.update(state)
+    journal.update(state)
     found = states(path, study)
     assert found[first] == TrialState.RUNNING  # may still be promoted
     assert {found[t] for t in (second, *others)} == {TrialState.WAITING}
     state.add(JobStarted(job_id=f"{second}-2x", trial_id=second, asset=None, host="here"))
-    mirror.update(state)
+    journal.update(state)
     assert states(path, study)[second] == TrialState.RUNNING
 
 
@@ -145,15 +145,15 @@ def test_copied_trials_end_where_they_stop_being_incumbent(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut", "grown"])
-def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
+def test_a_journal_that_was_harmed_is_written_anew_at_the_next_look(
     tmp_path: Path, harm: str
 ) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = OptunaJournal(path, study), StudyState()
+    journal, state = OptunaJournal(path, study), StudyState()
     for max_events in (3, 40):
         PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(max_events)
-        mirror.update(state)
+        journal.update(state)
         match harm:
             case "lost":
                 path.unlink()
@@ -161,27 +161,27 @@ def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
                 path.write_bytes(path.read_bytes()[:-20])
             case "grown":
                 path.write_bytes(path.read_bytes() + b"{")
-    mirror.update(state)
+    journal.update(state)
     whole = tmp_path / "whole.journal"
     write_optuna_journal(whole, study, state)
     for cell in cells_of(study):
         assert states(path, study, cell) == states(whole, study, cell)
 
 
-def test_a_full_disk_leaves_the_mirror_as_it_was_and_the_next_update_catches_up(
+def test_a_full_disk_leaves_the_journal_as_it_was_and_the_next_update_catches_up(
     tmp_path: Path,
 ) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = OptunaJournal(path, study), StudyState()
+    journal, state = OptunaJournal(path, study), StudyState()
     PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(4)
-    mirror.update(state)
+    journal.update(state)
     before = path.read_bytes()
     PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(20)
     with file_size_limit(len(before) + 100), pytest.raises(OSError, match="too large"):
-        mirror.update(state)
+        journal.update(state)
     assert path.read_bytes() == before
-    mirror.update(state)
+    journal.update(state)
     assert path.read_bytes().startswith(before)
     whole = tmp_path / "whole.journal"
     write_optuna_journal(whole, study, state)

@@ -222,10 +222,10 @@ def test_the_model_learns_where_it_is_good() -> None:
     assert near(rates[40:]) > near(rates[:12])
 
 
-# --- what Optuna is told ------------------------------------------------------------------
+# --- trials as observations for a sampler -----------------------------------------------
 
 
-def told(state: StudyState, granted: int, **options: bool) -> Any:
+def observe(state: StudyState, granted: int, **options: bool) -> Any:
     """The trial as an observation, after halving promoted it to so many lengths."""
     halving = HalvingState(steps=((member("t"),),) * granted, waiting=())
     return as_observation(state, LADDER, halving, member("t"), {}, **options)
@@ -236,30 +236,30 @@ LADDER = Ladder(lengths=(2.0, 4.0, 6.0), keep=(4, 2, 1), metric="val/ap")
 
 def test_a_trial_that_reached_the_end_is_complete_with_its_last_value() -> None:
     state = StudyState([rung("t", 2.0, 10), rung("t", 4.0, 20), rung("t", 6.0, 30)])
-    trial = told(state, 3)
+    trial = observe(state, 3)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 30)
 
 
 def test_a_stopped_trial_is_pruned_with_the_rungs_that_halving_granted() -> None:
     state = StudyState([rung("t", 2.0, 10), rung("t", 4.0, 20), rung("t", 6.0, 30)])
-    trial = told(state, 2)  # the third was the audit's
+    trial = observe(state, 2)  # the third was the audit's
     assert trial.state == TrialState.PRUNED
     assert list(trial.intermediate_values.values()) == [10, 20]
 
 
 def test_a_diverged_trial_is_told_the_worst_finite_value() -> None:
     state = StudyState([TrialEnded(trial_id="t", outcome="diverged", reason="")])
-    trial = told(state, 1)
+    trial = observe(state, 1)
     assert trial.state == TrialState.PRUNED
     assert list(trial.intermediate_values.values()) == [0.0]
-    for_gp = told(state, 1, diverged_is_complete=True)
+    for_gp = observe(state, 1, diverged_is_complete=True)
     assert (for_gp.state, for_gp.value) == (TrialState.COMPLETE, 0.0)
 
 
 @pytest.mark.parametrize("outcome", ["infeasible", "misconfigured", "refused"])
 def test_what_never_was_a_measurement_is_never_ranked(outcome: Any) -> None:
     state = StudyState([TrialEnded(trial_id="t", outcome=outcome, reason="")])
-    assert told(state, 1).state == TrialState.FAIL
+    assert observe(state, 1).state == TrialState.FAIL
 
 
 @pytest.mark.parametrize("kind", ["log_uniform", "uniform", "int_uniform", "choice"])

@@ -121,9 +121,9 @@ def test_the_draw_stands_in_log_and_table_and_older_logs_are_read() -> None:
     older = decode_line(line.replace(',"draw":1', "").replace(',"draw":2', ""))
     assert {m.draw for m in older.members} == {0}  # type: ignore[union-attr]
     table = build_tables(study, state, facts(study)).trials
-    told = zip(*(table.column(n).to_pylist() for n in ("trial_id", "draw")), strict=True)
+    recorded = zip(*(table.column(n).to_pylist() for n in ("trial_id", "draw")), strict=True)
     wanted = {m.trial_id: m.draw for c in cells_of(study) for _, m in _all(state, c)}
-    assert dict(told) == wanted
+    assert dict(recorded) == wanted
 
 
 def _all(state: StudyState, cell: Cell) -> list[tuple[int, Member]]:

@@ -155,8 +155,8 @@ def test_every_row_of_the_tables_says_which_search_it_is_of() -> None:
     rows = tables.trials.select(["search", "purpose", "trial_id"]).to_pylist()
     for k in range(2):
         ours = {m.trial_id for arm in ("scratch", "pretrained") for m in proposed(state, arm, k)}
-        told = {r["trial_id"] for r in rows if (r["search"], r["purpose"]) == (k, "search")}
-        assert told == ours
+        table_ids = {r["trial_id"] for r in rows if (r["search"], r["purpose"]) == (k, "search")}
+        assert table_ids == ours
     assert set(tables.rungs.column("search").to_pylist()) == {0, 1}
 
 

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,13 @@ def test_a_changed_study_does_not_remember_the_recipe_of_the_old_one() -> None:
     changed = STUDY.model_copy(update={"settings": STUDY.settings | {"batch_size": 4}})
     assert base_recipe(changed, cell).batch_size == 4
     assert base_recipe(STUDY, cell).batch_size == 8
+
+
+def test_what_a_study_has_resolved_is_no_part_of_its_value() -> None:
+    base_recipe(STUDY, Cell("full", "scratch"))
+    for copied in (STUDY.model_copy(), copy.deepcopy(STUDY), pickle.loads(pickle.dumps(STUDY))):
+        assert not copied.base_recipes
+        assert copied == STUDY
 
 
 def test_cells_come_in_the_order_of_the_file() -> None:
