@@ -1,7 +1,14 @@
-"""What one cell runs next: the rounds of its search, its audit, then replicates of its incumbents.
+"""What one cell (one arm in one regime) runs next: its search, then replicates of its incumbents.
 
-``CellView`` knows the rules: which trials wait, whether the search is over, which replicates are
-missing. ``CellSearch`` acts on them: it proposes rounds, and turns trials that wait into jobs.
+The search proposes rounds of trials until the budget is spent; halving decides which trials of a
+round train for longer, and the audit takes some losers further. When the search is over, the best
+trial at each schedule length is an incumbent, and each incumbent is trained again under new seeds:
+its replicates. An arm that copies values proposes one trial for each incumbent of the copied arm
+instead. An arm with a teacher begins once the search of the teacher's arm is over.
+
+``CellView`` knows these rules: which trials can run on, whether the search is over, which
+replicates are missing. ``CellSearch`` acts on the answers: it proposes rounds, and turns trials
+that can run on into jobs.
 """
 
 from collections.abc import Iterable
@@ -64,7 +71,7 @@ class CellSearch:
         decision = CellDecision()
         view = self.view
         if view.rules.teacher is not None and view.teacher is None:
-            # The teacher is open. If its search found none, no trial can be taught: nothing to do.
+            # Wait for the teacher. If its search is over without one, this cell has nothing to run.
             decision.is_done = view.is_search_over
             return decision
         self._free_decided_rounds()
@@ -83,6 +90,7 @@ class CellSearch:
         self._jobs.clear()
 
     def _free_decided_rounds(self) -> None:
+        """Configurations of rounds that halving has decided are dropped, to save memory."""
         for number, halving in self.view.halving.items():
             if halving.is_decided and number not in self._decided:
                 self._decided.add(number)
