@@ -23,7 +23,7 @@ from typing import Any
 from large_study import facts_of, large_study
 
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.retention import files_to_drop
+from rethink_ray.protocol.retention import Retention
 from rethink_ray.protocol.tables import read_views, write_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
@@ -122,7 +122,7 @@ def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
     with timed("progress of all cells", rows):
         progress_of(directory.study, state)
     with timed("which checkpoints may go", rows):
-        files_to_drop(directory.study, state, root, running=[])
+        Retention(directory.study, root).files_to_drop(state, [])
 
 
 def _finished(job: Any) -> RungDone:

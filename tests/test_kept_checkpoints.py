@@ -7,7 +7,7 @@ import pytest
 
 from rethink_ray.cluster.work import run_job
 from rethink_ray.protocol.cell_view import StudyView
-from rethink_ray.protocol.retention import files_to_drop
+from rethink_ray.protocol.retention import Retention
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
@@ -41,7 +41,7 @@ def run(directory: StudyDirectory, *, dropping: bool) -> int:
         for event in events:
             directory.log.append(event)
             state.add(event)
-        useless = files_to_drop(directory.study, state, directory.root, running=[])
+        useless = Retention(directory.study, directory.root).files_to_drop(state, [])
         for path in useless if dropping else ():
             path.unlink()
             dropped += 1

@@ -126,13 +126,6 @@ class Retention:
                 yield path
 
 
-def files_to_drop(
-    study: Study, state: StudyState, root: Path, running: Collection[str]
-) -> list[Path]:
-    """The files that may be deleted now; ``Retention`` answers again and again."""
-    return Retention(study, root).files_to_drop(state, running)
-
-
 def _files_in(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
