@@ -70,7 +70,7 @@ class Retention:
         files_in: Callable[[Path], list[Path]] | None = None,
     ) -> None:
         """``files_in`` lists a folder of the study: on this machine, or in a store."""
-        self._view = StudyView(study, StudyState())
+        self._study = study
         self._trials = root / "trials"
         self._files_in = files_in or _files_in
         self._clean: set[str] = set()
@@ -84,8 +84,7 @@ class Retention:
         """
         needed = _NOTHING
         trial_ids: dict[str, None] = {}
-        self._view.read(state)
-        for view in self._view.searches:
+        for view in StudyView(self._study, state).searches:
             needed |= needed_by(view)
             for member in (*view.members("search"), *view.members("replicate")):
                 trial_ids[member.trial_id] = None
