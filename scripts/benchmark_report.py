@@ -22,7 +22,7 @@ import numpy as np
 from large_study import facts_of, large_study
 from numpy.random import Generator
 
-from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
@@ -82,7 +82,7 @@ def searched(study: Study, cell: Cell, rng: Generator) -> Iterator[Event]:
 
 def replicated(study: Study, state: StudyState, cell: Cell, rng: Generator) -> Iterator[Event]:
     """Replicates of the cell's incumbents."""
-    best = {m.trial_id: m for m in incumbents(study, state, cell).values()}
+    best = {m.trial_id: m for m in StudyView(study, state).cell(cell).incumbents.values()}
     members = tuple(
         replace(m, trial_id=f"{rng.integers(2**62):016x}", seed=i, of=m.trial_id)
         for m in best.values()

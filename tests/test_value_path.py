@@ -13,7 +13,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RoundProposed
 from rethink_ray.search.observations import distribution_of
 from rethink_ray.spec.load import load_config
-from rethink_ray.spec.resolve import Cell, resolve, space_of
+from rethink_ray.spec.resolve import Cell, CellResolver, space_of
 from rethink_ray.training.run import train_config
 from tests.cluster.micro_study import run_inline, start_micro
 
@@ -43,7 +43,7 @@ def test_the_rate_has_one_name_and_one_value_at_every_station(finished: StudyDir
         asked = member.params[PATH]
         assert isinstance(asked, float)
         rates.append(asked)
-        config = resolve(study, cell, member.params, member.seed, finished.facts)
+        config = CellResolver(study, cell, finished.facts).resolve(member.params, member.seed)
         assert config.trial_id == member.trial_id
         assert config.recipe.optimizer.lr == asked
         effective = json.loads((finished.trial_dir(member.trial_id) / "effective.json").read_text())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import StudyLock
@@ -21,11 +22,11 @@ from rethink_ray.records.types import (
     TrialEnded,
 )
 from rethink_ray.records.views import write_views
-from rethink_ray.search.optuna_journal import Mirror
+from rethink_ray.search.optuna_journal import OptunaJournal
 from rethink_ray.spec.errors import RecordError
 
 VIEW_SECONDS = 10.0
-"""Views and mirror are rewritten at most this often, and at the end."""
+"""Tables and the Optuna journal are written at most this often, and at the end."""
 VIEW_SHARE = 20.0
 """... and never take more than one part in this many of the driver's time."""
 
@@ -47,7 +48,7 @@ class Recorder:
         self.directory = directory
         self._lock = lock
         self.state = directory.load_state()
-        self._mirror = Mirror(directory.mirror_path, directory.study)
+        self._journal = OptunaJournal(directory.optuna_journal_path, directory.study)
         self._listeners = tuple(listeners)
         self._complained: set[int] = set()
         self._views_at = time.monotonic()
@@ -63,7 +64,7 @@ class Recorder:
             Resumed(
                 trials=study.budget.trials,
                 replicates=study.budget.replicates,
-                searches=study.budget.searches,
+                searches=num_searches(study),
                 lengths=study.schedule.lengths or (),
             )
         )
@@ -95,7 +96,7 @@ class Recorder:
                 _log.log(level, "a listener failed; the study goes on: %r", error)
 
     def refresh_views(self, *, now: bool = False) -> None:
-        """Views and mirror are as fresh as their rhythm asks; ``now``: as the state is.
+        """Tables and Optuna journal are fresh enough; with ``now`` they agree with the state.
 
         They can be rebuilt from the log at any time, so a disk that refuses them stops nothing.
         """
@@ -107,7 +108,7 @@ class Recorder:
         started = time.monotonic()
         try:
             write_views(self.directory, self.state, build_tables)
-            self._mirror.update(self.state)
+            self._journal.update(self.state)
             self.directory.publish()
             self._views_version = self.state.version
         except (OSError, RecordError) as error:

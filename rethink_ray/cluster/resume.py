@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -22,7 +23,7 @@ def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
         lines.append(
             f"budget per cell: {budget.trials} -> {study.budget.trials} trials, "
             f"{budget.replicates} -> {study.budget.replicates} replicates"
-            + _searches(budget.searches, study.budget.searches)
+            + _searches(num_searches(before), num_searches(study))
             + (f"; ladder {ladder}" if ladder else "")
         )
     return lines + list(_next(directory, state))
@@ -31,12 +32,12 @@ def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
 def _finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     """Trials by what became of them, rungs and assets."""
     progress = progress_of(directory.study, state)
-    fates: Counter[str] = Counter()
+    states: Counter[str] = Counter()
     for cell in progress.cells:
-        fates.update(cell.search)
-        fates.update(cell.replicates)
-    waiting = fates.pop("waiting", 0)
-    told = ", ".join(f"{num} {fate}" for fate, num in sorted(fates.items())) or "no trial yet"
+        states.update(cell.search)
+        states.update(cell.replicates)
+    waiting = states.pop("waiting", 0)
+    told = ", ".join(f"{num} {name}" for name, num in sorted(states.items())) or "no trial yet"
     rungs, assets = _counted(progress.rungs, "rung"), _counted(progress.assets, "asset")
     yield f"finished: {rungs}, {assets}; trials: {told}"
     if waiting:

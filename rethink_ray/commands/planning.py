@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.protocol.cell_rules import least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
 from rethink_ray.session import count_weights
@@ -89,9 +90,10 @@ def _update_lines(study: Study, plan: Plan) -> Iterator[str]:
             "one for all lengths, or one for each;"
         )
         yield "  which ones are best is pretended here, so jobs and updates above are one case"
-    if study.schedule.converged is not None:
+    gain = least_gain(study)
+    if gain is not None:
         yield (
-            f"  a round ends where it gains less than {study.schedule.converged:g} points from one "
+            f"  a round ends where it gains less than {gain:g} points from one "
             "length to the next: the least is two lengths in every"
         )
         yield "  cell; the counts above are whole ladders"
@@ -126,8 +128,8 @@ def _cell_lines(study: Study, plan: Plan) -> Iterator[str]:
             f"{cell.steps:,}",
             f"{cell.separate_steps:,}",
         )
-    if study.budget.searches > 1:
-        yield f"each cell is searched {study.budget.searches} times, with replicates of each search"
+    if num_searches(study) > 1:
+        yield f"each cell is searched {num_searches(study)} times, with replicates of each search"
 
 
 def _free_disk_line(needed: int, folder: Path) -> str:
@@ -142,7 +144,7 @@ def _free_disk_line(needed: int, folder: Path) -> str:
 
 def _draw_lines(study: Study, facts: DataFacts) -> Iterator[str]:
     """Regimes whose replicates train on other images, if the study varies the subset."""
-    if "subset" in study.replicate.vary:
+    if redraws_images(study):
         redrawn = [regime for regime in study.regimes if redraws(study, facts, regime)]
         rest = [regime for regime in study.regimes if regime not in redrawn]
         yield f"each replicate draws its own images in {', '.join(redrawn)}" + (

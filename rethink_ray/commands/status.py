@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.empty_cells import (
     EmptyCell,
     empty_cells,
@@ -122,7 +123,7 @@ def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     regimes, arms = plural(len(study.regimes), "regime"), plural(len(study.arms), "arm")
     yield f"study {study.study}: {study.question}".rstrip(": ")
     cells = plural(len(study.regimes) * len(study.arms), "cell")
-    several = f", {study.budget.searches} searches each" if study.budget.searches > 1 else ""
+    several = f", {num_searches(study)} searches each" if num_searches(study) > 1 else ""
     yield f"{cells} ({regimes} x {arms}){several}; {remaining_words(progress)}"
     if directory.facts.num_dropped:
         yield f"images: {dropped_words(directory.facts)}"

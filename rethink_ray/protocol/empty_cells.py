@@ -1,11 +1,10 @@
-"""Cells whose search is over and that have no score at all.
+"""Cells whose search is over without a single score, and why.
 
-An arm that diverges everywhere is a result, and the other arms have findings; a study of nothing
-but such cells has no finding and is incomplete.
+An arm that diverges everywhere is a result, and the other arms still have findings. A study in
+which every cell is empty has no findings and is incomplete.
 
-A trial that the method ended (*diverged*, *infeasible*, *misconfigured*, *refused*) is a result and
-is not retried. A trial that the machine lost (*failed*) is retried. Halving left the *stopped* ones
-behind.
+If the method ends a trial (*diverged*, *infeasible*, *misconfigured*, *refused*), that is a result,
+and the trial is not retried. A job that the machine lost (*failed*) is retried.
 """
 
 import re
@@ -26,18 +25,18 @@ ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why trials have no score: one kind of end, however often it came."""
+    """One reason why trials have no score."""
 
     outcome: str
-    """How the method ended them; ``without a score`` for those that finished and have none."""
+    """How the method ended them; ``without a score`` for trials that finished and have none."""
     text: str
-    """What the first of them said."""
+    """The recorded reason of the first of them."""
     trial_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmptyCell:
-    """A cell that has nothing to say, all of its searches together."""
+    """A cell without a score in any of its searches."""
 
     cell: Cell
     reasons: tuple[Reason, ...]
@@ -81,12 +80,12 @@ def _end_of(ended: TrialEnded | None) -> tuple[str, str]:
 
 
 def _without_numbers(text: str) -> str:
-    """So that reasons that differ by a step or a number of bytes only are one."""
+    """The text without numbers: reasons that differ only by a step or a size are one."""
     return ANY_NUMBER.sub("#", text)
 
 
 def empty_lines(cells: Iterable[EmptyCell], root: Path) -> list[str]:
-    """Cell by cell what became of its trials, with counts, and the file that tells it in full.
+    """Why each cell is empty: reasons with counts, and the file with the whole traceback.
 
     Args:
         cells: those without a score.
@@ -107,9 +106,9 @@ def _lines_of(empty: EmptyCell, root: Path) -> list[str]:
 
 
 def _in_full(files: Iterable[Path]) -> str:
-    """Names the first of these files that is there; a process that was killed leaves none."""
-    found = next((path for path in files if path.is_file()), None)
-    return f" (in full: {found})" if found else ""
+    """Names the first of these files that exists; a killed process leaves none."""
+    existing = next((path for path in files if path.is_file()), None)
+    return f" (in full: {existing})" if existing else ""
 
 
 def failure_lines(failures: Mapping[str, str], root: Path) -> list[str]:
@@ -137,7 +136,7 @@ def _jobs(job_ids: list[str]) -> str:
 
 
 def failure_file(root: Path, job_id: str) -> Path:
-    """Where the last failure of a job is told in full."""
+    """The file with the traceback of a job's last failure."""
     if job_id.startswith("asset-"):
         return root / "assets" / f"failure-{job_id.removeprefix('asset-')}.txt"
     return root / "trials" / job_id.rpartition("-")[0] / FAILURE_NAME

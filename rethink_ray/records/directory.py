@@ -191,8 +191,8 @@ class StudyDirectory:
         return self.root / "best"
 
     @property
-    def mirror_path(self) -> Path:
-        """The Optuna mirror."""
+    def optuna_journal_path(self) -> Path:
+        """The search as Optuna studies, for ``optuna-dashboard``."""
         return self.root / "optuna.journal"
 
     @property

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from rethink_ray.spec.claim import Claim
-from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
+from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from rethink_ray.spec.space import Parameter
 
@@ -182,6 +182,22 @@ class CheckpointSpec(Spec):
     these: at most 100 for each label and image, about 20 bytes each before compression."""
 
 
+class BaseRecipes(dict[tuple[str, str], Recipe]):
+    """(Regime, arm) -> base recipe of one study object, filled by ``resolve.base_recipe``.
+
+    It is no part of the study's value: any two are equal, and a copy or a pickle starts empty.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BaseRecipes)
+
+    def __deepcopy__(self, memo: object) -> "BaseRecipes":
+        return BaseRecipes()
+
+    def __reduce__(self) -> tuple[type["BaseRecipes"], tuple[()]]:
+        return (BaseRecipes, ())
+
+
 class Study(Spec):
     """One question, one YAML file, one directory."""
 
@@ -227,3 +243,14 @@ class Study(Spec):
     once the study has started."""
     seed: int = 0
     """Seed from which proposals and the seeds of trials are made."""
+    _base_recipes: BaseRecipes = PrivateAttr(default_factory=BaseRecipes)
+
+    @property
+    def base_recipes(self) -> BaseRecipes:
+        """What this object has resolved so far; a changed copy has none of it."""
+        return self._base_recipes
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._base_recipes = BaseRecipes()
+        return copied

@@ -15,6 +15,7 @@ from rethink_ray.analysis.one_trial import export_trial
 from rethink_ray.commands.reruns import verdict_lines
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -76,14 +77,15 @@ def members(state: StudyState, arm: str, purpose: Any) -> list[Member]:
 def test_each_replicate_trains_on_its_draw_and_never_on_the_hold_out(finished: Finished) -> None:
     directory, state = finished
     data = directory.study.data
+    view = StudyView(directory.study, state, directory.facts)
     for arm in ("scratch", "student"):
         for member, draw in zip(members(state, arm, "replicate"), (1, 2), strict=True):
-            config = exported(directory, state, Cell("few", arm), member, 2.0).plain()
+            config = exported(directory, view.cell(Cell("few", arm)), member, 2.0).plain()
             seen = open_trial_data(config).image_ids
             assert seen == regime_image_ids(data, 5, draw)
             assert not set(seen) & set(holdout_image_ids(data))
         [searched] = members(state, arm, "search")
-        config = exported(directory, state, Cell("few", arm), searched, 2.0).plain()
+        config = exported(directory, view.cell(Cell("few", arm)), searched, 2.0).plain()
         assert open_trial_data(config).image_ids == regime_image_ids(data, 5)
 
 

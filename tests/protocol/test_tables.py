@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from rethink_ray.analysis.read.study_tables import read_tables
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -251,10 +251,11 @@ def test_replicates_of_an_arm_that_copies_its_values_run_up_to_their_own_length(
     cell = Cell("full", "copy")
     for extra, state in (((), "waiting"), ((2.0,), "waiting"), ((2.0, 4.0), "done")):
         events = [*done, again, *(rung("r2", length, 1.0) for length in extra)]
-        fates = {
-            f.member.trial_id: f.state for f in trial_statuses(study, StudyState(events), cell)
+        states = {
+            f.member.trial_id: f.state
+            for f in StudyView(study, StudyState(events)).cell(cell).statuses
         }
-        assert fates == {"c2": "done", "r2": state}
+        assert states == {"c2": "done", "r2": state}
 
 
 def test_the_time_of_a_study_leaves_out_what_lies_between_two_runs() -> None:
@@ -275,10 +276,10 @@ def test_the_time_of_a_study_leaves_out_what_lies_between_two_runs() -> None:
 
 def test_a_clock_that_jumps_back_changes_no_row_but_its_time() -> None:
     jumped = [replace(e, at=1e9 - 1e5 * i) for i, e in enumerate(EVENTS)]
-    rows, told = tables_of(jumped), tables_of(EVENTS)
-    for row in rows["rungs"] + told["rungs"]:
+    rows, expected = tables_of(jumped), tables_of(EVENTS)
+    for row in rows["rungs"] + expected["rungs"]:
         del row["at"]
-    assert rows == told
+    assert rows == expected
     assert progress_of(small_study(), StudyState(jumped)).elapsed >= 0.0
 
 

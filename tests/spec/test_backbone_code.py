@@ -11,7 +11,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.session import continue_study, start_study
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of, require_same_code
 from rethink_ray.spec.errors import DataError, SpecError
-from rethink_ray.spec.resolve import Cell, resolve
+from rethink_ray.spec.resolve import Cell, CellResolver
 from rethink_ray.spec.study import Study
 from tests.builders import made_up_facts
 from tests.spec.run_samples import TINY, sample, with_parts
@@ -90,7 +90,10 @@ def test_only_backbones_from_elsewhere_are_asked_for_and_their_code_is_in_every_
     ids = {}
     for code in ("timm 1", "timm 2"):
         facts = made_up_facts({"full": 400}, backbones={"timm:resnet18": code})
-        runs = [resolve(asked, Cell("full", arm), {}, 0, facts) for arm in ("ours", "theirs")]
+        runs = [
+            CellResolver(asked, Cell("full", arm), facts).resolve({}, 0)
+            for arm in ("ours", "theirs")
+        ]
         assert [run.backbone_code for run in runs] == ["", code]
         ids[code] = [run.trial_id for run in runs]
     assert ids["timm 1"][0] == ids["timm 2"][0]
