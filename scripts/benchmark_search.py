@@ -20,10 +20,10 @@ import numpy as np
 from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of, resolve
 from rethink_ray.spec.study import Study
 

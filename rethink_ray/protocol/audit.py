@@ -5,11 +5,10 @@ They measure what halving threw away. The choice is a hash of seed, cell and tri
 same everywhere; a loser that has already run on stays chosen when the ladder grows.
 """
 
-import hashlib
-
 from rethink_ray.protocol.halving import HalvingState, Ladder, ladder_of, replay_halving
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
+from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
@@ -59,7 +58,7 @@ def _draw(
     text = f"{study.seed}|{cell.name}|audit|{member.trial_id}"
     return (
         not _ran_on(state, ladder, standing, member),
-        hashlib.sha256(text.encode()).hexdigest(),
+        sha256_of(text),
     )
 
 

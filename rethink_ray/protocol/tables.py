@@ -3,7 +3,6 @@
 Views of the log, never the truth: whoever finds them missing, damaged or old reads the log instead.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.hashing import digest_of, sha256_of
 from rethink_ray.spec.resolve import cells_of, searches_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
@@ -137,7 +136,7 @@ def write_views(directory: StudyDirectory, state: StudyState) -> None:
         pq.write_table(getattr(tables, name), buffer, compression="zstd")
         content = buffer.getvalue()
         directory.write(view_name(name), content)
-        digests[name] = hashlib.sha256(content).hexdigest()
+        digests[name] = sha256_of(content)
     directory.write(SEAL, json.dumps({**made_from, "sha256": digests}, indent=1))
 
 
@@ -193,7 +192,7 @@ def _read_one(path: Path, digest: str | None) -> pa.Table | None:
         content = path.read_bytes()
     except OSError:
         return None
-    if hashlib.sha256(content).hexdigest() != digest:
+    if sha256_of(content) != digest:
         return None
     return pq.ParquetFile(pa.BufferReader(content)).read()  # read_table imports pandas: 1.1 s
 

@@ -28,7 +28,7 @@ from rethink_ray.search.points import (
     shared_point,
     space_in,
 )
-from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

@@ -11,7 +11,8 @@ from pydantic import Field, TypeAdapter
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.hashing import asset_key, machine_of, written_out
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
-from rethink_ray.spec.resolve import TrialConfig, with_seeds
+from rethink_ray.spec.resolve import with_seeds
+from rethink_ray.spec.trial_config import TrialConfig
 
 
 class ClassifierAsset(Spec):

@@ -7,8 +7,8 @@ under another identity is read, and never continued.
 from typing import Any
 
 from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
-from rethink_ray.spec.hashing import digest_of, uses_upstream
-from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
 
 
 def first_trial_id(config: TrialConfig) -> str:

@@ -1,21 +1,18 @@
-"""From a study to one run: the cells, their spaces, and the configuration of one trial.
-
-A trial's id is a hash of what determines its numbers and of nothing else, so the same trial has the
-same id on every machine, and a longer ladder is the same trial.
-"""
+"""From a study to one run: the cells, their spaces, and the configuration of one trial."""
 
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY, digest_of, trial_id_of
-from rethink_ray.spec.recipe import Recipe, Spec
+from rethink_ray.spec.hashing import digest_of, seed_of_assets
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
-from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
-from rethink_ray.spec.study import CopyFrom, ObjectiveSpec, ResourceSpec, Study, TeacherFile
+from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
+from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
+from rethink_ray.spec.trial_config import TrialConfig as TrialConfig
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,67 +33,6 @@ class Cell:
     def of_arm(self, arm: str) -> "Cell":
         """Another arm in the same regime; its search of the same number."""
         return Cell(self.regime, arm, self.search)
-
-
-class TrialConfig(Spec):
-    """Everything one run needs to know; an exported config is exactly this, as YAML."""
-
-    study: str
-    regime: str
-    arm: str
-    images: Images
-    data: DataSpec
-    recipe: Recipe
-    objective: ObjectiveSpec = ObjectiveSpec()
-    resources: ResourceSpec = ResourceSpec()
-    seed: int
-    data_fingerprint: str
-    regime_digest: str
-    upstream_fingerprint: str
-    unlabelled_fingerprint: str = ""
-    num_categories: int
-    num_images: int | None = None
-    """Of the regime, whatever ``images`` says: what a pass over it is."""
-    draw: int = 0
-    """0: the regime itself; above: another draw of as many images, which a replicate has."""
-    teacher: "TrialConfig | None" = None
-    """The run that labels images for this one, or that this one goes on from; its longest length
-    is how long it trains."""
-    weights_digest: str = ""
-    """Hash of the content of the file of weights that the run starts from (``init.source: file``)
-    or that stands in for it; empty where there is none, and in records from before it was asked."""
-    weights_file: str | None = None
-    """Of a teacher alone: the file that holds what the run would have learned. It is not trained,
-    and its seed says nothing."""
-    backbone_code: str = ""
-    """Version or source hash of the code behind a backbone from elsewhere; empty for ours, and in
-    records from before it was asked."""
-    asset_seed: int | None = None
-    """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
-    a cell's search trials, and each replicate's own."""
-
-    @property
-    def trial_id(self) -> str:
-        """12 hex digits over what determines this trial's numbers (``hashing``)."""
-        return trial_id_of(self)
-
-
-class ExportedConfig(TrialConfig):
-    """A trial's configuration with what it scored, so that a re-run can be held against it."""
-
-    expected: dict[str, float] = {}
-    """``<split>/<metric>`` at the last length -> AP points, as the study recorded them."""
-    source: dict[str, str] = {}
-    """Study fingerprint, trial id, identity and versions this came from; empty if none wrote it."""
-
-    @property
-    def identity(self) -> int:
-        """Under which identity ``expected`` was recorded."""
-        return int(self.source.get("identity", FIRST_IDENTITY)) if self.source else IDENTITY
-
-    def plain(self) -> TrialConfig:
-        """The configuration alone, as workers and trials know it."""
-        return TrialConfig(**{name: getattr(self, name) for name in TrialConfig.model_fields})
 
 
 def cells_of(study: Study) -> tuple[Cell, ...]:
@@ -316,7 +252,7 @@ def with_seeds(
     taught = given if from_file else None
     if given is not None and not from_file:
         assert learned is not None, "whoever is taught has a seed for it"
-        taught = with_seeds(given, learned, _seed_from(learned), given.teacher)
+        taught = with_seeds(given, learned, seed_of_assets(learned), given.teacher)
     update = {"seed": seed, "asset_seed": learned, "teacher": taught}
     return config.model_copy(update=update)
 
@@ -327,8 +263,3 @@ def _on_images_of(config: TrialConfig, teacher: TrialConfig) -> TrialConfig:
         return teacher
     same = {"draw": config.draw, "regime_digest": config.regime_digest}
     return teacher.model_copy(update=same)
-
-
-def _seed_from(seed: int) -> int:
-    """31 bits for what is learned one step further back."""
-    return int(digest_of(["assets", seed])[:8], 16) & 0x7FFFFFFF

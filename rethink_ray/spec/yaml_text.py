@@ -25,7 +25,7 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         tree = yaml.load(text, Loader=_OnceLoader)
     except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
+        raise error.within(where) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""

@@ -13,14 +13,7 @@ import pytest
 
 from rethink_ray.spec.assets import ClassifierAsset, assets_of
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import (
-    IDENTITY,
-    NEUTRAL,
-    digest_of,
-    identity_of,
-    trial_id_of,
-    written_out,
-)
+from rethink_ray.spec.hashing import IDENTITY, NEUTRAL, digest_of, written_out
 from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
 from rethink_ray.spec.recipe import (
     AUGMENT_LEVELS,
@@ -35,9 +28,9 @@ from rethink_ray.spec.recipe import (
     UpstreamSpec,
 )
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.settings import LENGTH_PATH, known_paths
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
+from rethink_ray.spec.trial_config import TrialConfig, identity_of, trial_id_of
 from tests.spec.run_samples import TINY, sample, samples, with_parts
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "ids" / f"identity_{IDENTITY}.json"
@@ -185,7 +178,7 @@ def test_every_field_of_a_run_is_known_to_matter_or_not_to() -> None:
     }
     only_how_fast = {"loader_workers", "retries"}
     assert set(ResourceSpec.model_fields) - only_how_fast - resources == set(), (
-        "say in hashing._resources that a new resource matters, or here that it does not"
+        "say in trial_config._resources that a new resource matters, or here that it does not"
     )
 
 
