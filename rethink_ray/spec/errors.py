@@ -15,9 +15,17 @@ class Explanation(str):
     """The value as the message shows it."""
     remedy: str
 
+    @classmethod
+    def of(cls, where: str, must: str, shown: str, remedy: str = "") -> Self:
+        """The message about a value that is shown as it stands here."""
+        message = cls(f"{where}: {must}, but got {shown}. {remedy}".rstrip())
+        message.where, message.must, message.came, message.remedy = where, must, shown, remedy
+        return message
+
     def within(self, where: str) -> "Explanation":
-        """The same message about a place inside ``where``."""
-        return _compose(f"{where}: {self.where}", self.must, self.came, self.remedy)
+        """The same message about a key inside ``where``."""
+        inside = f"{where}: {self.where}" if self.where else where
+        return Explanation.of(inside, self.must, self.came, self.remedy)
 
 
 def explain(where: str, must: str, came: object, remedy: str = "") -> Explanation:
@@ -29,13 +37,8 @@ def explain(where: str, must: str, came: object, remedy: str = "") -> Explanatio
         came: the value that broke it.
         remedy: what the reader can do, as a sentence.
     """
-    return _compose(where, must, f"'{came}'" if isinstance(came, str) else repr(came), remedy)
-
-
-def _compose(where: str, must: str, shown: str, remedy: str) -> Explanation:
-    message = Explanation(f"{where}: {must}, but got {shown}. {remedy}".rstrip())
-    message.where, message.must, message.came, message.remedy = where, must, shown, remedy
-    return message
+    shown = f"'{came}'" if isinstance(came, str) else repr(came)
+    return Explanation.of(where, must, shown, remedy)
 
 
 class RethinkError(Exception):
@@ -72,7 +75,7 @@ class RethinkError(Exception):
         return self._field("remedy")
 
     def within(self, where: str) -> Self:
-        """The same error about a place inside ``where``."""
+        """The same error about a key inside ``where``."""
         return type(self)(
             *(
                 message.within(where) if isinstance(message, Explanation) else f"{where}: {message}"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rethink_ray.spec.check import check_study
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.resolve import ExportedConfig
 from rethink_ray.spec.settings import explain_field, known_paths, nearest
@@ -70,8 +70,8 @@ def validate(model: type[T], tree: Mapping[str, Any], where: str) -> T:
     try:
         return model.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        lines = [_explain(model, e, where) for e in _relevant(error.errors())[:5]]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+        messages = [_explain(model, e, where) for e in _relevant(error.errors())[:5]]
+        raise SpecError(*dict.fromkeys(messages)) from None
 
 
 def put_override(tree: dict[str, Any], override: str) -> None:
@@ -133,19 +133,19 @@ def _clean(loc: tuple[int | str, ...]) -> list[str]:
     return [p for i, p in enumerate(own) if p not in UNION_BRANCHES or i == 0]
 
 
-def _explain(model: type[Spec], error: ErrorDetails, where: str) -> str:
+def _explain(model: type[Spec], error: ErrorDetails, where: str) -> Explanation:
     parts = _clean(error["loc"])
-    place = f"{where}: {'.'.join(parts)}" if parts else where
+    path = f"{where}: {'.'.join(parts)}" if parts else where
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, parts[:-1])
         remedy = nearest(parts[-1], known)
         if len(parts) == 1 and any(p.split(".")[0] == parts[0] for p in known_paths()):
             remedy = f"The recipe's own values stand under settings: settings.{parts[0]}..."
-        return f"{place}: is not a known key. {remedy}".rstrip()
+        return explain(path, "must be a known key", parts[-1], remedy)
     if error["type"] == "missing":
         keys = ", ".join(_keys_at(model, parts[:-1]))
-        return f"{place}: must be given, but is missing. Known keys: {keys}."
-    return explain_field(place, error)
+        return Explanation.of(path, "must be given", "nothing", f"Known keys: {keys}.")
+    return explain_field(path, error)
 
 
 def _keys_at(model: type[Spec], parts: list[str]) -> list[str]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from rethink_ray.spec.rules.rule import refuse_value
+
 RESIDUAL = (
     *("tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     *("resnext101_32x8d", "resnext152_32x8d"),
@@ -36,8 +38,8 @@ def _known(name: str) -> str:
         return name
     [*close] = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(BACKBONES)}"
-    raise ValueError(
-        f"must be a backbone ({hint}), timm:<name>, or package.module:function|{name!r}"
+    raise refuse_value(
+        f"must be a backbone ({hint}), timm:<name>, or package.module:function", name
     )
 
 

@@ -1,10 +1,11 @@
 """Which images: the data set, the splits that are looked at, and the nested subsets of train."""
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
+from rethink_ray.spec.rules.rule import Rule
 
 T = TypeVar("T")
 FromList = Annotated[T, Field(strict=False)]
@@ -98,11 +99,14 @@ class DataSpec(Spec):
             return {"select_on": {"holdout": 5000}, "report_on": "val"} | given
         return given
 
-    @model_validator(mode="after")
-    def _roots_where_needed(self) -> Self:
-        if self.dataset in ("coco", "lvis", "voc") and not self.root:
-            raise ValueError("root must name the data set's folder|None")
-        return self
+    rules = (
+        Rule(
+            key="root",
+            reads=("dataset",),
+            broken=lambda data: data.dataset in ("coco", "lvis", "voc") and not data.root,
+            must="must name the data set's folder",
+        ),
+    )
 
     @property
     def select_split(self) -> str:

@@ -8,9 +8,11 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Recipe, Spec
+from rethink_ray.spec.rules.rule import BROKEN_RULE
 
 LENGTH_PATH = "schedule.length"
 """A searched or fixed length; stands for ``schedule.lengths`` with one entry."""
@@ -128,12 +130,13 @@ def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = 
     )
 
 
-def explain_field(where: str, error: Mapping[str, Any]) -> str:
-    """One pydantic error in the house form, with the remedies people need most."""
+def explain_field(where: str, error: ErrorDetails) -> Explanation:
+    """The message for one of pydantic's errors, with the remedies that people need most."""
     came, message = error["input"], str(error["msg"])
-    if error["type"] == "value_error":
-        must, _, shown = message.removeprefix("Value error, ").partition("|")
-        return f"{where}: {must}, but got {shown or repr(came)}."
+    if error["type"] == BROKEN_RULE:
+        parts = error["ctx"]
+        key = f"{where}.{parts['key']}" if parts["key"] else where
+        return Explanation.of(key, parts["must"], parts["came"], parts["remedy"])
     number_wanted = error["type"] in ("float_type", "int_type")
     if number_wanted and isinstance(came, str) and _is_number(came):
         whole = error["type"] == "int_type" and float(came).is_integer()
@@ -142,7 +145,8 @@ def explain_field(where: str, error: Mapping[str, Any]) -> str:
             where, "must be a number", came, f"Write {spelt} (YAML reads {came} as text)."
         )
     if came is None and error["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        return explain(where, "must be a group of keys", "nothing", "Write {} for an empty one.")
+        remedy = "Write {} for an empty one."
+        return Explanation.of(where, "must be a group of keys", "nothing", remedy)
     must = message[0].lower() + message[1:]
     return explain(where, must.replace("input should", "must"), came)
 

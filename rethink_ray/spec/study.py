@@ -1,12 +1,14 @@
-"""The study file, key by key. What the keys mean together is checked in ``check``."""
+"""The study file, key by key. What the keys mean together stands in ``rules``."""
 
-from typing import Annotated, Any, Literal, Self
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.rules.rule import Rule
 from rethink_ray.spec.space import Parameter
 
 Count = Annotated[int, Field(ge=0)]
@@ -91,11 +93,13 @@ class BudgetSpec(Spec):
     """Independent searches per cell, each with proposals, halving, incumbents and replicates of its
     own. With several of them findings are about arms tuned so, each search being one value."""
 
-    @model_validator(mode="after")
-    def _keep_never_grows(self) -> Self:
-        if self.keep and any(b > a for a, b in zip(self.keep, self.keep[1:], strict=False)):
-            raise ValueError(f"keep must never grow|{list(self.keep)}")
-        return self
+    rules = (
+        Rule(
+            key="keep",
+            broken=lambda budget: any(b > a for a, b in pairwise(budget.keep or ())),
+            must="must never grow",
+        ),
+    )
 
 
 class ReplicateSpec(Spec):
@@ -106,11 +110,13 @@ class ReplicateSpec(Spec):
     so that intervals cover the draw too. The search keeps the regime's own; replicate i of all arms
     has the same draw; there is only one draw of all images."""
 
-    @model_validator(mode="after")
-    def _seeds_always_vary(self) -> Self:
-        if self.vary not in (("seed",), ("seed", "subset")):
-            raise ValueError(f"vary must be [seed] or [seed, subset]|{list(self.vary)}")
-        return self
+    rules = (
+        Rule(
+            key="vary",
+            broken=lambda replicate: replicate.vary not in (("seed",), ("seed", "subset")),
+            must="must be [seed] or [seed, subset]",
+        ),
+    )
 
 
 class CopyFrom(Spec):
@@ -136,15 +142,21 @@ class ResourceSpec(Spec):
     deterministic: bool = False
     """GPU: deterministic algorithms, so that training repeats bit for bit."""
 
-    @model_validator(mode="after")
-    def _gpus_can_be_given(self) -> Self:
-        """Ray gives a share of one GPU or whole ones; NCCL refuses two ranks on one."""
-        gpus = self.gpus_per_worker
-        if gpus > 1 and not gpus.is_integer():
-            raise ValueError(f"gpus_per_worker beyond 1 must be a whole number|{gpus:g}")
-        if self.workers > 1 and 0 < gpus < 1:
-            raise ValueError(f"gpus_per_worker must be whole where workers share a trial|{gpus:g}")
-        return self
+    rules = (
+        Rule(  # Ray gives a share of one GPU, or whole ones
+            key="gpus_per_worker",
+            broken=lambda resources: (
+                resources.gpus_per_worker > 1 and not resources.gpus_per_worker.is_integer()
+            ),
+            must="must be a part of one GPU or a whole number",
+        ),
+        Rule(  # NCCL refuses two ranks on one GPU
+            key="gpus_per_worker",
+            reads=("workers",),
+            broken=lambda resources: resources.workers > 1 and 0 < resources.gpus_per_worker < 1,
+            must="must be whole where workers share a trial",
+        ),
+    )
 
 
 class CheckpointSpec(Spec):
