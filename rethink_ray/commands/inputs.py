@@ -7,9 +7,8 @@ from typing import Any
 
 from rethink_ray.commands.versions import versions
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
-from rethink_ray.spec.check import check_regimes, check_sizes
+from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study, put_override, validate
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
@@ -69,8 +68,7 @@ def facts_of(study: Study, where: str, *, starts: bool = True) -> DataFacts:
         own = own_backbones_of(study, where)
         codes = {name: code_of(name, key) for name, key in own.items()}
         facts = replace(facts, backbones=codes)
-    check_sizes(study, facts, where)
-    check_annotations(study, facts, where)
+    check_facts(study, facts, where)
     return facts
 
 

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.hashing import digest_of
-from rethink_ray.spec.meaning import reachable_recipes
 from rethink_ray.spec.networks import TIMM, is_own
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import TrialConfig, base_recipe, cells_of, recipe_of_file, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 

@@ -13,11 +13,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.recipe import PositiveInt, Spec
 from rethink_ray.spec.rules.rule import Breach, Rule
-from rethink_ray.spec.settings import known_paths, nearest
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.yaml_text import parse_yaml
 
@@ -203,35 +201,6 @@ def allowed(wanted: Value | tuple[Value, ...]) -> frozenset[str]:
     return frozenset(as_text(v) for v in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 
-def check_claims(
-    claims: Mapping[str, Claim], where: str, names: Mapping[str, list[str]] | None = None
-) -> None:
-    """Every column that a claim names exists, and every arm and regime.
-
-    Args:
-        claims: name -> claim.
-        where: their file, for the message.
-        names: column -> the values there are.
-
-    Raises:
-        SpecError: naming the claim, the column or value, and the nearest known one.
-    """
-    known = [*COLUMNS, *STUDY_COLUMNS, *known_paths()]
-    for name, claim in claims.items():
-        named = {*claim.selected, *claim.where, *claim.matched}
-        for column in sorted(named - set(known)):
-            must = "must select by a column or a path of the recipe"
-            place = f"{where}: claims.{name}"
-            raise SpecError(explain(place, must, column, nearest(column, known)))
-        groups = (claim.side, claim.against, claim.where, claim.more, claim.than)
-        for column, there in (names or {}).items():
-            asked = {v for g in groups if g and column in g for v in allowed(g[column])}
-            for value in sorted(asked - set(there)):
-                place = f"{where}: claims.{name}"
-                must = f"must name one of the study's {column}s"
-                raise SpecError(explain(place, must, value, nearest(value, there)))
-
-
 @cache
 def paper_claims() -> Mapping[str, Claim]:
     """``he_2018/catch-up`` -> claim, for every claim of the four papers, papers in time order."""
@@ -241,7 +210,6 @@ def paper_claims() -> Mapping[str, Claim]:
         tree: dict[str, Any] = parse_yaml(text, stem)["claims"]
         for name, entry in tree.items():
             found[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
-    check_claims(found, "claims")
     return found
 
 

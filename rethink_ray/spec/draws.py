@@ -1,6 +1,5 @@
 """Whose replicates train on other draws of their regime's images (``replicate: {vary: ...}``)."""
 
-from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.study import Study
@@ -32,25 +31,3 @@ def num_drawable(study: Study, facts: DataFacts) -> int:
     """Training images that regimes are drawn from: those outside the hold-out."""
     held_out = facts.split_sizes["holdout"] if study.data.select_split == "holdout" else 0
     return facts.split_sizes["train"] - held_out
-
-
-def check_redraws(study: Study, where: str, available: int | None = None) -> None:
-    """Where replicates shall vary their images, some regime leaves images out.
-
-    Args:
-        study: the study.
-        where: the study file, for the message.
-        available: training images outside the hold-out; ``None``: not known yet.
-
-    Raises:
-        SpecError: every regime is all images.
-    """
-    if "subset" not in study.replicate.vary:
-        return
-    many = 10**9 if available is None else available
-    if all(num_images(regime.images, many) >= many for regime in study.regimes.values()):
-        must = "must be [seed] where every regime is all images, of which there is one draw"
-        remedy = "Give a regime fewer images, or leave subset out."
-        raise SpecError(
-            explain(f"{where}: replicate.vary", must, list(study.replicate.vary), remedy)
-        )

@@ -1,6 +1,6 @@
 """The files of weights that a study names: what is in them belongs to its trials' identity."""
 
-from rethink_ray.spec.meaning import reachable_recipes
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.spec.annotations import check_annotations
-from rethink_ray.spec.check import check_study
+from rethink_ray.spec.check import check_facts, check_study
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import Study
 from tests.builders import made_up_facts
@@ -45,7 +44,7 @@ def study(settings: dict[str, Any], **arm: Any) -> Study:
             "but got 'cascade_mask_rcnn'",
         ),
         (
-            {"init.source": "direct", "direct.augment.copy_paste": 1.0},
+            {"init.source": "direct", "direct.augment.copy_paste": 1.0, "direct.warmup": 0},
             {},
             "direct.augment.copy_paste: must be 0",
         ),
@@ -57,21 +56,21 @@ def test_what_the_annotations_lack_is_refused(
 ) -> None:
     asked = study(settings, **arm)
     with pytest.raises(SpecError, match=told):
-        check_annotations(asked, BOXES, "t.yaml")
-    check_annotations(asked, replace(BOXES, has_masks=None, num_keypoints=None), "t.yaml")
-    check_annotations(asked, replace(BOXES, has_masks=True, num_keypoints=17), "t.yaml")
+        check_facts(asked, BOXES, "t.yaml")
+    check_facts(asked, replace(BOXES, has_masks=None, num_keypoints=None), "t.yaml")
+    check_facts(asked, replace(BOXES, has_masks=True, num_keypoints=17), "t.yaml")
 
 
 def test_other_keypoints_than_the_data_sets_are_refused() -> None:
     asked = study({"detector.family": "keypoint_rcnn", "detector.num_keypoints": 5})
     told = "detector.num_keypoints: must be the 17 keypoints that the training objects have, but.*5"
     with pytest.raises(SpecError, match=told):
-        check_annotations(asked, replace(BOXES, num_keypoints=17), "t.yaml")
-    check_annotations(asked, replace(BOXES, num_keypoints=5), "t.yaml")
+        check_facts(asked, replace(BOXES, num_keypoints=17), "t.yaml")
+    check_facts(asked, replace(BOXES, num_keypoints=5), "t.yaml")
 
 
 def test_boxes_are_enough_for_detectors_of_boxes() -> None:
-    check_annotations(study({}), BOXES, "t.yaml")
+    check_facts(study({}), BOXES, "t.yaml")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +80,7 @@ def test_boxes_are_enough_for_detectors_of_boxes() -> None:
 def test_what_cannot_be_scored_is_refused(family: str, lacks: dict[str, Any]) -> None:
     asked = study({"detector.family": family, "detector.num_keypoints": 5})
     facts = replace(BOXES, has_masks=True, num_keypoints=5, scored_masks=True, scored_keypoints=5)
-    check_annotations(asked, facts, "t.yaml")
+    check_facts(asked, facts, "t.yaml")
     told = f"must be a family without.*{family}.*[Aa] split that scores"
     with pytest.raises(SpecError, match=told):
-        check_annotations(asked, replace(facts, **lacks), "t.yaml")
+        check_facts(asked, replace(facts, **lacks), "t.yaml")

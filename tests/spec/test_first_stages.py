@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from rethink_ray.spec.assets import ANY_ASSET, DetectorAsset, assets_of
-from rethink_ray.spec.check import check_sizes, check_study
-from rethink_ray.spec.direct import check_passes, direct_recipe, direct_steps
+from rethink_ray.spec.check import check_facts, check_study
+from rethink_ray.spec.direct import direct_recipe, direct_steps
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, resolve
@@ -150,18 +150,17 @@ def test_eight_workers_normalise_eight_images_each_as_in_the_paper() -> None:
 
 
 def test_a_first_stage_shorter_than_its_warm_up_is_refused() -> None:
-    recipe = base_recipe(study(), Cell("coco", "direct_p1x"))
-    check_passes(recipe, 118_287, "li.yaml: coco/direct_p1x")
-    # 500 images x 48 / 64 = 375 updates
+    check_facts(study(), FACTS, "li.yaml")
+    few = replace(FACTS, regime_sizes={"coco": 500})  # 500 images x 48 / 64 = 375 updates
     with pytest.raises(SpecError, match="within the first stage's 375 updates.*got 500"):
-        check_passes(recipe, 500, "li.yaml: coco/direct_p1x")
+        check_facts(study(), few, "li.yaml")
 
 
 def test_a_first_stage_is_checked_as_soon_as_the_data_are_known() -> None:
     few = replace(FACTS, regime_sizes={"coco": 500})
-    check_sizes(study(), FACTS, "li.yaml")
+    check_facts(study(), FACTS, "li.yaml")
     with pytest.raises(SpecError, match="li.yaml: coco/direct_p1x: direct.warmup"):
-        check_sizes(study(), few, "li.yaml")
+        check_facts(study(), few, "li.yaml")
     arms = {
         "direct": {
             "set": SECOND_STAGE | {"init.source": "direct"},
@@ -169,7 +168,7 @@ def test_a_first_stage_is_checked_as_soon_as_the_data_are_known() -> None:
         }
     }
     with pytest.raises(SpecError, match="375 updates"):  # 48 is too few, 144 would do
-        check_sizes(study(arms=arms), few, "li.yaml")
+        check_facts(study(arms=arms), few, "li.yaml")
 
 
 def test_a_cascade_that_joins_late_is_whole_in_the_first_stage() -> None:

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import Cell, keep_of
 from rethink_ray.spec.settings import with_settings

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from tests.builders import micro_recipe
 
 FROM_UPSTREAM = {"init__source": "upstream"}
@@ -33,11 +33,11 @@ BY_NAME = {"init__source": "torchvision", "init__weights": "X"}
         ),
         (
             {"detector__backbone": "vgg16", "init__zero_init_residual": True},
-            "is about residual networks",
+            "unless a residual network starts",
         ),
         (
             {"init__zero_init_residual": True, **FROM_UPSTREAM},
-            "is about residual networks that start from random weights",
+            "unless a residual network starts from random weights",
         ),
         (
             {"detector__neck": "bifpn", "detector__norm": "frozen_bn", **FROM_UPSTREAM},

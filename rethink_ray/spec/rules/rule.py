@@ -68,7 +68,7 @@ def find_breach(rules: Iterable[Rule[S]], subject: S, words: Words) -> Explanati
         known = {**words, **breach.words}
         key = rule.key if breach.key is None else breach.key
         must, remedy = (text.format_map(known) for text in (rule.must, rule.remedy))
-        return explain(key.format_map(known), must, breach.came, remedy)
+        return explain(key, must, breach.came, remedy)
     return None
 
 
