@@ -122,8 +122,7 @@ def _has_converged(
     )
     if before is None or now is None:
         return False
-    gain = now - before if study.objective.goal == "maximize" else before - now
-    return round(gain, 9) < ladder.converged
+    return round(now - before, 9) < ladder.converged
 
 
 def _best_score(
@@ -132,9 +131,7 @@ def _best_score(
     metric = selection_metric(study)
     values = [state.metric(m.trial_id, length, metric) for m in runners]
     finite = [v for v in values if v is not None and math.isfinite(v)]
-    if not finite:
-        return None
-    return max(finite) if study.objective.goal == "maximize" else min(finite)
+    return max(finite, default=None)
 
 
 def _best(

@@ -25,14 +25,14 @@ def report_metric(study: Study) -> str:
 
 def worst_score(study: Study) -> float:
     """What a replicate scores that the method ended: it is never dropped."""
-    return 0.0 if study.objective.goal == "maximize" else 100.0
+    return 0.0
 
 
 def rank_key(study: Study, value: float | None, trial_id: str) -> tuple[float, str]:
     """Sorts best first; what has no finite value (diverged, infeasible, ...) comes last."""
     if value is None or not math.isfinite(value):
         return (math.inf, trial_id)
-    return (-value if study.objective.goal == "maximize" else value, trial_id)
+    return (-value, trial_id)
 
 
 def rung_lengths(study: Study, cell: Cell, member: Member) -> tuple[float, ...]:

@@ -176,7 +176,7 @@ def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
         length: sum((f.member.trial_id, length) in state.rungs for f in fates) for length in ladder
     }
     best = {
-        length: values[0] if study.objective.goal == "minimize" else values[-1]
+        length: values[-1]
         for length in ladder
         if (values := sorted(_values(state, search, length, selection_metric(study))))
     }

@@ -23,8 +23,8 @@ from rethink_ray.records.types import Member
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
-WORST = {"maximize": 0.0, "minimize": 100.0}
-"""The worst finite value of a metric in AP points, by goal."""
+WORST = 0.0
+"""The worst finite value of a metric in AP points."""
 
 
 def distribution_of(parameter: Parameter) -> BaseDistribution:
@@ -75,7 +75,7 @@ def observed(
     values = values_at(study, state, member.trial_id, lengths)
     params = dict(member.params)
     used = {path: distributions[path] for path in params}
-    worst = WORST[study.objective.goal]
+    worst = WORST
     one_rung = len(ladder.keep) == 1
     ended = state.ended.get(member.trial_id)
     if len(values) == (ladder_ends or len(ladder.keep)):

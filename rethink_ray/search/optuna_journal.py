@@ -73,11 +73,11 @@ class Mirror:
     def _open(self) -> JournalStorage:
         if self._storage is None:
             self._storage = JournalStorage(self._journal)
-            goal = self._study.objective.goal
-            direction = StudyDirection.MAXIMIZE if goal == "maximize" else StudyDirection.MINIMIZE
             for cell in searches_of(self._study):
                 name = mirrored_name(self._study, cell)
-                study_id = self._storage.create_new_study([direction], study_name=name)
+                study_id = self._storage.create_new_study(
+                    [StudyDirection.MAXIMIZE], study_name=name
+                )
                 self._cells.append((study_id, ShownCell(self._study, cell)))
         return self._storage
 

@@ -137,8 +137,7 @@ class ShownCell:
         ended = state.ended.get(member.trial_id)
         if ended is not None:
             diverged = ended.outcome == "diverged"
-            worst = WORST[self._study.objective.goal]
-            return (TrialState.COMPLETE, worst) if diverged else (TrialState.FAIL, None)
+            return (TrialState.COMPLETE, WORST) if diverged else (TrialState.FAIL, None)
         goal = self._ladder.of(member)[-1] if end is None else end
         if (member.trial_id, goal) in state.rungs:
             last = values.get(goal)

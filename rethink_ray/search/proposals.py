@@ -81,7 +81,7 @@ class Proposer:
             asked = optuna.create_study(
                 study_name=self._cell.name,
                 sampler=sampler,
-                direction=self._study.objective.goal,
+                direction="maximize",
             )
             asked.add_trials(told)
         while True:

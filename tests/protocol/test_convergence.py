@@ -108,16 +108,6 @@ def test_the_last_length_of_all_is_judged_too() -> None:
     assert (over.is_decided, over.converged) == (True, True)
 
 
-def test_a_score_to_minimize_gains_by_falling() -> None:
-    study = small_study(objective={"metric": "ap", "goal": "minimize"})
-    falling = StudyState([*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, 9), rung("b", 4.0, 9)])
-    rising = StudyState(
-        [*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, 11), rung("b", 4.0, 11)]
-    )
-    assert not replay_halving(study, falling, RULE, ROUND).converged
-    assert replay_halving(study, rising, RULE, ROUND).converged
-
-
 def test_failures_and_scores_that_are_no_numbers_are_no_convergence() -> None:
     state = StudyState([*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, math.nan)])
     state.add(TrialEnded(trial_id="b", outcome="diverged", reason=""))

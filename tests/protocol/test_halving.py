@@ -52,12 +52,6 @@ def test_ties_go_to_the_smaller_trial_id() -> None:
     assert ids(replay_halving(small_study(), state, LADDER, ROUND).steps[1]) == ["a", "b"]
 
 
-def test_a_metric_to_minimize_promotes_the_smallest() -> None:
-    study = small_study(objective={"metric": "ap", "goal": "minimize"})
-    state = first_rungs(a=10, b=40, c=20, d=30)
-    assert ids(replay_halving(study, state, LADDER, ROUND).steps[1]) == ["a", "c"]
-
-
 @pytest.mark.parametrize("outcome", ["diverged", "infeasible", "misconfigured", "refused"])
 def test_what_ended_by_itself_is_never_promoted(outcome: str) -> None:
     state = first_rungs(a=1)
