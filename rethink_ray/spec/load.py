@@ -1,6 +1,7 @@
 """From a YAML file to a checked study. Every error names file, key, what must hold, what came."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +20,7 @@ from rethink_ray.spec.study import Study
 from rethink_ray.spec.yaml_text import parse_yaml
 
 T = TypeVar("T", bound=Spec)
+_log = logging.getLogger(__name__)
 
 UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "TeacherFile", "str", "int", "float", "bool"}
 """How pydantic names the branches of a union in the place of an error."""
@@ -53,6 +55,8 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
         put_override(tree, override)
     study = validate(Study, tree, str(path))
     check_study(study, str(path))
+    if "goal" in (tree.get("objective") or {}):
+        _log.warning("%s: objective.goal: leave it out: in every metric higher is better.", path)
     return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
 
 

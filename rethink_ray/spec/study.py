@@ -3,12 +3,12 @@
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
-from rethink_ray.spec.rules.rule import Rule
+from rethink_ray.spec.rules.rule import Rule, refuse_value
 from rethink_ray.spec.space import Parameter
 
 Count = Annotated[int, Field(ge=0)]
@@ -75,10 +75,21 @@ class StudySchedule(Spec):
 
 
 class ObjectiveSpec(Spec):
-    """The metric that search and findings look at, with its direction beside its name."""
+    """The metric that search and findings look at."""
 
     metric: Metric = "ap"
-    goal: Literal["maximize", "minimize"] = "maximize"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_is_always_higher(cls, given: Any) -> Any:
+        """Study files and records of version 0.1 name a direction, which every metric shares."""
+        if not isinstance(given, dict) or "goal" not in given:
+            return given
+        if given["goal"] != "maximize":
+            raise refuse_value(
+                "must be left out", given["goal"], "goal", "In every metric higher is better."
+            )
+        return {key: value for key, value in given.items() if key != "goal"}
 
 
 class BudgetSpec(Spec):
