@@ -9,6 +9,7 @@ from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import Cell, keep_of
 from rethink_ray.spec.settings import with_settings
+from tests.golden_words import assert_says
 
 GOOD = """
 study: s
@@ -182,6 +183,20 @@ def test_an_override_reaches_the_study_and_its_text(tmp_path: Path) -> None:
     assert yaml.safe_load(text)["seed"] == 7
     with pytest.raises(SpecError, match="path=value"):
         load_study(written(tmp_path, GOOD), ["seed"])
+
+
+def test_a_goal_is_read_with_a_notice_and_only_to_maximize(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(tmp_path, GOOD)
+    plain, _ = load_study(path)
+    assert not caplog.messages
+    study, _ = load_study(path, ["objective={metric: ap, goal: maximize}"])
+    assert study == plain
+    [notice] = caplog.messages
+    assert_says("spec", "objective.goal", notice.replace(str(path), "s.yaml"))
+    with pytest.raises(SpecError, match="objective.goal: must be left out, but got 'minimize'"):
+        load_study(path, ["objective.goal=minimize"])
 
 
 def test_a_study_is_found_by_its_stem() -> None:
