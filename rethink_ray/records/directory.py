@@ -328,7 +328,7 @@ def _facts_from(tree: Mapping[str, Any]) -> DataFacts:
 
 
 def _require_same(recorded: DataFacts, found: DataFacts) -> None:
-    """What was measured now is what was measured then, as far as it was measured then."""
+    """The facts measured now are those that the study was started with."""
     for path, digest in found.files.items():
         if digest != recorded.files.get(path, digest):
             must = "must be the file that the study was started with"
@@ -339,7 +339,7 @@ def _require_same(recorded: DataFacts, found: DataFacts) -> None:
             must = f"must be the code that the study was started with ({recorded.backbones[name]})"
             remedy = "Install that again, or give a study of the new code its own --out."
             raise DataError(explain(f"detector.backbone {name}", must, code, remedy))
-    if found.as_known_to(recorded) != recorded:
+    if found != recorded:
         must = "must be what the study was started on"
         remedy = "Give a study on other data its own --out."
         raise DataError(explain("data", must, found.fingerprint, remedy))

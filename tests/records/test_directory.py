@@ -207,10 +207,8 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         StudyDirectory.open(tmp_path / "s").continue_with(small_study(), other)
 
 
-def test_facts_that_an_older_version_did_not_measure_are_no_other_data(tmp_path: Path) -> None:
-    started(tmp_path)
+def test_other_weights_and_other_annotations_are_other_data(tmp_path: Path) -> None:
     newer = replace(FACTS, files={"w.pt": "1"}, has_masks=True, num_keypoints=5)
-    StudyDirectory.open(tmp_path / "s").continue_with(small_study(), newer)
     StudyDirectory.create(tmp_path / "new", small_study(), "", newer, {})
     again = StudyDirectory.open(tmp_path / "new")
     again.continue_with(small_study(), newer)

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from rethink_ray.spec.assets import ClassifierAsset, assets_of
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import IDENTITY, NEUTRAL, digest_of, written_out
 from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
 from rethink_ray.spec.recipe import (
@@ -287,17 +286,3 @@ def test_a_backbone_from_elsewhere_enters_by_its_code() -> None:
     )
     keys = {assets_of(sample(upstream, backbone_code=code))[0].key for code in ("1", "2")}
     assert len(keys) == 2
-
-
-def test_facts_of_before_backbones_code_was_asked_are_no_other_facts() -> None:
-    told: dict[str, Any] = {
-        "fingerprint": "f",
-        "categories": ("disc",),
-        "regime_sizes": {"full": 1},
-        "regime_digests": {"full": "a"},
-        "split_sizes": {"train": 1},
-        "upstream_fingerprint": "u",
-    }
-    older, newer = DataFacts(**told), DataFacts(**told, backbones={"a:b": "1"})
-    assert newer.as_known_to(older) == older
-    assert newer.as_known_to(newer) == newer
