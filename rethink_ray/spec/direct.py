@@ -1,4 +1,4 @@
-"""Direct pre-training (Li et al. 2021): the recipe of its first stage, and what both must share."""
+"""Direct pre-training (Li et al. 2021): the recipe of its first stage."""
 
 import math
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ from rethink_ray.spec.recipe import (
 )
 
 ONLY_DETECTING = ("candidates", "score_threshold", "nms_iou", "detections")
-"""Settings of a detector that its training never reads: with other values it is the same asset."""
+"""Settings of a detector that training never reads: other values of them make the same asset."""
 
 
 def direct_recipe(recipe: Recipe, num_images: int) -> Recipe:
-    """What the first stage trains with, on so many images; its 1x is the whole of it."""
+    """The recipe of the first stage on ``num_images`` images; its 1x is the whole stage."""
     direct = recipe.direct
     return recipe.model_copy(
         update={
@@ -42,7 +42,7 @@ def direct_recipe(recipe: Recipe, num_images: int) -> Recipe:
 
 
 def direct_steps(recipe: Recipe, num_images: int) -> int:
-    """Updates of the first stage: so many that every image is seen ``passes`` times."""
+    """Updates of the first stage: each image is seen ``direct.passes`` times."""
     return max(1, math.ceil(recipe.direct.passes * num_images / recipe.direct.batch_size))
 
 
@@ -55,7 +55,7 @@ def _smaller(recipe: Recipe) -> DetectorSpec:
         "norm": direct.norm,
         "head_norm": "none" if detector.norm == "frozen_bn" else detector.head_norm,
         "norm_batch": direct.norm_batch,
-        "cascade_from": 0,  # counted in updates of the second stage, and all of it must be learned
+        "cascade_from": 0,  # it counts updates of the second stage; the first one trains all stages
         **{name: getattr(plain, name) for name in ONLY_DETECTING},
     }
     return detector.model_copy(update=update)

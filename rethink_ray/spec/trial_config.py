@@ -25,7 +25,7 @@ from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
 
 
 class TrialConfig(Spec):
-    """Everything one run needs to know; an exported config is exactly this, as YAML."""
+    """Everything that one run needs; an exported configuration is this, as YAML."""
 
     study: str
     regime: str
@@ -42,59 +42,60 @@ class TrialConfig(Spec):
     unlabelled_fingerprint: str = ""
     num_categories: int
     num_images: int | None = None
-    """Of the regime, whatever ``images`` says: what a pass over it is."""
+    """Training images of the regime, as a number even where ``images`` is ``all`` or a share."""
     draw: int = 0
-    """0: the regime itself; above: another draw of as many images, which a replicate has."""
+    """0: the regime itself. From 1 on: another draw of as many images, for a replicate."""
     teacher: "TrialConfig | None" = None
-    """The run that labels images for this one, or that this one goes on from; its longest length
-    is how long it trains."""
+    """The run that labels images for this one, or whose weights this one starts from. It trains to
+    its longest length."""
     weights_digest: str = ""
-    """Hash of the content of the file of weights that the run starts from (``init.source: file``)
-    or that stands in for it; empty where there is none, and in records from before it was asked."""
+    """Hash of the file of weights that the run starts from (``init.source: file``) or that replaces
+    its training; empty where there is no such file, and in a plan that has not read it."""
     weights_file: str | None = None
-    """Of a teacher alone: the file that holds what the run would have learned. It is not trained,
-    and its seed says nothing."""
+    """A teacher's file of weights. A run with such a file is not trained, and its seed has no
+    effect."""
     backbone_code: str = ""
-    """Version or source hash of the code behind a backbone from elsewhere; empty for ours, and in
-    records from before it was asked."""
+    """Version or source hash of the code of a backbone that is not ours; empty for ours, and in
+    records of identity 1."""
     asset_seed: int | None = None
-    """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
-    a cell's search trials, and each replicate's own."""
+    """Seed of all assets that are learned from the regime's images; ``None``: there are none. The
+    search trials of a cell share it, and each replicate has its own."""
 
     @property
     def trial_id(self) -> str:
-        """12 hex digits over what determines this trial's numbers (``hashing``)."""
+        """12 hex digits over everything that determines this trial's numbers."""
         return trial_id_of(self)
 
 
 class ExportedConfig(TrialConfig):
-    """A trial's configuration with what it scored, so that a re-run can be held against it."""
+    """A trial's configuration with its scores, so that a re-run can be compared with it."""
 
     expected: dict[str, float] = {}
-    """``<split>/<metric>`` at the last length -> AP points, as the study recorded them."""
+    """``<split>/<metric>`` at the longest length -> AP points that the study recorded."""
     source: dict[str, str] = {}
-    """Study fingerprint, trial id, identity and versions this came from; empty if none wrote it."""
+    """Fingerprint of the study, trial id, identity and versions; empty for a file written by
+    hand."""
 
     @property
     def identity(self) -> int:
-        """Under which identity ``expected`` was recorded."""
+        """The identity under which ``expected`` was recorded."""
         return int(self.source.get("identity", FIRST_IDENTITY)) if self.source else IDENTITY
 
     def plain(self) -> TrialConfig:
-        """The configuration alone, as workers and trials know it."""
+        """The configuration without the scores."""
         return TrialConfig(**{name: getattr(self, name) for name in TrialConfig.model_fields})
 
 
 def trial_id_of(config: TrialConfig, neutral: Neutral = NEUTRAL) -> str:
-    """12 hex digits over what determines this run's numbers."""
+    """12 hex digits over everything that determines this run's numbers."""
     return digest_of(identity_of(config, neutral))[:12]
 
 
 def identity_of(config: TrialConfig, neutral: Neutral = NEUTRAL) -> dict[str, Any]:
     """Everything that determines this run's numbers, and nothing else.
 
-    Left out are names, places of files whose content is known, and what only sets how far a run
-    goes or how fast: lengths, retries, loader workers.
+    Left out are names, paths of files whose content is known, and the settings that only decide how
+    far or how fast a run goes: lengths, retries, loader workers.
     """
     return {
         "identity": IDENTITY,
@@ -109,7 +110,7 @@ def identity_of(config: TrialConfig, neutral: Neutral = NEUTRAL) -> dict[str, An
 
 
 def _resources(config: TrialConfig) -> dict[str, Any]:
-    """One line for each field that numbers depend on."""
+    """The fields of ``resources`` that numbers depend on."""
     resources = config.resources
     return {
         "workers": max(resources.workers, 1),
@@ -120,15 +121,15 @@ def _resources(config: TrialConfig) -> dict[str, Any]:
 
 
 def _images_per_step(config: TrialConfig) -> int | None:
-    """``None`` if no batch is cut, or if a file replaces training (a teacher's)."""
-    asked = config.resources.images_per_step
+    """``None`` if no batch is cut, or if a teacher's file replaces training."""
+    num_images = config.resources.images_per_step
     share = config.recipe.batch_size // max(config.resources.workers, 1)
-    is_cut = asked is not None and asked < share and config.weights_file is None
-    return asked if is_cut else None
+    is_cut = num_images is not None and num_images < share and config.weights_file is None
+    return num_images if is_cut else None
 
 
 def _recipe(config: TrialConfig) -> dict[str, Any]:
-    """The recipe's values without groups that this recipe never reads."""
+    """The recipe's values, without the groups that a run of this recipe never reads."""
     recipe = config.recipe
     tree: dict[str, Any] = recipe.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
@@ -149,26 +150,27 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
 
 
 def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
-    """What a run reads besides its recipe and its images, as far as it reads it."""
-    told: dict[str, Any] = {}
+    """Everything that this run reads besides its recipe and its images."""
+    inputs: dict[str, Any] = {}
     labels, teacher = config.recipe.labels, config.teacher
     if is_own(config.recipe.detector.backbone):
-        told["backbone_code"] = config.backbone_code
+        inputs["backbone_code"] = config.backbone_code
     if uses_upstream(config.recipe):
-        told["upstream"] = config.upstream_fingerprint
+        inputs["upstream"] = config.upstream_fingerprint
     if labels.kind == "self_training" and labels.pool == "unlabelled":
-        told["unlabelled"] = config.unlabelled_fingerprint
+        inputs["unlabelled"] = config.unlabelled_fingerprint
     if config.weights_digest:
-        told["weights"] = config.weights_digest
+        inputs["weights"] = config.weights_digest
     if config.weights_file is not None:
-        told["stands_in"] = config.weights_digest or config.weights_file
+        inputs["stands_in"] = config.weights_digest or config.weights_file
     if config.asset_seed is not None:
-        told["asset_seed"] = config.asset_seed
+        inputs["asset_seed"] = config.asset_seed
     if teacher is not None:
-        told["teacher"] = [trial_id_of(teacher, neutral), teacher.recipe.schedule.lengths[-1]]
-    return told
+        inputs["teacher"] = [trial_id_of(teacher, neutral), teacher.recipe.schedule.lengths[-1]]
+    return inputs
 
 
 def uses_upstream(recipe: Recipe) -> bool:
-    """Whether a run of this recipe starts from, or classifies, the upstream images."""
+    """Whether a run of this recipe starts from an upstream classifier, or classifies upstream
+    images itself."""
     return recipe.init.source == "upstream" or recipe.joint.weight > 0
