@@ -32,13 +32,16 @@ def parse_yaml(text: str, where: str) -> Any:
         problems = [getattr(error, name, None) for name in ("problem", "reason")]
         problem = next((words for words in problems if words), "unreadable text")
         shown = str(problem).replace(", but got ", ", not ").rstrip(".")
-        raise SpecError(Explanation.of(f"{where}{line}", "must be YAML", shown)) from None
+        raise SpecError(
+            Explanation.of(f"{where}{line}", "must be YAML", f"an error: {shown}")
+        ) from None
     except RecursionError:
         shown = "too many nested brackets"
         raise SpecError(Explanation.of(where, "must be YAML", shown)) from None
     except ValueError as error:  # 2020-13-45 is a date to YAML, and no date
-        remedy = "Quote what is meant as text."
-        raise SpecError(Explanation.of(where, "must be YAML", str(error), remedy)) from None
+        remedy = "Put quotes around values that are text."
+        shown = f"an error: {error}"
+        raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
     return _Plain(where).copy(tree, "", 0)
 
 
