@@ -196,24 +196,24 @@ def as_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def allowed(wanted: Value | tuple[Value, ...]) -> frozenset[str]:
+def allowed(values: Value | tuple[Value, ...]) -> frozenset[str]:
     """The spellings a selector accepts in one column."""
-    return frozenset(as_text(v) for v in (wanted if isinstance(wanted, tuple) else (wanted,)))
+    return frozenset(as_text(v) for v in (values if isinstance(values, tuple) else (values,)))
 
 
 @cache
 def paper_claims() -> Mapping[str, Claim]:
     """``he_2018/catch-up`` -> claim, for every claim of the four papers, papers in time order."""
-    found: dict[str, Claim] = {}
+    claims: dict[str, Claim] = {}
     for stem in ("he_2018", "zoph_2020", "li_2021", "vasconcelos_2022"):
         text = (Path(__file__).parent / "claims" / f"{stem}.yaml").read_text(encoding="utf-8")
         tree: dict[str, Any] = parse_yaml(text, stem)["claims"]
         for name, entry in tree.items():
-            found[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
-    return found
+            claims[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
+    return claims
 
 
 def claims_digest(claims: Mapping[str, Claim]) -> str:
-    """16 hex digits over the papers' claims and a study's own, to tell later if one changed."""
-    told = {n: c.model_dump(mode="json") for n, c in {**paper_claims(), **claims}.items()}
-    return digest_of(told)
+    """16 hex digits over the papers' claims and the study's: it shows whether one has changed."""
+    trees = {n: c.model_dump(mode="json") for n, c in {**paper_claims(), **claims}.items()}
+    return digest_of(trees)

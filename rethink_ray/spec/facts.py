@@ -25,7 +25,7 @@ class DataFacts:
     """Path of each file of weights that runs start from, as the study spells it -> hash of its
     content."""
     backbones: Mapping[str, str] = field(default_factory=dict)
-    """Backbone from elsewhere (``timm:<name>``, ``package.module:function``) -> its code, as
+    """Backbone of other code (``timm:<name>``, ``package.module:function``) -> its code, as
     ``backbone_code`` names it."""
     has_masks: bool | None = None
     """Whether any training object has a mask; ``None``: not known."""

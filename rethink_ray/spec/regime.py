@@ -14,13 +14,13 @@ Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
 Images = PositiveInt | Literal["all"] | Percent
 
 
-def num_images(asked: Images, available: int) -> int:
-    """How many images a regime is of so many; ``20%`` is rounded, and one at least."""
-    if asked == "all":
+def num_images(images: Images, available: int) -> int:
+    """Number of images in a regime, of ``available`` ones; ``20%`` is rounded, to at least one."""
+    if images == "all":
         return available
-    if isinstance(asked, str):
-        return max(round(float(asked.rstrip("%")) * available / 100), 1)
-    return asked
+    if isinstance(images, str):
+        return max(round(float(images.rstrip("%")) * available / 100), 1)
+    return images
 
 
 class SplitSpec(Spec):
@@ -94,10 +94,10 @@ class DataSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _coco_has_no_labelled_test_set(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("dataset") in ("coco", "lvis"):
-            return {"select_on": {"holdout": 5000}, "report_on": "val"} | given
-        return given
+    def _coco_has_no_labelled_test_set(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and tree.get("dataset") in ("coco", "lvis"):
+            return {"select_on": {"holdout": 5000}, "report_on": "val"} | tree
+        return tree
 
     rules = (
         Rule(

@@ -149,8 +149,7 @@ def resolve(
         seed: of the trial.
         facts: of the data set.
         asset_seed: left out where no asset is learned from the regime's images.
-        teacher: whatever its seeds, they become the trial's own; left out where nobody teaches, and
-            where a file does.
+        teacher: its seeds are replaced by the trial's own; left out where no arm teaches.
         draw: of the regime's images.
     """
     where = f"{cell.name} (sampled)"

@@ -65,9 +65,9 @@ class Parameter(Spec):
     @property
     def bounds(self) -> tuple[float, float]:
         """Inclusive [low, high] of a range."""
-        found = self.log_uniform or self.uniform or self.int_uniform
-        assert found is not None, "a choice has no bounds"
-        return found
+        bounds = self.log_uniform or self.uniform or self.int_uniform
+        assert bounds is not None, "a choice has no bounds"
+        return bounds
 
     def contains(self, value: Value) -> bool:
         """Whether a value lies in the range or among the options."""
@@ -82,8 +82,8 @@ class Parameter(Spec):
 
     def active(self, values: Mapping[str, Value]) -> bool:
         """Whether every condition holds among ``values`` (path -> value, the base's included)."""
-        for path, wanted in self.when.items():
-            allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+        for path, condition in self.when.items():
+            allowed = condition if isinstance(condition, tuple) else (condition,)
             if path not in values or values[path] not in allowed:
                 return False
         return True

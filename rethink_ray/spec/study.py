@@ -81,15 +81,15 @@ class ObjectiveSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _goal_is_always_higher(cls, given: Any) -> Any:
+    def _goal_is_always_higher(cls, tree: Any) -> Any:
         """Study files and records of version 0.1 name a direction, which every metric shares."""
-        if not isinstance(given, dict) or "goal" not in given:
-            return given
-        if given["goal"] != "maximize":
+        if not isinstance(tree, dict) or "goal" not in tree:
+            return tree
+        if tree["goal"] != "maximize":
             raise refuse_value(
-                "must be left out", given["goal"], "goal", "In every metric higher is better."
+                "must be left out", tree["goal"], "goal", "In every metric higher is better."
             )
-        return {key: value for key, value in given.items() if key != "goal"}
+        return {key: value for key, value in tree.items() if key != "goal"}
 
 
 class BudgetSpec(Spec):

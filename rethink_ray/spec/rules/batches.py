@@ -129,7 +129,8 @@ BATCH_RULES: tuple[Rule[Run], ...] = (
             _leaves_no_whole_parts(run)
             and Breach(came=run.recipe.labels.share, words={"num_workers": run.num_workers})
         ),
-        must="must cut batch_size {batch_size} into whole parts that divide among {num_workers} workers",
+        must="must cut batch_size {batch_size} into whole parts that divide among {num_workers} "
+        "workers",
         remedy="With one worker, half of an even batch always does.",
     ),
     Rule(

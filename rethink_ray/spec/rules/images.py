@@ -99,11 +99,11 @@ def _needs(run: RunOnImages, families: frozenset[str]) -> bool:
 
 def _lacks_keypoints(run: RunOnImages) -> bool | Breach:
     """Training objects share no keypoints, or objects that score have others."""
-    num, asked = run.facts.num_keypoints, run.recipe.detector.num_keypoints
-    if not _needs(run, WITH_KEYPOINTS) or num is None or num not in (0, asked):
+    num, predicted = run.facts.num_keypoints, run.recipe.detector.num_keypoints
+    if not _needs(run, WITH_KEYPOINTS) or num is None or num not in (0, predicted):
         return False
     who = "Objects of a split that scores" if num else "Training objects"
-    is_same = num == asked and run.facts.scored_keypoints in (None, num)
+    is_same = num == predicted and run.facts.scored_keypoints in (None, num)
     return not is_same and Breach(came=run.recipe.detector.family, words={"who": who})
 
 
