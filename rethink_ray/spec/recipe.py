@@ -167,12 +167,12 @@ class AugmentSpec(Spec):
     rules = (
         Rule(
             key="scale",
-            broken=lambda augment: _falls(augment.scale),
+            broken=lambda augment: augment.scale[0] > augment.scale[1],
             must="must be [low, high] with low <= high",
         ),
         Rule(
             key="short_side_px",
-            broken=lambda augment: _falls(augment.short_side_px),
+            broken=lambda a: sorted(a.short_side_px or ()) != [*(a.short_side_px or ())],
             must="must be [low, high] with low <= high",
         ),
         Rule(
@@ -197,10 +197,6 @@ class AugmentSpec(Spec):
         if self.level is None:
             return self
         return self.model_copy(update={"level": None} | AUGMENT_LEVELS[self.level])
-
-
-def _falls(bounds: tuple[float, float] | None) -> bool:
-    return bounds is not None and bounds[0] > bounds[1]
 
 
 def _set_beside_level(augment: AugmentSpec) -> bool | Breach:
