@@ -87,7 +87,7 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
 
 
 def train_as_worker(config: dict[str, Any]) -> None:
-    """What each worker runs: the ladder, in its place of the process group."""
+    """What each worker runs: the ladder, as one rank of the process group."""
     import ray.train
 
     from rethink_ray.training.worker_context import WorkerContext
@@ -100,9 +100,9 @@ def train_as_worker(config: dict[str, Any]) -> None:
     mailbox = Mailbox(root, config["mailbox"], uri)
     stop = stop_of(Path(config["stop"]), uri)
     try:
-        place = WorkerContext.distributed(job.run)
-        for event in _events_of(job, root, uri, stop, place):
-            if place.rank == 0:
+        ctx = WorkerContext.distributed(job.run)
+        for event in _events_of(job, root, uri, stop, ctx):
+            if ctx.rank == 0:
                 mailbox.log.append(event)
             else:
                 tell_the_end(event, mailbox)
@@ -117,19 +117,19 @@ def train_as_worker(config: dict[str, Any]) -> None:
 
 
 def _events_of(
-    job: Job, root: Path, uri: str, stop: StopFile, place: "WorkerContext"
+    job: Job, root: Path, uri: str, stop: StopFile, ctx: "WorkerContext"
 ) -> Iterator[Event]:
     """The ladder's events; where the study lives at a URI, each machine fetches, rank 0 carries."""
     assert job.run is not None, "a classifier is built by one process"
     data = job.run.data
     if not uri:
-        return run_job(job, data, root, stop, place)
+        return run_job(job, data, root, stop, ctx)
     copy = WorkingCopy(uri, root)
     fetch(job, copy)
-    place.barrier()  # on one machine they fetch into one folder
-    if place.writes:
-        return carried(job, copy, lambda: run_job(job, data, root, stop, place))
-    return run_job(job, data, root, stop, place)
+    ctx.barrier()  # on one machine they fetch into one folder
+    if ctx.is_main:
+        return carried(job, copy, lambda: run_job(job, data, root, stop, ctx))
+    return run_job(job, data, root, stop, ctx)
 
 
 def tell_the_end(event: Event, mailbox: Mailbox) -> None:

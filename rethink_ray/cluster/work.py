@@ -40,7 +40,7 @@ def run_job(
     data: DataSpec,
     root: Path,
     stop: Callable[[], bool],
-    place: WorkerContext | None = None,
+    ctx: WorkerContext | None = None,
 ) -> Iterator[Event]:
     """Every rung (or the asset) as it is finished, or how the method ended the trial.
 
@@ -49,14 +49,14 @@ def run_job(
         data: where upstream images come from, for an asset.
         root: the study directory; checkpoints lie and stay there.
         stop: asked often; true means write a checkpoint and raise ``Stopped``.
-        place: one of several workers, if this process is one.
+        ctx: one of several workers, if this process is one.
 
     Raises:
         Stopped: after the checkpoint.
     """
     assets = root / "assets"
     if job.asset is not None:
-        yield build_asset(job.asset, data, assets, place=place, stop=stop)
+        yield build_asset(job.asset, data, assets, ctx=ctx, stop=stop)
         return
     assert job.config is not None, "a job is an asset or a trial"
     started = time.monotonic()
@@ -68,7 +68,7 @@ def run_job(
             splits=job.splits,
             assets=assets,
             stop=stop,
-            place=place,
+            ctx=ctx,
             models=root / job.models if job.models else None,
             detections=root / job.detections if job.detections else None,
         ):

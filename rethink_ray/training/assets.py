@@ -40,7 +40,7 @@ def build_asset(
     data: DataSpec,
     assets: Path,
     *,
-    place: WorkerContext | None = None,
+    ctx: WorkerContext | None = None,
     stop: Callable[[], bool] = never_stop,
     save_seconds: float = SAVE_SECONDS,
 ) -> AssetDone:
@@ -54,7 +54,7 @@ def build_asset(
         spec: the asset. Whatever it needs must stand in ``assets``.
         data: where upstream images come from, and what is scored.
         assets: folder of all assets' folders.
-        place: one of several workers that train a detector together; by default this process.
+        ctx: one of several workers that train a detector together; by default this process.
         stop: asked before every update.
         save_seconds: wall time between two checkpoints.
 
@@ -64,27 +64,27 @@ def build_asset(
     """
     folder = assets / spec.key
     found = _read_done(folder)
-    if place is not None:
-        found = place.from_first(found)
-    return found or _build(spec, data, assets, place, stop, save_seconds)
+    if ctx is not None:
+        found = ctx.broadcast(found)
+    return found or _build(spec, data, assets, ctx, stop, save_seconds)
 
 
 def rebuild_asset(
     spec: AssetSpec,
     data: DataSpec,
     assets: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
 ) -> None:
-    """A damaged asset stands again, for all workers at ``place``: those that trained it."""
+    """A damaged asset stands again, for all workers at ``ctx``: those that trained it."""
     if not isinstance(spec, ClassifierAsset):
-        if place.writes and isinstance(spec, DetectorAsset):
+        if ctx.is_main and isinstance(spec, DetectorAsset):
             weights_file(spec, assets / spec.key).unlink(missing_ok=True)
-        place.barrier()
-        _build(spec, data, assets, place, stop, SAVE_SECONDS)
-    elif place.writes:
-        asked = never_stop if place.world_size > 1 else stop
+        ctx.barrier()
+        _build(spec, data, assets, ctx, stop, SAVE_SECONDS)
+    elif ctx.is_main:
+        asked = never_stop if ctx.world_size > 1 else stop
         _build(spec, data, assets, None, asked, SAVE_SECONDS)
 
 
@@ -92,7 +92,7 @@ def _build(
     spec: AssetSpec,
     data: DataSpec,
     assets: Path,
-    place: WorkerContext | None,
+    ctx: WorkerContext | None,
     stop: Callable[[], bool],
     save_seconds: float,
 ) -> AssetDone:
@@ -100,15 +100,15 @@ def _build(
     match spec:
         case ClassifierAsset():
             alone = WorkerContext.alone(spec.threads, spec.gpus)
-            watch = Watch(place=alone, stop=stop, save_seconds=save_seconds)
+            watch = Watch(ctx=alone, stop=stop, save_seconds=save_seconds)
             return _build_classifier(spec, data, folder, watch)
         case DetectorAsset():
-            place = place or WorkerContext.local(spec.trained)
-            watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
+            ctx = ctx or WorkerContext.local(spec.trained)
+            watch = Watch(ctx=ctx, stop=stop, save_seconds=save_seconds)
             return _build_detector(spec, assets, watch)
         case PseudoLabelsAsset():
             return _build_labels(
-                spec, assets, place or WorkerContext.local(spec.teacher.trained), stop
+                spec, assets, ctx or WorkerContext.local(spec.teacher.trained), stop
             )
 
 
@@ -144,8 +144,8 @@ def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDon
     that its quality is known; a first stage is not: its rate never fell."""
     if spec.trained.weights_file is not None:
         return _take_over(spec, assets / spec.key, watch)
-    folder, config, place = assets / spec.key, spec.trained, watch.place
-    if place.writes:
+    folder, config, ctx = assets / spec.key, spec.trained, watch.ctx
+    if ctx.is_main:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))
         images = open_trial_data(config)
@@ -159,63 +159,61 @@ def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDon
             splits=(config.data.select_split,) if spec.kind == "teacher" else (),
             assets=assets,
             stop=watch.stop,
-            place=place,
+            ctx=ctx,
             models=weights_file(spec, folder).parent,
             save_seconds=watch.save_seconds,
         )
     except (Diverged, Infeasible, Misconfigured) as error:
         refused = f"{type(error).__name__.lower()}: {error}"
-        return _conclude(folder, spec, {}, 0.0, refused, writes=place.writes)
+        return _conclude(folder, spec, {}, 0.0, refused, writes=ctx.is_main)
     seconds = rung.seconds_train + rung.seconds_score
     metrics = {**rung.metrics, "updates": float(rung.steps)}
-    if place.writes:
+    if ctx.is_main:
         for left in (*folder.glob("trunk-*.pt"), *folder.glob("branch.pt")):
             left.unlink(missing_ok=True)  # should the end be missed, the rung and its weights stand
-    return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
+    return _conclude(folder, spec, metrics, seconds, "", writes=ctx.is_main)
 
 
 def _take_over(spec: DetectorAsset, folder: Path, watch: Watch) -> AssetDone:
     """A detector in a file becomes the asset's; it is scored as one that was trained here is."""
-    config, place = spec.trained, watch.place
-    if place.writes:
+    config, ctx = spec.trained, watch.ctx
+    if ctx.is_main:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))
     started = time.perf_counter()
     try:
-        with one_outcome(config, place):
-            detector = detector_in_file(config, place)
+        with one_outcome(config, ctx):
+            detector = detector_in_file(config, ctx)
             split = config.data.select_split
-            metrics = score_split(
-                detector, config.recipe, config.data, split, place, stop=watch.stop
-            )
+            metrics = score_split(detector, config.recipe, config.data, split, ctx, stop=watch.stop)
     except Infeasible as error:
         refused = f"infeasible: {error}"
-        return _conclude(folder, spec, {}, 0.0, refused, writes=place.writes)
-    if place.writes:
+        return _conclude(folder, spec, {}, 0.0, refused, writes=ctx.is_main)
+    if ctx.is_main:
         path = weights_file(spec, folder)
         path.parent.mkdir(exist_ok=True)
         save_checkpoint(path, {"model": detector.state_dict()})
     seconds = time.perf_counter() - started
-    return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
+    return _conclude(folder, spec, metrics, seconds, "", writes=ctx.is_main)
 
 
 def _build_labels(
-    spec: PseudoLabelsAsset, assets: Path, place: WorkerContext, stop: Callable[[], bool]
+    spec: PseudoLabelsAsset, assets: Path, ctx: WorkerContext, stop: Callable[[], bool]
 ) -> AssetDone:
     folder, teacher = assets / spec.key, spec.teacher.trained
     require_same_code(teacher)
-    if place.writes:
+    if ctx.is_main:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "spec.json", spec.model_dump(mode="json"))
-    weights = weights_of(spec.teacher, teacher, assets, place, stop=stop)["model"]
+    weights = weights_of(spec.teacher, teacher, assets, ctx, stop=stop)["model"]
     started = time.perf_counter()
     try:
-        with one_outcome(teacher, place):
-            labelled = build_pseudo_labels(teacher, weights, spec.labels, folder, place, stop=stop)
+        with one_outcome(teacher, ctx):
+            labelled = build_pseudo_labels(teacher, weights, spec.labels, folder, ctx, stop=stop)
     except Infeasible as error:
-        return _conclude(folder, spec, {}, 0.0, f"infeasible: {error}", writes=place.writes)
+        return _conclude(folder, spec, {}, 0.0, f"infeasible: {error}", writes=ctx.is_main)
     seconds = time.perf_counter() - started
-    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, writes=place.writes)
+    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, writes=ctx.is_main)
 
 
 def _too_large(spec: ClassifierAsset, error: Exception) -> str:

@@ -22,9 +22,9 @@ from rethink_ray.spec.recipe import DetectorSpec, OptimizerSpec, UpstreamSpec
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.optimizer import build_optimizer, set_rate
-from rethink_ray.training.precision import float32_as
+from rethink_ray.training.precision import use_float32_precision
 from rethink_ray.training.schedule import RungSchedule, lr_at
-from rethink_ray.training.seeding import derive_seed, generator_at, seeded
+from rethink_ray.training.seeding import derive_seed, generator_at, seed_torch
 from rethink_ray.training.stopping import Stopped, Watch
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -66,7 +66,7 @@ def train_classifier(
         Stopped: someone asked to stop; the checkpoint was written.
         Diverged: a loss was not a finite number.
     """
-    run = _Run(detector, spec, images, watch.place)
+    run = _Run(detector, spec, images, watch.ctx)
     run.resume(checkpoint)
     schedule = RungSchedule(
         kind="cosine",
@@ -85,10 +85,10 @@ def train_classifier(
             watch.saved()
         if stopping:
             raise Stopped(f"the upstream classifier stands at update {step}")
-        with float32_as("fp32", watch.place.device):
+        with use_float32_precision("fp32", watch.ctx.device):
             run.update(lr_at(schedule, spec.lr, step))
     run.trace.look()
-    accuracy = measure_accuracy(run.net, images, watch.place.device)
+    accuracy = measure_accuracy(run.net, images, watch.ctx.device)
     return Trained(net=run.net, accuracy=accuracy, seconds=before + time.perf_counter() - started)
 
 
@@ -101,7 +101,7 @@ def measure_accuracy(net: ClassifierNet, images: ClassificationSet, device: torc
     for first in range(0, len(indices), EVAL_BATCH):
         chosen = indices[first : first + EVAL_BATCH]
         labels = torch.from_numpy(images.labels[chosen])
-        with float32_as("fp32", device):
+        with use_float32_precision("fp32", device):
             scores = net(unit_range(pixels_of(images, chosen)).to(device)).cpu()
         right += int((scores.argmax(dim=1) == labels).sum())
     net.train()
@@ -154,16 +154,16 @@ class _Run:
         detector: DetectorSpec,
         spec: UpstreamSpec,
         images: ClassificationSet,
-        place: WorkerContext,
+        ctx: WorkerContext,
     ) -> None:
-        self.spec, self.images, self.place = spec, images, place
+        self.spec, self.images, self.ctx = spec, images, ctx
         seed = derive_seed(spec.seed, "upstream init")
-        self.net = build_classifier(detector, images.num_classes, seed=seed).to(place.device)
+        self.net = build_classifier(detector, images.num_classes, seed=seed).to(ctx.device)
         optimizer = OptimizerSpec(
             name="adamw", lr=spec.lr, momentum=BETA1, weight_decay=spec.weight_decay
         )
         self.optimizer = build_optimizer(*split_by_decay(self.net), optimizer)
-        self.trace = LossTrace(place)
+        self.trace = LossTrace(ctx)
         self.step, self.seconds = 0, 0.0
 
     def update(self, rate: float) -> None:
@@ -171,11 +171,11 @@ class _Run:
         chosen = batch_indices(self.images, self.spec, self.step)
         generator = generator_at(self.spec.seed, "upstream augment", self.step)
         pixels = flip_and_shift(pixels_of(self.images, chosen), generator)
-        batch = unit_range(pixels).to(self.place.device)
-        labels = torch.from_numpy(self.images.labels[chosen]).to(self.place.device)
+        batch = unit_range(pixels).to(self.ctx.device)
+        labels = torch.from_numpy(self.images.labels[chosen]).to(self.ctx.device)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        with seeded(self.place.device, self.spec.seed, "upstream update", self.step):
+        with seed_torch(self.ctx.device, self.spec.seed, "upstream update", self.step):
             loss = F.cross_entropy(self.net(batch), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()

@@ -32,7 +32,7 @@ from rethink_ray.training.effective_backbone import (
 from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
-from rethink_ray.training.precision import precision, read_precision
+from rethink_ray.training.precision import read_precision, use_precision
 from rethink_ray.training.price import Price
 from rethink_ray.training.schedule import RungSchedule, lr_at
 
@@ -54,9 +54,9 @@ def read_back(
         found[f"augment.{name}"] = value
     if not live.detector.sized_by_loader:
         found["augment.short_side_px"] = None
-    found["batch_size"] = batch_images * live.place.world_size
-    with precision(live.recipe, live.place.device):
-        found["precision"] = read_precision(live.place.device)
+    found["batch_size"] = batch_images * live.ctx.world_size
+    with use_precision(live.recipe, live.ctx.device):
+        found["precision"] = read_precision(live.ctx.device)
     if asked.box_head is not None:
         found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))
     found["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
@@ -148,8 +148,8 @@ def describe(
             "norm_layers": dict(sorted(norms.items())),
             "frozen_parts": list(live.detector.frozen_parts),
         },
-        "environment": environment(live.place.device)
-        | {"workers": live.place.world_size, "images_per_step": live.images_per_step},
+        "environment": environment(live.ctx.device)
+        | {"workers": live.ctx.world_size, "images_per_step": live.images_per_step},
     }
 
 

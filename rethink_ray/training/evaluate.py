@@ -22,7 +22,7 @@ from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.training.precision import precision
+from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -32,7 +32,7 @@ def score_split(
     recipe: Recipe,
     data: DataSpec,
     split: str,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     num_workers: int = 0,
     stop: Callable[[], bool] = never_stop,
@@ -45,11 +45,11 @@ def score_split(
     numbers do not depend on the order of the images or on the number of workers.
 
     Args:
-        detector: on the place's device.
+        detector: on the device of ``ctx``.
         recipe: how images are looked at.
         data: where the split is.
         split: its name.
-        place: one process or one of several workers.
+        ctx: one process or one of several workers.
         num_workers: that load images.
         stop: asked between two batches.
         keep: file for every box that was found, where somebody will want other draws of images.
@@ -58,9 +58,9 @@ def score_split(
         Stopped: ``stop`` turned true on any worker between two batches.
     """
     index = open_split(data, split)
-    found = _found_everywhere(detector, recipe, index, place, num_workers, stop)
+    found = _found_everywhere(detector, recipe, index, ctx, num_workers, stop)
     truth, seen = [g for g, _ in found], [d for _, d in found]
-    if keep is not None and place.writes:
+    if keep is not None and ctx.is_main:
         write_detections(keep, table_of(truth, seen, len(index.categories)))
     numbers = score(truth, seen, len(index.categories), frequency_groups(data))
     return {f"{split}/{name}": value for name, value in numbers.items()}
@@ -70,7 +70,7 @@ def _found_everywhere(
     detector: Detector,
     recipe: Recipe,
     index: AnnotationIndex,
-    place: WorkerContext,
+    ctx: WorkerContext,
     num_workers: int,
     stop: Callable[[], bool],
 ) -> list[tuple[GroundTruth, Detection]]:
@@ -80,25 +80,25 @@ def _found_everywhere(
         [int(i) for i in index.image_ids],
         recipe.batch_size,
         num_workers=num_workers,
-        rank=place.rank,
-        world_size=place.world_size,
+        rank=ctx.rank,
+        world_size=ctx.world_size,
     )
     swap = keypoint_swap(index.keypoint_names).tolist()
     looking = MultiViewDetector(detector, recipe.evaluation, recipe.detector, swap)
     found: list[tuple[GroundTruth, Detection]] = []
     for batch, entries in images:
-        batch = [image.to(place.device) for image in batch]
-        if place.any_of((stop(),))[0]:
+        batch = [image.to(ctx.device) for image in batch]
+        if ctx.any_of((stop(),))[0]:
             raise Stopped("scoring was stopped; it will be repeated")
         if batch:
-            with precision(recipe, place.device):
+            with use_precision(recipe, ctx.device):
                 boxes = looking.detect(batch)
             boxes = [_verified(one, entry) for one, entry in zip(boxes, entries, strict=True)]
             found += [
                 (_truth(entry, index, recipe.detector.family), _detection(entry, seen))
                 for entry, seen in zip(entries, boxes, strict=True)
             ]
-    return sorted(place.gather(found), key=lambda pair: pair[0].image_id)
+    return sorted(ctx.gather(found), key=lambda pair: pair[0].image_id)
 
 
 def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:

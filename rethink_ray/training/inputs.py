@@ -31,11 +31,11 @@ class TrialData:
     joint: JointImages | None = None
     """Upstream images that are classified in the same updates."""
 
-    def batches(self, start_step: int, place: WorkerContext) -> TrainBatches:
+    def batches(self, start_step: int, ctx: WorkerContext) -> TrainBatches:
         """This worker's share of every batch from ``start_step`` on."""
         recipe = self.config.recipe
         if self.pseudo is not None:
-            return self._mixed(self.pseudo.index, start_step, place)
+            return self._mixed(self.pseudo.index, start_step, ctx)
         assert recipe.labels.kind != "self_training", "a student reads its teacher's labels"
         return train_batches(
             self.index,
@@ -46,16 +46,16 @@ class TrialData:
             derive_seed(self.config.seed, "data"),
             start_step=start_step,
             num_workers=self.config.resources.loader_workers,
-            rank=place.rank,
-            world_size=place.world_size,
-            pinned=place.device.type == "cuda",
+            rank=ctx.rank,
+            world_size=ctx.world_size,
+            pinned=ctx.device.type == "cuda",
         )
 
-    def classified(self, step: int, place: WorkerContext) -> Classified | None:
+    def classified(self, step: int, ctx: WorkerContext) -> Classified | None:
         """This worker's share of the upstream images of one update."""
-        return None if self.joint is None else self.joint.batch(step, place)
+        return None if self.joint is None else self.joint.batch(step, ctx)
 
-    def _mixed(self, pool: AnnotationIndex, start_step: int, place: WorkerContext) -> TrainBatches:
+    def _mixed(self, pool: AnnotationIndex, start_step: int, ctx: WorkerContext) -> TrainBatches:
         recipe = self.config.recipe
         share = recipe.labels.share
         return mixed_batches(
@@ -63,11 +63,11 @@ class TrialData:
             (pool, [int(image_id) for image_id in pool.image_ids]),
             recipe.augment,
             recipe.detector,
-            Parts.of(recipe.batch_size, share, place.rank, place.world_size),
+            Parts.of(recipe.batch_size, share, ctx.rank, ctx.world_size),
             derive_seed(self.config.seed, "data"),
             start_step=start_step,
             num_workers=self.config.resources.loader_workers,
-            pinned=place.device.type == "cuda",
+            pinned=ctx.device.type == "cuda",
         )
 
 

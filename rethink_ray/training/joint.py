@@ -38,10 +38,10 @@ class JointImages:
     order: UpstreamSpec
     """``batch_size`` and ``seed`` are those of the run."""
 
-    def batch(self, step: int, place: WorkerContext) -> Classified:
+    def batch(self, step: int, ctx: WorkerContext) -> Classified:
         """This worker's share of the batch beside the update numbered ``step``."""
-        share = self.order.batch_size // place.world_size
-        mine = slice(place.rank * share, (place.rank + 1) * share)
+        share = self.order.batch_size // ctx.world_size
+        mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
         chosen = batch_indices(self.images, self.order, step)
         generator = generator_at(self.order.seed, "joint augment", step)
         pixels = flip_and_shift(pixels_of(self.images, chosen), generator)

@@ -58,7 +58,7 @@ def train_ladder(
     splits: Sequence[str],
     assets: Path,
     stop: Callable[[], bool] = never_stop,
-    place: WorkerContext | None = None,
+    ctx: WorkerContext | None = None,
     progress: Callable[[Progress], None] | None = None,
     models: Path | None = None,
     detections: Path | None = None,
@@ -73,7 +73,7 @@ def train_ladder(
         splits: what each rung is scored on.
         assets: folder of the assets' folders.
         stop: asked before every update and every scored batch.
-        place: this process alone, unless the caller has made a group of workers.
+        ctx: this process alone, unless the caller has made a group of workers.
         progress: told the step and the loss now and then.
         models: folder that keeps each finished rung's weights as ``<length>x.pt``.
         detections: folder that keeps what each finished rung found in the report split.
@@ -85,8 +85,8 @@ def train_ladder(
         Misconfigured: something alive is not as asked.
         Stopped: ``stop`` turned true; a checkpoint was written.
     """
-    place = place or WorkerContext.local(config)
-    if place.writes:
+    ctx = ctx or WorkerContext.local(config)
+    if ctx.is_main:
         sweep(directory)
     ladder = _Ladder(
         config=config,
@@ -94,12 +94,12 @@ def train_ladder(
         files=TrialFiles(directory, config.trial_id),
         splits=tuple(splits),
         assets=assets,
-        watch=Watch(place=place, stop=stop, save_seconds=save_seconds),
+        watch=Watch(ctx=ctx, stop=stop, save_seconds=save_seconds),
         progress=progress,
         models=models,
         detections=detections,
     )
-    with one_outcome(config, place):
+    with one_outcome(config, ctx):
         yield from ladder.climb()
 
 
@@ -128,19 +128,19 @@ class _Ladder:
     _was_checked: bool = False
 
     @property
-    def place(self) -> WorkerContext:
-        return self.watch.place
+    def ctx(self) -> WorkerContext:
+        return self.watch.ctx
 
     @property
     def live(self) -> Live:
         if self._live is None:
             config = self.config
-            start = start_of(config, self.assets, self.place, stop=self.watch.stop)
+            start = start_of(config, self.assets, self.ctx, stop=self.watch.stop)
             self._live = Live(
                 config.recipe,
                 config.num_categories,
                 config.seed,
-                self.place,
+                self.ctx,
                 start,
                 config.resources.images_per_step,
             )
@@ -149,7 +149,7 @@ class _Ladder:
     @property
     def trace(self) -> LossTrace:
         if self._trace is None:
-            self._trace = LossTrace(self.place)
+            self._trace = LossTrace(self.ctx)
         return self._trace
 
     @property
@@ -161,14 +161,14 @@ class _Ladder:
     @property
     def data(self) -> TrialData:
         if self._data is None:
-            labels = labels_of(self.config, self.assets, self.place, stop=self.watch.stop)
+            labels = labels_of(self.config, self.assets, self.ctx, stop=self.watch.stop)
             self._data = open_trial_data(self.config, labels)
         return self._data
 
     def climb(self) -> Iterator[RungDone]:
-        start_counting(self.place.device)
+        start_counting(self.ctx.device)
         for length in self.lengths:
-            yield self.place.from_first(self._finished(length)) or self._run(length)
+            yield self.ctx.broadcast(self._finished(length)) or self._run(length)
 
     def _finished(self, length: float) -> RungDone | None:
         """The rung of an earlier job, if it has every number and file that is asked for."""
@@ -209,7 +209,7 @@ class _Ladder:
 
     def _require_one_start(self, on_branch: bool, content: dict[str, Any] | None) -> None:
         """All workers read the same files, or they would train different runs."""
-        starts = self.place.gather([(on_branch, content["step"] if content else 0)])
+        starts = self.ctx.gather([(on_branch, content["step"] if content else 0)])
         if len(set(starts)) > 1:
             raise RecordError(
                 explain(
@@ -233,7 +233,7 @@ class _Ladder:
             return
         peak, _ = self.config.recipe.optimizer.lr, self.price  # counted off the clock
         started, before = time.perf_counter(), self.seconds
-        batches = self.data.batches(self.step, self.place)
+        batches = self.data.batches(self.step, self.ctx)
         for step in range(self.step, end):
             self.step = step
             stop, save = self.watch.ask()
@@ -246,7 +246,7 @@ class _Ladder:
             self.broken |= batches.broken
             self._check_once(schedule, batches, len(images))
             rate = lr_at(schedule, peak, step)
-            beside = self.data.classified(step, self.place)
+            beside = self.data.classified(step, self.ctx)
             loss = self.live.update(images, targets, rate=rate, step=step, classified=beside)
             self.trace.add(step, loss)
             self._tell(length, schedule, step)
@@ -262,7 +262,7 @@ class _Ladder:
         found |= read_labels(self.live, batches, self.data.pseudo, found)
         found |= read_joint(self.live, self.data.joint)
         require_as_asked(self.config.recipe, found)
-        if self.place.writes:
+        if self.ctx.is_main:
             told = describe(self.live, found, batches, self.price)
             write_json(
                 self.files.directory / "effective.json",
@@ -289,7 +289,7 @@ class _Ladder:
             self._save(length)
         if stop:
             raise Stopped(f"{self.config.trial_id} is to be scored at {length:g}x")
-        self.place.share_buffers(self.live.detector)
+        self.ctx.broadcast_buffers(self.live.detector)
         scores: dict[str, float] = {}
         try:
             for split in self.splits:
@@ -298,7 +298,7 @@ class _Ladder:
                     self.config.recipe,
                     self.config.data,
                     split,
-                    self.place,
+                    self.ctx,
                     num_workers=self.config.resources.loader_workers,
                     stop=self.watch.stop,
                     keep=self._kept(split, length),
@@ -317,8 +317,8 @@ class _Ladder:
     def _finish(
         self, length: float, schedule: RungSchedule, scores: dict[str, float], seconds_score: float
     ) -> RungDone:
-        [peak] = self.place.largest([float(peak_memory_bytes(self.place.device))])
-        broken = set(self.place.gather(sorted(self.broken)))
+        [peak] = self.ctx.largest([float(peak_memory_bytes(self.ctx.device))])
+        broken = set(self.ctx.gather(sorted(self.broken)))
         faults = {"broken_since_indexed": len(broken)} if broken else {}
         rung = RungDone(
             trial_id=self.config.trial_id,
@@ -333,7 +333,7 @@ class _Ladder:
             seconds_score=seconds_score,
             steps_new=schedule.total_steps - self._shared_steps(length),
             peak_memory_bytes=int(peak),
-            peak_memory_of=memory_kind(self.place.device),
+            peak_memory_of=memory_kind(self.ctx.device),
             trained_share=self.price.trained_share,
             step_flops=self.price.step_flops,
             data_faults={**self.data.faults, **faults},
@@ -341,13 +341,13 @@ class _Ladder:
             instruction_set=instruction_set(),
             at=time.time(),
         )
-        rung = self.place.from_first(rung)
-        if self.place.writes:
+        rung = self.ctx.broadcast(rung)
+        if self.ctx.is_main:
             if self.models is not None:
                 content = {"model": self.live.detector.state_dict()}
                 save_checkpoint(model_path(self.models, length), content)
             self.files.add_rung(rung)
-        self.place.barrier()
+        self.ctx.barrier()
         return rung
 
     def _save(self, length: float | None = None) -> None:
@@ -356,15 +356,15 @@ class _Ladder:
             "step": self.step,
             "seconds": self.seconds,
             "trace": self.trace.state(),
-            "broken": sorted(set(self.place.gather(sorted(self.broken)))),
+            "broken": sorted(set(self.ctx.gather(sorted(self.broken)))),
             **self.live.state(),
         }
-        if self.place.writes:
+        if self.ctx.is_main:
             if length is None:
                 self.files.save_trunk(content)
             else:
                 self.files.save_branch({"length": length, **content})
-        self.place.barrier()
+        self.ctx.barrier()
         self.watch.saved()
 
     def _load(self, content: dict[str, Any]) -> None:

@@ -11,19 +11,19 @@ from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, origin_of
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
-from rethink_ray.detection.whole_batch import LossSums, added_denominators, over_workers
+from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_over_workers
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
+    add_micro_batches,
     dry_run,
-    gradients_shared,
-    micro_batches,
-    sums_of_all,
+    exchange_gradients_if_last,
+    split_into_micro_batches,
 )
 from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
-from rethink_ray.training.precision import in_precision, precision
-from rethink_ray.training.seeding import derive_seed, seeded
+from rethink_ray.training.precision import run_in_precision, use_precision
+from rethink_ray.training.seeding import derive_seed, seed_torch
 from rethink_ray.training.starting import NOTHING, Start
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -36,14 +36,14 @@ READ = ("image_id", "is_pseudo")
 
 
 class Live:
-    """A detector and its optimizer at one place, from the seed or from a checkpoint on."""
+    """A detector and its optimizer in one worker, from the seed or from a checkpoint on."""
 
     def __init__(
         self,
         recipe: Recipe,
         num_categories: int,
         seed: int,
-        place: WorkerContext,
+        ctx: WorkerContext,
         start: Start = NOTHING,
         images_per_step: int | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class Live:
         """
         self.recipe = recipe
         self.num_categories = num_categories
-        self.place = place
+        self.ctx = ctx
         self.seed = seed
         self.images_per_step = images_per_step
         self.clip_norm = recipe.optimizer.clip_norm
@@ -70,20 +70,20 @@ class Live:
             load_detector(self.detector, start.whole, where)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
-        self.detector.to(place.device)
+        self.detector.to(ctx.device)
         self.origin = origin_of(self.detector.backbone)
-        if place.world_size > 1 and place.device.type == "cuda":
+        if ctx.world_size > 1 and ctx.device.type == "cuda":
             put_on_gpus(self.detector)
         mixes = recipe.labels.kind == "self_training"
-        self.balance = LossBalance(recipe.labels, place) if mixes else None
+        self.balance = LossBalance(recipe.labels, ctx) if mixes else None
         self.losses = MixedLosses(self.detector) if mixes else self.detector
         self.joint = self._beside(self.losses) if recipe.joint.weight else None
         weights, norms = self.detector.decayed_and_norm_parameters()
         extra = [] if self.joint is None else list(self.joint.head.parameters())
         self.optimizer = build_optimizer([*weights, *extra], norms, recipe.optimizer)
         self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
-        self.detector.peers = place if place.world_size > 1 else None
-        self.model = place.wrap(self.joint or self.losses)
+        self.detector.peers = ctx if ctx.world_size > 1 else None
+        self.model = ctx.wrap(self.joint or self.losses)
 
     def _beside(self, losses: nn.Module) -> JointLosses:
         """Joint training: the same losses, and those of the upstream images."""
@@ -94,9 +94,9 @@ class Live:
             self.recipe.joint.weight,
             seed=derive_seed(self.seed, "joint head"),
         )
-        return joint.to(self.place.device)
+        return joint.to(self.ctx.device)
 
-    @in_precision
+    @run_in_precision
     def update(
         self,
         images: Images,
@@ -128,7 +128,7 @@ class Live:
         """
         at_once = min(share, self.images_per_step or share)
         is_synced = self.recipe.detector.norm == "sync_bn"
-        return at_once * (self.place.world_size if is_synced else 1)
+        return at_once * (self.ctx.world_size if is_synced else 1)
 
     def _gradient(
         self, images: Images, targets: Targets, step: int, classified: Classified | None
@@ -142,7 +142,7 @@ class Live:
                 **self._beside_batch(classified),
             )
             weights = {} if self.balance is None else self.balance.weights(losses)
-            loss = weighted(losses, weights)
+            loss = combine_losses(losses, weights)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
@@ -153,17 +153,17 @@ class Live:
         assert self.images_per_step is not None, "asked only where a batch is cut"
         parts = [
             ([images[i] for i in numbers], [targets[i] for i in numbers])
-            for numbers in micro_batches(targets, self.images_per_step)
+            for numbers in split_into_micro_batches(targets, self.images_per_step)
         ]
         whole = self._counted(parts, step)
-        num_workers = self.place.world_size
+        num_workers = self.ctx.world_size
         weights = {}
         if self.balance is not None:
-            weights = self.balance.weights(whole.divided(whole.denominators, num_workers))
-        total = torch.zeros((), device=self.place.device)
+            weights = self.balance.weights(whole.divide(whole.denominators, num_workers))
+        total = torch.zeros((), device=self.ctx.device)
         for number, part in enumerate(parts):
             is_last = number == len(parts) - 1
-            with gradients_shared(self.model, is_last=is_last):
+            with exchange_gradients_if_last(self.model, is_last=is_last):
                 with self._arithmetic(step, number):
                     losses = self.model(
                         *self._on_device(*part),
@@ -172,7 +172,7 @@ class Live:
                         denominators=whole.denominators,
                         **self._beside_batch(classified if is_last else None),
                     )
-                    loss = weighted(losses, weights)
+                    loss = combine_losses(losses, weights)
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
@@ -190,7 +190,7 @@ class Live:
             ]
             by_boxes = [denominators for denominators in counted if denominators is not None]
             if len(by_boxes) == len(parts):
-                whole = over_workers(added_denominators(by_boxes), self.detector.peers)
+                whole = sum_over_workers(add_denominators(by_boxes), self.detector.peers)
                 return LossSums(sums={}, denominators=whole)
 
         def sums() -> Iterator[LossSums]:
@@ -199,19 +199,22 @@ class Live:
                     yield self.losses.loss_sums(*self._on_device(*part), seed=self.seed, step=step)
 
         with dry_run(self.losses):
-            own = sums_of_all(sums())
+            own = add_micro_batches(sums())
         peers = self.detector.peers
-        return LossSums(sums=own.sums, denominators=over_workers(own.denominators, peers))
+        return LossSums(sums=own.sums, denominators=sum_over_workers(own.denominators, peers))
 
     @contextmanager
     def _arithmetic(self, step: int, *part: int) -> Iterator[None]:
         """Inside, libraries draw as this part of this update does, in the recipe's precision."""
-        device = self.place.device
-        with seeded(device, self.seed, "update", step, *part), precision(self.recipe, device):
+        device = self.ctx.device
+        with (
+            seed_torch(device, self.seed, "update", step, *part),
+            use_precision(self.recipe, device),
+        ):
             yield
 
     def _on_device(self, images: Images, targets: Targets) -> tuple[list[Tensor], list[Target]]:
-        device = self.place.device
+        device = self.ctx.device
         moved: list[Target] = [
             {k: v.to(device, non_blocking=True) for k, v in t.items() if k in MOVED}
             | {k: v for k, v in t.items() if k in READ}
@@ -220,11 +223,11 @@ class Live:
         return [image.to(device, non_blocking=True) for image in images], moved
 
     def _beside_batch(self, classified: Classified | None) -> dict[str, Classified]:
-        return {} if classified is None else {"classified": _on(self.place.device, classified)}
+        return {} if classified is None else {"classified": _on(self.ctx.device, classified)}
 
     def state(self) -> dict[str, Any]:
         """Everything an update changes, statistics included; the same on all workers."""
-        self.place.share_buffers(self.detector)
+        self.ctx.broadcast_buffers(self.detector)
         state = {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
         if self.balance is not None:
             state["balance"] = self.balance.state()
@@ -256,7 +259,7 @@ def _on(device: torch.device, classified: Classified) -> Classified:
     return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
-def weighted(losses: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+def combine_losses(losses: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
     """The one loss of an update; ``weights``: of the losses whose names begin so, others have 1."""
     parts = []
     for name, loss in losses.items():

@@ -23,10 +23,10 @@ LOOK_STEPS = 20
 class LossTrace:
     """Losses since the trunk was left, and the last few of all."""
 
-    def __init__(self, place: WorkerContext, look_every: int | None = None) -> None:
+    def __init__(self, ctx: WorkerContext, look_every: int | None = None) -> None:
         """``look_every`` updates; ``None``: each one where looking costs nothing."""
-        alone = place.device.type == "cpu" and place.world_size == 1
-        self._place = place
+        alone = ctx.device.type == "cpu" and ctx.world_size == 1
+        self._ctx = ctx
         self._every = look_every or (1 if alone else LOOK_STEPS)
         self._unseen: list[tuple[int, Tensor]] = []
         self._sum, self._count = 0.0, 0
@@ -59,7 +59,7 @@ class LossTrace:
         if not self._unseen:
             return
         steps = [step for step, _ in self._unseen]
-        losses = self._place.mean(torch.stack([loss.float() for _, loss in self._unseen])).tolist()
+        losses = self._ctx.mean(torch.stack([loss.float() for _, loss in self._unseen])).tolist()
         self._unseen.clear()
         for step, loss in zip(steps, losses, strict=True):
             require_finite(loss, step)

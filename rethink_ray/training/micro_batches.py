@@ -12,10 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rethink_ray.detection.whole_batch import LossSums, added
+from rethink_ray.detection.whole_batch import LossSums, add_sums
 
 
-def micro_batches(targets: Sequence[Mapping[str, Tensor]], num_images: int) -> list[list[int]]:
+def split_into_micro_batches(
+    targets: Sequence[Mapping[str, Tensor]], num_images: int
+) -> list[list[int]]:
     """The numbers of the images in each micro-batch: neighbours in the batch, of one kind of label.
 
     Args:
@@ -32,12 +34,12 @@ def micro_batches(targets: Sequence[Mapping[str, Tensor]], num_images: int) -> l
     ]
 
 
-def sums_of_all(parts: Iterator[LossSums]) -> LossSums:
+def add_micro_batches(parts: Iterator[LossSums]) -> LossSums:
     """What the micro-batches' losses are together; those of two kinds of label have other names."""
     by_names: dict[tuple[str, ...], list[LossSums]] = {}
     for part in parts:
         by_names.setdefault(tuple(part.sums), []).append(part)
-    whole = [added(alike) for alike in by_names.values()]
+    whole = [add_sums(alike) for alike in by_names.values()]
     return LossSums(
         sums={name: value for part in whole for name, value in part.sums.items()},
         denominators={n: value for part in whole for n, value in part.denominators.items()},
@@ -56,7 +58,7 @@ def dry_run(losses: nn.Module) -> Iterator[None]:
             buffer.copy_(kept)
 
 
-def gradients_shared(model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+def exchange_gradients_if_last(model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
     """Workers exchange their gradients in the last micro-batch of an update alone."""
     if is_last or not isinstance(model, DistributedDataParallel):
         return nullcontext()

@@ -88,10 +88,10 @@ class LossBalance:
     checkpoints. Both begin at zero, which their ratio does not show.
     """
 
-    def __init__(self, spec: LabelsSpec, place: WorkerContext) -> None:
+    def __init__(self, spec: LabelsSpec, ctx: WorkerContext) -> None:
         self.alpha, self.normalise, self.average = spec.alpha, spec.normalise, spec.average
-        self._place = place
-        self._means = torch.zeros(2, dtype=torch.float64, device=place.device)
+        self._ctx = ctx
+        self._means = torch.zeros(2, dtype=torch.float64, device=ctx.device)
 
     @property
     def ratio(self) -> Tensor:
@@ -109,7 +109,7 @@ class LossBalance:
 
     def weights_of(self, human: Tensor, pseudo: Tensor) -> dict[str, Tensor]:
         """``human`` and ``pseudo``: this worker's scalars; the averages are of all workers'."""
-        both = self._place.mean(torch.stack([human.detach(), pseudo.detach()]).double())
+        both = self._ctx.mean(torch.stack([human.detach(), pseudo.detach()]).double())
         self._means = self.average * self._means + (1.0 - self.average) * both
         ratio = self.ratio.float() if self.normalise else torch.ones_like(human)
         share = torch.ones_like(ratio) / (1.0 + self.alpha)
@@ -121,4 +121,4 @@ class LossBalance:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
-        self._means = state["means"].to(self._place.device)
+        self._means = state["means"].to(self._ctx.device)

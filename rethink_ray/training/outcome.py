@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def one_outcome(config: TrialConfig, place: WorkerContext) -> Iterator[None]:
+def one_outcome(config: TrialConfig, ctx: WorkerContext) -> Iterator[None]:
     """Inside, errors are told apart (method or machine), and one worker's outcome is everyone's.
 
     Raises:
@@ -43,9 +43,9 @@ def one_outcome(config: TrialConfig, place: WorkerContext) -> Iterator[None]:
         raise
     except Exception as error:
         own = _meaning_of(config, error)
-        if place.world_size > 1:
+        if ctx.world_size > 1:
             own = _agreed(key, own)
-            _hang_up(place)
+            _hang_up(ctx)
         if own is error:
             raise
         raise own from error
@@ -90,14 +90,14 @@ def _decoded(text: bytes) -> RethinkError:
     return OUTCOMES[told["kind"]](told["message"])
 
 
-def _hang_up(place: WorkerContext) -> None:
+def _hang_up(ctx: WorkerContext) -> None:
     """Whoever waits for this worker learns at once that it will not come.
 
     NCCL's messages are cut off; the others notice when their own time is up, or when the caller
     ends them.
     """
     with suppress(Exception):
-        if place.device.type == "cuda":
+        if ctx.device.type == "cuda":
             dist.distributed_c10d._abort_process_group()
         else:
             dist.destroy_process_group()

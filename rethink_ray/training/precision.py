@@ -24,7 +24,7 @@ NUM_GPU_SWITCHES = 3
 
 
 @contextmanager
-def precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
+def use_precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
     """Inside, a network's forward pass computes as the recipe asks.
 
     ``bf16`` is autocast; what it leaves in float32 (losses, statistics) is not rounded to TF32.
@@ -33,12 +33,12 @@ def precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
         SpecError: the device has no such arithmetic.
     """
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-    with float32_as(recipe.precision, device), autocast:
+    with use_float32_precision(recipe.precision, device), autocast:
         yield
 
 
 @contextmanager
-def float32_as(asked: Precision, device: torch.device) -> Iterator[None]:
+def use_float32_precision(asked: Precision, device: torch.device) -> Iterator[None]:
     """Inside, products of float32 numbers round their inputs to TF32, or do not; all of them.
 
     Sums of bfloat16 products run in float32 either way, as they do on CPUs.
@@ -63,15 +63,15 @@ def float32_as(asked: Precision, device: torch.device) -> Iterator[None]:
         products.allow_bf16_reduced_precision_reduction = reduced
 
 
-def in_precision(update: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """A method during all of which the switches of its object's recipe, at its place, are set.
+def run_in_precision(update: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A method during all of which the switches of its object's recipe, at its ctx, are set.
 
     Backward passes run outside of autocast and must not run outside of these.
     """
 
     @wraps(update)
     def switched(run: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with float32_as(run.recipe.precision, run.place.device):
+        with use_float32_precision(run.recipe.precision, run.ctx.device):
             return update(run, *args, **kwargs)
 
     return switched

@@ -26,7 +26,7 @@ class Price:
 def price_of(live: Live) -> Price:
     """Counted once for each method and process; a GPU forgets the memory that counting took."""
     moving, total = parameter_counts(live.detector)
-    recipe, device = live.recipe, live.place.device
+    recipe, device = live.recipe, live.ctx.device
     flops = None
     try:
         per_image = step_flops_per_image(

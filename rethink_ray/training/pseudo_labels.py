@@ -34,7 +34,7 @@ from rethink_ray.training.label_files import (
     read_all,
     write_part,
 )
-from rethink_ray.training.precision import precision
+from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -68,7 +68,7 @@ def build_pseudo_labels(
     weights: Mapping[str, Tensor],
     labels: LabelsSpec,
     folder: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
     images_per_part: int = IMAGES_PER_PART,
@@ -80,7 +80,7 @@ def build_pseudo_labels(
         weights: the teacher's ``state_dict``.
         labels: threshold, pool, and whether images without a box are kept.
         folder: the asset's.
-        place: one process, or a group that shares each batch as in scoring.
+        ctx: one process, or a group that shares each batch as in scoring.
         stop: asked before every batch.
         images_per_part: what one file holds, rounded up to whole batches.
 
@@ -91,18 +91,18 @@ def build_pseudo_labels(
     """
     _require_visible(teacher, labels)
     pool = open_pool(teacher.data, teacher.images, labels.pool, teacher.draw)
-    detector = _detector_of(teacher, weights, place)
-    if place.writes:
+    detector = _detector_of(teacher, weights, ctx)
+    if ctx.is_main:
         sweep(folder / LABELS_FOLDER)
     asked = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
     parts = _parts(pool, teacher.recipe.batch_size, images_per_part)
     for number, image_ids in enumerate(parts):
         path = part_path(folder, number)
-        if place.any_of((not is_whole(path),))[0]:
-            found = _find(detector, teacher, pool, image_ids, labels.threshold, place, stop)
-            if place.writes:
+        if ctx.any_of((not is_whole(path),))[0]:
+            found = _find(detector, teacher, pool, image_ids, labels.threshold, ctx, stop)
+            if ctx.is_main:
                 write_part(path, found, asked, len(parts))
-            place.barrier()
+            ctx.barrier()
     return _account(read_all(folder), pool, labels)
 
 
@@ -138,14 +138,14 @@ def _require_visible(teacher: TrialConfig, labels: LabelsSpec) -> None:
 
 
 def _detector_of(
-    teacher: TrialConfig, weights: Mapping[str, Tensor], place: WorkerContext
+    teacher: TrialConfig, weights: Mapping[str, Tensor], ctx: WorkerContext
 ) -> Detector:
     detector = build_detector(
         teacher.recipe.detector, InitSpec(), teacher.num_categories, seed=teacher.seed
     )
     load_detector(detector, weights, "the teacher's weights")
     detector.images_per_step = teacher.resources.images_per_step
-    return detector.to(place.device).eval()
+    return detector.to(ctx.device).eval()
 
 
 def _parts(pool: Pool, batch_size: int, wanted: int) -> list[tuple[int, ...]]:
@@ -161,7 +161,7 @@ def _find(
     pool: Pool,
     image_ids: Sequence[int],
     threshold: float,
-    place: WorkerContext,
+    ctx: WorkerContext,
     stop: Callable[[], bool],
 ) -> dict[int, Found]:
     """What the teacher finds in each image, in the views of scoring."""
@@ -171,22 +171,22 @@ def _find(
         image_ids,
         teacher.recipe.batch_size,
         num_workers=teacher.resources.loader_workers,
-        rank=place.rank,
-        world_size=place.world_size,
+        rank=ctx.rank,
+        world_size=ctx.world_size,
     )
     seen: list[tuple[int, Found]] = []
     for images, entries in batches:
-        images = [image.to(place.device) for image in images]
-        if place.any_of((stop(),))[0]:
+        images = [image.to(ctx.device) for image in images]
+        if ctx.any_of((stop(),))[0]:
             raise Stopped("labelling a pool was stopped; its finished parts are kept")
         if images:
-            with precision(teacher.recipe, place.device):
+            with use_precision(teacher.recipe, ctx.device):
                 boxes = looking.detect(images)
             seen += [
                 (entry.image_id, _above(found, threshold, entry.height, entry.width))
                 for entry, found in zip(entries, boxes, strict=True)
             ]
-    return dict(sorted(place.gather(seen), key=lambda pair: pair[0]))
+    return dict(sorted(ctx.gather(seen), key=lambda pair: pair[0]))
 
 
 def _above(found: Mapping[str, Tensor], threshold: float, height: int, width: int) -> Found:

@@ -28,7 +28,7 @@ from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.ladder import Progress, model_path, train_ladder
-from rethink_ray.training.precision import precision
+from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import never_stop
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -45,7 +45,7 @@ class TrainedModel:
     config: TrialConfig
     length: float
     categories: tuple[str, ...]
-    place: WorkerContext
+    ctx: WorkerContext
 
 
 def train_config(
@@ -147,24 +147,24 @@ def load_model(run: Path) -> TrainedModel:
     config = TrialConfig.model_validate_json(content["config"])
     resources = config.resources
     gpus = resources.gpus_per_worker if torch.cuda.is_available() else 0.0
-    place = WorkerContext.alone(resources.cpus_per_worker, gpus, resources.deterministic)
+    ctx = WorkerContext.alone(resources.cpus_per_worker, gpus, resources.deterministic)
     detector = build_detector(
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )
     detector.load_state_dict(content["model"])
     detector.images_per_step = resources.images_per_step
     return TrainedModel(
-        detector=detector.to(place.device).eval(),
-        config=_fit_for(place, config),
+        detector=detector.to(ctx.device).eval(),
+        config=_fit_for(ctx, config),
         length=content["length"],
         categories=tuple(content["categories"]),
-        place=place,
+        ctx=ctx,
     )
 
 
-def _fit_for(place: WorkerContext, config: TrialConfig) -> TrialConfig:
+def _fit_for(ctx: WorkerContext, config: TrialConfig) -> TrialConfig:
     """The configuration to look at images with: on a CPU ``tf32`` becomes ``fp32``, its better."""
-    if place.device.type != "cpu" or config.recipe.precision != "tf32":
+    if ctx.device.type != "cpu" or config.recipe.precision != "tf32":
         return config
     _log.warning("trained in tf32, which CPUs do not have: this one looks in fp32")
     recipe = config.recipe.model_copy(update={"precision": "fp32"})
@@ -174,7 +174,7 @@ def _fit_for(place: WorkerContext, config: TrialConfig) -> TrialConfig:
 def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
     """COCO's numbers of a finished run on one split, ``<split>/<metric>``, in AP points."""
     model = load_model(run)
-    return score_split(model.detector, model.config.recipe, model.config.data, split, model.place)
+    return score_split(model.detector, model.config.recipe, model.config.data, split, model.ctx)
 
 
 def predict_images(
@@ -232,8 +232,8 @@ def _draw(
         pixels = read_rgb(str(path))
     except BROKEN as error:
         raise DataError(explain(str(path), "must be a readable image", str(error))) from None
-    with precision(model.config.recipe, model.place.device):
-        found = views.detect([pixels.to(model.place.device).float() / 255.0])[0]
+    with use_precision(model.config.recipe, model.ctx.device):
+        found = views.detect([pixels.to(model.ctx.device).float() / 255.0])[0]
     drawn = draw_objects(pixels, found, model.categories, score_threshold)
     picture: Image.Image = to_pil_image(drawn)
     picture.save(target)

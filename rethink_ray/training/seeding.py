@@ -23,7 +23,7 @@ def generator_at(seed: int, purpose: str, *position: int) -> torch.Generator:
 
 
 @contextmanager
-def seeded(device: torch.device, seed: int, purpose: str, *position: int) -> Iterator[None]:
+def seed_torch(device: torch.device, seed: int, purpose: str, *position: int) -> Iterator[None]:
     """Inside, torch's global generators stand at this position; outside they are untouched.
 
     Our own code draws from generators it is given. This is for libraries (dropout, stochastic

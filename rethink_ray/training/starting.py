@@ -58,7 +58,7 @@ def weights_file(spec: ClassifierAsset | DetectorAsset, folder: Path) -> Path:
 def start_of(
     config: TrialConfig,
     assets: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
 ) -> Start:
@@ -77,10 +77,10 @@ def start_of(
         folder_of(spec, assets)
         match spec:
             case ClassifierAsset():
-                weights = weights_of(spec, config, assets, place, stop=stop)
+                weights = weights_of(spec, config, assets, ctx, stop=stop)
                 start = Start(backbone=weights["backbone"])
             case DetectorAsset():
-                weights = weights_of(spec, config, assets, place, stop=stop)
+                weights = weights_of(spec, config, assets, ctx, stop=stop)
                 start = Start(whole=weights["model"])
             case PseudoLabelsAsset():
                 pass  # no weights: ``labels_of``
@@ -104,7 +104,7 @@ def require_same_file(path: str, digest: str, where: str) -> None:
 def labels_of(
     config: TrialConfig,
     assets: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
 ) -> Path | None:
@@ -120,9 +120,9 @@ def labels_of(
     if spec is None:
         return None
     folder = folder_of(spec, assets)
-    if place.any_of((not are_whole(folder),))[0]:
+    if ctx.any_of((not are_whole(folder),))[0]:
         _log.warning("%s is damaged and built again", folder)
-        _build_again(spec, config, assets, place, stop)
+        _build_again(spec, config, assets, ctx, stop)
     return folder
 
 
@@ -144,7 +144,7 @@ def weights_of(
     spec: ClassifierAsset | DetectorAsset,
     config: TrialConfig,
     assets: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
 ) -> Mapping[str, Weights]:
@@ -154,9 +154,9 @@ def weights_of(
     """
     folder = folder_of(spec, assets)
     found = _read(weights_file(spec, folder))
-    if place.any_of((found is None,))[0]:
-        _build_again(spec, config, assets, place, stop)
-        found = place.from_first(_read(weights_file(spec, folder)))
+    if ctx.any_of((found is None,))[0]:
+        _build_again(spec, config, assets, ctx, stop)
+        found = ctx.broadcast(_read(weights_file(spec, folder)))
     assert found is not None, "what was just built can be read"
     return found
 
@@ -173,7 +173,7 @@ def _build_again(
     spec: AssetSpec,
     config: TrialConfig,
     assets: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     stop: Callable[[], bool],
 ) -> None:
     """In the middle of a trial, whose way of computing is put back afterwards."""
@@ -181,7 +181,7 @@ def _build_again(
 
     deterministic = torch.are_deterministic_algorithms_enabled()
     try:
-        rebuild_asset(spec, config.data, assets, place, stop=stop)
+        rebuild_asset(spec, config.data, assets, ctx, stop=stop)
     finally:
         torch.use_deterministic_algorithms(deterministic)
         torch.set_num_threads(config.resources.cpus_per_worker)

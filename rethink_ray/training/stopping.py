@@ -30,7 +30,7 @@ def never_stop() -> bool:
 class Watch:
     """Asks whether to stop or to save; all workers of a run get the same answer."""
 
-    place: WorkerContext
+    ctx: WorkerContext
     stop: Callable[[], bool] = never_stop
     save_seconds: float = SAVE_SECONDS
     last_saved: float = field(default_factory=time.monotonic)
@@ -49,8 +49,8 @@ class Watch:
         due = now - self.last_saved >= self.save_seconds
         seconds = (now - self._asked_at) / (self._pause + 1)
         self._asked_at = now
-        stop, save, slowest = self.place.largest([float(self.stop()), float(due), seconds])
-        if self.place.world_size > 1:
+        stop, save, slowest = self.ctx.largest([float(self.stop()), float(due), seconds])
+        if self.ctx.world_size > 1:
             self._pause = self._silent = min(int(ASK_SECONDS / max(slowest, 1e-6)), MOST_STEPS - 1)
         return stop > 0, (save or stop) > 0
 
@@ -61,7 +61,7 @@ class Watch:
 
     def wished(self) -> bool:
         """Whether any worker was told to stop, asked of all of them together."""
-        return self.place.any_of((self.stop(),))[0]
+        return self.ctx.any_of((self.stop(),))[0]
 
     def saved(self) -> None:
         """A checkpoint was just written; the next one is due a while from now."""

@@ -19,7 +19,7 @@ from rethink_ray.training.starting import require_same_file
 from rethink_ray.training.worker_context import WorkerContext
 
 
-def detector_in_file(config: TrialConfig, place: WorkerContext) -> Detector:
+def detector_in_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
     """The detector of ``config`` with the weights in its file, ready to look at images.
 
     Its outputs are put in the order of the data set's categories, where the file says what they
@@ -33,10 +33,10 @@ def detector_in_file(config: TrialConfig, place: WorkerContext) -> Detector:
     where = f"teacher {config.weights_file}"
     require_same_code(config)
     detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
-    state = place.from_first(_read(config, detector, where) if place.writes else {})
+    state = ctx.broadcast(_read(config, detector, where) if ctx.is_main else {})
     load_detector(detector, state, where)
     detector.images_per_step = config.resources.images_per_step
-    return detector.to(place.device).eval()
+    return detector.to(ctx.device).eval()
 
 
 def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, Tensor]:

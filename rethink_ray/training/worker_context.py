@@ -48,7 +48,7 @@ class WorkerContext:
 
     @classmethod
     def distributed(cls, config: TrialConfig) -> Self:
-        """This process's place in the process group that its caller has initialised."""
+        """This process's rank in the process group that its caller has initialised."""
         resources = config.resources
         _prepare_process(resources.cpus_per_worker, resources.deterministic)
         world_size = dist.get_world_size()
@@ -66,7 +66,7 @@ class WorkerContext:
         )
 
     @property
-    def writes(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this worker is the one that writes files."""
         return self.rank == 0
 
@@ -84,7 +84,7 @@ class WorkerContext:
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of each value over the workers, the same on all of them."""
-        return self._reduced(values, dist.ReduceOp.SUM)
+        return self._all_reduce(values, dist.ReduceOp.SUM)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of each value over the workers, the same on all of them."""
@@ -94,7 +94,7 @@ class WorkerContext:
         """The largest of each value over the workers, the same on all of them."""
         if self.world_size == 1:
             return tuple(values)
-        found = self._reduced(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX)
+        found = self._all_reduce(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX)
         return tuple(found.tolist())
 
     def any_of(self, flags: Sequence[bool]) -> tuple[bool, ...]:
@@ -109,22 +109,22 @@ class WorkerContext:
         dist.all_gather_object(shards, list(shard))
         return [item for part in shards for item in part]
 
-    def from_first(self, value: T) -> T:
+    def broadcast(self, value: T) -> T:
         """The value of the worker that writes; the others' own may be stale or absent."""
         if self.world_size == 1:
             return value
-        values: list[Any] = [value if self.writes else None]
+        values: list[Any] = [value if self.is_main else None]
         dist.broadcast_object_list(values, src=0, device=self.device)
         found: T = values[0]
         return found
 
-    def share_buffers(self, model: nn.Module) -> None:
+    def broadcast_buffers(self, model: nn.Module) -> None:
         """Every worker's buffers (BN statistics) become rank 0's, as in the file it writes."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def _reduced(self, values: Tensor, how: Any) -> Tensor:
+    def _all_reduce(self, values: Tensor, how: Any) -> Tensor:
         if self.world_size == 1:
             return values
         sent = values.to(self.device, copy=True)  # NCCL sends what lies on a GPU only

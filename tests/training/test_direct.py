@@ -80,8 +80,8 @@ def test_the_second_stage_begins_with_every_number_of_the_first(tmp_path: Path) 
     assets = tmp_path / "assets"
     build_asset(asset(config), MICRO_DATA, assets)
     given = weights(config, assets)
-    place = WorkerContext.local(config)
-    live = Live(config.recipe, config.num_categories, 1, place, start_of(config, assets, place))
+    ctx = WorkerContext.local(config)
+    live = Live(config.recipe, config.num_categories, 1, ctx, start_of(config, assets, ctx))
     state = live.detector.state_dict()
     assert {k for k in given if not k.endswith("num_batches_tracked")} == set(state)
     assert all(torch.equal(state[name], given[name]) for name in state)
@@ -132,14 +132,14 @@ def test_weights_of_another_head_are_refused_by_name() -> None:
 
 def build_in_a_group(folder: Path, rank: int) -> str:
     config = direct()
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=2)
-    done = build_asset(asset(config), MICRO_DATA, folder / "assets", place=place)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=2)
+    done = build_asset(asset(config), MICRO_DATA, folder / "assets", ctx=ctx)
     path = weights_file(asset(config), folder / "assets" / done.key)
-    place.barrier()
+    ctx.barrier()
     if rank == 0:
         path.write_bytes(path.read_bytes()[:-1])
-    place.barrier()
-    start = start_of(config, folder / "assets", place)  # both build the damaged one again
+    ctx.barrier()
+    start = start_of(config, folder / "assets", ctx)  # both build the damaged one again
     assert start.whole is not None
     whole = hashlib.sha256(b"".join(v.numpy().tobytes() for v in start.whole.values()))
     return f"{done.refused} {done.metrics['updates']} {whole.hexdigest()}"

@@ -80,15 +80,15 @@ def test_the_classifiers_layer_stands_in_the_checkpoint_and_not_in_the_model(
     assert not any(name == "head.weight" for name in content["model"])
 
 
-def update_once(place: WorkerContext) -> dict[str, Any]:
+def update_once(ctx: WorkerContext) -> dict[str, Any]:
     config = joint(batch_size=4)
     data = open_trial_data(config)
-    live = Live(config.recipe, 6, 1, place)
-    images, targets = next(data.batches(0, place))
-    classified = data.classified(0, place)
+    live = Live(config.recipe, 6, 1, ctx)
+    images, targets = next(data.batches(0, ctx))
+    classified = data.classified(0, ctx)
     loss = live.update(images, targets, rate=0.01, step=0, classified=classified)
     gradient = torch.cat([p.grad.flatten() for p in live.trainable if p.grad is not None])
-    return {"loss": place.mean(loss).item(), "gradient": gradient}
+    return {"loss": ctx.mean(loss).item(), "gradient": gradient}
 
 
 def update_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rethink_ray.spec.batches import check_batch
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.live import Live
-from rethink_ray.training.micro_batches import micro_batches
+from rethink_ray.training.micro_batches import split_into_micro_batches
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group
@@ -39,12 +39,12 @@ FAMILIES = (
 
 
 def updated(
-    family: str, norm: str, sizes: str, images_per_step: int | None, place: WorkerContext = ALONE
+    family: str, norm: str, sizes: str, images_per_step: int | None, ctx: WorkerContext = ALONE
 ) -> tuple[Live, float]:
     """After one update on this worker's share, and the update's loss."""
-    live = Live(recipe_of(family, norm), 6, 0, place, images_per_step=images_per_step)
-    share = 4 // place.world_size
-    mine = slice(place.rank * share, (place.rank + 1) * share)
+    live = Live(recipe_of(family, norm), 6, 0, ctx, images_per_step=images_per_step)
+    share = 4 // ctx.world_size
+    mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
     images, targets = global_batch(SIZES[sizes])
     return live, float(live.update(images[mine], targets[mine], rate=0.01, step=5))
 
@@ -61,9 +61,9 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch(family: str, norm: s
 
 
 def workers_with_micro_batches(folder: Path, rank: int, world_size: int) -> dict[str, Tensor]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     return {
-        family: gradient_of(updated(family, "gn", "one size", 1, place)[0])
+        family: gradient_of(updated(family, "gn", "one size", 1, ctx)[0])
         for family in ("tiny_retinanet", "tiny_faster_rcnn")
     }
 
@@ -104,9 +104,9 @@ def test_statistics_of_batch_norm_move_once_an_update() -> None:
 
 def test_micro_batches_are_neighbours_of_one_kind_of_label() -> None:
     targets = [{"is_pseudo": torch.tensor(number >= 4)} for number in range(8)]
-    assert micro_batches(targets, 2) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert split_into_micro_batches(targets, 2) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     plain: list[dict[str, Tensor]] = [{} for _ in range(6)]
-    assert micro_batches(plain, 4) == [[0, 1, 2, 3], [4, 5]]
+    assert split_into_micro_batches(plain, 4) == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_a_run_in_micro_batches_is_the_same_after_a_stop_and_says_what_it_did(

@@ -41,12 +41,12 @@ def scored(
     detector: Detector,
     recipe: Recipe,
     data: DataSpec,
-    place: WorkerContext,
+    ctx: WorkerContext,
     keep: Path,
     workers: int = 0,
 ) -> str:
     """COCO's numbers; text makes NaN equal to itself."""
-    return repr(score_split(detector, recipe, data, "val", place, num_workers=workers, keep=keep))
+    return repr(score_split(detector, recipe, data, "val", ctx, num_workers=workers, keep=keep))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -92,7 +92,7 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
     config = micro_trial(recipe, data=scenes)
     detector = Live(recipe, 6, 0, ALONE).detector
     model = TrainedModel(
-        detector=detector, config=config, length=2.0, categories=("circle",), place=ALONE
+        detector=detector, config=config, length=2.0, categories=("circle",), ctx=ALONE
     )
     views = _views_of(model)
     assert [view.mirrored for view in views.views] == [False, True]
@@ -102,10 +102,10 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
 
 
 def scored_by_workers(folder: Path, rank: int, world_size: int) -> str:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     data = DataSpec.model_validate_json((folder / "data.json").read_text())
     detector = Live(recipe_of(), 6, 0, ALONE).detector
-    return scored(detector, recipe_of(), data, place, folder / f"{rank}.parquet")
+    return scored(detector, recipe_of(), data, ctx, folder / f"{rank}.parquet")
 
 
 def test_workers_score_what_one_process_scores(scenes: DataSpec, tmp_path: Path) -> None:

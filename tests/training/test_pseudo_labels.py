@@ -60,9 +60,9 @@ def config() -> TrialConfig:
 
 
 def build(config: TrialConfig, folder: Path, **options: Any) -> Any:
-    place = options.pop("place", WorkerContext(device=torch.device("cpu")))
+    ctx = options.pop("ctx", WorkerContext(device=torch.device("cpu")))
     labels = LabelsSpec(kind="self_training", **options.pop("labels", {"threshold": 0.3}))
-    return build_pseudo_labels(config, weights_of(config), labels, folder, place, **options)
+    return build_pseudo_labels(config, weights_of(config), labels, folder, ctx, **options)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -157,8 +157,8 @@ def test_masks_of_a_teacher_are_labels_too(tmp_path: Path) -> None:
     config = teacher_of("mask_rcnn")
     fresh = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=3)
     labels = LabelsSpec(kind="self_training", threshold=0.0)
-    place = WorkerContext(device=torch.device("cpu"))
-    build_pseudo_labels(config, fresh.state_dict(), labels, tmp_path, place)
+    ctx = WorkerContext(device=torch.device("cpu"))
+    build_pseudo_labels(config, fresh.state_dict(), labels, tmp_path, ctx)
     split = open_pseudo_labels(config, tmp_path).index
     for image_id in map(int, split.image_ids):
         masks, boxes = split.masks(image_id), split.entry(image_id).boxes_xyxy
@@ -188,8 +188,8 @@ def test_what_a_teacher_finds_does_not_depend_on_the_batch(
 
 
 def label_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, float]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
-    found: dict[str, float] = build(teacher(), folder / "asset", place=place).metrics
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    found: dict[str, float] = build(teacher(), folder / "asset", ctx=ctx).metrics
     return found
 
 

@@ -182,12 +182,12 @@ def test_damaged_labels_are_made_again(tmp_path: Path, assets: Path) -> None:
 
 
 def climb_with_a_stop(folder: Path, rank: int, assets: Path) -> list[Any]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
     config = taught(workers=2)
-    whole = climb(config, folder / "whole", LENGTHS, assets=assets, place=place)
+    whole = climb(config, folder / "whole", LENGTHS, assets=assets, ctx=ctx)
     with pytest.raises(Stopped):
-        climb(config, folder / "parts", LENGTHS, assets=assets, place=place, stop=stop_after(1))
-    parts = climb(config, folder / "parts", LENGTHS, assets=assets, place=place)
+        climb(config, folder / "parts", LENGTHS, assets=assets, ctx=ctx, stop=stop_after(1))
+    parts = climb(config, folder / "parts", LENGTHS, assets=assets, ctx=ctx)
     return [numbers(whole), numbers(parts)]
 
 

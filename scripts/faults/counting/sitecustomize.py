@@ -38,7 +38,7 @@ class _Counted(importlib.abc.Loader):
             yield from climb(config, lengths, directory, **options)
 
         def counted(self: Any, *args: Any, rate: float, step: int, **options: Any) -> Any:
-            if self.place.rank == 0:
+            if self.ctx.rank == 0:
                 line = f"{folder}|{step}|{rate:.9g}\n".encode()
                 handle = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 os.write(handle, line)
