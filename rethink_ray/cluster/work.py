@@ -1,6 +1,7 @@
-"""What a slot does with a job: the same events whether Ray, Ray Train or nobody calls.
+"""Runs one job and yields its events. The caller may be Ray Tune, Ray Train or a plain test.
 
-A method's own failure is an event like any other; only the machine's failures leave as exceptions.
+A failure of the method (diverged, infeasible, misconfigured) is an event. A failure of the machine
+leaves as an exception.
 """
 
 import json
@@ -27,9 +28,10 @@ from rethink_ray.spec.errors import (
 )
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
-from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.repair import Repair
+from rethink_ray.training.stopping import Interrupts, never_stop
+from rethink_ray.training.trial_files import RunFolders
 from rethink_ray.training.worker_context import WorkerContext
 
 POLL_SECONDS = 0.5
@@ -42,42 +44,56 @@ def run_job(
     stop: Callable[[], bool],
     ctx: WorkerContext | None = None,
 ) -> Iterator[Event]:
-    """Every rung (or the asset) as it is finished, or how the method ended the trial.
+    """Each rung of the job when it is finished, or its asset, or how the method ended the trial.
+
+    An asset that turns out to be damaged is built again first, the same to the last bit.
 
     Args:
-        job: what to do.
-        data: where upstream images come from, for an asset.
-        root: the study directory; checkpoints lie and stay there.
-        stop: asked often; true means write a checkpoint and raise ``Stopped``.
-        ctx: one of several workers, if this process is one.
+        job: the trial to train, or the asset to build.
+        data: where an asset's upstream images come from.
+        root: the study directory. Checkpoints are written and kept there.
+        stop: called often. True means: write a checkpoint and raise ``Stopped``.
+        ctx: this worker, if several run the job together.
 
     Raises:
         Stopped: after the checkpoint.
     """
-    assets = root / "assets"
+    repair = Repair(data=data, assets=root / "assets", ctx=ctx, interrupts=Interrupts(stop=stop))
     if job.asset is not None:
-        yield build_asset(job.asset, data, assets, ctx=ctx, stop=stop)
-        return
-    assert job.config is not None, "a job is an asset or a trial"
+        yield repair.build(job.asset)
+    else:
+        yield from _train(job, root, repair)
+
+
+def _train(job: Job, root: Path, repair: Repair) -> Iterator[Event]:
+    """The rungs of a trial's job, or how the method ended the trial."""
+    config = job.config
+    assert config is not None, "a job is an asset or a trial"
+    folders = RunFolders(
+        trial=root / "trials" / config.trial_id,
+        assets=repair.assets,
+        models=root / job.models if job.models else None,
+        detections=root / job.detections if job.detections else None,
+    )
+    rungs = repair.run(
+        lambda: train_ladder(
+            config,
+            job.lengths,
+            folders,
+            splits=job.splits,
+            ctx=repair.ctx,
+            interrupts=repair.interrupts,
+        )
+    )
     started = time.monotonic()
     try:
-        for rung in train_ladder(
-            job.config,
-            job.lengths,
-            root / "trials" / job.config.trial_id,
-            splits=job.splits,
-            assets=assets,
-            stop=stop,
-            ctx=ctx,
-            models=root / job.models if job.models else None,
-            detections=root / job.detections if job.detections else None,
-        ):
+        for rung in rungs:
             yield replace(rung, at=round(time.time(), 3))
             started = time.monotonic()
     except (Diverged, Infeasible, Misconfigured) as error:
         write_failure(failure_path(job, root), job.job_id, error)
         yield TrialEnded(
-            trial_id=job.config.trial_id,
+            trial_id=config.trial_id,
             outcome=_OUTCOMES[type(error)],
             reason=str(error),
             step=error.step if isinstance(error, Diverged) else -1,

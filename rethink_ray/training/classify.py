@@ -1,7 +1,7 @@
-"""Training the upstream classifier that detectors with ``init.source: upstream`` start from.
+"""Trains the upstream classifier that detectors with ``init.source: upstream`` start from.
 
 AdamW with warm-up and cosine decay; flips and small shifts; float32 throughout. Like a detector's
-run it is a pure function of its seed and of nothing that happened before.
+run, the result depends on the seed alone and not on what ran before in the process.
 """
 
 import time
@@ -36,9 +36,9 @@ updates of 32 at 0.003 reach 0.81 (gn) and 0.68-0.77 (bn) in 32-48 s; 800 of SGD
 0.02 to 0.3 were still at 0.11-0.13, where 800 of AdamW were at 0.22.
 """
 WARMUP_SHARE = 20
-"""One update in so many, at the start, is warm-up."""
+"""The first of this many parts of the updates is warm-up."""
 SHIFT_SHARE = 16
-"""Images move by at most one part in so many of their side."""
+"""Images are shifted by at most one of this many parts of their side."""
 EVAL_BATCH = 250
 
 
@@ -60,13 +60,13 @@ def train_classifier(
     checkpoint: Path,
     watch: Watch,
 ) -> Trained:
-    """The classifier after all its updates, going on from ``checkpoint`` if that is there.
+    """The classifier after all its updates. It goes on from ``checkpoint`` if that exists.
 
     Raises:
-        Stopped: someone asked to stop; the checkpoint was written.
+        Stopped: the run was asked to stop; the checkpoint was written.
         Diverged: a loss was not a finite number.
     """
-    run = _Run(detector, spec, images, watch.ctx)
+    run = _ClassifierRun(detector, spec, images, watch.ctx)
     run.resume(checkpoint)
     schedule = RungSchedule(
         kind="cosine",
@@ -78,12 +78,12 @@ def train_classifier(
     )
     started, before = time.perf_counter(), run.seconds
     for step in range(run.step, spec.steps):
-        stopping, saving = watch.ask()
-        if saving:
+        stop, save = watch.check()
+        if save:
             run.seconds = before + time.perf_counter() - started
             run.save(checkpoint)
-            watch.saved()
-        if stopping:
+            watch.note_saved()
+        if stop:
             raise Stopped(f"the upstream classifier stands at update {step}")
         with use_float32_precision("fp32", watch.ctx.device):
             run.update(lr_at(schedule, spec.lr, step))
@@ -109,16 +109,16 @@ def measure_accuracy(net: ClassifierNet, images: ClassificationSet, device: torc
 
 
 def batch_indices(images: ClassificationSet, spec: UpstreamSpec, step: int) -> NDArray[np.int64]:
-    """Which images the update numbered ``step`` sees: one permutation after another."""
+    """Indices of the images that update ``step`` sees: one permutation of all after another."""
     train = images.train_indices
     positions = np.arange(step * spec.batch_size, (step + 1) * spec.batch_size)
-    epochs, places = positions // len(train), positions % len(train)
+    epochs, positions_in_epoch = positions // len(train), positions % len(train)
     chosen = np.empty(spec.batch_size, np.int64)
     for epoch in np.unique(epochs):
         generator = generator_at(spec.seed, "upstream order", int(epoch))
         order = torch.randperm(len(train), generator=generator).numpy()
-        here = epochs == epoch
-        chosen[here] = train[order[places[here]]]
+        is_here = epochs == epoch
+        chosen[is_here] = train[order[positions_in_epoch[is_here]]]
     return chosen
 
 
@@ -133,7 +133,7 @@ def unit_range(pixels: Bytes) -> Tensor:
 
 
 def flip_and_shift(pixels: Bytes, generator: torch.Generator) -> Bytes:
-    """Each image mirrored or not, and moved by up to a sixteenth of its side, edges repeated."""
+    """Each image mirrored or not, and shifted by up to a sixteenth of its side, edges repeated."""
     num, _, _, side = pixels.shape
     reach = max(1, side // SHIFT_SHARE)
     mirrored = (torch.rand(num, generator=generator) < 0.5).tolist()
@@ -146,8 +146,8 @@ def flip_and_shift(pixels: Bytes, generator: torch.Generator) -> Bytes:
     return moved
 
 
-class _Run:
-    """A classifier on its way, and where it stands."""
+class _ClassifierRun:
+    """A classifier in training: its network, its optimizer, and the number of its next update."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ class _Run:
         self.step += 1
 
     def save(self, path: Path) -> None:
-        """Keep everything an update changes."""
+        """Everything that an update changes is in ``path``."""
         content: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
@@ -194,7 +194,7 @@ class _Run:
         save_checkpoint(path, content)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; without a whole one, from the beginning."""
+        """Go on from a checkpoint; if there is no whole one, from the beginning."""
         if not path.exists():
             return
         try:

@@ -18,7 +18,7 @@ from rethink_ray.detection.whole_batch import LossSums, add_sums
 def split_into_micro_batches(
     targets: Sequence[Mapping[str, Tensor]], num_images: int
 ) -> list[list[int]]:
-    """The numbers of the images in each micro-batch: neighbours in the batch, of one kind of label.
+    """The positions of the images in each micro-batch: neighbours that have one kind of label.
 
     Args:
         targets: of this worker's images; ``is_pseudo`` says which kind, where there are two.
@@ -35,7 +35,10 @@ def split_into_micro_batches(
 
 
 def add_micro_batches(parts: Iterator[LossSums]) -> LossSums:
-    """What the micro-batches' losses are together; those of two kinds of label have other names."""
+    """The loss sums of the whole batch.
+
+    Micro-batches of human and of pseudo labels have losses of different names.
+    """
     by_names: dict[tuple[str, ...], list[LossSums]] = {}
     for part in parts:
         by_names.setdefault(tuple(part.sums), []).append(part)
@@ -48,7 +51,7 @@ def add_micro_batches(parts: Iterator[LossSums]) -> LossSums:
 
 @contextmanager
 def dry_run(losses: nn.Module) -> Iterator[None]:
-    """Inside no gradients are recorded; on leaving all buffers (batch statistics) are restored."""
+    """Inside, no gradient is recorded. Afterwards all buffers (batch statistics) are as before."""
     before = [buffer.clone() for buffer in losses.buffers()]
     try:
         with torch.no_grad():
@@ -59,7 +62,7 @@ def dry_run(losses: nn.Module) -> Iterator[None]:
 
 
 def exchange_gradients_if_last(model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """Workers exchange their gradients in the last micro-batch of an update alone."""
+    """Inside, workers exchange gradients only in the last micro-batch of an update."""
     if is_last or not isinstance(model, DistributedDataParallel):
         return nullcontext()
     unshared: AbstractContextManager[None] = model.no_sync()

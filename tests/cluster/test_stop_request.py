@@ -16,7 +16,8 @@ from rethink_ray.cluster import stop_request
 
 stop_request.PATIENCE_SECONDS = 0.1
 told = stop_request.StopRequest(Path(sys.argv[1]), lambda: False)
-with stop_request.last_resort(told, "Go on with: rethink-ray resume here"), stop_request.signals(told):
+last_resort = stop_request.last_resort(told, "Go on with: rethink-ray resume here")
+with last_resort, stop_request.signals(told):
     print("ready", flush=True)
     threading.Event().wait()  # as a client waits for a Ray that was killed
 """

@@ -10,8 +10,8 @@ from rethink_ray.spec.errors import DataError
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.classify import batch_indices, flip_and_shift
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.seeding import generator_at
+from rethink_ray.training.stopping import Interrupts, Stopped
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.runs import climb, stop_after
 
@@ -38,7 +38,12 @@ def test_a_stopped_asset_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     build_asset(asset(), MICRO_DATA, tmp_path / "whole")
     for asked in (3, 2):
         with pytest.raises(Stopped):
-            build_asset(asset(), MICRO_DATA, tmp_path / "parts", stop=stop_after(asked))
+            build_asset(
+                asset(),
+                MICRO_DATA,
+                tmp_path / "parts",
+                interrupts=Interrupts(stop=stop_after(asked)),
+            )
     build_asset(asset(), MICRO_DATA, tmp_path / "parts")
     whole, parts = (
         load_checkpoint(tmp_path / name / asset().key / "backbone.pt")["backbone"]

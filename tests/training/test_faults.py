@@ -17,8 +17,8 @@ from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import Infeasible
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import DiskFull, load_checkpoint, save_checkpoint, sweep
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.outcome import one_outcome
+from rethink_ray.training.stopping import Interrupts, Stopped
 from rethink_ray.training.trial_files import TrialFiles
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
@@ -182,7 +182,7 @@ def build_until_killed(cache: str, folder: Path, steps_before_death: int) -> Non
 
     os.environ["RETHINK_RAY_CACHE"] = cache
     questions = iter(range(1_000_000))
-    build_asset(asset(), MICRO_DATA, folder, stop=die, save_seconds=0.0)
+    build_asset(asset(), MICRO_DATA, folder, interrupts=Interrupts(stop=die, save_seconds=0.0))
 
 
 def backbone(folder: Path) -> dict[str, torch.Tensor]:

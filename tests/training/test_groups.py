@@ -15,11 +15,10 @@ from rethink_ray.spec.errors import Diverged, Infeasible, RecordError
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.evaluate import score_split
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
-from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers, stop_after
 
@@ -48,7 +47,7 @@ def scores(ctx: WorkerContext, stop: Callable[[], bool] = never_stop) -> dict[st
             family, batch_size=3, detector__min_side_px=48, detector__max_side_px=90
         )
         live = Live(recipe, 6, 0, ctx)
-        told = score_split(live.detector, recipe, MICRO_DATA, "val", ctx, stop=stop)
+        told = score_split(live.detector, micro_trial(recipe), "val", ctx, stop=stop)
         found |= {f"{family} {name}": f"{value:.6f}" for name, value in told.items()}
     return found
 
@@ -70,7 +69,7 @@ def stop_in_the_second_batch(folder: Path, rank: int) -> list[str]:
     told = []
     for stop in (at(rank, 1, stop_after(1)), never_stop):
         try:
-            score_split(live.detector, recipe, MICRO_DATA, "val", ctx, stop=stop)
+            score_split(live.detector, micro_trial(recipe), "val", ctx, stop=stop)
             told.append("scored")
         except Stopped:
             told.append("stopped")

@@ -12,8 +12,8 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.inputs import open_trial_data
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
+from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.training.groups import in_a_group

@@ -9,7 +9,7 @@ import torch
 
 from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured, RecordError, SpecError
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
-from rethink_ray.training.effective import require_as_asked
+from rethink_ray.training.effective import require_recipe_values
 from rethink_ray.training.ladder import Progress
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.outcome import one_outcome
@@ -194,7 +194,7 @@ def test_the_effective_configuration_is_read_back_and_written_down(
 )
 def test_a_difference_from_what_was_asked_is_an_error(path: str, value: Any) -> None:
     with pytest.raises(Misconfigured, match=path):
-        require_as_asked(micro_recipe(), {"optimizer.name": "sgd", path: value})
+        require_recipe_values(micro_recipe(), {"optimizer.name": "sgd", path: value})
 
 
 def test_frozen_stages_do_not_move_and_others_do(tmp_path: Path) -> None:

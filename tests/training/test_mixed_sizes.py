@@ -13,9 +13,9 @@ from rethink_ray.records.detections import read_detections
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.evaluate import score_split
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.run import TrainedModel, _views_of
+from rethink_ray.training.run import TrainedModel, _build_views
+from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.mixed_scenes import write_mixed_scenes
@@ -42,11 +42,12 @@ def scored(
     recipe: Recipe,
     data: DataSpec,
     ctx: WorkerContext,
-    keep: Path,
+    path: Path,
     workers: int = 0,
 ) -> str:
     """COCO's numbers; text makes NaN equal to itself."""
-    return repr(score_split(detector, recipe, data, "val", ctx, num_workers=workers, keep=keep))
+    config = micro_trial(recipe, data=data, loader_workers=workers)
+    return repr(score_split(detector, config, "val", ctx, detections=path))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -94,7 +95,7 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
     model = TrainedModel(
         detector=detector, config=config, length=2.0, categories=("circle",), ctx=ALONE
     )
-    views = _views_of(model)
+    views = _build_views(model)
     assert [view.mirrored for view in views.views] == [False, True]
     image = EvalImages(open_split(scenes, "val"))[1]
     scoring = MultiViewDetector(detector, recipe.evaluation, recipe.detector, [])

@@ -21,7 +21,7 @@ from rethink_ray.training.live import Live
 from rethink_ray.training.precision import read_precision, use_float32_precision, use_precision
 from rethink_ray.training.run import MODEL_FILE, load_model, train_config
 from rethink_ray.training.worker_context import WorkerContext
-from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb, digests
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -127,7 +127,7 @@ def test_scoring_computes_as_training_does(asked: Precision) -> None:
     seen: list[Any] = []
     last = live.detector.network.get_submodule("backbone.body.layer4")
     last.register_forward_hook(lambda _, __, out: seen.append((out.dtype, switches()["conv"])))
-    score_split(live.detector, recipe, MICRO_DATA, "test", live.ctx)
+    score_split(live.detector, micro_trial(recipe), "test", live.ctx)
     assert set(seen) == {(torch.bfloat16 if asked == "bf16" else torch.float32, "ieee")}
 
 

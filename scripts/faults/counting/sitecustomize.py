@@ -28,14 +28,16 @@ class _Counted(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
         climb: Any = module.train_ladder
-        live: Any = module.Live
+        from rethink_ray.training.live import Live
+
+        live: Any = Live
         update = live.update
         folder = ""
 
-        def train_ladder(config: Any, lengths: Any, directory: Any, **options: Any) -> Any:
+        def train_ladder(config: Any, lengths: Any, folders: Any, **options: Any) -> Any:
             nonlocal folder
-            folder = str(directory)
-            yield from climb(config, lengths, directory, **options)
+            folder = str(folders.trial)
+            yield from climb(config, lengths, folders, **options)
 
         def counted(self: Any, *args: Any, rate: float, step: int, **options: Any) -> Any:
             if self.ctx.rank == 0:
