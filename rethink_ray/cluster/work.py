@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rethink_ray.protocol.empty_cells import failure_file
+from rethink_ray.records.failures import failure_file
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import ANY_ASSET
@@ -109,26 +109,26 @@ _OUTCOMES: dict[type[Exception], Outcome] = {
 
 
 class StopFile:
-    """Asks for a file, at most twice a second, whether to stop; works across machines."""
+    """Checks at most twice a second whether a file requests a stop; works across machines."""
 
     def __init__(self, path: Path, elsewhere: Callable[[], bool] = never_stop) -> None:
-        """``elsewhere`` is asked as well, where machines share no files."""
+        """``elsewhere``: another check, for machines that share no files."""
         self.path = path
         self._elsewhere = elsewhere
-        self._asked_at = -POLL_SECONDS
-        self._found = False
+        self._checked_at = -POLL_SECONDS
+        self._is_requested = False
 
     def __call__(self) -> bool:
-        """Whether someone asked to stop."""
+        """Whether a stop was requested."""
         now = time.monotonic()
-        if not self._found and now - self._asked_at >= POLL_SECONDS:
-            self._asked_at = now
-            self._found = self.path.exists() or self._elsewhere()
-        return self._found
+        if not self._is_requested and now - self._checked_at >= POLL_SECONDS:
+            self._checked_at = now
+            self._is_requested = self.path.exists() or self._elsewhere()
+        return self._is_requested
 
 
 def write_failure(path: Path, job_id: str, error: BaseException) -> str:
-    """The whole story stands in ``path`` if the disk takes it; its last line is returned."""
+    """``path`` holds the traceback, unless the disk refuses it; returns the error in one line."""
     text = "".join(traceback.format_exception(error))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,25 +137,25 @@ def write_failure(path: Path, job_id: str, error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """What an error says, in one line; by the type's name unless it is one of ours."""
+    """The error's message in one line; with the name of its type unless it is one of ours."""
     text = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
     return next(iter(text.strip().splitlines()), type(error).__name__)[:300]
 
 
 def encode_error(error: Exception) -> str:
-    """An error on its way between processes: its kind and what it says."""
-    ours = isinstance(error, RethinkError)
-    return f"{type(error).__name__}|{error if ours else last_line(error)}"
+    """An error as text, to pass it between processes: its type and its message."""
+    is_ours = isinstance(error, RethinkError)
+    return f"{type(error).__name__}|{error if is_ours else last_line(error)}"
 
 
 def decode_error(text: str) -> RethinkError:
-    """The error that ``encode_error`` wrote; the user's mistakes keep their kind."""
+    """The error that ``encode_error`` wrote; mistakes of the user keep their type."""
     kind, _, message = text.partition("|")
     return {"DataError": DataError, "SpecError": SpecError}.get(kind, RethinkError)(message)
 
 
 def failure_path(job: Job, root: Path) -> Path:
-    """Where a job's last failure, or what ended its trial, is told in full."""
+    """The file with the traceback of a job's last failure, or of the end of its trial."""
     return failure_file(root, job.job_id)
 
 

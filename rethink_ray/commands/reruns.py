@@ -15,7 +15,7 @@ def shared_by_workers(config: ExportedConfig, out: Path, workers: int) -> list[R
     def tell(rung: RungDone) -> None:
         print(f"{workers} workers finished {rung.length:g}x after {rung.seconds_train:.0f} s")
 
-    return train_on_workers(config.plain(), out, workers, tell=tell)
+    return train_on_workers(config.plain(), out, workers, on_rung=tell)
 
 
 def verdict_lines(

@@ -10,7 +10,7 @@ import typer
 from rethink_ray.spec.shipped import shipped_studies
 
 if TYPE_CHECKING:
-    from rethink_ray.cluster.run import Outcome
+    from rethink_ray.cluster.run import StudyOutcome
     from rethink_ray.records.directory import StudyDirectory
 
 StudyFile = Annotated[
@@ -167,7 +167,7 @@ def _go(
     trackers: Sequence[str],
 ) -> None:
     """Run what is left of a study, show it live, and exit by how it ended."""
-    from rethink_ray.cluster.run import run_study
+    from rethink_ray.cluster.run import Observers, run_study
     from rethink_ray.cluster.trackers.factory import build_feed
     from rethink_ray.commands.live import LiveView
     from rethink_ray.commands.status import header_lines
@@ -181,9 +181,9 @@ def _go(
             directory,
             address=address,
             slots=slots,
-            listeners=[view.on_event, feed],
-            on_progress=view.on_progress,
-            tell=view.tell,
+            observers=Observers(
+                listeners=(view.on_event, feed), on_progress=view.on_progress, on_notice=view.tell
+            ),
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
     for line in end_lines(directory, outcome):
@@ -196,10 +196,10 @@ def _go(
         raise typer.Exit(3 if incomplete else 128 + (outcome.signal or signal.SIGTERM))
 
 
-def end_lines(directory: "StudyDirectory", outcome: "Outcome") -> Iterator[str]:
+def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
     """How a run ended, why, and the command that comes next."""
     from rethink_ray.commands.status import as_typed, incomplete_lines, local_root
-    from rethink_ray.protocol.empty_cells import failure_lines
+    from rethink_ray.records.failures import failure_lines
 
     root = as_typed(directory)
     match outcome.status:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rethink_ray.cluster.trackers.factory import Feed, Point, tracker_names
+from rethink_ray.cluster.trackers.factory import tracker_names
+from rethink_ray.cluster.trackers.feed import Feed
+from rethink_ray.cluster.trackers.points import Point
 from rethink_ray.cluster.trackers.tensorboard_files import PREFIX, TensorBoardFiles
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, Resumed, RoundProposed, RungDone, TrialEnded
@@ -104,7 +106,7 @@ def test_a_resumed_study_goes_on_in_the_same_folder_without_a_doubled_point(tmp_
 
 def test_points_that_a_kill_kept_from_the_tracker_come_with_the_next_run(tmp_path: Path) -> None:
     feed_events(tmp_path, [ROUND, rung(2.5), rung(4), ENDED], [])
-    assert TensorBoardFiles(tmp_path).known() == {"aaa-2.5x", "aaa-4x", "bbb-ended"}
+    assert TensorBoardFiles(tmp_path).logged_keys() == {"aaa-2.5x", "aaa-4x", "bbb-ended"}
     assert not list(tmp_path.rglob("*.part"))
 
 
@@ -123,7 +125,7 @@ class Refusing:
         self.asked: list[str] = []
         self.taken: list[str] = []
 
-    def known(self) -> set[str]:
+    def logged_keys(self) -> set[str]:
         return set()
 
     def log(self, point: Point) -> None:
@@ -141,7 +143,7 @@ def test_a_tracker_that_fails_stops_neither_the_study_nor_the_other_trackers(
     told(feed, ROUND, rung(2), rung(4), rung(6), rung(8), rung(10))
     assert broken.asked == ["aaa-2x", "aaa-4x", "aaa-6x"], "left alone after three in a row"
     assert late.taken == ["aaa-4x", "aaa-6x", "aaa-8x", "aaa-10x"]
-    assert len(TensorBoardFiles(tmp_path).known()) == 5
+    assert len(TensorBoardFiles(tmp_path).logged_keys()) == 5
     assert "the study goes on" in caplog.text
 
 
@@ -149,7 +151,7 @@ def test_writing_event_files_does_not_import_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "from rethink_ray.cluster.trackers.tensorboard_files import TensorBoardFiles\n"
-        f"TensorBoardFiles(Path({str(tmp_path)!r})).known()\n"
+        f"TensorBoardFiles(Path({str(tmp_path)!r})).logged_keys()\n"
         "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -199,6 +201,6 @@ def test_wandb_is_handed_each_point_once(tmp_path: Path, monkeypatch: pytest.Mon
     for before, new in (([], [ROUND, rung(2)]), ([ROUND, rung(2)], [rung(4)])):
         state = StudyState(before)
         told(Feed("s", lambda s=state: s, [WandbRuns("s", tmp_path)]), *new)
-    assert WandbRuns("s", tmp_path).known() == {"aaa-2x", "aaa-4x"}
+    assert WandbRuns("s", tmp_path).logged_keys() == {"aaa-2x", "aaa-4x"}
     runs = sorted((tmp_path / "wandb").glob("offline-run-*-aaa"))
     assert len(runs) == 2, "one part of the run per point"

@@ -35,7 +35,7 @@ def ctx_of(rank: int) -> WorkerContext:
 
 
 def at(rank: int, mine: int, call: Callable[[], bool]) -> Callable[[], bool]:
-    """The call on one worker; the others never wish anything."""
+    """The call on one worker; the others never request a stop."""
     return call if rank == mine else never_stop
 
 
@@ -76,14 +76,14 @@ def stop_in_the_second_batch(folder: Path, rank: int) -> list[str]:
     return told
 
 
-def test_one_workers_wish_to_stop_ends_the_scoring_of_all(tmp_path: Path) -> None:
+def test_one_workers_request_to_stop_ends_the_scoring_of_all(tmp_path: Path) -> None:
     micro_trial()
     first, second = in_a_group(stop_in_the_second_batch, tmp_path, 2)
     assert first == second == ["stopped", "scored"]
 
 
 def climb_with_a_stop(folder: Path, rank: int, workers: int) -> list[Any]:
-    """Stopped again and again on the last worker's wish, then to the end."""
+    """Stopped again and again at the last worker's request, then to the end."""
     config = trial("tiny_faster_rcnn", workers, detector__norm="sync_bn")
     told: list[Any] = []
     for asked in (1, 2, 10_000):

@@ -119,7 +119,7 @@ def _state_api() -> Check:
 def _cluster(study: Study | None, folder: Path | None) -> Iterator[Check]:
     nodes = living_nodes()
     if study is not None:
-        fit = Capacity(study.resources).trials()
+        fit = Capacity(study.resources).count_trials()
         remedy = "start more nodes or larger ones; until then the study waits"
         yield judged("room", f"{fit} trials at a time on {len(nodes)} nodes", fit > 0, remedy)
         if study.resources.workers >= 1:
