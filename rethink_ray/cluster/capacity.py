@@ -61,7 +61,7 @@ class Capacity:
             try:
                 self._room = sum(self.count_room_on(node) for node in self.nodes())
             except Exception as error:  # Ray raises many kinds while its head does not answer
-                _log.warning("the cluster does not answer how much room it has: %r", error)
+                _log.warning("the cluster does not say how much room it has: %r", error)
         return self._room
 
     def count_room_on(self, node: Mapping[str, float]) -> int:

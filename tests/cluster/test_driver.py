@@ -70,7 +70,7 @@ def test_what_tune_pickles_holds_nothing_of_the_study(tmp_path: Path) -> None:
 
 def test_an_end_that_tune_tells_twice_does_not_end_the_jobs_next_attempt(tmp_path: Path) -> None:
     ends: list[str] = []
-    dispatcher = SimpleNamespace(ended=ends.append, fault=None)
+    dispatcher = SimpleNamespace(end_job=ends.append, fault=None)
     searcher = JobSearcher(cast(Any, dispatcher), job_limit=9)
     searcher.job_ids |= {"first": "job", "second": "job"}
     job_callback = JobCallback(

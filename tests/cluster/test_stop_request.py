@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rethink_ray.cluster.stop_request import StopRequest, stop_on_signals
+from tests.golden_words import assert_says
 
 DEAF = """
 import sys, threading
@@ -39,7 +40,8 @@ def test_a_process_that_hangs_ends_by_itself_after_a_signal_and_says_how_to_go_o
     process.send_signal(number)
     _, said = process.communicate()
     assert process.returncode == 128 + number
-    assert said.endswith("nothing recorded is lost. Go on with: rethink-ray resume here\n")
+    assert said.endswith("Go on with: rethink-ray resume here\n")
+    assert_says("cluster", "end of a process that hangs", said.splitlines()[-1])
     assert (tmp_path / "stop").exists()
 
 

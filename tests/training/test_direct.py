@@ -17,7 +17,7 @@ from rethink_ray.training.live import Live
 from rethink_ray.training.repair import Repair
 from rethink_ray.training.run import train_config
 from rethink_ray.training.starting import load_start, weights_file
-from rethink_ray.training.stopping import Interrupts
+from rethink_ray.training.stopping import Interrupts, Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
@@ -70,7 +70,7 @@ def test_the_first_stage_is_built_once_and_holds_the_whole_detector(tmp_path: Pa
 def test_a_stopped_first_stage_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     found = asset(direct())
     build_asset(found, MICRO_DATA, tmp_path / "whole")
-    with pytest.raises(Exception, match="stands at update 3"):
+    with pytest.raises(Stopped, match="update 3"):
         build_asset(
             found, MICRO_DATA, tmp_path / "parts", interrupts=Interrupts(stop=stop_after(3))
         )
