@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.study import ResourceSpec
 
-ASK_SECONDS = 1.0
+RECOUNT_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 DRIVER_RESOURCE = "rethink_driver"
@@ -56,7 +56,7 @@ class Capacity:
     def count_room(self) -> int:
         """Workers that fit on all living nodes together, running ones included."""
         now = time.monotonic()
-        if now - self._counted_at >= ASK_SECONDS:
+        if now - self._counted_at >= RECOUNT_SECONDS:
             self._counted_at = now
             try:
                 self._room = sum(self.count_room_on(node) for node in self.nodes())

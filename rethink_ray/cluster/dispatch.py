@@ -1,8 +1,8 @@
 """Hands out jobs and records their results. Contains no Ray, so all of it runs in plain tests.
 
 The search decides which jobs the study needs next. The dispatcher chooses among them: a job must
-not run already, its trial must have no other job running, the cluster must have room for it, and
-nobody must have asked the study to stop.
+not run already, no other job of its trial may run, the cluster must have room for it, and the study
+must not be stopping.
 """
 
 from collections.abc import Callable, Collection

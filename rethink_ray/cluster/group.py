@@ -28,8 +28,8 @@ from rethink_ray.training.stopping import Stopped
 if TYPE_CHECKING:
     from rethink_ray.training.worker_context import WorkerContext
 
-POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 9.0
+GROUP_POLL_SECONDS = 0.5
+GROUP_STOP_SECONDS = 9.0
 """How long workers may take to notice a request to stop. Workers that have not started never do."""
 
 
@@ -66,7 +66,7 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
     num_read = 0
     ending_since: float | None = None
     while True:
-        is_over = run.wait(POLL_SECONDS)
+        is_over = run.wait(GROUP_POLL_SECONDS)
         events = mailbox.log.read()
         yield from events[num_read:]
         num_read = len(events)
@@ -74,7 +74,7 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
             break
         if ending_since is None and (stop() or mailbox.read_end()):
             ending_since = time.monotonic()
-        if ending_since is not None and time.monotonic() - ending_since > PATIENCE_SECONDS:
+        if ending_since is not None and time.monotonic() - ending_since > GROUP_STOP_SECONDS:
             if end := mailbox.read_end():
                 yield end
                 raise RethinkError(f"{job.job_id}: workers that wait for one that ended")

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-POLL_SECONDS = 5.0
+HEAD_POLL_SECONDS = 5.0
 MOST_MISSES = 8
 """A head that refuses this often in a row is gone; one that restarts answers before that."""
 INCOMPLETE = 3
@@ -28,7 +28,7 @@ def exit_if_head_is_gone(address: str, remedy: str) -> Iterator[None]:
 
     def watch() -> None:
         misses = 0
-        while not is_over.wait(POLL_SECONDS):
+        while not is_over.wait(HEAD_POLL_SECONDS):
             misses = 0 if answers(address) else misses + 1
             if misses == MOST_MISSES:
                 sys.stderr.write(f"incomplete: the head of the Ray cluster is gone. {remedy}\n")
@@ -46,7 +46,7 @@ def answers(address: str) -> bool:
     """Whether something listens at ``host:port``; an unknown name or a failing network is a no."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=POLL_SECONDS):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=HEAD_POLL_SECONDS):
             return True
     except OSError:
         return False

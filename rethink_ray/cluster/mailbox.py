@@ -16,8 +16,8 @@ from rethink_ray.records.types import AssetDone, TrialEnded
 from rethink_ray.spec.errors import RecordError, RethinkError
 
 MAILBOX = "mailbox-"
-NOTES = ("error", "ended")
-"""Files beside the log. The first worker that writes one decides what it says."""
+NOTE_KINDS = ("error", "ended")
+"""Files beside the log. The first worker that writes one decides its content."""
 
 
 class Mailbox:
@@ -84,9 +84,9 @@ class Mailbox:
     def remove(self) -> None:
         """Delete the log and the notes."""
         self.log.path.unlink(missing_ok=True)
-        for kind in NOTES:
+        for kind in NOTE_KINDS:
             self._path(kind).unlink(missing_ok=True)
         if self._store is not None:
-            notes = (f"{self.name}.{kind}" for kind in NOTES)
+            notes = (f"{self.name}.{kind}" for kind in NOTE_KINDS)
             for name in [*self._store.list(self.name), *notes]:
                 self._store.delete(name)

@@ -13,7 +13,7 @@ from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
-from rethink_ray.training.run import conclude_run, require_fit, require_same_data, splits_of
+from rethink_ray.training.run import conclude_run, require_fit, require_same_data, scored_splits
 
 
 def train_on_workers(
@@ -43,7 +43,7 @@ def train_on_workers(
         trial_id=shared.trial_id,
         config=shared,
         lengths=shared.recipe.schedule.lengths,
-        splits=splits_of(shared),
+        splits=scored_splits(shared),
         models="models",
     )
     rungs = []

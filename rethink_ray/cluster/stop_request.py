@@ -19,7 +19,7 @@ from types import FrameType
 PATIENCE_SECONDS = 14.0
 """From the first signal until this process ends, even if Ray hangs. A signal to the whole process
 group also kills Ray's own processes, and its client then waits a minute for them."""
-POLL_SECONDS = 0.2
+EXIT_POLL_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def exit_in_time(stop_request: StopRequest, remedy: str) -> Iterator[None]:
     is_over = threading.Event()
 
     def watch() -> None:
-        while not is_over.wait(POLL_SECONDS):
+        while not is_over.wait(EXIT_POLL_SECONDS):
             if time.monotonic() >= stop_request.exit_at:
                 exit_now(stop_request.signal or signal.SIGTERM, remedy)
 

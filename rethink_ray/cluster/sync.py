@@ -23,7 +23,7 @@ from rethink_ray.training.stopping import never_stop
 
 UPLOAD_SECONDS = 10.0
 """Between two looks for new checkpoints: a lost machine costs at most this much more work."""
-ASK_SECONDS = 2.0
+STOP_CHECK_SECONDS = 2.0
 """Between two questions to the store whether to stop."""
 
 _log = logging.getLogger(__name__)
@@ -102,13 +102,13 @@ class StopObject:
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._name = name
-        self._checked_at = -ASK_SECONDS
+        self._checked_at = -STOP_CHECK_SECONDS
         self._exists = False
 
     def __call__(self) -> bool:
         """Whether the study was asked to stop."""
         now = time.monotonic()
-        if not self._exists and now - self._checked_at >= ASK_SECONDS:
+        if not self._exists and now - self._checked_at >= STOP_CHECK_SECONDS:
             self._checked_at = now
             try:
                 self._exists = self._store.exists(self._name)

@@ -34,7 +34,7 @@ from rethink_ray.training.stopping import Interrupts, never_stop
 from rethink_ray.training.trial_files import RunFolders
 from rethink_ray.training.worker_context import WorkerContext
 
-POLL_SECONDS = 0.5
+STOP_POLL_SECONDS = 0.5
 
 
 def run_job(
@@ -115,13 +115,13 @@ class StopFile:
         """``elsewhere``: another check, for machines that share no files."""
         self.path = path
         self._elsewhere = elsewhere
-        self._checked_at = -POLL_SECONDS
+        self._checked_at = -STOP_POLL_SECONDS
         self._is_requested = False
 
     def __call__(self) -> bool:
         """Whether a stop was requested."""
         now = time.monotonic()
-        if not self._is_requested and now - self._checked_at >= POLL_SECONDS:
+        if not self._is_requested and now - self._checked_at >= STOP_POLL_SECONDS:
             self._checked_at = now
             self._is_requested = self.path.exists() or self._elsewhere()
         return self._is_requested

@@ -25,7 +25,7 @@ from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.pseudo_labels import Teacher, build_pseudo_labels
+from rethink_ray.training.pseudo_labels import TrainedTeacher, build_pseudo_labels
 from rethink_ray.training.starting import DONE_FILE, load_asset_weights, weights_file
 from rethink_ray.training.stopping import UNINTERRUPTED, Interrupts, Watch, never_stop
 from rethink_ray.training.teacher_files import load_teacher_file
@@ -212,7 +212,7 @@ def _build_labels(
     if ctx.is_main:
         _write_spec(spec, folder)
     weights = load_asset_weights(spec.teacher, assets, ctx)["model"]
-    teacher = Teacher(config=config, weights=weights)
+    teacher = TrainedTeacher(config=config, weights=weights)
     started = time.perf_counter()
     try:
         with one_outcome(config, ctx):

@@ -28,7 +28,7 @@ from rethink_ray.training.seeding import derive_seed, generator_at, seed_torch
 from rethink_ray.training.stopping import Stopped, Watch
 from rethink_ray.training.worker_context import WorkerContext
 
-Bytes = NDArray[np.uint8]
+PixelArray = NDArray[np.uint8]
 
 BETA1 = 0.9
 """AdamW's. On the built-in glyphs (2026-11-22, tiny backbone, 64 px, 20 classes, one core) 1,800
@@ -102,7 +102,7 @@ def measure_accuracy(net: ClassifierNet, images: ClassificationSet, device: torc
         chosen = indices[first : first + EVAL_BATCH]
         labels = torch.from_numpy(images.labels[chosen])
         with use_float32_precision("fp32", device):
-            scores = net(unit_range(pixels_of(images, chosen)).to(device)).cpu()
+            scores = net(unit_range(copy_pixels(images, chosen)).to(device)).cpu()
         right += int((scores.argmax(dim=1) == labels).sum())
     net.train()
     return right / len(indices)
@@ -122,17 +122,17 @@ def batch_indices(images: ClassificationSet, spec: UpstreamSpec, step: int) -> N
     return chosen
 
 
-def pixels_of(images: ClassificationSet, indices: NDArray[np.int64]) -> Bytes:
+def copy_pixels(images: ClassificationSet, indices: NDArray[np.int64]) -> PixelArray:
     """[N, 3, S, S] uint8, a copy."""
     return np.ascontiguousarray(images.images[indices])
 
 
-def unit_range(pixels: Bytes) -> Tensor:
+def unit_range(pixels: PixelArray) -> Tensor:
     """The same pixels as float32 in 0..1."""
     return torch.from_numpy(pixels).float().div_(255.0)
 
 
-def flip_and_shift(pixels: Bytes, generator: torch.Generator) -> Bytes:
+def flip_and_shift(pixels: PixelArray, generator: torch.Generator) -> PixelArray:
     """Each image mirrored or not, and shifted by up to a sixteenth of its side, edges repeated."""
     num, _, _, side = pixels.shape
     reach = max(1, side // SHIFT_SHARE)
@@ -170,7 +170,7 @@ class _ClassifierRun:
         """One update at this learning rate."""
         chosen = batch_indices(self.images, self.spec, self.step)
         generator = generator_at(self.spec.seed, "upstream augment", self.step)
-        pixels = flip_and_shift(pixels_of(self.images, chosen), generator)
+        pixels = flip_and_shift(copy_pixels(self.images, chosen), generator)
         batch = unit_range(pixels).to(self.ctx.device)
         labels = torch.from_numpy(self.images.labels[chosen]).to(self.ctx.device)
         set_rate(self.optimizer, rate)

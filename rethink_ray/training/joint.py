@@ -19,7 +19,7 @@ from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
+from rethink_ray.training.classify import batch_indices, copy_pixels, flip_and_shift, unit_range
 from rethink_ray.training.seeding import derive_seed, generator_at
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -44,7 +44,7 @@ class JointImages:
         mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
         chosen = batch_indices(self.images, self.order, step)
         generator = generator_at(self.order.seed, "joint augment", step)
-        pixels = flip_and_shift(pixels_of(self.images, chosen), generator)
+        pixels = flip_and_shift(copy_pixels(self.images, chosen), generator)
         return unit_range(pixels[mine]), torch.from_numpy(self.images.labels[chosen[mine]])
 
 

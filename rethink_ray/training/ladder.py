@@ -144,10 +144,10 @@ class _Ladder:
         return self._record(scores, seconds_score=time.perf_counter() - started)
 
     def _go_to_start(self, length: float) -> None:
-        """Stand where the rung's training goes on.
+        """Go to the checkpoint from which the rung's training goes on.
 
-        That is the rung's own branch file, if a job was stopped there; else the newest trunk file
-        that has not passed the branch point; else the beginning.
+        That is the rung's branch file, if a job was stopped on the branch; else the newest trunk
+        file that has not passed the branch point; else the beginning.
         """
         position, machinery = self.position, self.machinery
         position.length = length

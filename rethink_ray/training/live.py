@@ -27,8 +27,8 @@ from rethink_ray.training.seeding import derive_seed, seed_torch
 from rethink_ray.training.starting import FROM_SEED, Start
 from rethink_ray.training.worker_context import WorkerContext
 
-Images = Sequence[Tensor]
-Targets = Sequence[Target]
+BatchImages = Sequence[Tensor]
+BatchTargets = Sequence[Target]
 DEVICE_KEYS = ("boxes", "labels", "masks", "keypoints")
 """Parts of a target that a detector computes with; they are moved to its device."""
 HOST_KEYS = ("image_id", "is_pseudo")
@@ -105,8 +105,8 @@ class Live:
     @run_in_precision
     def update(
         self,
-        images: Images,
-        targets: Targets,
+        images: BatchImages,
+        targets: BatchTargets,
         *,
         rate: float,
         step: int,
@@ -142,7 +142,7 @@ class Live:
         return at_once * (self.ctx.world_size if is_synced else 1)
 
     def _compute_gradient(
-        self, images: Images, targets: Targets, step: int, classified: Classified | None
+        self, images: BatchImages, targets: BatchTargets, step: int, classified: Classified | None
     ) -> Tensor:
         """The loss of the batch; its gradient is in the parameters afterwards."""
         with self._pin_randomness(step):
@@ -158,7 +158,7 @@ class Live:
         return loss.detach()
 
     def _accumulate_gradient(
-        self, images: Images, targets: Targets, step: int, classified: Classified | None
+        self, images: BatchImages, targets: BatchTargets, step: int, classified: Classified | None
     ) -> Tensor:
         """As ``_compute_gradient``, one micro-batch after another."""
         assert self.images_per_step is not None, "called only for a batch that is split"
@@ -188,7 +188,7 @@ class Live:
             total += loss.detach()
         return total
 
-    def _sum_losses(self, parts: Sequence[tuple[Images, Targets]], step: int) -> LossSums:
+    def _sum_losses(self, parts: Sequence[tuple[BatchImages, BatchTargets]], step: int) -> LossSums:
         """The losses of the whole batch before they are divided, without a gradient.
 
         If only the denominators are needed and they can be counted from the boxes alone, the
@@ -227,7 +227,9 @@ class Live:
         ):
             yield
 
-    def _on_device(self, images: Images, targets: Targets) -> tuple[list[Tensor], list[Target]]:
+    def _on_device(
+        self, images: BatchImages, targets: BatchTargets
+    ) -> tuple[list[Tensor], list[Target]]:
         device = self.ctx.device
         moved: list[Target] = [
             {k: v.to(device, non_blocking=True) for k, v in t.items() if k in DEVICE_KEYS}

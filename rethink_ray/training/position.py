@@ -1,4 +1,4 @@
-"""Where a run stands: the rung under way, the next update, and the updates already paid for."""
+"""Where a run is: the rung under way, the next update, and the updates already paid for."""
 
 from dataclasses import dataclass
 
@@ -35,13 +35,13 @@ class Position:
         return max((p for p in branch_points if p <= self.rung.branch_at), default=0)
 
     def restart(self) -> None:
-        """Stand before the first update."""
+        """Go to the beginning."""
         self.step, self.seconds_train = 0, 0.0
 
     def resume(self, step: int, seconds_train: float) -> None:
-        """Stand where a checkpoint stands.
+        """Go to a checkpoint.
 
-        Its seconds count if it lies beyond the updates that a shorter rung has paid for.
+        Its seconds count if it is beyond the updates that a shorter rung has paid for.
         """
         self.step = step
         is_new = self.on_branch or step > self.shared_steps

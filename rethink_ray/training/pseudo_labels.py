@@ -43,7 +43,7 @@ IMAGES_PER_PART = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Teacher:
+class TrainedTeacher:
     """A trained detector that labels images."""
 
     config: TrialConfig
@@ -74,7 +74,7 @@ class PseudoLabels:
 
 
 def build_pseudo_labels(
-    teacher: Teacher,
+    teacher: TrainedTeacher,
     labels: LabelsSpec,
     folder: Path,
     ctx: WorkerContext,
@@ -156,7 +156,7 @@ def _require_visible(teacher: TrialConfig, labels: LabelsSpec) -> None:
         raise SpecError(explain("labels.threshold", must, labels.threshold, "Raise it."))
 
 
-def _build_detector(teacher: Teacher, ctx: WorkerContext) -> Detector:
+def _build_detector(teacher: TrainedTeacher, ctx: WorkerContext) -> Detector:
     config = teacher.config
     detector = build_detector(
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed

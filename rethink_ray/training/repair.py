@@ -1,7 +1,7 @@
 """Runs that survive a damaged asset: the asset is built again, then the run starts again.
 
-An asset is a pure function of its spec, so the second build is the same to the last bit. Whoever
-runs a ladder or builds an asset calls it through ``Repair``.
+An asset is a pure function of its spec, so the second build is the same to the last bit. Jobs and
+single runs call the ladder through ``Repair.run``, and build assets through ``Repair.build``.
 """
 
 import logging
@@ -35,7 +35,7 @@ class Repair:
     assets: Path
     """Folder of all assets' folders."""
     ctx: WorkerContext | None = None
-    """This worker, if several share the run; they build together what they trained together."""
+    """This worker, if several share the run; they build again together."""
     interrupts: Interrupts = UNINTERRUPTED
 
     def run(self, attempt: Callable[[], Iterator[T]]) -> Iterator[T]:
@@ -63,7 +63,7 @@ class Repair:
             self.rebuild(damaged)
 
     def build(self, asset: AssetSpec) -> AssetDone:
-        """The asset is built, or was before; what it needs is repaired if it is damaged."""
+        """The asset is built; assets that it needs are built again if they are damaged."""
 
         def attempt() -> Iterator[AssetDone]:
             yield build_asset(

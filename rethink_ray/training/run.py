@@ -66,7 +66,7 @@ def train_config(
         config: the run.
         out: its folder.
         lengths: rungs to finish, in units of 1x; by default those of the recipe.
-        splits: what each rung is scored on; by default ``splits_of(config)``.
+        splits: what each rung is scored on; by default ``scored_splits(config)``.
         stop: called before every update; true means: write a checkpoint and raise ``Stopped``.
         progress: called with step and loss now and then.
 
@@ -85,7 +85,7 @@ def train_config(
                 config,
                 lengths or config.recipe.schedule.lengths,
                 RunFolders(trial=out, assets=repair.assets, models=out / "models"),
-                splits=splits or splits_of(config),
+                splits=splits or scored_splits(config),
                 interrupts=interrupts,
                 progress=progress,
             )
@@ -95,7 +95,7 @@ def train_config(
     return rungs
 
 
-def splits_of(config: TrialConfig) -> tuple[str, ...]:
+def scored_splits(config: TrialConfig) -> tuple[str, ...]:
     """The splits a run is scored on: the one that selects, and the one that reports."""
     return tuple(dict.fromkeys((config.data.select_split, config.data.report_on)))
 

@@ -30,7 +30,7 @@ from rethink_ray.training.worker_context import WorkerContext
 
 DONE_FILE = "DONE"
 
-Weights = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +39,9 @@ class DamagedAsset(RecordError):
     """The files of ``asset`` are not what was built. All workers of a run raise it together."""
 
     def __init__(self, asset: AssetSpec) -> None:
-        must = "must hold what was built"
+        must = "must have the files that were built"
         remedy = "Run again: a damaged asset is built again, the same to the last bit."
-        super().__init__(explain(f"asset {asset.key}", must, "damaged files", remedy))
+        super().__init__(explain(f"asset {asset.key}", must, "damaged ones", remedy))
         self.asset = asset
 
     def __reduce__(self) -> tuple[type["DamagedAsset"], tuple[AssetSpec]]:
@@ -52,9 +52,9 @@ class DamagedAsset(RecordError):
 class Start:
     """The weights that a detector begins with. Its seed draws all others."""
 
-    backbone: Weights | None = None
+    backbone: StateDict | None = None
     """Of an upstream classifier."""
-    whole: Weights | None = None
+    whole: StateDict | None = None
     """Of a whole detector. Beside it only the frozen stages of ``init`` count."""
 
 
@@ -81,7 +81,7 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
     Raises:
         DamagedAsset: an asset's weights cannot be read.
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
-        SpecError: the backbone's code is not what it was.
+        SpecError: the backbone's code has changed.
     """
     start = FROM_SEED
     require_same_code(config)
@@ -100,7 +100,7 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
 
 
 def require_same_file(path: str, digest: str, where: str) -> None:
-    """The file of weights holds what it held when the study was started.
+    """The file of weights has the content that it had when the study was started.
 
     ``digest``: of its content then; empty in records that have none.
 
@@ -145,7 +145,7 @@ def locate_asset(spec: AssetSpec, assets: Path) -> Path:
 
 def load_asset_weights(
     spec: ClassifierAsset | DetectorAsset, assets: Path, ctx: WorkerContext
-) -> Mapping[str, Weights]:
+) -> Mapping[str, StateDict]:
     """An asset's weights: ``backbone`` of a classifier, else ``model``; the same on all workers.
 
     The file that rank 0 reads decides. A worker whose own copy is damaged gets rank 0's weights.
@@ -162,7 +162,7 @@ def load_asset_weights(
     return weights
 
 
-def _read(path: Path) -> Mapping[str, Weights] | None:
+def _read(path: Path) -> Mapping[str, StateDict] | None:
     try:
         return load_checkpoint(path)
     except Damaged as error:

@@ -27,8 +27,8 @@ def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
 
     Raises:
         DataError: the file is not there, or not the one that the study was started with.
-        SpecError: its weights are no such detector's, or the backbone's code is not what it was;
-            the message names what differs.
+        SpecError: its weights belong to another detector, or the backbone's code has changed; the
+            message names the difference.
     """
     where = f"teacher {config.weights_file}"
     require_same_code(config)

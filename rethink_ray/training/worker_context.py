@@ -1,4 +1,4 @@
-"""The worker that a process is: its device, its rank, and what it exchanges with the others.
+"""One worker of a run: its device, its rank, and its messages to the other workers.
 
 The workers of a run share one global batch, so a run of N workers is the same method as a run of
 one. Only rank 0 writes files; every rank reads them.

@@ -96,7 +96,7 @@ def test_safe_nodes_are_known_by_their_custom_resource() -> None:
 def test_a_cluster_that_does_not_answer_has_what_it_had(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rethink_ray.cluster.capacity.ASK_SECONDS", 0.0)
+    monkeypatch.setattr("rethink_ray.cluster.capacity.RECOUNT_SECONDS", 0.0)
     answers = iter([TWO_SMALL])
     asked = Capacity(ResourceSpec(), None, lambda: next(answers))
     assert asked.count_trials() == 4

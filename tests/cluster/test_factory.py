@@ -12,7 +12,7 @@ import pytest
 from rethink_ray.cluster.trackers.factory import tracker_names
 from rethink_ray.cluster.trackers.feed import Feed
 from rethink_ray.cluster.trackers.points import Point
-from rethink_ray.cluster.trackers.tensorboard_files import PREFIX, TensorBoardFiles
+from rethink_ray.cluster.trackers.tensorboard_files import EVENT_FILE_PREFIX, TensorBoardFiles
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, Resumed, RoundProposed, RungDone, TrialEnded
 from rethink_ray.spec.errors import SpecError
@@ -87,7 +87,7 @@ def test_a_trial_has_a_folder_with_its_scalars_at_its_updates_and_its_values(
         ("train/loss", 40, 0.25, 1004.0),
         ("val/ap", 40, 4.5, 1004.0),
     ]
-    start = (mine / f"{PREFIX}.0000000000.start").read_bytes()
+    start = (mine / f"{EVENT_FILE_PREFIX}.0000000000.start").read_bytes()
     assert b"optimizer.lr" in start
     assert b"optimizer.clip" not in start
     ended = scalars_in(tmp_path / "full" / "scratch" / "bbb")

@@ -17,7 +17,11 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import save_checkpoint
 from rethink_ray.training.label_files import LABELS_FOLDER, are_whole, part_path
-from rethink_ray.training.pseudo_labels import Teacher, build_pseudo_labels, open_pseudo_labels
+from rethink_ray.training.pseudo_labels import (
+    TrainedTeacher,
+    build_pseudo_labels,
+    open_pseudo_labels,
+)
 from rethink_ray.training.starting import weights_file
 from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
@@ -63,7 +67,7 @@ def config() -> TrialConfig:
 def build(config: TrialConfig, folder: Path, **options: Any) -> Any:
     ctx = options.pop("ctx", WorkerContext(device=torch.device("cpu")))
     labels = LabelsSpec(kind="self_training", **options.pop("labels", {"threshold": 0.3}))
-    taught = Teacher(config=config, weights=weights_of(config))
+    taught = TrainedTeacher(config=config, weights=weights_of(config))
     return build_pseudo_labels(taught, labels, folder, ctx, **options)
 
 
@@ -163,7 +167,9 @@ def test_masks_of_a_teacher_are_labels_too(tmp_path: Path) -> None:
     fresh = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=3)
     labels = LabelsSpec(kind="self_training", threshold=0.0)
     ctx = WorkerContext(device=torch.device("cpu"))
-    build_pseudo_labels(Teacher(config=config, weights=fresh.state_dict()), labels, tmp_path, ctx)
+    build_pseudo_labels(
+        TrainedTeacher(config=config, weights=fresh.state_dict()), labels, tmp_path, ctx
+    )
     split = open_pseudo_labels(config, tmp_path).index
     for image_id in map(int, split.image_ids):
         masks, boxes = split.masks(image_id), split.entry(image_id).boxes_xyxy

@@ -14,7 +14,7 @@ from rethink_ray.cluster.ray_session import address_of_head, ray_session, set_sw
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import ResourceSpec, Study
 
-ANSWER_SECONDS = 300
+NODE_ANSWER_SECONDS = 300
 """How long a node may take to answer. A fresh one imports torch and builds the data's index."""
 
 
@@ -109,8 +109,8 @@ def _state_api() -> Check:
         from ray.util.state import list_nodes, list_placement_groups
 
         head = address_of_head()  # else Ray takes the cluster that `ray start` started last
-        nodes = list_nodes(head, timeout=ANSWER_SECONDS)
-        groups = list_placement_groups(head, timeout=ANSWER_SECONDS)
+        nodes = list_nodes(head, timeout=NODE_ANSWER_SECONDS)
+        groups = list_placement_groups(head, timeout=NODE_ANSWER_SECONDS)
         return f"answers: {len(nodes)} nodes, {len(groups)} placement groups"
 
     remedy = (
@@ -207,7 +207,7 @@ def _ask_nodes(
     answers, silent = [], {}
     for (host, _), reference in pending.items():
         try:
-            answers.append(ray.get(reference, timeout=ANSWER_SECONDS))
+            answers.append(ray.get(reference, timeout=NODE_ANSWER_SECONDS))
         except Exception as error:
             last = str(error).strip().splitlines()[-1:] or [""]
             silent[host] = f"{type(error).__name__}: {last[0][:160]}"

@@ -20,7 +20,7 @@ from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import INIT_PATHS, weight_files_of
 
-ANSWER_SECONDS = 10.0
+SERVER_ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
 NAME_PATHS = (*INIT_PATHS, "detector.backbone")
 """Recipe paths that decide which of torchvision's weights a trial starts from."""
@@ -142,7 +142,7 @@ def _reach(weights: str | None, backbone: str) -> str:
     if cached.is_file():
         return f"cached, {gib(cached.stat().st_size)}"
     request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+    with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
         return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 

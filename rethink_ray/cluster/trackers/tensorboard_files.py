@@ -13,7 +13,7 @@ from typing import Any
 from rethink_ray.cluster.trackers.points import Point, TrialCard, drop_none, drop_undefined
 from rethink_ray.records.types import RungDone
 
-PREFIX = "events.out.tfevents"
+EVENT_FILE_PREFIX = "events.out.tfevents"
 
 
 class TensorBoardFiles:
@@ -31,13 +31,14 @@ class TensorBoardFiles:
 
     def logged_keys(self) -> set[str]:
         """Keys of the points that have a file."""
-        return {path.name.split(".", 4)[4] for path in self.folder.rglob(f"{PREFIX}.*.*-*")}
+        paths = self.folder.rglob(f"{EVENT_FILE_PREFIX}.*.*-*")
+        return {path.name.split(".", 4)[4] for path in paths}
 
     def log(self, point: Point) -> None:
         """The point has a file, and so have the sampled values of its trial."""
         card, event = point.card, point.event
         folder = self.folder / card.regime / card.arm / event.trial_id
-        start = folder / f"{PREFIX}.{0:010d}.start"
+        start = folder / f"{EVENT_FILE_PREFIX}.{0:010d}.start"
         if not start.exists():
             self._write(start, self._summarize_values(card), event.at, 0)
         if isinstance(event, RungDone):
@@ -48,7 +49,9 @@ class TensorBoardFiles:
         else:
             step = max(event.step, 0)
             scalars = [self._summary.scalar(f"ended/{event.outcome}", 1.0)]
-        self._write(folder / f"{PREFIX}.{step:010d}.{point.key}", scalars, event.at, step)
+        self._write(
+            folder / f"{EVENT_FILE_PREFIX}.{step:010d}.{point.key}", scalars, event.at, step
+        )
 
     def _summarize_values(self, card: TrialCard) -> list[Any]:
         trial = {"regime": card.regime, "arm": card.arm, "purpose": card.purpose}
