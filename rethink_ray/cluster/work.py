@@ -58,7 +58,12 @@ def run_job(
     Raises:
         Stopped: after the checkpoint.
     """
-    repair = Repair(data=data, assets=root / "assets", ctx=ctx, interrupts=Interrupts(stop=stop))
+    repair = Repair(
+        data=data if job.config is None else job.config.data,
+        assets=root / "assets",
+        ctx=ctx,
+        interrupts=Interrupts(stop=stop),
+    )
     if job.asset is not None:
         yield repair.build(job.asset)
     else:
