@@ -1,4 +1,4 @@
-"""What the driver hands out and books, without a cluster: jobs are answered by hand."""
+"""Jobs that the dispatcher hands out and records, without a cluster: answered by hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -101,7 +101,7 @@ def test_no_more_jobs_run_than_the_cluster_has_slots(start: Callable[..., Hand])
     assert hand.dispatcher.next_job() is NoJob.WAIT
 
 
-def test_a_job_waits_in_the_cluster_rather_than_nobody_waiting_at_all(
+def test_one_job_is_handed_out_even_without_room_so_that_a_growing_cluster_starts_it(
     start: Callable[..., Hand],
 ) -> None:
     hand = start()
@@ -224,7 +224,7 @@ def test_a_rung_told_twice_is_recorded_once(start: Callable[..., Hand]) -> None:
     assert rungs[0].at > 0
 
 
-def test_nothing_is_handed_out_and_no_failure_counts_once_someone_asked_to_stop(
+def test_a_stopping_study_hands_out_no_job_and_counts_no_failure(
     start: Callable[..., Hand],
 ) -> None:
     hand = start()
@@ -296,7 +296,7 @@ def test_a_job_that_ends_without_its_results_is_lost_like_a_killed_one(
     assert hand.take().job_id != job.job_id  # past its limit
 
 
-def test_jobs_that_nobody_hears_of_any_more_are_all_lost_and_handed_out_again(
+def test_jobs_that_tune_left_behind_are_all_lost_and_handed_out_again(
     start: Callable[..., Hand],
 ) -> None:
     hand = start()

@@ -111,7 +111,7 @@ def test_points_that_a_kill_kept_from_the_tracker_come_with_the_next_run(tmp_pat
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_process_that_may_not_write_the_study_tells_nobody(tmp_path: Path) -> None:
+def test_a_process_that_may_not_write_the_study_logs_no_point(tmp_path: Path) -> None:
     """Whoever is refused the study's lock never sees an event, and must not log another's."""
     feed = Feed("s", lambda: StudyState([ROUND, rung(2)]), [TensorBoardFiles(tmp_path / "tb")])
     assert feed.close()

@@ -100,7 +100,7 @@ def test_a_store_that_does_not_answer_requests_no_stop() -> None:
     assert not StopObject(gone, "records/stop")()
 
 
-def test_what_nobody_needs_is_deleted_in_the_store(
+def test_checkpoints_that_no_job_needs_are_deleted_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)

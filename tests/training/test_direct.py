@@ -99,7 +99,7 @@ def test_the_second_stage_begins_with_every_number_of_the_first(tmp_path: Path) 
     assert not any(name.startswith(still) or "running_" in name for name in moved)
 
 
-def test_a_damaged_first_stage_is_built_again_by_whoever_needs_it(tmp_path: Path) -> None:
+def test_a_damaged_first_stage_is_built_again_before_the_run_starts(tmp_path: Path) -> None:
     config = direct()
     whole = climb_from_own(config, tmp_path / "whole")
     found = asset(config)

@@ -208,7 +208,7 @@ def test_a_killed_classifier_goes_on_from_its_own_checkpoint(tmp_path: Path) -> 
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
 
 
-def test_a_damaged_classifier_is_built_again_by_whoever_needs_it(tmp_path: Path) -> None:
+def test_a_damaged_classifier_is_built_again_before_the_run_starts(tmp_path: Path) -> None:
     config = micro_trial(micro_recipe(init__source="upstream"))
     done = build_asset(asset(), MICRO_DATA, tmp_path / "assets")
     before = backbone(tmp_path / "assets")
