@@ -18,7 +18,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from rethink_ray.cluster.run import StudyOutcome, run_study
+from rethink_ray.cluster.run import Observers, StudyOutcome, run_study
 from rethink_ray.cluster.slot import Slot
 from rethink_ray.cluster.work import StopFile
 from rethink_ray.data.facts import gather_facts
@@ -66,7 +66,9 @@ def memory(folder: Path) -> None:
         if isinstance(event, RungDone):
             seen.append((len(seen) + 1, resident_bytes()))
 
-    outcome, wall = timed(directory, slots=2, listeners=[look], slot=Answering)
+    outcome, wall = timed(
+        directory, slots=2, observers=Observers(listeners=(look,)), slot=Answering
+    )
     (early, before), (late, after) = seen[200], seen[-1]
     row("jobs, ended", f"{len(seen)}, {outcome.status}")
     row("driver, after 200 jobs", f"{before / 1e6:.0f} MB")

@@ -63,31 +63,6 @@ KNOWN_DOORS = {
     ("judge", "rethink_ray.analysis.read.samples"),
 }
 """Imports that must go: (room, what it imports). A line that is no longer true fails the test."""
-KNOWN_CYCLES = [
-    {
-        "rethink_ray.cluster.trackers.factory",
-        "rethink_ray.cluster.trackers.mlflow_runs",
-        "rethink_ray.cluster.trackers.tensorboard_files",
-        "rethink_ray.cluster.trackers.wandb_runs",
-    },
-    {
-        "rethink_ray.spec.claim",
-        "rethink_ray.spec.hashing",
-        "rethink_ray.spec.resolve",
-        "rethink_ray.spec.study",
-    },
-    {
-        "rethink_ray.training.assets",
-        "rethink_ray.training.effective",
-        "rethink_ray.training.effective_labels",
-        "rethink_ray.training.ladder",
-        "rethink_ray.training.live",
-        "rethink_ray.training.price",
-        "rethink_ray.training.starting",
-        "rethink_ray.training.teacher_files",
-    },
-]
-"""Import cycles that must go. One that is gone, or has other files, fails the test."""
 
 
 @cache
@@ -158,7 +133,7 @@ def test_a_room_without_files_sees_records_as_data_only(room: str) -> None:
 
 def test_no_file_imports_itself_through_others() -> None:
     cycles = sorted(find_cycles(), key=min)
-    assert cycles == KNOWN_CYCLES, "\n".join(" <-> ".join(sorted(cycle)) for cycle in cycles)
+    assert not cycles, "\n".join(" <-> ".join(sorted(cycle)) for cycle in cycles)
 
 
 def find_cycles() -> list[set[str]]:

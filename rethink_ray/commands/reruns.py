@@ -15,7 +15,7 @@ def train_and_print_rungs(config: ExportedConfig, out: Path, workers: int) -> li
     def print_rung(rung: RungDone) -> None:
         print(f"{workers} workers finished {rung.length:g}x after {rung.seconds_train:.0f} s")
 
-    return train_on_workers(config.plain(), out, workers, tell=print_rung)
+    return train_on_workers(config.plain(), out, workers, on_rung=print_rung)
 
 
 def verdict_lines(

@@ -11,11 +11,11 @@ from rethink_ray.protocol.empty_cells import (
     EmptyCell,
     empty_cells,
     empty_lines,
-    failure_lines,
     is_all_of,
 )
 from rethink_ray.protocol.remaining import StudyProgress, progress_of
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.failures import failure_lines
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import dropped_words

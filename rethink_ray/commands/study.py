@@ -172,7 +172,7 @@ def _run_to_end(
     trackers: Sequence[str],
 ) -> None:
     """The study has run as far as it can, shown live; the exit code says how it ended."""
-    from rethink_ray.cluster.run import run_study
+    from rethink_ray.cluster.run import Observers, run_study
     from rethink_ray.cluster.trackers.factory import build_feed
     from rethink_ray.commands.live import LiveView
     from rethink_ray.commands.status import header_lines
@@ -186,9 +186,9 @@ def _run_to_end(
             directory,
             address=address,
             slots=slots,
-            listeners=[view.on_event, feed],
-            on_progress=view.on_progress,
-            tell=view.tell,
+            observers=Observers(
+                listeners=(view.on_event, feed), on_progress=view.on_progress, on_notice=view.tell
+            ),
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
     for line in end_lines(directory, outcome):
@@ -204,7 +204,7 @@ def _run_to_end(
 def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
     """How a run ended, why, and the next command to type."""
     from rethink_ray.commands.status import incomplete_lines, local_root, quote_address
-    from rethink_ray.protocol.empty_cells import failure_lines
+    from rethink_ray.records.failures import failure_lines
 
     root = quote_address(directory)
     match outcome.status:

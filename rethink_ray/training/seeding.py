@@ -1,7 +1,7 @@
-"""Seeds as a pure function of what they are for.
+"""Seeds as a pure function of their purpose and position.
 
-No generator's state is ever saved: whoever stands at the same position of the same run draws the
-same numbers, in whichever process.
+No generator's state is ever saved. The same position of the same run draws the same numbers in any
+process.
 """
 
 from collections.abc import Iterator
@@ -18,11 +18,11 @@ def generator_at(seed: int, purpose: str, *position: int) -> torch.Generator:
 
 
 @contextmanager
-def seeded(device: torch.device, seed: int, purpose: str, *position: int) -> Iterator[None]:
-    """Inside, torch's global generators stand at this position; outside they are untouched.
+def seed_torch(device: torch.device, seed: int, purpose: str, *position: int) -> Iterator[None]:
+    """Inside, torch's global generators are seeded for this position; afterwards they are restored.
 
-    Our own code draws from generators it is given. This is for libraries (dropout, stochastic
-    depth) that know only the global ones.
+    Our own code draws from generators that it is given. Layers such as dropout and stochastic depth
+    draw from the global ones.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -70,14 +70,14 @@ def _plain(table: pa.Table) -> list[dict[str, Any]]:
 def run_inline(directory: StudyDirectory) -> None:
     """The study from its first job to its last, one after another in this process."""
     recorder = Recorder(directory)
-    book = Dispatcher(
+    dispatcher = Dispatcher(
         recorder=recorder,
         decider=Decider(directory.study, directory.facts),
         has_room=lambda running, job: not running,
-        stopping=never_stop,
+        is_stopping=never_stop,
     )
-    while isinstance(job := book.take(), Job):
+    while isinstance(job := dispatcher.next_job(), Job):
         for event in run_job(job, directory.study.data, directory.root, never_stop):
-            book.report(event)
-        book.ended(job.job_id)
+            dispatcher.record(event)
+        dispatcher.end_job(job.job_id)
     recorder.refresh_views(now=True)

@@ -9,7 +9,7 @@ from micro_study import micro_study, results, run_inline, start_micro
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
 from rethink_ray.cluster.sweeping import Sweeper
-from rethink_ray.cluster.sync import StopObject, carried, fetch
+from rethink_ray.cluster.sync import StopObject, download_inputs, sync_events
 from rethink_ray.cluster.work import run_job
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.records.detections import detections_folder, read_detections
@@ -30,18 +30,18 @@ def run_on(machine: Path, uri: str, num_jobs: int, monkeypatch: pytest.MonkeyPat
     directory = StudyDirectory.open(uri)
     copy = WorkingCopy(uri)
     recorder = Recorder(directory)
-    book = Dispatcher(
+    dispatcher = Dispatcher(
         recorder=recorder,
         decider=Decider(directory.study, directory.facts),
         has_room=lambda running, job: not running,
-        stopping=never_stop,
+        is_stopping=never_stop,
     )
     done = 0
-    while done < num_jobs and isinstance(job := book.take(), Job):
-        fetch(job, copy)
-        for event in carried(job, copy, _running(job, directory, copy)):
-            book.report(event)
-        book.ended(job.job_id)
+    while done < num_jobs and isinstance(job := dispatcher.next_job(), Job):
+        download_inputs(job, copy)
+        for event in sync_events(job, copy, _running(job, directory, copy)):
+            dispatcher.record(event)
+        dispatcher.end_job(job.job_id)
         done += 1
     recorder.refresh_views(now=True)
     return done
@@ -88,7 +88,7 @@ def _has_what_replicates_found(reader: StudyDirectory, stored: list[str]) -> Non
     assert all(read_detections(reader.root / name).num_rows for name in there)
 
 
-def test_a_wish_to_stop_is_seen_through_the_store() -> None:
+def test_a_request_to_stop_is_seen_through_the_store() -> None:
     with object_store() as pattern:
         store = Store(pattern.format("s"))
         assert not StopObject(store, "records/stop")()
@@ -96,12 +96,12 @@ def test_a_wish_to_stop_is_seen_through_the_store() -> None:
         assert StopObject(store, "records/stop")()
 
 
-def test_a_store_that_does_not_answer_has_no_wish() -> None:
+def test_a_store_that_does_not_answer_requests_no_stop() -> None:
     gone = Store("s3://k:w@b/s?endpoint_override=127.0.0.1:9&scheme=http&region=a")
     assert not StopObject(gone, "records/stop")()
 
 
-def test_what_nobody_needs_is_deleted_in_the_store(
+def test_checkpoints_that_no_job_needs_are_deleted_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)

@@ -14,9 +14,10 @@ from rethink_ray.cli import app
 from rethink_ray.cluster.run import run_study
 from rethink_ray.cluster.work import failure_path
 from rethink_ray.commands.study import end_lines
-from rethink_ray.protocol.empty_cells import empty_cells, failure_file, failure_lines
+from rethink_ray.protocol.empty_cells import empty_cells
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.failures import failure_file, failure_lines
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, JobFailed, Outcome, TrialEnded
 from rethink_ray.search.decide import Decider

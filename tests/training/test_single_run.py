@@ -75,5 +75,5 @@ def test_predict_draws_a_turned_picture_upright(tmp_path: Path) -> None:
 
 def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
     config = micro_trial().model_copy(update={"data_fingerprint": "0" * 16})
-    with pytest.raises(DataError, match="must have the fingerprint 0000"):
+    with pytest.raises(DataError, match="fingerprint 0000"):
         train_config(config, tmp_path)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.analysis.containment import (
-    FAILURE_FILE,
     Containment,
     MissingSection,
     missing_summary,
@@ -40,6 +39,7 @@ from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown,
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.analysis.wording import times, unit_name
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.failures import FAILURE_FILE
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import Study
