@@ -25,6 +25,7 @@ from rethink_ray.data.facts import gather_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event, JobFailed, JobStarted, RungDone
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import start_study
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.study import Study
@@ -144,7 +145,7 @@ def start(
     study = Study.model_validate_json(json.dumps(tree))
     check_study(study, "benchmark")
     facts = gather_facts(study.data, study.regimes)
-    return StudyDirectory.create(root, study, json.dumps(tree), facts, {})
+    return start_study(root, study, json.dumps(tree), facts, {})
 
 
 def updates_in(folder: Path, seconds: float) -> int:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import StudyLock
 from rethink_ray.records.state import StudyState
@@ -20,7 +21,8 @@ from rethink_ray.records.types import (
     RungDone,
     TrialEnded,
 )
-from rethink_ray.search.optuna_journal import Mirror
+from rethink_ray.records.views import write_views
+from rethink_ray.search.optuna_journal import OptunaJournal
 from rethink_ray.spec.errors import RecordError
 
 VIEW_SECONDS = 10.0
@@ -46,7 +48,7 @@ class Recorder:
         self.directory = directory
         self._lock = lock
         self.state = directory.load_state()
-        self._mirror = Mirror(directory.mirror_path, directory.study)
+        self._journal = OptunaJournal(directory.optuna_journal_path, directory.study)
         self._listeners = tuple(listeners)
         self._failed_listeners: set[int] = set()
         self._views_at = time.monotonic()
@@ -65,7 +67,7 @@ class Recorder:
             Resumed(
                 trials=study.budget.trials,
                 replicates=study.budget.replicates,
-                searches=study.budget.searches,
+                searches=num_searches(study),
                 lengths=study.schedule.lengths or (),
             )
         )
@@ -108,8 +110,8 @@ class Recorder:
             return
         started = time.monotonic()
         try:
-            write_views(self.directory, self.state)
-            self._mirror.update(self.state)
+            write_views(self.directory, self.state, build_tables)
+            self._journal.update(self.state)
             self.directory.publish()
             self._views_version = self.state.version
         except (OSError, RecordError) as error:

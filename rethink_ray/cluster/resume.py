@@ -1,52 +1,29 @@
-"""Extends a study and says how it goes on: finished trials, jobs to continue, new jobs."""
+"""Lines about a study that continues: what is finished, how it grew, which jobs go on."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.lock import writing
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.study import Study
 
 
-def extend_study(
-    directory: StudyDirectory,
-    *,
-    trials: int | None = None,
-    replicates: int | None = None,
-    searches: int | None = None,
-    lengths: Sequence[float] | None = None,
-) -> list[str]:
-    """Extend the study's budget; return lines that say what is finished and what comes next.
-
-    Args:
-        directory: the study.
-        trials: new number of trials per cell, if it grows; so for the other three.
-        replicates: per cell.
-        searches: repeated searches per cell.
-        lengths: rungs to add, in units of 1x.
-
-    Raises:
-        SpecError: something would shrink, or is not free to change.
-        RecordError: another process runs the study.
-    """
-    before = directory.study.budget
-    with writing(directory.lock()):
-        grew = directory.extend(
-            trials=trials, replicates=replicates, searches=searches, lengths=lengths
-        )
-    study = directory.study
-    state = directory.load_state()
+def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
+    """Lines that say what is finished, how the study grew since ``before``, and what comes next."""
+    study, state = directory.study, directory.load_state()
     lines = list(_describe_finished(directory, state))
-    if grew:
+    if study != before:
         ladder = ", ".join(f"{x:g}x" for x in study.schedule.lengths or ())
+        budget = before.budget
         lines.append(
-            f"budget per cell: {before.trials} -> {study.budget.trials} trials, "
-            f"{before.replicates} -> {study.budget.replicates} replicates"
-            + _describe_searches(before.searches, study.budget.searches)
+            f"budget per cell: {budget.trials} -> {study.budget.trials} trials, "
+            f"{budget.replicates} -> {study.budget.replicates} replicates"
+            + _describe_searches(num_searches(before), num_searches(study))
             + (f"; ladder {ladder}" if ladder else "")
         )
     return lines + list(_describe_next(directory, state))
@@ -60,7 +37,7 @@ def _describe_finished(directory: StudyDirectory, state: StudyState) -> Iterator
         statuses.update(cell.search)
         statuses.update(cell.replicates)
     waiting = statuses.pop("waiting", 0)
-    trials = ", ".join(f"{num} {status}" for status, num in sorted(statuses.items()))
+    trials = ", ".join(f"{num} {name}" for name, num in sorted(statuses.items()))
     rungs, assets = _count(progress.rungs, "rung"), _count(progress.assets, "asset")
     yield f"finished: {rungs}, {assets}; trials: {trials or 'no trial yet'}"
     if waiting:

@@ -289,7 +289,7 @@ class _StudyRun:
 
 
 def _how_to_continue(directory: StudyDirectory) -> str:
-    return f"Go on with: rethink-ray resume {directory.shown}"
+    return f"Go on with: rethink-ray resume {directory.address}"
 
 
 def is_disk_failure(error: Exception) -> bool:

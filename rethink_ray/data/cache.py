@@ -44,11 +44,11 @@ def content_hash(paths: Sequence[Path]) -> str:
     memo = cache_folder() / "content" / digest_of(*(f"{sign}" for sign in signs))[:32]
     if memo.exists():
         return memo.read_text(encoding="ascii")
-    found = _hash_files(paths)
+    digest = _hash_files(paths)
     newest = max((changed for _, _, changed in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
-        _remember(memo, found)
-    return found
+        _remember(memo, digest)
+    return digest
 
 
 def _swap_in(target: Path, build: Callable[[Path], None], *, replace: bool) -> None:
@@ -93,10 +93,10 @@ def _make_folder(folder: Path) -> None:
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return -1, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _hash_files(paths: Sequence[Path]) -> str:
@@ -109,11 +109,11 @@ def _hash_files(paths: Sequence[Path]) -> str:
     return digest.hexdigest()
 
 
-def _remember(memo: Path, found: str) -> None:
+def _remember(memo: Path, digest: str) -> None:
     fresh = memo.with_name(f".{memo.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(found, encoding="ascii")
+        fresh.write_text(digest, encoding="ascii")
         os.replace(fresh, memo)
     except OSError as error:
         _log.info("cannot remember a content hash in %s: %s", memo.parent, error)

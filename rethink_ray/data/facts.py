@@ -69,16 +69,16 @@ def digest_of_file(path: str, where: str) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
     except OSError as error:
         remedy = "Put the file there; relative paths start at the folder of the command."
-        came = f"{path} ({error.strerror})"
-        raise DataError(explain(where, "must be a readable file", came, remedy)) from None
+        shown = f"{path} ({error.strerror})"
+        raise DataError(explain(where, "must be a readable file", shown, remedy)) from None
 
 
 def _require_objects(index: AnnotationIndex, split: str) -> None:
     """Without an object to find, average precision is no number, whatever a detector does."""
     rows = np.isin(index.image_column("image_id"), index.image_ids)
     owner = np.repeat(rows, index.image_column("num_objects"))
-    found = int((owner & (index.object_column("is_crowd") == 0)).sum())
-    if not found:
+    num_objects = int((owner & (index.object_column("is_crowd") == 0)).sum())
+    if not num_objects:
         must = "must hold at least one object of a category of train that is no crowd"
         remedy = "Check the annotations with `rethink-ray data check`, or score on another split."
         raise DataError(explain(f"split {split}", must, f"{len(index)} images of none", remedy))

@@ -82,36 +82,36 @@ def open_pool(
     return Pool(index=index, image_ids=kept, num_scored=len(scored))
 
 
-def open_labelled(pool: Pool, found: Mapping[int, Found], *, keep_empty: bool) -> AnnotationIndex:
+def open_labelled(pool: Pool, labels: Mapping[int, Found], *, keep_empty: bool) -> AnnotationIndex:
     """The pool's images as a split whose labels are what the teacher found.
 
     Built once on each machine, since it holds paths; what the teacher found holds none.
     """
-    kept = [i for i in pool.image_ids if keep_empty or len(found[i].labels)]
+    kept = [i for i in pool.image_ids if keep_empty or len(labels[i].labels)]
     index = pool.index
-    key = digest_of("pseudo labels", INDEX_VERSION, str(index.directory), _digest(kept, found))
-    build = partial(_build, pool, kept, found)
+    key = digest_of("pseudo labels", INDEX_VERSION, str(index.directory), _digest(kept, labels))
+    build = partial(_build, pool, kept, labels)
     return AnnotationIndex(build_once(cache_folder() / "index" / key[:24], build))
 
 
 def _in_scoring_splits(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -> set[int]:
     """The images that a split to select or to report on holds too."""
     pictures = index.pictures(image_ids)
-    found: set[int] = set()
+    twin_ids: set[int] = set()
     for split in dict.fromkeys((data.select_split, data.report_on)):
         twins = same_pictures(pictures, open_split(data, split).pictures())
-        found |= {image_ids[row] for row, _ in twins}
+        twin_ids |= {image_ids[row] for row, _ in twins}
         if twins:
             _log.warning(
                 "%d pictures of the pool are in split %s too and are left out", len(twins), split
             )
-    return found
+    return twin_ids
 
 
-def _digest(kept: list[int], found: Mapping[int, Found]) -> str:
+def _digest(kept: list[int], labels: Mapping[int, Found]) -> str:
     whole = hashlib.sha256()
     for image_id in kept:
-        seen = found[image_id]
+        seen = labels[image_id]
         whole.update(np.array([image_id, len(seen.labels)], np.int64).tobytes())
         for column in (seen.boxes_xyxy, seen.labels):
             whole.update(np.ascontiguousarray(column).tobytes())
@@ -119,21 +119,21 @@ def _digest(kept: list[int], found: Mapping[int, Found]) -> str:
     return whole.hexdigest()
 
 
-def _build(pool: Pool, kept: list[int], found: Mapping[int, Found], directory: Path) -> None:
+def _build(pool: Pool, kept: list[int], labels: Mapping[int, Found], directory: Path) -> None:
     categories = pool.index.categories
-    images = tuple(_raw_image(pool.index, i, found[i], categories) for i in kept)
+    images = tuple(_raw_image(pool.index, i, labels[i], categories) for i in kept)
     raw = RawSplit(categories=categories, images=images, problems=())
     sizes_alone = partial(read_contents, hashed=False)
     write_index(raw, categories, directory, name="pseudo labels", read=sizes_alone)
 
 
 def _raw_image(
-    index: AnnotationIndex, image_id: int, found: Found, categories: tuple[str, ...]
+    index: AnnotationIndex, image_id: int, labels: Found, categories: tuple[str, ...]
 ) -> RawImage:
     entry = index.entry(image_id)
-    boxes = found.boxes_xyxy.astype(np.float64)
+    boxes = labels.boxes_xyxy.astype(np.float64)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    masks = found.segmentations or ("",) * len(boxes)
+    masks = labels.segmentations or ("",) * len(boxes)
     objects = tuple(
         RawObject(
             category=categories[int(label) - 1],
@@ -143,7 +143,7 @@ def _raw_image(
             segmentation=mask.encode(),
         )
         for box, label, area, mask in zip(
-            boxes.tolist(), found.labels, areas.tolist(), masks, strict=True
+            boxes.tolist(), labels.labels, areas.tolist(), masks, strict=True
         )
     )
     return RawImage(

@@ -18,13 +18,13 @@ def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int
     """
     purpose = f"regime, draw {draw}" if draw else "regime"
     order = hash_order(purpose, data.subset_seed, trainable_image_ids(data))
-    wanted = num_images(images, len(order))
-    if wanted > len(order):
+    num_wanted = num_images(images, len(order))
+    if num_wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"
         num_held_out = len(holdout_image_ids(data))
         must += f" (outside the hold-out of {num_held_out})" if num_held_out else ""
         raise DataError(explain("regimes: images", must, images, "Write `all` to use every one."))
-    return tuple(order[:wanted])
+    return tuple(order[:num_wanted])
 
 
 def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:

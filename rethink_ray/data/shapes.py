@@ -86,9 +86,9 @@ def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], li
     placed: list[Placed] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
-        found = _find_room(rng, kind, placed, px)
-        if found is not None:
-            new, cover = found
+        new_object = _find_room(rng, kind, placed, px)
+        if new_object is not None:
+            new, cover = new_object
             for other in placed:
                 other.visible &= ~new.whole
             placed.append(new)
@@ -132,13 +132,13 @@ def _make(spec: ShapesSpec, directory: Path) -> None:
     seen: set[bytes] = set()
     for number, split in enumerate(SPLITS):
         (directory / split).mkdir()
-        told = _make_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
+        annotations = _make_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
         if split != "unlabelled":
             target = directory / "annotations" / f"instances_{split}.json"
-            target.write_text(json.dumps(told), encoding="utf-8")
-    wanted = sum(getattr(spec, split) for split in SPLITS)
-    if len(seen) != wanted:
-        must = f"must give {wanted} different images"
+            target.write_text(json.dumps(annotations), encoding="utf-8")
+    num_images = sum(getattr(spec, split) for split in SPLITS)
+    if len(seen) != num_images:
+        must = f"must give {num_images} different images"
         remedy = "Take another data.shapes.seed."
         raise DataError(explain("data.shapes", must, len(seen), remedy))
 
@@ -196,10 +196,14 @@ def _keypoints(mine: Placed, covered: NDArray[np.bool_], px: int) -> list[float]
         points[points[:, 1].argmax()],
         points[points[:, 0].argmin()],
     ]
-    told: list[float] = []
+    flat_xyv: list[float] = []
     for x, y in [np.array(mine.pose.center_xy), *ends]:
         if not (0 <= x < px and 0 <= y < px):
-            told += [0.0, 0.0, 0]
+            flat_xyv += [0.0, 0.0, 0]
         else:
-            told += [round(float(x), 2), round(float(y), 2), 1 if covered[int(y), int(x)] else 2]
-    return told
+            flat_xyv += [
+                round(float(x), 2),
+                round(float(y), 2),
+                1 if covered[int(y), int(x)] else 2,
+            ]
+    return flat_xyv

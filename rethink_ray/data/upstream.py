@@ -51,10 +51,12 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
     ``spec.labels: shuffled`` permutes the labels of all images among them: the control that
     keeps every picture and every class frequency and takes the meaning.
     """
-    told = spec.model_dump(include={"classes", "images", "image_px", "seed"})
+    settings = spec.model_dump(include={"classes", "images", "image_px", "seed"})
     if spec.figures != "glyphs":  # the set as it was before there was a choice keeps its name
-        told["figures"] = spec.figures
-    print_of = digest_of("upstream", upstream_fingerprint(data), json.dumps(told, sort_keys=True))
+        settings["figures"] = spec.figures
+    print_of = digest_of(
+        "upstream", upstream_fingerprint(data), json.dumps(settings, sort_keys=True)
+    )
     directory = cache_folder() / "upstream" / print_of[:24]
     if data.upstream == BUILT_IN:
         make_glyphs(spec, directory)
@@ -77,8 +79,8 @@ def upstream_fingerprint(data: DataSpec) -> str:
         return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
     files = [path for folder in _class_folders(root) for path in _images_in(folder)]
-    told = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
-    return digest_of(PIXELS_VERSION, *told)[:16]
+    name_and_size = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
+    return digest_of(PIXELS_VERSION, *name_and_size)[:16]
 
 
 def upstream_files(data: DataSpec) -> list[Path]:

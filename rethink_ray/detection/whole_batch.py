@@ -87,12 +87,12 @@ def add_denominators(parts: Sequence[Denominators]) -> Denominators:
     }
 
 
-def sum_over_workers(own: Denominators, peers: Peers | None) -> Denominators:
+def sum_over_workers(denominators: Denominators, peers: Peers | None) -> Denominators:
     """What the losses of all workers' parts are divided by, the same on every worker."""
     if peers is None:
-        return own
-    totals = peers.total(torch.stack([one.count.double() for one in own.values()]))
+        return denominators
+    totals = peers.total(torch.stack([one.count.double() for one in denominators.values()]))
     return {
-        name: Denominator(count=total, at_least=own[name].at_least)
-        for name, total in zip(own, totals.unbind(), strict=True)
+        name: Denominator(count=total, at_least=denominators[name].at_least)
+        for name, total in zip(denominators, totals.unbind(), strict=True)
     }

@@ -1,11 +1,10 @@
-"""Cells whose search is over and that have no score at all.
+"""Cells whose search is over without a single score, and why.
 
-An arm that diverges everywhere is a result, and the other arms have findings; a study of nothing
-but such cells has no finding and is incomplete.
+An arm that diverges everywhere is a result, and the other arms still have findings. A study in
+which every cell is empty has no findings and is incomplete.
 
-A trial that the method ended (*diverged*, *infeasible*, *misconfigured*, *refused*) is a result and
-is not retried. A trial that the machine lost (*failed*) is retried. Halving left the *stopped* ones
-behind.
+If the method ends a trial (*diverged*, *infeasible*, *misconfigured*, *refused*), that is a result,
+and the trial is not retried. A job that the machine lost (*failed*) is retried.
 """
 
 from collections.abc import Collection, Iterable
@@ -22,18 +21,18 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why trials have no score: one kind of end, however often it came."""
+    """One reason why trials have no score."""
 
     outcome: str
-    """How the method ended them; ``without a score`` for those that finished and have none."""
+    """How the method ended them; ``without a score`` for trials that finished and have none."""
     text: str
-    """What the first of them said."""
+    """The recorded reason of the first of them."""
     trial_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmptyCell:
-    """A cell that has nothing to say, all of its searches together."""
+    """A cell without a score in any of its searches."""
 
     cell: Cell
     reasons: tuple[Reason, ...]
@@ -77,7 +76,7 @@ def _end_of(ended: TrialEnded | None) -> tuple[str, str]:
 
 
 def empty_lines(cells: Iterable[EmptyCell], root: Path) -> list[str]:
-    """Cell by cell what became of its trials, with counts, and the file that tells it in full.
+    """Why each cell is empty: reasons with counts, and the file with the whole traceback.
 
     Args:
         cells: those without a score.

@@ -1,12 +1,12 @@
-"""Seeds that are a pure function of what they are for."""
+"""Seeds as a pure function of their purpose."""
 
 import hashlib
 import json
 
-Part = str | int
+SeedPart = str | int
 
 
-def seed_of(*parts: Part) -> int:
-    """31 bits, never negative, from the SHA-256 of the parts; no other call shares its stream."""
+def seed_of(*parts: SeedPart) -> int:
+    """31 bits of the SHA-256 of the parts, never negative: other parts give an unrelated seed."""
     text = json.dumps(parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") & 0x7FFFFFFF

@@ -15,18 +15,24 @@ from rethink_ray.spec.resolve import TrialConfig, with_seeds
 
 
 class ClassifierAsset(Spec):
-    """What an upstream classifier is made from; its key names its folder."""
+    """An upstream classifier: all that determines its weights. Its key names its folder."""
 
     kind: Literal["classifier"] = "classifier"
+    """Always ``classifier``."""
     detector: DetectorSpec
-    """Only backbone, width and norm matter; everything else stands at its default."""
+    """Backbone, width and norm of the classifier; everything else stands at its default."""
     upstream: UpstreamSpec
+    """How the classifier is trained."""
     upstream_source: str
+    """``glyphs``, or the folder of images."""
     upstream_fingerprint: str
+    """Hash of the images."""
     threads: int
+    """CPU threads of its training: numbers depend on them."""
     gpus: float = 0.0
+    """GPUs of its training; 0 trains on CPUs."""
     backbone_code: str = ""
-    """As a trial's."""
+    """Version or source hash of the code behind a backbone from elsewhere, as a trial has it."""
 
     @property
     def key(self) -> str:
@@ -42,7 +48,7 @@ class ClassifierAsset(Spec):
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
-        """Nothing: upstream images are no regime's."""
+        """A classifier needs no other asset: it learns from upstream images alone."""
         return ()
 
     @property
@@ -52,7 +58,7 @@ class ClassifierAsset(Spec):
 
     @property
     def run(self) -> None:
-        """None: one process builds it, whatever the trials' workers."""
+        """None: one process builds it, for any number of workers per trial."""
         return
 
 
@@ -64,7 +70,9 @@ class DetectorAsset(Spec):
     """
 
     kind: Literal["direct", "teacher"]
+    """First stage of direct pre-training, or a teacher."""
     trained: TrialConfig
+    """The run whose last weights are the asset."""
 
     @property
     def length(self) -> float:
@@ -96,12 +104,14 @@ class DetectorAsset(Spec):
 
 
 class PseudoLabelsAsset(Spec):
-    """What a teacher finds on images that nobody labelled."""
+    """The detections of a teacher on images without human labels."""
 
     kind: Literal["pseudo_labels"] = "pseudo_labels"
+    """Always ``pseudo_labels``."""
     teacher: DetectorAsset
+    """The detector that labels the images."""
     labels: LabelsSpec
-    """Only threshold, pool and ``keep_empty`` matter; everything else stands at its default."""
+    """Threshold, pool and ``keep_empty``; everything else stands at its default."""
 
     @property
     def key(self) -> str:
@@ -149,7 +159,7 @@ def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """The assets that the run itself reads. Whoever goes on from a teacher starts from no other."""
+    """The assets that the run itself reads; after a teacher it starts from no other."""
     labels = config.recipe.labels
     if labels.kind == "human":
         return _initial_of(config)

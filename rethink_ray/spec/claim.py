@@ -48,17 +48,20 @@ class Along(Spec):
     """The difference, followed along the values of one column."""
 
     column: str
+    """The column whose values are followed, such as ``images`` or ``schedule``."""
     order: tuple[Value, ...] | None = None
-    """Values from first to last; None: numbers, rising."""
+    """The values from first to last. Null sorts them as numbers, rising."""
     trend: Literal["falls", "rises", "flat"]
-    """What the last does against the first."""
+    """How the difference at the last value compares with that at the first."""
 
 
 class ImageRange(Spec):
     """How many training images a claim is about."""
 
     at_least: PositiveInt = 1
+    """Smallest number of training images."""
     at_most: PositiveInt | None = None
+    """Largest number of training images. Null sets no limit."""
 
     def holds(self, images: int) -> bool:
         """Whether a regime of this size is meant."""
@@ -69,35 +72,50 @@ class Claim(Spec):
     """``side`` minus ``against`` is as ``expect`` says."""
 
     says: Annotated[str, Field(min_length=1)]
-    """The claim as a sentence without its full stop."""
+    """The claim as a sentence, without its full stop."""
     side: Selector
+    """Rows that the claim is about: column, or dotted path of the recipe, and the value or values
+    it must have."""
     against: Selector | None = None
-    """None: the claim is about ``side`` alone, along a column."""
+    """Rows that ``side`` is compared with. Null compares nothing: the claim follows ``side`` along
+    a column."""
     where: Selector = {}
-    """Holds for both sides."""
+    """Conditions that hold for both sides."""
     images: ImageRange = ImageRange()
+    """Sizes of regimes that the claim is about."""
     match: tuple[str, ...] | None = None
-    """Columns that must be equal on both sides."""
+    """Columns that must be equal on both sides. Null takes regime, metric and split where both
+    sides name an arm, and all columns that describe a method elsewhere."""
     rung: Literal["longest", "shortest", "best", "each"] = "longest"
-    """At which schedule: an end of what both sides share, each side's best, or every shared one."""
+    """The schedules that are compared: the longest or shortest that both sides share, each side's
+    best, or every shared one."""
     expect: Literal["above", "not_below", "equal", "catches_up"] = "above"
+    """What is claimed of ``side`` minus ``against``: above zero, not below zero by the margin,
+    within the margin, or level from some length on."""
     leader: Literal["same", "best"] = "same"
-    """Catching up with ``against`` at the same length, or with its best over lengths."""
+    """What ``catches_up`` compares with: ``against`` at the same length, or its best over
+    lengths."""
     more: Selector | None = None
+    """With ``than``: the claim is about the difference under these conditions minus the difference
+    under those of ``than``."""
     than: Selector | None = None
-    """The difference under ``more`` minus the difference under ``than`` is what is expected."""
+    """The conditions that ``more`` is compared with."""
     along: Along | None = None
+    """The difference is followed along a column."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """Points that count as equal; None: the study's."""
+    """Points that count as equal; with ``scale: ratio`` a share. Null takes the study's margin, or
+    0.05 for a ratio."""
     goal: Literal["maximize", "minimize"] = "maximize"
     """Direction of the metric: a difference is positive where ``side`` is better."""
     scale: Literal["points", "ratio"] = Field("points", exclude_if=lambda v: v == "points")
-    """``ratio``: one side as a multiple of the other, for costs; the margin is a share then."""
+    """``ratio`` compares one side as a multiple of the other, for costs."""
     caveats: tuple[str, ...] = ()
+    """Sentences that stand beside the verdict."""
     source: str = ""
-    """Paper, section or table."""
+    """Paper and section or table that make the claim."""
     primary: bool = False
-    """Corrected together with the study's headlines; claims of a study file only."""
+    """The claim is corrected for multiple testing together with the study's headlines; claims of a
+    study file only."""
 
     @model_validator(mode="after")
     def _is_one_comparison(self) -> Self:
@@ -136,7 +154,7 @@ class Claim(Spec):
             return self.match
         columns: tuple[str, ...] = MATCHED
         if "arm" in self.side and "arm" in (self.against or {}):
-            columns = WHERE  # whoever names two arms means all that they differ in
+            columns = WHERE  # two named arms are compared in all they differ in
         return tuple(column for column in columns if column not in self.selected)
 
     @property

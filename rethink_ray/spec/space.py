@@ -17,11 +17,16 @@ class Parameter(Spec):
     """A range or a list of options, under exactly one of four names."""
 
     log_uniform: tuple[float, float] | None = None
+    """Numbers in [low, high], uniform in their logarithm; low is above zero."""
     uniform: tuple[float, float] | None = None
+    """Numbers in [low, high], uniform."""
     int_uniform: tuple[int, int] | None = None
+    """Whole numbers in [low, high], both included."""
     choice: tuple[Value, ...] | None = None
+    """The options, each once."""
     when: dict[str, Value | tuple[Value, ...]] = {}
-    """Path -> value (or values) it must have for this parameter to exist."""
+    """Conditions for this parameter to exist: dotted path and the value, or values, it must
+    have."""
 
     @model_validator(mode="after")
     def _one_kind_and_a_real_range(self) -> Self:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
 
-from rethink_ray.detection.masks import pasted
+from rethink_ray.detection.masks import paste_mask
 
 LABEL_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 MASK_OPACITY = 0.4
@@ -34,7 +34,7 @@ def draw_objects(
     if "masks" in objects:
         height, width = pixels.shape[-2:]
         pairs = zip(objects["masks"], boxes, strict=True)
-        masks = torch.stack([pasted(square, box, height, width) for square, box in pairs])
+        masks = torch.stack([paste_mask(square, box, height, width) for square, box in pairs])
         drawn = draw_segmentation_masks(drawn, masks, alpha=MASK_OPACITY, colors=colors)
     names = [f"{categories[k - 1]} {s:.2f}" for k, s in zip(labels, scores, strict=True)]
     drawn = draw_bounding_boxes(drawn, boxes, labels=names, colors=colors)

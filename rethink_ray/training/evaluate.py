@@ -15,7 +15,7 @@ from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
-from rethink_ray.detection.masks import encoded, run_lengths_of
+from rethink_ray.detection.masks import encode_mask, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import write_detections
@@ -105,7 +105,7 @@ def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundT
         labels=entry.labels,
         is_crowd=entry.is_crowd,
         area=entry.area,
-        masks=None if masks is None else [encoded(mask) for mask in masks],
+        masks=None if masks is None else [encode_mask(mask) for mask in masks],
         keypoints=keypoints,
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch.distributed as dist
 
-from rethink_ray.data.loader import died
+from rethink_ray.data.loader import explain_death
 from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured, RethinkError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.memory import is_out_of_memory, too_large
@@ -62,7 +62,7 @@ def _interpret(config: TrialConfig, error: Exception) -> Exception:
         norm = f"detector.norm {config.recipe.detector.norm}"
         return Infeasible(explain(norm, must, str(error), remedy))
     if isinstance(error, RuntimeError):
-        return died(error) or error
+        return explain_death(error) or error
     return error
 
 

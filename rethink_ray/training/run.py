@@ -180,8 +180,8 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
 
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
-) -> list[Path]:
-    """The paths of new images in ``out``: each given image with the detected objects drawn on it.
+) -> dict[Path, int]:
+    """Each image has its detections drawn, as ``<name>.png`` in ``out``: path -> boxes drawn.
 
     Raises:
         DataError: an image cannot be read, or a new image would replace a given one.
@@ -190,9 +190,10 @@ def predict_images(
     views = _build_views(model)
     targets = _name_targets(images, out)
     out.mkdir(parents=True, exist_ok=True)
-    for path, target in zip(images, targets, strict=True):
-        _draw(model, views, path, target, score_threshold)
-    return targets
+    return {
+        target: _draw(model, views, path, target, score_threshold)
+        for path, target in zip(images, targets, strict=True)
+    }
 
 
 def _name_targets(images: Sequence[Path], out: Path) -> list[Path]:
@@ -227,7 +228,8 @@ def _build_views(model: TrainedModel) -> MultiViewDetector:
 
 def _draw(
     model: TrainedModel, views: MultiViewDetector, path: Path, target: Path, score_threshold: float
-) -> None:
+) -> int:
+    """The picture at ``target`` shows the detections; returns the number of boxes drawn."""
     try:
         pixels = read_rgb(str(path))
     except BROKEN as error:
@@ -237,3 +239,4 @@ def _draw(
     drawn = draw_objects(pixels, output, model.categories, score_threshold)
     picture: Image.Image = to_pil_image(drawn)
     picture.save(target)
+    return int((output["scores"] >= score_threshold).sum())

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethink_ray.data.index import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.foreign import for_categories, under_our_names
+from rethink_ray.detection.foreign import rename_to_ours, select_categories
 from rethink_ray.detection.weights import read_state_dict
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.backbone_code import require_same_code
@@ -45,8 +45,8 @@ def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, T
     state, file_categories = _load_tensors(path, where)
     expected = detector.state_dict()
     categories = open_split(config.data, "train").categories
-    renamed = under_our_names(state, expected)
-    return for_categories(renamed, expected, categories, file_categories, where)
+    renamed = rename_to_ours(state, expected)
+    return select_categories(renamed, expected, categories, file_categories, where)
 
 
 def _load_tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:

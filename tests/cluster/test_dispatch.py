@@ -9,7 +9,7 @@ from micro_study import micro_study
 
 from rethink_ray.cluster.dispatch import Dispatcher, NoJob
 from rethink_ray.cluster.recorder import Recorder
-from rethink_ray.cluster.resume import extend_study
+from rethink_ray.cluster.resume import resume_lines
 from rethink_ray.cluster.work import decode_job, encode_job
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
@@ -17,6 +17,7 @@ from rethink_ray.records.log import RecordLog
 from rethink_ray.records.types import AssetDone, JobFailed, Resumed, RungDone, TrialEnded
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.errors import RecordError
 from tests.builders import made_up_facts
 
@@ -83,7 +84,7 @@ def rung(job: Job, length: float) -> RungDone:
 def start(tmp_path: Path) -> Callable[..., Hand]:
     def start(**changes: object) -> Hand:
         study = micro_study(**changes)
-        return Hand(StudyDirectory.create(tmp_path / "study", study, "", FACTS, {}))
+        return Hand(start_study(tmp_path / "study", study, "", FACTS, {}))
 
     return start
 
@@ -138,10 +139,10 @@ def test_the_tables_do_not_depend_on_slots_or_on_where_the_driver_died(
 ) -> None:
     from micro_study import results
 
-    whole = Hand(StudyDirectory.create(tmp_path / "a", micro_study(), "", FACTS, {}), slots=1)
+    whole = Hand(start_study(tmp_path / "a", micro_study(), "", FACTS, {}), slots=1)
     whole.run()
     whole.dispatcher.recorder.refresh_views(now=True)
-    broken = StudyDirectory.create(tmp_path / "b", micro_study(), "", FACTS, {})
+    broken = start_study(tmp_path / "b", micro_study(), "", FACTS, {})
     for _ in range(40):
         hand = Hand(StudyDirectory.open(broken.root), slots=3)
         jobs = [j for j in (hand.dispatcher.next_job() for _ in range(3)) if isinstance(j, Job)]
@@ -246,7 +247,7 @@ def test_more_trials_and_a_longer_ladder_repeat_no_job(start: Callable[..., Hand
     hand = start()
     first = hand.run()
     directory = StudyDirectory.open(hand.directory.root)
-    assert directory.extend(trials=4, replicates=2, lengths=[5.0])
+    assert extend_study(directory, trials=4, replicates=2, lengths=[5.0])
     again = Hand(StudyDirectory.open(hand.directory.root))
     second = again.run()
     again.dispatcher.update_status()
@@ -267,8 +268,10 @@ def test_continuing_says_what_is_finished_what_goes_on_and_what_is_tried_again(
     folder = hand.directory.trial_dir(lost.trial_id)
     folder.mkdir(parents=True)
     (folder / "trunk-000000005.pt").touch()
-    lines = extend_study(StudyDirectory.open(hand.directory.root), replicates=3)
-    assert lines == [
+    directory = StudyDirectory.open(hand.directory.root)
+    before = directory.study
+    assert extend_study(directory, replicates=3)
+    assert resume_lines(directory, before) == [
         "finished: 1 rung, 0 assets; trials: no trial yet",
         "waiting: 2 trials",
         "budget per cell: 2 -> 2 trials, 1 -> 3 replicates; ladder 2x, 3x",
@@ -313,7 +316,7 @@ def test_a_listener_that_fails_stops_neither_the_study_nor_the_others(
         raise BrokenPipeError("nobody reads")
 
     heard: list[object] = []
-    directory = StudyDirectory.create(tmp_path / "study", micro_study(), "", FACTS, {})
+    directory = start_study(tmp_path / "study", micro_study(), "", FACTS, {})
     recorder = Recorder(directory, [broken, heard.append])
     for number in (1, 2):
         recorder.record(JobFailed(job_id=f"job {number}", reason="killed"))

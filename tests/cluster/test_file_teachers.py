@@ -6,9 +6,8 @@ from test_learned_study import TREE, run_here
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.commands.inputs import facts_of
 from rethink_ray.protocol.tables import build_tables
-from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import gather_study_facts, start_study
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import Cell
@@ -29,8 +28,8 @@ def test_one_file_teaches_every_replicate_and_an_exported_student_repeats_its_nu
         "continued": {"set": {"labels.kind": "continued"}, "teacher": file},
     }
     study = validate(Study, TREE | {"arms": arms}, "files.yaml")
-    directory = StudyDirectory.create(
-        str(tmp_path / "study"), study, "", facts_of(study, "files.yaml"), {}
+    directory = start_study(
+        str(tmp_path / "study"), study, "", gather_study_facts(study, "files.yaml"), {}
     )
     state = run_here(study, directory)
     assert not state.ended

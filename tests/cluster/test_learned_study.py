@@ -17,6 +17,7 @@ from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
+from rethink_ray.session import start_study
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
@@ -76,7 +77,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyDirectory, 
     study = validate(Study, TREE, "learned.yaml")
     root = tmp_path_factory.mktemp("learned") / "study"
     facts = gather_facts(study.data, study.regimes)
-    directory = StudyDirectory.create(str(root), study, "", facts, {})
+    directory = start_study(str(root), study, "", facts, {})
     return directory, run_here(study, directory)
 
 

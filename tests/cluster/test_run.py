@@ -27,7 +27,7 @@ def test_two_slots_give_the_tables_of_a_plain_loop(
     outcome = run_study(directory, slots=2)
     assert outcome.status == "done"
     assert results(directory) == expected
-    assert directory.mirror_path.exists()
+    assert directory.optuna_journal_path.exists()
     again = run_study(StudyDirectory.open(directory.root), slots=2)
     assert again.status == "done"
     assert results(directory) == expected

@@ -19,6 +19,7 @@ from rethink_ray.records.types import Event
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import start_study
 from rethink_ray.training.stopping import never_stop
 from tests.object_store import object_store
 
@@ -62,7 +63,7 @@ def test_machines_that_share_only_a_store_make_the_tables_of_one_machine(
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
         study = micro_study()
         facts = gather_facts(study.data, study.regimes)
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {"torch": "any"})
+        start_study(uri, study, "study: micro\n", facts, {"torch": "any"})
         for machine in range(1, 40):
             if run_on(tmp_path / str(machine), uri, 4, monkeypatch) < 4:
                 break
@@ -108,7 +109,7 @@ def test_checkpoints_that_no_job_needs_are_deleted_in_the_store(
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")
-        directory = StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        directory = start_study(uri, study, "study: micro\n", facts, {})
         run_on(tmp_path, uri, 40, monkeypatch)
         before = [n for n in Store(uri).list("trials") if "/trunk-" in n]
         Sweeper(directory).sweep(StudyDirectory.open(uri).load_state(), (), now=True)
@@ -125,7 +126,7 @@ def test_a_damaged_asset_is_built_again_once_and_goes_home(
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        start_study(uri, study, "study: micro\n", facts, {})
         run_on(tmp_path / "1", uri, 1, monkeypatch)
         store = Store(uri)
         [name] = [n for n in store.list("assets") if n.endswith("backbone.pt")]
@@ -150,7 +151,7 @@ def test_what_a_trial_starts_from_is_not_sent_home_again(
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        start_study(uri, study, "study: micro\n", facts, {})
         run_on(tmp_path, uri, 1, monkeypatch)
         before = Store(uri).list("assets")
         run_on(tmp_path, uri, 2, monkeypatch)

@@ -11,7 +11,7 @@ from rethink_ray.spec.check import check_sizes, check_study
 from rethink_ray.spec.direct import check_passes, direct_recipe, direct_steps
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipes import build_recipe
-from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, resolve
+from rethink_ray.spec.resolve import Cell, CellResolver, TrialConfig, base_recipe
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.study import Study
 from tests.builders import made_up_facts
@@ -59,7 +59,7 @@ def study(**changes: Any) -> Study:
 
 def trial(arm: str, seed: int = 0, asset_seed: int = 5, **sampled: float) -> TrialConfig:
     values = {name.replace("__", "."): value for name, value in sampled.items()}
-    return resolve(study(), Cell("coco", arm), values, seed, FACTS, asset_seed)
+    return CellResolver(study(), Cell("coco", arm), FACTS).resolve(values, seed, asset_seed)
 
 
 def first_stage(arm: str, **sampled: float) -> TrialConfig:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from rethink_ray.records.types import Member, Purpose, RungDone, TrialEnded, Value
+from rethink_ray.records.types import Member, Purpose, RungDone, TrialEnded
+from rethink_ray.spec.space import Value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -57,22 +57,24 @@ class UnlabelledSource:
 
     def _all(self) -> list[str]:
         _require(self.images, self.images.is_dir(), "a folder of images")
-        found = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        return sorted(path.relative_to(self.images).as_posix() for path in found)
+        paths = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return sorted(path.relative_to(self.images).as_posix() for path in paths)
 
     def _listed(self, path: Path) -> list[str]:
         try:
-            told: Any = json.loads(path.read_bytes())
-            return sorted({str(record["file_name"]) for record in told["images"]})
+            document: Any = json.loads(path.read_bytes())
+            return sorted({str(record["file_name"]) for record in document["images"]})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             must = "must be a COCO JSON file whose 'images' have a 'file_name'"
-            came = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             remedy = "Or leave data.unlabelled.annotations out: every image of the folder is taken."
-            raise DataError(explain(str(path), must, came, remedy)) from None
+            raise DataError(explain(str(path), must, reason, remedy)) from None
 
 
-def _require(path: Path, is_there: bool, what: str) -> None:
+def _require(path: Path, is_there: bool, contents: str) -> None:
     if not is_there:
         raise DataError(
-            explain(str(path), f"must be {what}", "none", "Check data.unlabelled and data.root.")
+            explain(
+                str(path), f"must be {contents}", "none", "Check data.unlabelled and data.root."
+            )
         )
