@@ -52,7 +52,6 @@ NEVER: dict[str, set[str]] = {
 RECORDS_AS_DATA = {"rethink_ray.records.types", "rethink_ray.records.state"}
 """The rooms without files may see these files of ``records``."""
 KNOWN_PACKAGES = {
-    ("rethink_ray.protocol.empty_cells", "pathlib"),
     ("rethink_ray.protocol.retention", "pathlib"),
 }
 """Imports of packages that must go."""
@@ -65,26 +64,10 @@ KNOWN_DOORS = {
 """Imports that must go: (room, what it imports). A line that is no longer true fails the test."""
 KNOWN_CYCLES = [
     {
-        "rethink_ray.cluster.trackers.factory",
-        "rethink_ray.cluster.trackers.mlflow_runs",
-        "rethink_ray.cluster.trackers.tensorboard_files",
-        "rethink_ray.cluster.trackers.wandb_runs",
-    },
-    {
         "rethink_ray.spec.claim",
         "rethink_ray.spec.hashing",
         "rethink_ray.spec.resolve",
         "rethink_ray.spec.study",
-    },
-    {
-        "rethink_ray.training.assets",
-        "rethink_ray.training.effective",
-        "rethink_ray.training.effective_labels",
-        "rethink_ray.training.ladder",
-        "rethink_ray.training.live",
-        "rethink_ray.training.price",
-        "rethink_ray.training.starting",
-        "rethink_ray.training.teacher_files",
     },
 ]
 """Import cycles that must go. One that is gone, or has other files, fails the test."""

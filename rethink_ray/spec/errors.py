@@ -3,6 +3,10 @@
 Errors cross process borders on a cluster, so each one pickles by its message alone.
 """
 
+import re
+
+ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
 
 class RethinkError(Exception):
     """A failure the program foresaw; the command line prints it without a traceback."""
@@ -46,3 +50,8 @@ def explain(where: str, must: str, came: object, remedy: str = "") -> str:
     """One error sentence in the house form: ``{where}: {must}, but got {came}. {remedy}``."""
     shown = f"'{came}'" if isinstance(came, str) else repr(came)
     return f"{where}: {must}, but got {shown}. {remedy}".rstrip()
+
+
+def mask_numbers(text: str) -> str:
+    """``text`` with ``#`` for each number: messages that differ in a step or in bytes are one."""
+    return ANY_NUMBER.sub("#", text)
