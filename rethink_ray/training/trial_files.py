@@ -4,7 +4,6 @@ Every file is written whole or not at all. A damaged file counts as absent: the 
 from the file before it, or starts again.
 """
 
-import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass
@@ -132,4 +131,4 @@ class TrialFiles:
 
 def _digest(rungs: list[dict[str, Any]]) -> str:
     """Checksum of the rungs as JSON. Files of the first version have none."""
-    return hashlib.sha256(json.dumps(rungs, sort_keys=True).encode()).hexdigest()
+    return sha256_of(json.dumps(rungs, sort_keys=True))

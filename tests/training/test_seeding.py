@@ -1,6 +1,7 @@
 import torch
 
-from rethink_ray.training.seeding import derive_seed, generator_at, seed_torch
+from rethink_ray.spec.hashing import derive_seed
+from rethink_ray.training.seeding import generator_at, seed_torch
 
 CPU = torch.device("cpu")
 

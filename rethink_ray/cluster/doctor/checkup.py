@@ -12,7 +12,7 @@ from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.cluster.ray_session import available_cpus
 from rethink_ray.records.store import is_uri
 from rethink_ray.records.working_copy import working_folder
-from rethink_ray.spec.meaning import reachable_recipes
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 
