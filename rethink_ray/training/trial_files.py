@@ -12,6 +12,7 @@ from typing import Any
 
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint, write_json
 
 TRUNKS_KEPT = 2
