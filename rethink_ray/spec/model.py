@@ -31,7 +31,7 @@ class Spec(BaseModel):
 
     @model_validator(mode="after")
     def _breaks_no_rule(self) -> Self:
-        if explanation := find_breach(self.rules, self, dict(self)):
+        if self.rules and (explanation := find_breach(self.rules, self, dict(self))):
             raise refusal_of(explanation)
         return self
 
