@@ -1,4 +1,4 @@
-"""Says how a study goes on: what is finished, how it grew, which jobs continue or start."""
+"""Lines about a study that continues: what is finished, how it grew, which jobs go on."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from rethink_ray.spec.study import Study
 
 
 def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
-    """What is finished, how the study grew since ``before``, and what goes on from where."""
+    """Lines that say what is finished, how the study grew since ``before``, and what comes next."""
     study, state = directory.study, directory.load_state()
     lines = list(_describe_finished(directory, state))
     if study != before:
@@ -37,7 +37,7 @@ def _describe_finished(directory: StudyDirectory, state: StudyState) -> Iterator
         statuses.update(cell.search)
         statuses.update(cell.replicates)
     waiting = statuses.pop("waiting", 0)
-    trials = ", ".join(f"{num} {status}" for status, num in sorted(statuses.items()))
+    trials = ", ".join(f"{num} {name}" for name, num in sorted(statuses.items()))
     rungs, assets = _count(progress.rungs, "rung"), _count(progress.assets, "asset")
     yield f"finished: {rungs}, {assets}; trials: {trials or 'no trial yet'}"
     if waiting:

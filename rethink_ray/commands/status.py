@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,11 @@ from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.empty_cells import (
     EmptyCell,
     empty_cells,
-    empty_lines,
     is_all_of,
 )
 from rethink_ray.protocol.remaining import StudyProgress, progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.failures import failure_lines
+from rethink_ray.records.failures import FAILURE_FILE, failure_lines, point_to_file
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import dropped_words
@@ -210,3 +209,24 @@ def remaining_words(progress: StudyProgress) -> str:
 def plural(num: int, one: str) -> str:
     """``1 replicate``, ``3 replicates``."""
     return f"{num} {one}{'s' * (num != 1)}"
+
+
+def empty_lines(cells: Iterable[EmptyCell], root: Path) -> list[str]:
+    """Why each cell is empty: reasons with counts, and the file with the whole traceback.
+
+    Args:
+        cells: those without a score.
+        root: the study directory on this machine.
+    """
+    return [line for empty in cells for line in _describe_empty_cell(empty, root)]
+
+
+def _describe_empty_cell(empty: EmptyCell, root: Path) -> list[str]:
+    if not empty.reasons:
+        return [f"{empty.cell.name}: no trial ran, because the arm it waits for has no score"]
+    lines = [f"{empty.cell.name}: no search trial has a score"]
+    for reason in empty.reasons:
+        said = f": {reason.text}" if reason.text else ""
+        files = (root / "trials" / trial_id / FAILURE_FILE for trial_id in reason.trial_ids)
+        lines.append(f"  {len(reason.trial_ids)} {reason.outcome}{said}{point_to_file(files)}")
+    return lines

@@ -9,12 +9,11 @@ and the trial is not retried. A job that the machine lost (*failed*) is retried.
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from rethink_ray.protocol.remaining import CellProgress, StudyProgress
-from rethink_ray.records.failures import FAILURE_FILE, point_to_file, without_numbers
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
+from rethink_ray.spec.errors import mask_numbers
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
@@ -62,7 +61,7 @@ def _reasons(state: StudyState, searches: Iterable[CellProgress]) -> tuple[Reaso
     texts: dict[tuple[str, str], str] = {}
     for trial_id in dict.fromkeys(member.trial_id for member in members):
         outcome, text = _end_of(state.ended.get(trial_id))
-        key = (outcome, without_numbers(text))
+        key = (outcome, mask_numbers(text))
         groups.setdefault(key, []).append(trial_id)
         texts.setdefault(key, text)
     ordered = sorted(groups, key=lambda key: -len(groups[key]))
@@ -73,24 +72,3 @@ def _reasons(state: StudyState, searches: Iterable[CellProgress]) -> tuple[Reaso
 
 def _end_of(ended: TrialEnded | None) -> tuple[str, str]:
     return ("without a score", "") if ended is None else (ended.outcome, ended.reason)
-
-
-def empty_lines(cells: Iterable[EmptyCell], root: Path) -> list[str]:
-    """Why each cell is empty: reasons with counts, and the file with the whole traceback.
-
-    Args:
-        cells: those without a score.
-        root: the study directory on this machine.
-    """
-    return [line for empty in cells for line in _lines_of(empty, root)]
-
-
-def _lines_of(empty: EmptyCell, root: Path) -> list[str]:
-    if not empty.reasons:
-        return [f"{empty.cell.name}: no trial ran, because the arm it waits for has no score"]
-    lines = [f"{empty.cell.name}: no search trial has a score"]
-    for reason in empty.reasons:
-        said = f": {reason.text}" if reason.text else ""
-        files = (root / "trials" / trial_id / FAILURE_FILE for trial_id in reason.trial_ids)
-        lines.append(f"  {len(reason.trial_ids)} {reason.outcome}{said}{point_to_file(files)}")
-    return lines

@@ -1,13 +1,13 @@
 """Files that hold the traceback of a failed job, and lines that sum failures up by reason."""
 
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from rethink_ray.spec.errors import mask_numbers
 
 FAILURE_FILE = "failure.txt"
 """In a trial's folder: the traceback of its last failure. In a report's folder: the tracebacks of
 all sections that failed."""
-ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def failure_file(root: Path, job_id: str) -> Path:
@@ -31,18 +31,13 @@ def failure_lines(failures: Mapping[str, str], root: Path) -> list[str]:
     """
     groups: dict[str, list[str]] = {}
     for job_id, reason in failures.items():
-        groups.setdefault(without_numbers(reason), []).append(job_id)
+        groups.setdefault(mask_numbers(reason), []).append(job_id)
     ordered = sorted(groups.values(), key=lambda job_ids: -len(job_ids))
     return [
         f"{_name_jobs(job_ids)}: {failures[job_ids[0]]}"
         + point_to_file(failure_file(root, job_id) for job_id in job_ids)
         for job_ids in ordered
     ]
-
-
-def without_numbers(text: str) -> str:
-    """``text`` with ``#`` for each number: reasons that differ in a step or in bytes are one."""
-    return ANY_NUMBER.sub("#", text)
 
 
 def point_to_file(paths: Iterable[Path]) -> str:

@@ -3,7 +3,10 @@
 Errors cross process borders on a cluster, so each of them survives pickling with its fields.
 """
 
+import re
 from typing import Self
+
+ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 class Explanation(str):
@@ -120,3 +123,8 @@ class Infeasible(RethinkError):
 
 class Misconfigured(RethinkError):
     """The live optimizer, model or loader does not have the value that the recipe gives."""
+
+
+def mask_numbers(text: str) -> str:
+    """``text`` with ``#`` for each number: messages that differ in a step or in bytes are one."""
+    return ANY_NUMBER.sub("#", text)

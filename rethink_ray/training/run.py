@@ -181,7 +181,7 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
 ) -> dict[Path, int]:
-    """Path of each new image in ``out``, with detections drawn on it -> the boxes drawn there.
+    """Each image has its detections drawn, as ``<name>.png`` in ``out``: path -> boxes drawn.
 
     Raises:
         DataError: an image cannot be read, or a new image would replace a given one.
