@@ -13,9 +13,8 @@ from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.protocol.same_facts import require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
-from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
-from rethink_ray.spec.check import check_regimes, check_sizes
+from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
@@ -78,8 +77,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     if not is_planned_only:
         keys = own_backbones_of(study, where)
         facts = replace(facts, backbones={name: code_of(name, key) for name, key in keys.items()})
-    check_sizes(study, facts, where)
-    check_annotations(study, facts, where)
+    check_facts(study, facts, where)
     return facts
 
 

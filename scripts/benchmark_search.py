@@ -19,10 +19,10 @@ import numpy as np
 
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 

@@ -121,7 +121,7 @@ def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
 def nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
     """Scores so near zero that a difference says nothing about the method."""
     low = [p for p in result.points if (m := p.mean) and m.value < LEARNED]
-    if low and study.objective.goal == "maximize":
+    if low:
         where = listed([times(p.length) for p in low])
         text = f"below {LEARNED:g} {metric_name(study)} at {where}: hardly anything was learned."
         yield _of_cell("nothing-learned", result, text)

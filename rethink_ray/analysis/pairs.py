@@ -97,12 +97,9 @@ def _at(
     left, right = reference.point(lengths[0]), other.point(lengths[1])
     lead = None
     if left and right and not (_all_failed(left) and _all_failed(right)):
-        higher, lower = right, left
-        if study.objective.goal == "minimize":
-            higher, lower = left, right
         lead = welch(
-            list(higher.values.values()),
-            list(lower.values.values()),
+            list(right.values.values()),
+            list(left.values.values()),
             max(left.looks, right.looks),
         )
     return PairAt(length=max(lengths), reference=left, other=right, lead=lead)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
 from rethink_ray.data.cache import build_anew, build_once
-from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
     ContentReader,
     FileContent,
@@ -33,6 +33,7 @@ from rethink_ray.data.sources.locate import source_of
 from rethink_ray.data.sources.raw import Source
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 
 OPENINGS = 3
@@ -85,7 +86,7 @@ class AnnotationIndex:
         self.fingerprint: str = about["fingerprint"]
         if only is not None:
             self.image_ids = np.array(sorted(only), np.int64)
-            self.fingerprint = digest_of(self.fingerprint, *sorted(only))[:16]
+            self.fingerprint = digest_of_parts(self.fingerprint, *sorted(only))[:16]
         self._first = self.image_column("first_object")
         self._count = self.image_column("num_objects")
         corners = _numbers(self._objects.column("box_xyxy").values)
@@ -308,7 +309,7 @@ def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[st
 
 
 def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
-    key = digest_of(
+    key = digest_of_parts(
         "index",
         INDEX_VERSION,
         source.place(),

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import AugmentDraws, Other, augment
-from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
@@ -22,6 +21,7 @@ from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
 from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.data.pasting import partner_of
 from rethink_ray.spec.errors import DataError, RethinkError, explain
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, AugmentSpec, DetectorSpec
 
 Target = dict[str, Tensor]

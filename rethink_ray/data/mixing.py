@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import Sample, TrainBatch, TrainBatches, TrainSamples, build_loader
 from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 Images = tuple[AnnotationIndex, Sequence[int]]

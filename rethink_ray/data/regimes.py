@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import same_pictures
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 
 
@@ -51,4 +52,4 @@ def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
 
 def digest_of_images(image_ids: Iterable[int]) -> str:
     """16 hex characters that name this set of images, in whatever order it comes."""
-    return digest_of("images", *sorted(image_ids))[:16]
+    return digest_of_parts("images", *sorted(image_ids))[:16]

@@ -4,11 +4,10 @@ They measure what halving cost in accuracy. The choice is random but fixed: it f
 seed, cell and trial id, so every machine makes the same one.
 """
 
-import hashlib
-
 from rethink_ray.protocol.halving import HalvingState, Ladder
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
+from rethink_ray.spec.hashing import sha256_of
 
 
 def choose_audited(
@@ -31,7 +30,7 @@ def choose_audited(
     losers = [m for m in halving.steps[0] if _is_loser(state, ladder, halving, m)]
 
     def order(member: Member) -> tuple[bool, str]:
-        digest = hashlib.sha256(f"{draw}|{member.trial_id}".encode()).hexdigest()
+        digest = sha256_of(f"{draw}|{member.trial_id}")
         return (not _has_gone_on(state, ladder, halving, member), digest)
 
     chosen = {m.trial_id for m in sorted(losers, key=order)[:num]}

@@ -3,12 +3,13 @@
 All other keys are fixed; the study's fingerprint is their hash.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rethink_ray.spec.check import check_study
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import cells_of, keep_of, lengths_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
@@ -30,37 +31,52 @@ FREE = (
 folder of the data may differ from machine to machine; their content is in the facts."""
 
 
+ABSENT = "left out"
+SHOWN_KEYS = 5
+"""An error about another study names at most so many keys."""
+
+
 def fingerprint_of(study: Study) -> str:
     """16 hex digits over what a started study can no longer change."""
+    return digest_of(_fixed_keys(study))
+
+
+def _fixed_keys(study: Study) -> dict[str, Any]:
+    """The keys of a study that are fixed once it has started.
+
+    A key that is younger than the first release is left out at its default, and ``goal``, which
+    was dropped, stands at its only value: so a study of any release keeps its fingerprint.
+    """
     tree: dict[str, Any] = study.model_dump(mode="json")
+    tree["objective"]["goal"] = "maximize"
     for *groups, leaf in FREE:
         inner = tree
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
     if study.resources.images_per_step is None:
-        del tree["resources"]["images_per_step"]  # studies from before there were micro-batches
+        del tree["resources"]["images_per_step"]
     if study.resources.gpus_per_worker:
         del tree["resources"]["cpus_per_worker"]  # no number depends on it there
     for arm in tree["arms"].values():
         if arm["teacher"] is None:
-            del arm["teacher"]  # nor do studies from before there were teachers
+            del arm["teacher"]
     if tree["schedule"]["converged"] is None:
-        del tree["schedule"]["converged"]  # nor do studies from before a ladder could end early
+        del tree["schedule"]["converged"]
     if tree["replicate"] == {"vary": ["seed"]}:
-        del tree["replicate"]  # nor do studies from before replicates could vary their images
+        del tree["replicate"]
     if not tree["claims"]:
-        del tree["claims"]  # studies from before there were claims keep their fingerprint
+        del tree["claims"]
     if tree["data"]["unlabelled"] is None:
-        del tree["data"]["unlabelled"]  # nor does a pool that nobody asks for change one
+        del tree["data"]["unlabelled"]
     if tree["data"]["duplicates"] == "refuse":
-        del tree["data"]["duplicates"]  # nor do studies from before splits were compared
+        del tree["data"]["duplicates"]
     for key in ("frequency", "image_sets"):
         if tree["data"][key] is None:
-            del tree["data"][key]  # nor do keys that are younger than a study
+            del tree["data"][key]
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
-    return digest_of(tree)
+    return tree
 
 
 def extend(
@@ -125,14 +141,16 @@ def merge(current: Study, from_file: Study) -> Study:
     Raises:
         SpecError: the file describes another study than the one that was started.
     """
-    if fingerprint_of(current) != fingerprint_of(from_file):
+    changes = list(_changed_keys(_fixed_keys(current), _fixed_keys(from_file)))
+    if changes:
+        more = f" and {len(changes) - SHOWN_KEYS} more" if len(changes) > SHOWN_KEYS else ""
         raise SpecError(
-            explain(
+            Explanation.of(
                 "study",
-                "must be the one this directory was started with",
-                ", ".join(_differing(current, from_file)),
-                "Only trials, replicates, searches and lengths may grow; give a new study another "
-                "--out.",
+                "must be the study that this directory was started with",
+                f"other values: {'; '.join(changes[:SHOWN_KEYS])}{more}",
+                "Set the values back to continue, where only trials, replicates, searches and "
+                "lengths may grow; or give the new study another --out.",
             )
         )
     old, new = _ladder(current), _ladder(from_file)
@@ -195,6 +213,21 @@ def _pinned_keep(study: Study) -> tuple[int, ...]:
     return max((keep_of(study, cell) for cell in cells_of(study)), key=len)
 
 
-def _differing(current: Study, from_file: Study) -> list[str]:
-    """The top-level keys in which two studies differ."""
-    return [key for key in Study.model_fields if getattr(current, key) != getattr(from_file, key)]
+def _changed_keys(current: object, given: object, path: str = "") -> Iterator[str]:
+    """``resources.cpus_per_worker is 4 (started with 1)`` for each key that differs."""
+    if current == given:
+        return
+    if isinstance(current, dict) and isinstance(given, dict):
+        for key in dict.fromkeys([*current, *given]):
+            inside = f"{path}.{key}" if path else str(key)
+            yield from _changed_keys(current.get(key, ABSENT), given.get(key, ABSENT), inside)
+    else:
+        yield f"{path} is {_shorten(given)} (started with {_shorten(current)})"
+
+
+def _shorten(value: object) -> str:
+    """A value in at most 60 characters, without the keys that are left out in it."""
+    if isinstance(value, dict):
+        value = {key: inner for key, inner in value.items() if inner not in (None, {})}
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -5,7 +5,6 @@ None and its caller builds the tables from the log. Parquet's own checks miss on
 three (101 of 300), so only the SHA-256 counts.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import pyarrow.parquet as pq
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.hashing import digest_of, sha256_of
 from rethink_ray.spec.study import Study
 
 NAMES = ("trials", "rungs", "assets")
@@ -60,7 +59,7 @@ def write_views(directory: StudyDirectory, state: StudyState, build: TableBuilde
         pq.write_table(getattr(tables, name), buffer, compression="zstd")
         content = buffer.getvalue()
         directory.write(view_name(name), content)
-        digests[name] = hashlib.sha256(content).hexdigest()
+        digests[name] = sha256_of(content)
     directory.write(SEAL, json.dumps({**built_from, "sha256": digests}, indent=1))
 
 
@@ -109,6 +108,6 @@ def _read_table(path: Path, digest: str | None) -> pa.Table | None:
         content = path.read_bytes()
     except OSError:
         return None
-    if hashlib.sha256(content).hexdigest() != digest:
+    if sha256_of(content) != digest:
         return None
     return pq.ParquetFile(pa.BufferReader(content)).read()  # read_table imports pandas: 1.1 s

@@ -4,12 +4,12 @@ Checkpoints and rungs are pure functions of their trial, so two machines write e
 therefore need no locks, and a stale copy costs time and never changes a number.
 """
 
-import hashlib
 from pathlib import Path
 
 from rethink_ray.records.store import ObjectStamp, Store, without_secrets
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.cache import cache_folder
+from rethink_ray.spec.hashing import sha256_of
 
 
 class WorkingCopy:
@@ -96,7 +96,7 @@ class WorkingCopy:
 def working_folder(uri: str) -> Path:
     """The folder of this machine for the study at ``uri``, the same for each process."""
     address = without_secrets(uri).rstrip("/")
-    digest = hashlib.sha256(address.encode()).hexdigest()[:10]
+    digest = sha256_of(address)[:10]
     return cache_folder() / "studies" / f"{Path(address).name}-{digest}"
 
 

@@ -21,8 +21,8 @@ from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
 from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.jobs import Job, models_folder
 from rethink_ray.search.proposals import Proposer
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.spec.assets import AssetSpec
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study

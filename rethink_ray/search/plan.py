@@ -13,10 +13,9 @@ from rethink_ray.records.types import Member
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.disk import DiskMeter, WeightCount
 from rethink_ray.search.points import space_in
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.hashing import digest_of, seed_of
 from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, cells_of
 from rethink_ray.spec.study import Study
 

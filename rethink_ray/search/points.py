@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from scipy.stats import qmc
 
-from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, base_values, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.space import Parameter, Value

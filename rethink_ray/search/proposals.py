@@ -27,7 +27,7 @@ from rethink_ray.search.points import (
     shared_point,
     space_in,
 )
-from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.hashing import seed_of
 
 Model = Literal["sobol", "tpe", "gp", "random"]
 FINISHED_BEFORE_A_MODEL = {"auto": 12, "tpe": 4, "gp": 4}

@@ -4,7 +4,6 @@ A file is one header line with the SHA-256 of the rest, then what ``torch.save``
 """
 
 import errno
-import hashlib
 import io
 import json
 import logging
@@ -18,6 +17,7 @@ import torch
 
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.hashing import sha256_of
 
 HEADER = b"rethink-ray checkpoint 1 sha256 "
 
@@ -46,7 +46,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     payload = io.BytesIO()
     torch.save(content, payload)
     view = payload.getbuffer()
-    _write(path, HEADER + hashlib.sha256(view).hexdigest().encode() + b"\n", view)
+    _write(path, HEADER + sha256_of(view).encode() + b"\n", view)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Damaged(explain(str(path), "must be a readable checkpoint", str(error))) from None
     header, _, payload = raw.partition(b"\n")
-    if header != HEADER + hashlib.sha256(payload).hexdigest().encode():
+    if header != HEADER + sha256_of(payload).encode():
         raise Damaged(explain(str(path), "must match its checksum", "other bytes"))
     try:
         content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)

@@ -18,13 +18,14 @@ from torch.nn import functional as F
 from rethink_ray.data.upstream import ClassificationSet
 from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.freezing import split_by_decay
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import DetectorSpec, OptimizerSpec, UpstreamSpec
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.precision import float32_as
 from rethink_ray.training.schedule import RungSchedule, lr_at
-from rethink_ray.training.seeding import derive_seed, generator_at, seeded
+from rethink_ray.training.seeding import generator_at, seeded
 from rethink_ray.training.stopping import Stopped, Watch
 from rethink_ray.training.worker_context import WorkerContext
 

@@ -10,11 +10,11 @@ from rethink_ray.data.loader import TrainBatches, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
 from rethink_ray.spec.resolve import TrialConfig, digest_of_draw
 from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
-from rethink_ray.training.seeding import derive_seed
 from rethink_ray.training.worker_context import WorkerContext
 
 

@@ -17,10 +17,11 @@ from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream
 from rethink_ray.detection.backbones import normalize
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.necks import full_precision
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
-from rethink_ray.training.seeding import derive_seed, generator_at
+from rethink_ray.training.seeding import generator_at
 from rethink_ray.training.worker_context import WorkerContext
 
 CLASSIFY = "upstream"

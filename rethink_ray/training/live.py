@@ -12,6 +12,7 @@ from rethink_ray.detection.drift import backbone_drift, origin_of
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.detection.whole_batch import LossSums, added_denominators, over_workers
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
@@ -23,7 +24,7 @@ from rethink_ray.training.micro_batches import (
 from rethink_ray.training.mixed import LossBalance, MixedLosses
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from rethink_ray.training.precision import in_precision, precision
-from rethink_ray.training.seeding import derive_seed, seeded
+from rethink_ray.training.seeding import seeded
 from rethink_ray.training.starting import NOTHING, Start
 from rethink_ray.training.worker_context import WorkerContext
 

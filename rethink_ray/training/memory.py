@@ -4,7 +4,7 @@ import resource
 
 import torch
 
-from rethink_ray.spec.batches import check_batch
+from rethink_ray.spec.check import check_batch
 from rethink_ray.spec.errors import Infeasible, SpecError, explain
 from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig

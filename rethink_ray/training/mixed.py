@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, Target
 from rethink_ray.detection.whole_batch import Denominators, LossSums
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import LabelsSpec
-from rethink_ray.training.seeding import derive_seed
 from rethink_ray.training.worker_context import WorkerContext
 
 HUMAN, PSEUDO = "human/", "pseudo/"

@@ -4,17 +4,12 @@ No generator's state is ever saved: whoever stands at the same position of the s
 same numbers, in whichever process.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-
-def derive_seed(seed: int, purpose: str, *position: int) -> int:
-    """A seed in 0 .. 2**63 - 1 for one purpose at one position of a run."""
-    key = "/".join([str(seed), purpose, *map(str, position)])
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+from rethink_ray.spec.hashing import derive_seed
 
 
 def generator_at(seed: int, purpose: str, *position: int) -> torch.Generator:

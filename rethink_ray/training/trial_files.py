@@ -4,7 +4,6 @@ Everything in it is written whole or not at all, and a damaged file counts as ab
 goes on from the one before it, or starts again.
 """
 
-import hashlib
 import json
 import logging
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from typing import Any
 
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint, write_json
 
 TRUNKS_KEPT = 2
@@ -118,4 +118,4 @@ class TrialFiles:
 
 def _digest(rungs: list[dict[str, Any]]) -> str:
     """Over what JSON says of the rungs; files of the first version have none."""
-    return hashlib.sha256(json.dumps(rungs, sort_keys=True).encode()).hexdigest()
+    return sha256_of(json.dumps(rungs, sort_keys=True))

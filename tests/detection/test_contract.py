@@ -12,9 +12,9 @@ from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.drift import Origin, origin_of
 from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm, Recipe
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.training.effective import read_detector, require_as_asked

@@ -157,11 +157,29 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"margin": 1.0}, {"search": {}}, {"recipe": "tiny_fcos"}]
+    ("change", "told"),
+    [
+        ({"seed": 1}, r"seed is 1 \(started with 0\)"),
+        ({"margin": 1.0}, r"margin is 1.0 \(started with 0.5\)"),
+        (
+            {"search": {}},
+            r"search.optimizer.lr is left out .started with ..log_uniform.: .0.002, 0.1...; .*",
+        ),
+        ({"recipe": "tiny_fcos"}, r"recipe is tiny_fcos \(started with tiny_retinanet\)"),
+    ],
 )
-def test_another_study_is_refused_in_its_directory(change: dict[str, object]) -> None:
-    with pytest.raises(SpecError, match=f"got '{next(iter(change))}'"):
+def test_another_study_is_refused_with_each_key_and_both_values(
+    change: dict[str, object], told: str
+) -> None:
+    with pytest.raises(SpecError, match=f"but got other values: {told}. Set the values back"):
         merge(small_study(), small_study(**change))
+
+
+def test_of_many_keys_the_error_names_five() -> None:
+    names = {f"arm {i}": {} for i in range(9)}
+    with pytest.raises(SpecError, match="and [0-9]+ more. Set") as caught:
+        merge(small_study(), small_study(arms=names))
+    assert caught.value.came.count("started with") == 5
 
 
 def test_on_gpus_a_started_study_may_be_given_other_cpus() -> None:
@@ -169,8 +187,22 @@ def test_on_gpus_a_started_study_may_be_given_other_cpus() -> None:
         return small_study(resources={"cpus_per_worker": cpus, "gpus_per_worker": gpus})
 
     assert merge(asked(1, 1.0), asked(4, 1.0)).resources.cpus_per_worker == 4
-    with pytest.raises(SpecError, match="got 'resources'"):
+    with pytest.raises(SpecError, match=r"resources.cpus_per_worker is 4 \(started with 1\)"):
         merge(asked(1, 0.0), asked(4, 0.0))
+
+
+def test_a_study_that_was_started_with_a_goal_is_continued(tmp_path: Path) -> None:
+    """Version 0.1 recorded ``objective.goal``, which every metric shares."""
+    root = started(tmp_path).root
+    recorded = json.loads((root / "resolved.json").read_text())
+    assert recorded["fingerprint"] == "e514fa50c07d6d16"  # as version 0.1 wrote it
+    recorded["study"]["objective"] = {"metric": "ap", "goal": "maximize"}
+    (root / "resolved.json").write_text(json.dumps(recorded))
+    given = small_study(objective={"metric": "ap", "goal": "maximize"})
+    directory = StudyDirectory.open(root)
+    assert directory.study == given == small_study()
+    assert not directory.continue_with(given, FACTS)
+    assert directory.fingerprint == recorded["fingerprint"]
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
@@ -180,10 +212,8 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
         continue_study(StudyDirectory.open(tmp_path / "s"), small_study(), other)
 
 
-def test_facts_that_an_older_version_did_not_measure_are_no_other_data(tmp_path: Path) -> None:
-    started(tmp_path)
+def test_other_weights_and_other_annotations_are_other_data(tmp_path: Path) -> None:
     newer = replace(FACTS, files={"w.pt": "1"}, has_masks=True, num_keypoints=5)
-    continue_study(StudyDirectory.open(tmp_path / "s"), small_study(), newer)
     start_study(tmp_path / "new", small_study(), "", newer, {})
     again = StudyDirectory.open(tmp_path / "new")
     continue_study(again, small_study(), newer)

@@ -10,9 +10,9 @@ from rethink_ray.protocol.retention import needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
 from rethink_ray.search.jobs import Job
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.spec.study import Study
 from tests.search.same_study import events_of

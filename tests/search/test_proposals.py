@@ -25,8 +25,8 @@ from rethink_ray.search.points import (
     value_at_coordinate,
 )
 from rethink_ray.search.proposals import Proposer
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import replay
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, CellResolver, cells_of, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.checkpoint import load_checkpoint

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.spec.batches import check_batch
+from rethink_ray.spec.check import check_batch
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.live import Live

@@ -1,6 +1,7 @@
 import torch
 
-from rethink_ray.training.seeding import derive_seed, generator_at, seeded
+from rethink_ray.spec.hashing import derive_seed
+from rethink_ray.training.seeding import generator_at, seeded
 
 CPU = torch.device("cpu")
 

@@ -169,8 +169,7 @@ def _one_configuration(study: Study, record: CellRecord, trial: Trial) -> tuple[
 
 def best_lengths(study: Study, points: tuple[CurvePoint, ...]) -> tuple[float | None, float | None]:
     """(best, shortest within the margin of it); a tie goes to the shorter length."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
-    merits = {p.length: sign * p.select for p in points if p.select is not None}
+    merits = {p.length: p.select for p in points if p.select is not None}
     if not merits:
         return None, None
     top = max(merits.values())

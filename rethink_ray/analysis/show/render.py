@@ -183,7 +183,7 @@ KEYS: dict[str, tuple[str, Callable[[Findings], Any]]] = {
 
 
 def _metric_tree(study: Study) -> dict[str, str]:
-    return {"name": study.objective.metric, "goal": study.objective.goal, "unit": "points"}
+    return {"name": study.objective.metric, "goal": "maximize", "unit": "points"}
 
 
 def _caveat_tree(caveat: Caveat) -> dict[str, Any]:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from rethink_ray.cluster.doctor.check import Check, gib, judged, tried
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
-from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
-from rethink_ray.spec.check import check_sizes
+from rethink_ray.spec.check import check_facts
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import dropped_words
-from rethink_ray.spec.meaning import reachable_recipes
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import INIT_PATHS, weight_files_of
@@ -68,8 +67,7 @@ def _data(study: Study) -> Check:
 
         require_disjoint(study.data, study.study)
         facts = gather_facts(study.data, study.regimes)
-        check_sizes(study, facts, study.study)
-        check_annotations(study, facts, study.study)
+        check_facts(study, facts, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         dropped = dropped_words(facts)
         told = f"{len(facts.categories)} categories; images: {sizes}"
