@@ -71,12 +71,6 @@ KNOWN_CYCLES = [
         "rethink_ray.cluster.trackers.wandb_runs",
     },
     {
-        "rethink_ray.spec.claim",
-        "rethink_ray.spec.hashing",
-        "rethink_ray.spec.resolve",
-        "rethink_ray.spec.study",
-    },
-    {
         "rethink_ray.training.assets",
         "rethink_ray.training.effective",
         "rethink_ray.training.effective_labels",
