@@ -201,7 +201,7 @@ def test_a_study_that_was_started_with_a_goal_is_continued(tmp_path: Path) -> No
     given = small_study(objective={"metric": "ap", "goal": "maximize"})
     directory = StudyDirectory.open(root)
     assert directory.study == given == small_study()
-    assert not directory.continue_with(given, FACTS)
+    assert not continue_study(directory, given, FACTS)
     assert directory.fingerprint == recorded["fingerprint"]
 
 
