@@ -123,8 +123,9 @@ def run(
 
     Example:
         >>> import rethink_ray
-        >>> results = rethink_ray.run("quickstart")  # doctest: +SKIP
-        >>> print(results)  # doctest: +SKIP
+        >>> results = rethink_ray.run("my.yaml", out="studies/my")
+        >>> results.status
+        'done'
     """
     from rethink_ray.cluster.run import run_study
 

@@ -11,6 +11,7 @@ import pytest
 from rethink_ray.detection import size
 from rethink_ray.detection.size import TABLE, count_built_weights, num_weights, size_key
 from rethink_ray.search.plan import plan_study
+from rethink_ray.session import load_study_input
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig
@@ -88,6 +89,7 @@ def test_the_counts_change_their_name_with_the_code(
 
 
 def test_planning_a_study_that_ships_imports_neither_torch_nor_pandas() -> None:
+    load_study_input("quickstart", is_planned_only=True)  # its index is built once
     code = (
         "import sys, rethink_ray; rethink_ray.plan('quickstart');"
         "print(sorted({'torch', 'ray', 'pandas'} & set(sys.modules)))"
