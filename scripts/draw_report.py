@@ -17,6 +17,8 @@ COLOURS = 32
 
 def main(page: Path, picture: Path) -> None:
     """``picture`` shows the top of ``page`` as a browser does."""
+    if not page.is_file():
+        sys.exit(f"{page}: must be a report. Write it with: rethink-ray report DIR.")
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         sys.exit("draw_report: needs chromium or google-chrome on the PATH. Install one of them.")

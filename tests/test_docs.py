@@ -18,8 +18,6 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SETTING = re.compile(r"--set[ =]([A-Za-z]\w*)[.=]")
-WRITTEN_BY_A_SCRIPT = {"reference.md"}
-"""Pages that a script makes; whether they are there and fresh is another test's question."""
 
 
 def name_of(page: Path) -> str:
@@ -54,7 +52,7 @@ def command_lines(page: Path) -> Iterator[list[str]]:
 def test_every_relative_link_leads_to_a_file_and_its_heading(page: Path) -> None:
     for link in LINK.findall(prose_of(page)):
         path, _, anchor = link.partition("#")
-        if "://" in link or Path(path).name in WRITTEN_BY_A_SCRIPT:
+        if "://" in link:
             continue
         target = (page.parent / path).resolve() if path else page
         assert target.exists(), f"{name_of(page)}: {link}"

@@ -21,6 +21,7 @@ from rethink_ray.judge.statistics import (
     replicates_needed,
 )
 from rethink_ray.judge.verdicts import ALPHA, Family, Finding, Verdict, judge
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.study import Study
 
 
@@ -152,7 +153,7 @@ def _per_arm(study: Study) -> str:
 
 def _why_open(study: Study, lead: Estimate, num: int) -> str:
     if lead.se is None:
-        of_what = " searches" if study.budget.searches > 1 else ""
+        of_what = " searches" if num_searches(study) > 1 else ""
         return f"with {lead.nums[0]} and {lead.nums[1]}{of_what} there is no interval; "
     found = lead.interval()
     if found and (found[0] > 0.0 or found[1] < 0.0):

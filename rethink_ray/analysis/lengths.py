@@ -51,18 +51,17 @@ def length_finding(study: Study, result: CellResult) -> Finding | None:
 def gain(study: Study, shorter: CurvePoint, longer: CurvePoint) -> Estimate | None:
     """How much better the longer rung is: paired for one configuration, and search by search;
     Welch for two configurations."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
     looks = max(shorter.looks, longer.looks)
     if shorter.pairs_with(longer):
         seeds = [seed for seed in shorter.values if seed in longer.values]
         return paired(
-            [sign * longer.values[s] for s in seeds],
-            [sign * shorter.values[s] for s in seeds],
+            [longer.values[s] for s in seeds],
+            [shorter.values[s] for s in seeds],
             looks,
         )
     return welch(
-        [sign * v for v in longer.values.values()],
-        [sign * v for v in shorter.values.values()],
+        list(longer.values.values()),
+        list(shorter.values.values()),
         looks,
     )
 

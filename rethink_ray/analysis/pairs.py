@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.judge.statistics import Estimate, sample_sd, welch
+from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.study import Study
 
 
@@ -77,14 +78,14 @@ def build_pair(
 
 def judged_at(study: Study) -> str:
     """Where two arms meet in a headline, in words."""
-    if study.schedule.converged is not None:
+    if may_end_early(study):
         return "each arm at its own best length"
     return "the longest shared length of each pair"
 
 
 def _at_best(study: Study, reference: CellResult, other: CellResult) -> PairAt | None:
     """Each arm at the length that its search found best; None where no ladder ends early."""
-    if study.schedule.converged is None:
+    if not may_end_early(study):
         return None
     ends = tuple(r.best_length or r.lengths[-1] for r in (reference, other))
     return replace(_at(study, reference, other, (ends[0], ends[1])), best=(ends[0], ends[1]))
@@ -96,12 +97,9 @@ def _at(
     left, right = reference.point(lengths[0]), other.point(lengths[1])
     lead = None
     if left and right and not (_all_failed(left) and _all_failed(right)):
-        higher, lower = right, left
-        if study.objective.goal == "minimize":
-            higher, lower = left, right
         lead = welch(
-            list(higher.values.values()),
-            list(lower.values.values()),
+            list(right.values.values()),
+            list(left.values.values()),
             max(left.looks, right.looks),
         )
     return PairAt(length=max(lengths), reference=left, other=right, lead=lead)

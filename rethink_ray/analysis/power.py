@@ -21,6 +21,7 @@ from rethink_ray.analysis.wording import unit_name
 from rethink_ray.judge.matching import Comparison, comparisons
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, LEVEL, MIN_REPLICATES, POWER
 from rethink_ray.judge.verdicts import ALPHA
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.claim import Claim, about, paper_claims
@@ -96,8 +97,8 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
 
 def num_values(study: Study) -> int:
     """Values an arm will have at a length: replicates of one search's best, or searches."""
-    budget = study.budget
-    return budget.searches if budget.searches > 1 else budget.replicates
+    searches = num_searches(study)
+    return searches if searches > 1 else study.budget.replicates
 
 
 def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterator[str]:

@@ -20,6 +20,7 @@ from rethink_ray.analysis.sections.importance import columns_of, shares_of
 from rethink_ray.judge.crossover import catch_up
 from rethink_ray.judge.statistics import Estimate, paired, welch
 from rethink_ray.judge.verdicts import Finding, Verdict
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
@@ -226,13 +227,13 @@ def _searched_cell(
     study: Study, arm: str, source: str, luck: Luck, replicates: int, rng: Generator
 ) -> CellResult:
     each: dict[int, CurvePoint] = {}
-    for number in range(study.budget.searches):
+    for number in range(num_searches(study)):
         true = luck.spread * rng.normal(size=luck.trials)
         best = true[int(np.argmax(true + luck.noise * rng.normal(size=luck.trials)))]
         values = [float(best) + luck.noise * v for v in normal(rng, replicates)]
         each[number] = _cell(f"{arm}-{number}", source, values).points[0]
     point = each[0]
-    if study.budget.searches > 1:
+    if num_searches(study) > 1:
         together = all_searches(study, SHORT, each)
         assert together is not None, "every search found something"
         point = together

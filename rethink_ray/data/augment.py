@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rethink_ray.data.chance import generator_from, seed_from
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.pasting import paste
 from rethink_ray.data.placing import plan_size, resize_onto
 from rethink_ray.data.policies import autoaugment, randaugment
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)

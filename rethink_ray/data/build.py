@@ -4,10 +4,9 @@ Images are sorted by id, and the objects of each image are sorted too, so that n
 the order of the annotation file. Unreadable images are left out and counted.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rethink_ray.data.orientation import AS_STORED
 from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import sha256_of_chunks
 
 INDEX_VERSION = 6
 IMAGES_FILE = "images.arrow"
@@ -180,17 +180,20 @@ def _fingerprint(kept: list[IndexedImage], labels: dict[str, int], salt: str) ->
 
     For built-in sets ``salt`` replaces the picture files, whose bytes also depend on the encoder.
     """
-    digest = hashlib.sha256(json.dumps([salt, list(labels)]).encode())
+    return sha256_of_chunks(_yield_identity(kept, labels, salt))[:16]
+
+
+def _yield_identity(kept: list[IndexedImage], labels: dict[str, int], salt: str) -> Iterator[bytes]:
+    yield json.dumps([salt, list(labels)]).encode()
     for image in kept:
         raw = image.raw
-        digest.update(f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode())
+        yield f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode()
         if image.content.digest and not salt:
-            digest.update(image.content.digest)
+            yield image.content.digest
         if image.turned_by != AS_STORED:
-            digest.update(f"|turned by {image.turned_by}".encode())
+            yield f"|turned by {image.turned_by}".encode()
         for annotated in image.objects:
-            digest.update(f"{_order(annotated, labels)}".encode())
-    return digest.hexdigest()[:16]
+            yield f"{_order(annotated, labels)}".encode()
 
 
 def _write(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:

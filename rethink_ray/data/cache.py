@@ -4,18 +4,17 @@ A directory is built under a temporary name and appears complete, by one rename.
 build the same directory, the later one discards its copy.
 """
 
-import hashlib
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rethink_ray.data.chance import digest_of
 from rethink_ray.spec.cache import CACHE_VARIABLE, cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of_chunks, sha256_of_file
 
 SETTLED_SECONDS = 2.0
 """A file younger than this is hashed again: a second change might leave its time stamp as it is."""
@@ -42,10 +41,10 @@ def content_hash(paths: Sequence[Path]) -> str:
     The hash is cached under the files' sizes and time stamps, so a second call reads no file.
     """
     signs = sorted((str(path), *_read_size_and_time(path)) for path in paths)
-    memo = cache_folder() / "content" / digest_of(*(f"{sign}" for sign in signs))[:32]
+    memo = cache_folder() / "content" / digest_of_parts(*(f"{sign}" for sign in signs))[:32]
     if memo.exists():
         return memo.read_text(encoding="ascii")
-    digest = _hash_files(paths)
+    digest = sha256_of_chunks(_contents_of(paths))
     newest = max((changed for _, _, changed in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
         _store_hash(memo, digest)
@@ -100,14 +99,11 @@ def _read_size_and_time(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _hash_files(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
+def _contents_of(paths: Sequence[Path]) -> Iterator[bytes]:
     for path in sorted(paths):
-        digest.update(f"{path.name}\x1f".encode())
+        yield f"{path.name}\x1f".encode()
         if path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            yield sha256_of_file(path)
 
 
 def _store_hash(memo: Path, digest: str) -> None:

@@ -3,7 +3,6 @@
 A picture that was saved again, turned or resized counts as another picture.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rethink_ray.data.cache import SETTLED_SECONDS
+from rethink_ray.spec.hashing import sha256_of_file
 
 UNSETTLED = -1
 """Replaces the time stamp of a file that changed just before it was read: it is read again."""
@@ -47,7 +47,7 @@ class Pictures:
         """Yields row and digest of every picture whose file has one of these sizes."""
         for row, size in enumerate(self.num_bytes):
             if size in sizes:
-                yield row, self.digests[row] or digest_of_picture(self.paths[row])
+                yield row, self.digests[row] or sha256_of_file(self.paths[row])
 
 
 def list_pictures(paths: Iterable[Path]) -> Pictures:
@@ -77,12 +77,6 @@ def find_same_pictures(first: Pictures, second: Pictures) -> list[tuple[int, int
 def find_repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
     """Pairs each row whose picture is in an earlier row too with the first such row."""
     return [(row, twin) for row, twin in find_same_pictures(pictures, pictures) if row != twin]
-
-
-def digest_of_picture(path: str) -> bytes:
-    """Returns the SHA-256 of the file's bytes: 32 bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def read_contents(
@@ -118,7 +112,7 @@ def _read_content(
         return before
     is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_SECONDS
     try:
-        digest = digest_of_picture(str(path)) if hashed else None
+        digest = sha256_of_file(str(path)) if hashed else None
     except OSError:
         return None
     return FileContent(

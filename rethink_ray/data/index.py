@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
 from rethink_ray.data.cache import build_anew, build_once
-from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
     ContentReader,
     FileContent,
@@ -33,6 +33,7 @@ from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import Source
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 
 OPENINGS = 3
@@ -85,7 +86,7 @@ class AnnotationIndex:
         self.fingerprint: str = about["fingerprint"]
         if only is not None:
             self.image_ids = np.array(sorted(only), np.int64)
-            self.fingerprint = digest_of(self.fingerprint, *sorted(only))[:16]
+            self.fingerprint = digest_of_parts(self.fingerprint, *sorted(only))[:16]
         self._first = self.image_column("first_object")
         self._count = self.image_column("num_objects")
         corners = _read_numbers(self._objects.column("box_xyxy").values)
@@ -155,7 +156,9 @@ class AnnotationIndex:
     def pictures(self, image_ids: Iterable[int] | None = None) -> Pictures:
         """Returns the files of these images, in their order; by default of all images."""
         ids = self.image_ids if image_ids is None else np.fromiter(image_ids, np.int64)
-        rows = pa.array(np.searchsorted(self._all_ids, ids))
+        rows = np.searchsorted(self._all_ids, ids)
+        buffers = [None, pa.py_buffer(rows)]  # pa.array imports pandas: 0.5 s
+        rows = pa.Array.from_buffers(pa.int64(), len(rows), buffers)
         columns = self._images.select(["path", "file_bytes", "file_sha256"]).take(rows)
         paths, num_bytes, digests = (column.to_pylist() for column in columns.columns)
         return Pictures(paths=paths, num_bytes=num_bytes, digests=digests)
@@ -310,7 +313,7 @@ def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[st
 
 
 def _locate_index(source: Source, categories: tuple[str, ...] | None) -> Path:
-    key = digest_of(
+    key = digest_of_parts(
         "index",
         INDEX_VERSION,
         source.image_folders(),

@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import Augmentation, AugmentDraws, PasteSource, augment
-from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NO_CACHE, PROCESS_CACHE, DecodedImages
 from rethink_ray.data.faults import select_trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
@@ -22,6 +21,7 @@ from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
 from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.data.pasting import draw_partner
 from rethink_ray.spec.errors import DataError, RethinkError, explain
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 
 Target = dict[str, Tensor]

@@ -11,7 +11,6 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.chance import seed_from
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import (
     Loading,
@@ -23,6 +22,7 @@ from rethink_ray.data.loader import (
 )
 from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import seed_from
 
 Images = tuple[AnnotationIndex, Sequence[int]]
 """A split and the ids of its training images."""

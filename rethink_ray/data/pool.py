@@ -3,9 +3,8 @@
 Pictures of the scoring splits are left out of a pool; they are recognised by content, not by name.
 """
 
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,13 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.build import INDEX_VERSION, write_index
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.chance import digest_of
 from rethink_ray.data.contents import find_same_pictures, read_contents
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of_chunks
 from rethink_ray.spec.regime import DataSpec, Images
 
 _log = logging.getLogger(__name__)
@@ -96,7 +95,8 @@ def open_labelled(
     """
     kept = [i for i in pool.image_ids if keep_empty or len(labels[i].labels)]
     index = pool.index
-    key = digest_of("pseudo labels", INDEX_VERSION, str(index.directory), _digest(kept, labels))
+    digest = sha256_of_chunks(_contents_of(kept, labels))
+    key = digest_of_parts("pseudo labels", INDEX_VERSION, str(index.directory), digest)
     build = partial(_build, pool, kept, labels)
     return AnnotationIndex(build_once(cache_folder() / "index" / key[:24], build))
 
@@ -115,15 +115,13 @@ def _find_scored(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -
     return twin_ids
 
 
-def _digest(kept: list[int], labels: Mapping[int, TeacherLabels]) -> str:
-    whole = hashlib.sha256()
+def _contents_of(kept: list[int], labels: Mapping[int, TeacherLabels]) -> Iterator[bytes]:
     for image_id in kept:
         seen = labels[image_id]
-        whole.update(np.array([image_id, len(seen.labels)], np.int64).tobytes())
+        yield np.array([image_id, len(seen.labels)], np.int64).tobytes()
         for column in (seen.boxes_xyxy, seen.labels):
-            whole.update(np.ascontiguousarray(column).tobytes())
-        whole.update("\n".join(seen.segmentations).encode())
-    return whole.hexdigest()
+            yield np.ascontiguousarray(column).tobytes()
+        yield "\n".join(seen.segmentations).encode()
 
 
 def _build(

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import find_same_pictures
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 
 
@@ -52,4 +53,4 @@ def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
 
 def digest_of_images(image_ids: Iterable[int]) -> str:
     """Returns 16 hex digits for a set of images; their order does not matter."""
-    return digest_of("images", *sorted(image_ids))[:16]
+    return digest_of_parts("images", *sorted(image_ids))[:16]

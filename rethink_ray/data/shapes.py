@@ -4,7 +4,6 @@ Objects of six classes of unequal frequency cover each other on a textured backg
 and angle do not depend on the class. Every image is a function of (seed, split, number).
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.chance import digest_of, generator_from
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.masks import encode_segmentation
 from rethink_ray.data.outlines import SHAPES, Figure, Points, Pose, rasterize, rim
 from rethink_ray.data.painting import draw_scene_background, fill_figure, to_bytes
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of
 from rethink_ray.spec.regime import ShapesSpec
 
 GENERATOR_VERSION = 2
@@ -65,7 +65,7 @@ class SceneObject:
 def shapes_folder(spec: ShapesSpec, root: str | None = None) -> Path:
     """Returns the folder of this data set; draws the set if it is absent."""
     parent = Path(root) if root else cache_folder() / "shapes"
-    folder = parent / f"shapes-{digest_of(shapes_salt(spec))[:16]}"
+    folder = parent / f"shapes-{digest_of_parts(shapes_salt(spec))[:16]}"
     make_shapes(spec, folder)
     return folder
 
@@ -135,7 +135,7 @@ def _stays_visible(other: SceneObject, whole: NDArray[np.bool_]) -> bool:
 def _draw_data_set(spec: ShapesSpec, directory: Path) -> None:
     _log.info("drawing the built-in data set")
     (directory / "annotations").mkdir()
-    seen: set[bytes] = set()
+    seen: set[str] = set()
     for number, split in enumerate(SPLITS):
         (directory / split).mkdir()
         annotations = _draw_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
@@ -150,7 +150,7 @@ def _draw_data_set(spec: ShapesSpec, directory: Path) -> None:
 
 
 def _draw_split(
-    spec: ShapesSpec, split: str, folder: Path, first_id: int, see: Callable[[bytes], None]
+    spec: ShapesSpec, split: str, folder: Path, first_id: int, see: Callable[[str], None]
 ) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -158,7 +158,7 @@ def _draw_split(
         image_id = first_id + number + 1
         rng = generator_from("shapes", GENERATOR_VERSION, spec.seed, split, number)
         pixels, placed = draw_scene(rng, spec.image_px)
-        see(hashlib.sha256(pixels.tobytes()).digest())
+        see(sha256_of(pixels.tobytes()))
         name = f"{number + 1:06d}.png"
         Image.fromarray(pixels).save(folder / name, compress_level=1)
         size = {"width": spec.image_px, "height": spec.image_px}

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.chance import digest_of, generator_from
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, make_glyphs, select_figures
 from rethink_ray.data.pictures import open_rgb, picture_size
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec
 
@@ -57,7 +58,7 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
     settings = spec.model_dump(include={"classes", "images", "image_px", "seed"})
     if spec.figures != "glyphs":  # the default is left out, so that older caches keep their name
         settings["figures"] = spec.figures
-    print_of = digest_of(
+    print_of = digest_of_parts(
         "upstream", upstream_fingerprint(data), json.dumps(settings, sort_keys=True)
     )
     directory = cache_folder() / "upstream" / print_of[:24]
@@ -79,11 +80,11 @@ def upstream_fingerprint(data: DataSpec) -> str:
     A folder's fingerprint covers names and sizes of its files and the version of the decoding.
     """
     if data.upstream == BUILT_IN:
-        return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
+        return digest_of_parts(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
     files = [path for folder in _list_class_folders(root) for path in _list_images(folder)]
     name_and_size = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
-    return digest_of(PIXELS_VERSION, *name_and_size)[:16]
+    return digest_of_parts(PIXELS_VERSION, *name_and_size)[:16]
 
 
 def upstream_files(data: DataSpec) -> list[Path]:
@@ -110,7 +111,7 @@ def _load_set(
         images=images,
         labels=labels,
         class_names=names,
-        fingerprint=digest_of(fingerprint, spec.labels)[:16],
+        fingerprint=digest_of_parts(fingerprint, spec.labels)[:16],
         train_indices=np.arange(num_train),
         val_indices=np.arange(num_train, len(labels)),
     )
@@ -143,7 +144,7 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
         (path, label) for label, name in enumerate(names) for path in _list_images(root / name)
     ]
     files.sort(
-        key=lambda file: digest_of("upstream image", spec.seed, names[file[1]], file[0].name)
+        key=lambda file: digest_of_parts("upstream image", spec.seed, names[file[1]], file[0].name)
     )
     readable = [file for file in files if not isinstance(picture_size(file[0]), str)]
     chosen = readable[: spec.images]

@@ -6,7 +6,6 @@ samples from the global generator. Each candidate gets an integer key by hashing
 with the smallest keys are drawn. The host never waits for a GPU.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
+
+from rethink_ray.spec.hashing import derive_words
 
 KEY_BITS = 30
 """Bits of a candidate's key; a larger int32 marks a candidate that must not be drawn."""
@@ -105,9 +106,7 @@ class BalancedSampler(BalancedPositiveNegativeSampler):  # type: ignore[misc]  #
         """Returns the words that this image's keys are mixed with, one for each round."""
         assert self.position is not None
         name = f"{self.position.seed}/{self.purpose}/{self.position.step}/{image_id}"
-        digest = hashlib.blake2b(name.encode(), digest_size=4 * len(ROUNDS)).digest()
-        halves = (digest[4 * i : 4 * i + 4] for i in range(len(ROUNDS)))
-        return tuple(int.from_bytes(half, "big") & KEY_MASK for half in halves)
+        return tuple(word & KEY_MASK for word in derive_words(name, len(ROUNDS)))
 
 
 def candidate_keys(

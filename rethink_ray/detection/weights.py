@@ -4,7 +4,6 @@ All weights are loaded or none: every name and shape must agree, and an error li
 Only the classifier's last layer is dropped.
 """
 
-import hashlib
 import io
 import pickle
 from collections import Counter
@@ -20,6 +19,7 @@ from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
@@ -204,7 +204,7 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
         content = path.read_bytes()
         if content.startswith(OURS):
             header, _, content = content.partition(b"\n")
-            if header.split()[-1] != hashlib.sha256(content).hexdigest().encode():
+            if header.split()[-1] != sha256_of(content).encode():
                 again = "Copy it or export it again."
                 raise SpecError(explain(where, "must match its checksum", "other bytes", again))
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

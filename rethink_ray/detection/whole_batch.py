@@ -58,7 +58,7 @@ class LossSums:
         assert sums.keys() == losses.keys(), "every loss is divided by something"
         return cls(sums=sums, denominators=denominators)
 
-    def divided(self, denominators: Denominators, num_workers: int = 1) -> dict[str, Tensor]:
+    def divide(self, denominators: Denominators, num_workers: int = 1) -> dict[str, Tensor]:
         """Returns losses whose mean over the workers is the loss of the whole batch."""
         return {
             name: total * num_workers / denominators[name].value.to(total)
@@ -66,18 +66,18 @@ class LossSums:
         }
 
 
-def added(parts: Sequence[LossSums]) -> LossSums:
+def add_sums(parts: Sequence[LossSums]) -> LossSums:
     """Adds the sums of several parts of a batch; all parts have the same losses."""
     if len(parts) == 1:
         return parts[0]
     names = parts[0].sums
     return LossSums(
         sums={name: torch.stack([part.sums[name] for part in parts]).sum() for name in names},
-        denominators=added_denominators([part.denominators for part in parts]),
+        denominators=add_denominators([part.denominators for part in parts]),
     )
 
 
-def added_denominators(parts: Sequence[Denominators]) -> Denominators:
+def add_denominators(parts: Sequence[Denominators]) -> Denominators:
     """Adds the denominators of several parts of a batch."""
     return {
         name: Denominator(
@@ -87,7 +87,7 @@ def added_denominators(parts: Sequence[Denominators]) -> Denominators:
     }
 
 
-def over_workers(denominators: Denominators, peers: Peers | None) -> Denominators:
+def sum_over_workers(denominators: Denominators, peers: Peers | None) -> Denominators:
     """Sums the denominators over all workers; the result is the same on every worker."""
     if peers is None:
         return denominators

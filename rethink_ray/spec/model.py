@@ -10,10 +10,12 @@ import inspect
 import textwrap
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
+
+from rethink_ray.spec.rules.rule import Rule, find_breach, refusal_of
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -24,6 +26,14 @@ class Spec(BaseModel):
     """A frozen group of keys that refuses unknown names and wrong types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    rules: ClassVar[tuple[Rule[Any], ...]] = ()
+    """What the keys of this group mean together."""
+
+    @model_validator(mode="after")
+    def _breaks_no_rule(self) -> Self:
+        if self.rules and (explanation := find_breach(self.rules, self, dict(self))):
+            raise refusal_of(explanation)
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(

@@ -2,12 +2,12 @@
 
 Three axes that detection code bases like to mix up are kept apart here: which weights a run starts
 from (``init.source``), which normalisation it uses (``detector.norm``), and which stages never
-train (``init.frozen``). Combinations that mean nothing are refused in ``Recipe``.
+train (``init.frozen``). Combinations that mean nothing are refused by ``rules``.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from rethink_ray.spec.detector import TWO_STAGE as TWO_STAGE
 from rethink_ray.spec.detector import WITH_KEYPOINTS as WITH_KEYPOINTS
@@ -20,6 +20,7 @@ from rethink_ray.spec.model import Fraction as Fraction
 from rethink_ray.spec.model import PositiveFloat as PositiveFloat
 from rethink_ray.spec.model import PositiveInt as PositiveInt
 from rethink_ray.spec.model import Spec as Spec
+from rethink_ray.spec.rules.rule import Breach, Rule
 
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream", "direct"]
@@ -77,32 +78,50 @@ class AugmentSpec(Spec):
     color: Fraction = 0.0
     """Strength of brightness, contrast and saturation jitter. 0 is none."""
 
-    @model_validator(mode="after")
-    def _sizes_are_drawn_once(self) -> Self:
-        for name in ("scale", "short_side_px"):
-            given = getattr(self, name)
-            if given is not None and given[0] > given[1]:
-                raise ValueError(f"{name} must be [low, high] with low <= high|{given}")
-        if self.short_side_px is not None and (self.scale != (1.0, 1.0) or self.canvas != "image"):
-            must = "short_side_px must stand alone: scale and canvas give the size too"
-            raise ValueError(f"{must}|{self.short_side_px}")
-        return self
-
-    @model_validator(mode="after")
-    def _level_says_it_all(self) -> Self:
-        if self.level is None:
-            return self
-        for name in ("scale", "short_side_px", "policy", "magnitude", "operations"):
-            given = getattr(self, name)
-            if given != type(self).model_fields[name].default:
-                raise ValueError(f"{name} must be left out beside level, which sets it|{given}")
-        return self
+    rules = (
+        Rule(
+            key="scale",
+            broken=lambda augment: augment.scale[0] > augment.scale[1],
+            must="must be [low, high] with low <= high",
+        ),
+        Rule(
+            key="short_side_px",
+            broken=lambda a: sorted(a.short_side_px or ()) != [*(a.short_side_px or ())],
+            must="must be [low, high] with low <= high",
+        ),
+        Rule(
+            key="short_side_px",
+            reads=("scale", "canvas"),
+            broken=lambda augment: (
+                augment.short_side_px is not None
+                and (augment.scale != (1.0, 1.0) or augment.canvas != "image")
+            ),
+            must="must stand alone: scale and canvas give the size too",
+        ),
+        Rule(
+            key="level",
+            reads=("scale", "short_side_px", "policy", "magnitude", "operations"),
+            broken=lambda augment: _set_beside_level(augment),
+            must="must be left out beside level, which sets it",
+        ),
+    )
 
     def unbundled(self) -> "AugmentSpec":
         """The same in single keys, without ``level``."""
         if self.level is None:
             return self
         return self.model_copy(update={"level": None} | AUGMENT_LEVELS[self.level])
+
+
+def _set_beside_level(augment: AugmentSpec) -> bool | Breach:
+    """The first key beside ``level`` that is not at its default."""
+    if augment.level is None:
+        return False
+    for name in ("scale", "short_side_px", "policy", "magnitude", "operations"):
+        value = getattr(augment, name)
+        if value != AugmentSpec.model_fields[name].default:
+            return Breach(key=name, came=list(value) if isinstance(value, tuple) else value)
+    return False
 
 
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
@@ -303,11 +322,13 @@ class EvaluationSpec(Spec):
     flip: bool = False
     """Each size is scored mirrored as well. Source: He et al. 2018."""
 
-    @model_validator(mode="after")
-    def _scales_differ(self) -> Self:
-        if len(set(self.scales)) != len(self.scales):
-            raise ValueError(f"scales must each stand once|{self.scales}")
-        return self
+    rules = (
+        Rule(
+            key="scales",
+            broken=lambda evaluation: len(set(evaluation.scales)) != len(evaluation.scales),
+            must="must each stand once",
+        ),
+    )
 
 
 class JointSpec(Spec):

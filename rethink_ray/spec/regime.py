@@ -1,10 +1,11 @@
 """Which images: the data set, the splits that are looked at, and the nested subsets of train."""
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
+from rethink_ray.spec.rules.rule import Rule
 
 T = TypeVar("T")
 FromList = Annotated[T, Field(strict=False)]
@@ -13,13 +14,13 @@ Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
 Images = PositiveInt | Literal["all"] | Percent
 
 
-def num_images(asked: Images, available: int) -> int:
-    """How many images a regime is of so many; ``20%`` is rounded, and one at least."""
-    if asked == "all":
+def num_images(images: Images, available: int) -> int:
+    """Number of images in a regime, of ``available`` ones; ``20%`` is rounded, to at least one."""
+    if images == "all":
         return available
-    if isinstance(asked, str):
-        return max(round(float(asked.rstrip("%")) * available / 100), 1)
-    return asked
+    if isinstance(images, str):
+        return max(round(float(images.rstrip("%")) * available / 100), 1)
+    return images
 
 
 class SplitSpec(Spec):
@@ -108,16 +109,19 @@ class DataSpec(Spec):
 
     @model_validator(mode="before")
     @classmethod
-    def _coco_has_no_labelled_test_set(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("dataset") in ("coco", "lvis"):
-            return {"select_on": {"holdout": 5000}, "report_on": "val"} | given
-        return given
+    def _coco_has_no_labelled_test_set(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and tree.get("dataset") in ("coco", "lvis"):
+            return {"select_on": {"holdout": 5000}, "report_on": "val"} | tree
+        return tree
 
-    @model_validator(mode="after")
-    def _roots_where_needed(self) -> Self:
-        if self.dataset in ("coco", "lvis", "voc") and not self.root:
-            raise ValueError("root must name the data set's folder|None")
-        return self
+    rules = (
+        Rule(
+            key="root",
+            reads=("dataset",),
+            broken=lambda data: data.dataset in ("coco", "lvis", "voc") and not data.root,
+            must="must name the data set's folder",
+        ),
+    )
 
     @property
     def select_split(self) -> str:

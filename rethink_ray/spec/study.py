@@ -1,12 +1,14 @@
-"""The study file, key by key. What the keys mean together is checked in ``check``."""
+"""The study file, key by key. What the keys mean together stands in ``rules``."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from rethink_ray.spec.claim import Claim
-from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
+from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.rules.rule import Rule, refuse_value
 from rethink_ray.spec.space import Parameter
 
 Count = Annotated[int, Field(ge=0)]
@@ -79,12 +81,22 @@ class StudySchedule(Spec):
 
 
 class ObjectiveSpec(Spec):
-    """The metric that search and findings look at, with its direction beside its name."""
+    """The metric that search and findings look at."""
 
     metric: Metric = "ap"
     """The metric that halving, search and headlines look at. Higher is better in all of them."""
-    goal: Literal["maximize", "minimize"] = "maximize"
-    """The direction of the metric."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_is_always_higher(cls, tree: Any) -> Any:
+        """Study files and records of version 0.1 name a direction, which every metric shares."""
+        if not isinstance(tree, dict) or "goal" not in tree:
+            return tree
+        if tree["goal"] != "maximize":
+            raise refuse_value(
+                "must be left out", tree["goal"], "goal", "In every metric higher is better."
+            )
+        return {key: value for key, value in tree.items() if key != "goal"}
 
 
 class BudgetSpec(Spec):
@@ -105,11 +117,13 @@ class BudgetSpec(Spec):
     """Independent searches of each cell, each with its own proposals, halving, incumbents and
     replicates. With several, findings are about the arms, and each search is one value."""
 
-    @model_validator(mode="after")
-    def _keep_never_grows(self) -> Self:
-        if self.keep and any(b > a for a, b in zip(self.keep, self.keep[1:], strict=False)):
-            raise ValueError(f"keep must never grow|{list(self.keep)}")
-        return self
+    rules = (
+        Rule(
+            key="keep",
+            broken=lambda budget: any(b > a for a, b in pairwise(budget.keep or ())),
+            must="must never grow",
+        ),
+    )
 
 
 class ReplicateSpec(Spec):
@@ -120,11 +134,13 @@ class ReplicateSpec(Spec):
     its regime's images, so that intervals cover the draw too; the search keeps the regime's own
     images."""
 
-    @model_validator(mode="after")
-    def _seeds_always_vary(self) -> Self:
-        if self.vary not in (("seed",), ("seed", "subset")):
-            raise ValueError(f"vary must be [seed] or [seed, subset]|{list(self.vary)}")
-        return self
+    rules = (
+        Rule(
+            key="vary",
+            broken=lambda replicate: replicate.vary not in (("seed",), ("seed", "subset")),
+            must="must be [seed] or [seed, subset]",
+        ),
+    )
 
 
 class CopyFrom(Spec):
@@ -156,15 +172,21 @@ class ResourceSpec(Spec):
     deterministic: bool = False
     """GPUs use deterministic algorithms, so that training repeats bit for bit."""
 
-    @model_validator(mode="after")
-    def _gpus_can_be_given(self) -> Self:
-        """Ray gives a share of one GPU or whole ones; NCCL refuses two ranks on one."""
-        gpus = self.gpus_per_worker
-        if gpus > 1 and not gpus.is_integer():
-            raise ValueError(f"gpus_per_worker beyond 1 must be a whole number|{gpus:g}")
-        if self.workers > 1 and 0 < gpus < 1:
-            raise ValueError(f"gpus_per_worker must be whole where workers share a trial|{gpus:g}")
-        return self
+    rules = (
+        Rule(  # Ray gives a share of one GPU, or whole ones
+            key="gpus_per_worker",
+            broken=lambda resources: (
+                resources.gpus_per_worker > 1 and not resources.gpus_per_worker.is_integer()
+            ),
+            must="must be a part of one GPU or a whole number",
+        ),
+        Rule(  # NCCL refuses two ranks on one GPU
+            key="gpus_per_worker",
+            reads=("workers",),
+            broken=lambda resources: resources.workers > 1 and 0 < resources.gpus_per_worker < 1,
+            must="must be whole where workers share a trial",
+        ),
+    )
 
 
 class CheckpointSpec(Spec):
@@ -180,6 +202,22 @@ class CheckpointSpec(Spec):
     detections: Literal["replicates", "none"] = "replicates"
     """Boxes in the report split that are kept, so that findings can speak of other images like
     these: at most 100 for each label and image, about 20 bytes each before compression."""
+
+
+class BaseRecipes(dict[tuple[str, str], Recipe]):
+    """(Regime, arm) -> base recipe of one study object, filled by ``resolve.base_recipe``.
+
+    It is no part of the study's value: any two are equal, and a copy or a pickle starts empty.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BaseRecipes)
+
+    def __deepcopy__(self, memo: object) -> "BaseRecipes":
+        return BaseRecipes()
+
+    def __reduce__(self) -> tuple[type["BaseRecipes"], tuple[()]]:
+        return (BaseRecipes, ())
 
 
 class Study(Spec):
@@ -227,3 +265,14 @@ class Study(Spec):
     once the study has started."""
     seed: int = 0
     """Seed from which proposals and the seeds of trials are made."""
+    _base_recipes: BaseRecipes = PrivateAttr(default_factory=BaseRecipes)
+
+    @property
+    def base_recipes(self) -> BaseRecipes:
+        """What this object has resolved so far; a changed copy has none of it."""
+        return self._base_recipes
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._base_recipes = BaseRecipes()
+        return copied

@@ -1,4 +1,4 @@
-"""What a detector found, drawn on the picture it was found in."""
+"""Draws detected objects on their image."""
 
 from collections.abc import Sequence
 
@@ -13,18 +13,18 @@ MASK_OPACITY = 0.4
 
 
 def draw_objects(
-    pixels: Tensor, found: dict[str, Tensor], categories: Sequence[str], score_threshold: float
+    pixels: Tensor, output: dict[str, Tensor], categories: Sequence[str], score_threshold: float
 ) -> Tensor:
-    """The picture with every object of at least this score: box, name, score, mask, keypoints.
+    """The image with every object of at least this score: box, name, score, mask, keypoints.
 
     Args:
         pixels: ``[3, H, W]`` uint8.
-        found: of this picture, as ``Detector.detect`` gives it.
+        output: of ``Detector.detect`` for this image.
         categories: name of label 1, 2, ...
         score_threshold: 0..1.
     """
-    kept = found["scores"] >= score_threshold
-    objects = {key: value[kept].cpu() for key, value in found.items()}
+    kept = output["scores"] >= score_threshold
+    objects = {key: value[kept].cpu() for key, value in output.items()}
     labels, scores = objects["labels"].tolist(), objects["scores"].tolist()
     if not labels:
         return pixels

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from rethink_ray.detection.cascade import StagedHeads, box_weights, loss_weight, refine_boxes
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from tests.detection.tiny_detectors import pictures, targets, tiny
 

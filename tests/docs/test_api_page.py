@@ -10,7 +10,7 @@ import pytest
 
 import rethink_ray.api
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import start_study
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import load_study
 from tests.analysis.planted import Planted, written
@@ -58,7 +58,7 @@ def finished_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("my.yaml").write_text(STUDY)
     study, text = load_study(Path("my.yaml"))
     planted = PlantedOnShapes(study, written(SCORES))
-    directory = StudyDirectory.create(Path("studies/my"), study, text, planted.facts, {})
+    directory = start_study(Path("studies/my"), study, text, planted.facts, {})
     for event in planted.events():
         directory.log.append(event)
     return tmp_path / "studies" / "my"

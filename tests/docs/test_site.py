@@ -45,7 +45,7 @@ def test_every_page_is_built_and_the_readme_is_the_first(site: Path) -> None:
 
 def test_the_page_on_python_shows_signatures_and_docstrings(site: Path) -> None:
     text = (site / "api.html").read_text()
-    for name in ("rethink_ray.run", "rethink_ray.read_study", "rethink_ray.api.StudyResults"):
+    for name in ("rethink_ray.run", "rethink_ray.read_study", "rethink_ray.StudyResults"):
         assert f'id="{name}"' in text
     assert "One row per trial" in text
 

@@ -13,7 +13,7 @@ from typing import Any
 from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.convergence import Convergence
-from rethink_ray.protocol.incumbents import worst_score
+from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.spec.resolve import base_recipe
 from rethink_ray.spec.study import Study
 
@@ -140,7 +140,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None
         if value is None and replicate.state in FAILED:
-            value = worst_score(study)
+            value = WORST_SCORE
             failed.append(replicate.trial_id)
         if value is not None:
             values[replicate.seed] = value
@@ -169,8 +169,7 @@ def _one_configuration(study: Study, record: CellRecord, trial: Trial) -> tuple[
 
 def best_lengths(study: Study, points: tuple[CurvePoint, ...]) -> tuple[float | None, float | None]:
     """(best, shortest within the margin of it); a tie goes to the shorter length."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
-    merits = {p.length: sign * p.select for p in points if p.select is not None}
+    merits = {p.length: p.select for p in points if p.select is not None}
     if not merits:
         return None, None
     top = max(merits.values())

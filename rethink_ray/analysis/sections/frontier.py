@@ -135,8 +135,7 @@ def memory_ranked(inside: Sequence[Priced]) -> list[Priced]:
 
 def front(study: Study, points: Sequence[tuple[float, float]]) -> list[bool]:
     """Per (price, score): whether no other is at least as good in both and better in one."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
-    oriented = [(price, -sign * score) for price, score in points]
+    oriented = [(price, -score) for price, score in points]
     return [
         not any(a <= price and b <= score and (a, b) != (price, score) for a, b in oriented)
         for price, score in oriented

@@ -126,12 +126,11 @@ def _basis(columns: Columns) -> Columns:
 def _scored(study: Study, record: CellRecord, length: float) -> list[tuple[Trial, float]]:
     """Search trials with a score at a length, larger is better; a failed one is last at the
     first rung, which it was the only one to be sure of running."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
     found = []
     for trial in record.search:
         score = record.scores.get((trial.trial_id, length))
         if score is not None and score.select is not None:
-            found.append((trial, sign * score.select))
+            found.append((trial, score.select))
         elif score is None and trial.state in FAILED and length == min(record.lengths):
             found.append((trial, -np.inf))
     return found

@@ -62,8 +62,7 @@ def _transfer(study: Study, here: CellRecord, there: CellRecord, length: float) 
             yet = twin.state == "waiting"
             why = f"not yet at {times(length)} there" if yet else f"{twin.state} there earlier"
         else:
-            sign = 1.0 if study.objective.goal == "maximize" else -1.0
-            cost = sign * (top.select - score.select)
+            cost = top.select - score.select
     return Transfer(
         arm=here.cell.arm,
         came_from=here.cell.regime,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.chance import digest_of
 from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class UnlabelledSource:
         if self.listed is not None:
             _require_path(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
-        return digest_of(
+        return digest_of_parts(
             *(f"{name} {(self.images / name).stat().st_size}" for name in self._list_folder())
         )
 
