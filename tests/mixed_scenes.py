@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from rethink_ray.data.chance import generator_from
-from rethink_ray.data.shapes import FREQUENCIES, SceneObject, draw_scene
+from rethink_ray.data.shapes import CLASS_FREQUENCIES, SceneObject, draw_scene
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 
 SIDE, CUT = 96, 16
@@ -46,10 +46,10 @@ def _write_split(folder: Path, split: str, count: int) -> dict[str, Any]:
         for one in placed:
             box = _box_of(one, rows, columns)
             if box is not None:
-                label = list(FREQUENCIES).index(one.kind) + 1
+                label = list(CLASS_FREQUENCIES).index(one.kind) + 1
                 row = {"id": len(objects) + 1, "image_id": image_id, "category_id": label}
                 objects.append(row | {"bbox": box, "area": box[2] * box[3], "iscrowd": 0})
-    names = [{"id": number, "name": kind} for number, kind in enumerate(FREQUENCIES, start=1)]
+    names = [{"id": number, "name": kind} for number, kind in enumerate(CLASS_FREQUENCIES, start=1)]
     return {"images": images, "annotations": objects, "categories": names}
 
 

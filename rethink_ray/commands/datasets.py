@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from rethink_ray.data.check import Finding
+    from rethink_ray.data.check import DataFinding
     from rethink_ray.spec.regime import DataSpec
 
 DataOption = Annotated[
@@ -93,7 +93,7 @@ def check(
         raise typer.Exit(1)
 
 
-def check_lines(findings: Mapping[str, "Sequence[Finding]"]) -> Iterator[str]:
+def check_lines(findings: Mapping[str, "Sequence[DataFinding]"]) -> Iterator[str]:
     """One line per split and one per finding: fault or note, its kind, how often, examples."""
     for split, of_split in findings.items():
         yield f"{split}:" if of_split else f"{split}: no faults, no notes"

@@ -21,7 +21,7 @@ from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
-Points = NDArray[np.float32]
+Keypoints = NDArray[np.float32]
 KeypointSwap = NDArray[np.int64]
 """[K]: the keypoint that takes each keypoint's position in a mirrored image."""
 
@@ -146,8 +146,8 @@ def flip(
 
 
 def _mirror_keypoints(
-    points: Points | None, width: int, swap: KeypointSwap | None
-) -> Points | None:
+    points: Keypoints | None, width: int, swap: KeypointSwap | None
+) -> Keypoints | None:
     """Mirrors annotated keypoints ([N, K, 3]); keypoints that are not annotated stay zero."""
     if points is None:
         return None

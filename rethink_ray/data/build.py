@@ -23,8 +23,8 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import sha256_of_chunks
 
 INDEX_VERSION = 6
-IMAGES_FILE = "images.arrow"
-OBJECTS_FILE = "objects.arrow"
+IMAGES_TABLE = "images.arrow"
+OBJECTS_TABLE = "objects.arrow"
 REMEMBERED_UNREAD = 64
 """Most unreadable paths that an index stores; it is built again once one of them can be read."""
 
@@ -73,7 +73,7 @@ def write_index(
         shown = f"{len(raw.images)} images, left out: {dict(dropped)}"
         raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
     fingerprint = _fingerprint(kept, labels, salt)
-    _write(directory / OBJECTS_FILE, _object_columns(kept, labels), {"fingerprint": fingerprint})
+    _write(directory / OBJECTS_TABLE, _object_columns(kept, labels), {"fingerprint": fingerprint})
     about: dict[str, Any] = {
         "fingerprint": fingerprint,
         "categories": list(categories),
@@ -81,7 +81,7 @@ def write_index(
         "unread": unread[:REMEMBERED_UNREAD],
         "keypoint_names": list(raw.keypoint_names),
     }
-    _write(directory / IMAGES_FILE, _image_columns(kept, labels), about)
+    _write(directory / IMAGES_TABLE, _image_columns(kept, labels), about)
 
 
 def _select_readable(

@@ -32,7 +32,7 @@ Examples = dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class DataFinding:
     """A kind of fault or note, and how often it occurs in one split."""
 
     kind: str
@@ -46,7 +46,7 @@ class Finding:
         return self.kind not in NOTES and not self.kind.startswith(ORIENTATION)
 
 
-def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[Finding]]:
+def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFinding]]:
     """Returns the findings of each split, including pictures that two splits in use share.
 
     The finding ``splits_not_compared`` says why the splits cannot be compared: one of them cannot
@@ -56,13 +56,15 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[Finding]
     try:
         shared = check_duplicates(data)
     except DataError as error:
-        shared = {"train": [Finding(kind="splits_not_compared", count=1, examples=(str(error),))]}
+        shared = {
+            "train": [DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))]
+        }
     for split, findings in shared.items():
         by_split[split] = sorted([*by_split[split], *findings], key=lambda finding: finding.kind)
     return by_split
 
 
-def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Finding]:
+def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[DataFinding]:
     """Returns the findings of train, val or test, sorted by kind.
 
     Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``size_disagrees``,
@@ -92,7 +94,7 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
     return _count_examples(examples)
 
 
-def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
+def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
     """Returns the pictures that occur twice, by split; splits without any are left out.
 
     ``picture_in_two_splits`` is a fault, for which ``run`` refuses the study. Under
@@ -123,9 +125,9 @@ def _name_picture(path: Path) -> str:
     return f"{path.parent.name}/{path.name}"
 
 
-def _count_examples(examples_by_kind: Examples) -> list[Finding]:
+def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:
     return [
-        Finding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
+        DataFinding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
         for kind, examples in sorted(examples_by_kind.items())
     ]
 

@@ -16,7 +16,7 @@ CAPACITY_BYTES: Final = 64 * 2**20
 """Room for a few thousand small images; once it is full, further images are decoded each time."""
 
 Stamp = tuple[int, int]
-Key = tuple[str, int, int]
+PixelKey = tuple[str, int, int]
 """Path, width, height."""
 
 
@@ -29,7 +29,7 @@ class DecodedImages:
 
     def __init__(self, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._bytes_left = capacity_bytes
-        self._kept: dict[Key, tuple[Stamp, Tensor]] = {}
+        self._kept: dict[PixelKey, tuple[Stamp, Tensor]] = {}
 
     def read(self, path: str, width: int, height: int) -> tuple[Tensor, bool]:
         """Returns [3, H, W] uint8, read-only, and True; gray and False if the file broke."""

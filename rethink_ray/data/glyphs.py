@@ -21,7 +21,7 @@ from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import UpstreamSpec
 
-RADIUS = (0.26, 0.46)
+GLYPH_RADIUS = (0.26, 0.46)
 """As a share of the image side, drawn uniformly: a glyph fills its image, a shape does not."""
 IMAGES_FILE = "images.npy"
 LABELS_FILE = "labels.npy"
@@ -50,7 +50,7 @@ def select_figures(spec: UpstreamSpec) -> Mapping[str, Figure]:
 
 def draw_glyph(rng: np.random.Generator, figure: Figure, px: int) -> NDArray[np.uint8]:
     """Draws one figure wholly inside an image: [px, px, 3] uint8."""
-    radius = px * float(rng.uniform(*RADIUS))
+    radius = px * float(rng.uniform(*GLYPH_RADIUS))
     slack = px / 2 - radius
     pose = Pose(
         center_xy=(

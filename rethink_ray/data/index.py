@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
+from rethink_ray.data.build import IMAGES_TABLE, INDEX_VERSION, OBJECTS_TABLE, write_index
 from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
@@ -30,7 +30,7 @@ from rethink_ray.data.contents import (
 from rethink_ray.data.masks import decode_segmentation, fill_box
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.sources.locate import locate_source
-from rethink_ray.data.sources.raw import Source
+from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -70,8 +70,8 @@ class AnnotationIndex:
         """Maps the index in ``directory``; ``only`` lists the image ids to keep."""
         self.directory = directory
         self._only = only
-        self._images, about = _map_batch(directory / IMAGES_FILE)
-        self._objects, beside = _map_batch(directory / OBJECTS_FILE)
+        self._images, about = _map_batch(directory / IMAGES_TABLE)
+        self._objects, beside = _map_batch(directory / OBJECTS_TABLE)
         if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
             raise _damaged_index_error(directory, "files of two different builds")
         self.categories: tuple[str, ...] = tuple(about["categories"])
@@ -306,13 +306,15 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
     return _rebuild(directory, build)
 
 
-def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[str, ...] | None]:
+def _source_and_categories(
+    data: DataSpec, split: str
+) -> tuple[SplitSource, tuple[str, ...] | None]:
     """Returns the split's source and the categories of train; ``None`` for train itself."""
     source = locate_source(data, split)
     return source, None if split == "train" else open_listed(data, "train").categories
 
 
-def _locate_index(source: Source, categories: tuple[str, ...] | None) -> Path:
+def _locate_index(source: SplitSource, categories: tuple[str, ...] | None) -> Path:
     key = digest_of_parts(
         "index",
         INDEX_VERSION,
@@ -325,7 +327,7 @@ def _locate_index(source: Source, categories: tuple[str, ...] | None) -> Path:
 
 
 def _build(
-    source: Source, categories: tuple[str, ...] | None, read: ContentReader, directory: Path
+    source: SplitSource, categories: tuple[str, ...] | None, read: ContentReader, directory: Path
 ) -> None:
     with _pause_garbage_collection():
         raw = source.read()

@@ -67,7 +67,7 @@ WHOLE_BATCH = WorkerShare()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class TrainSample:
     """One training image as a loader process sends it.
 
     The image is its only tensor, because each tensor sent costs a file descriptor. Masks are sent
@@ -82,7 +82,7 @@ class Sample:
     image_id: int
     was_read: bool
 
-    def pin_memory(self) -> "Sample":
+    def pin_memory(self) -> "TrainSample":
         """Returns the sample with its image in pinned memory; torch's loader calls this."""
         return replace(self, image=self.image.pin_memory())
 
@@ -90,18 +90,18 @@ class Sample:
 class TrainBatches(Iterator[TrainBatch]):
     """Endless batches of ``source``; ``broken`` holds ids of images that broke after indexing."""
 
-    def __init__(self, source: "TrainSamples", loader: DataLoader[list[Sample]]) -> None:
+    def __init__(self, source: "TrainSamples", loader: DataLoader[list[TrainSample]]) -> None:
         self.source = source
         self._samples = iter(loader)
         self.broken: set[int] = set()
 
     def __next__(self) -> TrainBatch:
-        samples: list[Sample] = _next_of(self._samples)
+        samples: list[TrainSample] = _next_of(self._samples)
         self.broken |= {sample.image_id for sample in samples if not sample.was_read}
         return [sample.image for sample in samples], [_build_target(sample) for sample in samples]
 
 
-class TrainSamples(Dataset[Sample]):
+class TrainSamples(Dataset[TrainSample]):
     """Training samples by position in an endless run over the images, epoch after epoch."""
 
     def __init__(
@@ -136,7 +136,7 @@ class TrainSamples(Dataset[Sample]):
             remedy = "Choose another detector.family."
             raise DataError(explain("the training annotations", must, "no such keypoints", remedy))
 
-    def __getitem__(self, position: int) -> Sample:
+    def __getitem__(self, position: int) -> TrainSample:
         epoch, rank_in_epoch = divmod(position, len(self.image_ids))
         image_id = self.image_ids[int(self._order_rows(epoch)[rank_in_epoch])]
         image, objects, was_read = self._load_annotated(image_id)
@@ -148,7 +148,7 @@ class TrainSamples(Dataset[Sample]):
             self._paste_source(epoch, image_id),
         )
         objects, masks = pack(objects)
-        return Sample(
+        return TrainSample(
             image=image.contiguous(),
             objects=objects,
             masks=masks if self._family in WITH_MASKS else None,
@@ -337,7 +337,7 @@ def explain_death(error: RuntimeError) -> LoaderDied | None:
     return LoaderDied(explain("a loader worker", must, reason, remedy))
 
 
-def _build_target(sample: Sample) -> Target:
+def _build_target(sample: TrainSample) -> Target:
     objects = sample.objects
     target = {
         "boxes": torch.from_numpy(objects.boxes_xyxy),

@@ -14,9 +14,9 @@ from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import (
     Loading,
-    Sample,
     TrainBatch,
     TrainBatches,
+    TrainSample,
     TrainSamples,
     build_loader,
 )
@@ -24,7 +24,7 @@ from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import seed_from
 
-Images = tuple[AnnotationIndex, Sequence[int]]
+SplitImages = tuple[AnnotationIndex, Sequence[int]]
 """A split and the ids of its training images."""
 
 
@@ -35,7 +35,7 @@ class MixedBatches(TrainBatches):
         self,
         human: TrainSamples,
         pseudo: TrainSamples,
-        loader: DataLoader[list[Sample]],
+        loader: DataLoader[list[TrainSample]],
         parts: "Parts",
     ) -> None:
         super().__init__(human, loader)
@@ -85,20 +85,20 @@ class Parts:
         return samples
 
 
-class MixedSamples(Dataset[Sample]):
+class MixedSamples(Dataset[TrainSample]):
     """Samples by (is pseudo-labelled, position) of two endless runs over images."""
 
     def __init__(self, human: TrainSamples, pseudo: TrainSamples) -> None:
         self._samples = {False: human, True: pseudo}
 
-    def __getitem__(self, sample: tuple[bool, int]) -> Sample:
+    def __getitem__(self, sample: tuple[bool, int]) -> TrainSample:
         is_pseudo, position = sample
         return self._samples[is_pseudo][position]
 
 
 def mixed_batches(
-    human: Images,
-    pseudo: Images,
+    human: SplitImages,
+    pseudo: SplitImages,
     augmentation: Augmentation,
     parts: Parts,
     seed: int,

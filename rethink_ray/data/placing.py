@@ -14,7 +14,7 @@ from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 PAD_GRAY = 0.5
 
 HeightWidth = tuple[int, int]
-Points = NDArray[np.float32]
+Keypoints = NDArray[np.float32]
 
 
 def plan_size(
@@ -146,7 +146,7 @@ def _put_on_canvas(
     return canvas
 
 
-def _keep_visible(points: Points | None, canvas_hw: HeightWidth) -> Points | None:
+def _keep_visible(points: Keypoints | None, canvas_hw: HeightWidth) -> Keypoints | None:
     """Zeroes keypoints that are off the canvas or not annotated."""
     if points is None:
         return None

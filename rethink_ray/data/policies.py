@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as images
 
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.placing import PAD_GRAY
-from rethink_ray.data.warping import Picture, shift_in_boxes, warp_affine
+from rethink_ray.data.warping import Scene, shift_in_boxes, warp_affine
 
 TOP_LEVEL = 10.0
 SIDE_PX = 640.0
@@ -58,7 +58,7 @@ RANDAUGMENT = (
 """The operations of RandAugment's detection variant."""
 
 
-def autoaugment(image: Tensor, objects: Objects, rng: np.random.Generator) -> Picture:
+def autoaugment(image: Tensor, objects: Objects, rng: np.random.Generator) -> Scene:
     """Applies a random sub-policy: two steps, each with its own probability."""
     for step in AUTOAUGMENT[int(rng.integers(len(AUTOAUGMENT)))]:
         if rng.random() < step.probability:
@@ -68,7 +68,7 @@ def autoaugment(image: Tensor, objects: Objects, rng: np.random.Generator) -> Pi
 
 def randaugment(
     image: Tensor, objects: Objects, level: float, count: int, rng: np.random.Generator
-) -> Picture:
+) -> Scene:
     """Applies ``count`` random operations at one level, each with probability 0.2 to 0.8."""
     for _ in range(count):
         name = RANDAUGMENT[int(rng.integers(len(RANDAUGMENT)))]
@@ -85,17 +85,13 @@ def _scale_length(image: Tensor, share: float, level: float) -> float:
     return max(image.shape[-2:]) * share * level / TOP_LEVEL
 
 
-def _translate_x(
-    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
-) -> Picture:
+def _translate_x(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return warp_affine(
         image, objects, shift_xy=(_draw_sign(_scale_length(image, TRANSLATE, level), rng), 0.0)
     )
 
 
-def _translate_y(
-    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
-) -> Picture:
+def _translate_y(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return warp_affine(
         image, objects, shift_xy=(0.0, _draw_sign(_scale_length(image, TRANSLATE, level), rng))
     )
@@ -103,7 +99,7 @@ def _translate_y(
 
 def _translate_y_in_boxes(
     image: Tensor, objects: Objects, level: float, rng: np.random.Generator
-) -> Picture:
+) -> Scene:
     shift = _draw_sign(_scale_length(image, TRANSLATE_IN_BOX, level), rng)
     return shift_in_boxes(image, objects, round(shift), rng)
 
@@ -112,19 +108,19 @@ def _draw_shear_degrees(level: float, rng: np.random.Generator) -> float:
     return float(np.degrees(np.arctan(_draw_sign(SHEAR * level / TOP_LEVEL, rng))))
 
 
-def _shear_x(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _shear_x(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return warp_affine(image, objects, shear_xy=(_draw_shear_degrees(level, rng), 0.0))
 
 
-def _shear_y(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _shear_y(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return warp_affine(image, objects, shear_xy=(0.0, _draw_shear_degrees(level, rng)))
 
 
-def _rotate(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _rotate(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return warp_affine(image, objects, degrees=_draw_sign(ROTATE_DEGREES * level / TOP_LEVEL, rng))
 
 
-def _cutout(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _cutout(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     """Paints a gray square at a random position; objects under it stay, as published."""
     half = round(_scale_length(image, CUTOUT, level))
     y, x = (int(rng.integers(side)) for side in image.shape[-2:])
@@ -133,11 +129,11 @@ def _cutout(image: Tensor, objects: Objects, level: float, rng: np.random.Genera
     return image, objects
 
 
-def _equalize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _equalize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return images.equalize_image(image), objects
 
 
-def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     """Inverts pixels that are at least as bright as 25.6 times the level, of 255, as published.
 
     So level 10 changes no pixel. torchvision's function allows no threshold above white and would
@@ -147,23 +143,21 @@ def _solarize(image: Tensor, objects: Objects, level: float, rng: np.random.Gene
     return torch.where(image < threshold, image, 1.0 - image), objects
 
 
-def _solarize_add(
-    image: Tensor, objects: Objects, level: float, rng: np.random.Generator
-) -> Picture:
+def _solarize_add(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     """Brightens pixels below 0.5."""
     brighter = (image + 110 / 255 * level / TOP_LEVEL).clamp(0.0, 1.0)
     return torch.where(image < 0.5, brighter, image), objects
 
 
-def _color(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _color(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return images.adjust_saturation_image(image, 0.1 + 1.8 * level / TOP_LEVEL), objects
 
 
-def _sharpness(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Picture:
+def _sharpness(image: Tensor, objects: Objects, level: float, rng: np.random.Generator) -> Scene:
     return images.adjust_sharpness_image(image, 0.1 + 1.8 * level / TOP_LEVEL), objects
 
 
-OPERATIONS: dict[str, Callable[[Tensor, Objects, float, np.random.Generator], Picture]] = {
+OPERATIONS: dict[str, Callable[[Tensor, Objects, float, np.random.Generator], Scene]] = {
     "color": _color,
     "cutout": _cutout,
     "equalize": _equalize,

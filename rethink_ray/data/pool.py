@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class LabelPool:
     """Images for a teacher to label; none of them is in a scoring split."""
 
     index: AnnotationIndex
@@ -53,7 +53,7 @@ class TeacherLabels:
 
 def open_pool(
     data: DataSpec, images: Images, pool: Literal["unlabelled", "rest"], draw: int = 0
-) -> Pool:
+) -> LabelPool:
     """Returns the images for a teacher to label that was trained on a regime.
 
     Args:
@@ -78,11 +78,11 @@ def open_pool(
         must = "must leave images for the teacher to label"
         remedy = "Set data.unlabelled, or choose a smaller regime if the pool is the rest."
         raise DataError(explain(f"labels.pool {pool}", must, "none", remedy))
-    return Pool(index=index, image_ids=kept, num_scored=len(scored))
+    return LabelPool(index=index, image_ids=kept, num_scored=len(scored))
 
 
 def open_labelled(
-    pool: Pool, labels: Mapping[int, TeacherLabels], *, keep_empty: bool
+    pool: LabelPool, labels: Mapping[int, TeacherLabels], *, keep_empty: bool
 ) -> AnnotationIndex:
     """Returns the index of the pool's images with the teacher's labels.
 
@@ -125,7 +125,7 @@ def _contents_of(kept: list[int], labels: Mapping[int, TeacherLabels]) -> Iterat
 
 
 def _build(
-    pool: Pool, kept: list[int], labels: Mapping[int, TeacherLabels], directory: Path
+    pool: LabelPool, kept: list[int], labels: Mapping[int, TeacherLabels], directory: Path
 ) -> None:
     categories = pool.index.categories
     images = tuple(_build_raw_image(pool.index, i, labels[i], categories) for i in kept)

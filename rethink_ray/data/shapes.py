@@ -28,7 +28,7 @@ from rethink_ray.spec.regime import ShapesSpec
 
 GENERATOR_VERSION = 2
 """Counts changes to any built-in picture, shapes or glyphs; part of every fingerprint."""
-FREQUENCIES = {
+CLASS_FREQUENCIES = {
     "circle": 0.35,
     "square": 0.25,
     "triangle": 0.16,
@@ -91,7 +91,7 @@ def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], li
     picture = draw_scene_background(rng, px)
     placed: list[SceneObject] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
-        kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
+        kind = str(rng.choice(list(CLASS_FREQUENCIES), p=list(CLASS_FREQUENCIES.values())))
         new_object = _place_figure(rng, kind, placed, px)
         if new_object is not None:
             new, cover = new_object
@@ -168,7 +168,7 @@ def _draw_split(
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **row})
     categories = [
         {"id": number, "name": kind, "keypoints": list(KEYPOINTS), "skeleton": []}
-        for number, kind in enumerate(FREQUENCIES, start=1)
+        for number, kind in enumerate(CLASS_FREQUENCIES, start=1)
     ]
     return {"images": images, "annotations": annotations, "categories": categories}
 
@@ -183,7 +183,7 @@ def _build_annotation(placed: list[SceneObject], position: int, px: int) -> dict
     for later in placed[position + 1 :]:
         covered |= later.whole
     return {
-        "category_id": list(FREQUENCIES).index(mine.kind) + 1,
+        "category_id": list(CLASS_FREQUENCIES).index(mine.kind) + 1,
         "bbox": [x0, y0, int(columns[-1]) + 1 - x0, int(rows[-1]) + 1 - y0],
         "area": int(mine.visible.sum()),
         "iscrowd": 0,

@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as images
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.placing import PAD_GRAY, crop_objects
 
-Picture = tuple[Tensor, Objects]
+Scene = tuple[Tensor, Objects]
 """An image [3, H, W] float32 in 0..1, and its objects."""
 SHIFTED_SHARE = 1 / 3
 """Share of the boxes that an operation inside boxes changes."""
@@ -25,7 +25,7 @@ def warp_affine(
     degrees: float = 0.0,
     shift_xy: tuple[float, float] = (0.0, 0.0),
     shear_xy: tuple[float, float] = (0.0, 0.0),
-) -> Picture:
+) -> Scene:
     """Rotates (clockwise), shifts and shears an image about its centre; gray fills the rest.
 
     A box becomes the axis-aligned box around its moved corners.
@@ -80,7 +80,7 @@ def _bound_boxes(
 
 def shift_in_boxes(
     image: Tensor, objects: Objects, shift_px: int, rng: np.random.Generator
-) -> Picture:
+) -> Scene:
     """Shifts the pixels inside a third of the boxes down by ``shift_px``; the boxes stay.
 
     The object's mask and keypoints move along; parts that leave the box are dropped.

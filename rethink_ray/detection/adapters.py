@@ -12,7 +12,7 @@ from rethink_ray.detection.staged_backbone import STAGES, Backbone
 from rethink_ray.spec.recipe import DetectorSpec
 
 MIN_WIDTH = 4
-PROBE_PX = 64
+BLOCK_PROBE_PX = 64
 """Side of the blank image that measures each block's channels."""
 
 
@@ -87,7 +87,7 @@ def _measure_channels(backbone: Backbone) -> dict[str, int]:
     ]
     mode = backbone.training
     device = next(backbone.parameters()).device
-    backbone.eval()(torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device))
+    backbone.eval()(torch.zeros(1, 3, BLOCK_PROBE_PX, BLOCK_PROBE_PX, device=device))
     backbone.train(mode)
     for hook in hooks:
         hook.remove()

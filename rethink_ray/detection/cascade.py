@@ -19,7 +19,7 @@ from rethink_ray.detection.peers import Division
 from rethink_ray.detection.regions import (
     Branch,
     Features,
-    Objects,
+    ObjectTensors,
     SampledProposals,
     Sizes,
     predict,
@@ -80,8 +80,8 @@ class StagedHeads(nn.Module):
         features: Features,
         proposals: list[Tensor],
         image_shapes: Sizes,
-        targets: list[Objects] | None = None,
-    ) -> tuple[list[Objects], dict[str, Tensor]]:
+        targets: list[ObjectTensors] | None = None,
+    ) -> tuple[list[ObjectTensors], dict[str, Tensor]]:
         """Returns no detections and the losses in training; detections and no losses otherwise."""
         if self.training:
             assert targets is not None, "losses are taken against targets"
@@ -111,7 +111,7 @@ class StagedHeads(nn.Module):
         return cast(list[Branch], list(self.branches.values()))
 
     def _losses(
-        self, features: Features, boxes: list[Tensor], sizes: Sizes, targets: list[Objects]
+        self, features: Features, boxes: list[Tensor], sizes: Sizes, targets: list[ObjectTensors]
     ) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
         stages = self._active_stages()
@@ -129,7 +129,7 @@ class StagedHeads(nn.Module):
             losses |= branch.losses(features, drawn, targets, sizes)
         return losses
 
-    def _detect(self, features: Features, boxes: list[Tensor], sizes: Sizes) -> list[Objects]:
+    def _detect(self, features: Features, boxes: list[Tensor], sizes: Sizes) -> list[ObjectTensors]:
         first, *others = self._active_stages()
         scores, deltas = predict(first, features, boxes, sizes)
         shares, before = [scores.softmax(-1)], first
@@ -163,7 +163,7 @@ def refine_boxes(
 
 
 def _drop_objects(
-    moved: list[Tensor], drawn: SampledProposals, targets: list[Objects]
+    moved: list[Tensor], drawn: SampledProposals, targets: list[ObjectTensors]
 ) -> list[Tensor]:
     """Returns the moved regions except annotated objects, which the next stage adds by itself."""
     others = []

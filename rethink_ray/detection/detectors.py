@@ -35,7 +35,7 @@ __all__ = ["Detector", "build_detector", "parameter_counts"]
 Target = Mapping[str, Tensor]
 """``boxes: [N, 4] float32 xyxy pixels``, ``labels: [N] int64 from 1``, ``image_id: int64``; for
 families that learn them ``masks: [N, H, W] uint8`` and ``keypoints: [N, K, 3] float32``."""
-LEARNED = ("boxes", "masks", "keypoints")
+TARGET_FIELDS = ("boxes", "masks", "keypoints")
 
 
 class Detector(nn.Module):
@@ -156,7 +156,7 @@ class Detector(nn.Module):
         for sampler in list_samplers(self.network):
             sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
         inner = [
-            {key: target[key] for key in LEARNED if key in target}
+            {key: target[key] for key in TARGET_FIELDS if key in target}
             | {"labels": target["labels"] - self.label_shift}
             for target in targets
         ]

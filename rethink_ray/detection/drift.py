@@ -11,7 +11,7 @@ from rethink_ray.detection.staged_backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class BackboneStart:
     """A backbone's trainable weights before the first update, and the norm of all its weights."""
 
     moving: Mapping[str, Tensor]
@@ -19,17 +19,17 @@ class Origin:
     """Over all parameters but adapters, frozen ones included."""
 
 
-def record_origin(backbone: Backbone) -> Origin:
+def record_origin(backbone: Backbone) -> BackboneStart:
     """Records the backbone's trainable weights (copied to the CPU) and its norm."""
     parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
     squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]
-    return Origin(
+    return BackboneStart(
         moving={n: p.detach().cpu().clone() for n, p in parameters.items() if p.requires_grad},
         squared_norm=float(torch.stack(squares).sum()) if squares else 0.0,
     )
 
 
-def backbone_drift(backbone: Backbone, origin: Origin) -> float:
+def backbone_drift(backbone: Backbone, origin: BackboneStart) -> float:
     """Returns |w - w0| / |w0| over all parameters of the backbone; 0 if none has moved."""
     now = backbone.state_dict()
     moved = [

@@ -18,7 +18,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
-from rethink_ray.detection.regions import Branch, Features, Objects, SampledProposals, Sizes
+from rethink_ray.detection.regions import Branch, Features, ObjectTensors, SampledProposals, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
 KEYPOINT_CELLS = 14
@@ -54,7 +54,11 @@ class KeypointBranch(Branch):
         self.num_visible = torch.zeros((), dtype=torch.int64)
 
     def losses(
-        self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
+        self,
+        features: Features,
+        drawn: SampledProposals,
+        targets: Sequence[ObjectTensors],
+        sizes: Sizes,
     ) -> dict[str, Tensor]:
         """Returns the cross-entropy over cells, averaged over annotated keypoints in regions."""
         boxes, matched = drawn.positives()
@@ -67,7 +71,7 @@ class KeypointBranch(Branch):
         )
         return {"loss_keypoint": entropy / self.num_visible.clamp(min=1)}
 
-    def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
+    def find(self, features: Features, detections: Sequence[ObjectTensors], sizes: Sizes) -> None:
         """Adds ``keypoints: [D, K, 3]``: x, y in pixels and the logit there."""
         boxes = [f["boxes"] for f in detections]
         points, scores = keypointrcnn_inference(self(features, boxes, sizes), boxes)

@@ -20,7 +20,7 @@ from torchvision.ops import MultiScaleRoIAlign
 
 from rethink_ray.detection.norms import head_norm
 from rethink_ray.detection.peers import Division, count_on
-from rethink_ray.detection.regions import Branch, Features, Objects, SampledProposals, Sizes
+from rethink_ray.detection.regions import Branch, Features, ObjectTensors, SampledProposals, Sizes
 from rethink_ray.spec.recipe import DetectorSpec
 
 MASK_CELLS = 14
@@ -43,7 +43,11 @@ class MaskBranch(Branch):
         self.num_positive = torch.zeros((), dtype=torch.int64)
 
     def losses(
-        self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
+        self,
+        features: Features,
+        drawn: SampledProposals,
+        targets: Sequence[ObjectTensors],
+        sizes: Sizes,
     ) -> dict[str, Tensor]:
         """Returns the binary cross-entropy, averaged over positives' pixels in their class."""
         boxes, matched = drawn.positives()
@@ -52,7 +56,7 @@ class MaskBranch(Branch):
         masks, labels = [t["masks"] for t in targets], [t["labels"] for t in targets]
         return {"loss_mask": maskrcnn_loss(logits, boxes, masks, labels, matched)}
 
-    def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
+    def find(self, features: Features, detections: Sequence[ObjectTensors], sizes: Sizes) -> None:
         """Adds ``masks: [D, M, M]``: probabilities over each box."""
         logits = self(features, [f["boxes"] for f in detections], sizes)
         for entry, squares in zip(

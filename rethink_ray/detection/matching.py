@@ -135,7 +135,7 @@ def _match_part_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Mat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Points:
+class FcosPoints:
     """FCOS's points, and the objects that each of them may match."""
 
     centers: Tensor
@@ -148,7 +148,7 @@ class Points:
     """``[A]``: largest distance to the object's farthest side, exclusive."""
 
 
-def build_points(anchors: Tensor, num_per_level: Sequence[int], radius: float) -> Points:
+def build_points(anchors: Tensor, num_per_level: Sequence[int], radius: float) -> FcosPoints:
     """Returns points at the centres of square anchors ``[A, 4]``.
 
     ``radius`` is in sides of an anchor. The first level has no lower bound, the last no upper one.
@@ -158,10 +158,10 @@ def build_points(anchors: Tensor, num_per_level: Sequence[int], radius: float) -
     lower[: num_per_level[0]] = 0
     upper[-num_per_level[-1] :] = float("inf")
     centers = (anchors[:, :2] + anchors[:, 2:]) / 2
-    return Points(centers=centers, radius=radius * sides, lower=lower, upper=upper)
+    return FcosPoints(centers=centers, radius=radius * sides, lower=lower, upper=upper)
 
 
-def match_by_range(objects: PaddedObjects, points: Points) -> Tensor:
+def match_by_range(objects: PaddedObjects, points: FcosPoints) -> Tensor:
     """Matches points with objects, with the results of torchvision's FCOS per image.
 
     A point matches the smallest object that contains it and whose farthest side is within the
@@ -176,7 +176,7 @@ def match_by_range(objects: PaddedObjects, points: Points) -> Tensor:
     )
 
 
-def _match_part_by_range(objects: PaddedObjects, points: Points) -> Tensor:
+def _match_part_by_range(objects: PaddedObjects, points: FcosPoints) -> Tensor:
     """Matches one part; rows without an object match no point, since their boxes have no area."""
     x0, y0, x1, y1 = objects.boxes_xyxy[..., None, :].unbind(-1)  # [N, M, 1] each
     x, y = points.centers.unbind(1)

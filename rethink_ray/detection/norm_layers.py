@@ -16,7 +16,7 @@ from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
 from rethink_ray.detection.autocast import NARROW, widen
 
-LIBRARIES = ("torch", "torchvision", "timm")
+NORM_LIBRARIES = ("torch", "torchvision", "timm")
 
 
 class GroupNorm(nn.GroupNorm):
@@ -78,7 +78,7 @@ def keep_input_types(net: nn.Module) -> None:
     """
     for parent in list(net.modules()):
         for name, child in parent.named_children():
-            if type(child).__module__.partition(".")[0] in LIBRARIES:
+            if type(child).__module__.partition(".")[0] in NORM_LIBRARIES:
                 setattr(parent, name, _build_replacement(child))
 
 

@@ -19,7 +19,7 @@ from rethink_ray.detection.peers import Division
 Features = dict[str, Tensor]
 Sizes = list[tuple[int, int]]
 """Height and width of each image, before padding."""
-Objects = dict[str, Tensor]
+ObjectTensors = dict[str, Tensor]
 """Targets or detections of one image."""
 
 
@@ -57,12 +57,16 @@ class Branch(nn.Module, ABC):
 
     @abstractmethod
     def losses(
-        self, features: Features, drawn: SampledProposals, targets: Sequence[Objects], sizes: Sizes
+        self,
+        features: Features,
+        drawn: SampledProposals,
+        targets: Sequence[ObjectTensors],
+        sizes: Sizes,
     ) -> dict[str, Tensor]:
         """Returns the losses on the positives of a batch."""
 
     @abstractmethod
-    def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
+    def find(self, features: Features, detections: Sequence[ObjectTensors], sizes: Sizes) -> None:
         """Adds predictions to the detections of each image, in pixels of the resized image."""
 
     @abstractmethod
@@ -71,7 +75,7 @@ class Branch(nn.Module, ABC):
 
 
 def sample_proposals(
-    stage: RoIHeads, proposals: list[Tensor], targets: list[Objects]
+    stage: RoIHeads, proposals: list[Tensor], targets: list[ObjectTensors]
 ) -> SampledProposals:
     """Samples training proposals for a stage, by its thresholds and its sampler.
 

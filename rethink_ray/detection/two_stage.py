@@ -31,7 +31,7 @@ from rethink_ray.detection.matching import (
 )
 from rethink_ray.detection.regions import (
     Features,
-    Objects,
+    ObjectTensors,
     SampledProposals,
     Sizes,
     predict,
@@ -45,7 +45,7 @@ BETA = 1 / 9
 class TwoStage(GeneralizedRCNN):  # type: ignore[misc]  # torchvision is untyped
     """A detector with a proposal network and heads on regions."""
 
-    def forward(self, images: list[Tensor], targets: list[Objects] | None = None) -> Any:
+    def forward(self, images: list[Tensor], targets: list[ObjectTensors] | None = None) -> Any:
         """Returns the losses of a batch in training, the detections of each image otherwise."""
         if not self.training:
             return super().forward(images)
@@ -69,7 +69,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         self.box_coder: Any = DeviceBoxCoder((1.0, 1.0, 1.0, 1.0))
 
     def forward(
-        self, images: ImageList, features: Features, targets: list[Objects] | None = None
+        self, images: ImageList, features: Features, targets: list[ObjectTensors] | None = None
     ) -> tuple[list[Tensor], dict[str, Tensor]]:
         """Returns the proposals of each image, ``[R, 4]``, and in training the two losses."""
         maps = list(features.values())
@@ -125,7 +125,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         return boxes[kept], scores[kept]
 
     def _losses(
-        self, logits: Tensor, deltas: Tensor, anchors: Tensor, targets: Sequence[Objects]
+        self, logits: Tensor, deltas: Tensor, anchors: Tensor, targets: Sequence[ObjectTensors]
     ) -> dict[str, Tensor]:
         """Returns the losses for logits ``[N, A]``, deltas ``[N, A, 4]`` and anchors ``[A, 4]``."""
         objects = pad_objects(targets)
@@ -177,7 +177,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         features: Features,
         proposals: list[Tensor],
         image_shapes: Sizes,
-        targets: list[Objects] | None = None,
+        targets: list[ObjectTensors] | None = None,
     ) -> Any:
         """Returns no detections and the losses in training; detections and no losses otherwise."""
         if not self.training:

@@ -12,7 +12,7 @@ from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import STAGES, Backbone
-from rethink_ray.detection.drift import Origin
+from rethink_ray.detection.drift import BackboneStart
 from rethink_ray.detection.freezing import frozen_stages
 from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.residual import last_norm
@@ -98,7 +98,7 @@ def frozen_of(backbone: Backbone, configured: Frozen) -> str:
     return "+".join(frozen) or "none"
 
 
-def starts_at_zero(backbone: Backbone, origin: Origin) -> bool:
+def starts_at_zero(backbone: Backbone, origin: BackboneStart) -> bool:
     """Whether every residual block began as its shortcut, by the weights before update 0."""
     blocks = [
         f"{name}.{last_norm(module)}.weight"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import eval_batches
-from rethink_ray.data.pool import Pool, TeacherLabels, open_labelled, open_pool
+from rethink_ray.data.pool import LabelPool, TeacherLabels, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
@@ -166,7 +166,9 @@ def _build_detector(teacher: TrainedTeacher, ctx: WorkerContext) -> Detector:
     return detector.to(ctx.device).eval()
 
 
-def _split_into_parts(pool: Pool, batch_size: int, images_per_part: int) -> list[tuple[int, ...]]:
+def _split_into_parts(
+    pool: LabelPool, batch_size: int, images_per_part: int
+) -> list[tuple[int, ...]]:
     """The image ids of each part. A part is whole batches, so its labels do not depend on it."""
     size = -(-images_per_part // batch_size) * batch_size
     firsts = range(0, len(pool.image_ids), size)
@@ -179,7 +181,7 @@ class _Labeller:
 
     detector: Detector
     config: TrialConfig
-    pool: Pool
+    pool: LabelPool
     threshold: float
     ctx: WorkerContext
     stop: Callable[[], bool]
@@ -235,7 +237,7 @@ def _as_json(run_lengths: Mapping[str, Any]) -> str:
     return json.dumps({"size": [int(side) for side in run_lengths["size"]], "counts": text})
 
 
-def _summarize(parts: PoolLabels, pool: Pool, labels: LabelsSpec) -> Labelled:
+def _summarize(parts: PoolLabels, pool: LabelPool, labels: LabelsSpec) -> Labelled:
     seen = parts.by_image.values()
     categories = pool.index.categories
     counts = Counter(int(label) for one in seen for label in one.labels)

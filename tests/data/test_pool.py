@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rethink_ray.data.index import open_split
-from rethink_ray.data.pool import Pool, TeacherLabels, open_labelled, open_pool
+from rethink_ray.data.pool import LabelPool, TeacherLabels, open_labelled, open_pool
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.data.shapes import shapes_folder
 from rethink_ray.spec.errors import DataError
@@ -24,7 +24,7 @@ TWO = TeacherLabels(
 )
 
 
-def paths(pool: Pool) -> list[Path]:
+def paths(pool: LabelPool) -> list[Path]:
     return [Path(pool.index.entry(image_id).path) for image_id in pool.image_ids]
 
 

@@ -10,7 +10,7 @@ from rethink_ray.data.chance import generator_from
 from rethink_ray.data.check import check_split
 from rethink_ray.data.index import open_split
 from rethink_ray.data.shapes import (
-    FREQUENCIES,
+    CLASS_FREQUENCIES,
     MAX_OBJECTS,
     MIN_VISIBLE,
     draw_scene,
@@ -93,18 +93,18 @@ def test_annotations_fit_their_masks(shapes: DataSpec) -> None:
 
 
 def test_the_kinds_are_unequally_frequent() -> None:
-    assert len(FREQUENCIES) >= 6
-    assert sum(FREQUENCIES.values()) == pytest.approx(1.0)
+    assert len(CLASS_FREQUENCIES) >= 6
+    assert sum(CLASS_FREQUENCIES.values()) == pytest.approx(1.0)
     rng = generator_from("frequencies")
     kinds = [found.kind for _ in range(150) for found in draw_scene(rng, 32)[1]]
-    counts = {kind: kinds.count(kind) / len(kinds) for kind in FREQUENCIES}
+    counts = {kind: kinds.count(kind) / len(kinds) for kind in CLASS_FREQUENCIES}
     assert counts["circle"] > counts["square"] > counts["star"] > counts["ring"] > 0
 
 
 def test_color_does_not_tell_the_kind() -> None:
     """The mean colours of circles and squares differ by less than their spread allows."""
     rng = generator_from("colors")
-    colors: dict[str, list[np.ndarray]] = {kind: [] for kind in FREQUENCIES}
+    colors: dict[str, list[np.ndarray]] = {kind: [] for kind in CLASS_FREQUENCIES}
     for _ in range(120):
         pixels, placed = draw_scene(rng, 32)
         for found in placed:
@@ -120,6 +120,6 @@ def test_the_files_are_plain_coco(shapes: DataSpec) -> None:
         annotations=folder / "annotations" / "instances_val.json", images=folder / "val"
     )
     raw = source.read()
-    assert raw.categories == tuple(FREQUENCIES)
+    assert raw.categories == tuple(CLASS_FREQUENCIES)
     assert len(raw.images) == 12
     assert raw.problems == ()

@@ -6,7 +6,7 @@ from data_files import write_picture
 
 from rethink_ray.data.glyph_figures import GLYPHS
 from rethink_ray.data.outlines import SHAPES, Pose, rasterize
-from rethink_ray.data.shapes import FREQUENCIES
+from rethink_ray.data.shapes import CLASS_FREQUENCIES
 from rethink_ray.data.upstream import open_upstream, upstream_fingerprint
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import UpstreamSpec
@@ -16,8 +16,8 @@ SMALL = UpstreamSpec(classes=5, images=60, image_px=24)
 
 
 def test_glyph_classes_are_disjoint_from_shapes() -> None:
-    assert not set(GLYPHS) & set(FREQUENCIES)
-    assert set(FREQUENCIES) == set(SHAPES)
+    assert not set(GLYPHS) & set(CLASS_FREQUENCIES)
+    assert set(CLASS_FREQUENCIES) == set(SHAPES)
     assert len(GLYPHS) >= UpstreamSpec().classes
 
 
@@ -77,7 +77,7 @@ def test_the_control_shows_the_scenes_own_classes_under_a_name_of_its_own() -> N
         open_upstream(data, six),
         open_upstream(data, six.model_copy(update={"figures": "glyphs"})),
     )
-    assert set(same.class_names) == set(FREQUENCIES)
+    assert set(same.class_names) == set(CLASS_FREQUENCIES)
     assert same.fingerprint != other.fingerprint
     assert np.array_equal(same.labels, other.labels)  # one draw of labels, another picture each
     assert not np.array_equal(same.images, other.images)

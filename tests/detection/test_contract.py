@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.drift import Origin, record_origin
+from rethink_ray.detection.drift import BackboneStart, record_origin
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.direct import direct_recipe
@@ -154,7 +154,7 @@ def require_frozen(recipe: Recipe, detector: Detector) -> None:
         assert (id(parameter) in grouped) == (not stays(recipe, name)), name
 
 
-def require_effective(recipe: Recipe, detector: Detector, origin: Origin) -> None:
+def require_effective(recipe: Recipe, detector: Detector, origin: BackboneStart) -> None:
     found = read_detector(detector) | read_backbone(detector.backbone, recipe.detector.adapters)
     found["init.frozen"] = frozen_of(detector.backbone, recipe.init.frozen)
     found["init.zero_init_residual"] = starts_at_zero(detector.backbone, origin)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from rethink_ray.data.shapes import shapes_folder, shapes_salt
 from rethink_ray.data.sources.coco import CocoSource
-from rethink_ray.data.sources.raw import Source
+from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.data.sources.unlabelled import UnlabelledSource
 from rethink_ray.data.sources.voc import VocFolder, VocSource
 from rethink_ray.spec.errors import DataError, explain
@@ -21,7 +21,7 @@ LVIS_LAYOUT = "annotations/lvis_v1_{train,val}.json, train2017/ and val2017/"
 VOC_LAYOUT = "JPEGImages/, Annotations/ and ImageSets/Main/{train,val,test}.txt"
 
 
-def locate_source(data: DataSpec, split: str) -> Source:
+def locate_source(data: DataSpec, split: str) -> SplitSource:
     """Returns the source of train, val, test or unlabelled; draws ``shapes`` if it is absent.
 
     Raises:
@@ -45,7 +45,7 @@ def locate_source(data: DataSpec, split: str) -> Source:
             return _locate_split_files(data, specs[0])
 
 
-def _locate_shapes(data: DataSpec, split: str) -> Source:
+def _locate_shapes(data: DataSpec, split: str) -> SplitSource:
     if split not in ("train", "val", "test"):
         raise _missing_split_error(split, ["train", "val", "test"])
     folder = shapes_folder(data.shapes, data.root)
@@ -56,7 +56,7 @@ def _locate_shapes(data: DataSpec, split: str) -> Source:
     )
 
 
-def _locate_unlabelled(data: DataSpec) -> Source:
+def _locate_unlabelled(data: DataSpec) -> SplitSource:
     root, spec = Path(data.root or "."), data.unlabelled
     if spec is not None:
         listed = None if spec.annotations is None else root / spec.annotations
@@ -69,7 +69,7 @@ def _locate_unlabelled(data: DataSpec) -> Source:
     raise DataError(explain("data.unlabelled", must, None, remedy))
 
 
-def _locate_coco(root: Path, split: str) -> Source:
+def _locate_coco(root: Path, split: str) -> SplitSource:
     if split not in ("train", "val"):
         raise _missing_split_error(split, ["train", "val"])  # COCO's test labels are not public
     annotations = root / "annotations" / f"instances_{split}2017.json"
@@ -81,7 +81,7 @@ def _locate_coco(root: Path, split: str) -> Source:
     return CocoSource(annotations=annotations, images=root / f"{split}2017")
 
 
-def _locate_lvis(root: Path, split: str) -> Source:
+def _locate_lvis(root: Path, split: str) -> SplitSource:
     if split not in ("train", "val"):
         raise _missing_split_error(split, ["train", "val"])
     annotations = root / "annotations" / f"lvis_v1_{split}.json"
@@ -100,7 +100,7 @@ def _require_folder(root: Path, layout: str) -> None:
         raise DataError(explain(f"data.root {root}", must, shown, remedy))
 
 
-def _locate_voc(data: DataSpec, root: Path, split: str) -> Source:
+def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
     _require_folder(root, VOC_LAYOUT)
     if data.image_sets is not None:
         lists = [names for key, names in data.image_sets.items() if key == split]
@@ -145,7 +145,7 @@ def _locate_voc_list(root: Path, name: str) -> VocFolder:
     raise DataError(explain("data.image_sets", must, name, "For instance VOC2007/trainval."))
 
 
-def _locate_split_files(data: DataSpec, spec: SplitSpec) -> Source:
+def _locate_split_files(data: DataSpec, spec: SplitSpec) -> SplitSource:
     root = Path(data.root or ".")
     images, annotations = root / spec.images, root / spec.annotations
     if (data.format or _guess_format(annotations)) == "coco":

@@ -64,7 +64,7 @@ class RawSplit:
     """Names of the keypoints, in order; empty if objects do not share one list of them."""
 
 
-class Source(Protocol):
+class SplitSource(Protocol):
     """The files that one split is read from."""
 
     @property
