@@ -39,11 +39,11 @@ CONTRASTS = (
     ("direct", "fine-tuned"),
     ("self-trained", "scratch"),
 )
-METRIC = "ap"
+COMPARED_METRIC = "ap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ComparedSource:
     """One study or one table of published numbers."""
 
     name: str
@@ -68,10 +68,16 @@ class Effect:
     setting: str
     images: int
     regime: str
-    meeting: MatchedPair
+    matched_pair: MatchedPair
     estimate: Estimate | None
     """In points; None where a study has no replicates there yet."""
     reported: bool
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Trial ids, or lines of tables, of both sides."""
+        against = self.matched_pair.against
+        return (*self.matched_pair.side.evidence, *(against.evidence if against else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +93,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class ArmScore:
     """An absolute score; only of studies whose fingerprints agree."""
 
     source: str
@@ -101,13 +107,13 @@ class Score:
 class Comparisons:
     """Everything that may be said across sources."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[ComparedSource, ...]
     effects: tuple[Effect, ...]
     gaps: tuple[Gap, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[ArmScore, ...]
 
 
-def read_source(name: str) -> Source:
+def read_source(name: str) -> ComparedSource:
     """A study directory, a CSV file, or a table that ships.
 
     Raises:
@@ -116,20 +122,20 @@ def read_source(name: str) -> Source:
     """
     if is_published(name):
         samples = published_samples(load_published(name))
-        return Source(name=name, samples=tuple(samples), fingerprint="")
+        return ComparedSource(name=name, samples=tuple(samples), fingerprint="")
     directory = StudyDirectory.open(name)
     tables = read_views(directory)
     records = read_cells(tables)
     results = cell_results(tables.study, records)
     found = study_samples(tables.study, tables.facts, records, results)
-    return Source(
+    return ComparedSource(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
         samples=tuple(found),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
     )
 
 
-def compare(sources: Sequence[Source]) -> Comparisons:
+def compare_sources(sources: Sequence[ComparedSource]) -> Comparisons:
     """Effects of every source, gaps between studies, and scores where fingerprints agree.
 
     Raises:
@@ -151,14 +157,14 @@ def compare(sources: Sequence[Source]) -> Comparisons:
     )
 
 
-def effects_of(source: Source) -> Iterator[Effect]:
+def effects_of(source: ComparedSource) -> Iterator[Effect]:
     """Every contrast at every schedule that both its sides have."""
     for one, other in CONTRASTS:
         claim = Claim(
             says=f"{one} - {other}",
             side=ROLES[one],
             against=ROLES[other],
-            where={"metric": METRIC},
+            where={"metric": COMPARED_METRIC},
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
@@ -177,7 +183,7 @@ def effects_of(source: Source) -> Iterator[Effect]:
                 setting=setting,
                 images=met.side.images,
                 regime=place.labels.get("regime", ""),
-                meeting=met,
+                matched_pair=met,
                 estimate=difference([met]),
                 reported=source.reported,
             )
@@ -190,7 +196,7 @@ def _free(one: str, other: str) -> set[str]:
 
 
 def _place(effect: Effect) -> tuple[float, str]:
-    length = effect.meeting.side.length
+    length = effect.matched_pair.side.length
     return (float("inf") if length is None else length, effect.schedule)
 
 
@@ -205,7 +211,10 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 other.schedule,
                 other.regime,
             ):
-                terms = (replace(other.meeting, weight=1.0), replace(one.meeting, weight=-1.0))
+                terms = (
+                    replace(other.matched_pair, weight=1.0),
+                    replace(one.matched_pair, weight=-1.0),
+                )
                 yield Gap(
                     contrast=one.contrast,
                     schedule=one.schedule,
@@ -215,14 +224,14 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 )
 
 
-def _scores(sources: Sequence[Source]) -> Iterator[Score]:
+def _scores(sources: Sequence[ComparedSource]) -> Iterator[ArmScore]:
     prints = [s.fingerprint for s in sources]
     for source in sources:
         if source.reported or prints.count(source.fingerprint) < 2:
             continue
         for sample in source.samples:
-            if sample.metric == METRIC:
-                yield Score(
+            if sample.metric == COMPARED_METRIC:
+                yield ArmScore(
                     source=source.name,
                     regime=_only(sample, "regime"),
                     arm=_only(sample, "arm"),

@@ -5,6 +5,9 @@ Empty and unfinished studies have findings too; those say what is missing.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from rethink_ray.analysis.caveats import find_caveats
 from rethink_ray.analysis.comparisons import (
@@ -23,12 +26,8 @@ from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.samples import study_samples
 from rethink_ray.analysis.read.searches import cell_results, is_over
 from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
-from rethink_ray.analysis.sections.drift import Drift, drifts
-from rethink_ray.analysis.sections.equal_hours import EqualHours, at_equal_hours
-from rethink_ray.analysis.sections.frontier import Priced, price
-from rethink_ray.analysis.sections.importance import Importance, TooFew, importances
-from rethink_ray.analysis.sections.method_costs import MethodCost, method_costs
-from rethink_ray.analysis.sections.transfer import Transfer, transfers
+from rethink_ray.analysis.sections.registry import SECTIONS
+from rethink_ray.analysis.sections.section import SectionInput
 from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_claims
 from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
 from rethink_ray.judge.caveat_order import cautions, cautions_together
@@ -39,11 +38,8 @@ from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.study import Study
 
 FINDINGS, CAVEATS, CLAIMS = "Findings", "Caveats", "The papers' claims, here"
-PRICES, METHODS = "What a score costs", "What a method costs"
-EQUAL_HOURS = "At equal trials, and at equal hours"
-DRIFT, IMPORTANCE = "How far backbones moved", "Which parameters matter"
-TRANSFER = "The best configuration of one regime in another"
-"""Parts of the findings that can fail by themselves, as ``missing_sections`` names them."""
+"""Parts of the findings that can fail by themselves, beside the optional sections; as
+``missing_sections`` names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,23 +70,15 @@ class Findings:
     search: Mapping[Cell, tuple[Trial, ...]]
     records: Mapping[Cell, CellRecord]
     """What all of it was read from."""
-    priced: tuple[Priced, ...]
-    """What each score costs, and which are on a front."""
-    method_costs: tuple[MethodCost, ...]
-    """What a run of each arm takes, and its ratio to the reference arm's."""
-    drifts: tuple[Drift, ...]
-    """How far backbones moved, length by length."""
-    equal_hours: tuple[EqualHours, ...]
-    """What the searches had found at equal hours."""
-    transfers: tuple[Transfer, ...]
-    importance: tuple[Importance | TooFew, ...]
-    """What each searched parameter goes with, cell by cell."""
+    results: Mapping[Cell, CellResult]
+    sections: Mapping[str, tuple[Any, ...]]
+    """Key of an optional section -> its rows; none where the section does not apply."""
     missing: str
     """What is still to come, as a sentence; empty for a finished study."""
     incomplete: str = ""
     """Which cells of a study with nothing left to run have no score, as a sentence."""
     missing_sections: tuple[MissingSection, ...] = ()
-    """Parts that could not be derived, by the names below; they are empty here."""
+    """Parts that could not be derived; they are empty here."""
 
     @property
     def num_primary(self) -> int:
@@ -113,6 +101,22 @@ class Findings:
         return tuple(
             cautions_together(_headlines(self, regime), self.caveats_by_key)
             for regime in self.regimes
+        )
+
+    def section_input(self, root: Path | None = None) -> SectionInput:
+        """Everything that an optional section reads.
+
+        Args:
+            root: the study's directory, for a section that reads files.
+        """
+        return SectionInput(
+            study=self.study,
+            facts=self.facts,
+            records=self.records,
+            results=self.results,
+            cost=self.cost,
+            findings=self.findings,
+            root=root,
         )
 
     @property
@@ -159,7 +163,9 @@ def derive_findings(tables: StudyTables) -> Findings:
         [],
         needs=(CLAIMS,) if study.claims else (),
     )
-    priced = attempt(PRICES, lambda: price(study, records, results, cost), ())
+    given = SectionInput(
+        study=study, facts=tables.facts, records=records, results=results, cost=cost
+    )
     return Findings(
         study=study,
         facts=tables.facts,
@@ -170,14 +176,8 @@ def derive_findings(tables: StudyTables) -> Findings:
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
         records=records,
-        priced=priced,
-        drifts=attempt(DRIFT, lambda: drifts(study, records, results), ()),
-        method_costs=attempt(
-            METHODS, lambda: method_costs(study, records, results, priced), (), needs=(PRICES,)
-        ),
-        equal_hours=attempt(EQUAL_HOURS, lambda: at_equal_hours(study, records, cost), ()),
-        transfers=attempt(TRANSFER, lambda: transfers(study, records), ()),
-        importance=attempt(IMPORTANCE, lambda: importances(study, records), ()),
+        results=results,
+        sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
         missing=missing,
         incomplete="" if missing else _incomplete(records, results),
         missing_sections=derived.missing,

@@ -16,8 +16,8 @@ from rethink_ray.analysis.comparisons import arm_findings
 from rethink_ray.analysis.pairs import build_pair
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.searches import all_searches
-from rethink_ray.analysis.sections.importance import columns_of, shares_of
 from rethink_ray.judge.crossover import catch_up
+from rethink_ray.judge.ranks import explained_shares, regression_columns
 from rethink_ray.judge.statistics import Estimate, paired, welch
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.spec.space import Parameter
@@ -268,13 +268,13 @@ def importance_rates(noise: float, trials: int, studies: int, rng: Generator) ->
         scores = 20.0 - 4.0 * (places + 1.5) ** 2 + noise * rng.normal(size=trials)
         rates = [float(10.0**place) for place in places]
         columns = [
-            columns_of(rate, rates),
-            columns_of(weight, [float(10.0**v) for v in rng.uniform(-5, -2, trials)]),
-            columns_of(momentum, [float(v) for v in rng.uniform(0.8, 0.95, trials)]),
-            columns_of(norm, [("gn", "bn")[i] for i in rng.integers(2, size=trials)]),
-            columns_of(rate, [rates[i] for i in rng.permutation(trials)]),
+            regression_columns(rate, rates),
+            regression_columns(weight, [float(10.0**v) for v in rng.uniform(-5, -2, trials)]),
+            regression_columns(momentum, [float(v) for v in rng.uniform(0.8, 0.95, trials)]),
+            regression_columns(norm, [("gn", "bn")[i] for i in rng.integers(2, size=trials)]),
+            regression_columns(rate, [rates[i] for i in rng.permutation(trials)]),
         ]
-        shares = shares_of(columns, [float(score) for score in scores], rng)
+        shares = explained_shares(columns, [float(score) for score in scores], rng)
         first += shares[0][0] == max(share for share, _ in shares)
         clear += shares[0][0] > shares[0][1]
         shuffled += shares[4][0] > shares[4][1]

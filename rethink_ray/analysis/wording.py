@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rethink_ray.judge.statistics import Estimate
 from rethink_ray.spec.study import Study
 
 METRIC_NAMES = {
@@ -80,3 +81,14 @@ def listed(names: Sequence[str]) -> str:
 def counted(num: int, one: str, many: str = "") -> str:
     """``1 replicate``, ``3 replicates``."""
     return f"{num} {one if num == 1 else many or one + 's'}"
+
+
+def mean_text(mean: Estimate, unit: str = "") -> str:
+    """``36.3 AP [33.7, 38.9]``: a mean and its 95 % interval, if it has one."""
+    value = f"{mean.value:.1f} {unit}".rstrip()
+    return f"{value} {span(mean.interval(), sign=False)}".rstrip()
+
+
+def value_text(value: object) -> str:
+    """A tuned value: a float to 4 digits, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

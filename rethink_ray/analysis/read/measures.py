@@ -21,12 +21,12 @@ UNITS = {
 """Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
 ALWAYS_SCORED = SCORES[:6]
 """Metrics that every rung has; replicates still to come will have them."""
-BINS = tuple(f"ap_{name}" for name in FREQUENCIES)
+FREQUENCY_METRICS = tuple(f"ap_{name}" for name in FREQUENCIES)
 
 
 def still_to_come(study: Study, source: str) -> tuple[str, ...]:
     """What replicates of an arm that starts from ``source`` will have, before the first has run."""
-    found = (*ALWAYS_SCORED, *(BINS if study.data.frequency else ()))
+    found = (*ALWAYS_SCORED, *(FREQUENCY_METRICS if study.data.frequency else ()))
     costs = ["backbone_drift", "step_ms", "step_gflops", "trained_share"]
     if study.resources.gpus_per_worker:
         costs.append("peak_gb")
@@ -53,8 +53,10 @@ def _amounts(trial: Trial, cost: StudyCost | None) -> dict[str, float]:
         found["trained_share"] = 100.0 * trial.trained_share
     if trial.step_flops:
         found["step_gflops"] = trial.step_flops / 1e9
-    if trial.peak_bytes and trial.memory_of == "gpu":  # a process's is that of all it ever ran
-        found["peak_gb"] = trial.peak_bytes / 1e9
+    if (
+        trial.peak_memory_bytes and trial.peak_memory_of == "gpu"
+    ):  # a process's is that of all it ever ran
+        found["peak_gb"] = trial.peak_memory_bytes / 1e9
     hours = cost.seconds_of(trial.assets) / 3600.0 if cost and trial.assets else 0.0
     if hours:
         found["pretrain_hours"] = hours

@@ -18,8 +18,8 @@ from rethink_ray.spec.claim import COLUMNS, NUMBERS
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.settings import nearest
 
-PREFIX = "published:"
-FOLDER = Path(__file__).parent / "published"
+PUBLISHED_PREFIX = "published:"
+PUBLISHED_FOLDER = Path(__file__).parent / "published"
 REMARKS = ("table", "note", "seeds")
 """Columns that say nothing about what was trained; two rows equal in all others are one number."""
 AP_METRIC = re.compile(r"(mask_|keypoint_)?ap(50|75|_\w+)?")
@@ -49,12 +49,12 @@ class PublishedTable:
 
 def is_published(name: str) -> bool:
     """Whether ``name`` means a table of numbers and not a study directory."""
-    return name.startswith(PREFIX) or name.endswith(".csv")
+    return name.startswith(PUBLISHED_PREFIX) or name.endswith(".csv")
 
 
 def published_names() -> tuple[str, ...]:
     """Stems of the tables that ship, in alphabetical order."""
-    return tuple(sorted(path.stem for path in FOLDER.glob("*.csv")))
+    return tuple(sorted(path.stem for path in PUBLISHED_FOLDER.glob("*.csv")))
 
 
 def load_published(name: str) -> PublishedTable:
@@ -64,14 +64,14 @@ def load_published(name: str) -> PublishedTable:
         DataError: no such table; a missing column, a cell that is no number, a number given twice:
             with file, line and remedy.
     """
-    if not name.startswith(PREFIX):
+    if not name.startswith(PUBLISHED_PREFIX):
         return PublishedTable(name=Path(name).name, citation="", rows=_read(Path(name), name))
-    stem = name.removeprefix(PREFIX)
+    stem = name.removeprefix(PUBLISHED_PREFIX)
     if stem not in published_names():
         must = "must name a table that ships"
         raise DataError(explain(name, must, stem, nearest(stem, list(published_names()))))
-    citations = yaml.safe_load((FOLDER / "sources.yaml").read_text(encoding="utf-8"))
-    rows = _read(FOLDER / f"{stem}.csv", name)
+    citations = yaml.safe_load((PUBLISHED_FOLDER / "sources.yaml").read_text(encoding="utf-8"))
+    rows = _read(PUBLISHED_FOLDER / f"{stem}.csv", name)
     return PublishedTable(name=name, citation=citations[stem], rows=rows)
 
 
@@ -112,7 +112,7 @@ def _text_of(path: Path, where: str) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        remedy = f"Tables that ship: {', '.join(PREFIX + n for n in published_names())}."
+        remedy = f"Tables that ship: {', '.join(PUBLISHED_PREFIX + n for n in published_names())}."
         raise DataError(explain(where, "must be a readable file", error.strerror, remedy)) from None
     except UnicodeDecodeError:
         remedy = "Save the table as UTF-8."

@@ -70,9 +70,9 @@ class Trial:
     """Of its detector's parameters, those that move, 0..1; None where nobody counted."""
     step_flops: float | None = None
     """Floating-point operations of one update; None where nobody counted."""
-    peak_bytes: int = 0
+    peak_memory_bytes: int = 0
     """The most memory it held; 0 where nobody measured."""
-    memory_of: str = ""
+    peak_memory_of: str = ""
     """``gpu``: its own allocations there; ``process``: the whole process since it began."""
     search: int = 0
     """Which of its cell's searches it belongs to."""
@@ -88,19 +88,19 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class RungScore:
     """The objective at one finished rung, on the two splits; None where it was not scored."""
 
     select: float | None
     report: float | None
     seconds: float
-    peak_bytes: int = 0
+    peak_memory_bytes: int = 0
     """The most memory its process held; 0 where nobody measured it."""
     steps: int = 0
     """Updates of a stand-alone run of this length."""
-    train_seconds: float = 0.0
+    seconds_train: float = 0.0
     """Wall time of the updates new to this rung."""
-    new_steps: int = 0
+    steps_new: int = 0
     """How many those were: the trunk since the last rung, and the branch."""
 
 
@@ -126,7 +126,7 @@ class CellRecord:
     lengths: tuple[float, ...]
     search: tuple[Trial, ...]
     replicates: tuple[Trial, ...]
-    scores: Mapping[tuple[str, float], Score]
+    scores: Mapping[tuple[str, float], RungScore]
     """(trial id, length) -> score."""
     updates: Mapping[str, int]
     """Trial id -> updates it ran, shared trunks counted once."""
@@ -227,24 +227,24 @@ def read_assets(table: pa.Table) -> tuple[Asset, ...]:
     )
 
 
-def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
+def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], RungScore]]:
     table = tables.rungs
     names = [selection_metric(tables.study), report_metric(tables.study)]
     absent: list[None] = [None] * table.num_rows
     values = [_column(table, n) if n in table.column_names else absent for n in names]
-    found: dict[Cell, dict[tuple[str, float], Score]] = {}
+    found: dict[Cell, dict[tuple[str, float], RungScore]] = {}
     heads = _columns(table, RUNG_COLUMNS, "rungs")
     for (regime, arm, trial_id, length, train, score, peak, _, new, steps), select, report in zip(
         heads, *values, strict=True
     ):
-        found.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = Score(
+        found.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = RungScore(
             select=_finite(select),
             report=_finite(report),
             seconds=(train or 0.0) + (score or 0.0),
-            peak_bytes=peak or 0,
+            peak_memory_bytes=peak or 0,
             steps=steps or 0,
-            train_seconds=train or 0.0,
-            new_steps=new or 0,
+            seconds_train=train or 0.0,
+            steps_new=new or 0,
         )
     return found
 
@@ -335,8 +335,8 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         },
         trained_share=_finite(row.get("trained_share")),
         step_flops=_finite(row.get("step_flops")),
-        peak_bytes=row.get("peak_memory_bytes") or 0,
-        memory_of=row.get("peak_memory_of") or "",
+        peak_memory_bytes=row.get("peak_memory_bytes") or 0,
+        peak_memory_of=row.get("peak_memory_of") or "",
         search=row.get("search") or 0,
         searches=row.get("searches") or 1,
         converged=row.get(CONVERGED),

@@ -14,6 +14,7 @@ from typing import Any
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.read.drift import Drift
 from rethink_ray.analysis.read.published_leads import published_leads
 from rethink_ray.analysis.wording import metric_name, times
 
@@ -80,8 +81,7 @@ def _differences_if_any(findings: Findings, regime: RegimeResult) -> str | None:
 
 
 def _drift_if_any(findings: Findings, regime: RegimeResult) -> str | None:
-    shown = any(d.cell.regime == regime.name for d in findings.drifts)
-    return draw_drift(findings, regime) if shown else None
+    return draw_drift(findings, regime) if _drifts(findings, regime) else None
 
 
 def look_of(index: int) -> dict[str, str]:
@@ -222,17 +222,15 @@ def draw_drift(findings: Findings, regime: RegimeResult) -> str:
     arms = [cell.arm for cell in regime.cells]
 
     def paint(axes: Any) -> None:
-        for drift in findings.drifts:
-            if drift.cell.regime != regime.name:
-                continue
-            index = arms.index(drift.cell.arm)
-            shift, means = _shift(regime, index, len(arms)), drift.by_length
+        for arm, drifts in _drifts(findings, regime).items():
+            index = arms.index(arm)
+            shift = _shift(regime, index, len(arms))
             axes.errorbar(
-                [length + shift for length in means],
-                [mean.value for mean in means.values()],
-                yerr=[i[1] - m.value if (i := m.interval()) else 0.0 for m in means.values()],
+                [drift.length + shift for drift in drifts],
+                [drift.mean.value for drift in drifts],
+                yerr=[i[1] - d.mean.value if (i := d.mean.interval()) else 0.0 for d in drifts],
                 **look_of(index),
-                label=legend_label(drift.cell.arm),
+                label=legend_label(arm),
                 capsize=3,
                 markersize=5,
                 linewidth=1.6,
@@ -241,6 +239,15 @@ def draw_drift(findings: Findings, regime: RegimeResult) -> str:
         axes.set_ylabel("|w - w0| / |w0| (ratio)")
 
     return _drawn(regime, f"{regime.name}: backbone drift by schedule length", paint)
+
+
+def _drifts(findings: Findings, regime: RegimeResult) -> dict[str, list[Drift]]:
+    """Arm -> its drift at each length."""
+    by_arm: dict[str, list[Drift]] = {}
+    for drift in findings.sections["backbone_drift"]:
+        if drift.cell.regime == regime.name:
+            by_arm.setdefault(drift.cell.arm, []).append(drift)
+    return by_arm
 
 
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.sections.frontier import Priced, memory_ranked, time_unit
+from rethink_ray.analysis.read.prices import Priced, memory_ranked, time_unit
 from rethink_ray.analysis.show.figures import INK, draw_each, legend_label, look_of, panel
 from rethink_ray.analysis.wording import metric_name, times
 
@@ -51,13 +51,13 @@ def _by_memory(findings: Findings, regime: str) -> str | None:
         inside,
         title=f"{regime}: {metric_name(findings.study)} by peak memory",
         label="peak memory of one process (GB)",
-        price=lambda p: p.peak_bytes / 1e9,
+        price=lambda p: (p.peak_memory_bytes or 0) / 1e9,
         on_front=lambda p: p.best_for_memory,
     )
 
 
 def _of_regime(findings: Findings, regime: str) -> list[Priced]:
-    return [p for p in findings.priced if p.regime == regime]
+    return [p for p in findings.sections["prices"] if p.regime == regime]
 
 
 def _drawn(

@@ -14,8 +14,8 @@ from rethink_ray.analysis.containment import (
     missing_summary,
     stories,
 )
-from rethink_ray.analysis.findings import CAVEATS, FINDINGS, PRICES, Findings, derive_findings
-from rethink_ray.analysis.sections.new_images import fetch_detections, new_images_sheets
+from rethink_ray.analysis.findings import CAVEATS, FINDINGS, Findings, derive_findings
+from rethink_ray.analysis.sections.registry import NEW_IMAGES, PRICES
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
 from rethink_ray.analysis.show.figures import (
     draw_figures,
@@ -24,6 +24,7 @@ from rethink_ray.analysis.show.figures import (
     standing_alone,
     stem_of,
 )
+from rethink_ray.analysis.show.on_request import quick_new_images
 from rethink_ray.analysis.show.optional_sheets import (
     best_sheets,
     claim_sheets,
@@ -45,7 +46,7 @@ from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import Study
 
 TEMPLATES = Path(__file__).parent / "templates"
-ALL_FINDINGS, PAGE, NEW_IMAGES = "All findings", "The page", "For data like these"
+ALL_FINDINGS, WHOLE_PAGE = "All findings", "The page"
 REPRODUCE = "How to reproduce each number"
 
 
@@ -120,18 +121,14 @@ def _write_all(
             stale.unlink()
     for stem, svg in figures.items():
         write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
-    anew = kept.attempt(NEW_IMAGES, lambda: _new_images(findings, directory), None)
-    if anew is None:
-        anew = (missing_sheet(NEW_IMAGES, kept.sentence_of(NEW_IMAGES)),)
-    page = as_html(findings, figures, named, anew, kept)
+    title = NEW_IMAGES.title
+    new_images = kept.attempt(title, lambda: quick_new_images(findings, directory), None)
+    if new_images is None:
+        new_images = (missing_sheet(title, kept.sentence_of(title)),)
+    page = as_html(findings, figures, named, new_images, kept)
     write_atomically(out / "report.html", page)
     write_atomically(out / "findings.md", as_markdown(findings, kept))
     write_atomically(out / "findings.json", as_json_text(findings, kept) + "\n")
-
-
-def _new_images(findings: Findings, directory: StudyDirectory) -> tuple[Sheet, ...]:
-    fetch_detections(findings, directory)
-    return new_images_sheets(findings, directory.root)
 
 
 def _named(directory: StudyDirectory, where: Path | str) -> str:
@@ -146,19 +143,19 @@ def as_html(
     findings: Findings,
     figures: dict[str, str],
     directory: str,
-    anew: Sequence[Sheet] = (),
+    new_images: Sequence[Sheet] = (),
     contained: Containment | None = None,
 ) -> str:
     """One self-contained page: no script, no font, no picture from anywhere else."""
     kept = contained or Containment(findings.missing_sections)
     shown = _shown(findings, figures, kept)
     shown |= {
-        "differences": (*shown["differences"], *anew),
+        "differences": (*shown["differences"], *new_images),
         "example": kept.attempt(REPRODUCE, lambda: _example(findings), {}),
         "directory": directory,
         "missing_sections": missing_summary(kept.missing),
     }
-    page = kept.attempt(PAGE, lambda: _rendered(shown), "")
+    page = kept.attempt(WHOLE_PAGE, lambda: _rendered(shown), "")
     return page or _bare_page(findings.study, kept)
 
 
@@ -204,9 +201,7 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "figures": {
             name: _of_kinds(figures, kept, [name], "curves", "differences") for name in in_order
         },
-        "ranked_by_time": kept.attempt(
-            PRICES, lambda: any(p.best_for_hours for p in findings.priced), True
-        ),
+        "ranked_by_time": kept.attempt(PRICES.title, lambda: _is_ranked_by_time(findings), True),
         "price_figures": _of_kinds(figures, kept, in_order, "hours", "memory"),
         "drift_figures": _of_kinds(figures, kept, in_order, "drift"),
         "curves": curve_sheets(findings, kept),
@@ -218,6 +213,10 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "trials": trial_sheets(findings, kept),
         "replicates": replicate_table(findings, kept),
     }
+
+
+def _is_ranked_by_time(findings: Findings) -> bool:
+    return any(priced.best_for_hours for priced in findings.sections[PRICES.key])
 
 
 def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:

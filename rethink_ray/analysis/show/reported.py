@@ -1,11 +1,11 @@
 """What a table of published numbers says on the claims: as reported, never with an interval."""
 
-import json
 from dataclasses import dataclass
 
 from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.samples import published_samples
-from rethink_ray.analysis.show.render import SCHEMA_VERSION, outcome_tree
+from rethink_ray.analysis.show.as_json import json_text
+from rethink_ray.analysis.show.render import SCHEMA_VERSION
 from rethink_ray.analysis.wording import counted
 from rethink_ray.judge.claims import ClaimOutcome, Ground, evaluate
 from rethink_ray.spec.claim import paper_claims
@@ -68,15 +68,17 @@ def reported_markdown(reported: Reported) -> str:
 
 def reported_json(reported: Reported) -> str:
     """Everything, as JSON with the schema version of ``findings.json``."""
-    tree = {
-        "schema_version": SCHEMA_VERSION,
-        "table": reported.table.name,
-        "citation": reported.table.citation,
-        "rows": len(reported.table.rows),
-        "claims": [outcome_tree(o) for o in (*reported.tested, *reported.untested)],
-        "caveats": [SINGLE_RUNS],
-    }
-    return json.dumps(tree, indent=1, allow_nan=False)
+    table = reported.table
+    return json_text(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "table": table.name,
+            "citation": table.citation,
+            "rows": len(table.rows),
+            "claims": (*reported.tested, *reported.untested),
+            "caveats": (SINGLE_RUNS,),
+        }
+    )
 
 
 def caveats_of(outcome: ClaimOutcome) -> tuple[str, ...]:

@@ -10,11 +10,11 @@ from rethink_ray.analysis.wording import (
     counted,
     duration,
     metric_name,
-    percent,
     signed,
     span,
     times,
     unit_name,
+    value_text,
 )
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.resolve import Cell
@@ -119,7 +119,7 @@ def lengths_sheet(findings: Findings) -> Sheet:
     """Per cell: its best length, and the shortest that is as good."""
     study, rows = findings.study, []
     ends = study.schedule.converged is not None
-    for cell in cells_of(findings):
+    for cell in each_cell(findings):
         told = cell.convergence.words if cell.convergence else "-"
         best = cell.point(cell.best_length) if cell.best_length is not None else None
         short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
@@ -152,12 +152,12 @@ def lengths_sheet(findings: Findings) -> Sheet:
 
 def configurations_sheet(findings: Findings) -> Sheet:
     """Per cell and incumbent: the tuned values, and the lengths they are best at."""
-    cells = list(cells_of(findings))
+    cells = list(each_cell(findings))
     paths = list(dict.fromkeys(p for c in cells for g in c.configurations for p in g.params))
     rows = []
     for cell in cells:
         for best in cell.configurations:
-            values = (_value(best.params[p]) if p in best.params else "-" for p in paths)
+            values = (value_text(best.params[p]) if p in best.params else "-" for p in paths)
             where = ", ".join(times(length) for length in best.lengths)
             rows.append((cell.regime, cell.arm, where, *values, best.trial_id))
     return Sheet(
@@ -169,63 +169,15 @@ def configurations_sheet(findings: Findings) -> Sheet:
     )
 
 
-def cost_sheet(findings: Findings) -> Sheet:
-    """Slot time per cell, with and without assets."""
-    rows = [
-        (
-            *(cost.regime, cost.arm, str(cost.num_search), str(cost.num_replicates)),
-            *(duration(cost.search_seconds), duration(cost.replicate_seconds)),
-            *(duration(cost.trial_seconds), duration(cost.asset_seconds)),
-            duration(cost.total_seconds),
-        )
-        for cost in findings.cost.cells
-    ]
-    total = duration(findings.cost.total_seconds)
-    return Sheet(
-        title="What it cost",
-        note=(
-            "Wall time of the slots, training and scoring. An asset that cells share is booked in "
-            f"full to each of them; the whole study, each asset once, took {total} of slot time."
-        ),
-        columns=(
-            *("regime", "arm", "search trials", "replicates", "search", "replication"),
-            *("without assets", "assets", "with assets"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset(range(2, 9)),
-    )
-
-
-def assets_sheet(findings: Findings) -> Sheet:
-    """What trials started from."""
-    rows = [
-        (
-            asset.key,
-            percent(asset.accuracy) if asset.accuracy is not None else "-",
-            percent(asset.chance) if asset.chance is not None else "-",
-            duration(asset.seconds),
-            asset.refused or "fit",
-        )
-        for asset in findings.cost.assets
-    ]
-    return Sheet(
-        title="Assets",
-        note="Accuracy of each classifier on its own held-out images; below twice chance: refused.",
-        columns=("asset", "accuracy", "chance", "time", "verdict"),
-        rows=tuple(rows),
-        numeric=frozenset({1, 2, 3}),
-    )
-
-
 def search_sheet(findings: Findings) -> Sheet:
     """Per cell: what became of its search trials."""
-    states = sorted({state for cell in cells_of(findings) for state in cell.states})
+    states = sorted({state for cell in each_cell(findings) for state in cell.states})
     rows = [
         (
             *(cell.regime, cell.arm, str(sum(cell.states.values()))),
             *(str(cell.states.get(state, 0)) for state in states),
         )
-        for cell in cells_of(findings)
+        for cell in each_cell(findings)
     ]
     return Sheet(
         title="Search trials",
@@ -236,19 +188,15 @@ def search_sheet(findings: Findings) -> Sheet:
     )
 
 
-def cells_of(findings: Findings) -> Iterator[CellResult]:
+def each_cell(findings: Findings) -> Iterator[CellResult]:
     """Every cell, regime by regime."""
     return (cell for regime in findings.regimes for cell in regime.cells)
-
-
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def replicates_sheet(findings: Findings) -> Sheet:
     """Every score behind the curves, with what it takes to repeat it."""
     rows = []
-    for cell in cells_of(findings):
+    for cell in each_cell(findings):
         for point in (single for p in cell.points for single in p.singles):
             for (seed, value), trial_id in zip(point.values.items(), point.trial_ids, strict=True):
                 shown = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
@@ -280,7 +228,7 @@ def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
             trial.state + (" (audit)" if trial.audit else "") + _of_search(findings.study, trial),
             times(trial.longest) if trial.longest else "-",
             ", ".join(times(length) for length in trial.incumbent_for) or "-",
-            *(_value(trial.params[p]) if p in trial.params else "-" for p in paths),
+            *(value_text(trial.params[p]) if p in trial.params else "-" for p in paths),
             duration(trial.seconds),
         )
         for trial in trials[:most]
