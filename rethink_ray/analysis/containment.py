@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-T = TypeVar("T")
-U = TypeVar("U")
+_Built = TypeVar("_Built")
+_Instead = TypeVar("_Instead")
 
 FAILURE_FILE = "failure.txt"
 """In the report's folder: the tracebacks of all sections that failed."""
@@ -57,8 +57,8 @@ class Containment:
         return self._missing[name].sentence if name in self._missing else ""
 
     def attempt(
-        self, name: str, build: Callable[[], T], instead: U, needs: Collection[str] = ()
-    ) -> T | U:
+        self, name: str, build: Callable[[], _Built], instead: _Instead, needs: Collection[str] = ()
+    ) -> _Built | _Instead:
         """What ``build`` gives, or ``instead`` and a missing section.
 
         Args:

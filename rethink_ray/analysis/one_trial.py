@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from rethink_ray.analysis.export import exported
+from rethink_ray.analysis.export import build_config
 from rethink_ray.protocol.incumbents import report_metric, selection_metric
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -37,7 +37,7 @@ def export_trial(directory: StudyDirectory, trial_id: str, out: Path) -> tuple[P
         raise RecordError(explain(f"trial {trial_id}", must, "none yet", "Let the study run."))
     written = []
     for length in lengths:
-        config = exported(directory, state, cell, member, length)
+        config = build_config(directory, state, cell, member, length)
         expected = _expected(directory.study, state, trial_id, length)
         tree = config.model_copy(update={"expected": expected}).model_dump(mode="json")
         body = yaml.safe_dump(tree, sort_keys=False, width=100)

@@ -1,9 +1,12 @@
 """Numbers and names as sentences spell them: ``+3.8 AP [+1.2, +6.4]``, ``12x``, ``2 h 05 min``."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from rethink_ray.judge.statistics import Estimate
 from rethink_ray.spec.study import Study
+
+if TYPE_CHECKING:
+    from rethink_ray.judge.statistics import Estimate
 
 METRIC_NAMES = {
     "ap": "AP",
@@ -83,7 +86,7 @@ def counted(num: int, one: str, many: str = "") -> str:
     return f"{num} {one if num == 1 else many or one + 's'}"
 
 
-def mean_text(mean: Estimate, unit: str = "") -> str:
+def mean_text(mean: "Estimate", unit: str = "") -> str:
     """``36.3 AP [33.7, 38.9]``: a mean and its 95 % interval, if it has one."""
     value = f"{mean.value:.1f} {unit}".rstrip()
     return f"{value} {span(mean.interval(), sign=False)}".rstrip()

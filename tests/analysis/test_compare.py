@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rethink_ray.analysis.compare import Comparisons, compare, read_source
+from rethink_ray.analysis.compare import Comparisons, compare_sources, read_source
 from rethink_ray.analysis.show.compare_words import (
     comparisons_json,
     comparisons_markdown,
@@ -31,7 +31,7 @@ def _study(root: Path, lead: float, seed: int = 1, **changes: Any) -> str:
 
 
 def _compare(*names: str) -> Comparisons:
-    return compare([read_source(name) for name in names])
+    return compare_sources([read_source(name) for name in names])
 
 
 def test_a_study_s_effects_stand_beside_those_of_he_2018_at_the_same_length(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_scores_are_set_side_by_side_only_where_fingerprints_agree(tmp_path: Pat
     }
     assert _compare(one, other).scores == ()
     tree = json.loads(comparisons_json(found))
-    assert (tree["schema_version"], len(tree["sources"])) == (1, 3)
+    assert (tree["schema_version"], len(tree["sources"])) == (2, 3)
 
 
 def test_contenders_that_share_no_schedule_have_no_effect(tmp_path: Path) -> None:
@@ -121,4 +121,4 @@ def test_the_command_prints_tables_and_json() -> None:
     assert told.exit_code == 0, told.output
     assert "self-trained - scratch" in told.output
     tree = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
-    assert {e["verdict"] for e in tree["effects"]} == {"as reported"}
+    assert {e["reported"] for e in tree["effects"]} == {True}

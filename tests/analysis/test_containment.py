@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.show.figures import draw_figures
 from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
@@ -149,16 +150,8 @@ def test_replicates_of_uneven_pace_have_their_figure_without_a_front_line(tmp_pa
     assert not (page.parent / "failure.txt").exists()
 
 
-BROKEN: dict[str, Any] = {
-    # part of the findings -> what its readers call it, in the page and in findings.json
-    "priced": ("What a score costs", "prices"),
-    "method_costs": ("What a method costs", "method_costs"),
-    "drifts": ("How far backbones moved", "backbone_drift"),
-    "equal_hours": ("At equal trials, and at equal hours", "equal_hours"),
-    "transfers": ("The best configuration of one regime in another", "transfer"),
-    "importance": ("Which parameters matter", "importance"),
-    "findings": ("Findings", "findings"),
-}
+BROKEN: dict[str, str] = {section.key: section.title for section in SECTIONS}
+"""Optional section -> what its readers call it."""
 
 
 @pytest.mark.parametrize("part", BROKEN)
@@ -166,9 +159,9 @@ def test_a_section_that_fails_leaves_a_sentence_in_its_place_in_every_form(part:
     """A part holds an object that no renderer knows."""
     whole = derive_findings(_of(price=lambda cell: PRICED).tables())
     kept = Containment()
-    broken = replace(whole, **{part: (object(),)})
+    broken = replace(whole, sections={**whole.sections, part: (object(),)})
     forms = dict(_forms(broken, kept))
-    name, key = BROKEN[part]
+    name, key = BROKEN[part], part
 
     assert name in {m.name for m in kept.missing}
     sentence = f"{name}: this section is missing, because AttributeError ("
@@ -182,6 +175,17 @@ def test_a_section_that_fails_leaves_a_sentence_in_its_place_in_every_form(part:
     for form in ("html", "markdown", "terminal"):
         assert "best configurations" in forms[form].lower()
         assert "search trials" in forms[form].lower()
+
+
+def test_findings_that_fail_leave_a_sentence_in_every_form() -> None:
+    whole, kept = derive_findings(_of().tables()), Containment()
+    forms = dict(_forms(replace(whole, findings=(object(),)), kept))  # type: ignore[arg-type]
+    assert all(
+        "this section is missing" in forms[form] for form in ("html", "markdown", "terminal")
+    )
+    tree = json.loads(forms["json"])
+    assert tree["findings"] is None
+    assert "Findings" in {section["section"] for section in tree["missing_sections"]}
 
 
 def test_what_rests_on_a_missing_section_is_missing_as_well_and_says_so() -> None:

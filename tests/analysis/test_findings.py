@@ -370,7 +370,7 @@ def test_findings_json_is_ascii_with_a_schema_version_and_caveats_that_resolve()
     text = as_json_text(derive_findings(planted.tables()))
     tree = json.loads(text)
     assert text.isascii()
-    assert tree["schema_version"] == 1
+    assert tree["schema_version"] == 2
     known = {c["key"] for c in tree["caveats"]}
     assert len(known) == len(tree["caveats"])
     assert all(set(f["caveats"]) <= known for f in tree["findings"])

@@ -115,7 +115,7 @@ def test_a_reported_number_has_neither_interval_nor_p_value_and_says_so(stem: st
     for render in (reported_terminal, reported_markdown):
         assert "no interval, no test" in render(reported)
     tree = json.loads(reported_json(reported))
-    assert (tree["schema_version"], tree["table"]) == (1, f"published:{stem}")
+    assert (tree["schema_version"], tree["table"]) == (2, f"published:{stem}")
 
 
 def test_every_claim_that_a_table_cannot_test_says_why() -> None:

@@ -23,12 +23,14 @@ def _score(cell: Cell, length: float, purpose: str, number: int) -> float:
 
 def _transfers(ladders: Mapping[tuple[str, str, int], Sequence[float]]) -> list[Transfer]:
     study = build_study(regimes=REGIMES, arms={"scratch": {}})
-    return list(derive_findings(Planted(study, _score, ladders=ladders).tables()).transfers)
+    return list(
+        derive_findings(Planted(study, _score, ladders=ladders).tables()).sections["transfer"]
+    )
 
 
 def test_the_loss_is_read_off_the_trial_with_the_same_values() -> None:
     there, back = _transfers({})
-    assert (there.came_from, there.into, there.length) == ("full", "few", 6.0)
+    assert (there.best_of, there.used_in, there.length) == ("full", "few", 6.0)
     assert there.cost == pytest.approx(3.0)  # 15 against 12
     assert back.cost == pytest.approx(1.0)  # 20 against 19
 
@@ -43,7 +45,9 @@ def test_values_that_nobody_tried_there_are_not_tested() -> None:
     study = build_study(regimes=REGIMES, arms={"scratch": {}})
     planted = Planted(study, _score, lr_in={"few": (0.04, 0.05)})
     findings = derive_findings(planted.tables())
-    assert {t.untested for t in findings.transfers} == {"nobody tried these values there"}
+    assert {t.untested for t in findings.sections["transfer"]} == {
+        "nobody tried these values there"
+    }
     (sheet,) = [
         s
         for s in search_sheets(findings, Containment())
@@ -54,4 +58,4 @@ def test_values_that_nobody_tried_there_are_not_tested() -> None:
 
 def test_one_regime_has_nowhere_to_transfer_to() -> None:
     findings = derive_findings(Planted(build_study(), _score).tables())
-    assert findings.transfers == ()
+    assert findings.sections["transfer"] == ()

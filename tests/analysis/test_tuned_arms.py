@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.analysis.compare import compare, read_source
+from rethink_ray.analysis.compare import compare_sources, read_source
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.power import plan_power, power_lines
@@ -166,7 +166,7 @@ def test_searches_of_two_studies_never_pair(tmp_path: Path) -> None:
     arms = {"scratch": {}, "slow": {"set": {"init.source": "upstream"}}}
     studies = (study_of(3, arms=arms), study_of(3, arms=arms, margin=0.7))
     names = [str(directory_of(s, tmp_path / str(i))) for i, s in enumerate(studies)]
-    gap = compare([read_source(name) for name in names]).gaps[0].estimate
+    gap = compare_sources([read_source(name) for name in names]).gaps[0].estimate
     assert gap is not None
     assert (gap.value, gap.nums) == (0.0, (3, 3, 3, 3))
     assert gap.se == pytest.approx(12.0**0.5)
@@ -290,8 +290,8 @@ def test_every_text_says_searches_where_they_are_the_values(tmp_path: Path) -> N
     text = as_markdown(findings)
     assert "| searches to decide |" in text
     assert "Mean over searches, each by the replicates of its own best configuration" in text
-    curve = as_tree(findings)["regimes"][0]["arms"][0]["curve"]
-    assert curve[0]["searches"][0]["values"] == {"0": 9.0, "1": 11.0}
+    curve = as_tree(findings)["regimes"][0]["cells"][0]["points"]
+    assert curve[0]["of_searches"]["0"]["values"] == {"0": 9.0, "1": 11.0}
     cells = {row[0] for row in replicates_sheet(findings).rows}
     assert cells == {f"full/{arm} at {n}x" for arm in ("scratch", "slow") for n in (2, 4)}
     study = study_of(3)
@@ -357,23 +357,22 @@ def test_a_study_with_nothing_left_to_run_is_not_called_unfinished(
 
 
 def test_a_drift_over_searches_counts_each_search_once() -> None:
-    from rethink_ray.analysis.sections.drift import METRIC, drifts
+    from rethink_ray.analysis.read.drift import DRIFT_METRIC, measure_drifts
 
     study = study_of(3, arms={"scratch": {}, "slow": {"set": {"init.source": "upstream"}}})
     moved = {"slow-0-0": 0.1, "slow-1-0": 0.2, "slow-1-1": 0.4, "slow-2-0": 0.5}
     scores = {**ALL, ("slow", 2.0): [[16], [19, 19], [22]]}
     events = [
-        replace(e, metrics={**e.metrics, f"train/{METRIC}": moved.get(e.trial_id, 1.0)})
+        replace(e, metrics={**e.metrics, f"train/{DRIFT_METRIC}": moved.get(e.trial_id, 1.0)})
         if isinstance(e, RungDone)
         else e
         for e in events_of(study, scores)
     ]
     tables = build_tables(study, StudyState(events), build_facts(study))
     records = read_cells(tables)
-    (slow,) = [
-        d for d in drifts(study, records, cell_results(study, records)) if d.cell.arm == "slow"
-    ]
-    mean = slow.by_length[2.0]
+    results = cell_results(study, records)
+    rows = {(d.cell.arm, d.length): d.mean for d in measure_drifts(study, records, results)}
+    mean = rows["slow", 2.0]
     assert (mean.nums, mean.value) == ((3,), pytest.approx((0.1 + 0.3 + 0.5) / 3))
 
 

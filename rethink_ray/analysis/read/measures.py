@@ -21,12 +21,12 @@ UNITS = {
 """Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
 ALWAYS_SCORED = SCORES[:6]
 """Metrics that every rung has; replicates still to come will have them."""
-FREQUENCY_METRICS = tuple(f"ap_{name}" for name in FREQUENCIES)
+BOX_FREQUENCY_METRICS = tuple(f"ap_{name}" for name in FREQUENCIES)
 
 
 def still_to_come(study: Study, source: str) -> tuple[str, ...]:
     """What replicates of an arm that starts from ``source`` will have, before the first has run."""
-    found = (*ALWAYS_SCORED, *(FREQUENCY_METRICS if study.data.frequency else ()))
+    found = (*ALWAYS_SCORED, *(BOX_FREQUENCY_METRICS if study.data.frequency else ()))
     costs = ["backbone_drift", "step_ms", "step_gflops", "trained_share"]
     if study.resources.gpus_per_worker:
         costs.append("peak_gb")

@@ -14,7 +14,7 @@ def _derive(given: SectionInput) -> tuple[Asset, ...]:
 
 def _build(given: SectionInput, rows: Sequence[Asset]) -> Sheet:
     return Sheet(
-        title=ASSETS.title,
+        title=ASSETS_USED.title,
         note="Accuracy of each classifier on its own held-out images; below twice chance: refused.",
         columns=("asset", "accuracy", "chance", "time", "verdict"),
         rows=tuple(
@@ -31,7 +31,7 @@ def _build(given: SectionInput, rows: Sequence[Asset]) -> Sheet:
     )
 
 
-ASSETS = Section(
+ASSETS_USED = Section(
     key="assets",
     title="Assets",
     place="cost",

@@ -15,7 +15,7 @@ def _derive(given: SectionInput) -> tuple[CellCost, ...]:
 def _build(given: SectionInput, rows: Sequence[CellCost]) -> Sheet:
     total = duration(given.cost.total_seconds)
     return Sheet(
-        title=COSTS.title,
+        title=CELL_COSTS.title,
         note=(
             "Wall time of the slots, training and scoring. An asset that cells share is booked in "
             f"full to each of them; the whole study, each asset once, took {total} of slot time."
@@ -49,7 +49,7 @@ def _build(given: SectionInput, rows: Sequence[CellCost]) -> Sheet:
     )
 
 
-COSTS = Section(
+CELL_COSTS = Section(
     key="cell_costs",
     title="What it cost",
     place="cost",

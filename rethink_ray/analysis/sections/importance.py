@@ -52,12 +52,12 @@ class TooFewTrials:
     verdict: Literal["not tested"] = "not tested"
 
 
-Row = Importance | TooFewTrials
+_Row = Importance | TooFewTrials
 
 
-def derive_importance(given: SectionInput) -> tuple[Row, ...]:
+def derive_importance(given: SectionInput) -> tuple[_Row, ...]:
     """Per cell: its parameters at the first rung and at the longest with enough trials."""
-    rows: list[Row] = []
+    rows: list[_Row] = []
     for cell, record in given.records.items():
         space = space_of(given.study, cell)
         if not space or not record.search:
@@ -122,7 +122,7 @@ def _varied(
     }
 
 
-def _build(given: SectionInput, rows: Sequence[Row]) -> Sheet:
+def _build(given: SectionInput, rows: Sequence[_Row]) -> Sheet:
     few = [row.trials for row in rows if isinstance(row, TooFewTrials)]
     texts = [_texts(row) for row in rows]
     if few and len(few) == len(rows):
@@ -150,7 +150,7 @@ def _build(given: SectionInput, rows: Sequence[Row]) -> Sheet:
     )
 
 
-def _texts(row: Row) -> tuple[str, ...]:
+def _texts(row: _Row) -> tuple[str, ...]:
     if isinstance(row, TooFewTrials):
         return (row.cell.regime, row.cell.arm, *_untested(str(row.trials)))
     return (

@@ -50,10 +50,10 @@ class NotDrawn:
     why: str
 
 
-Row = NewImages | NotDrawn
+_Row = NewImages | NotDrawn
 
 
-def derive_new_images(given: SectionInput) -> tuple[Row, ...]:
+def derive_new_images(given: SectionInput) -> tuple[_Row, ...]:
     """Every headline whose replicates' detections are kept, and why others are left out."""
     if given.study.objective.metric != "ap":
         why = f"only AP can be scored anew, not {metric_name(given.study)}"
@@ -61,7 +61,7 @@ def derive_new_images(given: SectionInput) -> tuple[Row, ...]:
     return tuple(_rows(given))
 
 
-def _rows(given: SectionInput) -> Iterator[Row]:
+def _rows(given: SectionInput) -> Iterator[_Row]:
     for finding in given.findings:
         if (finding.family, finding.kind) != ("primary", "arms") or finding.effect is None:
             continue
@@ -151,7 +151,7 @@ def _is_quick(given: SectionInput) -> bool:
     return given.facts.split_sizes.get(given.study.data.report_on, 0) <= QUICK_IMAGES
 
 
-def _build(given: SectionInput, rows: Sequence[Row]) -> Sheet:
+def _build(given: SectionInput, rows: Sequence[_Row]) -> Sheet:
     """Each headline twice: on these images, and on data like these."""
     study, drawn = given.study, [row for row in rows if isinstance(row, NewImages)]
     why = [row.why for row in rows if isinstance(row, NotDrawn)][-1:]

@@ -4,8 +4,8 @@ To add a section, write its file and name it here. The terminal, the Markdown, t
 ``findings.json`` then all show it.
 """
 
-from rethink_ray.analysis.sections.assets import ASSETS
-from rethink_ray.analysis.sections.costs import COSTS
+from rethink_ray.analysis.sections.assets import ASSETS_USED
+from rethink_ray.analysis.sections.costs import CELL_COSTS
 from rethink_ray.analysis.sections.drift import DRIFT
 from rethink_ray.analysis.sections.equal_hours import EQUAL_HOURS
 from rethink_ray.analysis.sections.halving_cost import HALVING_COST
@@ -21,11 +21,11 @@ __all__ = ["NEW_IMAGES", "ON_REQUEST", "POOLED", "PRICES", "SECTIONS", "sections
 
 SECTIONS: tuple[Section, ...] = (
     DRIFT,
-    COSTS,
+    CELL_COSTS,
     METHOD_COSTS,
     PRICES,
     EQUAL_HOURS,
-    ASSETS,
+    ASSETS_USED,
     HALVING_COST,
     IMPORTANCE,
     TRANSFER,

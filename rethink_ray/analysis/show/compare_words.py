@@ -3,7 +3,7 @@
 from rethink_ray.analysis.compare import Comparisons
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.as_json import json_text
-from rethink_ray.analysis.show.render import SCHEMA_VERSION, aligned, piped
+from rethink_ray.analysis.show.render import FINDINGS_SCHEMA, aligned, piped
 from rethink_ray.analysis.wording import listed, signed, span
 from rethink_ray.judge.statistics import Estimate
 
@@ -30,7 +30,7 @@ def comparisons_json(compared: Comparisons) -> str:
     """Everything, as JSON with a versioned schema."""
     return json_text(
         {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": FINDINGS_SCHEMA,
             "sources": compared.sources,
             "effects": compared.effects,
             "gaps": compared.gaps,

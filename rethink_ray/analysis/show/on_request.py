@@ -7,7 +7,7 @@ from rethink_ray.analysis.read.detected import fetch_detections
 from rethink_ray.analysis.sections.registry import NEW_IMAGES, POOLED
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.as_json import json_text
-from rethink_ray.analysis.show.render import SCHEMA_VERSION, aligned, piped
+from rethink_ray.analysis.show.render import FINDINGS_SCHEMA, aligned, piped
 from rethink_ray.records.directory import StudyDirectory
 
 WHY_POOLED = (
@@ -59,4 +59,4 @@ def pooled_json(findings: Findings) -> str:
     """The same as JSON; regimes that cannot be pooled have a sentence only."""
     pools = POOLED.derive_rows(findings.section_input())
     study = findings.study.study
-    return json_text({"schema_version": SCHEMA_VERSION, "study": study, "pools": pools})
+    return json_text({"schema_version": FINDINGS_SCHEMA, "study": study, "pools": pools})

@@ -17,7 +17,7 @@ from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.analysis.wording import counted, unit_name
 from rethink_ray.judge.verdicts import ALPHA, Finding
 
-SCHEMA_VERSION = 2
+FINDINGS_SCHEMA = 2
 """Of ``findings.json``: grows when a key goes or changes its meaning, not when one comes."""
 ANSWERS = "The answers"
 
@@ -148,7 +148,7 @@ def _plain_value(value: Callable[[], Any]) -> Any:
 def _keys(f: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     """(key of ``findings.json``, the part of the findings that it shows, its value)."""
     study, report_on = f.study, f.study.data.report_on
-    yield "schema_version", "", lambda: SCHEMA_VERSION
+    yield "schema_version", "", lambda: FINDINGS_SCHEMA
     yield "study", "", lambda: study.study
     yield "question", "", lambda: study.question
     yield "metric", "", lambda: {"name": study.objective.metric, "unit": "points"}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.analysis.show.as_json import json_text
-from rethink_ray.analysis.show.render import SCHEMA_VERSION
+from rethink_ray.analysis.show.render import FINDINGS_SCHEMA
 from rethink_ray.analysis.wording import counted
 from rethink_ray.judge.claims import ClaimOutcome, Ground, evaluate
 from rethink_ray.spec.claim import paper_claims
@@ -71,7 +71,7 @@ def reported_json(reported: Reported) -> str:
     table = reported.table
     return json_text(
         {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": FINDINGS_SCHEMA,
             "table": table.name,
             "citation": table.citation,
             "rows": len(table.rows),
