@@ -13,7 +13,7 @@ from rethink_ray.analysis.ladder_ends import ladder_caveats
 from rethink_ray.analysis.noise_floor import thin_spread, twin_caveats
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.read.step_times import uneven_paces
+from rethink_ray.analysis.read.step_times import uneven_step_times
 from rethink_ray.analysis.read.trials import FAILED, CellRecord
 from rethink_ray.analysis.wording import counted, listed, metric_name, times, unit_name
 from rethink_ray.judge.statistics import MIN_REPLICATES
@@ -62,7 +62,7 @@ def find_caveats(
     found += thin_spread(results)
     found += refused_assets(cost)
     found += mixed_machines(tables)
-    found += uneven_paces(study, records)
+    found += uneven_step_times(study, records)
     found += report_split(tables)
     found += one_search(study)
     found.append(fixed_recipe(study))

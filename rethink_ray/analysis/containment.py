@@ -1,7 +1,7 @@
-"""The one place that keeps a failure inside its section: all others are written all the same.
+"""Keeps a failure inside its section, so that all other sections are still written.
 
-A derived part, a table, a figure and a key of ``findings.json`` are all sections here. One that
-fails leaves a sentence in its place, which says what is missing, why, and what to do.
+A derived part, a table, a figure and a key of ``findings.json`` are all sections here. A section
+that fails leaves a sentence in its place: what is missing, why, and what to do.
 """
 
 import logging
@@ -33,15 +33,15 @@ class MissingSection:
     def sentence(self) -> str:
         """Which section, why, and what to do."""
         return (
-            f"{self.name}: this section is missing, because {self.reason}. The records are whole. "
-            "Sections that need it are missing too and say so; all others are complete. "
-            f"rethink-ray report writes the traceback to report/{FAILURE_FILE}: send us that file, "
-            "and write the report again once the fault is fixed."
+            f"{self.name}: this section is missing, because {self.reason}. Nothing is wrong with "
+            "the records. Sections that need this one are missing too and say so; all others are "
+            f"complete. rethink-ray report writes the traceback to report/{FAILURE_FILE}: send us "
+            "that file, and write the report again once the fault is fixed."
         )
 
 
 class Containment:
-    """Builds sections, and remembers which ones failed."""
+    """Builds sections, and keeps a list of those that failed."""
 
     def __init__(self, missing: Iterable[MissingSection] = ()) -> None:
         """``missing``: sections that failed earlier, on which later ones may rest."""
@@ -65,8 +65,8 @@ class Containment:
             name: of the section, as its reader knows it.
             build: makes the section.
             instead: stands for it if it fails.
-            needs: sections it rests on. Without one of them it is not tried, since it would look
-                empty where it is missing.
+            needs: sections it rests on. If one of them is missing, it is not tried: it would look
+                empty although it is missing.
         """
         lacking = [need for need in needs if need in self._missing]
         if lacking:

@@ -144,8 +144,8 @@ def _header(
         f"The best of {tried} configurations of {searches[0].name} at {length:g}x "
         f"in study {study.study}.",
         f"score:       {selection_metric(study)} "
-        f"{state.metric(member.trial_id, length, selection_metric(study)):.2f} "
-        "(the best of several: biased upwards)",
+        f"{state.metric(member.trial_id, length, selection_metric(study)):.2f}, which train "
+        "repeats (the best of several: biased upwards)",
         f"replicates:  {_replicates(directory, state, cell, member, length)}",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",

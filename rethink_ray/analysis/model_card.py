@@ -61,10 +61,10 @@ def _scores(findings: Findings, origin: ExportedRung) -> list[str]:
         )
     mean = point.mean
     if mean is None:
-        return [*lines, "- no replicates: nobody knows how much of it is luck"]
+        return [*lines, "- no replicates: how much of this is chance is not known"]
     size = f"{mean.value:.2f} {span(mean.interval(), sign=False)}".rstrip()
-    told = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
-    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {told}"]
+    runs = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
+    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {runs}"]
 
 
 def _caveats(findings: Findings, origin: ExportedRung) -> list[str]:

@@ -54,14 +54,14 @@ def unevenness(study: Study, records: Mapping[Cell, CellRecord]) -> float:
     return max((max(each) / min(each) for each in by_method.values()), default=1.0)
 
 
-def uneven_paces(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+def uneven_step_times(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
     """A caveat where other work on the machine changed step times."""
     factor = unevenness(study, records)
     if factor > UNEVEN:
         text = (
             f"an update of one and the same method took up to {factor:.1f} times as long in one "
-            "replicate as in another, so the machine did other work: times and hours are rough, "
-            "and no front is drawn by them; updates and operations are exact."
+            "replicate as in another, so the machine also did other work: times and hours are "
+            "rough, and no front is drawn by time. Counts of updates and operations are exact."
         )
         yield Caveat(key="uneven-pace", text=text)
 

@@ -15,7 +15,7 @@ def _derive(given: SectionInput) -> tuple[Asset, ...]:
 def _build(given: SectionInput, rows: Sequence[Asset]) -> Sheet:
     return Sheet(
         title=ASSETS_USED.title,
-        note="Accuracy of each classifier on its own held-out images; below twice chance: refused.",
+        note="Accuracy of each classifier on its own held-out images. Refused: below twice chance.",
         columns=("asset", "accuracy", "chance", "time", "verdict"),
         rows=tuple(
             (

@@ -17,8 +17,8 @@ def _build(given: SectionInput, rows: Sequence[CellCost]) -> Sheet:
     return Sheet(
         title=CELL_COSTS.title,
         note=(
-            "Wall time of the slots, training and scoring. An asset that cells share is booked in "
-            f"full to each of them; the whole study, each asset once, took {total} of slot time."
+            "Wall time of the slots, training and scoring. An asset that cells share counts in "
+            f"full for each of them; the whole study, each asset once, took {total} of slot time."
         ),
         columns=(
             "regime",

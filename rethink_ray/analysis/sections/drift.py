@@ -22,9 +22,10 @@ def _build(given: SectionInput, rows: Sequence[Drift]) -> Sheet:
     return Sheet(
         title=DRIFT.title,
         note=(
-            "|w - w0| / |w0| over all weights of the backbone, w0 being those before the first "
-            "update; mean over the replicates of each length's best configuration, 95 % interval. "
-            "From random weights w0 is the draw itself."
+            "|w - w0| / |w0| over all weights of the backbone, where w0 are its weights before the "
+            "first update: 0 if it never moved. Mean over the replicates of each length's best "
+            "configuration, 95 % interval. An arm that starts from random weights moves away from "
+            "its random draw, so its drift says how far training goes, not what it forgets."
         ),
         columns=("regime", "arm", "starts from", *(times(length) for length in lengths)),
         rows=tuple(

@@ -137,10 +137,10 @@ def _build(given: SectionInput, rows: Sequence[EqualHours]) -> Sheet:
     return Sheet(
         title=EQUAL_HOURS.title,
         note=(
-            f"Best search trial on {study.data.select_split} at the longest shared length, single "
-            f"runs; in brackets its replicates on {study.data.report_on}, where it has any. Equal "
-            "hours: as many trials, in the order proposed, as the regime's smallest search bill "
-            "pays for; in the last column each arm's asset is paid first."
+            f"The best search trial on {study.data.select_split} at the longest shared length, a "
+            f"single run; in brackets, its replicates on {study.data.report_on}, if it has any. "
+            "Equal hours: as many trials, in the order they were proposed, as fit into the hours "
+            "of the regime's cheapest search. Last column: each arm pays for its asset first."
         ),
         columns=(
             "regime",

@@ -72,11 +72,11 @@ def _build(given: SectionInput, rows: Sequence[HalvingCost]) -> Sheet:
     return Sheet(
         title=HALVING_COST.title,
         note=(
-            f"Single search trials on {given.study.data.select_split}. Rank correlation (Spearman) "
-            "among trials that ran both rungs: mostly those that were promoted, so it understates "
-            "how well the first rung ranks them all. Audited: losers, chosen by lot, that ran "
-            "every length; last column: the best of them minus the best survivor at the longer "
-            "rung (above zero: halving lost that much)."
+            f"Single search trials on {given.study.data.select_split}. Rank correlation (Spearman; "
+            "1: both rungs rank alike) among trials that ran both rungs. Most of them were "
+            "promoted, so it understates how well the first rung ranks all trials. Audited: "
+            "losers, chosen by lot, that ran every length. Last column: the best of them minus the "
+            "best survivor at the longer rung; above zero, halving lost that much."
         ),
         columns=(
             "regime",
@@ -110,7 +110,7 @@ def _texts(row: HalvingCost) -> tuple[str, ...]:
 
 HALVING_COST = Section(
     key="halving_cost",
-    title="What halving threw away",
+    title="What halving cost",
     place="search",
     derive_rows=derive_halving_cost,
     build_sheet=_build,

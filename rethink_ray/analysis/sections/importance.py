@@ -131,9 +131,10 @@ def _build(given: SectionInput, rows: Sequence[_Row]) -> Sheet:
         title=IMPORTANCE.title,
         note=(
             f"Share of the variance of ranks on {given.study.data.select_split} that a parameter "
-            f"explains by itself, and the largest among {COPIES:,} shuffled copies of it: clear if "
-            f"above all of them. Equal rungs only; not tested below {MIN_TRIALS} finished trials. "
-            "What was sampled together shares its share."
+            f"explains by itself, and the largest share among {COPIES:,} shuffled copies of it. "
+            "Clear: a larger share than any copy. Each rung is taken by itself, and is not tested "
+            f"below {MIN_TRIALS} finished trials. If two parameters rose and fell together, each "
+            "shows the share of both."
         ),
         columns=(
             "regime",

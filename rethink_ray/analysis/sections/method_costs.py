@@ -127,9 +127,9 @@ def _build(given: SectionInput, rows: Sequence[MethodCost]) -> Sheet:
     return Sheet(
         title=METHOD_COSTS.title,
         note=(
-            f"One run of each arm's longest length shared with {references}, median over its "
-            f"replicates; in brackets as a multiple of {references}. Operations: of one update, "
-            "whole batch at the largest image size, a multiplication and an addition as two. "
+            f"One run at each arm's longest length shared with {references}, median over its "
+            f"replicates; in brackets, as a multiple of {references}. Operations: of one update of "
+            "the whole batch at the largest image size; a multiplication and an addition are two. "
             f"{_memory_note(rows)}"
         ),
         columns=(
@@ -153,8 +153,8 @@ def _memory_note(rows: Sequence[MethodCost]) -> str:
     if any(row.amounts.peak_memory_of == "gpu" for row in rows):
         return "Memory: what the run allocated on its GPU."
     return (
-        "Memory: all that its process held since it began, libraries and earlier runs included, so "
-        "on CPUs it hardly depends on the method."
+        "Memory: everything that its process held since it began, libraries and earlier runs "
+        "included, so on CPUs it hardly depends on the method."
     )
 
 

@@ -56,7 +56,7 @@ _Row = NewImages | NotDrawn
 def derive_new_images(given: SectionInput) -> tuple[_Row, ...]:
     """Every headline whose replicates' detections are kept, and why others are left out."""
     if given.study.objective.metric != "ap":
-        why = f"only AP can be scored anew, not {metric_name(given.study)}"
+        why = f"only AP can be scored on other draws of images, not {metric_name(given.study)}"
         return (NotDrawn(why=why),)
     return tuple(_rows(given))
 
@@ -137,8 +137,8 @@ def _replicates(
     paths = [detections_path(given.root, trial_id, length) for trial_id in scored]
     if not all(path.exists() for path in paths):
         where = f"{cell.name} at {times(length)}"
-        why = "the study is older than they are, or checkpoints.detections says none"
-        raise RecordError(f"what replicates of {where} found is not kept ({why})")
+        why = "the study is older than this feature, or checkpoints.detections is none"
+        raise RecordError(f"the detections of {where} are not kept ({why})")
     return [split_by_label(read_detections(path)) for path in paths]
 
 
@@ -158,10 +158,11 @@ def _build(given: SectionInput, rows: Sequence[_Row]) -> Sheet:
     return Sheet(
         title=NEW_IMAGES.title,
         note=(
-            f"Headlines in {metric_name(study)}, 95 %. On these images: new seeds, scored on the "
-            f"same images of {study.data.report_on}. On data like these: their draw counts as "
-            f"well, from {DRAWS} paired bootstrap draws of what the replicates found."
-            + "".join(f" Not told elsewhere: {text}." for text in why)
+            f"Headlines in {metric_name(study)}, 95 % intervals. On these images: re-runs with new "
+            f"seeds, scored on the same images of {study.data.report_on}. On data like these: the "
+            f"draw of images counts as well, from {DRAWS} paired bootstrap draws of the "
+            "replicates' detections."
+            + "".join(f" Other headlines are left out: {text}." for text in why)
         ),
         columns=(
             "regime",

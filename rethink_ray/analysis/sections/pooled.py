@@ -158,7 +158,7 @@ def _sentence(pool: PooledRegime, metric: str) -> str:
 
 def _loss(pool: PooledRegime, arm: str, metric: str, last: str) -> str:
     """Where an arm without survivors ends in a cell of its own."""
-    lost = f"{arm} would have been thrown away"
+    lost = f"{arm} would have been dropped"
     end, best = pool.ends.get(arm), pool.ends.get(pool.winner or "")
     if end is None or end.mean is None:
         return f"{lost}."
@@ -175,8 +175,8 @@ def _build(given: SectionInput, rows: Sequence[PooledRegime]) -> Sheet:
     return Sheet(
         title=f"{pool.regime}: as if pooled",
         note=(
-            f"Ranked on {given.study.data.select_split} at {first}, one pool. Last "
-            f"column: replicates on {given.study.data.report_on}, from cells of their own."
+            f"All trials ranked as one pool, on {given.study.data.select_split} at {first}. Last "
+            f"column: replicates on {given.study.data.report_on}, from each arm's own cell."
         ),
         columns=(
             "arm",

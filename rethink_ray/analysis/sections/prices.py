@@ -21,12 +21,13 @@ def _build(given: SectionInput, rows: Sequence[Priced]) -> Sheet:
     return Sheet(
         title=PRICES.title,
         note=(
-            "One run of each length by itself: updates at its replicates' median pace, "
-            f"times the {holder}s it holds; an asset is booked in full to whoever starts from it. "
-            "On the front: no other arm or length of the regime scores as much for as little. "
-            "Memory: the most that one process of a replicate held, median; peaks within a factor "
-            f"of {MEMORY_FACTOR:g} rank nobody, nor do times where paces of one method differ by "
-            f"more than {UNEVEN:g}."
+            "One run of each length by itself: its updates times the median time per update of "
+            f"its replicates, times the {holder}s it holds. An asset counts in full for every arm "
+            "that starts from it. On the front: no other arm or length of the regime scores as "
+            "much for as little. Memory: the most that one process of a replicate held (median). "
+            f"Arms are not ranked by memory if peaks differ by less than {MEMORY_FACTOR:g}x, nor "
+            "by time if replicates of one method differ by more than "
+            f"{UNEVEN:g}x in time per update."
         ),
         columns=(
             "regime",

@@ -60,7 +60,7 @@ def _transfer(here: CellRecord, there: CellRecord, length: float) -> Transfer:
     if best is None or best_there is None:
         why = f"no trial has finished {times(length)} in both"
     elif same is None:
-        why = "nobody tried these values there"
+        why = "no trial has these values there"
     else:
         cost = _loss(there, same, best_there, length)
         if cost is None:
@@ -95,9 +95,10 @@ def _build(given: SectionInput, rows: Sequence[Transfer]) -> Sheet:
     return Sheet(
         title=TRANSFER.title,
         note=(
-            f"Minus the other regime's own best, on {given.study.data.select_split}; single search "
-            "trials, and the own best is the best of many, so losses are overstated. 0: it is the "
-            "best in both. Only from trials that exist with equal sampled values."
+            "How far the configuration ends from the other regime's own best, on "
+            f"{given.study.data.select_split}; 0: it is the best in both. Single search trials, "
+            "and a regime's own best is the best of many, so losses are overstated. Only trials "
+            "that exist, with equal sampled values, are compared."
         ),
         columns=("arm", "best of", "used in", "length", f"difference ({metric})", "trial"),
         rows=tuple(

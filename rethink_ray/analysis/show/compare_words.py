@@ -9,8 +9,8 @@ from rethink_ray.judge.statistics import Estimate
 
 READ_AS = (
     "One contender minus another at the same schedule, in AP. Published numbers are single runs, "
-    "as reported, without an interval. 1x differs between sources: a length means the same only "
-    "inside one."
+    "shown as reported and without an interval. 1x is another number of updates in each source, so "
+    "equal lengths mean the same only inside one source."
 )
 
 
@@ -68,8 +68,8 @@ def _gaps_sheet(compared: Comparisons) -> Sheet:
     return Sheet(
         title="The same effect in two studies",
         note=(
-            "The second study's effect minus the first's, in regimes of one name, whose images and "
-            "1x may differ; descriptive."
+            "The second study's effect minus the first's, in regimes of the same name, whose "
+            "images and 1x may differ. Descriptive: not corrected for other comparisons."
         ),
         columns=("effect", "schedule", "regime", "studies", "AP", "95 % interval", "runs"),
         rows=tuple(
@@ -115,10 +115,13 @@ def _about_scores(compared: Comparisons) -> str:
     """Why scores themselves are not compared, where they are not."""
     if not compared.effects:
         names = listed([s.name for s in compared.sources])
-        return f"No two contenders of {names} share all else and a schedule: there is no effect."
+        return (
+            f"There is no effect to show: no two contenders of {names} share a schedule and "
+            "everything else."
+        )
     if compared.scores:
-        return "Scores are set side by side for studies whose fingerprints agree, for no others."
+        return "Scores are set side by side only for studies whose fingerprints agree."
     return (
-        "Absolute scores are not set side by side: no two of these studies ask the same of the "
-        "same data (their fingerprints differ)."
+        "Absolute scores are not set side by side: the fingerprints of these studies differ, so no "
+        "two of them ask the same question of the same data."
     )

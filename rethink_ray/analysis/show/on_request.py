@@ -11,8 +11,8 @@ from rethink_ray.analysis.show.render import FINDINGS_SCHEMA, aligned, piped
 from rethink_ray.records.directory import StudyDirectory
 
 WHY_POOLED = (
-    "A pool ranks all arms together at the first rung, where an arm that starts slowly stands low "
-    "whatever it comes to: the ranking is the scheduler's answer, not the detector's."
+    "A pool ranks all arms together at the first rung, where an arm that starts slowly ranks low "
+    "however well it ends. It answers which arm starts fast, not which arm ends best."
 )
 
 

@@ -79,7 +79,7 @@ def search_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
 def section_sheets(findings: Findings, kept: Containment, place: Place) -> tuple[Sheet, ...]:
     """The optional sections of one part of the report; those without rows are left out."""
     given = findings.section_input()
-    found = (
+    tables = (
         one_sheet(
             kept,
             section.title,
@@ -87,19 +87,16 @@ def section_sheets(findings: Findings, kept: Containment, place: Place) -> tuple
         )
         for section in sections_in(place)
     )
-    return tuple(_with_rows(*found))
+    return _with_rows(tables)
 
 
 def trial_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
     """The search trials of each cell."""
-    return tuple(
-        _with_rows(
-            *(
-                one_sheet(kept, cell.name, partial(trials_sheet, findings, cell))
-                for cell in findings.search
-            )
-        )
+    tables = (
+        one_sheet(kept, cell.name, partial(trials_sheet, findings, cell))
+        for cell in findings.search
     )
+    return _with_rows(tables)
 
 
 def replicate_table(findings: Findings, kept: Containment) -> Sheet:
@@ -116,6 +113,6 @@ def one_sheet(
     return sheet or missing_sheet(title, known or kept.sentence_of(title))
 
 
-def _with_rows(*found: Sheet) -> Iterable[Sheet]:
-    """Tables that show something, and those that are missing."""
-    return (sheet for sheet in found if sheet.rows or sheet.missing)
+def _with_rows(tables: Iterable[Sheet]) -> tuple[Sheet, ...]:
+    """The tables that show something, and those that are missing."""
+    return tuple(sheet for sheet in tables if sheet.rows or sheet.missing)

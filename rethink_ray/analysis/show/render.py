@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from rethink_ray.analysis.containment import Containment, missing_summary
+from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import CAVEATS, CLAIMS, FINDINGS, Findings
-from rethink_ray.analysis.pairs import judged_at
 from rethink_ray.analysis.read.prices import hour_word
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.analysis.show.answer import answer_lines, family_note, single_findings
 from rethink_ray.analysis.show.as_json import as_plain
 from rethink_ray.analysis.show.optional_sheets import one_sheet, sheets
 from rethink_ray.analysis.show.sheets import needed_text
-from rethink_ray.analysis.wording import counted, unit_name
-from rethink_ray.judge.verdicts import ALPHA, Finding
+from rethink_ray.analysis.wording import unit_name
+from rethink_ray.judge.verdicts import ALPHA
 
 FINDINGS_SCHEMA = 2
 """Of ``findings.json``: grows when a key goes or changes its meaning, not when one comes."""
@@ -30,8 +30,9 @@ def as_terminal(findings: Findings, contained: Containment | None = None) -> str
         contained: takes note of sections that fail.
     """
     kept = contained or Containment(findings.missing_sections)
-    head = kept.attempt(ANSWERS, lambda: _head(findings), "")
-    parts = [head or f"{findings.study.study}\n\n{kept.sentence_of(ANSWERS)}"]
+    study = findings.study.study
+    lines: list[str] = kept.attempt(ANSWERS, lambda: answer_lines(findings), [])
+    parts = ["\n".join([study, *lines]) if lines else f"{study}\n\n{kept.sentence_of(ANSWERS)}"]
     parts.append(_findings_text(findings, kept))
     parts += [aligned(sheet) for sheet in sheets(findings, kept)]
     parts.append("\n".join(["CAVEATS", *_caveat_lines(findings, kept)]))
@@ -39,41 +40,33 @@ def as_terminal(findings: Findings, contained: Containment | None = None) -> str
 
 
 def _findings_text(findings: Findings, kept: Containment) -> str:
-    def text() -> str:
-        lines = [line for f in stated(findings) for line in _stated(findings, f)]
-        return "\n".join([FINDINGS.upper(), family_note(findings), "", *lines])
-
     sentence = kept.sentence_of(FINDINGS)
-    found = None if sentence else kept.attempt(FINDINGS, text, None)
-    return found or f"{FINDINGS.upper()}\n{kept.sentence_of(FINDINGS)}"
+    text = None if sentence else kept.attempt(FINDINGS, partial(_finding_lines, findings), None)
+    return text or f"{FINDINGS.upper()}\n{kept.sentence_of(FINDINGS)}"
+
+
+def _finding_lines(findings: Findings) -> str:
+    """The verdict on each claim, then the numbers, so that no verdict reads as its opposite."""
+    lines = [FINDINGS.upper(), family_note(findings), ""]
+    for one in single_findings(findings):
+        lines += [f"[{one.verdict.value}] claim: {one.claim}.", f"    {one.sentence}"]
+        lines += [f"    caveat: {text}" for text in findings.cautions_of(one)]
+    return "\n".join(lines)
 
 
 def _caveat_lines(findings: Findings, kept: Containment) -> list[str]:
-    """Each caveat; first, where they could not be found, that they could not."""
+    """Each caveat; first, if caveats could not be derived, the sentence that says so."""
     sentence = kept.sentence_of(CAVEATS)
-    return [f"- {text}" for text in (*([sentence] if sentence else []), *_texts(findings))]
-
-
-def _texts(findings: Findings) -> list[str]:
-    return [caveat.text for caveat in findings.caveats]
-
-
-def stated(findings: Findings) -> list[Finding]:
-    """Those that are told one by one; the others stand in the table of differences."""
-    return [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
-
-
-def _stated(findings: Findings, finding: Finding) -> list[str]:
-    """The verdict on a claim, then what was found, so that no verdict reads as its opposite."""
-    lines = [f"[{finding.verdict.value}] claim: {finding.claim}.", f"    {finding.sentence}"]
-    return [*lines, *(f"    caveat: {text}" for text in findings.cautions_of(finding))]
+    texts = [caveat.text for caveat in findings.caveats]
+    return [f"- {text}" for text in (*([sentence] if sentence else []), *texts)]
 
 
 def as_markdown(findings: Findings, contained: Containment | None = None) -> str:
     """The same, headings and tables in Markdown."""
     kept = contained or Containment(findings.missing_sections)
-    head = kept.attempt(ANSWERS, lambda: _head(findings).partition("\n")[2].strip(), "")
-    parts = [f"# {findings.study.study}", head or kept.sentence_of(ANSWERS)]
+    lines: list[str] = kept.attempt(ANSWERS, lambda: answer_lines(findings), [])
+    answer = "\n".join(lines).strip() or kept.sentence_of(ANSWERS)
+    parts = [f"# {findings.study.study}", answer]
     parts.append(piped(one_sheet(kept, FINDINGS, lambda: _findings_sheet(findings))))
     parts += [piped(sheet) for sheet in sheets(findings, kept)]
     parts.append("\n".join(["## Caveats", "", *_caveat_lines(findings, kept)]))
@@ -81,49 +74,18 @@ def as_markdown(findings: Findings, contained: Containment | None = None) -> str
 
 
 def _findings_sheet(findings: Findings) -> Sheet:
-    rows = [
-        (
-            *(f.regime, f.claim, f.verdict.value),
-            " ".join([f.sentence, *(f"Caveat: {text}" for text in findings.cautions_of(f))]),
-            needed_text(f),
-        )
-        for f in stated(findings)
-    ]
-    columns = ("regime", "claim", "verdict", "found", f"{unit_name(findings.study)} to decide")
+    rows = []
+    for one in single_findings(findings):
+        cautions = [f"Caveat: {text}" for text in findings.cautions_of(one)]
+        sentence = " ".join([one.sentence, *cautions])
+        rows.append((one.regime, one.claim, one.verdict.value, sentence, needed_text(one)))
+    columns = ("regime", "claim", "verdict", "finding", f"{unit_name(findings.study)} to decide")
     return Sheet(title=FINDINGS, note=family_note(findings), columns=columns, rows=tuple(rows))
 
 
 def as_json_text(findings: Findings, contained: Containment | None = None) -> str:
     """``findings.json``: ASCII, keys in a fixed order, floats to 6 significant digits."""
     return json.dumps(as_tree(findings, contained), indent=1, allow_nan=False)
-
-
-def family_note(findings: Findings) -> str:
-    """Which verdicts are corrected for how many comparisons."""
-    num = findings.num_primary
-    if num == 0:
-        return "No two arms are compared, so no verdict is corrected for others."
-    own = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
-    claims = f" and {counted(own, 'declared claim')}" if own else ""
-    return (
-        f"{counted(num - own, 'headline comparison')} ({judged_at(findings.study)})"
-        f"{claims} held "
-        f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
-        "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "
-        f"the 95 % intervals.{_looks_note(findings)}"
-    )
-
-
-def _looks_note(findings: Findings) -> str:
-    looks = findings.looks
-    if looks == 1:
-        return ""
-    added = "Searches or replicates" if findings.study.budget.searches > 1 else "Replicates"
-    return (
-        f" {added} were added after results had been seen: with {looks} looks every p value "
-        f"of a difference is multiplied by {looks}, and its 95 % interval is a "
-        f"{100.0 - 5.0 / looks:.3g} % interval."
-    )
 
 
 def as_tree(findings: Findings, contained: Containment | None = None) -> dict[str, Any]:
@@ -175,19 +137,6 @@ def _keys(f: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
 
 def _family(findings: Findings) -> dict[str, Any]:
     return {"primary": findings.num_primary, "correction": "holm", "alpha": ALPHA}
-
-
-def _head(findings: Findings) -> str:
-    """The study, its answers, what is still to run, and which sections are missing."""
-    study = findings.study
-    lines = [study.study, study.question, ""]
-    if findings.missing_sections:
-        lines += [missing_summary(findings.missing_sections), ""]
-    for answer, texts in zip(findings.answers, findings.answer_cautions, strict=True):
-        lines += [answer, *(f"    caveat: {text}" for text in texts)]
-    if findings.missing or findings.incomplete:
-        lines += ["", findings.missing or findings.incomplete]
-    return "\n".join(lines)
 
 
 def aligned(sheet: Sheet) -> str:

@@ -17,6 +17,7 @@ from rethink_ray.analysis.containment import (
 from rethink_ray.analysis.findings import CAVEATS, FINDINGS, Findings, derive_findings
 from rethink_ray.analysis.sections.registry import NEW_IMAGES, PRICES
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
+from rethink_ray.analysis.show.answer import family_note, reading_note, single_findings
 from rethink_ray.analysis.show.figures import (
     draw_figures,
     figure_name,
@@ -36,7 +37,7 @@ from rethink_ray.analysis.show.optional_sheets import (
     trial_sheets,
 )
 from rethink_ray.analysis.show.price_figures import draw_prices
-from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown, family_note, stated
+from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.analysis.wording import times, unit_name
 from rethink_ray.protocol.tables import read_views
@@ -192,6 +193,7 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "regimes": [regime.name for regime in findings.regimes],
         "unit": unit_name(findings.study),
         "answers": kept.attempt(ANSWERS, lambda: _answers(findings), []),
+        "reading": kept.attempt(ANSWERS, lambda: reading_note(findings), ""),
         "findings": kept.attempt(FINDINGS, lambda: _findings_shown(findings), []),
         "findings_missing": kept.sentence_of(FINDINGS),
         "family": kept.attempt(FINDINGS, lambda: family_note(findings), ""),
@@ -229,12 +231,12 @@ def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
     caveats = {c.key: c for c in findings.caveats if c.regime is not None or c.arm is not None}
     return [
         {
-            "finding": found,
-            "cautions": findings.cautions_of(found),
-            "caveats": [caveats[key].text for key in found.caveats if key in caveats],
-            "needed": needed_text(found),
+            "finding": one,
+            "cautions": findings.cautions_of(one),
+            "caveats": [caveats[key].text for key in one.caveats if key in caveats],
+            "needed": needed_text(one),
         }
-        for found in stated(findings)
+        for one in single_findings(findings)
     ]
 
 

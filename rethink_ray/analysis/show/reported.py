@@ -11,8 +11,8 @@ from rethink_ray.judge.claims import ClaimOutcome, Ground, evaluate
 from rethink_ray.spec.claim import paper_claims
 
 SINGLE_RUNS = (
-    "Every number is taken as one run: no interval, no test. A difference below 0.5 AP means "
-    "nothing (one cell, run in three code bases, gave 38.9, 39.1 and 39.5)."
+    "Every number counts as one run, so there is no interval and no test. A difference below 0.5 "
+    "AP means nothing (one cell, run in three code bases, gave 38.9, 39.1 and 39.5)."
 )
 
 

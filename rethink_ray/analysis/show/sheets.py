@@ -9,6 +9,7 @@ from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.wording import (
     counted,
     duration,
+    mean_text,
     metric_name,
     signed,
     span,
@@ -19,6 +20,9 @@ from rethink_ray.analysis.wording import (
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
+
+MOST_TRIALS = 25
+"""Rows of a table of search trials; ``trials.parquet`` has the others."""
 
 
 def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
@@ -33,7 +37,7 @@ def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
         title=f"{regime.name}: {metric_name(study)} on {study.data.report_on} by schedule length",
         note=(
             f"{counted(regime.num_images, 'training image')}, 1x = {regime.unit_steps} updates. "
-            f"{_mean_over(study)}, 95 % interval, (number)."
+            f"{_mean_over(study)}, 95 % interval, (number of {unit_name(study)})."
         ),
         columns=("arm", *(times(length) for length in lengths)),
         rows=tuple(rows),
@@ -50,10 +54,49 @@ def _mean_over(study: Study) -> str:
 def point_text(point: CurvePoint) -> str:
     """``23.1 [21.0, 25.2] (3)``."""
     mean = point.mean
-    if mean is None:
-        return "-"
-    shown = f"{mean.value:.1f} {span(mean.interval(), sign=False)}".rstrip()
-    return f"{shown} ({len(point.values)})"
+    return "-" if mean is None else f"{mean_text(mean)} ({len(point.values)})"
+
+
+def differences_sheet(findings: Findings) -> Sheet:
+    """Every comparison of two arms, headline rungs marked."""
+    study, metric, unit = findings.study, metric_name(findings.study), unit_name(findings.study)
+    order = {name: i for i, name in enumerate(study.regimes)}
+    rows = [_difference_row(finding) for finding in findings.findings if finding.kind == "arms"]
+    return Sheet(
+        title="Differences between arms",
+        note=(
+            f"In {metric}, with 95 % intervals, by Welch's t test over {unit}: it does not take "
+            "both arms to spread alike. * headline: its p is corrected for "
+            f"{counted(findings.num_primary, 'headline comparison')} (Holm); every other p stands "
+            "alone."
+        ),
+        columns=(
+            "regime",
+            "arms",
+            "length",
+            f"difference ({metric})",
+            "95 % interval",
+            "p",
+            "verdict",
+            f"{unit} to decide",
+        ),
+        rows=tuple(sorted(rows, key=lambda row: (order[row[0]], row[1], _number(row[2])))),
+        numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
+def _difference_row(finding: Finding) -> tuple[str, ...]:
+    star = " *" if finding.family == "primary" else ""
+    return (
+        finding.regime,
+        f"{finding.arms[1]} - {finding.arms[0]}",
+        f"{'/'.join(times(length) for length in finding.lengths)}{star}",
+        signed(finding.effect.value) if finding.effect else "-",
+        span(finding.interval) or "-",
+        p_text(finding),
+        finding.verdict.value,
+        needed_text(finding),
+    )
 
 
 def _number(lengths: str) -> float:
@@ -62,46 +105,8 @@ def _number(lengths: str) -> float:
     return float(first.rstrip("x")) + (1e6 if second else 0.0)
 
 
-def differences_sheet(findings: Findings) -> Sheet:
-    """Every comparison of two arms, headline rungs marked."""
-    study, metric = findings.study, metric_name(findings.study)
-    rows = []
-    for found in findings.findings:
-        if found.kind != "arms":
-            continue
-        star = " *" if found.family == "primary" else ""
-        rows.append(
-            (
-                found.regime,
-                f"{found.arms[1]} - {found.arms[0]}",
-                f"{'/'.join(times(length) for length in found.lengths)}{star}",
-                signed(found.effect.value) if found.effect else "-",
-                span(found.interval) or "-",
-                p_text(found),
-                found.verdict.value,
-                needed_text(found),
-            )
-        )
-    order = {name: i for i, name in enumerate(study.regimes)}
-    rows.sort(key=lambda r: (order[r[0]], r[1], _number(r[2])))
-    return Sheet(
-        title="Differences between arms",
-        note=(
-            f"Welch's t on {unit_name(study)}, 95 %, in {metric}. * headline: its p is corrected "
-            f"for {counted(findings.num_primary, 'headline comparison')} (Holm); all else "
-            "descriptive."
-        ),
-        columns=(
-            *("regime", "arms", "length", f"difference ({metric})", "95 % interval", "p"),
-            *("verdict", f"{unit_name(study)} to decide"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({2, 3, 4, 5}),
-    )
-
-
 def p_text(finding: Finding) -> str:
-    """The p value a verdict used; empty without one."""
+    """The p value that a verdict used; ``-`` without one."""
     p = finding.p_adjusted
     if p is None:
         return "-"
@@ -117,23 +122,11 @@ def needed_text(finding: Finding) -> str:
 
 def lengths_sheet(findings: Findings) -> Sheet:
     """Per cell: its best length, and the shortest that is as good."""
-    study, rows = findings.study, []
-    ends = study.schedule.converged is not None
-    for cell in each_cell(findings):
-        told = cell.convergence.words if cell.convergence else "-"
-        best = cell.point(cell.best_length) if cell.best_length is not None else None
-        short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
-        rows.append(
-            (
-                cell.regime,
-                cell.arm,
-                times(best.length) if best else "-",
-                point_text(best) if best else "no finished search trial",
-                times(short.length) if short else "-",
-                point_text(short) if short else "-",
-                *([told] if ends else []),
-            )
-        )
+    study = findings.study
+    can_end_early = study.schedule.converged is not None
+    rows = [_lengths_row(cell) for cell in each_cell(findings)]
+    columns = ("regime", "arm", "best", "scores", "shortest within margin", "scores", "ladder")
+    num_columns = len(columns) if can_end_early else len(columns) - 1
     return Sheet(
         title="Best schedule length",
         note=(
@@ -141,12 +134,23 @@ def lengths_sheet(findings: Findings) -> Sheet:
             f"{study.data.report_on} by replicates. Shortest: the first length within "
             f"{study.margin:g} {metric_name(study)} of the best, on {study.data.select_split}."
         ),
-        columns=(
-            *("regime", "arm", "best", "scores", "shortest within margin", "scores"),
-            *(["ladder"] if ends else []),
-        ),
-        rows=tuple(rows),
+        columns=columns[:num_columns],
+        rows=tuple(row[:num_columns] for row in rows),
         numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
+def _lengths_row(cell: CellResult) -> tuple[str, ...]:
+    best = cell.point(cell.best_length) if cell.best_length is not None else None
+    short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
+    return (
+        cell.regime,
+        cell.arm,
+        times(best.length) if best else "-",
+        point_text(best) if best else "no finished search trial",
+        times(short.length) if short else "-",
+        point_text(short) if short else "-",
+        cell.convergence.words if cell.convergence else "-",
     )
 
 
@@ -158,8 +162,8 @@ def configurations_sheet(findings: Findings) -> Sheet:
     for cell in cells:
         for best in cell.configurations:
             values = (value_text(best.params[p]) if p in best.params else "-" for p in paths)
-            where = ", ".join(times(length) for length in best.lengths)
-            rows.append((cell.regime, cell.arm, where, *values, best.trial_id))
+            lengths = ", ".join(times(length) for length in best.lengths)
+            rows.append((cell.regime, cell.arm, lengths, *values, best.trial_id))
     return Sheet(
         title="Best configurations",
         note=f"Judged on {findings.study.data.select_split}, per length.",
@@ -170,18 +174,16 @@ def configurations_sheet(findings: Findings) -> Sheet:
 
 
 def search_sheet(findings: Findings) -> Sheet:
-    """Per cell: what became of its search trials."""
-    states = sorted({state for cell in each_cell(findings) for state in cell.states})
-    rows = [
-        (
-            *(cell.regime, cell.arm, str(sum(cell.states.values()))),
-            *(str(cell.states.get(state, 0)) for state in states),
-        )
-        for cell in each_cell(findings)
-    ]
+    """Per cell: how its search trials ended."""
+    cells = list(each_cell(findings))
+    states = sorted({state for cell in cells for state in cell.states})
+    rows = []
+    for cell in cells:
+        counts = (str(cell.states.get(state, 0)) for state in states)
+        rows.append((cell.regime, cell.arm, str(sum(cell.states.values())), *counts))
     return Sheet(
         title="Search trials",
-        note="Stopped: by halving, which compares fully decayed rungs of one cell only.",
+        note="Stopped: by halving, which compares only fully decayed rungs of one cell.",
         columns=("regime", "arm", "proposed", *states),
         rows=tuple(rows),
         numeric=frozenset(range(2, 3 + len(states))),
@@ -194,45 +196,31 @@ def each_cell(findings: Findings) -> Iterator[CellResult]:
 
 
 def replicates_sheet(findings: Findings) -> Sheet:
-    """Every score behind the curves, with what it takes to repeat it."""
+    """Every score behind the curves, with the trial and the seed that repeat it."""
     rows = []
     for cell in each_cell(findings):
         for point in (single for p in cell.points for single in p.singles):
+            name = f"{cell.regime}/{cell.arm} at {times(point.length)}"
             for (seed, value), trial_id in zip(point.values.items(), point.trial_ids, strict=True):
-                shown = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
-                where = f"{cell.regime}/{cell.arm} at {times(point.length)}"
-                rows.append((where, str(seed), shown, trial_id))
+                score = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
+                rows.append((name, str(seed), score, trial_id))
     return Sheet(
         title="Every replicate",
-        note="Ended: by the method's own fault, counted as the worst score.",
+        note="Ended: the method itself failed, so the replicate counts as the worst score.",
         columns=("cell", "seed", metric_name(findings.study), "trial"),
         rows=tuple(rows),
         numeric=frozenset({1, 2}),
     )
 
 
-def _of_search(study: Study, trial: Trial) -> str:
-    return f", search {trial.search + 1}" if study.budget.searches > 1 else ""
-
-
-def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
+def trials_sheet(findings: Findings, cell: Cell) -> Sheet:
     """The search trials of one cell, incumbents and longest first."""
     trials = sorted(
         findings.search[cell],
         key=lambda t: (-len(t.incumbent_for), -(t.longest or 0.0), t.trial_id),
     )
     paths = list(dict.fromkeys(path for t in trials for path in t.params))
-    rows = [
-        (
-            trial.trial_id,
-            trial.state + (" (audit)" if trial.audit else "") + _of_search(findings.study, trial),
-            times(trial.longest) if trial.longest else "-",
-            ", ".join(times(length) for length in trial.incumbent_for) or "-",
-            *(value_text(trial.params[p]) if p in trial.params else "-" for p in paths),
-            duration(trial.seconds),
-        )
-        for trial in trials[:most]
-    ]
+    rows = [_trial_row(findings.study, trial, paths) for trial in trials[:MOST_TRIALS]]
     left = len(trials) - len(rows)
     return Sheet(
         title=cell.name,
@@ -240,4 +228,17 @@ def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
         columns=("trial", "state", "reached", "best at", *paths, "time"),
         rows=tuple(rows),
         numeric=frozenset({2, *range(4, 5 + len(paths))}),
+    )
+
+
+def _trial_row(study: Study, trial: Trial, paths: list[str]) -> tuple[str, ...]:
+    values = (value_text(trial.params[p]) if p in trial.params else "-" for p in paths)
+    search = f", search {trial.search + 1}" if study.budget.searches > 1 else ""
+    return (
+        trial.trial_id,
+        f"{trial.state}{' (audit)' if trial.audit else ''}{search}",
+        times(trial.longest) if trial.longest else "-",
+        ", ".join(times(length) for length in trial.incumbent_for) or "-",
+        *values,
+        duration(trial.seconds),
     )

@@ -1,0 +1,69 @@
+"""The top of every form: the answers, how to read them, and the findings told one by one."""
+
+from rethink_ray.analysis.containment import missing_summary
+from rethink_ray.analysis.findings import Findings
+from rethink_ray.analysis.pairs import judged_at
+from rethink_ray.analysis.wording import counted, metric_name, times
+from rethink_ray.judge.verdicts import ALPHA, Finding
+
+
+def answer_lines(findings: Findings) -> list[str]:
+    """The question, its answers, what is still to run, and how to read numbers."""
+    lines = [findings.study.question, ""]
+    if findings.missing_sections:
+        lines += [missing_summary(findings.missing_sections), ""]
+    for answer, cautions in zip(findings.answers, findings.answer_cautions, strict=True):
+        lines += [answer, *(f"    caveat: {text}" for text in cautions)]
+    if findings.missing or findings.incomplete:
+        lines += ["", findings.missing or findings.incomplete]
+    return [*lines, "", reading_note(findings)]
+
+
+def reading_note(findings: Findings) -> str:
+    """What the numbers of an answer mean, once, where a reader first meets them."""
+    lengths = [x for regime in findings.regimes for cell in regime.cells for x in cell.lengths]
+    longest = max(lengths, default=1.0)
+    parts = [
+        f"How to read this: {times(longest)} is a schedule length, {longest:g} times the updates "
+        f"of 1x. {metric_name(findings.study)} is in points from 0 to 100. [low, high] is a 95 % "
+        "interval: of 100 intervals made this way, about 95 hold the true value."
+    ]
+    if any(finding.family == "check" for finding in findings.findings):
+        parts.append(
+            "An A/A check compares a contender with itself under a second name: they should not "
+            "differ."
+        )
+    return " ".join(parts)
+
+
+def family_note(findings: Findings) -> str:
+    """Which verdicts are corrected for how many comparisons, and what that means."""
+    num = findings.num_primary
+    if num == 0:
+        return "No two arms are compared, so no verdict is corrected for others."
+    num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
+    claims = f" and {counted(num_claims, 'declared claim')}" if num_claims else ""
+    return (
+        f"{counted(num - num_claims, 'headline comparison')} ({judged_at(findings.study)})"
+        f"{claims}, judged together at {ALPHA:g} by Holm's correction: the chance that luck "
+        f"decides even one of them stays below {ALPHA:.0%}. Everything else is descriptive: each "
+        f"verdict stands alone at {ALPHA:g}. Equivalent: the 90 % interval lies inside the margin; "
+        f"neither this nor the 95 % intervals are corrected.{_looks_note(findings)}"
+    )
+
+
+def _looks_note(findings: Findings) -> str:
+    looks = findings.looks
+    if looks == 1:
+        return ""
+    more = "Searches or replicates" if findings.study.budget.searches > 1 else "Replicates"
+    return (
+        f" {more} were added after results had been seen: with {looks} looks, every p value "
+        f"of a difference is multiplied by {looks}, and its 95 % interval is a "
+        f"{100.0 - 5.0 / looks:.3g} % interval."
+    )
+
+
+def single_findings(findings: Findings) -> list[Finding]:
+    """The findings that are told one by one; the others stand in the table of differences."""
+    return [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]
