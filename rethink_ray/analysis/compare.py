@@ -1,8 +1,8 @@
 """Effects side by side across studies and published tables: arm minus arm at one schedule.
 
-An effect travels between data sets and recipes better than an absolute score does. Scores
-themselves are set side by side only where two studies asked the same of the same data, which is
-what their fingerprints say.
+An effect can be compared between data sets and recipes better than an absolute score. Scores
+themselves are set side by side only if two studies ask the same question of the same data: if their
+fingerprints agree.
 """
 
 from collections.abc import Iterator, Sequence
@@ -105,7 +105,7 @@ class ArmScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparisons:
-    """Everything that may be said across sources."""
+    """Everything that can be compared across sources."""
 
     sources: tuple[ComparedSource, ...]
     effects: tuple[Effect, ...]
@@ -127,10 +127,10 @@ def read_source(name: str) -> ComparedSource:
     tables = read_views(directory)
     records = read_cells(tables)
     results = cell_results(tables.study, records)
-    found = study_samples(tables.study, tables.facts, records, results)
+    samples = study_samples(tables.study, tables.facts, records, results)
     return ComparedSource(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
-        samples=tuple(found),
+        samples=tuple(samples),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
     )
 
@@ -168,23 +168,23 @@ def effects_of(source: ComparedSource) -> Iterator[Effect]:
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
-        found = comparisons(claim, source.samples)
-        if isinstance(found, str):
+        compared = comparisons(claim, source.samples)
+        if isinstance(compared, str):
             continue
-        columns = told_apart_by(found)
-        for place in found:
-            met = place.matched_pairs[0]
-            # the schedule has a column of its own
-            setting = setting_of(replace(place, levels=place.matched_pairs), columns)
+        columns = told_apart_by(compared)
+        for one_place in compared:
+            pair = one_place.matched_pairs[0]
+            # the schedule has a column to itself
+            setting = setting_of(replace(one_place, levels=one_place.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
-                schedule=met.side.schedule,
+                schedule=pair.side.schedule,
                 source=source.name,
                 setting=setting,
-                images=met.side.images,
-                regime=place.labels.get("regime", ""),
-                matched_pair=met,
-                estimate=difference([met]),
+                images=pair.side.images,
+                regime=one_place.labels.get("regime", ""),
+                matched_pair=pair,
+                estimate=difference([pair]),
                 reported=source.reported,
             )
 

@@ -32,7 +32,7 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written, how sure it is, and what could not be."""
+    """The files that were written, and the lengths without one."""
 
     files: Mapping[Path, int]
     """File -> replicates that were scored at its length."""
@@ -47,7 +47,7 @@ class ExportedRung:
     """The rung that an exported file repeats."""
 
     cell: Cell
-    """Of several searches of it, the one that found this."""
+    """The cell; of several searches of it, the one that found this."""
     member: Member
     length: float
 
@@ -62,19 +62,19 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     made_of: dict[Path, ExportedRung] = {}
     missing = []
     for cell in cells_of(study):
-        found = list(_found(study, state, cell))
+        bests = list(_bests(study, state, cell))
         end = convergence_of(study, state, copied_cell(study, cell) or cell)
         for length in lengths_of(study, cell):
-            there = [origin for origin in found if origin.length == length]
-            if not there:
+            at_length = [origin for origin in bests if origin.length == length]
+            if not at_length:
                 if end is None or length <= end.length:
                     missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
-            made_of[path] = min(there, key=lambda o: _merit(study, state, o))
+            made_of[path] = min(at_length, key=lambda o: _merit(study, state, o))
     if not made_of:
-        came, remedy = "none yet", "Let the study run, then export."
-        raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
+        must, remedy = "must have a finished rung", "Let the study run, then export."
+        raise RecordError(explain(str(directory.root), must, "none yet", remedy))
     for regime in study.regimes:
         inside = [origin for origin in made_of.values() if origin.cell.regime == regime]
         if inside:
@@ -85,8 +85,8 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
 
 
-def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[ExportedRung]:
-    """What each search of a cell found best, length by length."""
+def _bests(study: Study, state: StudyState, cell: Cell) -> Iterator[ExportedRung]:
+    """The incumbent of each search of a cell, length by length."""
     for number in range(study.budget.searches):
         search = replace(cell, search=number)
         for length, member in incumbents(study, state, search).items():
@@ -104,7 +104,7 @@ def _merit(study: Study, state: StudyState, origin: ExportedRung) -> tuple[float
 
 
 def _write(directory: StudyDirectory, state: StudyState, path: Path, origin: ExportedRung) -> int:
-    """One file stands; how many replicates were scored at its length."""
+    """Writes one file, and returns how many replicates were scored at its length."""
     rung = (origin.cell, origin.member, origin.length)
     header = _header(directory, state, *rung)
     if path.stem == f"{origin.cell.regime}-best":
@@ -136,7 +136,7 @@ def build_config(
 def _header(
     directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
 ) -> str:
-    """The comment at the top of an exported file: what it is and how sure that is."""
+    """The comment at the top of an exported file: what it is, its scores and their intervals."""
     study = directory.study
     searches = [Cell(cell.regime, cell.arm, n) for n in range(study.budget.searches)]
     tried = sum(len(state.members(search, "search")) for search in searches)
@@ -157,24 +157,24 @@ def _header(
 
 
 def _versions(directory: StudyDirectory) -> str:
-    told = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
-    return ", ".join(told) or "not recorded"
+    versions = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
+    return ", ".join(versions) or "not recorded"
 
 
 def _replicates(
     directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
 ) -> str:
     metric = report_metric(directory.study)
-    found = _replicate_scores(directory, state, cell, member, length)
-    if not found:
+    scores = _replicate_scores(directory, state, cell, member, length)
+    if not scores:
         return "none at this length: one run, chosen because it was the best"
-    estimate = mean_of(found)
-    assert estimate is not None, "found is not empty"
+    estimate = mean_of(scores)
+    assert estimate is not None, "there are scores"
     interval = estimate.interval()
     if interval is None:
-        return f"{metric} {estimate.value:.2f} ({len(found)}: too few for an interval)"
+        return f"{metric} {estimate.value:.2f} ({len(scores)}: too few for an interval)"
     low, high = interval
-    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(found)} new seeds"
+    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(scores)} new seeds"
 
 
 def _replicate_scores(
@@ -182,13 +182,13 @@ def _replicate_scores(
 ) -> list[float]:
     metric = report_metric(directory.study)
     repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
-    found = []
+    scores = []
     for member in repeats:
         value = state.metric(member.trial_id, length, metric)
         if value is None and member.trial_id in state.ended:
             value = worst_score(directory.study)  # a diverged replicate is never dropped
-        found += [] if value is None or not math.isfinite(value) else [value]
-    return found
+        scores += [] if value is None or not math.isfinite(value) else [value]
+    return scores
 
 
 def _expected(

@@ -34,7 +34,7 @@ def _build(given: SectionInput, rows: Sequence[Asset]) -> Sheet:
 ASSETS_USED = Section(
     key="assets",
     title="Assets",
-    place="cost",
+    part="cost",
     derive_rows=_derive,
     build_sheet=_build,
 )

@@ -52,7 +52,7 @@ def _build(given: SectionInput, rows: Sequence[CellCost]) -> Sheet:
 CELL_COSTS = Section(
     key="cell_costs",
     title="What it cost",
-    place="cost",
+    part="cost",
     derive_rows=_derive,
     build_sheet=_build,
 )

@@ -50,7 +50,7 @@ def drift_text(mean: Estimate | None) -> str:
 DRIFT = Section(
     key="backbone_drift",
     title="How far backbones moved",
-    place="claims",
+    part="claims",
     derive_rows=_derive,
     build_sheet=_build,
 )

@@ -185,7 +185,7 @@ def _afforded_text(afforded: Afforded, row: EqualHours, result: CellResult) -> s
 EQUAL_HOURS = Section(
     key="equal_hours",
     title="At equal trials, and at equal hours",
-    place="cost",
+    part="cost",
     derive_rows=derive_equal_hours,
     build_sheet=_build,
 )

@@ -111,7 +111,7 @@ def _texts(row: HalvingCost) -> tuple[str, ...]:
 HALVING_COST = Section(
     key="halving_cost",
     title="What halving cost",
-    place="search",
+    part="search",
     derive_rows=derive_halving_cost,
     build_sheet=_build,
 )

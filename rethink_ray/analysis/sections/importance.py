@@ -173,7 +173,7 @@ def _untested(trials: str) -> tuple[str, ...]:
 IMPORTANCE = Section(
     key="importance",
     title="Which parameters matter",
-    place="search",
+    part="search",
     derive_rows=derive_importance,
     build_sheet=_build,
 )

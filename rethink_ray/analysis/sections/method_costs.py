@@ -175,7 +175,7 @@ def _texts(amounts: Amounts, ratios: Amounts) -> Iterator[str]:
 METHOD_COSTS = Section(
     key="method_costs",
     title="What a method costs",
-    place="cost",
+    part="cost",
     derive_rows=derive_method_costs,
     build_sheet=_build,
 )

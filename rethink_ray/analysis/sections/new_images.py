@@ -192,7 +192,7 @@ def _texts(row: NewImages) -> tuple[str, ...]:
 NEW_IMAGES = Section(
     key="new_images",
     title="For data like these",
-    place="differences",
+    part="differences",
     derive_rows=derive_new_images,
     build_sheet=_build,
     applies=_is_quick,

@@ -205,7 +205,7 @@ def _texts(pool: PooledRegime, arm: str) -> tuple[str, ...]:
 POOLED = Section(
     key="pools",
     title="As if pooled",
-    place="search",
+    part="search",
     derive_rows=derive_pools,
     build_sheet=_build,
 )

@@ -62,7 +62,7 @@ def _row(priced: Priced) -> tuple[str, ...]:
 PRICES = Section(
     key="prices",
     title="What a score costs",
-    place="cost",
+    part="cost",
     derive_rows=_derive,
     build_sheet=_build,
 )

@@ -14,7 +14,7 @@ from rethink_ray.analysis.sections.method_costs import METHOD_COSTS
 from rethink_ray.analysis.sections.new_images import NEW_IMAGES
 from rethink_ray.analysis.sections.pooled import POOLED
 from rethink_ray.analysis.sections.prices import PRICES
-from rethink_ray.analysis.sections.section import Place, Section
+from rethink_ray.analysis.sections.section import ReportPart, Section
 from rethink_ray.analysis.sections.transfer import TRANSFER
 
 __all__ = ["NEW_IMAGES", "ON_REQUEST", "POOLED", "PRICES", "SECTIONS", "sections_in"]
@@ -35,6 +35,6 @@ ON_REQUEST: tuple[Section, ...] = (NEW_IMAGES, POOLED)
 """Derived where a reader asks for them; ``NEW_IMAGES`` also where the report can do it quickly."""
 
 
-def sections_in(place: Place) -> tuple[Section, ...]:
+def sections_in(part: ReportPart) -> tuple[Section, ...]:
     """The sections of one part of the report, in reading order."""
-    return tuple(section for section in SECTIONS if section.place == place)
+    return tuple(section for section in SECTIONS if section.part == part)

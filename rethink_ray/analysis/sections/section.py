@@ -18,7 +18,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
-Place = Literal["differences", "claims", "cost", "search"]
+ReportPart = Literal["differences", "claims", "cost", "search"]
 """The part of the report that a section stands in."""
 
 
@@ -50,7 +50,7 @@ class Section:
     """Of its rows in ``Findings.sections`` and in ``findings.json``."""
     title: str
     """As readers know it, and as ``missing_sections`` names it."""
-    place: Place
+    part: ReportPart
     derive_rows: Callable[[SectionInput], tuple[Any, ...]]
     """Dataclasses; none where the section does not apply to a study."""
     build_sheet: Callable[[SectionInput, tuple[Any, ...]], Sheet]

@@ -119,7 +119,7 @@ def _build(given: SectionInput, rows: Sequence[Transfer]) -> Sheet:
 TRANSFER = Section(
     key="transfer",
     title="The best configuration of one regime in another",
-    place="search",
+    part="search",
     derive_rows=derive_transfer,
     build_sheet=_build,
 )

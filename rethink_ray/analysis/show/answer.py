@@ -1,4 +1,4 @@
-"""The top of every form: the answers, how to read them, and the findings told one by one."""
+"""The top of every form: the answers, how to read them, and the findings with a sentence each."""
 
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
@@ -65,5 +65,5 @@ def _looks_note(findings: Findings) -> str:
 
 
 def single_findings(findings: Findings) -> list[Finding]:
-    """The findings that are told one by one; the others stand in the table of differences."""
+    """The findings with a sentence each; all others stand in the table of differences."""
     return [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]

@@ -1,4 +1,4 @@
-"""All tables of the findings in reading order, each with a sentence in its place if it failed."""
+"""All tables of the findings in reading order; a table that fails leaves a sentence instead."""
 
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import CLAIMS, FINDINGS, Findings
 from rethink_ray.analysis.sections.registry import sections_in
-from rethink_ray.analysis.sections.section import Place
+from rethink_ray.analysis.sections.section import ReportPart
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
 from rethink_ray.analysis.show.sheets import (
     configurations_sheet,
@@ -46,7 +46,7 @@ def curve_sheets(findings: Findings, kept: Containment) -> dict[str, Sheet]:
 
 
 def difference_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """What arms differ by."""
+    """Every difference between two arms."""
     title = "Differences between arms"
     return (one_sheet(kept, title, partial(differences_sheet, findings), needs=(FINDINGS,)),)
 
@@ -76,7 +76,7 @@ def search_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
     return (trials, *section_sheets(findings, kept, "search"))
 
 
-def section_sheets(findings: Findings, kept: Containment, place: Place) -> tuple[Sheet, ...]:
+def section_sheets(findings: Findings, kept: Containment, part: ReportPart) -> tuple[Sheet, ...]:
     """The optional sections of one part of the report; those without rows are left out."""
     given = findings.section_input()
     tables = (
@@ -85,7 +85,7 @@ def section_sheets(findings: Findings, kept: Containment, place: Place) -> tuple
             section.title,
             partial(section.build_sheet, given, findings.sections[section.key]),
         )
-        for section in sections_in(place)
+        for section in sections_in(part)
     )
     return _with_rows(tables)
 
@@ -107,7 +107,7 @@ def replicate_table(findings: Findings, kept: Containment) -> Sheet:
 def one_sheet(
     kept: Containment, title: str, build: Callable[[], Sheet], needs: Collection[str] = ()
 ) -> Sheet:
-    """A table, or a sentence in its place if it, or what it shows, could not be made."""
+    """A table; or a sentence instead, if the table or the rows it shows could not be made."""
     known = kept.sentence_of(title)
     sheet = None if known else kept.attempt(title, build, None, needs)
     return sheet or missing_sheet(title, known or kept.sentence_of(title))

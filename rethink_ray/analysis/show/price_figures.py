@@ -80,16 +80,16 @@ def _drawn(
         axes.step(prices_of_best, scores, where="post", color=INK, alpha=0.35, linewidth=1.2)
         for arm in arms:
             index = list(study.arms).index(arm)
-            own = [p for p in inside if p.arm == arm]
+            of_arm = [p for p in inside if p.arm == arm]
             axes.plot(
-                [price(p) for p in own],
-                [p.score for p in own],
+                [price(p) for p in of_arm],
+                [p.score for p in of_arm],
                 **look_of(index),
                 label=legend_label(arm),
                 markersize=5,
                 linewidth=1.0,
             )
-            for p in (p for p in own if on_front(p)):
+            for p in (p for p in of_arm if on_front(p)):
                 _label(axes, (price(p), p.score), times(p.length), index)
         if log:
             axes.set_xscale("log")
@@ -102,12 +102,12 @@ def _drawn(
     return panel(title, paint)
 
 
-def _label(axes: Any, place: tuple[float, float], text: str, index: int) -> None:
+def _label(axes: Any, point: tuple[float, float], text: str, index: int) -> None:
     """Beside its point: above it, of every other arm below."""
     offset, side = ((-4, 5), "right") if index % 2 else ((5, -11), "left")
     axes.annotate(
         text,
-        place,
+        point,
         offset,
         textcoords="offset points",
         ha=side,

@@ -58,9 +58,9 @@ class Report:
     page: Path
     """The HTML page, on this machine."""
     missing_sections: tuple[MissingSection, ...]
-    """Sections that failed; a sentence stands in the place of each."""
+    """Sections that failed; each left a sentence instead."""
     unfinished: str
-    """What the study has still to run, or which cells have no score, as a sentence; else empty."""
+    """A sentence on what is still to run, or on cells without a score; else empty."""
 
 
 def write_report(where: Path | str) -> Path:
@@ -76,11 +76,11 @@ def write_report(where: Path | str) -> Path:
 
 
 def build_report(directory: StudyDirectory, where: Path | str) -> Report:
-    """The same, and which of its sections are missing: those cost only themselves.
+    """The report is written; a section that fails is missing, and all others are there.
 
     Args:
         directory: of the study.
-        where: what its reader calls it, for the commands on the page.
+        where: the path or URI as the reader gave it, for the commands on the page.
 
     Raises:
         RecordError: there is no study, or not as this program wrote it.
@@ -92,7 +92,7 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
         findings = derive_findings(tables)
     except RethinkError:
         raise
-    except Exception as error:  # nothing to show at all, and still a page that says so
+    except Exception as error:  # nothing can be shown, and a page still says so
         kept = Containment()
         kept.note(ALL_FINDINGS, error)
         for stale in (out / "findings.json", out / "findings.md"):
@@ -114,7 +114,7 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
 def _write_all(
     findings: Findings, directory: StudyDirectory, named: str, kept: Containment
 ) -> None:
-    """Figures, page, Markdown and JSON, which comes last because it names what failed before."""
+    """Figures, page, Markdown, then JSON: it comes last because it names every failed section."""
     out = directory.report_dir
     figures = draw_figures(findings, kept) | draw_prices(findings, kept)
     for stale in (out / "figures").glob("*.svg"):
@@ -133,7 +133,7 @@ def _write_all(
 
 
 def _named(directory: StudyDirectory, where: Path | str) -> str:
-    """The study as commands on the page name it: no machine's own folders."""
+    """The study's name in the commands on the page: without the folders of this machine."""
     if directory.copy:
         return directory.shown
     root = Path(where)
@@ -185,7 +185,7 @@ def _bare_page(study: Study, kept: Containment) -> str:
 
 
 def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) -> dict[str, Any]:
-    """What the template fills in; all of it is computed here, so that nothing fails inside."""
+    """The template's values. All are computed here, so that nothing fails inside the template."""
     in_order = (*findings.study.regimes,)
     return {
         "study": findings.study,
@@ -222,12 +222,12 @@ def _is_ranked_by_time(findings: Findings) -> bool:
 
 
 def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:
-    """Each regime's answer, and what must be known before it is believed."""
+    """Each regime's answer, and its cautions."""
     return list(zip(findings.answers, findings.answer_cautions, strict=True))
 
 
 def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
-    """Each finding that is told one by one, with its own caveats."""
+    """Each finding that stands by itself, with its caveats."""
     caveats = {c.key: c for c in findings.caveats if c.regime is not None or c.arm is not None}
     return [
         {
@@ -243,14 +243,14 @@ def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
 def _of_kinds(
     figures: Mapping[str, str], kept: Containment, regimes: Iterable[str], *kinds: str
 ) -> list[dict[str, str]]:
-    """Each figure of these regimes and kinds, or the sentence in its place."""
-    found = []
+    """Each figure of these regimes and kinds, or the sentence that stands for it."""
+    entries = []
     for regime, kind in product(regimes, kinds):
         svg = figures.get(stem_of(regime, kind), "")
         sentence = kept.sentence_of(figure_name(regime, kind))
         if svg or sentence:
-            found.append({"svg": inlined(svg) if svg else "", "missing": sentence})
-    return found
+            entries.append({"svg": inlined(svg) if svg else "", "missing": sentence})
+    return entries
 
 
 def _example(findings: Findings) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What a table of published numbers says on the claims: as reported, never with an interval."""
+"""The claims held against a table of published numbers: as reported, without an interval."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ SINGLE_RUNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A table, and what it says on each claim."""
+    """A table, and each claim held against its numbers."""
 
     table: PublishedTable
     tested: tuple[ClaimOutcome, ...]
@@ -36,7 +36,7 @@ def derive_reported(table: PublishedTable) -> Reported:
 
 
 def reported_terminal(reported: Reported) -> str:
-    """Claim by claim, one line per place."""
+    """Claim by claim, one line for each comparison."""
     parts = ["\n".join(_head(reported))]
     for outcome in reported.tested:
         lines = [f"{outcome.name}: {outcome.claim.says} ({outcome.claim.source})"]
@@ -82,11 +82,13 @@ def reported_json(reported: Reported) -> str:
 
 
 def caveats_of(outcome: ClaimOutcome) -> tuple[str, ...]:
-    """Of all places of one claim, each once."""
+    """The caveats of all comparisons of one claim, each once."""
     return tuple(dict.fromkeys(c for f in outcome.findings for c in f.caveats))
 
 
 def _head(reported: Reported) -> list[str]:
     table = reported.table
-    said = f"{counted(len(table.rows), 'number')}, {counted(len(reported.tested), 'claim')} tested."
-    return [table.name, *([table.citation] if table.citation else []), "", said]
+    counts = (
+        f"{counted(len(table.rows), 'number')}, {counted(len(reported.tested), 'claim')} tested."
+    )
+    return [table.name, *([table.citation] if table.citation else []), "", counts]
