@@ -19,8 +19,8 @@ def draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
             text = (
                 f"{regime}: each replicate trained on another draw of {size} of {available} "
                 f"training images, the same draw in all arms, and intervals cover the choice of "
-                f"images; the search saw one draw. Two draws share about {size / available:.0%} of their "
-                f"images; entirely new ones would differ more."
+                f"images; the search saw one draw. Two draws share about {size / available:.0%} of "
+                f"their images; entirely new ones would differ more."
             )
             yield Caveat(key=f"redrawn:{regime}", regime=regime, text=text)
         elif size < available:

@@ -64,13 +64,17 @@ def _amounts(trial: Trial, cost: StudyCost | None) -> dict[str, float]:
 
 
 def amount_text(metric: str, value: float) -> str:
-    """A score with one decimal, anything else with three digits."""
-    return f"{value:.3g}" if metric in UNITS else f"{value:.1f}"
+    """A score with one decimal, anything else with three digits or to a whole number."""
+    if metric not in UNITS:
+        return f"{value:.1f}"
+    return f"{value:.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
 
 
 def signed_text(metric: str, value: float) -> str:
     """The same with its sign."""
-    return f"{value:+.3g}" if metric in UNITS else signed(value)
+    if metric not in UNITS:
+        return signed(value)
+    return f"{value:+.0f}" if abs(value) >= 1000.0 else f"{value:+.3g}"
 
 
 def span_text(metric: str, interval: tuple[float, float] | None) -> str:

@@ -3,7 +3,7 @@
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.pairs import judged_at
-from rethink_ray.analysis.wording import counted, metric_name, times
+from rethink_ray.analysis.wording import counted, metric_name, percent, times
 from rethink_ray.judge.verdicts import ALPHA, Finding
 
 
@@ -44,11 +44,12 @@ def family_note(findings: Findings) -> str:
     num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
     claims = f" and {counted(num_claims, 'declared claim')}" if num_claims else ""
     return (
+        "Two arms are compared by Welch's t test, which does not assume that both spread alike. "
         f"{counted(num - num_claims, 'headline comparison')} ({judged_at(findings.study)})"
-        f"{claims}, judged together at {ALPHA:g} by Holm's correction: the chance that luck "
-        f"decides even one of them stays below {ALPHA:.0%}. Everything else is descriptive: each "
-        f"verdict stands alone at {ALPHA:g}. Equivalent: the 90 % interval lies inside the margin; "
-        f"neither this nor the 95 % intervals are corrected.{_looks_note(findings)}"
+        f"{claims} are judged together at {ALPHA:g} by Holm's correction: the chance that luck "
+        f"decides even one of them stays below {percent(ALPHA)}. Everything else is descriptive: "
+        f"each verdict stands alone at {ALPHA:g}. Equivalent: the 90 % interval lies inside the "
+        f"margin; neither this nor the 95 % intervals are corrected.{_looks_note(findings)}"
     )
 
 

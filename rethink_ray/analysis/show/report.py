@@ -1,5 +1,6 @@
 """The report directory: findings.json, findings.md, figures, and one HTML page with all of it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -49,6 +50,8 @@ from rethink_ray.spec.study import Study
 TEMPLATES = Path(__file__).parent / "templates"
 ALL_FINDINGS, WHOLE_PAGE = "All findings", "The page"
 REPRODUCE = "How to reproduce each number"
+INTERVAL = re.compile(r"\[[^\[\] ]+, [^\[\] ]+\]")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,14 @@ def _rendered(shown: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("report.html").render(**shown)
+
+
+def unbroken(text: str) -> str:
+    """The text with ``95 %`` and ``[-0.4, +0.6]`` each kept on one line."""
+    kept = INTERVAL.sub(lambda ends: ends[0].replace(" ", NO_BREAK), text)
+    return kept.replace(" %", f"{NO_BREAK}%")
 
 
 def _bare_page(study: Study, kept: Containment) -> str:

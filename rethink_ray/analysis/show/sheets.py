@@ -65,10 +65,9 @@ def differences_sheet(findings: Findings) -> Sheet:
     return Sheet(
         title="Differences between arms",
         note=(
-            f"In {metric}, with 95 % intervals, by Welch's t test over {unit}: it does not take "
-            "both arms to spread alike. * headline: its p is corrected for "
-            f"{counted(findings.num_primary, 'headline comparison')} (Holm); every other p stands "
-            "alone."
+            f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is "
+            f"corrected (Holm) over {counted(findings.num_primary, 'primary comparison')}; "
+            "every other p stands alone."
         ),
         columns=(
             "regime",
