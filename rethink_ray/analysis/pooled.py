@@ -15,7 +15,7 @@ from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CurvePoint
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import counted, listed, metric_name, span, times
+from rethink_ray.judge.wording import counted, listed, metric_name, span, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
 

@@ -6,19 +6,9 @@ Every number is measured on a study's own replicates, in units that read well in
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord, Trial
-from rethink_ray.analysis.wording import signed
 from rethink_ray.spec.metrics import FREQUENCIES, SCORES
 from rethink_ray.spec.study import Study
 
-UNITS = {
-    "backbone_drift": "drift",
-    "step_ms": "ms an update",
-    "step_gflops": "GFLOP an update",
-    "trained_share": "% of the parameters",
-    "peak_gb": "GB at the peak",
-    "pretrain_hours": "hours of pre-training",
-}
-"""Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
 ALWAYS_SCORED = SCORES[:6]
 """Metrics that every rung has; replicates still to come will have them."""
 BINS = tuple(f"ap_{name}" for name in FREQUENCIES)
@@ -59,20 +49,3 @@ def _amounts(trial: Trial, cost: StudyCost | None) -> dict[str, float]:
     if hours:
         found["pretrain_hours"] = hours
     return found
-
-
-def amount_text(metric: str, value: float) -> str:
-    """A score with one decimal, anything else with three digits."""
-    return f"{value:.3g}" if metric in UNITS else f"{value:.1f}"
-
-
-def signed_text(metric: str, value: float) -> str:
-    """The same with its sign."""
-    return f"{value:+.3g}" if metric in UNITS else signed(value)
-
-
-def span_text(metric: str, interval: tuple[float, float] | None) -> str:
-    """``[+0.012, +0.034]``; empty where there is no interval."""
-    if interval is None:
-        return ""
-    return f"[{signed_text(metric, interval[0])}, {signed_text(metric, interval[1])}]"

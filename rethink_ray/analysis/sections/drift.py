@@ -13,8 +13,8 @@ from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import times
 from rethink_ray.judge.statistics import Estimate, mean_of
+from rethink_ray.judge.wording import times
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study

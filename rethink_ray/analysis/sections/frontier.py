@@ -15,7 +15,7 @@ from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.step_times import UNEVEN, pace_of, unevenness
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import duration, metric_name, span, times
+from rethink_ray.judge.wording import duration, metric_name, span, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.analysis.sections.ranks import ranks
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import percent, times
+from rethink_ray.judge.wording import percent, times
 from rethink_ray.spec.resolve import Cell, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study

@@ -14,7 +14,7 @@ from rethink_ray.analysis.read.step_times import UNEVEN, unevenness
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.frontier import Priced, hour_word
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import duration, listed, times
+from rethink_ray.judge.wording import duration, listed, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

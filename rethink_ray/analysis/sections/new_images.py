@@ -16,9 +16,9 @@ import pyarrow as pa
 
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import metric_name, signed, span, times
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.verdicts import Finding
+from rethink_ray.judge.wording import metric_name, signed, span, times
 from rethink_ray.records.detections import (
     detections_folder,
     detections_path,

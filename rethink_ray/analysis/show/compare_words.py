@@ -6,8 +6,8 @@ from typing import Any
 from rethink_ray.analysis.compare import Comparisons, Effect
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.render import aligned, piped
-from rethink_ray.analysis.wording import listed, signed, span
 from rethink_ray.judge.statistics import Estimate
+from rethink_ray.judge.wording import listed, signed, span
 
 SCHEMA_VERSION = 1
 READ_AS = (

@@ -14,10 +14,10 @@ from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.optional_sheets import one_sheet, sheets
 from rethink_ray.analysis.show.search_trees import SEARCH_KEYS, rounded
 from rethink_ray.analysis.show.sheets import needed_text
-from rethink_ray.analysis.wording import counted, unit_name
 from rethink_ray.judge.claims import ClaimOutcome
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import ALPHA, Caveat, Finding
+from rethink_ray.judge.wording import counted, unit_name
 from rethink_ray.spec.study import Study
 
 SCHEMA_VERSION = 1

@@ -24,6 +24,16 @@ METRIC_NAMES = {
     "keypoint_ap_l": "keypoint AP (large)",
 }
 
+UNITS = {
+    "backbone_drift": "drift",
+    "step_ms": "ms an update",
+    "step_gflops": "GFLOP an update",
+    "trained_share": "% of the parameters",
+    "peak_gb": "GB at the peak",
+    "pretrain_hours": "hours of pre-training",
+}
+"""Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
+
 
 def metric_name(study: Study) -> str:
     """The objective as tables and axes call it; always in points of 0 to 100."""
@@ -80,3 +90,20 @@ def listed(names: Sequence[str]) -> str:
 def counted(num: int, one: str, many: str = "") -> str:
     """``1 replicate``, ``3 replicates``."""
     return f"{num} {one if num == 1 else many or one + 's'}"
+
+
+def amount_text(metric: str, value: float) -> str:
+    """A score with one decimal, anything else with three digits."""
+    return f"{value:.3g}" if metric in UNITS else f"{value:.1f}"
+
+
+def signed_text(metric: str, value: float) -> str:
+    """The same with its sign."""
+    return f"{value:+.3g}" if metric in UNITS else signed(value)
+
+
+def span_text(metric: str, interval: tuple[float, float] | None) -> str:
+    """``[+0.012, +0.034]``; empty where there is no interval."""
+    if interval is None:
+        return ""
+    return f"[{signed_text(metric, interval[0])}, {signed_text(metric, interval[1])}]"
