@@ -7,17 +7,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rethink_ray.analysis.confounds import confounded_pairs
 from rethink_ray.analysis.drawn_images import draw_caveats
 from rethink_ray.analysis.ladder_ends import ladder_caveats
-from rethink_ray.analysis.noise_floor import thin_spread, twin_caveats
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import uneven_step_times
 from rethink_ray.analysis.read.trials import FAILED, CellRecord
-from rethink_ray.analysis.wording import counted, listed, metric_name, times, unit_name
+from rethink_ray.judge.arms import confounded_pairs
+from rethink_ray.judge.noise_floor import thin_spread, twin_caveats
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
 from rethink_ray.protocol.incumbents import worst_score
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of

@@ -8,13 +8,14 @@ fingerprints agree.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.claim_words import setting_of, told_apart_by
 from rethink_ray.analysis.read.published_tables import is_published, load_published
-from rethink_ray.analysis.read.samples import Sample, published_samples, study_samples
+from rethink_ray.analysis.read.samples import published_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.trials import read_cells
+from rethink_ray.judge.claim_words import setting_of, told_apart_by
 from rethink_ray.judge.claims import difference
 from rethink_ray.judge.matching import MatchedPair, comparisons
+from rethink_ray.judge.samples import Sample
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory

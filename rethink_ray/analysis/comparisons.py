@@ -10,7 +10,6 @@ from dataclasses import replace
 
 from rethink_ray.analysis.pairs import Pair, PairAt
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.wording import counted, metric_name, signed, span, times, unit_name
 from rethink_ray.judge.crossover import Bracket, catch_up
 from rethink_ray.judge.statistics import (
     EQUIVALENCE_LEVEL,
@@ -21,6 +20,7 @@ from rethink_ray.judge.statistics import (
     replicates_needed,
 )
 from rethink_ray.judge.verdicts import ALPHA, Family, Finding, Verdict, judge
+from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
 from rethink_ray.spec.study import Study
 
 

@@ -17,7 +17,6 @@ from rethink_ray.analysis.comparisons import (
     primary_p_values,
     twin_findings,
 )
-from rethink_ray.analysis.confounds import start_alone
 from rethink_ray.analysis.containment import Containment, MissingSection
 from rethink_ray.analysis.lengths import length_finding
 from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
@@ -29,9 +28,10 @@ from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sections.section import SectionInput
 from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_claims
-from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
+from rethink_ray.judge.arms import start_alone
 from rethink_ray.judge.caveat_order import cautions, cautions_together
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
+from rethink_ray.judge.wording import counted, metric_name, signed, span, times
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from rethink_ray.analysis.read.trials import CellRecord
-from rethink_ray.analysis.wording import listed, metric_name, times
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import listed, metric_name, times
 from rethink_ray.spec.resolve import Cell, copied_cell
 from rethink_ray.spec.study import Study
 

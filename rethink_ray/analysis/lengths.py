@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from rethink_ray.analysis.comparisons import needed_words
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.wording import metric_name, signed, span, times, unit_name
 from rethink_ray.judge.statistics import (
     EQUIVALENCE_LEVEL,
     MIN_REPLICATES,
@@ -21,6 +20,7 @@ from rethink_ray.judge.statistics import (
     welch,
 )
 from rethink_ray.judge.verdicts import Finding, Verdict, judge
+from rethink_ray.judge.wording import metric_name, signed, span, times, unit_name
 from rethink_ray.spec.study import Study
 
 

@@ -3,8 +3,8 @@
 from rethink_ray.analysis.export import ExportedRung
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.wording import counted, metric_name, span, times
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import counted, metric_name, span, times
 from rethink_ray.spec.resolve import Cell, ExportedConfig
 
 

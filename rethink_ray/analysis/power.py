@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from rethink_ray.analysis.pairs import build_pair, judged_at, reference_arm, twins
-from rethink_ray.analysis.read.measures import UNITS
-from rethink_ray.analysis.read.samples import Sample, study_samples
+from rethink_ray.analysis.read.samples import study_samples
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.trials import read_cells
-from rethink_ray.analysis.wording import unit_name
 from rethink_ray.judge.matching import Comparison, comparisons
+from rethink_ray.judge.samples import Sample
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, LEVEL, MIN_REPLICATES, POWER
 from rethink_ray.judge.verdicts import ALPHA
+from rethink_ray.judge.wording import UNITS, unit_name
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.claim import Claim, about, paper_claims

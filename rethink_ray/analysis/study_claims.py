@@ -7,11 +7,10 @@ be primary, and is then corrected together with the headlines.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.claim_words import as_measured
 from rethink_ray.analysis.read.published_tables import load_published, published_names
-from rethink_ray.analysis.read.samples import Sample, published_samples
+from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import counted, signed, unit_name
+from rethink_ray.judge.claim_words import as_measured
 from rethink_ray.judge.claims import (
     ClaimOutcome,
     Ground,
@@ -19,7 +18,9 @@ from rethink_ray.judge.claims import (
     evaluate,
 )
 from rethink_ray.judge.crossover import Bracket
+from rethink_ray.judge.samples import Sample
 from rethink_ray.judge.verdicts import ALPHA, Caveat, Finding, Verdict
+from rethink_ray.judge.wording import counted, signed, unit_name
 from rethink_ray.spec.claim import about, claims_digest, paper_claims
 from rethink_ray.spec.study import Study
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from rethink_ray.analysis.noise_floor import PREFIX
+from rethink_ray.judge.noise_floor import PREFIX
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 
 ORDER = (

@@ -8,17 +8,17 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.claim_words import (
+from rethink_ray.judge.arms import START, group_of
+from rethink_ray.judge.claim_words import (
     numbers_of,
     ratio_of,
     setting_of,
     told_apart_by,
     whole_sentence,
 )
-from rethink_ray.analysis.confounds import START, group_of
-from rethink_ray.analysis.read.samples import Sample
 from rethink_ray.judge.crossover import Bracket, catch_up
 from rethink_ray.judge.matching import Comparison, MatchedPair, comparisons
+from rethink_ray.judge.samples import Sample
 from rethink_ray.judge.statistics import (
     EQUIVALENCE_LEVEL,
     MIN_REPLICATES,

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.samples import Sample
+from rethink_ray.judge.samples import Sample
 from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
 
 SPELT = (

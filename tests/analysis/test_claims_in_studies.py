@@ -6,9 +6,10 @@ from functools import cache
 import pytest
 
 from rethink_ray.analysis.read.curves import cell_result
-from rethink_ray.analysis.read.samples import Sample, study_samples
+from rethink_ray.analysis.read.samples import study_samples
 from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.matching import comparisons
+from rethink_ray.judge.samples import Sample
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.claim import paper_claims

@@ -6,19 +6,9 @@ Every number is measured on the study's replicates, in units that read well in a
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord, Trial
-from rethink_ray.analysis.wording import signed
 from rethink_ray.spec.metrics import FREQUENCIES, SCORES
 from rethink_ray.spec.study import Study
 
-UNITS = {
-    "backbone_drift": "drift",
-    "step_ms": "ms an update",
-    "step_gflops": "GFLOP an update",
-    "trained_share": "% of the parameters",
-    "peak_gb": "GB at the peak",
-    "pretrain_hours": "hours of pre-training",
-}
-"""Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
 ALWAYS_SCORED = SCORES[:6]
 """Metrics that every rung has, so that replicates still to come will have them."""
 BOX_FREQUENCY_METRICS = tuple(f"ap_{name}" for name in FREQUENCIES)
@@ -61,24 +51,3 @@ def _amounts(trial: Trial, cost: StudyCost | None) -> dict[str, float]:
     if hours:
         amounts["pretrain_hours"] = hours
     return amounts
-
-
-def amount_text(metric: str, value: float) -> str:
-    """A score with one decimal, anything else with three digits or to a whole number."""
-    if metric not in UNITS:
-        return f"{value:.1f}"
-    return f"{value:.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
-
-
-def signed_text(metric: str, value: float) -> str:
-    """The same with its sign."""
-    if metric not in UNITS:
-        return signed(value)
-    return f"{value:+.0f}" if abs(value) >= 1000.0 else f"{value:+.3g}"
-
-
-def span_text(metric: str, interval: tuple[float, float] | None) -> str:
-    """``[+0.012, +0.034]``; empty where there is no interval."""
-    if interval is None:
-        return ""
-    return f"[{signed_text(metric, interval[0])}, {signed_text(metric, interval[1])}]"

@@ -6,10 +6,8 @@ search tunes is no single value: the sample lists all it could be there.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from statistics import fmean
 
-from rethink_ray.analysis.confounds import recipe_texts
 from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.read.costs import StudyCost
@@ -17,6 +15,8 @@ from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.measures import ALWAYS_SCORED, costs_at, still_to_come
 from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.arms import recipe_texts
+from rethink_ray.judge.samples import Sample
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.facts import DataFacts
@@ -24,45 +24,7 @@ from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.study import Study
 
-Labels = Mapping[str, frozenset[str]]
-"""Column -> what it says; several values where a study tunes it."""
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Scores of one method in one regime at one schedule."""
-
-    labels: Labels
-    images: int
-    length: float | None
-    """In units of 1x; None for a schedule that has no such number (``converged``)."""
-    values: Mapping[int, float]
-    """Seed -> score; for a published number 0 -> the number; for a study with several searches of
-    a cell number of the search -> mean over its replicates."""
-    evidence: tuple[str, ...]
-    """Trial ids, or the line of the table."""
-    configuration: str
-    """What two samples share that are one configuration: their values pair by seed. All lengths
-    of a cell with several searches share one: they pair by search, and never with those of another
-    study."""
-    merit: float | None = None
-    """What ``best`` is chosen by: the score on the select split; a published number itself."""
-    notes: tuple[str, ...] = ()
-    looks: int = 1
-    """How often its replicates were added to and looked at."""
-    recipe: Mapping[str, str] = field(default_factory=dict)
-    """Dotted path -> value; empty for published numbers."""
-
-    @property
-    def schedule(self) -> str:
-        """As its table spells it."""
-        return next(iter(self.labels["schedule"]))
-
-    @property
-    def metric(self) -> str:
-        """As its table spells it."""
-        return next(iter(self.labels["metric"]))
 
 
 def published_samples(table: PublishedTable) -> Iterator[Sample]:

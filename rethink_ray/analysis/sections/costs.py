@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rethink_ray.analysis.read.costs import CellCost
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import duration
+from rethink_ray.judge.wording import duration
 
 
 def _derive(given: SectionInput) -> tuple[CellCost, ...]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from rethink_ray.analysis.read.drift import Drift, measure_drifts
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import times
 from rethink_ray.judge.statistics import Estimate
+from rethink_ray.judge.wording import times
 
 
 def _derive(given: SectionInput) -> tuple[Drift, ...]:

@@ -15,7 +15,7 @@ from rethink_ray.analysis.read.step_times import UNEVEN, unevenness
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import duration, listed, times
+from rethink_ray.judge.wording import duration, listed, times
 from rethink_ray.spec.resolve import Cell
 
 

@@ -19,9 +19,9 @@ from rethink_ray.analysis.read.detected import (
 )
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import metric_name, signed, span, times
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.verdicts import Finding
+from rethink_ray.judge.wording import metric_name, signed, span, times
 from rethink_ray.records.detections import detections_path, read_detections
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell

@@ -14,7 +14,7 @@ from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import counted, listed, mean_text, metric_name, times
+from rethink_ray.judge.wording import counted, listed, mean_text, metric_name, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
 

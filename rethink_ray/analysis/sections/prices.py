@@ -9,7 +9,7 @@ from rethink_ray.analysis.read.prices import MEMORY_FACTOR, Priced, hour_word, p
 from rethink_ray.analysis.read.step_times import UNEVEN
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import duration, metric_name, span, times
+from rethink_ray.judge.wording import duration, metric_name, span, times
 
 
 def _derive(given: SectionInput) -> tuple[Priced, ...]:

@@ -12,7 +12,7 @@ from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import metric_name, signed, times
+from rethink_ray.judge.wording import metric_name, signed, times
 from rethink_ray.spec.resolve import Cell
 
 

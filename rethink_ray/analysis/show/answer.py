@@ -3,8 +3,8 @@
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.pairs import judged_at
-from rethink_ray.analysis.wording import counted, metric_name, percent, times
 from rethink_ray.judge.verdicts import ALPHA, Finding
+from rethink_ray.judge.wording import counted, metric_name, percent, times
 
 
 def answer_lines(findings: Findings) -> list[str]:

@@ -4,8 +4,8 @@ from rethink_ray.analysis.compare import Comparisons
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.as_json import json_text
 from rethink_ray.analysis.show.render import FINDINGS_SCHEMA, aligned, piped
-from rethink_ray.analysis.wording import listed, signed, span
 from rethink_ray.judge.statistics import Estimate
+from rethink_ray.judge.wording import listed, signed, span
 
 READ_AS = (
     "One contender minus another at the same schedule, in AP. Published numbers are single runs, "

@@ -8,7 +8,7 @@ from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.read.prices import Priced, memory_ranked, time_unit
 from rethink_ray.analysis.show.figures import INK, draw_each, legend_label, look_of, panel
-from rethink_ray.analysis.wording import metric_name, times
+from rethink_ray.judge.wording import metric_name, times
 
 WIDE = 8.0
 """Prices that differ by more than this factor stand on a logarithmic axis."""

@@ -40,7 +40,7 @@ from rethink_ray.analysis.show.optional_sheets import (
 from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown
 from rethink_ray.analysis.show.sheets import needed_text
-from rethink_ray.analysis.wording import times, unit_name
+from rethink_ray.judge.wording import times, unit_name
 from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically

@@ -6,8 +6,8 @@ from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.analysis.show.as_json import json_text
 from rethink_ray.analysis.show.render import FINDINGS_SCHEMA
-from rethink_ray.analysis.wording import counted
 from rethink_ray.judge.claims import ClaimOutcome, Ground, evaluate
+from rethink_ray.judge.wording import counted
 from rethink_ray.spec.claim import paper_claims
 
 SINGLE_RUNS = (

@@ -6,7 +6,8 @@ from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import (
+from rethink_ray.judge.verdicts import Finding
+from rethink_ray.judge.wording import (
     counted,
     duration,
     mean_text,
@@ -17,7 +18,6 @@ from rethink_ray.analysis.wording import (
     unit_name,
     value_text,
 )
-from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

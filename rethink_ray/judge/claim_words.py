@@ -4,13 +4,21 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rethink_ray.analysis.read.measures import UNITS, amount_text, signed_text, span_text
-from rethink_ray.analysis.read.samples import Sample
-from rethink_ray.analysis.wording import METRIC_NAMES, signed, span, times
 from rethink_ray.judge.crossover import Bracket
 from rethink_ray.judge.matching import SPELT, Comparison, MatchedPair
+from rethink_ray.judge.samples import Sample
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.verdicts import Verdict
+from rethink_ray.judge.wording import (
+    METRIC_NAMES,
+    UNITS,
+    amount_text,
+    signed,
+    signed_text,
+    span,
+    span_text,
+    times,
+)
 from rethink_ray.spec.claim import Claim
 
 BINS = {"ap_rare": "AP (rare)", "ap_common": "AP (common)", "ap_frequent": "AP (frequent)"}

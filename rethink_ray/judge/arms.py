@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 from rethink_ray.analysis.pairs import reference_arm, twins
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.wording import listed
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import listed
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of

@@ -10,9 +10,9 @@ from scipy.special import chdtri
 
 from rethink_ray.analysis.pairs import PairAt, build_pair, twins
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.wording import metric_name, signed, span, times
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import metric_name, signed, span, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

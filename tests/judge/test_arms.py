@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.analysis.confounds import differing, start_alone
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.judge.arms import differing, start_alone
 from rethink_ray.spec.load import find_study, load_study
 from tests.analysis.planted import Planted, build_study, written
 
