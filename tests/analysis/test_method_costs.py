@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.sections.method_costs import METHOD_COSTS
 from rethink_ray.analysis.show.figures import draw_figures
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_study, written
+from tests.golden_words import assert_says
 
 ARMS = {
     "scratch": {},
@@ -60,7 +62,11 @@ def test_the_memory_of_a_whole_process_is_no_saving_of_a_method() -> None:
     findings = _findings(price=lambda cell: {**_price(cell), "peak_memory_of": "process"})
     (frozen,) = (c for c in findings.sections["method_costs"] if c.cell.arm == "frozen")
     assert (frozen.amounts.peak_memory_bytes, frozen.ratios.peak_memory_bytes) == (6 * 10**9, None)
-    assert "libraries and earlier runs included" in as_terminal(findings)
+    note = METHOD_COSTS.build_sheet(
+        findings.section_input(), findings.sections["method_costs"]
+    ).note
+    assert note in as_terminal(findings)
+    assert_says("analysis", "note on memory of a process", note)
 
 
 def test_what_an_older_study_did_not_measure_is_named_so() -> None:
@@ -119,7 +125,7 @@ def test_every_rendering_carries_costs_and_drift() -> None:
     for told in (
         as_terminal(findings),
         as_markdown(findings),
-        as_html(findings, figures, "studies/planted"),
+        as_html(findings, figures, "studies/planted").replace("\N{NO-BREAK SPACE}", " "),
     ):
         assert "25 % (0.25)" in told
         assert "3 GFLOP (0.75)" in told

@@ -38,18 +38,27 @@ def reading_note(findings: Findings) -> str:
 
 def family_note(findings: Findings) -> str:
     """Which verdicts are corrected for how many comparisons, and what that means."""
-    num = findings.num_primary
-    if num == 0:
+    if findings.num_primary == 0:
         return "No two arms are compared, so no verdict is corrected for others."
-    num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
-    claims = f" and {counted(num_claims, 'declared claim')}" if num_claims else ""
     return (
         "Two arms are compared by Welch's t test, which does not assume that both spread alike. "
-        f"{counted(num - num_claims, 'headline comparison')} ({judged_at(findings.study)})"
-        f"{claims} are judged together at {ALPHA:g} by Holm's correction: the chance that luck "
-        f"decides even one of them stays below {percent(ALPHA)}. Everything else is descriptive: "
-        f"each verdict stands alone at {ALPHA:g}. Equivalent: the 90 % interval lies inside the "
-        f"margin; neither this nor the 95 % intervals are corrected.{_looks_note(findings)}"
+        f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
+        f"{ALPHA:g}. Equivalent: the 90 % interval lies inside the margin; neither this nor the "
+        f"95 % intervals are corrected.{_looks_note(findings)}"
+    )
+
+
+def _primary_words(findings: Findings) -> str:
+    """What is primary, and how it is corrected."""
+    num, where = findings.num_primary, judged_at(findings.study)
+    num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
+    if num == 1 and not num_claims:
+        return f"The one headline comparison ({where}) is judged at {ALPHA:g}."
+    headlines = f"{counted(num - num_claims, 'headline comparison')} ({where})"
+    claims = f" and {counted(num_claims, 'declared claim')}" if num_claims else ""
+    return (
+        f"{headlines}{claims} are judged together at {ALPHA:g} by Holm's correction: the chance "
+        f"that luck decides even one of them stays below {percent(ALPHA)}."
     )
 
 
