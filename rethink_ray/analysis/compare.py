@@ -94,7 +94,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ArmScore:
+class AbsoluteScore:
     """An absolute score; only of studies whose fingerprints agree."""
 
     source: str
@@ -111,7 +111,7 @@ class Comparisons:
     sources: tuple[ComparedSource, ...]
     effects: tuple[Effect, ...]
     gaps: tuple[Gap, ...]
-    scores: tuple[ArmScore, ...]
+    scores: tuple[AbsoluteScore, ...]
 
 
 def read_source(name: str) -> ComparedSource:
@@ -225,14 +225,14 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 )
 
 
-def _scores(sources: Sequence[ComparedSource]) -> Iterator[ArmScore]:
+def _scores(sources: Sequence[ComparedSource]) -> Iterator[AbsoluteScore]:
     prints = [s.fingerprint for s in sources]
     for source in sources:
         if source.reported or prints.count(source.fingerprint) < 2:
             continue
         for sample in source.samples:
             if sample.metric == COMPARED_METRIC:
-                yield ArmScore(
+                yield AbsoluteScore(
                     source=source.name,
                     regime=_only(sample, "regime"),
                     arm=_only(sample, "arm"),
