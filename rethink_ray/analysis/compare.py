@@ -12,9 +12,9 @@ from rethink_ray.analysis.read.published_tables import is_published, load_publis
 from rethink_ray.analysis.read.samples import published_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.trials import read_cells
-from rethink_ray.judge.claim_words import setting_of, told_apart_by
-from rethink_ray.judge.claims import difference
-from rethink_ray.judge.matching import MatchedPair, comparisons
+from rethink_ray.judge.claim_words import find_told_apart_columns, say_setting
+from rethink_ray.judge.matching import MatchedPair, find_comparisons
+from rethink_ray.judge.measurements import measure_difference
 from rethink_ray.judge.samples import Sample
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.tables import read_views
@@ -163,14 +163,14 @@ def effects_of(source: Source) -> Iterator[Effect]:
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
-        found = comparisons(claim, source.samples)
+        found = find_comparisons(claim, source.samples)
         if isinstance(found, str):
             continue
-        columns = told_apart_by(found)
+        columns = find_told_apart_columns(found)
         for place in found:
             met = place.matched_pairs[0]
             # the schedule has a column of its own
-            setting = setting_of(replace(place, levels=place.matched_pairs), columns)
+            setting = say_setting(replace(place, levels=place.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
                 schedule=met.side.schedule,
@@ -179,7 +179,7 @@ def effects_of(source: Source) -> Iterator[Effect]:
                 images=met.side.images,
                 regime=place.labels.get("regime", ""),
                 meeting=met,
-                estimate=difference([met]),
+                estimate=measure_difference([met]).effect,
                 reported=source.reported,
             )
 
@@ -212,7 +212,7 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                     schedule=one.schedule,
                     regime=one.regime,
                     sources=(one.source, other.source),
-                    estimate=difference(terms),
+                    estimate=measure_difference(terms).effect,
                 )
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CurvePoint
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.wording import counted, listed, metric_name, span, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
@@ -52,7 +52,7 @@ def decide_as_pool(findings: Findings) -> tuple[Pool | str, ...]:
 
 
 def _pool(findings: Findings, regime: RegimeResult) -> Pool | str:
-    study, doubles = findings.study, twins(findings.study)
+    study, doubles = findings.study, find_twins(findings.study)
     arms = [cell for cell in regime.cells if cell.arm not in doubles]
     shared = [n for n in arms[0].lengths if all(n in other.lengths for other in arms)]
     if len(arms) < 2 or len(shared) < 2:

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.judge.wording import times
 from rethink_ray.spec.recipe import Recipe
@@ -37,7 +37,7 @@ def drifts(
     study: Study, records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]
 ) -> tuple[Drift, ...]:
     """Every contender whose replicates recorded it; empty for a study that is older than it."""
-    second_names, found = twins(study), []
+    second_names, found = find_twins(study), []
     for cell, result in results.items():
         by_length = {
             point.length: mean

@@ -10,12 +10,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.frontier import accelerators, hour_word
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.wording import duration, span, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
@@ -55,7 +55,9 @@ def at_equal_hours(
     """Every regime with two arms or more that share a length; second names are left out."""
     found: list[EqualHours] = []
     for regime in study.regimes:
-        inside = [r for c, r in records.items() if c.regime == regime and c.arm not in twins(study)]
+        inside = [
+            r for c, r in records.items() if c.regime == regime and c.arm not in find_twins(study)
+        ]
         shared = [n for n in inside[0].lengths if all(n in r.lengths for r in inside)]
         if len(inside) > 1 and shared and all(r.search for r in inside):
             found += _of_regime(study, inside, max(shared), cost)

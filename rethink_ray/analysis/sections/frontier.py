@@ -9,12 +9,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.step_times import UNEVEN, pace_of, unevenness
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.wording import duration, metric_name, span, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
@@ -75,7 +75,7 @@ def price(
     cost: StudyCost,
 ) -> tuple[Priced, ...]:
     """Every contender and length with replicates, regime by regime; second names are left out."""
-    second_names, even = twins(study), unevenness(study, records) <= UNEVEN
+    second_names, even = find_twins(study), unevenness(study, records) <= UNEVEN
     found: list[Priced] = []
     for regime in study.regimes:
         inside = [
@@ -116,9 +116,9 @@ def _priced(study: Study, record: CellRecord, point: CurvePoint, cost: StudyCost
 def _marked(study: Study, inside: Sequence[Priced], *, by_time: bool) -> list[Priced]:
     """The same, told who is on which front."""
     measured = memory_ranked(inside)
-    on_time = front(study, [(p.hours, p.score) for p in inside])
+    on_time = front([(p.hours, p.score) for p in inside])
     by_hours = on_time if by_time else [False] * len(inside)
-    by_memory = front(study, [(float(p.peak_bytes), p.score) for p in measured])
+    by_memory = front([(float(p.peak_bytes), p.score) for p in measured])
     light = {id(p) for p, best in zip(measured, by_memory, strict=True) if best}
     return [
         replace(p, best_for_hours=best, best_for_memory=id(p) in light)
@@ -133,10 +133,9 @@ def memory_ranked(inside: Sequence[Priced]) -> list[Priced]:
     return measured if peaks and max(peaks) > TOLD_APART * min(peaks) else []
 
 
-def front(study: Study, points: Sequence[tuple[float, float]]) -> list[bool]:
+def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     """Per (price, score): whether no other is at least as good in both and better in one."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
-    oriented = [(price, -sign * score) for price, score in points]
+    oriented = [(price, -score) for price, score in points]
     return [
         not any(a <= price and b <= score and (a, b) != (price, score) for a, b in oriented)
         for price, score in oriented

@@ -45,14 +45,13 @@ def what_halving_cost(study: Study, records: Mapping[Cell, CellRecord]) -> tuple
 
 
 def _halved(study: Study, record: CellRecord, short: float, long: float) -> Halved:
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
     pairs: list[tuple[float, float]] = []
     ends: dict[tuple[int, bool], list[float]] = defaultdict(list)
     for trial in record.search:
         first, last = (record.scores.get((trial.trial_id, n)) for n in (short, long))
         if last is None or last.select is None:
             continue
-        ends[trial.search, trial.audit].append(sign * last.select)
+        ends[trial.search, trial.audit].append(last.select)
         if first is not None and first.select is not None:
             pairs.append((first.select, last.select))
     missed = [

@@ -65,7 +65,7 @@ def importances(
         space = space_of(study, cell)
         if not space or not record.search:
             continue
-        scored = {length: _scored(study, record, length) for length in sorted(set(record.lengths))}
+        scored = {length: _scored(record, length) for length in sorted(set(record.lengths))}
         enough = [length for length, trials in scored.items() if len(trials) >= MIN_TRIALS]
         if not enough:
             most = max((len(trials) for trials in scored.values()), default=0)
@@ -123,15 +123,14 @@ def _basis(columns: Columns) -> Columns:
     return kept
 
 
-def _scored(study: Study, record: CellRecord, length: float) -> list[tuple[Trial, float]]:
+def _scored(record: CellRecord, length: float) -> list[tuple[Trial, float]]:
     """Search trials with a score at a length, larger is better; a failed one is last at the
     first rung, which it was the only one to be sure of running."""
-    sign = 1.0 if study.objective.goal == "maximize" else -1.0
     found = []
     for trial in record.search:
         score = record.scores.get((trial.trial_id, length))
         if score is not None and score.select is not None:
-            found.append((trial, sign * score.select))
+            found.append((trial, score.select))
         elif score is None and trial.state in FAILED and length == min(record.lengths):
             found.append((trial, -np.inf))
     return found

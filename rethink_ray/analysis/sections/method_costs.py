@@ -8,12 +8,12 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.pairs import reference_arm, twins
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.step_times import UNEVEN, unevenness
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.frontier import Priced, hour_word
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_reference_arm, find_twins
 from rethink_ray.judge.wording import duration, listed, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
@@ -64,11 +64,11 @@ def method_costs(
 ) -> tuple[MethodCost, ...]:
     """Every contender that shares a replicated length with its regime's reference arm."""
     hours = {(p.regime, p.arm, p.length): p.run_hours for p in priced}
-    second_names, found = twins(study), []
+    second_names, found = find_twins(study), []
     even = unevenness(study, records) <= UNEVEN
     for regime in study.regimes:
         inside = {c.arm: r for c, r in results.items() if c.regime == regime}
-        reference = inside[reference_arm(study, inside)]
+        reference = inside[find_reference_arm(study, regime)]
         for arm, result in inside.items():
             shared = [p for p in result.points if p.values and _replicated(reference, p.length)]
             if not shared or arm in second_names:

@@ -8,9 +8,9 @@ the first one's best is told.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.wording import metric_name, signed, times
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
@@ -37,7 +37,7 @@ def transfers(study: Study, records: Mapping[Cell, CellRecord]) -> tuple[Transfe
     """Each arm, ordered pair of regimes and their longest shared length."""
     found = []
     for arm in study.arms:
-        if arm in twins(study):
+        if arm in find_twins(study):
             continue
         for source in study.regimes:
             for target in study.regimes:
@@ -62,8 +62,7 @@ def _transfer(study: Study, here: CellRecord, there: CellRecord, length: float) 
             yet = twin.state == "waiting"
             why = f"not yet at {times(length)} there" if yet else f"{twin.state} there earlier"
         else:
-            sign = 1.0 if study.objective.goal == "maximize" else -1.0
-            cost = sign * (top.select - score.select)
+            cost = top.select - score.select
     return Transfer(
         arm=here.cell.arm,
         came_from=here.cell.regime,

@@ -7,7 +7,6 @@ from typing import Any
 
 from rethink_ray.analysis.containment import Containment, missing_summary
 from rethink_ray.analysis.findings import CAVEATS, CLAIMS, FINDINGS, Findings, RegimeResult
-from rethink_ray.analysis.pairs import judged_at
 from rethink_ray.analysis.read.costs import CellCost, StudyCost
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.sheet import Sheet
@@ -15,8 +14,10 @@ from rethink_ray.analysis.show.optional_sheets import one_sheet, sheets
 from rethink_ray.analysis.show.search_trees import SEARCH_KEYS, rounded
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.questions import describe_headlines
+from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
-from rethink_ray.judge.verdicts import ALPHA, Caveat, Finding
+from rethink_ray.judge.verdicts import Caveat, Finding
 from rethink_ray.judge.wording import counted, unit_name
 from rethink_ray.spec.study import Study
 
@@ -109,7 +110,7 @@ def family_note(findings: Findings) -> str:
     own = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
     claims = f" and {counted(own, 'declared claim')}" if own else ""
     return (
-        f"{counted(num - own, 'headline comparison')} ({judged_at(findings.study)})"
+        f"{counted(num - own, 'headline comparison')} ({describe_headlines(findings.study)})"
         f"{claims} held "
         f"together at {ALPHA:g} by Holm's correction. Everything else is descriptive: each stands "
         "alone at 0.05. Equivalence (a 90 % interval inside the margin) is not corrected, nor are "
@@ -182,7 +183,7 @@ KEYS: dict[str, tuple[str, Callable[[Findings], Any]]] = {
 
 
 def _metric_tree(study: Study) -> dict[str, str]:
-    return {"name": study.objective.metric, "goal": study.objective.goal, "unit": "points"}
+    return {"name": study.objective.metric, "goal": "maximize", "unit": "points"}
 
 
 def _caveat_tree(caveat: Caveat) -> dict[str, Any]:
