@@ -18,7 +18,7 @@ from rethink_ray.judge.catch_up import find_bracket
 from rethink_ray.judge.judging import judge_questions
 from rethink_ray.judge.measurements import Difference
 from rethink_ray.judge.questions import ask_lead
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.spec.space import Parameter
@@ -222,7 +222,7 @@ def false_by_luck(study: Study, luck: Luck, replicates: int, studies: int, rng: 
     return false / studies
 
 
-def _searched(study: Study, arm: str, luck: Luck, replicates: int, rng: Generator) -> Sample:
+def _searched(study: Study, arm: str, luck: Luck, replicates: int, rng: Generator) -> ScoreSample:
     """Replicates of what one search found; or one value per search, the mean of its replicates."""
     searches: list[list[float]] = []
     for _ in range(study.budget.searches):
@@ -288,9 +288,9 @@ def _headlines(
     return judge_questions(study, questions, samples).findings
 
 
-def _sample(arm: str, values: Sequence[float]) -> Sample:
+def _sample(arm: str, values: Sequence[float]) -> ScoreSample:
     labels = {"arm": arm, "regime": "full", "metric": "ap", "schedule": f"{SHORT:g}x"}
-    return Sample(
+    return ScoreSample(
         labels={column: frozenset({text}) for column, text in labels.items()},
         images=1000,
         length=SHORT,

@@ -15,7 +15,7 @@ from rethink_ray.analysis.read.step_times import uneven_paces
 from rethink_ray.analysis.read.trials import FAILED, CellRecord
 from rethink_ray.judge.arms import find_confounded_pairs
 from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
@@ -38,7 +38,7 @@ def find_caveats(
     records: Mapping[Cell, CellRecord],
     results: Mapping[Cell, CellResult],
     cost: StudyCost,
-    samples: Sequence[Sample],
+    samples: Sequence[ScoreSample],
 ) -> tuple[Caveat, ...]:
     """Every caveat of a study: those of single cells first, those of all findings last.
 

@@ -15,7 +15,7 @@ from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.claim_words import find_told_apart_columns, say_setting
 from rethink_ray.judge.matching import MatchedPair, find_comparisons
 from rethink_ray.judge.measurements import measure_difference
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
@@ -44,11 +44,11 @@ METRIC = "ap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ComparedSource:
     """One study or one table of published numbers."""
 
     name: str
-    samples: tuple[Sample, ...]
+    samples: tuple[ScoreSample, ...]
     fingerprint: str
     """Of the study and of its data; empty for published numbers."""
 
@@ -69,7 +69,7 @@ class Effect:
     setting: str
     images: int
     regime: str
-    meeting: MatchedPair
+    matched_pair: MatchedPair
     estimate: Estimate | None
     """In points; None where a study has no replicates there yet."""
     reported: bool
@@ -88,7 +88,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class AbsoluteScore:
     """An absolute score; only of studies whose fingerprints agree."""
 
     source: str
@@ -102,13 +102,13 @@ class Score:
 class Comparisons:
     """Everything that may be said across sources."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[ComparedSource, ...]
     effects: tuple[Effect, ...]
     gaps: tuple[Gap, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[AbsoluteScore, ...]
 
 
-def read_source(name: str) -> Source:
+def read_source(name: str) -> ComparedSource:
     """A study directory, a CSV file, or a table that ships.
 
     Raises:
@@ -117,20 +117,20 @@ def read_source(name: str) -> Source:
     """
     if is_published(name):
         samples = published_samples(load_published(name))
-        return Source(name=name, samples=tuple(samples), fingerprint="")
+        return ComparedSource(name=name, samples=tuple(samples), fingerprint="")
     directory = StudyDirectory.open(name)
     tables = read_views(directory)
     records = read_cells(tables)
     results = cell_results(tables.study, records)
     found = study_samples(tables.study, tables.facts, records, results)
-    return Source(
+    return ComparedSource(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
         samples=tuple(found),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
     )
 
 
-def compare(sources: Sequence[Source]) -> Comparisons:
+def compare_sources(sources: Sequence[ComparedSource]) -> Comparisons:
     """Effects of every source, gaps between studies, and scores where fingerprints agree.
 
     Raises:
@@ -152,7 +152,7 @@ def compare(sources: Sequence[Source]) -> Comparisons:
     )
 
 
-def effects_of(source: Source) -> Iterator[Effect]:
+def effects_of(source: ComparedSource) -> Iterator[Effect]:
     """Every contrast at every schedule that both its sides have."""
     for one, other in CONTRASTS:
         claim = Claim(
@@ -178,7 +178,7 @@ def effects_of(source: Source) -> Iterator[Effect]:
                 setting=setting,
                 images=met.side.images,
                 regime=place.labels.get("regime", ""),
-                meeting=met,
+                matched_pair=met,
                 estimate=measure_difference([met]).effect,
                 reported=source.reported,
             )
@@ -191,7 +191,7 @@ def _free(one: str, other: str) -> set[str]:
 
 
 def _place(effect: Effect) -> tuple[float, str]:
-    length = effect.meeting.side.length
+    length = effect.matched_pair.side.length
     return (float("inf") if length is None else length, effect.schedule)
 
 
@@ -206,7 +206,10 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 other.schedule,
                 other.regime,
             ):
-                terms = (replace(other.meeting, weight=1.0), replace(one.meeting, weight=-1.0))
+                terms = (
+                    replace(other.matched_pair, weight=1.0),
+                    replace(one.matched_pair, weight=-1.0),
+                )
                 yield Gap(
                     contrast=one.contrast,
                     schedule=one.schedule,
@@ -216,14 +219,14 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 )
 
 
-def _scores(sources: Sequence[Source]) -> Iterator[Score]:
+def _scores(sources: Sequence[ComparedSource]) -> Iterator[AbsoluteScore]:
     prints = [s.fingerprint for s in sources]
     for source in sources:
         if source.reported or prints.count(source.fingerprint) < 2:
             continue
         for sample in source.samples:
             if sample.metric == METRIC:
-                yield Score(
+                yield AbsoluteScore(
                     source=source.name,
                     regime=_only(sample, "regime"),
                     arm=_only(sample, "arm"),
@@ -232,5 +235,5 @@ def _scores(sources: Sequence[Source]) -> Iterator[Score]:
                 )
 
 
-def _only(sample: Sample, column: str) -> str:
+def _only(sample: ScoreSample, column: str) -> str:
     return next(iter(sample.labels[column]))

@@ -38,12 +38,12 @@ class Exported:
     """File -> replicates that were scored at its length."""
     missing: tuple[str, ...]
     """``full/scratch 6x``: no search trial has finished there yet."""
-    made_of: Mapping[Path, "Origin"]
+    made_of: Mapping[Path, "RungOrigin"]
     """File -> what it repeats; a regime's best repeats one of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class RungOrigin:
     """The rung that an exported file repeats."""
 
     cell: Cell
@@ -59,7 +59,7 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
         RecordError: no trial of the study has finished a rung.
     """
     study, state = directory.study, directory.load_state()
-    made_of: dict[Path, Origin] = {}
+    made_of: dict[Path, RungOrigin] = {}
     missing = []
     for cell in cells_of(study):
         found = list(_found(study, state, cell))
@@ -85,17 +85,17 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
 
 
-def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[Origin]:
+def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[RungOrigin]:
     """What each search of a cell found best, length by length."""
     for number in range(study.budget.searches):
         search = replace(cell, search=number)
         for length, member in incumbents(study, state, search).items():
             # an arm that copies its values may not have come this far
             if (member.trial_id, length) in state.rungs:
-                yield Origin(cell=search, member=member, length=length)
+                yield RungOrigin(cell=search, member=member, length=length)
 
 
-def _merit(study: Study, state: StudyState, origin: Origin) -> tuple[float, float, str]:
+def _merit(study: Study, state: StudyState, origin: RungOrigin) -> tuple[float, float, str]:
     """Sorts the best first by the select split; of equals the shorter."""
     metric = selection_metric(study)
     value = state.metric(origin.member.trial_id, origin.length, metric)
@@ -103,10 +103,10 @@ def _merit(study: Study, state: StudyState, origin: Origin) -> tuple[float, floa
     return (merit, origin.length, trial_id)
 
 
-def _write(directory: StudyDirectory, state: StudyState, path: Path, origin: Origin) -> int:
+def _write(directory: StudyDirectory, state: StudyState, path: Path, origin: RungOrigin) -> int:
     """One file stands; how many replicates were scored at its length."""
     rung = (origin.cell, origin.member, origin.length)
-    header = header_of(directory, state, *rung)
+    header = build_header(directory, state, *rung)
     if path.stem == f"{origin.cell.regime}-best":
         header = f"# The best of every arm and length of {origin.cell.regime}:\n{header}"
     body = yaml.safe_dump(_tree(exported(directory, state, *rung)), sort_keys=False, width=100)
@@ -133,7 +133,7 @@ def exported(
     return ExportedConfig.model_validate(tree, strict=False)
 
 
-def header_of(
+def build_header(
     directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
 ) -> str:
     """The comment at the top of an exported file: what it is and how sure that is."""

@@ -21,7 +21,7 @@ from rethink_ray.spec.resolve import Cell
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class PooledRegime:
     """One regime, decided as one pool."""
 
     regime: str
@@ -46,12 +46,12 @@ class Pool:
         return tuple(arm for arm in self.proposed if not self.kept.get(arm))
 
 
-def decide_as_pool(findings: Findings) -> tuple[Pool | str, ...]:
+def decide_as_pool(findings: Findings) -> tuple[PooledRegime | str, ...]:
     """Every regime as one pool; a sentence where that cannot be."""
     return tuple(_pool(findings, regime) for regime in findings.regimes)
 
 
-def _pool(findings: Findings, regime: RegimeResult) -> Pool | str:
+def _pool(findings: Findings, regime: RegimeResult) -> PooledRegime | str:
     study, doubles = findings.study, find_twins(findings.study)
     arms = [cell for cell in regime.cells if cell.arm not in doubles]
     shared = [n for n in arms[0].lengths if all(n in other.lengths for other in arms)]
@@ -72,7 +72,7 @@ def _pool(findings: Findings, regime: RegimeResult) -> Pool | str:
         return f"{regime.name}: no trial has finished {times(first)}, so there is no pool yet."
     ends = {c.arm: point for c in arms if (point := c.point(last)) and point.values}
     winner, unrecorded = _winner(findings, regime.name, survivors, last)
-    return Pool(
+    return PooledRegime(
         regime=regime.name,
         first=first,
         last=last,
@@ -99,7 +99,7 @@ def _winner(
     return (min(ended)[1] if ended else None), len(survivors) - len(ended)
 
 
-def pool_sentence(findings: Findings, pool: Pool) -> str:
+def pool_sentence(findings: Findings, pool: PooledRegime) -> str:
     """What the pool would have done, and what it would have missed."""
     total, left = sum(pool.proposed.values()), sum(pool.kept.values())
     kept = listed([f"{pool.kept.get(arm, 0)} of {arm}" for arm in pool.proposed])
@@ -117,7 +117,7 @@ def pool_sentence(findings: Findings, pool: Pool) -> str:
     return " ".join(parts)
 
 
-def _lost(findings: Findings, pool: Pool, arm: str) -> str:
+def _lost(findings: Findings, pool: PooledRegime, arm: str) -> str:
     """What an arm without survivors came to in a cell of its own."""
     metric, at = metric_name(findings.study), times(pool.last)
     own, best = pool.ends.get(arm), pool.ends.get(pool.winner or "")
@@ -131,7 +131,7 @@ def _lost(findings: Findings, pool: Pool, arm: str) -> str:
     return f"{arm} would have been thrown away; {told}."
 
 
-def pool_sheet(findings: Findings, pool: Pool) -> Sheet:
+def pool_sheet(findings: Findings, pool: PooledRegime) -> Sheet:
     """Arms down: in the pool, kept, and what each came to in its own cell."""
     rows = []
     for arm in pool.proposed:
@@ -157,7 +157,7 @@ def pool_sheet(findings: Findings, pool: Pool) -> Sheet:
     )
 
 
-def pool_tree(findings: Findings, pool: Pool) -> dict[str, Any]:
+def pool_tree(findings: Findings, pool: PooledRegime) -> dict[str, Any]:
     """One pool as plain data."""
     return {
         "regime": pool.regime,

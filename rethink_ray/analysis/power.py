@@ -12,7 +12,7 @@ from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
 from rethink_ray.judge.questions import ask_of_arms, describe_headlines
 from rethink_ray.judge.rules import Rule, rule_of
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.wording import UNITS, unit_name
 from rethink_ray.protocol.tables import build_tables
@@ -133,7 +133,7 @@ def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterat
     )
 
 
-def _design(study: Study, facts: DataFacts) -> tuple[int, list[Sample]]:
+def _design(study: Study, facts: DataFacts) -> tuple[int, list[ScoreSample]]:
     """How many headlines there will be, and the samples there will be, still empty."""
     records = read_cells(build_tables(study, StudyState([]), facts))
     results = cell_results(study, records)
@@ -143,7 +143,7 @@ def _design(study: Study, facts: DataFacts) -> tuple[int, list[Sample]]:
     return headlines, list(study_samples(study, facts, records, results))
 
 
-def _comparisons(claim: Claim, samples: list[Sample]) -> tuple[Comparison, ...]:
+def _comparisons(claim: Claim, samples: list[ScoreSample]) -> tuple[Comparison, ...]:
     comparisons = find_comparisons(claim, samples)
     return () if isinstance(comparisons, str) else comparisons
 

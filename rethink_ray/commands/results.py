@@ -120,15 +120,14 @@ def compare(
     markdown: Annotated[bool, typer.Option(help="print Markdown instead")] = False,
 ) -> None:
     """Set effects of studies and published tables side by side: arm minus arm, never plain AP."""
-    from rethink_ray.analysis.compare import compare as set_side_by_side
-    from rethink_ray.analysis.compare import read_source
+    from rethink_ray.analysis.compare import compare_sources, read_source
     from rethink_ray.analysis.show.compare_words import (
         comparisons_json,
         comparisons_markdown,
         comparisons_terminal,
     )
 
-    found = set_side_by_side([read_source(name) for name in sources])
+    found = compare_sources([read_source(name) for name in sources])
     render = comparisons_terminal
     if as_json or markdown:
         render = comparisons_json if as_json else comparisons_markdown

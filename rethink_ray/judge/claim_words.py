@@ -4,10 +4,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rethink_ray.judge.decisions import Decision
+from rethink_ray.judge.decisions import Judgement
 from rethink_ray.judge.matching import SPELT, Comparison, MatchedPair
 from rethink_ray.judge.measurements import Measurement
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.judge.wording import (
@@ -71,7 +71,7 @@ def say_setting(comparison: Comparison, columns: Sequence[str]) -> str:
     return ", ".join(named)
 
 
-def say_place(setting: str, measured: Measurement, decision: Decision, unit: str) -> str:
+def say_place(setting: str, measured: Measurement, decision: Judgement, unit: str) -> str:
     """One comparison of a claim as a sentence."""
     tail = ""
     if decision.verdict is Verdict.AS_REPORTED:
@@ -82,14 +82,14 @@ def say_place(setting: str, measured: Measurement, decision: Decision, unit: str
     return f"{where}{_say_numbers(measured, decision)}{tail}.{_say_corrected(decision)}"
 
 
-def _say_corrected(decision: Decision) -> str:
+def _say_corrected(decision: Judgement) -> str:
     if not decision.is_corrected_away:
         return ""
     num = decision.num_corrected
     return f" No longer {decision.alone} after correcting for {num} primary comparisons."
 
 
-def _say_numbers(measured: Measurement, decision: Decision) -> str:
+def _say_numbers(measured: Measurement, decision: Judgement) -> str:
     """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
     claim, comparison, effect = measured.claim, measured.comparison, measured.effect
     pairs = comparison.matched_pairs
@@ -182,12 +182,12 @@ def _level(claim: Claim, met: MatchedPair) -> str:
     return signed_text(met.side.metric, _lead(claim, met))
 
 
-def _mean(sample: Sample | None) -> float:
+def _mean(sample: ScoreSample | None) -> float:
     values = sample.numbers if sample else ()
     return sum(values) / len(values) if values else float("nan")
 
 
-def _say_bracket(measured: Measurement, decision: Decision, last: str) -> str:
+def _say_bracket(measured: Measurement, decision: Judgement, last: str) -> str:
     """Where the chaser is, by the verdict at the longest length.
 
     The test of catching up starts there and stops where it fails: of a length before, it says

@@ -17,10 +17,10 @@ from rethink_ray.judge.claim_words import (
     say_verdict,
 )
 from rethink_ray.judge.corrections import UNCORRECTED, Corrections
-from rethink_ray.judge.decisions import Decision, decide, decide_reported
+from rethink_ray.judge.decisions import Judgement, decide, decide_reported
 from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import Measurement, measure
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Family, Finding, Verdict
 from rethink_ray.judge.wording import unit_name
 from rethink_ray.spec.claim import Claim
@@ -67,7 +67,7 @@ class StudyClaims:
 
 
 def measure_claims(
-    claims: Mapping[str, Claim], samples: Iterable[Sample], margin: float = MARGIN
+    claims: Mapping[str, Claim], samples: Iterable[ScoreSample], margin: float = MARGIN
 ) -> tuple[MeasuredClaim, ...]:
     """Every claim measured wherever ``samples`` test it, in order."""
     known = list(samples)
@@ -75,7 +75,7 @@ def measure_claims(
 
 
 def _measure_claim(
-    name: str, claim: Claim, samples: Sequence[Sample], margin: float
+    name: str, claim: Claim, samples: Sequence[ScoreSample], margin: float
 ) -> MeasuredClaim:
     comparisons = find_comparisons(claim, samples)
     if isinstance(comparisons, str):
@@ -98,14 +98,14 @@ def judge_claims(
 
 
 def judge_reported(
-    claims: Mapping[str, Claim], samples: Iterable[Sample]
+    claims: Mapping[str, Claim], samples: Iterable[ScoreSample]
 ) -> tuple[ClaimOutcome, ...]:
     """The claims beside a table of published numbers."""
     measured = measure_claims(claims, samples)
     return tuple(_outcome(c, [decide_reported(m) for m in c.measured], "") for c in measured)
 
 
-def _outcome(claim: MeasuredClaim, decisions: Sequence[Decision], unit: str) -> ClaimOutcome:
+def _outcome(claim: MeasuredClaim, decisions: Sequence[Judgement], unit: str) -> ClaimOutcome:
     columns = find_told_apart_columns([m.comparison for m in claim.measured])
     findings = tuple(
         _state(claim.name, measured, decision, columns, unit)
@@ -117,7 +117,7 @@ def _outcome(claim: MeasuredClaim, decisions: Sequence[Decision], unit: str) -> 
 
 
 def _state(
-    name: str, measured: Measurement, decision: Decision, columns: Sequence[str], unit: str
+    name: str, measured: Measurement, decision: Judgement, columns: Sequence[str], unit: str
 ) -> Finding:
     claim, comparison, bracket = measured.claim, measured.comparison, decision.bracket
     is_primary = claim.primary and decision.verdict is not Verdict.AS_REPORTED

@@ -42,7 +42,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class Judgement:
     """The verdict on one measurement, and all that sentences say about it."""
 
     verdict: Verdict
@@ -71,13 +71,13 @@ class Decision:
         return self.facts_alone.is_apart and not is_left
 
 
-def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Decision:
+def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Judgement:
     """The verdict on a study's measurement."""
     verdict, alone = (_verdict(measured, c) for c in (corrections, UNCORRECTED))
     bracket = None
     if measured.rungs:
         bracket = find_bracket(measured.rungs, measured.margin, corrections)
-    return Decision(
+    return Judgement(
         verdict=verdict,
         alone=alone,
         facts=show_facts(measured, corrections),
@@ -89,10 +89,10 @@ def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Dec
     )
 
 
-def decide_reported(measured: Measurement) -> Decision:
+def decide_reported(measured: Measurement) -> Judgement:
     """Published numbers are single, so they are not tested: only compared with the claim."""
     bracket = find_reported_bracket(measured.rungs) if measured.rungs else None
-    return Decision(
+    return Judgement(
         verdict=Verdict.AS_REPORTED,
         alone=Verdict.AS_REPORTED,
         facts=show_facts(measured, UNCORRECTED),

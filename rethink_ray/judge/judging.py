@@ -20,7 +20,7 @@ from rethink_ray.judge.lead_words import state_lead
 from rethink_ray.judge.length_words import state_length
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import Answer, Question, ask_of_arms, ask_of_lengths
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.twin_words import check_twins
 from rethink_ray.judge.verdicts import Caveat, Finding
 from rethink_ray.spec.study import Study
@@ -40,7 +40,7 @@ class Judged:
 
 
 def judge_study(
-    study: Study, samples: Iterable[Sample], own_claims: Sequence[MeasuredClaim] = ()
+    study: Study, samples: Iterable[ScoreSample], own_claims: Sequence[MeasuredClaim] = ()
 ) -> Judged:
     """The findings of a study.
 
@@ -57,7 +57,7 @@ def judge_study(
 def judge_questions(
     study: Study,
     questions: Iterable[Question],
-    samples: Sequence[Sample],
+    samples: Sequence[ScoreSample],
     own_claims: Sequence[MeasuredClaim] = (),
 ) -> Judged:
     """The findings that answer these questions; for many studies of one design."""

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from rethink_ray.judge.decisions import Decision
+from rethink_ray.judge.decisions import Judgement
 from rethink_ray.judge.matching import MatchedPair
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import Answer
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.judge.wording import metric_name, signed, span, times, unit_name
@@ -85,7 +85,7 @@ def say_needed(study: Study, needed: int | None) -> str:
     return f"about {needed} {noun}" if needed else f"more than 100 {noun}"
 
 
-def _why_open(study: Study, effect: Estimate, decision: Decision) -> str:
+def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
     """What keeps a comparison open, where more than its interval does."""
     num = decision.num_corrected
     if effect.se is None:
@@ -121,12 +121,12 @@ def evidence_of(measured: Measurement, *, against_first: bool) -> tuple[str, ...
     return tuple(dict.fromkeys(trial for sample in samples for trial in sample.evidence))
 
 
-def _in_order(pair: MatchedPair, against_first: bool) -> tuple[Sample, Sample]:
+def _in_order(pair: MatchedPair, against_first: bool) -> tuple[ScoreSample, ScoreSample]:
     side, against = both_of(pair)
     return (against, side) if against_first else (side, against)
 
 
-def both_of(pair: MatchedPair) -> tuple[Sample, Sample]:
+def both_of(pair: MatchedPair) -> tuple[ScoreSample, ScoreSample]:
     """(side, against) of a pair that has both."""
     assert pair.against is not None, "a question about two sides"
     return pair.side, pair.against

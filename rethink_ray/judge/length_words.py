@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from rethink_ray.judge.lead_words import both_of, say_needed
 from rethink_ray.judge.measurements import turn_round
 from rethink_ray.judge.questions import Answer
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.judge.wording import metric_name, signed, span, times, unit_name
@@ -16,8 +16,8 @@ from rethink_ray.spec.study import Study
 class _Ladder:
     """Two lengths of one arm, and the claim about them in words."""
 
-    short: Sample
-    long: Sample
+    short: ScoreSample
+    long: ScoreSample
     is_enough: bool
     """The claim is that the short one is enough; else that the long one gains."""
     yes: str

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
 
 SPELT = (
@@ -20,7 +20,7 @@ SPELT = (
 MOSTLY = (*SPELT, "metric")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 Key = tuple[frozenset[str], ...]
-Curve = dict[str, Sample]
+Curve = dict[str, ScoreSample]
 """Schedule -> sample."""
 
 
@@ -32,8 +32,8 @@ class MatchedPair:
     """+1 or -1: how this difference enters the whole."""
     label: str
     """``s4``, ``ap75``: what sets this difference apart from the others; may be empty."""
-    side: Sample
-    against: Sample | None
+    side: ScoreSample
+    against: ScoreSample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Comparison:
     """Several rows fit here; the first of them is compared."""
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[ScoreSample, ...]:
         """Every sample that enters."""
         used = self.levels or self.matched_pairs
         return tuple(s for m in used for s in (m.side, m.against) if s is not None)
@@ -67,7 +67,7 @@ class Comparison:
         return tuple(dict.fromkeys(e for s in self.samples for e in s.evidence))
 
 
-def find_comparisons(claim: Claim, samples: Iterable[Sample]) -> tuple[Comparison, ...] | str:
+def find_comparisons(claim: Claim, samples: Iterable[ScoreSample]) -> tuple[Comparison, ...] | str:
     """Every comparison that tests the claim, or the reason why there is none."""
     known = list(samples)
     fitting = _select(known, claim.where)
@@ -80,7 +80,7 @@ def find_comparisons(claim: Claim, samples: Iterable[Sample]) -> tuple[Compariso
     return tuple(_group_and_match(claim, kept)) or _why_none(claim)
 
 
-def _nothing_fits(claim: Claim, fitting: Sequence[Sample]) -> str:
+def _nothing_fits(claim: Claim, fitting: Sequence[ScoreSample]) -> str:
     if fitting:
         low, high = claim.images.at_least, claim.images.at_most
         span = f"{low} to {high}" if high else f"{low} or more"
@@ -98,7 +98,7 @@ def _why_none(claim: Claim) -> str:
     return f"no two rows that agree in {', '.join(claim.matched)} and the schedule"
 
 
-def _select(samples: Sequence[Sample], selector: Selector) -> list[Sample]:
+def _select(samples: Sequence[ScoreSample], selector: Selector) -> list[ScoreSample]:
     """The samples of which everything they could be is among what the selector accepts."""
     left = list(samples)
     for column, wanted in selector.items():
@@ -112,7 +112,7 @@ def _spell(selector: Selector) -> str:
     return ", ".join(parts) or "any column"
 
 
-def _group_and_match(claim: Claim, kept: Sequence[Sample]) -> Iterator[Comparison]:
+def _group_and_match(claim: Claim, kept: Sequence[ScoreSample]) -> Iterator[Comparison]:
     """Group by the matched columns, then by kind of row on either side."""
     varying = _varying(claim)
     sides = _grouped(claim, claim.side, kept, varying)
@@ -147,7 +147,7 @@ def _varying(claim: Claim) -> tuple[str, ...]:
 
 
 def _grouped(
-    claim: Claim, selector: Selector, kept: Sequence[Sample], varying: tuple[str, ...]
+    claim: Claim, selector: Selector, kept: Sequence[ScoreSample], varying: tuple[str, ...]
 ) -> dict[Key, dict[Key, _Rows]]:
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
     found: dict[Key, dict[Key, _Rows]] = {}
@@ -165,16 +165,16 @@ def _grouped(
     return found
 
 
-def _has_no_column(sample: Sample, column: str) -> bool:
+def _has_no_column(sample: ScoreSample, column: str) -> bool:
     """Whether the column is a setting of the recipe and the sample a published number."""
     return not sample.recipe and "." in column
 
 
-def _key(sample: Sample, columns: Sequence[str]) -> Key:
+def _key(sample: ScoreSample, columns: Sequence[str]) -> Key:
     return tuple(sample.labels.get(column, frozenset()) for column in columns)
 
 
-def _levels_of(claim: Claim, sample: Sample) -> Iterator[str]:
+def _levels_of(claim: Claim, sample: ScoreSample) -> Iterator[str]:
     """The levels this sample belongs to: at most one, but ``more`` and ``than`` may overlap."""
     if claim.more is not None and claim.than is not None:
         for selector in (claim.more, claim.than):
@@ -238,7 +238,7 @@ def _match_schedules(
         yield MatchedPair(weight=weight, label=label, side=side[schedule], against=other)
 
 
-def _best(claim: Claim, curve: Curve) -> Sample:
+def _best(claim: Claim, curve: Curve) -> ScoreSample:
     """The schedule with the best score on the select split; of equals the shorter one.
 
     Before anything is scored there it is the longest.
@@ -332,5 +332,5 @@ def _labels(met: Sequence[MatchedPair]) -> dict[str, str]:
     return found
 
 
-def _text(sample: Sample, column: str) -> str:
+def _text(sample: ScoreSample, column: str) -> str:
     return " or ".join(sorted(sample.labels.get(column, frozenset({"-"}))))

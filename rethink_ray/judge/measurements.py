@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rethink_ray.judge.matching import Comparison, MatchedPair
-from rethink_ray.judge.samples import Sample, SampleKey
+from rethink_ray.judge.samples import SampleKey, ScoreSample
 from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.spec.claim import Claim
 
@@ -108,10 +108,10 @@ def measure_difference(
 
 
 def _estimate(
-    weighted: Iterable[tuple[float, Sample]], scaled: Callable[[float], float]
+    weighted: Iterable[tuple[float, ScoreSample]], scaled: Callable[[float], float]
 ) -> Estimate | None:
     """The estimate; None if a group is empty, or if a logarithm would be of nothing."""
-    by_configuration: dict[str, list[tuple[float, Sample]]] = {}
+    by_configuration: dict[str, list[tuple[float, ScoreSample]]] = {}
     for weight, sample in weighted:
         by_configuration.setdefault(sample.configuration, []).append((weight, sample))
     groups, looks = list(by_configuration.values()), 1
@@ -127,7 +127,7 @@ def _estimate(
 
 
 def _term(
-    group: list[tuple[float, Sample]], seeds: list[int], scaled: Callable[[float], float]
+    group: list[tuple[float, ScoreSample]], seeds: list[int], scaled: Callable[[float], float]
 ) -> tuple[float, list[float]]:
     """(weight, values) of the samples of one configuration; several are added seed by seed."""
     if len(group) == 1:

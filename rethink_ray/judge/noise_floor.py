@@ -12,7 +12,7 @@ from scipy.special import chdtri
 from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import ask_twins
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import metric_name, signed, span, times, unit_name
@@ -23,7 +23,7 @@ ENOUGH = 5
 """Replicates from which on the spread they find is worth taking at its word."""
 
 
-def find_twin_caveats(study: Study, samples: Sequence[Sample]) -> Iterator[Caveat]:
+def find_twin_caveats(study: Study, samples: Sequence[ScoreSample]) -> Iterator[Caveat]:
     """One per regime, pair of twins and length at which both have replicates."""
     for regime in study.regimes:
         for arm, first in find_twins(study).items():
@@ -33,7 +33,7 @@ def find_twin_caveats(study: Study, samples: Sequence[Sample]) -> Iterator[Cavea
                     yield _caveat(study, regime, (first, arm), measured)
 
 
-def find_thin_spread(study: Study, samples: Iterable[Sample]) -> Iterator[Caveat]:
+def find_thin_spread(study: Study, samples: Iterable[ScoreSample]) -> Iterator[Caveat]:
     """How far the spread of a handful of values, on which intervals rest, may be from the truth."""
     nums = [len(sample.values) for sample in samples]
     num = min((n for n in nums if n >= MIN_REPLICATES), default=ENOUGH)

@@ -20,10 +20,10 @@ from rethink_ray.judge.arms import (
     find_twins,
     has_own_start,
 )
-from rethink_ray.judge.decisions import Decision
+from rethink_ray.judge.decisions import Judgement
 from rethink_ray.judge.matching import find_comparisons
 from rethink_ray.judge.measurements import Measurement, measure
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Family, Kind
 from rethink_ray.judge.wording import times
 from rethink_ray.spec.claim import Claim, Selector
@@ -46,7 +46,7 @@ class Question:
     is_about_start: bool = False
     """Random weights against trained ones, and the two arms differ in nothing else."""
 
-    def measure(self, samples: Iterable[Sample], margin: float) -> tuple[Measurement, ...]:
+    def measure(self, samples: Iterable[ScoreSample], margin: float) -> tuple[Measurement, ...]:
         """The claim's difference in every comparison that tests it; none where nothing fits."""
         comparisons = find_comparisons(self.claim, samples)
         if isinstance(comparisons, str):
@@ -60,7 +60,7 @@ class Answer:
 
     question: Question
     measured: Measurement
-    decision: Decision
+    decision: Judgement
 
 
 def ask_of_arms(study: Study) -> tuple[Question, ...]:
@@ -139,9 +139,9 @@ def _claim(study: Study, regime: str, sides: tuple[str, str], verb: str) -> Clai
     )
 
 
-def ask_of_lengths(study: Study, samples: Sequence[Sample]) -> tuple[Question, ...]:
+def ask_of_lengths(study: Study, samples: Sequence[ScoreSample]) -> tuple[Question, ...]:
     """One question for each cell with two lengths or more: how long a schedule it needs."""
-    by_cell: dict[ArmInRegime, list[Sample]] = {}
+    by_cell: dict[ArmInRegime, list[ScoreSample]] = {}
     for sample in samples:
         if sample.length is not None and not sample.absent:
             by_cell.setdefault((sample.regime, sample.arm), []).append(sample)
@@ -149,7 +149,9 @@ def ask_of_lengths(study: Study, samples: Sequence[Sample]) -> tuple[Question, .
     return tuple(question for question in asked if question is not None)
 
 
-def _ask_of_ladder(study: Study, cell: ArmInRegime, ladder: Sequence[Sample]) -> Question | None:
+def _ask_of_ladder(
+    study: Study, cell: ArmInRegime, ladder: Sequence[ScoreSample]
+) -> Question | None:
     """Whether the shortest length within the margin is enough, or the best one still gains.
 
     Both lengths are chosen by scores on the select split, so that the report split only judges.

@@ -13,7 +13,7 @@ SampleKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ScoreSample:
     """Scores of one method in one regime at one schedule."""
 
     labels: Labels

@@ -9,7 +9,7 @@ from rethink_ray.analysis.read.curves import cell_result
 from rethink_ray.analysis.read.samples import study_samples
 from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.matching import find_comparisons
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.claim import paper_claims
@@ -65,7 +65,7 @@ IMAGES: Mapping[str, int] = {"coco": 113_287, "lvis": 95_170, "voc": 10_228}
 
 
 @cache
-def _samples(stem: str) -> tuple[Sample, ...]:
+def _samples(stem: str) -> tuple[ScoreSample, ...]:
     """What the study will have numbers for, before anything has run."""
     study = load_study(find_study(stem))[0]
     facts = build_facts(study, train=IMAGES.get(str(study.data.dataset), 800))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rethink_ray.analysis.compare import Comparisons, compare, read_source
+from rethink_ray.analysis.compare import Comparisons, compare_sources, read_source
 from rethink_ray.analysis.show.compare_words import (
     comparisons_json,
     comparisons_markdown,
@@ -31,7 +31,7 @@ def _study(root: Path, lead: float, seed: int = 1, **changes: Any) -> str:
 
 
 def _compare(*names: str) -> Comparisons:
-    return compare([read_source(name) for name in names])
+    return compare_sources([read_source(name) for name in names])
 
 
 def test_a_study_s_effects_stand_beside_those_of_he_2018_at_the_same_length(tmp_path: Path) -> None:

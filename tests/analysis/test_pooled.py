@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.pooled import Pool, decide_as_pool, pool_sentence
+from rethink_ray.analysis.pooled import PooledRegime, decide_as_pool, pool_sentence
 from rethink_ray.cli import app
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_study, noisy
@@ -27,7 +27,7 @@ def _findings(**changes: object) -> Findings:
 def test_a_pool_halved_at_2x_drops_the_arm_that_ends_ahead() -> None:
     findings = _findings()
     (pool,) = decide_as_pool(findings)
-    assert isinstance(pool, Pool)
+    assert isinstance(pool, PooledRegime)
     assert dict(pool.proposed) == {"scratch": 4, "pretrained": 4}
     assert (pool.first, pool.last) == (2.0, 6.0)
 
@@ -35,7 +35,7 @@ def test_a_pool_halved_at_2x_drops_the_arm_that_ends_ahead() -> None:
 def test_the_share_that_survives_is_that_of_the_study_s_own_first_step() -> None:
     findings = _findings(trials=4, keep=[4, 2, 2])
     (pool,) = decide_as_pool(findings)
-    assert isinstance(pool, Pool)
+    assert isinstance(pool, PooledRegime)
     assert dict(pool.kept) == {"pretrained": 4}
     assert pool.thrown_away == ("scratch",)
     assert pool.winner == "pretrained"
@@ -52,7 +52,7 @@ def test_a_survivor_that_its_own_cell_stopped_could_still_have_won() -> None:
         ladders={("pretrained", "search", 3): (2.0,)},
     )
     (pool,) = decide_as_pool(derive_findings(planted.tables()))
-    assert isinstance(pool, Pool)
+    assert isinstance(pool, PooledRegime)
     assert pool.unrecorded == 1
 
 

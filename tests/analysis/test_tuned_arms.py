@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.analysis.compare import compare, read_source
+from rethink_ray.analysis.compare import compare_sources, read_source
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.power import plan_power, power_lines
@@ -166,7 +166,7 @@ def test_searches_of_two_studies_never_pair(tmp_path: Path) -> None:
     arms = {"scratch": {}, "slow": {"set": {"init.source": "upstream"}}}
     studies = (study_of(3, arms=arms), study_of(3, arms=arms, margin=0.7))
     names = [str(directory_of(s, tmp_path / str(i))) for i, s in enumerate(studies)]
-    gap = compare([read_source(name) for name in names]).gaps[0].estimate
+    gap = compare_sources([read_source(name) for name in names]).gaps[0].estimate
     assert gap is not None
     assert (gap.value, gap.nums) == (0.0, (3, 3, 3, 3))
     assert gap.se == pytest.approx(12.0**0.5)

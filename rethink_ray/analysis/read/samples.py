@@ -12,7 +12,7 @@ from rethink_ray.analysis.read.measures import ALWAYS_SCORED, costs_at, still_to
 from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.arms import find_twins, recipe_texts
-from rethink_ray.judge.samples import Labels, Sample
+from rethink_ray.judge.samples import Labels, ScoreSample
 from rethink_ray.judge.wording import counted, times
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.claim import as_text
@@ -24,13 +24,13 @@ from rethink_ray.spec.study import Study
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
 
 
-def published_samples(table: PublishedTable) -> Iterator[Sample]:
+def published_samples(table: PublishedTable) -> Iterator[ScoreSample]:
     """One sample per number."""
     for row in table.rows:
         labels = {column: frozenset({text}) for column, text in row.labels.items()}
         labels["dataset"] = frozenset({row.labels["regime"].partition("_")[0]})
         place = f"{table.name}, line {row.line}"
-        yield Sample(
+        yield ScoreSample(
             labels=labels,
             images=row.images,
             length=_length_of(row.labels["schedule"]),
@@ -44,7 +44,7 @@ def published_samples(table: PublishedTable) -> Iterator[Sample]:
 
 def objective_samples(
     study: Study, facts: DataFacts, results: Mapping[Cell, CellResult]
-) -> Iterator[Sample]:
+) -> Iterator[ScoreSample]:
     """One sample per cell and length, of the study's objective; second names of twins included.
 
     Lengths that nothing has reached yet are there too, without values.
@@ -61,7 +61,7 @@ def study_samples(
     records: Mapping[Cell, CellRecord],
     results: Mapping[Cell, CellResult],
     cost: StudyCost | None = None,
-) -> Iterator[Sample]:
+) -> Iterator[ScoreSample]:
     """One sample per cell, length and metric; a contender's second name is left out.
 
     Lengths that nothing has reached yet are there too, without values.
@@ -109,10 +109,10 @@ def _rows(study: Study, cell: Cell, result: CellResult, facts: DataFacts) -> Ite
         )
 
 
-def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> Sample:
+def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> ScoreSample:
     point = row.point
     trial_ids: Sequence[str] = point.trial_ids if point else ()
-    return Sample(
+    return ScoreSample(
         labels={**row.labels, "metric": frozenset({metric})},
         images=row.images,
         length=row.length,

@@ -61,7 +61,7 @@ def comparisons_json(found: Comparisons) -> str:
 
 
 def _effect_tree(effect: Effect) -> dict[str, Any]:
-    met = effect.meeting
+    met = effect.matched_pair
     return {
         "contrast": effect.contrast,
         "schedule": effect.schedule,
