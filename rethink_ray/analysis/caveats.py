@@ -13,8 +13,9 @@ from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import uneven_step_times
 from rethink_ray.analysis.read.trials import FAILED, CellRecord
-from rethink_ray.judge.arms import confounded_pairs
-from rethink_ray.judge.noise_floor import thin_spread, twin_caveats
+from rethink_ray.judge.arms import find_confounded_pairs
+from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
@@ -37,8 +38,17 @@ def find_caveats(
     records: Mapping[Cell, CellRecord],
     results: Mapping[Cell, CellResult],
     cost: StudyCost,
+    samples: Sequence[ScoreSample],
 ) -> tuple[Caveat, ...]:
-    """Every caveat of a study: those of single cells first, those of all findings last."""
+    """Every caveat of a study: those of single cells first, those of all findings last.
+
+    Args:
+        tables: of the study.
+        records: what was read from them, cell by cell.
+        results: of every cell.
+        cost: of the study.
+        samples: of its objective.
+    """
     study = tables.study
     found: list[Caveat] = []
     for cell, result in results.items():
@@ -55,11 +65,11 @@ def find_caveats(
         found += unequal_effort(study, regime, inside)
         found += unequal_cost(study, regime, cost)
         found += selection_outweighs_training(tables, regime)
-    found += confounded_pairs(study, results)
+    found += find_confounded_pairs(study)
     found += draw_caveats(tables)
     found += ladder_caveats(study, records)
-    found += twin_caveats(study, results)
-    found += thin_spread(results)
+    found += find_twin_caveats(study, samples)
+    found += find_thin_spread(study, samples)
     found += refused_assets(cost)
     found += mixed_machines(tables)
     found += uneven_step_times(study, records)
@@ -120,7 +130,7 @@ def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
 def nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
     """Scores so near zero that a difference says nothing about the method."""
     low = [p for p in result.points if (m := p.mean) and m.value < LEARNED]
-    if low and study.objective.goal == "maximize":
+    if low:
         where = listed([times(p.length) for p in low])
         text = f"below {LEARNED:g} {metric_name(study)} at {where}: hardly anything was learned."
         yield _of_cell("nothing-learned", result, text)

@@ -12,10 +12,10 @@ from rethink_ray.analysis.read.published_tables import is_published, load_publis
 from rethink_ray.analysis.read.samples import published_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.trials import read_cells
-from rethink_ray.judge.claim_words import setting_of, told_apart_by
-from rethink_ray.judge.claims import difference
-from rethink_ray.judge.matching import MatchedPair, comparisons
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.claim_words import find_told_apart_columns, say_setting
+from rethink_ray.judge.matching import MatchedPair, find_comparisons
+from rethink_ray.judge.measurements import measure_difference
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
@@ -48,7 +48,7 @@ class ComparedSource:
     """One study or one table of published numbers."""
 
     name: str
-    samples: tuple[Sample, ...]
+    samples: tuple[ScoreSample, ...]
     fingerprint: str
     """Of the study and of its data; empty for published numbers."""
 
@@ -169,14 +169,14 @@ def effects_of(source: ComparedSource) -> Iterator[Effect]:
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
-        compared = comparisons(claim, source.samples)
+        compared = find_comparisons(claim, source.samples)
         if isinstance(compared, str):
             continue
-        columns = told_apart_by(compared)
+        columns = find_told_apart_columns(compared)
         for one_place in compared:
             pair = one_place.matched_pairs[0]
             # the schedule has a column to itself
-            setting = setting_of(replace(one_place, levels=one_place.matched_pairs), columns)
+            setting = say_setting(replace(one_place, levels=one_place.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
                 schedule=pair.side.schedule,
@@ -185,7 +185,7 @@ def effects_of(source: ComparedSource) -> Iterator[Effect]:
                 images=pair.side.images,
                 regime=one_place.labels.get("regime", ""),
                 matched_pair=pair,
-                estimate=difference([pair]),
+                estimate=measure_difference([pair]).effect,
                 reported=source.reported,
             )
 
@@ -221,7 +221,7 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                     schedule=one.schedule,
                     regime=one.regime,
                     sources=(one.source, other.source),
-                    estimate=difference(terms),
+                    estimate=measure_difference(terms).effect,
                 )
 
 
@@ -241,5 +241,5 @@ def _scores(sources: Sequence[ComparedSource]) -> Iterator[AbsoluteScore]:
                 )
 
 
-def _only(sample: Sample, column: str) -> str:
+def _only(sample: ScoreSample, column: str) -> str:
     return next(iter(sample.labels[column]))

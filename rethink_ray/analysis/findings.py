@@ -3,36 +3,35 @@
 Empty and unfinished studies have findings too; those say what is missing.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rethink_ray.analysis.caveats import find_caveats
-from rethink_ray.analysis.comparisons import (
-    arm_findings,
-    beside_headline,
-    catch_up_finding,
-    primary_p_values,
-    twin_findings,
-)
 from rethink_ray.analysis.containment import Containment, MissingSection
-from rethink_ray.analysis.lengths import length_finding
-from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.read.costs import StudyCost, study_cost
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.read.samples import study_samples
+from rethink_ray.analysis.read.samples import objective_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results, is_over
 from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sections.section import SectionInput
-from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_claims
-from rethink_ray.judge.arms import start_alone
-from rethink_ray.judge.caveat_order import cautions, cautions_together
+from rethink_ray.judge.arms import find_reference_arm, find_twins
+from rethink_ray.judge.caveat_order import select_cautions, select_cautions_of_all
+from rethink_ray.judge.claims import (
+    MeasuredClaim,
+    StudyClaims,
+    find_claim_caveats,
+    judge_claims,
+    measure_claims,
+)
+from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
-from rethink_ray.judge.wording import counted, metric_name, signed, span, times
+from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
 from rethink_ray.protocol.tables import StudyTables
+from rethink_ray.spec.claim import about, paper_claims
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.study import Study
@@ -99,7 +98,7 @@ class Findings:
     def answer_cautions(self) -> tuple[tuple[str, ...], ...]:
         """Per answer, what must be known before its headlines are believed."""
         return tuple(
-            cautions_together(_headlines(self, regime), self.caveats_by_key)
+            select_cautions_of_all(_headlines(self, regime), self.caveats_by_key)
             for regime in self.regimes
         )
 
@@ -128,7 +127,7 @@ class Findings:
         """What stands right under a headline; nothing under other findings."""
         if finding.family != "primary":
             return ()
-        return cautions(finding, self.caveats_by_key)
+        return select_cautions(finding, self.caveats_by_key)
 
 
 def derive_findings(tables: StudyTables) -> Findings:
@@ -144,24 +143,30 @@ def derive_findings(tables: StudyTables) -> Findings:
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
     missing, derived = _missing(study, records, results), Containment()
     attempt = derived.attempt
+    samples = tuple(objective_samples(study, tables.facts, results))
 
-    def held_claims() -> StudyClaims:
-        samples = study_samples(study, tables.facts, records, results, cost)
-        return study_claims(study, samples, tables.declared_claims)
+    def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
+        rows = list(study_samples(study, tables.facts, records, results, cost))
+        declared = about(study.objective.metric, study.claims)
+        papers = measure_claims(paper_claims(), rows, study.margin)
+        return papers, measure_claims(declared, rows, study.margin)
 
-    claims = attempt(CLAIMS, held_claims, NO_CLAIMS)
+    papers, own = attempt(CLAIMS, measure, ((), ()))
+    # own claims are corrected together with the headlines: without them p values would be too small
+    needs = (CLAIMS,) if study.claims else ()
+    judged = attempt(FINDINGS, lambda: judge_study(study, samples, own), Judged(findings=()), needs)
+    claims = StudyClaims(
+        papers=judge_claims(papers, unit_name(study), judged.corrections),
+        declared=tables.declared_claims,
+    )
     caveats = attempt(
         CAVEATS,
-        lambda: (*find_caveats(tables, records, results, cost), *claims.caveats()),
+        lambda: (
+            *find_caveats(tables, records, results, cost, samples),
+            *find_claim_caveats(own),
+        ),
         (),
-        needs=(CLAIMS,) if study.claims else (),
-    )
-    # own claims are corrected together with the headlines: without them p values would be too small
-    found = attempt(
-        FINDINGS,
-        lambda: _findings(study, regimes, results, claims),
-        [],
-        needs=(CLAIMS,) if study.claims else (),
+        needs,
     )
     given = SectionInput(
         study=study, facts=tables.facts, records=records, results=results, cost=cost
@@ -170,7 +175,7 @@ def derive_findings(tables: StudyTables) -> Findings:
         study=study,
         facts=tables.facts,
         regimes=regimes,
-        findings=tuple(_with_caveats(f, caveats) for f in found),
+        findings=attach_caveats(judged.findings, caveats),
         caveats=caveats,
         claims=claims,
         cost=cost,
@@ -187,7 +192,7 @@ def derive_findings(tables: StudyTables) -> Findings:
 def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) -> RegimeResult:
     study = tables.study
     cells = {arm: results[Cell(name, arm)] for arm in study.arms}
-    reference = reference_arm(study, cells)
+    reference = find_reference_arm(study, name)
     return RegimeResult(
         name=name,
         num_images=tables.facts.regime_sizes.get(name, 0),
@@ -195,50 +200,6 @@ def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) 
         reference=reference,
         cells=tuple(cells.values()),
     )
-
-
-def _findings(
-    study: Study,
-    regimes: Iterable[RegimeResult],
-    results: Mapping[Cell, CellResult],
-    claims: StudyClaims,
-) -> list[Finding]:
-    """Headlines of all regimes, own claims, checks, catch-up, lengths, then the other rungs."""
-    same = twins(study)
-    pairs: list[Pair] = []
-    doubles: list[Pair] = []
-    for regime in regimes:
-        by_arm = {c.arm: c for c in regime.cells}
-        reference = by_arm[regime.reference]
-        for arm, result in by_arm.items():
-            if arm in same:
-                doubles.append(build_pair(study, by_arm[same[arm]], result))
-            elif arm != regime.reference:
-                alone = start_alone(study, regime.name, regime.reference, arm)
-                pairs.append(build_pair(study, reference, result, start_alone=alone))
-    adjusted = primary_p_values(pairs, claims.raw_p_values())
-    arms = arm_findings(study, pairs, adjusted)
-    headlines = [f for f in arms if f.family == "primary"]
-    own = claims.findings(study.margin, adjusted[len(headlines) :])
-    catches = [
-        beside_headline(found, headlines, len(adjusted))
-        for pair in pairs
-        if (found := catch_up_finding(study, pair))
-    ]
-    lengths = [found for r in results.values() if (found := length_finding(study, r))]
-    return [
-        *headlines,
-        *(f for f in own if f.family == "primary"),
-        *twin_findings(study, [pair for pair in doubles if pair.rungs]),
-        *(f for f in own if f.family != "primary"),
-        *catches,
-        *lengths,
-        *(f for f in arms if f.family != "primary"),
-    ]
-
-
-def _with_caveats(finding: Finding, caveats: Iterable[Caveat]) -> Finding:
-    return replace(finding, caveats=tuple(c.key for c in caveats if c.touches(finding)))
 
 
 def _missing(
@@ -315,7 +276,7 @@ def _answer(findings: Findings, regime: RegimeResult) -> str:
     headlines = _headlines(findings, regime)
     head = f"{regime.name} ({counted(regime.num_images, 'image')})"
     if not headlines:
-        if len(regime.cells) - len(twins(findings.study)) == 1:
+        if len(regime.cells) - len(find_twins(findings.study)) == 1:
             return f"{head}: one arm only, nothing to compare it with."
         return f"{head}: no two arms share a schedule length, so none are compared."
     return f"{head}: " + "; ".join(_in_short(findings.study, f) for f in headlines) + "."

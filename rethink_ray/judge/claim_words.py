@@ -1,12 +1,13 @@
-"""What a claim came to, in words: where it was tested, its numbers, and how they stand to it."""
+"""Declared claims in words: where they were tested, the numbers, and the verdict."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rethink_ray.judge.crossover import Bracket
+from rethink_ray.judge.decisions import Judgement
 from rethink_ray.judge.matching import SPELT, Comparison, MatchedPair
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.measurements import Measurement
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.judge.wording import (
@@ -25,6 +26,19 @@ BINS = {"ap_rare": "AP (rare)", "ap_common": "AP (common)", "ap_frequent": "AP (
 
 EXACT = 1e-9
 """Standard error of logarithms below which numbers are equal but for rounding."""
+HOLDS = {
+    Verdict.SUPPORTED: "is supported",
+    Verdict.CONTRADICTED: "is contradicted",
+    Verdict.EQUIVALENT: "is true, if at all, by less than the margin",
+    Verdict.INCONCLUSIVE: "is open",
+    Verdict.NOT_TESTED: "is not tested",
+}
+"""A verdict in a sentence that may be read without it."""
+
+
+def say_verdict(verdict: Verdict) -> str:
+    """``is supported``."""
+    return HOLDS[verdict]
 
 
 def metric_words(metric: str) -> str:
@@ -32,53 +46,71 @@ def metric_words(metric: str) -> str:
     return {**METRIC_NAMES, **BINS, **UNITS}.get(metric, metric)
 
 
-def told_apart_by(found: Sequence[Comparison]) -> tuple[str, ...]:
-    """The columns in which the places of one claim differ, and always the regime."""
+def find_told_apart_columns(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """The columns in which the comparisons of one claim differ, and always the regime."""
     return tuple(
         column
         for column in SPELT
-        if column == "regime" or len({c.labels.get(column, "-") for c in found}) > 1
+        if column == "regime" or len({c.labels.get(column, "-") for c in comparisons}) > 1
     )
 
 
-def setting_of(found: Comparison, columns: Sequence[str]) -> str:
-    """``resnet50, coco_full``: where this comparison stands."""
+def say_setting(comparison: Comparison, columns: Sequence[str]) -> str:
+    """``resnet50, coco_full``: which comparison this is."""
+    labels, pairs = comparison.labels, comparison.matched_pairs
     named = [
-        f"tuned {found.labels[c]}" if c == "tuning" else found.labels[c]
+        f"tuned {labels[c]}" if c == "tuning" else labels[c]
         for c in columns
-        if found.labels.get(c, "-") != "-"
+        if labels.get(c, "-") != "-"
     ]
-    first = found.matched_pairs[0].side
-    if not found.levels and len(found.matched_pairs) == 1 and first.labels.get("schedule"):
-        other = found.matched_pairs[0].against
+    first = pairs[0].side
+    if not comparison.levels and len(pairs) == 1 and first.labels.get("schedule"):
+        other = pairs[0].against
         schedules = dict.fromkeys([first.schedule, other.schedule if other else first.schedule])
         named.append(" against ".join(schedules))
     return ", ".join(named)
 
 
-def numbers_of(
-    claim: Claim, found: Comparison, effect: Estimate | None, bracket: Bracket | None
-) -> str:
+def say_place(setting: str, measured: Measurement, decision: Judgement, unit: str) -> str:
+    """One comparison of a claim as a sentence."""
+    tail = ""
+    if decision.verdict is Verdict.AS_REPORTED:
+        tail = f"; {say_agreement(decision.agrees)}"
+    elif decision.verdict is Verdict.INCONCLUSIVE and decision.needed:
+        tail = f"; about {decision.needed} {unit} per arm would decide"
+    where = f"{setting}: " if setting else ""
+    return f"{where}{_say_numbers(measured, decision)}{tail}.{_say_corrected(decision)}"
+
+
+def _say_corrected(decision: Judgement) -> str:
+    if not decision.is_corrected_away:
+        return ""
+    num = decision.num_corrected
+    return f" No longer {decision.alone} after correcting for {num} primary comparisons."
+
+
+def _say_numbers(measured: Measurement, decision: Judgement) -> str:
     """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
-    name = found.matched_pairs[0].side.metric
+    claim, comparison, effect = measured.claim, measured.comparison, measured.effect
+    pairs = comparison.matched_pairs
+    name = pairs[0].side.metric
     metric = metric_words(name)
     if effect is None:
-        return _no_scores(found, metric)
+        return _say_no_scores(comparison, metric)
     if claim.scale == "ratio":
-        return _ratio_words(claim, found.matched_pairs[0], effect)
-    plain = as_measured(claim, effect)
+        return _say_ratio(claim, pairs[0], effect)
+    plain = orient_as_measured(claim, effect)
     size = f"{signed_text(name, plain.value)} {metric} {span_text(name, plain.interval())}".rstrip()
-    if bracket is not None:
-        last = found.matched_pairs[-1].side.schedule
-        return f"{_bracket_words(bracket, effect, last)}; {size} at {last}"
-    if found.levels:
-        steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in found.levels)
-        ends = f"from {found.levels[0].label} to {found.levels[-1].label}"
-        return f"{size} {ends} ({steps})"
-    if len(found.matched_pairs) == 2:
-        return _one_more_than_the_other(claim, found, effect)
-    met = found.matched_pairs[0]
-    return f"{size} ({_both(met)})" if met.against else size
+    if decision.bracket is not None:
+        last = pairs[-1].side.schedule
+        return f"{_say_bracket(measured, decision, last)}; {size} at {last}"
+    if comparison.levels:
+        levels = comparison.levels
+        steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in levels)
+        return f"{size} from {levels[0].label} to {levels[-1].label} ({steps})"
+    if len(pairs) == 2:
+        return _one_more_than_the_other(claim, comparison, effect)
+    return f"{size} ({_both(pairs[0])})" if pairs[0].against else size
 
 
 def ratio_of(
@@ -87,15 +119,15 @@ def ratio_of(
     """(side over against, its interval), of a claim about ratios; None for any other."""
     if effect is None or claim.scale != "ratio":
         return None
-    found = (plain := as_measured(claim, effect)).interval()
-    return math.exp(plain.value), (math.exp(found[0]), math.exp(found[1])) if found else None
+    ends = (plain := orient_as_measured(claim, effect)).interval()
+    return math.exp(plain.value), (math.exp(ends[0]), math.exp(ends[1])) if ends else None
 
 
-def _ratio_words(claim: Claim, met: MatchedPair, effect: Estimate) -> str:
+def _say_ratio(claim: Claim, met: MatchedPair, effect: Estimate) -> str:
     """``0.75 times [0.74, 0.76] (3 against 4 GFLOP an update)``."""
-    found = ratio_of(claim, effect)
-    assert found is not None
-    times_it, interval = found
+    ratio = ratio_of(claim, effect)
+    assert ratio is not None, "a claim about a ratio"
+    times_it, interval = ratio
     exact = effect.se is not None and effect.se < EXACT  # counted, as operations are
     shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval and not exact else ""
     return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
@@ -106,32 +138,36 @@ def _both(met: MatchedPair) -> str:
     return f"{amount_text(name, _mean(met.side))} against {amount_text(name, _mean(met.against))}"
 
 
-def _no_scores(found: Comparison, metric: str) -> str:
-    """Nobody replicated, or the report split has nothing that this metric counts."""
-    sides = [s for m in found.matched_pairs for s in (m.side, m.against) if s is not None]
+def _say_no_scores(comparison: Comparison, metric: str) -> str:
+    """No replicate has run, the method ended them all, or the split holds nothing to count."""
+    pairs = comparison.matched_pairs
+    sides = [s for m in pairs for s in (m.side, m.against) if s is not None]
     empty = [s for s in sides if not s.values]
-    if len(found.matched_pairs) == 2 and empty:
+    if not empty and all(s.all_failed for s in sides):
+        return "the method ended every replicate of both"
+    if len(pairs) == 2 and empty:
         metric = metric_words(empty[0].metric)
     if any(s.evidence for s in empty):
         return f"no {metric} was measured: the split may hold nothing that it counts"
     return f"no replicate has {metric} yet"
 
 
-def as_measured(claim: Claim, effect: Estimate) -> Estimate:
-    """Side minus against, or last level minus first: with the sign of what was measured, where an
-    effect has that of what was claimed."""
+def orient_as_measured(claim: Claim, effect: Estimate) -> Estimate:
+    """Side minus against, or last level minus first: with the sign that was measured.
+
+    An effect itself has the sign of what was claimed.
+    """
     turned = claim.along.trend != "rises" if claim.along else claim.goal == "minimize"
     return replace(effect, value=-effect.value) if turned else effect
 
 
-def _one_more_than_the_other(claim: Claim, found: Comparison, effect: Estimate) -> str:
-    """A difference of two differences; two losses are no gains, of which one is larger."""
-    more, than = found.matched_pairs
-    told = f"{_level(claim, more)} {metric_words(more.label)}"
-    told += f", {_level(claim, than)} {metric_words(than.label)}"
+def _one_more_than_the_other(claim: Claim, comparison: Comparison, effect: Estimate) -> str:
+    """A difference of two differences; where both are losses, it says "behind in both"."""
+    more, than = comparison.matched_pairs
+    both = ", ".join(f"{_level(claim, m)} {metric_words(m.label)}" for m in (more, than))
     size = f"{signed(effect.value)} {span(effect.interval())}".rstrip()
     behind = all(_lead(claim, m) < 0.0 for m in (more, than))
-    return f"behind in both; {size} between them ({told})" if behind else f"{size} more ({told})"
+    return f"behind in both; {size} between them ({both})" if behind else f"{size} more ({both})"
 
 
 def _lead(claim: Claim, met: MatchedPair) -> float:
@@ -146,50 +182,34 @@ def _level(claim: Claim, met: MatchedPair) -> str:
     return signed_text(met.side.metric, _lead(claim, met))
 
 
-def _mean(sample: Sample | None) -> float:
-    values = list(sample.values.values()) if sample else []
+def _mean(sample: ScoreSample | None) -> float:
+    values = sample.numbers if sample else ()
     return sum(values) / len(values) if values else float("nan")
 
 
-def _bracket_words(bracket: Bracket, at_last: Estimate, last: str) -> str:
-    """Where the chaser stands; ``at_last`` is its lead at the longest length.
+def _say_bracket(measured: Measurement, decision: Judgement, last: str) -> str:
+    """Where the chaser is, by the verdict at the longest length.
 
     The test of catching up starts there and stops where it fails: of a length before, it says
     nothing.
     """
+    bracket, effect = decision.bracket, measured.effect
+    assert bracket is not None, "a catch-up"
     behind, caught = bracket.behind_up_to, bracket.caught_up_from
     if behind is not None and caught is not None:
         return f"caught up between {times(behind)} and {times(caught)}"
     if caught is not None:
         return f"caught up from {times(caught)} on"
-    found = at_last.interval()
-    if found is not None and found[1] < 0.0:
+    if decision.verdict is Verdict.CONTRADICTED:
         return f"still behind at {last}"
-    if found is None and behind is not None:
-        return f"behind up to {times(behind)}"
-    return (f"behind up to {times(behind)}, " if behind is not None else "") + f"open at {last}"
+    if behind is None:
+        return f"open at {last}"
+    is_single = effect is not None and effect.se is None
+    return f"behind up to {times(behind)}" + ("" if is_single else f", open at {last}")
 
 
-def whole_sentence(
-    setting: str,
-    numbers: str,
-    verdict: Verdict,
-    agrees: bool | None,
-    needed: int | None,
-    unit: str = "replicates",
-) -> str:
-    """One place of a claim as a sentence."""
-    tail = ""
-    if verdict is Verdict.AS_REPORTED:
-        tail = f"; {agreement(agrees)}"
-    elif verdict is Verdict.INCONCLUSIVE and needed:
-        tail = f"; about {needed} {unit} per arm would decide"
-    where = f"{setting}: " if setting else ""
-    return f"{where}{numbers}{tail}."
-
-
-def agreement(agrees: bool | None) -> str:
-    """How a reported number stands to the claim."""
+def say_agreement(agrees: bool | None) -> str:
+    """Whether a reported number is in line with the claim."""
     if agrees is None:
         return "too close to call"
     return "in line with the claim" if agrees else "against the claim"

@@ -1,7 +1,7 @@
-"""Which numbers a claim compares: rows found by its selectors, put side by side.
+"""Which numbers a claim compares: rows that its selectors pick, put side by side.
 
 Rows that agree in every matched column form a group. Inside a group each kind of row on one side
-(its tuning, its initialisation) meets each kind on the other, schedule by schedule.
+(by tuning, by initialisation) meets each kind on the other side, schedule by schedule.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.judge.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
 
 SPELT = (
@@ -20,7 +20,7 @@ SPELT = (
 MOSTLY = (*SPELT, "metric")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 Key = tuple[frozenset[str], ...]
-Curve = dict[str, Sample]
+Curve = dict[str, ScoreSample]
 """Schedule -> sample."""
 
 
@@ -32,13 +32,13 @@ class MatchedPair:
     """+1 or -1: how this difference enters the whole."""
     label: str
     """``s4``, ``ap75``: what sets this difference apart from the others; may be empty."""
-    side: Sample
-    against: Sample | None
+    side: ScoreSample
+    against: ScoreSample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One place where a claim can be held against numbers."""
+    """Numbers side by side that test a claim."""
 
     labels: Mapping[str, str]
     """Column -> what it says on both sides, or ``imagenet against random``."""
@@ -47,48 +47,58 @@ class Comparison:
     levels: tuple[MatchedPair, ...] = ()
     """Along a column: every level in order, the ends among them."""
     ambiguous: bool = False
-    """Several rows fitted one place; the first was taken."""
+    """Several rows fit here; the first of them is compared."""
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[ScoreSample, ...]:
         """Every sample that enters."""
         used = self.levels or self.matched_pairs
         return tuple(s for m in used for s in (m.side, m.against) if s is not None)
 
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """Schedule lengths of the claim's first side, each once."""
+        lengths = (m.side.length for m in self.matched_pairs)
+        return tuple(dict.fromkeys(length for length in lengths if length))
 
-def comparisons(claim: Claim, samples: Iterable[Sample]) -> tuple[Comparison, ...] | str:
-    """Every place where the claim can be tested, or why there is none."""
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Trial ids or lines of a table, each once."""
+        return tuple(dict.fromkeys(e for s in self.samples for e in s.evidence))
+
+
+def find_comparisons(claim: Claim, samples: Iterable[ScoreSample]) -> tuple[Comparison, ...] | str:
+    """Every comparison that tests the claim, or the reason why there is none."""
     known = list(samples)
-    fitting = _picked(known, claim.where)
+    fitting = _select(known, claim.where)
     kept = [s for s in fitting if claim.images.holds(s.images)]
     if not kept:
         return _nothing_fits(claim, fitting)
     for selector in (claim.side, claim.against or {}):
-        if not _picked(kept, selector):
-            return f"no row with {_shown({**claim.where, **selector})}"
-    found = tuple(_meet(claim, kept))
-    return found or _why_none(claim)
+        if not _select(kept, selector):
+            return f"no row with {_spell({**claim.where, **selector})}"
+    return tuple(_group_and_match(claim, kept)) or _why_none(claim)
 
 
-def _nothing_fits(claim: Claim, fitting: Sequence[Sample]) -> str:
+def _nothing_fits(claim: Claim, fitting: Sequence[ScoreSample]) -> str:
     if fitting:
         low, high = claim.images.at_least, claim.images.at_most
         span = f"{low} to {high}" if high else f"{low} or more"
         return f"no regime of {span} images"
-    return f"no row with {_shown(claim.where)}"
+    return f"no row with {_spell(claim.where)}"
 
 
 def _why_none(claim: Claim) -> str:
     if claim.along:
         return f"fewer than two levels of {claim.along.column} on all else equal"
     if claim.more and claim.than:
-        return f"no pair of rows with both {_shown(claim.more)} and {_shown(claim.than)}"
+        return f"no pair of rows with both {_spell(claim.more)} and {_spell(claim.than)}"
     if claim.expect == "catches_up" or claim.rung == "shortest":
         return "fewer than two schedule lengths on both sides"
     return f"no two rows that agree in {', '.join(claim.matched)} and the schedule"
 
 
-def _picked(samples: Sequence[Sample], selector: Selector) -> list[Sample]:
+def _select(samples: Sequence[ScoreSample], selector: Selector) -> list[ScoreSample]:
     """The samples of which everything they could be is among what the selector accepts."""
     left = list(samples)
     for column, wanted in selector.items():
@@ -97,12 +107,12 @@ def _picked(samples: Sequence[Sample], selector: Selector) -> list[Sample]:
     return left
 
 
-def _shown(selector: Selector) -> str:
+def _spell(selector: Selector) -> str:
     parts = (f"{c} {' or '.join(sorted(allowed(v)))}" for c, v in selector.items())
     return ", ".join(parts) or "any column"
 
 
-def _meet(claim: Claim, kept: Sequence[Sample]) -> Iterator[Comparison]:
+def _group_and_match(claim: Claim, kept: Sequence[ScoreSample]) -> Iterator[Comparison]:
     """Group by the matched columns, then by kind of row on either side."""
     varying = _varying(claim)
     sides = _grouped(claim, claim.side, kept, varying)
@@ -137,12 +147,14 @@ def _varying(claim: Claim) -> tuple[str, ...]:
 
 
 def _grouped(
-    claim: Claim, selector: Selector, kept: Sequence[Sample], varying: tuple[str, ...]
+    claim: Claim, selector: Selector, kept: Sequence[ScoreSample], varying: tuple[str, ...]
 ) -> dict[Key, dict[Key, _Rows]]:
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
     found: dict[Key, dict[Key, _Rows]] = {}
-    for sample in _picked(kept, selector):
-        if any(column not in sample.labels and not _untold(sample, column) for column in matched):
+    for sample in _select(kept, selector):
+        if any(
+            column not in sample.labels and not _has_no_column(sample, column) for column in matched
+        ):
             continue
         for level in _levels_of(claim, sample):
             kinds = found.setdefault(_key(sample, matched), {})
@@ -153,21 +165,21 @@ def _grouped(
     return found
 
 
-def _untold(sample: Sample, column: str) -> bool:
-    """Whether it is a setting that no table of published numbers has a column for."""
+def _has_no_column(sample: ScoreSample, column: str) -> bool:
+    """Whether the column is a setting of the recipe and the sample a published number."""
     return not sample.recipe and "." in column
 
 
-def _key(sample: Sample, columns: Sequence[str]) -> Key:
+def _key(sample: ScoreSample, columns: Sequence[str]) -> Key:
     return tuple(sample.labels.get(column, frozenset()) for column in columns)
 
 
-def _levels_of(claim: Claim, sample: Sample) -> Iterator[str]:
+def _levels_of(claim: Claim, sample: ScoreSample) -> Iterator[str]:
     """The levels this sample belongs to: at most one, but ``more`` and ``than`` may overlap."""
     if claim.more is not None and claim.than is not None:
         for selector in (claim.more, claim.than):
-            if _picked([sample], selector):
-                yield _shown(selector)
+            if _select([sample], selector):
+                yield _spell(selector)
     elif claim.along is None:
         yield ""
     else:
@@ -188,7 +200,8 @@ def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Compa
         found = _ladder(claim, side, against)
     else:
         found = (
-            ((m,), ()) for m in _meetings(claim, side.curves[""], _curve(against, ""), 1.0, "")
+            ((m,), ())
+            for m in _match_schedules(claim, side.curves[""], _curve(against, ""), 1.0, "")
         )
     ambiguous = side.ambiguous or bool(against and against.ambiguous)
     for matched_pairs, levels in found:
@@ -207,7 +220,7 @@ def _curve(rows: _Rows | None, level: str) -> Curve | None:
     return None if rows is None else rows.curves.get(level, {})
 
 
-def _meetings(
+def _match_schedules(
     claim: Claim, side: Curve, against: Curve | None, weight: float, label: str
 ) -> Iterator[MatchedPair]:
     """The samples of two curves at the claim's rung, or at each that both have."""
@@ -225,11 +238,17 @@ def _meetings(
         yield MatchedPair(weight=weight, label=label, side=side[schedule], against=other)
 
 
-def _best(claim: Claim, curve: Curve) -> Sample:
-    """The schedule with the best score on the select split; ties go to the shorter one."""
+def _best(claim: Claim, curve: Curve) -> ScoreSample:
+    """The schedule with the best score on the select split; of equals the shorter one.
+
+    Before anything is scored there it is the longest.
+    """
     sign = 1.0 if claim.goal == "maximize" else -1.0
     ordered = sorted(curve.values(), key=lambda s: _order(s.schedule))
-    return max(ordered, key=lambda s: float("-inf") if s.merit is None else sign * s.merit)
+    merits = [sign * s.merit for s in ordered if s.merit is not None]
+    if not merits:
+        return ordered[-1]
+    return next(s for s in ordered if s.merit is not None and sign * s.merit == max(merits))
 
 
 def _order(schedule: str) -> tuple[float, str]:
@@ -243,10 +262,10 @@ def _differences(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
     assert claim.than is not None
     sets = []
     for weight, selector in ((1.0, claim.more), (-1.0, claim.than)):
-        level = _shown(selector)
+        level = _spell(selector)
         curves = (side.curves.get(level, {}), _curve(against, level))
         label = " ".join(sorted(v for wanted in selector.values() for v in allowed(wanted)))
-        sets.append(list(_meetings(claim, *curves, weight, label)))
+        sets.append(list(_match_schedules(claim, *curves, weight, label)))
     by_schedule = [{m.side.schedule: m for m in found} for found in sets]
     if claim.rung == "best" and all(sets):
         yield (sets[0][0], sets[1][0]), ()
@@ -265,7 +284,7 @@ def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         order = sorted(side.curves, key=_order)
     rows: dict[str, list[MatchedPair]] = {}
     for level in order:
-        for met in _meetings(claim, side.curves[level], _curve(against, level), 1.0, level):
+        for met in _match_schedules(claim, side.curves[level], _curve(against, level), 1.0, level):
             together = claim.rung == "best" or claim.along.column == "schedule"
             rows.setdefault("" if together else met.side.schedule, []).append(met)
     first, last = (1.0, -1.0) if claim.along.trend != "rises" else (-1.0, 1.0)
@@ -302,7 +321,7 @@ def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
 
 
 def _labels(met: Sequence[MatchedPair]) -> dict[str, str]:
-    """What readers see of a comparison, column by column; what differs along it is left out."""
+    """The columns of a comparison as readers see them; one that varies along it is left out."""
     found: dict[str, str] = {}
     for column in SPELT:
         sides = {_text(m.side, column) for m in met}
@@ -313,5 +332,5 @@ def _labels(met: Sequence[MatchedPair]) -> dict[str, str]:
     return found
 
 
-def _text(sample: Sample, column: str) -> str:
+def _text(sample: ScoreSample, column: str) -> str:
     return " or ".join(sorted(sample.labels.get(column, frozenset({"-"}))))

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 Labels = Mapping[str, frozenset[str]]
-"""Column -> what it says; several values where a study tunes it."""
+"""Column -> its values; several where a study tunes it."""
+SampleKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class ScoreSample:
     """Scores of one method in one regime at one schedule."""
 
     labels: Labels
@@ -35,6 +36,10 @@ class Sample:
     """How often its replicates were added to and looked at."""
     recipe: Mapping[str, str] = field(default_factory=dict)
     """Dotted path -> value; empty for published numbers."""
+    absent: str = ""
+    """Why the search has no best configuration here, as a clause; empty where it has one."""
+    all_failed: bool = False
+    """The method itself ended every replicate, so that each counts as the worst score."""
 
     @property
     def schedule(self) -> str:
@@ -45,3 +50,23 @@ class Sample:
     def metric(self) -> str:
         """As its table spells it."""
         return next(iter(self.labels["metric"]))
+
+    @property
+    def key(self) -> SampleKey:
+        """What makes two samples the same numbers: configuration, schedule and metric."""
+        return (self.configuration, self.schedule, self.metric)
+
+    @property
+    def regime(self) -> str:
+        """Its regime; empty for a table without that column."""
+        return next(iter(self.labels.get("regime", frozenset())), "")
+
+    @property
+    def arm(self) -> str:
+        """Its arm; empty for published numbers."""
+        return next(iter(self.labels.get("arm", frozenset())), "")
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """Its values in order."""
+        return tuple(self.values.values())

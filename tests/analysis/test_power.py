@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rethink_ray.analysis.power import Power, plan_power, power_lines
-from rethink_ray.judge.statistics import welch
 from rethink_ray.spec.errors import SpecError
 from tests.analysis.planted import build_facts, build_study
+from tests.judge.two_groups import welch
 
 AHEAD = {
     "says": "pre-training ends ahead",

@@ -17,7 +17,7 @@ from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_tree
 from rethink_ray.analysis.show.report import write_report
 from rethink_ray.analysis.show.sheets import curve_sheet, replicates_sheet
-from rethink_ray.judge.claims import Ground, evaluate
+from rethink_ray.judge.claims import judge_claims, measure_claims
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.columns import RUNG_HEAD, TRIAL_HEAD
 from rethink_ray.protocol.extension import extend
@@ -155,7 +155,7 @@ def test_along_a_ladder_values_pair_by_search() -> None:
     tables = tables_of(study, ALL)
     records = read_cells(tables)
     samples = study_samples(study, tables.facts, records, cell_results(study, records))
-    (outcome,) = evaluate({"longer": claim}, samples, Ground(reported=False, unit="searches"))
+    (outcome,) = judge_claims(measure_claims({"longer": claim}, samples), "searches")
     (place,) = outcome.findings
     assert place.effect is not None
     assert place.effect.value == pytest.approx(2.0)

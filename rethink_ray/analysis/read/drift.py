@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe
@@ -36,7 +36,7 @@ def measure_drifts(
     study: Study, records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]
 ) -> tuple[Drift, ...]:
     """Every contender and length whose replicates recorded it; none in older studies."""
-    second_names = twins(study)
+    second_names = find_twins(study)
     return tuple(
         Drift(cell=cell, source=_source(study, cell, result), length=point.length, mean=mean)
         for cell, result in results.items()

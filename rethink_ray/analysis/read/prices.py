@@ -9,11 +9,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.step_times import UNEVEN, median_step_time, unevenness
 from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
@@ -75,7 +75,7 @@ def price_runs(
     cost: StudyCost,
 ) -> tuple[Priced, ...]:
     """Every contender and length with replicates, regime by regime; twins are left out."""
-    second_names, even = twins(study), unevenness(study, records) <= UNEVEN
+    second_names, even = find_twins(study), unevenness(study, records) <= UNEVEN
     rows: list[Priced] = []
     for regime in study.regimes:
         in_regime = [

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rethink_ray.analysis.read.published_tables import load_published
 from rethink_ray.analysis.read.samples import published_samples
-from rethink_ray.judge.matching import comparisons
+from rethink_ray.judge.matching import find_comparisons
 from rethink_ray.spec.claim import paper_claims
 from rethink_ray.spec.study import Study
 
@@ -20,7 +20,9 @@ def published_leads(study: Study, lengths: Sequence[float]) -> tuple[Lead, ...]:
     """The published leads within the lengths of a study on COCO; none for other data sets."""
     if study.data.dataset != "coco" or not lengths:
         return ()
-    compared = comparisons(paper_claims()[CLAIM], list(published_samples(load_published(TABLE))))
+    compared = find_comparisons(
+        paper_claims()[CLAIM], list(published_samples(load_published(TABLE)))
+    )
     leads: list[Lead] = []
     for comparison in () if isinstance(compared, str) else compared:
         points = tuple(

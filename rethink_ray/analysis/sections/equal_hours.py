@@ -10,12 +10,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.prices import count_accelerators, hour_word
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.wording import duration, mean_text, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
@@ -56,7 +56,7 @@ def derive_equal_hours(given: SectionInput) -> tuple[EqualHours, ...]:
         records = [
             record
             for cell, record in given.records.items()
-            if cell.regime == regime and cell.arm not in twins(given.study)
+            if cell.regime == regime and cell.arm not in find_twins(given.study)
         ]
         shared = [x for x in records[0].lengths if all(x in r.lengths for r in records)]
         if len(records) > 1 and shared and all(record.search for record in records):

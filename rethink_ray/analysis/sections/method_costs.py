@@ -8,13 +8,13 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.pairs import reference_arm, twins
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.prices import hour_word, run_hours
 from rethink_ray.analysis.read.step_times import UNEVEN, unevenness
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_reference_arm, find_twins
 from rethink_ray.judge.wording import duration, listed, times
 from rethink_ray.spec.resolve import Cell
 
@@ -62,10 +62,10 @@ def derive_method_costs(given: SectionInput) -> tuple[MethodCost, ...]:
     rows: list[MethodCost] = []
     for regime in given.study.regimes:
         results = {c.arm: r for c, r in given.results.items() if c.regime == regime}
-        reference = results[reference_arm(given.study, results)]
+        reference = results[find_reference_arm(given.study, regime)]
         for arm, result in results.items():
             shared = _last_shared(result, reference)
-            if shared is not None and arm not in twins(given.study):
+            if shared is not None and arm not in find_twins(given.study):
                 rows.append(_method_cost(given, (result, reference), shared))
     if unevenness(given.study, given.records) <= UNEVEN:
         return tuple(rows)

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.wording import counted, listed, mean_text, metric_name, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
@@ -62,7 +62,7 @@ def _pool(given: SectionInput, regime: str) -> PooledRegime:
     results = [
         result
         for cell, result in given.results.items()
-        if cell.regime == regime and cell.arm not in twins(given.study)
+        if cell.regime == regime and cell.arm not in find_twins(given.study)
     ]
     shared = [x for x in results[0].lengths if all(x in r.lengths for r in results)]
     if len(results) < 2 or len(shared) < 2:

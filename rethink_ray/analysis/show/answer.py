@@ -2,8 +2,9 @@
 
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.pairs import judged_at
-from rethink_ray.judge.verdicts import ALPHA, Finding
+from rethink_ray.judge.questions import describe_headlines
+from rethink_ray.judge.rules import ALPHA
+from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import counted, metric_name, percent, times
 
 
@@ -50,7 +51,7 @@ def family_note(findings: Findings) -> str:
 
 def _primary_words(findings: Findings) -> str:
     """What is primary, and how it is corrected."""
-    num, where = findings.num_primary, judged_at(findings.study)
+    num, where = findings.num_primary, describe_headlines(findings.study)
     num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
     if num == 1 and not num_claims:
         return f"The one headline comparison ({where}) is judged at {ALPHA:g}."

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
+from rethink_ray.analysis.claims_sheet import claims_sheet
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import CLAIMS, FINDINGS, Findings
 from rethink_ray.analysis.sections.registry import sections_in
@@ -17,7 +18,6 @@ from rethink_ray.analysis.show.sheets import (
     search_sheet,
     trials_sheet,
 )
-from rethink_ray.analysis.study_claims import claims_sheet
 
 
 def sheets(findings: Findings, contained: Containment | None = None) -> tuple[Sheet, ...]:

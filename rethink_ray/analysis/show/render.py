@@ -14,7 +14,7 @@ from rethink_ray.analysis.show.answer import answer_lines, family_note, single_f
 from rethink_ray.analysis.show.as_json import as_plain
 from rethink_ray.analysis.show.optional_sheets import one_sheet, sheets
 from rethink_ray.analysis.show.sheets import needed_text
-from rethink_ray.judge.verdicts import ALPHA
+from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.wording import unit_name
 
 FINDINGS_SCHEMA = 2

@@ -6,7 +6,7 @@ from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.analysis.show.as_json import json_text
 from rethink_ray.analysis.show.render import FINDINGS_SCHEMA
-from rethink_ray.judge.claims import ClaimOutcome, Ground, evaluate
+from rethink_ray.judge.claims import ClaimOutcome, judge_reported
 from rethink_ray.judge.wording import counted
 from rethink_ray.spec.claim import paper_claims
 
@@ -27,7 +27,7 @@ class Reported:
 
 def derive_reported(table: PublishedTable) -> Reported:
     """The papers' claims held against a table's numbers."""
-    outcomes = evaluate(paper_claims(), published_samples(table), Ground(reported=True))
+    outcomes = judge_reported(paper_claims(), published_samples(table))
     return Reported(
         table=table,
         tested=tuple(o for o in outcomes if o.findings),
