@@ -41,8 +41,10 @@ def family_note(findings: Findings) -> str:
     """Which verdicts are corrected for how many comparisons, and what that means."""
     if findings.num_primary == 0:
         return "No two arms are compared, so no verdict is corrected for others."
+    pair_word = "search" if findings.study.budget.searches > 1 else "seed"
     return (
-        "Two arms are compared by Welch's t test, which does not assume that both spread alike. "
+        "Two arms are compared by Welch's t test, which does not assume that both spread alike; "
+        f"two lengths of one configuration are paired by {pair_word}. "
         f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
         f"{ALPHA:g}. Equivalent: the 90 % interval lies inside the margin; neither this nor the "
         f"95 % intervals are corrected.{_looks_note(findings)}"
