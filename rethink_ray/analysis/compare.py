@@ -206,7 +206,7 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 other.schedule,
                 other.regime,
             ):
-                terms = (
+                pairs = (
                     replace(other.matched_pair, weight=1.0),
                     replace(one.matched_pair, weight=-1.0),
                 )
@@ -215,7 +215,7 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                     schedule=one.schedule,
                     regime=one.regime,
                     sources=(one.source, other.source),
-                    estimate=measure_difference(terms).effect,
+                    estimate=measure_difference(pairs).effect,
                 )
 
 
