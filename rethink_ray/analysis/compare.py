@@ -212,7 +212,7 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 other.schedule,
                 other.regime,
             ):
-                terms = (
+                pairs = (
                     replace(other.matched_pair, weight=1.0),
                     replace(one.matched_pair, weight=-1.0),
                 )
@@ -221,7 +221,7 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                     schedule=one.schedule,
                     regime=one.regime,
                     sources=(one.source, other.source),
-                    estimate=measure_difference(terms).effect,
+                    estimate=measure_difference(pairs).effect,
                 )
 
 

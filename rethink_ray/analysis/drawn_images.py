@@ -7,7 +7,7 @@ from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.draws import num_drawable, redraws
 
 
-def draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
+def find_draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
     """One for each regime that leaves images out, and for each that could not be drawn again."""
     study, facts = tables.study, tables.facts
     varies = "subset" in study.replicate.vary

@@ -143,7 +143,46 @@ def derive_findings(tables: StudyTables) -> Findings:
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
     missing, derived = _missing(study, records, results), Containment()
     attempt = derived.attempt
-    samples = tuple(objective_samples(study, tables.facts, results))
+    judged = _judge(tables, records, results, cost, derived)
+    given = SectionInput(
+        study=study, facts=tables.facts, records=records, results=results, cost=cost
+    )
+    return Findings(
+        study=study,
+        facts=tables.facts,
+        regimes=regimes,
+        findings=judged.findings,
+        caveats=judged.caveats,
+        claims=judged.claims,
+        cost=cost,
+        search={cell: record.search for cell, record in records.items()},
+        records=records,
+        results=results,
+        sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
+        missing=missing,
+        incomplete="" if missing else _incomplete(records, results),
+        missing_sections=derived.missing,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdicts:
+    """What is decided in a study, and what to know before believing it."""
+
+    findings: tuple[Finding, ...]
+    claims: StudyClaims
+    caveats: tuple[Caveat, ...]
+
+
+def _judge(
+    tables: StudyTables,
+    records: Mapping[Cell, CellRecord],
+    results: Mapping[Cell, CellResult],
+    cost: StudyCost,
+    derived: Containment,
+) -> _Verdicts:
+    """Findings, the papers' claims, and caveats; ``derived`` takes note of those that fail."""
+    study, attempt = tables.study, derived.attempt
 
     def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
         rows = list(study_samples(study, tables.facts, records, results, cost))
@@ -154,11 +193,9 @@ def derive_findings(tables: StudyTables) -> Findings:
     papers, own = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
     needs = (CLAIMS,) if study.claims else ()
+    samples = attempt(FINDINGS, lambda: tuple(objective_samples(study, tables.facts, results)), ())
     judged = attempt(FINDINGS, lambda: judge_study(study, samples, own), Judged(findings=()), needs)
-    claims = StudyClaims(
-        papers=judge_claims(papers, unit_name(study), judged.corrections),
-        declared=tables.declared_claims,
-    )
+    claims = judge_claims(papers, unit_name(study), judged.corrections)
     caveats = attempt(
         CAVEATS,
         lambda: (
@@ -168,24 +205,10 @@ def derive_findings(tables: StudyTables) -> Findings:
         (),
         needs,
     )
-    given = SectionInput(
-        study=study, facts=tables.facts, records=records, results=results, cost=cost
-    )
-    return Findings(
-        study=study,
-        facts=tables.facts,
-        regimes=regimes,
+    return _Verdicts(
         findings=attach_caveats(judged.findings, caveats),
+        claims=StudyClaims(papers=claims, declared=tables.declared_claims),
         caveats=caveats,
-        claims=claims,
-        cost=cost,
-        search={cell: record.search for cell, record in records.items()},
-        records=records,
-        results=results,
-        sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
-        missing=missing,
-        incomplete="" if missing else _incomplete(records, results),
-        missing_sections=derived.missing,
     )
 
 

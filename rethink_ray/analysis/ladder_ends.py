@@ -9,7 +9,7 @@ from rethink_ray.spec.resolve import Cell, copied_cell
 from rethink_ray.spec.study import Study
 
 
-def ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+def find_ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
     """One per cell whose search is over, and one per regime whose arms ended apart."""
     if study.schedule.converged is None:
         return

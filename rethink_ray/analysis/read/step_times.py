@@ -54,7 +54,7 @@ def unevenness(study: Study, records: Mapping[Cell, CellRecord]) -> float:
     return max((max(each) / min(each) for each in by_method.values()), default=1.0)
 
 
-def uneven_step_times(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+def find_uneven_step_times(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
     """A caveat where other work on the machine changed step times."""
     factor = unevenness(study, records)
     if factor > UNEVEN:
