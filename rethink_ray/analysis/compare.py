@@ -122,10 +122,10 @@ def read_source(name: str) -> ComparedSource:
     tables = read_views(directory)
     records = read_cells(tables)
     results = cell_results(tables.study, records)
-    found = study_samples(tables.study, tables.facts, records, results)
+    samples = study_samples(tables.study, tables.facts, records, results)
     return ComparedSource(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
-        samples=tuple(found),
+        samples=tuple(samples),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
     )
 
@@ -163,23 +163,23 @@ def effects_of(source: ComparedSource) -> Iterator[Effect]:
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
-        found = find_comparisons(claim, source.samples)
-        if isinstance(found, str):
+        comparisons = find_comparisons(claim, source.samples)
+        if isinstance(comparisons, str):
             continue
-        columns = find_told_apart_columns(found)
-        for place in found:
-            met = place.matched_pairs[0]
+        columns = find_told_apart_columns(comparisons)
+        for comparison in comparisons:
+            pair = comparison.matched_pairs[0]
             # the schedule has a column of its own
-            setting = say_setting(replace(place, levels=place.matched_pairs), columns)
+            setting = say_setting(replace(comparison, levels=comparison.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
-                schedule=met.side.schedule,
+                schedule=pair.side.schedule,
                 source=source.name,
                 setting=setting,
-                images=met.side.images,
-                regime=place.labels.get("regime", ""),
-                matched_pair=met,
-                estimate=measure_difference([met]).effect,
+                images=pair.side.images,
+                regime=comparison.labels.get("regime", ""),
+                matched_pair=pair,
+                estimate=measure_difference([pair]).effect,
                 reported=source.reported,
             )
 

@@ -190,17 +190,19 @@ def _judge(
         papers = measure_claims(paper_claims(), rows, study.margin)
         return papers, measure_claims(declared, rows, study.margin)
 
-    papers, own = attempt(CLAIMS, measure, ((), ()))
+    papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
     needs = (CLAIMS,) if study.claims else ()
     samples = attempt(FINDINGS, lambda: tuple(objective_samples(study, tables.facts, results)), ())
-    judged = attempt(FINDINGS, lambda: judge_study(study, samples, own), Judged(findings=()), needs)
+    judged = attempt(
+        FINDINGS, lambda: judge_study(study, samples, own_claims), Judged(findings=()), needs
+    )
     claims = judge_claims(papers, unit_name(study), judged.corrections)
     caveats = attempt(
         CAVEATS,
         lambda: (
             *find_caveats(tables, records, results, cost, samples),
-            *find_claim_caveats(own),
+            *find_claim_caveats(own_claims),
         ),
         (),
         needs,

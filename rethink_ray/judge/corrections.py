@@ -39,14 +39,14 @@ class Corrections:
     def p_not_below(self, difference: Difference, margin: float) -> float | None:
         """One-sided p of "the first side is behind by the margin or more"."""
         effect = difference.effect
-        own = p_not_below(effect, margin) if effect else None
-        return self._p(null_below(difference, margin), own)
+        alone = p_not_below(effect, margin) if effect else None
+        return self._p(null_below(difference, margin), alone)
 
     def p_not_above(self, difference: Difference, margin: float) -> float | None:
         """One-sided p of "the first side is ahead by the margin or more"."""
         effect = difference.effect
-        own = p_not_above(effect, margin) if effect else None
-        return self._p(null_above(difference, margin), own)
+        alone = p_not_above(effect, margin) if effect else None
+        return self._p(null_above(difference, margin), alone)
 
     def p_inside(self, difference: Difference, margin: float) -> float | None:
         """p of "the two differ by the margin or more": the larger of two one-sided tests."""
@@ -63,8 +63,9 @@ class Corrections:
                 return self.p_inside(measured.difference, measured.margin)
         return self.p_not_below(measured.difference, measured.margin)
 
-    def _p(self, null: Null, own: float | None) -> float | None:
-        return None if own is None else self.p_values.get(null, own)
+    def _p(self, null: Null, alone: float | None) -> float | None:
+        """The corrected p of a null, else its p alone."""
+        return None if alone is None else self.p_values.get(null, alone)
 
 
 UNCORRECTED = Corrections(p_values={}, num=1)
@@ -77,10 +78,10 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
     denial of a claim about a margin ("is behind after all") is a null of its own: where no
     comparison of the family tests it, its p is multiplied by the size of the family.
     """
-    own = [UNCORRECTED.p_expected(m) if m else None for m in primary]
-    adjusted = holm([1.0 if p is None else p for p in own])
+    alone = [UNCORRECTED.p_expected(m) if m else None for m in primary]
+    adjusted = holm([1.0 if p is None else p for p in alone])
     p_values: dict[Null, float] = {}
-    for measured, p, corrected in zip(primary, own, adjusted, strict=True):
+    for measured, p, corrected in zip(primary, alone, adjusted, strict=True):
         if measured is not None and p is not None:
             for null in _nulls_expected(measured):
                 p_values[null] = min(corrected, p_values.get(null, 1.0))
