@@ -1,8 +1,8 @@
 """From a measured difference to a verdict: the one place where that is decided.
 
-All verdicts are made of four facts about one difference: the first side is shown to be ahead, is
-shown to be behind, is shown not to be behind by the margin, is shown not to be ahead by it. Claims
-differ only in which facts support or contradict them. Since facts rest on one p value for each null
+All verdicts are made of four facts about one difference: the first side is shown to be ahead, to be
+behind, not to be behind by the margin, or to differ by less than the margin. Claims differ only in
+which facts support or contradict them. Since facts rest on one p value for each null hypothesis
 (``corrections``), verdicts of one difference cannot contradict each other:
 
 - a claim about a margin (not below, equal, catches up) is supported by its own test alone;
@@ -28,7 +28,8 @@ class Facts:
     is_behind: bool
     is_not_below: bool
     """Not behind by the margin or more."""
-    is_not_above: bool
+    is_inside: bool
+    """The difference is smaller than the margin, whichever side is ahead."""
     bracket: Bracket | None
     """Of a catch-up alone."""
 
@@ -36,11 +37,6 @@ class Facts:
     def is_apart(self) -> bool:
         """Whether the difference is shown not to be zero."""
         return self.is_ahead or self.is_behind
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the difference is shown to be smaller than the margin in both directions."""
-        return self.is_not_below and self.is_not_above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +113,7 @@ def show_facts(measured: Measurement, corrections: Corrections) -> Facts:
         is_ahead=is_apart and value > 0.0,
         is_behind=is_apart and value < 0.0,
         is_not_below=_is_shown(corrections.p_not_below(difference, margin)),
-        is_not_above=_is_shown(corrections.p_not_above(difference, margin)),
+        is_inside=_is_shown(corrections.p_inside(difference, margin)),
         bracket=find_bracket(measured.rungs, margin, corrections) if measured.rungs else None,
     )
 
