@@ -184,8 +184,8 @@ def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iter
     teacher = study.arms[result.arm].teacher
     if isinstance(teacher, TeacherFile):
         text = (
-            f"all replicates were taught by one file of weights ({teacher.file}), whoever trained "
-            "it on whatever images: read every finding as 'with this teacher'."
+            f"all replicates were taught by one file of weights ({teacher.file}); what it was "
+            "trained on is not recorded: read every finding as 'with this teacher'."
         )
         yield _of_cell("shared-teacher", result, text)
     if result.source in ("random", "direct"):
@@ -294,7 +294,7 @@ def find_mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
 
 
 def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
-    """What the report split can and cannot say."""
+    """Limits of the report split: its size, and whether the search looked at it too."""
     study, facts = tables.study, tables.facts
     name, size = study.data.report_on, facts.split_sizes.get(study.data.report_on, 0)
     if name == study.data.select_split:
@@ -333,7 +333,7 @@ def find_search_caveats(study: Study) -> Iterator[Caveat]:
 
 
 def describe_fixed_recipe(study: Study) -> Caveat:
-    """Everything that no cell varied, in one line."""
+    """One caveat that names every setting that no cell varied."""
     searched: set[str] = set()
     for cell in cells_of(study):
         searched |= set(space_of(study, cell))

@@ -1,7 +1,7 @@
-"""The one place that keeps a failure inside its section: all others are written all the same.
+"""Keeps a failure inside its section, so that all other sections are written.
 
-A derived part, a table, a figure and a key of ``findings.json`` are all sections here. One that
-fails leaves a sentence in its place, which says what is missing, why, and what to do.
+A derived part, a table, a figure and a key of ``findings.json`` are sections. A section that fails
+leaves a sentence: which section is missing, why, and what to do.
 """
 
 import logging
@@ -41,7 +41,7 @@ class MissingSection:
 
 
 class Containment:
-    """Builds sections, and remembers which ones failed."""
+    """Builds sections and keeps a list of those that failed."""
 
     def __init__(self, missing: Iterable[MissingSection] = ()) -> None:
         """``missing``: sections that failed earlier, on which later ones may rest."""
@@ -53,20 +53,20 @@ class Containment:
         return tuple(self._missing.values())
 
     def sentence_of(self, name: str) -> str:
-        """What stands in a section's place; empty for one that did not fail."""
+        """The sentence that replaces a section; empty for one that did not fail."""
         return self._missing[name].sentence if name in self._missing else ""
 
     def attempt(
         self, name: str, build: Callable[[], T], instead: U, needs: Collection[str] = ()
     ) -> T | U:
-        """What ``build`` gives, or ``instead`` and a missing section.
+        """The section that ``build`` makes; if it fails, ``instead``, and the section is missing.
 
         Args:
             name: of the section, as its reader knows it.
             build: makes the section.
             instead: stands for it if it fails.
-            needs: sections it rests on. Without one of them it is not tried, since it would look
-                empty where it is missing.
+            needs: sections it rests on. Without one of them it is not tried: it would look empty
+                instead of missing.
         """
         lacking = [need for need in needs if need in self._missing]
         if lacking:
@@ -80,7 +80,7 @@ class Containment:
             return instead
 
     def note(self, name: str, error: Exception) -> None:
-        """A section failed with this error; the first one counts."""
+        """Notes that a section failed with this error; its first error counts."""
         _log.debug("section %r failed", name, exc_info=error)
         story = "".join(traceback.format_exception(error))
         missing = MissingSection(name=name, reason=_in_one_line(error), story=story)

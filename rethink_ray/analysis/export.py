@@ -32,7 +32,7 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written, how sure it is, and what could not be."""
+    """The files that were written, their replicates, and the lengths without a file."""
 
     files: Mapping[Path, int]
     """File -> replicates that were scored at its length."""
@@ -62,19 +62,20 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     made_of: dict[Path, RungOrigin] = {}
     missing = []
     for cell in cells_of(study):
-        found = list(_found(study, state, cell))
+        origins = list(_find_origins(study, state, cell))
         end = convergence_of(study, state, copied_cell(study, cell) or cell)
         for length in lengths_of(study, cell):
-            there = [origin for origin in found if origin.length == length]
-            if not there:
+            at_length = [origin for origin in origins if origin.length == length]
+            if not at_length:
                 if end is None or length <= end.length:
                     missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
-            made_of[path] = min(there, key=lambda o: _merit(study, state, o))
+            made_of[path] = min(at_length, key=lambda o: _merit(study, state, o))
     if not made_of:
-        came, remedy = "none yet", "Let the study run, then export."
-        raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
+        remedy = "Let the study run, then export."
+        must = "must have a finished rung"
+        raise RecordError(explain(str(directory.root), must, "none yet", remedy))
     for regime in study.regimes:
         inside = [origin for origin in made_of.values() if origin.cell.regime == regime]
         if inside:
@@ -85,8 +86,8 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
 
 
-def _found(study: Study, state: StudyState, cell: Cell) -> Iterator[RungOrigin]:
-    """What each search of a cell found best, length by length."""
+def _find_origins(study: Study, state: StudyState, cell: Cell) -> Iterator[RungOrigin]:
+    """The best rung of each search of a cell, length by length."""
     for number in range(study.budget.searches):
         search = replace(cell, search=number)
         for length, member in incumbents(study, state, search).items():
@@ -104,7 +105,7 @@ def _merit(study: Study, state: StudyState, origin: RungOrigin) -> tuple[float, 
 
 
 def _write(directory: StudyDirectory, state: StudyState, path: Path, origin: RungOrigin) -> int:
-    """One file stands; how many replicates were scored at its length."""
+    """Writes one file; returns how many replicates were scored at its length."""
     rung = (origin.cell, origin.member, origin.length)
     header = build_header(directory, state, *rung)
     if path.stem == f"{origin.cell.regime}-best":
@@ -157,24 +158,24 @@ def build_header(
 
 
 def _versions(directory: StudyDirectory) -> str:
-    told = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
-    return ", ".join(told) or "not recorded"
+    versions = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
+    return ", ".join(versions) or "not recorded"
 
 
 def _replicates(
     directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
 ) -> str:
     metric = report_metric(directory.study)
-    found = _replicate_scores(directory, state, cell, member, length)
-    if not found:
+    scores = _replicate_scores(directory, state, cell, member, length)
+    if not scores:
         return "none at this length: one run, chosen because it was the best"
-    estimate = mean_of(found)
-    assert estimate is not None, "found is not empty"
+    estimate = mean_of(scores)
+    assert estimate is not None, "scores is not empty"
     interval = estimate.interval()
     if interval is None:
-        return f"{metric} {estimate.value:.2f} ({len(found)}: too few for an interval)"
+        return f"{metric} {estimate.value:.2f} ({len(scores)}: too few for an interval)"
     low, high = interval
-    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(found)} new seeds"
+    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(scores)} new seeds"
 
 
 def _replicate_scores(
@@ -182,13 +183,13 @@ def _replicate_scores(
 ) -> list[float]:
     metric = report_metric(directory.study)
     repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
-    found = []
+    scores = []
     for member in repeats:
         value = state.metric(member.trial_id, length, metric)
         if value is None and member.trial_id in state.ended:
             value = worst_score(directory.study)  # a diverged replicate is never dropped
-        found += [] if value is None or not math.isfinite(value) else [value]
-    return found
+        scores += [] if value is None or not math.isfinite(value) else [value]
+    return scores
 
 
 def _expected(

@@ -1,6 +1,6 @@
-"""From a study's tables to what they mean. A pure function: no clock, no file, no order of arrival.
+"""From a study's tables to its findings. A pure function: no clock, no file, no order of arrival.
 
-Empty and unfinished studies have findings too; those say what is missing.
+Empty and unfinished studies have findings too; their sentences say what is missing.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class RegimeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Everything a study's tables say, ready to be rendered."""
+    """All that is derived from a study's tables, ready to be rendered."""
 
     study: Study
     facts: DataFacts
@@ -72,7 +72,7 @@ class Findings:
     cost: StudyCost
     search: Mapping[Cell, tuple[Trial, ...]]
     records: Mapping[Cell, CellRecord]
-    """What all of it was read from."""
+    """The records that all of it was read from."""
     priced: tuple[Priced, ...]
     """What each score costs, and which are on a front."""
     method_costs: tuple[MethodCost, ...]
@@ -85,7 +85,7 @@ class Findings:
     importance: tuple[Importance | TooFew, ...]
     """What each searched parameter goes with, cell by cell."""
     missing: str
-    """What is still to come, as a sentence; empty for a finished study."""
+    """The runs still to come, as a sentence; empty for a finished study."""
     incomplete: str = ""
     """Which cells of a study with nothing left to run have no score, as a sentence."""
     missing_sections: tuple[MissingSection, ...] = ()
@@ -108,7 +108,7 @@ class Findings:
 
     @property
     def answer_cautions(self) -> tuple[tuple[str, ...], ...]:
-        """Per answer, what must be known before its headlines are believed."""
+        """Per answer, the caveats to know before its headlines are believed."""
         return tuple(
             select_cautions_of_all(_headlines(self, regime), self.caveats_by_key)
             for regime in self.regimes
@@ -120,7 +120,7 @@ class Findings:
         return {c.key: c for c in self.caveats}
 
     def cautions_of(self, finding: Finding) -> tuple[str, ...]:
-        """What stands right under a headline; nothing under other findings."""
+        """The caveats that are printed under a headline; none under other findings."""
         if finding.family != "primary":
             return ()
         return select_cautions(finding, self.caveats_by_key)

@@ -1,4 +1,4 @@
-"""Where each cell's ladder ended, and what that does to comparisons (``schedule.converged``)."""
+"""Where each cell's ladder ended, and how that limits comparisons (``schedule.converged``)."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""A model card: what a model is, how well it does, what it learned from, and what to beware of."""
+"""A model card: the model, its scores, its training images, and the caveats of its study."""
 
 from rethink_ray.analysis.export import RungOrigin
 from rethink_ray.analysis.findings import Findings
@@ -61,10 +61,10 @@ def _scores(findings: Findings, origin: RungOrigin) -> list[str]:
         )
     mean = point.mean
     if mean is None:
-        return [*lines, "- no replicates: nobody knows how much of it is luck"]
+        return [*lines, "- no replicates, so we cannot say how much of it is luck"]
     size = f"{mean.value:.2f} {span(mean.interval(), sign=False)}".rstrip()
-    told = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
-    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {told}"]
+    runs = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
+    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {runs}"]
 
 
 def _caveats(findings: Findings, origin: RungOrigin) -> list[str]:

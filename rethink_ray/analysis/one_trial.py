@@ -1,7 +1,7 @@
-"""Any one trial of a study as files that run on their own: what repeats the number of a replicate.
+"""Any one trial of a study as files that run on their own; a replicate's file repeats its number.
 
-A replicate differs from its incumbent's file in all that it draws anew: its seed, the seed of what
-it learned from its regime, the teacher's, and perhaps its images.
+A replicate draws several things anew, so its file differs from its incumbent's: in its seed, in the
+seed of assets that it learned from its regime, in its teacher's seed, and perhaps in its images.
 """
 
 import math
@@ -63,17 +63,17 @@ def _members(study: Study, state: StudyState) -> Iterator[tuple[Cell, Member]]:
 
 
 def _expected(study: Study, state: StudyState, trial_id: str, length: float) -> dict[str, float]:
-    """What it scored in the objective, on every split that it was scored on."""
+    """Its scores in the objective, on every split that it was scored on."""
     names = dict.fromkeys((selection_metric(study), report_metric(study)))
-    found = {name: state.metric(trial_id, length, name) for name in names}
-    return {k: v for k, v in found.items() if v is not None and math.isfinite(v)}
+    scores = {name: state.metric(trial_id, length, name) for name in names}
+    return {k: v for k, v in scores.items() if v is not None and math.isfinite(v)}
 
 
 def _header(directory: StudyDirectory, cell: Cell, member: Member, length: float) -> str:
-    what = "A search trial" if member.of is None else f"A repeat of trial {member.of}"
+    kind = "A search trial" if member.of is None else f"A repeat of trial {member.of}"
     images = f", on draw {member.draw} of its images" if member.draw else ""
     lines = [
-        f"{what} of {cell.name} at {length:g}x in study {directory.study.study}{images}.",
+        f"{kind} of {cell.name} at {length:g}x in study {directory.study.study}{images}.",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",
         "run:         rethink-ray train THIS_FILE --out DIR",

@@ -1,7 +1,7 @@
 """The usual way, on the records of this study: one pool of all arms, halved on its first rung.
 
-A what-if for readers who wonder whether cells of their own were worth it. Nothing is run again: who
-would have been dropped is exact, who would have won is the best survivor with a recorded end. Of
+It answers whether it was worth giving each arm a cell of its own. Nothing is run again. Which
+trials would have been dropped is exact; the winner is the best survivor whose end was recorded. Of
 several searches of a cell the first is pooled.
 """
 
@@ -38,7 +38,7 @@ class PooledRegime:
     unrecorded: int
     """Survivors that their own cell stopped, so that their end is not known."""
     ends: Mapping[str, CurvePoint]
-    """Arm -> its replicates at the longest length: what it came to in a cell of its own."""
+    """Arm -> its replicates at the longest length, from a cell of its own."""
 
     @property
     def thrown_away(self) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def _winner(
 
 
 def pool_sentence(findings: Findings, pool: PooledRegime) -> str:
-    """What the pool would have done, and what it would have missed."""
+    """The trials that the pool would have kept, its winner, and the arms it would have lost."""
     total, left = sum(pool.proposed.values()), sum(pool.kept.values())
     kept = listed([f"{pool.kept.get(arm, 0)} of {arm}" for arm in pool.proposed])
     head = f"On {pool.regime}, one pool of {total} trials halved at {times(pool.first)} keeps "
@@ -118,7 +118,7 @@ def pool_sentence(findings: Findings, pool: PooledRegime) -> str:
 
 
 def _lost(findings: Findings, pool: PooledRegime, arm: str) -> str:
-    """What an arm without survivors came to in a cell of its own."""
+    """The score that an arm without survivors has in a cell of its own."""
     metric, at = metric_name(findings.study), times(pool.last)
     own, best = pool.ends.get(arm), pool.ends.get(pool.winner or "")
     if own is None or own.mean is None:
@@ -127,12 +127,12 @@ def _lost(findings: Findings, pool: PooledRegime, arm: str) -> str:
     if best is None or best.mean is None:
         return f"{arm} would have been thrown away; in its own cell it ends at {size} at {at}."
     other = f"{best.mean.value:.1f} {span(best.mean.interval(), sign=False)}".rstrip()
-    told = f"in its own cell it ends at {size} at {at}, {pool.winner} at {other}"
-    return f"{arm} would have been thrown away; {told}."
+    ends = f"in its own cell it ends at {size} at {at}, {pool.winner} at {other}"
+    return f"{arm} would have been thrown away; {ends}."
 
 
 def pool_sheet(findings: Findings, pool: PooledRegime) -> Sheet:
-    """Arms down: in the pool, kept, and what each came to in its own cell."""
+    """Arms down: trials in the pool, trials kept, and the score in the arm's own cell."""
     rows = []
     for arm in pool.proposed:
         own = pool.ends.get(arm)
