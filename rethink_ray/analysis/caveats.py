@@ -1,6 +1,6 @@
-"""What a reader must know before believing a finding, found from the study and its records.
+"""Caveats: facts of a study and its records that a reader must know before believing a finding.
 
-Each function looks for one thing and returns the caveats it found, most of them none.
+Each function looks for one thing and yields a caveat for each time it is there, mostly none.
 """
 
 import math
@@ -50,33 +50,33 @@ def find_caveats(
         samples: of its objective.
     """
     study = tables.study
-    found: list[Caveat] = []
+    caveats: list[Caveat] = []
     for cell, result in results.items():
-        found += find_few_replicates(study, result)
-        found += find_failed_replicates(study, result)
-        found += find_unscored_replicates(study, result)
-        found += find_nothing_learned(study, result)
-        found += find_failed_search(result)
-        found += find_edges(study, cell, result)
-        found += find_shared_start(study, result, cost)
-        found += find_unbooked_assets(result, cost)
+        caveats += find_few_replicates(study, result)
+        caveats += find_failed_replicates(study, result)
+        caveats += find_unscored_replicates(study, result)
+        caveats += find_nothing_learned(study, result)
+        caveats += find_failed_search(result)
+        caveats += find_edges(study, cell, result)
+        caveats += find_shared_start(study, result, cost)
+        caveats += find_unbooked_assets(result, cost)
     for regime in study.regimes:
         inside = {c: r for c, r in records.items() if c.regime == regime}
-        found += find_unequal_effort(study, regime, inside)
-        found += find_unequal_cost(study, regime, cost)
-        found += find_large_select_split(tables, regime)
-    found += find_confounded_pairs(study)
-    found += find_draw_caveats(tables)
-    found += find_ladder_caveats(study, records)
-    found += find_twin_caveats(study, samples)
-    found += find_thin_spread(study, samples)
-    found += find_refused_assets(cost)
-    found += find_mixed_machines(tables)
-    found += find_uneven_step_times(study, records)
-    found += find_report_split_caveats(tables)
-    found += find_search_caveats(study)
-    found.append(describe_fixed_recipe(study))
-    return tuple(found)
+        caveats += find_unequal_effort(study, regime, inside)
+        caveats += find_unequal_cost(study, regime, cost)
+        caveats += find_large_select_split(tables, regime)
+    caveats += find_confounded_pairs(study)
+    caveats += find_draw_caveats(tables)
+    caveats += find_ladder_caveats(study, records)
+    caveats += find_twin_caveats(study, samples)
+    caveats += find_thin_spread(study, samples)
+    caveats += find_refused_assets(cost)
+    caveats += find_mixed_machines(tables)
+    caveats += find_uneven_step_times(study, records)
+    caveats += find_report_split_caveats(tables)
+    caveats += find_search_caveats(study)
+    caveats.append(describe_fixed_recipe(study))
+    return tuple(caveats)
 
 
 def find_few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
@@ -165,10 +165,10 @@ def find_range_end(parameter: Parameter, value: Any) -> str | None:
     if parameter.choice is not None or not isinstance(value, int | float):
         return None
     low, high = (float(b) for b in parameter.bounds)
-    place = float(value)
+    position = float(value)
     if parameter.kind == "log_uniform":
-        low, high, place = math.log(low), math.log(high), math.log(place)
-    share = (place - low) / (high - low)
+        low, high, position = math.log(low), math.log(high), math.log(position)
+    share = (position - low) / (high - low)
     if share <= EDGE:
         return "lower"
     return "upper" if share >= 1.0 - EDGE else None
@@ -184,8 +184,8 @@ def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iter
     teacher = study.arms[result.arm].teacher
     if isinstance(teacher, TeacherFile):
         text = (
-            f"all replicates were taught by one file of weights ({teacher.file}), whoever trained "
-            "it on whatever images: read every finding as 'with this teacher'."
+            f"all replicates were taught by one file of weights ({teacher.file}); what it was "
+            "trained on is not recorded: read every finding as 'with this teacher'."
         )
         yield _of_cell("shared-teacher", result, text)
     if result.source in ("random", "direct"):
@@ -294,7 +294,7 @@ def find_mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
 
 
 def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
-    """What the report split can and cannot say."""
+    """Limits of the report split: its size, and whether the search looked at it too."""
     study, facts = tables.study, tables.facts
     name, size = study.data.report_on, facts.split_sizes.get(study.data.report_on, 0)
     if name == study.data.select_split:
@@ -333,7 +333,7 @@ def find_search_caveats(study: Study) -> Iterator[Caveat]:
 
 
 def describe_fixed_recipe(study: Study) -> Caveat:
-    """Everything that no cell varied, in one line."""
+    """One caveat that names every setting that no cell varied."""
     searched: set[str] = set()
     for cell in cells_of(study):
         searched |= set(space_of(study, cell))

@@ -60,7 +60,7 @@ def _note(claims: StudyClaims, study: Study) -> str:
 
 def reported_there() -> dict[str, str]:
     """Claim -> what its own paper's table says, in a few words."""
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
     for stem in published_names():
         table = load_published(f"published:{stem}")
         claims = {n: c for n, c in paper_claims().items() if n.startswith(f"{stem}/")}
@@ -71,5 +71,5 @@ def reported_there() -> dict[str, str]:
                 agree = sum(f.agrees is True for f in outcome.findings)
                 low, high = signed(min(values)), signed(max(values))
                 size = low if low == high else f"{low} to {high}"
-                told[outcome.name] = f"{size}, {agree} of {len(values)} in line"
-    return told
+                reported[outcome.name] = f"{size}, {agree} of {len(values)} in line"
+    return reported

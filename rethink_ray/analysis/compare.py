@@ -169,21 +169,21 @@ def effects_of(source: ComparedSource) -> Iterator[Effect]:
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
-        compared = find_comparisons(claim, source.samples)
-        if isinstance(compared, str):
+        comparisons = find_comparisons(claim, source.samples)
+        if isinstance(comparisons, str):
             continue
-        columns = find_told_apart_columns(compared)
-        for one_place in compared:
-            pair = one_place.matched_pairs[0]
-            # the schedule has a column to itself
-            setting = say_setting(replace(one_place, levels=one_place.matched_pairs), columns)
+        columns = find_told_apart_columns(comparisons)
+        for comparison in comparisons:
+            pair = comparison.matched_pairs[0]
+            # the schedule has a column of its own
+            setting = say_setting(replace(comparison, levels=comparison.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
                 schedule=pair.side.schedule,
                 source=source.name,
                 setting=setting,
                 images=pair.side.images,
-                regime=one_place.labels.get("regime", ""),
+                regime=comparison.labels.get("regime", ""),
                 matched_pair=pair,
                 estimate=measure_difference([pair]).effect,
                 reported=source.reported,

@@ -53,7 +53,7 @@ class Containment:
         return tuple(self._missing.values())
 
     def sentence_of(self, name: str) -> str:
-        """What stands in a section's place; empty for one that did not fail."""
+        """The sentence that replaces a section; empty for one that did not fail."""
         return self._missing[name].sentence if name in self._missing else ""
 
     def attempt(
@@ -80,7 +80,7 @@ class Containment:
             return instead
 
     def note(self, name: str, error: Exception) -> None:
-        """A section failed with this error; the first one counts."""
+        """Notes that a section failed with this error; its first error counts."""
         _log.debug("section %r failed", name, exc_info=error)
         story = "".join(traceback.format_exception(error))
         missing = MissingSection(name=name, reason=_in_one_line(error), story=story)

@@ -1,6 +1,6 @@
-"""From a study's tables to what they mean. A pure function: no clock, no file, no order of arrival.
+"""From a study's tables to its findings. A pure function: no clock, no file, no order of arrival.
 
-Empty and unfinished studies have findings too; those say what is missing.
+Empty and unfinished studies have findings too; their sentences say what is missing.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class RegimeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Everything a study's tables say, ready to be rendered."""
+    """All that is derived from a study's tables, ready to be rendered."""
 
     study: Study
     facts: DataFacts
@@ -73,7 +73,7 @@ class Findings:
     sections: Mapping[str, tuple[Any, ...]]
     """Key of an optional section -> its rows; none where the section does not apply."""
     missing: str
-    """What is still to come, as a sentence; empty for a finished study."""
+    """The runs still to come, as a sentence; empty for a finished study."""
     incomplete: str = ""
     """Which cells of a study with nothing left to run have no score, as a sentence."""
     missing_sections: tuple[MissingSection, ...] = ()
@@ -96,7 +96,7 @@ class Findings:
 
     @property
     def answer_cautions(self) -> tuple[tuple[str, ...], ...]:
-        """Per answer, what must be known before its headlines are believed."""
+        """Per answer, the caveats to know before its headlines are believed."""
         return tuple(
             select_cautions_of_all(_headlines(self, regime), self.caveats_by_key)
             for regime in self.regimes
@@ -124,7 +124,7 @@ class Findings:
         return {c.key: c for c in self.caveats}
 
     def cautions_of(self, finding: Finding) -> tuple[str, ...]:
-        """What stands right under a headline; nothing under other findings."""
+        """The caveats that are printed under a headline; none under other findings."""
         if finding.family != "primary":
             return ()
         return select_cautions(finding, self.caveats_by_key)
@@ -190,17 +190,19 @@ def _judge(
         papers = measure_claims(paper_claims(), rows, study.margin)
         return papers, measure_claims(declared, rows, study.margin)
 
-    papers, own = attempt(CLAIMS, measure, ((), ()))
+    papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
     needs = (CLAIMS,) if study.claims else ()
     samples = attempt(FINDINGS, lambda: tuple(objective_samples(study, tables.facts, results)), ())
-    judged = attempt(FINDINGS, lambda: judge_study(study, samples, own), Judged(findings=()), needs)
+    judged = attempt(
+        FINDINGS, lambda: judge_study(study, samples, own_claims), Judged(findings=()), needs
+    )
     claims = judge_claims(papers, unit_name(study), judged.corrections)
     caveats = attempt(
         CAVEATS,
         lambda: (
             *find_caveats(tables, records, results, cost, samples),
-            *find_claim_caveats(own),
+            *find_claim_caveats(own_claims),
         ),
         (),
         needs,

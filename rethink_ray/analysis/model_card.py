@@ -1,4 +1,4 @@
-"""A model card: what a model is, how well it does, what it learned from, and what to beware of."""
+"""A model card: the model, its scores, its training images, and the caveats of its study."""
 
 from rethink_ray.analysis.export import RungOrigin
 from rethink_ray.analysis.findings import Findings

@@ -66,8 +66,8 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
         raise SpecError(explain(f"budget.{unit_name(study)}", must, num))
     headlines, samples = _design(study, facts)
     claims = about(study.objective.metric, study.claims)
-    own = {n: _comparisons(c, samples) for n, c in claims.items()}
-    family = headlines + sum(max(1, len(own[n])) for n, c in claims.items() if c.primary)
+    of_study = {n: _comparisons(c, samples) for n, c in claims.items()}
+    family = headlines + sum(max(1, len(of_study[n])) for n, c in claims.items() if c.primary)
     simulation = Simulation(noise=noise, seed=seed)
     powers = []
     if headlines:
@@ -76,7 +76,7 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
         powers.append(_power(simulation, rule, name, (headlines, 2), num))
     everyone: Mapping[str, Claim] = {**claims, **paper_claims()}
     for name, claim in everyone.items():
-        comparisons = own[name] if name in own else _comparisons(claim, samples)
+        comparisons = of_study[name] if name in of_study else _comparisons(claim, samples)
         if comparisons and not _is_of_two_metrics(claim) and not _is_of_no_score(comparisons):
             by = family if claim.primary else 1
             margin = claim.margin_within(study.margin)
@@ -138,8 +138,8 @@ def _design(study: Study, facts: DataFacts) -> tuple[int, list[ScoreSample]]:
     records = read_cells(build_tables(study, StudyState([]), facts))
     results = cell_results(study, records)
     objective = list(objective_samples(study, facts, results))
-    asked = [q for q in ask_of_arms(study) if q.family == "primary"]
-    headlines = sum(len(question.measure(objective, study.margin)) for question in asked)
+    questions = [q for q in ask_of_arms(study) if q.family == "primary"]
+    headlines = sum(len(question.measure(objective, study.margin)) for question in questions)
     return headlines, list(study_samples(study, facts, records, results))
 
 

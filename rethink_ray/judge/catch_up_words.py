@@ -12,8 +12,7 @@ def state_catch_up(study: Study, answer: Answer) -> Finding:
     """``scratch catches up with pretrained by 6x``, and between which lengths it does."""
     question, decision, measured = answer.question, answer.decision, answer.measured
     reference, other = question.arms
-    lengths, bracket = measured.comparison.lengths, decision.bracket
-    assert bracket is not None, "a catch-up has a ladder"
+    lengths = measured.comparison.lengths
     last = times(lengths[-1])
     return Finding(
         key=f"{question.regime}/{reference}-catches-{other}",
@@ -27,7 +26,7 @@ def state_catch_up(study: Study, answer: Answer) -> Finding:
         verdict=decision.verdict,
         p_adjusted=decision.p,
         needed=decision.needed,
-        bracket=(bracket.behind_up_to, bracket.caught_up_from),
+        bracket=decision.bracket,
         evidence=evidence_of(measured, against_first=False),
         effect=turn_round(measured.effect),
     )
@@ -35,9 +34,8 @@ def state_catch_up(study: Study, answer: Answer) -> Finding:
 
 def _sentence(study: Study, answer: Answer) -> str:
     (reference, other), decision = answer.question.arms, answer.decision
-    lengths, bracket = answer.measured.comparison.lengths, answer.decision.bracket
-    assert bracket is not None, "a catch-up has a ladder"
-    behind, caught, last = bracket.behind_up_to, bracket.caught_up_from, times(lengths[-1])
+    lengths = answer.measured.comparison.lengths
+    (behind, caught), last = decision.bracket or (None, None), times(lengths[-1])
     margin = f"{study.margin:g} {metric_name(study)}"
     head = f"On {answer.question.regime}, {reference}"
     if decision.verdict is Verdict.NOT_TESTED:
@@ -74,7 +72,7 @@ def _remark(study: Study, answer: Answer) -> str:
         return f" At {last} the two are apart by themselves, but not after correcting for {num}."
     if decision.verdict is not Verdict.INCONCLUSIVE:
         return ""
-    if decision.alone is Verdict.SUPPORTED:
+    if decision.verdict_alone is Verdict.SUPPORTED:
         return f" By itself it has caught up, but not after correcting for {num}."
     if decision.facts.is_inside:
         return (

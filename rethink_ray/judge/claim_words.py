@@ -86,7 +86,7 @@ def _say_corrected(decision: Judgement) -> str:
     if not decision.is_corrected_away:
         return ""
     num = decision.num_corrected
-    return f" No longer {decision.alone} after correcting for {num} primary comparisons."
+    return f" No longer {decision.verdict_alone} after correcting for {num} primary comparisons."
 
 
 def _say_numbers(measured: Measurement, decision: Judgement) -> str:
@@ -123,19 +123,19 @@ def ratio_of(
     return math.exp(plain.value), (math.exp(ends[0]), math.exp(ends[1])) if ends else None
 
 
-def _say_ratio(claim: Claim, met: MatchedPair, effect: Estimate) -> str:
+def _say_ratio(claim: Claim, pair: MatchedPair, effect: Estimate) -> str:
     """``0.75 times [0.74, 0.76] (3 against 4 GFLOP an update)``."""
     ratio = ratio_of(claim, effect)
     assert ratio is not None, "a claim about a ratio"
     times_it, interval = ratio
     exact = effect.se is not None and effect.se < EXACT  # counted, as operations are
-    shown = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval and not exact else ""
-    return f"{times_it:.3g} times{shown} ({_both(met)} {metric_words(met.side.metric)})"
+    interval_text = f" [{interval[0]:.3g}, {interval[1]:.3g}]" if interval and not exact else ""
+    return f"{times_it:.3g} times{interval_text} ({_both(pair)} {metric_words(pair.side.metric)})"
 
 
-def _both(met: MatchedPair) -> str:
-    name = met.side.metric
-    return f"{amount_text(name, _mean(met.side))} against {amount_text(name, _mean(met.against))}"
+def _both(pair: MatchedPair) -> str:
+    name = pair.side.metric
+    return f"{amount_text(name, _mean(pair.side))} against {amount_text(name, _mean(pair.against))}"
 
 
 def _say_no_scores(comparison: Comparison, metric: str) -> str:
@@ -170,16 +170,16 @@ def _one_more_than_the_other(claim: Claim, comparison: Comparison, effect: Estim
     return f"behind in both; {size} between them ({both})" if behind else f"{size} more ({both})"
 
 
-def _lead(claim: Claim, met: MatchedPair) -> float:
+def _lead(claim: Claim, pair: MatchedPair) -> float:
     sign = 1.0 if claim.goal == "maximize" else -1.0
-    return sign * (_mean(met.side) - _mean(met.against)) if met.against else _mean(met.side)
+    return sign * (_mean(pair.side) - _mean(pair.against)) if pair.against else _mean(pair.side)
 
 
-def _level(claim: Claim, met: MatchedPair) -> str:
+def _level(claim: Claim, pair: MatchedPair) -> str:
     """One difference by itself, or one side's own score."""
-    if met.against is None:
-        return amount_text(met.side.metric, _mean(met.side))
-    return signed_text(met.side.metric, _lead(claim, met))
+    if pair.against is None:
+        return amount_text(pair.side.metric, _mean(pair.side))
+    return signed_text(pair.side.metric, _lead(claim, pair))
 
 
 def _mean(sample: ScoreSample | None) -> float:
@@ -193,9 +193,7 @@ def _say_bracket(measured: Measurement, decision: Judgement, last: str) -> str:
     The test of catching up starts there and stops where it fails: of a length before, it says
     nothing.
     """
-    bracket, effect = decision.bracket, measured.effect
-    assert bracket is not None, "a catch-up"
-    behind, caught = bracket.behind_up_to, bracket.caught_up_from
+    (behind, caught), effect = decision.bracket or (None, None), measured.effect
     if behind is not None and caught is not None:
         return f"caught up between {times(behind)} and {times(caught)}"
     if caught is not None:

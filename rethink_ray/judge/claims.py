@@ -119,7 +119,7 @@ def _outcome(claim: MeasuredClaim, decisions: Sequence[Judgement], unit: str) ->
 def _state(
     name: str, measured: Measurement, decision: Judgement, columns: Sequence[str], unit: str
 ) -> Finding:
-    claim, comparison, bracket = measured.claim, measured.comparison, decision.bracket
+    claim, comparison = measured.claim, measured.comparison
     is_primary = claim.primary and decision.verdict is not Verdict.AS_REPORTED
     family: Family = "primary" if is_primary else "descriptive"
     setting = say_setting(comparison, columns)
@@ -137,7 +137,7 @@ def _state(
         ratio=ratio_of(claim, measured.effect),
         p_adjusted=decision.p,
         needed=decision.needed,
-        bracket=(bracket.behind_up_to, bracket.caught_up_from) if bracket else None,
+        bracket=decision.bracket,
         evidence=comparison.evidence,
         caveats=_caveat_texts(measured),
         agrees=decision.agrees,

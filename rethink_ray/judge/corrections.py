@@ -8,6 +8,7 @@ whether one difference is shown.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rethink_ray.judge.measurements import Difference, Measurement, Terms
 from rethink_ray.judge.statistics import holm, p_not_above, p_not_below
@@ -15,12 +16,13 @@ from rethink_ray.judge.statistics import holm, p_not_above, p_not_below
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Null:
-    """What a test tries to show wrong: a difference is zero, or is below minus the margin."""
+    """What a test tries to show wrong."""
 
+    kind: Literal["zero", "behind", "far"]
+    """The difference is zero; is below minus the margin; is as large as the margin, either way."""
     terms: Terms
     scale: str
-    behind_by: float | None
-    """The margin; None: the difference is zero, in either direction."""
+    margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,20 +41,26 @@ class Corrections:
     def p_not_below(self, difference: Difference, margin: float) -> float | None:
         """One-sided p of "the first side is behind by the margin or more"."""
         effect = difference.effect
-        own = p_not_below(effect, margin) if effect else None
-        return self._p(null_below(difference, margin), own)
+        alone = p_not_below(effect, margin) if effect else None
+        return self._p(null_below(difference, margin), alone)
 
     def p_not_above(self, difference: Difference, margin: float) -> float | None:
         """One-sided p of "the first side is ahead by the margin or more"."""
         effect = difference.effect
-        own = p_not_above(effect, margin) if effect else None
-        return self._p(null_above(difference, margin), own)
+        alone = p_not_above(effect, margin) if effect else None
+        return self._p(null_above(difference, margin), alone)
 
     def p_inside(self, difference: Difference, margin: float) -> float | None:
-        """p of "the two differ by the margin or more": the larger of two one-sided tests."""
-        sides = (self.p_not_below(difference, margin), self.p_not_above(difference, margin))
+        """p of "the two differ by the margin or more": the largest that it rests on.
+
+        It is never smaller than that of either side, so that no claim about one side is open where
+        both are shown.
+        """
+        sides = [p(difference, margin) for p in (self.p_not_below, self.p_not_above)]
         known = [p for p in sides if p is not None]
-        return max(known) if known else None
+        if not known:
+            return None
+        return max(*known, self.p_values.get(null_far(difference, margin), 0.0))
 
     def p_expected(self, measured: Measurement) -> float | None:
         """p of what the claim expects."""
@@ -63,8 +71,9 @@ class Corrections:
                 return self.p_inside(measured.difference, measured.margin)
         return self.p_not_below(measured.difference, measured.margin)
 
-    def _p(self, null: Null, own: float | None) -> float | None:
-        return None if own is None else self.p_values.get(null, own)
+    def _p(self, null: Null, alone: float | None) -> float | None:
+        """The corrected p of a null, else its p alone."""
+        return None if alone is None else self.p_values.get(null, alone)
 
 
 UNCORRECTED = Corrections(p_values={}, num=1)
@@ -77,13 +86,13 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
     denial of a claim about a margin ("is behind after all") is a null of its own: where no
     comparison of the family tests it, its p is multiplied by the size of the family.
     """
-    own = [UNCORRECTED.p_expected(m) if m else None for m in primary]
-    adjusted = holm([1.0 if p is None else p for p in own])
+    alone = [UNCORRECTED.p_expected(m) if m else None for m in primary]
+    adjusted = holm([1.0 if p is None else p for p in alone])
     p_values: dict[Null, float] = {}
-    for measured, p, corrected in zip(primary, own, adjusted, strict=True):
+    for measured, p, corrected in zip(primary, alone, adjusted, strict=True):
         if measured is not None and p is not None:
-            for null in _nulls_expected(measured):
-                p_values[null] = min(corrected, p_values.get(null, 1.0))
+            null = _null_expected(measured)
+            p_values[null] = min(corrected, p_values.get(null, 1.0))
     for measured in primary:
         denial = UNCORRECTED.p_apart(measured.difference) if measured else None
         if measured is not None and denial is not None:
@@ -93,32 +102,40 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
 
 
 def null_apart(difference: Difference) -> Null:
-    """The null of a two-sided test; the same whichever side is named first."""
-    terms = difference.terms
-    if terms and terms[0][1] < 0.0:
-        terms = _turned(terms)
-    return Null(terms=terms, scale=difference.scale, behind_by=None)
+    """The difference is zero."""
+    return Null(kind="zero", terms=_either_way(difference.terms), scale=difference.scale)
 
 
 def null_below(difference: Difference, margin: float) -> Null:
     """The first side is behind by the margin or more."""
-    return Null(terms=difference.terms, scale=difference.scale, behind_by=margin)
+    return Null(kind="behind", terms=difference.terms, scale=difference.scale, margin=margin)
 
 
 def null_above(difference: Difference, margin: float) -> Null:
     """The first side is ahead by the margin or more: the second is behind."""
-    return Null(terms=_turned(difference.terms), scale=difference.scale, behind_by=margin)
+    terms = _turned(difference.terms)
+    return Null(kind="behind", terms=terms, scale=difference.scale, margin=margin)
 
 
-def _nulls_expected(measured: Measurement) -> tuple[Null, ...]:
-    """What a claim expects to be wrong; for equality, both one-sided nulls."""
-    difference, margin = measured.difference, measured.margin
+def null_far(difference: Difference, margin: float) -> Null:
+    """The two sides differ by the margin or more."""
+    terms = _either_way(difference.terms)
+    return Null(kind="far", terms=terms, scale=difference.scale, margin=margin)
+
+
+def _null_expected(measured: Measurement) -> Null:
+    """What a claim expects to be wrong."""
     match measured.expects:
         case "above":
-            return (null_apart(difference),)
+            return null_apart(measured.difference)
         case "equal":
-            return (null_below(difference, margin), null_above(difference, margin))
-    return (null_below(difference, margin),)
+            return null_far(measured.difference, measured.margin)
+    return null_below(measured.difference, measured.margin)
+
+
+def _either_way(terms: Terms) -> Terms:
+    """The same terms whichever side is named first."""
+    return _turned(terms) if terms and terms[0][1] < 0.0 else terms
 
 
 def _turned(terms: Terms) -> Terms:

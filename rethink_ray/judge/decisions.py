@@ -1,15 +1,15 @@
 """From a measured difference to a verdict: the one place where that is decided.
 
-All verdicts are made of four facts about one difference: the first side is shown to be ahead, is
-shown to be behind, is shown not to be behind by the margin, is shown not to be ahead by it. Claims
-differ only in which facts support or contradict them. Since facts rest on one p value for each null
+All verdicts are made of four facts about one difference: the first side is shown to be ahead, to be
+behind, not to be behind by the margin, or to differ by less than the margin. Claims differ only in
+which facts support or contradict them. Since facts rest on one p value for each null hypothesis
 (``corrections``), verdicts of one difference cannot contradict each other:
 
 - a claim about a margin (not below, equal, catches up) is supported by its own test alone;
 - it is contradicted only where the corrected test shows the other side to be ahead (a closed test).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rethink_ray.judge.catch_up import Bracket, find_bracket, find_reported_bracket
 from rethink_ray.judge.corrections import UNCORRECTED, Corrections
@@ -28,17 +28,15 @@ class Facts:
     is_behind: bool
     is_not_below: bool
     """Not behind by the margin or more."""
-    is_not_above: bool
+    is_inside: bool
+    """The difference is smaller than the margin, whichever side is ahead."""
+    bracket: Bracket | None
+    """Of a catch-up alone."""
 
     @property
     def is_apart(self) -> bool:
         """Whether the difference is shown not to be zero."""
         return self.is_ahead or self.is_behind
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the difference is shown to be smaller than the margin in both directions."""
-        return self.is_not_below and self.is_not_above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,45 +44,50 @@ class Judgement:
     """The verdict on one measurement, and all that sentences say about it."""
 
     verdict: Verdict
-    alone: Verdict
-    """The verdict if nothing else had been compared."""
     facts: Facts
-    facts_alone: Facts
-    p: float | None
+    alone: tuple[Verdict, Facts]
+    """Verdict and facts before correction, as if nothing else had been compared."""
+    p: float | None = None
     """Of what the claim expects, corrected where its null is."""
-    num_corrected: int
+    num_corrected: int = 1
     """Comparisons that were corrected together; 1 where nothing was corrected."""
-    bracket: Bracket | None = None
     needed: int | None = None
     agrees: bool | None = None
     """As reported: whether the number is in line with the claim; None inside the margin."""
 
     @property
+    def verdict_alone(self) -> Verdict:
+        """The verdict before correction."""
+        return self.alone[0]
+
+    @property
     def is_corrected_away(self) -> bool:
         """Whether the verdict was another one before correction."""
-        return self.alone is not self.verdict
+        return self.verdict_alone is not self.verdict
 
     @property
     def is_difference_corrected_away(self) -> bool:
-        """Whether a difference larger than nothing is shown alone, but not after correction."""
+        """Whether a difference is shown not to be zero alone, but not after correction."""
         is_left = self.facts.is_apart or self.facts.is_inside
-        return self.facts_alone.is_apart and not is_left
+        return self.alone[1].is_apart and not is_left
+
+    @property
+    def bracket(self) -> tuple[float | None, float | None] | None:
+        """Of a catch-up: (behind up to, caught up from)."""
+        bracket = self.facts.bracket
+        return (bracket.behind_up_to, bracket.caught_up_from) if bracket else None
 
 
 def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Judgement:
     """The verdict on a study's measurement."""
-    verdict, alone = (_verdict(measured, c) for c in (corrections, UNCORRECTED))
-    bracket = None
-    if measured.rungs:
-        bracket = find_bracket(measured.rungs, measured.margin, corrections)
+    facts, facts_alone = (show_facts(measured, c) for c in (corrections, UNCORRECTED))
+    verdict = _verdict(measured, facts)
     return Judgement(
         verdict=verdict,
-        alone=alone,
-        facts=show_facts(measured, corrections),
-        facts_alone=show_facts(measured, UNCORRECTED),
+        facts=facts,
+        alone=(_verdict(measured, facts_alone), facts_alone),
         p=corrections.p_expected(measured),
         num_corrected=corrections.num,
-        bracket=bracket,
         needed=_needed(measured, corrections) if verdict is Verdict.INCONCLUSIVE else None,
     )
 
@@ -92,14 +95,11 @@ def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Jud
 def decide_reported(measured: Measurement) -> Judgement:
     """Published numbers are single, so they are not tested: only compared with the claim."""
     bracket = find_reported_bracket(measured.rungs) if measured.rungs else None
+    facts = replace(show_facts(measured, UNCORRECTED), bracket=bracket)
     return Judgement(
         verdict=Verdict.AS_REPORTED,
-        alone=Verdict.AS_REPORTED,
-        facts=show_facts(measured, UNCORRECTED),
-        facts_alone=show_facts(measured, UNCORRECTED),
-        p=None,
-        num_corrected=1,
-        bracket=bracket,
+        facts=facts,
+        alone=(Verdict.AS_REPORTED, facts),
         agrees=_agrees(measured, bracket),
     )
 
@@ -113,7 +113,8 @@ def show_facts(measured: Measurement, corrections: Corrections) -> Facts:
         is_ahead=is_apart and value > 0.0,
         is_behind=is_apart and value < 0.0,
         is_not_below=_is_shown(corrections.p_not_below(difference, margin)),
-        is_not_above=_is_shown(corrections.p_not_above(difference, margin)),
+        is_inside=_is_shown(corrections.p_inside(difference, margin)),
+        bracket=find_bracket(measured.rungs, margin, corrections) if measured.rungs else None,
     )
 
 
@@ -121,11 +122,10 @@ def _is_shown(p: float | None) -> bool:
     return p is not None and p < ALPHA
 
 
-def _verdict(measured: Measurement, corrections: Corrections) -> Verdict:
+def _verdict(measured: Measurement, facts: Facts) -> Verdict:
     if measured.effect is None:
         return Verdict.NOT_TESTED
-    facts = show_facts(measured, corrections)
-    supports, contradicts = _support(measured, corrections, facts)
+    supports, contradicts = _support(measured, facts)
     if supports:
         return Verdict.SUPPORTED
     if facts.is_inside and measured.expects == "above":
@@ -133,7 +133,7 @@ def _verdict(measured: Measurement, corrections: Corrections) -> Verdict:
     return Verdict.CONTRADICTED if contradicts else Verdict.INCONCLUSIVE
 
 
-def _support(measured: Measurement, corrections: Corrections, facts: Facts) -> tuple[bool, bool]:
+def _support(measured: Measurement, facts: Facts) -> tuple[bool, bool]:
     """(the facts support the claim, they contradict it).
 
     A difference shown to be smaller than the margin shows no side ahead, even where it is shown not
@@ -148,8 +148,8 @@ def _support(measured: Measurement, corrections: Corrections, facts: Facts) -> t
         case "not_below":
             return facts.is_not_below, is_behind
         case "catches_up":
-            bracket = find_bracket(measured.rungs, measured.margin, corrections)
-            return bracket.caught_up_from is not None, is_behind
+            has_caught_up = bool(facts.bracket and facts.bracket.caught_up_from is not None)
+            return has_caught_up, is_behind
 
 
 def _is_beyond_margin(measured: Measurement) -> bool:
@@ -173,11 +173,9 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
     sds = (sample_sd(pair.side.numbers), sample_sd(pair.against.numbers))
     if difference.is_paired:
         sds = (effect.se * effect.nums[0] ** 0.5, 0.0)
+    p_margin, p_margin_alone = (_p_margin(measured, c) for c in (corrections, UNCORRECTED))
     apart_by = _factor(corrections.p_apart(difference), effect.p_value, corrections.num)
-    margin_by = 1.0  # that a difference is smaller than the margin is not corrected
-    if measured.expects != "above":
-        alone = UNCORRECTED.p_expected(measured)
-        margin_by = _factor(corrections.p_expected(measured), alone, corrections.num)
+    margin_by = _factor(p_margin, p_margin_alone, corrections.num)
     rule = rule_of(
         measured.expects,
         measured.margin,
@@ -185,6 +183,13 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
         margin_by=margin_by * effect.looks,
     )
     return count_replicates_needed(effect.value, sds, rule, max(effect.nums))
+
+
+def _p_margin(measured: Measurement, corrections: Corrections) -> float | None:
+    """p of the test against the margin that could decide the claim."""
+    if measured.expects == "above":
+        return corrections.p_inside(measured.difference, measured.margin)
+    return corrections.p_expected(measured)
 
 
 def _factor(corrected: float | None, alone: float | None, num: int) -> float:

@@ -5,8 +5,8 @@
     judged.findings[0].sentence
     # 'On full, pretrained ends above scratch at 6x: +10.0 AP [+7.7, +12.3].'
 
-Headlines and primary claims are corrected together. Each other finding takes the corrected p of a
-null hypothesis that they test, so that no report calls one difference open and decided.
+Headlines and primary claims are corrected together. A finding that tests one of their null
+hypotheses takes its corrected p, so that no report calls one difference both open and decided.
 """
 
 from collections.abc import Iterable, Sequence
@@ -66,16 +66,16 @@ def judge_questions(
     family = [rung for _, rungs in headlines for rung in rungs]
     primary_claims = [one for claim in own_claims for one in claim.primary]
     corrections = correct_together([*family, *primary_claims])
-    own = judge_own_claims(study, own_claims, corrections)
+    declared = judge_own_claims(study, own_claims, corrections)
     descriptive = [(q, rungs) for q, rungs in measured if q.family == "descriptive"]
     catch_ups = [(q, rungs) for q, rungs in descriptive if q.kind == "catch_up"]
     lengths = [(q, rungs) for q, rungs in descriptive if q.kind == "length"]
     others = [_without_headline(q, rungs, study) for q, rungs in descriptive if q.kind == "arms"]
     findings = [
         *_answer(study, headlines, corrections),
-        *(finding for finding in own if finding.family == "primary"),
+        *(finding for finding in declared if finding.family == "primary"),
         *check_twins(study, [(q, rungs) for q, rungs in measured if q.kind == "same"]),
-        *(finding for finding in own if finding.family != "primary"),
+        *(finding for finding in declared if finding.family != "primary"),
         *_answer(study, catch_ups, corrections),
         *_answer(study, lengths, corrections),
         *_answer(study, others, corrections),

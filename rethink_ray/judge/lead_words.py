@@ -91,7 +91,7 @@ def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
     if effect.se is None:
         of_what = " searches" if study.budget.searches > 1 else ""
         return f"with {effect.nums[0]} and {effect.nums[1]}{of_what} there is no interval; "
-    if decision.alone is Verdict.EQUIVALENT:
+    if decision.verdict_alone is Verdict.EQUIVALENT:
         return f"within the margin, but no longer after correcting for {num} comparisons; "
     if decision.is_corrected_away:
         return f"zero is left out, but no longer after correcting for {num} headline comparisons; "

@@ -7,7 +7,7 @@ Rows that agree in every matched column form a group. Inside a group each kind o
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
@@ -101,8 +101,8 @@ def _why_none(claim: Claim) -> str:
 def _select(samples: Sequence[ScoreSample], selector: Selector) -> list[ScoreSample]:
     """The samples of which everything they could be is among what the selector accepts."""
     left = list(samples)
-    for column, wanted in selector.items():
-        accepted = allowed(wanted)
+    for column, values in selector.items():
+        accepted = allowed(values)
         left = [s for s in left if column in s.labels and s.labels[column] <= accepted]
     return left
 
@@ -115,8 +115,8 @@ def _spell(selector: Selector) -> str:
 def _group_and_match(claim: Claim, kept: Sequence[ScoreSample]) -> Iterator[Comparison]:
     """Group by the matched columns, then by kind of row on either side."""
     varying = _varying(claim)
-    sides = _grouped(claim, claim.side, kept, varying)
-    others = _grouped(claim, claim.against, kept, varying) if claim.against is not None else None
+    sides = _group(claim, claim.side, kept, varying)
+    others = _group(claim, claim.against, kept, varying) if claim.against is not None else None
     for key, kinds in sides.items():
         if others is None:
             for one in kinds.values():
@@ -146,23 +146,22 @@ def _varying(claim: Claim) -> tuple[str, ...]:
     return tuple(column for column in MOSTLY if column not in inner)
 
 
-def _grouped(
+def _group(
     claim: Claim, selector: Selector, kept: Sequence[ScoreSample], varying: tuple[str, ...]
 ) -> dict[Key, dict[Key, _Rows]]:
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
-    found: dict[Key, dict[Key, _Rows]] = {}
+    groups: dict[Key, dict[Key, _Rows]] = {}
     for sample in _select(kept, selector):
-        if any(
-            column not in sample.labels and not _has_no_column(sample, column) for column in matched
-        ):
+        unknown = [c for c in matched if c not in sample.labels and not _has_no_column(sample, c)]
+        if unknown:
             continue
         for level in _levels_of(claim, sample):
-            kinds = found.setdefault(_key(sample, matched), {})
+            kinds = groups.setdefault(_key(sample, matched), {})
             rows = kinds.setdefault(_key(sample, varying), _Rows({}))
             curve = rows.curves.setdefault(level, {})
             rows.ambiguous |= sample.schedule in curve
             curve.setdefault(sample.schedule, sample)
-    return found
+    return groups
 
 
 def _has_no_column(sample: ScoreSample, column: str) -> bool:
@@ -185,26 +184,25 @@ def _levels_of(claim: Claim, sample: ScoreSample) -> Iterator[str]:
     else:
         values = sample.labels.get(claim.along.column, frozenset())
         level = next(iter(values)) if len(values) == 1 else ""
-        wanted = claim.along.order
-        named = NUMBER.match(level) if wanted is None else level in map(as_text, wanted)
-        if named:
+        order = claim.along.order
+        if NUMBER.match(level) if order is None else level in map(as_text, order):
             yield level
 
 
 def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Comparison]:
     if claim.along:
-        found = _along(claim, side, against)
+        matches = _match_along(claim, side, against)
     elif claim.more is not None and claim.than is not None:
-        found = _differences(claim, side, against)
+        matches = _match_differences(claim, side, against)
     elif claim.expect == "catches_up":
-        found = _ladder(claim, side, against)
+        matches = _match_ladder(claim, side, against)
     else:
-        found = (
+        matches = (
             ((m,), ())
             for m in _match_schedules(claim, side.curves[""], _curve(against, ""), 1.0, "")
         )
     ambiguous = side.ambiguous or bool(against and against.ambiguous)
-    for matched_pairs, levels in found:
+    for matched_pairs, levels in matches:
         yield Comparison(
             labels=_labels(levels or matched_pairs),
             matched_pairs=matched_pairs,
@@ -213,7 +211,8 @@ def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Compa
         )
 
 
-Found = Iterator[tuple[tuple[MatchedPair, ...], tuple[MatchedPair, ...]]]
+Matches = Iterator[tuple[tuple[MatchedPair, ...], tuple[MatchedPair, ...]]]
+"""Matched pairs of each comparison, and its levels along a column."""
 
 
 def _curve(rows: _Rows | None, level: str) -> Curve | None:
@@ -253,29 +252,29 @@ def _best(claim: Claim, curve: Curve) -> ScoreSample:
 
 def _order(schedule: str) -> tuple[float, str]:
     """Schedules by their number; those without one (``converged``) first."""
-    found = NUMBER.match(schedule)
-    return (float(found[0]) if found else -1.0, schedule)
+    number = NUMBER.match(schedule)
+    return (float(number[0]) if number else -1.0, schedule)
 
 
-def _differences(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+def _match_differences(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
     assert claim.more is not None
     assert claim.than is not None
-    sets = []
+    both: list[list[MatchedPair]] = []
     for weight, selector in ((1.0, claim.more), (-1.0, claim.than)):
         level = _spell(selector)
         curves = (side.curves.get(level, {}), _curve(against, level))
-        label = " ".join(sorted(v for wanted in selector.values() for v in allowed(wanted)))
-        sets.append(list(_match_schedules(claim, *curves, weight, label)))
-    by_schedule = [{m.side.schedule: m for m in found} for found in sets]
-    if claim.rung == "best" and all(sets):
-        yield (sets[0][0], sets[1][0]), ()
+        label = " ".join(sorted(v for values in selector.values() for v in allowed(values)))
+        both.append(list(_match_schedules(claim, *curves, weight, label)))
+    by_schedule = [{m.side.schedule: m for m in pairs} for pairs in both]
+    if claim.rung == "best" and all(both):
+        yield (both[0][0], both[1][0]), ()
         return
     for schedule, more in by_schedule[0].items():
         if schedule in by_schedule[1]:
             yield (more, by_schedule[1][schedule]), ()
 
 
-def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+def _match_along(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
     """First and last level, and all between, schedule by schedule."""
     assert claim.along is not None
     if claim.along.order is not None:
@@ -284,21 +283,17 @@ def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         order = sorted(side.curves, key=_order)
     rows: dict[str, list[MatchedPair]] = {}
     for level in order:
-        for met in _match_schedules(claim, side.curves[level], _curve(against, level), 1.0, level):
+        for pair in _match_schedules(claim, side.curves[level], _curve(against, level), 1.0, level):
             together = claim.rung == "best" or claim.along.column == "schedule"
-            rows.setdefault("" if together else met.side.schedule, []).append(met)
+            rows.setdefault("" if together else pair.side.schedule, []).append(pair)
     first, last = (1.0, -1.0) if claim.along.trend != "rises" else (-1.0, 1.0)
-    for met_levels in rows.values():
-        if len(met_levels) > 1:
-            ends = (_weighted(met_levels[0], first), _weighted(met_levels[-1], last))
-            yield ends, tuple(met_levels)
+    for levels in rows.values():
+        if len(levels) > 1:
+            ends = (replace(levels[0], weight=first), replace(levels[-1], weight=last))
+            yield ends, tuple(levels)
 
 
-def _weighted(met: MatchedPair, weight: float) -> MatchedPair:
-    return MatchedPair(weight=weight, label=met.label, side=met.side, against=met.against)
-
-
-def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+def _match_ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
     """Every numbered schedule that both sides have, shortest first."""
     chasing, chased = side.curves[""], _curve(against, "") or {}
     lengths = [s for s in sorted(chasing, key=_order) if chasing[s].length is not None]
@@ -306,30 +301,23 @@ def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         lengths = [s for s in lengths if s in chased]
     chased = {s: sample for s, sample in chased.items() if sample.length is not None}
     if len(lengths) > 1 and len(chased) > 1:
-        yield (
-            tuple(
-                MatchedPair(
-                    weight=1.0,
-                    label=s,
-                    side=chasing[s],
-                    against=chased[s] if claim.leader == "same" else _best(claim, chased),
-                )
-                for s in lengths
-            ),
-            (),
+        leaders = chased if claim.leader == "same" else dict.fromkeys(lengths, _best(claim, chased))
+        pairs = (
+            MatchedPair(weight=1.0, label=s, side=chasing[s], against=leaders[s]) for s in lengths
         )
+        yield tuple(pairs), ()
 
 
-def _labels(met: Sequence[MatchedPair]) -> dict[str, str]:
+def _labels(pairs: Sequence[MatchedPair]) -> dict[str, str]:
     """The columns of a comparison as readers see them; one that varies along it is left out."""
-    found: dict[str, str] = {}
+    labels: dict[str, str] = {}
     for column in SPELT:
-        sides = {_text(m.side, column) for m in met}
-        others = {_text(m.against, column) for m in met if m.against}
+        sides = {_text(m.side, column) for m in pairs}
+        others = {_text(m.against, column) for m in pairs if m.against}
         if len(sides) == 1 and len(others) <= 1:
             one, other = sides.pop(), others.pop() if others else None
-            found[column] = one if other in (None, one) else f"{one} against {other}"
-    return found
+            labels[column] = one if other in (None, one) else f"{one} against {other}"
+    return labels
 
 
 def _text(sample: ScoreSample, column: str) -> str:

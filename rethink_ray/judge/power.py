@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 from rethink_ray.judge.rules import Rule
-from rethink_ray.judge.statistics import MIN_REPLICATES, degrees_of_freedom
+from rethink_ray.judge.statistics import MIN_REPLICATES
+
+Floats = NDArray[np.float64]
 
 POWER = 0.8
 """The chance of a decision that "about n replicates would decide" promises."""
@@ -38,32 +40,41 @@ def count_replicates_needed(
     Returns:
         The smallest number above ``more_than``; None if it is above 100.
     """
-    for num in range(max(more_than + 1, MIN_REPLICATES), MOST_NEEDED + 1):
-        parts = [sd**2 / num for sd in sds]
-        se = math.sqrt(math.fsum(parts))
-        df = degrees_of_freedom(parts, (num, num))
-        if se == 0.0 or chance_to_decide(difference, se, df, rule) >= POWER:
-            return num
-    return None
+    nums = np.arange(max(more_than + 1, MIN_REPLICATES), MOST_NEEDED + 1)
+    total = sds[0] ** 2 + sds[1] ** 2
+    if total == 0.0:
+        return int(nums[0]) if nums.size else None
+    shares = (sds[0] ** 2 / total, sds[1] ** 2 / total)
+    se, df = np.sqrt(total / nums), (nums - 1) / (shares[0] ** 2 + shares[1] ** 2)
+    enough = nums[chance_to_decide(difference, se, df, rule) >= POWER]
+    return int(enough[0]) if enough.size else None
 
 
-def chance_to_decide(difference: float, se: float, df: float, rule: Rule) -> float:
-    """Power by shifted quantiles of t: the likelier of the decisions that the rule knows."""
-    apart = _chance_above(abs(difference), se, df, rule.apart / 2.0)
-    not_below = _chance_above(rule.margin + difference, se, df, rule.margin_error)
-    not_above = _chance_above(rule.margin - difference, se, df, rule.margin_error)
+def chance_to_decide(difference: float, se: Floats, df: Floats, rule: Rule) -> Floats:
+    """Power by shifted quantiles of t: the likelier of the decisions that the rule knows.
+
+    Args:
+        difference: the true one.
+        se: standard error of the estimate, per number of replicates.
+        df: its degrees of freedom (Satterthwaite).
+        rule: how the claim is decided.
+    """
+
+    def chance(distance: float, error: float) -> Floats:
+        """That a one-sided test shows a true ``distance`` to be above zero."""
+        shown: Floats = stdtr(df, distance / se - stdtrit(df, 1.0 - error))
+        return shown
+
+    not_below = chance(rule.margin + difference, rule.margin_error)
+    not_above = chance(rule.margin - difference, rule.margin_error)
     match rule.expects:
         case "above":
-            return max(apart, not_below + not_above - 1.0)
+            apart = chance(abs(difference), rule.apart / 2.0)
+            return np.maximum(apart, not_below + not_above - 1.0)
         case "equal":
-            beyond = _chance_above(abs(difference) - rule.margin, se, df, rule.apart / 2.0)
-            return max(beyond, not_below + not_above - 1.0)
-    return max(apart, not_below)
-
-
-def _chance_above(distance: float, se: float, df: float, error: float) -> float:
-    """The chance that a one-sided test shows a true ``distance`` to be above zero."""
-    return float(stdtr(df, distance / se - stdtrit(df, 1.0 - error)))
+            beyond = chance(abs(difference) - rule.margin, rule.apart / 2.0)
+            return np.maximum(beyond, not_below + not_above - 1.0)
+    return np.maximum(chance(abs(difference), rule.apart / 2.0), not_below)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +121,7 @@ class Simulation:
             inside &= error + half < rule.margin
         return float(np.mean(inside))
 
-    def _draw(
-        self, groups: int, num: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _draw(self, groups: int, num: int) -> tuple[Floats, Floats, Floats]:
         """Errors of the estimate, its standard errors and degrees of freedom, one per study."""
         rng = np.random.default_rng([self.seed, groups, num])
         error = rng.normal(0.0, self.noise * math.sqrt(groups / num), SIMULATED_STUDIES)

@@ -145,8 +145,8 @@ def ask_of_lengths(study: Study, samples: Sequence[ScoreSample]) -> tuple[Questi
     for sample in samples:
         if sample.length is not None and not sample.absent:
             by_cell.setdefault((sample.regime, sample.arm), []).append(sample)
-    asked = (_ask_of_ladder(study, cell, ladder) for cell, ladder in by_cell.items())
-    return tuple(question for question in asked if question is not None)
+    questions = (_ask_of_ladder(study, cell, ladder) for cell, ladder in by_cell.items())
+    return tuple(question for question in questions if question is not None)
 
 
 def _ask_of_ladder(

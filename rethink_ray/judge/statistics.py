@@ -90,21 +90,11 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]], looks: int = 1) -> 
     if min(nums) < MIN_REPLICATES:
         return Estimate(value=value, se=None, df=None, nums=nums, looks=looks)
     parts = [(w * sample_sd(values)) ** 2 / len(values) for w, values in terms]
-    se, df = math.sqrt(math.fsum(parts)), degrees_of_freedom(parts, nums)
-    return Estimate(value=value, se=se, df=df, nums=nums, looks=looks)
-
-
-def degrees_of_freedom(parts: Sequence[float], nums: Sequence[int]) -> float:
-    """Satterthwaite's degrees of freedom of a sum of independent means.
-
-    Args:
-        parts: squared standard error of each mean.
-        nums: how many values each mean is of.
-    """
     total = math.fsum(parts)
-    if total == 0.0:
-        return float(sum(nums) - len(nums))
-    return 1.0 / math.fsum((p / total) ** 2 / (n - 1) for p, n in zip(parts, nums, strict=True))
+    df = float(sum(nums) - len(nums))
+    if total > 0.0:
+        df = 1.0 / math.fsum((p / total) ** 2 / (n - 1) for p, n in zip(parts, nums, strict=True))
+    return Estimate(value=value, se=math.sqrt(total), df=df, nums=nums, looks=looks)
 
 
 def p_not_below(estimate: Estimate, margin: float) -> float | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rethink_ray.analysis.findings import derive_findings
@@ -174,7 +174,8 @@ def three_arms() -> tuple[Study, tuple[Question, ...]]:
     sd=st.floats(0.05, 1.5),
     primary=st.sets(st.sampled_from(EXPECTATIONS)),
 )
-@settings(max_examples=60, deadline=None)
+@example(seed=0, num=3, lead=2.0, sd=0.0625, primary={"above", "equal"})
+@settings(max_examples=80, deadline=None)
 def test_no_two_findings_of_one_difference_contradict_each_other(
     seed: int, num: int, lead: float, sd: float, primary: set[str]
 ) -> None:
