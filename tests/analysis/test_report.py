@@ -127,7 +127,9 @@ def test_an_empty_study_has_a_page_without_figures(tmp_path: Path) -> None:
     planted = _planted()
     start_study(tmp_path / "s", planted.study, "", planted.facts, {})
     page = write_report(tmp_path / "s")
-    assert "Nothing has been recorded yet" in page.read_text()
+    assert (
+        derive_findings(read_tables(StudyDirectory.open(tmp_path / "s"))).missing in page.read_text()
+    )
     assert "<figure>" not in page.read_text()
 
 
