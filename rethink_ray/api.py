@@ -1,4 +1,4 @@
-"""A study from Python: its tables and findings, and running it."""
+"""A study from Python: plan it, run it, read its tables and findings."""
 
 import json
 from collections.abc import Mapping
@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.protocol.empty_cells import empty_cells, is_all_of
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import (
+    StudyInput,
+    count_weights,
+    gather_study_facts,
+    load_study_input,
+    start_or_continue,
+)
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.load import validate
 from rethink_ray.spec.study import Study
@@ -21,26 +28,40 @@ from rethink_ray.spec.study import Study
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from rethink_ray.search.plan import Plan
+
+Status = Literal["done", "incomplete", "stopped"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyResults:
-    """Everything a study has come to so far."""
+    """The tables and findings of a study, as its records are now.
+
+    Example:
+        >>> import rethink_ray
+        >>> results = rethink_ray.read_study(finished_study)
+        >>> results.status
+        'done'
+        >>> {"regime", "arm", "length", "test/ap"} <= set(results.rungs.column_names)
+        True
+    """
 
     where: str
-    """Its directory or URI."""
-    status: Literal["done", "incomplete", "stopped"]
-    """``incomplete``: a machine failed a job too often, or a cell ran to its end without a score;
+    """Directory or URI of the study."""
+    status: Status
+    """``incomplete``: the machine lost a job too often, or a cell ran to its end without a score;
     ``stopped``: there is more to run."""
     trials: "pa.Table"
-    """One row per trial, replicates included; ``param.<path>`` holds what was sampled."""
+    """One row per trial, replicates included; ``param.<path>`` holds the sampled value."""
     rungs: "pa.Table"
     """One row per trial and finished length; ``<split>/<metric>`` in points."""
     assets: "pa.Table"
     """One row per asset that trials start from."""
     findings: Findings
+    """Every claim with its estimate, interval, verdict and caveats."""
 
     def as_dict(self) -> dict[str, Any]:
-        """The findings as ``findings.json`` has them."""
+        """The findings, with the keys of ``findings.json``."""
         tree: dict[str, Any] = json.loads(as_json_text(self.findings))
         return tree
 
@@ -48,57 +69,111 @@ class StudyResults:
         return as_terminal(self.findings)
 
     def _repr_markdown_(self) -> str:
-        """What a notebook shows."""
+        """The findings as a notebook shows them."""
         return as_markdown(self.findings)
 
 
-def read(where: Path | str) -> StudyResults:
-    """The study at a path or URI as it stands."""
+def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
+    """What a study will run, without running it: trials, jobs, updates and disk, cell by cell.
+
+    The study's data are read, and indexed at the first call; files of weights may be missing.
+
+    Args:
+        study: a study file, the stem of one that ships, or its tree of keys and values.
+        slots: trials at a time.
+
+    Raises:
+        SpecError, DataError: the study says something that cannot be run.
+
+    Example:
+        >>> import rethink_ray
+        >>> plan = rethink_ray.plan("quickstart", slots=2)
+        >>> [cell.cell.name for cell in plan.cells[:2]]
+        ['full/scratch', 'full/pretrained']
+        >>> plan.steps, plan.separate_steps  # with trunks shared between lengths, and without
+        (12816, 20880)
+    """
+    from rethink_ray.search.plan import plan_study
+
+    given = _study_input(study, is_planned_only=True)
+    return plan_study(given.study, given.facts, slots=slots, count_weights=count_weights)
+
+
+def run(
+    study: Path | str | Mapping[str, Any],
+    out: str | None = None,
+    *,
+    address: str | None = None,
+    slots: int | None = None,
+) -> StudyResults:
+    """Runs a study, or continues it, as far as it can; returns its tables and findings.
+
+    Args:
+        study: a study file, the stem of one that ships, or its tree of keys and values.
+        out: study directory or URI; None = ``studies/NAME``.
+        address: of a running Ray cluster; None starts Ray on this machine and stops it again.
+        slots: trials at a time on this machine; None = all cores.
+
+    Returns:
+        The results; ``status`` says whether the study is done.
+
+    Raises:
+        SpecError, DataError: the study says something that cannot be run.
+        RecordError: another process runs it, or ``out`` holds another study.
+
+    Example:
+        >>> import rethink_ray
+        >>> results = rethink_ray.run("quickstart")  # doctest: +SKIP
+        >>> print(results)  # doctest: +SKIP
+    """
+    from rethink_ray.cluster.run import run_study
+
+    given = _study_input(study)
+    where = out or f"studies/{given.study.study}"
+    directory = start_or_continue(where, given)
+    outcome = run_study(directory, address=address, slots=slots)
+    return _read_results(directory, where, outcome.status)
+
+
+def read_study(where: Path | str) -> StudyResults:
+    """The tables and findings of a study that is running, stopped or finished.
+
+    Args:
+        where: its directory or URI.
+
+    Raises:
+        RecordError: there is no study, or its files are not as this program wrote them.
+
+    Example:
+        >>> import rethink_ray
+        >>> results = rethink_ray.read_study(finished_study)
+        >>> sorted(set(results.trials["purpose"].to_pylist()))
+        ['replicate', 'search']
+    """
     directory = StudyDirectory.open(where)
     state = directory.load_state()
     progress = progress_of(directory.study, state)
     if not progress.complete:
-        return _results(directory, where, "stopped")
+        return _read_results(directory, where, "stopped")
     is_empty = is_all_of(empty_cells(state, progress), directory.study)
-    return _results(directory, where, "incomplete" if is_empty else "done")
+    return _read_results(directory, where, "incomplete" if is_empty else "done")
 
 
-def run_here(
-    study: Path | str | Mapping[str, Any],
-    out: str | None,
-    *,
-    address: str | None,
-    slots: int | None,
-) -> StudyResults:
-    """The study has run as far as it can."""
-    from rethink_ray.cluster.run import run_study
-    from rethink_ray.commands.inputs import facts_of, started_or_continued, study_with_facts
-
-    if isinstance(study, Mapping):
-        asked, text = _study_of(study)
-        facts = facts_of(asked, asked.study)
-    else:
-        asked, text, facts, _ = study_with_facts(str(study), [])
-    root = out or f"studies/{asked.study}"
-    directory = started_or_continued(root, asked, text, facts)
-    outcome = run_study(directory, address=address, slots=slots)
-    return _results(directory, root, outcome.status)
+def _study_input(
+    study: Path | str | Mapping[str, Any], *, is_planned_only: bool = False
+) -> StudyInput:
+    if not isinstance(study, Mapping):
+        return load_study_input(str(study), is_planned_only=is_planned_only)
+    name = str(study.get("study", "study"))
+    checked = validate(Study, study, name)
+    check_study(checked, name)
+    text = yaml.safe_dump(json.loads(json.dumps(dict(study))), sort_keys=False)
+    facts = gather_study_facts(checked, checked.study, is_planned_only=is_planned_only)
+    return StudyInput(study=checked, yaml_text=text, facts=facts)
 
 
-def _study_of(tree: Mapping[str, Any]) -> tuple[Study, str]:
-    """A checked study from its tree, and the file it would be."""
-    name = str(tree.get("study", "study"))
-    study = validate(Study, tree, name)
-    check_study(study, name)
-    return study, yaml.safe_dump(json.loads(json.dumps(dict(tree))), sort_keys=False)
-
-
-def _results(
-    directory: StudyDirectory,
-    where: Path | str,
-    status: Literal["done", "incomplete", "stopped"],
-) -> StudyResults:
-    tables = read_views(directory)
+def _read_results(directory: StudyDirectory, where: Path | str, status: Status) -> StudyResults:
+    tables = read_tables(directory)
     return StudyResults(
         where=str(where),
         status=status,

@@ -1,8 +1,8 @@
-"""The ``rethink-ray`` command. Errors we foresaw print as one sentence and no traceback.
+"""The ``rethink-ray`` command. Expected errors print as one sentence, without a traceback.
 
-Exit codes: 0 done, 1 our mistake (of ``doctor`` and ``data check --strict``: something was found;
-of ``report`` and ``findings``: a section is missing), 2 the user's mistake, 3 incomplete,
-130/143 stopped.
+Exit codes: 0 done; 1 a fault of this program, of ``doctor`` and ``data check --strict`` a problem,
+of ``report`` and ``findings`` a missing section; 2 the user's mistake; 3 incomplete; 130 and 143
+stopped.
 """
 
 import errno
@@ -24,14 +24,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-study.register(app)
-results.register(app)
-single.register(app)
-app.add_typer(datasets.build(), name="data")
+study.register_study_commands(app)
+results.register_result_commands(app)
+single.register_run_commands(app)
+app.add_typer(datasets.build_data_group(), name="data")
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         print(f"rethink-ray {version('rethink-ray')}")
         raise typer.Exit
 
@@ -40,24 +40,24 @@ def _show_version(asked: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="print the version"),
+        typer.Option("--version", callback=_print_version, is_eager=True, help="print the version"),
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """Options before a command."""
 
 
 def main() -> None:
-    """Run the command line; the console script's entry point."""
+    """The command line has run, and the process exits by its result."""
     try:
         app()
     except RethinkError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, SpecError | DataError | RecordError) else 1)
     except OSError as error:
-        said = _machine_fault(error)
-        if said is None:
+        sentence = _explain_refusal(error)
+        if sentence is None:
             raise
-        print(f"error: {said}", file=sys.stderr)
+        print(f"error: {sentence}", file=sys.stderr)
         sys.exit(3 if error.errno in FULL else 2)
 
 
@@ -65,8 +65,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENOENT)
 
 
-def _machine_fault(error: OSError) -> str | None:
-    """A file that cannot be read or written, as a sentence; None for what nobody foresaw."""
+def _explain_refusal(error: OSError) -> str | None:
+    """Why a file cannot be read or written, as a sentence; None for any other error."""
     where = error.filename or "disk"
     if error.errno in FULL:
         return f"{where}: {error.strerror}. Free some space, then run the same command again."

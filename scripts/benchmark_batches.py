@@ -93,8 +93,8 @@ def steps(turns: int) -> None:
 
 
 def live_of(recipe: Recipe, images_per_step: int | None) -> Live:
-    place = WorkerContext(device=torch.device("cpu"))
-    return Live(recipe, 6, 0, place, images_per_step=images_per_step)
+    ctx = WorkerContext(device=torch.device("cpu"))
+    return Live(recipe, 6, 0, ctx, images_per_step=images_per_step)
 
 
 def update_of(live: Live) -> Callable[[], object]:

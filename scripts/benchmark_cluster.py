@@ -18,13 +18,14 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from rethink_ray.cluster.run import Outcome, run_study
+from rethink_ray.cluster.run import Observers, StudyOutcome, run_study
 from rethink_ray.cluster.slot import Slot
 from rethink_ray.cluster.work import StopFile
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event, JobFailed, JobStarted, RungDone
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import start_study
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.study import Study
@@ -65,7 +66,9 @@ def memory(folder: Path) -> None:
         if isinstance(event, RungDone):
             seen.append((len(seen) + 1, resident_bytes()))
 
-    outcome, wall = timed(directory, slots=2, listeners=[look], slot=Answering)
+    outcome, wall = timed(
+        directory, slots=2, observers=Observers(listeners=(look,)), slot=Answering
+    )
     (early, before), (late, after) = seen[200], seen[-1]
     row("jobs, ended", f"{len(seen)}, {outcome.status}")
     row("driver, after 200 jobs", f"{before / 1e6:.0f} MB")
@@ -142,7 +145,7 @@ def start(
     study = Study.model_validate_json(json.dumps(tree))
     check_study(study, "benchmark")
     facts = gather_facts(study.data, study.regimes)
-    return StudyDirectory.create(root, study, json.dumps(tree), facts, {})
+    return start_study(root, study, json.dumps(tree), facts, {})
 
 
 def updates_in(folder: Path, seconds: float) -> int:
@@ -155,7 +158,7 @@ def updates_in(folder: Path, seconds: float) -> int:
     return round(seconds / one / 2)
 
 
-def timed(directory: StudyDirectory, **how: Any) -> tuple[Outcome, float]:
+def timed(directory: StudyDirectory, **how: Any) -> tuple[StudyOutcome, float]:
     """A run from the first import of Ray to its end."""
     began = time.monotonic()
     outcome = run_study(directory, **how)

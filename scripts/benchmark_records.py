@@ -1,4 +1,4 @@
-"""What a large study costs to go on with: time to its first job, views, mirror, and memory.
+"""What a large study costs to go on with: time to its first job, views, Optuna journal, and memory.
 
 Writes the records of a made-up study of 10,000 finished trials into a folder (no Ray, no torch;
 decisions and files are real), opens it as ``resume`` would, prints the table of docs/benchmarks.md.
@@ -22,17 +22,20 @@ from typing import Any
 
 from large_study import facts_of, large_study
 
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.retention import files_to_drop
-from rethink_ray.protocol.tables import read_views, write_views
+from rethink_ray.protocol.retention import Retention
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, JobStarted, RungDone
+from rethink_ray.records.views import write_views
 from rethink_ray.search.decide import Decider
-from rethink_ray.search.optuna_journal import Mirror
+from rethink_ray.search.optuna_journal import OptunaJournal
 from rethink_ray.search.plan import pretend_metrics
 from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
@@ -61,7 +64,7 @@ def all_metrics(config: TrialConfig, length: float) -> Mapping[str, float]:
 def make_records(study: Study, root: Path) -> StudyDirectory:
     """A directory whose log holds the whole study, as a driver would have written it."""
     facts = facts_of(study)
-    directory = StudyDirectory.create(root, study, "study: large\n", facts, {})
+    directory = start_study(root, study, "study: large\n", facts, {})
     cluster = PretendedCluster(study, facts, all_metrics, slots=8)
     cluster.run()
     state = cluster.state
@@ -87,14 +90,14 @@ def timed(name: str, rows: list[tuple[str, str]]) -> Iterator[None]:
 
 
 def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
-    """Everything between opening a directory and its first job, then views and mirror."""
+    """Everything between opening a directory and its first job, then views and journal."""
     began = time.perf_counter()
     processor = time.process_time()
     with timed("opening the directory and reading the log", rows):
         directory = StudyDirectory.open(root)
         state = directory.load_state()
     with timed("extending it by a round in every cell", rows):
-        directory.extend(trials=directory.study.budget.trials + more)
+        extend_study(directory, trials=directory.study.budget.trials + more)
     decider = Decider(directory.study, directory.facts)
     with timed("first decision: every cell proposes", rows):
         rounds = decider.next_jobs(state).rounds
@@ -107,22 +110,22 @@ def measure_times(root: Path, more: int, rows: list[tuple[str, str]]) -> None:
     wall, used = time.perf_counter() - began, time.process_time() - processor
     rows.append(("**until the first job**", f"**{wall:.2f} s** ({used:.2f} s of one CPU)"))
     assert decision.jobs, "a larger budget asks for jobs"
-    mirror = Mirror(directory.mirror_path, directory.study)
+    journal = OptunaJournal(directory.optuna_journal_path, directory.study)
     with timed("views, written whole", rows):
-        write_views(directory, state)
+        write_views(directory, state, build_tables)
     with timed("views, read", rows):
-        read_views(StudyDirectory.open(root))
-    with timed("mirror, written whole", rows):
-        mirror.update(state)
+        read_tables(StudyDirectory.open(root))
+    with timed("Optuna journal, written whole", rows):
+        journal.update(state)
     state.add(_finished(decision.jobs[0]))
-    with timed("mirror, after one more rung", rows):
-        mirror.update(state)
+    with timed("Optuna journal, after one more rung", rows):
+        journal.update(state)
     with timed("decision after one more rung", rows):
         decider.next_jobs(state)
     with timed("progress of all cells", rows):
         progress_of(directory.study, state)
     with timed("which checkpoints may go", rows):
-        files_to_drop(directory.study, state, root, running=[])
+        Retention(directory.study, root).files_to_drop(state, [])
 
 
 def _finished(job: Any) -> RungDone:
@@ -147,8 +150,8 @@ def measure_memory(root: Path, rows: list[tuple[str, str]]) -> None:
     decider = Decider(directory.study, directory.facts)
     _held("decider", lambda: decider.next_jobs(state), jobs, rows)
     with tempfile.TemporaryDirectory(prefix="rethink-ray-") as scratch:
-        mirror = Mirror(Path(scratch) / "optuna.journal", directory.study)
-        _held("mirror", lambda: mirror.update(state), jobs, rows)
+        journal = OptunaJournal(Path(scratch) / "optuna.journal", directory.study)
+        _held("Optuna journal", lambda: journal.update(state), jobs, rows)
     total, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     rows.append(("**together, per finished job**", f"**{total / jobs / 1024:.1f} KB**"))

@@ -22,12 +22,14 @@ import numpy as np
 from large_study import facts_of, large_study
 from numpy.random import Generator
 
-from rethink_ray.protocol.incumbents import incumbents
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone
+from rethink_ray.records.views import write_views
+from rethink_ray.session import start_study
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, cells_of
 from rethink_ray.spec.study import Study
@@ -56,7 +58,7 @@ def made_up_study(num_cells: int, trials: int) -> Study:
 def make_records(study: Study, root: Path) -> None:
     """The whole study in a log, and its views."""
     rng = np.random.default_rng(0)
-    directory = StudyDirectory.create(root, study, "study: large\n", facts_of(study), {})
+    directory = start_study(root, study, "study: large\n", facts_of(study), {})
     state = StudyState()
     for cell in cells_of(study):
         for event in searched(study, cell, rng):
@@ -67,7 +69,7 @@ def make_records(study: Study, root: Path) -> None:
     events += list(state.rungs.values())
     lines = (encode(replace(e, at=1.7e9 + i)) + "\n" for i, e in enumerate(events))
     directory.log.path.write_text("".join(lines), encoding="ascii")
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
 
 
 def searched(study: Study, cell: Cell, rng: Generator) -> Iterator[Event]:
@@ -80,7 +82,7 @@ def searched(study: Study, cell: Cell, rng: Generator) -> Iterator[Event]:
 
 def replicated(study: Study, state: StudyState, cell: Cell, rng: Generator) -> Iterator[Event]:
     """Replicates of the cell's incumbents."""
-    best = {m.trial_id: m for m in incumbents(study, state, cell).values()}
+    best = {m.trial_id: m for m in StudyView(study, state).cell(cell).incumbents.values()}
     members = tuple(
         replace(m, trial_id=f"{rng.integers(2**62):016x}", seed=i, of=m.trial_id)
         for m in best.values()

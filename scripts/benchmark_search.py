@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from rethink_ray.protocol.incumbents import incumbents
-from rethink_ray.records.state import StudyState
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of, resolve
+from rethink_ray.spec.hashing import seed_of
+from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 
 LENGTHS = (2.0, 3.0, 4.0, 6.0)
@@ -122,15 +121,10 @@ def spend(policy: Policy, surface: Surface) -> tuple[float, float]:
     study = made_up_study(policy, surface.seed)
     facts = made_up_facts(study)
     state = replay(study, facts, surface.measure, slots=4, order_seed=surface.seed)
-    best = incumbents(study, state, CELL)[LENGTHS[-1]]
+    view = StudyView(study, state, facts).cell(CELL)
+    best = view.config_of(view.incumbents[LENGTHS[-1]])
     cost = sum(rung.steps_new for rung in state.rungs.values()) / (900 * LENGTHS[-1])
-    return surface.true_ap(config_of(study, facts, state, best.trial_id), LENGTHS[-1]), cost
-
-
-def config_of(study: Study, facts: DataFacts, state: StudyState, trial_id: str) -> TrialConfig:
-    """The configuration of a recorded trial."""
-    member = next(m for _, m in state.members(CELL, "search") if m.trial_id == trial_id)
-    return resolve(study, CELL, member.params, member.seed, facts)
+    return surface.true_ap(best, LENGTHS[-1]), cost
 
 
 def policies() -> list[Policy]:

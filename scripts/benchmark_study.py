@@ -10,7 +10,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from rethink_ray.protocol.incumbents import incumbents, report_metric
+from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.incumbents import report_metric
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import AssetDone, Event, JobStarted, RungDone
 from rethink_ray.spec.resolve import cells_of, lengths_of
@@ -55,7 +56,7 @@ def print_seed_spread(directory: StudyDirectory) -> None:
     print("|---" * (len(ladder) + 1) + "|")
     for cell in cells_of(study):
         told = []
-        for length, best in incumbents(study, state, cell).items():
+        for length, best in StudyView(study, state).cell(cell).incumbents.items():
             repeats = [m for _, m in state.members(cell, "replicate") if m.of == best.trial_id]
             found = [state.metric(m.trial_id, length, report_metric(study)) for m in repeats]
             values = [v for v in found if v is not None]

@@ -21,6 +21,7 @@ from rethink_ray.judge.questions import ask_lead
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.judge.verdicts import Finding, Verdict
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
@@ -225,7 +226,7 @@ def false_by_luck(study: Study, luck: Luck, replicates: int, studies: int, rng: 
 def _searched(study: Study, arm: str, luck: Luck, replicates: int, rng: Generator) -> ScoreSample:
     """Replicates of what one search found; or one value per search, the mean of its replicates."""
     searches: list[list[float]] = []
-    for _ in range(study.budget.searches):
+    for _ in range(num_searches(study)):
         true = luck.spread * rng.normal(size=luck.trials)
         best = true[int(np.argmax(true + luck.noise * rng.normal(size=luck.trials)))]
         searches.append([float(best) + luck.noise * v for v in normal(rng, replicates)])

@@ -47,7 +47,7 @@ def test_reading_a_study_imports_neither_ray_nor_torch(tmp_path: Path) -> None:
 def test_a_folder_without_a_study_and_a_tree_that_is_none_have_their_sentence(
     tmp_path: Path,
 ) -> None:
-    with pytest.raises(RecordError, match="must hold a study"):
+    with pytest.raises(RecordError, match=str(tmp_path)):
         rethink_ray.read_study(tmp_path)
     with pytest.raises(SpecError, match="regimes"):
         rethink_ray.run({"study": "x", "data": {"dataset": "shapes"}}, str(tmp_path / "x"))

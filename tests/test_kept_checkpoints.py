@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from rethink_ray.cluster.work import run_job
-from rethink_ray.protocol.incumbents import incumbents
-from rethink_ray.protocol.retention import files_to_drop
+from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.retention import Retention
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
+from rethink_ray.session import extend_study
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.training.stopping import never_stop
 from tests.cluster.micro_study import results, start_micro
@@ -41,7 +42,7 @@ def run(directory: StudyDirectory, *, dropping: bool) -> int:
         for event in events:
             directory.log.append(event)
             state.add(event)
-        useless = files_to_drop(directory.study, state, directory.root, running=[])
+        useless = Retention(directory.study, directory.root).files_to_drop(state, [])
         for path in useless if dropping else ():
             path.unlink()
             dropped += 1
@@ -50,7 +51,7 @@ def run(directory: StudyDirectory, *, dropping: bool) -> int:
 
 def grow(directory: StudyDirectory, *, dropping: bool) -> list[dict[str, Any]]:
     """The tables after a second run with more of everything."""
-    directory.extend(trials=4, replicates=2, lengths=[4.0])
+    extend_study(directory, trials=4, replicates=2, lengths=[4.0])
     run(directory, dropping=dropping)
     return results(directory)["rungs"]
 
@@ -69,7 +70,7 @@ def test_a_study_keeps_the_best_weights_and_what_a_longer_ladder_goes_on_from(
     assert run(directory, dropping=True) > 0
     state = directory.load_state()
     (cell,) = cells_of(directory.study)
-    best = incumbents(directory.study, state, cell)
+    best = StudyView(directory.study, state).cell(cell).incumbents
     kept = {str(p.relative_to(directory.root)) for p in directory.root.rglob("models/*.pt")}
     assert kept == {f"trials/{m.trial_id}/models/{x:g}x.pt" for x, m in best.items()}
     trunks = {p.parent.name for p in directory.root.rglob("trunk-*.pt")}

@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from rethink_ray.analysis.export import export_best
-from rethink_ray.protocol.tables import read_views
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RoundProposed
 from rethink_ray.search.observations import distribution_of
 from rethink_ray.spec.load import load_config
-from rethink_ray.spec.resolve import Cell, resolve, space_of
+from rethink_ray.spec.resolve import Cell, CellResolver, space_of
 from rethink_ray.training.run import train_config
 from tests.cluster.micro_study import run_inline, start_micro
 
@@ -43,12 +43,12 @@ def test_the_rate_has_one_name_and_one_value_at_every_station(finished: StudyDir
         asked = member.params[PATH]
         assert isinstance(asked, float)
         rates.append(asked)
-        config = resolve(study, cell, member.params, member.seed, finished.facts)
+        config = CellResolver(study, cell, finished.facts).resolve(member.params, member.seed)
         assert config.trial_id == member.trial_id
         assert config.recipe.optimizer.lr == asked
         effective = json.loads((finished.trial_dir(member.trial_id) / "effective.json").read_text())
         assert effective["effective"][PATH] == asked
-        trials = read_views(finished).trials
+        trials = read_tables(finished).trials
         row = trials.filter(pc.equal(trials["trial_id"], member.trial_id))
         assert row[f"param.{PATH}"].to_pylist() == [asked]
     assert len(set(rates)) == 2, "two trials with one rate would hide a value that never arrived"

@@ -19,7 +19,8 @@ from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
-from rethink_ray.protocol.incumbents import worst_score
+from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.space import Parameter
@@ -85,7 +86,7 @@ def find_few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
     if thin:
         where = listed([f"{times(p.length)} ({len(p.values)})" for p in thin])
         unit, more = unit_name(study), ""
-        if study.budget.searches in range(2, MIN_REPLICATES):
+        if num_searches(study) in range(2, MIN_REPLICATES):
             more = f" It takes budget.searches: {MIN_REPLICATES} (resume --searches)."
         text = f"fewer than {MIN_REPLICATES} {unit}, so no interval, at {where}.{more}"
         yield _of_cell("few-replicates", result, text)
@@ -114,7 +115,7 @@ def find_failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]
         where = listed([f"{len(p.failed)} of {len(p.trial_ids)} at {times(p.length)}" for p in hit])
         text = (
             f"the method itself ended replicates ({where}); each counts as "
-            f"{worst_score(study):.1f} {metric_name(study)}."
+            f"{WORST_SCORE:.1f} {metric_name(study)}."
         )
         yield _of_cell("failed-replicates", result, text)
     barren = [p for p in result.points if p.barren]
@@ -122,7 +123,7 @@ def find_failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]
         where = listed([f"{len(p.barren)} at {times(p.length)}" for p in barren])
         text = (
             f"the method itself ended every trial of whole searches ({where}); each counts as "
-            f"{worst_score(study):.1f} {metric_name(study)}."
+            f"{WORST_SCORE:.1f} {metric_name(study)}."
         )
         yield _of_cell("failed-searches", result, text)
 
@@ -303,7 +304,7 @@ def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
     if 0 < size < FEW_IMAGES:
         text = f"only {size} report images ({name}); below {FEW_IMAGES} their choice alone matters."
         yield Caveat(key="few-report-images", text=text)
-    repeated = "re-runs with new seeds" if study.budget.searches == 1 else "searches run again,"
+    repeated = "re-runs with new seeds" if num_searches(study) == 1 else "searches run again,"
     text = (
         f"intervals cover {repeated} scored on these {size} images of {name}; the "
         f"noise of which images these are comes on top."
@@ -313,7 +314,7 @@ def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
 
 def find_search_caveats(study: Study) -> Iterator[Caveat]:
     """Replicates repeat the winner, not the search that found it; several searches do repeat it."""
-    trials, searches = counted(study.budget.trials, "trial"), study.budget.searches
+    trials, searches = counted(study.budget.trials, "trial"), num_searches(study)
     if searches == 1:
         text = (
             "findings are about the configurations this search found "

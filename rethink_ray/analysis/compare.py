@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from rethink_ray.analysis.read.published_tables import is_published, load_published
 from rethink_ray.analysis.read.samples import published_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.claim_words import find_told_apart_columns, say_setting
 from rethink_ray.judge.matching import MatchedPair, find_comparisons
 from rethink_ray.judge.measurements import measure_difference
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.store import is_uri, without_secrets
 from rethink_ray.spec.claim import MATCHED, Claim, Selector
@@ -119,7 +119,7 @@ def read_source(name: str) -> ComparedSource:
         samples = published_samples(load_published(name))
         return ComparedSource(name=name, samples=tuple(samples), fingerprint="")
     directory = StudyDirectory.open(name)
-    tables = read_views(directory)
+    tables = read_tables(directory)
     records = read_cells(tables)
     results = cell_results(tables.study, records)
     samples = study_samples(tables.study, tables.facts, records, results)

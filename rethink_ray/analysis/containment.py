@@ -10,11 +10,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rethink_ray.records.failures import FAILURE_FILE
+
 T = TypeVar("T")
 U = TypeVar("U")
-
-FAILURE_FILE = "failure.txt"
-"""In the report's folder: the tracebacks of all sections that failed."""
 
 _log = logging.getLogger(__name__)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.protocol.cell_rules import redraws_images
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.draws import num_drawable, redraws
 
@@ -10,7 +11,7 @@ from rethink_ray.spec.draws import num_drawable, redraws
 def find_draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
     """One for each regime that leaves images out, and for each that could not be drawn again."""
     study, facts = tables.study, tables.facts
-    varies = "subset" in study.replicate.vary
+    varies = redraws_images(study)
     available = num_drawable(study, facts) if facts.split_sizes.get("train") else 0
     for regime, size in facts.regime_sizes.items():
         if regime not in study.regimes or not size or not available:

@@ -5,29 +5,26 @@ A file is the whole configuration, so ``rethink-ray train`` needs no study to re
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from rethink_ray.judge.statistics import mean_of
-from rethink_ray.protocol.convergence import convergence_of
+from rethink_ray.protocol.cell_rules import searches_of_cell
+from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.protocol.incumbents import (
-    incumbents,
+    WORST_SCORE,
     rank_key,
     report_metric,
     selection_metric,
-    worst_score,
 )
-from rethink_ray.protocol.teachers import config_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
-from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of, copied_cell, lengths_of
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,72 +55,72 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     Raises:
         RecordError: no trial of the study has finished a rung.
     """
-    study, state = directory.study, directory.load_state()
+    study = directory.study
+    view = StudyView(study, directory.load_state(), directory.facts)
     made_of: dict[Path, RungOrigin] = {}
     missing = []
     for cell in cells_of(study):
-        origins = list(_find_origins(study, state, cell))
-        end = convergence_of(study, state, copied_cell(study, cell) or cell)
-        for length in lengths_of(study, cell):
-            at_length = [origin for origin in origins if origin.length == length]
-            if not at_length:
+        found = list(_find_origins(view, cell))
+        first = view.cell(cell)
+        end = (first.source or first).convergence
+        for length in first.ladder.lengths:
+            there = [origin for origin in found if origin.length == length]
+            if not there:
                 if end is None or length <= end.length:
                     missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
-            made_of[path] = min(at_length, key=lambda o: _merit(study, state, o))
+            made_of[path] = min(there, key=lambda o: _merit(view, o))
     if not made_of:
-        remedy = "Let the study run, then export."
-        must = "must have a finished rung"
-        raise RecordError(explain(str(directory.root), must, "none yet", remedy))
+        came, remedy = "none yet", "Let the study run, then export."
+        raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
     for regime in study.regimes:
         inside = [origin for origin in made_of.values() if origin.cell.regime == regime]
         if inside:
-            made_of[out / f"{regime}-best.yaml"] = min(
-                inside, key=lambda o: _merit(study, state, o)
-            )
-    written = {path: _write(directory, state, path, origin) for path, origin in made_of.items()}
+            made_of[out / f"{regime}-best.yaml"] = min(inside, key=lambda o: _merit(view, o))
+    written = {path: _write(directory, view, path, origin) for path, origin in made_of.items()}
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
 
 
-def _find_origins(study: Study, state: StudyState, cell: Cell) -> Iterator[RungOrigin]:
+def _find_origins(view: StudyView, cell: Cell) -> Iterator[RungOrigin]:
     """The best rung of each search of a cell, length by length."""
-    for number in range(study.budget.searches):
-        search = replace(cell, search=number)
-        for length, member in incumbents(study, state, search).items():
+    for search in searches_of_cell(view.study, cell):
+        for length, member in view.cell(search).incumbents.items():
             # an arm that copies its values may not have come this far
-            if (member.trial_id, length) in state.rungs:
+            if (member.trial_id, length) in view.state.rungs:
                 yield RungOrigin(cell=search, member=member, length=length)
 
 
-def _merit(study: Study, state: StudyState, origin: RungOrigin) -> tuple[float, float, str]:
+def _merit(view: StudyView, origin: RungOrigin) -> tuple[float, float, str]:
     """Sorts the best first by the select split; of equals the shorter."""
-    metric = selection_metric(study)
-    value = state.metric(origin.member.trial_id, origin.length, metric)
-    merit, trial_id = rank_key(study, value, origin.member.trial_id)
+    metric = selection_metric(view.study)
+    value = view.state.metric(origin.member.trial_id, origin.length, metric)
+    merit, trial_id = rank_key(value, origin.member.trial_id)
     return (merit, origin.length, trial_id)
 
 
-def _write(directory: StudyDirectory, state: StudyState, path: Path, origin: RungOrigin) -> int:
+def _write(directory: StudyDirectory, study_view: StudyView, path: Path, origin: RungOrigin) -> int:
     """Writes one file; returns how many replicates were scored at its length."""
-    rung = (origin.cell, origin.member, origin.length)
-    header = build_header(directory, state, *rung)
+    view = study_view.cell(origin.cell)
+    header = build_header(directory, view, origin.member, origin.length)
     if path.stem == f"{origin.cell.regime}-best":
         header = f"# The best of every arm and length of {origin.cell.regime}:\n{header}"
-    body = yaml.safe_dump(_tree(exported(directory, state, *rung)), sort_keys=False, width=100)
+    body = yaml.safe_dump(
+        _tree(exported(directory, view, origin.member, origin.length)), sort_keys=False, width=100
+    )
     write_atomically(path, f"{header}{body}")
-    return len(_replicate_scores(directory, state, *rung))
+    return len(_replicate_scores(view, origin.member, origin.length))
 
 
 def exported(
-    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
+    directory: StudyDirectory, view: CellView, member: Member, length: float
 ) -> ExportedConfig:
-    """A trial of ``cell`` as a run of exactly one length, with the numbers it got there."""
-    config = config_of(directory.study, directory.facts, state, cell, member)
+    """A trial of a cell as a run of exactly one length, with the numbers it got there."""
+    config = view.config_of(member)
     schedule = config.recipe.schedule.model_copy(update={"lengths": (length,)})
     tree = config.model_dump() | {
         "recipe": config.recipe.model_copy(update={"schedule": schedule}),
-        "expected": _expected(directory, state, member, length),
+        "expected": _expected(view, member, length),
         "source": {
             "fingerprint": directory.fingerprint,
             "trial_id": member.trial_id,
@@ -134,12 +131,10 @@ def exported(
     return ExportedConfig.model_validate(tree, strict=False)
 
 
-def build_header(
-    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
-) -> str:
+def build_header(directory: StudyDirectory, view: CellView, member: Member, length: float) -> str:
     """The comment at the top of an exported file: what it is and how sure that is."""
-    study = directory.study
-    searches = [Cell(cell.regime, cell.arm, n) for n in range(study.budget.searches)]
+    study, state = view.study, view.state
+    searches = searches_of_cell(study, view.cell)
     tried = sum(len(state.members(search, "search")) for search in searches)
     lines = [
         f"The best of {tried} configurations of {searches[0].name} at {length:g}x "
@@ -147,7 +142,7 @@ def build_header(
         f"score:       {selection_metric(study)} "
         f"{state.metric(member.trial_id, length, selection_metric(study)):.2f} "
         "(the best of several: biased upwards)",
-        f"replicates:  {_replicates(directory, state, cell, member, length)}",
+        f"replicates:  {_replicates(view, member, length)}",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",
         f"data:        {directory.facts.fingerprint}",
@@ -158,45 +153,39 @@ def build_header(
 
 
 def _versions(directory: StudyDirectory) -> str:
-    versions = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
-    return ", ".join(versions) or "not recorded"
+    told = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
+    return ", ".join(told) or "not recorded"
 
 
-def _replicates(
-    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
-) -> str:
-    metric = report_metric(directory.study)
-    scores = _replicate_scores(directory, state, cell, member, length)
-    if not scores:
+def _replicates(view: CellView, member: Member, length: float) -> str:
+    metric = report_metric(view.study)
+    found = _replicate_scores(view, member, length)
+    if not found:
         return "none at this length: one run, chosen because it was the best"
-    estimate = mean_of(scores)
-    assert estimate is not None, "scores is not empty"
+    estimate = mean_of(found)
+    assert estimate is not None, "found is not empty"
     interval = estimate.interval()
     if interval is None:
-        return f"{metric} {estimate.value:.2f} ({len(scores)}: too few for an interval)"
+        return f"{metric} {estimate.value:.2f} ({len(found)}: too few for an interval)"
     low, high = interval
-    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(scores)} new seeds"
+    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(found)} new seeds"
 
 
-def _replicate_scores(
-    directory: StudyDirectory, state: StudyState, cell: Cell, member: Member, length: float
-) -> list[float]:
-    metric = report_metric(directory.study)
-    repeats = [m for _, m in state.members(cell, "replicate") if m.of == member.trial_id]
-    scores = []
+def _replicate_scores(view: CellView, member: Member, length: float) -> list[float]:
+    metric = report_metric(view.study)
+    repeats = [m for m in view.members("replicate") if m.of == member.trial_id]
+    found = []
     for member in repeats:
-        value = state.metric(member.trial_id, length, metric)
-        if value is None and member.trial_id in state.ended:
-            value = worst_score(directory.study)  # a diverged replicate is never dropped
-        scores += [] if value is None or not math.isfinite(value) else [value]
-    return scores
+        value = view.state.metric(member.trial_id, length, metric)
+        if value is None and member.trial_id in view.state.ended:
+            value = WORST_SCORE  # a diverged replicate is never dropped
+        found += [] if value is None or not math.isfinite(value) else [value]
+    return found
 
 
-def _expected(
-    directory: StudyDirectory, state: StudyState, member: Member, length: float
-) -> Mapping[str, float]:
-    metric = selection_metric(directory.study)
-    value = state.metric(member.trial_id, length, metric)
+def _expected(view: CellView, member: Member, length: float) -> Mapping[str, float]:
+    metric = selection_metric(view.study)
+    value = view.state.metric(member.trial_id, length, metric)
     return {} if value is None or not math.isfinite(value) else {metric: value}
 
 

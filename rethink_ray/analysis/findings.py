@@ -11,7 +11,7 @@ from rethink_ray.analysis.containment import Containment, MissingSection
 from rethink_ray.analysis.read.costs import StudyCost, study_cost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.samples import objective_samples, study_samples
-from rethink_ray.analysis.read.searches import cell_results, is_over
+from rethink_ray.analysis.read.searches import cell_results, num_unproposed, search_end
 from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.analysis.sections.drift import Drift, drifts
 from rethink_ray.analysis.sections.equal_hours import EqualHours, at_equal_hours
@@ -31,10 +31,11 @@ from rethink_ray.judge.claims import (
 from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.claim import about, paper_claims
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
+from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study
 
 FINDINGS, CAVEATS, CLAIMS = "Findings", "Caveats", "The papers' claims, here"
@@ -234,15 +235,12 @@ def _missing(
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
+    numbers = range(num_searches(study))
+    trials += sum(num_unproposed(study, cell, records, n) for cell in records for n in numbers)
     open_ones = {
-        cell: [n for n in range(study.budget.searches) if not is_over(study, cell, records, n)]
+        cell: [n for n in numbers if not search_end(study, cell, records, n).is_over]
         for cell in records
     }
-    trials += sum(
-        max(0, _budget(study, cell) - len(records[cell].of_search(number).search))
-        for cell, numbers in open_ones.items()
-        for number in numbers
-    )
     # without any incumbent yet there will be one at least
     replicates = sum(
         _replicates_waiting(result)
@@ -272,13 +270,6 @@ def _why_empty(result: CellResult) -> str:
     """``no trial of full/scratch has a score (4 diverged)``."""
     ends = ", ".join(f"{num} {state}" for state, num in sorted(result.states.items()))
     return f"no trial of {result.regime}/{result.arm} has a score ({ends or 'none ran'})"
-
-
-def _budget(study: Study, cell: Cell) -> int:
-    """Search trials of one search of a cell; with nothing to tune, one says all a search can."""
-    if copied_cell(study, cell) is not None:
-        return 0
-    return study.budget.trials if space_of(study, cell) else 1
 
 
 def _replicates_waiting(result: CellResult) -> int:

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import listed, metric_name, times
+from rethink_ray.protocol.cell_rules import least_gain, may_end_early
 from rethink_ray.spec.resolve import Cell, copied_cell
 from rethink_ray.spec.study import Study
 
 
 def find_ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
     """One per cell whose search is over, and one per regime whose arms ended apart."""
-    if study.schedule.converged is None:
+    if not may_end_early(study):
         return
     for cell, record in records.items():
         yield from _of_cell(study, cell, record)
@@ -35,7 +36,7 @@ def find_ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Ite
 
 
 def _of_cell(study: Study, cell: Cell, record: CellRecord) -> Iterator[Caveat]:
-    end, rule = record.convergence, study.schedule.converged
+    end, rule = record.convergence, least_gain(study)
     if end is None or rule is None or copied_cell(study, cell) is not None:
         return
     if end.improving:

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from rethink_ray.analysis.export import exported
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.incumbents import report_metric, selection_metric
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -31,13 +32,14 @@ def export_trial(directory: StudyDirectory, trial_id: str, out: Path) -> tuple[P
     """
     state = directory.load_state()
     cell, member = _find(directory, state, trial_id)
+    view = StudyView(directory.study, state, directory.facts).cell(cell)
     lengths = sorted(length for of, length in state.rungs if of == trial_id)
     if not lengths:
         must = "must have finished a length"
         raise RecordError(explain(f"trial {trial_id}", must, "none yet", "Let the study run."))
     written = []
     for length in lengths:
-        config = exported(directory, state, cell, member, length)
+        config = exported(directory, view, member, length)
         expected = _expected(directory.study, state, trial_id, length)
         tree = config.model_copy(update={"expected": expected}).model_dump(mode="json")
         body = yaml.safe_dump(tree, sort_keys=False, width=100)
@@ -51,7 +53,7 @@ def _find(directory: StudyDirectory, state: StudyState, trial_id: str) -> tuple[
     for cell, member in _members(directory.study, state):
         if member.trial_id == trial_id:
             return cell, member
-    must, remedy = f"must be a trial of {directory.shown}", "trials.parquet has all of them."
+    must, remedy = f"must be a trial of {directory.address}", "trials.parquet has all of them."
     raise RecordError(explain("--trial", must, trial_id, remedy))
 
 

@@ -63,7 +63,7 @@ def _pool(findings: Findings, regime: RegimeResult) -> PooledRegime | str:
         record = findings.records[Cell(regime.name, cell.arm)].of_search(0)
         for trial in record.search:
             score = record.scores.get((trial.trial_id, first))
-            merit = rank_key(study, score.select if score else None, trial.trial_id)
+            merit = rank_key(score.select if score else None, trial.trial_id)
             ranked.append((merit, cell.arm, trial))
     keep = study.budget.keep or (2, 1)
     share = keep[1] / keep[0] if len(keep) > 1 else 0.5
@@ -95,7 +95,7 @@ def _winner(
     for _, arm, trial in survivors:
         score = findings.records[Cell(regime, arm)].scores.get((trial.trial_id, last))
         if score is not None and score.select is not None:
-            ended.append((rank_key(findings.study, score.select, trial.trial_id), arm))
+            ended.append((rank_key(score.select, trial.trial_id), arm))
     return (min(ended)[1] if ended else None), len(survivors) - len(ended)
 
 

@@ -15,6 +15,7 @@ from rethink_ray.judge.rules import Rule, rule_of
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.wording import UNITS, unit_name
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.claim import Claim, about, paper_claims
@@ -28,7 +29,7 @@ class Power:
     """What one comparison can show with the replicates of a plan."""
 
     name: str
-    num_places: int
+    num_comparisons: int
     """How often it is made: regimes, lengths."""
     num_groups: int
     """Independent groups of replicates in it: 2 for a difference, 4 for one of differences."""
@@ -90,11 +91,11 @@ def _power(
     simulation: Simulation, rule: Rule, name: str, counts: tuple[int, int], num: int
 ) -> Power:
     """The power of one kind of comparison; ``counts``: how often it is made, and its groups."""
-    num_places, num_groups = counts
+    num_comparisons, num_groups = counts
     simulated = simulation.power(num_groups, num, rule)
     return Power(
         name=name,
-        num_places=num_places,
+        num_comparisons=num_comparisons,
         num_groups=num_groups,
         level=rule.apart,
         smallest=simulated.smallest,
@@ -106,8 +107,8 @@ def _power(
 
 def num_values(study: Study) -> int:
     """Values an arm will have at a length: replicates of one search's best, or searches."""
-    budget = study.budget
-    return budget.searches if budget.searches > 1 else budget.replicates
+    searches = num_searches(study)
+    return searches if searches > 1 else study.budget.replicates
 
 
 def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterator[str]:
@@ -124,7 +125,7 @@ def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterat
         more = f"{needed} {unit}" if needed else f"more than {MOST_PLANNED}"
         kind = " (not behind)" if power.one_sided else ""
         yield (
-            f"{power.name:<46} {power.num_places:>6} {power.level:>7.3g} "
+            f"{power.name:<46} {power.num_comparisons:>6} {power.level:>7.3g} "
             f"{power.smallest:>6.2f} AP {power.equal:>11.0%}  {more}{kind}"
         )
     yield (

@@ -1,8 +1,8 @@
-"""Room in the cluster, counted node by node: what fits in the sum need not fit anywhere.
+"""How many workers the cluster has room for, counted node by node.
 
-A job takes one *place* for each of its workers, and a place lies on one node. Workers of one job
-may lie on several. Ray Train's workers are invisible to Tune, so this count is what keeps a study
-from asking for more than there is.
+A worker must fit on one node: two nodes with half a GPU free do not make a GPU. The workers of one
+job may run on several nodes. Tune does not see the workers of Ray Train, so this count keeps a
+study from asking for more than the cluster has.
 """
 
 import logging
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.study import ResourceSpec
 
-ASK_SECONDS = 1.0
+RECOUNT_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 DRIVER_RESOURCE = "rethink_driver"
-"""Custom resource of nodes that are not preempted: the process that leads a group of workers runs
-there if any node of the cluster has it."""
+"""Custom resource of nodes that are not preempted. If any node has it, the process that leads a
+group of workers runs on such a node."""
 
 Nodes = Sequence[Mapping[str, float]]
 """Resources of each living node, by Ray's names."""
@@ -27,45 +27,45 @@ Nodes = Sequence[Mapping[str, float]]
 
 @dataclass(slots=True)
 class Capacity:
-    """How many jobs fit into the cluster; asks it at most once a second."""
+    """How many jobs fit into the cluster. It is asked at most once a second."""
 
     resources: ResourceSpec
     limit: int | None = None
-    """At most this many jobs, whatever the cluster has."""
+    """At most this many jobs run, even if the cluster has room for more."""
     nodes: Callable[[], Nodes] = field(default_factory=lambda: living_nodes)
-    _asked_at: float = field(default=-math.inf)
-    _places: int = 0
+    _counted_at: float = field(default=-math.inf)
+    _room: int = 0
 
     def has_room(self, running: Collection[Job], job: Job) -> bool:
         """Whether ``job`` fits beside those that run."""
         if self.limit is not None and len(running) >= self.limit:
             return False
-        taken = sum(self.places_of(other) for other in running)
-        return taken + self.places_of(job) <= self.places()
+        taken = sum(self.count_workers(other) for other in running)
+        return taken + self.count_workers(job) <= self.count_room()
 
-    def trials(self) -> int:
-        """Trials that fit at the same time."""
-        num = self.places() // max(self.resources.workers, 1)
+    def count_trials(self) -> int:
+        """How many trials can run at the same time."""
+        num = self.count_room() // max(self.resources.workers, 1)
         return num if self.limit is None else min(num, self.limit)
 
-    def places_of(self, job: Job) -> int:
-        """Places that a job takes: a classifier is built by one process, whatever the workers."""
+    def count_workers(self, job: Job) -> int:
+        """Workers of a job. An upstream classifier is built by one, however many a trial has."""
         by_one = job.asset is not None and job.asset.run is None
         return 1 if by_one else max(self.resources.workers, 1)
 
-    def places(self) -> int:
-        """Places of all living nodes."""
+    def count_room(self) -> int:
+        """Workers that fit on all living nodes together, running ones included."""
         now = time.monotonic()
-        if now - self._asked_at >= ASK_SECONDS:
-            self._asked_at = now
+        if now - self._counted_at >= RECOUNT_SECONDS:
+            self._counted_at = now
             try:
-                self._places = sum(self.places_on(node) for node in self.nodes())
-            except Exception as error:  # whatever Ray raises while its head does not answer
-                _log.warning("the cluster does not say what it has: %r", error)
-        return self._places
+                self._room = sum(self.count_room_on(node) for node in self.nodes())
+            except Exception as error:  # Ray raises many kinds while its head does not answer
+                _log.warning("the cluster does not say how much room it has: %r", error)
+        return self._room
 
-    def places_on(self, node: Mapping[str, float]) -> int:
-        """Places on one node. Ray gives a share of a GPU from one GPU, never from two."""
+    def count_room_on(self, node: Mapping[str, float]) -> int:
+        """Workers that fit on one node. Ray takes a share of a GPU from one GPU, never from two."""
         num = math.floor(node.get("CPU", 0.0) / self.resources.cpus_per_worker + 1e-9)
         share, gpus = self.resources.gpus_per_worker, node.get("GPU", 0.0)
         if share >= 1:
@@ -76,12 +76,12 @@ class Capacity:
 
 
 def living_nodes() -> Nodes:
-    """What every node has that Ray believes alive."""
+    """Resources of every node that Ray believes to be alive."""
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 def has_driver_nodes(nodes: Nodes) -> bool:
-    """Whether the cluster says which nodes are safe from preemption."""
+    """Whether any node is marked as safe from preemption."""
     return any(node.get(DRIVER_RESOURCE, 0.0) > 0 for node in nodes)

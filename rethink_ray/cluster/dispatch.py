@@ -1,7 +1,8 @@
-"""Hands out jobs and books what comes back. Knows no Ray, so all of it runs in a test.
+"""Hands out jobs and records their results. Contains no Ray, so all of it runs in plain tests.
 
-The decision what may run is the search's; here it only meets the room there is now, the jobs that
-run already, and the wish to stop.
+The search decides which jobs the study needs next. The dispatcher chooses among them: a job must
+not run already, no other job of its trial may run, the cluster must have room for it, and the study
+must not be stopping.
 """
 
 from collections.abc import Callable, Collection
@@ -15,114 +16,126 @@ from rethink_ray.search.jobs import Decision, Job
 from rethink_ray.spec.errors import RethinkError
 
 HasRoom = Callable[[Collection[Job], Job], bool]
-"""(running jobs, another one) -> whether the cluster has room for it as well, right now."""
+"""(running jobs, one more job) -> whether the cluster has room for that job as well, right now."""
 
 
-class Nothing(StrEnum):
+class NoJob(StrEnum):
     """Why no job was handed out."""
 
     WAIT = "wait"
-    """There is no room, or what may run next waits for what runs now."""
+    """Ask again later: there is no room, or the next jobs need the results of running ones."""
     OVER = "over"
     """No job will be handed out any more."""
 
 
 @dataclass(slots=True)
 class Dispatcher:
-    """The driver's book: what runs, what the records say, why the study ended."""
+    """The jobs of a running study: which ones run, which come next, and why the study ends."""
 
     recorder: Recorder
     decider: Decider
     has_room: HasRoom
-    stopping: Callable[[], bool]
-    """Whether someone asked the study to stop."""
+    is_stopping: Callable[[], bool]
+    """Whether the study was asked to stop."""
     running: dict[str, Job] = field(default_factory=dict)
-    handed_out: int = 0
+    """Job id -> job, of the jobs that were handed out and have not ended."""
+    num_started: int = 0
+    """Jobs handed out so far, every attempt counted."""
     blocked: tuple[str, ...] = ()
+    """Ids of jobs that the machine lost too often, as of the last ``update_status``."""
     done: bool = False
+    """Whether nothing is left to run, as of the last ``update_status``."""
     fault: BaseException | None = None
-    """The user's own mistake that a job met, or ours: it ends the study."""
+    """A mistake of the user that a job met, or a bug of ours. It ends the study."""
 
-    def take(self) -> Job | Nothing:
-        """The most urgent job that does not run and has room, or why there is none.
+    def next_job(self) -> Job | NoJob:
+        """Hand out the most urgent ready job that the cluster has room for, or say why not.
 
-        A job is always handed out while nothing runs, even if the cluster has no room for it now:
-        it waits there, and a cluster that grows back takes it.
+        While no job runs, one is handed out even if there is no room: it waits in Ray's queue, so
+        that a cluster that grows again starts it.
         """
-        if self.stopping() or self.fault is not None:
-            return Nothing.OVER
+        if self.is_stopping() or self.fault is not None:
+            return NoJob.OVER
         decision = self.decide()
         if decision.done:
-            return Nothing.OVER
-        waiting = self._waiting(decision)
-        if not waiting:
-            return Nothing.WAIT if self.running else Nothing.OVER
-        job = waiting[0] if not self.running else self._fitting(waiting)
+            return NoJob.OVER
+        ready = self._ready_jobs(decision)
+        if not ready:
+            return NoJob.WAIT if self.running else NoJob.OVER
+        job = ready[0] if not self.running else self._first_with_room(ready)
         if job is None:
-            return Nothing.WAIT
+            return NoJob.WAIT
         self.running[job.job_id] = job
-        self.handed_out += 1
+        self.num_started += 1
         return job
 
-    def _waiting(self, decision: Decision) -> list[Job]:
-        """What may run and does not; nor does its trial, because a folder has one writer."""
-        trials = {job.trial_id for job in self.running.values() if job.trial_id}
-        jobs = (job for job in decision.jobs if job.job_id not in self.running)
-        return [job for job in jobs if job.trial_id not in trials]
+    def _ready_jobs(self, decision: Decision) -> list[Job]:
+        """Jobs ready to start: not running, and no other job of their trial is running.
 
-    def _fitting(self, waiting: list[Job]) -> Job | None:
+        (Two jobs of one trial would write into one folder.)
+        """
+        busy_trials = {job.trial_id for job in self.running.values() if job.trial_id}
+        jobs = (job for job in decision.jobs if job.job_id not in self.running)
+        return [job for job in jobs if job.trial_id not in busy_trials]
+
+    def _first_with_room(self, ready: list[Job]) -> Job | None:
         running = self.running.values()
-        return next((job for job in waiting if self.has_room(running, job)), None)
+        return next((job for job in ready if self.has_room(running, job)), None)
 
     def decide(self) -> Decision:
-        """What may run now, with everything recorded that has to be recorded before it does."""
+        """The jobs that the records ask for now.
+
+        Before they run, the rounds that propose their trials and the ends of trials that can never
+        start are recorded. The search then decides again.
+        """
         while True:
             decision = self.decider.next_jobs(self.recorder.state)
             events: list[Event] = [*decision.rounds, *decision.ends]
             if not events:
                 return decision
-            new = [self.recorder.record(event) for event in events]
-            assert any(new), "a decision repeats what is recorded"
+            is_new = [self.recorder.record(event) for event in events]
+            assert any(is_new), "a decision repeats events that are recorded"
 
-    def take_stock(self) -> None:
-        """Whether the study is done, and what blocks it, as the records say now."""
+    def update_status(self) -> None:
+        """``done`` and ``blocked`` are as the records have them now."""
         decision = self.decide()
         self.done, self.blocked = decision.done, decision.blocked
 
-    def report(self, event: Event) -> None:
-        """A job started, finished a rung or an asset, or the method ended its trial."""
+    def record(self, event: Event) -> None:
+        """Record an event of a running job: its start, a rung, an asset, or its trial's end."""
         self.recorder.record(event)
 
-    def ended(self, job_id: str) -> None:
-        """The job told all it had to tell; without its results it is lost, unless told to stop."""
+    def end_job(self, job_id: str) -> None:
+        """A job's process ended in good order. Without its results the job counts as lost."""
         job = self.running.get(job_id)
         if job is not None and self.fault is None and not self._has_results(job):
-            self.failed(job_id, "it ended without its results")
+            self.lose_job(job_id, "it ended without its results")
         self.running.pop(job_id, None)
 
+    def lose_job(self, job_id: str, reason: str) -> None:
+        """The machine lost a job. It is handed out again until the study's limit of retries.
+
+        Nothing is recorded if the study is stopping, if the job's results are recorded already, or
+        if the job is not running: Ray may report one loss twice.
+        """
+        job = self.running.pop(job_id, None)
+        if job is not None and not self.is_stopping() and not self._has_results(job):
+            self.recorder.record(JobFailed(job_id=job_id, reason=reason))
+
+    def lose_all_jobs(self, reason: str) -> None:
+        """Every running job is lost, because Ray will report no more of their events."""
+        for job_id in tuple(self.running):
+            self.lose_job(job_id, reason)
+
+    def abort(self, fault: RethinkError) -> None:
+        """The study ends: a job found a mistake of the user that every other job would meet."""
+        self.fault = self.fault or fault
+
     def _has_results(self, job: Job) -> bool:
+        """Whether the records hold everything that the job was to deliver."""
         state = self.recorder.state
         if job.asset is not None:
             return job.asset.key in state.assets
         trial_id, _ = job.trial
-        finished = all((trial_id, length) in state.rungs for length in job.lengths)
-        return finished or trial_id in state.ended
-
-    def failed(self, job_id: str, reason: str) -> None:
-        """The machine lost the job; it is handed out again until the study's limit.
-
-        Told twice it counts once, and not at all once someone asked to stop or if the job had told
-        all that it was to tell.
-        """
-        job = self.running.pop(job_id, None)
-        if job is not None and not self.stopping() and not self._has_results(job):
-            self.recorder.record(JobFailed(job_id=job_id, reason=reason))
-
-    def lose_all(self, reason: str) -> None:
-        """Nobody will hear of the jobs that run any more: each of them is lost."""
-        for job_id in tuple(self.running):
-            self.failed(job_id, reason)
-
-    def give_up(self, fault: RethinkError) -> None:
-        """The study cannot go on: what the user asked for does not work on this machine."""
-        self.fault = self.fault or fault
+        is_finished = all((trial_id, length) in state.rungs for length in job.lengths)
+        return is_finished or trial_id in state.ended

@@ -1,6 +1,7 @@
-"""The two ends by which Tune meets the dispatcher: a searcher that takes, a callback that tells.
+"""Connects Ray Tune to the dispatcher: a searcher gives Tune jobs, a callback takes their results.
 
-Tune swallows or retries what is raised in these; so faults are kept, and leave at the next step.
+Tune swallows or retries exceptions that are raised in a searcher or callback. So an exception is
+stored as the dispatcher's fault, and ends the study at Tune's next step.
 """
 
 import logging
@@ -17,7 +18,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from rethink_ray.cluster.dispatch import Dispatcher, Nothing
+from rethink_ray.cluster.dispatch import Dispatcher, NoJob
 from rethink_ray.cluster.slot import EVENT, USER_ERROR
 from rethink_ray.cluster.stop_request import StopRequest
 from rethink_ray.cluster.work import decode_error, encode_job, last_line
@@ -26,7 +27,7 @@ from rethink_ray.records.log import decode_line
 P = ParamSpec("P")
 
 STOP_SECONDS = 11.0
-"""From the wish to stop until jobs are left behind as their last checkpoint has them."""
+"""From a request to stop until jobs are killed; they then go on from their last checkpoints."""
 
 DIED = "its process or its machine died"
 _FINISHED: Any = Searcher.FINISHED
@@ -34,44 +35,44 @@ _log = logging.getLogger(__name__)
 
 
 class LeaveTune(BaseException):
-    """Ends ``fit`` at once and past Tune's own clean-up, which can take 25 s."""
+    """Ends ``Tuner.fit`` at once, without Tune's own clean-up, which can take 25 s."""
 
 
-class _Unsaved:
-    """Tune pickles what it is given, to go on from. The records are for that, and hold locks."""
+class _PicklesEmpty:
+    """Pickles as an empty object. Tune pickles its parts to resume; we resume from records."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class JobSearcher(_Unsaved, Searcher):
-    """Asks the dispatcher for the next job; one Tune trial is one attempt at one job."""
+class JobSearcher(_PicklesEmpty, Searcher):
+    """Gives Tune the dispatcher's next job. One trial of Tune is one attempt at one job."""
 
     def __init__(self, dispatcher: Dispatcher, job_limit: int) -> None:
         super().__init__()
         self.dispatcher = dispatcher
         self.jobs_left = job_limit
         self.job_ids: dict[str, str] = {}
-        """Tune's trial id -> our job id."""
+        """Tune's trial id -> our job id, of attempts that have not ended."""
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """The next job, None to wait, or FINISHED."""
+        """The configuration of the next job; None to wait; FINISHED if there is none."""
         finished: dict[str, Any] = _FINISHED
         if self.jobs_left <= 0:
             return finished
-        taken = _kept(self.dispatcher, self.dispatcher.take)()
-        if taken is None or taken is Nothing.OVER:
+        job = _keep_fault(self.dispatcher, self.dispatcher.next_job)()
+        if job is None or job is NoJob.OVER:
             return finished
-        if isinstance(taken, Nothing):
+        if isinstance(job, NoJob):
             return None
         self.jobs_left -= 1
-        self.job_ids[trial_id] = taken.job_id
-        return {"job": encode_job(taken)}
+        self.job_ids[trial_id] = job.job_id
+        return {"job": encode_job(job)}
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The callback books ends; it is told after the searcher and before the next question."""
+        """Nothing: ``JobCallback`` ends jobs. Tune calls it before it asks for the next job."""
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the records are the state."""
@@ -80,71 +81,75 @@ class JobSearcher(_Unsaved, Searcher):
         """Nothing: the records are the state."""
 
 
-class JobCallback(_Unsaved, Callback):
-    """Tells the dispatcher what became of each job; leaves Tune when the study must stop."""
+class JobCallback(_PicklesEmpty, Callback):
+    """Hands results and ends of jobs to the dispatcher; leaves Tune when the study must stop."""
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         searcher: JobSearcher,
         tick: Callable[[], None],
-        wish: StopRequest,
+        stop_request: StopRequest,
     ) -> None:
         self.dispatcher = dispatcher
         self.searcher = searcher
         self.tick = tick
-        self.wish = wish
-        self._wished_at: float | None = None
+        self.stop_request = stop_request
+        self._stopping_since: float | None = None
 
     def on_step_begin(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Ten times a second: views, live table, and whether to leave.
+        """Refresh views and the live table, and leave Tune if stopping takes too long.
 
-        Jobs that see the wish end by themselves, and Tune then ends in good order; it is left only
-        if that takes too long.
+        Tune calls this ten times a second. Jobs that see a request to stop end by themselves, and
+        Tune then ends in good order.
         """
-        _kept(self.dispatcher, self.tick)()
-        if self.dispatcher.fault is not None and not self.wish():
-            self.wish.say()
-        if self.wish():
-            self._wished_at = self._wished_at or time.monotonic()
-            if self.wish.urgent or time.monotonic() - self._wished_at > STOP_SECONDS:
+        _keep_fault(self.dispatcher, self.tick)()
+        if self.dispatcher.fault is not None and not self.stop_request():
+            self.stop_request.request()
+        if self.stop_request():
+            self._stopping_since = self._stopping_since or time.monotonic()
+            is_late = time.monotonic() - self._stopping_since > STOP_SECONDS
+            if self.stop_request.is_urgent or is_late:
                 kill_slots(trials)
                 raise LeaveTune
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        """A start, a rung, an asset, an end of the method, or the user's mistake."""
+        """Record the job's event, or end the study if the job found a mistake of the user."""
         if EVENT in result and trial.trial_id in self.searcher.job_ids:
             line = str(result[EVENT])
-            _kept(self.dispatcher, lambda: self.dispatcher.report(decode_line(line)))()
+            _keep_fault(self.dispatcher, lambda: self.dispatcher.record(decode_line(line)))()
         if USER_ERROR in result:
-            self.dispatcher.give_up(decode_error(str(result[USER_ERROR])))
+            self.dispatcher.abort(decode_error(str(result[USER_ERROR])))
 
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """The job told all it had to tell."""
-        self._book_end(trial, self.dispatcher.ended)
+        """The job's attempt ended in good order."""
+        self._end_attempt(trial, self.dispatcher.end_job)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """The machine lost the job."""
-        self._book_end(
+        """The machine lost the job's attempt."""
+        self._end_attempt(
             trial,
-            lambda job_id: self.dispatcher.failed(job_id, reason_of(trial.pickled_error_file)),
+            lambda job_id: self.dispatcher.lose_job(job_id, reason_of(trial.pickled_error_file)),
         )
 
-    def _book_end(self, trial: Trial, tell: Callable[[str], None]) -> None:
-        """Once: Tune may tell an end twice, when the job's next attempt runs already."""
+    def _end_attempt(self, trial: Trial, end: Callable[[str], None]) -> None:
+        """Call ``end`` with the job's id, once per attempt.
+
+        Tune may report an end twice, when the next attempt at the job runs already.
+        """
         job_id = self.searcher.job_ids.pop(trial.trial_id, None)
         if job_id is not None:
-            _kept(self.dispatcher, tell)(job_id)
+            _keep_fault(self.dispatcher, end)(job_id)
 
 
 def kill_slots(trials: list[Trial]) -> None:
-    """Their processes end now: in a Ray session that goes on, nobody else would end them soon."""
+    """The jobs' processes end now; in a Ray session that goes on they would run for a while."""
     for trial in trials:
         actor = trial.temporary_state.ray_actor
         if actor is not None:
@@ -166,16 +171,16 @@ def reason_of(pickled_error: str | None) -> str:
     return last_line(error)
 
 
-def _kept(dispatcher: Dispatcher, call: Callable[P, Any]) -> Callable[P, Any]:
+def _keep_fault(dispatcher: Dispatcher, call: Callable[P, Any]) -> Callable[P, Any]:
     """``call``, whose exception becomes the dispatcher's fault; the call then returns None."""
 
     @wraps(call)
-    def kept(*args: P.args, **kwargs: P.kwargs) -> Any:
+    def call_and_keep(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
             return call(*args, **kwargs)
         except Exception as error:
             dispatcher.fault = dispatcher.fault or error
-            _log.debug("kept for the end of the step", exc_info=True)
+            _log.debug("the fault ends the study at the next step", exc_info=True)
             return None
 
-    return kept
+    return call_and_keep

@@ -1,7 +1,7 @@
-"""One job by several workers: a Ray Train run of its own, through the same ladder.
+"""Runs one job on several workers: one run of Ray Train, through the same ladder.
 
-Rank 0 writes each event into a mailbox in the trial's folder (a log like the study's), so that the
-driver records a rung when it is finished and not when the run is over.
+Rank 0 appends each event to a mailbox in the trial's folder (a log like the study's). So the driver
+records a rung when it is finished and not only when the run is over.
 """
 
 import gc
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rethink_ray.cluster.mailbox import Mailbox
-from rethink_ray.cluster.sync import carried, fetch, stop_of
+from rethink_ray.cluster.sync import build_stop_check, download_inputs, sync_events
 from rethink_ray.cluster.work import StopFile, decode_job, encode_job, last_line, run_job
 from rethink_ray.records.types import AssetDone, Event, TrialEnded
 from rethink_ray.records.working_copy import WorkingCopy
@@ -28,28 +28,28 @@ from rethink_ray.training.stopping import Stopped
 if TYPE_CHECKING:
     from rethink_ray.training.worker_context import WorkerContext
 
-LOOK_SECONDS = 0.5
-PATIENCE_SECONDS = 9.0
-"""How long workers may take to notice a wish to stop; who has not started yet never does."""
+GROUP_POLL_SECONDS = 0.5
+GROUP_STOP_SECONDS = 9.0
+"""How long workers may take to notice a request to stop. Workers that have not started never do."""
 
 
 def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Iterator[Event]:
-    """Every event of a job that several workers run together, as rank 0 tells it.
+    """Every event of a job that several workers run together, as rank 0 reports it.
 
-    Where the method ends the trial (or the training of an asset) at another worker alone, because
-    its images were larger than its memory, rank 0 may wait for it in NCCL for many minutes; then
-    that worker's word counts, and leaving with an error ends the processes that wait.
+    If the method ends the trial in another worker alone (its images did not fit its memory), rank 0
+    may wait in NCCL for many minutes. Then that worker's note is the trial's end, and this call
+    raises an error, which ends the waiting processes.
 
     Args:
-        job: what to do.
+        job: the trial to train, or the asset to build.
         root: the study directory, or this machine's copy of it.
-        stop: whether someone asked to stop.
+        stop: whether the study was asked to stop.
         uri: where the study lives, if ``root`` is a copy.
 
     Raises:
         Stopped: the workers wrote a checkpoint and ended.
-        SpecError, DataError: the user's mistake, as one of the workers met it.
-        RethinkError: whatever else ended the run, if the method did not.
+        SpecError, DataError: a mistake of the user that a worker found.
+        RethinkError: any other error that ended the run.
     """
     assert job.run is not None, "a classifier is built by one process"
     mailbox = Mailbox.fresh(root, job.folder, uri)
@@ -62,32 +62,33 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
         "folder": str(Path.cwd()),
     }
     resources = job.run.resources
-    run = _InBackground(lambda: _fit(job.job_id, settings, resources))
-    told = 0
-    asked_at: float | None = None
+    run = _BackgroundCall(lambda: _fit(job.job_id, settings, resources))
+    num_read = 0
+    ending_since: float | None = None
     while True:
-        over = run.wait(LOOK_SECONDS)
+        is_over = run.wait(GROUP_POLL_SECONDS)
         events = mailbox.log.read()
-        yield from events[told:]
-        told = len(events)
-        if over:
+        yield from events[num_read:]
+        num_read = len(events)
+        if is_over:
             break
-        asked_at = asked_at or (time.monotonic() if stop() or mailbox.ended() else None)
-        if asked_at is not None and time.monotonic() - asked_at > PATIENCE_SECONDS:
-            if ended := mailbox.ended():
-                yield ended
+        if ending_since is None and (stop() or mailbox.read_end()):
+            ending_since = time.monotonic()
+        if ending_since is not None and time.monotonic() - ending_since > GROUP_STOP_SECONDS:
+            if end := mailbox.read_end():
+                yield end
                 raise RethinkError(f"{job.job_id}: workers that wait for one that ended")
             raise Stopped(f"{job.job_id} had no time for a checkpoint")
-    failure = mailbox.failure()
+    failure = mailbox.read_error()
     mailbox.remove()
     if run.error is not None:
-        raise _cause_of(run.error, failure)
+        raise _find_cause(run.error, failure)
     if stop():
         raise Stopped(f"{job.job_id} was asked to stop")
 
 
 def train_as_worker(config: dict[str, Any]) -> None:
-    """What each worker runs: the ladder, in its place of the process group."""
+    """Run the job as one rank of the process group. Ray Train calls this in each worker."""
     import ray.train
 
     from rethink_ray.training.worker_context import WorkerContext
@@ -98,65 +99,65 @@ def train_as_worker(config: dict[str, Any]) -> None:
     assert job.run is not None, "a classifier is built by one process"
     root, uri = Path(config["root"]), config["uri"]
     mailbox = Mailbox(root, config["mailbox"], uri)
-    stop = stop_of(Path(config["stop"]), uri)
+    stop = build_stop_check(Path(config["stop"]), uri)
     try:
-        place = WorkerContext.distributed(job.run)
-        for event in _events_of(job, root, uri, stop, place):
-            if place.rank == 0:
+        ctx = WorkerContext.distributed(job.run)
+        for event in _run_as_rank(job, root, uri, stop, ctx):
+            if ctx.is_main:
                 mailbox.log.append(event)
             else:
-                tell_the_end(event, mailbox)
+                note_end(event, mailbox)
     except Stopped:
         pass
     except Exception as error:
-        if not _is_an_echo(error):
-            mailbox.fail(error)
+        if not _is_lost_connection(error):
+            mailbox.write_error(error)
         raise
-    gc.collect()  # an error's frames hold the model and connections that the others wait on
+    gc.collect()  # an error's frames hold the model and the connections that others wait for
     ray.train.report({})
 
 
-def _events_of(
-    job: Job, root: Path, uri: str, stop: StopFile, place: "WorkerContext"
+def _run_as_rank(
+    job: Job, root: Path, uri: str, stop: StopFile, ctx: "WorkerContext"
 ) -> Iterator[Event]:
-    """The ladder's events; where the study lives at a URI, each machine fetches, rank 0 carries."""
+    """The job's events. For a study at a URI each machine downloads, and rank 0 uploads."""
     assert job.run is not None, "a classifier is built by one process"
     data = job.run.data
     if not uri:
-        return run_job(job, data, root, stop, place)
+        return run_job(job, data, root, stop, ctx)
     copy = WorkingCopy(uri, root)
-    fetch(job, copy)
-    place.barrier()  # on one machine they fetch into one folder
-    if place.writes:
-        return carried(job, copy, lambda: run_job(job, data, root, stop, place))
-    return run_job(job, data, root, stop, place)
+    download_inputs(job, copy)
+    ctx.barrier()  # workers on one machine download into one folder
+    if ctx.is_main:
+        return sync_events(job, copy, lambda: run_job(job, data, root, stop, ctx))
+    return run_job(job, data, root, stop, ctx)
 
 
-def tell_the_end(event: Event, mailbox: Mailbox) -> None:
-    """All that a worker beside rank 0 tells: that the method came to nothing here."""
+def note_end(event: Event, mailbox: Mailbox) -> None:
+    """Note the event if it is the method's end of the job. Workers other than rank 0 call this."""
     if isinstance(event, TrialEnded) or (isinstance(event, AssetDone) and event.refused):
-        mailbox.end(event)
+        mailbox.write_end(event)
 
 
-def _is_an_echo(error: Exception) -> bool:
-    """Whether a worker only lost the connection to one that failed for a reason of its own."""
+def _is_lost_connection(error: Exception) -> bool:
+    """Whether the error only says that another worker is gone. That worker notes the cause."""
     from torch.distributed import DistError
 
     return isinstance(error, DistError) or "gloo/transport" in str(error)
 
 
-def _cause_of(error: Exception, failure: RethinkError | None) -> Exception:
-    """What a worker raised, or that one died without a word."""
+def _find_cause(error: Exception, failure: RethinkError | None) -> Exception:
+    """The error that a worker noted; without a note, that a worker died."""
     if failure is None:
         reason = "a worker's process or its machine died"
-        silent = type(error).__name__ == "WorkerGroupError"
-        failure = RethinkError(reason if silent else last_line(error))
+        is_death = type(error).__name__ == "WorkerGroupError"
+        failure = RethinkError(reason if is_death else last_line(error))
     failure.__cause__ = error
     return failure
 
 
-class _InBackground:
-    """A call in a thread of its own; its exception is kept."""
+class _BackgroundCall:
+    """A call in a thread of its own. Afterwards ``error`` is the exception that it raised."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.error: Exception | None = None
@@ -165,7 +166,7 @@ class _InBackground:
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Whether the call is over, after at most this long."""
+        """Wait at most this long; return whether the call is over."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -177,7 +178,7 @@ class _InBackground:
 
 
 def _fit(job_id: str, settings: dict[str, Any], resources: ResourceSpec) -> None:
-    """One Ray Train run; its name is new for every attempt, because a run restores by its name."""
+    """One run of Ray Train. Each attempt has a new name: Ray Train would resume an old one."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 

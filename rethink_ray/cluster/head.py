@@ -1,7 +1,7 @@
-"""Whether the head of the cluster still answers.
+"""Ends the driver, with a message, when the head of the cluster no longer answers.
 
-Ray's client waits a minute for a head that died and then ends its process without a word of ours; a
-driver that has lost its head says so first, and how to go on.
+Without this, Ray's client waits a minute for a head that died and then ends the process without
+telling the user how to continue.
 """
 
 import os
@@ -11,23 +11,26 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOOK_SECONDS = 5.0
-LOOKS = 8
-"""A head that refuses so often in a row is gone; one that is restarted comes back before that."""
+HEAD_POLL_SECONDS = 5.0
+MOST_MISSES = 8
+"""A head that refuses this often in a row is gone; one that restarts answers before that."""
 INCOMPLETE = 3
-"""Exit code: the machine's fault, run again."""
+"""Exit code of a failure of the machine."""
 
 
 @contextmanager
-def watched_head(address: str, remedy: str) -> Iterator[None]:
-    """Inside the block this process ends if nothing listens at ``address`` (host:port) any more."""
-    over = threading.Event()
+def exit_if_head_is_gone(address: str, remedy: str) -> Iterator[None]:
+    """Inside, this process ends when nothing listens at ``address`` (host:port) any more.
+
+    ``remedy`` tells the user how to continue the study.
+    """
+    is_over = threading.Event()
 
     def watch() -> None:
-        silent = 0
-        while not over.wait(LOOK_SECONDS):
-            silent = 0 if answers(address) else silent + 1
-            if silent == LOOKS:
+        misses = 0
+        while not is_over.wait(HEAD_POLL_SECONDS):
+            misses = 0 if answers(address) else misses + 1
+            if misses == MOST_MISSES:
                 sys.stderr.write(f"incomplete: the head of the Ray cluster is gone. {remedy}\n")
                 sys.stderr.flush()
                 os._exit(INCOMPLETE)
@@ -36,14 +39,14 @@ def watched_head(address: str, remedy: str) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
+        is_over.set()
 
 
 def answers(address: str) -> bool:
-    """Whether something listens there; a name or network that fails counts as silence."""
+    """Whether something listens at ``host:port``; an unknown name or a failing network is a no."""
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_SECONDS):
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=HEAD_POLL_SECONDS):
             return True
     except OSError:
         return False

@@ -1,6 +1,7 @@
-"""How the workers of one job tell its driver what happened: a log, and the first one's last word.
+"""Carries events from the workers of one job to its driver: a log, and two notes beside it.
 
-A new one for each attempt, because a worker of a lost attempt may live a little longer.
+Each attempt at a job has a new mailbox, because a worker of a lost attempt may live a little
+longer.
 """
 
 import uuid
@@ -15,12 +16,12 @@ from rethink_ray.records.types import AssetDone, TrialEnded
 from rethink_ray.spec.errors import RecordError, RethinkError
 
 MAILBOX = "mailbox-"
-WORDS = ("error", "ended")
-"""Said at most once each, in a file beside the log."""
+NOTE_KINDS = ("error", "ended")
+"""Files beside the log. The first worker that writes one decides its content."""
 
 
 class Mailbox:
-    """Written by workers, read by the job's driver; perhaps on machines that share no files."""
+    """Written by workers and read by the job's driver, on machines that may share no files."""
 
     def __init__(self, root: Path, name: str, uri: str = "") -> None:
         """``name`` is relative to the study, whose folder on this machine is ``root``."""
@@ -32,7 +33,7 @@ class Mailbox:
 
     @classmethod
     def fresh(cls, root: Path, folder: str, uri: str = "") -> "Mailbox":
-        """An empty one in the job's folder; those of earlier attempts are gone."""
+        """An empty mailbox for a job; the mailboxes of earlier attempts are deleted."""
         folder = f"records/mail/{folder.rpartition('/')[2]}" if uri else folder
         for old in (root / folder).glob(f"{MAILBOX}*"):
             old.unlink(missing_ok=True)
@@ -42,34 +43,34 @@ class Mailbox:
                 store.delete(name)
         return cls(root, f"{folder}/{MAILBOX}{uuid.uuid4().hex[:8]}", uri)
 
-    def fail(self, error: Exception) -> None:
-        """Why a worker failed; the first one's word counts, the others fail because of it."""
-        self._say("error", encode_error(error))
+    def write_error(self, error: Exception) -> None:
+        """Note why this worker failed, unless another failed first: then that is the cause."""
+        self._write_note("error", encode_error(error))
 
-    def failure(self) -> RethinkError | None:
-        """What the worker that failed first said; None if they died without a word."""
-        said = self._said("error")
-        return decode_error(said) if said else None
+    def read_error(self) -> RethinkError | None:
+        """The error of the worker that failed first; None if the workers died without a note."""
+        note = self._read_note("error")
+        return decode_error(note) if note else None
 
-    def end(self, event: TrialEnded | AssetDone) -> None:
-        """The method ended the job where this worker is; rank 0 may be unable to hear of it."""
-        self._say("ended", encode(event))
+    def write_end(self, event: TrialEnded | AssetDone) -> None:
+        """Note that the method ended the job in this worker; rank 0 may hang and not report it."""
+        self._write_note("ended", encode(event))
 
-    def ended(self) -> TrialEnded | AssetDone | None:
-        """How the trial ended, or why the asset is refused, for the first worker that said so."""
-        event = decode_line(said) if (said := self._said("ended")) else None
+    def read_end(self) -> TrialEnded | AssetDone | None:
+        """The end of the trial, or the refusal of the asset, that a worker noted first."""
+        event = decode_line(note) if (note := self._read_note("ended")) else None
         return event if isinstance(event, TrialEnded | AssetDone) else None
 
-    def _say(self, kind: str, word: str) -> None:
+    def _write_note(self, kind: str, text: str) -> None:
         if self._store is not None:
             with suppress(RecordError):
                 if not self._store.exists(f"{self.name}.{kind}"):
-                    self._store.write(f"{self.name}.{kind}", word.encode())
+                    self._store.write(f"{self.name}.{kind}", text.encode())
             return
         with suppress(OSError), self._path(kind).open("x") as file:
-            file.write(word)
+            file.write(text)
 
-    def _said(self, kind: str) -> str:
+    def _read_note(self, kind: str) -> str:
         if self._store is not None:
             return (self._store.read(f"{self.name}.{kind}") or b"").decode()
         try:
@@ -81,11 +82,11 @@ class Mailbox:
         return self.log.path.with_suffix(f".{kind}")
 
     def remove(self) -> None:
-        """Nothing of it is left."""
+        """Delete the log and the notes."""
         self.log.path.unlink(missing_ok=True)
-        for kind in WORDS:
+        for kind in NOTE_KINDS:
             self._path(kind).unlink(missing_ok=True)
         if self._store is not None:
-            words = (f"{self.name}.{kind}" for kind in WORDS)
-            for name in [*self._store.list(self.name), *words]:
+            notes = (f"{self.name}.{kind}" for kind in NOTE_KINDS)
+            for name in [*self._store.list(self.name), *notes]:
                 self._store.delete(name)

@@ -1,6 +1,6 @@
-"""A Ray session for one study: started here and stopped again, or somebody's cluster joined.
+"""A Ray session for one study: a cluster on this machine, or a running cluster that it joins.
 
-Ray and Tune read most of their switches from the environment when they are imported, so this module
+Ray and Tune read most of their switches from the environment when they are imported. So this module
 sets them first and imports Ray only inside its functions.
 """
 
@@ -40,7 +40,7 @@ JOB_SWITCHES = (
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S",
     "RETHINK_RAY_CACHE",
 )
-"""Read where a job runs: processes of somebody else's cluster must be given them."""
+"""Switches that a job reads: they are passed to the processes of a cluster that was joined."""
 
 REMEDY = "Start it, or leave --address and RAY_ADDRESS out to run on this machine."
 TOKEN_REMEDY = (
@@ -50,7 +50,7 @@ TOKEN_REMEDY = (
 
 
 def set_switches() -> None:
-    """Ray and Tune will be quiet, local and without snapshots; what is set already stays."""
+    """Ray and Tune are quiet, local and take no snapshots; switches that are set already stay."""
     for name, value in SWITCHES.items():
         os.environ.setdefault(name, value)
 
@@ -72,7 +72,7 @@ def cpus_of(resources: ResourceSpec) -> int:
 
 @contextmanager
 def ray_session(resources: ResourceSpec, address: str | None, slots: int | None) -> Iterator[None]:
-    """Inside the block Ray is there; afterwards nothing of it is left that was not there before.
+    """Inside, Ray runs. Afterwards it is stopped, unless it ran before.
 
     Raises:
         SpecError: this machine cannot hold a single job, or no cluster answers at ``address``.
@@ -102,18 +102,20 @@ def address_of_head() -> str:
 
 
 def require_room(capacity: Capacity, address: str | None) -> None:
-    """A cluster of this machine alone can run a trial; a joined one may still grow.
+    """This machine has room for a trial. (A cluster that was joined may still grow.)
 
     Raises:
         SpecError: no trial would ever start.
     """
-    if address is not None or capacity.trials() > 0:
+    if address is not None or capacity.count_trials() > 0:
         return
-    asked = capacity.resources
+    resources = capacity.resources
     must = f"must leave room for one trial on this machine ({list(capacity.nodes())})"
-    came = f"{asked.cpus_per_worker} CPUs and {asked.gpus_per_worker:g} GPUs per worker"
+    requested = (
+        f"{resources.cpus_per_worker} CPUs and {resources.gpus_per_worker:g} GPUs per worker"
+    )
     remedy = "Ask for less, or name a larger cluster with --address."
-    raise SpecError(explain("resources", must, came, remedy))
+    raise SpecError(explain("resources", must, requested, remedy))
 
 
 def _start(resources: ResourceSpec, slots: int | None) -> None:
@@ -127,7 +129,7 @@ def _start(resources: ResourceSpec, slots: int | None) -> None:
 
 
 def start_local(num_cpus: int, *, with_train: bool) -> None:
-    """A Ray cluster of this machine runs, quiet and small.
+    """A small, quiet Ray cluster runs on this machine.
 
     Ray Train inside Tune cleans up through the State API. The dashboard serves that, and finds the
     right cluster by ``RAY_ADDRESS`` if several run on one machine; so the address must be known
@@ -176,7 +178,7 @@ def _join(address: str) -> None:
     import ray
 
     try:
-        _require_answer(address)
+        _require_listener(address)
         ray.init(
             address=address,
             log_to_driver=False,
@@ -184,15 +186,15 @@ def _join(address: str) -> None:
             runtime_env={"env_vars": {k: os.environ[k] for k in JOB_SWITCHES if k in os.environ}},
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
-        silent = isinstance(error, ConnectionRefusedError) or "RAY_AUTH_MODE" in os.environ
+        is_down = isinstance(error, ConnectionRefusedError) or "RAY_AUTH_MODE" in os.environ
         must = "must be a Ray cluster that answers"
         raise SpecError(
-            explain("--address", must, _meant(address), REMEDY if silent else TOKEN_REMEDY)
+            explain("--address", must, _name_address(address), REMEDY if is_down else TOKEN_REMEDY)
         ) from error
 
 
-def _require_answer(address: str) -> None:
-    """Something listens there: Ray itself looks for a head that is gone for many minutes.
+def _require_listener(address: str) -> None:
+    """Something listens at ``address``. (Ray itself would try for many minutes.)
 
     Raises:
         ConnectionRefusedError: nothing does.
@@ -201,17 +203,17 @@ def _require_answer(address: str) -> None:
 
     if "://" in address:
         return
-    where = canonicalize_bootstrap_address(address)
-    if where is not None and not answers(where):
-        raise ConnectionRefusedError(where)
+    head = canonicalize_bootstrap_address(address)
+    if head is not None and not answers(head):
+        raise ConnectionRefusedError(head)
 
 
-def _meant(address: str) -> str:
-    """The address, and where it comes from if nobody typed it."""
+def _name_address(address: str) -> str:
+    """The address, and ``(RAY_ADDRESS)`` if it comes from there."""
     return f"{address} (RAY_ADDRESS)" if os.environ.get("RAY_ADDRESS") == address else address
 
 
 def _be_quiet() -> None:
     for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # lists attempts that failed
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # it lists failed attempts

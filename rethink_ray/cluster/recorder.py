@@ -1,6 +1,6 @@
-"""The only writer of a study's records: events go to the log first, then into the state.
+"""The only writer of a study's records: each event goes into the log first, then into the state.
 
-An event that is known already changes nothing, so a job may report a rung as often as it likes.
+An event that is recorded already changes nothing, so a job may report a rung more than once.
 """
 
 import logging
@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import StudyLock
 from rethink_ray.records.state import StudyState
@@ -20,22 +21,23 @@ from rethink_ray.records.types import (
     RungDone,
     TrialEnded,
 )
-from rethink_ray.search.optuna_journal import Mirror
+from rethink_ray.records.views import write_views
+from rethink_ray.search.optuna_journal import OptunaJournal
 from rethink_ray.spec.errors import RecordError
 
 VIEW_SECONDS = 10.0
-"""Views and mirror are rewritten at most this often, and at the end."""
+"""Tables and Optuna's journal are rewritten at most this often, and at the end."""
 VIEW_SHARE = 20.0
-"""... and never take more than one part in this many of the driver's time."""
+"""... and take at most one part in this many of the driver's time."""
 
 Listener = Callable[[Event], None]
-"""Told each new event once, after it was recorded. What it raises is logged and stops nothing."""
+"""Called with each new event once it is recorded. Its exceptions are logged and stop nothing."""
 
 _log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Log and state of one study, kept in step."""
+    """The log and the state of one study, which always agree."""
 
     def __init__(
         self,
@@ -46,15 +48,18 @@ class Recorder:
         self.directory = directory
         self._lock = lock
         self.state = directory.load_state()
-        self._mirror = Mirror(directory.mirror_path, directory.study)
+        self._journal = OptunaJournal(directory.optuna_journal_path, directory.study)
         self._listeners = tuple(listeners)
-        self._complained: set[int] = set()
+        self._failed_listeners: set[int] = set()
         self._views_at = time.monotonic()
         self._views_cost = 0.0
         self._views_version = -1
 
     def continue_study(self) -> None:
-        """A study that has records goes on: machine failures so far no longer count."""
+        """Record that a study goes on; failures of the machine so far no longer count.
+
+        A study without records only begins: then nothing is recorded.
+        """
         if self.state.version == 0:
             return
         study = self.directory.study
@@ -62,18 +67,18 @@ class Recorder:
             Resumed(
                 trials=study.budget.trials,
                 replicates=study.budget.replicates,
-                searches=study.budget.searches,
+                searches=num_searches(study),
                 lengths=study.schedule.lengths or (),
             )
         )
 
     def record(self, event: Event) -> bool:
-        """``event`` is on the disk and in the state; False if it was known already.
+        """``event`` is in the log and in the state. Returns False if it was recorded before.
 
         Raises:
             RecordError: the disk refused, or another process has taken the study over.
         """
-        if _is_known(self.state, event):
+        if _is_recorded(self.state, event):
             return False
         if self._lock is not None:
             self._lock.require_held()
@@ -81,22 +86,22 @@ class Recorder:
             event = replace(event, at=round(time.time(), 3))
         self.directory.log.append(event)
         self.state.add(event)
-        self._tell(event)
+        self._notify(event)
         return True
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         for index, listener in enumerate(self._listeners):
             try:
                 listener(event)
             except Exception as error:
-                level = logging.DEBUG if index in self._complained else logging.WARNING
-                self._complained.add(index)
+                level = logging.DEBUG if index in self._failed_listeners else logging.WARNING
+                self._failed_listeners.add(index)
                 _log.log(level, "a listener failed; the study goes on: %r", error)
 
     def refresh_views(self, *, now: bool = False) -> None:
-        """Views and mirror are as fresh as their rhythm asks; ``now``: as the state is.
+        """Rewrite the tables and Optuna's journal if they are due, or ``now``.
 
-        They can be rebuilt from the log at any time, so a disk that refuses them stops nothing.
+        They can be rebuilt from the log at any time, so a full disk stops nothing here.
         """
         waited = time.monotonic() - self._views_at
         if not now and waited < max(VIEW_SECONDS, VIEW_SHARE * self._views_cost):
@@ -105,8 +110,8 @@ class Recorder:
             return
         started = time.monotonic()
         try:
-            write_views(self.directory, self.state)
-            self._mirror.update(self.state)
+            write_views(self.directory, self.state, build_tables)
+            self._journal.update(self.state)
             self.directory.publish()
             self._views_version = self.state.version
         except (OSError, RecordError) as error:
@@ -116,8 +121,8 @@ class Recorder:
         _log.debug("views written in %.2f s", self._views_cost)
 
 
-def _is_known(state: StudyState, event: Event) -> bool:
-    """Whether the records hold this result or this round already."""
+def _is_recorded(state: StudyState, event: Event) -> bool:
+    """Whether the state holds this result or this round already."""
     match event:
         case RoundProposed():
             return event.number in state.rounds.get((event.cell, event.purpose), {})

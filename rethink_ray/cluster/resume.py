@@ -1,96 +1,80 @@
-"""Continuing a study from its directory alone: what grows, what is finished, what goes on."""
+"""Says how a study goes on: what is finished, how it grew, which jobs continue or start."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
-from rethink_ray.records.lock import writing
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.study import Study
 
 
-def extend_study(
-    directory: StudyDirectory,
-    *,
-    trials: int | None = None,
-    replicates: int | None = None,
-    searches: int | None = None,
-    lengths: Sequence[float] | None = None,
-) -> list[str]:
-    """The study is this much larger; the lines say what is finished and what goes on from where.
-
-    Raises:
-        SpecError: something would shrink, or is not free to change.
-        RecordError: another process runs the study.
-    """
-    before = directory.study.budget
-    with writing(directory.lock()):
-        grew = directory.extend(
-            trials=trials, replicates=replicates, searches=searches, lengths=lengths
-        )
-    study = directory.study
-    state = directory.load_state()
-    lines = list(_finished(directory, state))
-    if grew:
+def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
+    """What is finished, how the study grew since ``before``, and what goes on from where."""
+    study, state = directory.study, directory.load_state()
+    lines = list(_describe_finished(directory, state))
+    if study != before:
         ladder = ", ".join(f"{x:g}x" for x in study.schedule.lengths or ())
+        budget = before.budget
         lines.append(
-            f"budget per cell: {before.trials} -> {study.budget.trials} trials, "
-            f"{before.replicates} -> {study.budget.replicates} replicates"
-            + _searches(before.searches, study.budget.searches)
+            f"budget per cell: {budget.trials} -> {study.budget.trials} trials, "
+            f"{budget.replicates} -> {study.budget.replicates} replicates"
+            + _describe_searches(num_searches(before), num_searches(study))
             + (f"; ladder {ladder}" if ladder else "")
         )
-    return lines + list(_next(directory, state))
+    return lines + list(_describe_next(directory, state))
 
 
-def _finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
-    """Trials by what became of them, rungs and assets."""
+def _describe_finished(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
+    """How many rungs and assets are finished, and how many trials have each status."""
     progress = progress_of(directory.study, state)
-    fates: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
     for cell in progress.cells:
-        fates.update(cell.search)
-        fates.update(cell.replicates)
-    waiting = fates.pop("waiting", 0)
-    told = ", ".join(f"{num} {fate}" for fate, num in sorted(fates.items())) or "no trial yet"
-    rungs, assets = _counted(progress.rungs, "rung"), _counted(progress.assets, "asset")
-    yield f"finished: {rungs}, {assets}; trials: {told}"
+        statuses.update(cell.search)
+        statuses.update(cell.replicates)
+    waiting = statuses.pop("waiting", 0)
+    trials = ", ".join(f"{num} {status}" for status, num in sorted(statuses.items()))
+    rungs, assets = _count(progress.rungs, "rung"), _count(progress.assets, "asset")
+    yield f"finished: {rungs}, {assets}; trials: {trials or 'no trial yet'}"
     if waiting:
-        yield f"waiting: {_counted(waiting, 'trial')}"
+        yield f"waiting: {_count(waiting, 'trial')}"
 
 
-def _searches(before: int, now: int) -> str:
+def _describe_searches(before: int, now: int) -> str:
     return f", {before} -> {now} searches" if now > 1 else ""
 
 
-def _counted(num: int, one: str) -> str:
-    return f"{num} {one}{'s' * (num != 1)}"
+def _count(num: int, noun: str) -> str:
+    return f"{num} {noun}{'s' * (num != 1)}"
 
 
-def _next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
-    """Jobs that were under way, where they go on from, and those the machine lost too often."""
+def _describe_next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
+    """Jobs that go on, and from where; jobs that the machine lost; jobs and trials that are new."""
     failed = {job_id for job_id, count in state.failures.items() if count}
-    state.failures.clear()  # as continuing does
+    state.failures.clear()  # as Recorder.continue_study does
     decision = Decider(directory.study, directory.facts, propose=False).next_jobs(state)
     fresh = 0
     for job in decision.jobs:
-        stands = _stands_at(directory, job)
+        checkpoint = _describe_checkpoint(directory, job)
         if job.job_id in failed:
-            yield f"re-queued: {job.job_id} ({state.last_failure[job.job_id].reason}){stands}"
-        elif stands or job.job_id in state.started:
-            yield f"continuing: {job.job_id}{stands or ' from its beginning'}"
+            yield f"re-queued: {job.job_id} ({state.last_failure[job.job_id].reason}){checkpoint}"
+        elif checkpoint or job.job_id in state.started:
+            yield f"continuing: {job.job_id}{checkpoint or ' from its beginning'}"
         else:
             fresh += 1
     proposed = sum(len(r.members) for r in decision.rounds) + decision.unproposed
     if fresh or proposed:
-        yield f"new: {_counted(fresh, 'job')} to start, {_counted(proposed, 'trial')} to propose"
+        yield f"new: {_count(fresh, 'job')} to start, {_count(proposed, 'trial')} to propose"
     if decision.done:
         yield "nothing is left to do"
 
 
-def _stands_at(directory: StudyDirectory, job: Job) -> str:
-    """`` from update 45``: the newest checkpoint a trial left."""
+def _describe_checkpoint(directory: StudyDirectory, job: Job) -> str:
+    """`` from update 45``: the newest checkpoint of the job's trial; empty without one."""
     if job.trial_id is None:
         return ""
     folder = directory.trial_dir(job.trial_id)

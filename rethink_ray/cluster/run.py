@@ -1,6 +1,6 @@
-"""Runs a study to its end: one Tuner after another, until the records ask for nothing more.
+"""Runs a study to its end: one Tuner of Ray Tune after another, until no job is left.
 
-Nothing of Ray outlives the call, and nothing of Ray is needed to go on: the study directory is all.
+Nothing of Ray outlives the call. To continue a study, its directory is enough.
 """
 
 import errno
@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Literal
 
 from rethink_ray.cluster.capacity import Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.dispatch import Dispatcher
-from rethink_ray.cluster.head import watched_head
+from rethink_ray.cluster.head import exit_if_head_is_gone
 from rethink_ray.cluster.ray_session import address_of_head, ray_session, require_room
 from rethink_ray.cluster.recorder import Listener, Recorder
-from rethink_ray.cluster.resume import extend_study
-from rethink_ray.cluster.stop_request import StopRequest, last_resort, signals
+from rethink_ray.cluster.stop_request import StopRequest, exit_in_time, stop_on_signals
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.work import last_line
 from rethink_ray.protocol.empty_cells import EmptyCell, empty_cells, is_all_of
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
     from rethink_ray.cluster.driver import JobCallback, JobSearcher
     from rethink_ray.cluster.slot import Slot
 
-__all__ = ["Outcome", "extend_study", "run_study"]
-
 JOBS_PER_TUNER = 500
 """Tune keeps every trial it ever had; a new Tuner makes room for its next ones."""
 PROGRESS_SHARE = 20.0
@@ -48,7 +45,22 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Observers:
+    """Functions that a run of a study calls, for people who watch it."""
+
+    listeners: Sequence[Listener] = ()
+    """Each is called with each event once it is recorded."""
+    on_progress: Callable[[StudyProgress], None] | None = None
+    """Called about once a second with the progress of the study."""
+    on_notice: Callable[[str], None] | None = None
+    """Called with a sentence when the number of trials that the cluster has room for changes."""
+
+
+NO_OBSERVERS = Observers()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyOutcome:
     """How a run of a study ended."""
 
     status: Literal["done", "incomplete", "stopped"]
@@ -59,11 +71,11 @@ class Outcome:
     signal: int | None = None
     """The signal that stopped it, if one did."""
     blocked: tuple[str, ...] = ()
-    """Jobs the machine failed too often; ``resume`` tries them again."""
+    """Ids of jobs that the machine lost too often; ``resume`` tries them again."""
     failures: dict[str, str] = field(default_factory=dict)
     """Blocked job -> reason of its last failure."""
     fault: str = ""
-    """Why the study could not go on although no job was blocked: this machine's own failure."""
+    """Why this machine could not go on, if no job was lost too often (such as a full disk)."""
     seconds: float = 0.0
 
 
@@ -72,51 +84,47 @@ def run_study(
     *,
     address: str | None = None,
     slots: int | None = None,
-    listeners: Sequence[Listener] = (),
-    on_progress: Callable[[StudyProgress], None] | None = None,
-    tell: Callable[[str], None] | None = None,
+    observers: Observers = NO_OBSERVERS,
     stop: Callable[[], bool] | None = None,
     slot: "type[Slot] | None" = None,
-) -> Outcome:
-    """The study has run as far as it can; calling it again continues.
+) -> StudyOutcome:
+    """Run the study as far as it can. A second call continues it.
 
     Args:
-        directory: the study; this process is its only writer until the call returns.
-        address: a running Ray cluster; None starts one on this machine and stops it again.
-        slots: at most this many jobs at a time.
-        listeners: each is told each event once it is recorded.
-        on_progress: told how far the study is, about once a second.
-        tell: told in a sentence how many trials the cluster has room for, when that changes.
-        stop: asked ten times a second; true stops the study as SIGINT does.
-        slot: what runs jobs; a benchmark brings its own.
+        directory: the study. This process is its only writer until the call returns.
+        address: of a running Ray cluster; None starts one on this machine and stops it again.
+        slots: at most this many jobs run at a time.
+        observers: functions to call while the study runs.
+        stop: called ten times a second; true stops the study as SIGINT does.
+        slot: the class that runs jobs, if it is not ``Slot`` (benchmarks).
 
     Raises:
         RecordError: another process runs the study, the directory is damaged, or its records are
             of another identity.
-        SpecError, DataError: what only a job could find out is the user's mistake.
+        SpecError, DataError: a mistake of the user that only a job could find.
     """
     started = time.monotonic()
     directory.require_own_identity()
     with writing(directory.lock()) as lock:
         directory.clear_stop()
-        wish = StopRequest(directory.stop_path, stop or (lambda: False))
-        with last_resort(wish, _how_to_go_on(directory)), signals(wish):
-            recorder = Recorder(directory, listeners, lock)
-            run = _Run(
+        stop_request = StopRequest(directory.stop_path, stop or (lambda: False))
+        remedy = _how_to_continue(directory)
+        with exit_in_time(stop_request, remedy), stop_on_signals(stop_request):
+            recorder = Recorder(directory, observers.listeners, lock)
+            run = _StudyRun(
                 recorder=recorder,
-                wish=wish,
+                stop_request=stop_request,
                 address=address,
                 slots=slots,
-                on_progress=on_progress,
-                tell=tell,
+                observers=observers,
                 slot=slot,
             )
             try:
                 outcome = run.run()
             except (RecordError, OSError) as error:
-                if not is_the_disks(error):
+                if not is_disk_failure(error):
                     raise
-                outcome = Outcome(status="incomplete", fault=last_line(error))
+                outcome = StudyOutcome(status="incomplete", fault=last_line(error))
             finally:
                 recorder.refresh_views(now=True)
                 with suppress(RecordError):  # the next run clears it
@@ -125,15 +133,14 @@ def run_study(
 
 
 @dataclass(slots=True, kw_only=True)
-class _Run:
-    """One run of a study: what its caller asked for, and what is alive."""
+class _StudyRun:
+    """One run of a study: the arguments of ``run_study``, and the parts that work together."""
 
     recorder: Recorder
-    wish: StopRequest
+    stop_request: StopRequest
     address: str | None
     slots: int | None
-    on_progress: Callable[[StudyProgress], None] | None
-    tell: Callable[[str], None] | None
+    observers: Observers
     slot: "type[Slot] | None"
     dispatcher: Dispatcher = field(init=False)
     capacity: Capacity = field(init=False)
@@ -147,56 +154,60 @@ class _Run:
             recorder=self.recorder,
             decider=Decider(study, self.directory.facts),
             has_room=self.capacity.has_room,
-            stopping=self.wish,
+            is_stopping=self.stop_request,
         )
 
     @property
     def directory(self) -> StudyDirectory:
         return self.recorder.directory
 
-    def run(self) -> Outcome:
-        """The study has run as far as it can."""
+    def run(self) -> StudyOutcome:
+        """Run the study as far as it can."""
         self.recorder.continue_study()
         resources = self.directory.study.resources
-        if not self.dispatcher.decide().done and not self.wish():
+        if not self.dispatcher.decide().done and not self.stop_request():
             try:
                 # Ray sets signal handlers of its own, so ours are set again once it has started
-                with ray_session(resources, self.address, self.slots), signals(self.wish):
+                session = ray_session(resources, self.address, self.slots)
+                with session, stop_on_signals(self.stop_request):
                     require_room(self.capacity, self.address)
-                    with watched_head(address_of_head(), _how_to_go_on(self.directory)):
+                    remedy = _how_to_continue(self.directory)
+                    with exit_if_head_is_gone(address_of_head(), remedy):
                         self._drive()
             except SystemExit:
-                self.wish.say(signal.SIGTERM)  # while Ray starts, its own handler answers a SIGTERM
-        self.dispatcher.take_stock()
-        if self.dispatcher.done:  # after a wish to stop, a job may live a little longer
+                # while Ray starts, its own handler answers a SIGTERM
+                self.stop_request.request(signal.SIGTERM)
+        self.dispatcher.update_status()
+        if self.dispatcher.done:  # otherwise a job may run a little longer
             self.sweeper.sweep(self.recorder.state, (), now=True)
-        return _outcome(self.dispatcher, self.wish)
+        return _describe_outcome(self.dispatcher, self.stop_request)
 
     def _drive(self) -> None:
-        """One Tuner after another until there is nothing to hand out."""
+        """Run one Tuner after another until no job is left."""
         scratch = Path(tempfile.mkdtemp(prefix="rethink-ray-"))
-        tick = self._ticker()
+        tick = self._build_tick()
         try:
             while True:
-                before = self.dispatcher.handed_out
-                whole = self._fit(scratch / f"from-{before}", tick)
+                before = self.dispatcher.num_started
+                in_order = self._fit(scratch / f"from-{before}", tick)
                 if self.dispatcher.fault is not None:
                     raise self.dispatcher.fault
-                few = self.dispatcher.handed_out - before < JOBS_PER_TUNER
-                if self.wish() or (whole and few):
+                has_jobs_left = self.dispatcher.num_started - before >= JOBS_PER_TUNER
+                if self.stop_request() or (in_order and not has_jobs_left):
                     return
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _fit(self, storage: Path, tick: Callable[[], None]) -> bool:
-        """Whether the Tuner came to its end in good order, with every job's end told."""
+        """Run one Tuner. Returns whether it reported the end of every job."""
         from rethink_ray.cluster.driver import JobCallback, JobSearcher, LeaveTune
         from rethink_ray.cluster.placement import use_patient_groups
 
         use_patient_groups()
         dispatcher = self.dispatcher
         searcher = JobSearcher(dispatcher, JOBS_PER_TUNER)
-        tuner = self._tuner(searcher, JobCallback(dispatcher, searcher, tick, self.wish), storage)
+        job_callback = JobCallback(dispatcher, searcher, tick, self.stop_request)
+        tuner = self._build_tuner(searcher, job_callback, storage)
         reason = "Ray Tune lost it"
         try:
             tuner.fit()
@@ -207,11 +218,13 @@ class _Run:
                 raise
             _log.warning("Ray Tune gave up and is started again: %r", error)
             reason = f"Ray Tune gave up: {last_line(error)}"
-        whole = not dispatcher.running
-        dispatcher.lose_all(reason)
-        return whole
+        in_order = not dispatcher.running
+        dispatcher.lose_all_jobs(reason)
+        return in_order
 
-    def _tuner(self, searcher: "JobSearcher", booking: "JobCallback", storage: Path) -> "Tuner":
+    def _build_tuner(
+        self, searcher: "JobSearcher", job_callback: "JobCallback", storage: Path
+    ) -> "Tuner":
         from ray import tune
 
         from rethink_ray.cluster.slot import Slot
@@ -238,29 +251,30 @@ class _Run:
                 storage_path=str(storage),
                 name="jobs",
                 verbose=0,
-                callbacks=[booking],
+                callbacks=[job_callback],
                 failure_config=tune.FailureConfig(max_failures=0),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
 
-    def _ticker(self) -> Callable[[], None]:
-        """What happens ten times a second: views in their rhythm, progress about once a second."""
+    def _build_tick(self) -> Callable[[], None]:
+        """The function that Tune calls ten times a second: views, progress, old files."""
         started, last, cost, room = time.monotonic(), 0.0, 0.0, -1
 
         def tick() -> None:
             nonlocal last, cost, room
             self.recorder.refresh_views()
-            if self.wish():
+            if self.stop_request():
                 self.directory.spread_stop()
             self.sweeper.sweep(self.recorder.state, self.dispatcher.running.values())
-            if self.tell is not None and self.capacity.trials() != room:
-                room = self.capacity.trials()
-                self.tell(room_for(room))
+            observers = self.observers
+            if observers.on_notice is not None and self.capacity.count_trials() != room:
+                room = self.capacity.count_trials()
+                observers.on_notice(describe_room(room))
             now = time.monotonic()
-            if self.on_progress is None or now - last < max(1.0, PROGRESS_SHARE * cost):
+            if observers.on_progress is None or now - last < max(1.0, PROGRESS_SHARE * cost):
                 return
-            self.on_progress(
+            observers.on_progress(
                 progress_of(
                     self.directory.study,
                     self.recorder.state,
@@ -274,25 +288,25 @@ class _Run:
         return tick
 
 
-def _how_to_go_on(directory: StudyDirectory) -> str:
-    return f"Go on with: rethink-ray resume {directory.shown}"
+def _how_to_continue(directory: StudyDirectory) -> str:
+    return f"Go on with: rethink-ray resume {directory.address}"
 
 
-def is_the_disks(error: Exception) -> bool:
-    """Whether the log, or the scratch folder that Ray Tune writes to, took no more."""
+def is_disk_failure(error: Exception) -> bool:
+    """Whether the disk refused the log, or the scratch folder that Ray Tune writes to."""
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     return isinstance(error.__cause__, OSError)
 
 
-def room_for(trials: int) -> str:
-    """A sentence about how much of the study can run at a time."""
+def describe_room(trials: int) -> str:
+    """A sentence: how many trials the cluster has room for."""
     if trials == 0:
         return "no node has room for a trial now: the study waits until one does"
     return f"room for {trials} trial{'s' * (trials != 1)} at a time"
 
 
-def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> Outcome:
+def _describe_outcome(dispatcher: Dispatcher, stop_request: StopRequest) -> StudyOutcome:
     state = dispatcher.recorder.state
     last = state.last_failure
     failures = {job_id: last[job_id].reason for job_id in dispatcher.blocked if job_id in last}
@@ -300,10 +314,10 @@ def _outcome(dispatcher: Dispatcher, wish: StopRequest) -> Outcome:
         study = dispatcher.recorder.directory.study
         empty = empty_cells(state, progress_of(study, state))
         status: Literal["incomplete", "done"] = "incomplete" if is_all_of(empty, study) else "done"
-        return Outcome(status=status, empty=empty)
-    return Outcome(
-        status="stopped" if wish.times else "incomplete",
-        signal=wish.signal,
+        return StudyOutcome(status=status, empty=empty)
+    return StudyOutcome(
+        status="stopped" if stop_request.times else "incomplete",
+        signal=stop_request.signal,
         blocked=dispatcher.blocked,
         failures=failures,
     )

@@ -13,19 +13,19 @@ from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
-from rethink_ray.training.run import conclude_run, require_fit, require_same_data, splits_of
+from rethink_ray.training.run import conclude_run, require_fit, require_same_data, scored_splits
 
 
 def train_on_workers(
-    config: TrialConfig, out: Path, workers: int, *, tell: Callable[[RungDone], None]
+    config: TrialConfig, out: Path, workers: int, *, on_rung: Callable[[RungDone], None]
 ) -> list[RungDone]:
-    """Every length trained by ``workers`` processes on one global batch; leaves ``model.pt``.
+    """``workers`` processes train every length on one global batch; ``out`` has ``model.pt``.
 
     Args:
-        config: the run; its own number of workers is replaced.
+        config: the run; ``workers`` replaces its own number of workers.
         out: folder of the run, laid out like a study directory.
-        workers: how many; the batch size must divide among them.
-        tell: called with each rung when it is finished.
+        workers: number of processes; they share the batch evenly.
+        on_rung: called with each rung when it is finished.
 
     Raises:
         SpecError: the batch does not divide.
@@ -43,7 +43,7 @@ def train_on_workers(
         trial_id=shared.trial_id,
         config=shared,
         lengths=shared.recipe.schedule.lengths,
-        splits=splits_of(shared),
+        splits=scored_splits(shared),
         models="models",
     )
     rungs = []
@@ -54,14 +54,14 @@ def train_on_workers(
             if isinstance(event, TrialEnded):
                 raise RethinkError(f"{shared.trial_id}: {event.outcome}: {event.reason}")
             if isinstance(event, RungDone):
-                tell(event)
+                on_rung(event)
                 rungs.append(event)
     conclude_run(shared, out, rungs)
     return rungs
 
 
 def _build(asset: AssetSpec, config: TrialConfig, out: Path) -> None:
-    """By the same workers as the run, unless one process builds such an asset."""
+    """Build an asset with the workers of the run, or in this process if it is a classifier."""
     if asset.run is None:
         require_fit(build_asset(asset, config.data, out / "assets"))
         return

@@ -1,6 +1,7 @@
-"""A cluster slot: a Tune trainable whose process outlives its jobs.
+"""A slot of the cluster: a Tune trainable that runs one job after another in one process.
 
-Each step is one finished rung (or asset), so the driver records it at once; torch is imported once.
+So torch is imported once for many jobs. Each step of the trainable is one event of the job (such as
+a finished rung), which the driver records at once.
 """
 
 import os
@@ -16,7 +17,7 @@ from typing import Any
 from ray import tune
 
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE
-from rethink_ray.cluster.sync import carried, fetch, stop_of
+from rethink_ray.cluster.sync import build_stop_check, download_inputs, sync_events
 from rethink_ray.cluster.work import (
     StopFile,
     decode_job,
@@ -35,15 +36,16 @@ from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.stopping import Stopped
 
 EVENT, USER_ERROR, DONE = "event", "user_error", "done"
-"""Keys of a step's result: an event as the log has it; the user's mistake that a job met."""
+"""Keys of a step's result: an event as the log has it; a mistake of the user; whether it is the
+last step."""
 
 
 class JobFault(RethinkError):
-    """A job met an error that nobody foresaw; its last line, the rest is in ``failure.txt``."""
+    """An unforeseen error ended a job. Holds its last line; ``failure.txt`` has the traceback."""
 
 
 class Slot(tune.Trainable):
-    """Runs one job after another, in a process of its own."""
+    """Runs one job after another in its process."""
 
     _job: Job
     _root: Path
@@ -53,13 +55,14 @@ class Slot(tune.Trainable):
 
     @classmethod
     def default_resource_request(cls, config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        """A slot of the cluster; next to nothing where Ray Train reserves the workers' share.
+        """What Tune reserves: one worker's CPUs and GPU; next to nothing for a job of a group.
 
-        Such a slot leads a group, so it lies on a node that is not preempted if there are any.
+        Ray Train reserves the resources of a group's workers. The slot then only leads the group,
+        on a node that is not preempted if there are such nodes.
         """
         resources = ResourceSpec.model_validate_json(config["resources"])
         if resources.workers >= 1 and decode_job(config["job"]).run is not None:
-            # no share of a CPU, which a worker may need whole; {"CPU": 0} alone is refused by Tune
+            # no CPU, because workers may need all of them; Tune refuses {"CPU": 0} alone
             leader: dict[str, float] = {"memory": 1}
             if config["safe_nodes"]:
                 leader[DRIVER_RESOURCE] = 0.001
@@ -70,22 +73,22 @@ class Slot(tune.Trainable):
         return tune.PlacementGroupFactory([bundle])
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first job, in the driver's working folder: a study may name relative paths."""
+        """Start the first job in the driver's working folder: a study may have relative paths."""
         with suppress(OSError):
             os.chdir(config["folder"])
         warnings.filterwarnings("ignore", category=UserWarning, module="ray")
-        self._take(config)
+        self._start_job(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next job into the same process."""
-        self._take(new_config)
+        """Start the next job in the same process."""
+        self._start_job(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
         """The next event of the job; ``done`` after the last one.
 
         Raises:
-            JobFault: an error nobody foresaw. The process is not used again.
+            JobFault: an unforeseen error. The process is not used again.
         """
         try:
             event = next(self._events, None)
@@ -101,25 +104,25 @@ class Slot(tune.Trainable):
         return {EVENT: encode(event)}
 
     def cleanup(self) -> None:
-        """Leave the job where its last checkpoint is."""
+        """Drop the job; its next attempt goes on from the last checkpoint."""
         self._events = iter(())
 
-    def _take(self, config: dict[str, Any]) -> None:
+    def _start_job(self, config: dict[str, Any]) -> None:
         self._job = decode_job(config["job"])
         self._root = Path(config["root"])
         self._uri = config["uri"]
         data = DataSpec.model_validate_json(config["data"])
-        stop = stop_of(Path(config["stop"]), self._uri)
-        told = self.events(self._job, data, self._root, stop)
-        self._events = chain((_start_of(self._job),), told)
+        stop = build_stop_check(Path(config["stop"]), self._uri)
+        events = self.events(self._job, data, self._root, stop)
+        self._events = chain((_describe_start(self._job),), events)
 
     def events(self, job: Job, data: DataSpec, root: Path, stop: StopFile) -> Iterator[Event]:
-        """Everything a job tells; a benchmark's slot tells something else."""
-        return run_where_asked(job, data, root, stop, self._uri)
+        """The events of a job. A benchmark overrides this to make them up."""
+        return run_with_workers(job, data, root, stop, self._uri)
 
 
-def _start_of(job: Job) -> JobStarted:
-    """That a job started, here and now."""
+def _describe_start(job: Job) -> JobStarted:
+    """The event that a job started on this machine now."""
     asset = job.asset.key if job.asset else None
     return JobStarted(
         job_id=job.job_id,
@@ -130,17 +133,20 @@ def _start_of(job: Job) -> JobStarted:
     )
 
 
-def run_where_asked(
+def run_with_workers(
     job: Job, data: DataSpec, root: Path, stop: StopFile, uri: str
 ) -> Iterator[Event]:
-    """In this process, or by a group of workers if the trial asks for one."""
+    """The events of a job, run in this process or by a group of ``resources.workers``.
+
+    For a study at a ``uri`` the job's files are synced with the store.
+    """
     if job.run is not None and job.run.resources.workers >= 1:
         from rethink_ray.cluster.group import run_by_workers
 
         yield from run_by_workers(job, root, stop, uri)
     elif uri:
         copy = WorkingCopy(uri, root)
-        fetch(job, copy)
-        yield from carried(job, copy, lambda: run_job(job, data, root, stop))
+        download_inputs(job, copy)
+        yield from sync_events(job, copy, lambda: run_job(job, data, root, stop))
     else:
         yield from run_job(job, data, root, stop)

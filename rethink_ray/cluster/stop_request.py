@@ -1,7 +1,7 @@
-"""Someone's wish that a study stops: a signal, the caller, or a fault that makes going on useless.
+"""A request to stop the study: from a signal, from the caller, or because of a fault.
 
-It stands in a file as well, so that jobs in other processes and on other machines see it; and a
-file put there by hand is such a wish.
+The request is also a file, so that jobs in other processes and on other machines see it. A file
+that was put there by hand stops the study, too.
 """
 
 import math
@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 
 PATIENCE_SECONDS = 14.0
-"""From the first signal until this process ends whatever Ray does. A signal to the whole process
-group kills Ray's own processes too, and its client then waits a minute for them."""
-LOOK_SECONDS = 0.2
+"""From the first signal until this process ends, even if Ray hangs. A signal to the whole process
+group also kills Ray's own processes, and its client then waits a minute for them."""
+EXIT_POLL_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -28,76 +28,76 @@ class StopRequest:
 
     path: Path
     """Jobs look for this file, write a checkpoint and end."""
-    asked: Callable[[], bool]
-    """The caller's own question."""
+    is_requested_by_caller: Callable[[], bool]
     signal: int | None = None
-    """The first signal that came."""
+    """The first signal that arrived."""
     times: int = 0
-    leave_at: float = math.inf
-    """On the monotonic clock: when a process that was told by a signal ends at the latest."""
+    """How often a stop was requested."""
+    exit_at: float = math.inf
+    """On the monotonic clock: a process that got a signal ends at this time at the latest."""
 
     def __call__(self) -> bool:
-        """Whether anyone wants it."""
-        if self.times == 0 and (self.asked() or self.path.exists()):
-            self.say()
+        """Whether a stop was requested."""
+        if self.times == 0 and (self.is_requested_by_caller() or self.path.exists()):
+            self.request()
         return self.times > 0
 
     @property
-    def urgent(self) -> bool:
-        """Someone said it a second time: do not wait for checkpoints."""
+    def is_urgent(self) -> bool:
+        """Whether a stop was requested twice: then the study does not wait for checkpoints."""
         return self.times > 1
 
-    def say(self, number: int | None = None) -> None:
-        """The wish is known to every job from here on. Takes no lock: signal handlers call it."""
+    def request(self, signal_number: int | None = None) -> None:
+        """Every job can see the request from here on. Takes no lock: signal handlers call it."""
         self.times += 1
-        self.signal = self.signal or number
-        if number is not None:
-            self.leave_at = min(self.leave_at, time.monotonic() + PATIENCE_SECONDS)
+        self.signal = self.signal or signal_number
+        if signal_number is not None:
+            self.exit_at = min(self.exit_at, time.monotonic() + PATIENCE_SECONDS)
         with suppress(OSError):  # a full disk: jobs then end with this process
             self.path.touch()
 
 
-def leave(number: int, remedy: str) -> None:
-    """End this process as the signal would have; what is recorded is safe, jobs die with Ray."""
+def exit_now(signal_number: int, remedy: str) -> None:
+    """End this process as the signal would. Nothing recorded is lost; jobs end with Ray."""
     sys.stderr.write(f"stopped without waiting for Ray; nothing recorded is lost. {remedy}\n")
     sys.stderr.flush()
-    os._exit(128 + number)
+    os._exit(128 + signal_number)
 
 
 @contextmanager
-def last_resort(wish: StopRequest, remedy: str) -> Iterator[None]:
-    """Inside the block a signal ends this process in bounded time, whatever the main thread does.
+def exit_in_time(stop_request: StopRequest, remedy: str) -> Iterator[None]:
+    """Inside, this process ends soon after a signal even if its main thread hangs in Ray.
 
-    ``remedy`` says how to go on.
+    ``remedy`` tells the user how to continue the study.
     """
-    over = threading.Event()
+    is_over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(LOOK_SECONDS):
-            if time.monotonic() >= wish.leave_at:
-                leave(wish.signal or signal.SIGTERM, remedy)
+        while not is_over.wait(EXIT_POLL_SECONDS):
+            if time.monotonic() >= stop_request.exit_at:
+                exit_now(stop_request.signal or signal.SIGTERM, remedy)
 
-    threading.Thread(target=watch, daemon=True, name="last resort").start()
+    threading.Thread(target=watch, daemon=True, name="exit in time").start()
     try:
         yield
     finally:
-        over.set()
+        is_over.set()
 
 
 @contextmanager
-def signals(wish: StopRequest) -> Iterator[None]:
-    """Inside the block SIGINT and SIGTERM are a wish to stop."""
+def stop_on_signals(stop_request: StopRequest) -> Iterator[None]:
+    """Inside, SIGINT and SIGTERM request a stop; afterwards the old handlers are back."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def say(number: int, frame: FrameType | None) -> None:
-        wish.say(number)
+    def request(signal_number: int, frame: FrameType | None) -> None:
+        stop_request.request(signal_number)
 
-    caught = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, say) for number in caught}
+    signals = (signal.SIGINT, signal.SIGTERM)
+    old_handlers = {number: signal.signal(number, request) for number in signals}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in old_handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Deletes, while a study runs, the files of its trials that nothing goes on from any more."""
+"""Deletes checkpoints of trials while the study runs, as soon as no job can need them."""
 
 import logging
 import time
@@ -14,15 +14,15 @@ from rethink_ray.search.jobs import Job
 from rethink_ray.spec.errors import RecordError
 
 SWEEP_SECONDS = 30.0
-"""Files are looked for at most this often, and at the end."""
+"""Files are searched for at most this often, and at the end."""
 SWEEP_SHARE = 50.0
-"""... and never for more than one part in this many of the driver's time."""
+"""... and take at most one part in this many of the driver's time."""
 
 _log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """Keeps a study directory as small as its ``checkpoints`` ask."""
+    """Keeps a study directory as small as the study's ``checkpoints`` setting allows."""
 
     def __init__(self, directory: StudyDirectory) -> None:
         self._listing = _Listing(directory.copy) if directory.copy else None
@@ -33,7 +33,7 @@ class Sweeper:
         self._version = -1
 
     def sweep(self, state: StudyState, running: Collection[Job], *, now: bool = False) -> None:
-        """In its rhythm, or ``now``: what nobody needs is gone, but for trials that run."""
+        """Delete files that no job can need, if it is time or ``now``; running trials keep all."""
         waited = time.monotonic() - self._swept_at
         if not now and waited < max(SWEEP_SECONDS, SWEEP_SHARE * self._cost):
             return
@@ -57,22 +57,22 @@ class Sweeper:
 
 
 class _Listing:
-    """The trials' files as the store has them: most were written by other machines."""
+    """The files of trials in the store, most of them written by other machines."""
 
     def __init__(self, copy: WorkingCopy) -> None:
         self._copy = copy
         self._by_folder: dict[Path, list[Path]] = {}
 
     def renew(self) -> None:
-        """As they are now."""
-        found: dict[Path, list[Path]] = defaultdict(list)
+        """Read the listing again."""
+        by_folder: dict[Path, list[Path]] = defaultdict(list)
         try:
             for name in self._copy.store.list("trials"):
                 path = self._copy.root / name
-                found[path.parent].append(path)
+                by_folder[path.parent].append(path)
         except RecordError as error:
             _log.warning("%s", error)
-        self._by_folder = dict(found)
+        self._by_folder = dict(by_folder)
 
     def __call__(self, folder: Path) -> list[Path]:
         """The files of one folder."""

@@ -1,6 +1,7 @@
-"""A job of a study at a URI: what it needs is brought to its machine, what it leaves goes home.
+"""Syncs the files of a job between its machine and the store of a study at a URI.
 
-A finished rung is told only when its files are home; checkpoints in between go every few seconds.
+Before the job its inputs are downloaded. While it runs its checkpoints are uploaded every few
+seconds. Before an event is passed on, the files that belong to it are uploaded.
 """
 
 import logging
@@ -20,94 +21,97 @@ from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.training.stopping import never_stop
 
-CARRY_SECONDS = 10.0
-"""Between two looks for new checkpoints; a lost machine costs at most this much more."""
-
-ASK_SECONDS = 2.0
+UPLOAD_SECONDS = 10.0
+"""Between two looks for new checkpoints: a lost machine costs at most this much more work."""
+STOP_CHECK_SECONDS = 2.0
+"""Between two questions to the store whether to stop."""
 
 _log = logging.getLogger(__name__)
 
 
-def carried(job: Job, copy: WorkingCopy, run: Callable[[], Iterator[Event]]) -> Iterator[Event]:
-    """The events of ``run``, which works in the folder of ``copy``; call ``fetch`` first.
-
-    Raises:
-        RecordError: the store does not answer; the machine's failure, not the method's.
-    """
-    with _carrier(copy, (job.folder, *_started_from(job))) as carry:
-        try:
-            for event in run():
-                carry()
-                yield event
-        finally:
-            carry()
-
-
-def fetch(job: Job, copy: WorkingCopy) -> None:
-    """What the job needs is on this machine.
+def download_inputs(job: Job, copy: WorkingCopy) -> None:
+    """The job's earlier files and its assets are on this machine.
 
     Raises:
         RecordError: the store does not answer.
     """
-    assets = _started_from(job)
+    assets = _asset_folders(job)
     copy.pull(job.folder, *assets)
     copy.trust(*assets)
 
 
-def _started_from(job: Job) -> tuple[str, ...]:
-    """Folders of the assets that a job reads. It carries them, too: one that was damaged at home is
-    built again by the first job that needs it, and must not be by every other."""
-    needed = job.asset.needs if job.config is None and job.asset else assets_of(job.trial[1])
-    return tuple(f"assets/{asset.key}" for asset in needed)
+def sync_events(job: Job, copy: WorkingCopy, run: Callable[[], Iterator[Event]]) -> Iterator[Event]:
+    """The events of ``run``, each after its files were uploaded; first ``download_inputs``.
+
+    Raises:
+        RecordError: the store does not answer. That is a failure of the machine.
+    """
+    with _uploading(copy, (job.folder, *_asset_folders(job))) as upload:
+        try:
+            for event in run():
+                upload()
+                yield event
+        finally:
+            upload()
+
+
+def _asset_folders(job: Job) -> tuple[str, ...]:
+    """Folders of the assets that a job reads.
+
+    They are uploaded, too: if an asset is damaged in the store, the first job that needs it builds
+    it again, and the next jobs must not.
+    """
+    assets = job.asset.needs if job.config is None and job.asset else assets_of(job.trial[1])
+    return tuple(f"assets/{asset.key}" for asset in assets)
 
 
 @contextmanager
-def _carrier(copy: WorkingCopy, names: tuple[str, ...]) -> Iterator[Callable[[], None]]:
-    """Inside the block a thread carries ``names`` home; so does calling what it gives."""
-    turn = threading.Lock()
-    over = threading.Event()
+def _uploading(copy: WorkingCopy, names: tuple[str, ...]) -> Iterator[Callable[[], None]]:
+    """Inside, a thread uploads ``names`` now and then; the yielded function does so at once."""
+    one_at_a_time = threading.Lock()
+    is_over = threading.Event()
 
-    def carry() -> None:
-        with turn:
+    def upload() -> None:
+        with one_at_a_time:
             copy.push(*names)
 
-    def keep_carrying() -> None:
-        while not over.wait(CARRY_SECONDS):
+    def keep_uploading() -> None:
+        while not is_over.wait(UPLOAD_SECONDS):
             try:
-                carry()
+                upload()
             except RecordError as error:
                 _log.warning("%s", error)
 
-    thread = threading.Thread(target=keep_carrying, daemon=True)
+    thread = threading.Thread(target=keep_uploading, daemon=True)
     thread.start()
     try:
-        yield carry
+        yield upload
     finally:
-        over.set()
+        is_over.set()
         thread.join()
 
 
-def stop_of(path: Path, uri: str) -> StopFile:
-    """The wish to stop as a job looks for it: a file and, for a study at a URI, an object."""
+def build_stop_check(path: Path, uri: str) -> StopFile:
+    """The check whether to stop, for a job: a file, and for a study at a URI an object as well."""
     return StopFile(path, StopObject(Store(uri), STOP_NAME) if uri else never_stop)
 
 
 class StopObject:
-    """Asks a store, now and then, whether to stop; one that does not answer has no wish."""
+    """Checks now and then whether a store holds the request to stop; no answer means no."""
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
         self._name = name
-        self._asked_at = -ASK_SECONDS
-        self._found = False
+        self._checked_at = -STOP_CHECK_SECONDS
+        self._exists = False
 
     def __call__(self) -> bool:
-        """Whether someone asked to stop."""
+        """Whether the study was asked to stop."""
         now = time.monotonic()
-        if not self._found and now - self._asked_at >= ASK_SECONDS:
-            self._asked_at = now
+        if not self._exists and now - self._checked_at >= STOP_CHECK_SECONDS:
+            self._checked_at = now
             try:
-                self._found = self._store.exists(self._name)
+                self._exists = self._store.exists(self._name)
             except RecordError as error:
                 _log.warning("%s", error)
-        return self._found
+        return self._exists

@@ -1,6 +1,7 @@
-"""What a slot does with a job: the same events whether Ray, Ray Train or nobody calls.
+"""Runs one job and yields its events. The caller may be Ray Tune, Ray Train or a plain test.
 
-A method's own failure is an event like any other; only the machine's failures leave as exceptions.
+A failure of the method (diverged, infeasible, misconfigured) is an event. A failure of the machine
+leaves as an exception.
 """
 
 import json
@@ -13,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rethink_ray.protocol.empty_cells import failure_file
+from rethink_ray.records.failures import failure_file
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import ANY_ASSET
@@ -27,12 +28,13 @@ from rethink_ray.spec.errors import (
 )
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
-from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.repair import Repair
+from rethink_ray.training.stopping import Interrupts, never_stop
+from rethink_ray.training.trial_files import RunFolders
 from rethink_ray.training.worker_context import WorkerContext
 
-POLL_SECONDS = 0.5
+STOP_POLL_SECONDS = 0.5
 
 
 def run_job(
@@ -40,44 +42,63 @@ def run_job(
     data: DataSpec,
     root: Path,
     stop: Callable[[], bool],
-    place: WorkerContext | None = None,
+    ctx: WorkerContext | None = None,
 ) -> Iterator[Event]:
-    """Every rung (or the asset) as it is finished, or how the method ended the trial.
+    """Each rung of the job when it is finished, or its asset, or how the method ended the trial.
+
+    An asset that turns out to be damaged is built again first, the same to the last bit.
 
     Args:
-        job: what to do.
-        data: where upstream images come from, for an asset.
-        root: the study directory; checkpoints lie and stay there.
-        stop: asked often; true means write a checkpoint and raise ``Stopped``.
-        place: one of several workers, if this process is one.
+        job: the trial to train, or the asset to build.
+        data: where an asset's upstream images come from.
+        root: the study directory. Checkpoints are written and kept there.
+        stop: called often. True means: write a checkpoint and raise ``Stopped``.
+        ctx: this worker, if several run the job together.
 
     Raises:
         Stopped: after the checkpoint.
     """
-    assets = root / "assets"
+    repair = Repair(
+        data=data if job.config is None else job.config.data,
+        assets=root / "assets",
+        ctx=ctx,
+        interrupts=Interrupts(stop=stop),
+    )
     if job.asset is not None:
-        yield build_asset(job.asset, data, assets, place=place, stop=stop)
-        return
-    assert job.config is not None, "a job is an asset or a trial"
+        yield repair.build(job.asset)
+    else:
+        yield from _train(job, root, repair)
+
+
+def _train(job: Job, root: Path, repair: Repair) -> Iterator[Event]:
+    """The rungs of a trial's job, or how the method ended the trial."""
+    config = job.config
+    assert config is not None, "a job is an asset or a trial"
+    folders = RunFolders(
+        trial=root / "trials" / config.trial_id,
+        assets=repair.assets,
+        models=root / job.models if job.models else None,
+        detections=root / job.detections if job.detections else None,
+    )
+    rungs = repair.run(
+        lambda: train_ladder(
+            config,
+            job.lengths,
+            folders,
+            splits=job.splits,
+            ctx=repair.ctx,
+            interrupts=repair.interrupts,
+        )
+    )
     started = time.monotonic()
     try:
-        for rung in train_ladder(
-            job.config,
-            job.lengths,
-            root / "trials" / job.config.trial_id,
-            splits=job.splits,
-            assets=assets,
-            stop=stop,
-            place=place,
-            models=root / job.models if job.models else None,
-            detections=root / job.detections if job.detections else None,
-        ):
+        for rung in rungs:
             yield replace(rung, at=round(time.time(), 3))
             started = time.monotonic()
     except (Diverged, Infeasible, Misconfigured) as error:
         write_failure(failure_path(job, root), job.job_id, error)
         yield TrialEnded(
-            trial_id=job.config.trial_id,
+            trial_id=config.trial_id,
             outcome=_OUTCOMES[type(error)],
             reason=str(error),
             step=error.step if isinstance(error, Diverged) else -1,
@@ -93,26 +114,26 @@ _OUTCOMES: dict[type[Exception], Outcome] = {
 
 
 class StopFile:
-    """Asks for a file, at most twice a second, whether to stop; works across machines."""
+    """Checks at most twice a second whether a file requests a stop; works across machines."""
 
     def __init__(self, path: Path, elsewhere: Callable[[], bool] = never_stop) -> None:
-        """``elsewhere`` is asked as well, where machines share no files."""
+        """``elsewhere``: another check, for machines that share no files."""
         self.path = path
         self._elsewhere = elsewhere
-        self._asked_at = -POLL_SECONDS
-        self._found = False
+        self._checked_at = -STOP_POLL_SECONDS
+        self._is_requested = False
 
     def __call__(self) -> bool:
-        """Whether someone asked to stop."""
+        """Whether a stop was requested."""
         now = time.monotonic()
-        if not self._found and now - self._asked_at >= POLL_SECONDS:
-            self._asked_at = now
-            self._found = self.path.exists() or self._elsewhere()
-        return self._found
+        if not self._is_requested and now - self._checked_at >= STOP_POLL_SECONDS:
+            self._checked_at = now
+            self._is_requested = self.path.exists() or self._elsewhere()
+        return self._is_requested
 
 
 def write_failure(path: Path, job_id: str, error: BaseException) -> str:
-    """The whole story stands in ``path`` if the disk takes it; its last line is returned."""
+    """``path`` holds the traceback, unless the disk refuses it; returns the error in one line."""
     text = "".join(traceback.format_exception(error))
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,25 +142,25 @@ def write_failure(path: Path, job_id: str, error: BaseException) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """What an error says, in one line; by the type's name unless it is one of ours."""
+    """The error's message in one line; with the name of its type unless it is one of ours."""
     text = str(error) if isinstance(error, RethinkError) else f"{type(error).__name__}: {error}"
     return next(iter(text.strip().splitlines()), type(error).__name__)[:300]
 
 
 def encode_error(error: Exception) -> str:
-    """An error on its way between processes: its kind and what it says."""
-    ours = isinstance(error, RethinkError)
-    return f"{type(error).__name__}|{error if ours else last_line(error)}"
+    """An error as text, to pass it between processes: its type and its message."""
+    is_ours = isinstance(error, RethinkError)
+    return f"{type(error).__name__}|{error if is_ours else last_line(error)}"
 
 
 def decode_error(text: str) -> RethinkError:
-    """The error that ``encode_error`` wrote; the user's mistakes keep their kind."""
+    """The error that ``encode_error`` wrote; mistakes of the user keep their type."""
     kind, _, message = text.partition("|")
     return {"DataError": DataError, "SpecError": SpecError}.get(kind, RethinkError)(message)
 
 
 def failure_path(job: Job, root: Path) -> Path:
-    """Where a job's last failure, or what ended its trial, is told in full."""
+    """The file with the traceback of a job's last failure, or of the end of its trial."""
     return failure_file(root, job.job_id)
 
 

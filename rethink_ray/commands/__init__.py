@@ -1,1 +1,1 @@
-"""The commands, by family. Each imports a room only inside the command that needs it."""
+"""The commands, by family: they parse arguments and print. A room is imported when it is needed."""

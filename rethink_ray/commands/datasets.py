@@ -1,38 +1,44 @@
-"""``rethink-ray data``: draw the built-in data set, validate one of your own, build its index."""
+"""``rethink-ray data``: draw the built-in data set, check one of your own, build its index."""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from rethink_ray.data.check import Finding
+    from rethink_ray.spec.regime import DataSpec
+
 DataOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="path=value of the data block, e.g. --set root=/data/coco"),
+    typer.Option("--set", help="path=value, e.g. data.root=/data/coco"),
 ]
-Count = Annotated[int, typer.Option(min=1, help="images of this split")]
+ImageCount = Annotated[int, typer.Option(min=1, help="images of this split")]
 
 
-def build() -> typer.Typer:
-    """The ``data`` group."""
+def build_data_group() -> typer.Typer:
+    """The ``data`` commands."""
     group = typer.Typer(help="Make, check and index data sets.", no_args_is_help=True)
-    group.command("make-shapes")(make_shapes)
+    group.command("make-shapes")(draw_shapes)
     group.command("check")(check)
     group.command("index")(index)
     return group
 
 
-def make_shapes(
+def draw_shapes(
     out: Annotated[Path, typer.Argument(help="folder to write COCO files and images to")],
-    train: Count = 800,
-    val: Count = 200,
-    test: Count = 600,
+    train: ImageCount = 800,
+    val: ImageCount = 200,
+    test: ImageCount = 600,
     unlabelled: Annotated[int, typer.Option(min=0, help="images without labels")] = 0,
     image_px: Annotated[int, typer.Option(min=32, help="side of an image")] = 96,
     seed: int = 0,
 ) -> None:
     """Draw the built-in shapes data set as COCO JSON and images."""
-    from rethink_ray.data.shapes import make_shapes as draw
+    from rethink_ray.data.shapes import make_shapes
     from rethink_ray.spec.errors import DataError, explain
     from rethink_ray.spec.regime import ShapesSpec
 
@@ -44,7 +50,7 @@ def make_shapes(
     spec = ShapesSpec(
         train=train, val=val, test=test, unlabelled=unlabelled, image_px=image_px, seed=seed
     )
-    draw(spec, out)
+    make_shapes(spec, out)
     print(f"{out}: {train} train, {val} val, {test} test, {unlabelled} unlabelled images")
     print("\nTo use it, put this into a study file (check it with: rethink-ray data check FILE):\n")
     print(data_block(out), end="")
@@ -61,46 +67,89 @@ def data_block(root: Path) -> str:
 
 
 def check(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
-    strict: Annotated[bool, typer.Option(help="exit code 1 if a fault was found")] = False,
+    strict: Annotated[bool, typer.Option(help="exit code 1 if there is a fault")] = False,
 ) -> None:
-    """Validate a COCO or VOC data set before GPUs are spent on it."""
-    from rethink_ray.commands.inputs import data_spec_of, splits_of
+    """Check a COCO or VOC data set before GPUs are spent on it.
 
-    data = data_spec_of(dataset, settings or [])
-    from rethink_ray.data.check import check_data  # seconds: a typo is told before
+    Training copes with each fault and counts it; a note is only worth knowing.
+    """
+    data = load_data_spec(dataset, settings or [])
+    from rethink_ray.data.check import check_data  # takes a second; a typo is reported before
 
-    found = check_data(data, splits_of(data))
+    findings = check_data(data, splits_in_use(data))
     if as_json:
         rows = {
-            split: [
-                {"kind": f.kind, "count": f.count, "examples": list(f.examples)} for f in faults
-            ]
-            for split, faults in found.items()
+            split: [{**asdict(finding), "is_fault": finding.is_fault} for finding in of_split]
+            for split, of_split in findings.items()
         }
         print(json.dumps(rows, indent=1))
     else:
-        for split, faults in found.items():
-            print(f"{split}: " + ("nothing found" if not faults else ""))
-            for fault in faults:
-                shown = ", ".join(fault.examples[:3])
-                print(f"  {fault.kind:<24} {fault.count:>7}   {shown}")
-    if strict and any(fault.is_fault for faults in found.values() for fault in faults):
+        for line in check_lines(findings):
+            print(line)
+    if strict and any(finding.is_fault for of_split in findings.values() for finding in of_split):
         raise typer.Exit(1)
 
 
+def check_lines(findings: Mapping[str, "Sequence[Finding]"]) -> Iterator[str]:
+    """One line per split and one per finding: fault or note, its kind, how often, examples."""
+    for split, of_split in findings.items():
+        yield f"{split}:" if of_split else f"{split}: no faults, no notes"
+        for finding in of_split:
+            word = "fault" if finding.is_fault else "note"
+            examples = ", ".join(finding.examples[:3])
+            yield f"  {word:<5} {finding.kind:<24} {finding.count:>7}   {examples}"
+
+
 def index(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | voc")],
+    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
 ) -> None:
     """Build the memory-mapped index of every split, so that the first trial need not."""
-    from rethink_ray.commands.inputs import data_spec_of, splits_of
-
-    data = data_spec_of(dataset, settings or [])
+    data = load_data_spec(dataset, settings or [])
     from rethink_ray.data.index import refresh_split
 
-    for split in splits_of(data):
+    for split in splits_in_use(data):
         opened = refresh_split(data, split)
         print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")
+
+
+def load_data_spec(name: str, settings: Sequence[str]) -> "DataSpec":
+    """The data block of a study file, or of a data set named by its kind and ``settings``.
+
+    Raises:
+        SpecError: a setting does not name a key of the data block in full, as ``data.root``.
+    """
+    from rethink_ray.spec.load import find_study, load_study, put_override, validate
+    from rethink_ray.spec.regime import DataSpec
+
+    for setting in settings:
+        _require_data_path(setting)
+    if name in ("shapes", "coco", "lvis", "voc"):
+        tree: dict[str, Any] = {"data": {"dataset": name}}
+        for setting in settings:
+            put_override(tree, setting)
+        return validate(DataSpec, tree["data"], "data")
+    return load_study(find_study(name), settings)[0].data
+
+
+def _require_data_path(setting: str) -> None:
+    """``--set`` names a key by its path in a study file, here as in every other command."""
+    from rethink_ray.spec.errors import SpecError, explain
+
+    path, equals, _ = setting.partition("=")
+    if equals and path and not path.startswith("data."):
+        remedy = f"Write --set data.{setting}, as in every other command."
+        raise SpecError(explain("--set", "must name a key of the data block", path, remedy))
+
+
+def splits_in_use(data: "DataSpec") -> list[str]:
+    """Train, and the splits that a study selects and reports on; a hold-out is part of train."""
+    from rethink_ray.spec.regime import HoldoutSpec
+
+    scored = [data.report_on]
+    if not isinstance(data.select_on, HoldoutSpec):
+        scored.insert(0, data.select_on)
+    return list(dict.fromkeys(["train", *scored]))

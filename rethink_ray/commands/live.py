@@ -1,4 +1,4 @@
-"""A running study on a terminal: a live table. In a pipe: one plain line per event."""
+"""A running study: on a terminal a live table, in a pipe one plain line per event."""
 
 import sys
 import time
@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rethink_ray.commands.status import counted, progress_table, to_go
+from rethink_ray.commands.status import build_progress_table, plural, remaining_words
 from rethink_ray.protocol.remaining import StudyProgress
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
@@ -24,17 +24,17 @@ from rethink_ray.spec.study import Study
 if TYPE_CHECKING:
     from rich.live import Live
 
-TELL_EVERY = 60.0
-"""Seconds between two counts in plain lines."""
+COUNT_SECONDS = 60.0
+"""A pipe gets a count of what is left at most this often."""
 
 
 class LiveView:
-    """Shows a run as it is recorded."""
+    """Shows the events of a run as they are recorded."""
 
     def __init__(self, study: Study, state: StudyState) -> None:
         self._metric = study.objective.metric
-        self._began = self._told = time.monotonic()
-        self._told_words = ""
+        self._began = self._counted_at = time.monotonic()
+        self._last_count = ""
         self._live: Live | None = None
         self._names: dict[str, str] = {}
         for rounds in state.rounds.values():
@@ -59,7 +59,7 @@ class LiveView:
             self._live.stop()
 
     def on_event(self, event: Event) -> None:
-        """One event was recorded."""
+        """A pipe shows the event; a terminal shows the next count."""
         if isinstance(event, RoundProposed):
             self._learn(event)
         if self._live is not None:
@@ -68,14 +68,14 @@ class LiveView:
             self._print(line)
 
     def tell(self, sentence: str) -> None:
-        """Something about the cluster that is no event."""
+        """A sentence about the cluster is shown."""
         if self._live is not None:
             self._live.console.print(sentence, markup=False, highlight=False)
         else:
             self._print(sentence)
 
     def _print(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # nobody reads any more; the study goes on
+        with suppress(BrokenPipeError):  # the pipe is closed; the study goes on
             print(f"[{time.monotonic() - self._began:7.1f} s] {line}", flush=True)
 
     def _learn(self, proposed: RoundProposed) -> None:
@@ -83,23 +83,25 @@ class LiveView:
             self._names[member.trial_id] = proposed.cell.name
 
     def on_progress(self, progress: StudyProgress) -> None:
-        """About once a second: the table of a terminal; in a pipe now and then a count."""
+        """The table of a terminal is current; a pipe gets a count once a minute."""
         if self._live is not None:
-            self._live.update(progress_table(progress, self._live.console.width), refresh=True)
+            self._live.update(
+                build_progress_table(progress, self._live.console.width), refresh=True
+            )
             return
-        words = f"{counted(progress.rungs, 'rung')} finished; {to_go(progress)}"
-        if time.monotonic() - self._told >= TELL_EVERY and words != self._told_words:
-            self._told, self._told_words = time.monotonic(), words
+        words = f"{plural(progress.rungs, 'rung')} finished; {remaining_words(progress)}"
+        if time.monotonic() - self._counted_at >= COUNT_SECONDS and words != self._last_count:
+            self._counted_at, self._last_count = time.monotonic(), words
             self._print(words)
 
 
 def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[str]:
-    """What a pipe shows of an event; nothing for those only a log needs."""
+    """The lines that a pipe shows of an event; none for ``JobStarted``."""
     match event:
         case RoundProposed():
-            what = "trial" if event.purpose == "search" else "replicate"
-            num = counted(len(event.members), what)
-            yield f"{event.cell.name}: {event.purpose} round {event.number + 1}, {num}"
+            kind = "trial" if event.purpose == "search" else "replicate"
+            members = plural(len(event.members), kind)
+            yield f"{event.cell.name}: {event.purpose} round {event.number + 1}, {members}"
         case RungDone():
             scores = [f"{k} {v:.2f}" for k, v in event.metrics.items() if k.endswith(f"/{metric}")]
             cell = names.get(event.trial_id, "")
@@ -121,7 +123,7 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
         case JobFailed():
             yield f"{event.job_id} failed: {event.reason}"
         case Resumed():
-            trials = counted(event.trials, "search trial")
-            repeats = counted(event.replicates, "replicate")
+            trials = plural(event.trials, "search trial")
+            repeats = plural(event.replicates, "replicate")
             several = f", {event.searches} searches a cell" if event.searches > 1 else ""
             yield f"continued: {trials} per search, {repeats} per incumbent{several}"

@@ -1,4 +1,4 @@
-"""What ``train`` prints of a run: its scores, and how they stand to what a study recorded."""
+"""The lines that ``train`` prints: a run's scores, and how far they are from a study's record."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,26 +8,24 @@ from rethink_ray.spec.hashing import IDENTITY
 from rethink_ray.spec.resolve import ExportedConfig
 
 
-def shared_by_workers(config: ExportedConfig, out: Path, workers: int) -> list[RungDone]:
-    """The run on Ray Train workers; each rung is told when it is finished."""
+def train_and_print_rungs(config: ExportedConfig, out: Path, workers: int) -> list[RungDone]:
+    """The run's rungs, trained by Ray Train workers; each is printed when it is finished."""
     from rethink_ray.cluster.single import train_on_workers
 
-    def tell(rung: RungDone) -> None:
+    def print_rung(rung: RungDone) -> None:
         print(f"{workers} workers finished {rung.length:g}x after {rung.seconds_train:.0f} s")
 
-    return train_on_workers(config.plain(), out, workers, tell=tell)
+    return train_on_workers(config.plain(), out, workers, on_rung=print_rung)
 
 
 def verdict_lines(
     config: ExportedConfig, rungs: Sequence[RungDone], *, exact: bool
 ) -> Iterator[str]:
-    """Scores of every rung; the last one against the study's, where the file carries it.
-
-    A number that was recorded under another identity is told and not held against the run.
+    """Scores of every rung; the last rung's beside the study's, where the file names them.
 
     Args:
         config: the run.
-        rungs: what it reached, shortest first.
+        rungs: its rungs, shortest first.
         exact: whether the same bits are expected (one process, as in the study).
     """
     for rung in rungs:
@@ -43,7 +41,7 @@ def verdict_lines(
 
 
 def _verdict(identity: int, difference: float, *, exact: bool) -> str:
-    """What a difference to a recorded number says, and that it may say nothing."""
+    """What a difference to a recorded number means; under another identity, nothing."""
     if identity != IDENTITY:
         return (
             f"{difference:+.2f} (it was recorded under identity {identity}, and this program's is "

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-StudyDir = Annotated[str, typer.Argument(help="a study directory, or its URI")]
+from rethink_ray.commands.study import StudyDir
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command()(findings)
-    app.command()(compare)
-    app.command()(report)
-    app.command()(export)
+def register_result_commands(app: typer.Typer) -> None:
+    """The command line has these commands."""
+    app.command("findings")(findings)
+    app.command("compare")(print_comparisons)
+    app.command("report")(report)
+    app.command("export")(export)
 
 
 def findings(
@@ -27,11 +27,11 @@ def findings(
     markdown: Annotated[bool, typer.Option(help="print findings.md instead")] = False,
     as_if: Annotated[
         str | None,
-        typer.Option(help="pooled: decide the records anew as one pool, halved on its first rung"),
+        typer.Option(help="pooled: decide again as if all trials were one round of halving"),
     ] = None,
     new_images: Annotated[
         bool,
-        typer.Option(help="the headlines for data like these: their images drawn anew as well"),
+        typer.Option(help="headlines with intervals for new images too, not only for new seeds"),
     ] = False,
 ) -> None:
     """Print the findings of a study, finished or not, or of a table of published numbers."""
@@ -41,7 +41,7 @@ def findings(
         if directory is None or table is not None or as_if is not None or as_json:
             must = "must stand with a study directory, and with no other option but --markdown"
             raise SpecError(explain("findings --new-images", must, "something else"))
-        print(_anew(directory, markdown=markdown))
+        print(_render_new_images(directory, markdown=markdown))
         return
 
     if as_if is not None and (as_if != "pooled" or table is not None):
@@ -50,16 +50,16 @@ def findings(
 
     if (directory is None) == (table is None):
         must = "must name a study directory or --from TABLE"
-        came = "neither" if directory is None else "both"
+        got = "neither" if directory is None else "both"
         remedy = "To set them side by side: rethink-ray compare DIR published:he_2018."
-        raise SpecError(explain("findings", must, came, remedy))
+        raise SpecError(explain("findings", must, got, remedy))
     if table is not None:
-        print(_of_table(table, as_json=as_json, markdown=markdown))
+        print(_render_published(table, as_json=as_json, markdown=markdown))
     elif directory is not None:
         _print_study(directory, as_json=as_json, markdown=markdown, pooled=as_if is not None)
 
 
-def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
+def _render_published(name: str, *, as_json: bool, markdown: bool) -> str:
     from rethink_ray.analysis.read.published_tables import load_published
     from rethink_ray.analysis.show.reported import (
         derive_reported,
@@ -68,58 +68,57 @@ def _of_table(name: str, *, as_json: bool, markdown: bool) -> str:
         reported_terminal,
     )
 
-    found = derive_reported(load_published(name))
     render = reported_json if as_json else reported_markdown if markdown else reported_terminal
-    return render(found)
+    return render(derive_reported(load_published(name)))
 
 
 def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) -> None:
-    """Prints the findings of a study; exit code 1 where a section is missing."""
+    """The findings of a study are printed; exit code 1 if a section is missing."""
     from rethink_ray.analysis.containment import Containment
     from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
     from rethink_ray.analysis.show.pooled_words import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
-    from rethink_ray.protocol.tables import read_views
     from rethink_ray.records.directory import StudyDirectory
 
-    found = derive_findings(read_views(StudyDirectory.open(directory)))
+    derived = derive_findings(read_tables(StudyDirectory.open(directory)))
     if pooled:
         as_pool = pooled_json if as_json else pooled_markdown if markdown else pooled_terminal
-        print(as_pool(found))
+        print(as_pool(derived))
         return
-    kept = Containment(found.missing_sections)
+    containment = Containment(derived.missing_sections)
     render = as_json_text if as_json else as_markdown if markdown else as_terminal
-    print(render(found, kept))
-    if kept.missing:
+    print(render(derived, containment))
+    if containment.missing:
         raise typer.Exit(1)
 
 
-def _anew(directory: str, *, markdown: bool) -> str:
+def _render_new_images(directory: str, *, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
     from rethink_ray.analysis.sections.new_images import (
         fetch_detections,
         new_images_sheet,
         with_new_images,
     )
     from rethink_ray.analysis.show.render import aligned, piped
-    from rethink_ray.protocol.tables import read_views
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
-    findings = derive_findings(read_views(study))
+    findings = derive_findings(read_tables(study))
     fetch_detections(findings, study)
     sheet = new_images_sheet(findings, *with_new_images(findings, study.root))
     return piped(sheet) if markdown else aligned(sheet)
 
 
-def compare(
+def print_comparisons(
     sources: Annotated[
         list[str], typer.Argument(help="study directories, FILE.csv, published:he_2018")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False,
     markdown: Annotated[bool, typer.Option(help="print Markdown instead")] = False,
 ) -> None:
-    """Set effects of studies and published tables side by side: arm minus arm, never plain AP."""
+    """Show effects of studies and published tables side by side: arm minus arm, never plain AP."""
     from rethink_ray.analysis.compare import compare_sources, read_source
     from rethink_ray.analysis.show.compare_words import (
         comparisons_json,
@@ -127,17 +126,17 @@ def compare(
         comparisons_terminal,
     )
 
-    found = compare_sources([read_source(name) for name in sources])
+    comparisons = compare_sources([read_source(name) for name in sources])
     render = comparisons_terminal
     if as_json or markdown:
         render = comparisons_json if as_json else comparisons_markdown
-    print(render(found))
+    print(render(comparisons))
 
 
 def report(directory: StudyDir) -> None:
     """Write report.html, findings.json, findings.md and the figures.
 
-    A section that fails leaves a sentence in its place, and exit code 1.
+    A section that fails is replaced by a sentence, and the exit code is 1.
     """
     from rethink_ray.analysis.show.report import build_report
     from rethink_ray.records.directory import StudyDirectory
@@ -156,10 +155,11 @@ def export(
     directory: StudyDir,
     out: Annotated[Path | None, typer.Option(help="folder of the files [DIR/best]")] = None,
     weights: Annotated[
-        bool, typer.Option(help="also the weights that are kept, and a card for each model")
+        bool,
+        typer.Option(help="the weights that were kept too, and a card for each model"),
     ] = False,
     trial: Annotated[
-        str | None, typer.Option(help="this one trial instead, a replicate for example")
+        str | None, typer.Option(help="this one trial only, a replicate for example")
     ] = None,
 ) -> None:
     """Write the best configuration of every cell and length as a YAML that runs on its own."""

@@ -1,4 +1,4 @@
-"""``train``, ``evaluate`` and ``predict``: one run without a study; in one process without Ray."""
+"""``train``, ``evaluate`` and ``predict``: one run without a study, in one process without Ray."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 
 ConfigFile = Annotated[Path, typer.Argument(help="a configuration written by export")]
-RunDir = Annotated[Path, typer.Argument(help="what train wrote")]
+RunDir = Annotated[Path, typer.Argument(help="a folder that train wrote")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command()(train)
-    app.command()(evaluate)
-    app.command()(predict)
+def register_run_commands(app: typer.Typer) -> None:
+    """The command line has these commands."""
+    app.command("train")(train)
+    app.command("evaluate")(print_scores)
+    app.command("predict")(draw_predictions)
 
 
 def train(
@@ -21,18 +21,18 @@ def train(
     out: Annotated[Path, typer.Option(help="folder of the run")],
     workers: Annotated[int, typer.Option(min=0, help="Ray Train workers; 0 = this process")] = 0,
 ) -> None:
-    """Run one configuration; an exported one reproduces its number."""
-    from rethink_ray.commands.reruns import shared_by_workers, verdict_lines
+    """Train one configuration; an exported one reproduces its number."""
+    from rethink_ray.commands.reruns import train_and_print_rungs, verdict_lines
     from rethink_ray.spec.load import load_config
     from rethink_ray.training.run import train_config
 
-    asked = load_config(config)
-    rungs = shared_by_workers(asked, out, workers) if workers else train_config(asked, out)
-    for line in verdict_lines(asked, rungs, exact=not workers):
+    loaded = load_config(config)
+    rungs = train_and_print_rungs(loaded, out, workers) if workers else train_config(loaded, out)
+    for line in verdict_lines(loaded, rungs, exact=not workers):
         print(line)
 
 
-def evaluate(
+def print_scores(
     run: RunDir,
     split: Annotated[str, typer.Option(help="which split to score")] = "test",
 ) -> None:
@@ -43,14 +43,18 @@ def evaluate(
         print(f"{name:<12} {value:8.3f}")
 
 
-def predict(
+def draw_predictions(
     run: RunDir,
     images: Annotated[list[Path], typer.Argument(help="image files")],
     out: Annotated[Path, typer.Option(help="folder for the pictures")],
     score: Annotated[float, typer.Option(help="draw boxes with at least this score")] = 0.3,
 ) -> None:
-    """Draw what a run's checkpoint finds on images: boxes, masks, keypoints."""
+    """Draw the detections of a run's checkpoint on images: boxes, masks, keypoints."""
     from rethink_ray.training.run import predict_images
 
-    for path in predict_images(run, images, out, score_threshold=score):
-        print(path)
+    pictures = predict_images(run, images, out, score_threshold=score)
+    for path, num_boxes in pictures.items():
+        boxes = "1 box" if num_boxes == 1 else f"{num_boxes} boxes"
+        print(f"{path}: {boxes} with a score of at least {score:g}")
+    if not any(pictures.values()) and score > 0:
+        print("No box reaches that score. To see weaker ones: --score 0.05")

@@ -1,4 +1,4 @@
-"""How far a study is, for people: its table, what is left, and the command that comes next."""
+"""How far a study is: its table, what is left to run, and the next command to type."""
 
 import shlex
 import time
@@ -6,26 +6,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.empty_cells import (
     EmptyCell,
     empty_cells,
     empty_lines,
-    failure_lines,
     is_all_of,
 )
 from rethink_ray.protocol.remaining import StudyProgress, progress_of
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.failures import failure_lines
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import dropped_words
 from rethink_ray.spec.hashing import IDENTITY
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
 def show_status(where: str, *, watch: bool) -> None:
-    """Print the state of a study; with ``watch``, again every two seconds until interrupted."""
+    """The state of a study is printed; with ``watch``, every two seconds until interrupted."""
     from rich.console import Console
 
     console = Console()
@@ -35,7 +36,7 @@ def show_status(where: str, *, watch: bool) -> None:
         progress = progress_of(directory.study, state)
         if watch:
             console.clear()
-        console.print(progress_table(progress, console.width))
+        console.print(build_progress_table(progress, console.width))
         for line in status_lines(directory, progress, empty_cells(state, progress)):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         if not watch:
@@ -49,10 +50,10 @@ def show_status(where: str, *, watch: bool) -> None:
 def status_lines(
     directory: StudyDirectory, progress: StudyProgress, empty: Sequence[EmptyCell] = ()
 ) -> Iterator[str]:
-    """Whether it is complete, who runs it, what failed, and the command that comes next.
+    """Failed jobs, ladders that ended early, who runs the study, and the next command to type.
 
     Args:
-        directory: of the study.
+        directory: the study.
         progress: how far it is.
         empty: its cells that ran to their end without a score.
     """
@@ -66,18 +67,18 @@ def status_lines(
     owner = read_owner(directory.lock_path)
     if owner is not None and is_running(directory.lock_path):
         yield f"running: {owner}"
-        yield to_go(progress)
+        yield remaining_words(progress)
         return
-    root = as_typed(directory)
+    root = quote_address(directory)
     if not progress.complete and directory.identity != IDENTITY:
-        yield f"not running: incomplete, {to_go(progress)}"
+        yield f"not running: incomplete, {remaining_words(progress)}"
         yield (
             f"recorded under identity {directory.identity}: this program (identity {IDENTITY}) "
             "reads it; the version that made it can go on"
         )
         return
     if not progress.complete:
-        yield f"not running: incomplete, {to_go(progress)}"
+        yield f"not running: incomplete, {remaining_words(progress)}"
         yield f"go on with: rethink-ray resume {root}"
         return
     is_empty = is_all_of(empty, directory.study)
@@ -87,17 +88,17 @@ def status_lines(
 
 
 def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> Iterator[str]:
-    """Which cells have no score, why, and what to do: the words of ``run`` and of ``status``."""
+    """Which cells have no score, why, and what to do: ``run`` and ``status`` print the same."""
     study = directory.study
-    cells = counted(len(study.regimes) * len(study.arms), "cell")
+    cells = plural(len(study.regimes) * len(study.arms), "cell")
     word = "incomplete: " if is_all_of(empty, study) else ""
     yield f"{word}{len(empty)} of {cells} {'has' if len(empty) == 1 else 'have'} no score"
     yield from empty_lines(empty, local_root(directory))
-    more = f"rethink-ray resume {as_typed(directory)} --trials {study.budget.trials + 4}"
+    more = f"rethink-ray resume {quote_address(directory)} --trials {study.budget.trials + 4}"
     others = f" Where values are searched, others can be tried as well: {more}"
     yield (
         "Trials that the method ended would end the same way, so resume does not run them again. "
-        "Mend the study file and run it into a new directory."
+        "Correct the study file and run it into a new directory."
         + (others if directory.identity == IDENTITY else "")
     )
 
@@ -108,47 +109,49 @@ def local_root(directory: StudyDirectory) -> Path:
     return root.relative_to(here) if root.is_relative_to(here) else root
 
 
-def as_typed(directory: StudyDirectory) -> str:
-    """A study's place as its reader would type it: relative where that is shorter."""
+def quote_address(directory: StudyDirectory) -> str:
+    """A study's path or URI, ready to be pasted into a command; relative where that is shorter."""
     if directory.copy:
-        return directory.shown
+        return directory.address
     return shlex.quote(str(local_root(directory)))
 
 
 def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
-    """What is about to run, how much of it, and where."""
+    """What is about to run, how much of it, and in which directory."""
     study = directory.study
     progress = progress_of(study, state)
-    regimes, arms = counted(len(study.regimes), "regime"), counted(len(study.arms), "arm")
+    regimes, arms = plural(len(study.regimes), "regime"), plural(len(study.arms), "arm")
     yield f"study {study.study}: {study.question}".rstrip(": ")
-    cells = counted(len(study.regimes) * len(study.arms), "cell")
-    several = f", {study.budget.searches} searches each" if study.budget.searches > 1 else ""
-    yield f"{cells} ({regimes} x {arms}){several}; {to_go(progress)}"
+    cells = plural(len(study.regimes) * len(study.arms), "cell")
+    several = f", {num_searches(study)} searches each" if num_searches(study) > 1 else ""
+    yield f"{cells} ({regimes} x {arms}){several}; {remaining_words(progress)}"
     if directory.facts.num_dropped:
         yield f"images: {dropped_words(directory.facts)}"
-    root = as_typed(directory)
-    yield f"in {root}; to look from another terminal: rethink-ray status {root}"
+    root = quote_address(directory)
+    yield f"in {root}; in another terminal: rethink-ray status {root}"
 
 
-def progress_table(progress: StudyProgress, width: int = 80) -> "Table":
+def build_progress_table(progress: StudyProgress, width: int = 80) -> "Group":
     """Two rows per cell, lengths across: search with its best score, replicates with their mean.
+
+    Below the table a legend, over the whole width.
 
     Args:
         progress: how far the study is.
         width: columns of the terminal; where they are few, numbers of trials are left out.
     """
+    from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     lengths = sorted({length for cell in progress.cells for length in cell.rungs})
     names = max((len(cell.cell.name) for cell in progress.cells), default=0)
     counts = names + len(" replicates 00/00+ ") + 9 * len(lengths) <= width
     minutes = progress.elapsed / 60
     table = Table(
-        title=f"{escape(progress.study)}: {counted(progress.rungs, 'rung')}, {minutes:.1f} min",
-        caption=_legend(progress, counts=counts),
+        title=f"{escape(progress.study)}: {plural(progress.rungs, 'rung')}, {minutes:.1f} min",
         title_justify="left",
-        caption_justify="left",
         box=None,
         padding=(0, 1, 0, 0),
         pad_edge=False,
@@ -170,7 +173,7 @@ def progress_table(progress: StudyProgress, width: int = 80) -> "Table":
             f"replicates {cell.replicates_done}/{planned}{more}",
             *(_score(cell.reported, cell.repeated, length, counts) for length in lengths),
         )
-    return table
+    return Group(table, Text(_legend(progress, counts=counts), style="italic dim"))
 
 
 def _score(
@@ -182,27 +185,28 @@ def _score(
 
 
 def _legend(progress: StudyProgress, *, counts: bool) -> str:
-    trials, repeats = (" (of how many trials)", " (how many)") if counts else ("", "")
+    trials, replicates = (" (and trials)", " (and replicates)") if counts else ("", "")
     return (
-        f"\nsearch: best score on {progress.select_on}{trials}. replicates: mean on "
-        f"{progress.report_on} of that length's best configuration, run again with new "
-        f"seeds{repeats}; one set for each configuration that is best at some length."
+        f"\nsearch: best score on {progress.select_on} at this length{trials}. replicates: mean "
+        f"score on {progress.report_on} of the configuration that is best at this length, trained "
+        f"again with new seeds{replicates}. A configuration that is best at several lengths has "
+        "one set of replicates."
     )
 
 
-def to_go(progress: StudyProgress) -> str:
-    """``8 search trials and at least 18 replicates to go``; ``complete`` where nothing is."""
+def remaining_words(progress: StudyProgress) -> str:
+    """``8 search trials and at least 18 replicates to go``, or ``complete``."""
     if progress.complete:
         return "complete"
     parts = []
     if progress.search_to_go:
-        parts.append(counted(progress.search_to_go, "search trial"))
+        parts.append(plural(progress.search_to_go, "search trial"))
     if progress.replicates_to_go:
         least = "at least " if progress.search_to_go else ""
-        parts.append(least + counted(progress.replicates_to_go, "replicate"))
+        parts.append(least + plural(progress.replicates_to_go, "replicate"))
     return " and ".join(parts) + " to go"
 
 
-def counted(num: int, one: str) -> str:
+def plural(num: int, one: str) -> str:
     """``1 replicate``, ``3 replicates``."""
     return f"{num} {one}{'s' * (num != 1)}"

@@ -10,7 +10,7 @@ import typer
 from rethink_ray.spec.shipped import shipped_studies
 
 if TYPE_CHECKING:
-    from rethink_ray.cluster.run import Outcome
+    from rethink_ray.cluster.run import StudyOutcome
     from rethink_ray.records.directory import StudyDirectory
 
 StudyFile = Annotated[
@@ -30,17 +30,17 @@ Log = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
-    """Add these commands to the command line."""
-    app.command()(run)
-    app.command()(resume)
-    app.command()(status)
-    app.command()(plan)
-    app.command()(doctor)
-    app.command()(schema)
+def register_study_commands(app: typer.Typer) -> None:
+    """The command line has these commands."""
+    app.command("run")(run_file)
+    app.command("resume")(resume)
+    app.command("status")(status)
+    app.command("plan")(print_plan)
+    app.command("doctor")(doctor)
+    app.command("schema")(schema)
 
 
-def run(
+def run_file(
     study: StudyFile,
     out: Annotated[str | None, typer.Option(help="study directory or URI [studies/NAME]")] = None,
     settings: Settings = None,
@@ -50,17 +50,17 @@ def run(
 ) -> None:
     """Run a study, or continue the one its directory holds."""
     from rethink_ray.cluster.trackers.factory import tracker_names
-    from rethink_ray.commands.inputs import started_or_continued, study_with_facts
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.session import load_study_input, start_or_continue
 
     trackers = tracker_names(log)
-    asked, text, facts, _ = study_with_facts(study, settings or [])
-    root = out or f"studies/{asked.study}"
-    known = StudyDirectory.holds_study(root)
-    directory = started_or_continued(root, asked, text, facts)
-    if known:
-        print(f"continuing {directory.shown}")
-    _go(directory, address, slots, trackers)
+    given = load_study_input(study, settings or [])
+    root = out or f"studies/{given.study.study}"
+    is_continued = StudyDirectory.holds_study(root)
+    directory = start_or_continue(root, given)
+    if is_continued:
+        print(f"continuing {directory.address}")
+    _run_to_end(directory, address, slots, trackers)
 
 
 def resume(
@@ -74,9 +74,10 @@ def resume(
     log: Log = "tensorboard",
 ) -> None:
     """Continue a study from its directory alone, with a larger budget if you say so."""
-    from rethink_ray.cluster.resume import extend_study
+    from rethink_ray.cluster.resume import resume_lines
     from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.session import extend_study
     from rethink_ray.spec.errors import SpecError, explain
 
     trackers = tracker_names(log)
@@ -84,13 +85,12 @@ def resume(
         longer = [float(x) for x in lengths.split(",")] if lengths else None
     except ValueError:
         raise SpecError(explain("--lengths", "must read like 9,12", lengths)) from None
-    study = StudyDirectory.open(directory)
-    grown = extend_study(
-        study, trials=trials, replicates=replicates, searches=searches, lengths=longer
-    )
-    for line in grown:
+    opened = StudyDirectory.open(directory)
+    before = opened.study
+    extend_study(opened, trials=trials, replicates=replicates, searches=searches, lengths=longer)
+    for line in resume_lines(opened, before):
         print(line)
-    _go(study, address, slots, trackers)
+    _run_to_end(opened, address, slots, trackers)
 
 
 def status(
@@ -103,32 +103,37 @@ def status(
     show_status(directory, watch=watch)
 
 
-def plan(
+def print_plan(
     study: StudyFile,
     settings: Settings = None,
     slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
-    out: Annotated[str | None, typer.Option(help="where it is to live [studies/NAME]")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="study directory or URI to be [studies/NAME]")
+    ] = None,
     noise: Annotated[
-        float | None, typer.Option(help="sd between replicates, in AP: adds what can be found")
+        float | None,
+        typer.Option(help="sd between replicates, in AP: adds which differences can be found"),
     ] = None,
 ) -> None:
     """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
-    from rethink_ray.commands.inputs import study_with_facts
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
+    from rethink_ray.session import load_study_input
 
-    asked, _, facts, _ = study_with_facts(study, settings or [], starts=False)
-    from rethink_ray.commands.planning import plan_lines  # after what a typo would stop
+    given = load_study_input(study, settings or [], is_planned_only=True)
+    from rethink_ray.commands.planning import (
+        plan_lines,
+    )  # takes a second; a typo is reported before
 
-    where = out or f"studies/{asked.study}"
+    where = out or f"studies/{given.study.study}"
     folder = working_folder(where) if is_uri(where) else Path(where)
-    for line in plan_lines(asked, facts, slots, folder):
+    for line in plan_lines(given.study, given.facts, slots, folder):
         print(line)
     if noise is not None:
         from rethink_ray.analysis.power import plan_power, power_lines
 
         print()
-        for line in power_lines(plan_power(asked, facts, noise), noise, asked):
+        for line in power_lines(plan_power(given.study, given.facts, noise), noise, given.study):
             print(line)
 
 
@@ -136,18 +141,18 @@ def doctor(
     study: Annotated[str | None, typer.Argument(help="a study file to check as well")] = None,
     settings: Settings = None,
     address: Address = None,
-    out: Annotated[str | None, typer.Option(help="where the study is to live [.]")] = None,
+    out: Annotated[str | None, typer.Option(help="study directory or URI to be [.]")] = None,
 ) -> None:
     """Check this machine, a cluster and a study's data, weights and disk before it costs."""
     from rethink_ray.cluster.doctor.checkup import examine
     from rethink_ray.spec.load import find_study, load_study
 
-    asked = load_study(find_study(study), settings or [])[0] if study else None
-    well = True
-    for check in examine(asked, address=address, where=out):
-        well = well and check.ok
+    checked = load_study(find_study(study), settings or [])[0] if study else None
+    all_ok = True
+    for check in examine(checked, address=address, where=out):
+        all_ok = all_ok and check.ok
         print(f"{'ok  ' if check.ok else 'FIX'}  {check.name:<22} {check.detail}", flush=True)
-    if not well:
+    if not all_ok:
         raise typer.Exit(1)
 
 
@@ -160,14 +165,14 @@ def schema() -> None:
     print(json.dumps(Study.model_json_schema(), indent=1))
 
 
-def _go(
+def _run_to_end(
     directory: "StudyDirectory",
     address: str | None,
     slots: int | None,
     trackers: Sequence[str],
 ) -> None:
-    """Run what is left of a study, show it live, and exit by how it ended."""
-    from rethink_ray.cluster.run import run_study
+    """The study has run as far as it can, shown live; the exit code says how it ended."""
+    from rethink_ray.cluster.run import Observers, run_study
     from rethink_ray.cluster.trackers.factory import build_feed
     from rethink_ray.commands.live import LiveView
     from rethink_ray.commands.status import header_lines
@@ -181,9 +186,9 @@ def _go(
             directory,
             address=address,
             slots=slots,
-            listeners=[view.on_event, feed],
-            on_progress=view.on_progress,
-            tell=view.tell,
+            observers=Observers(
+                listeners=(view.on_event, feed), on_progress=view.on_progress, on_notice=view.tell
+            ),
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
     for line in end_lines(directory, outcome):
@@ -196,12 +201,12 @@ def _go(
         raise typer.Exit(3 if incomplete else 128 + (outcome.signal or signal.SIGTERM))
 
 
-def end_lines(directory: "StudyDirectory", outcome: "Outcome") -> Iterator[str]:
-    """How a run ended, why, and the command that comes next."""
-    from rethink_ray.commands.status import as_typed, incomplete_lines, local_root
-    from rethink_ray.protocol.empty_cells import failure_lines
+def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
+    """How a run ended, why, and the next command to type."""
+    from rethink_ray.commands.status import incomplete_lines, local_root, quote_address
+    from rethink_ray.records.failures import failure_lines
 
-    root = as_typed(directory)
+    root = quote_address(directory)
     match outcome.status:
         case "done":
             if outcome.empty:
@@ -223,16 +228,16 @@ def end_lines(directory: "StudyDirectory", outcome: "Outcome") -> Iterator[str]:
 
 
 def report_lines(directory: "StudyDirectory") -> Iterator[str]:
-    """The report is written; where it stands, and which of its sections are missing.
+    """The report is written; its path, and which of its sections are missing.
 
-    The study is over and its records are whole, so nothing here makes its run a failed one.
+    The study is over and its records are whole, so an error here does not make the run a failure.
     """
     from rethink_ray.analysis.show.report import build_report
-    from rethink_ray.commands.status import as_typed, local_root
+    from rethink_ray.commands.status import local_root, quote_address
 
-    root = as_typed(directory)
+    root = quote_address(directory)
     try:
-        where = directory.shown if directory.copy else str(local_root(directory))
+        where = directory.address if directory.copy else str(local_root(directory))
         report = build_report(directory, where)
     except Exception as error:
         yield f"report: not written ({error!r}). The records are whole: rethink-ray report {root}"

@@ -1,4 +1,4 @@
-"""``export --weights``: models that ``evaluate`` and ``predict`` open, each with its card."""
+"""``export --weights``: models that ``evaluate`` and ``predict`` can open, each with its card."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from rethink_ray.analysis.export import Exported
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.model_card import model_card
-from rethink_ray.protocol.tables import read_views
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.load import load_config
@@ -15,11 +15,11 @@ from rethink_ray.spec.resolve import TrialConfig
 
 
 def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
-    """Beside each exported file a folder with its model and card; yields what to tell of each.
+    """Each exported file has a folder with its model and card; yields a line for each.
 
-    Weights that the study did not keep are named: ``train`` makes them again.
+    A line about weights that the study did not keep names the command that trains them again.
     """
-    findings = derive_findings(read_views(study))
+    findings = derive_findings(read_tables(study))
     for path, origin in written.made_of.items():
         folder = path.with_suffix("")
         kept = study.root / "trials" / origin.member.trial_id / "models"
@@ -28,20 +28,20 @@ def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
             yield f"no weights kept: {path.name}; rethink-ray train {path} --out {folder}"
             continue
         config = load_config(path)
-        told = {
+        model_parts = {
             "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
             "length": origin.length,
             "categories": list(study.facts.categories),
         }
-        yield str(_copied(source, folder, told))
+        yield str(_copy_weights(source, folder, model_parts))
         write_atomically(folder / "README.md", model_card(findings, path.name, config, origin))
 
 
-def _copied(source: Path, folder: Path, told: Mapping[str, Any]) -> Path:
-    """The weights stand in the folder, with what ``evaluate`` must know of them."""
+def _copy_weights(source: Path, folder: Path, model_parts: Mapping[str, Any]) -> Path:
+    """The folder holds the weights, and the configuration that ``evaluate`` needs."""
     from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
     from rethink_ray.training.run import MODEL_FILE
 
     folder.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(folder / MODEL_FILE, {**load_checkpoint(source), **told})
+    save_checkpoint(folder / MODEL_FILE, {**load_checkpoint(source), **model_parts})
     return folder / MODEL_FILE

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rethink_ray.data.chance import generator_from, seed_from
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.objects import Objects
 from rethink_ray.data.pasting import paste
-from rethink_ray.data.placing import planned_size, resize_onto
+from rethink_ray.data.placing import plan_size, resize_onto
 from rethink_ray.data.policies import autoaugment, randaugment
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
@@ -105,7 +106,7 @@ def _laid_out(
         )
     if draws.flip < spec.flip:
         image, objects = flip(image, objects, swap)
-    size = planned_size((image.shape[-2], image.shape[-1]), spec, detector, draws.scale)
+    size = plan_size((image.shape[-2], image.shape[-1]), spec, detector, draws.scale)
     if size is None:
         return image, objects
     scaled_hw, own_canvas_hw = size

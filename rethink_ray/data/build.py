@@ -4,10 +4,9 @@ Images stand in id order and objects in a canonical order inside each image, so 
 the annotation file reaches nothing. Images that cannot be read are left out and counted.
 """
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from rethink_ray.data.orientation import AS_STORED
 from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import sha256_of_chunks
 
 INDEX_VERSION = 6
 IMAGES_FILE = "images.arrow"
@@ -67,8 +67,8 @@ def write_index(
     kept, dropped, unread = _sort_out(raw, labels, read)
     if not kept:
         must = "must have at least one image that can be read"
-        came = f"{len(raw.images)} images, of which {dict(dropped)}"
-        raise DataError(explain(name, must, came, "Run `rethink-ray data check`."))
+        shown = f"{len(raw.images)} images, of which {dict(dropped)}"
+        raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
     fingerprint = _fingerprint(kept, labels, salt)
     _write(directory / OBJECTS_FILE, _object_columns(kept, labels), {"fingerprint": fingerprint})
     about: dict[str, Any] = {
@@ -96,8 +96,8 @@ def _sort_out(
             dropped[header if isinstance(header, str) else "unreadable_image"] += 1
             unread.append(str(image.path))
             continue
-        known = [found for found in image.objects if found.category in labels]
-        known.sort(key=lambda found: _order(found, labels))
+        objects = [object_ for object_ in image.objects if object_.category in labels]
+        objects.sort(key=lambda object_: _order(object_, labels))
         annotated_wh = (image.width, image.height)
         is_turned = header.is_turned(annotated_wh)
         kept.append(
@@ -105,17 +105,24 @@ def _sort_out(
                 raw=image,
                 size=header.size_for(annotated_wh),
                 turned_by=header.orientation if is_turned else AS_STORED,
-                objects=tuple(known),
-                num_unknown=len(image.objects) - len(known),
+                objects=tuple(objects),
+                num_unknown=len(image.objects) - len(objects),
                 content=content,
             )
         )
     return kept, dropped, unread
 
 
-def _order(found: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
-    label = labels[found.category or ""]
-    return (label, found.box_xyxy, found.is_crowd, found.area, found.segmentation, found.keypoints)
+def _order(annotated: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
+    label = labels[annotated.category or ""]
+    return (
+        label,
+        annotated.box_xyxy,
+        annotated.is_crowd,
+        annotated.area,
+        annotated.segmentation,
+        annotated.keypoints,
+    )
 
 
 def _image_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
@@ -145,20 +152,24 @@ def _labels_of(categories: Sequence[str] | None, labels: dict[str, int]) -> list
 
 
 def _object_columns(kept: list[Kept], labels: dict[str, int]) -> dict[str, Any]:
-    objects = [found for image in kept for found in image.objects]
+    objects = [annotated for image in kept for annotated in image.objects]
     corners = _boxes(objects).reshape(-1)
     return {
         "box_xyxy": pa.FixedSizeListArray.from_arrays(pa.array(corners, pa.float32()), 4),
-        "label": pa.array([labels[found.category or ""] for found in objects], pa.int32()),
-        "is_crowd": pa.array([int(found.is_crowd) for found in objects], pa.uint8()),
-        "area": pa.array([found.area for found in objects], pa.float32()),
-        "segmentation": pa.array([found.segmentation for found in objects], pa.large_binary()),
-        "keypoints": pa.array([found.keypoints for found in objects], pa.large_list(pa.float32())),
+        "label": pa.array([labels[annotated.category or ""] for annotated in objects], pa.int32()),
+        "is_crowd": pa.array([int(annotated.is_crowd) for annotated in objects], pa.uint8()),
+        "area": pa.array([annotated.area for annotated in objects], pa.float32()),
+        "segmentation": pa.array(
+            [annotated.segmentation for annotated in objects], pa.large_binary()
+        ),
+        "keypoints": pa.array(
+            [annotated.keypoints for annotated in objects], pa.large_list(pa.float32())
+        ),
     }
 
 
 def _boxes(objects: list[RawObject]) -> NDArray[np.float32]:
-    return np.array([found.box_xyxy for found in objects], np.float32).reshape(-1, 4)
+    return np.array([annotated.box_xyxy for annotated in objects], np.float32).reshape(-1, 4)
 
 
 def _fingerprint(kept: list[Kept], labels: dict[str, int], salt: str) -> str:
@@ -166,17 +177,20 @@ def _fingerprint(kept: list[Kept], labels: dict[str, int], salt: str) -> str:
 
     ``salt`` determines the pictures of the built-in sets, whose files depend on the encoder too.
     """
-    digest = hashlib.sha256(json.dumps([salt, list(labels)]).encode())
+    return sha256_of_chunks(_identifying(kept, labels, salt))[:16]
+
+
+def _identifying(kept: list[Kept], labels: dict[str, int], salt: str) -> Iterator[bytes]:
+    yield json.dumps([salt, list(labels)]).encode()
     for image in kept:
         raw = image.raw
-        digest.update(f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode())
+        yield f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode()
         if image.content.digest and not salt:
-            digest.update(image.content.digest)
+            yield image.content.digest
         if image.turned_by != AS_STORED:
-            digest.update(f"|turned by {image.turned_by}".encode())
-        for found in image.objects:
-            digest.update(f"{_order(found, labels)}".encode())
-    return digest.hexdigest()[:16]
+            yield f"|turned by {image.turned_by}".encode()
+        for annotated in image.objects:
+            yield f"{_order(annotated, labels)}".encode()
 
 
 def _write(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:

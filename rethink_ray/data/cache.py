@@ -3,18 +3,17 @@
 A directory appears there whole, by one rename, or not at all; who loses a race discards its work.
 """
 
-import hashlib
 import logging
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from rethink_ray.data.chance import digest_of
 from rethink_ray.spec.cache import CACHE_VARIABLE, cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of_chunks, sha256_of_file
 
 SETTLED_SECONDS = 2.0
 """A file changed more recently than this is hashed again: its time stamp may not move next time."""
@@ -41,14 +40,14 @@ def content_hash(paths: Sequence[Path]) -> str:
     Remembered under the files' sizes and time stamps, so that a second call reads none of them.
     """
     signs = sorted((str(path), *_size_and_time(path)) for path in paths)
-    memo = cache_folder() / "content" / digest_of(*(f"{sign}" for sign in signs))[:32]
+    memo = cache_folder() / "content" / digest_of_parts(*(f"{sign}" for sign in signs))[:32]
     if memo.exists():
         return memo.read_text(encoding="ascii")
-    found = _hash_files(paths)
+    digest = sha256_of_chunks(_contents_of(paths))
     newest = max((changed for _, _, changed in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
-        _remember(memo, found)
-    return found
+        _remember(memo, digest)
+    return digest
 
 
 def _swap_in(target: Path, build: Callable[[Path], None], *, replace: bool) -> None:
@@ -93,27 +92,24 @@ def _make_folder(folder: Path) -> None:
 
 def _size_and_time(path: Path) -> tuple[int, int]:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return -1, 0
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
-def _hash_files(paths: Sequence[Path]) -> str:
-    digest = hashlib.sha256()
+def _contents_of(paths: Sequence[Path]) -> Iterator[bytes]:
     for path in sorted(paths):
-        digest.update(f"{path.name}\x1f".encode())
+        yield f"{path.name}\x1f".encode()
         if path.is_file():
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+            yield sha256_of_file(path)
 
 
-def _remember(memo: Path, found: str) -> None:
+def _remember(memo: Path, digest: str) -> None:
     fresh = memo.with_name(f".{memo.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
-        fresh.write_text(found, encoding="ascii")
+        fresh.write_text(digest, encoding="ascii")
         os.replace(fresh, memo)
     except OSError as error:
         _log.info("cannot remember a content hash in %s: %s", memo.parent, error)

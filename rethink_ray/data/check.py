@@ -50,14 +50,14 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[Finding]
     ``splits_not_compared`` says why they could not be held against each other: one cannot be
     indexed, or the hold-out is as large as train.
     """
-    found = {split: check_split(data, split) for split in splits}
+    by_split = {split: check_split(data, split) for split in splits}
     try:
         shared = check_duplicates(data)
     except DataError as error:
         shared = {"train": [Finding(kind="splits_not_compared", count=1, examples=(str(error),))]}
     for split, findings in shared.items():
-        found[split] = sorted([*found[split], *findings], key=lambda finding: finding.kind)
-    return found
+        by_split[split] = sorted([*by_split[split], *findings], key=lambda finding: finding.kind)
+    return by_split
 
 
 def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Finding]:
@@ -70,20 +70,20 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Find
     EXIF orientation, ``orientation_6_turned`` or ``orientation_6_as_stored``.
     """
     raw = source_of(data, split).read()
-    known = raw.categories if split == "train" else open_split(data, "train").categories
-    found: Found = defaultdict(list)
+    categories = raw.categories if split == "train" else open_split(data, "train").categories
+    examples: Found = defaultdict(list)
     for problem in raw.problems:
-        found[problem.kind].append(problem.example)
+        examples[problem.kind].append(problem.example)
     headers = read_headers([image.path for image in raw.images], decode=decode)
     for image, header in zip(raw.images, headers, strict=True):
         size = annotated_wh = (image.width, image.height)
         if isinstance(header, str):
-            found[header].append(image.file_name)
+            examples[header].append(_name_of(image.path))
         else:
             size = header.size_for(annotated_wh)
-            _check_header(image.file_name, header, annotated_wh, found)
-        _check_objects(image, size, frozenset(known), found)
-    return _counted(found)
+            _check_header(_name_of(image.path), header, annotated_wh, examples)
+        _check_objects(image, size, frozenset(categories), examples)
+    return _counted(examples)
 
 
 def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
@@ -96,57 +96,64 @@ def check_duplicates(data: DataSpec) -> dict[str, list[Finding]]:
     refresh_splits(data)
     listed = data.model_copy(update={"duplicates": "refuse"})
     kind = "dropped_duplicate" if data.duplicates == "drop" else "picture_in_two_splits"
-    found: dict[str, Found] = defaultdict(lambda: defaultdict(list))
+    by_split: dict[str, Found] = defaultdict(lambda: defaultdict(list))
     for leak in find_leaks(listed):
         for pair in {pair[0]: pair for pair in leak.pairs}.values():
-            found[leak.loser][kind].append(f"{_shown(*pair)} of {leak.other}")
+            by_split[leak.loser][kind].append(f"{_shown(*pair)} of {leak.other}")
     for split in {"train", data.select_split, data.report_on} - {"holdout"}:
         pictures = open_listed(data, split).pictures()
         for row, first in repeated_pictures(pictures):
-            told = _shown(pictures.paths[row], pictures.paths[first])
-            found[split]["repeated_picture"].append(told)
-    return {split: _counted(kinds) for split, kinds in found.items()}
+            example = _shown(pictures.paths[row], pictures.paths[first])
+            by_split[split]["repeated_picture"].append(example)
+    return {split: _counted(kinds) for split, kinds in by_split.items()}
 
 
 def _shown(path: str, twin: str) -> str:
-    return f"{Path(path).name} = {Path(twin).name}"
+    return f"{_name_of(Path(path))} = {_name_of(Path(twin))}"
 
 
-def _counted(found: Found) -> list[Finding]:
+def _name_of(path: Path) -> str:
+    """A picture's folder and name, which tell the copies of two splits apart."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _counted(examples_by_kind: Found) -> list[Finding]:
     return [
         Finding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
-        for kind, examples in sorted(found.items())
+        for kind, examples in sorted(examples_by_kind.items())
     ]
 
 
-def _check_header(file_name: str, header: PictureHeader, annotated_wh: Size, found: Found) -> None:
+def _check_header(
+    file_name: str, header: PictureHeader, annotated_wh: Size, examples: Found
+) -> None:
     size = header.size_for(annotated_wh)
     if header.orientation != AS_STORED:
         how = "turned" if header.is_turned(annotated_wh) else "as_stored"
         example = f"{file_name}: {size[0]}x{size[1]}"
-        found[f"{ORIENTATION}_{header.orientation}_{how}"].append(example)
+        examples[f"{ORIENTATION}_{header.orientation}_{how}"].append(example)
     if is_stated(annotated_wh) and size != annotated_wh:
-        told = f"{annotated_wh[0]}x{annotated_wh[1]}"
-        found["size_disagrees"].append(f"{file_name}: {told}, is {size[0]}x{size[1]}")
+        stated = f"{annotated_wh[0]}x{annotated_wh[1]}"
+        examples["size_disagrees"].append(f"{file_name}: {stated}, is {size[0]}x{size[1]}")
 
 
 def _check_objects(
-    image: RawImage, size: tuple[int, int], known: frozenset[str], found: Found
+    image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Found
 ) -> None:
     if not image.objects:
-        found["empty_image"].append(image.file_name)
+        examples["empty_image"].append(_name_of(image.path))
     size_wh = np.array(size, np.float32)
     for annotated in image.objects:
-        where = f"{image.file_name}: {annotated.category}"
-        if annotated.category not in known:
-            found["unknown_category"].append(where)
+        where = f"{_name_of(image.path)}: {annotated.category}"
+        if annotated.category not in categories:
+            examples["unknown_category"].append(where)
         if annotated.is_crowd:
-            found["crowd"].append(where)
+            examples["crowd"].append(where)
             continue
         kind = _box_fault(annotated, size_wh)
         if kind:
             corners = ", ".join(f"{corner:g}" for corner in annotated.box_xyxy)
-            found[kind].append(f"{where} [{corners}]")
+            examples[kind].append(f"{where} [{corners}]")
 
 
 def _box_fault(annotated: RawObject, size_wh: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:

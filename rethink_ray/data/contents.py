@@ -3,7 +3,6 @@
 A picture that was saved again, turned or resized has another content.
 """
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from rethink_ray.data.cache import SETTLED_SECONDS
+from rethink_ray.spec.hashing import sha256_of_file
 
 UNSETTLED = -1
 """Stands for the time stamp of a file that changed just before it was read: it is read again."""
@@ -47,7 +47,7 @@ class Pictures:
         """Row and digest of every picture of one of these sizes."""
         for row, size in enumerate(self.num_bytes):
             if size in sizes:
-                yield row, self.digests[row] or digest_of_picture(self.paths[row])
+                yield row, self.digests[row] or sha256_of_file(self.paths[row])
 
 
 def pictures_at(paths: Iterable[Path]) -> Pictures:
@@ -79,14 +79,8 @@ def repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
     return [(row, twin) for row, twin in same_pictures(pictures, pictures) if row != twin]
 
 
-def digest_of_picture(path: str) -> bytes:
-    """32 bytes that name the file's content."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
-
-
 def read_contents(
-    paths: Sequence[Path], *, hashed: bool = True, known: Mapping[str, FileContent] | None = None
+    paths: Sequence[Path], *, hashed: bool = True, earlier: Mapping[str, FileContent] | None = None
 ) -> list[FileContent | None]:
     """The content of every file, eight at a time; ``None`` for one that cannot be read.
 
@@ -96,30 +90,30 @@ def read_contents(
         known: path -> its content when it was last read; a file that has not changed since is not
             read again.
     """
-    read = partial(_read_content, hashed=hashed, known=known or {})
+    read = partial(_read_content, hashed=hashed, earlier=earlier or {})
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         return list(pool.map(read, paths))
 
 
 def are_unchanged(paths: Sequence[str], contents: Sequence[FileContent]) -> bool:
     """Whether every file has the size and the time stamp that it was read with."""
-    told = [(content.num_bytes, content.changed_ns) for content in contents]
+    recorded = [(content.num_bytes, content.changed_ns) for content in contents]
     parts = [paths[start::_FILES_AT_ONCE] for start in range(_FILES_AT_ONCE)]
     with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
         stamps = pool.map(lambda part: [_size_and_time(path) for path in part], parts)
-        return all(stamp == told[start::_FILES_AT_ONCE] for start, stamp in enumerate(stamps))
+        return all(stamp == recorded[start::_FILES_AT_ONCE] for start, stamp in enumerate(stamps))
 
 
 def _read_content(
-    path: Path, *, hashed: bool, known: Mapping[str, FileContent]
+    path: Path, *, hashed: bool, earlier: Mapping[str, FileContent]
 ) -> FileContent | None:
     num_bytes, changed_ns = _size_and_time(str(path))
-    before = known.get(str(path))
+    before = earlier.get(str(path))
     if before is not None and (before.num_bytes, before.changed_ns) == (num_bytes, changed_ns):
         return before
     is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_SECONDS
     try:
-        digest = digest_of_picture(str(path)) if hashed else None
+        digest = sha256_of_file(str(path)) if hashed else None
     except OSError:
         return None
     return FileContent(

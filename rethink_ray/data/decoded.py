@@ -32,10 +32,10 @@ class DecodedImages:
     def read(self, path: str, width: int, height: int) -> tuple[Tensor, bool]:
         """[3, H, W] uint8, read-only, and True; or gray and False for a file that broke."""
         key, stamp = (path, width, height), _stamp(path)
-        found = self._kept.get(key)
-        if found is not None:
-            if found[0] == stamp:
-                return found[1], True
+        cached = self._kept.get(key)
+        if cached is not None:
+            if cached[0] == stamp:
+                return cached[1], True
             self._bytes_left += self._kept.pop(key)[1].numel()
         pixels, was_read = read_or_gray(path, width, height)
         if was_read and stamp is not None and pixels.numel() <= self._bytes_left:

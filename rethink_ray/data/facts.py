@@ -1,17 +1,16 @@
 """Measures what the study's data set turned out to be."""
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 
-from rethink_ray.data.chance import digest_of
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.leaks import count_dropped
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids, trainable_image_ids
 from rethink_ray.data.upstream import upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 
@@ -37,7 +36,7 @@ def gather_facts(
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     return DataFacts(
-        fingerprint=digest_of(
+        fingerprint=digest_of_parts(
             "data", *(f"{split} {index.fingerprint}" for split, index in sorted(splits.items()))
         )[:16],
         categories=splits["train"].categories,
@@ -65,20 +64,19 @@ def digest_of_file(path: str, where: str) -> str:
         DataError: it cannot be read; ``where`` names it.
     """
     try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return sha256_of_file(path).hex()[:16]
     except OSError as error:
         remedy = "Put the file there; relative paths start at the folder of the command."
-        came = f"{path} ({error.strerror})"
-        raise DataError(explain(where, "must be a readable file", came, remedy)) from None
+        shown = f"{path} ({error.strerror})"
+        raise DataError(explain(where, "must be a readable file", shown, remedy)) from None
 
 
 def _require_objects(index: AnnotationIndex, split: str) -> None:
     """Without an object to find, average precision is no number, whatever a detector does."""
     rows = np.isin(index.image_column("image_id"), index.image_ids)
     owner = np.repeat(rows, index.image_column("num_objects"))
-    found = int((owner & (index.object_column("is_crowd") == 0)).sum())
-    if not found:
+    num_objects = int((owner & (index.object_column("is_crowd") == 0)).sum())
+    if not num_objects:
         must = "must hold at least one object of a category of train that is no crowd"
         remedy = "Check the annotations with `rethink-ray data check`, or score on another split."
         raise DataError(explain(f"split {split}", must, f"{len(index)} images of none", remedy))

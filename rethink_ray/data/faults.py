@@ -33,8 +33,8 @@ def has_pixels(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def is_outside(boxes_xyxy: NDArray[np.float32], clamped: NDArray[np.float32]) -> NDArray[np.bool_]:
     """[N]: some side stands clearly beyond the image."""
-    found: NDArray[np.bool_] = np.any(np.abs(boxes_xyxy - clamped) > OUTSIDE_PX, axis=1)
-    return found
+    outside: NDArray[np.bool_] = np.any(np.abs(boxes_xyxy - clamped) > OUTSIDE_PX, axis=1)
+    return outside
 
 
 def trainable(
@@ -76,7 +76,7 @@ def faults_of(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[str, 
     told_heights = index.image_column("annotated_height")[rows]
     is_stated = (told_widths > 0) & (told_heights > 0)
     disagrees = is_stated & ((widths != told_widths) | (heights != told_heights))
-    found = {
+    num_by_kind = {
         "box_outside": int((is_outside(raw, clamped) & good & ~crowd).sum()),
         "box_degenerate": int((~good & ~crowd).sum()),
         "unknown_category": int(index.image_column("num_unknown")[rows].sum()),
@@ -84,7 +84,7 @@ def faults_of(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[str, 
         "size_disagrees": int(disagrees.sum()),
         **index.dropped,
     }
-    return {kind: count for kind, count in found.items() if count}
+    return {kind: count for kind, count in num_by_kind.items() if count}
 
 
 def _ranges(first: NDArray[np.int64], counts: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -43,12 +43,14 @@ def images_per_category(data: DataSpec) -> NDArray[np.int64]:
     seen = used[owner] & (index.object_column("is_crowd") == 0)
     labels = index.object_column("label").astype(np.int64)
     pairs = np.unique(owner[seen] * (len(index.categories) + 1) + labels[seen])
-    found = np.bincount(pairs % (len(index.categories) + 1), minlength=len(index.categories) + 1)
-    return found[1:].astype(np.int64)
+    per_label = np.bincount(
+        pairs % (len(index.categories) + 1), minlength=len(index.categories) + 1
+    )
+    return per_label[1:].astype(np.int64)
 
 
 def _thirds(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rarest third of the categories is 0, the next 1; equal counts go by label."""
-    places = np.empty(len(counts), np.int64)
-    places[np.argsort(counts, kind="stable")] = np.arange(len(counts))
-    return places * len(FREQUENCIES) // len(counts)
+    rank = np.empty(len(counts), np.int64)
+    rank[np.argsort(counts, kind="stable")] = np.arange(len(counts))
+    return rank * len(FREQUENCIES) // len(counts)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.build import IMAGES_FILE, INDEX_VERSION, OBJECTS_FILE, write_index
 from rethink_ray.data.cache import build_anew, build_once
-from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
     ContentReader,
     FileContent,
@@ -33,6 +33,7 @@ from rethink_ray.data.sources.locate import source_of
 from rethink_ray.data.sources.raw import Source
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 
 OPENINGS = 3
@@ -85,7 +86,7 @@ class AnnotationIndex:
         self.fingerprint: str = about["fingerprint"]
         if only is not None:
             self.image_ids = np.array(sorted(only), np.int64)
-            self.fingerprint = digest_of(self.fingerprint, *sorted(only))[:16]
+            self.fingerprint = digest_of_parts(self.fingerprint, *sorted(only))[:16]
         self._first = self.image_column("first_object")
         self._count = self.image_column("num_objects")
         corners = _numbers(self._objects.column("box_xyxy").values)
@@ -138,9 +139,9 @@ class AnnotationIndex:
         height, width = (int(self.image_column(side)[row]) for side in ("height", "width"))
         boxes = self.boxes_xyxy[self.objects_of(row)]
         masks = np.zeros((len(boxes), height, width), np.uint8)
-        for number, told in enumerate(self.segmentations(image_id)):
-            found = pixels_of(told, height, width)
-            masks[number] = filled_box(boxes[number], height, width) if found is None else found
+        for number, segmentation in enumerate(self.segmentations(image_id)):
+            pixels = pixels_of(segmentation, height, width)
+            masks[number] = filled_box(boxes[number], height, width) if pixels is None else pixels
         return masks
 
     def keypoints(self, image_id: int) -> NDArray[np.float32] | None:
@@ -148,17 +149,19 @@ class AnnotationIndex:
         num = len(self.keypoint_names)
         if not num:
             return None
-        told = self._texts("keypoints", image_id)
-        points = np.zeros((len(told), num, 3), np.float32)
-        for number, found in enumerate(told):
-            if len(found) == 3 * num:
-                points[number] = np.array(found, np.float32).reshape(num, 3)
+        rows = self._texts("keypoints", image_id)
+        points = np.zeros((len(rows), num, 3), np.float32)
+        for number, values in enumerate(rows):
+            if len(values) == 3 * num:
+                points[number] = np.array(values, np.float32).reshape(num, 3)
         return points
 
     def pictures(self, image_ids: Iterable[int] | None = None) -> Pictures:
         """The files of these images, in their order; of all by default."""
-        wanted = self.image_ids if image_ids is None else np.fromiter(image_ids, np.int64)
-        rows = pa.array(np.searchsorted(self._all_ids, wanted))
+        ids = self.image_ids if image_ids is None else np.fromiter(image_ids, np.int64)
+        rows = np.searchsorted(self._all_ids, ids)
+        buffers = [None, pa.py_buffer(rows)]  # pa.array imports pandas: 0.5 s
+        rows = pa.Array.from_buffers(pa.int64(), len(rows), buffers)
         columns = self._images.select(["path", "file_bytes", "file_sha256"]).take(rows)
         paths, num_bytes, digests = (column.to_pylist() for column in columns.columns)
         return Pictures(paths=paths, num_bytes=num_bytes, digests=digests)
@@ -173,9 +176,9 @@ class AnnotationIndex:
         }
 
     def _texts(self, column: str, image_id: int) -> list[Any]:
-        found = self._objects.column(column)
+        values = self._objects.column(column)
         rows = self.objects_of(self.row_of(image_id))
-        return [found[row].as_py() for row in range(rows.start, rows.stop)]
+        return [values[row].as_py() for row in range(rows.start, rows.stop)]
 
     def row_of(self, image_id: int) -> int:
         """The image's row in the whole split."""
@@ -232,17 +235,17 @@ def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
 def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
     """The index of train, val or test, built again if a picture file changed since it was built."""
     index = open_listed(data, split)
-    known = index.file_contents()
-    if are_unchanged([*known], [*known.values()]):
+    earlier = index.file_contents()
+    if are_unchanged([*earlier], [*earlier.values()]):
         return index
     source, categories = _source_and_categories(data, split)
-    build = partial(_build, source, categories, _reader(split, known))
+    build = partial(_build, source, categories, _reader(split, earlier))
     return _rebuilt(index.directory, build)
 
 
-def _reader(split: str, known: Mapping[str, FileContent] | None = None) -> ContentReader:
+def _reader(split: str, earlier: Mapping[str, FileContent] | None = None) -> ContentReader:
     """Images without labels, of which there may be millions, are read only if that is needed."""
-    return partial(read_contents, hashed=split != "unlabelled", known=known)
+    return partial(read_contents, hashed=split != "unlabelled", earlier=earlier)
 
 
 def _without_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
@@ -306,7 +309,7 @@ def _source_and_categories(data: DataSpec, split: str) -> tuple[Source, tuple[st
 
 
 def _directory(source: Source, categories: tuple[str, ...] | None) -> Path:
-    key = digest_of(
+    key = digest_of_parts(
         "index",
         INDEX_VERSION,
         source.place(),
@@ -343,12 +346,12 @@ def _open_holdout(data: DataSpec) -> AnnotationIndex:
         must = "must be {holdout: N} for a study that looks at a hold-out"
         raise DataError(explain("data.select_on", must, data.select_on))
     train = open_split(data, "train")
-    wanted = data.select_on.holdout
-    if wanted >= len(train):
+    num_held_out = data.select_on.holdout
+    if num_held_out >= len(train):
         must = f"must leave some of the {len(train)} readable training images to train on"
-        raise DataError(explain("data.select_on.holdout", must, wanted, "Ask for fewer."))
+        raise DataError(explain("data.select_on.holdout", must, num_held_out, "Ask for fewer."))
     order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
-    return AnnotationIndex(train.directory, only=tuple(order[:wanted]))
+    return AnnotationIndex(train.directory, only=tuple(order[:num_held_out]))
 
 
 def _numbers(column: Any) -> NDArray[Any]:
@@ -367,6 +370,6 @@ def _map(path: Path) -> tuple[Any, dict[str, Any]]:
         raise _no_index(path, str(error)) from error
 
 
-def _no_index(path: Path, came: str) -> DataError:
+def _no_index(path: Path, reason: str) -> DataError:
     remedy = "Delete that folder; the index is built again from the annotation files."
-    return DataError(explain(str(path), "must be an annotation index", came, remedy))
+    return DataError(explain(str(path), "must be an annotation index", reason, remedy))

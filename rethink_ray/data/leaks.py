@@ -53,13 +53,13 @@ def require_disjoint(data: DataSpec, where: str) -> None:
     leaks = find_leaks(data)
     if leaks:
         must = "must show no picture in two of the splits it uses (files are equal byte for byte)"
-        came = "; ".join(_shown(leak) for leak in leaks)
+        shown = "; ".join(_shown(leak) for leak in leaks)
         losers = dict.fromkeys(leak.loser for leak in leaks)
         remedy = (
             "Take one of the two out of its split, or set data.duplicates: drop, which leaves the "
             f"first of each pair out (of {' and '.join(losers)})."
         )
-        raise DataError(explain(f"{where}: data", must, came, remedy))
+        raise DataError(explain(f"{where}: data", must, shown, remedy))
 
 
 def refresh_splits(data: DataSpec) -> None:
@@ -72,15 +72,15 @@ def refresh_splits(data: DataSpec) -> None:
 def find_leaks(data: DataSpec) -> list[Leak]:
     """One ``Leak`` for every two splits in use that share a picture; train without its hold-out."""
     train = open_split(data, "train")
-    shown = {"train": train.pictures(trainable_image_ids(data))}
+    pictures = {"train": train.pictures(trainable_image_ids(data))}
     for split in dict.fromkeys((data.select_split, data.report_on)):
-        shown[split] = open_split(data, split).pictures()
-    found = []
-    for (split, first), (other, second) in combinations(shown.items(), 2):
+        pictures[split] = open_split(data, split).pictures()
+    leaks = []
+    for (split, first), (other, second) in combinations(pictures.items(), 2):
         rows = same_pictures(first, second)
         pairs = tuple(sorted((first.paths[row], second.paths[twin]) for row, twin in rows))
-        found += [Leak(split=split, other=other, pairs=pairs)] if pairs else []
-    return found
+        leaks += [Leak(split=split, other=other, pairs=pairs)] if pairs else []
+    return leaks
 
 
 def count_dropped(data: DataSpec) -> dict[str, int]:
@@ -98,7 +98,7 @@ def count_dropped(data: DataSpec) -> dict[str, int]:
     return {split: num - left[split] for split, num in sorted(listed.items()) if num > left[split]}
 
 
-def require_unseen(data: DataSpec, learned_from: Pictures, what: str) -> None:
+def require_unseen(data: DataSpec, learned_from: Pictures, where: str) -> None:
     """None of these pictures is one of a split that scores.
 
     Args:
@@ -113,9 +113,9 @@ def require_unseen(data: DataSpec, learned_from: Pictures, what: str) -> None:
         scored = open_split(data, split).pictures()
         for row, twin in same_pictures(learned_from, scored)[:1]:
             must = f"must learn from no picture of split {split}"
-            came = f"{learned_from.paths[row]}, which is {scored.paths[twin]}"
+            shown = f"{learned_from.paths[row]}, which is {scored.paths[twin]}"
             remedy = "Take one of the two out of its split, then start a new study."
-            raise DataError(explain(what, must, came, remedy))
+            raise DataError(explain(where, must, shown, remedy))
 
 
 def _shown(leak: Leak) -> str:
@@ -124,5 +124,5 @@ def _shown(leak: Leak) -> str:
         for path, twin in leak.pairs[:SHOWN_PAIRS]
     ]
     rest = len(leak.pairs) - len(named)
-    told = ", ".join(named) + (f" and {rest} more" if rest else "")
-    return f"{len(leak.pairs)} of {leak.split} in {leak.other}: {told}"
+    text = ", ".join(named) + (f" and {rest} more" if rest else "")
+    return f"{len(leak.pairs)} of {leak.split} in {leak.other}: {text}"

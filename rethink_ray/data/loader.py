@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from rethink_ray.data.augment import AugmentDraws, Other, augment
-from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS, DecodedImages
 from rethink_ray.data.faults import trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
@@ -22,6 +21,7 @@ from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
 from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.data.pasting import partner_of
 from rethink_ray.spec.errors import DataError, RethinkError, explain
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, AugmentSpec, DetectorSpec
 
 Target = dict[str, Tensor]
@@ -104,8 +104,8 @@ class TrainSamples(Dataset[Sample]):
             raise DataError(explain("the training annotations", must, "none such", remedy))
 
     def __getitem__(self, position: int) -> Sample:
-        epoch, place = divmod(position, len(self.image_ids))
-        image_id = self.image_ids[int(self._rows_of(epoch)[place])]
+        epoch, rank_in_epoch = divmod(position, len(self.image_ids))
+        image_id = self.image_ids[int(self._rows_of(epoch)[rank_in_epoch])]
         image, objects, was_read = self._annotated(image_id)
         image, objects = augment(
             image,
@@ -140,11 +140,11 @@ class TrainSamples(Dataset[Sample]):
     def _other(self, epoch: int, image_id: int) -> Other | None:
         """The image whose objects Copy-Paste takes: of the same images, with draws of its own."""
         chance = self.augment.copy_paste
-        found = partner_of(self.image_ids, chance, self._seed, epoch, image_id)
-        if found is None:
+        partner = partner_of(self.image_ids, chance, self._seed, epoch, image_id)
+        if partner is None:
             return None
-        image, objects, was_read = self._annotated(found)
-        draws = AugmentDraws.draw(seed_from("pasted onto", self._seed, image_id), epoch, found)
+        image, objects, was_read = self._annotated(partner)
+        draws = AugmentDraws.draw(seed_from("pasted onto", self._seed, image_id), epoch, partner)
         return (image, objects, draws) if was_read else None
 
     def _rows_of(self, epoch: int) -> NDArray[np.int64]:
@@ -227,10 +227,10 @@ def eval_batches(
     are kept, no batch is filled up.
     """
     share = -(-batch_size // world_size)
-    wanted = list(image_ids)
+    ids = list(image_ids)
     batches = [
-        wanted[first : first + batch_size][rank * share : (rank + 1) * share]
-        for first in range(0, len(wanted), batch_size)
+        ids[first : first + batch_size][rank * share : (rank + 1) * share]
+        for first in range(0, len(ids), batch_size)
     ]
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
     images = iter(build_loader(EvalImages(index, decoded), batches, num_workers))
@@ -279,10 +279,10 @@ def _next_of(samples: Iterator[Any]) -> Any:
     try:
         return next(samples)
     except RuntimeError as error:
-        raise died(error) or error from None
+        raise explain_death(error) or error from None
 
 
-def died(error: RuntimeError) -> LoaderDied | None:
+def explain_death(error: RuntimeError) -> LoaderDied | None:
     """What torch says of a dead loader worker (it may say so anywhere in the main thread)."""
     if not str(error).startswith("DataLoader worker"):
         return None
@@ -291,8 +291,8 @@ def died(error: RuntimeError) -> LoaderDied | None:
         "The run goes on from its checkpoint. If it happens again: lower resources.loader_workers, "
         "or give the machine more memory (/dev/shm too)."
     )
-    came = str(error).splitlines()[0].strip()
-    return LoaderDied(explain("a loader worker", must, came, remedy))
+    reason = str(error).splitlines()[0].strip()
+    return LoaderDied(explain("a loader worker", must, reason, remedy))
 
 
 def _target(sample: Sample) -> Target:

@@ -43,10 +43,10 @@ def pixels_of(segmentation: Any, height: int, width: int) -> NDArray[np.uint8] |
     refuses covers nothing.
     """
     try:
-        found = _pixels(segmentation, height, width)
+        pixels = _pixels(segmentation, height, width)
     except (TypeError, ValueError):
         return None
-    return found if found is not None and found.any() else None
+    return pixels if pixels is not None and pixels.any() else None
 
 
 def filled_box(box_xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
@@ -75,13 +75,13 @@ def _outline(mask: NDArray[np.bool_]) -> list[float] | None:
         return None
     start = next(iter(follow))
     corners: list[float] = []
-    here, came = start, (0, 0)
+    here, last_step = start, (0, 0)
     for _ in range(len(follow)):
         there = follow[here]
         step = (there[0] - here[0], there[1] - here[1])
-        if step != came:
+        if step != last_step:
             corners += [float(here[0]), float(here[1])]
-        here, came = there, step
+        here, last_step = there, step
         if here == start:
             break
     return corners if _length(corners) == len(follow) else None
@@ -99,8 +99,8 @@ def _edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], tuple[int, int]] | 
     ]
     follow: dict[tuple[int, int], tuple[int, int]] = {}
     total = 0
-    for found, first, second in sides:
-        ys, xs = np.nonzero(found)
+    for starts, first, second in sides:
+        ys, xs = np.nonzero(starts)
         total += len(xs)
         for x, y in zip(xs.tolist(), ys.tolist(), strict=True):
             follow[x + first[0], y + first[1]] = (x + second[0], y + second[1])

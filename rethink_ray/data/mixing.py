@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from rethink_ray.data.chance import seed_from
 from rethink_ray.data.decoded import NOTHING_KEPT, OF_THIS_PROCESS
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import Sample, TrainBatch, TrainBatches, TrainSamples, build_loader
 from rethink_ray.data.order import RunOrder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 Images = tuple[AnnotationIndex, Sequence[int]]
@@ -70,12 +70,12 @@ class Parts:
 
     def positions(self, step: int) -> list[tuple[bool, int]]:
         """This rank's samples of a step: whether it is pseudo-labelled, and its position there."""
-        found: list[tuple[bool, int]] = []
+        samples: list[tuple[bool, int]] = []
         for is_pseudo, num in ((False, self.human), (True, self.pseudo)):
             share = num // self.world_size
             first = step * num + self.rank * share
-            found += [(is_pseudo, position) for position in range(first, first + share)]
-        return found
+            samples += [(is_pseudo, position) for position in range(first, first + share)]
+        return samples
 
 
 class MixedSamples(Dataset[Sample]):
@@ -84,8 +84,8 @@ class MixedSamples(Dataset[Sample]):
     def __init__(self, human: TrainSamples, pseudo: TrainSamples) -> None:
         self._samples = {False: human, True: pseudo}
 
-    def __getitem__(self, place: tuple[bool, int]) -> Sample:
-        is_pseudo, position = place
+    def __getitem__(self, sample: tuple[bool, int]) -> Sample:
+        is_pseudo, position = sample
         return self._samples[is_pseudo][position]
 
 
@@ -108,16 +108,16 @@ def mixed_batches(
     """
     decoded = NOTHING_KEPT if num_workers else OF_THIS_PROCESS
     pseudo_seed = seed_from("pseudo-labelled run", seed)
-    labelled, found = (
+    labelled, pseudo_labelled = (
         TrainSamples(index, image_ids, augment, detector, order, decoded)
         for (index, image_ids), order in (
             (human, RunOrder(seed=seed, batch_size=parts.human)),
             (pseudo, RunOrder(seed=pseudo_seed, batch_size=parts.pseudo)),
         )
     )
-    samples = MixedSamples(labelled, found)
+    samples = MixedSamples(labelled, pseudo_labelled)
     loader = build_loader(samples, _Steps(start_step, parts), num_workers, pinned=pinned)
-    return MixedBatches(labelled, found, loader, parts)
+    return MixedBatches(labelled, pseudo_labelled, loader, parts)
 
 
 @dataclass(frozen=True, slots=True)

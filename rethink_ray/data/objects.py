@@ -66,8 +66,10 @@ def keypoint_swap(names: tuple[str, ...]) -> NDArray[np.int64]:
     """
     if len(set(names)) < len(names):
         return np.arange(len(names))
-    place = {name: number for number, name in enumerate(names)}
-    return np.array([place.get(_mirrored(name), here) for name, here in place.items()], np.int64)
+    number_of = {name: number for number, name in enumerate(names)}
+    return np.array(
+        [number_of.get(_mirrored(name), here) for name, here in number_of.items()], np.int64
+    )
 
 
 _MIRROR = {"left": "right", "right": "left", "l": "r", "r": "l"}

@@ -85,15 +85,15 @@ def header_of(picture: Image.Image) -> PictureHeader:
     is_tiff = isinstance(picture, TiffImageFile)
     if isinstance(picture, TiffImageFile):  # its `size` is already that of the picture as shown
         stored_wh = (int(picture.tag_v2[_WIDTH]), int(picture.tag_v2[_HEIGHT]))
-        told = picture.tag_v2.get(_TAG)
+        tag = picture.tag_v2.get(_TAG)
     else:
         if isinstance(picture, PngImageFile) and _speaks_after_its_pixels(picture.filename):
             picture.load()
         stored_wh = picture.size
-        told = orientation_in(_exif_block(picture.info))
-    if told is None:
-        told = _in_xmp(picture.info)
-    orientation = int(told) if told in _FORTH else AS_STORED
+        tag = orientation_in(_exif_block(picture.info))
+    if tag is None:
+        tag = _in_xmp(picture.info)
+    orientation = int(tag) if tag in _FORTH else AS_STORED
     return PictureHeader(stored_wh=stored_wh, orientation=orientation, decodes_turned=is_tiff)
 
 
@@ -138,8 +138,8 @@ def _exif_block(info: Mapping[Any, Any]) -> bytes:
 
 
 def _in_xmp(info: Mapping[Any, Any]) -> int | None:
-    told = info.get("xmp") or info.get("XML:com.adobe.xmp") or ""
-    text = told.decode("utf-8", "ignore") if isinstance(told, bytes) else str(told)
+    block = info.get("xmp") or info.get("XML:com.adobe.xmp") or ""
+    text = block.decode("utf-8", "ignore") if isinstance(block, bytes) else str(block)
     match = _IN_XMP.search(text)
     return None if match is None else int(match[1])
 

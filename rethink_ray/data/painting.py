@@ -104,8 +104,8 @@ def _extent(cover: NDArray[np.float32]) -> tuple[slice, slice]:
 def _standing_out(rng: np.random.Generator, behind: NDArray[np.float32]) -> NDArray[np.float32]:
     tries: Picture = rng.uniform(10.0, 245.0, (12, 3)).astype(np.float32)
     distance = np.linalg.norm(tries - behind, axis=1)
-    found: NDArray[np.float32] = tries[int(np.argmax(distance > MIN_CONTRAST))]
-    return found  # the first try, should all twelve blend in
+    color: NDArray[np.float32] = tries[int(np.argmax(distance > MIN_CONTRAST))]
+    return color  # the first try, should all twelve blend in
 
 
 def _slope(rng: np.random.Generator, px: int) -> NDArray[np.float32]:

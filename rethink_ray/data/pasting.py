@@ -45,12 +45,12 @@ def paste(
     pasted = from_source.where(_some_of(len(from_source), luck))
     assert pasted.masks is not None
     cover: NDArray[np.bool_] = np.any(pasted.masks, axis=0)
-    seen = uncovered(objects, cover)
+    seen = uncover(objects, cover)
     laid = torch.where(torch.from_numpy(cover), source, image)
-    return laid, joined(seen, pasted)
+    return laid, join_objects(seen, pasted)
 
 
-def uncovered(objects: Objects, cover: NDArray[np.bool_]) -> Objects:
+def uncover(objects: Objects, cover: NDArray[np.bool_]) -> Objects:
     """What one still sees of the objects once ``cover`` ([H, W]) lies over them."""
     assert objects.masks is not None
     before = objects.masks.sum(axis=(1, 2), dtype=np.int64)
@@ -68,7 +68,7 @@ def uncovered(objects: Objects, cover: NDArray[np.bool_]) -> Objects:
     return left.where(has_pixels(left.boxes_xyxy) & (share > NEARLY_HIDDEN))
 
 
-def joined(first: Objects, second: Objects) -> Objects:
+def join_objects(first: Objects, second: Objects) -> Objects:
     """The objects of both."""
     return Objects(
         boxes_xyxy=np.concatenate([first.boxes_xyxy, second.boxes_xyxy]),

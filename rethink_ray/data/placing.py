@@ -17,7 +17,7 @@ HeightWidth = tuple[int, int]
 Points = NDArray[np.float32]
 
 
-def planned_size(
+def plan_size(
     hw: HeightWidth, spec: AugmentSpec, detector: DetectorSpec, number: float
 ) -> tuple[HeightWidth, HeightWidth] | None:
     """Size of the resized image, and of the canvas; ``None``: the detector does the resizing.
@@ -49,7 +49,7 @@ def resize_onto(
     objects: Objects,
     scaled_hw: HeightWidth,
     canvas_hw: HeightWidth,
-    place: tuple[float, float],
+    offset_shares: tuple[float, float],
 ) -> tuple[Tensor, Objects]:
     """``image`` ([3, H, W]) at ``scaled_hw`` on a canvas, and what of its objects is on it.
 
@@ -57,8 +57,8 @@ def resize_onto(
     canvas is cropped, the rest of a larger canvas is gray.
     """
     scaled = resize_image(image, *scaled_hw)
-    top = round((canvas_hw[0] - scaled_hw[0]) * place[0])
-    left = round((canvas_hw[1] - scaled_hw[1]) * place[1])
+    top = round((canvas_hw[0] - scaled_hw[0]) * offset_shares[0])
+    left = round((canvas_hw[1] - scaled_hw[1]) * offset_shares[1])
     hw = (image.shape[-2], image.shape[-1])
     moved = _moved(objects, scaled_hw, hw, top, left)
     if moved.masks is not None:

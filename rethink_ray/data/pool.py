@@ -3,9 +3,8 @@
 Pictures of the scoring splits are left out of a pool, whatever their names: by content.
 """
 
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,13 +15,13 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.build import INDEX_VERSION, write_index
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.chance import digest_of
 from rethink_ray.data.contents import read_contents, same_pictures
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of_chunks
 from rethink_ray.spec.regime import DataSpec, Images
 
 _log = logging.getLogger(__name__)
@@ -82,58 +81,57 @@ def open_pool(
     return Pool(index=index, image_ids=kept, num_scored=len(scored))
 
 
-def open_labelled(pool: Pool, found: Mapping[int, Found], *, keep_empty: bool) -> AnnotationIndex:
+def open_labelled(pool: Pool, labels: Mapping[int, Found], *, keep_empty: bool) -> AnnotationIndex:
     """The pool's images as a split whose labels are what the teacher found.
 
     Built once on each machine, since it holds paths; what the teacher found holds none.
     """
-    kept = [i for i in pool.image_ids if keep_empty or len(found[i].labels)]
+    kept = [i for i in pool.image_ids if keep_empty or len(labels[i].labels)]
     index = pool.index
-    key = digest_of("pseudo labels", INDEX_VERSION, str(index.directory), _digest(kept, found))
-    build = partial(_build, pool, kept, found)
+    digest = sha256_of_chunks(_contents_of(kept, labels))
+    key = digest_of_parts("pseudo labels", INDEX_VERSION, str(index.directory), digest)
+    build = partial(_build, pool, kept, labels)
     return AnnotationIndex(build_once(cache_folder() / "index" / key[:24], build))
 
 
 def _in_scoring_splits(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -> set[int]:
     """The images that a split to select or to report on holds too."""
     pictures = index.pictures(image_ids)
-    found: set[int] = set()
+    twin_ids: set[int] = set()
     for split in dict.fromkeys((data.select_split, data.report_on)):
         twins = same_pictures(pictures, open_split(data, split).pictures())
-        found |= {image_ids[row] for row, _ in twins}
+        twin_ids |= {image_ids[row] for row, _ in twins}
         if twins:
             _log.warning(
                 "%d pictures of the pool are in split %s too and are left out", len(twins), split
             )
-    return found
+    return twin_ids
 
 
-def _digest(kept: list[int], found: Mapping[int, Found]) -> str:
-    whole = hashlib.sha256()
+def _contents_of(kept: list[int], labels: Mapping[int, Found]) -> Iterator[bytes]:
     for image_id in kept:
-        seen = found[image_id]
-        whole.update(np.array([image_id, len(seen.labels)], np.int64).tobytes())
+        seen = labels[image_id]
+        yield np.array([image_id, len(seen.labels)], np.int64).tobytes()
         for column in (seen.boxes_xyxy, seen.labels):
-            whole.update(np.ascontiguousarray(column).tobytes())
-        whole.update("\n".join(seen.segmentations).encode())
-    return whole.hexdigest()
+            yield np.ascontiguousarray(column).tobytes()
+        yield "\n".join(seen.segmentations).encode()
 
 
-def _build(pool: Pool, kept: list[int], found: Mapping[int, Found], directory: Path) -> None:
+def _build(pool: Pool, kept: list[int], labels: Mapping[int, Found], directory: Path) -> None:
     categories = pool.index.categories
-    images = tuple(_raw_image(pool.index, i, found[i], categories) for i in kept)
+    images = tuple(_raw_image(pool.index, i, labels[i], categories) for i in kept)
     raw = RawSplit(categories=categories, images=images, problems=())
     sizes_alone = partial(read_contents, hashed=False)
     write_index(raw, categories, directory, name="pseudo labels", read=sizes_alone)
 
 
 def _raw_image(
-    index: AnnotationIndex, image_id: int, found: Found, categories: tuple[str, ...]
+    index: AnnotationIndex, image_id: int, labels: Found, categories: tuple[str, ...]
 ) -> RawImage:
     entry = index.entry(image_id)
-    boxes = found.boxes_xyxy.astype(np.float64)
+    boxes = labels.boxes_xyxy.astype(np.float64)
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    masks = found.segmentations or ("",) * len(boxes)
+    masks = labels.segmentations or ("",) * len(boxes)
     objects = tuple(
         RawObject(
             category=categories[int(label) - 1],
@@ -143,7 +141,7 @@ def _raw_image(
             segmentation=mask.encode(),
         )
         for box, label, area, mask in zip(
-            boxes.tolist(), found.labels, areas.tolist(), masks, strict=True
+            boxes.tolist(), labels.labels, areas.tolist(), masks, strict=True
         )
     )
     return RawImage(

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable
 
-from rethink_ray.data.chance import digest_of, hash_order
+from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import same_pictures
 from rethink_ray.data.index import open_split
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
 
 
@@ -18,13 +19,13 @@ def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int
     """
     purpose = f"regime, draw {draw}" if draw else "regime"
     order = hash_order(purpose, data.subset_seed, trainable_image_ids(data))
-    wanted = num_images(images, len(order))
-    if wanted > len(order):
+    num_wanted = num_images(images, len(order))
+    if num_wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"
         num_held_out = len(holdout_image_ids(data))
         must += f" (outside the hold-out of {num_held_out})" if num_held_out else ""
         raise DataError(explain("regimes: images", must, images, "Write `all` to use every one."))
-    return tuple(order[:wanted])
+    return tuple(order[:num_wanted])
 
 
 def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
@@ -51,4 +52,4 @@ def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
 
 def digest_of_images(image_ids: Iterable[int]) -> str:
     """16 hex characters that name this set of images, in whatever order it comes."""
-    return digest_of("images", *sorted(image_ids))[:16]
+    return digest_of_parts("images", *sorted(image_ids))[:16]

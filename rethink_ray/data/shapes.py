@@ -4,7 +4,6 @@ Six kinds of unequal frequency under occlusion on textured ground; colour, size 
 nothing about the kind. Every image is a function of (seed, split, number).
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Callable
@@ -18,12 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.chance import digest_of, generator_from
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.masks import segmentation_of
 from rethink_ray.data.outlines import SHAPES, Figure, Points, Pose, rasterize, rim
 from rethink_ray.data.painting import fill, scene_background, to_bytes
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of
 from rethink_ray.spec.regime import ShapesSpec
 
 GENERATOR_VERSION = 2
@@ -62,7 +62,7 @@ class Placed:
 def shapes_folder(spec: ShapesSpec, root: str | None = None) -> Path:
     """The folder with this data set, made if it was not there."""
     parent = Path(root) if root else cache_folder() / "shapes"
-    folder = parent / f"shapes-{digest_of(shapes_salt(spec))[:16]}"
+    folder = parent / f"shapes-{digest_of_parts(shapes_salt(spec))[:16]}"
     make_shapes(spec, folder)
     return folder
 
@@ -86,9 +86,9 @@ def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], li
     placed: list[Placed] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         kind = str(rng.choice(list(FREQUENCIES), p=list(FREQUENCIES.values())))
-        found = _find_room(rng, kind, placed, px)
-        if found is not None:
-            new, cover = found
+        new_object = _find_room(rng, kind, placed, px)
+        if new_object is not None:
+            new, cover = new_object
             for other in placed:
                 other.visible &= ~new.whole
             placed.append(new)
@@ -129,22 +129,22 @@ def _stays_visible(other: Placed, whole: NDArray[np.bool_]) -> bool:
 def _make(spec: ShapesSpec, directory: Path) -> None:
     _log.info("drawing the built-in data set")
     (directory / "annotations").mkdir()
-    seen: set[bytes] = set()
+    seen: set[str] = set()
     for number, split in enumerate(SPLITS):
         (directory / split).mkdir()
-        told = _make_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
+        annotations = _make_split(spec, split, directory / split, number * IDS_PER_SPLIT, seen.add)
         if split != "unlabelled":
             target = directory / "annotations" / f"instances_{split}.json"
-            target.write_text(json.dumps(told), encoding="utf-8")
-    wanted = sum(getattr(spec, split) for split in SPLITS)
-    if len(seen) != wanted:
-        must = f"must give {wanted} different images"
+            target.write_text(json.dumps(annotations), encoding="utf-8")
+    num_images = sum(getattr(spec, split) for split in SPLITS)
+    if len(seen) != num_images:
+        must = f"must give {num_images} different images"
         remedy = "Take another data.shapes.seed."
         raise DataError(explain("data.shapes", must, len(seen), remedy))
 
 
 def _make_split(
-    spec: ShapesSpec, split: str, folder: Path, first_id: int, see: Callable[[bytes], None]
+    spec: ShapesSpec, split: str, folder: Path, first_id: int, see: Callable[[str], None]
 ) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -152,7 +152,7 @@ def _make_split(
         image_id = first_id + number + 1
         rng = generator_from("shapes", GENERATOR_VERSION, spec.seed, split, number)
         pixels, placed = draw_scene(rng, spec.image_px)
-        see(hashlib.sha256(pixels.tobytes()).digest())
+        see(sha256_of(pixels.tobytes()))
         name = f"{number + 1:06d}.png"
         Image.fromarray(pixels).save(folder / name, compress_level=1)
         size = {"width": spec.image_px, "height": spec.image_px}
@@ -196,10 +196,14 @@ def _keypoints(mine: Placed, covered: NDArray[np.bool_], px: int) -> list[float]
         points[points[:, 1].argmax()],
         points[points[:, 0].argmin()],
     ]
-    told: list[float] = []
+    flat_xyv: list[float] = []
     for x, y in [np.array(mine.pose.center_xy), *ends]:
         if not (0 <= x < px and 0 <= y < px):
-            told += [0.0, 0.0, 0]
+            flat_xyv += [0.0, 0.0, 0]
         else:
-            told += [round(float(x), 2), round(float(y), 2), 1 if covered[int(y), int(x)] else 2]
-    return told
+            flat_xyv += [
+                round(float(x), 2),
+                round(float(y), 2),
+                1 if covered[int(y), int(x)] else 2,
+            ]
+    return flat_xyv

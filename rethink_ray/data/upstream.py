@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.chance import digest_of, generator_from
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, figures_of, make_glyphs
 from rethink_ray.data.pictures import open_rgb, picture_size
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec
 
@@ -51,10 +52,12 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
     ``spec.labels: shuffled`` permutes the labels of all images among them: the control that
     keeps every picture and every class frequency and takes the meaning.
     """
-    told = spec.model_dump(include={"classes", "images", "image_px", "seed"})
+    settings = spec.model_dump(include={"classes", "images", "image_px", "seed"})
     if spec.figures != "glyphs":  # the set as it was before there was a choice keeps its name
-        told["figures"] = spec.figures
-    print_of = digest_of("upstream", upstream_fingerprint(data), json.dumps(told, sort_keys=True))
+        settings["figures"] = spec.figures
+    print_of = digest_of_parts(
+        "upstream", upstream_fingerprint(data), json.dumps(settings, sort_keys=True)
+    )
     directory = cache_folder() / "upstream" / print_of[:24]
     if data.upstream == BUILT_IN:
         make_glyphs(spec, directory)
@@ -74,11 +77,11 @@ def upstream_fingerprint(data: DataSpec) -> str:
     And how its pictures become pixels: pixels decoded another way lie under another name.
     """
     if data.upstream == BUILT_IN:
-        return digest_of(BUILT_IN, GENERATOR_VERSION)[:16]
+        return digest_of_parts(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
     files = [path for folder in _class_folders(root) for path in _images_in(folder)]
-    told = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
-    return digest_of(PIXELS_VERSION, *told)[:16]
+    name_and_size = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
+    return digest_of_parts(PIXELS_VERSION, *name_and_size)[:16]
 
 
 def upstream_files(data: DataSpec) -> list[Path]:
@@ -103,7 +106,7 @@ def _open(
         images=images,
         labels=labels,
         class_names=names,
-        fingerprint=digest_of(fingerprint, spec.labels)[:16],
+        fingerprint=digest_of_parts(fingerprint, spec.labels)[:16],
         train_indices=np.arange(num_train),
         val_indices=np.arange(num_train, len(labels)),
     )
@@ -134,7 +137,7 @@ def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, direc
     """Stores at most ``spec.images`` images, drawn by hash, as the training code wants them."""
     files = [(path, label) for label, name in enumerate(names) for path in _images_in(root / name)]
     files.sort(
-        key=lambda file: digest_of("upstream image", spec.seed, names[file[1]], file[0].name)
+        key=lambda file: digest_of_parts("upstream image", spec.seed, names[file[1]], file[0].name)
     )
     readable = [file for file in files if not isinstance(picture_size(file[0]), str)]
     chosen = readable[: spec.images]

@@ -37,12 +37,12 @@ def affine(
     hw = (image.shape[-2], image.shape[-1])
 
     def move(points_xy: NDArray[np.float32]) -> NDArray[np.float32]:
-        told = torch.from_numpy(np.ascontiguousarray(points_xy, np.float32)).reshape(-1, 2)
-        if not len(told):
+        points = torch.from_numpy(np.ascontiguousarray(points_xy, np.float32)).reshape(-1, 2)
+        if not len(points):
             return points_xy
-        moved, _ = images.affine_keypoints(told, hw, degrees, shifts, 1.0, angles)
-        found: NDArray[np.float32] = moved.numpy().reshape(points_xy.shape)
-        return found
+        moved, _ = images.affine_keypoints(points, hw, degrees, shifts, 1.0, angles)
+        moved_points: NDArray[np.float32] = moved.numpy().reshape(points_xy.shape)
+        return moved_points
 
     masks, points = objects.masks, objects.keypoints
     if masks is not None and len(masks):

@@ -76,11 +76,11 @@ def _blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 @torch.no_grad()
 def _channels_of_blocks(backbone: Backbone) -> dict[str, int]:
     """Path of a block (``layer1_0``) -> channels of what it puts out, seen on a blank image."""
-    found: dict[str, int] = {}
+    channels: dict[str, int] = {}
     dim = -1 if backbone.cut.channels_last else 1
     hooks = [
         block.register_forward_hook(
-            lambda _, __, out, path=path: found.__setitem__(path, out.shape[dim])
+            lambda _, __, out, path=path: channels.__setitem__(path, out.shape[dim])
         )
         for stage in STAGES[1:]
         for path, block in _blocks(stage, backbone.get_submodule(stage))
@@ -91,4 +91,4 @@ def _channels_of_blocks(backbone: Backbone) -> dict[str, int]:
     backbone.train(mode)
     for hook in hooks:
         hook.remove()
-    return found
+    return channels

@@ -55,8 +55,8 @@ class _Cell(nn.Module):
         out = [down[0]]
         for level in range(1, last + 1):
             below = resample(out[-1], level - 1, level, sizes[level])
-            own = [maps[level]] if level == last else [maps[level], down[level]]
-            out.append(self.up[level - 1]([*own, below]))
+            inputs = [maps[level]] if level == last else [maps[level], down[level]]
+            out.append(self.up[level - 1]([*inputs, below]))
         return out
 
 

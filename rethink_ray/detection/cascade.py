@@ -13,7 +13,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import clip_boxes_to_image
 
-from rethink_ray.detection.matching import places_of
+from rethink_ray.detection.matching import indices_where
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.regions import Branch, Drawn, Features, Objects, Sizes, draw, predict
@@ -110,11 +110,11 @@ class StagedHeads(nn.Module):
         drawn = draw(stages[0], boxes, targets)
         for number, stage in enumerate(stages):
             scores, deltas = predict(stage, features, drawn.boxes_xyxy, sizes)
-            found = box_losses(scores, deltas, drawn)
-            weighted = (loss_weight(number) * loss for loss in found)
+            per_loss = box_losses(scores, deltas, drawn)
+            weighted = (loss_weight(number) * loss for loss in per_loss)
             losses |= dict(zip(_names(number), weighted, strict=True))
             if stage is not stages[-1]:
-                boxes = refined(stage, drawn.boxes_xyxy, scores, deltas, sizes)
+                boxes = refine_boxes(stage, drawn.boxes_xyxy, scores, deltas, sizes)
                 boxes = _without_objects(boxes, drawn, targets)
                 drawn = draw(stages[number + 1], boxes, targets)
         for branch in self._branches():
@@ -126,7 +126,7 @@ class StagedHeads(nn.Module):
         scores, deltas = predict(first, features, boxes, sizes)
         shares, before = [scores.softmax(-1)], first
         for stage in others:
-            boxes = refined(before, boxes, scores, deltas, sizes)
+            boxes = refine_boxes(before, boxes, scores, deltas, sizes)
             scores, deltas = predict(stage, features, boxes, sizes)
             shares.append(scores.softmax(-1))
             before = stage
@@ -134,14 +134,16 @@ class StagedHeads(nn.Module):
             # torchvision takes the softmax itself, which undoes the logarithm
             scores = torch.stack(shares).mean(dim=0).log()
         per_image = before.postprocess_detections(scores, deltas, boxes, sizes)
-        found = [{"boxes": b, "scores": s, "labels": k} for b, s, k in zip(*per_image, strict=True)]
+        detections = [
+            {"boxes": b, "scores": s, "labels": k} for b, s, k in zip(*per_image, strict=True)
+        ]
         for branch in self._branches():
-            branch.find(features, found, sizes)
-        return found
+            branch.find(features, detections, sizes)
+        return detections
 
 
 @torch.no_grad()
-def refined(
+def refine_boxes(
     stage: RoIHeads, boxes: list[Tensor], scores: Tensor, deltas: Tensor, sizes: Sizes
 ) -> list[Tensor]:
     """Each region moved as the stage says for the class it thinks likeliest, cut to its image."""
@@ -162,7 +164,7 @@ def _without_objects(moved: list[Tensor], drawn: Drawn, targets: list[Objects]) 
         if len(target["boxes"]):
             exact = (before == target["boxes"][matched]).all(dim=1) & (labels > 0)
         others.append(~exact)
-    return [boxes[places] for boxes, places in zip(moved, places_of(others), strict=True)]
+    return [boxes[indices] for boxes, indices in zip(moved, indices_where(others), strict=True)]
 
 
 def _names(stage: int) -> tuple[str, str]:

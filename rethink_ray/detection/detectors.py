@@ -16,7 +16,7 @@ from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_de
 from rethink_ray.detection.necks import build_pyramid
 from rethink_ray.detection.norms import above_backbone
 from rethink_ray.detection.one_stage import OneStage
-from rethink_ray.detection.padding import HeightWidth, PaddingGroup, Pass, passes_of
+from rethink_ray.detection.padding import HeightWidth, PaddingGroup, Pass, group_into_passes
 from rethink_ray.detection.peers import Peers
 from rethink_ray.detection.resize import Resize, resize_target
 from rethink_ray.detection.sampling import SamplePosition
@@ -25,8 +25,8 @@ from rethink_ray.detection.whole_batch import (
     Denominator,
     Denominators,
     LossSums,
-    added,
-    over_workers,
+    add_sums,
+    sum_over_workers,
 )
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, InitSpec
 
@@ -90,8 +90,8 @@ class Detector(nn.Module):
         """
         sums = self.loss_sums(images, targets, seed=seed, step=step)
         if denominators is None:
-            denominators = over_workers(sums.denominators, self.peers)
-        return sums.divided(denominators, 1 if self.peers is None else self.peers.world_size)
+            denominators = sum_over_workers(sums.denominators, self.peers)
+        return sums.divide(denominators, 1 if self.peers is None else self.peers.world_size)
 
     def loss_sums(
         self, images: Sequence[Tensor], targets: Sequence[Target], *, seed: int, step: int
@@ -108,7 +108,7 @@ class Detector(nn.Module):
                 )
                 for one in self._passes(images)
             ]
-        return added(passes)
+        return add_sums(passes)
 
     @torch.no_grad()
     def count_denominators(
@@ -141,7 +141,7 @@ class Detector(nn.Module):
     def _passes(self, images: Sequence[Tensor]) -> list[Pass]:
         """Which images pass the network together, and the size they are padded to."""
         sizes_hw = [self._transform.padded_hw_of([image]) for image in images]
-        return passes_of(self.padding_group.padded_sizes(sizes_hw, self.peers))
+        return group_into_passes(self.padding_group.padded_sizes(sizes_hw, self.peers))
 
     def _sums_of_pass(
         self,

@@ -21,10 +21,10 @@ class Origin:
 
 def origin_of(backbone: Backbone) -> Origin:
     """Copies on the CPU, and of nothing that is frozen."""
-    own = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
-    squares = [p.detach().double().square().sum().cpu() for p in own.values()]
+    parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
+    squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]
     return Origin(
-        moving={n: p.detach().cpu().clone() for n, p in own.items() if p.requires_grad},
+        moving={n: p.detach().cpu().clone() for n, p in parameters.items() if p.requires_grad},
         squared_norm=float(torch.stack(squares).sum()) if squares else 0.0,
     )
 

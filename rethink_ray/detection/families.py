@@ -262,13 +262,13 @@ def divisions(network: nn.Module) -> tuple[Division, ...]:
     """The numbers that divided the losses of the newest batch, for every family."""
     if isinstance(network, OneStage):
         return network.divisions()
-    found = tuple(
+    of_samplers = tuple(
         Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn, at_least=1)
         for sampler in samplers(network)
         if sampler.purpose in SAMPLED_LOSSES
     )
     heads = getattr(network, "roi_heads", None)
-    return found[:1] + heads.divisions() if isinstance(heads, StagedHeads) else found
+    return of_samplers[:1] + heads.divisions() if isinstance(heads, StagedHeads) else of_samplers
 
 
 def _doubling(first: int, count: int) -> tuple[int, ...]:

@@ -29,18 +29,18 @@ PER_OUTPUT = re.compile(
 """Tensors whose rows belong to categories; the proposal network's ``cls_logits`` do not."""
 
 
-def under_our_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rename_to_ours(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A detector's state dict with our names in place of torchvision's; ours stay as they are."""
-    in_a_row = any(".roi_heads.stages." in name for name in wanted)
+    in_a_row = any(".roi_heads.stages." in name for name in ours)
     rules = (*PARTS, STAGE) if in_a_row else PARTS
     return {_renamed(name, rules): value for name, value in state.items()}
 
 
-def for_categories(
+def select_categories(
     state: Mapping[str, Tensor],
-    wanted: Mapping[str, Tensor],
+    ours: Mapping[str, Tensor],
     categories: Sequence[str],
-    known: Sequence[str] | None,
+    learned: Sequence[str] | None,
     where: str,
 ) -> dict[str, Tensor]:
     """The same detector, which tells ``categories`` in their order and no others.
@@ -56,22 +56,22 @@ def for_categories(
     Raises:
         SpecError: a category is not among those that the detector tells.
     """
-    found = {}
+    rows_by_name = {}
     for name, value in state.items():
-        outputs = _outputs(name, value, wanted, known)
+        outputs = _outputs(name, value, ours, learned)
         if outputs is None:
-            found[name] = value
+            rows_by_name[name] = value
             continue
-        asked = [BACKGROUND, *categories] if _has_background(name) else list(categories)
-        lacking = [category for category in asked if category not in outputs]
+        outputs_needed = [BACKGROUND, *categories] if _has_background(name) else list(categories)
+        lacking = [category for category in outputs_needed if category not in outputs]
         if lacking:
-            told = ", ".join(lacking[:5])
+            shown = ", ".join(lacking[:5])
             must = "must tell every category of the data set"
             remedy = "Take a detector of these categories; they go by their names."
-            raise SpecError(explain(where, must, f"none for {told}", remedy))
-        rows = [outputs.index(category) for category in asked]
-        found[name] = _rows(name, value, len(outputs), rows)
-    return found
+            raise SpecError(explain(where, must, f"none for {shown}", remedy))
+        rows = [outputs.index(category) for category in outputs_needed]
+        rows_by_name[name] = _rows(name, value, len(outputs), rows)
+    return rows_by_name
 
 
 def _renamed(name: str, rules: Sequence[tuple[str, str]]) -> str:
@@ -86,14 +86,14 @@ def _has_background(name: str) -> bool:
 
 
 def _outputs(
-    name: str, value: Tensor, wanted: Mapping[str, Tensor], known: Sequence[str] | None
+    name: str, value: Tensor, ours: Mapping[str, Tensor], learned: Sequence[str] | None
 ) -> list[str] | None:
     """What the rows of a tensor tell; ``None`` where they need no other order."""
-    if not PER_OUTPUT.search(name) or name not in wanted:
+    if not PER_OUTPUT.search(name) or name not in ours:
         return None
-    if known is not None:
-        return [BACKGROUND, *known] if _has_background(name) else list(known)
-    unlike = value.shape[:1] != wanted[name].shape[:1]
+    if learned is not None:
+        return [BACKGROUND, *learned] if _has_background(name) else list(learned)
+    unlike = value.shape[:1] != ours[name].shape[:1]
     return list(OUTPUTS_OF_COCO) if unlike and not value.shape[0] % len(OUTPUTS_OF_COCO) else None
 
 

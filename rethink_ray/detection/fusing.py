@@ -70,7 +70,7 @@ def grow(maps: Sequence[Tensor], num_levels: int) -> list[Tensor]:
     return grown
 
 
-def resample(x: Tensor, level: int, wanted: int, size: tuple[int, int]) -> Tensor:
+def resample(x: Tensor, level: int, target_level: int, size: tuple[int, int]) -> Tensor:
     """A map of one level at the size of another: largest values downwards, nearest upwards.
 
     Args:
@@ -80,10 +80,10 @@ def resample(x: Tensor, level: int, wanted: int, size: tuple[int, int]) -> Tenso
         wanted: where it goes.
         size: height and width there.
     """
-    if wanted > level:
-        factor = 2 ** (wanted - level)
+    if target_level > level:
+        factor = 2 ** (target_level - level)
         return F.max_pool2d(x, factor, ceil_mode=True)
-    if wanted < level:
+    if target_level < level:
         return nearest(x, size)
     return x
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rethink_ray.detection.scoring import Detection, GroundTruth, evaluated_boxes
+from rethink_ray.detection.scoring import Detection, GroundTruth, match_boxes
 from rethink_ray.records.detections import NUM_IOUS, SCHEMA, as_bits
 
 TOGETHER = 250
@@ -32,14 +32,14 @@ def table_of(
 
 
 def _tables(
-    truth: Sequence[GroundTruth], found: Sequence[Detection], num_categories: int
+    truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Iterator[pa.Table]:
     """What was found in some images, then what they hold."""
-    evaluation = evaluated_boxes(truth, found, num_categories)
+    evaluation = match_boxes(truth, detections, num_categories)
     matches = [image for image in evaluation.eval_imgs if image is not None]
     seen = [image for image in matches if image["dtIds"]]
     if seen:
-        yield _found(seen, np.concatenate([d.boxes_xyxy for d in found]))
+        yield _found(seen, np.concatenate([d.boxes_xyxy for d in detections]))
     objects = Counter({(g.image_id, 0): 0 for g in truth})
     for image in matches:
         if held := sum(not ignored for ignored in image["gtIgnore"]):
@@ -55,7 +55,7 @@ def _found(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
         boxes_xyxy: [D, 4] of all detections that were matched together.
     """
     nums = [len(image["dtIds"]) for image in seen]
-    own = boxes_xyxy[np.concatenate([image["dtIds"] for image in seen]) - 1]
+    boxes = boxes_xyxy[np.concatenate([image["dtIds"] for image in seen]) - 1]
     flags = {
         name: np.concatenate(
             [np.asarray(image[key], dtype=bool).reshape(NUM_IOUS, -1) for image in seen], axis=1
@@ -67,7 +67,7 @@ def _found(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
             "image_id": np.repeat([image["image_id"] for image in seen], nums),
             "label": np.repeat([image["category_id"] for image in seen], nums),
             "score": np.concatenate([image["dtScores"] for image in seen]),
-            **{name: own[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))},
+            **{name: boxes[:, i] for i, name in enumerate(("x0", "y0", "x1", "y1"))},
             **{name: as_bits(flag) for name, flag in flags.items()},
         },
         sum(nums),
@@ -75,14 +75,14 @@ def _found(seen: Sequence[dict[str, Any]], boxes_xyxy: Any) -> pa.Table:
 
 
 def _objects(objects: Counter[tuple[int, int]]) -> pa.Table:
-    places = sorted(objects)
+    keys = sorted(objects)
     return _whole(
         {
-            "image_id": [image_id for image_id, _ in places],
-            "label": [label for _, label in places],
-            "objects": [objects[place] for place in places],
+            "image_id": [image_id for image_id, _ in keys],
+            "label": [label for _, label in keys],
+            "objects": [objects[key] for key in keys],
         },
-        len(places),
+        len(keys),
     )
 
 

@@ -65,11 +65,11 @@ class KeypointBranch(Branch):
         )
         return {"loss_keypoint": entropy / self.num_visible.clamp(min=1)}
 
-    def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
+    def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
         """``keypoints: [D, K, 3]``: x, y in pixels and the logit there."""
-        boxes = [f["boxes"] for f in found]
+        boxes = [f["boxes"] for f in detections]
         points, scores = keypointrcnn_inference(self(features, boxes, sizes), boxes)
-        for entry, where, logits in zip(found, points, scores, strict=True):
+        for entry, where, logits in zip(detections, points, scores, strict=True):
             entry["keypoints"] = torch.cat([where[..., :2], logits[..., None]], dim=-1)
 
     def division(self) -> Division:
@@ -83,6 +83,6 @@ def _cells_of(
     """``[R * K]``: the cell of its region's heatmap in which each keypoint lies, or ``UNSEEN``."""
     cells = []
     for of_image, regions, rows in zip(points, boxes, matched, strict=True):
-        places, is_visible = keypoints_to_heatmap(of_image[rows], regions, side)
-        cells.append(torch.where(is_visible > 0, places, UNSEEN).flatten())
+        heatmap_cells, is_visible = keypoints_to_heatmap(of_image[rows], regions, side)
+        cells.append(torch.where(is_visible > 0, heatmap_cells, UNSEEN).flatten())
     return torch.cat(cells)

@@ -52,11 +52,11 @@ class MaskBranch(Branch):
         masks, labels = [t["masks"] for t in targets], [t["labels"] for t in targets]
         return {"loss_mask": maskrcnn_loss(logits, boxes, masks, labels, matched)}
 
-    def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
+    def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
         """``masks: [D, M, M]`` probabilities, each over its box."""
-        logits = self(features, [f["boxes"] for f in found], sizes)
+        logits = self(features, [f["boxes"] for f in detections], sizes)
         for entry, squares in zip(
-            found, maskrcnn_inference(logits, [f["labels"] for f in found]), strict=True
+            detections, maskrcnn_inference(logits, [f["labels"] for f in detections]), strict=True
         ):
             entry["masks"] = squares[:, 0]
 
@@ -65,7 +65,7 @@ class MaskBranch(Branch):
         return Division(names=("loss_mask",), count=self.num_positive)
 
 
-def pasted(square: Tensor, box_xyxy: Tensor, height: int, width: int) -> Tensor:
+def paste_mask(square: Tensor, box_xyxy: Tensor, height: int, width: int) -> Tensor:
     """``[height, width]`` bool: one object's pixels, from its ``[M, M]`` probabilities.
 
     Each pixel's centre is looked up in the square. torchvision rounds the box to whole pixels
@@ -101,10 +101,10 @@ def run_lengths_of(
         width: of the image.
     """
     pairs = zip(squares.float().cpu(), boxes_xyxy.float().cpu(), strict=True)
-    return [encoded(pasted(square, box, height, width).numpy()) for square, box in pairs]
+    return [encode_mask(paste_mask(square, box, height, width).numpy()) for square, box in pairs]
 
 
-def encoded(mask: npt.NDArray[Any]) -> dict[str, Any]:
+def encode_mask(mask: npt.NDArray[Any]) -> dict[str, Any]:
     """COCO's compressed run lengths of an ``[H, W]`` mask."""
-    found: dict[str, Any] = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return found
+    run_lengths: dict[str, Any] = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return run_lengths

@@ -49,7 +49,7 @@ class PaddedObjects:
         labels = self.labels.gather(1, matches.clamp(min=0))
         return labels.masked_fill(matches < 0, -1)
 
-    def in_parts(self, num_anchors: int) -> Iterator["PaddedObjects"]:
+    def split_pairs(self, num_anchors: int) -> Iterator["PaddedObjects"]:
         """Consecutive images whose pairs with the anchors fit ``PAIRS_AT_ONCE``, or single ones."""
         start = 0
         for stop in range(1, len(self.counts) + 1):
@@ -95,12 +95,12 @@ def require_sides(targets: Sequence[Mapping[str, Tensor]]) -> None:
     torch._assert_async(has_sides, "targets: every box must have a positive width and height")
 
 
-def places_of(masks: Tensor | Sequence[Tensor]) -> list[Tensor]:
+def indices_where(masks: Tensor | Sequence[Tensor]) -> list[Tensor]:
     """The places of each image where its mask is not zero, in order; one wait for the batch."""
     padded = masks if isinstance(masks, Tensor) else pad_sequence(list(masks), batch_first=True)
     counts = (padded != 0).sum(dim=1).tolist()
-    places = torch.nonzero_static(padded, size=sum(counts))[:, 1]
-    return list(torch.split(places, counts))
+    indices = torch.nonzero_static(padded, size=sum(counts))[:, 1]
+    return list(torch.split(indices, counts))
 
 
 def match_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Matcher) -> Tensor:
@@ -113,7 +113,7 @@ def match_by_overlap(objects: PaddedObjects, anchors: Tensor, matcher: Matcher) 
         anchors: ``[A, 4]`` xyxy, of every image.
         matcher: holds the two thresholds, and whether each object gets its best anchors.
     """
-    parts = [_overlap_matches(part, anchors, matcher) for part in objects.in_parts(len(anchors))]
+    parts = [_overlap_matches(part, anchors, matcher) for part in objects.split_pairs(len(anchors))]
     return torch.cat(parts)
 
 
@@ -164,7 +164,7 @@ def match_by_range(objects: PaddedObjects, points: Points) -> Tensor:
     reach is in its level's range, the smallest.
     """
     num_points = len(points.centers)
-    return torch.cat([_range_matches(part, points) for part in objects.in_parts(num_points)])
+    return torch.cat([_range_matches(part, points) for part in objects.split_pairs(num_points)])
 
 
 def _range_matches(objects: PaddedObjects, points: Points) -> Tensor:

@@ -68,22 +68,22 @@ def _run(
     cell: nn.ModuleDict, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
 ) -> list[Tensor]:
     """One repeat; levels that no kept node makes stay as they came (nothing reads them)."""
-    known = dict(enumerate(levels))
+    maps = dict(enumerate(levels))
     at = {**{i: i for i in range(NUM_LEVELS)}, **{_number(i): n.level for i, n in enumerate(CELL)}}
     out = list(levels)
     for number, node in ((_number(i), node) for i, node in enumerate(CELL)):
         if str(number) not in cell:
             continue
         coarser, finer = (
-            resample(known[i], at[i], node.level, sizes[node.level])
+            resample(maps[i], at[i], node.level, sizes[node.level])
             for i in sorted(node.inputs, key=lambda i: -at[i])
         )
         merged = coarser + (_gate(coarser) * finer if node.gated else finer)
         for i in node.rest:
-            merged = merged + known[i]
-        known[number] = cell[str(number)](merged)
+            merged = merged + maps[i]
+        maps[number] = cell[str(number)](merged)
         if node.is_output:
-            out[node.level] = known[number]
+            out[node.level] = maps[number]
     return out
 
 
@@ -97,15 +97,17 @@ def _gate(x: Tensor) -> Tensor:
 
 def _kept_nodes(repeats: int, num_levels: int) -> list[tuple[int, ...]]:
     """For each repeat the numbers of the nodes that the finest ``num_levels`` depend on."""
-    wanted = set(range(num_levels))
+    needed_levels = set(range(num_levels))
     kept: list[tuple[int, ...]] = []
     for _ in range(repeats):
-        numbers = {_number(i) for i, n in enumerate(CELL) if n.is_output and n.level in wanted}
+        numbers = {
+            _number(i) for i, n in enumerate(CELL) if n.is_output and n.level in needed_levels
+        }
         for i, node in reversed(list(enumerate(CELL))):
             if _number(i) in numbers:
                 numbers |= {*node.inputs, *node.rest}
         kept.append(tuple(sorted(n for n in numbers if n >= NUM_LEVELS)))
-        wanted = {n for n in numbers if n < NUM_LEVELS}
+        needed_levels = {n for n in numbers if n < NUM_LEVELS}
     return kept[::-1]
 
 

@@ -91,7 +91,7 @@ def counting() -> Iterator[OperationCounter]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
 
 
-def convolution_flops(weight: Tensor, places: Tensor) -> int:
+def convolution_flops(weight: Tensor, outputs: Tensor) -> int:
     """Operations of one pass of a convolution: two for each weight at each place it is put to.
 
     Holds for every stride, dilation, padding and number of groups, because ``weight`` has the
@@ -99,9 +99,9 @@ def convolution_flops(weight: Tensor, places: Tensor) -> int:
 
     Args:
         weight: [out, in / groups, *kernel], transposed convolutions: [in, out / groups, *kernel].
-        places: [N, C, *places], the output, or the input of a transposed convolution.
+        outputs: [N, C, *places], the output, or the input of a transposed convolution.
     """
-    return 2 * weight.numel() * places.shape[0] * math.prod(places.shape[2:])
+    return 2 * weight.numel() * outputs.shape[0] * math.prod(outputs.shape[2:])
 
 
 def _convolution(args: Sequence[Any], out: Tensor) -> int:

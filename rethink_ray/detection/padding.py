@@ -72,7 +72,7 @@ def padded_sizes(sizes_hw: Sequence[HeightWidth], group_size: int) -> list[Heigh
     return padded
 
 
-def passes_of(padded_hw: Sequence[HeightWidth]) -> list[Pass]:
+def group_into_passes(padded_hw: Sequence[HeightWidth]) -> list[Pass]:
     """One pass for each size that occurs, in the order in which they occur."""
     by_size: dict[HeightWidth, list[int]] = {}
     for number, size in enumerate(padded_hw):

@@ -60,9 +60,9 @@ def _from_function(spec: DetectorSpec) -> StagedBackbone:
     channels = getattr(net, "channels", None)
     counts = isinstance(channels, tuple | list) and len(channels) == len(STRIDES)
     if missing or not counts:
-        came = f"no {', '.join(missing)}" if missing else f"channels = {channels!r}"
+        shortcomings = f"no {', '.join(missing)}" if missing else f"channels = {channels!r}"
         must = "must return a module with stem, layer1 to layer4 and four channels"
-        raise _refused(spec.backbone, must, came, CONTRACT)
+        raise _refused(spec.backbone, must, shortcomings, CONTRACT)
     assert channels is not None
     return StagedBackbone(
         stages={name: net.get_submodule(name) for name in STAGES},
@@ -83,8 +83,8 @@ def _from_timm(name: str) -> StagedBackbone:
         last = {s: _last_at(net.feature_info, s, list(flat)) for s in STRIDES}
     except (RuntimeError, AttributeError, AssertionError, KeyError) as error:
         must = "must be a network of timm with maps at strides 4, 8, 16 and 32"
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _refused(name, must, told, "Look at timm.list_models().") from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise _refused(name, must, reason, "Look at timm.list_models().") from error
     order = list(flat)
     early = [order.index(_flat(i["module"])) for i in net.feature_info.info if i["reduction"] < 4]
     first = max(early, default=order.index(last[4]) - 1)
@@ -109,19 +109,19 @@ def _from_timm(name: str) -> StagedBackbone:
 
 def _in_order(net: nn.Module) -> dict[str, nn.Module]:
     """The parts a feature extractor runs through, one list of stages taken apart."""
-    found: dict[str, nn.Module] = {}
+    parts: dict[str, nn.Module] = {}
     for name, child in net.named_children():
         if name == "blocks":
-            found.update({f"blocks_{inner}": block for inner, block in child.named_children()})
+            parts.update({f"blocks_{inner}": block for inner, block in child.named_children()})
         else:
-            found[name] = child
-    return found
+            parts[name] = child
+    return parts
 
 
-def _last_at(info: Any, stride: int, known: list[str]) -> str:
+def _last_at(info: Any, stride: int, parts: list[str]) -> str:
     """The part after which the map of this stride is complete."""
     name = _flat([i["module"] for i in info.info if i["reduction"] == stride][-1])
-    if name not in known:
+    if name not in parts:
         raise KeyError(f"{name} is not a part of its own")
     return name
 
@@ -148,15 +148,15 @@ def _require_contract(name: str, cut: StagedBackbone) -> None:
         maps = probe(torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device))
     except Exception as error:
         must = f"must run on a blank image of {PROBE_PX} x {PROBE_PX}"
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _refused(name, must, told, CONTRACT) from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise _refused(name, must, reason, CONTRACT) from error
     for (stage, x), channels, stride in zip(maps.items(), cut.channels, STRIDES, strict=True):
-        wanted = (1, channels, PROBE_PX // stride, PROBE_PX // stride)
-        if tuple(x.shape) != wanted:
-            must = f"must put out a map of shape {wanted} at {stage} (stride {stride})"
+        expected_shape = (1, channels, PROBE_PX // stride, PROBE_PX // stride)
+        if tuple(x.shape) != expected_shape:
+            must = f"must put out a map of shape {expected_shape} at {stage} (stride {stride})"
             raise _refused(name, must, tuple(x.shape), CONTRACT)
     probe.train()
 
 
-def _refused(name: str, must: str, came: object, remedy: str) -> SpecError:
-    return SpecError(explain(f"detector.backbone {name}", must, came, remedy))
+def _refused(name: str, must: str, shown: object, remedy: str) -> SpecError:
+    return SpecError(explain(f"detector.backbone {name}", must, shown, remedy))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import MultiScaleRoIAlign
 
-from rethink_ray.detection.matching import places_of
+from rethink_ray.detection.matching import indices_where
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
 
@@ -37,7 +37,7 @@ class Drawn:
 
     def positives(self) -> tuple[list[Tensor], list[Tensor]]:
         """``boxes_xyxy`` and ``matched`` of those that show an object."""
-        kept = places_of([labels > 0 for labels in self.labels])
+        kept = indices_where([labels > 0 for labels in self.labels])
         boxes = [b[k] for b, k in zip(self.boxes_xyxy, kept, strict=True)]
         return boxes, [m[k] for m, k in zip(self.matched, kept, strict=True)]
 
@@ -61,7 +61,7 @@ class Branch(nn.Module, ABC):
         """From the positives of a batch."""
 
     @abstractmethod
-    def find(self, features: Features, found: Sequence[Objects], sizes: Sizes) -> None:
+    def find(self, features: Features, detections: Sequence[Objects], sizes: Sizes) -> None:
         """Add to what was found in each image, in pixels of the resized image."""
 
     @abstractmethod

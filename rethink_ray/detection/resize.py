@@ -69,8 +69,8 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         torchvision normalises first. Augmentation resizes what is not normalised yet, and the
         pixels that a network learns from must be those it is scored on, to the last bit.
         """
-        told = [None] * len(images) if targets is None else targets
-        pairs = [self.resize(*pair) for pair in zip(images, told, strict=True)]
+        per_image = [None] * len(images) if targets is None else targets
+        pairs = [self.resize(*pair) for pair in zip(images, per_image, strict=True)]
         batch = [self.normalize(image) for image, _ in pairs]
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch]
         resized = [target for _, target in pairs if target is not None]
@@ -106,10 +106,12 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         original_image_sizes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
         """What was found, in each image's own pixels; masks stay squares over their boxes."""
-        for found, now, was in zip(result, image_shapes, original_image_sizes, strict=False):
-            found["boxes"] = resize_boxes(found["boxes"], list(now), list(was))
-            if "keypoints" in found:
-                found["keypoints"] = resize_keypoints(found["keypoints"], list(now), list(was))
+        for detections, now, was in zip(result, image_shapes, original_image_sizes, strict=False):
+            detections["boxes"] = resize_boxes(detections["boxes"], list(now), list(was))
+            if "keypoints" in detections:
+                detections["keypoints"] = resize_keypoints(
+                    detections["keypoints"], list(now), list(was)
+                )
         return result
 
 

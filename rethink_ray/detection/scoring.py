@@ -100,7 +100,7 @@ def score(
     return numbers
 
 
-def evaluated_boxes(
+def match_boxes(
     ground_truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Any:
     """COCO's box evaluation with every image matched; ``eval_imgs`` says what matches what.
@@ -127,12 +127,12 @@ def _by_group(evaluation: Any, name: str, groups: Mapping[str, Sequence[int]]) -
     if not groups:
         return {}
     precision = evaluation.eval["precision"][..., 0, -1]
-    found: dict[str, float] = {}
+    by_name: dict[str, float] = {}
     for group, labels in groups.items():
         values = precision[:, :, [label - 1 for label in labels]]
         values = values[values > -1]
-        found[f"{name}_{group}"] = _points(values.mean() if values.size else -1)
-    return found
+        by_name[f"{name}_{group}"] = _points(values.mean() if values.size else -1)
+    return by_name
 
 
 def _points(value: float) -> float:
@@ -195,13 +195,13 @@ def keypoint_sigmas(num_keypoints: int) -> list[float]:
 
 
 def _keypoint_records(ground_truth: Sequence[GroundTruth]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for g in ground_truth:
         boxes = _xywh([g.boxes_xyxy])
         for i, points in enumerate([] if g.keypoints is None else g.keypoints):
-            found.append(
+            records.append(
                 {
-                    "id": len(found) + 1,
+                    "id": len(records) + 1,
                     "image_id": g.image_id,
                     "category_id": int(g.labels[i]),
                     "bbox": boxes[i].tolist(),
@@ -211,7 +211,7 @@ def _keypoint_records(ground_truth: Sequence[GroundTruth]) -> list[dict[str, Any
                     "num_keypoints": int((points[:, 2] > 0).sum()),
                 }
             )
-    return found
+    return records
 
 
 def _truth_of(

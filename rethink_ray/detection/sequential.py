@@ -43,7 +43,7 @@ def cut_sequential(name: str, norm: Norm) -> StagedBackbone:
         for stage, part in zip(STAGES, parts, strict=True)
     }
     stage_of = {i: stage for stage, part in zip(STAGES, parts, strict=True) for i in part}
-    own = {
+    extras = {
         "swin": {"channels_last": True, "norm_eps": 1e-5},
         "convnext": {"norm_eps": 1e-6},
     }
@@ -51,7 +51,7 @@ def cut_sequential(name: str, norm: Norm) -> StagedBackbone:
         stages=stages,
         channels=CHANNELS[kind](net),
         rename=partial(our_name, stage_of),
-        **own.get(kind, {}),  # type: ignore[arg-type]
+        **extras.get(kind, {}),  # type: ignore[arg-type]
     )
 
 

@@ -48,8 +48,8 @@ def put_on_gpus(model: nn.Module) -> None:
 
 
 def _pytorchs(layer: SyncBatchNorm) -> nn.SyncBatchNorm:
-    found: nn.SyncBatchNorm = nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-untyped-call]
-    return found
+    converted: nn.SyncBatchNorm = nn.SyncBatchNorm.convert_sync_batchnorm(layer)  # type: ignore[no-untyped-call]
+    return converted
 
 
 class _SumOfAll(torch.autograd.Function):

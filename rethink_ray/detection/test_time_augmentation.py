@@ -41,38 +41,41 @@ class MultiViewDetector:
     def __init__(
         self,
         detector: Detector,
-        spec: EvaluationSpec,
-        asked: DetectorSpec,
+        evaluation: EvaluationSpec,
+        spec: DetectorSpec,
         keypoint_swap: Sequence[int] = (),
     ) -> None:
         """``keypoint_swap``: which keypoint stands in each one's place in a mirror."""
-        sides = (False, True) if spec.flip else (False,)
-        self.views = tuple(View(scale, mirrored) for scale in spec.scales for mirrored in sides)
+        sides = (False, True) if evaluation.flip else (False,)
+        self.views = tuple(
+            View(scale, mirrored) for scale in evaluation.scales for mirrored in sides
+        )
         self._detector = detector
-        self._asked = asked
+        self._spec = spec
         self._swap = list(keypoint_swap)
 
-    def looks(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
+    def views_of(self, images: Sequence[Tensor]) -> list[list[Tensor]]:
         """The images ([3, H, W] each) once per view, at the size they are looked at."""
         return [[self._look(view, image) for image in images] for view in self.views]
 
     def detect(self, images: Sequence[Tensor]) -> list[Found]:
         """The detections of each image ([3, H, W], float32) in its own pixels, best first."""
         per_view: list[list[Found]] = []
-        for view, seen in zip(self.views, self.looks(images), strict=True):
+        for view, seen in zip(self.views, self.views_of(images), strict=True):
             with self._detector.sizes_as_given(not view.is_plain):
-                found = self._detector.detect(seen)
+                detections = self._detector.detect(seen)
             per_view.append(
                 [
                     self._as_seen_plainly(view, one, image, look)
-                    for one, image, look in zip(found, images, seen, strict=True)
+                    for one, image, look in zip(detections, images, seen, strict=True)
                 ]
             )
         if len(per_view) == 1:
             return per_view[0]
-        asked = self._asked
+        spec = self._spec
         return [
-            merged(found, asked.nms_iou, asked.detections) for found in zip(*per_view, strict=True)
+            merge_views(detections, spec.nms_iou, spec.detections)
+            for detections in zip(*per_view, strict=True)
         ]
 
     def _look(self, view: View, image: Tensor) -> Tensor:
@@ -80,22 +83,22 @@ class MultiViewDetector:
             return image
         height, width = image.shape[-2:]
         ratio = view.scale * min(
-            self._asked.min_side_px / min(height, width),
-            self._asked.max_side_px / max(height, width),
+            self._spec.min_side_px / min(height, width),
+            self._spec.max_side_px / max(height, width),
         )
         look = resize_image(image, max(int(height * ratio), 1), max(int(width * ratio), 1))
         return look.flip(-1) if view.mirrored else look
 
-    def _as_seen_plainly(self, view: View, found: Found, image: Tensor, look: Tensor) -> Found:
+    def _as_seen_plainly(self, view: View, detections: Found, image: Tensor, look: Tensor) -> Found:
         """Boxes, masks and keypoints in the image's own pixels."""
         if view.is_plain:
-            return found
-        back = dict(found)
+            return detections
+        back = dict(detections)
         if view.mirrored:
-            back = _mirrored(found, look.shape[-1], self._swap)
+            back = _mirrored(detections, look.shape[-1], self._swap)
         ratio = torch.tensor(
             [image.shape[-1] / look.shape[-1], image.shape[-2] / look.shape[-2]],
-            device=found["boxes_xyxy"].device,
+            device=detections["boxes_xyxy"].device,
         )
         back["boxes_xyxy"] = back["boxes_xyxy"] * ratio.repeat(2)
         if "keypoints" in back:
@@ -104,21 +107,21 @@ class MultiViewDetector:
         return back
 
 
-def merged(found: Sequence[Found], nms_iou: float, most: int) -> Found:
+def merge_views(per_view: Sequence[Found], nms_iou: float, most: int) -> Found:
     """The detections of all views in one, best first: per class, the best of those that overlap."""
-    joined = {key: torch.cat([view[key] for view in found]) for key in found[0]}
+    joined = {key: torch.cat([view[key] for view in per_view]) for key in per_view[0]}
     scores = joined["scores"].float()
     kept = batched_nms(joined["boxes_xyxy"].float(), scores, joined["labels"], nms_iou)[:most]
     return {key: values[kept] for key, values in joined.items()}
 
 
-def _mirrored(found: Found, width: int, swap: Sequence[int]) -> Found:
+def _mirrored(detections: Found, width: int, swap: Sequence[int]) -> Found:
     """What was found in a mirrored look, back on the side where it is."""
-    x0, y0, x1, y1 = found["boxes_xyxy"].unbind(-1)
-    back = {**found, "boxes_xyxy": torch.stack([width - x1, y0, width - x0, y1], dim=-1)}
-    if "masks" in found:
-        back["masks"] = found["masks"].flip(-1)
-    if "keypoints" in found:
-        points = found["keypoints"][:, list(swap) or slice(None)]
+    x0, y0, x1, y1 = detections["boxes_xyxy"].unbind(-1)
+    back = {**detections, "boxes_xyxy": torch.stack([width - x1, y0, width - x0, y1], dim=-1)}
+    if "masks" in detections:
+        back["masks"] = detections["masks"].flip(-1)
+    if "keypoints" in detections:
+        points = detections["keypoints"][:, list(swap) or slice(None)]
         back["keypoints"] = torch.cat([width - points[..., :1], points[..., 1:]], dim=-1)
     return back

@@ -24,9 +24,9 @@ from torchvision.ops._utils import convert_boxes_to_roi_format
 from rethink_ray.detection.box_coding import DeviceBoxCoder
 from rethink_ray.detection.matching import (
     IGNORED,
+    indices_where,
     match_by_overlap,
     pad_objects,
-    places_of,
     require_sides,
 )
 from rethink_ray.detection.regions import Drawn, Features, Objects, Sizes, draw, predict
@@ -99,7 +99,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
             [clip_boxes_to_image(b, hw) for b, hw in zip(chosen, image_shapes, strict=True)]
         )
         has_sides = (boxes[..., 2:] - boxes[..., :2] >= self.min_size).all(dim=-1)
-        kept = places_of(has_sides & (scores >= self.score_thresh))
+        kept = indices_where(has_sides & (scores >= self.score_thresh))
         pairs = [
             self._without_duplicates(b[k], s[k], level[k])
             for b, s, level, k in zip(boxes, scores, levels, kept, strict=True)
@@ -121,18 +121,20 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         labels = (matches >= 0).to(torch.int8) - (matches == IGNORED).to(torch.int8)
         positives, negatives = self.fg_bg_sampler.draw(labels)
         divisor = self.fg_bg_sampler.num_drawn.clamp(min=1)
-        places = torch.cat([positives.places, negatives.places], dim=1)
+        indices = torch.cat([positives.candidates, negatives.candidates], dim=1)
         is_drawn = torch.cat([positives.is_drawn, negatives.is_drawn], dim=1)
         is_positive = torch.zeros_like(is_drawn, dtype=logits.dtype)
-        is_positive[:, : positives.places.shape[1]] = 1.0
+        is_positive[:, : positives.candidates.shape[1]] = 1.0
         entropy = binary_cross_entropy_with_logits(
-            logits.gather(1, places), is_positive, reduction="none"
+            logits.gather(1, indices), is_positive, reduction="none"
         )
-        own = anchors[positives.places]
-        boxes = objects.matched_boxes(matches.gather(1, positives.places))
-        boxes = torch.where(positives.is_drawn[..., None], boxes, own)
-        expected = self.box_coder.encode_single(boxes.flatten(0, 1), own.flatten(0, 1))
-        predicted = deltas.gather(1, positives.places[..., None].expand(-1, -1, 4)).flatten(0, 1)
+        positive_anchors = anchors[positives.candidates]
+        boxes = objects.matched_boxes(matches.gather(1, positives.candidates))
+        boxes = torch.where(positives.is_drawn[..., None], boxes, positive_anchors)
+        expected = self.box_coder.encode_single(boxes.flatten(0, 1), positive_anchors.flatten(0, 1))
+        predicted = deltas.gather(1, positives.candidates[..., None].expand(-1, -1, 4)).flatten(
+            0, 1
+        )
         distances = smooth_l1_loss(predicted, expected, beta=BETA, reduction="none").sum(dim=1)
         of_positives = distances.masked_fill(~positives.is_drawn.flatten(), 0.0)
         return {
@@ -141,13 +143,13 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         }
 
 
-def _levels(places: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:
+def _levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:
     """The level that each of the anchors belongs to."""
-    levels = torch.zeros_like(places)
+    levels = torch.zeros_like(anchor_indices)
     first = 0
     for num_anchors in num_anchors_per_level[:-1]:
         first += num_anchors
-        levels += places >= first
+        levels += anchor_indices >= first
     return levels
 
 
@@ -177,7 +179,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
     def subsample(self, labels: list[Tensor]) -> list[Tensor]:
         """Places of each image's drawn proposals, in order; one wait for the batch."""
         positive, negative = self.fg_bg_sampler(labels)
-        return places_of([p | n for p, n in zip(positive, negative, strict=True)])
+        return indices_where([p | n for p, n in zip(positive, negative, strict=True)])
 
 
 def box_losses(scores: Tensor, deltas: Tensor, drawn: Drawn) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,6 @@ A backbone takes all of its numbers or none: every key and shape must agree, and
 named. Only the classifier's last layer is dropped.
 """
 
-import hashlib
 import io
 import pickle
 from collections import Counter
@@ -20,6 +19,7 @@ from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
@@ -79,51 +79,51 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
     everything = backbone.state_dict()
-    wanted = {name: value for name, value in everything.items() if not is_adapter(name)}
-    came = _backbone_entries(backbone, state)
-    counters = {k for k in {*wanted, *came} if k.endswith("num_batches_tracked")}
-    missing = sorted(wanted.keys() - came.keys() - counters)
-    unexpected = sorted(came.keys() - wanted.keys() - counters)
+    ours = {name: value for name, value in everything.items() if not is_adapter(name)}
+    entries = _backbone_entries(backbone, state)
+    counters = {k for k in {*ours, *entries} if k.endswith("num_batches_tracked")}
+    missing = sorted(ours.keys() - entries.keys() - counters)
+    unexpected = sorted(entries.keys() - ours.keys() - counters)
     shapes = sorted(
-        f"{k} {tuple(came[k].shape)} for {tuple(wanted[k].shape)}"
-        for k in wanted.keys() & came.keys()
-        if came[k].shape != wanted[k].shape
+        f"{k} {tuple(entries[k].shape)} for {tuple(ours[k].shape)}"
+        for k in ours.keys() & entries.keys()
+        if entries[k].shape != ours[k].shape
     )
     if missing or unexpected or shapes:
         raise SpecError(_disagreement(where, missing, unexpected, shapes))
-    backbone.load_state_dict(everything | {k: came.get(k, wanted[k]) for k in wanted})
+    backbone.load_state_dict(everything | {k: entries.get(k, ours[k]) for k in ours})
 
 
 def _backbone_entries(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The backbone's part of a state dict, under our stage names."""
-    wanted = backbone.state_dict().keys()
+    our_names = backbone.state_dict().keys()
 
     def ours(name: str) -> str | None:
-        return name if name in wanted else backbone.cut.rename(name)
+        return name if name in our_names else backbone.cut.rename(name)
 
-    prefix = _prefix(state, wanted, ours)
+    prefix = _prefix(state, our_names, ours)
     entries = ((ours(k.removeprefix(prefix)), v) for k, v in state.items() if k.startswith(prefix))
     return {name: value for name, value in entries if name is not None}
 
 
 def _prefix(
-    state: Mapping[str, Tensor], wanted: Collection[str], ours: Callable[[str], str | None]
+    state: Mapping[str, Tensor], our_names: Collection[str], ours: Callable[[str], str | None]
 ) -> str:
     """In front of the backbone's names: that under which the most of them are found.
 
     ``network.backbone.body.`` in our detectors, ``backbone.`` in classifiers and mmdetection's
     files, ``module.encoder_q.`` in MoCo's, nothing in torchvision's.
     """
-    found: Counter[str] = Counter()
+    matches: Counter[str] = Counter()
     for name in state:
         words = name.split(".")
         for num in range(len(words)):
-            if ours(".".join(words[num:])) in wanted:
-                found["".join(f"{word}." for word in words[:num])] += 1
+            if ours(".".join(words[num:])) in our_names:
+                matches["".join(f"{word}." for word in words[:num])] += 1
     return min(
-        found,
+        matches,
         key=lambda prefix: (
-            -found[prefix],
+            -matches[prefix],
             any(word in prefix for word in SECOND_CHOICE),
             len(prefix),
             prefix,
@@ -134,7 +134,7 @@ def _prefix(
 
 def _disagreement(where: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
     parts = {"missing": missing, "left over": unexpected, "of another shape": shapes}
-    came = "; ".join(f"{word}: {_few(names)}" for word, names in parts.items() if names)
+    differences = "; ".join(f"{word}: {_few(names)}" for word, names in parts.items() if names)
     statistics = [k for k in missing + unexpected if "running_" in k]
     if statistics and not shapes:
         trained = "without" if statistics[0] in missing else "with"
@@ -145,7 +145,7 @@ def _disagreement(where: str, missing: list[str], unexpected: list[str], shapes:
         )
     else:
         remedy = "Choose weights of this detector.backbone (and detector.width), or change it."
-    return explain(where, "must fill the backbone exactly", came, remedy)
+    return explain(where, "must fill the backbone exactly", differences, remedy)
 
 
 def _few(names: list[str]) -> str:
@@ -161,12 +161,12 @@ def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
         SpecError: there are none of this name; the message lists those there are.
     """
     model = from_torchvision(backbone)
-    known = list(torchvision.models.get_model_weights(model)) if model else []
-    for weights in known:
+    candidates = list(torchvision.models.get_model_weights(model)) if model else []
+    for weights in candidates:
         if name in (weights.name, str(weights)):
             return weights
     must = f"must be a torchvision weights name of {backbone}"
-    remedy = f"Known: {', '.join(map(str, known)) or 'none; use init.source: upstream'}."
+    remedy = f"Known: {', '.join(map(str, candidates)) or 'none; use init.source: upstream'}."
     raise SpecError(explain("init.weights", must, name, remedy))
 
 
@@ -198,14 +198,14 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
         content = path.read_bytes()
         if content.startswith(OURS):
             header, _, content = content.partition(b"\n")
-            if header.split()[-1] != hashlib.sha256(content).hexdigest().encode():
+            if header.split()[-1] != sha256_of(content).encode():
                 copied = "Copy it or export it again."
                 raise SpecError(explain(where, "must match its checksum", "other bytes", copied))
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         must = "must be a file of tensors that loads without running code"
-        came = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise SpecError(explain(where, must, came, remedy)) from error
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise SpecError(explain(where, must, reason, remedy)) from error
     for name in CONTAINERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]

@@ -22,22 +22,22 @@ def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) 
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
-    wanted = detector.state_dict()
-    counters = {k for k in {*wanted, *state} if k.endswith("num_batches_tracked")}
+    ours = detector.state_dict()
+    counters = {k for k in {*ours, *state} if k.endswith("num_batches_tracked")}
     parts = {
-        "missing": sorted(wanted.keys() - state.keys() - counters),
-        "left over": sorted(state.keys() - wanted.keys() - counters),
+        "missing": sorted(ours.keys() - state.keys() - counters),
+        "left over": sorted(state.keys() - ours.keys() - counters),
         "of another shape": sorted(
-            f"{k} {tuple(state[k].shape)} for {tuple(wanted[k].shape)}"
-            for k in wanted.keys() & state.keys()
-            if state[k].shape != wanted[k].shape
+            f"{k} {tuple(state[k].shape)} for {tuple(ours[k].shape)}"
+            for k in ours.keys() & state.keys()
+            if state[k].shape != ours[k].shape
         ),
     }
     if any(parts.values()):
-        came = "; ".join(f"{word}: {_few(names)}" for word, names in parts.items() if names)
+        differences = "; ".join(f"{word}: {_few(names)}" for word, names in parts.items() if names)
         remedy = "Both must agree in family, backbone, norms, neck, heads and categories."
-        raise SpecError(explain(where, "must fill the whole detector exactly", came, remedy))
-    detector.load_state_dict({name: state.get(name, wanted[name]) for name in wanted})
+        raise SpecError(explain(where, "must fill the whole detector exactly", differences, remedy))
+    detector.load_state_dict({name: state.get(name, ours[name]) for name in ours})
 
 
 def _few(names: list[str]) -> str:

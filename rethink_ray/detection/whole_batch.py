@@ -58,7 +58,7 @@ class LossSums:
         assert sums.keys() == losses.keys(), "every loss is divided by something"
         return cls(sums=sums, denominators=denominators)
 
-    def divided(self, denominators: Denominators, num_workers: int = 1) -> dict[str, Tensor]:
+    def divide(self, denominators: Denominators, num_workers: int = 1) -> dict[str, Tensor]:
         """Losses whose mean over the workers is the loss of the whole batch."""
         return {
             name: total * num_workers / denominators[name].value.to(total)
@@ -66,18 +66,18 @@ class LossSums:
         }
 
 
-def added(parts: Sequence[LossSums]) -> LossSums:
+def add_sums(parts: Sequence[LossSums]) -> LossSums:
     """The sums of several parts of a batch, all with the same losses."""
     if len(parts) == 1:
         return parts[0]
     names = parts[0].sums
     return LossSums(
         sums={name: torch.stack([part.sums[name] for part in parts]).sum() for name in names},
-        denominators=added_denominators([part.denominators for part in parts]),
+        denominators=add_denominators([part.denominators for part in parts]),
     )
 
 
-def added_denominators(parts: Sequence[Denominators]) -> Denominators:
+def add_denominators(parts: Sequence[Denominators]) -> Denominators:
     """What the losses of several parts together are divided by."""
     return {
         name: Denominator(
@@ -87,12 +87,12 @@ def added_denominators(parts: Sequence[Denominators]) -> Denominators:
     }
 
 
-def over_workers(own: Denominators, peers: Peers | None) -> Denominators:
+def sum_over_workers(denominators: Denominators, peers: Peers | None) -> Denominators:
     """What the losses of all workers' parts are divided by, the same on every worker."""
     if peers is None:
-        return own
-    totals = peers.total(torch.stack([one.count.double() for one in own.values()]))
+        return denominators
+    totals = peers.total(torch.stack([one.count.double() for one in denominators.values()]))
     return {
-        name: Denominator(count=total, at_least=own[name].at_least)
-        for name, total in zip(own, totals.unbind(), strict=True)
+        name: Denominator(count=total, at_least=denominators[name].at_least)
+        for name, total in zip(denominators, totals.unbind(), strict=True)
     }

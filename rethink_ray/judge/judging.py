@@ -23,6 +23,7 @@ from rethink_ray.judge.questions import Answer, Question, ask_of_arms, ask_of_le
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.twin_words import check_twins
 from rethink_ray.judge.verdicts import Caveat, Finding
+from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.study import Study
 
 STATE = {"arms": state_lead, "catch_up": state_catch_up, "length": state_length}
@@ -95,8 +96,7 @@ def _answer(
 
 def _without_headline(question: Question, rungs: tuple[Measurement, ...], study: Study) -> Measured:
     """The lengths from long to short, without the longest where that is the headline."""
-    is_headline = study.schedule.converged is None
-    return question, (rungs[:-1] if is_headline else rungs)[::-1]
+    return question, (rungs if may_end_early(study) else rungs[:-1])[::-1]
 
 
 def attach_caveats(findings: Iterable[Finding], caveats: Sequence[Caveat]) -> tuple[Finding, ...]:

@@ -10,6 +10,7 @@ from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.judge.wording import metric_name, signed, span, times, unit_name
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.study import Study
 
 
@@ -89,7 +90,7 @@ def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
     """What keeps a comparison open, where more than its interval does."""
     num = decision.num_corrected
     if effect.se is None:
-        of_what = " searches" if study.budget.searches > 1 else ""
+        of_what = " searches" if num_searches(study) > 1 else ""
         return f"with {effect.nums[0]} and {effect.nums[1]}{of_what} there is no interval; "
     if decision.verdict_alone is Verdict.EQUIVALENT:
         return f"within the margin, but no longer after correcting for {num} comparisons; "

@@ -26,6 +26,7 @@ from rethink_ray.judge.measurements import Measurement, measure
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Family, Kind
 from rethink_ray.judge.wording import times
+from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.claim import Claim, Selector
 from rethink_ray.spec.study import Study
 
@@ -86,7 +87,7 @@ def ask_lead(
     study: Study, regime: str, arms: tuple[str, str], *, is_about_start: bool = False
 ) -> Question:
     """The headline: the second arm ends above the first."""
-    rung: Literal["longest", "best"] = "longest" if study.schedule.converged is None else "best"
+    rung: Literal["longest", "best"] = "best" if may_end_early(study) else "longest"
     claim = _claim(study, regime, (arms[1], arms[0]), "ends above").model_copy(
         update={"rung": rung}
     )
@@ -227,6 +228,6 @@ def _where(study: Study, regime: str) -> Selector:
 
 def describe_headlines(study: Study) -> str:
     """Where two arms meet in a headline, in words."""
-    if study.schedule.converged is not None:
+    if may_end_early(study):
         return "each arm at its own best length"
     return "the longest shared length of each pair"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.study import Study
 
 METRIC_NAMES = {
@@ -42,7 +43,7 @@ def metric_name(study: Study) -> str:
 
 def unit_name(study: Study) -> str:
     """What a statement about an arm counts: the replicates of one search's best, or searches."""
-    return "searches" if study.budget.searches > 1 else "replicates"
+    return "searches" if num_searches(study) > 1 else "replicates"
 
 
 def signed(value: float) -> str:

@@ -1,68 +1,55 @@
-"""Which assets each trial started from: what an arm's cost is booked by."""
+"""Which assets each trial started from; their cost is part of what an arm costs."""
 
 import json
-from collections.abc import Mapping
 
-from rethink_ray.protocol.teachers import Teacher, recorded_teacher
-from rethink_ray.records.state import StudyState
+from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.records.types import Member
 from rethink_ray.spec.assets import AssetSpec, assets_of
-from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.older_ids import first_asset_key
-from rethink_ray.spec.resolve import Cell, base_recipe, resolve, space_of
-from rethink_ray.spec.space import Value
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.resolve import Cell, base_recipe
 
 DECIDING = ("detector.", "init.", "upstream.", "direct.", "labels.", "precision")
 """Only these groups of a recipe decide what an asset is made from."""
 
 
 class AssetUsage:
-    """Keys of the assets of recorded trials; those with the same values are resolved once."""
+    """Looks up the assets of recorded trials; trials with the same values are resolved once."""
 
-    def __init__(self, study: Study, facts: DataFacts, state: StudyState) -> None:
-        self._study, self._facts, self._state = study, facts, state
-        self._teachers: dict[Cell, Teacher | None] = {}
-        self._plain: dict[Cell, bool] = {}
-        self._known: dict[tuple[Cell, str], tuple[str, ...]] = {}
+    def __init__(self, view: StudyView) -> None:
+        self._view = view
+        self._starts_plain: dict[Cell, bool] = {}
+        self._keys: dict[tuple[Cell, str], tuple[str, ...]] = {}
 
     def keys_of(self, cell: Cell, member: Member) -> tuple[str, ...]:
-        """Every asset that had to stand before this trial, in the order they were built.
+        """Keys of the assets that this trial needed, in the order in which they were built.
 
-        As the trial's record says; trials of before it did are resolved again.
+        The trial's record has them; trials recorded before records did are resolved again.
         """
         if member.assets is not None:
             return member.assets
-        if self._is_plain(cell):
+        view = self._view.cell(cell)
+        if self._is_plain(view):
             return ()
-        part = {p: v for p, v in member.params.items() if p.startswith(DECIDING)}
-        told = json.dumps([part, member.asset_seed, member.draw], sort_keys=True)
-        if (cell, told) not in self._known:
-            self._known[cell, told] = self._resolved(cell, part, member.asset_seed, member.draw)
-        return self._known[cell, told]
+        params = {p: v for p, v in member.params.items() if p.startswith(DECIDING)}
+        values = json.dumps([params, member.asset_seed, member.draw], sort_keys=True)
+        if (cell, values) not in self._keys:
+            config = view.resolve(params, 0, member.asset_seed, member.draw)
+            self._keys[cell, values] = tuple(self._recorded_key(a) for a in assets_of(config))
+        return self._keys[cell, values]
 
-    def _is_plain(self, cell: Cell) -> bool:
+    def _is_plain(self, view: CellView) -> bool:
         """No trial of the cell can start from an asset."""
-        if cell not in self._plain:
-            recipe, space = base_recipe(self._study, cell), space_of(self._study, cell)
-            plain = recipe.init.source not in ("upstream", "direct")
-            searched = {"init.source", "labels.kind"} & space.keys()
-            self._plain[cell] = plain and recipe.labels.kind == "human" and not searched
-        return self._plain[cell]
-
-    def _resolved(
-        self, cell: Cell, params: Mapping[str, Value], asset_seed: int | None, draw: int
-    ) -> tuple[str, ...]:
-        if cell not in self._teachers:
-            self._teachers[cell] = recorded_teacher(self._study, self._facts, self._state, cell)
-        teacher = self._teachers[cell]
-        given = None if teacher is None else teacher.config
-        config = resolve(self._study, cell, params, 0, self._facts, asset_seed, given, draw)
-        return tuple(self._recorded_key(asset) for asset in assets_of(config))
+        if view.cell not in self._starts_plain:
+            recipe = base_recipe(self._view.study, view.cell)
+            needs_none = recipe.init.source not in ("upstream", "direct")
+            searched = {"init.source", "labels.kind"} & view.rules.space.keys()
+            is_plain = needs_none and recipe.labels.kind == "human" and not searched
+            self._starts_plain[view.cell] = is_plain
+        return self._starts_plain[view.cell]
 
     def _recorded_key(self, asset: AssetSpec) -> str:
-        """The name that the records have for an asset, which may be an older identity's."""
-        recorded = self._state.assets
+        """The key under which an asset was recorded, perhaps by an older identity."""
+        recorded = self._view.state.assets
         if asset.key not in recorded and (older := first_asset_key(asset)) in recorded:
             return older
         return asset.key

@@ -1,4 +1,4 @@
-"""Names and order of the columns that everybody reads. Spelt here and nowhere else."""
+"""Names, types and order of the columns of a study's tables: the only place that spells them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,7 +18,7 @@ MACHINE_COLUMNS = frozenset(
     {"at", "host", "instruction_set", "peak_memory_bytes", "peak_memory_of"}
     | {"seconds", "seconds_train", "seconds_score"}
 )
-"""What depends on when and where a study ran; every other column is a function of the study."""
+"""Columns that depend on when and where a study ran; the others depend on the study alone."""
 RUNG_HEAD = pa.schema(
     [
         ("regime", pa.string()),
@@ -85,27 +85,27 @@ ASSETS = pa.schema(
 )
 
 
-def searched(study: Study) -> dict[str, Parameter]:
+def searched_paths(study: Study) -> dict[str, Parameter]:
     """Every path that some cell searches, in the order of the file."""
-    found: dict[str, Parameter] = {}
+    parameters: dict[str, Parameter] = {}
     for cell in cells_of(study):
         for path, parameter in space_of(study, cell).items():
             if path != LENGTH_PATH:
-                found.setdefault(path, parameter)
-    return found
+                parameters.setdefault(path, parameter)
+    return parameters
 
 
 def param_fields(study: Study) -> list[pa.Field]:
-    """One column per searched path (``param.optimizer.lr``), typed by what it can hold."""
-    return [pa.field(PARAM + path, _type_of(study, path)) for path in searched(study)]
+    """One column per searched path (``param.optimizer.lr``), of a type that holds its values."""
+    return [pa.field(PARAM + path, _type_of(study, path)) for path in searched_paths(study)]
 
 
 def metric_names(study: Study, seen: Iterable[str]) -> list[str]:
-    """``<split>/<metric>``: what the study decides on, and all others seen, in a fixed order."""
+    """``<split>/<metric>`` names in a fixed order: the study's own two, and those of ``seen``."""
     splits = list(dict.fromkeys([study.data.select_split, study.data.report_on]))
-    wanted = {selection_metric(study), report_metric(study), *seen}
+    names = {selection_metric(study), report_metric(study), *seen}
 
-    def place(name: str) -> tuple[int, int, str]:
+    def order(name: str) -> tuple[int, int, str]:
         split, _, metric = name.partition("/")
         return (
             splits.index(split) if split in splits else len(splits),
@@ -113,32 +113,32 @@ def metric_names(study: Study, seen: Iterable[str]) -> list[str]:
             name,
         )
 
-    return sorted(wanted, key=place)
+    return sorted(names, key=order)
 
 
-def table_of(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
-    """Rows as a table; what a row does not say is null."""
+def build_table(schema: pa.Schema, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows as a table; a column that a row lacks is null there."""
     columns = [pa.array([row.get(f.name) for row in rows], type=f.type) for f in schema]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
 def param_cells(types: Mapping[str, pa.DataType], params: Mapping[str, Value]) -> dict[str, Any]:
-    """Sampled values under their column names; a path that is not searched here is absent.
+    """Sampled values under their column names; paths without a column are left out.
 
     Args:
-        types: column name -> type, of ``param_fields``.
+        types: column name -> type, as ``param_fields`` gives them.
         params: dotted path -> value.
     """
-    found: dict[str, Any] = {}
+    cells: dict[str, Any] = {}
     for path, value in params.items():
-        wanted = types.get(PARAM + path)
-        if wanted is not None and value is not None:
-            found[PARAM + path] = str(value) if wanted == pa.string() else value
-    return found
+        column_type = types.get(PARAM + path)
+        if column_type is not None and value is not None:
+            cells[PARAM + path] = str(value) if column_type == pa.string() else value
+    return cells
 
 
 def _type_of(study: Study, path: str) -> pa.DataType:
-    """The narrowest type that holds every value any cell can sample for a path; else text."""
+    """The narrowest type that holds every value that a cell can sample for a path; else text."""
     kinds: set[type] = set()
     for cell in cells_of(study):
         parameter = space_of(study, cell).get(path)

@@ -1,21 +1,16 @@
-"""How far a cell has climbed where its ladder may end early (``schedule.converged``).
-
-A copied arm runs as far as the arm whose values it has, and says nothing of its own.
-"""
+"""At which length a cell stopped improving, where its ladder may end early (``converged``)."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from rethink_ray.protocol.halving import HalvingState, Ladder, ladder_of, replay_halving
-from rethink_ray.protocol.incumbents import selection_metric
+from rethink_ray.protocol.halving import HalvingState, Ladder
 from rethink_ray.records.state import StudyState
-from rethink_ray.spec.resolve import Cell, copied_cell
-from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
-    """Where a cell's rounds, those that are proposed so far, ended."""
+    """Where the rounds of a cell ended that are proposed so far."""
 
     length: float
     """The longest that a round ran."""
@@ -25,40 +20,31 @@ class Convergence:
     @property
     def words(self) -> str:
         """``converged at 8x``, ``still improving at 12x``."""
-        what = "still improving" if self.improving else "converged"
-        return f"{what} at {self.length:g}x"
+        trend = "still improving" if self.improving else "converged"
+        return f"{trend} at {self.length:g}x"
 
 
-def convergence_of(study: Study, state: StudyState, cell: Cell) -> Convergence | None:
-    """Where a cell ended; None while a round runs, where nothing was finished, or without a rule.
+def derive_convergence(
+    state: StudyState, ladder: Ladder, rounds: Collection[HalvingState]
+) -> Convergence | None:
+    """Where a cell ended; None while a round runs, and where the ladder may not end early.
 
-    A round whose members all ended by their own failure says nothing.
+    A round without a finite score at its end is left out; None if no round has one.
     """
-    ladder = ladder_of(study, cell)
-    rounds = state.rounds.get((cell, "search"), {})
-    copies = copied_cell(study, cell) is not None
-    if ladder.converged is None or copies or len(ladder.lengths) < 2:
+    if ladder.converged is None or len(ladder.lengths) < 2:
         return None
-    halving_states = [
-        replay_halving(study, state, ladder, rounds[number].members) for number in sorted(rounds)
-    ]
-    if not all(standing.is_decided for standing in halving_states):
+    if not all(halving.is_decided for halving in rounds):
         return None
-    ends = [end for s in halving_states if (end := _end_of(study, state, ladder, s)) is not None]
-    if not ends:
+    scored = [halving for halving in rounds if _has_score_at_end(state, ladder, halving)]
+    if not scored:
         return None
     return Convergence(
-        length=max(length for length, _ in ends), improving=any(more for _, more in ends)
+        length=max(ladder.lengths[len(halving.steps) - 1] for halving in scored),
+        improving=not all(halving.converged for halving in scored),
     )
 
 
-def _end_of(
-    study: Study, state: StudyState, ladder: Ladder, standing: HalvingState
-) -> tuple[float, bool] | None:
-    """The last length of a decided round, and whether it was still improving there."""
-    length = ladder.lengths[len(standing.steps) - 1]
-    metric = selection_metric(study)
-    values = [state.metric(m.trial_id, length, metric) for m in standing.steps[-1]]
-    if not any(v is not None and math.isfinite(v) for v in values):
-        return None
-    return length, not standing.converged
+def _has_score_at_end(state: StudyState, ladder: Ladder, halving: HalvingState) -> bool:
+    length = ladder.lengths[len(halving.steps) - 1]
+    scores = [state.metric(m.trial_id, length, ladder.metric) for m in halving.steps[-1]]
+    return any(score is not None and math.isfinite(score) for score in scores)

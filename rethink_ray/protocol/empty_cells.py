@@ -1,43 +1,38 @@
-"""Cells whose search is over and that have no score at all.
+"""Cells whose search is over without a single score, and why.
 
-An arm that diverges everywhere is a result, and the other arms have findings; a study of nothing
-but such cells has no finding and is incomplete.
+An arm that diverges everywhere is a result, and the other arms still have findings. A study in
+which every cell is empty has no findings and is incomplete.
 
-A trial that the method ended (*diverged*, *infeasible*, *misconfigured*, *refused*) is a result and
-is not retried. A trial that the machine lost (*failed*) is retried. Halving left the *stopped* ones
-behind.
+If the method ends a trial (*diverged*, *infeasible*, *misconfigured*, *refused*), that is a result,
+and the trial is not retried. A job that the machine lost (*failed*) is retried.
 """
 
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.protocol.remaining import CellProgress, StudyProgress
+from rethink_ray.records.failures import FAILURE_FILE, point_to_file, without_numbers
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
-FAILURE_NAME = "failure.txt"
-"""In a trial's folder: the traceback of its last failure, or of what ended it."""
-ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why trials have no score: one kind of end, however often it came."""
+    """One reason why trials have no score."""
 
     outcome: str
-    """How the method ended them; ``without a score`` for those that finished and have none."""
+    """How the method ended them; ``without a score`` for trials that finished and have none."""
     text: str
-    """What the first of them said."""
+    """The recorded reason of the first of them."""
     trial_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmptyCell:
-    """A cell that has nothing to say, all of its searches together."""
+    """A cell without a score in any of its searches."""
 
     cell: Cell
     reasons: tuple[Reason, ...]
@@ -67,7 +62,7 @@ def _reasons(state: StudyState, searches: Iterable[CellProgress]) -> tuple[Reaso
     texts: dict[tuple[str, str], str] = {}
     for trial_id in dict.fromkeys(member.trial_id for member in members):
         outcome, text = _end_of(state.ended.get(trial_id))
-        key = (outcome, _without_numbers(text))
+        key = (outcome, without_numbers(text))
         groups.setdefault(key, []).append(trial_id)
         texts.setdefault(key, text)
     ordered = sorted(groups, key=lambda key: -len(groups[key]))
@@ -80,13 +75,8 @@ def _end_of(ended: TrialEnded | None) -> tuple[str, str]:
     return ("without a score", "") if ended is None else (ended.outcome, ended.reason)
 
 
-def _without_numbers(text: str) -> str:
-    """So that reasons that differ by a step or a number of bytes only are one."""
-    return ANY_NUMBER.sub("#", text)
-
-
 def empty_lines(cells: Iterable[EmptyCell], root: Path) -> list[str]:
-    """Cell by cell what became of its trials, with counts, and the file that tells it in full.
+    """Why each cell is empty: reasons with counts, and the file with the whole traceback.
 
     Args:
         cells: those without a score.
@@ -101,43 +91,6 @@ def _lines_of(empty: EmptyCell, root: Path) -> list[str]:
     lines = [f"{empty.cell.name}: no search trial has a score"]
     for reason in empty.reasons:
         said = f": {reason.text}" if reason.text else ""
-        files = (root / "trials" / trial_id / FAILURE_NAME for trial_id in reason.trial_ids)
-        lines.append(f"  {len(reason.trial_ids)} {reason.outcome}{said}{_in_full(files)}")
+        files = (root / "trials" / trial_id / FAILURE_FILE for trial_id in reason.trial_ids)
+        lines.append(f"  {len(reason.trial_ids)} {reason.outcome}{said}{point_to_file(files)}")
     return lines
-
-
-def _in_full(files: Iterable[Path]) -> str:
-    """Names the first of these files that is there; a process that was killed leaves none."""
-    found = next((path for path in files if path.is_file()), None)
-    return f" (in full: {found})" if found else ""
-
-
-def failure_lines(failures: Mapping[str, str], root: Path) -> list[str]:
-    """Machine failures grouped by reason, with counts: ``2 jobs: killed (in full: ...)``.
-
-    Args:
-        failures: job id (``<trial id>-<length>x``, ``asset-<key>``) -> reason of its last failure.
-        root: the study directory on this machine.
-    """
-    groups: dict[str, list[str]] = {}
-    for job_id, reason in failures.items():
-        groups.setdefault(_without_numbers(reason), []).append(job_id)
-    ordered = sorted(groups.values(), key=lambda job_ids: -len(job_ids))
-    return [
-        f"{_jobs(job_ids)}: {failures[job_ids[0]]}"
-        + _in_full(failure_file(root, job_id) for job_id in job_ids)
-        for job_ids in ordered
-    ]
-
-
-def _jobs(job_ids: list[str]) -> str:
-    if len(job_ids) == 1:
-        return job_ids[0]
-    return f"{len(job_ids)} jobs ({job_ids[0]} and others)"
-
-
-def failure_file(root: Path, job_id: str) -> Path:
-    """Where the last failure of a job is told in full."""
-    if job_id.startswith("asset-"):
-        return root / "assets" / f"failure-{job_id.removeprefix('asset-')}.txt"
-    return root / "trials" / job_id.rpartition("-")[0] / FAILURE_NAME

@@ -1,14 +1,15 @@
-"""What may change in a study that has started: more trials, replicates, searches, longer lengths.
+"""How a study that has started may grow: more trials, replicates or searches, longer lengths.
 
-Everything else is fixed, and the fingerprint is the hash of that.
+All other keys are fixed; the study's fingerprint is their hash.
 """
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rethink_ray.spec.check import check_study
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import cells_of, keep_of, lengths_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
@@ -26,41 +27,56 @@ FREE = (
     ("data", "root"),
     ("checkpoints",),
 )
-"""Keys outside the fingerprint. ``keep`` may only grow at its end, which ``extend`` sees to; where
-the data lie may differ from machine to machine, their content is in the facts."""
+"""Keys outside the fingerprint. ``keep`` may only grow at its end, which ``extend`` ensures. The
+folder of the data may differ from machine to machine; their content is in the facts."""
+
+
+ABSENT = "left out"
+SHOWN_KEYS = 5
+"""An error about another study names at most so many keys."""
 
 
 def fingerprint_of(study: Study) -> str:
     """16 hex digits over what a started study can no longer change."""
+    return digest_of(_fixed_keys(study))
+
+
+def _fixed_keys(study: Study) -> dict[str, Any]:
+    """The keys of a study that are fixed once it has started.
+
+    A key that is younger than the first release is left out at its default, and ``goal``, which
+    was dropped, stands at its only value: so a study of any release keeps its fingerprint.
+    """
     tree: dict[str, Any] = study.model_dump(mode="json")
+    tree["objective"]["goal"] = "maximize"
     for *groups, leaf in FREE:
         inner = tree
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
     if study.resources.images_per_step is None:
-        del tree["resources"]["images_per_step"]  # studies from before there were micro-batches
+        del tree["resources"]["images_per_step"]
     if study.resources.gpus_per_worker:
         del tree["resources"]["cpus_per_worker"]  # no number depends on it there
     for arm in tree["arms"].values():
         if arm["teacher"] is None:
-            del arm["teacher"]  # nor do studies from before there were teachers
+            del arm["teacher"]
     if tree["schedule"]["converged"] is None:
-        del tree["schedule"]["converged"]  # nor do studies from before a ladder could end early
+        del tree["schedule"]["converged"]
     if tree["replicate"] == {"vary": ["seed"]}:
-        del tree["replicate"]  # nor do studies from before replicates could vary their images
+        del tree["replicate"]
     if not tree["claims"]:
-        del tree["claims"]  # studies from before there were claims keep their fingerprint
+        del tree["claims"]
     if tree["data"]["unlabelled"] is None:
-        del tree["data"]["unlabelled"]  # nor does a pool that nobody asks for change one
+        del tree["data"]["unlabelled"]
     if tree["data"]["duplicates"] == "refuse":
-        del tree["data"]["duplicates"]  # nor do studies from before splits were compared
+        del tree["data"]["duplicates"]
     for key in ("frequency", "image_sets"):
         if tree["data"][key] is None:
-            del tree["data"][key]  # nor do keys that are younger than a study
+            del tree["data"][key]
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
-    return digest_of(tree)
+    return tree
 
 
 def extend(
@@ -72,15 +88,15 @@ def extend(
     lengths: Sequence[float] | None = None,
     keep: tuple[int, ...] | None = None,
 ) -> Study:
-    """The study with a larger budget or a longer ladder; what is None stays.
+    """The study with a larger budget or a longer ladder; None leaves a number as it is.
 
     Args:
         study: as it was last continued.
-        trials: search trials per cell, the old ones counted.
-        replicates: replicates per incumbent, the old ones counted.
-        searches: searches per cell, the old ones counted.
+        trials: search trials per cell, old ones included.
+        replicates: replicates per incumbent, old ones included.
+        searches: searches per cell, old ones included.
         lengths: the whole new ladder, or only the lengths to append to it.
-        keep: for each length of the new ladder; None: what a shorter one kept at its end.
+        keep: for each length of the new ladder; None: new lengths keep as many as the last old one.
 
     Raises:
         SpecError: something would shrink, or a length would come between old ones.
@@ -91,8 +107,8 @@ def extend(
     _refuse_less("searches", searches, budget.searches)
     ladder = None if lengths is None else _longer(study, tuple(float(x) for x in lengths))
     longer_by = 0 if ladder is None else len(ladder) - len(_ladder(study))
-    asked = {"trials": trials, "replicates": replicates, "searches": searches}
-    larger = {k: getattr(budget, k) if num is None else num for k, num in asked.items()}
+    requested = {"trials": trials, "replicates": replicates, "searches": searches}
+    larger = {k: getattr(budget, k) if num is None else num for k, num in requested.items()}
     if not longer_by and all(getattr(budget, k) == num for k, num in larger.items()):
         return study
     pinned = _pinned_keep(study)
@@ -115,44 +131,50 @@ def extend(
     return checked
 
 
-def merge(current: Study, given: Study) -> Study:
-    """A study file given again, with whatever it or a former ``resume`` made larger.
+def merge(current: Study, from_file: Study) -> Study:
+    """The study of a file that is run again, with the larger budget and the longer ladder of both.
+
+    Args:
+        current: the study as it was last continued.
+        from_file: the same study as its file says it now.
 
     Raises:
-        SpecError: the file says another study than the one that was started.
+        SpecError: the file describes another study than the one that was started.
     """
-    if fingerprint_of(current) != fingerprint_of(given):
+    changes = list(_changed_keys(_fixed_keys(current), _fixed_keys(from_file)))
+    if changes:
+        more = f" and {len(changes) - SHOWN_KEYS} more" if len(changes) > SHOWN_KEYS else ""
         raise SpecError(
-            explain(
+            Explanation.of(
                 "study",
-                "must be the one this directory was started with",
-                ", ".join(_differing(current, given)),
-                "Only trials, replicates, searches and lengths may grow; give a new study another "
-                "--out.",
+                "must be the study that this directory was started with",
+                f"other values: {'; '.join(changes[:SHOWN_KEYS])}{more}",
+                "Set the values back to continue, where only trials, replicates, searches and "
+                "lengths may grow; or give the new study another --out.",
             )
         )
-    old, new = _ladder(current), _ladder(given)
+    old, new = _ladder(current), _ladder(from_file)
     if new != old[: len(new)] and new[: len(old)] != old:
         raise SpecError(explain("schedule.lengths", f"must begin with {list(old)}", list(new)))
-    keep, pinned = given.budget.keep, _pinned_keep(current)
+    keep, pinned = from_file.budget.keep, _pinned_keep(current)
     if keep and any(a != b for a, b in zip(keep, pinned, strict=False)):
         must = f"must begin with {list(pinned)}, as it was started"
         raise SpecError(explain("budget.keep", must, list(keep)))
     longer = len(new) > len(old)
     larger = extend(
         current,
-        trials=max(current.budget.trials, given.budget.trials),
-        replicates=max(current.budget.replicates, given.budget.replicates),
-        searches=max(current.budget.searches, given.budget.searches),
+        trials=max(current.budget.trials, from_file.budget.trials),
+        replicates=max(current.budget.replicates, from_file.budget.replicates),
+        searches=max(current.budget.searches, from_file.budget.searches),
         lengths=new if longer else None,
         keep=keep if longer else None,
     )
     return larger.model_copy(
         update={
-            "question": given.question,
-            "data": given.data,
-            "resources": given.resources,
-            "checkpoints": given.checkpoints,
+            "question": from_file.question,
+            "data": from_file.data,
+            "resources": from_file.resources,
+            "checkpoints": from_file.checkpoints,
         }
     )
 
@@ -162,35 +184,50 @@ def _ladder(study: Study) -> tuple[float, ...]:
     return study.schedule.lengths or lengths_of(study, cells_of(study)[0])
 
 
-def _refuse_less(name: str, asked: int | None, has: int) -> None:
-    if asked is not None and asked < has:
-        must = f"must be at least {has}, what the study has already"
-        raise SpecError(explain(f"resume --{name}", must, asked))
+def _refuse_less(name: str, requested: int | None, current: int) -> None:
+    if requested is not None and requested < current:
+        must = f"must be at least {current}, what the study has already"
+        raise SpecError(explain(f"resume --{name}", must, requested))
 
 
-def _longer(study: Study, asked: tuple[float, ...]) -> tuple[float, ...]:
-    """The old ladder with the asked lengths at its end."""
+def _longer(study: Study, requested: tuple[float, ...]) -> tuple[float, ...]:
+    """The old ladder with the requested lengths at its end."""
     if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
         must = "must stay as they are where schedule.length is searched"
-        raise SpecError(explain("resume --lengths", must, list(asked)))
-    if not all(math.isfinite(length) and length > 0 for length in asked):
-        raise SpecError(explain("resume --lengths", "must be numbers above zero", list(asked)))
+        raise SpecError(explain("resume --lengths", must, list(requested)))
+    if not all(math.isfinite(length) and length > 0 for length in requested):
+        raise SpecError(explain("resume --lengths", "must be numbers above zero", list(requested)))
     old = _ladder(study)
-    added = tuple(sorted(set(asked) - set(old)))
+    added = tuple(sorted(set(requested) - set(old)))
     if added and added[0] <= old[-1]:
         must = f"must be longer than the ladder's end, {old[-1]:g}x"
-        raise SpecError(explain("resume --lengths", must, list(asked)))
+        raise SpecError(explain("resume --lengths", must, list(requested)))
     return old + added
 
 
 def _pinned_keep(study: Study) -> tuple[int, ...]:
-    """How old rounds were halved, written down so that a larger budget cannot change it.
+    """``keep`` of the old rounds, written down so that a larger budget does not change it.
 
-    Shorter ladders read the beginning of the longest one's.
+    Cells with a shorter ladder use the beginning of it.
     """
     return max((keep_of(study, cell) for cell in cells_of(study)), key=len)
 
 
-def _differing(current: Study, given: Study) -> list[str]:
-    """The top-level keys in which two studies differ."""
-    return [key for key in Study.model_fields if getattr(current, key) != getattr(given, key)]
+def _changed_keys(current: object, given: object, path: str = "") -> Iterator[str]:
+    """``resources.cpus_per_worker is 4 (started with 1)`` for each key that differs."""
+    if current == given:
+        return
+    if isinstance(current, dict) and isinstance(given, dict):
+        for key in dict.fromkeys([*current, *given]):
+            inside = f"{path}.{key}" if path else str(key)
+            yield from _changed_keys(current.get(key, ABSENT), given.get(key, ABSENT), inside)
+    else:
+        yield f"{path} is {_shorten(given)} (started with {_shorten(current)})"
+
+
+def _shorten(value: object) -> str:
+    """A value in at most 60 characters, without the keys that are left out in it."""
+    if isinstance(value, dict):
+        value = {key: inner for key, inner in value.items() if inner not in (None, {})}
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

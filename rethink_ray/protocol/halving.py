@@ -1,8 +1,13 @@
-"""Who of a round runs which length, as the records say: synchronous halving on decayed rungs.
+"""Synchronous halving: which trials of a round run which schedule length.
 
-A step is decided when everybody who ran it has finished or ended; ranks compare members of one
-round at one length and nothing else, so no clock and no order of arrival can change them. Whether a
-round has converged (``schedule.converged``) is decided in the same way, from the round alone.
+A round is a set of trials proposed together. All of them train for the first length of the ladder;
+when the last one has finished or ended, the best ``keep[1]`` are promoted to the second length, and
+so on. Trials are compared only inside their round and at one length, so the outcome depends on
+neither the clock nor the order in which trials finish. A round may also *converge*
+(``schedule.converged``): if its best score gains too little from one length to the next, no trial
+of it is promoted further.
+
+Everything here is replayed from the records; nothing is remembered between two runs.
 """
 
 import math
@@ -19,17 +24,22 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """The lengths of a cell, and how many of a round go on to each of them."""
+    """The schedule lengths of a cell, and how many trials of a round run each of them."""
 
     lengths: tuple[float, ...]
+    """In units of 1x, rising."""
     keep: tuple[int, ...]
+    """``keep[i]``: how many trials of a round run length i; never grows."""
+    metric: str
+    """``<split>/<metric>`` that trials are ranked by; higher is better."""
     searched: bool = False
-    """The length is a parameter: every member has one rung of its own, nobody is promoted."""
+    """The length is a searched parameter: each trial runs only its own, and none is promoted."""
     converged: float | None = None
-    """Points that the best of a round must gain from length to length to go on; None: none."""
+    """Points that a round's best score must gain from one length to the next, or the round ends
+    there; None: rounds do not end early."""
 
-    def of(self, member: Member) -> tuple[float, ...]:
-        """The lengths this member would run if it were promoted all the way."""
+    def lengths_of(self, member: Member) -> tuple[float, ...]:
+        """The lengths this trial runs if it is promoted every time."""
         if self.searched:
             return (float(member.params[LENGTH_PATH] or 0.0),)
         return self.lengths
@@ -40,24 +50,34 @@ class HalvingState:
     """How far the halving of one round has come."""
 
     steps: tuple[tuple[Member, ...], ...]
-    """Who runs the first length, the second, ...: as far as it is decided."""
+    """``steps[i]``: the members promoted to length i, up to the first undecided one."""
     waiting: tuple[Member, ...]
-    """Who of the last step has neither finished nor ended."""
+    """Members of the last step that have neither finished its length nor ended."""
     converged: bool = False
-    """The last step gained too little over the one before it: nobody runs on, on any ladder."""
+    """The best score gained too little at the last step, so no member is promoted further."""
 
     @property
     def is_decided(self) -> bool:
-        """Nothing of this round is left to run."""
+        """No member of this round is promoted any more, and none is still to run."""
         return not self.waiting
 
-    def granted(self, trial_id: str) -> int:
-        """How many lengths halving granted this member."""
+    def count_granted(self, trial_id: str) -> int:
+        """The number of lengths that this member was promoted to, the first one included."""
         return sum(any(m.trial_id == trial_id for m in step) for step in self.steps)
 
     def lengths(self, ladder: Ladder) -> tuple[float, ...]:
-        """The lengths that this round may run, as far as it is decided."""
+        """The lengths that this round may run: where it converged, no longer ones."""
         return ladder.lengths[: len(self.steps)] if self.converged else ladder.lengths
+
+    def converged_at(self, ladder: Ladder) -> float | None:
+        """The length at which the round converged; None if it has not."""
+        return self.lengths(ladder)[-1] if self.converged else None
+
+    @property
+    def losers(self) -> frozenset[str]:
+        """Ids of the trials that were not promoted to the last step."""
+        survivors = {m.trial_id for m in self.steps[-1]}
+        return frozenset(m.trial_id for m in self.steps[0] if m.trial_id not in survivors)
 
 
 def ladder_of(study: Study, cell: Cell) -> Ladder:
@@ -65,87 +85,86 @@ def ladder_of(study: Study, cell: Cell) -> Ladder:
     return Ladder(
         lengths=lengths_of(study, cell),
         keep=keep_of(study, cell),
+        metric=selection_metric(study),
         searched=LENGTH_PATH in space_of(study, cell),
         converged=study.schedule.converged,
     )
 
 
 def replay_halving(
-    study: Study,
     state: StudyState,
     ladder: Ladder,
     members: Sequence[Member],
     before: HalvingState | None = None,
 ) -> HalvingState:
-    """The halving of one round, replayed from the records.
+    """The halving of one round, as far as the records decide it.
 
-    A smaller last round keeps ``min(keep[i], size)``; whoever has no finite value at a length
-    (diverged, infeasible, ...) ranks last there and is never promoted.
+    A round smaller than ``keep[0]`` promotes ``min(keep[i], size)``. A trial without a finite score
+    at a length (diverged, infeasible, ...) is never promoted.
 
     Args:
-        study: the study.
-        state: its records.
-        ladder: the cell's ladder.
+        state: the records.
+        ladder: of the round's cell.
         members: the round.
-        before: how it stood when the same state held fewer records; only saves time.
+        before: an earlier answer from the same records, when there were fewer; only saves time.
     """
     if before is not None:
         if before.is_decided:
             return before
         index = len(before.steps) - 1
-        waiting = tuple(m for m in before.waiting if not _over(state, m, ladder.of(m)[index]))
+        waiting = _unfinished(state, ladder, before.waiting, index)
         if waiting:
             return HalvingState(steps=before.steps, waiting=waiting)
     steps = [tuple(members)]
     for index in range(len(ladder.keep)):
-        waiting = tuple(m for m in steps[-1] if not _over(state, m, ladder.of(m)[index]))
-        converged = not waiting and _has_converged(study, state, ladder, steps)
+        waiting = _unfinished(state, ladder, steps[-1], index)
+        converged = not waiting and _has_converged(state, ladder, steps)
         if waiting or converged or index + 1 == len(ladder.keep):
             return HalvingState(steps=tuple(steps), waiting=waiting, converged=converged)
-        steps.append(_best(study, state, ladder, steps[-1], index))
+        steps.append(_best(state, ladder, steps[-1], index))
     raise AssertionError("keep has at least one entry")
 
 
-def _over(state: StudyState, member: Member, length: float) -> bool:
-    return (member.trial_id, length) in state.rungs or member.trial_id in state.ended
+def _unfinished(
+    state: StudyState, ladder: Ladder, members: Sequence[Member], index: int
+) -> tuple[Member, ...]:
+    """The members that have neither finished length ``index`` nor ended."""
+    return tuple(
+        m
+        for m in members
+        if (m.trial_id, ladder.lengths_of(m)[index]) not in state.rungs
+        and m.trial_id not in state.ended
+    )
 
 
-def _has_converged(
-    study: Study, state: StudyState, ladder: Ladder, steps: Sequence[tuple[Member, ...]]
-) -> bool:
-    """The best of the last step gains less than asked over the best of the step before."""
+def _has_converged(state: StudyState, ladder: Ladder, steps: Sequence[tuple[Member, ...]]) -> bool:
+    """The best score of the last step gains less than asked over that of the step before."""
     if ladder.converged is None or len(steps) < 2:
         return False
-    before, now = (
-        _best_score(study, state, steps[i], ladder.lengths[i])
-        for i in (len(steps) - 2, len(steps) - 1)
-    )
+    last = len(steps) - 1
+    before = _best_score(state, ladder, steps[last - 1], last - 1)
+    now = _best_score(state, ladder, steps[last], last)
     if before is None or now is None:
         return False
-    gain = now - before if study.objective.goal == "maximize" else before - now
-    return round(gain, 9) < ladder.converged
+    return round(now - before, 9) < ladder.converged
 
 
 def _best_score(
-    study: Study, state: StudyState, runners: Sequence[Member], length: float
+    state: StudyState, ladder: Ladder, members: Sequence[Member], index: int
 ) -> float | None:
-    metric = selection_metric(study)
-    values = [state.metric(m.trial_id, length, metric) for m in runners]
-    finite = [v for v in values if v is not None and math.isfinite(v)]
-    if not finite:
-        return None
-    return max(finite) if study.objective.goal == "maximize" else min(finite)
+    """The highest finite score at length ``index``; None if there is none."""
+    scores = [state.metric(m.trial_id, ladder.lengths[index], ladder.metric) for m in members]
+    return max((s for s in scores if s is not None and math.isfinite(s)), default=None)
 
 
 def _best(
-    study: Study, state: StudyState, ladder: Ladder, runners: Sequence[Member], index: int
+    state: StudyState, ladder: Ladder, members: Sequence[Member], index: int
 ) -> tuple[Member, ...]:
-    """The best ``keep[index + 1]`` at length ``index``, in the order of the round."""
-    metric = selection_metric(study)
+    """The best ``keep[index + 1]`` members at length ``index``, in the order of the round."""
     ranked = []
-    for member in runners:
-        value = state.metric(member.trial_id, ladder.of(member)[index], metric)
-        if value is not None and math.isfinite(value):
-            ranked.append(rank_key(study, value, member.trial_id))
-    going_on = {trial_id for _, trial_id in sorted(ranked)[: ladder.keep[index + 1]]}
-    return tuple(m for m in runners if m.trial_id in going_on)
+    for member in members:
+        score = state.metric(member.trial_id, ladder.lengths_of(member)[index], ladder.metric)
+        if score is not None and math.isfinite(score):
+            ranked.append(rank_key(score, member.trial_id))
+    promoted = {trial_id for _, trial_id in sorted(ranked)[: ladder.keep[index + 1]]}
+    return tuple(m for m in members if m.trial_id in promoted)

@@ -1,16 +1,18 @@
-"""A cell's best configuration for a length, judged on the split that search may look at.
+"""A cell's incumbent at a length: its best search trial there, by the selection split.
 
-Ranking compares only finished, fully decayed rungs of one length in one cell; ties go to the
-smaller trial id, so that no clock and no order of arrival decides.
+Trials are ranked by rungs of one length that finished with their full decay. Ties go to the smaller
+trial id, so that neither the clock nor the order in which trials finish decides.
 """
 
 import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
-from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of, space_of
-from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
+
+WORST_SCORE = 0.0
+"""AP points of a replicate that diverged or could not run: it is counted, never dropped."""
 
 
 def selection_metric(study: Study) -> str:
@@ -23,57 +25,68 @@ def report_metric(study: Study) -> str:
     return f"{study.data.report_on}/{study.objective.metric}"
 
 
-def worst_score(study: Study) -> float:
-    """What a replicate scores that the method ended: it is never dropped."""
-    return 0.0 if study.objective.goal == "maximize" else 100.0
-
-
-def rank_key(study: Study, value: float | None, trial_id: str) -> tuple[float, str]:
-    """Sorts best first; what has no finite value (diverged, infeasible, ...) comes last."""
-    if value is None or not math.isfinite(value):
+def rank_key(score: float | None, trial_id: str) -> tuple[float, str]:
+    """Sorts the best trial first; trials without a finite score come last."""
+    if score is None or not math.isfinite(score):
         return (math.inf, trial_id)
-    return (-value if study.objective.goal == "maximize" else value, trial_id)
+    return (-score, trial_id)
 
 
-def rung_lengths(study: Study, cell: Cell, member: Member) -> tuple[float, ...]:
-    """The lengths this member may run: the cell's ladder, or the one length sampled for it."""
-    if LENGTH_PATH in space_of(study, cell):
-        return (float(member.params[LENGTH_PATH] or 0.0),)
-    return lengths_of(study, cell)
+def rank_incumbents(
+    state: StudyState, members: Sequence[Member], lengths: Iterable[float], metric: str
+) -> dict[float, Member]:
+    """Length -> best member there, for every length that a member finished with a finite score.
 
-
-def incumbent(study: Study, state: StudyState, cell: Cell, length: float) -> Member | None:
-    """The best search trial of ``cell`` at ``length`` so far; None if no trial finished there.
-
-    Each search of a cell has its own. An arm that copies its values (``tuning: {copy_from: ...}``)
-    has no choice: its incumbent is the trial that carries the values of the source's incumbent.
+    Args:
+        state: the records.
+        members: the search trials of a cell.
+        lengths: of the cell's ladder.
+        metric: ``<split>/<metric>``; higher is better.
     """
-    copied = copied_cell(study, cell)
-    if copied is not None:
-        source = incumbent(study, state, copied, length)
-        if source is None:
-            return None
-        of_source = [m for _, m in state.members(cell, "search") if m.of == source.trial_id]
-        return of_source[0] if of_source else None
-    metric = selection_metric(study)
-    ranked = []
-    for _, member in state.members(cell, "search"):
-        value = state.metric(member.trial_id, length, metric)
-        if value is not None and math.isfinite(value):
-            ranked.append((rank_key(study, value, member.trial_id), member))
-    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+    incumbents: dict[float, Member] = {}
+    for length in lengths:
+        ranked = []
+        for member in members:
+            score = state.metric(member.trial_id, length, metric)
+            if score is not None and math.isfinite(score):
+                ranked.append((rank_key(score, member.trial_id), member))
+        if ranked:
+            incumbents[length] = min(ranked, key=lambda pair: pair[0])[1]
+    return incumbents
 
 
-def incumbents(study: Study, state: StudyState, cell: Cell) -> dict[float, Member]:
-    """Length -> incumbent, for every length of the cell that some search trial finished."""
-    found = {length: incumbent(study, state, cell, length) for length in lengths_of(study, cell)}
-    return {length: member for length, member in found.items() if member is not None}
+def match_copies(
+    source: Mapping[float, Member], copies: Sequence[Member], lengths: Iterable[float]
+) -> dict[float, Member]:
+    """Length -> the copy of the source's incumbent there, for an arm that copies values.
 
+    Such an arm does not choose: its incumbent is the trial that has the values of the source's.
 
-def is_repeated(state: StudyState, leader: Member) -> bool:
-    """Whether an incumbent gets replicates: not if the method ended it, unless it diverged.
-
-    Copied values may not be able to run in their cell at all; a re-run would say the same.
+    Args:
+        source: length -> incumbent of the cell that is copied.
+        copies: the trials with its values.
+        lengths: of the copying cell's ladder.
     """
-    ended = state.ended.get(leader.trial_id)
+    by_original: dict[str | None, Member] = {}
+    for member in copies:
+        by_original.setdefault(member.of, member)
+    return {
+        length: by_original[source[length].trial_id]
+        for length in lengths
+        if length in source and source[length].trial_id in by_original
+    }
+
+
+def distinct_members(by_length: Mapping[float, Member]) -> tuple[Member, ...]:
+    """The different incumbents, ordered by the first length that each is incumbent for."""
+    ordered = (by_length[length] for length in sorted(by_length))
+    return tuple({member.trial_id: member for member in ordered}.values())
+
+
+def is_repeated(state: StudyState, incumbent: Member) -> bool:
+    """Whether an incumbent gets replicates: if it finished, or diverged.
+
+    Copied values may be unable to run in their cell at all; a replicate would only say so again.
+    """
+    ended = state.ended.get(incumbent.trial_id)
     return ended is None or ended.outcome == "diverged"

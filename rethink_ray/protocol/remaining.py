@@ -1,4 +1,4 @@
-"""How far a study is, cell by cell: what the live table and ``status`` show."""
+"""How far a study has come, cell by cell: the live table and ``status`` show it."""
 
 import math
 from bisect import bisect_left
@@ -6,17 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rethink_ray.protocol.convergence import Convergence, convergence_of
-from rethink_ray.protocol.incumbents import (
-    is_repeated,
-    report_metric,
-    selection_metric,
-    worst_score,
-)
-from rethink_ray.protocol.status import StateName, TrialStatus, trial_statuses
-from rethink_ray.protocol.teachers import teacher_cell
+from rethink_ray.protocol.cell_view import CellView, StudyView
+from rethink_ray.protocol.convergence import Convergence
+from rethink_ray.protocol.incumbents import WORST_SCORE, report_metric
+from rethink_ray.protocol.status import StateName, TrialStatus
 from rethink_ray.records.state import StudyState
-from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of, searches_of, space_of
+from rethink_ray.records.types import Member
+from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
 
@@ -26,7 +22,7 @@ class CellProgress:
 
     cell: Cell
     budget: int
-    """Search trials this cell may propose (a cell with nothing to tune proposes fewer)."""
+    """Search trials that this cell runs, those that are yet to be proposed included."""
     search: Mapping[StateName, int]
     replicates: Mapping[StateName, int]
     rungs: Mapping[float, int]
@@ -40,9 +36,9 @@ class CellProgress:
     repeated: Mapping[float, int]
     """Length -> replicates behind ``reported``."""
     replicates_to_go: int
-    """Under the incumbents that stand now; more come if another trial takes the lead."""
+    """Under the incumbents that stand now; more if another trial takes the lead."""
     convergence: Convergence | None = None
-    """Where its ladder ended, once all its search trials are over; None: it may not end early."""
+    """Where its ladder ended, once its search is over; None where it may not end early."""
 
     @property
     def proposed(self) -> int:
@@ -56,7 +52,7 @@ class CellProgress:
 
     @property
     def search_to_go(self) -> int:
-        """Search trials that wait, or are not proposed yet."""
+        """Search trials that wait, or are yet to be proposed."""
         return max(0, self.budget - self.search_done)
 
     @property
@@ -74,12 +70,12 @@ class StudyProgress:
     assets: int
     refused_assets: int
     failures: Mapping[str, str]
-    """Job id -> reason of its last machine failure since the study was last continued, for jobs
-    that have not ended well since."""
+    """Job id -> reason of its last machine failure since the study was last continued; jobs that
+    have ended well since are left out."""
     running: tuple[str, ...]
-    """Job ids that slots are working on, as far as the caller knows."""
+    """Ids of the jobs that slots are working on, where the caller gave them."""
     elapsed: float
-    """Seconds the study was run for, all runs together (or what the caller says)."""
+    """Seconds for which the study ran, all runs together, unless the caller gave a number."""
     seconds_spent: float
     """Seconds of training and scoring, all slots together."""
     study: str = ""
@@ -110,17 +106,18 @@ class StudyProgress:
 def progress_of(
     study: Study, state: StudyState, *, running: Iterable[str] = (), elapsed: float | None = None
 ) -> StudyProgress:
-    """How far ``study`` is according to its records.
+    """How far a study has come, by its records.
 
     Args:
         study: the study.
         state: its records.
         running: job ids that slots are working on.
-        elapsed: seconds since a run began; None: those of all runs, by the records.
+        elapsed: seconds since a run began; None: those of all runs, from the records.
     """
+    metric = report_metric(study)
     spent = sum(r.seconds_train + r.seconds_score for r in state.rungs.values())
     return StudyProgress(
-        cells=tuple(_cell_progress(study, state, cell) for cell in searches_of(study)),
+        cells=tuple(_cell_progress(view, metric) for view in StudyView(study, state).searches),
         assets=len(state.assets),
         refused_assets=sum(bool(asset.refused) for asset in state.assets.values()),
         failures={
@@ -138,8 +135,8 @@ def progress_of(
 
 
 def seconds_run(state: StudyState) -> float:
-    """Wall time from the first record to the last, without what lay between two runs."""
-    known = (
+    """Wall time from the first record to the last, without the time between two runs."""
+    recorded = (
         *(r.at for rounds in state.rounds.values() for r in rounds.values()),
         *(rung.at for rung in state.rungs.values()),
         *(end.at for end in state.ended.values()),
@@ -147,7 +144,7 @@ def seconds_run(state: StudyState) -> float:
         *(start.at for start in state.started.values()),
         *(failure.at for failure in state.last_failure.values()),
     )
-    times = sorted(at for at in known if at)
+    times = sorted(at for at in recorded if at)
     if not times:
         return 0.0
     idle = 0.0
@@ -159,7 +156,10 @@ def seconds_run(state: StudyState) -> float:
 
 
 def _is_open(state: StudyState, job_id: str) -> bool:
-    """Whether the records lack what a job (``<trial id>-<length>x``, ``asset-<key>``) was for."""
+    """Whether the rung or asset of a job is missing from the records.
+
+    Job ids are ``<trial id>-<length>x`` and ``asset-<key>``.
+    """
     if job_id.startswith("asset-"):
         return job_id.removeprefix("asset-") not in state.assets
     trial_id, _, target = job_id.rpartition("-")
@@ -167,99 +167,60 @@ def _is_open(state: StudyState, job_id: str) -> bool:
     return not finished and trial_id not in state.ended
 
 
-def _cell_progress(study: Study, state: StudyState, cell: Cell) -> CellProgress:
-    fates = trial_statuses(study, state, cell)
-    ladder = lengths_of(study, cell)
-    search = [f for f in fates if f.purpose == "search"]
-    replicates = [f for f in fates if f.purpose == "replicate"]
-    rungs = {
-        length: sum((f.member.trial_id, length) in state.rungs for f in fates) for length in ladder
-    }
-    best = {
-        length: values[0] if study.objective.goal == "minimize" else values[-1]
-        for length in ladder
-        if (values := sorted(_values(state, search, length, selection_metric(study))))
-    }
-    leader = {length: f.member.trial_id for f in search for length in f.incumbent_for}
+def _cell_progress(view: CellView, report_metric: str) -> CellProgress:
+    state, lengths, metric = view.state, view.ladder.lengths, view.ladder.metric
+    search = [s for s in view.statuses if s.purpose == "search"]
+    replicates = [s for s in view.statuses if s.purpose == "replicate"]
     reported = {
-        length: values
-        for length in ladder
-        if (values := _reported(study, state, replicates, length, leader.get(length)))
+        length: scores
+        for length, incumbent in view.incumbents.items()
+        if (scores := _replicate_scores(state, replicates, incumbent, length, report_metric))
     }
-    budget = _budget(study, state, cell, len(search))
-    searching = len(search) < budget or any(f.state == "waiting" for f in search)
     return CellProgress(
-        cell=cell,
-        budget=budget,
-        search=Counter(f.state for f in search),
-        replicates=Counter(f.state for f in replicates),
-        rungs=rungs,
-        best=best,
-        reported={length: sum(values) / len(values) for length, values in reported.items()},
-        searched={
-            length: sum((f.member.trial_id, length) in state.rungs for f in search)
-            for length in ladder
+        cell=view.cell,
+        budget=len(search) + view.num_unproposed,
+        search=Counter(s.state for s in search),
+        replicates=Counter(s.state for s in replicates),
+        rungs={x: _count_finished(state, view.statuses, x) for x in lengths},
+        best={
+            length: max(scores)
+            for length in lengths
+            if (scores := _search_scores(state, search, length, metric))
         },
-        repeated={length: len(values) for length, values in reported.items()},
-        convergence=None if searching else convergence_of(study, state, cell),
-        replicates_to_go=(
-            _replicates_to_go(study, state, search, replicates)
-            if leader
-            else study.budget.replicates * searching  # of one incumbent, once there is one
-        ),
+        reported={length: sum(scores) / len(scores) for length, scores in reported.items()},
+        searched={length: _count_finished(state, search, length) for length in lengths},
+        repeated={length: len(scores) for length, scores in reported.items()},
+        convergence=None if view.search_to_go else view.convergence,
+        replicates_to_go=view.replicates_to_go,
     )
 
 
-def _budget(study: Study, state: StudyState, cell: Cell, proposed: int) -> int:
-    """Search trials a cell runs; with nothing to tune, one says all a search can."""
-    copied = copied_cell(study, cell)
-    sources = [source for source in (teacher_cell(study, cell), copied) if source is not None]
-    if not proposed and any(_found_nothing(study, state, source) for source in sources):
-        return 0
-    if copied is not None:
-        return max(1, proposed)  # one for each distinct incumbent of the arm it copies
-    return study.budget.trials if space_of(study, cell) else 1
+def _count_finished(state: StudyState, statuses: Iterable[TrialStatus], length: float) -> int:
+    return sum((s.member.trial_id, length) in state.rungs for s in statuses)
 
 
-def _found_nothing(study: Study, state: StudyState, cell: Cell) -> bool:
-    """Its search is over without an incumbent: whoever waits for one has nothing to run."""
-    search = [f for f in trial_statuses(study, state, cell) if f.purpose == "search"]
-    if any(f.state == "waiting" or f.incumbent_for for f in search):
-        return False
-    return len(search) >= _budget(study, state, cell, len(search))
+def _search_scores(
+    state: StudyState, search: Iterable[TrialStatus], length: float, metric: str
+) -> list[float]:
+    scores = (state.metric(s.member.trial_id, length, metric) for s in search)
+    return [score for score in scores if score is not None and math.isfinite(score)]
 
 
-def _replicates_to_go(
-    study: Study, state: StudyState, search: list[TrialStatus], replicates: list[TrialStatus]
-) -> int:
-    """Of every incumbent that gets any."""
-    done = Counter(f.member.of for f in replicates if f.state != "waiting")
-    repeated = [f for f in search if f.incumbent_for and is_repeated(state, f.member)]
-    return sum(max(0, study.budget.replicates - done[f.member.trial_id]) for f in repeated)
-
-
-def _reported(
-    study: Study,
+def _replicate_scores(
     state: StudyState,
     replicates: Iterable[TrialStatus],
+    incumbent: Member,
     length: float,
-    incumbent: str | None,
+    metric: str,
 ) -> list[float]:
-    """The scores a finding at this length would rest on; what the method ended is the worst."""
-    found = []
-    for fate in replicates:
-        if incumbent is None or fate.member.of != incumbent:
+    """The scores that a finding at this length would rest on; a failed replicate has the worst."""
+    scores = []
+    for status in replicates:
+        if status.member.of != incumbent.trial_id:
             continue
-        value = state.metric(fate.member.trial_id, length, report_metric(study))
-        if value is not None and math.isfinite(value):
-            found.append(value)
-        elif fate.member.trial_id in state.ended:
-            found.append(worst_score(study))
-    return found
-
-
-def _values(
-    state: StudyState, fates: Iterable[TrialStatus], length: float, metric: str
-) -> list[float]:
-    found = (state.metric(f.member.trial_id, length, metric) for f in fates)
-    return [value for value in found if value is not None and math.isfinite(value)]
+        score = state.metric(status.member.trial_id, length, metric)
+        if score is not None and math.isfinite(score):
+            scores.append(score)
+        elif status.member.trial_id in state.ended:
+            scores.append(WORST_SCORE)
+    return scores

@@ -1,7 +1,8 @@
-"""Which files of its trials a study still needs, and which may go.
+"""Which files of its trials a study still needs, and which may be deleted.
 
-Needed are the trunks that something goes on from and the weights of the best; everything else can
-be trained again, bit for bit, so a file dropped too early costs time and never changes a number.
+A study needs the trunks from which trials may train on, and the weights of the best trials. All
+other files can be made again by training, bit for bit: deleting one too early costs time and
+changes no number.
 """
 
 import math
@@ -9,19 +10,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rethink_ray.protocol.audit import audited
-from rethink_ray.protocol.halving import HalvingState, ladder_of, replay_halving
-from rethink_ray.protocol.incumbents import incumbents
-from rethink_ray.protocol.status import trial_statuses
+from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Member
-from rethink_ray.spec.resolve import Cell, copied_cell, searches_of
 from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Needed:
-    """What the trials of a study, or of one cell, still need on disk."""
+    """The files that the trials of a study, or of one cell, still need."""
 
     trunks: frozenset[str]
     """Trial ids whose trunk files are kept."""
@@ -38,27 +34,25 @@ class Needed:
         )
 
 
-NOTHING = Needed(trunks=frozenset(), branches=frozenset(), models=frozenset())
+_NOTHING = Needed(trunks=frozenset(), branches=frozenset(), models=frozenset())
 
 
-def needed_by(study: Study, state: StudyState, cell: Cell) -> Needed:
-    """What the trials of one cell need, under the study's ``checkpoints``."""
-    unfinished = _unfinished(study, state, cell)
-    members = [m for p in ("search", "replicate") for _, m in state.members(cell, p)]
-    match study.checkpoints.trunks:
+def needed_by(view: CellView) -> Needed:
+    """The files that the trials of one cell need, under the study's ``checkpoints``."""
+    unfinished = _unfinished(view)
+    trial_ids = {m.trial_id for m in (*view.members("search"), *view.members("replicate"))}
+    match view.study.checkpoints.trunks:
         case "all":
-            trunks = {m.trial_id for m in members}
+            trunks = trial_ids
         case "promotable":
-            trunks = unfinished | _would_go_on(study, state, cell)
+            trunks = unfinished | _promotable(view)
         case "unfinished":
             trunks = unfinished
-    match study.checkpoints.models:
+    match view.study.checkpoints.models:
         case "all":
-            own = {m.trial_id for m in members}
-            models = {key for key in state.rungs if key[0] in own}
+            models = {rung for rung in view.state.rungs if rung[0] in trial_ids}
         case "incumbents":
-            best = incumbents(study, state, cell)
-            models = {(member.trial_id, length) for length, member in best.items()}
+            models = {(member.trial_id, length) for length, member in view.incumbents.items()}
         case "none":
             models = set()
     return Needed(
@@ -67,7 +61,7 @@ def needed_by(study: Study, state: StudyState, cell: Cell) -> Needed:
 
 
 class Retention:
-    """Finds what may go, again and again; folders that are clean for good are looked at once."""
+    """Lists the files that may be deleted; folders without any left are not read again."""
 
     def __init__(
         self,
@@ -75,27 +69,27 @@ class Retention:
         root: Path,
         files_in: Callable[[Path], list[Path]] | None = None,
     ) -> None:
-        """``files_in`` lists a folder of the study, wherever its files are."""
+        """``files_in`` lists a folder of the study: on this machine, or in a store."""
         self._study = study
         self._trials = root / "trials"
         self._files_in = files_in or _files_in
         self._clean: set[str] = set()
 
     def files_to_drop(self, state: StudyState, running: Collection[str]) -> list[Path]:
-        """Files that no job reads any more. Nobody but the study's writer may delete them.
+        """Files that no job reads any more. Only the study's writer may delete them.
 
         Args:
             state: the records.
-            running: ids of trials that a slot works on; their folders are left alone.
+            running: ids of trials that a slot works on; their folders are left out.
         """
-        needed = NOTHING
+        needed = _NOTHING
         trial_ids: dict[str, None] = {}
-        for cell in searches_of(self._study):
-            needed |= needed_by(self._study, state, cell)
-            for purpose in ("search", "replicate"):
-                trial_ids |= {m.trial_id: None for _, m in state.members(cell, purpose)}
+        for view in StudyView(self._study, state).searches:
+            needed |= needed_by(view)
+            for member in (*view.members("search"), *view.members("replicate")):
+                trial_ids[member.trial_id] = None
         lengths = {f"{length:g}x.pt": length for _, length in state.rungs}
-        found: list[Path] = []
+        to_drop: list[Path] = []
         for trial_id in trial_ids:
             if trial_id not in running and trial_id not in self._clean:
                 useless = [
@@ -104,8 +98,8 @@ class Retention:
                 ]
                 if not useless and trial_id not in needed.trunks | needed.branches:
                     self._clean.add(trial_id)
-                found += useless
-        return found
+                to_drop += useless
+        return to_drop
 
     def _useless_checkpoints(self, trial_id: str, needed: Needed) -> Iterator[Path]:
         for path in self._files_in(self._trials / trial_id):
@@ -117,13 +111,13 @@ class Retention:
     def _useless_models(
         self, trial_id: str, needed: Needed, state: StudyState, lengths: Mapping[str, float]
     ) -> Iterator[Path]:
-        """Weights that lost; what is not recorded yet may still win.
+        """Weights of recorded rungs that are no incumbent's; a rung not recorded yet may still win.
 
         Args:
             trial_id: the trial.
-            needed: by all cells.
+            needed: files that all cells need.
             state: the records.
-            lengths: file name -> the length it is of.
+            lengths: file name -> schedule length.
         """
         for path in self._files_in(self._trials / trial_id / "models"):
             rung = (trial_id, lengths.get(path.name, math.nan))
@@ -131,60 +125,43 @@ class Retention:
                 yield path
 
 
-def files_to_drop(
-    study: Study, state: StudyState, root: Path, running: Collection[str]
-) -> list[Path]:
-    """``Retention.files_to_drop``, asked once."""
-    return Retention(study, root).files_to_drop(state, running)
-
-
 def _files_in(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _is_torn(path: Path) -> bool:
-    """What a killed process was about to write."""
+    """A file that a killed process had not finished writing."""
     return path.name.startswith(".")
 
 
-def _unfinished(study: Study, state: StudyState, cell: Cell) -> set[str]:
-    """Trials that the study as it stands may still run on."""
-    waiting = {
-        f.member.trial_id for f in trial_statuses(study, state, cell) if f.state == "waiting"
-    }
-    first = state.rounds.get((cell, "search"), {}).get(0)
-    if first is None or not study.budget.audit or copied_cell(study, cell) is not None:
-        return waiting
-    if not _standing(study, state, cell, first.members).is_decided:  # anybody may be audited
-        waiting |= {m.trial_id for m in first.members if m.trial_id not in state.ended}
-    return waiting
+def _unfinished(view: CellView) -> set[str]:
+    """Trials that the study as it stands may still run on.
+
+    Until the first round is decided that is all of it: any of its losers may be audited.
+    """
+    unfinished = {s.member.trial_id for s in view.statuses if s.state == "waiting"}
+    first = view.halving.get(0)
+    if first is not None and view.rules.num_audited and not first.is_decided:
+        unfinished |= {m.trial_id for m in first.steps[0]} - view.state.ended.keys()
+    return unfinished
 
 
-def _would_go_on(study: Study, state: StudyState, cell: Cell) -> set[str]:
-    """Trials that a longer ladder would take further: the best at its end, and their repeats."""
-    source = copied_cell(study, cell)
-    going = _at_the_end(study, state, cell if source is None else source)
-    if source is not None:
-        going = {m.trial_id for _, m in state.members(cell, "search") if m.of in going}
-    going |= {m.trial_id for _, m in state.members(cell, "replicate") if m.of in going}
-    return going - state.ended.keys()
+def _promotable(view: CellView) -> set[str]:
+    """Trials that a longer ladder would take further: the best at its end, and their replicates."""
+    at_end = _at_the_end(view.source or view)
+    if view.source is not None:
+        at_end = {m.trial_id for m in view.members("search") if m.of in at_end}
+    at_end |= {m.trial_id for m in view.members("replicate") if m.of in at_end}
+    return at_end - view.state.ended.keys()
 
 
-def _at_the_end(study: Study, state: StudyState, cell: Cell) -> set[str]:
+def _at_the_end(view: CellView) -> set[str]:
     """Search trials that halving or the audit brought to the end of the ladder."""
-    ladder = ladder_of(study, cell)
-    if ladder.searched:
+    if view.ladder.searched:
         return set()
-    going: set[str] = set()
-    for number, proposed in state.rounds.get((cell, "search"), {}).items():
-        standing = _standing(study, state, cell, proposed.members)
-        if len(standing.steps) == len(ladder.keep) and not standing.converged:
-            going |= {m.trial_id for m in standing.steps[-1]}
-            going |= set(audited(study, state, cell)) if number == 0 else set()
-    return going
-
-
-def _standing(
-    study: Study, state: StudyState, cell: Cell, members: tuple[Member, ...]
-) -> HalvingState:
-    return replay_halving(study, state, ladder_of(study, cell), members)
+    at_end: set[str] = set()
+    for number, halving in view.halving.items():
+        if len(halving.steps) == len(view.ladder.keep) and not halving.converged:
+            at_end |= {m.trial_id for m in halving.steps[-1]}
+            at_end |= {m.trial_id for m in view.audited} if number == 0 else set()
+    return at_end

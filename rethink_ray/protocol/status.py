@@ -1,24 +1,61 @@
-"""What became of each trial, told from the records alone.
+"""What became of each trial, by the records alone.
 
-A trial is *stopped* only once halving has decided so: while a round-mate still runs, it is waiting.
+A trial is *stopped* once halving has decided so. While another trial of its round still runs, it is
+*waiting*.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rethink_ray.protocol.audit import audited
-from rethink_ray.protocol.halving import HalvingState, ladder_of, replay_halving
-from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.halving import HalvingState, Ladder
+from rethink_ray.protocol.incumbents import distinct_members
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, Purpose
-from rethink_ray.spec.resolve import Cell, copied_cell, lengths_of
+from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.settings import LENGTH_PATH
-from rethink_ray.spec.study import Study
 
 StateName = Literal[
     "waiting", "done", "stopped", "diverged", "infeasible", "misconfigured", "refused"
 ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchOutcome:
+    """What the search of one cell has decided so far."""
+
+    ladder: Ladder
+    halving: Mapping[int, HalvingState]
+    """Round -> its halving; empty where the cell copies values, because copies do not compete."""
+    audited: frozenset[str]
+    """Ids of losers that run on all the same."""
+    incumbents: Mapping[float, Member]
+    """Length -> incumbent."""
+    is_copy: bool
+    """The cell runs another cell's values."""
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Incumbent -> the longest length that it is incumbent for.
+
+        Its replicates run up to there; in a cell that copies values the incumbent itself does too.
+        """
+        return {self.incumbents[x].trial_id: x for x in sorted(self.incumbents)}
+
+    def goal_of(self, member: Member, purpose: Purpose, number: int) -> float:
+        """The length at which a trial is done; 0 for what repeats or copies no incumbent.
+
+        Args:
+            member: the trial.
+            purpose: of its round.
+            number: of its round.
+        """
+        if purpose == "replicate":
+            return self.targets.get(member.of or "", 0.0)
+        if self.is_copy:
+            return self.targets.get(member.trial_id, 0.0)
+        converged = self.halving[number].converged_at(self.ladder)
+        return float(member.params.get(LENGTH_PATH) or converged or self.ladder.lengths[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,88 +73,63 @@ class TrialStatus:
     """The longest length it finished."""
     incumbent_for: tuple[float, ...]
     audit: bool
-    """A loser that ran the whole ladder all the same."""
+    """A loser that runs the whole ladder all the same."""
     converged: float | None = None
     """Search trials: the length at which their round stopped improving (``schedule.converged``);
-    None: it has not, or nobody asked."""
+    None: it did not, or the study has no such rule."""
 
 
-def trial_statuses(study: Study, state: StudyState, cell: Cell) -> list[TrialStatus]:
-    """Every trial of a cell: search before replicates, rounds and positions in order."""
-    best = incumbents(study, state, cell)
-    ladder = lengths_of(study, cell)
-    lengths_for: dict[str, list[float]] = {}
-    for length, member in best.items():
-        lengths_for.setdefault(member.trial_id, []).append(length)
-    chosen = frozenset(audited(study, state, cell))
-    halving_states = _standings(study, state, cell)
-    stopped = _stopped(halving_states.values()) - chosen
-    found = []
+def derive_statuses(
+    state: StudyState, cell: Cell, outcome: SearchOutcome
+) -> tuple[TrialStatus, ...]:
+    """The status of every trial: search before replicates, rounds and positions in order."""
+    incumbent_for = _lengths_by_incumbent(outcome.incumbents)
+    losers = frozenset[str]().union(*(halving.losers for halving in outcome.halving.values()))
+    stopped = losers - outcome.audited
+    statuses: list[TrialStatus] = []
     purposes: tuple[Purpose, ...] = ("search", "replicate")
     for purpose in purposes:
         rounds = state.rounds.get((cell, purpose), {})
         for number in sorted(rounds):
-            converged = _converged(halving_states, number, ladder) if purpose == "search" else None
+            halving = outcome.halving.get(number) if purpose == "search" else None
             for index, member in enumerate(rounds[number].members):
-                done = state.lengths_done(member.trial_id, ladder)
-                if purpose == "search" and copied_cell(study, cell) is None:
-                    goal = float(member.params.get(LENGTH_PATH) or converged or ladder[-1])
-                else:
-                    repeated = member.trial_id if purpose == "search" else member.of
-                    goal = max(lengths_for.get(repeated or "", []), default=0.0)
-                fate = TrialStatus(
+                done = state.lengths_done(member.trial_id, outcome.ladder.lengths)
+                goal = outcome.goal_of(member, purpose, number)
+                status = TrialStatus(
                     cell=cell,
                     purpose=purpose,
                     round=number,
                     index=index,
                     member=member,
-                    state=_state(state, member, done, goal, member.trial_id in stopped),
+                    state=_state_of(state, member, done, goal, stopped),
                     longest=max(done, default=None),
-                    incumbent_for=tuple(lengths_for.get(member.trial_id, [])),
-                    audit=member.trial_id in chosen,
-                    converged=converged,
+                    incumbent_for=incumbent_for.get(member.trial_id, ()),
+                    audit=member.trial_id in outcome.audited,
+                    converged=halving.converged_at(outcome.ladder) if halving else None,
                 )
-                found.append(fate)
-    return found
+                statuses.append(status)
+    return tuple(statuses)
 
 
-def _state(
-    state: StudyState, member: Member, done: tuple[float, ...], goal: float, stopped: bool
+def _lengths_by_incumbent(incumbents: Mapping[float, Member]) -> dict[str, tuple[float, ...]]:
+    return {
+        best.trial_id: tuple(x for x, m in incumbents.items() if m.trial_id == best.trial_id)
+        for best in distinct_members(incumbents)
+    }
+
+
+def _state_of(
+    state: StudyState,
+    member: Member,
+    done: Sequence[float],
+    goal: float,
+    stopped: frozenset[str],
 ) -> StateName:
+    """Args: ``done``: the lengths it finished; ``stopped``: trials that halving left behind."""
     ended = state.ended.get(member.trial_id)
     if ended is not None:
         return ended.outcome
     if done and done[-1] >= goal:
         return "done"
-    nobody_asks = goal == 0.0  # repeats an incumbent that more trials have dethroned
-    return "stopped" if stopped or nobody_asks else "waiting"
-
-
-def _standings(study: Study, state: StudyState, cell: Cell) -> dict[int, HalvingState]:
-    """How the halving of each search round stands; empty for an arm that copies its values."""
-    if copied_cell(study, cell) is not None:
-        return {}
-    ladder = ladder_of(study, cell)
-    rounds = state.rounds.get((cell, "search"), {})
-    return {
-        n: replay_halving(study, state, ladder, proposed.members) for n, proposed in rounds.items()
-    }
-
-
-def _converged(
-    halving_states: Mapping[int, HalvingState], number: int, lengths: tuple[float, ...]
-) -> float | None:
-    standing = halving_states.get(number)
-    if standing is None or not standing.converged:
-        return None
-    return lengths[len(standing.steps) - 1]
-
-
-def _stopped(halving_states: Iterable[HalvingState]) -> frozenset[str]:
-    """Search trials that halving left behind, in every round of a cell."""
-    losers: set[str] = set()
-    for standing in halving_states:
-        if len(standing.steps) > 1:
-            survivors = {m.trial_id for m in standing.steps[-1]}
-            losers |= {m.trial_id for m in standing.steps[0]} - survivors
-    return frozenset(losers)
+    is_dethroned = goal == 0.0  # it repeats an incumbent that a newer trial has beaten
+    return "stopped" if is_dethroned or member.trial_id in stopped else "waiting"

@@ -1,45 +1,31 @@
-"""The tables that everybody reads: one row per trial, one row per rung, one row per asset.
+"""The three tables of a study: one row per trial, one row per rung, one row per asset."""
 
-Views of the log, never the truth: whoever finds them missing, damaged or old reads the log instead.
-"""
-
-import hashlib
-import io
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rethink_ray.protocol.asset_usage import AssetUsage
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.columns import (
     ASSETS,
     PARAM,
     RUNG_HEAD,
     RUNG_TAIL,
     TRIAL_HEAD,
+    build_table,
     metric_names,
     param_cells,
     param_fields,
-    table_of,
 )
-from rethink_ray.protocol.status import TrialStatus, trial_statuses
-from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.protocol.status import TrialStatus
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import digest_of
-from rethink_ray.spec.resolve import cells_of, searches_of, space_of
+from rethink_ray.spec.resolve import cells_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
-
-NAMES = ("trials", "rungs", "assets")
-SCHEMA_VERSION = 1
-SEAL = "records/views.json"
-"""What the views were made from, and the SHA-256 of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,42 +38,42 @@ class StudyTables:
     rungs: pa.Table
     assets: pa.Table
     declared_claims: str = ""
-    """Digest of the claims as they stood before the first result; empty: none were declared."""
+    """Digest of the claims that were declared before the first result; empty: none were."""
 
 
 def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
-    """All three tables of a state, rows in canonical order whatever the order of events."""
-    fates = [fate for cell in searches_of(study) for fate in trial_statuses(study, state, cell)]
+    """The three tables of a study; the order of rows does not depend on the order of events."""
+    view = StudyView(study, state, facts)
+    statuses = [status for cell in view.searches for status in cell.statuses]
     return StudyTables(
         study=study,
         facts=facts,
-        trials=_trials_table(study, state, fates, AssetUsage(study, facts, state)),
-        rungs=_rungs_table(study, state, fates),
+        trials=_trials_table(view, statuses),
+        rungs=_rungs_table(study, state, statuses),
         assets=_assets_table(state),
     )
 
 
-def _trials_table(
-    study: Study, state: StudyState, fates: Sequence[TrialStatus], started_from: AssetUsage
-) -> pa.Table:
+def _trials_table(view: StudyView, statuses: Sequence[TrialStatus]) -> pa.Table:
     """One row per trial and cell, replicates included."""
+    study, state, asset_usage = view.study, view.state, AssetUsage(view)
     fields = param_fields(study)
     if any(LENGTH_PATH in space_of(study, cell) for cell in cells_of(study)):
         fields.append(pa.field(PARAM + LENGTH_PATH, pa.float64()))
     types = {f.name: f.type for f in fields}
     rungs = _rungs_by_trial(state)
     rows = [
-        _trial_row(state, fate, rungs.get(fate.member.trial_id, []), types)
+        _trial_row(state, status, rungs.get(status.member.trial_id, []), types)
         | {
-            "assets": list(started_from.keys_of(fate.cell, fate.member)),
-            "searches": state.rounds[fate.cell, fate.purpose][fate.round].searches,
+            "assets": list(asset_usage.keys_of(status.cell, status.member)),
+            "searches": state.rounds[status.cell, status.purpose][status.round].searches,
         }
-        for fate in fates
+        for status in statuses
     ]
-    return table_of(pa.schema([*TRIAL_HEAD, *fields]), rows)
+    return build_table(pa.schema([*TRIAL_HEAD, *fields]), rows)
 
 
-def _rungs_table(study: Study, state: StudyState, fates: Sequence[TrialStatus]) -> pa.Table:
+def _rungs_table(study: Study, state: StudyState, statuses: Sequence[TrialStatus]) -> pa.Table:
     """One row per finished rung and cell, replicates included."""
     metrics = metric_names(study, {name for rung in state.rungs.values() for name in rung.metrics})
     fields = param_fields(study)
@@ -103,11 +89,11 @@ def _rungs_table(study: Study, state: StudyState, fates: Sequence[TrialStatus]) 
     )
     rungs = _rungs_by_trial(state)
     rows = [
-        _rung_row(fate, rung, types)
-        for fate in fates
-        for rung in rungs.get(fate.member.trial_id, [])
+        _rung_row(status, rung, types)
+        for status in statuses
+        for rung in rungs.get(status.member.trial_id, [])
     ]
-    return table_of(schema, rows)
+    return build_table(schema, rows)
 
 
 def _assets_table(state: StudyState) -> pa.Table:
@@ -124,126 +110,55 @@ def _assets_table(state: StudyState) -> pa.Table:
         }
         for _, asset in sorted(state.assets.items())
     ]
-    return table_of(ASSETS, rows)
+    return build_table(ASSETS, rows)
 
 
-def write_views(directory: StudyDirectory, state: StudyState) -> None:
-    """``trials.parquet``, ``rungs.parquet`` and the assets' table say what the log says now."""
-    made_from = _made_from(directory)
-    tables = build_tables(directory.study, state, directory.facts)
-    digests = {}
-    for name in NAMES:
-        buffer = io.BytesIO()
-        pq.write_table(getattr(tables, name), buffer, compression="zstd")
-        content = buffer.getvalue()
-        directory.write(view_name(name), content)
-        digests[name] = hashlib.sha256(content).hexdigest()
-    directory.write(SEAL, json.dumps({**made_from, "sha256": digests}, indent=1))
-
-
-def read_views(directory: StudyDirectory) -> StudyTables:
-    """The tables of a study; made from the log where a view is missing, damaged or old.
-
-    A flipped bit passes Parquet's own checks one time in three (101 of 300), so views are believed
-    by their SHA-256 alone. Nothing is written: a reader may look while another process runs the
-    study.
-    """
-    digests = _sealed(directory)
-    tables = [_read_one(directory.root / view_name(name), digests.get(name)) for name in NAMES]
-    if any(table is None for table in tables):
-        made = build_tables(directory.study, directory.load_state(), directory.facts)
-        return replace(made, declared_claims=directory.claims_digest)
-    trials, rungs, assets = tables
-    return StudyTables(
-        study=directory.study,
-        facts=directory.facts,
-        trials=trials,
-        rungs=rungs,
-        assets=assets,
-        declared_claims=directory.claims_digest,
-    )
-
-
-def view_name(name: str) -> str:
-    """Where a view lies; the assets' table stands beside the log, it is for the report only."""
-    return "records/assets.parquet" if name == "assets" else f"{name}.parquet"
-
-
-def _made_from(directory: StudyDirectory) -> dict[str, Any]:
-    """What a view is made from: the size of the log and the study as continued."""
+def _identity(status: TrialStatus) -> dict[str, Any]:
     return {
-        "schema_version": SCHEMA_VERSION,
-        "log_bytes": directory.log.size(),
-        "study": digest_of(directory.study.model_dump(mode="json")),
-    }
-
-
-def _sealed(directory: StudyDirectory) -> dict[str, str]:
-    """View -> SHA-256, if the views were made from what the log and the study are now."""
-    try:
-        sealed = json.loads((directory.root / SEAL).read_bytes())
-        digests: dict[str, str] = sealed.pop("sha256")
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
-        return {}
-    return digests if sealed == _made_from(directory) and isinstance(digests, dict) else {}
-
-
-def _read_one(path: Path, digest: str | None) -> pa.Table | None:
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(content).hexdigest() != digest:
-        return None
-    return pq.ParquetFile(pa.BufferReader(content)).read()  # read_table imports pandas: 1.1 s
-
-
-def _identity(fate: TrialStatus) -> dict[str, Any]:
-    return {
-        "regime": fate.cell.regime,
-        "arm": fate.cell.arm,
-        "search": fate.cell.search,
-        "purpose": fate.purpose,
-        "round": fate.round,
-        "index": fate.index,
-        "trial_id": fate.member.trial_id,
-        "of": fate.member.of,
-        "seed": fate.member.seed,
+        "regime": status.cell.regime,
+        "arm": status.cell.arm,
+        "search": status.cell.search,
+        "purpose": status.purpose,
+        "round": status.round,
+        "index": status.index,
+        "trial_id": status.member.trial_id,
+        "of": status.member.of,
+        "seed": status.member.seed,
     }
 
 
 def _rungs_by_trial(state: StudyState) -> dict[str, list[RungDone]]:
     """Trial id -> its finished rungs, shortest first."""
-    found: dict[str, list[RungDone]] = {}
+    rungs: dict[str, list[RungDone]] = {}
     for (trial_id, _), rung in sorted(state.rungs.items(), key=lambda pair: pair[0]):
-        found.setdefault(trial_id, []).append(rung)
-    return found
+        rungs.setdefault(trial_id, []).append(rung)
+    return rungs
 
 
 def _trial_row(
-    state: StudyState, fate: TrialStatus, rungs: list[RungDone], types: Mapping[str, pa.DataType]
+    state: StudyState, status: TrialStatus, rungs: list[RungDone], types: Mapping[str, pa.DataType]
 ) -> dict[str, Any]:
-    ended = state.ended.get(fate.member.trial_id)
+    ended = state.ended.get(status.member.trial_id)
     seconds = sum(r.seconds_train + r.seconds_score for r in rungs)
     return (
-        _identity(fate)
+        _identity(status)
         | {
-            "state": fate.state,
+            "state": status.state,
             "reason": ended.reason if ended else "",
-            "longest": fate.longest,
-            "incumbent_for": list(fate.incumbent_for),
-            "audit": fate.audit,
-            "draw": fate.member.draw,
-            "converged": fate.converged,
+            "longest": status.longest,
+            "incumbent_for": list(status.incumbent_for),
+            "audit": status.audit,
+            "draw": status.member.draw,
+            "converged": status.converged,
             "seconds": seconds + (ended.seconds if ended else 0.0),
         }
         | _price(rungs)
-        | param_cells(types, fate.member.params)
+        | param_cells(types, status.member.params)
     )
 
 
 def _price(rungs: list[RungDone]) -> dict[str, Any]:
-    """What the method costs, and the most memory that one of its rungs took."""
+    """Trained share, cost of an update, and the highest memory peak over the rungs."""
     if not rungs:
         return {}
     largest = max(rungs, key=lambda rung: rung.peak_memory_bytes)
@@ -256,10 +171,10 @@ def _price(rungs: list[RungDone]) -> dict[str, Any]:
 
 
 def _rung_row(
-    fate: TrialStatus, rung: RungDone, types: Mapping[str, pa.DataType]
+    status: TrialStatus, rung: RungDone, types: Mapping[str, pa.DataType]
 ) -> dict[str, Any]:
     return (
-        _identity(fate)
+        _identity(status)
         | dict(rung.metrics)
         | {
             "length": rung.length,
@@ -272,6 +187,6 @@ def _rung_row(
             "instruction_set": rung.instruction_set,
             "at": rung.at,
         }
-        | param_cells(types, fate.member.params)
+        | param_cells(types, status.member.params)
         | {PARAM + LENGTH_PATH: rung.length}
     )

@@ -1,1 +1,1 @@
-"""What happened: the log of a study, its state, and the tables everybody reads."""
+"""What happened in a study, as bytes and events: log, state, views, lock, store. No rule of it."""

@@ -1,9 +1,9 @@
-"""What a replicate found in every image of the report split: one Parquet file per finished length.
+"""The detections of a replicate in each image of the report split: a Parquet file per length.
 
-A row is either one detection, or, with ``objects`` instead of a score, how many objects of a label
-an image holds (label 0: the image itself, so that empty ones are known). Whether a detection
-counts is kept per IoU threshold as bits, so that scores of other draws of these images need
-neither the annotations nor a matcher.
+A row is one detection, or, with ``objects`` instead of a score, the number of objects of a label in
+an image (label 0: the image itself, so that images without objects have a row). Bits say at which
+IoU thresholds a detection is correct, so that scores of other draws of these images need neither
+the annotations nor a matcher.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from rethink_ray.spec.errors import RecordError, explain
 
 NUM_IOUS = 10
 """COCO's thresholds 0.50, 0.55 ... 0.95; bit 0 is 0.50."""
-FOLDER = "detections"
+DETECTIONS_FOLDER = "detections"
 SCHEMA = pa.schema(
     [
         ("image_id", pa.int64()),
@@ -37,11 +37,11 @@ SCHEMA = pa.schema(
 
 def detections_folder(trial_id: str) -> str:
     """The folder of a trial's detections, inside its study."""
-    return f"trials/{trial_id}/{FOLDER}"
+    return f"trials/{trial_id}/{DETECTIONS_FOLDER}"
 
 
 def detections_path(root: Path, trial_id: str, length: float) -> Path:
-    """Where a trial's detections of one length lie."""
+    """The file of a trial's detections at one length."""
     return root / detections_folder(trial_id) / file_name(length)
 
 

@@ -1,16 +1,15 @@
-"""The study directory: the one place a study lives in, and the names of everything inside it.
+"""The study directory: the one folder or URI that holds a study, and the names of its files.
 
-State is data, never pickles: a directory can be continued by another machine or another version.
+Everything in it is data, never pickles: another machine or another version can continue it.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
-from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.records.lock import StoreLock, StudyLock, writing
 from rethink_ray.records.log import RecordLog
 from rethink_ray.records.segments import SegmentLog
@@ -19,7 +18,7 @@ from rethink_ray.records.store import Store, is_uri, without_secrets
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.claim import claims_digest
-from rethink_ray.spec.errors import DataError, RecordError, explain
+from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.study import Study
@@ -27,24 +26,24 @@ from rethink_ray.spec.study import Study
 LOCK_NAME = "records/writer.lock"
 STOP_NAME = "records/stop"
 LOG_FOLDER = "records/log"
-"""Where the log's segments lie, at a URI."""
+"""Folder of the log's segments, for a study at a URI."""
 FORMAT = 1
 """Version of the directory's layout and of its log."""
 
 
 class StudyDirectory:
-    """One study on disk: what was asked (``study``), of which data (``facts``), and its log."""
+    """One study on disk: the study, the facts of its data, and the log of its events."""
 
     def __init__(
         self, root: Path, resolved: Mapping[str, Any], copy: WorkingCopy | None = None
     ) -> None:
         self.root = root
-        self._stop_spread = False
+        self._has_spread_stop = False
         self.copy = copy
-        """What ``root`` is a copy of, if the study lives at a URI."""
+        """Keeps ``root`` and the study's URI alike; None for a study on this machine's disk."""
         self._resolved = dict(resolved)
         self.study = Study.model_validate_json(json.dumps(resolved["study"]))
-        """As it was last continued."""
+        """The study as it was last continued."""
         self.facts = _facts_from(resolved["facts"])
         path = self.records_dir / "log.jsonl"
         self.log = RecordLog(path) if copy is None else SegmentLog(path, copy.store, LOG_FOLDER)
@@ -56,69 +55,73 @@ class StudyDirectory:
         study: Study,
         yaml_text: str,
         facts: DataFacts,
+        *,
+        fingerprint: str,
         versions: Mapping[str, str],
     ) -> Self:
-        """A new study stands at ``where``, a path or a URI, before its first result.
+        """A new study is at ``where``, a path or a URI, before its first result.
+
+        Args:
+            where: path or URI.
+            study: the study.
+            yaml_text: its file, kept as ``study.yaml``.
+            facts: of its data.
+            fingerprint: hash of everything that a started study can no longer change.
+            versions: package -> version, of this machine.
 
         Raises:
             RecordError: there is a study already, or other files; a URI that does not answer.
         """
-        if cls.holds_study(where):
-            raise RecordError(
-                explain(_shown(where), "must hold no study yet", "one", "Continue it.")
-            )
+        _require_no_study(where)
         copy = WorkingCopy(str(where)) if is_uri(where) else None
         root = copy.root if copy else Path(where).absolute()
-        if _strangers(copy.store if copy else root):
+        if _has_other_files(copy.store if copy else root):
             remedy = "Give an empty folder, or one that does not exist."
-            raise RecordError(explain(_shown(where), "must be empty", "other files", remedy))
+            raise RecordError(explain(_readable(where), "must be empty", "other files", remedy))
         resolved = {
             "format": FORMAT,
             "identity": IDENTITY,
-            "fingerprint": fingerprint_of(study),
+            "fingerprint": fingerprint,
             "claims": claims_digest(study.claims),
-            "study": _tree(study),
-            "facts": _facts_tree(facts),
+            "study": _tree_of(study),
+            "facts": _tree_of_facts(facts),
             "versions": dict(versions),
         }
-        made = cls(root, resolved, copy)
-        with _writable(made.shown), writing(made.lock()):
-            if cls.holds_study(where):  # another process was quicker
-                must = "must hold no study yet"
-                raise RecordError(explain(_shown(where), must, "one", "Continue it."))
+        directory = cls(root, resolved, copy)
+        with _refusals_named(directory.address), writing(directory.lock()):
+            _require_no_study(where)  # another process may have been quicker
             for folder in (root / "trials", root / "assets"):
                 folder.mkdir(exist_ok=True)
-            made.write("study.yaml", yaml_text)
-            made.write("resolved.json", json.dumps(resolved, indent=1))
-        return made
+            directory.write("study.yaml", yaml_text)
+            directory.write("resolved.json", json.dumps(resolved, indent=1))
+        return directory
 
     @classmethod
     def open(cls, where: Path | str) -> Self:
-        """The study that stands at ``where``, a path or a URI.
+        """The study at ``where``, a path or a URI.
 
         Raises:
             RecordError: there is none, or its ``resolved.json`` cannot be understood.
         """
         copy = WorkingCopy(str(where)) if is_uri(where) else None
         root = copy.root if copy else Path(where).absolute()
-        place = f"{_shown(where)}/resolved.json"
+        file = f"{_readable(where)}/resolved.json"
+        content = copy.store.read("resolved.json") if copy else _read_if_there(root)
+        if content is None:
+            is_there = copy is not None or root.exists()
+            got = "no resolved.json in it" if is_there else "a folder that does not exist"
+            remedy = "Name the directory that 'run' wrote."
+            raise RecordError(explain(_readable(where), "must hold a study", got, remedy))
         try:
-            content = copy.store.read("resolved.json") if copy else _bytes_of(root)
-            if content is None:
-                remedy = "Name the directory that 'run' wrote."
-                there = copy is not None or root.exists()
-                came = "no resolved.json in it" if there else "a folder that does not exist"
-                raise RecordError(explain(_shown(where), "must hold a study", came, remedy))
             resolved = json.loads(content)
             if resolved["format"] != FORMAT:
-                raise RecordError(explain(place, f"must have format {FORMAT}", resolved["format"]))
+                raise RecordError(explain(file, f"must have format {FORMAT}", resolved["format"]))
             if copy:
                 copy.pull("resolved.json", "study.yaml")
             return cls(root, resolved, copy)
         except (ValueError, KeyError, TypeError) as error:
-            raise RecordError(
-                explain(place, "must be as this program wrote it", str(error)[:200])
-            ) from None
+            must = "must be as this program wrote it"
+            raise RecordError(explain(file, must, str(error)[:200])) from None
 
     @staticmethod
     def holds_study(where: Path | str) -> bool:
@@ -128,12 +131,14 @@ class StudyDirectory:
         return (Path(where) / "resolved.json").is_file()
 
     @property
-    def shown(self) -> str:
-        """Where the study lives, as people may read it."""
-        return _shown(self.copy.uri if self.copy else self.root)
+    def address(self) -> str:
+        """The study's path or URI, without passwords."""
+        return _readable(self.copy.uri if self.copy else self.root)
 
     def write(self, name: str, content: str | bytes) -> None:
-        """A file of the study (``rungs.parquet``) holds ``content``, or what it held before.
+        """A file of the study (``rungs.parquet``) holds ``content``, here and at the study's URI.
+
+        A write that fails leaves the file as it was.
 
         Raises:
             OSError: the disk refused.
@@ -143,25 +148,25 @@ class StudyDirectory:
             self.copy.push(name)
 
     def fetch(self, *names: str) -> None:
-        """Files and folders of a study at a URI are on this machine, as far as they exist."""
+        """Files and folders of a study at a URI are on this machine, if they exist."""
         if self.copy:
             self.copy.pull(*names)
 
     def spread_stop(self) -> None:
-        """Jobs on machines that share no files with this one learn that the study stops."""
-        if self.copy and not self._stop_spread:
-            self._stop_spread = True
+        """Jobs on machines that share no files with this one can read that the study stops."""
+        if self.copy and not self._has_spread_stop:
+            self._has_spread_stop = True
             self.copy.store.write(STOP_NAME, b"")
 
     def clear_stop(self) -> None:
-        """Nobody asks the study to stop."""
+        """No request to stop is left from an earlier run."""
         self.stop_path.unlink(missing_ok=True)
         if self.copy:
-            self._stop_spread = False
+            self._has_spread_stop = False
             self.copy.store.delete(STOP_NAME)
 
     def publish(self) -> None:
-        """What other machines read, mirror and report, is where the study lives."""
+        """Journal, exported configurations and report are at the study's URI too."""
         if self.copy:
             self.copy.push("optuna.journal", "best", "report")
 
@@ -186,8 +191,8 @@ class StudyDirectory:
         return self.root / "best"
 
     @property
-    def mirror_path(self) -> Path:
-        """The Optuna mirror."""
+    def optuna_journal_path(self) -> Path:
+        """The search as Optuna studies, for ``optuna-dashboard``."""
         return self.root / "optuna.journal"
 
     @property
@@ -197,24 +202,24 @@ class StudyDirectory:
 
     @property
     def lock_path(self) -> Path:
-        """Names the process that writes."""
+        """The file that names the study's one writer."""
         return self.root / LOCK_NAME
 
     @property
     def versions(self) -> dict[str, str]:
-        """What the study was started with: package -> version."""
+        """Package -> version, as the study was started."""
         return dict(self._resolved["versions"])
 
     @property
     def identity(self) -> int:
-        """The number under which its ids were hashed."""
+        """The identity number that its ids were hashed under."""
         return int(self._resolved.get("identity", FIRST_IDENTITY))
 
     def require_own_identity(self) -> None:
-        """New records may stand beside those that are here.
+        """The study's records have the identity that new records would have.
 
         Raises:
-            RecordError: these were made under another identity: they may be read, not continued.
+            RecordError: they have another; they may be read, not continued.
         """
         if self.identity != IDENTITY:
             must = f"must hold records of identity {IDENTITY} to go on: numbers of another differ"
@@ -222,11 +227,11 @@ class StudyDirectory:
                 "Start the study anew with another --out, or continue it with the program version "
                 "that made it. status, findings, report, export and compare still read it."
             )
-            raise RecordError(explain(self.shown, must, self.identity, remedy))
+            raise RecordError(explain(self.address, must, self.identity, remedy))
 
     @property
     def fingerprint(self) -> str:
-        """Hash of what this study can no longer change."""
+        """Hash of everything that this study can no longer change."""
         return str(self._resolved["fingerprint"])
 
     @property
@@ -239,11 +244,11 @@ class StudyDirectory:
         return self.root / "trials" / trial_id
 
     def asset_dir(self, key: str) -> Path:
-        """What one asset consists of."""
+        """The files of one asset."""
         return self.assets_dir / key
 
     def lock(self) -> StudyLock:
-        """The right to write here, not yet acquired."""
+        """The study's lock, not yet acquired."""
         return StoreLock(self.copy, LOCK_NAME) if self.copy else StudyLock(self.lock_path)
 
     def load_state(self) -> StudyState:
@@ -259,67 +264,32 @@ class StudyDirectory:
             raise RecordError(explain(str(log), must, "no such file", remedy))
         return StudyState(self.log.read())
 
-    def extend(
-        self,
-        *,
-        trials: int | None = None,
-        replicates: int | None = None,
-        searches: int | None = None,
-        lengths: Sequence[float] | None = None,
-    ) -> bool:
-        """The study is this much larger from now on; True if that changed anything.
+    def restate(self, study: Study) -> bool:
+        """``resolved.json`` holds ``study``, as it was continued; True if that changed anything.
+
+        The caller holds the lock, and knows that the study may become this one.
 
         Raises:
-            SpecError: something would shrink.
-            RecordError: its records are of another identity.
+            RecordError: the disk refused.
         """
-        self.require_own_identity()
-        return self._restate(
-            extend(
-                self.study,
-                trials=trials,
-                replicates=replicates,
-                searches=searches,
-                lengths=lengths,
-            )
-        )
-
-    def continue_with(self, study: Study, facts: DataFacts) -> bool:
-        """A study file given again is this one, perhaps larger; True if that changed anything.
-
-        Raises:
-            SpecError: it is another study.
-            DataError: the data are not those the study was started on.
-            RecordError: another process runs the study, and it would have to change; its records
-                are of another identity.
-        """
-        self.require_own_identity()
-        merged = merge(self.study, study)
-        _require_same(self.facts, facts)
-        if merged == self.study:
-            return False
-        with writing(self.lock()):
-            return self._restate(merged)
-
-    def _restate(self, study: Study) -> bool:
-        tree = _tree(study)
-        changed = bool(tree != self._resolved["study"])
-        if changed:
+        tree = _tree_of(study)
+        is_changed = bool(tree != self._resolved["study"])
+        if is_changed:
             resolved = self._resolved | {"study": tree}
-            with _writable(self.shown):
+            with _refusals_named(self.address):
                 self.write("resolved.json", json.dumps(resolved, indent=1))
             self._resolved = resolved
         self.study = study
-        return changed
+        return is_changed
 
 
-def _tree(study: Study) -> dict[str, Any]:
-    """A study as JSON, without what was left to its default (``schedule`` reads that)."""
+def _tree_of(study: Study) -> dict[str, Any]:
+    """A study as JSON; keys left to their default are absent, because ``schedule`` reads that."""
     tree: dict[str, Any] = study.model_dump(mode="json", exclude_unset=True)
     return tree
 
 
-def _facts_tree(facts: DataFacts) -> dict[str, Any]:
+def _tree_of_facts(facts: DataFacts) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(facts)))  # type: ignore[no-any-return]
 
 
@@ -327,26 +297,14 @@ def _facts_from(tree: Mapping[str, Any]) -> DataFacts:
     return DataFacts(**{**tree, "categories": tuple(tree["categories"])})
 
 
-def _require_same(recorded: DataFacts, found: DataFacts) -> None:
-    """What was measured now is what was measured then, as far as it was measured then."""
-    for path, digest in found.files.items():
-        if digest != recorded.files.get(path, digest):
-            must = "must be the file that the study was started with"
-            remedy = "Put it back, or give a study of the new file its own --out."
-            raise DataError(explain(f"weights {path}", must, "other content", remedy))
-    for name, code in found.backbones.items():
-        if code != recorded.backbones.get(name, code):
-            must = f"must be the code that the study was started with ({recorded.backbones[name]})"
-            remedy = "Install that again, or give a study of the new code its own --out."
-            raise DataError(explain(f"detector.backbone {name}", must, code, remedy))
-    if found.as_known_to(recorded) != recorded:
-        must = "must be what the study was started on"
-        remedy = "Give a study on other data its own --out."
-        raise DataError(explain("data", must, found.fingerprint, remedy))
+def _require_no_study(where: Path | str) -> None:
+    if StudyDirectory.holds_study(where):
+        must = "must hold no study yet"
+        raise RecordError(explain(_readable(where), must, "one", "Continue it."))
 
 
-def _strangers(where: Path | Store) -> bool:
-    """Whether files lie here that no interrupted ``create`` left."""
+def _has_other_files(where: Path | Store) -> bool:
+    """Whether a folder or store holds files that no interrupted ``create`` left."""
     ours = {"study.yaml", "records", "trials", "assets"}
     if isinstance(where, Store):
         names = {name.partition("/")[0] for name in where.list("")}
@@ -358,7 +316,7 @@ def _strangers(where: Path | Store) -> bool:
 
 
 def _num_rows(table: Path) -> int:
-    """Of a Parquet file; 0 where there is none, or none that can be read."""
+    """Rows of a Parquet file; 0 if it is missing or cannot be read."""
     import pyarrow.parquet as pq
 
     try:
@@ -367,7 +325,7 @@ def _num_rows(table: Path) -> int:
         return 0
 
 
-def _bytes_of(root: Path) -> bytes | None:
+def _read_if_there(root: Path) -> bytes | None:
     try:
         return (root / "resolved.json").read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -378,14 +336,14 @@ def _bytes_of(root: Path) -> bytes | None:
 
 
 @contextmanager
-def _writable(place: str) -> Iterator[None]:
-    """What the disk refuses inside the block is said in the house form."""
+def _refusals_named(where: str) -> Iterator[None]:
+    """An error of the disk inside the block becomes a ``RecordError`` that names ``where``."""
     try:
         yield
     except OSError as error:
         remedy = "Free some space, or choose another --out."
-        raise RecordError(explain(place, "must be writable", str(error), remedy)) from None
+        raise RecordError(explain(where, "must be writable", str(error), remedy)) from None
 
 
-def _shown(where: Path | str) -> str:
+def _readable(where: Path | str) -> str:
     return without_secrets(str(where)) if is_uri(where) else str(Path(where).absolute())

@@ -1,7 +1,7 @@
-"""One writer per study: a file that names the process which writes, and beats while it lives.
+"""One writer per study: a file that names the writing process, which changes it every ten seconds.
 
-Nobody's clock is compared with anybody's. An owner on this machine is looked up by pid and start
-time; one elsewhere is dead once its beat has stood still for two beats, waited for here.
+Clocks of two machines are never compared. An owner on this machine is looked up by pid and start
+time; one elsewhere counts as dead if its file does not change while this process waits two beats.
 """
 
 import fcntl
@@ -18,8 +18,8 @@ from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.errors import RecordError, explain
 
 BEAT_SECONDS = 10.0
-LOOKS = 8
-"""How often the file is looked at during the two beats."""
+NUM_READS = 8
+"""The file is read so often during the two beats."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class StudyLock:
     ) -> None:
         self.path = path
         self.lost = False
-        """Another process took the study over, because this one did not beat."""
+        """True once another process took the study over, because this one did not beat."""
         self._me = Owner.this_process()
         self._beat_seconds = beat_seconds
         self._pause = pause
@@ -45,22 +45,22 @@ class StudyLock:
         self._thread = threading.Thread(target=self._keep_beating, daemon=True)
 
     def acquire(self) -> None:
-        """This process is the writer now. Waits two beats for a silent owner elsewhere.
+        """This process is the study's writer. Waits two beats for a silent owner elsewhere.
 
         Raises:
-            RecordError: another living process is, or nothing can be written here.
+            RecordError: another living process is the writer, or the folder cannot be written.
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with _alone(self.path.with_suffix(".guard")):
-                self._take()
+            with _guarded_by(self.path.with_suffix(".guard")):
+                self._become_owner()
         except OSError as error:
-            came = error.strerror or str(error)
-            raise RecordError(explain(str(self.path.parent), "must be writable", came)) from None
+            got = error.strerror or str(error)
+            raise RecordError(explain(str(self.path.parent), "must be writable", got)) from None
         self._thread.start()
 
     def release(self) -> None:
-        """The study has no writer any more, if this process was it."""
+        """The study has no writer, if this process was it."""
         self._released.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -68,19 +68,19 @@ class StudyLock:
             self.remove()
 
     def require_held(self) -> None:
-        """Nothing, while this process is the writer.
+        """This process is still the study's writer.
 
         Raises:
             RecordError: another process has taken over.
         """
         if self.lost:
             must = f"must still name process {self._me.pid}, which did not beat"
-            came = str(self.owner() or "no owner")
-            remedy = "What is recorded stands; the other process goes on with it."
-            raise RecordError(explain(str(self.path), must, came, remedy))
+            got = str(self.owner() or "no owner")
+            remedy = "The records are whole; the other process goes on with them."
+            raise RecordError(explain(str(self.path), must, got, remedy))
 
     def beat(self) -> None:
-        """Show that this process lives; notice if it is the writer no longer."""
+        """The file shows that this process lives; ``lost`` is true if the file names another."""
         try:
             if self._me.is_same(self.owner()):
                 self._num_beats += 1
@@ -91,12 +91,12 @@ class StudyLock:
             _log.warning("%s could not be touched: %s", self.path, error)
 
     def owner(self) -> Owner | None:
-        """Whom the lock names, alive or not; None if it is free."""
+        """The process that the lock names, alive or not; None if the lock is free."""
         content = self.read()
         return None if content is None else decode_owner(content)
 
     def read(self) -> bytes | None:
-        """What the lock's file holds; None if there is none."""
+        """The content of the lock's file; None if there is none."""
         return _content(self.path)
 
     def write(self, content: bytes) -> None:
@@ -104,28 +104,28 @@ class StudyLock:
         write_atomically(self.path, content)
 
     def overwrite(self, content: bytes) -> None:
-        """As ``write``, but in place, which needs no room even on a full disk."""
+        """As ``write``, but in place, which works even on a full disk."""
         with self.path.open("r+b") as file:
             file.write(content)
 
     def remove(self) -> None:
-        """There is no lock file any more."""
+        """The lock file is gone."""
         self.path.unlink(missing_ok=True)
 
     def _keep_beating(self) -> None:
         while not self.lost and not self._released.wait(self._beat_seconds):
             self.beat()
 
-    def _take(self) -> None:
+    def _become_owner(self) -> None:
         content = self.read()
         owner = None if content is None else decode_owner(content)
-        here = owner is not None and owner.is_here
+        is_here = owner is not None and owner.is_here
         if content is not None:
-            lives = owner.runs if owner is not None and here else self._is_beating(content)
-            if lives:
+            is_alive = owner.runs if owner is not None and is_here else self._is_beating(content)
+            if is_alive:
                 raise self._refusal()
         self.write(encode_owner(self._me, 0))
-        if content is not None and not here:
+        if content is not None and not is_here:
             self._pause(self._beat_seconds)  # another machine may take over at the same moment
             if not self._me.is_same(self.owner()):
                 raise self._refusal()
@@ -135,8 +135,8 @@ class StudyLock:
         owner = decode_owner(content) or "an owner that cannot be read"
         seconds = 2 * self._beat_seconds
         _log.warning("%s: waiting %g s to see whether %s lives", self.path, seconds, owner)
-        for _ in range(LOOKS):
-            self._pause(seconds / LOOKS)
+        for _ in range(NUM_READS):
+            self._pause(seconds / NUM_READS)
             now = self.read()
             if now != content:
                 return now is not None
@@ -144,16 +144,16 @@ class StudyLock:
 
     def _refusal(self) -> RecordError:
         must = "must have one writer at a time"
-        came = str(self.owner() or "an owner that cannot be read")
+        got = str(self.owner() or "an owner that cannot be read")
         remedy = "Wait for it, or stop it with SIGINT; 'status' shows how far it is."
-        return RecordError(explain(str(self.path.parent), must, came, remedy))
+        return RecordError(explain(str(self.path.parent), must, got, remedy))
 
 
 class StoreLock(StudyLock):
-    """The right to write into a study at a URI: best effort.
+    """The right to write into a study at a URI, as far as a store without locks allows.
 
-    An object store has no locks: two writers that start in the same instant may both believe they
-    won. The log, whose lines are never written twice, then stops the slower one.
+    Two writers that start in the same instant may both become the owner. The log, which refuses to
+    write a line twice, then stops the slower one.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class StoreLock(StudyLock):
         self._name = name
 
     def read(self) -> bytes | None:
-        """What the lock's object holds; None if there is none."""
+        """The content of the lock's object; None if there is none."""
         return self._store.read(self._name)
 
     def write(self, content: bytes) -> None:
@@ -181,7 +181,7 @@ class StoreLock(StudyLock):
         self.write(content)
 
     def remove(self) -> None:
-        """There is no lock object any more."""
+        """The lock object is gone."""
         self._store.delete(self._name)
 
 
@@ -197,13 +197,13 @@ def writing(where: StudyLock | Path) -> Iterator[StudyLock]:
 
 
 def read_owner(path: Path) -> Owner | None:
-    """Who holds the lock, alive or not; None if it is free."""
+    """The process that holds the lock, alive or not; None if the lock is free."""
     content = _content(path)
     return None if content is None else decode_owner(content)
 
 
 def is_running(path: Path) -> bool:
-    """Whether a process seems to write into the study right now. For people: decides nothing.
+    """Whether a process seems to write into the study now. Only shown to people; decides nothing.
 
     An owner on another machine counts as alive while its file was touched a few beats ago.
     """
@@ -225,8 +225,8 @@ def _content(path: Path) -> bytes | None:
 
 
 @contextmanager
-def _alone(guard: Path) -> Iterator[None]:
+def _guarded_by(guard: Path) -> Iterator[None]:
     with guard.open("a") as handle:
-        with suppress(OSError):  # some network file systems know no such locks
+        with suppress(OSError):  # some network file systems have no such locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,7 @@
 """The truth of a study: an append-only file of events, one JSON object a line.
 
-A line is whole and on the disk before its event counts. A crash can tear only the last line, which
-is then dropped; a damaged line before it is an error, because whatever follows would be a guess.
+An event counts once its whole line is on the disk. A crash can tear only the last line, which is
+dropped; a damaged line before it is an error, because the events after it may depend on it.
 """
 
 import json
@@ -36,12 +36,10 @@ KINDS: dict[str, type[Any]] = {
     "job_failed": JobFailed,
     "resumed": Resumed,
 }
-"""The ``event`` of a line -> its type (``kind`` is taken: an asset has one)."""
+"""The key ``event`` of a line -> its type (not ``kind``, which assets have already)."""
 _KIND_OF = {event: kind for kind, event in KINDS.items()}
 _LOSSLESS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
-"""JSON knows no such numbers; they stand as text inside ``metrics``."""
-
-
+"""JSON has no such numbers; inside ``metrics`` they are text."""
 BLOCK_BYTES = 4096
 
 
@@ -57,7 +55,7 @@ class RecordLog:
         self._inode = 0
 
     def read(self) -> list[Event]:
-        """Every whole event, oldest first. What was read before is not read again.
+        """Every whole event, oldest first. Lines that were read before are not read again.
 
         Raises:
             RecordError: a line that is not the last one is no event.
@@ -79,7 +77,7 @@ class RecordLog:
         return list(self._events)
 
     def append(self, event: Event) -> None:
-        """``event`` is on the disk when this returns; a torn line before it is gone.
+        """``event`` is on the disk when this returns; a torn line before it is dropped.
 
         Raises:
             RecordError: the disk refused; the file is as it was.
@@ -93,7 +91,7 @@ class RecordLog:
             ) from error
 
     def size(self) -> int:
-        """Bytes of whole lines; views name the size they were made from."""
+        """Bytes of all whole lines; views record it as the size they were built from."""
         try:
             with self.path.open("rb") as file:
                 end = file.seek(0, os.SEEK_END)
@@ -120,7 +118,7 @@ class RecordLog:
                     raise OSError(f"only {written} of {len(line)} bytes fitted")
                 os.fsync(handle)
             except BaseException:
-                self._checked = False  # should cutting back fail as well, the next append does it
+                self._checked = False  # if truncating fails too, the next append repeats it
                 os.ftruncate(handle, before)
                 raise
         finally:
@@ -148,13 +146,13 @@ class RecordLog:
         try:
             return decode(json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            shown = line[:60].decode("ascii", errors="replace")
+            beginning = line[:60].decode("ascii", errors="replace")
             remedy = (
                 f"({error}) Use the program version that wrote it, restore the file from a copy, "
                 "or delete this line and all after it."
             )
             raise RecordError(
-                explain(f"{self.path}, line {number}", "must be an event", shown, remedy)
+                explain(f"{self.path}, line {number}", "must be an event", beginning, remedy)
             ) from error
 
 
@@ -166,27 +164,28 @@ def encode(event: Event) -> str:
 
 
 def decode(content: Mapping[str, Any]) -> Event:
-    """The event a parsed line holds.
+    """The event of a parsed line.
 
     Raises:
         KeyError, TypeError: an unknown kind, a key too many or too few.
     """
-    given = dict(content)
-    event = KINDS[given.pop("event")]
+    values = dict(content)
+    event = KINDS[values.pop("event")]
     if event is RoundProposed:
-        given["members"] = tuple(_member(member) for member in given["members"])
-    if "lengths" in given:
-        given["lengths"] = tuple(given["lengths"])
-    if "metrics" in given:
-        # one text for each name: a study of 10,000 trials has 400,000 of them
-        given["metrics"] = {sys.intern(k): _LOSSLESS.get(v, v) for k, v in given["metrics"].items()}
-    made: Event = event(**given)
-    return made
+        values["members"] = tuple(_decode_member(member) for member in values["members"])
+    if "lengths" in values:
+        values["lengths"] = tuple(values["lengths"])
+    if "metrics" in values:
+        # one string object per name: a study of 10,000 trials has 400,000 of them
+        metrics = values["metrics"].items()
+        values["metrics"] = {sys.intern(k): _LOSSLESS.get(v, v) for k, v in metrics}
+    decoded: Event = event(**values)
+    return decoded
 
 
-def _member(given: Mapping[str, Any]) -> Member:
-    assets = given.get("assets")
-    return Member(**{**given, "assets": None if assets is None else tuple(assets)})
+def _decode_member(values: Mapping[str, Any]) -> Member:
+    assets = values.get("assets")
+    return Member(**{**values, "assets": None if assets is None else tuple(assets)})
 
 
 def decode_line(line: str) -> Event:

@@ -1,7 +1,7 @@
-"""Which process holds a study, and whether it still lives as far as this machine can tell.
+"""Which process holds a study, and whether it is alive, as far as this machine can see.
 
-A pid means something only in the boot and the space of process ids it was given in; host names will
-not do, because containers on different machines often share theirs.
+A pid identifies a process only within one boot and one namespace of process ids. Host names do not
+help: containers on different machines often share theirs.
 """
 
 import json
@@ -22,21 +22,21 @@ class Owner:
     pid: int
     host: str
     machine: str | None
-    """Boot and space of process ids; None where the system does not tell."""
+    """Boot and namespace of process ids; None where the system does not say."""
     started: str | None
-    """Start in clock ticks since boot: a pid alone may have been given again."""
+    """Start in clock ticks since boot: another process may have the same pid later."""
     since: float
     """Unix time, for people."""
 
     @classmethod
     def this_process(cls) -> "Owner":
-        """The process that asks."""
+        """The calling process."""
         pid = os.getpid()
         return cls(
             pid=pid,
             host=platform.node(),
             machine=_machine(),
-            started=start_of(pid),
+            started=read_start_ticks(pid),
             since=_since(pid),
         )
 
@@ -47,13 +47,18 @@ class Owner:
 
     @property
     def runs(self) -> bool:
-        """Whether it is alive; only of use where ``is_here``."""
-        return self.started is not None and start_of(self.pid) == self.started
+        """Whether it is alive; meaningful only if ``is_here``."""
+        return self.started is not None and read_start_ticks(self.pid) == self.started
 
     def is_same(self, other: "Owner | None") -> bool:
-        """Whether both name one process."""
-        mine = (self.pid, self.host, self.machine, self.started)
-        return other is not None and mine == (other.pid, other.host, other.machine, other.started)
+        """Whether both are one process."""
+        identity = (self.pid, self.host, self.machine, self.started)
+        return other is not None and identity == (
+            other.pid,
+            other.host,
+            other.machine,
+            other.started,
+        )
 
     def __str__(self) -> str:
         minutes = max(0.0, time.time() - self.since) / 60
@@ -61,26 +66,26 @@ class Owner:
 
 
 def encode_owner(owner: Owner, num_beats: int) -> bytes:
-    """What a lock file holds; of one length, whatever the number of beats."""
+    """The content of a lock file; its length does not depend on the number of beats."""
     return json.dumps({**asdict(owner), "beat": f"{num_beats:0{BEAT_DIGITS}d}"}).encode()
 
 
 def decode_owner(content: bytes) -> Owner | None:
-    """Whom a lock file names; None if it says nothing of the kind."""
+    """The process that a lock file names; None if the content is no owner."""
     try:
-        found = json.loads(content)
+        values = json.loads(content)
         return Owner(
-            pid=int(found["pid"]),
-            host=str(found["host"]),
-            machine=found.get("machine"),
-            started=found["started"],
-            since=float(found.get("since", found.get("beat", 0.0))),
+            pid=int(values["pid"]),
+            host=str(values["host"]),
+            machine=values.get("machine"),
+            started=values["started"],
+            since=float(values.get("since", values.get("beat", 0.0))),
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def start_of(pid: int) -> str | None:
+def read_start_ticks(pid: int) -> str | None:
     """Start time of a process; None if there is no such process, a zombie included."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

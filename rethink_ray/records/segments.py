@@ -1,7 +1,7 @@
 """The log of a study at a URI: numbered segments that are never changed, and a local copy of them.
 
-A segment ``<first>-<last>.jsonl`` holds the lines of these numbers. Each event is a segment of its
-own; now and then a long run of them is written once more as one, and the short ones are dropped.
+A segment ``<first>-<last>.jsonl`` holds the lines with these numbers. Each event is first a segment
+of its own; opening a log with many of them joins them into one.
 """
 
 from pathlib import Path
@@ -13,12 +13,12 @@ from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
 
 JOIN_AT = 200
-"""From this many segments on, opening a log to write joins them."""
+"""Opening a log to write joins its segments if there are this many."""
 Span = tuple[int, int]
 
 
 class SegmentLog(RecordLog):
-    """An event log whose truth is in a store; the file at ``path`` follows it."""
+    """An event log in a store; the file at ``path`` is a copy of it."""
 
     def __init__(self, path: Path, store: Store, folder: str, *, join_at: int = JOIN_AT) -> None:
         super().__init__(path)
@@ -26,7 +26,7 @@ class SegmentLog(RecordLog):
         self._folder = folder
         self._join_at = join_at
         self._next = 0
-        """Number of the line to be written next; 0 while this process has not written."""
+        """Number of the next line; 0 if this process has written none."""
 
     def read(self) -> list[Event]:
         """Every event, oldest first.
@@ -61,7 +61,7 @@ class SegmentLog(RecordLog):
         super().append(event)
 
     def _fetch(self, *, join: bool = False) -> int:
-        """The local copy is as the store is; returns the number of its last line."""
+        """The local copy equals the store's log; returns the number of its last line."""
         spans = self._spans()
         used = _chain(spans, self._folder)
         content = b"".join(self._segment(span) for span in used)
@@ -102,7 +102,7 @@ def _span_of(stem: str) -> Span:
 
 
 def _chain(spans: list[Span], folder: str) -> list[Span]:
-    """Segments that follow on each other from line 1; of two that begin alike, the longer."""
+    """Segments that follow each other from line 1; of two with one first line, the longer."""
     by_first = dict(spans)
     used: list[Span] = []
     line = 1
@@ -112,6 +112,6 @@ def _chain(spans: list[Span], folder: str) -> list[Span]:
     beyond = [span for span in spans if span[0] >= line]
     if beyond:
         remedy = "Restore the missing segment from a copy, or delete those after it."
-        came = f"one that begins with line {beyond[0][0]}"
-        raise RecordError(explain(folder, f"must have a segment of line {line}", came, remedy))
+        got = f"one that begins with line {beyond[0][0]}"
+        raise RecordError(explain(folder, f"must have a segment of line {line}", got, remedy))
     return used

@@ -1,6 +1,6 @@
-"""The state of a study: its events, folded. The order in which they arrived does not matter.
+"""The state of a study: its events, indexed. The order in which they arrived does not matter.
 
-Adding an event twice changes nothing, so a log may repeat itself after a crash.
+Adding an event twice changes nothing, so a log may hold an event twice after a crash.
 """
 
 from collections import Counter, defaultdict
@@ -23,11 +23,11 @@ from rethink_ray.spec.resolve import Cell
 
 
 class StudyState:
-    """What is known about a study, indexed the way decisions and tables ask for it."""
+    """The events of a study, indexed for decisions and tables."""
 
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.version = 0
-        """Grows with every event that changed something; decisions are memoised on it."""
+        """Grows with each event that changes something; decisions are cached under it."""
         self.rounds: dict[tuple[Cell, Purpose], dict[int, RoundProposed]] = defaultdict(dict)
         self.rungs: dict[tuple[str, float], RungDone] = {}
         self.ended: dict[str, TrialEnded] = {}
@@ -41,7 +41,7 @@ class StudyState:
             self.add(event)
 
     def add(self, event: Event) -> bool:
-        """Fold one event in; False if it was known already."""
+        """The state includes the event; False if it did before."""
         match event:
             case RoundProposed():
                 rounds = self.rounds[event.cell, event.purpose]
@@ -67,7 +67,7 @@ class StudyState:
         return new
 
     def members(self, cell: Cell, purpose: Purpose) -> list[tuple[int, Member]]:
-        """(round number, member) of a cell, in the order they were proposed."""
+        """(round number, member) of a cell, in the order of their proposal."""
         rounds: Mapping[int, RoundProposed] = self.rounds.get((cell, purpose), {})
         return [(n, m) for n in sorted(rounds) for m in rounds[n].members]
 
@@ -77,7 +77,7 @@ class StudyState:
         return None if rung is None else rung.metrics.get(name)
 
     def lengths_done(self, trial_id: str, lengths: Iterable[float]) -> tuple[float, ...]:
-        """Which of ``lengths`` this trial has finished."""
+        """Those of ``lengths`` that this trial has finished."""
         return tuple(length for length in lengths if (trial_id, length) in self.rungs)
 
     def counts(self) -> dict[str, Any]:

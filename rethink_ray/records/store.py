@@ -1,6 +1,6 @@
-"""Files at a URI: a tree of objects in S3, GCS, Azure or whatever else pyarrow can open.
+"""Files at a URI: a tree of objects in S3, GCS, Azure or any other store that pyarrow can open.
 
-An object is written whole or not at all, and read whole; nothing is ever appended to.
+An object is written whole or not at all, and read whole; nothing is ever appended to one.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import Any
 from rethink_ray.spec.errors import RecordError, explain
 
 OBJECT_STORES = frozenset({"s3", "gcs", "abfs"})
-"""Where a file appears only when it is complete, and where folders need no making."""
+"""In these stores a file appears only when it is complete, and folders need not be created."""
 
 
 def is_uri(where: object) -> bool:
@@ -20,8 +20,8 @@ def is_uri(where: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stamp:
-    """How a listing tells two versions of an object apart."""
+class ObjectStamp:
+    """Size and time of an object: they tell two versions of it apart."""
 
     size: int
     """Bytes."""
@@ -52,7 +52,7 @@ class Store:
 
     def read(self, name: str) -> bytes | None:
         """The object's bytes; None if there is no such object."""
-        with self._told(name):
+        with self._errors_named(name):
             try:
                 with self._files.open_input_stream(self._path(name)) as stream:
                     return bytes(stream.read())
@@ -60,8 +60,8 @@ class Store:
                 return None
 
     def write(self, name: str, content: bytes) -> None:
-        """The object holds ``content`` when this returns; never a part of it."""
-        with self._told(name):
+        """The object holds all of ``content`` when this returns."""
+        with self._errors_named(name):
             path = self._path(name)
             if self._files.type_name in OBJECT_STORES:
                 self._put(path, content)
@@ -71,8 +71,8 @@ class Store:
             self._files.move(f"{path}.part", path)
 
     def delete(self, name: str) -> None:
-        """The object is gone; it may have been before."""
-        with self._told(name):
+        """The object is gone; nothing happens if there was none."""
+        with self._errors_named(name):
             try:
                 self._files.delete_file(self._path(name))
             except FileNotFoundError:
@@ -80,22 +80,22 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether there is such an object."""
-        with self._told(name):
+        with self._errors_named(name):
             return self._is_file(self._files.get_file_info(self._path(name)))
 
-    def list(self, folder: str) -> dict[str, Stamp]:
+    def list(self, folder: str) -> dict[str, ObjectStamp]:
         """Every object at or below ``folder``, in the order of names; empty if there is none."""
         from pyarrow import fs
 
-        with self._told(folder):
+        with self._errors_named(folder):
             itself = self._files.get_file_info(self._path(folder))
-            where = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
-            below = [] if self._is_file(itself) else self._files.get_file_info(where)
-            found = [info for info in [itself, *below] if self._is_file(info)]
+            selector = fs.FileSelector(self._path(folder), recursive=True, allow_not_found=True)
+            below = [] if self._is_file(itself) else self._files.get_file_info(selector)
+            objects = [info for info in [itself, *below] if self._is_file(info)]
         skip = len(self._base) + 1
         return {
-            info.path[skip:]: Stamp(size=info.size, changed=int(info.mtime_ns or 0))
-            for info in sorted(found, key=lambda info: str(info.path))
+            info.path[skip:]: ObjectStamp(size=info.size, changed=int(info.mtime_ns or 0))
+            for info in sorted(objects, key=lambda info: str(info.path))
         }
 
     def _put(self, path: str, content: bytes) -> None:
@@ -111,8 +111,8 @@ class Store:
         return bool(info.type == fs.FileType.File)
 
     @contextmanager
-    def _told(self, name: str) -> Iterator[None]:
-        """Whatever the store's client raises names the object and what to look at."""
+    def _errors_named(self, name: str) -> Iterator[None]:
+        """An error of the store's client becomes a ``RecordError`` that names the object."""
         try:
             yield
         except (OSError, ValueError) as error:
@@ -124,11 +124,11 @@ class Store:
 
 
 def without_secrets(uri: str) -> str:
-    """The URI as it may be shown: no ``user:password@``, no options."""
+    """The URI without ``user:password@`` and without options, so that it can be printed."""
     scheme, _, rest = uri.partition("://")
     host_and_path = rest.partition("?")[0]
-    user, at, place = host_and_path.rpartition("@")
-    return f"{scheme}://{place}" if at and "/" not in user else f"{scheme}://{host_and_path}"
+    user, at, address = host_and_path.rpartition("@")
+    return f"{scheme}://{address}" if at and "/" not in user else f"{scheme}://{host_and_path}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,8 +1,8 @@
-"""What happened, as data: the events of a study's log and the state they fold to.
+"""The events of a study's log.
 
-Events are facts, appended once and never edited; everything else in a study directory can be
-rebuilt from them. *Diverged*, *infeasible* and *misconfigured* are results of the method;
-a *failure* is the machine's.
+An event is appended once and never edited; everything else in a study directory can be rebuilt from
+the events. *Diverged*, *infeasible* and *misconfigured* are results of the method; a *failure* is
+the machine's.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.space import Value
 
-Value = str | int | float | bool | None
 Purpose = Literal["search", "replicate"]
 Outcome = Literal["diverged", "infeasible", "misconfigured", "refused"]
-"""How a method's own failure ended a trial (``refused``: its asset was not fit to start from)."""
+"""How the method itself ended a trial (``refused``: its asset was not fit to start from)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One trial of a round: its id and what was sampled for it."""
+    """One trial of a round: its id and its sampled values."""
 
     trial_id: str
     params: Mapping[str, Value]
@@ -28,16 +28,16 @@ class Member:
     of: str | None = None
     """Replicates: the trial id of the incumbent this one repeats."""
     asset_seed: int | None = None
-    """Of the assets it learned from its regime's images; ``None``: it starts from none such."""
+    """Seed of the assets that learn from its regime's images; ``None``: it starts from none."""
     teacher: str | None = None
-    """The search trial of another arm that taught it; ``None``: nobody did."""
+    """The search trial of another arm that taught it; ``None``: it has no teacher."""
     teacher_length: float | None = None
     """How long the teacher was trained, in units of 1x."""
     draw: int = 0
-    """Of its regime's images: 0 is the regime itself, which every search trial has."""
+    """Which draw of its regime's images; 0 is the regime itself, as in every search trial."""
     assets: tuple[str, ...] | None = None
     """Keys of the assets it starts from, each after those it needs, so that no reader hashes them
-    again; ``None``: recorded before this was."""
+    again; ``None``: recorded by a version without this key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,25 +47,25 @@ class RoundProposed:
     regime: str
     arm: str
     number: int
-    """Counts the rounds of one cell and purpose from zero."""
+    """Number of the round in its cell and purpose, from zero."""
     purpose: Purpose
     members: tuple[Member, ...]
     at: float = 0.0
     """Unix time, seconds. No decision reads it."""
     search: int = 0
-    """Which of the cell's searches."""
+    """Index of the search among the cell's searches."""
     searches: int = 1
-    """How many of them the study asked for then: searches added later are another look."""
+    """Searches per cell when this was proposed: later ones count as another look at the data."""
 
     @property
     def cell(self) -> Cell:
-        """Whose round it is: one search of one cell."""
+        """The cell and search of this round."""
         return Cell(self.regime, self.arm, self.search)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStarted:
-    """A cluster slot took a job. For people watching; no decision reads it."""
+    """A cluster slot took a job. Shown to people; no decision reads it."""
 
     job_id: str
     trial_id: str | None
@@ -87,15 +87,15 @@ class RungDone:
     """``<split>/<name>``: the 12 COCO numbers in AP points (0..100), e.g. ``val/ap``; also
     ``train/loss`` (mean over the branch) and ``train/backbone_drift`` (|w - w0| / |w0|)."""
     seconds_train: float
-    """Wall seconds spent on updates new to this rung: trunk since the last rung, and branch."""
+    """Wall seconds of the updates that are new in this rung (see ``steps_new``)."""
     seconds_score: float
     steps_new: int
-    """Updates actually run for this rung (trunk part + branch)."""
+    """Updates run for this rung: trunk since the last rung, and branch."""
     peak_memory_bytes: int = 0
     peak_memory_of: str = ""
-    """``gpu``: what the rung allocated there; ``process``: its whole size, since it began."""
+    """``gpu``: the peak allocated there in this rung; ``process``: its size since it began."""
     trained_share: float | None = None
-    """Of the detector's parameters, those that move; ``None``: recorded before this was."""
+    """Share of the detector's parameters that are trained; ``None``: an older version."""
     step_flops: float | None = None
     """Floating-point operations of one update, whole batch, largest image size."""
     data_faults: Mapping[str, int] = field(default_factory=dict)
@@ -119,7 +119,7 @@ class TrialEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetDone:
-    """An asset stands in ``assets/<key>/``."""
+    """An asset is in ``assets/<key>/``."""
 
     key: str
     kind: str
@@ -142,7 +142,7 @@ class JobFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
-    """Someone continued the study, perhaps with a larger budget or longer lengths."""
+    """The study was continued, perhaps with a larger budget or longer lengths."""
 
     trials: int
     replicates: int

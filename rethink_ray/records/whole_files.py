@@ -1,4 +1,4 @@
-"""Files that hold what was written, or after a crash what they held before; never a part."""
+"""Files that are written whole: after a crash they hold either the old content or the new."""
 
 import os
 import secrets
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, *parts: str | bytes | memoryview) -> None:
-    """``path`` holds ``parts`` one after another; on the disk, not only in its cache.
+    """``path`` holds ``parts`` one after another, on the disk and not only in its cache.
 
     Raises:
         OSError: the disk refused. ``path`` is as it was, and nothing lies beside it.
@@ -27,7 +27,7 @@ def write_atomically(path: Path, *parts: str | bytes | memoryview) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """What was created or renamed in ``folder`` survives a power cut."""
+    """Files created or renamed in ``folder`` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,15 +1,15 @@
-"""A study at a URI as one machine works on it: a local folder, and what of it the store has.
+"""A machine's local folder of a study at a URI, kept in sync with the store.
 
-Checkpoints and rungs are pure functions of their trial, so a file that two machines wrote is the
-same file; that is why copies need no locks, and why a stale one costs time and never a number.
+Checkpoints and rungs are pure functions of their trial, so two machines write equal files. Copies
+therefore need no locks, and a stale copy costs time and never changes a number.
 """
 
-import hashlib
 from pathlib import Path
 
-from rethink_ray.records.store import Stamp, Store, without_secrets
+from rethink_ray.records.store import ObjectStamp, Store, without_secrets
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.cache import cache_folder
+from rethink_ray.spec.hashing import sha256_of
 
 
 class WorkingCopy:
@@ -23,48 +23,48 @@ class WorkingCopy:
         """Size and time of each local file when it was last the same as in the store."""
 
     def pull(self, *names: str) -> None:
-        """Files and folders of the store are here, unless what is here is newer."""
+        """Files and folders of the store are in ``root``, except where the local file is newer."""
         for name in names:
             for inner, stamp in self.store.list(name).items():
                 if self._is_older(inner, stamp):
-                    self._take(inner, self.store.read(inner))
+                    self._download(inner, self.store.read(inner))
 
     def trust(self, *names: str) -> None:
-        """What is as large here as in the store is taken to be the same, and not sent again.
+        """Local files of the store's size count as equal to it and are not uploaded again.
 
-        For what is written once, by whoever; call ``pull`` first.
+        For files that are written once; call ``pull`` first.
         """
         for name in names:
-            here = self._files(name)
-            for inner, there in self.store.list(name).items():
-                if inner in here and here[inner][0] == there.size:
-                    self._synced[inner] = here[inner]
+            local = self._files(name)
+            for inner, remote in self.store.list(name).items():
+                if inner in local and local[inner][0] == remote.size:
+                    self._synced[inner] = local[inner]
 
     def push(self, *names: str) -> None:
-        """The store has these files and folders as they are here; what went here goes there."""
+        """The store equals these local files and folders; files deleted here are deleted there."""
         for name in names:
-            here = self._files(name)
-            for inner, stamp in here.items():
+            local = self._files(name)
+            for inner, stamp in local.items():
                 if self._synced.get(inner) != stamp:
-                    self._give(inner, stamp)
-            for inner in [n for n in self._synced if _lies_in(n, name) and n not in here]:
+                    self._upload(inner, stamp)
+            for inner in [n for n in self._synced if _lies_in(n, name) and n not in local]:
                 self.store.delete(inner)
                 del self._synced[inner]
 
     def drop(self, name: str) -> None:
-        """The file is gone, here and in the store."""
+        """The file is deleted, here and in the store."""
         (self.root / name).unlink(missing_ok=True)
         self._synced.pop(name, None)
         self.store.delete(name)
 
-    def _take(self, name: str, content: bytes | None) -> None:
-        if content is None:  # dropped since it was listed
+    def _download(self, name: str, content: bytes | None) -> None:
+        if content is None:  # deleted since it was listed
             return
         path = self.root / name
         write_atomically(path, content)
         self._synced[name] = _stamp_of(path)
 
-    def _give(self, name: str, stamp: tuple[int, int]) -> None:
+    def _upload(self, name: str, stamp: tuple[int, int]) -> None:
         try:
             content = (self.root / name).read_bytes()
         except FileNotFoundError:
@@ -72,7 +72,7 @@ class WorkingCopy:
         self.store.write(name, content)
         self._synced[name] = stamp
 
-    def _is_older(self, name: str, stamp: Stamp) -> bool:
+    def _is_older(self, name: str, stamp: ObjectStamp) -> bool:
         """Whether the file here is missing, or older than the one in the store."""
         path = self.root / name
         if not path.exists():
@@ -80,24 +80,24 @@ class WorkingCopy:
         return stamp.changed > _stamp_of(path)[1]
 
     def _files(self, name: str) -> dict[str, tuple[int, int]]:
-        """Local files at or below ``name`` that are whole; temporary ones begin with a dot."""
+        """Local files at or below ``name``; files whose name begins with a dot are temporary."""
         top = self.root / name
         paths = [top] if top.is_file() else sorted(top.rglob("*"))
-        found = {}
+        stamps = {}
         for path in paths:
             try:
                 if path.is_file() and not path.name.startswith("."):
-                    found[path.relative_to(self.root).as_posix()] = _stamp_of(path)
-            except FileNotFoundError:  # pruned while we looked
+                    stamps[path.relative_to(self.root).as_posix()] = _stamp_of(path)
+            except FileNotFoundError:  # deleted meanwhile
                 continue
-        return found
+        return stamps
 
 
 def working_folder(uri: str) -> Path:
     """The folder of this machine for the study at ``uri``, the same for each process."""
-    shown = without_secrets(uri).rstrip("/")
-    digest = hashlib.sha256(shown.encode()).hexdigest()[:10]
-    return cache_folder() / "studies" / f"{Path(shown).name}-{digest}"
+    address = without_secrets(uri).rstrip("/")
+    digest = sha256_of(address)[:10]
+    return cache_folder() / "studies" / f"{Path(address).name}-{digest}"
 
 
 def _stamp_of(path: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What a rung costs in updates, with and without the trunk that all rungs of a trial share."""
+"""Updates that a rung costs, with and without the trunk that all rungs of a trial share."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from rethink_ray.spec.recipe import ScheduleSpec
 
 
 def new_steps(schedule: ScheduleSpec, length: float, done: Sequence[float] = ()) -> int:
-    """Updates that have to be run for a rung, after the rungs ``done``.
+    """Updates that a rung needs after the rungs ``done``.
 
-    The trunk goes on from the nearest branch point below; the branch is always run.
+    The trunk goes on from the nearest earlier branch point; the branch is always run.
     """
     branch_at = schedule.branch_at(length)
-    kept = [schedule.branch_at(x) for x in done]
-    trunk = branch_at - max((b for b in kept if b <= branch_at), default=0)
+    earlier = [schedule.branch_at(x) for x in done]
+    trunk = branch_at - max((b for b in earlier if b <= branch_at), default=0)
     return trunk + schedule.steps(length) - branch_at
 
 

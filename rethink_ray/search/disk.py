@@ -1,18 +1,17 @@
-"""How much disk a study's checkpoints and detections take, followed along a dry run.
+"""How much disk a study's checkpoints and detections take, measured along a dry run.
 
-Counted are the files that ``checkpoints`` keeps, and what running jobs write beside them.
+The meter counts the files that ``checkpoints`` keeps, and those that running jobs write.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.retention import needed_by
-from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import DetectorAsset
-from rethink_ray.spec.resolve import Cell, TrialConfig, searches_of
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.resolve import Cell, TrialConfig
 
 WeightCount = Callable[[TrialConfig], int]
 STATES_PER_WEIGHT = {"sgd": 2, "adamw": 3}
@@ -20,51 +19,48 @@ STATES_PER_WEIGHT = {"sgd": 2, "adamw": 3}
 TRUNK_FILES = 2
 """Training keeps the newest trunk file and the one before it."""
 DETECTION_BYTES = 24
-"""One detection of a kept file, compressed, its share of the image's own rows included: measured at
-most 23.5, and half of that on average, over 400 files of six studies on shapes."""
-LOOKS = 400
-"""How often a dry run is looked at, about."""
+"""One detection of a kept file, compressed, with its share of the rows of its image. Over 400 files
+of six studies on shapes it was at most 23.5, and half of that on average."""
+NUM_COUNTS = 400
+"""How often the disk is counted in a dry run, about."""
 
 
 class DiskMeter:
     """Bytes of checkpoints and kept detections, now and at their most.
 
-    Of detections as many are counted as an image may have, so their part is an upper bound.
+    Each image counts with as many detections as it may have, so their part is an upper bound.
     """
 
-    def __init__(self, study: Study, count_weights: WeightCount, report_images: int) -> None:
+    def __init__(self, view: StudyView, count_weights: WeightCount, report_images: int) -> None:
         self.peak_bytes = 0
-        self._study = study
+        self._view = view
         self._count_weights = count_weights
-        self._every = max(1, len(searches_of(study)) * study.budget.trials // LOOKS)
+        self._every = max(1, len(view.searches) * view.study.budget.trials // NUM_COUNTS)
         self._num_events = 0
         self._num_jobs = 0
         self._owners: dict[str, set[Cell]] = {}
         self._changed: set[Cell] = set()
         self._kept: dict[Cell, int] = {}
         self._assets = 0
-        """Bytes of detectors that trials start from: they stay, for trials that may still come."""
+        """Bytes of detectors that trials start from: they are kept for trials yet to come."""
         self._report_images = report_images
         self._rungs = Counter[str]()
         self._detections: dict[str, int] = {}
-        """Trial that keeps what it finds -> bytes of it after each rung."""
+        """Trial whose detections are kept -> bytes of them after each rung."""
         self._weights: dict[str, tuple[int, int]] = {}
-        """Trial that was started -> bytes of one checkpoint, and of the weights alone."""
+        """Started trial -> bytes of one checkpoint, and of the weights alone."""
 
-    def watch(
-        self, event: Event, state: StudyState, started: Sequence[Job], running: Iterable[str]
-    ) -> None:
-        """One event more is about to be recorded; now and then everything is counted.
+    def watch(self, event: Event, started: Sequence[Job], running: Iterable[str]) -> None:
+        """One more event is noted, just before it is recorded; now and then the disk is counted.
 
         Args:
-            event: what happened.
-            state: the records before it.
+            event: the event.
             started: all jobs so far.
             running: ids of the jobs under way.
         """
         self._num_events += 1
         if self._num_events % self._every == 0:
-            self.count(state, started, running)
+            self.count(started, running)
         match event:
             case RoundProposed():
                 for member in event.members:
@@ -74,8 +70,13 @@ class DiskMeter:
                 self._rungs[event.trial_id] += isinstance(event, RungDone)
                 self._changed |= self._owners.get(event.trial_id, set())
 
-    def count(self, state: StudyState, started: Sequence[Job], running: Iterable[str] = ()) -> int:
-        """Bytes on disk now."""
+    def count(self, started: Sequence[Job], running: Iterable[str] = ()) -> int:
+        """Bytes on disk now, by the records so far.
+
+        Args:
+            started: all jobs so far.
+            running: ids of the jobs under way.
+        """
         for job in started[self._num_jobs :]:
             if job.asset is None:
                 self._weigh(job)
@@ -83,12 +84,12 @@ class DiskMeter:
                 self._assets += 4 * self._count_weights(job.asset.trained)
         self._num_jobs = len(started)
         for cell in self._changed:
-            self._kept[cell] = self._bytes_of(state, cell)
+            self._kept[cell] = self._bytes_of(cell)
         self._changed = set()
-        under_way = [job_id.rpartition("-")[0] for job_id in running]
-        written = sum(2 * self._weights[t][0] for t in under_way if t in self._weights)
-        found = sum(size * self._rungs[trial] for trial, size in self._detections.items())
-        total = sum(self._kept.values()) + self._assets + found + written
+        trial_ids = [job_id.rpartition("-")[0] for job_id in running]
+        written = sum(2 * self._weights[t][0] for t in trial_ids if t in self._weights)
+        detections = sum(size * self._rungs[trial] for trial, size in self._detections.items())
+        total = sum(self._kept.values()) + self._assets + detections + written
         self.peak_bytes = max(self.peak_bytes, total)
         return total
 
@@ -103,7 +104,7 @@ class DiskMeter:
             self._detections[trial_id] = DETECTION_BYTES * most
         self._changed |= self._owners.get(trial_id, set())
 
-    def _bytes_of(self, state: StudyState, cell: Cell) -> int:
-        needed = needed_by(self._study, state, cell)
+    def _bytes_of(self, cell: Cell) -> int:
+        needed = needed_by(self._view.cell(cell))
         trunks = sum(TRUNK_FILES * self._weights.get(t, (0, 0))[0] for t in needed.trunks)
         return trunks + sum(self._weights.get(t, (0, 0))[1] for t, _ in needed.models)

@@ -1,4 +1,4 @@
-"""What a decision consists of: jobs for cluster slots, and events to be recorded first."""
+"""What a decision consists of: jobs for cluster slots, and events that are recorded first."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,24 +10,24 @@ from rethink_ray.spec.resolve import TrialConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one slot runs: a trial from the rung it has to a longer one, or an asset."""
+    """Work for one slot: train a trial from its last rung to a longer one, or build an asset."""
 
     job_id: str
     """``<trial id>-<target length>x`` or ``asset-<key>``: the same for every attempt."""
     purpose: Literal["asset", "search", "replicate"]
     cell: str
-    """``regime/arm`` of the first cell that asked for it."""
+    """``regime/arm`` of the first cell that needs it."""
     trial_id: str | None = None
     config: TrialConfig | None = None
     lengths: tuple[float, ...] = ()
-    """Rungs still wanted, rising."""
+    """Rungs to run, rising."""
     splits: tuple[str, ...] = ()
-    """What each rung is scored on."""
+    """The splits that each rung is scored on."""
     asset: AssetSpec | None = None
     models: str | None = None
-    """Folder below the root that keeps the weights of every finished rung; None: nobody does."""
+    """Folder below the root for the weights of every finished rung; None: they are not kept."""
     detections: str | None = None
-    """Folder below the root that keeps what every finished rung found in the report split."""
+    """Folder below the root for the detections of every finished rung in the report split."""
 
     @property
     def trial(self) -> tuple[str, TrialConfig]:
@@ -43,20 +43,20 @@ class Job:
 
     @property
     def folder(self) -> str:
-        """Where the job leaves its files, below the root."""
+        """The folder for the job's files, below the root."""
         return f"trials/{self.trial_id}" if self.asset is None else f"assets/{self.asset.key}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the records ask for. ``rounds`` and ``ends`` are recorded before any job runs."""
+    """What a study needs next. ``rounds`` and ``ends`` are recorded before any job runs."""
 
     rounds: tuple[RoundProposed, ...]
-    """Newly proposed; their jobs appear in the decision after they were recorded."""
+    """Newly proposed; the decision after they were recorded has their jobs."""
     ends: tuple[TrialEnded, ...]
     """Trials that can never start, because their asset was refused."""
     jobs: tuple[Job, ...]
-    """All that may run now, running already or not, most urgent first."""
+    """All that may run now, those that run already included, most urgent first."""
     done: bool
     blocked: tuple[str, ...]
     """Job ids over the retry limit. With nothing else to run, the study is incomplete."""
@@ -65,7 +65,7 @@ class Decision:
 
     @property
     def incomplete(self) -> bool:
-        """Only jobs are left that the machine failed too often."""
+        """All jobs that are left failed too often."""
         return bool(self.blocked) and not (self.jobs or self.rounds or self.ends)
 
 
@@ -75,5 +75,5 @@ def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:
 
 
 def models_folder(trial_id: str) -> str:
-    """Where a study keeps the weights of a trial's rungs, below its root."""
+    """The folder for the weights of a trial's rungs, below the study's root."""
     return f"trials/{trial_id}/models"

@@ -1,7 +1,8 @@
-"""What Optuna is told about a trial: the truth, in its own words.
+"""Recorded trials as observations for Optuna's samplers.
 
-COMPLETE with the value at the last rung; PRUNED with its rungs as intermediate values; the worst
-finite value for *diverged*; FAIL, which no sampler ranks, for what never became a measurement.
+A trial at the end of the ladder is COMPLETE with its last score. A trial that halving stopped is
+PRUNED, with its rungs as intermediate values. A diverged trial has the worst score. A trial that
+could not run is FAIL, which no sampler ranks.
 """
 
 import math
@@ -16,15 +17,11 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
-from rethink_ray.protocol.halving import Ladder
-from rethink_ray.protocol.incumbents import selection_metric
+from rethink_ray.protocol.halving import HalvingState, Ladder
+from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
 from rethink_ray.spec.space import Parameter
-from rethink_ray.spec.study import Study
-
-WORST = {"maximize": 0.0, "minimize": 100.0}
-"""The worst finite value of a metric in AP points, by goal."""
 
 
 def distribution_of(parameter: Parameter) -> BaseDistribution:
@@ -37,56 +34,52 @@ def distribution_of(parameter: Parameter) -> BaseDistribution:
     return FloatDistribution(low, high, log=parameter.kind == "log_uniform")
 
 
-def values_at(
-    study: Study, state: StudyState, trial_id: str, lengths: Sequence[float]
+def scores_at(
+    state: StudyState, trial_id: str, lengths: Sequence[float], metric: str
 ) -> dict[float, float]:
-    """Length -> finite value on the selection split, for the rungs this trial has finished."""
-    metric = selection_metric(study)
-    found = {length: state.metric(trial_id, length, metric) for length in lengths}
-    return {k: v for k, v in found.items() if v is not None and math.isfinite(v)}
+    """Length -> finite score, for the rungs that a trial has finished."""
+    scores = {length: state.metric(trial_id, length, metric) for length in lengths}
+    return {x: score for x, score in scores.items() if score is not None and math.isfinite(score)}
 
 
-def observed(
-    study: Study,
+def as_observation(
     state: StudyState,
     ladder: Ladder,
+    halving: HalvingState,
     member: Member,
-    granted: int,
     distributions: Mapping[str, BaseDistribution],
-    *,
-    ladder_ends: int | None = None,
     diverged_is_complete: bool = False,
 ) -> FrozenTrial:
-    """One decided trial as a sampler sees it.
+    """A trial of a decided round, as a sampler sees it.
+
+    Rungs that the audit added are left out, so that no proposal depends on how quick the audit was.
 
     Args:
-        study: the study.
-        state: its records.
-        ladder: the cell's ladder.
+        state: the records.
+        ladder: of the cell.
+        halving: of the trial's round.
         member: the trial.
-        granted: how many lengths halving granted it; an audit's further rungs are left out, so
-            that no proposal depends on whether the audit was quicker.
-        distributions: path -> distribution of the cell's space.
-        ladder_ends: how many lengths its round ran, if that has converged; None: all of the ladder.
-        diverged_is_complete: the sampler learns from COMPLETE trials only (GP). TPE ranks every
-            COMPLETE above every PRUNED, so for it a diverged trial stands last among the pruned.
+        distributions: path -> distribution, of the cell's space.
+        diverged_is_complete: for a sampler that learns from COMPLETE trials only (GP). TPE ranks
+            every COMPLETE trial above every PRUNED one, so for TPE a diverged trial is the worst of
+            the pruned ones.
     """
-    lengths = ladder.of(member)[:granted]
-    values = values_at(study, state, member.trial_id, lengths)
+    granted = halving.count_granted(member.trial_id)
+    lengths = ladder.lengths_of(member)[:granted]
+    scores = scores_at(state, member.trial_id, lengths, ladder.metric)
     params = dict(member.params)
     used = {path: distributions[path] for path in params}
-    worst = WORST[study.objective.goal]
-    one_rung = len(ladder.keep) == 1
+    num_lengths = len(halving.steps) if halving.converged else len(ladder.keep)
     ended = state.ended.get(member.trial_id)
-    if len(values) == (ladder_ends or len(ladder.keep)):
-        return optuna.create_trial(params=params, distributions=used, value=values[lengths[-1]])
-    if len(values) == granted:
-        return pruned(params, used, {int(k * 1000): v for k, v in values.items()})
+    if len(scores) == num_lengths:
+        return optuna.create_trial(params=params, distributions=used, value=scores[lengths[-1]])
+    if len(scores) == granted:
+        return pruned(params, used, {int(1000 * x): score for x, score in scores.items()})
     if ended is not None and ended.outcome != "diverged":
         return optuna.create_trial(params=params, distributions=used, state=TrialState.FAIL)
-    if one_rung or diverged_is_complete:
-        return optuna.create_trial(params=params, distributions=used, value=worst)
-    return pruned(params, used, {0: worst})
+    if len(ladder.keep) == 1 or diverged_is_complete:
+        return optuna.create_trial(params=params, distributions=used, value=WORST_SCORE)
+    return pruned(params, used, {0: WORST_SCORE})
 
 
 def pruned(

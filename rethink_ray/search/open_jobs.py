@@ -1,6 +1,6 @@
-"""What all cells ask for at the moment, put together in the order of the study's cells.
+"""Everything that the cells of a study need at the moment, in the order of its cells.
 
-Kept up to date cell by cell, because a study of 1,000 cells decides after every rung.
+It is kept up to date cell by cell, because a study of 1,000 cells decides after every rung.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,11 @@ from rethink_ray.records.types import RoundProposed, TrialEnded
 from rethink_ray.search.cell import CellDecision
 from rethink_ray.search.jobs import Job, asset_job
 
-T = TypeVar("T")
+Item = TypeVar("Item")
 
 
-class Asking:
-    """Cell by place in the study -> what it asks for; cells that ask for nothing are absent."""
+class OpenJobs:
+    """Jobs, rounds and ends by the index of their cell; cells that need nothing are absent."""
 
     def __init__(self) -> None:
         self._search: dict[int, list[Job]] = {}
@@ -25,22 +25,28 @@ class Asking:
         self._unproposed: dict[int, int] = {}
         self._done: set[int] = set()
 
-    def put(self, place: int, cell: str, decision: CellDecision) -> None:
-        """What the cell at ``place`` asks for from now on."""
+    def put(self, index: int, cell: str, decision: CellDecision) -> None:
+        """The decision of one cell replaces its former one.
+
+        Args:
+            index: of the cell in the study.
+            cell: its name.
+            decision: the new one.
+        """
         assets = [asset_job(spec, key, cell) for key, spec in decision.assets.items()]
-        _keep(self._search, place, decision.search)
-        _keep(self._replicates, place, decision.replicates)
-        _keep(self._rounds, place, decision.rounds)
-        _keep(self._ends, place, decision.ends)
-        _keep(self._assets, place, assets)
-        self._unproposed[place] = decision.unproposed
-        self._done.discard(place)
-        if decision.done:
-            self._done.add(place)
+        _replace(self._search, index, decision.search_jobs)
+        _replace(self._replicates, index, decision.replicate_jobs)
+        _replace(self._rounds, index, decision.rounds)
+        _replace(self._ends, index, decision.ends)
+        _replace(self._assets, index, assets)
+        self._unproposed[index] = decision.unproposed
+        self._done.discard(index)
+        if decision.is_done:
+            self._done.add(index)
 
     @property
     def num_done(self) -> int:
-        """Cells that will never ask again."""
+        """Cells that need nothing any more."""
         return len(self._done)
 
     @property
@@ -50,7 +56,7 @@ class Asking:
 
     @property
     def waiting_for_assets(self) -> set[int]:
-        """Places of cells that wait for an asset."""
+        """Indices of the cells that wait for an asset."""
         return set(self._assets)
 
     def rounds(self) -> tuple[RoundProposed, ...]:
@@ -65,8 +71,8 @@ class Asking:
         """Assets, then search, then replicates; cells, rounds and members in their order.
 
         Args:
-            once_per_trial: two cells own a trial with the same numbers; one job at a time serves
-                both. (Costs a pass over all jobs, so it is asked for only then.)
+            once_per_trial: two cells share a trial with the same numbers, and one job at a time
+                serves both. (It costs a pass over all jobs, so set it only then.)
         """
         jobs = _in_order(self._search)
         jobs += _in_order(self._replicates)
@@ -82,15 +88,15 @@ def _first_of_each(jobs: list[Job], key: Callable[[Job], str | None]) -> list[Jo
     return list(first.values())
 
 
-def _keep(by_place: dict[int, list[T]], place: int, asked: list[T]) -> None:
-    if asked:
-        by_place[place] = asked
+def _replace(by_cell: dict[int, list[Item]], index: int, items: list[Item]) -> None:
+    if items:
+        by_cell[index] = items
     else:
-        by_place.pop(place, None)
+        by_cell.pop(index, None)
 
 
-def _in_order(by_place: dict[int, list[T]]) -> list[T]:
-    joined: list[T] = []
-    for place in sorted(by_place):
-        joined.extend(by_place[place])  # three times quicker than a chain over 1,000 cells
+def _in_order(by_cell: dict[int, list[Item]]) -> list[Item]:
+    joined: list[Item] = []
+    for index in sorted(by_cell):
+        joined.extend(by_cell[index])  # three times quicker than a chain over 1,000 cells
     return joined

@@ -1,7 +1,8 @@
-"""``optuna.journal``: the search as Optuna studies, one per search, for ``optuna-dashboard``.
+"""``optuna.journal``: the searches of a study as Optuna studies, for ``optuna-dashboard``.
 
-A mirror, never read back. Within one run the file only grows, because a dashboard that has it open
-remembers how far it read; a new run, or one that finds its file lost or cut, writes it anew, whole.
+The program writes this file and never reads it. Within one run the file only grows, because an open
+dashboard remembers how far it has read. A new run writes the file anew. So does a run that finds
+its file deleted or cut.
 """
 
 import json
@@ -16,82 +17,88 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.whole_files import write_atomically
-from rethink_ray.search.optuna_trials import Shown, ShownCell
+from rethink_ray.search.optuna_trials import CellTrials, OptunaTrial
 from rethink_ray.search.proposals import quiet_optuna
-from rethink_ray.spec.resolve import Cell, searches_of
+from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
 
-def write_mirror(path: Path, study: Study, state: StudyState) -> None:
-    """The mirror of ``state``, written once and whole. A running study keeps a ``Mirror``."""
-    Mirror(path, study).update(state)
+def write_optuna_journal(path: Path, study: Study, state: StudyState) -> None:
+    """The whole journal of these records is at ``path``. A running study keeps an
+    ``OptunaJournal``."""
+    OptunaJournal(path, study).update(state)
 
 
-def mirrored_name(study: Study, cell: Cell) -> str:
+def optuna_study_name(study: Study, cell: Cell) -> str:
     """The name of a cell's Optuna study: ``study/regime/arm``; of its second search
     ``study/regime/arm/2``."""
     return f"{study.study}/{cell.name}"
 
 
-class Mirror:
-    """The mirror of one run of a study, brought up to date again and again."""
+class OptunaJournal:
+    """The journal of one run of a study, brought up to date again and again."""
 
     def __init__(self, path: Path, study: Study) -> None:
         self._path = path
         self._study = study
+        self._view = StudyView(study, StudyState())
         self._start_over()
 
     def _start_over(self) -> None:
         self._journal = _Journal()
         self._storage: JournalStorage | None = None
-        self._cells: list[tuple[int, ShownCell]] = []
-        self._places: dict[tuple[int, str], int] = {}
-        """(Optuna study, trial id) -> Optuna's number for the trial."""
-        self._last: dict[int, Shown] = {}
-        """Optuna's number -> how an unfinished trial was shown last."""
+        self._cells: list[tuple[int, CellTrials]] = []
+        """(Number of an Optuna study, trials of its cell)."""
+        self._numbers: dict[tuple[int, str], int] = {}
+        """(Number of an Optuna study, trial id) -> Optuna's number for the trial."""
+        self._last: dict[int, OptunaTrial] = {}
+        """Optuna's number -> an unfinished trial as it was written last."""
         self._size = 0
         """Bytes in the file; 0 while nothing was written."""
 
     def update(self, state: StudyState) -> int:
-        """Bring the file up to the records; how many lines were added.
+        """The file agrees with the records; returns how many lines were added.
 
         Raises:
             OSError: the disk refused; the file is as it was, and the next call tries again.
         """
+        self._view.read(state)
         if self._size and _size_of(self._path) != self._size:
             self._start_over()
         with quiet_optuna():
             storage = self._open()
             started = frozenset(s.trial_id for s in state.started.values() if s.trial_id)
             for study_id, cell in self._cells:
-                for shown in cell.trials(state, started):
-                    self._show(storage, study_id, cell, shown)
+                for trial in cell.changing_trials(started):
+                    self._put(storage, study_id, cell, trial)
         return self._write()
 
     def _open(self) -> JournalStorage:
         if self._storage is None:
             self._storage = JournalStorage(self._journal)
-            goal = self._study.objective.goal
-            direction = StudyDirection.MAXIMIZE if goal == "maximize" else StudyDirection.MINIMIZE
-            for cell in searches_of(self._study):
-                name = mirrored_name(self._study, cell)
-                study_id = self._storage.create_new_study([direction], study_name=name)
-                self._cells.append((study_id, ShownCell(self._study, cell)))
+            for view in self._view.searches:
+                name = optuna_study_name(self._study, view.cell)
+                study_id = self._storage.create_new_study([StudyDirection.MAXIMIZE], name)
+                self._cells.append((study_id, CellTrials(view)))
         return self._storage
 
-    def _show(self, storage: JournalStorage, study_id: int, cell: ShownCell, shown: Shown) -> None:
-        place = self._places.get((study_id, shown.member.trial_id))
-        if place is None:
-            place = storage.create_new_trial(study_id, cell.template(shown))
-            self._places[study_id, shown.member.trial_id] = place
-        elif place in self._last:
-            _advance(storage, place, self._last.pop(place), shown)
+    def _put(
+        self, storage: JournalStorage, study_id: int, cell: CellTrials, trial: OptunaTrial
+    ) -> None:
+        """A new trial is created, an unfinished one advanced; a finished one stays as it is."""
+        number = self._numbers.get((study_id, trial.member.trial_id))
+        if number is None:
+            number = storage.create_new_trial(study_id, cell.as_frozen_trial(trial))
+            self._numbers[study_id, trial.member.trial_id] = number
+        elif number in self._last:
+            _advance(storage, number, self._last.pop(number), trial)
         else:
             return
-        if not shown.finished:
-            self._last[place] = shown
+        if not trial.is_finished:
+            self._last[number] = trial
 
     def _write(self) -> int:
         lines = self._journal.unwritten
@@ -121,24 +128,25 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-def _advance(storage: JournalStorage, place: int, before: Shown, now: Shown) -> None:
-    """Whatever happened to a trial since it was last shown."""
+def _advance(storage: JournalStorage, number: int, before: OptunaTrial, now: OptunaTrial) -> None:
+    """What has happened to a trial since it was last written is in the storage."""
     for step in now.steps.keys() - before.steps.keys():
-        storage.set_trial_intermediate_value(place, step, now.steps[step])
+        storage.set_trial_intermediate_value(number, step, now.steps[step])
     if now.outcome:
-        storage.set_trial_user_attr(place, "outcome", now.outcome)
+        storage.set_trial_user_attr(number, "outcome", now.outcome)
     if now.state == before.state:
         return
     if before.state == TrialState.WAITING:
-        storage.set_trial_state_values(place, TrialState.RUNNING)
-    if now.finished:
-        storage.set_trial_state_values(place, now.state, None if now.value is None else [now.value])
+        storage.set_trial_state_values(number, TrialState.RUNNING)
+    if now.is_finished:
+        values = None if now.value is None else [now.value]
+        storage.set_trial_state_values(number, now.state, values)
 
 
 class _Journal(BaseJournalBackend):
-    """Optuna's journal in memory, so that a thousand trials are one write and not a thousand.
+    """Optuna's journal in memory, so that a thousand trials cost one write.
 
-    Holds only what its storage has not read and the file does not have yet.
+    It holds only the entries that its storage has not read or that are not in the file yet.
     """
 
     def __init__(self) -> None:
@@ -146,7 +154,7 @@ class _Journal(BaseJournalBackend):
         self._unread: list[dict[str, Any]] = []
 
     def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
-        """What was appended since the one storage that reads here asked last."""
+        """Entries that were appended since the last call; only one storage reads them."""
         unread, self._unread = self._unread, []
         return unread
 
@@ -154,4 +162,4 @@ class _Journal(BaseJournalBackend):
         for log in logs:
             line = json.dumps(log, separators=(",", ":"))
             self.unwritten.append(line + "\n")
-            self._unread.append(json.loads(line))  # what is replayed is what a reader will see
+            self._unread.append(json.loads(line))  # as a reader of the file gets it

@@ -1,32 +1,22 @@
 """A dry run: what a study will run, what that costs in updates, and how busy its slots will be.
 
-It is the decisions themselves with pretended results, so the counts are those of the real run;
-only which configuration wins, hence how many distinct incumbents are replicated, is made up.
+It makes the real decisions with pretended scores, so its counts are those of the real run. Only
+which configuration wins is made up, and with it the number of different incumbents.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.protocol.teachers import recorded_teacher
-from rethink_ray.records.state import StudyState
+from rethink_ray.protocol.cell_rules import may_end_early, searches_of_cell, with_whole_ladders
+from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.records.types import Member
-from rethink_ray.search.configs import CellConfigs
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.disk import DiskMeter, WeightCount
 from rethink_ray.search.points import space_in
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import digest_of
-from rethink_ray.spec.resolve import (
-    Cell,
-    TrialConfig,
-    base_recipe,
-    cells_of,
-    lengths_of,
-    space_of,
-)
-from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.hashing import digest_of, seed_of
+from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, cells_of
 from rethink_ray.spec.study import Study
 
 
@@ -113,63 +103,57 @@ def plan_study(
 ) -> Plan:
     """The dry run of a study from its beginning, up the whole ladder.
 
-    Where a ladder may end early, the least it takes is a second run that never gains anything.
+    Where a ladder may end early, a second run, in which no length gains anything, gives the least
+    that the study costs.
 
     Args:
         study: the study.
-        facts: its data set.
+        facts: of its data set.
         slots: jobs at a time.
         count_weights: configuration -> number of weights, for the disk estimate.
     """
     # Counts do not depend on the sampler; Sobol points cost no model.
-    ending = study.model_copy(update={"sampler": "quasi_random"})
-    whole = study.schedule.model_copy(update={"converged": None})
-    pretended = ending.model_copy(update={"schedule": whole})
-    cluster = PretendedCluster(pretended, facts, pretend_metrics, slots=slots)
-    seen = facts.split_sizes.get(study.data.report_on, 0)
-    meter = None if count_weights is None else DiskMeter(study, count_weights, seen)
-    if meter is not None:
-        cluster.watch = lambda event: meter.watch(
-            event, cluster.state, cluster.started, cluster.running
-        )
+    sobol = study.model_copy(update={"sampler": "quasi_random"})
+    cluster = PretendedCluster(with_whole_ladders(sobol), facts, pretend_metrics, slots=slots)
+    meter = None
+    if count_weights is not None:
+        num_images = facts.split_sizes.get(study.data.report_on, 0)
+        meter = DiskMeter(StudyView(study, cluster.state), count_weights, num_images)
+        _measure_disk(meter, cluster)
     cluster.run()
-    final = None if meter is None else meter.count(cluster.state, cluster.started)
     short = None
-    if study.schedule.converged is not None:
-        short = PretendedCluster(ending, facts, never_gaining, slots=slots)
+    if may_end_early(study):
+        short = PretendedCluster(sobol, facts, never_gaining, slots=slots)
         short.run()
-    cells = tuple(
-        _together(
-            [
-                _cell_plan(study, facts, replace(cell, search=n), cluster, short)
-                for n in range(study.budget.searches)
-            ]
-        )
-        for cell in cells_of(study)
-    )
     assets = [job.asset for job in cluster.started if job.asset is not None]
     return Plan(
-        cells=cells,
+        cells=tuple(_plan_of_cell(cell, cluster, short) for cell in cells_of(study)),
         slots=slots,
         assets=len(assets),
         asset_kinds={
-            kind: (len(found), sum(asset.steps for asset in found))
+            kind: (len(of_kind), sum(asset.steps for asset in of_kind))
             for kind in sorted({asset.kind for asset in assets})
-            if (found := [asset for asset in assets if asset.kind == kind])
+            if (of_kind := [asset for asset in assets if asset.kind == kind])
         },
         asset_steps=sum(asset.steps for asset in assets),
         makespan_steps=round(cluster.makespan),
         busy_share=cluster.busy / (slots * cluster.makespan) if cluster.makespan else 0.0,
+        disk_final_bytes=None if meter is None else meter.count(cluster.started),
         disk_bytes=None if meter is None else meter.peak_bytes,
-        disk_final_bytes=final,
     )
+
+
+def _measure_disk(meter: DiskMeter, cluster: PretendedCluster) -> None:
+    """The meter sees each event of the cluster."""
+    cluster.watch = lambda event: meter.watch(event, cluster.started, cluster.running)
 
 
 def pretend_metrics(config: TrialConfig, length: float) -> dict[str, float]:
     """A made-up AP: mostly the configuration, some of it drifting with length, little noise."""
     recipe = config.recipe.model_dump(mode="json", exclude={"schedule"})
-    what = digest_of(recipe)
-    quality = _uniform(what) + 0.25 * _uniform(what, f"{length:g}") + 0.05 * _uniform(config.seed)
+    digest = digest_of(recipe)
+    quality = _uniform(digest) + 0.25 * _uniform(digest, f"{length:g}")
+    quality += 0.05 * _uniform(config.seed)
     ap = 20.0 + length + 4.0 * quality
     splits = {config.data.select_split, config.data.report_on}
     return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
@@ -186,39 +170,45 @@ def _uniform(*parts: str | int) -> float:
     return seed_of(*parts) / 2**31
 
 
-def _cell_plan(
-    study: Study,
-    facts: DataFacts,
-    cell: Cell,
-    cluster: PretendedCluster,
-    short: PretendedCluster | None,
+def _plan_of_cell(
+    cell: Cell, cluster: PretendedCluster, short: PretendedCluster | None
 ) -> CellPlan:
-    state, space = cluster.state, space_in(study, cell)
-    configs = CellConfigs(study, cell, facts)
-    configs.teacher = recorded_teacher(study, facts, state, cell)
-    search = [m for _, m in state.members(cell, "search")]
-    replicates = [m for _, m in state.members(cell, "replicate")]
-    search_steps = _steps(state, configs, search)
-    replicate_steps = _steps(state, configs, replicates)
-    costs = _incumbent_steps(study, cell, len(search))
-    asked = study.budget.replicates
-    least = search_steps[0] + asked * costs[-1]
+    """What a cell will run, all of its searches together.
+
+    Args:
+        cell: the cell.
+        cluster: ran the whole ladder.
+        short: ran as little as the study may come to; None: ladders do not end early.
+    """
+    plans = []
+    for search in searches_of_cell(cluster.decider.view.study, cell):
+        shortest = None if short is None else short.decider.view.cell(search)
+        jobs = sum(job.asset is None and job.cell == search.name for job in cluster.started)
+        plans.append(_plan_of_search(cluster.decider.view.cell(search), shortest, jobs))
+    return _together(plans)
+
+
+def _plan_of_search(view: CellView, short: CellView | None, jobs: int) -> CellPlan:
+    space = space_in(view.study, view.cell)
+    search, replicates = view.members("search"), view.members("replicate")
+    search_steps, replicate_steps = _steps(view, search), _steps(view, replicates)
+    costs = _incumbent_steps(view, len(search))
+    num_replicates = view.rules.num_replicates
+    least = search_steps[0] + num_replicates * costs[-1]
     if short is not None:
-        configs.teacher = recorded_teacher(study, facts, short.state, cell)
-        members = [m for _, m in short.state.members(cell, "search")]
-        least = _steps(short.state, configs, members)[0]
-        least += asked * _incumbent_steps(study, cell, len(search), 2)[-1]
+        least = _steps(short, short.members("search"))[0]
+        least += num_replicates * _incumbent_steps(view, len(search), 2)[-1]
     return CellPlan(
-        cell=cell,
+        cell=view.cell,
         num_parameters=len(space.parameters),
         num_configurations=space.num_configurations,
-        rounds=len(state.rounds.get((cell, "search"), {})),
+        rounds=len(view.rounds("search")),
         trials=len(search),
         incumbents=len({m.of for m in replicates}),
         replicates=len(replicates),
-        replicates_range=(asked, asked * len(costs)),
-        steps_range=(least, search_steps[0] + asked * sum(costs)),
-        jobs=sum(job.asset is None and job.cell == cell.name for job in cluster.started),
+        replicates_range=(num_replicates, num_replicates * len(costs)),
+        steps_range=(least, search_steps[0] + num_replicates * sum(costs)),
+        jobs=jobs,
         search_steps=search_steps[0],
         replicate_steps=replicate_steps[0],
         separate_steps=search_steps[1] + replicate_steps[1],
@@ -247,29 +237,32 @@ def _together(searches: Sequence[CellPlan]) -> CellPlan:
     )
 
 
-def _incumbent_steps(
-    study: Study, cell: Cell, trials: int, num_lengths: int | None = None
-) -> list[int]:
-    """Updates of one replicate of each incumbent, shortest first, where no two lengths share one.
+def _incumbent_steps(view: CellView, trials: int, num_lengths: int | None = None) -> list[int]:
+    """Updates of one replicate of each incumbent, if no two lengths have the same; rising.
 
-    An incumbent is repeated up to the longest length it is best at; there are never more of them
-    than search trials. ``num_lengths``: so many from the shortest on; None: the whole ladder.
+    An incumbent is repeated up to the longest length it is best at. There are never more incumbents
+    than search trials.
+
+    Args:
+        view: the cell.
+        trials: search trials.
+        num_lengths: so many from the shortest on; None: the whole ladder.
     """
-    lengths = lengths_of(study, cell)[:num_lengths]
-    schedule = base_recipe(study, cell).schedule
-    if LENGTH_PATH in space_of(study, cell):
+    lengths = view.ladder.lengths[:num_lengths]
+    schedule = base_recipe(view.study, view.cell).schedule
+    if view.ladder.searched:
         costs = [schedule.steps(length) for length in lengths]
     else:
         costs = [ladder_steps(schedule, lengths[: i + 1]) for i in range(len(lengths))]
     return costs[-max(1, trials) :]
 
 
-def _steps(state: StudyState, configs: CellConfigs, members: list[Member]) -> tuple[int, int]:
+def _steps(view: CellView, members: Iterable[Member]) -> tuple[int, int]:
     """Updates of these trials with and without shared trunks."""
     shared = separate = 0
     for member in members:
-        schedule = configs.of(member)[0].recipe.schedule
-        done = state.lengths_done(member.trial_id, schedule.lengths)
+        schedule = view.config_of(member).recipe.schedule
+        done = view.state.lengths_done(member.trial_id, schedule.lengths)
         shared += ladder_steps(schedule, done)
         separate += separate_steps(schedule, done)
     return shared, separate

@@ -1,8 +1,7 @@
-"""A cell's search space as a unit cube: Sobol points, their values, and what was tried before.
+"""A cell's search space as a unit cube, and the Sobol points in it.
 
-In each search all arms of a regime read the same scrambled points, and a path owns one coordinate
-whatever arm it is in: common random numbers, so that arms differ by what they are and not by what
-was drawn.
+All arms of a regime read the same scrambled points, and a path has the same coordinate in all of
+them (common random numbers): arms are then compared at the same values, and chance favours none.
 """
 
 import itertools
@@ -14,21 +13,21 @@ from functools import lru_cache
 
 from scipy.stats import qmc
 
-from rethink_ray.search.seeds import seed_of
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, base_values, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import Study
 
 Params = dict[str, Value]
-Points = tuple[tuple[float, ...], ...]
-COUNTED = 10_000
-"""A space of at most this many options is counted out; a larger one is as good as endless."""
+SobolPoints = tuple[tuple[float, ...], ...]
+MOST_CONFIGURATIONS = 10_000
+"""Spaces of at most this many combinations are listed; larger ones count as endless."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Space:
-    """What a cell samples, conditions first, and the base values around it."""
+    """A cell's parameters, unconditional ones first, and the base recipe's values."""
 
     parameters: Mapping[str, Parameter]
     base: Mapping[str, Value]
@@ -38,7 +37,7 @@ class Space:
         """How many there are; None if a range is continuous or there are more than 10,000."""
         if any(p.kind in ("log_uniform", "uniform") for p in self.parameters.values()):
             return None
-        if math.prod(len(_options(p)) for p in self.parameters.values()) > COUNTED:
+        if math.prod(len(_options(p)) for p in self.parameters.values()) > MOST_CONFIGURATIONS:
             return None
         return sum(1 for _ in self.configurations())
 
@@ -50,7 +49,7 @@ class Space:
         return params
 
     def active(self, params: Params) -> Iterator[tuple[str, Parameter]]:
-        """Paths in sampling order; one whose condition fails in ``params`` so far is left out."""
+        """Paths in sampling order, without those whose condition ``params`` do not meet so far."""
         for path, parameter in self.parameters.items():
             if parameter.active({**self.base, **params}):
                 yield path, parameter
@@ -79,36 +78,43 @@ class Space:
 
 
 def space_in(study: Study, cell: Cell) -> Space:
-    """The space of a cell, unconditional paths first."""
+    """The search space of a cell."""
     space = space_of(study, cell)
     order = sorted(space, key=lambda path: (bool(space[path].when), path))
     return Space(parameters={p: space[p] for p in order}, base=base_values(study, cell))
 
 
 def shared_paths(study: Study, regime: str) -> tuple[str, ...]:
-    """Every path that some arm of a regime searches; their order is that of the coordinates."""
+    """Every path that some arm of a regime searches, in the order of the coordinates."""
     arms = (space_of(study, Cell(regime, arm)) for arm in study.arms)
     return tuple(sorted(set(itertools.chain.from_iterable(arms))))
 
 
 def shared_point(
-    study: Study, regime: str, paths: Sequence[str], index: int, stream: int = 0, search: int = 0
+    study: Study, cell: Cell, paths: Sequence[str], index: int, stream: int = 0
 ) -> dict[str, float]:
-    """Point ``index`` of a regime's scrambled Sobol sequence, as path -> coordinate in [0, 1).
+    """Point ``index`` of a scrambled Sobol sequence, as path -> coordinate in [0, 1).
 
-    ``stream`` counts independent scramblings: a re-draw takes the same index of the next one, so
-    that one arm's re-draw does not shift the points of the trials after it. Each of a regime's
-    searches has scramblings of its own, the same for all arms.
+    All arms of a regime have the same sequence, but each repeated search has one of its own.
+
+    Args:
+        study: the study.
+        cell: gives the regime, and the number of the search.
+        paths: of the regime (``shared_paths``).
+        index: of the point.
+        stream: independent scramblings. A redraw takes the same index of the next stream, so that
+            one arm's redraw does not shift the points of the trials after it.
     """
     if not paths:
         return {}
-    seed = seed_of(study.seed, regime, "sobol", stream, *([search] if search else []))
+    search_index = [cell.search] if cell.search else []
+    seed = seed_of(study.seed, cell.regime, "sobol", stream, *search_index)
     points = _sobol(len(paths), seed, max(5, math.ceil(math.log2(index + 1))))
     return dict(zip(paths, points[index], strict=True))
 
 
 @lru_cache(maxsize=256)
-def _sobol(num_dimensions: int, seed: int, power: int) -> Points:
+def _sobol(num_dimensions: int, seed: int, power: int) -> SobolPoints:
     drawn = qmc.Sobol(num_dimensions, scramble=True, rng=seed).random_base2(power)
     return tuple(tuple(row) for row in drawn.tolist())
 
@@ -129,13 +135,13 @@ def value_at_coordinate(parameter: Parameter, coordinate: float) -> Value:
 
 
 def round_to_significant(parameter: Parameter, value: float) -> float:
-    """The float that is recorded: 6 significant digits, and inside the bounds still."""
+    """The value with 6 significant digits, as it is recorded; never outside the bounds."""
     low, high = parameter.bounds
     return min(max(float(f"{value:.6g}"), low), high)
 
 
 def key_of(params: Mapping[str, Value]) -> str:
-    """Equal for equal configurations."""
+    """A text that is equal for equal configurations."""
     return json.dumps(params, sort_keys=True)
 
 
@@ -151,7 +157,7 @@ def _options(parameter: Parameter) -> Sequence[Value]:
 
 
 def _base_value(path: str, parameter: Parameter, value: Value) -> Value:
-    """The base value, as the option that equals it; a searched length starts at its longest."""
+    """The base value as one of the options; a searched length starts at its longest."""
     if parameter.choice is None:
         return value
     same_kind = [o for o in parameter.choice if isinstance(o, bool) == isinstance(value, bool)]

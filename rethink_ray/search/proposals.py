@@ -1,7 +1,7 @@
-"""The configurations a cell proposes next: base values, Sobol points, then a model of the cell.
+"""The configurations that a cell proposes: base values, Sobol points, then a model's suggestions.
 
-Every round asks a fresh in-memory Optuna study that is filled from the records in canonical order,
-so a proposal depends on the study and its records and on nothing else.
+Each round fills a fresh in-memory Optuna study from the records, in canonical order. A proposal
+therefore depends on nothing but the study and its records.
 """
 
 import logging
@@ -16,9 +16,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from rethink_ray.protocol.halving import Ladder, replay_halving
-from rethink_ray.records.state import StudyState
-from rethink_ray.search.observations import distribution_of, observed
+from rethink_ray.protocol.cell_view import CellView
+from rethink_ray.search.observations import as_observation, distribution_of
 from rethink_ray.search.points import (
     Params,
     Space,
@@ -28,48 +27,46 @@ from rethink_ray.search.points import (
     shared_point,
     space_in,
 )
-from rethink_ray.search.seeds import seed_of
-from rethink_ray.spec.resolve import Cell
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.hashing import seed_of
 
 Model = Literal["sobol", "tpe", "gp", "random"]
 FINISHED_BEFORE_A_MODEL = {"auto": 12, "tpe": 4, "gp": 4}
-"""``auto`` waits for 12; who names a model gets it as soon as it can tell good from bad."""
+"""``auto`` waits for 12 trials; a model that the study names starts once it can rank trials."""
 REDRAWS = 32
+"""Sobol points that are tried in place of a configuration that the cell has already."""
 
 
 class Proposer:
-    """Proposes the rounds of one cell."""
+    """Proposes the search rounds of one cell."""
 
-    def __init__(self, study: Study, cell: Cell, ladder: Ladder) -> None:
-        self.space: Space = space_in(study, cell)
-        self._study = study
-        self._cell = cell
-        self._ladder = ladder
-        self._paths = shared_paths(study, cell.regime)
+    def __init__(self, view: CellView) -> None:
+        self.space: Space = space_in(view.study, view.cell)
+        self._view = view
+        self._study = view.study
+        self._cell = view.cell
+        self._shared_paths = shared_paths(view.study, view.cell.regime)
         self._distributions = {p: distribution_of(s) for p, s in self.space.parameters.items()}
 
-    def propose(self, state: StudyState, number: int, size: int) -> tuple[Params, ...]:
+    def propose(self, number: int, size: int) -> tuple[Params, ...]:
         """``size`` configurations for search round ``number``; all earlier rounds are decided.
 
         No configuration is proposed twice in a cell, unless its space is used up.
         """
-        earlier = [m for _, m in state.members(self._cell, "search")]
+        earlier = self._view.members("search")
         seen = {key_of(m.params) for m in earlier}
-        drawn = self._candidates(state, number, size, len(earlier))
+        candidates = self._candidates(number, size, len(earlier))
         proposed: list[Params] = []
         for index in range(len(earlier), len(earlier) + size):
-            params = self._unseen(next(drawn), seen, index)
+            params = self._replace_seen(next(candidates), seen, index)
             seen.add(key_of(params))
             proposed.append(params)
         return tuple(proposed)
 
-    def _candidates(
-        self, state: StudyState, number: int, size: int, num_earlier: int
-    ) -> Iterator[Params]:
+    def _candidates(self, number: int, size: int, num_earlier: int) -> Iterator[Params]:
+        """Base values in the first round; then Sobol points, or what a model suggests."""
         if number == 0:
             yield self.space.base_params()
-        model, told = self._model(state)
+        model, observations = self._model()
         if model == "sobol":
             for index in range(num_earlier + (number == 0), num_earlier + size):
                 yield self._sobol(index)
@@ -78,74 +75,59 @@ class Proposer:
         conditional = any(p.when for p in self.space.parameters.values())
         sampler = build_sampler(model, seed, conditional=conditional)
         with quiet_optuna():
-            asked = optuna.create_study(
-                study_name=self._cell.name,
-                sampler=sampler,
-                direction=self._study.objective.goal,
+            optuna_study = optuna.create_study(
+                study_name=self._cell.name, sampler=sampler, direction="maximize"
             )
-            asked.add_trials(told)
+            optuna_study.add_trials(observations)
         while True:
             with quiet_optuna():
-                params = ask(asked, self.space)
+                params = suggest(optuna_study, self.space)
             yield params
 
-    def _model(self, state: StudyState) -> tuple[Model, Sequence[FrozenTrial]]:
-        asked = self._study.sampler
-        if asked == "random":
+    def _model(self) -> tuple[Model, Sequence[FrozenTrial]]:
+        """The model to sample from, and the observations to fit it to."""
+        sampler = self._study.sampler
+        if sampler == "random":
             return "random", ()
-        if asked == "quasi_random" or not self.space.parameters:
+        if sampler == "quasi_random" or not self.space.parameters:
             return "sobol", ()
-        told = self._told(state, for_gp=asked == "gp")
-        finished = sum(t.state != TrialState.FAIL for t in told)
-        if finished < FINISHED_BEFORE_A_MODEL[asked]:
+        observations = self._observations(for_gp=sampler == "gp")
+        finished = sum(trial.state != TrialState.FAIL for trial in observations)
+        if finished < FINISHED_BEFORE_A_MODEL[sampler]:
             return "sobol", ()
-        return ("gp" if asked == "gp" else "tpe"), told
+        return ("gp" if sampler == "gp" else "tpe"), observations
 
-    def _told(self, state: StudyState, for_gp: bool) -> list[FrozenTrial]:
-        told: list[FrozenTrial] = []
-        rounds = state.rounds.get((self._cell, "search"), {})
-        for number in sorted(rounds):
-            members = rounds[number].members
-            standing = replay_halving(self._study, state, self._ladder, members)
-            told += [
-                observed(
-                    self._study,
-                    state,
-                    self._ladder,
-                    member,
-                    standing.granted(member.trial_id),
-                    self._distributions,
-                    ladder_ends=len(standing.steps) if standing.converged else None,
-                    diverged_is_complete=for_gp,
-                )
-                for member in members
-            ]
-        return told
+    def _observations(self, for_gp: bool) -> list[FrozenTrial]:
+        view = self._view
+        return [
+            as_observation(view.state, view.ladder, halving, member, self._distributions, for_gp)
+            for halving in view.halving.values()
+            for member in halving.steps[0]
+        ]
 
     def _sobol(self, index: int, stream: int = 0) -> Params:
-        cell = self._cell
-        point = shared_point(self._study, cell.regime, self._paths, index, stream, cell.search)
-        return self.space.at(point)
+        cell, paths = self._cell, self._shared_paths
+        return self.space.at(shared_point(self._study, cell, paths, index, stream))
 
-    def _unseen(self, params: Params, seen: set[str], index: int) -> Params:
-        """``params``, or what stands in for it if the cell has had it already."""
+    def _replace_seen(self, params: Params, seen: set[str], index: int) -> Params:
+        """``params``; if the cell has them already, a Sobol point or any unused configuration."""
         for stream in range(1, REDRAWS):
             if key_of(params) not in seen:
                 return params
             params = self._sobol(index, stream)
         if self.space.num_configurations is None:
             return params
-        left = [p for p in self.space.configurations() if key_of(p) not in seen]
+        unused = [p for p in self.space.configurations() if key_of(p) not in seen]
         which = [self._cell.search] if self._cell.search else []
         draw = seed_of(self._study.seed, self._cell.regime, "left over", index, *which)
-        return left[draw % len(left)] if left else params
+        return unused[draw % len(unused)] if unused else params
 
 
 def build_sampler(model: Model, seed: int, *, conditional: bool) -> BaseSampler:
-    """An Optuna sampler that models from the first trial on; when to ask it is decided here.
+    """An Optuna sampler that uses its model from the first trial on: the caller decides when.
 
-    ``group`` makes TPE model every branch of a conditional space; elsewhere it would only cost
-    time (0.5 ms of 2 ms a proposal).
+    ``group`` makes TPE model each branch of a conditional space; in other spaces it only costs time
+    (0.5 ms of 2 ms a proposal).
     """
     with quiet_optuna():
         match model:
@@ -159,9 +141,9 @@ def build_sampler(model: Model, seed: int, *, conditional: bool) -> BaseSampler:
                 return RandomSampler(seed=seed)
 
 
-def ask(asked: optuna.Study, space: Space) -> Params:
-    """One configuration, conditions first; what is inactive is never suggested."""
-    trial = asked.ask()
+def suggest(optuna_study: optuna.Study, space: Space) -> Params:
+    """One configuration, conditions first; inactive paths are not suggested."""
+    trial = optuna_study.ask()
     params: Params = {}
     for path, parameter in space.active(params):
         match distribution_of(parameter):
@@ -177,7 +159,7 @@ def ask(asked: optuna.Study, space: Space) -> Params:
 
 @contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """No log lines and no warnings about experimental arguments, inside this block only."""
+    """Inside this block Optuna logs errors only and warns of no experimental argument."""
     logger = logging.getLogger("optuna")
     level = logger.level
     with warnings.catch_warnings():

@@ -1,7 +1,7 @@
-"""A pretended cluster: the same decisions with answers from a function, and no clock but its own.
+"""A simulated cluster: real decisions, with scores from a function and a clock of its own.
 
-Used by ``plan``, by the tests and by the benchmarks. Jobs on the slots end in the order of their
-pretended durations, one rung at a time.
+``plan``, tests and benchmarks use it. Jobs on the slots end in the order of their pretended
+durations, one rung at a time.
 """
 
 import heapq
@@ -33,7 +33,7 @@ def fit_asset(spec: AssetSpec) -> AssetDone:
 
 
 class PretendedCluster:
-    """Slots that answer a study's jobs; ``state`` holds the records they leave."""
+    """Slots that run a study's jobs in no time; ``state`` holds the records they leave."""
 
     def __init__(
         self,
@@ -43,27 +43,27 @@ class PretendedCluster:
         *,
         slots: int,
         duration: Duration | None = None,
-        build_asset: AssetAnswer = fit_asset,
         state: StudyState | None = None,
-        watch: Callable[[Event], None] | None = None,
     ) -> None:
+        """``duration``: None counts the updates of a rung."""
         self.state = StudyState() if state is None else state
-        self.watch = watch
-        """Told every event just before it is recorded, while its job still runs."""
+        self.watch: Callable[[Event], None] | None = None
+        """Called with each event just before it is recorded, while its job still runs."""
+        self.build_asset: AssetAnswer = fit_asset
+        """What building an asset says of it."""
         self.started: list[Job] = []
         self.makespan = 0.0
         self.busy = 0.0
         """Slot time in use; the busy share is this over slots x makespan."""
-        self._decider = Decider(study, facts)
+        self.decider = Decider(study, facts)
         self._answer = answer
-        self._build_asset = build_asset
         self._duration = self.steps if duration is None else duration
         self._slots = slots
         self._running: dict[str, Iterator[tuple[float, Event]]] = {}
         self._ends: list[tuple[float, int, str, Event]] = []
 
     def steps(self, job: Job, length: float) -> float:
-        """Durations in updates: exactly what the ladder of a trial would run."""
+        """The updates that the ladder of a trial would run for a rung."""
         if job.asset is not None:
             return float(job.asset.steps)
         trial_id, config = job.trial
@@ -72,13 +72,13 @@ class PretendedCluster:
         return float(new_steps(schedule, length, done))
 
     def run(self, max_events: int | None = None) -> Decision:
-        """Work until nothing runs and nothing can be started, or until so many events came.
+        """Run until nothing runs and no job can start, or until so many events were recorded.
 
-        What was running then is lost, as on a killed cluster.
+        Jobs that run at that moment are lost, as on a killed cluster.
         """
         num_events = 0
         while True:
-            decision = self._decider.next_jobs(self.state)
+            decision = self.decider.next_jobs(self.state)
             events: tuple[Event, ...] = (*decision.rounds, *decision.ends)
             for event in events:
                 self._record(event)
@@ -97,12 +97,12 @@ class PretendedCluster:
             if job.job_id not in self._running:
                 self.started.append(job)
                 self._running[job.job_id] = self._work(job)
-                self._go_on(job.job_id)
+                self._advance(job.job_id)
 
     def _finish_next(self) -> None:
         self.makespan, _, job_id, event = heapq.heappop(self._ends)
         self._record(event)
-        self._go_on(job_id)
+        self._advance(job_id)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ class PretendedCluster:
             self.watch(event)
         self.state.add(event)
 
-    def _go_on(self, job_id: str) -> None:
+    def _advance(self, job_id: str) -> None:
         """The next rung of a running job, or the end of the job."""
         step = next(self._running[job_id], None)
         if step is None:
@@ -127,7 +127,7 @@ class PretendedCluster:
 
     def _work(self, job: Job) -> Iterator[tuple[float, Event]]:
         if job.asset is not None:
-            yield self._duration(job, 0.0), self._build_asset(job.asset)
+            yield self._duration(job, 0.0), self.build_asset(job.asset)
             return
         trial_id, config = job.trial
         for length in job.lengths:
@@ -168,8 +168,8 @@ def replay(
 
     Args:
         study: the study.
-        facts: its data set.
-        answer: what each rung measures.
+        facts: of its data set.
+        answer: the scores of each rung.
         slots: jobs at a time.
         order_seed: of the pretended durations.
         events: records to continue from.

@@ -1,7 +1,8 @@
-"""Assets: what trials start from, as data. Each is keyed by what determines its numbers.
+"""Assets: classifiers, detectors and pseudo labels that trials start from, as data.
 
-An asset may need other assets. Those learned from a regime's own images (``direct``, ``teacher``)
-are runs like any trial's, under a seed of their own, so that each replicate has its own.
+An asset's key is a hash of everything that determines its numbers. An asset may need other assets.
+Those learned from a regime's own images (``direct``, ``teacher``) are runs like any trial's, under
+a seed of their own, so that each replicate has its own.
 """
 
 from typing import Annotated, Literal
@@ -11,48 +12,55 @@ from pydantic import Field, TypeAdapter
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.hashing import asset_key, machine_of, written_out
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
-from rethink_ray.spec.resolve import TrialConfig, with_seeds
+from rethink_ray.spec.resolve import with_seeds
+from rethink_ray.spec.trial_config import TrialConfig
 
 
 class ClassifierAsset(Spec):
-    """What an upstream classifier is made from; its key names its folder."""
+    """An upstream classifier: all that determines its weights. Its key names its folder."""
 
     kind: Literal["classifier"] = "classifier"
+    """Always ``classifier``."""
     detector: DetectorSpec
-    """Only backbone, width and norm matter; everything else stands at its default."""
+    """Backbone, width and norm of the classifier; everything else stands at its default."""
     upstream: UpstreamSpec
+    """How the classifier is trained."""
     upstream_source: str
+    """``glyphs``, or the folder of images."""
     upstream_fingerprint: str
+    """Hash of the images."""
     threads: int
+    """CPU threads of its training: numbers depend on them."""
     gpus: float = 0.0
+    """GPUs of its training; 0 trains on CPUs."""
     backbone_code: str = ""
-    """As a trial's."""
+    """Version or source hash of the code behind a backbone from elsewhere, as a trial has it."""
 
     @property
     def key(self) -> str:
-        """Hash of everything above, defaults written out, as a trial's id is."""
-        told = {
+        """Hash of everything above, with defaults written out."""
+        made_from = {
             "detector": written_out(self.detector.model_dump(mode="json"), "detector"),
             "upstream": written_out(self.upstream.model_dump(mode="json"), "upstream"),
             "images": self.upstream_fingerprint,
             "backbone_code": self.backbone_code,
             **machine_of(self.threads, self.gpus),
         }
-        return asset_key(self.kind, told)
+        return asset_key(self.kind, made_from)
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
-        """Nothing: upstream images are no regime's."""
+        """A classifier needs no other asset: it learns from upstream images alone."""
         return ()
 
     @property
     def steps(self) -> int:
-        """Updates it takes."""
+        """Number of updates that building it takes."""
         return self.upstream.steps
 
     @property
     def run(self) -> None:
-        """None: one process builds it, whatever the trials' workers."""
+        """None: one process builds it, for any number of workers per trial."""
         return
 
 
@@ -64,7 +72,9 @@ class DetectorAsset(Spec):
     """
 
     kind: Literal["direct", "teacher"]
+    """First stage of direct pre-training, or a teacher."""
     trained: TrialConfig
+    """The run whose last weights are the asset."""
 
     @property
     def length(self) -> float:
@@ -73,18 +83,18 @@ class DetectorAsset(Spec):
 
     @property
     def key(self) -> str:
-        """Hash of what determines the weights: the run and its length."""
-        told = {"trained": self.trained.trial_id, "length": self.length}
-        return asset_key(self.kind, told)
+        """Hash of the run and its length, which determine the weights."""
+        made_from = {"trained": self.trained.trial_id, "length": self.length}
+        return asset_key(self.kind, made_from)
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
-        """What the run itself starts from."""
+        """The assets that the run itself starts from."""
         return () if self.trained.weights_file is not None else assets_of(self.trained)
 
     @property
     def steps(self) -> int:
-        """Updates it takes."""
+        """Number of updates that building it takes."""
         if self.trained.weights_file is not None:
             return 0
         return self.trained.recipe.schedule.steps(self.length)
@@ -96,60 +106,62 @@ class DetectorAsset(Spec):
 
 
 class PseudoLabelsAsset(Spec):
-    """What a teacher finds on images that nobody labelled."""
+    """The detections of a teacher on images without human labels."""
 
     kind: Literal["pseudo_labels"] = "pseudo_labels"
+    """Always ``pseudo_labels``."""
     teacher: DetectorAsset
+    """The detector that labels the images."""
     labels: LabelsSpec
-    """Only threshold, pool and ``keep_empty`` matter; everything else stands at its default."""
+    """Threshold, pool and ``keep_empty``; everything else stands at its default."""
 
     @property
     def key(self) -> str:
-        """Hash of the teacher and of what is asked of it."""
+        """Hash of the teacher, of the settings of its labels, and of the images."""
         unlabelled = self.labels.pool == "unlabelled"
-        told = {
+        made_from = {
             "teacher": self.teacher.key,
             "labels": written_out(self.labels.model_dump(mode="json"), "labels"),
             "unlabelled": self.teacher.trained.unlabelled_fingerprint if unlabelled else "",
         }
-        return asset_key(self.kind, told)
+        return asset_key(self.kind, made_from)
 
     @property
     def needs(self) -> tuple["AssetSpec", ...]:
-        """The teacher, and what the teacher needs."""
+        """The teacher, after the assets that the teacher needs."""
         return (*self.teacher.needs, self.teacher)
 
     @property
     def steps(self) -> int:
-        """None: the pool is only looked at, once."""
+        """0: labelling needs no update."""
         return 0
 
     @property
     def run(self) -> TrialConfig:
-        """The run whose workers look at the pool."""
+        """The run whose workers label the images."""
         return self.teacher.trained
 
 
 AssetSpec = Annotated[
     ClassifierAsset | DetectorAsset | PseudoLabelsAsset, Field(discriminator="kind")
 ]
-"""Any asset; ``key`` names its folder, ``needs`` lists what must stand before it."""
+"""Any asset; ``key`` names its folder, ``needs`` lists the assets that are built before it."""
 
 ANY_ASSET: TypeAdapter[AssetSpec] = TypeAdapter(AssetSpec)
-"""Reads what ``model_dump`` of an asset wrote."""
+"""Reads an asset from what its ``model_dump`` wrote."""
 
 
 def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """What has to stand before this run can start, each asset after those it needs."""
-    found: dict[str, AssetSpec] = {}
+    """The assets that are built before this run starts, each after those it needs."""
+    assets: dict[str, AssetSpec] = {}
     for asset in starts_of(config):
         for needed in (*asset.needs, asset):
-            found.setdefault(needed.key, needed)
-    return tuple(found.values())
+            assets.setdefault(needed.key, needed)
+    return tuple(assets.values())
 
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
-    """The assets that the run itself reads. Whoever goes on from a teacher starts from no other."""
+    """The assets that the run itself reads; after a teacher it starts from no other."""
     labels = config.recipe.labels
     if labels.kind == "human":
         return _initial_of(config)
@@ -161,7 +173,7 @@ def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 
 def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | None:
-    """The pseudo labels that the run learns from beside human ones; ``None``: from none."""
+    """The pseudo labels that the run learns from beside human ones; ``None`` if it has none."""
     labels = config.recipe.labels
     if labels.kind != "self_training":
         return None
@@ -185,10 +197,10 @@ def _initial_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 
 def _classifier_of(config: TrialConfig) -> ClassifierAsset:
-    asked = config.recipe.detector
-    norm: Literal["gn", "bn"] = "gn" if asked.norm == "gn" else "bn"
+    detector = config.recipe.detector
+    norm: Literal["gn", "bn"] = "gn" if detector.norm == "gn" else "bn"
     return ClassifierAsset(
-        detector=DetectorSpec(backbone=asked.backbone, width=asked.width, norm=norm),
+        detector=DetectorSpec(backbone=detector.backbone, width=detector.width, norm=norm),
         upstream=config.recipe.upstream,
         upstream_source=config.data.upstream,
         upstream_fingerprint=config.upstream_fingerprint,

@@ -1,8 +1,8 @@
-"""The code of backbones from elsewhere: numbers depend on it, so it belongs to an id.
+"""The code of backbones that are not ours: numbers depend on it, so ids cover it.
 
-A network of timm is named by timm's version, a function by the source of its module and by the
-versions of the network libraries that source imports. Modules are found and read, never imported:
-planning a study does not import torch.
+A network of timm is identified by timm's version, a function by the source of its module and by the
+versions of the network libraries that the source imports. Modules are located and read, never
+imported: planning a study does not import torch.
 """
 
 import ast
@@ -11,21 +11,21 @@ from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import digest_of
-from rethink_ray.spec.meaning import reachable_recipes
 from rethink_ray.spec.networks import TIMM, is_own
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import TrialConfig, base_recipe, cells_of, recipe_of_file, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 
 LIBRARIES = ("timm", "transformers")
-"""Distributions whose networks a backbone may be made of."""
+"""Packages whose networks a backbone may be built from."""
 BACKBONE_PATHS = ("detector.backbone",)
 
 
 def own_backbones_of(study: Study, where: str) -> dict[str, str]:
-    """Every backbone from elsewhere that a run or a teacher may have -> the key that names it."""
-    found: dict[str, str] = {}
+    """Every backbone of other code that a run or a teacher may have -> the key that names it."""
+    keys: dict[str, str] = {}
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
         recipes = [*reachable_recipes(base, space, BACKBONE_PATHS)]
@@ -33,28 +33,28 @@ def own_backbones_of(study: Study, where: str) -> dict[str, str]:
             recipes.append(recipe_of_file(study, cell))
         for name in (recipe.detector.backbone for recipe in recipes):
             if is_own(name):
-                found.setdefault(name, f"{where}: {cell.name}: detector.backbone")
-    return found
+                keys.setdefault(name, f"{where}: {cell.name}: detector.backbone")
+    return keys
 
 
 def code_of(backbone: str, where: str) -> str:
-    """``timm 1.0.9``, or the hash of a module's source, as it is on this machine.
+    """The code of a backbone on this machine: ``timm 1.0.9``, or the hash of a module's source.
 
     Raises:
-        SpecError: it is not installed here; ``where`` names it.
+        SpecError: the code is not installed here; ``where`` is the key that names it.
     """
     module, _, _ = backbone.partition(":")
     if backbone.startswith(TIMM):
         if _installed(module) is None:
             must, remedy = "needs timm on this machine", "pip install 'rethink-ray[timm]'."
-            raise SpecError(explain(f"{where} {backbone}", must, "none installed", remedy))
+            raise SpecError(Explanation.of(f"{where} {backbone}", must, "none installed", remedy))
         return f"{module} {_installed(module)}"
-    found = _find(module)
-    if found is None:
+    spec = _find(module)
+    if spec is None:
         must = "must be a module on this machine"
         remedy = "Install the package, or put its folder on PYTHONPATH."
-        raise SpecError(explain(f"{where} {backbone}", must, "no such module", remedy))
-    source = _source_of(found)
+        raise SpecError(Explanation.of(f"{where} {backbone}", must, "no such module", remedy))
+    source = _source_of(spec)
     if source is None:
         return _distribution_of(module, backbone, where)
     used = sorted(set(_imported(source)) & set(LIBRARIES))
@@ -65,28 +65,29 @@ def require_same_code(config: TrialConfig) -> None:
     """The backbone's code on this machine is the code that the run was resolved with.
 
     Raises:
-        SpecError: it is not, or it is not installed here.
+        SpecError: this machine has other code, or none.
     """
     require_code(config.recipe.detector.backbone, config.backbone_code)
 
 
 def require_code(backbone: str, recorded: str) -> None:
-    """The same of a backbone by its name. Nothing is asked where no code was recorded.
+    """The code of a backbone on this machine is the recorded one, if any was recorded.
 
     Raises:
-        SpecError: it is not the code of then, or it is not installed here.
+        SpecError: this machine has other code, or none.
     """
     if not recorded or not is_own(backbone):
         return
     where = "detector.backbone"
-    if (found := code_of(backbone, where)) != recorded:
+    if (code := code_of(backbone, where)) != recorded:
         must = f"must be the code that its numbers were made with ({recorded})"
         remedy = "Install the same code on every machine, or start a new study."
-        raise SpecError(explain(f"{where} {backbone}", must, found, remedy))
+        raise SpecError(explain(f"{where} {backbone}", must, code, remedy))
 
 
 def _installed(library: str) -> str | None:
-    """Its version. A source that imports what is not here may do without, or is refused later."""
+    """The version of a library; ``None`` if it is not installed. A source may import it only in
+    some cases, so a missing one is refused when the network is built."""
     try:
         return version(library)
     except PackageNotFoundError:
@@ -94,39 +95,39 @@ def _installed(library: str) -> str | None:
 
 
 def _find(module: str) -> ModuleSpec | None:
-    """Where a module lies, found as an import finds it, without running any of its parents."""
-    found: ModuleSpec | None = None
+    """The location of a module, as an import resolves it, without running any of its parents."""
+    spec: ModuleSpec | None = None
     path: Sequence[str] | None = None
     name = ""
     for part in module.split("."):
         name = f"{name}.{part}" if name else part
         finders = (getattr(finder, "find_spec", None) for finder in sys.meta_path)
         specs = (find(name, path) for find in finders if find is not None)
-        found = next((spec for spec in specs if spec is not None), None)
-        if found is None or (name != module and found.submodule_search_locations is None):
+        spec = next((candidate for candidate in specs if candidate is not None), None)
+        if spec is None or (name != module and spec.submodule_search_locations is None):
             return None
-        path = found.submodule_search_locations
-    return found
+        path = spec.submodule_search_locations
+    return spec
 
 
-def _source_of(found: ModuleSpec) -> str | None:
-    """``None``: a compiled module, or a folder without ``__init__.py``."""
-    read = getattr(found.loader, "get_source", None)
-    source: str | None = None if read is None else read(found.name)
+def _source_of(spec: ModuleSpec) -> str | None:
+    """The text of a module; ``None``: it is compiled, or a folder without ``__init__.py``."""
+    read = getattr(spec.loader, "get_source", None)
+    source: str | None = None if read is None else read(spec.name)
     return source
 
 
 def _distribution_of(module: str, backbone: str, where: str) -> str:
-    """Name and version of what installed a module without source."""
+    """Name and version of the package that installed a module without source."""
     names = packages_distributions().get(module.partition(".")[0], [])
     if not names:
         must = "must have its source, or come from an installed package"
-        raise SpecError(explain(f"{where} {backbone}", must, "neither"))
+        raise SpecError(Explanation.of(f"{where} {backbone}", must, "neither"))
     return " ".join(f"{name} {version(name)}" for name in sorted(set(names)))
 
 
 def _imported(source: str) -> Iterator[str]:
-    """Top-level names of what a source imports, anywhere in it."""
+    """Top-level names of the modules that a source imports, anywhere in it."""
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -1,4 +1,4 @@
-"""Where this machine keeps what can be made or fetched again."""
+"""The folder of this machine for files that can be made or downloaded again."""
 
 import os
 from pathlib import Path

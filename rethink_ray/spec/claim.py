@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.recipe import PositiveInt, Spec
-from rethink_ray.spec.settings import known_paths, nearest
+from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.yaml_text import parse_yaml
 
@@ -44,21 +43,27 @@ Selector = dict[str, Value | tuple[Value, ...]]
 """Column, or dotted path of the recipe -> the value it must have, or the values it may have."""
 
 
+ONE_OF_THEM, BOTH, NEITHER = (Breach(came=w) for w in ("one of them", "both", "neither"))
+
+
 class Along(Spec):
     """The difference, followed along the values of one column."""
 
     column: str
+    """The column whose values are followed, such as ``images`` or ``schedule``."""
     order: tuple[Value, ...] | None = None
-    """Values from first to last; None: numbers, rising."""
+    """The values from first to last. Null sorts them as numbers, rising."""
     trend: Literal["falls", "rises", "flat"]
-    """What the last does against the first."""
+    """How the difference at the last value compares with that at the first."""
 
 
 class ImageRange(Spec):
     """How many training images a claim is about."""
 
     at_least: PositiveInt = 1
+    """Smallest number of training images."""
     at_most: PositiveInt | None = None
+    """Largest number of training images. Null sets no limit."""
 
     def holds(self, images: int) -> bool:
         """Whether a regime of this size is meant."""
@@ -69,52 +74,92 @@ class Claim(Spec):
     """``side`` minus ``against`` is as ``expect`` says."""
 
     says: Annotated[str, Field(min_length=1)]
-    """The claim as a sentence without its full stop."""
+    """The claim as a sentence, without its full stop."""
     side: Selector
+    """Rows that the claim is about: column, or dotted path of the recipe, and the value or values
+    it must have."""
     against: Selector | None = None
-    """None: the claim is about ``side`` alone, along a column."""
+    """Rows that ``side`` is compared with. Null compares nothing: the claim follows ``side`` along
+    a column."""
     where: Selector = {}
-    """Holds for both sides."""
+    """Conditions that hold for both sides."""
     images: ImageRange = ImageRange()
+    """Sizes of regimes that the claim is about."""
     match: tuple[str, ...] | None = None
-    """Columns that must be equal on both sides."""
+    """Columns that must be equal on both sides. Null takes regime, metric and split where both
+    sides name an arm, and all columns that describe a method elsewhere."""
     rung: Literal["longest", "shortest", "best", "each"] = "longest"
-    """At which schedule: an end of what both sides share, each side's best, or every shared one."""
+    """The schedules that are compared: the longest or shortest that both sides share, each side's
+    best, or every shared one."""
     expect: Literal["above", "not_below", "equal", "catches_up"] = "above"
+    """What is claimed of ``side`` minus ``against``: above zero, not below zero by the margin,
+    within the margin, or level from some length on."""
     leader: Literal["same", "best"] = "same"
-    """Catching up with ``against`` at the same length, or with its best over lengths."""
+    """What ``catches_up`` compares with: ``against`` at the same length, or its best over
+    lengths."""
     more: Selector | None = None
+    """With ``than``: the claim is about the difference under these conditions minus the difference
+    under those of ``than``."""
     than: Selector | None = None
-    """The difference under ``more`` minus the difference under ``than`` is what is expected."""
+    """The conditions that ``more`` is compared with."""
     along: Along | None = None
+    """The difference is followed along a column."""
     margin: Annotated[float, Field(ge=0)] | None = None
-    """Points that count as equal; None: the study's."""
+    """Points that count as equal; with ``scale: ratio`` a share. Null takes the study's margin, or
+    0.05 for a ratio."""
     goal: Literal["maximize", "minimize"] = "maximize"
     """Direction of the metric: a difference is positive where ``side`` is better."""
     scale: Literal["points", "ratio"] = Field("points", exclude_if=lambda v: v == "points")
-    """``ratio``: one side as a multiple of the other, for costs; the margin is a share then."""
+    """``ratio`` compares one side as a multiple of the other, for costs."""
     caveats: tuple[str, ...] = ()
+    """Sentences that stand beside the verdict."""
     source: str = ""
-    """Paper, section or table."""
+    """Paper and section or table that make the claim."""
     primary: bool = False
-    """Corrected together with the study's headlines; claims of a study file only."""
+    """The claim is corrected for multiple testing together with the study's headlines; claims of a
+    study file only."""
 
-    @model_validator(mode="after")
-    def _is_one_comparison(self) -> Self:
-        if (self.more is None) != (self.than is None):
-            raise ValueError("more and than must be given together|one of them")
-        if self.more is not None and self.along is not None:
-            raise ValueError("must have more and than, or along, not both|both")
-        if self.against is None and self.along is None:
-            raise ValueError("must have against, or along, or both|neither")
-        if self.expect == "catches_up" and (self.more or self.along or self.against is None):
-            raise ValueError("catches_up must compare two sides and nothing else|more or along")
-        if self.along is not None and self.expect != "above":
-            raise ValueError(f"a claim along a column must leave expect to trend|{self.expect}")
-        plain = self.more is None and self.along is None and self.expect != "catches_up"
-        if self.scale == "ratio" and not (plain and self.against is not None):
-            raise ValueError("a claim of scale ratio must compare two sides and nothing else|more")
-        return self
+    rules = (
+        Rule(
+            key="",
+            reads=("more", "than"),
+            broken=lambda claim: (claim.more is None) != (claim.than is None) and ONE_OF_THEM,
+            must="more and than must be given together",
+        ),
+        Rule(
+            key="",
+            reads=("more", "than", "along"),
+            broken=lambda claim: claim.more is not None and claim.along is not None and BOTH,
+            must="must have more and than, or along, not both",
+        ),
+        Rule(
+            key="",
+            reads=("against", "along"),
+            broken=lambda claim: claim.against is None and claim.along is None and NEITHER,
+            must="must have against, or along, or both",
+        ),
+        Rule(
+            key="expect",
+            reads=("more", "along", "against"),
+            broken=lambda claim: claim.expect == "catches_up" and not _has_two_sides(claim),
+            must="must compare two sides and nothing else to be catches_up",
+        ),
+        Rule(
+            key="expect",
+            reads=("along",),
+            broken=lambda claim: claim.along is not None and claim.expect != "above",
+            must="must be left out along a column, where trend says what is expected",
+        ),
+        Rule(
+            key="scale",
+            reads=("more", "along", "against", "expect"),
+            broken=lambda claim: (
+                claim.scale == "ratio"
+                and not (_has_two_sides(claim) and claim.expect != "catches_up")
+            ),
+            must="must compare two sides and nothing else to be ratio",
+        ),
+    )
 
     def margin_within(self, of_study: float) -> float:
         """What counts as equal, on the claim's scale: points, or a difference of logarithms."""
@@ -136,7 +181,7 @@ class Claim(Spec):
             return self.match
         columns: tuple[str, ...] = MATCHED
         if "arm" in self.side and "arm" in (self.against or {}):
-            columns = WHERE  # whoever names two arms means all that they differ in
+            columns = WHERE  # two named arms are compared in all they differ in
         return tuple(column for column in columns if column not in self.selected)
 
     @property
@@ -144,6 +189,10 @@ class Claim(Spec):
         """Whether some selector says which numbers are meant."""
         groups = (self.side, self.against, self.where, self.more, self.than)
         return any("metric" in group for group in groups if group)
+
+
+def _has_two_sides(claim: Claim) -> bool:
+    return claim.more is None and claim.along is None and claim.against is not None
 
 
 def about(metric: str, claims: Mapping[str, Claim]) -> dict[str, Claim]:
@@ -165,54 +214,24 @@ def as_text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def allowed(wanted: Value | tuple[Value, ...]) -> frozenset[str]:
+def allowed(values: Value | tuple[Value, ...]) -> frozenset[str]:
     """The spellings a selector accepts in one column."""
-    return frozenset(as_text(v) for v in (wanted if isinstance(wanted, tuple) else (wanted,)))
-
-
-def check_claims(
-    claims: Mapping[str, Claim], where: str, names: Mapping[str, list[str]] | None = None
-) -> None:
-    """Every column that a claim names exists, and every arm and regime.
-
-    Args:
-        claims: name -> claim.
-        where: their file, for the message.
-        names: column -> the values there are.
-
-    Raises:
-        SpecError: naming the claim, the column or value, and the nearest known one.
-    """
-    known = [*COLUMNS, *STUDY_COLUMNS, *known_paths()]
-    for name, claim in claims.items():
-        named = {*claim.selected, *claim.where, *claim.matched}
-        for column in sorted(named - set(known)):
-            must = "must select by a column or a path of the recipe"
-            place = f"{where}: claims.{name}"
-            raise SpecError(explain(place, must, column, nearest(column, known)))
-        groups = (claim.side, claim.against, claim.where, claim.more, claim.than)
-        for column, there in (names or {}).items():
-            asked = {v for g in groups if g and column in g for v in allowed(g[column])}
-            for value in sorted(asked - set(there)):
-                place = f"{where}: claims.{name}"
-                must = f"must name one of the study's {column}s"
-                raise SpecError(explain(place, must, value, nearest(value, there)))
+    return frozenset(as_text(v) for v in (values if isinstance(values, tuple) else (values,)))
 
 
 @cache
 def paper_claims() -> Mapping[str, Claim]:
     """``he_2018/catch-up`` -> claim, for every claim of the four papers, papers in time order."""
-    found: dict[str, Claim] = {}
+    claims: dict[str, Claim] = {}
     for stem in ("he_2018", "zoph_2020", "li_2021", "vasconcelos_2022"):
         text = (Path(__file__).parent / "claims" / f"{stem}.yaml").read_text(encoding="utf-8")
         tree: dict[str, Any] = parse_yaml(text, stem)["claims"]
         for name, entry in tree.items():
-            found[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
-    check_claims(found, "claims")
-    return found
+            claims[f"{stem}/{name}"] = Claim.model_validate_json(json.dumps(entry))
+    return claims
 
 
 def claims_digest(claims: Mapping[str, Claim]) -> str:
-    """16 hex digits over the papers' claims and a study's own, to tell later if one changed."""
-    told = {n: c.model_dump(mode="json") for n, c in {**paper_claims(), **claims}.items()}
-    return digest_of(told)
+    """16 hex digits over the papers' claims and the study's: it shows whether one has changed."""
+    trees = {n: c.model_dump(mode="json") for n, c in {**paper_claims(), **claims}.items()}
+    return digest_of(trees)

@@ -1,19 +1,15 @@
-"""Whose replicates train on other draws of their regime's images (``replicate: {vary: ...}``)."""
+"""Which replicates train on other draws of their regime's images (``replicate: {vary: ...}``)."""
 
-from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.study import Study
 
 MOST_REPLICATES = 10_000
-"""Of one search; so its draws are no other's."""
+"""Bound on the replicates of one search, so that no two searches share a draw."""
 
 
 def redraws(study: Study, facts: DataFacts, regime: str) -> bool:
-    """Whether the replicates of a regime have draws of their own.
-
-    A regime of all images has only one.
-    """
+    """Whether each replicate of a regime trains on another draw. All images are one draw."""
     if "subset" not in study.replicate.vary:
         return False
     available = num_drawable(study, facts)
@@ -21,9 +17,9 @@ def redraws(study: Study, facts: DataFacts, regime: str) -> bool:
 
 
 def draw_of(search: int, number: int) -> int:
-    """The draw that replicate ``number`` of a cell's search trains on, whatever the arm.
+    """The draw for replicate ``number`` of a cell's search; it is the same in every arm.
 
-    Each search has draws of its own, since it is the search that counts where there are several.
+    Each search has draws of its own: with several searches, one search is one independent value.
     """
     return search * MOST_REPLICATES + number + 1
 
@@ -32,25 +28,3 @@ def num_drawable(study: Study, facts: DataFacts) -> int:
     """Training images that regimes are drawn from: those outside the hold-out."""
     held_out = facts.split_sizes["holdout"] if study.data.select_split == "holdout" else 0
     return facts.split_sizes["train"] - held_out
-
-
-def check_redraws(study: Study, where: str, available: int | None = None) -> None:
-    """Where replicates shall vary their images, some regime leaves images out.
-
-    Args:
-        study: the study.
-        where: the study file, for the message.
-        available: training images outside the hold-out; ``None``: not known yet.
-
-    Raises:
-        SpecError: every regime is all images.
-    """
-    if "subset" not in study.replicate.vary:
-        return
-    many = 10**9 if available is None else available
-    if all(num_images(regime.images, many) >= many for regime in study.regimes.values()):
-        must = "must be [seed] where every regime is all images, of which there is one draw"
-        remedy = "Give a regime fewer images, or leave subset out."
-        raise SpecError(
-            explain(f"{where}: replicate.vary", must, list(study.replicate.vary), remedy)
-        )

@@ -1,11 +1,91 @@
-"""The error tree. Every message reads: where, what must hold, what came, what to do.
+"""The error tree, and the one form of its messages: where, what must hold, what came, what to do.
 
-Errors cross process borders on a cluster, so each one pickles by its message alone.
+Errors cross process borders on a cluster, so each of them survives pickling with its fields.
 """
+
+from typing import Self
+
+
+class Explanation(str):
+    """One message, ``{where}: {must}, but got {came}. {remedy}``, that keeps its four parts."""
+
+    where: str
+    must: str
+    came: str
+    """The value as the message shows it."""
+    remedy: str
+
+    @classmethod
+    def of(cls, where: str, must: str, shown: str, remedy: str = "") -> Self:
+        """The message about a value that is shown as it stands here."""
+        message = cls(f"{where}: {must}, but got {shown}. {remedy}".rstrip())
+        message.where, message.must, message.came, message.remedy = where, must, shown, remedy
+        return message
+
+    def within(self, where: str) -> "Explanation":
+        """The same message about a key inside ``where``."""
+        inside = f"{where}: {self.where}" if self.where else where
+        return Explanation.of(inside, self.must, self.came, self.remedy)
+
+
+def explain(where: str, must: str, came: object, remedy: str = "") -> Explanation:
+    """The message for an error: pass it to the error's class.
+
+    Args:
+        where: the file, then the key, separated by ``: ``.
+        must: what must hold, beginning with "must".
+        came: the value that broke it.
+        remedy: what the reader can do, as a sentence.
+    """
+    shown = f"'{came}'" if isinstance(came, str) else repr(came)
+    return Explanation.of(where, must, shown, remedy)
 
 
 class RethinkError(Exception):
-    """A failure the program foresaw; the command line prints it without a traceback."""
+    """A failure that the program foresaw; the command line prints it without a traceback.
+
+    ``where``, ``must``, ``came`` and ``remedy`` are those of the message, and empty where it is a
+    plain sentence. An error with several messages shows one per line; its fields are the first's.
+    """
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__(*messages)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+    @property
+    def where(self) -> str:
+        """File and key."""
+        return self._field("where")
+
+    @property
+    def must(self) -> str:
+        """What must hold."""
+        return self._field("must")
+
+    @property
+    def came(self) -> str:
+        """The value that broke it, as the message shows it."""
+        return self._field("came")
+
+    @property
+    def remedy(self) -> str:
+        """What the reader can do."""
+        return self._field("remedy")
+
+    def within(self, where: str) -> Self:
+        """The same error about a key inside ``where``."""
+        return type(self)(
+            *(
+                message.within(where) if isinstance(message, Explanation) else f"{where}: {message}"
+                for message in self.args
+            )
+        )
+
+    def _field(self, name: str) -> str:
+        first = self.args[0] if self.args else ""
+        return getattr(first, name) if isinstance(first, Explanation) else ""
 
 
 class SpecError(RethinkError):
@@ -23,7 +103,7 @@ class RecordError(RethinkError):
 class Diverged(RethinkError):
     """The loss stopped being a finite number.
 
-    Raised by ``training``; ends a trial as a result, never as a fault of the machine.
+    ``training`` raises it. It ends a trial as a result of the method, not as a machine's failure.
     """
 
     def __init__(self, message: str, step: int = -1) -> None:
@@ -31,7 +111,7 @@ class Diverged(RethinkError):
         self.step = step
 
     def __reduce__(self) -> tuple[type["Diverged"], tuple[str, int]]:
-        return type(self), (str(self), self.step)
+        return type(self), (self.args[0], self.step)
 
 
 class Infeasible(RethinkError):
@@ -39,10 +119,4 @@ class Infeasible(RethinkError):
 
 
 class Misconfigured(RethinkError):
-    """The live optimizer, model or loader does not have the value that was asked for."""
-
-
-def explain(where: str, must: str, came: object, remedy: str = "") -> str:
-    """One error sentence in the house form: ``{where}: {must}, but got {came}. {remedy}``."""
-    shown = f"'{came}'" if isinstance(came, str) else repr(came)
-    return f"{where}: {must}, but got {shown}. {remedy}".rstrip()
+    """The live optimizer, model or loader does not have the value that the recipe gives."""

@@ -1,20 +1,14 @@
-"""Ids under the current identity: everything that determines a run's numbers, and its hash.
+"""Every id, digest and seed of the program is made by the functions of this file.
 
-Every default is written out, so a changed default gives a new id by itself. If an algorithm changes
-while the values stay, raise ``IDENTITY``: then no earlier id is used again. Ids of identity 1 are
-in ``older_ids``.
+They are spelt in several ways, because records and published numbers carry the values: none of them
+may change. What an id of a run covers stands in ``trial_config``.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-from rethink_ray.spec.networks import is_own
-
-if TYPE_CHECKING:
-    from rethink_ray.spec.recipe import Recipe
-    from rethink_ray.spec.resolve import TrialConfig
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
 
 IDENTITY = 2
 """Raise it when the same written-out configuration would give other numbers. Identity 1 left
@@ -24,23 +18,76 @@ FIRST_IDENTITY = 1
 
 Neutral = Mapping[str, Any]
 NEUTRAL: Neutral = {}
-"""Dotted path -> the value under which numbers are what they were before the field was there.
+"""Dotted path -> the value under which numbers are what they were before the field existed.
 
-A field that is added between two identities stands here, so that ids of before stay:
+List here each field that is added between two identities, so that earlier ids stay:
 ``{"detector.dilation": 1}``. Paths are a recipe's (``direct.optimizer.lr`` too: a field of a group
-that stands twice stands here twice) or ``resources.<name>``. Empty it when ``IDENTITY`` rises.
+that occurs twice is listed twice) or ``resources.<name>``. Empty it when ``IDENTITY`` rises.
 """
+
+
+def sha256_of(content: str | bytes | memoryview) -> str:
+    """64 hex digits over a text or over bytes."""
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def sha256_of_chunks(chunks: Iterable[bytes]) -> str:
+    """64 hex digits over chunks, one after the other, which never lie in memory together."""
+    running = hashlib.sha256()
+    for chunk in chunks:
+        running.update(chunk)
+    return running.hexdigest()
+
+
+def sha256_of_file(path: str | PathLike[str]) -> bytes:
+    """32 bytes over a file's content.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def digest_of(value: Any) -> str:
     """16 hex digits over a JSON value; the order of its keys does not matter."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return sha256_of(json.dumps(value, sort_keys=True, separators=(",", ":")))[:16]
+
+
+def digest_of_parts(*parts: str | int) -> str:
+    """64 hex digits over these parts in this order."""
+    return sha256_of("\x1f".join(str(part) for part in parts))
 
 
 def asset_key(kind: str, made_from: Mapping[str, Any]) -> str:
-    """``<kind>-<16 hex digits>`` over what determines an asset, under this identity."""
+    """``<kind>-<16 hex digits>`` over the values that determine an asset, under this identity."""
     return f"{kind}-{digest_of({'identity': IDENTITY, 'made_from': made_from})}"
+
+
+def seed_of(*parts: str | int) -> int:
+    """The seed in 0 .. 2**31 - 1 for one purpose of a search; equal parts give equal seeds."""
+    return int(sha256_of(json.dumps(parts))[:8], 16) & 0x7FFFFFFF
+
+
+def seed_of_assets(asset_seed: int) -> int:
+    """The seed in 0 .. 2**31 - 1 for the assets of a run that is itself an asset."""
+    return int(digest_of(["assets", asset_seed])[:8], 16) & 0x7FFFFFFF
+
+
+def seed_from(*parts: str | int) -> int:
+    """The seed in 0 .. 2**63 - 1 for one purpose and position in the data."""
+    return int(digest_of_parts(*parts)[:16], 16) >> 1
+
+
+def derive_seed(seed: int, purpose: str, *position: int) -> int:
+    """The seed in 0 .. 2**63 - 1 for one purpose at one position of a training run."""
+    return int(sha256_of("/".join([str(seed), purpose, *map(str, position)]))[:16], 16) >> 1
+
+
+def derive_words(name: str, num_words: int) -> tuple[int, ...]:
+    """``num_words`` unsigned 32-bit numbers from a name, cheaper than as many seeds."""
+    digest = hashlib.blake2b(name.encode(), digest_size=4 * num_words).digest()
+    return tuple(int.from_bytes(digest[4 * i : 4 * i + 4], "big") for i in range(num_words))
 
 
 def written_out(
@@ -66,94 +113,6 @@ def written_out(
 
 
 def machine_of(threads: int, gpus: float) -> dict[str, Any]:
-    """What numbers owe to the machine: on CPUs the threads, on GPUs nothing but that it is one."""
+    """The part of the machine that numbers depend on: on CPUs the threads, on GPUs only the kind
+    of device."""
     return {"device": "cuda"} if gpus else {"device": "cpu", "threads": threads}
-
-
-def trial_id_of(config: "TrialConfig", neutral: Neutral = NEUTRAL) -> str:
-    """12 hex digits over what determines this run's numbers."""
-    return digest_of(identity_of(config, neutral))[:12]
-
-
-def identity_of(config: "TrialConfig", neutral: Neutral = NEUTRAL) -> dict[str, Any]:
-    """Everything that determines this run's numbers, and nothing else.
-
-    Left out are names, places of files whose content is known, and what only sets how far a run
-    goes or how fast: lengths, retries, loader workers.
-    """
-    return {
-        "identity": IDENTITY,
-        "recipe": written_out(_recipe(config), "", neutral),
-        "images": config.regime_digest,
-        "data": config.data_fingerprint,
-        "frequency": config.data.frequency,
-        "seed": config.seed,
-        "resources": written_out(_resources(config), "resources", neutral),
-        **_learned_from(config, neutral),
-    }
-
-
-def _resources(config: "TrialConfig") -> dict[str, Any]:
-    """One line for each field that numbers depend on."""
-    resources = config.resources
-    return {
-        "workers": max(resources.workers, 1),
-        "images_per_step": _images_per_step(config),
-        "deterministic": resources.deterministic,
-        **machine_of(resources.cpus_per_worker, resources.gpus_per_worker),
-    }
-
-
-def _images_per_step(config: "TrialConfig") -> int | None:
-    """``None`` if no batch is cut, or if a file replaces training (a teacher's)."""
-    asked = config.resources.images_per_step
-    share = config.recipe.batch_size // max(config.resources.workers, 1)
-    is_cut = asked is not None and asked < share and config.weights_file is None
-    return asked if is_cut else None
-
-
-def _recipe(config: "TrialConfig") -> dict[str, Any]:
-    """The recipe's values without groups that this recipe never reads."""
-    recipe = config.recipe
-    tree: dict[str, Any] = recipe.model_dump(mode="json")
-    tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
-    del tree["schedule"]["lengths"]
-    if recipe.init.source == "file" and config.weights_digest:
-        del tree["init"]["weights"]  # the content counts, wherever the file lies
-    if recipe.init.source == "direct":
-        tree["direct"]["augment"] = recipe.direct.augment.unbundled().model_dump(mode="json")
-    else:
-        del tree["direct"]
-    if not uses_upstream(recipe):
-        del tree["upstream"]
-    if not recipe.joint.weight:
-        del tree["joint"]
-    if recipe.labels.kind == "human":
-        del tree["labels"]
-    return tree
-
-
-def _learned_from(config: "TrialConfig", neutral: Neutral) -> dict[str, Any]:
-    """What a run reads besides its recipe and its images, as far as it reads it."""
-    told: dict[str, Any] = {}
-    labels, teacher = config.recipe.labels, config.teacher
-    if is_own(config.recipe.detector.backbone):
-        told["backbone_code"] = config.backbone_code
-    if uses_upstream(config.recipe):
-        told["upstream"] = config.upstream_fingerprint
-    if labels.kind == "self_training" and labels.pool == "unlabelled":
-        told["unlabelled"] = config.unlabelled_fingerprint
-    if config.weights_digest:
-        told["weights"] = config.weights_digest
-    if config.weights_file is not None:
-        told["stands_in"] = config.weights_digest or config.weights_file
-    if config.asset_seed is not None:
-        told["asset_seed"] = config.asset_seed
-    if teacher is not None:
-        told["teacher"] = [trial_id_of(teacher, neutral), teacher.recipe.schedule.lengths[-1]]
-    return told
-
-
-def uses_upstream(recipe: "Recipe") -> bool:
-    """Whether a run of this recipe starts from, or classifies, the upstream images."""
-    return recipe.init.source == "upstream" or recipe.joint.weight > 0

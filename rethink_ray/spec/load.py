@@ -1,6 +1,7 @@
-"""From a YAML file to a checked study. Every error names file, key, what must hold, what came."""
+"""From a YAML file to a checked study. Every error names the file and the key."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from rethink_ray.spec.check import check_study
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.resolve import ExportedConfig
 from rethink_ray.spec.settings import explain_field, known_paths, nearest
@@ -19,16 +20,17 @@ from rethink_ray.spec.study import Study
 from rethink_ray.spec.yaml_text import parse_yaml
 
 T = TypeVar("T", bound=Spec)
+_log = logging.getLogger(__name__)
 
 UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "TeacherFile", "str", "int", "float", "bool"}
-"""How pydantic names the branches of a union in the place of an error."""
+"""Names of union branches in the locations of pydantic's errors."""
 
 
 def find_study(name: str) -> Path:
-    """A study file by its path, or one of ``search_spaces/`` by its stem.
+    """The path of a study file, given by path, or by stem if it ships with the program.
 
     Raises:
-        SpecError: neither exists (names the nearest stem).
+        SpecError: there is no such file or stem (names the nearest stem).
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
@@ -43,16 +45,18 @@ def find_study(name: str) -> Path:
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
-    """The checked study of a file, with ``path=value`` overrides put in, and its YAML text.
+    """The checked study of a file with ``path=value`` overrides, and its YAML text.
 
     Raises:
-        SpecError: the file cannot be read, is not YAML, or does not say a study that can be run.
+        SpecError: the file cannot be read, is not YAML, or is no study that can run.
     """
     text, tree = _read_yaml(path)
     for override in overrides:
         put_override(tree, override)
     study = validate(Study, tree, str(path))
     check_study(study, str(path))
+    if "goal" in (tree.get("objective") or {}):
+        _log.warning("%s: objective.goal: leave it out: in every metric higher is better.", path)
     return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
 
 
@@ -61,21 +65,30 @@ def load_config(path: Path) -> ExportedConfig:
     _, tree = _read_yaml(path)
     if {"regimes", "arms"} & set(tree):
         remedy = "Run it, then take a configuration from: rethink-ray export DIR."
-        raise SpecError(explain(str(path), "must be one run's configuration", "a study", remedy))
+        must = "must be one run's configuration"
+        raise SpecError(Explanation.of(str(path), must, "a study", remedy))
     return validate(ExportedConfig, tree, str(path))
 
 
 def validate(model: type[T], tree: Mapping[str, Any], where: str) -> T:
-    """``tree`` as a ``model``; the first few errors in house form otherwise."""
+    """``tree`` as a ``model``.
+
+    Raises:
+        SpecError: with the first five errors, one per line.
+    """
     try:
         return model.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        lines = [_explain(model, e, where) for e in _relevant(error.errors())[:5]]
-        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+        messages = [_explain(model, e, where) for e in _relevant(error.errors())[:5]]
+        raise SpecError(*dict.fromkeys(messages)) from None
 
 
 def put_override(tree: dict[str, Any], override: str) -> None:
-    """Put one ``path=value`` of the command line into a study tree; the value is YAML."""
+    """``tree`` holds one ``path=value`` of the command line afterwards; the value is YAML.
+
+    Raises:
+        SpecError: it does not read ``path=value``, or the path leads through a plain value.
+    """
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise SpecError(explain("--set", "must read path=value", override))
@@ -107,16 +120,16 @@ def _read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
     except OSError as error:
         raise SpecError(explain(str(path), "must be a readable file", error.strerror)) from None
     except UnicodeDecodeError:
-        raise SpecError(explain(str(path), "must be UTF-8 text", "other bytes")) from None
+        raise SpecError(Explanation.of(str(path), "must be UTF-8 text", "other bytes")) from None
     tree = parse_yaml(text, str(path))
     if not isinstance(tree, dict):
-        came = "an empty file" if tree is None else type(tree).__name__
-        raise SpecError(explain(str(path), "must be a mapping of keys to values", came))
+        shown = "an empty file" if tree is None else type(tree).__name__
+        raise SpecError(Explanation.of(str(path), "must be a mapping of keys to values", shown))
     return text, tree
 
 
 def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """One error per place: of a union's complaints the one that got deepest."""
+    """One error per key: of the errors of a union, the one that lies deepest."""
     deepest: dict[str, ErrorDetails] = {}
     for error in errors:
         key = ".".join(_clean(error["loc"])[:3])
@@ -127,29 +140,29 @@ def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
 
 
 def _clean(loc: tuple[int | str, ...]) -> list[str]:
-    """A pydantic location without the names of union branches."""
+    """One of pydantic's locations, without the names of union branches."""
     branches = ("constrained-", "function-", "literal[", "dict[", "tuple[", "lax-or-strict[")
-    own = [str(p) for p in loc if not str(p).startswith(branches)]
-    return [p for i, p in enumerate(own) if p not in UNION_BRANCHES or i == 0]
+    keys = [str(p) for p in loc if not str(p).startswith(branches)]
+    return [key for i, key in enumerate(keys) if key not in UNION_BRANCHES or i == 0]
 
 
-def _explain(model: type[Spec], error: ErrorDetails, where: str) -> str:
+def _explain(model: type[Spec], error: ErrorDetails, where: str) -> Explanation:
     parts = _clean(error["loc"])
-    place = f"{where}: {'.'.join(parts)}" if parts else where
+    path = f"{where}: {'.'.join(parts)}" if parts else where
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, parts[:-1])
         remedy = nearest(parts[-1], known)
         if len(parts) == 1 and any(p.split(".")[0] == parts[0] for p in known_paths()):
             remedy = f"The recipe's own values stand under settings: settings.{parts[0]}..."
-        return f"{place}: is not a known key. {remedy}".rstrip()
+        return explain(path, "must be a known key", parts[-1], remedy)
     if error["type"] == "missing":
         keys = ", ".join(_keys_at(model, parts[:-1]))
-        return f"{place}: must be given, but is missing. Known keys: {keys}."
-    return explain_field(place, error)
+        return Explanation.of(path, "must be given", "nothing", f"Known keys: {keys}.")
+    return explain_field(path, error)
 
 
 def _keys_at(model: type[Spec], parts: list[str]) -> list[str]:
-    """Known keys of the group at ``parts``, found in the model's JSON schema."""
+    """The known keys of the group at ``parts``, by the model's JSON schema."""
     schema = model.model_json_schema()
     node: dict[str, Any] = schema
     for part in parts:
@@ -166,5 +179,5 @@ def _keys_at(model: type[Spec], parts: list[str]) -> list[str]:
 
 def _resolved(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     reference = node.get("$ref")
-    found: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node
-    return found
+    resolved: dict[str, Any] = schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else node
+    return resolved

@@ -1,4 +1,4 @@
-"""Names of all that a replicate is measured by: COCO's scores, and what a run costs."""
+"""Names of everything that is measured of a replicate: COCO's scores, and the costs of a run."""
 
 BOX_METRICS = (
     *("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"),
@@ -7,7 +7,7 @@ BOX_METRICS = (
 """In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
 per image, by size)."""
 MASK_METRICS = tuple(f"mask_{name}" for name in BOX_METRICS)
-"""The same twelve, overlap being that of masks."""
+"""The same twelve, with the overlap of masks."""
 KEYPOINT_METRICS = tuple(
     f"keypoint_{name}"
     for name in (
@@ -24,6 +24,6 @@ COSTS = (
     *("backbone_drift", "step_ms", "step_gflops", "trained_share"),
     *("peak_gb", "pretrain_hours"),
 )
-"""What claims compare besides scores."""
+"""Costs that claims compare."""
 MEASURED = (*SCORES, *FREQUENCY_METRICS, "loss", *COSTS)
 """Every name that a claim may select as its metric."""

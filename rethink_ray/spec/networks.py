@@ -5,27 +5,29 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
+from rethink_ray.spec.rules.rule import refuse_value
+
 RESIDUAL = (
     *("tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
     *("resnext101_32x8d", "resnext152_32x8d"),
 )
-"""``resnext152_32x8d`` is the X152 of He et al. 2018: blocks 3, 8, 36, 3. Nobody gives weights."""
+"""``resnext152_32x8d`` is the X152 of He et al. 2018: blocks 3, 8, 36, 3. No weights are public."""
 EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(8))
 OWN_NORM = ("swin_t", "convnext_t", "vgg16")
-"""They keep their LayerNorms, or have no norm at all: ``detector.norm`` is for neck and heads."""
+"""They keep their LayerNorms, or have no norm: ``detector.norm`` sets that of neck and heads."""
 BACKBONES = (*RESIDUAL, *EFFICIENT, *OWN_NORM)
 
 TIMM = "timm:"
-"""``timm:<name>``: a network of timm, if that is installed."""
+"""``timm:<name>`` is a network of the timm library, which must be installed."""
 
 
 def is_own(name: str) -> bool:
-    """Whether the name is none of ours: ``timm:<name>`` or ``package.module:build``."""
+    """Whether the name is of other code: ``timm:<name>`` or ``package.module:build``."""
     return ":" in name
 
 
 def from_torchvision(name: str) -> str | None:
-    """torchvision's name for a backbone that it has classifier weights of."""
+    """torchvision's name for a backbone; ``None`` if torchvision has no weights of it."""
     if is_own(name) or name in ("tiny", "resnext152_32x8d"):
         return None
     return {"convnext_t": "convnext_tiny"}.get(name, name)
@@ -36,8 +38,8 @@ def _known(name: str) -> str:
         return name
     [*close] = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(BACKBONES)}"
-    raise ValueError(
-        f"must be a backbone ({hint}), timm:<name>, or package.module:function|{name!r}"
+    raise refuse_value(
+        f"must be a backbone ({hint}), timm:<name>, or package.module:function", name
     )
 
 

@@ -1,14 +1,14 @@
-"""The names that identity 1 gave, so that records from before it was numbered stay readable.
+"""Ids of identity 1, which version 0.1 wrote: they keep its records readable.
 
-Its hashes left out every value at its default. Nothing new is named so: a study that was recorded
-under another identity is read, and never continued.
+Its hashes left out every value at its default. No new id is made like this: a study that was
+recorded under identity 1 is read, and never continued.
 """
 
 from typing import Any
 
 from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
-from rethink_ray.spec.hashing import digest_of, uses_upstream
-from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
 
 
 def first_trial_id(config: TrialConfig) -> str:
@@ -22,7 +22,7 @@ def first_trial_id(config: TrialConfig) -> str:
         "labels": config.recipe.labels.kind == "human",
     }
     identity = {
-        "recipe": {name: told for name, told in recipe.items() if not unread.get(name)},
+        "recipe": {name: group for name, group in recipe.items() if not unread.get(name)},
         "images": config.regime_digest,
         "data": config.data_fingerprint,
         "seed": config.seed,
@@ -32,39 +32,39 @@ def first_trial_id(config: TrialConfig) -> str:
 
 
 def _first_extras(config: TrialConfig) -> dict[str, Any]:
-    """What stood in the hash only where a run had it."""
-    told: dict[str, Any] = {}
+    """The entries that were in the hash only of runs that had them."""
+    inputs: dict[str, Any] = {}
     if config.resources.workers > 1:
-        told["workers"] = config.resources.workers
+        inputs["workers"] = config.resources.workers
     if config.resources.gpus_per_worker:
-        told["device"] = "cuda"
+        inputs["device"] = "cuda"
     if uses_upstream(config.recipe):
-        told["upstream"] = config.upstream_fingerprint
+        inputs["upstream"] = config.upstream_fingerprint
     if config.recipe.labels.kind == "self_training" and config.unlabelled_fingerprint:
-        told["unlabelled"] = config.unlabelled_fingerprint
+        inputs["unlabelled"] = config.unlabelled_fingerprint
     if config.weights_digest:
-        told["weights"] = config.weights_digest
+        inputs["weights"] = config.weights_digest
     if config.weights_file is not None:
-        told["stands_in"] = config.weights_digest or config.weights_file
+        inputs["stands_in"] = config.weights_digest or config.weights_file
     if config.asset_seed is not None:
-        told["asset_seed"] = config.asset_seed
+        inputs["asset_seed"] = config.asset_seed
     if config.teacher is not None:
         length = config.teacher.recipe.schedule.lengths[-1]
-        told["teacher"] = [first_trial_id(config.teacher), length]
-    return told
+        inputs["teacher"] = [first_trial_id(config.teacher), length]
+    return inputs
 
 
 def first_asset_key(asset: AssetSpec) -> str:
     """The key of this asset under identity 1."""
     match asset:
         case ClassifierAsset():
-            told: Any = asset.model_dump(
+            made_from: Any = asset.model_dump(
                 mode="json", exclude_defaults=True, exclude={"backbone_code"}
             )
         case DetectorAsset():
-            told = [first_trial_id(asset.trained), asset.length]
+            made_from = [first_trial_id(asset.trained), asset.length]
         case _:
-            asked = asset.labels.model_dump(mode="json", exclude_defaults=True)
+            labels = asset.labels.model_dump(mode="json", exclude_defaults=True)
             pool = asset.teacher.trained.unlabelled_fingerprint
-            told = [first_asset_key(asset.teacher), asked, pool]
-    return f"{asset.kind}-{digest_of(told)}"
+            made_from = [first_asset_key(asset.teacher), labels, pool]
+    return f"{asset.kind}-{digest_of(made_from)}"

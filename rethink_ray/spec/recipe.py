@@ -2,185 +2,126 @@
 
 Three axes that detection code bases like to mix up are kept apart here: which weights a run starts
 from (``init.source``), which normalisation it uses (``detector.norm``), and which stages never
-train (``init.frozen``). Combinations that mean nothing are refused in ``Recipe``.
+train (``init.frozen``). Combinations that mean nothing are refused by ``rules``.
 """
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field
 
-from rethink_ray.spec.networks import Backbone
+from rethink_ray.spec.detector import TWO_STAGE as TWO_STAGE
+from rethink_ray.spec.detector import WITH_KEYPOINTS as WITH_KEYPOINTS
+from rethink_ray.spec.detector import WITH_MASKS as WITH_MASKS
+from rethink_ray.spec.detector import DetectorSpec as DetectorSpec
+from rethink_ray.spec.detector import Family as Family
+from rethink_ray.spec.detector import Neck as Neck
+from rethink_ray.spec.detector import Norm as Norm
+from rethink_ray.spec.model import Fraction as Fraction
+from rethink_ray.spec.model import PositiveFloat as PositiveFloat
+from rethink_ray.spec.model import PositiveInt as PositiveInt
+from rethink_ray.spec.model import Spec as Spec
+from rethink_ray.spec.rules.rule import Breach, Rule
 
-Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
-Family = Literal[
-    "retinanet",
-    "fcos",
-    "faster_rcnn",
-    "cascade_rcnn",
-    "mask_rcnn",
-    "cascade_mask_rcnn",
-    "keypoint_rcnn",
-]
-Neck = Literal["fpn", "nas_fpn", "bifpn"]
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream", "direct"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
-WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
-"""Families that learn from ``masks`` and find them."""
-WITH_KEYPOINTS = frozenset({"keypoint_rcnn"})
-"""Families that learn from ``keypoints`` and find them."""
-TWO_STAGE = frozenset({"faster_rcnn", "cascade_rcnn"}) | WITH_MASKS | WITH_KEYPOINTS
-"""Families with a proposal network; the others look at every place once."""
-
-PositiveInt = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Spec(BaseModel):
-    """What we say: frozen, and strict about names and types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class DetectorSpec(Spec):
-    """Which network, and every count inside it that changes its numbers or its cost."""
-
-    family: Family = "retinanet"
-    backbone: Backbone = "resnet50"
-    """A name (``resnet50``, ``efficientnet_b7``, ``swin_t``), ``timm:<name>``, or
-    ``package.module:function`` for one of your own."""
-    norm: Norm = "gn"
-    norm_batch: PositiveInt | None = None
-    """A check: how many images ``bn`` or ``sync_bn`` must normalise together (``bn``: batch /
-    workers, or ``images_per_step``). ``None`` = any number."""
-    padding_group: PositiveInt = 2
-    """Neighbours in a training batch that are padded to one size: GroupNorm sees the padding. 2 as
-    published (Detectron and detectron2 put two images on a GPU). Under ``bn`` and ``sync_bn`` the
-    images that are normalised together are padded together. Scoring pads no image to another."""
-    head_norm: Literal["same", "none"] = "same"
-    """Of pyramid and heads: the backbone's norm, or none (most published ``bn`` recipes). Under
-    ``frozen_bn`` there is none either way."""
-    width: PositiveInt = 64
-    """Channels of the last stage of the ``tiny`` backbone; other backbones fix their own."""
-    adapters: Fraction = 0.0
-    """Residual adapters behind every block of a frozen backbone (Rebuffi et al. 2017): the width of
-    their bottleneck as a share of the block's channels; 0 is none."""
-    neck: Neck = "fpn"
-    """The pyramid: Lin et al. 2017, Ghiasi et al. 2019 or Tan et al. 2020. The latter two stand on
-    P3 to P7 in every family, as published; with ``tiny`` on the levels that its FPN has."""
-    neck_repeats: PositiveInt | None = None
-    """How often NAS-FPN or BiFPN repeats its cell; ``None`` = as published, 7 and 3."""
-    neck_channels: PositiveInt = 256
-    head_convs: Annotated[int, Field(ge=0)] = 4
-    """Convolutions in each one-stage head (RetinaNet, FCOS) or in the box head (two stages)."""
-    box_head: Literal["2fc", "4conv1fc"] | None = None
-    """Two-stage box head by its usual name: two fully connected layers, or four convolutions and
-    one of those (He et al. 2018). ``None``: ``head_convs`` convolutions and one, or 2fc without."""
-    box_head_features: PositiveInt = 1024
-    """Width of the fully connected part of a two-stage box head."""
-    cascade_ious: Annotated[tuple[Fraction, ...], Field(min_length=2)] = (0.5, 0.6, 0.7)
-    """Cascade R-CNN: the overlap that makes a positive, stage by stage (Cai & Vasconcelos 2018)."""
-    cascade_class_agnostic: bool = True
-    """Cascade R-CNN: one box regression for all classes, as published, instead of one for each."""
-    cascade_from: Annotated[int, Field(ge=0)] = 0
-    """Cascade R-CNN: the update at which the later stages join; until then the first one is all
-    there is (He et al. 2018, sec. 4.1: 540,000 of 810,000 from scratch). Counted from the start, so
-    that all lengths share their trunk."""
-    mask_head_convs: Annotated[int, Field(ge=0)] = 4
-    mask_head_channels: PositiveInt = 256
-    """Mask R-CNN: width of the mask head's convolutions (He et al. 2017, fig. 4)."""
-    keypoint_head_convs: Annotated[int, Field(ge=0)] = 8
-    keypoint_head_channels: PositiveInt = 512
-    """Keypoint R-CNN: width of the keypoint head's convolutions (He et al. 2017, sec. 5)."""
-    num_keypoints: PositiveInt = 17
-    """Keypoints of an object in the data set: 17 in COCO, 5 in ``shapes``."""
-    min_side_px: PositiveInt = 800
-    max_side_px: PositiveInt = 1333
-    anchor_base_px: PositiveInt = 32
-    """Anchor side on the finest pyramid level; doubles per level (FCOS: the regression ranges)."""
-    foreground_iou: Fraction = 0.5
-    background_iou: Fraction = 0.4
-    rpn_pre_nms: PositiveInt = 2000
-    rpn_post_nms: PositiveInt = 1000
-    rpn_batch: PositiveInt = 256
-    """Anchors sampled per image for the proposal network's loss."""
-    box_batch: PositiveInt = 512
-    """Proposals sampled per image for the box head's loss."""
-    candidates: PositiveInt = 1000
-    """One-stage detectors: top scores per pyramid level that reach NMS."""
-    score_threshold: Fraction = 0.05
-    nms_iou: Fraction = 0.5
-    detections: PositiveInt = 100
-
 
 class InitSpec(Spec):
-    """Where the weights come from, and which of them never move."""
+    """Where the weights come from, and which of them never train."""
 
     source: Source = "random"
+    """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
+    that this program trains first (``upstream``), or direct pre-training on the regime's images
+    (``direct``)."""
     weights: str | None = None
-    """A torchvision weights name (``torchvision``) or a path (``file``); nothing otherwise."""
+    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. Null for every
+    other source."""
     weights_norm: Literal["gn", "bn"] | None = None
-    """The normalisation a ``file`` was trained with; required there, so that BN weights never end
-    up under GroupNorm."""
+    """The normalisation that the network in a file was trained with. It is required there, so that
+    weights of batch norm never end up under GroupNorm."""
     frozen: Frozen = "none"
-    """Everything up to and including this stage: no gradient, no statistics, no optimizer."""
+    """The last stage that never trains: this stage and those before it have no gradient, no moving
+    statistics, and no place in the optimizer."""
     zero_init_residual: bool = False
-    """Random weights: the last norm of each residual block starts at zero (Goyal et al. 2017)."""
+    """The last norm of each residual block starts at zero, so that the block starts as its
+    shortcut; random weights only. Source: Goyal et al. 2017."""
 
 
 class AugmentSpec(Spec):
     """Training-time augmentation; evaluation never augments."""
 
     level: Literal["s1", "s2", "s3", "s4"] | None = None
-    """Zoph et al. 2020's names for bundles of the keys below, which then must not be set."""
+    """A bundle of the keys below under its published name, ``s1`` (weakest) to ``s4``. A key that
+    the bundle sets must then be left out. Source: Zoph et al. 2020."""
     flip: Fraction = 0.5
+    """Probability that left and right change places. Source: all four papers."""
     scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
-    """Scale jitter, uniform, as a factor of the target size, cropped or padded to it; (1, 1) is
-    none. Large-scale jitter is [0.1, 2.0] (Ghiasi et al. 2021)."""
+    """Range of scale jitter: a uniform factor of the target size, then cropped or padded to it. [1,
+    1] is none. Source: Li et al. 2021 ([0.8, 1.2]), Ghiasi et al. 2021 ([0.1, 2.0])."""
     short_side_px: tuple[PositiveInt, PositiveInt] | None = None
-    """The shorter side, uniform in pixels, nothing cropped (He et al. 2018: [640, 800])."""
+    """Range of the shorter side in pixels, drawn uniformly; nothing is cropped. Null leaves the
+    size to the detector. Source: He et al. 2018 ([640, 800])."""
     canvas: Literal["image", "square"] = "image"
     """What jitter crops and pads to: the target size in the image's own shape, or a square of
-    ``detector.max_side_px``."""
+    ``detector.max_side_px``. Source: Li et al. 2021, Zoph et al. 2020 (squares)."""
     copy_paste: Fraction = 0.0
-    """How often objects of another training image are pasted on; needs masks (Ghiasi: 1.0)."""
+    """Probability that objects of another training image are pasted on; it needs masks. Source:
+    Ghiasi et al. 2021 (1.0)."""
     policy: Literal["none", "autoaugment", "randaugment"] = "none"
-    """AutoAugment: the one learned for detection (Zoph et al. 2019). Both come before the rest."""
+    """AutoAugment (the policy learned for detection) or RandAugment. Either comes before all other
+    augmentation. Source: Zoph et al. 2019, Cubuk et al. 2019."""
     magnitude: Annotated[float, Field(ge=0, le=10)] = 10.0
-    """RandAugment: how strong each operation is."""
+    """RandAugment: the strength of each operation, 0 to 10. Source: Cubuk et al. 2019."""
     operations: PositiveInt = 1
-    """RandAugment: how many per image (Cubuk et al. 2019, sec. 4.4)."""
+    """RandAugment: operations per image. Source: Cubuk et al. 2019, sec. 4.4."""
     color: Fraction = 0.0
-    """Strength of brightness, contrast and saturation jitter; 0 is none."""
+    """Strength of brightness, contrast and saturation jitter. 0 is none."""
 
-    @model_validator(mode="after")
-    def _sizes_are_drawn_once(self) -> Self:
-        for name in ("scale", "short_side_px"):
-            given = getattr(self, name)
-            if given is not None and given[0] > given[1]:
-                raise ValueError(f"{name} must be [low, high] with low <= high|{given}")
-        if self.short_side_px is not None and (self.scale != (1.0, 1.0) or self.canvas != "image"):
-            must = "short_side_px must stand alone: scale and canvas give the size too"
-            raise ValueError(f"{must}|{self.short_side_px}")
-        return self
-
-    @model_validator(mode="after")
-    def _level_says_it_all(self) -> Self:
-        if self.level is None:
-            return self
-        for name in ("scale", "short_side_px", "policy", "magnitude", "operations"):
-            given = getattr(self, name)
-            if given != type(self).model_fields[name].default:
-                raise ValueError(f"{name} must be left out beside level, which sets it|{given}")
-        return self
+    rules = (
+        Rule(
+            key="scale",
+            broken=lambda augment: augment.scale[0] > augment.scale[1],
+            must="must be [low, high] with low <= high",
+        ),
+        Rule(
+            key="short_side_px",
+            broken=lambda a: sorted(a.short_side_px or ()) != [*(a.short_side_px or ())],
+            must="must be [low, high] with low <= high",
+        ),
+        Rule(
+            key="short_side_px",
+            reads=("scale", "canvas"),
+            broken=lambda augment: (
+                augment.short_side_px is not None
+                and (augment.scale != (1.0, 1.0) or augment.canvas != "image")
+            ),
+            must="must stand alone: scale and canvas give the size too",
+        ),
+        Rule(
+            key="level",
+            reads=("scale", "short_side_px", "policy", "magnitude", "operations"),
+            broken=lambda augment: _set_beside_level(augment),
+            must="must be left out beside level, which sets it",
+        ),
+    )
 
     def unbundled(self) -> "AugmentSpec":
         """The same in single keys, without ``level``."""
         if self.level is None:
             return self
         return self.model_copy(update={"level": None} | AUGMENT_LEVELS[self.level])
+
+
+def _set_beside_level(augment: AugmentSpec) -> bool | Breach:
+    """The first key beside ``level`` that is not at its default."""
+    if augment.level is None:
+        return False
+    for name in ("scale", "short_side_px", "policy", "magnitude", "operations"):
+        value = getattr(augment, name)
+        if value != AugmentSpec.model_fields[name].default:
+            return Breach(key=name, came=list(value) if isinstance(value, tuple) else value)
+    return False
 
 
 AUGMENT_LEVELS: dict[str, dict[str, Any]] = {
@@ -197,13 +138,19 @@ class OptimizerSpec(Spec):
     """The optimizer. ``lr`` is the peak rate for the recipe's *global* batch size."""
 
     name: Literal["sgd", "adamw"] = "sgd"
+    """Stochastic gradient descent with momentum, or AdamW with a beta2 of 0.999."""
     lr: PositiveFloat = 0.02
+    """The peak learning rate for the *global* batch size; it does not depend on the number of
+    workers or passes. Source: Goyal et al. 2017 (0.02 for 16 images)."""
     momentum: Fraction = 0.9
-    """SGD's momentum, AdamW's beta1."""
+    """Momentum of SGD, or beta1 of AdamW. Source: Detectron."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight decay of every trained parameter outside norms. Source: Detectron."""
     norm_weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    """Decay on norm weights and on biases of norms (He et al. 2018: none)."""
+    """Weight decay of the scales and shifts of norms. Source: He et al. 2018 (none)."""
     clip_norm: PositiveFloat | None = None
+    """Upper limit for the norm of the whole gradient; a longer gradient is scaled down to it. Null
+    clips nothing."""
 
 
 class DecaySpec(Spec):
@@ -211,8 +158,15 @@ class DecaySpec(Spec):
     length (He et al. 2018, sec. 3), or are given per length."""
 
     kind: Literal["step", "constant", "cosine"] = "step"
+    """How the rate falls before the end: in steps, not at all, or along a half cosine to zero. A
+    cosine falls over the whole length, so that lengths share no updates. Source: Loshchilov &
+    Hutter 2017 (cosine)."""
     before_end: tuple[PositiveFloat, ...] | dict[str, tuple[PositiveFloat, ...]] = (0.667, 0.222)
+    """When ``step`` lowers the rate, in units of 1x before the end: the same points for every
+    length, or a mapping of each length (``'2'``) to its points. Source: He et al. 2018, sec. 3
+    (60,000 and 20,000 updates)."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Each of these points multiplies the rate by this. Source: He et al. 2018, sec. 3."""
 
     def points(self, length: float) -> tuple[float, ...]:
         """Decay points of one length, in units of 1x before its end; empty unless ``step``."""
@@ -227,10 +181,15 @@ class ScheduleSpec(Spec):
     """Schedule lengths in units of 1x; ``unit`` says how many updates 1x is."""
 
     unit: PositiveInt = 90_000
+    """Updates in 1x. Source: Detectron (90,000 updates of 16 images)."""
     lengths: tuple[PositiveFloat, ...] = (2.0,)
+    """The lengths of the ladder in units of 1x, rising. Each is one rung. Source: He et al. 2018
+    (2x to 6x)."""
     warmup: Annotated[int, Field(ge=0)] = 500
-    """Linear warm-up, in updates."""
+    """Updates in which the rate rises linearly to its peak. Source: Goyal et al. 2017,
+    Detectron."""
     decay: DecaySpec = DecaySpec()
+    """How the rate falls at the end of each length."""
 
     def steps(self, length: float) -> int:
         """Updates in a run of this length."""
@@ -256,18 +215,28 @@ class UpstreamSpec(Spec):
     """How this program trains the classifier that ``init.source: upstream`` starts from."""
 
     classes: PositiveInt = 20
+    """Number of classes. For a folder of images it must equal the number of its sub-folders."""
     images: PositiveInt = 6000
+    """Number of images; of a folder at most so many. A tenth of them measures accuracy."""
     image_px: PositiveInt = 64
+    """Side of the square images, in pixels."""
     labels: Literal["true", "shuffled"] = "true"
+    """``shuffled`` permutes the labels among the images: a control that keeps the pictures and
+    takes their meaning."""
     figures: Literal["glyphs", "shapes"] = "glyphs"
-    """What the built-in set shows: figures that the ``shapes`` scenes do not have, or the scenes'
-    own six, one a picture (the control *same classes*; write ``classes: 6``)."""
+    """Figures on the built-in images: ``glyphs`` do not occur in the ``shapes`` scenes, ``shapes``
+    are the scenes' own six, one on each image (the control *same classes*; write ``classes:
+    6``)."""
     steps: PositiveInt = 1800
+    """Updates in which the classifier is trained."""
     batch_size: PositiveInt = 32
+    """Images in each of these updates."""
     lr: PositiveFloat = 0.003
-    """AdamW's peak rate."""
+    """The peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """The weight decay of AdamW."""
     seed: int = 0
+    """Seed of the built-in images, of the first weights and of the order of images."""
 
 
 class DirectSpec(Spec):
@@ -280,19 +249,32 @@ class DirectSpec(Spec):
     """
 
     passes: PositiveFloat = 48.0
-    """Over the regime's images: 48 is P1x, 144 is P3x."""
+    """How often the first stage sees each of the regime's images. Source: Li et al. 2021 (48 is
+    P1x, 144 is P3x)."""
     resolution: PositiveFloat = 0.56
-    """Of the recipe's side lengths: the paper's 448 of 800 px. The next two take its place."""
+    """Side lengths of the first stage as a share of the recipe's. Source: Li et al. 2021 (448 of
+    800 px)."""
     min_side_px: PositiveInt | None = None
+    """The shorter side in the first stage, in pixels. Null follows from ``resolution``."""
     max_side_px: PositiveInt | None = None
+    """Upper limit of the longer side in the first stage, in pixels. Null follows from
+    ``resolution``."""
     norm: Literal["gn", "bn", "sync_bn"] = "bn"
+    """The normalisation of the first stage. The second stage must be able to take it over: ``bn``
+    goes on as ``bn``, ``sync_bn`` or ``frozen_bn``, and ``gn`` as ``gn``. Source: Li et al.
+    2021."""
     norm_batch: PositiveInt | None = None
-    """Images per normalisation group, as ``detector.norm_batch``: the paper's is 8."""
+    """A check, as ``detector.norm_batch``: how many images the first stage must normalise together.
+    Source: Li et al. 2021 (8 images)."""
     batch_size: PositiveInt = 64
+    """Images in an update of the first stage, over all workers. Source: Li et al. 2021."""
     warmup: Annotated[int, Field(ge=0)] = 500
-    """Linear warm-up, in updates; the rate is constant from there on."""
+    """Updates in which the rate of the first stage rises linearly; then it stays constant. Source:
+    Li et al. 2021."""
     optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
+    """The optimizer of the first stage."""
     augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
+    """The augmentation of the first stage."""
 
 
 class LabelsSpec(Spec):
@@ -303,51 +285,62 @@ class LabelsSpec(Spec):
     """
 
     kind: Literal["human", "self_training", "continued"] = "human"
-    """``continued`` is the control: the teacher goes on with human labels alone, for as many
-    updates as the student."""
+    """Human labels alone, or a teacher's pseudo labels beside them. ``continued`` is the control:
+    the teacher goes on with human labels alone, for as many updates as the student. Source: Zoph et
+    al. 2020, sec. 3."""
     threshold: Fraction = 0.5
-    """A hard one: detections that score below it are no labels."""
+    """Detections of the teacher that score below this are no labels. Source: Zoph et al. 2020, sec.
+    3."""
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Of each batch, so much is pseudo-labelled; ``batch_size`` counts both kinds."""
+    """The share of each batch that has pseudo labels; ``batch_size`` counts both kinds."""
     alpha: PositiveFloat = 1.0
-    """Weight of the pseudo-labelled loss: (L_human + alpha L_pseudo) / (1 + alpha)."""
+    """Weight of the loss on pseudo labels: (L_human + alpha L_pseudo) / (1 + alpha). Source: Zoph
+    et al. 2020."""
     normalise: bool = True
-    """Scale the pseudo-labelled loss to the human one by the ratio of their moving averages
-    (appendix B)."""
+    """The loss on pseudo labels is scaled to the loss on human ones by the ratio of their moving
+    averages. Source: Zoph et al. 2020, appendix B."""
     average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """What a moving average keeps of itself at each update. The paper does not say; ours."""
+    """The share of its last value that a moving average keeps at each update. Source: ours; the
+    paper does not say."""
     start: Literal["teacher", "init"] = "teacher"
-    """The student's weights before its first update: the teacher's, or what ``init`` says."""
+    """The student's weights before its first update: the teacher's, or those that ``init``
+    gives."""
     keep_empty: bool = False
-    """Whether images on which the teacher found nothing are learnt from, as pure background."""
+    """Images on which the teacher found nothing are used, as background alone. False leaves them
+    out."""
     pool: Literal["unlabelled", "rest"] = "unlabelled"
-    """``data.unlabelled``, or the training images outside the regime, their labels unused."""
+    """The images that the teacher labels: ``data.unlabelled``, or the training images outside the
+    regime, whose own labels are not read."""
 
 
 class EvaluationSpec(Spec):
-    """Test-time augmentation: every scoring looks at an image in these ways and merges by NMS."""
+    """Test-time augmentation: each image is scored in all views, and NMS merges the detections."""
 
     scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (1.0,)
-    """Factors of the detector's input size (He et al. 2018's 400 to 1200 px of 800: 0.5 to 1.5)."""
+    """Sizes at which each image is scored, as factors of the detector's input size. Source: He et
+    al. 2018 (400 to 1200 px of 800: 0.5 to 1.5)."""
     flip: bool = False
-    """Each size mirrored, too."""
+    """Each size is scored mirrored as well. Source: He et al. 2018."""
 
-    @model_validator(mode="after")
-    def _scales_differ(self) -> Self:
-        if len(set(self.scales)) != len(self.scales):
-            raise ValueError(f"scales must each stand once|{self.scales}")
-        return self
+    rules = (
+        Rule(
+            key="scales",
+            broken=lambda evaluation: len(set(evaluation.scales)) != len(evaluation.scales),
+            must="must each stand once",
+        ),
+    )
 
 
 class JointSpec(Spec):
     """Joint training (Zoph et al. 2020): the backbone classifies upstream images at the same time.
 
     Each update adds ``weight`` times the cross-entropy on a batch of ``upstream``'s images. Batch
-    statistics (``bn``) then see both kinds of image; ``gn`` does not mind.
+    statistics (``bn``) then see both kinds of image; ``gn`` is not affected.
     """
 
     weight: Annotated[float, Field(ge=0)] = 0.0
-    """Of the classification loss beside the detector's; 0 is none."""
+    """Weight of the classification loss beside the detector's. 0 is no joint training. Source: Zoph
+    et al. 2020."""
     batch_size: PositiveInt = 32
     """Upstream images beside each batch, over all workers."""
 
@@ -356,16 +349,28 @@ class Recipe(Spec):
     """The complete method of one run."""
 
     detector: DetectorSpec = DetectorSpec()
+    """The network."""
     init: InitSpec = InitSpec()
+    """The weights before the first update, and which of them never move."""
     augment: AugmentSpec = AugmentSpec()
+    """Augmentation in training."""
     optimizer: OptimizerSpec = OptimizerSpec()
+    """The optimizer."""
     schedule: ScheduleSpec = ScheduleSpec()
+    """Lengths, and the learning rate over each of them."""
     batch_size: PositiveInt = 16
+    """Images in an update, over all workers. Source: He et al. 2018."""
     precision: Precision = "fp32"
-    """Of convolutions and matrix products both. ``tf32`` (GPUs only) rounds their float32 inputs to
-    10 bits; ``bf16`` keeps feature maps in bfloat16, statistics of norms and losses in float32."""
+    """The type of convolutions and matrix products. ``tf32`` (GPUs only) rounds their float32
+    inputs to 10 bits; ``bf16`` keeps feature maps in bfloat16, statistics of norms and losses in
+    float32."""
     evaluation: EvaluationSpec = EvaluationSpec()
+    """Views of each image in scoring."""
     upstream: UpstreamSpec = UpstreamSpec()
+    """The classifier that ``init.source: upstream`` starts from."""
     labels: LabelsSpec = LabelsSpec()
+    """Human labels, or pseudo labels beside them."""
     joint: JointSpec = JointSpec()
+    """Classification beside detection."""
     direct: DirectSpec = DirectSpec()
+    """The first stage of ``init.source: direct``."""

@@ -1,4 +1,4 @@
-"""Named base recipes. A study names one and says only what differs from it.
+"""Named base recipes. A study names one and lists only what differs from it.
 
 The ``tiny_*`` recipes exist so that a study ends in minutes on two CPU cores; the others are the
 papers' scale.
@@ -57,13 +57,13 @@ def _tiny(family: Family) -> Recipe:
 
 
 def _tiny_branches(family: Family) -> dict[str, int]:
-    """Only what the family has: a setting that differs from its default is part of a trial's id."""
-    found: dict[str, int] = {}
+    """The smaller mask or keypoint branch of a family that has one."""
+    branches: dict[str, int] = {}
     if family in WITH_MASKS:
-        found |= {"mask_head_convs": 2, "mask_head_channels": 32}
+        branches |= {"mask_head_convs": 2, "mask_head_channels": 32}
     if family in WITH_KEYPOINTS:
-        found |= {"keypoint_head_convs": 4, "keypoint_head_channels": 32, "num_keypoints": 5}
-    return found
+        branches |= {"keypoint_head_convs": 4, "keypoint_head_channels": 32, "num_keypoints": 5}
+    return branches
 
 
 def _full_size(family: Family, lr: float) -> Recipe:

@@ -1,10 +1,11 @@
 """Which images: the data set, the splits that are looked at, and the nested subsets of train."""
 
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
+from rethink_ray.spec.rules.rule import Rule
 
 T = TypeVar("T")
 FromList = Annotated[T, Field(strict=False)]
@@ -13,13 +14,13 @@ Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
 Images = PositiveInt | Literal["all"] | Percent
 
 
-def num_images(asked: Images, available: int) -> int:
-    """How many images a regime is of so many; ``20%`` is rounded, and one at least."""
-    if asked == "all":
+def num_images(images: Images, available: int) -> int:
+    """Number of images in a regime, of ``available`` ones; ``20%`` is rounded, to at least one."""
+    if images == "all":
         return available
-    if isinstance(asked, str):
-        return max(round(float(asked.rstrip("%")) * available / 100), 1)
-    return asked
+    if isinstance(images, str):
+        return max(round(float(images.rstrip("%")) * available / 100), 1)
+    return images
 
 
 class SplitSpec(Spec):
@@ -30,33 +31,40 @@ class SplitSpec(Spec):
     annotations: str
     """COCO: the JSON file. VOC: the folder of XML files."""
     image_set: str | None = None
-    """VOC: a text file that lists the file stems of the split; without it, every XML file."""
+    """VOC: a text file with the file stems of the split. Null takes every XML file."""
 
 
 class UnlabelledSpec(Spec):
-    """Images that a teacher labels; nobody else did, or nobody looks."""
+    """Images that a teacher labels; they have no human labels, or those are not read."""
 
     images: str
     """Folder of the image files, sub-folders included."""
     annotations: str | None = None
-    """A COCO JSON file whose list of images says which; its boxes are not read."""
+    """A COCO JSON file that lists the images; its boxes are not read. Null takes every image."""
 
 
 class HoldoutSpec(Spec):
-    """A selection split cut from train, outside every regime."""
+    """A split that is cut from train and selects; its images are in no regime."""
 
     holdout: PositiveInt
+    """Number of training images that are set apart, outside every regime."""
 
 
 class ShapesSpec(Spec):
-    """The built-in procedural data set; every field changes its pictures."""
+    """The data set that this program draws; every key here changes its images."""
 
     train: PositiveInt = 800
+    """Training images."""
     val: PositiveInt = 200
+    """Images of the ``val`` split."""
     test: PositiveInt = 600
+    """Images of the ``test`` split."""
     unlabelled: Annotated[int, Field(ge=0)] = 0
+    """Images without labels, for a teacher."""
     image_px: PositiveInt = 96
+    """Side of the square images, in pixels."""
     seed: int = 0
+    """Seed of the pictures."""
 
 
 class DataSpec(Spec):
@@ -65,44 +73,55 @@ class DataSpec(Spec):
     dataset: (
         Literal["shapes", "coco", "lvis", "voc"] | dict[Literal["train", "val", "test"], SplitSpec]
     )
+    """A data set in its documented layout, the built-in ``shapes``, or a mapping of split to
+    files."""
     format: Literal["coco", "voc"] | None = None
-    """Of splits named by their files; ``None``: annotations in a ``.json`` are COCO, else VOC."""
+    """Format of splits that are named by their files. Null: annotations in a ``.json`` are COCO,
+    all others VOC."""
     root: str | None = None
-    """Folder of ``coco`` and ``voc`` in their documented layout; ``shapes``: the cache."""
+    """Folder of ``coco``, ``lvis`` and ``voc``; they require it. Paths of files are relative to it.
+    For ``shapes`` null is the cache."""
     shapes: ShapesSpec = ShapesSpec()
+    """The drawn scenes of ``dataset: shapes``."""
     subset_seed: int = 0
+    """Seed of the one order of training images whose beginnings are the regimes."""
     select_on: str | HoldoutSpec = "val"
-    """Search and halving look here."""
+    """The split that search and halving look at, or a hold-out cut from train. COCO and LVIS:
+    ``{holdout: 5000}``."""
     report_on: str = "test"
-    """Replicates and findings look here."""
+    """The split that replicates and findings are scored on. COCO and LVIS: ``val``."""
     duplicates: Literal["refuse", "drop"] = "refuse"
-    """Of a picture that two of train, ``select_on`` and ``report_on`` show, byte for byte:
-    ``refuse`` the study, or ``drop`` the copy in train, of the two others the one in
+    """What happens to an image that two of train, ``select_on`` and ``report_on`` hold, byte for
+    byte: the study is refused, or one copy is dropped, from train first and then from
     ``select_on``."""
     upstream: str = "glyphs"
     """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
     one sub-folder of images per class."""
     unlabelled: UnlabelledSpec | None = None
-    """Images for ``labels.kind: self_training``; ``shapes`` has its own (``shapes.unlabelled``)."""
+    """Images for ``labels.kind: self_training``. Null takes those of ``shapes.unlabelled``."""
     image_sets: dict[Literal["train", "val", "test"], FromList[tuple[str, ...]]] | None = None
-    """VOC: the lists that make up a split, as YEAR/LIST. He et al. 2018: train: [VOC2007/trainval,
-    VOC2012/train], val: [VOC2012/val]."""
+    """VOC: the lists that make up each split, as YEAR/LIST. Source: He et al. 2018 (train:
+    [VOC2007/trainval, VOC2012/train], val: [VOC2012/val])."""
     frequency: Literal["lvis", "thirds"] | FromList[tuple[PositiveInt, PositiveInt]] | None = None
-    """Also AP of rare, common and frequent classes, by training images that show them, over the
-    full regime: ``lvis`` = up to 10, up to 100, more; other bounds; or thirds of the classes."""
+    """Also reports AP of rare, common and frequent classes, by the number of training images that
+    show them: ``lvis`` has bounds of 10 and 100 images, ``thirds`` has thirds of the classes.
+    Source: LVIS (Gupta et al. 2019)."""
 
     @model_validator(mode="before")
     @classmethod
-    def _coco_has_no_labelled_test_set(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("dataset") in ("coco", "lvis"):
-            return {"select_on": {"holdout": 5000}, "report_on": "val"} | given
-        return given
+    def _coco_has_no_labelled_test_set(cls, tree: Any) -> Any:
+        if isinstance(tree, dict) and tree.get("dataset") in ("coco", "lvis"):
+            return {"select_on": {"holdout": 5000}, "report_on": "val"} | tree
+        return tree
 
-    @model_validator(mode="after")
-    def _roots_where_needed(self) -> Self:
-        if self.dataset in ("coco", "lvis", "voc") and not self.root:
-            raise ValueError("root must name the data set's folder|None")
-        return self
+    rules = (
+        Rule(
+            key="root",
+            reads=("dataset",),
+            broken=lambda data: data.dataset in ("coco", "lvis", "voc") and not data.root,
+            must="must name the data set's folder",
+        ),
+    )
 
     @property
     def select_split(self) -> str:
@@ -114,5 +133,6 @@ class RegimeSpec(Spec):
     """How much data: a nested subset of the training images, and settings of its own."""
 
     images: Images
-    """A number, ``all``, or a share such as ``20%``."""
+    """Number of training images, ``all``, or a share such as ``20%``."""
     set: dict[str, Any] = {}
+    """Settings of every cell of this regime: dotted path of the recipe and its value."""

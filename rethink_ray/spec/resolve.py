@@ -1,31 +1,27 @@
-"""From a study to one run: the cells, their spaces, and the configuration of one trial.
+"""From a study to one run: the cells, their spaces, and the configuration of one trial."""
 
-A trial's id is a hash of what determines its numbers and of nothing else, so the same trial has the
-same id on every machine, and a longer ladder is the same trial.
-"""
-
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY, digest_of, trial_id_of
-from rethink_ray.spec.recipe import Recipe, Spec
+from rethink_ray.spec.hashing import digest_of, seed_of_assets
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
-from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
-from rethink_ray.spec.study import CopyFrom, ObjectiveSpec, ResourceSpec, Study, TeacherFile
+from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
+from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
+from rethink_ray.spec.trial_config import TrialConfig as TrialConfig
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Cell:
-    """One regime x one arm: the unit of fair comparison; or one of several searches of it."""
+    """One regime and one arm: the unit of fair comparison; or one of several searches of it."""
 
     regime: str
     arm: str
     search: int = 0
-    """Which of its independent searches (``budget.searches``), counted from zero."""
+    """Number of the independent search (``budget.searches``), from 0."""
 
     @property
     def name(self) -> str:
@@ -36,67 +32,6 @@ class Cell:
     def of_arm(self, arm: str) -> "Cell":
         """Another arm in the same regime; its search of the same number."""
         return Cell(self.regime, arm, self.search)
-
-
-class TrialConfig(Spec):
-    """Everything one run needs to know; an exported config is exactly this, as YAML."""
-
-    study: str
-    regime: str
-    arm: str
-    images: Images
-    data: DataSpec
-    recipe: Recipe
-    objective: ObjectiveSpec = ObjectiveSpec()
-    resources: ResourceSpec = ResourceSpec()
-    seed: int
-    data_fingerprint: str
-    regime_digest: str
-    upstream_fingerprint: str
-    unlabelled_fingerprint: str = ""
-    num_categories: int
-    num_images: int | None = None
-    """Of the regime, whatever ``images`` says: what a pass over it is."""
-    draw: int = 0
-    """0: the regime itself; above: another draw of as many images, which a replicate has."""
-    teacher: "TrialConfig | None" = None
-    """The run that labels images for this one, or that this one goes on from; its longest length
-    is how long it trains."""
-    weights_digest: str = ""
-    """Hash of the content of the file of weights that the run starts from (``init.source: file``)
-    or that stands in for it; empty where there is none, and in records from before it was asked."""
-    weights_file: str | None = None
-    """Of a teacher alone: the file that holds what the run would have learned. It is not trained,
-    and its seed says nothing."""
-    backbone_code: str = ""
-    """Version or source hash of the code behind a backbone from elsewhere; empty for ours, and in
-    records from before it was asked."""
-    asset_seed: int | None = None
-    """Of all assets that are learned from the regime's images; ``None``: there are none. Shared by
-    a cell's search trials, and each replicate's own."""
-
-    @property
-    def trial_id(self) -> str:
-        """12 hex digits over what determines this trial's numbers (``hashing``)."""
-        return trial_id_of(self)
-
-
-class ExportedConfig(TrialConfig):
-    """A trial's configuration with what it scored, so that a re-run can be held against it."""
-
-    expected: dict[str, float] = {}
-    """``<split>/<metric>`` at the last length -> AP points, as the study recorded them."""
-    source: dict[str, str] = {}
-    """Study fingerprint, trial id, identity and versions this came from; empty if none wrote it."""
-
-    @property
-    def identity(self) -> int:
-        """Under which identity ``expected`` was recorded."""
-        return int(self.source.get("identity", FIRST_IDENTITY)) if self.source else IDENTITY
-
-    def plain(self) -> TrialConfig:
-        """The configuration alone, as workers and trials know it."""
-        return TrialConfig(**{name: getattr(self, name) for name in TrialConfig.model_fields})
 
 
 def cells_of(study: Study) -> tuple[Cell, ...]:
@@ -111,7 +46,7 @@ def searches_of(study: Study) -> tuple[Cell, ...]:
 
 
 def copied_cell(study: Study, cell: Cell) -> Cell | None:
-    """The cell whose values this one copies (He et al.'s protocol); None if it tunes itself."""
+    """The cell whose values this one copies (He et al.'s protocol); ``None`` if it is tuned."""
     if not isinstance(study.tuning, CopyFrom) or cell.arm == study.tuning.copy_from:
         return None
     return cell.of_arm(study.tuning.copy_from)
@@ -120,26 +55,12 @@ def copied_cell(study: Study, cell: Cell) -> Cell | None:
 def base_recipe(study: Study, cell: Cell) -> Recipe:
     """The recipe of a cell before anything is sampled: base, settings, schedule, regime, arm.
 
-    Put together once for each study object and cell: tables and decisions ask for it again and
-    again, and it takes a millisecond.
+    The study object keeps it: it takes 1 to 2 ms, and checks, tables and decisions ask again.
     """
-    known, cell = _recipes_of(study), Cell(cell.regime, cell.arm)
-    if cell not in known:
-        known[cell] = _build_base(study, cell)
-    return known[cell]
-
-
-def _recipes_of(study: Study) -> dict[Cell, Recipe]:
-    """What ``base_recipe`` remembers of a study for as long as the object lives."""
-    key = id(study)
-    found = _REMEMBERED.get(key)
-    if found is None or found[0]() is not study:
-        found = (weakref.ref(study, lambda _: _REMEMBERED.pop(key, None)), {})
-        _REMEMBERED[key] = found
-    return found[1]
-
-
-_REMEMBERED: dict[int, tuple[weakref.ref[Study], dict[Cell, Recipe]]] = {}
+    key = (cell.regime, cell.arm)
+    if key not in study.base_recipes:
+        study.base_recipes[key] = _build_base(study, cell)
+    return study.base_recipes[key]
 
 
 def _build_base(study: Study, cell: Cell) -> Recipe:
@@ -154,7 +75,8 @@ def _build_base(study: Study, cell: Cell) -> Recipe:
 
 
 def space_of(study: Study, cell: Cell) -> dict[str, Parameter]:
-    """What Optuna tunes in a cell: a path the arm or the regime sets is fixed and leaves."""
+    """The parameters that a cell searches: those of study and arm, without the paths that the arm
+    or the regime sets."""
     fixed = settled_paths(study.arms[cell.arm].set) | settled_paths(study.regimes[cell.regime].set)
     searched = study.search | study.arms[cell.arm].search
     return {path: p for path, p in searched.items() if path not in fixed}
@@ -178,9 +100,10 @@ def lengths_of(study: Study, cell: Cell) -> tuple[float, ...]:
 
 
 def keep_of(study: Study, cell: Cell) -> tuple[int, ...]:
-    """How many of a round run each length; halved along the ladder where the study is silent.
+    """How many trials of a round run each length; without ``budget.keep`` they are halved from
+    length to length.
 
-    A ladder that grew past ``keep`` goes on with its last entry.
+    On a ladder that has grown longer than ``keep``, its last entry holds for the new lengths.
     """
     if LENGTH_PATH in space_of(study, cell):
         return (study.budget.keep or (study.budget.trials,))[:1]
@@ -192,64 +115,66 @@ def keep_of(study: Study, cell: Cell) -> tuple[int, ...]:
     return tuple(keep[:num])
 
 
-def resolve(
-    study: Study,
-    cell: Cell,
-    sampled: Mapping[str, Value],
-    seed: int,
-    facts: DataFacts,
-    asset_seed: int | None = None,
-    teacher: TrialConfig | None = None,
-    draw: int = 0,
-) -> TrialConfig:
-    """The complete configuration of one trial of ``cell`` with ``sampled`` values put in.
+class CellResolver:
+    """Puts sampled values into the recipe of one cell; what all its trials share is built once."""
 
-    Args:
-        study: the study.
-        cell: the cell.
-        sampled: dotted path -> value.
-        seed: of the trial.
-        facts: of the data set.
-        asset_seed: left out where no asset is learned from the regime's images.
-        teacher: whatever its seeds, they become the trial's own; left out where nobody teaches, and
-            where a file does.
-        draw: of the regime's images.
-    """
-    where = f"{cell.name} (sampled)"
-    recipe = with_settings(base_recipe(study, cell), sampled, where)
-    config = with_recipe(_unseeded(study, cell, facts), recipe, facts)
-    config = with_draw(config, draw, facts)
-    return with_seeds(config, seed, asset_seed, teacher or file_teacher(study, cell, facts))
+    def __init__(self, study: Study, cell: Cell, facts: DataFacts) -> None:
+        self._where = f"{cell.name} (sampled)"
+        self._facts = facts
+        self._unseeded = _unseeded(study, cell, facts)
+        self._file_teacher = file_teacher(study, cell, facts)
+
+    def resolve(
+        self,
+        sampled: Mapping[str, Value],
+        seed: int,
+        asset_seed: int | None = None,
+        teacher: TrialConfig | None = None,
+        draw: int = 0,
+    ) -> TrialConfig:
+        """The complete configuration of one trial of the cell.
+
+        Args:
+            sampled: dotted path -> value.
+            seed: of the trial.
+            asset_seed: left out where no asset is learned from the regime's images.
+            teacher: its seeds are replaced by the trial's own; left out where no arm teaches.
+            draw: of the regime's images.
+        """
+        recipe = with_settings(self._unseeded.recipe, sampled, self._where)
+        config = with_draw(with_recipe(self._unseeded, recipe, self._facts), draw, self._facts)
+        return with_seeds(config, seed, asset_seed, teacher or self._file_teacher)
 
 
 def file_teacher(study: Study, cell: Cell, facts: DataFacts) -> TrialConfig | None:
-    """The detector in a file that teaches a cell, as a run that is not trained; ``None``: none."""
-    given = study.arms[cell.arm].teacher
-    if not isinstance(given, TeacherFile):
+    """The detector in a file that teaches a cell, as a run that is not trained; ``None`` where no
+    file teaches it."""
+    teacher = study.arms[cell.arm].teacher
+    if not isinstance(teacher, TeacherFile):
         return None
     config = with_recipe(_unseeded(study, cell, facts), recipe_of_file(study, cell), facts)
-    told = {"weights_file": given.file, "weights_digest": facts.files.get(given.file, "")}
-    return config.model_copy(update=told)
+    digest = facts.files.get(teacher.file, "")
+    return config.model_copy(update={"weights_file": teacher.file, "weights_digest": digest})
 
 
 def recipe_of_file(study: Study, cell: Cell) -> Recipe:
-    """How the teacher in a file looks at images: as the arm does, unless the study says otherwise.
+    """The recipe of the teacher in a file: the arm's detector and evaluation, with ``teacher.set``.
 
-    What the arm samples does not matter, and how it trains even less.
+    Neither sampled values nor settings of training enter it.
     """
-    given, own = study.arms[cell.arm].teacher, base_recipe(study, cell)
-    assert isinstance(given, TeacherFile), "asked only where a file teaches"
-    asked = Recipe(
-        detector=own.detector.model_copy(update={"cascade_from": 0}),
-        evaluation=own.evaluation,
-        batch_size=own.batch_size,
-        precision=own.precision,
+    teacher, students = study.arms[cell.arm].teacher, base_recipe(study, cell)
+    assert isinstance(teacher, TeacherFile), "only a cell that a file teaches has such a recipe"
+    recipe = Recipe(
+        detector=students.detector.model_copy(update={"cascade_from": 0}),
+        evaluation=students.evaluation,
+        batch_size=students.batch_size,
+        precision=students.precision,
     )
-    return with_settings(asked, given.set, f"arms.{cell.arm}.teacher.set")
+    return with_settings(recipe, teacher.set, f"arms.{cell.arm}.teacher.set")
 
 
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
-    """The same run by another recipe, which may have other weights or another backbone."""
+    """The same run with another recipe, which may have other weights or another backbone."""
     is_file = recipe.init.source == "file"
     update = {
         "recipe": recipe,
@@ -269,7 +194,7 @@ def with_draw(config: TrialConfig, draw: int, facts: DataFacts) -> TrialConfig:
 
 
 def digest_of_draw(train_digest: str, subset_seed: int, num_images: int, draw: int) -> str:
-    """Names the images of a draw by what determines them, which needs none of them.
+    """16 hex digits that name the images of a draw, without reading any of them.
 
     Args:
         train_digest: of all images that regimes are drawn from.
@@ -303,32 +228,27 @@ def _unseeded(study: Study, cell: Cell, facts: DataFacts) -> TrialConfig:
 def with_seeds(
     config: TrialConfig, seed: int, asset_seed: int | None, teacher: TrialConfig | None = None
 ) -> TrialConfig:
-    """The same run under other seeds; all that it learns from its regime comes under them too.
+    """The same run under other seeds, and so is everything that it learns from its regime's images.
 
-    The teacher is trained under ``asset_seed``, and its own assets under one made from that. One in
-    a file stays as it is.
+    The teacher is trained under ``asset_seed``, and the teacher's own assets under a seed derived
+    from it. A teacher in a file keeps its weights.
     """
     is_taught = config.recipe.labels.kind != "human"
-    given = None if teacher is None or not is_taught else _on_images_of(config, teacher)
-    from_file = given is not None and given.weights_file is not None
-    learns = (is_taught and not from_file) or config.recipe.init.source == "direct"
-    learned = asset_seed if learns else None
-    taught = given if from_file else None
-    if given is not None and not from_file:
-        assert learned is not None, "whoever is taught has a seed for it"
-        taught = with_seeds(given, learned, _seed_from(learned), given.teacher)
-    update = {"seed": seed, "asset_seed": learned, "teacher": taught}
+    same_images = None if teacher is None or not is_taught else _on_images_of(config, teacher)
+    is_file = same_images is not None and same_images.weights_file is not None
+    learns = (is_taught and not is_file) or config.recipe.init.source == "direct"
+    used_seed = asset_seed if learns else None
+    seeded = same_images if is_file else None
+    if same_images is not None and not is_file:
+        assert used_seed is not None, "a run whose teacher is trained has a seed for its assets"
+        seeded = with_seeds(same_images, used_seed, seed_of_assets(used_seed), same_images.teacher)
+    update = {"seed": seed, "asset_seed": used_seed, "teacher": seeded}
     return config.model_copy(update=update)
 
 
 def _on_images_of(config: TrialConfig, teacher: TrialConfig) -> TrialConfig:
-    """A teacher learns from the images that its student is given, or labels the rest of them."""
+    """The teacher on its student's draw of images: it learns from them, or labels the others."""
     if teacher.weights_file is not None and config.recipe.labels.pool != "rest":
         return teacher
     same = {"draw": config.draw, "regime_digest": config.regime_digest}
     return teacher.model_copy(update=same)
-
-
-def _seed_from(seed: int) -> int:
-    """31 bits for what is learned one step further back."""
-    return int(digest_of(["assets", seed])[:8], 16) & 0x7FFFFFFF

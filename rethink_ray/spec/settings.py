@@ -1,4 +1,4 @@
-"""Dotted paths into a recipe: what they name, what they hold, and a recipe with some changed."""
+"""Dotted paths into a recipe: the known ones, their values, and recipes with other values."""
 
 import difflib
 import json
@@ -8,17 +8,19 @@ from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Recipe, Spec
+from rethink_ray.spec.rules.rule import BROKEN_RULE
 
 LENGTH_PATH = "schedule.length"
-"""A searched or fixed length; stands for ``schedule.lengths`` with one entry."""
+"""One length, searched or set: short for ``schedule.lengths`` with one entry."""
 
 
 @cache
 def known_paths(model: type[Spec] = Recipe, prefix: str = "") -> dict[str, Any]:
-    """Every dotted path of a recipe -> the type of what it holds; groups are not paths."""
+    """Every dotted path of a recipe -> the type of its value; groups are not paths."""
     paths: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         inner = info.annotation
@@ -32,7 +34,7 @@ def known_paths(model: type[Spec] = Recipe, prefix: str = "") -> dict[str, Any]:
 
 
 def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
-    """``Did you mean 'x'?`` for the closest known name, or the known names themselves."""
+    """A remedy for an unknown name: ``Did you mean 'x'?``, or the known names if none is close."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     if close:
         return f"Did you mean '{close[0]}'?"
@@ -41,7 +43,7 @@ def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
 
 
 def holds_float(path: str) -> bool:
-    """Whether a path holds a float (``optimizer.lr``), an optional one included."""
+    """Whether the value at a path is a float (``optimizer.lr``) or an optional float."""
     return float in _leaf_types(known_paths()[path])
 
 
@@ -60,7 +62,7 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 
 def value_at(recipe: Recipe, path: str) -> Any:
-    """What a recipe holds at a dotted path; for ``schedule.length`` its longest length."""
+    """The value of a recipe at a dotted path; for ``schedule.length`` its longest length."""
     if path == LENGTH_PATH:
         return recipe.schedule.lengths[-1]
     value: Any = recipe
@@ -70,12 +72,12 @@ def value_at(recipe: Recipe, path: str) -> Any:
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
-    """The recipe with ``settings`` (dotted path -> value) put in and everything checked again.
+    """The recipe with ``settings`` (dotted path -> value), its fields checked again.
 
     A path may name a group if its value is a mapping: ``schedule: {unit: 100}``.
 
     Raises:
-        SpecError: an unknown path (names the nearest known one) or a value its field refuses.
+        SpecError: a path is unknown (names the nearest known one), or its field refuses a value.
     """
     tree = recipe.model_dump(mode="json")
     for path, value in settings.items():
@@ -89,9 +91,9 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Re
 
 
 def settled_paths(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
-    """The paths that ``settings`` fix, groups (``schedule: {unit: 100}``) taken apart.
+    """The paths that ``settings`` fix; a group (``schedule: {unit: 100}``) fixes each path in it.
 
-    Whoever fixes the lengths of a ladder fixes ``schedule.length`` too.
+    A setting of ``schedule.lengths`` fixes ``schedule.length``.
     """
     paths: set[str] = set()
     for name, value in settings.items():
@@ -104,7 +106,7 @@ def settled_paths(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
 
 
 def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = "") -> None:
-    """Put one value in; ``prefix`` is the group that ``tree`` is."""
+    """``tree``, the group named ``prefix``, holds ``value`` at ``path`` afterwards."""
     full = prefix + path
     if full == LENGTH_PATH:
         path, value = path + "s", [value]
@@ -128,12 +130,13 @@ def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = 
     )
 
 
-def explain_field(where: str, error: Mapping[str, Any]) -> str:
-    """One pydantic error in the house form, with the remedies people need most."""
+def explain_field(where: str, error: ErrorDetails) -> Explanation:
+    """The message for one of pydantic's errors, with the remedies that people need most."""
     came, message = error["input"], str(error["msg"])
-    if error["type"] == "value_error":
-        must, _, shown = message.removeprefix("Value error, ").partition("|")
-        return f"{where}: {must}, but got {shown or repr(came)}."
+    if error["type"] == BROKEN_RULE:
+        parts = error["ctx"]
+        key = f"{where}.{parts['key']}" if parts["key"] else where
+        return Explanation.of(key, parts["must"], parts["came"], parts["remedy"])
     number_wanted = error["type"] in ("float_type", "int_type")
     if number_wanted and isinstance(came, str) and _is_number(came):
         whole = error["type"] == "int_type" and float(came).is_integer()
@@ -142,7 +145,8 @@ def explain_field(where: str, error: Mapping[str, Any]) -> str:
             where, "must be a number", came, f"Write {spelt} (YAML reads {came} as text)."
         )
     if came is None and error["type"] in ("model_type", "dict_type", "model_attributes_type"):
-        return explain(where, "must be a group of keys", "nothing", "Write {} for an empty one.")
+        remedy = "Write {} for an empty one."
+        return Explanation.of(where, "must be a group of keys", "nothing", remedy)
     must = message[0].lower() + message[1:]
     return explain(where, must.replace("input should", "must"), came)
 

@@ -7,7 +7,7 @@ def shipped_studies() -> dict[str, Path]:
     """Stem -> file, sorted; empty if the program was installed without them."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "search_spaces", package.parent / "search_spaces"):
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-        if found:
-            return found
+        studies = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+        if studies:
+            return studies
     return {}

@@ -1,48 +1,62 @@
 """The search space: one parameter per dotted path of the recipe, some only under a condition."""
 
 from collections.abc import Mapping
-from typing import Literal, Self
-
-from pydantic import model_validator
+from typing import Literal
 
 from rethink_ray.spec.recipe import Spec
+from rethink_ray.spec.rules.rule import Breach, Rule
 
 Value = str | int | float | bool | None
 MAX_INT = 2**53
 """Up to here samplers, which count in floats, tell whole numbers apart."""
 Kind = Literal["log_uniform", "uniform", "int_uniform", "choice"]
+KINDS = ("log_uniform", "uniform", "int_uniform", "choice")
 
 
 class Parameter(Spec):
     """A range or a list of options, under exactly one of four names."""
 
     log_uniform: tuple[float, float] | None = None
+    """Numbers in [low, high], uniform in their logarithm; low is above zero."""
     uniform: tuple[float, float] | None = None
+    """Numbers in [low, high], uniform."""
     int_uniform: tuple[int, int] | None = None
+    """Whole numbers in [low, high], both included."""
     choice: tuple[Value, ...] | None = None
+    """The options, each once."""
     when: dict[str, Value | tuple[Value, ...]] = {}
-    """Path -> value (or values) it must have for this parameter to exist."""
+    """Conditions for this parameter to exist: dotted path and the value, or values, it must
+    have."""
 
-    @model_validator(mode="after")
-    def _one_kind_and_a_real_range(self) -> Self:
-        given = [k for k in ("log_uniform", "uniform", "int_uniform", "choice") if getattr(self, k)]
-        if len(given) != 1:
-            raise ValueError(
-                f"must have exactly one of log_uniform, uniform, int_uniform, choice|{given}"
-            )
-        if self.choice is not None:
-            options = {(isinstance(option, bool), option) for option in self.choice}
-            if len(options) != len(self.choice):
-                raise ValueError(f"choice must not repeat an option|{list(self.choice)}")
-            return self
-        low, high = self.bounds
-        if self.int_uniform and max(-low, high) > MAX_INT:
-            raise ValueError(f"int_uniform must stay within {MAX_INT:,}|{[low, high]}")
-        if not low < high:
-            raise ValueError(f"{self.kind} must be [low, high] with low < high|{[low, high]}")
-        if self.kind == "log_uniform" and low <= 0:
-            raise ValueError(f"log_uniform needs a lower bound above zero|{[low, high]}")
-        return self
+    rules = (
+        Rule(
+            key="",
+            reads=KINDS,
+            broken=lambda parameter: _has_not_one_kind(parameter),
+            must="must have exactly one of log_uniform, uniform, int_uniform, choice",
+        ),
+        Rule(
+            key="choice",
+            broken=lambda parameter: _repeats_an_option(parameter.choice or ()),
+            must="must not repeat an option",
+        ),
+        Rule(
+            key="int_uniform",
+            broken=lambda parameter: max(map(abs, parameter.int_uniform or (0,))) > MAX_INT,
+            must=f"must stay within {MAX_INT:,}",
+        ),
+        Rule(
+            key="",
+            reads=KINDS,
+            broken=lambda parameter: _has_no_width(parameter),
+            must="must be [low, high] with low < high",
+        ),
+        Rule(
+            key="log_uniform",
+            broken=lambda parameter: min(parameter.log_uniform or (1.0,)) <= 0,
+            must="must have a lower bound above zero",
+        ),
+    )
 
     @property
     def kind(self) -> Kind:
@@ -56,9 +70,9 @@ class Parameter(Spec):
     @property
     def bounds(self) -> tuple[float, float]:
         """Inclusive [low, high] of a range."""
-        found = self.log_uniform or self.uniform or self.int_uniform
-        assert found is not None, "a choice has no bounds"
-        return found
+        bounds = self.log_uniform or self.uniform or self.int_uniform
+        assert bounds is not None, "a choice has no bounds"
+        return bounds
 
     def contains(self, value: Value) -> bool:
         """Whether a value lies in the range or among the options."""
@@ -73,8 +87,24 @@ class Parameter(Spec):
 
     def active(self, values: Mapping[str, Value]) -> bool:
         """Whether every condition holds among ``values`` (path -> value, the base's included)."""
-        for path, wanted in self.when.items():
-            allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+        for path, condition in self.when.items():
+            allowed = condition if isinstance(condition, tuple) else (condition,)
             if path not in values or values[path] not in allowed:
                 return False
         return True
+
+
+def _has_not_one_kind(parameter: Parameter) -> bool | Breach:
+    kinds = [kind for kind in KINDS if getattr(parameter, kind)]
+    return len(kinds) != 1 and Breach(came=kinds)
+
+
+def _repeats_an_option(options: tuple[Value, ...]) -> bool:
+    return len({(isinstance(option, bool), option) for option in options}) != len(options)
+
+
+def _has_no_width(parameter: Parameter) -> bool | Breach:
+    if parameter.choice is not None:
+        return False
+    low, high = parameter.bounds
+    return not low < high and Breach(key=parameter.kind, came=[low, high])

@@ -1,12 +1,14 @@
-"""The study file, key by key. What the keys mean together is checked in ``check``."""
+"""The study file, key by key. What the keys mean together stands in ``rules``."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from rethink_ray.spec.claim import Claim
-from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Spec
+from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.rules.rule import Rule, refuse_value
 from rethink_ray.spec.space import Parameter
 
 Count = Annotated[int, Field(ge=0)]
@@ -38,149 +40,239 @@ class TeacherFile(Spec):
     """A detector that was trained elsewhere, in one file of weights."""
 
     file: Annotated[str, Field(min_length=1)]
-    """A model of ours (``export --weights``, ``train``), or a detector's state dict under our names
-    or torchvision's."""
+    """Path of the weights: a model of ours (``export --weights``, ``train``), or a detector's state
+    dict under our names or torchvision's."""
     set: dict[str, Any] = {}
-    """Where it differs from the arm's own settings of ``detector``, ``evaluation``, ``batch_size``
-    (of labelling) and ``precision``."""
+    """Where the teacher differs from the arm's own settings: paths of ``detector`` and
+    ``evaluation``, ``batch_size`` (of labelling) and ``precision``."""
 
 
 class ArmSpec(Spec):
     """One contender: a named bundle of settings, with search parameters of its own."""
 
     set: dict[str, Any] = {}
+    """Settings of this arm: dotted path of the recipe and its value."""
     search: dict[str, Parameter] = {}
+    """Search parameters of this arm alone, beside the study's: dotted path and range."""
     stands_for: dict[Literal["init"], str] = Field({}, exclude_if=lambda said: not said)
-    """What the papers' claims take it for, where no setting says it: ``{init: larger_upstream}`` or
-    ``{init: self_supervised}`` for a classifier from a file. No number depends on it."""
+    """How the papers' claims classify this arm where no setting does: ``{init: larger_upstream}``
+    or ``{init: self_supervised}`` for a classifier from a file. No number depends on it."""
     teacher: str | TeacherFile | None = None
-    """The arm whose incumbent teaches this one (``labels.kind``), in the same regime: trained again
-    for every replicate, as long as its longest length. Or ``{file: ...}``: one and the same for all
-    of them."""
+    """The arm whose incumbent labels images for this one (``labels.kind``): trained again for every
+    replicate, to its longest length, in the same regime. ``{file: PATH}`` names one detector for
+    all of them."""
 
 
 class StudySchedule(Spec):
     """The study's own schedule; what is left out comes from the recipe."""
 
     unit: PositiveInt | None = None
+    """Updates in 1x. Null takes the recipe's."""
     lengths: tuple[PositiveFloat, ...] | None = None
+    """The lengths of the ladder in units of 1x, rising. Null takes the recipe's."""
     converged: PositiveFloat | None = None
-    """Points: a round whose best score on ``select_on`` gains less than this over the length before
-    has converged and runs no longer one; its cell is then judged at its best length (Zoph et al.
-    2020 train every model until it converges). Without it all lengths are run."""
+    """Points that a round must gain on ``select_on`` from one length to the next; a round that
+    gains less runs no longer length, and its cell is judged at its best length. Null runs all
+    lengths. Source: Zoph et al. 2020 train every model until it converges."""
     warmup: Count | None = None
+    """Updates in which the rate rises linearly to its peak. Null takes the recipe's."""
     decay: DecaySpec | None = None
+    """How the rate falls at the end of each length. Null takes the recipe's."""
 
 
 class ObjectiveSpec(Spec):
-    """The metric that search and findings look at, with its direction beside its name."""
+    """The metric that search and findings look at."""
 
     metric: Metric = "ap"
-    goal: Literal["maximize", "minimize"] = "maximize"
+    """The metric that halving, search and headlines look at. Higher is better in all of them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_is_always_higher(cls, tree: Any) -> Any:
+        """Study files and records of version 0.1 name a direction, which every metric shares."""
+        if not isinstance(tree, dict) or "goal" not in tree:
+            return tree
+        if tree["goal"] != "maximize":
+            raise refuse_value(
+                "must be left out", tree["goal"], "goal", "In every metric higher is better."
+            )
+        return {key: value for key, value in tree.items() if key != "goal"}
 
 
 class BudgetSpec(Spec):
     """Effort per cell: rounds of ``keep[0]`` trials; ``keep[i]`` of them go on to length i."""
 
     trials: PositiveInt = 8
+    """Search trials of each cell."""
     keep: tuple[PositiveInt, ...] | None = None
+    """How many trials of a round run each length: ``[4, 2, 1]`` starts four, and the best two, then
+    the best one go on. Null halves the trials from length to length."""
     audit: Count = 0
-    """Losers of the first round that run the whole ladder all the same."""
+    """Trials of the first round that halving stopped and that run the whole ladder all the same.
+    They measure what halving costs."""
     replicates: Count = 3
+    """How often each incumbent is trained again with a new seed. Findings rest on these runs alone;
+    below three there is no interval."""
     searches: PositiveInt = 1
-    """Independent searches per cell, each with proposals, halving, incumbents and replicates of its
-    own. With several of them findings are about arms tuned so, each search being one value."""
+    """Independent searches of each cell, each with its own proposals, halving, incumbents and
+    replicates. With several, findings are about the arms, and each search is one value."""
 
-    @model_validator(mode="after")
-    def _keep_never_grows(self) -> Self:
-        if self.keep and any(b > a for a, b in zip(self.keep, self.keep[1:], strict=False)):
-            raise ValueError(f"keep must never grow|{list(self.keep)}")
-        return self
+    rules = (
+        Rule(
+            key="keep",
+            broken=lambda budget: any(b > a for a, b in pairwise(budget.keep or ())),
+            must="must never grow",
+        ),
+    )
 
 
 class ReplicateSpec(Spec):
     """What a replicate changes about the run that it repeats."""
 
     vary: tuple[Literal["seed", "subset"], ...] = ("seed",)
-    """``subset``: each replicate trains on another draw of its regime's images, of the same size,
-    so that intervals cover the draw too. The search keeps the regime's own; replicate i of all arms
-    has the same draw; there is only one draw of all images."""
+    """What differs between replicates. With ``subset`` replicate i of every arm trains on draw i of
+    its regime's images, so that intervals cover the draw too; the search keeps the regime's own
+    images."""
 
-    @model_validator(mode="after")
-    def _seeds_always_vary(self) -> Self:
-        if self.vary not in (("seed",), ("seed", "subset")):
-            raise ValueError(f"vary must be [seed] or [seed, subset]|{list(self.vary)}")
-        return self
+    rules = (
+        Rule(
+            key="vary",
+            broken=lambda replicate: replicate.vary not in (("seed",), ("seed", "subset")),
+            must="must be [seed] or [seed, subset]",
+        ),
+    )
 
 
 class CopyFrom(Spec):
     """He et al.'s protocol: tune one arm, copy its values to the others."""
 
     copy_from: str
+    """The arm that is searched; the others take over its values. Source: the protocol of He et al.
+    2018."""
 
 
 class ResourceSpec(Spec):
     """What one trial gets of the cluster."""
 
     workers: Count = 0
-    """0 = in the trial's own process; 1 and more = Ray Train."""
+    """Training processes of a trial: 0 trains in the trial's own process, 1 and more start Ray
+    Train."""
     cpus_per_worker: PositiveInt = 1
+    """CPUs, and threads, of each worker."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs of each worker. A share of one GPU lets several trials use it."""
     images_per_step: PositiveInt | None = None
-    """Images of one worker in a forward pass; its share of a batch is worked off so many at a time,
-    with the gradient of the whole batch (stochastic depth draws anew for each pass). ``None`` = all
-    at once. Part of a trial's identity, as ``workers`` is."""
+    """Images of a worker in one forward pass. The gradient is that of the whole batch (stochastic
+    depth draws anew for each pass), and the number is part of a trial's id. Null passes all images
+    at once."""
     loader_workers: Count = 0
+    """Processes of each worker that read and augment images. 0 reads in the worker itself."""
     retries: Count = 3
-    """Machine failures of one job before its round is blocked."""
+    """How often a job that a machine failed is tried again before its round is blocked."""
     deterministic: bool = False
-    """GPU: deterministic algorithms, so that training repeats bit for bit."""
+    """GPUs use deterministic algorithms, so that training repeats bit for bit."""
 
-    @model_validator(mode="after")
-    def _gpus_can_be_given(self) -> Self:
-        """Ray gives a share of one GPU or whole ones; NCCL refuses two ranks on one."""
-        gpus = self.gpus_per_worker
-        if gpus > 1 and not gpus.is_integer():
-            raise ValueError(f"gpus_per_worker beyond 1 must be a whole number|{gpus:g}")
-        if self.workers > 1 and 0 < gpus < 1:
-            raise ValueError(f"gpus_per_worker must be whole where workers share a trial|{gpus:g}")
-        return self
+    rules = (
+        Rule(  # Ray gives a share of one GPU, or whole ones
+            key="gpus_per_worker",
+            broken=lambda resources: (
+                resources.gpus_per_worker > 1 and not resources.gpus_per_worker.is_integer()
+            ),
+            must="must be a part of one GPU or a whole number",
+        ),
+        Rule(  # NCCL refuses two ranks on one GPU
+            key="gpus_per_worker",
+            reads=("workers",),
+            broken=lambda resources: resources.workers > 1 and 0 < resources.gpus_per_worker < 1,
+            must="must be whole where workers share a trial",
+        ),
+    )
 
 
 class CheckpointSpec(Spec):
     """Which files of its trials a study keeps. Nothing here changes a number."""
 
     models: Literal["incumbents", "all", "none"] = "incumbents"
-    """Weights of finished rungs: of each cell's best per length, of every rung, of none."""
+    """Weights of finished rungs that are kept: those of each cell's best trial per length, of every
+    rung, or none."""
     trunks: Literal["promotable", "unfinished", "all"] = "promotable"
-    """What a trial goes on from: kept while the study, or the study with longer lengths
-    (``promotable``), may take the trial further. What is gone is trained again, bit for bit."""
+    """Which checkpoints are kept for trials to go on from: those that the study with longer lengths
+    may need (``promotable``), those that the study as it is may need (``unfinished``), or all. A
+    missing one is trained again, bit for bit."""
     detections: Literal["replicates", "none"] = "replicates"
-    """Boxes that replicates found in the report split, for statements about other images like
-    these: at most 100 a label and image, about 20 bytes each before compression."""
+    """Boxes in the report split that are kept, so that findings can speak of other images like
+    these: at most 100 for each label and image, about 20 bytes each before compression."""
+
+
+class BaseRecipes(dict[tuple[str, str], Recipe]):
+    """(Regime, arm) -> base recipe of one study object, filled by ``resolve.base_recipe``.
+
+    It is no part of the study's value: any two are equal, and a copy or a pickle starts empty.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BaseRecipes)
+
+    def __deepcopy__(self, memo: object) -> "BaseRecipes":
+        return BaseRecipes()
+
+    def __reduce__(self) -> tuple[type["BaseRecipes"], tuple[()]]:
+        return (BaseRecipes, ())
 
 
 class Study(Spec):
     """One question, one YAML file, one directory."""
 
     study: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    """Name of the study: letters, digits, ``_``, ``.`` and ``-``."""
     question: str = ""
+    """The question that the study asks, as a sentence. It heads the report."""
     data: DataSpec
+    """Images and boxes, and which split decides."""
     regimes: Annotated[dict[str, RegimeSpec], Field(min_length=1)]
+    """Name of each amount of data. A smaller regime lies inside a larger one."""
     recipe: str
+    """Name of the base recipe."""
     settings: dict[str, Any] = {}
+    """Where every cell differs from the base recipe: dotted path and value."""
     arms: Annotated[dict[str, ArmSpec], Field(min_length=1)]
+    """Name of each contender. Every arm is tuned and trained in every regime."""
     search: dict[str, Parameter] = {}
+    """The search space of every cell: dotted path of the recipe and its range. A path that a regime
+    or an arm sets leaves the space there."""
     schedule: StudySchedule = StudySchedule()
+    """The ladder of lengths."""
     objective: ObjectiveSpec = ObjectiveSpec()
+    """The metric that decides."""
     budget: BudgetSpec = BudgetSpec()
+    """Effort for each cell."""
     replicate: ReplicateSpec = ReplicateSpec()
+    """What differs between replicates."""
     tuning: Literal["per_cell"] | CopyFrom = "per_cell"
+    """Each cell is searched on its own (``per_cell``), or one arm is searched and the others copy
+    its values."""
     sampler: Literal["auto", "tpe", "gp", "quasi_random", "random"] = "auto"
+    """How configurations are proposed. ``auto`` takes Sobol points and, from 12 finished trials of
+    a cell on, TPE."""
     margin: PositiveFloat = 0.5
-    """AP points below which two results count as equal."""
+    """Points of the metric below which two results count as equal."""
     resources: ResourceSpec = ResourceSpec()
+    """Processes, CPUs and GPUs of each trial."""
     checkpoints: CheckpointSpec = CheckpointSpec()
+    """Files of its trials that the study keeps."""
     claims: dict[str, Claim] = {}
-    """Sentences to hold this study against, beside the papers'; fixed before the first result."""
+    """Name of each claim that this study is held against, beside the papers' claims. They are fixed
+    once the study has started."""
     seed: int = 0
+    """Seed from which proposals and the seeds of trials are made."""
+    _base_recipes: BaseRecipes = PrivateAttr(default_factory=BaseRecipes)
+
+    @property
+    def base_recipes(self) -> BaseRecipes:
+        """What this object has resolved so far; a changed copy has none of it."""
+        return self._base_recipes
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._base_recipes = BaseRecipes()
+        return copied

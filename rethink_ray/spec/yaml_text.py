@@ -1,43 +1,47 @@
-"""YAML as plain trees: names are text and unique, no node stands in two places.
+"""YAML as plain trees: names are text and unique, and no two keys share one object.
 
-YAML takes ``off`` and ``2020-01-01`` for something else than names, lets a key appear twice, and
-an alias makes two arms one object; all of that is caught or undone here.
+YAML reads ``off`` and ``2020-01-01`` as other types than text, accepts a key twice, and makes two
+arms one object by an alias. This file refuses or undoes all of that.
 """
 
 from typing import Any
 
 import yaml
 
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain
 
 MERGE = "tag:yaml.org,2002:merge"
 MAX_DEPTH = 50
 MAX_NODES = 200_000
-"""Aliases of aliases can say a billion nodes in ten lines."""
+"""Aliases of aliases can make a billion nodes in ten lines."""
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The tree that ``text`` says: mappings with text as keys, lists, and plain values.
+    """The tree of ``text``: mappings with text as keys, lists, and plain values.
 
     Raises:
-        SpecError: it is not YAML, a name appears twice or is no text.
+        SpecError: it is not YAML, or a name appears twice or is no text.
     """
     try:
         tree = yaml.load(text, Loader=_OnceLoader)
     except SpecError as error:
-        raise SpecError(f"{where}: {error}") from None
+        raise error.within(where) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        said = [getattr(error, name, None) for name in ("problem", "reason")]
-        problem = next((words for words in said if words), "unreadable text")
-        found = str(problem).replace(", but got ", ", not ").rstrip(".")
-        raise SpecError(f"{where}{line}: must be YAML, but reading stops there: {found}.") from None
+        problems = [getattr(error, name, None) for name in ("problem", "reason")]
+        problem = next((words for words in problems if words), "unreadable text")
+        shown = str(problem).replace(", but got ", ", not ").rstrip(".")
+        raise SpecError(
+            Explanation.of(f"{where}{line}", "must be YAML", f"an error: {shown}")
+        ) from None
     except RecursionError:
-        raise SpecError(explain(where, "must be YAML", "too many nested brackets")) from None
+        shown = "too many nested brackets"
+        raise SpecError(Explanation.of(where, "must be YAML", shown)) from None
     except ValueError as error:  # 2020-13-45 is a date to YAML, and no date
-        remedy = "Quote what is meant as text."
-        raise SpecError(explain(where, "must be YAML", str(error), remedy)) from None
+        remedy = "Put quotes around values that are text."
+        shown = f"an error: {error}"
+        raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
     return _Plain(where).copy(tree, "", 0)
 
 
@@ -47,7 +51,7 @@ class _OnceLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            if key_node.tag == MERGE:  # what is merged in may be overridden
+            if key_node.tag == MERGE:  # a merged key may be overridden
                 continue
             key = self.construct_object(key_node, deep=True)
             spelt = key if isinstance(key, str | int | float) else repr(key)
@@ -68,8 +72,8 @@ class _Plain:
     def copy(self, tree: Any, path: str, depth: int) -> Any:
         self._num_nodes += 1
         if depth > MAX_DEPTH or self._num_nodes > MAX_NODES:
-            came = "an alias inside itself, or endless nesting"
-            raise SpecError(explain(self._place(path), "must end somewhere", came))
+            shown = "an alias inside itself, or endless nesting"
+            raise SpecError(Explanation.of(self._where_is(path), "must end somewhere", shown))
         if isinstance(tree, dict):
             return {
                 self._name(k, path): self.copy(v, f"{path}.{k}", depth + 1) for k, v in tree.items()
@@ -84,7 +88,7 @@ class _Plain:
         if isinstance(key, int | float) and not isinstance(key, bool):
             return str(key)
         remedy = f"YAML does not take it for text: quote it, '{key}'."
-        raise SpecError(explain(self._place(path), "names must be text", key, remedy))
+        raise SpecError(explain(self._where_is(path), "names must be text", key, remedy))
 
-    def _place(self, path: str) -> str:
+    def _where_is(self, path: str) -> str:
         return f"{self._where}: {path[1:]}" if path else self._where

@@ -1,8 +1,8 @@
-"""Building what several trials start from, once: an asset stands when its ``DONE`` file does."""
+"""Builds what several trials start from, once. An asset with a ``DONE`` file is complete."""
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 from rethink_ray.data.contents import pictures_at
@@ -25,10 +25,11 @@ from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.pseudo_labels import build_pseudo_labels
-from rethink_ray.training.starting import DONE_FILE, weights_file, weights_of
-from rethink_ray.training.stopping import SAVE_SECONDS, Watch, never_stop
-from rethink_ray.training.teacher_files import detector_in_file
+from rethink_ray.training.pseudo_labels import TrainedTeacher, build_pseudo_labels
+from rethink_ray.training.starting import DONE_FILE, load_asset_weights, weights_file
+from rethink_ray.training.stopping import UNINTERRUPTED, Interrupts, Watch, never_stop
+from rethink_ray.training.teacher_files import load_teacher_file
+from rethink_ray.training.trial_files import RunFolders
 from rethink_ray.training.worker_context import WorkerContext
 
 FIT = 2.0
@@ -40,76 +41,77 @@ def build_asset(
     data: DataSpec,
     assets: Path,
     *,
-    place: WorkerContext | None = None,
-    stop: Callable[[], bool] = never_stop,
-    save_seconds: float = SAVE_SECONDS,
+    ctx: WorkerContext | None = None,
+    interrupts: Interrupts = UNINTERRUPTED,
 ) -> AssetDone:
-    """``assets/<key>`` holds the asset's weights; one that stands already is left alone.
+    """The asset is in ``assets/<key>``. One that was built before is left alone.
 
-    Refused are: a classifier below twice chance, and whatever diverges or does not fit the memory.
-    A classifier that was asked to learn shuffled labels cannot pass and is not measured by that: it
-    is the control that shows what pictures without meaning do.
+    An asset is refused if it diverges or does not fit the memory, or if it is a classifier that is
+    right less than twice as often as chance. A classifier of shuffled labels is not held to that:
+    it is the control that shows what images without meaning do.
 
     Args:
-        spec: the asset. Whatever it needs must stand in ``assets``.
-        data: where upstream images come from, and what is scored.
+        spec: the asset. The assets that it needs must be in ``assets``.
+        data: where upstream images come from, and which images are scored.
         assets: folder of all assets' folders.
-        place: one of several workers that train a detector together; by default this process.
-        stop: asked before every update.
-        save_seconds: wall time between two checkpoints.
+        ctx: this worker of a group that trains a detector together; by default this process alone.
+        interrupts: when to stop, and how often to write a checkpoint.
 
     Raises:
-        DataError: it would learn from a picture that the study is scored on.
-        Stopped: ``stop`` turned true; a checkpoint was written, and the next call goes on from it.
+        DataError: it would learn from an image that the study is scored on.
+        DamagedAsset: an asset that it needs must be built again first.
+        Stopped: a checkpoint was written, from which the next call goes on.
     """
-    folder = assets / spec.key
-    found = _read_done(folder)
-    if place is not None:
-        found = place.from_first(found)
-    return found or _build(spec, data, assets, place, stop, save_seconds)
+    done = _read_done(assets / spec.key)
+    if ctx is not None:
+        done = ctx.broadcast(done)
+    return done or _build(spec, data, assets, ctx, interrupts)
 
 
 def rebuild_asset(
     spec: AssetSpec,
     data: DataSpec,
     assets: Path,
-    place: WorkerContext,
-    *,
-    stop: Callable[[], bool] = never_stop,
+    ctx: WorkerContext | None,
+    interrupts: Interrupts,
 ) -> None:
-    """A damaged asset stands again, for all workers at ``place``: those that trained it."""
+    """A damaged asset is whole again. The workers that trained it together call this together.
+
+    Raises:
+        DamagedAsset: an asset that it needs is damaged, too.
+        Stopped: a checkpoint was written, from which the next call goes on.
+    """
+    is_main = ctx is None or ctx.is_main
     if not isinstance(spec, ClassifierAsset):
-        if place.writes and isinstance(spec, DetectorAsset):
+        if is_main and isinstance(spec, DetectorAsset):
             weights_file(spec, assets / spec.key).unlink(missing_ok=True)
-        place.barrier()
-        _build(spec, data, assets, place, stop, SAVE_SECONDS)
-    elif place.writes:
-        asked = never_stop if place.world_size > 1 else stop
-        _build(spec, data, assets, None, asked, SAVE_SECONDS)
+        if ctx is not None:
+            ctx.barrier()
+        _build(spec, data, assets, ctx, interrupts)
+    elif is_main:
+        if ctx is not None and ctx.world_size > 1:  # the others wait and cannot agree to stop
+            interrupts = Interrupts(stop=never_stop, save_seconds=interrupts.save_seconds)
+        _build(spec, data, assets, None, interrupts)
 
 
 def _build(
     spec: AssetSpec,
     data: DataSpec,
     assets: Path,
-    place: WorkerContext | None,
-    stop: Callable[[], bool],
-    save_seconds: float,
+    ctx: WorkerContext | None,
+    interrupts: Interrupts,
 ) -> AssetDone:
-    folder = assets / spec.key
     match spec:
         case ClassifierAsset():
             alone = WorkerContext.alone(spec.threads, spec.gpus)
-            watch = Watch(place=alone, stop=stop, save_seconds=save_seconds)
-            return _build_classifier(spec, data, folder, watch)
+            watch = Watch(ctx=alone, interrupts=interrupts)
+            return _build_classifier(spec, data, assets / spec.key, watch)
         case DetectorAsset():
-            place = place or WorkerContext.local(spec.trained)
-            watch = Watch(place=place, stop=stop, save_seconds=save_seconds)
-            return _build_detector(spec, assets, watch)
+            ctx = ctx or WorkerContext.local(spec.trained)
+            return _build_detector(spec, assets, ctx, interrupts)
         case PseudoLabelsAsset():
-            return _build_labels(
-                spec, assets, place or WorkerContext.local(spec.teacher.trained), stop
-            )
+            ctx = ctx or WorkerContext.local(spec.teacher.trained)
+            return _build_labels(spec, assets, ctx, interrupts)
 
 
 def _build_classifier(
@@ -126,102 +128,111 @@ def _build_classifier(
             spec.detector, spec.upstream, images, checkpoint=checkpoint, watch=watch
         )
     except Diverged as error:
-        return _conclude(folder, spec, _metrics(images, 0.0), 0.0, f"diverged: {error}")
+        return _conclude(folder, spec, _metrics(images, 0.0), refused=f"diverged: {error}")
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        return _conclude(folder, spec, _metrics(images, 0.0), 0.0, _too_large(spec, error))
+        return _conclude(folder, spec, _metrics(images, 0.0), refused=_too_large(spec, error))
     backbone = {name: value.cpu() for name, value in trained.net.backbone_state().items()}
     save_checkpoint(weights_file(spec, folder), {"backbone": backbone})
     metrics = _metrics(images, trained.accuracy)
-    done = _conclude(folder, spec, metrics, trained.seconds, _refusal(spec, trained, metrics))
+    refused = _refusal(spec, trained, metrics)
+    done = _conclude(folder, spec, metrics, trained.seconds, refused)
     checkpoint.unlink(missing_ok=True)
     return done
 
 
-def _build_detector(spec: DetectorAsset, assets: Path, watch: Watch) -> AssetDone:
-    """By the ladder that trains everything else. A teacher is scored where the search looks, so
-    that its quality is known; a first stage is not: its rate never fell."""
-    if spec.trained.weights_file is not None:
-        return _take_over(spec, assets / spec.key, watch)
-    folder, config, place = assets / spec.key, spec.trained, watch.place
-    if place.writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+def _build_detector(
+    spec: DetectorAsset, assets: Path, ctx: WorkerContext, interrupts: Interrupts
+) -> AssetDone:
+    """A detector trained by the ladder that trains every run.
+
+    A teacher is scored on the split that the search selects by, so that its quality is known. The
+    first stage of direct pre-training is not scored: its learning rate never fell.
+    """
+    folder, config = assets / spec.key, spec.trained
+    if config.weights_file is not None:
+        return _take_over(spec, folder, ctx, interrupts)
+    if ctx.is_main:
+        _write_spec(spec, folder)
         images = open_trial_data(config)
         learned_from = images.index.pictures(images.image_ids)
         require_unseen(config.data, learned_from, f"asset {spec.key}")
+    models = weights_file(spec, folder).parent
     try:
         [rung] = train_ladder(
             config,
             (spec.length,),
-            folder,
+            RunFolders(trial=folder, assets=assets, models=models),
             splits=(config.data.select_split,) if spec.kind == "teacher" else (),
-            assets=assets,
-            stop=watch.stop,
-            place=place,
-            models=weights_file(spec, folder).parent,
-            save_seconds=watch.save_seconds,
+            ctx=ctx,
+            interrupts=interrupts,
         )
     except (Diverged, Infeasible, Misconfigured) as error:
         refused = f"{type(error).__name__.lower()}: {error}"
-        return _conclude(folder, spec, {}, 0.0, refused, writes=place.writes)
+        return _conclude(folder, spec, {}, refused=refused, is_main=ctx.is_main)
     seconds = rung.seconds_train + rung.seconds_score
     metrics = {**rung.metrics, "updates": float(rung.steps)}
-    if place.writes:
-        for left in (*folder.glob("trunk-*.pt"), *folder.glob("branch.pt")):
-            left.unlink(missing_ok=True)  # should the end be missed, the rung and its weights stand
-    return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
+    if ctx.is_main:
+        # before DONE is written: if that fails, the rung and its weights are still there
+        for checkpoint in (*folder.glob("trunk-*.pt"), *folder.glob("branch.pt")):
+            checkpoint.unlink(missing_ok=True)
+    return _conclude(folder, spec, metrics, seconds, is_main=ctx.is_main)
 
 
-def _take_over(spec: DetectorAsset, folder: Path, watch: Watch) -> AssetDone:
-    """A detector in a file becomes the asset's; it is scored as one that was trained here is."""
-    config, place = spec.trained, watch.place
-    if place.writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+def _take_over(
+    spec: DetectorAsset, folder: Path, ctx: WorkerContext, interrupts: Interrupts
+) -> AssetDone:
+    """The detector in a file is the asset's, scored like one that was trained here."""
+    config = spec.trained
+    if ctx.is_main:
+        _write_spec(spec, folder)
     started = time.perf_counter()
     try:
-        with one_outcome(config, place):
-            detector = detector_in_file(config, place)
+        with one_outcome(config, ctx):
+            detector = load_teacher_file(config, ctx)
             split = config.data.select_split
-            metrics = score_split(
-                detector, config.recipe, config.data, split, place, stop=watch.stop
-            )
+            metrics = score_split(detector, config, split, ctx, stop=interrupts.stop)
     except Infeasible as error:
         refused = f"infeasible: {error}"
-        return _conclude(folder, spec, {}, 0.0, refused, writes=place.writes)
-    if place.writes:
+        return _conclude(folder, spec, {}, refused=refused, is_main=ctx.is_main)
+    if ctx.is_main:
         path = weights_file(spec, folder)
         path.parent.mkdir(exist_ok=True)
         save_checkpoint(path, {"model": detector.state_dict()})
     seconds = time.perf_counter() - started
-    return _conclude(folder, spec, metrics, seconds, "", writes=place.writes)
+    return _conclude(folder, spec, metrics, seconds, is_main=ctx.is_main)
 
 
 def _build_labels(
-    spec: PseudoLabelsAsset, assets: Path, place: WorkerContext, stop: Callable[[], bool]
+    spec: PseudoLabelsAsset, assets: Path, ctx: WorkerContext, interrupts: Interrupts
 ) -> AssetDone:
-    folder, teacher = assets / spec.key, spec.teacher.trained
-    require_same_code(teacher)
-    if place.writes:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "spec.json", spec.model_dump(mode="json"))
-    weights = weights_of(spec.teacher, teacher, assets, place, stop=stop)["model"]
+    folder, config = assets / spec.key, spec.teacher.trained
+    require_same_code(config)
+    if ctx.is_main:
+        _write_spec(spec, folder)
+    weights = load_asset_weights(spec.teacher, assets, ctx)["model"]
+    teacher = TrainedTeacher(config=config, weights=weights)
     started = time.perf_counter()
     try:
-        with one_outcome(teacher, place):
-            labelled = build_pseudo_labels(teacher, weights, spec.labels, folder, place, stop=stop)
+        with one_outcome(config, ctx):
+            labelled = build_pseudo_labels(teacher, spec.labels, folder, ctx, stop=interrupts.stop)
     except Infeasible as error:
-        return _conclude(folder, spec, {}, 0.0, f"infeasible: {error}", writes=place.writes)
+        refused = f"infeasible: {error}"
+        return _conclude(folder, spec, {}, refused=refused, is_main=ctx.is_main)
     seconds = time.perf_counter() - started
-    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, writes=place.writes)
+    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, is_main=ctx.is_main)
+
+
+def _write_spec(spec: AssetSpec, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "spec.json", spec.model_dump(mode="json"))
 
 
 def _too_large(spec: ClassifierAsset, error: Exception) -> str:
-    told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return (
-        f"out of memory ({told}) with upstream.batch_size {spec.upstream.batch_size} and "
+        f"out of memory ({first_line}) with upstream.batch_size {spec.upstream.batch_size} and "
         f"upstream.image_px {spec.upstream.image_px}; try half of either"
     )
 
@@ -230,7 +241,8 @@ def _metrics(images: ClassificationSet, accuracy: float) -> dict[str, float]:
     return {"accuracy": accuracy, "chance": 1.0 / images.num_classes}
 
 
-def _refusal(spec: ClassifierAsset, trained: Trained, metrics: dict[str, float]) -> str:
+def _refusal(spec: ClassifierAsset, trained: Trained, metrics: Mapping[str, float]) -> str:
+    """Why a classifier is not fit to start from; empty if it is."""
     if spec.upstream.labels == "shuffled" or trained.accuracy >= FIT * metrics["chance"]:
         return ""
     return (
@@ -242,22 +254,23 @@ def _refusal(spec: ClassifierAsset, trained: Trained, metrics: dict[str, float])
 def _conclude(
     folder: Path,
     spec: AssetSpec,
-    metrics: dict[str, float],
-    seconds: float,
-    refused: str,
+    metrics: Mapping[str, float],
+    seconds: float = 0.0,
+    refused: str = "",
     *,
-    writes: bool = True,
+    is_main: bool = True,
 ) -> AssetDone:
-    written = {
+    """The asset is complete: its ``DONE`` file holds how it went."""
+    content = {
         "kind": spec.kind,
         "metrics": metrics,
         "seconds": seconds,
         "refused": refused,
         "at": time.time(),
     }
-    if writes:
-        write_json(folder / DONE_FILE, written)
-    return AssetDone(key=spec.key, **written)  # type: ignore[arg-type]
+    if is_main:
+        write_json(folder / DONE_FILE, content)
+    return AssetDone(key=spec.key, **content)  # type: ignore[arg-type]
 
 
 def _read_done(folder: Path) -> AssetDone | None:

@@ -1,10 +1,9 @@
-"""Checkpoint files: whole or absent, checked when read, and nothing in them is ever executed.
+"""Checkpoint files: written whole or not at all, checked when read, never executed.
 
 A file is one header line with the SHA-256 of the rest, then what ``torch.save`` wrote.
 """
 
 import errno
-import hashlib
 import io
 import json
 import logging
@@ -18,27 +17,26 @@ import torch
 
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.hashing import sha256_of
 
 HEADER = b"rethink-ray checkpoint 1 sha256 "
-
-
 LEFT_OVER = re.compile(r"\..+\.\d+-[0-9a-f]{8}")
-"""Name of a file that someone was killed over before it was whole."""
+"""Name of a temporary file whose writer was killed."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _log = logging.getLogger(__name__)
 
 
 class Damaged(RecordError):
-    """A checkpoint file is not what was written: torn, cut short or changed."""
+    """A checkpoint file is missing, cut short or changed."""
 
 
 class DiskFull(RecordError):
-    """A file could not be written for want of room; what was there before still is."""
+    """A file could not be written because the disk is full; the file before it is unharmed."""
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """``path`` holds ``content`` from now on, or what it held before if this is interrupted.
+    """``path`` holds ``content``. If writing is interrupted, it still holds its old content.
 
     Raises:
         DiskFull: there is no room for it.
@@ -46,11 +44,11 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     payload = io.BytesIO()
     torch.save(content, payload)
     view = payload.getbuffer()
-    _write(path, HEADER + hashlib.sha256(view).hexdigest().encode() + b"\n", view)
+    _write(path, HEADER + sha256_of(view).encode() + b"\n", view)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What was saved, on the CPU.
+    """The saved content, with tensors on the CPU.
 
     Raises:
         Damaged: the file is missing, cut short or changed.
@@ -60,7 +58,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Damaged(explain(str(path), "must be a readable checkpoint", str(error))) from None
     header, _, payload = raw.partition(b"\n")
-    if header != HEADER + hashlib.sha256(payload).hexdigest().encode():
+    if header != HEADER + sha256_of(payload).encode():
         raise Damaged(explain(str(path), "must match its checksum", "other bytes"))
     try:
         content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
@@ -72,12 +70,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """``path`` holds ``value`` as JSON, or what it held before if this is interrupted."""
+    """``path`` holds ``value`` as JSON; if writing is interrupted, its old content."""
     _write(path, json.dumps(value, indent=1).encode())
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process was in the middle of writing. Only a folder's one writer may."""
+    """Temporary files of killed processes are gone. Only the folder's one writer may call this."""
     for path in folder.glob(".*"):
         if LEFT_OVER.fullmatch(path.name):
             _log.info("%s was never finished and is removed", path)
@@ -93,6 +91,6 @@ def _write(path: Path, *parts: bytes | memoryview) -> None:
         needed = sum(len(part) for part in parts) / 2**20
         free = shutil.disk_usage(path.parent).free / 2**20
         must = f"must have room for {needed:.1f} MB"
-        came = f"{free:.1f} MB free ({error.strerror})"
-        remedy = "Free some and run again; what was there before is still whole."
-        raise DiskFull(explain(str(path), must, came, remedy)) from error
+        free_now = f"{free:.1f} MB free ({error.strerror})"
+        remedy = "Free some and run again; files that were there before are still whole."
+        raise DiskFull(explain(str(path), must, free_now, remedy)) from error

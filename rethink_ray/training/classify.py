@@ -1,7 +1,7 @@
-"""Training the upstream classifier that detectors with ``init.source: upstream`` start from.
+"""Trains the upstream classifier that detectors with ``init.source: upstream`` start from.
 
 AdamW with warm-up and cosine decay; flips and small shifts; float32 throughout. Like a detector's
-run it is a pure function of its seed and of nothing that happened before.
+run, the result depends on the seed alone and not on what ran before in the process.
 """
 
 import time
@@ -18,17 +18,18 @@ from torch.nn import functional as F
 from rethink_ray.data.upstream import ClassificationSet
 from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.freezing import split_by_decay
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import DetectorSpec, OptimizerSpec, UpstreamSpec
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.optimizer import build_optimizer, set_rate
-from rethink_ray.training.precision import float32_as
+from rethink_ray.training.precision import use_float32_precision
 from rethink_ray.training.schedule import RungSchedule, lr_at
-from rethink_ray.training.seeding import derive_seed, generator_at, seeded
+from rethink_ray.training.seeding import generator_at, seed_torch
 from rethink_ray.training.stopping import Stopped, Watch
 from rethink_ray.training.worker_context import WorkerContext
 
-Bytes = NDArray[np.uint8]
+PixelArray = NDArray[np.uint8]
 
 BETA1 = 0.9
 """AdamW's. On the built-in glyphs (2026-11-22, tiny backbone, 64 px, 20 classes, one core) 1,800
@@ -36,9 +37,9 @@ updates of 32 at 0.003 reach 0.81 (gn) and 0.68-0.77 (bn) in 32-48 s; 800 of SGD
 0.02 to 0.3 were still at 0.11-0.13, where 800 of AdamW were at 0.22.
 """
 WARMUP_SHARE = 20
-"""One update in so many, at the start, is warm-up."""
+"""The first of this many parts of the updates is warm-up."""
 SHIFT_SHARE = 16
-"""Images move by at most one part in so many of their side."""
+"""Images are shifted by at most one of this many parts of their side."""
 EVAL_BATCH = 250
 
 
@@ -60,13 +61,13 @@ def train_classifier(
     checkpoint: Path,
     watch: Watch,
 ) -> Trained:
-    """The classifier after all its updates, going on from ``checkpoint`` if that is there.
+    """The classifier after all its updates. It goes on from ``checkpoint`` if that exists.
 
     Raises:
-        Stopped: someone asked to stop; the checkpoint was written.
+        Stopped: the run was asked to stop; the checkpoint was written.
         Diverged: a loss was not a finite number.
     """
-    run = _Run(detector, spec, images, watch.place)
+    run = _ClassifierRun(detector, spec, images, watch.ctx)
     run.resume(checkpoint)
     schedule = RungSchedule(
         kind="cosine",
@@ -78,17 +79,17 @@ def train_classifier(
     )
     started, before = time.perf_counter(), run.seconds
     for step in range(run.step, spec.steps):
-        stopping, saving = watch.ask()
-        if saving:
+        stop, save = watch.check()
+        if save:
             run.seconds = before + time.perf_counter() - started
             run.save(checkpoint)
-            watch.saved()
-        if stopping:
+            watch.note_saved()
+        if stop:
             raise Stopped(f"the upstream classifier stands at update {step}")
-        with float32_as("fp32", watch.place.device):
+        with use_float32_precision("fp32", watch.ctx.device):
             run.update(lr_at(schedule, spec.lr, step))
     run.trace.look()
-    accuracy = measure_accuracy(run.net, images, watch.place.device)
+    accuracy = measure_accuracy(run.net, images, watch.ctx.device)
     return Trained(net=run.net, accuracy=accuracy, seconds=before + time.perf_counter() - started)
 
 
@@ -101,39 +102,39 @@ def measure_accuracy(net: ClassifierNet, images: ClassificationSet, device: torc
     for first in range(0, len(indices), EVAL_BATCH):
         chosen = indices[first : first + EVAL_BATCH]
         labels = torch.from_numpy(images.labels[chosen])
-        with float32_as("fp32", device):
-            scores = net(unit_range(pixels_of(images, chosen)).to(device)).cpu()
+        with use_float32_precision("fp32", device):
+            scores = net(unit_range(copy_pixels(images, chosen)).to(device)).cpu()
         right += int((scores.argmax(dim=1) == labels).sum())
     net.train()
     return right / len(indices)
 
 
 def batch_indices(images: ClassificationSet, spec: UpstreamSpec, step: int) -> NDArray[np.int64]:
-    """Which images the update numbered ``step`` sees: one permutation after another."""
+    """Indices of the images that update ``step`` sees: one permutation of all after another."""
     train = images.train_indices
     positions = np.arange(step * spec.batch_size, (step + 1) * spec.batch_size)
-    epochs, places = positions // len(train), positions % len(train)
+    epochs, positions_in_epoch = positions // len(train), positions % len(train)
     chosen = np.empty(spec.batch_size, np.int64)
     for epoch in np.unique(epochs):
         generator = generator_at(spec.seed, "upstream order", int(epoch))
         order = torch.randperm(len(train), generator=generator).numpy()
-        here = epochs == epoch
-        chosen[here] = train[order[places[here]]]
+        is_here = epochs == epoch
+        chosen[is_here] = train[order[positions_in_epoch[is_here]]]
     return chosen
 
 
-def pixels_of(images: ClassificationSet, indices: NDArray[np.int64]) -> Bytes:
+def copy_pixels(images: ClassificationSet, indices: NDArray[np.int64]) -> PixelArray:
     """[N, 3, S, S] uint8, a copy."""
     return np.ascontiguousarray(images.images[indices])
 
 
-def unit_range(pixels: Bytes) -> Tensor:
+def unit_range(pixels: PixelArray) -> Tensor:
     """The same pixels as float32 in 0..1."""
     return torch.from_numpy(pixels).float().div_(255.0)
 
 
-def flip_and_shift(pixels: Bytes, generator: torch.Generator) -> Bytes:
-    """Each image mirrored or not, and moved by up to a sixteenth of its side, edges repeated."""
+def flip_and_shift(pixels: PixelArray, generator: torch.Generator) -> PixelArray:
+    """Each image mirrored or not, and shifted by up to a sixteenth of its side, edges repeated."""
     num, _, _, side = pixels.shape
     reach = max(1, side // SHIFT_SHARE)
     mirrored = (torch.rand(num, generator=generator) < 0.5).tolist()
@@ -146,36 +147,36 @@ def flip_and_shift(pixels: Bytes, generator: torch.Generator) -> Bytes:
     return moved
 
 
-class _Run:
-    """A classifier on its way, and where it stands."""
+class _ClassifierRun:
+    """A classifier in training: its network, its optimizer, and the number of its next update."""
 
     def __init__(
         self,
         detector: DetectorSpec,
         spec: UpstreamSpec,
         images: ClassificationSet,
-        place: WorkerContext,
+        ctx: WorkerContext,
     ) -> None:
-        self.spec, self.images, self.place = spec, images, place
+        self.spec, self.images, self.ctx = spec, images, ctx
         seed = derive_seed(spec.seed, "upstream init")
-        self.net = build_classifier(detector, images.num_classes, seed=seed).to(place.device)
+        self.net = build_classifier(detector, images.num_classes, seed=seed).to(ctx.device)
         optimizer = OptimizerSpec(
             name="adamw", lr=spec.lr, momentum=BETA1, weight_decay=spec.weight_decay
         )
         self.optimizer = build_optimizer(*split_by_decay(self.net), optimizer)
-        self.trace = LossTrace(place)
+        self.trace = LossTrace(ctx)
         self.step, self.seconds = 0, 0.0
 
     def update(self, rate: float) -> None:
         """One update at this learning rate."""
         chosen = batch_indices(self.images, self.spec, self.step)
         generator = generator_at(self.spec.seed, "upstream augment", self.step)
-        pixels = flip_and_shift(pixels_of(self.images, chosen), generator)
-        batch = unit_range(pixels).to(self.place.device)
-        labels = torch.from_numpy(self.images.labels[chosen]).to(self.place.device)
+        pixels = flip_and_shift(copy_pixels(self.images, chosen), generator)
+        batch = unit_range(pixels).to(self.ctx.device)
+        labels = torch.from_numpy(self.images.labels[chosen]).to(self.ctx.device)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
-        with seeded(self.place.device, self.spec.seed, "upstream update", self.step):
+        with seed_torch(self.ctx.device, self.spec.seed, "upstream update", self.step):
             loss = F.cross_entropy(self.net(batch), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
@@ -183,7 +184,7 @@ class _Run:
         self.step += 1
 
     def save(self, path: Path) -> None:
-        """Keep everything an update changes."""
+        """Everything that an update changes is in ``path``."""
         content: dict[str, Any] = {
             "step": self.step,
             "seconds": self.seconds,
@@ -194,7 +195,7 @@ class _Run:
         save_checkpoint(path, content)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint; without a whole one, from the beginning."""
+        """Go on from a checkpoint; if there is no whole one, from the beginning."""
         if not path.exists():
             return
         try:

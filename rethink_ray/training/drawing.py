@@ -1,4 +1,4 @@
-"""What a detector found, drawn on the picture it was found in."""
+"""Draws detected objects on their image."""
 
 from collections.abc import Sequence
 
@@ -6,25 +6,25 @@ import torch
 from torch import Tensor
 from torchvision.utils import draw_bounding_boxes, draw_keypoints, draw_segmentation_masks
 
-from rethink_ray.detection.masks import pasted
+from rethink_ray.detection.masks import paste_mask
 
 LABEL_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 MASK_OPACITY = 0.4
 
 
 def draw_objects(
-    pixels: Tensor, found: dict[str, Tensor], categories: Sequence[str], score_threshold: float
+    pixels: Tensor, output: dict[str, Tensor], categories: Sequence[str], score_threshold: float
 ) -> Tensor:
-    """The picture with every object of at least this score: box, name, score, mask, keypoints.
+    """The image with every object of at least this score: box, name, score, mask, keypoints.
 
     Args:
         pixels: ``[3, H, W]`` uint8.
-        found: of this picture, as ``Detector.detect`` gives it.
+        output: of ``Detector.detect`` for this image.
         categories: name of label 1, 2, ...
         score_threshold: 0..1.
     """
-    kept = found["scores"] >= score_threshold
-    objects = {key: value[kept].cpu() for key, value in found.items()}
+    kept = output["scores"] >= score_threshold
+    objects = {key: value[kept].cpu() for key, value in output.items()}
     labels, scores = objects["labels"].tolist(), objects["scores"].tolist()
     if not labels:
         return pixels
@@ -34,7 +34,7 @@ def draw_objects(
     if "masks" in objects:
         height, width = pixels.shape[-2:]
         pairs = zip(objects["masks"], boxes, strict=True)
-        masks = torch.stack([pasted(square, box, height, width) for square, box in pairs])
+        masks = torch.stack([paste_mask(square, box, height, width) for square, box in pairs])
         drawn = draw_segmentation_masks(drawn, masks, alpha=MASK_OPACITY, colors=colors)
     names = [f"{categories[k - 1]} {s:.2f}" for k, s in zip(labels, scores, strict=True)]
     drawn = draw_bounding_boxes(drawn, boxes, labels=names, colors=colors)

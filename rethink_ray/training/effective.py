@@ -1,7 +1,7 @@
-"""What a run really trains with, read back from the live optimizer, detector and batch.
+"""The settings a run really trains with, read back from the live optimizer, detector and batch.
 
-A sampled value that never reached the optimizer is the commonest bug of hyperparameter searches, so
-whatever differs from what was asked ends the trial as *misconfigured*.
+A sampled value that never reaches the optimizer is the commonest bug of hyperparameter searches. So
+any live value that differs from the recipe ends the trial as *misconfigured*.
 """
 
 import math
@@ -32,7 +32,7 @@ from rethink_ray.training.effective_backbone import (
 from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
-from rethink_ray.training.precision import precision, read_precision
+from rethink_ray.training.precision import read_precision, use_precision
 from rethink_ray.training.price import Price
 from rethink_ray.training.schedule import RungSchedule, lr_at
 
@@ -46,57 +46,57 @@ NECK_OF: dict[type[nn.Module], str] = {
 def read_back(
     live: Live, schedule: RungSchedule, batches: TrainBatches, batch_images: int
 ) -> dict[str, Any]:
-    """Dotted recipe path -> the value found alive. ``batch_images``: in one worker's batch."""
-    asked = live.recipe.detector
-    found = read_optimizer(live, schedule) | read_detector(live.detector)
-    found |= read_backbone(live.detector.backbone, asked.adapters)
+    """Dotted recipe path -> live value. ``batch_images``: in one worker's batch."""
+    spec = live.recipe.detector
+    settings = read_optimizer(live, schedule) | read_detector(live.detector)
+    settings |= read_backbone(live.detector.backbone, spec.adapters)
     for name, value in batches.source.augment.model_dump().items():
-        found[f"augment.{name}"] = value
+        settings[f"augment.{name}"] = value
     if not live.detector.sized_by_loader:
-        found["augment.short_side_px"] = None
-    found["batch_size"] = batch_images * live.place.world_size
-    with precision(live.recipe, live.place.device):
-        found["precision"] = read_precision(live.place.device)
-    if asked.box_head is not None:
-        found["detector.box_head"] = name_of_box_head(found.pop("detector.head_convs"))
-    found["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
-    found["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
-    if asked.norm_batch is not None and found.get("detector.norm") in ("bn", "sync_bn"):
-        found["detector.norm_batch"] = live.images_normalised_together(batch_images)
+        settings["augment.short_side_px"] = None
+    settings["batch_size"] = batch_images * live.ctx.world_size
+    with use_precision(live.recipe, live.ctx.device):
+        settings["precision"] = read_precision(live.ctx.device)
+    if spec.box_head is not None:
+        settings["detector.box_head"] = name_of_box_head(settings.pop("detector.head_convs"))
+    settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
+    settings["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
+    if spec.norm_batch is not None and settings.get("detector.norm") in ("bn", "sync_bn"):
+        settings["detector.norm_batch"] = live.images_normalised_together(batch_images)
     if live.detector.padding_group.num_images is not None:
-        found["detector.padding_group"] = live.detector.padding_group.num_images
-    if asked.neck_repeats is not None and found["detector.neck"] != "fpn":
+        settings["detector.padding_group"] = live.detector.padding_group.num_images
+    if spec.neck_repeats is not None and settings["detector.neck"] != "fpn":
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
-        found["detector.neck_repeats"] = len(neck.cells)
-    return found
+        settings["detector.neck_repeats"] = len(neck.cells)
+    return settings
 
 
 def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
-    """The optimizer as it stands at the peak of the schedule, the end of the warm-up."""
+    """The optimizer's settings at the peak of the schedule, the end of the warm-up."""
     peak = lr_at(schedule, live.recipe.optimizer.lr, schedule.warmup_steps)
     set_rate(live.optimizer, peak)
     groups = {group["part"]: group for group in live.optimizer.param_groups}
     first = live.optimizer.param_groups[0]
     rates = sorted({group["lr"] for group in live.optimizer.param_groups})
     adamw = isinstance(live.optimizer, optim.AdamW)
-    found = {
+    settings = {
         "optimizer.name": "adamw" if adamw else type(live.optimizer).__name__.lower(),
         "optimizer.lr": rates[0] if len(rates) == 1 else rates,
         "optimizer.momentum": first["betas"][0] if adamw else first["momentum"],
         "optimizer.clip_norm": live.clip_norm,
     }
     if "weights" in groups:
-        found["optimizer.weight_decay"] = groups["weights"]["weight_decay"]
+        settings["optimizer.weight_decay"] = groups["weights"]["weight_decay"]
     if "norms" in groups:
-        found["optimizer.norm_weight_decay"] = groups["norms"]["weight_decay"]
-    return found
+        settings["optimizer.norm_weight_decay"] = groups["norms"]["weight_decay"]
+    return settings
 
 
 def read_detector(detector: Detector) -> dict[str, Any]:
-    """The settings that can be told from the network itself."""
+    """The settings that can be read from the network itself."""
     network: Any = detector.network
     neck = network.backbone.fpn
-    found = {
+    settings = {
         "detector.family": read_family(network),
         "detector.neck": NECK_OF.get(type(neck), type(neck).__name__),
         "detector.neck_channels": network.backbone.out_channels,
@@ -105,56 +105,56 @@ def read_detector(detector: Detector) -> dict[str, Any]:
     }
     norm = norm_of(detector.backbone, neck)
     if norm is not None:
-        found["detector.norm"] = norm
+        settings["detector.norm"] = norm
     if norm in ("gn", "bn", "sync_bn", None):
-        found["detector.head_norm"] = _head_norm(detector)
-    return found | read_heads(network)
+        settings["detector.head_norm"] = _head_norm(detector)
+    return settings | read_heads(network)
 
 
-def require_as_asked(recipe: Recipe, found: Mapping[str, Any]) -> None:
-    """Every value found alive is the one that was asked for.
+def require_recipe_values(recipe: Recipe, settings: Mapping[str, Any]) -> None:
+    """Every live value is the recipe's.
 
     Raises:
-        Misconfigured: names each path that differs, what was asked and what is effective.
+        Misconfigured: names the first path that differs and both values.
     """
-    asked = flatten(recipe)
-    for path, value in found.items():
-        same = (
-            math.isclose(value, asked[path], rel_tol=1e-9, abs_tol=0.0)
-            if isinstance(value, float) and isinstance(asked[path], float)
-            else value == asked[path]
+    configured = flatten(recipe)
+    for path, value in settings.items():
+        is_same = (
+            math.isclose(value, configured[path], rel_tol=1e-9, abs_tol=0.0)
+            if isinstance(value, float) and isinstance(configured[path], float)
+            else value == configured[path]
         )
-        if not same:
-            must = f"was asked to be {asked[path]!r}"
+        if not is_same:
+            must = f"must be {configured[path]!r} as in the recipe"
             raise Misconfigured(explain(path, must, value, "This is a fault of the program."))
 
 
 def describe(
-    live: Live, found: Mapping[str, Any], batches: TrainBatches, price: Price
+    live: Live, settings: Mapping[str, Any], batches: TrainBatches, price: Price
 ) -> dict[str, Any]:
-    """``effective.json``: what was found, the size of the model, and the machine."""
-    moving, total = parameter_counts(live.detector)
+    """Content of ``effective.json``: live settings, the size of the model, and the machine."""
+    num_trained, num_parameters = parameter_counts(live.detector)
     norms = Counter(
         type(m).__name__ for m in live.detector.modules() if isinstance(m, tuple(NORM_OF))
     )
     return {
-        "effective": dict(found),
+        "effective": dict(settings),
         "images": len(batches.source.image_ids),
         "model": {
-            "parameters": total,
-            "trainable_parameters": moving,
+            "parameters": num_parameters,
+            "trainable_parameters": num_trained,
             "trainable_share": round(price.trained_share, 6),
             "step_flops": price.step_flops,
             "norm_layers": dict(sorted(norms.items())),
             "frozen_parts": list(live.detector.frozen_parts),
         },
-        "environment": environment(live.place.device)
-        | {"workers": live.place.world_size, "images_per_step": live.images_per_step},
+        "environment": environment(live.ctx.device)
+        | {"workers": live.ctx.world_size, "images_per_step": live.images_per_step},
     }
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What besides the recipe can change the last bits of a result."""
+    """Facts beside the recipe that can change the last bits of a result."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -172,8 +172,11 @@ def instruction_set() -> str:
 
 
 def _head_norm(detector: Detector) -> str:
-    """Whether pyramid and heads have the backbone's kind of norm, or any where it has its own."""
-    own = {type(m) for m in detector.backbone.modules() if type(m) in NORM_OF}
+    """``same`` if pyramid and heads have the backbone's kind of norm, else ``none``.
+
+    A backbone with a norm of its own kind (Swin, ConvNeXt) may have any norm above it.
+    """
+    in_backbone = {type(m) for m in detector.backbone.modules() if type(m) in NORM_OF}
     inside = {id(m) for m in detector.backbone.modules()}
     above = {type(m) for m in detector.modules() if id(m) not in inside}
-    return "same" if (own or set(NORM_OF)) & above else "none"
+    return "same" if (in_backbone or set(NORM_OF)) & above else "none"

@@ -1,4 +1,4 @@
-"""What the live backbone tells about itself: its name, norm, frozen stages and adapters."""
+"""The settings of the live backbone: its name, norm, frozen stages and adapters."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -53,20 +53,20 @@ BACKBONE_OF: dict[tuple[object, ...], str] = {
 """
 
 
-def read_backbone(backbone: Backbone, asked_adapters: float) -> dict[str, Any]:
-    """Dotted recipe path -> the value found alive."""
+def read_backbone(backbone: Backbone, adapters: float) -> dict[str, Any]:
+    """Dotted recipe path -> live value. ``adapters``: the recipe's ``detector.adapters``."""
     name = name_of(backbone)
-    found: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "detector.backbone": name,
-        "detector.adapters": _adapters(backbone, asked_adapters),
+        "detector.adapters": _read_adapters(backbone, adapters),
     }
     if name == "tiny":
-        found["detector.width"] = backbone.channels[-1]
-    return found
+        settings["detector.width"] = backbone.channels[-1]
+    return settings
 
 
 def name_of(backbone: Backbone) -> str:
-    """As recipes call it; its structure if that is none of ours."""
+    """The backbone's name in recipes; for an unknown structure, that structure."""
     if backbone.cut.origin is not None:
         return backbone.cut.origin
     stages = [list(backbone.get_submodule(name).modules()) for name in STAGES[1:]]
@@ -83,23 +83,23 @@ def name_of(backbone: Backbone) -> str:
 
 
 def norm_of(backbone: Backbone, above: nn.Module) -> str | None:
-    """The norm of the stages; where those carry their own, that of the modules above them."""
+    """The norm of the stages; if recipes have no name for it, that of the modules ``above``."""
     stages = [backbone.get_submodule(name).modules() for name in STAGES]
     kinds = {_norm(m) for stage in stages for m in stage} - {None}
     kinds = kinds or {_norm(m) for m in above.modules()} - {None}
     return "+".join(sorted(str(kind) for kind in kinds)) or None
 
 
-def frozen_of(backbone: Backbone, asked: Frozen) -> str:
-    """The last stage none of whose parameters move; ``asked`` if it means the same stages."""
-    still = tuple(name for name in STAGES if _is_still(backbone.get_submodule(name)))
-    if still == frozen_stages(asked):
-        return asked
-    return "+".join(still) or "none"
+def frozen_of(backbone: Backbone, configured: Frozen) -> str:
+    """The last frozen stage; ``configured`` if it freezes the same stages."""
+    frozen = tuple(name for name in STAGES if _is_frozen(backbone.get_submodule(name)))
+    if frozen == frozen_stages(configured):
+        return configured
+    return "+".join(frozen) or "none"
 
 
 def starts_at_zero(backbone: Backbone, origin: Origin) -> bool:
-    """Whether every residual block began as its shortcut; told by the weights before update 0."""
+    """Whether every residual block began as its shortcut, by the weights before update 0."""
     blocks = [
         f"{name}.{last_norm(module)}.weight"
         for name, module in backbone.named_modules()
@@ -109,7 +109,7 @@ def starts_at_zero(backbone: Backbone, origin: Origin) -> bool:
     return bool(weights) and all(w is not None and not w.any() for w in weights)
 
 
-def _is_still(stage: nn.Module) -> bool:
+def _is_frozen(stage: nn.Module) -> bool:
     return not stage.training and not any(p.requires_grad for p in stage.parameters())
 
 
@@ -119,13 +119,13 @@ def _norm(module: nn.Module) -> str | None:
     return "bn" if isinstance(module, nn.BatchNorm2d) else None
 
 
-def _adapters(backbone: Backbone, asked: float) -> float:
-    """The share of channels that bottlenecks have; ``asked`` if it rounds to their widths."""
+def _read_adapters(backbone: Backbone, configured: float) -> float:
+    """The adapters' share of channels; ``configured`` if it rounds to their widths."""
     live = [m for m in backbone.modules() if isinstance(m, Adapter)]
     if not live:
         return 0.0
-    if all(m.width == bottleneck(m.channels, asked) for m in live):
-        return asked
+    if all(m.width == bottleneck(m.channels, configured) for m in live):
+        return configured
     return _mean(m.width / m.channels for m in live)
 
 

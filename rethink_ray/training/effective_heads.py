@@ -1,4 +1,4 @@
-"""The settings of a detector's heads, told from the live network."""
+"""The settings of a detector's heads, read from the live network."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from rethink_ray.detection.heads import NAMED_BOX_HEADS
 
 ONE_BOX_HEAD = {(): "faster_rcnn", ("masks",): "mask_rcnn", ("keypoints",): "keypoint_rcnn"}
 SEVERAL_BOX_HEADS = {(): "cascade_rcnn", ("masks",): "cascade_mask_rcnn"}
-"""What the regions are looked at for besides boxes -> family."""
+"""Branches beside boxes -> family."""
 
 
 def read_family(network: Any) -> str:
-    """The family, from what the network is made of."""
+    """The family, from the classes of the network's parts."""
     if isinstance(network, RetinaNet):
         return "retinanet"
     if isinstance(network, FCOS):
@@ -29,13 +29,13 @@ def read_family(network: Any) -> str:
 
 
 def read_heads(network: Any) -> dict[str, Any]:
-    """Dotted recipe path -> value, of everything behind the pyramid."""
+    """Dotted recipe path -> live value, of all parts behind the pyramid."""
     return _two_stage(network) if hasattr(network, "roi_heads") else _one_stage(network)
 
 
 def _one_stage(network: Any) -> dict[str, Any]:
     tower = network.head.classification_head.conv
-    found = {
+    settings = {
         "detector.head_convs": _convolutions(tower),
         "detector.candidates": network.topk_candidates,
         "detector.score_threshold": network.score_thresh,
@@ -43,15 +43,15 @@ def _one_stage(network: Any) -> dict[str, Any]:
         "detector.detections": network.detections_per_img,
     }
     if hasattr(network, "proposal_matcher"):
-        found["detector.anchor_base_px"] = network.anchor_generator.sizes[0][0]
-        found["detector.foreground_iou"] = network.proposal_matcher.high_threshold
-        found["detector.background_iou"] = network.proposal_matcher.low_threshold
-    return found
+        settings["detector.anchor_base_px"] = network.anchor_generator.sizes[0][0]
+        settings["detector.foreground_iou"] = network.proposal_matcher.high_threshold
+        settings["detector.background_iou"] = network.proposal_matcher.low_threshold
+    return settings
 
 
 def _two_stage(network: Any) -> dict[str, Any]:
     rpn, stages = network.rpn, _stages(network)
-    found = {
+    settings = {
         "detector.anchor_base_px": rpn.anchor_generator.sizes[0][0],
         "detector.head_convs": _same(_convolutions(s.box_head) for s in stages),
         "detector.box_head_features": _same(s.box_predictor.cls_score.in_features for s in stages),
@@ -65,35 +65,35 @@ def _two_stage(network: Any) -> dict[str, Any]:
     }
     positive_ious = [stage.proposal_matcher.high_threshold for stage in stages]
     if len(stages) == 1:
-        return found | {"detector.foreground_iou": positive_ious[0]} | _branches(network)
+        return settings | {"detector.foreground_iou": positive_ious[0]} | _branches(network)
     shared = _same(isinstance(s.box_predictor, SharedBoxPredictor) for s in stages)
     cascade = {
         "detector.cascade_ious": tuple(positive_ious),
         "detector.cascade_class_agnostic": shared,
         "detector.cascade_from": network.roi_heads.joins_at,
     }
-    return found | cascade | _branches(network)
+    return settings | cascade | _branches(network)
 
 
 def _branches(network: Any) -> dict[str, Any]:
-    """Depth and width of what looks at regions for masks and keypoints."""
+    """Depth and width of the heads for masks and keypoints."""
     if not isinstance(network.roi_heads, StagedHeads):
         return {}
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     branches = network.roi_heads.branches
     if "masks" in branches:
         masks: Any = branches["masks"]
-        found["detector.mask_head_convs"] = _convolutions(masks.head)
-        found["detector.mask_head_channels"] = masks.predictor.conv5_mask.out_channels
+        settings["detector.mask_head_convs"] = _convolutions(masks.head)
+        settings["detector.mask_head_channels"] = masks.predictor.conv5_mask.out_channels
     if "keypoints" in branches:
         points: Any = branches["keypoints"]
         depth = _convolutions(points.head)
-        found["detector.keypoint_head_convs"] = depth
-        found["detector.num_keypoints"] = points.predictor.out_channels
+        settings["detector.keypoint_head_convs"] = depth
+        settings["detector.num_keypoints"] = points.predictor.out_channels
         if depth:
             width = points.predictor.kps_score_lowres.in_channels
-            found["detector.keypoint_head_channels"] = width
-    return found
+            settings["detector.keypoint_head_channels"] = width
+    return settings
 
 
 def _stages(network: Any) -> list[Any]:
@@ -108,9 +108,9 @@ def name_of_box_head(num_convolutions: int) -> str:
 
 
 def _same(values: Any) -> Any:
-    """The one value that all stages have, or all of theirs."""
-    found = list(values)
-    return found[0] if all(value == found[0] for value in found) else found
+    """The one value that all stages have; if they differ, the list of all."""
+    of_stages = list(values)
+    return of_stages[0] if all(value == of_stages[0] for value in of_stages) else of_stages
 
 
 def _convolutions(module: nn.Module) -> int:

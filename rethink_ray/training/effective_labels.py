@@ -1,4 +1,4 @@
-"""What a run learns its labels from, read back from the live batches, losses and files."""
+"""The label settings of a run, read back from the live batches, losses and files."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,17 @@ from rethink_ray.training.pseudo_labels import PseudoLabels
 
 
 def read_labels(
-    live: Live, batches: TrainBatches, pseudo: PseudoLabels | None, found: Mapping[str, Any]
+    live: Live, batches: TrainBatches, pseudo: PseudoLabels | None, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Dotted path -> value for a student; nothing for a run on human labels alone.
+    """Dotted path -> live value for a student; empty for a run on human labels alone.
 
-    ``found``: what was read of batches as if all of one kind. Each kind is normalised by itself.
+    ``settings``: read as if all labels were of one kind. Each kind is normalised by itself, so
+    ``detector.norm_batch`` is read again here.
     """
     if live.balance is None or pseudo is None or not isinstance(batches, MixedBatches):
         return {}
     parts, balance = batches.parts, live.balance
-    read = {
+    label_settings = {
         "labels.kind": "self_training",
         "labels.share": parts.pseudo / (parts.human + parts.pseudo),
         "labels.alpha": balance.alpha,
@@ -30,13 +31,13 @@ def read_labels(
         "labels.keep_empty": pseudo.keep_empty,
         "labels.pool": pseudo.pool,
     }
-    if "detector.norm_batch" in found:
-        read["detector.norm_batch"] = live.images_normalised_together(parts.human_share)
-    return read
+    if "detector.norm_batch" in settings:
+        label_settings["detector.norm_batch"] = live.images_normalised_together(parts.human_share)
+    return label_settings
 
 
 def read_joint(live: Live, joint: JointImages | None) -> dict[str, Any]:
-    """Dotted path -> value for a run that classifies, too; nothing for any other."""
+    """Dotted path -> live value for a run that classifies upstream images; empty for any other."""
     if live.joint is None or joint is None:
         return {}
     return {

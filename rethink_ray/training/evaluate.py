@@ -1,7 +1,6 @@
-"""A detector over every image of a split, to COCO's numbers.
+"""Scores a detector on every image of a split with COCO's metrics.
 
-Each image is looked at exactly once whatever the number of workers, and every worker gets the same
-numbers.
+Workers share the images: each image is scored exactly once, and all workers get the same metrics.
 """
 
 from collections.abc import Callable
@@ -16,89 +15,85 @@ from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
-from rethink_ray.detection.masks import encoded, run_lengths_of
+from rethink_ray.detection.masks import encode_mask, run_lengths_of
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import write_detections
-from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family, Recipe
-from rethink_ray.spec.regime import DataSpec
-from rethink_ray.training.precision import precision
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
 
 
 def score_split(
     detector: Detector,
-    recipe: Recipe,
-    data: DataSpec,
+    config: TrialConfig,
     split: str,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
-    num_workers: int = 0,
     stop: Callable[[], bool] = never_stop,
-    keep: Path | None = None,
+    detections: Path | None = None,
 ) -> dict[str, float]:
-    """COCO's numbers of one split, named ``<split>/<metric>``, in AP points: 12 of boxes, 12 of
-    masks and 10 of keypoints from families that find them. Masks are kept as run lengths.
+    """The metrics of one split, named ``<split>/<metric>``, in AP points.
 
-    What is found in an image does not depend on the images beside it (``Detector.detect``), so the
-    numbers do not depend on the order of the images or on the number of workers.
+    COCO has 12 metrics of boxes; families that find masks or keypoints have 12 or 10 more. What a
+    detector finds in an image does not depend on the images beside it (``Detector.detect``), so the
+    metrics depend neither on the order of the images nor on the number of workers.
 
     Args:
-        detector: on the place's device.
-        recipe: how images are looked at.
-        data: where the split is.
-        split: its name.
-        place: one process or one of several workers.
-        num_workers: that load images.
-        stop: asked between two batches.
-        keep: file for every box that was found, where somebody will want other draws of images.
+        detector: on the device of ``ctx``.
+        config: the run: how its detector looks at images, and which data set it is scored on.
+        split: name of the split.
+        ctx: this process, or one worker of several that share the images.
+        stop: called between two batches.
+        detections: file to write every box to, for sections that score redrawn images.
 
     Raises:
         Stopped: ``stop`` turned true on any worker between two batches.
     """
-    index = open_split(data, split)
-    found = _found_everywhere(detector, recipe, index, place, num_workers, stop)
-    truth, seen = [g for g, _ in found], [d for _, d in found]
-    if keep is not None and place.writes:
-        write_detections(keep, table_of(truth, seen, len(index.categories)))
-    numbers = score(truth, seen, len(index.categories), frequency_groups(data))
-    return {f"{split}/{name}": value for name, value in numbers.items()}
+    index = open_split(config.data, split)
+    pairs = _detect_everywhere(detector, config, index, ctx, stop)
+    truths, seen = [truth for truth, _ in pairs], [detection for _, detection in pairs]
+    num_categories = len(index.categories)
+    if detections is not None and ctx.is_main:
+        write_detections(detections, table_of(truths, seen, num_categories))
+    metrics = score(truths, seen, num_categories, frequency_groups(config.data))
+    return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
-def _found_everywhere(
+def _detect_everywhere(
     detector: Detector,
-    recipe: Recipe,
+    config: TrialConfig,
     index: AnnotationIndex,
-    place: WorkerContext,
-    num_workers: int,
+    ctx: WorkerContext,
     stop: Callable[[], bool],
 ) -> list[tuple[GroundTruth, Detection]]:
-    """What is in each image and what was seen there, of all workers, by image id."""
-    images = eval_batches(
+    """What is in each image and what was detected there, by all workers, sorted by image id."""
+    recipe = config.recipe
+    batches = eval_batches(
         index,
         [int(i) for i in index.image_ids],
         recipe.batch_size,
-        num_workers=num_workers,
-        rank=place.rank,
-        world_size=place.world_size,
+        num_workers=config.resources.loader_workers,
+        rank=ctx.rank,
+        world_size=ctx.world_size,
     )
     swap = keypoint_swap(index.keypoint_names).tolist()
-    looking = MultiViewDetector(detector, recipe.evaluation, recipe.detector, swap)
-    found: list[tuple[GroundTruth, Detection]] = []
-    for batch, entries in images:
-        batch = [image.to(place.device) for image in batch]
-        if place.any_of((stop(),))[0]:
+    multi_view = MultiViewDetector(detector, recipe.evaluation, recipe.detector, swap)
+    pairs: list[tuple[GroundTruth, Detection]] = []
+    for images, entries in batches:
+        images = [image.to(ctx.device) for image in images]
+        if ctx.any_of((stop(),))[0]:
             raise Stopped("scoring was stopped; it will be repeated")
-        if batch:
-            with precision(recipe, place.device):
-                boxes = looking.detect(batch)
-            boxes = [_verified(one, entry) for one, entry in zip(boxes, entries, strict=True)]
-            found += [
-                (_truth(entry, index, recipe.detector.family), _detection(entry, seen))
-                for entry, seen in zip(entries, boxes, strict=True)
-            ]
-    return sorted(place.gather(found), key=lambda pair: pair[0].image_id)
+        if not images:
+            continue
+        with use_precision(recipe, ctx.device):
+            outputs = multi_view.detect(images)
+        for entry, output in zip(entries, outputs, strict=True):
+            truth = _truth(entry, index, recipe.detector.family)
+            pairs.append((truth, _detection(entry, _drop_unverified(output, entry))))
+    return sorted(ctx.gather(pairs), key=lambda pair: pair[0].image_id)
 
 
 def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:
@@ -110,29 +105,30 @@ def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundT
         labels=entry.labels,
         is_crowd=entry.is_crowd,
         area=entry.area,
-        masks=None if masks is None else [encoded(mask) for mask in masks],
+        masks=None if masks is None else [encode_mask(mask) for mask in masks],
         keypoints=keypoints,
     )
 
 
-def _verified(found: dict[str, Tensor], entry: ImageEntry) -> dict[str, Tensor]:
-    """What was found, of categories that were looked for in this image (LVIS)."""
+def _drop_unverified(output: dict[str, Tensor], entry: ImageEntry) -> dict[str, Tensor]:
+    """The detections of categories that annotators looked for in this image (LVIS)."""
     if entry.verified is None:
-        return found
-    looked_for = torch.tensor(entry.verified, device=found["labels"].device)
-    kept = torch.isin(found["labels"], looked_for)
-    return {key: values[kept] for key, values in found.items()}
+        return output
+    verified = torch.tensor(entry.verified, device=output["labels"].device)
+    kept = torch.isin(output["labels"], verified)
+    return {key: values[kept] for key, values in output.items()}
 
 
-def _detection(entry: ImageEntry, found: dict[str, Tensor]) -> Detection:
-    masks, keypoints = found.get("masks"), found.get("keypoints")
+def _detection(entry: ImageEntry, output: dict[str, Tensor]) -> Detection:
+    masks, keypoints = output.get("masks"), output.get("keypoints")
+    run_lengths = None
+    if masks is not None:
+        run_lengths = run_lengths_of(masks, output["boxes_xyxy"], entry.height, entry.width)
     return Detection(
         image_id=entry.image_id,
-        boxes_xyxy=found["boxes_xyxy"].float().cpu().numpy(),
-        scores=found["scores"].float().cpu().numpy(),
-        labels=found["labels"].cpu().numpy(),
-        masks=None
-        if masks is None
-        else run_lengths_of(masks, found["boxes_xyxy"], entry.height, entry.width),
+        boxes_xyxy=output["boxes_xyxy"].float().cpu().numpy(),
+        scores=output["scores"].float().cpu().numpy(),
+        labels=output["labels"].cpu().numpy(),
+        masks=run_lengths,
         keypoints=None if keypoints is None else keypoints.float().cpu().numpy(),
     )

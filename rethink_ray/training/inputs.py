@@ -1,4 +1,4 @@
-"""The images one trial sees: its regime to train on, its splits to be scored on."""
+"""The training images of one trial: its regime, pseudo labels, and upstream images."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from rethink_ray.data.loader import TrainBatches, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
 from rethink_ray.spec.resolve import TrialConfig, digest_of_draw
 from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
-from rethink_ray.training.seeding import derive_seed
 from rethink_ray.training.worker_context import WorkerContext
 
 
@@ -27,15 +27,15 @@ class TrialData:
     image_ids: tuple[int, ...]
     faults: Mapping[str, int]
     pseudo: PseudoLabels | None = None
-    """Beside the human labels, where the recipe asks for both."""
+    """Beside the human labels, if the recipe learns from both."""
     joint: JointImages | None = None
     """Upstream images that are classified in the same updates."""
 
-    def batches(self, start_step: int, place: WorkerContext) -> TrainBatches:
+    def batches(self, start_step: int, ctx: WorkerContext) -> TrainBatches:
         """This worker's share of every batch from ``start_step`` on."""
         recipe = self.config.recipe
         if self.pseudo is not None:
-            return self._mixed(self.pseudo.index, start_step, place)
+            return self._mixed_batches(self.pseudo.index, start_step, ctx)
         assert recipe.labels.kind != "self_training", "a student reads its teacher's labels"
         return train_batches(
             self.index,
@@ -46,16 +46,18 @@ class TrialData:
             derive_seed(self.config.seed, "data"),
             start_step=start_step,
             num_workers=self.config.resources.loader_workers,
-            rank=place.rank,
-            world_size=place.world_size,
-            pinned=place.device.type == "cuda",
+            rank=ctx.rank,
+            world_size=ctx.world_size,
+            pinned=ctx.device.type == "cuda",
         )
 
-    def classified(self, step: int, place: WorkerContext) -> Classified | None:
-        """This worker's share of the upstream images of one update."""
-        return None if self.joint is None else self.joint.batch(step, place)
+    def classification_batch(self, step: int, ctx: WorkerContext) -> Classified | None:
+        """This worker's share of the upstream images of one update; ``None`` without any."""
+        return None if self.joint is None else self.joint.batch(step, ctx)
 
-    def _mixed(self, pool: AnnotationIndex, start_step: int, place: WorkerContext) -> TrainBatches:
+    def _mixed_batches(
+        self, pool: AnnotationIndex, start_step: int, ctx: WorkerContext
+    ) -> TrainBatches:
         recipe = self.config.recipe
         share = recipe.labels.share
         return mixed_batches(
@@ -63,18 +65,18 @@ class TrialData:
             (pool, [int(image_id) for image_id in pool.image_ids]),
             recipe.augment,
             recipe.detector,
-            Parts.of(recipe.batch_size, share, place.rank, place.world_size),
+            Parts.of(recipe.batch_size, share, ctx.rank, ctx.world_size),
             derive_seed(self.config.seed, "data"),
             start_step=start_step,
             num_workers=self.config.resources.loader_workers,
-            pinned=place.device.type == "cuda",
+            pinned=ctx.device.type == "cuda",
         )
 
 
 def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialData:
-    """The training images, checked to be those the trial was resolved for.
+    """The training images of a trial; they are the ones it was resolved with.
 
-    ``labels``: folder of the asset with the pseudo labels, for a run that learns from some.
+    ``labels``: folder of the asset with pseudo labels, if the run learns from such.
 
     Raises:
         DataError: the data set holds other images or categories now.
@@ -101,7 +103,7 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
 
 
 def _digest_of(config: TrialConfig, image_ids: tuple[int, ...]) -> str:
-    """What names these images; a draw is named by all that it was drawn from."""
+    """The digest of these images; a draw's digest covers all images that it was drawn from."""
     if not config.draw:
         return digest_of_images(image_ids)
     drawable = digest_of_images(regime_image_ids(config.data, "all"))
@@ -109,8 +111,8 @@ def _digest_of(config: TrialConfig, image_ids: tuple[int, ...]) -> str:
 
 
 def _require_keypoints(config: TrialConfig, index: AnnotationIndex) -> None:
-    asked, found = config.recipe.detector, len(index.keypoint_names)
-    if asked.family in WITH_KEYPOINTS and found != asked.num_keypoints:
-        must = f"must be the {found} keypoints that objects have in {config.data.dataset}"
-        remedy = "Set it so." if found else "Choose a family without keypoints."
-        raise DataError(explain("detector.num_keypoints", must, asked.num_keypoints, remedy))
+    spec, num_keypoints = config.recipe.detector, len(index.keypoint_names)
+    if spec.family in WITH_KEYPOINTS and num_keypoints != spec.num_keypoints:
+        must = f"must be the {num_keypoints} keypoints that objects have in {config.data.dataset}"
+        remedy = "Set it so." if num_keypoints else "Choose a family without keypoints."
+        raise DataError(explain("detector.num_keypoints", must, spec.num_keypoints, remedy))

@@ -1,7 +1,7 @@
 """Joint training: a detector's backbone classifies upstream images in the same update.
 
-Zoph et al. 2020 train so in place of, or beside, pre-training. Which images an update sees is a
-function of the run's seed and of the update's number, as everything is.
+Zoph et al. 2020 train like this instead of pre-training, or after it. Which images an update sees
+depends on the run's seed and the update's number alone.
 """
 
 from dataclasses import dataclass
@@ -17,10 +17,11 @@ from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream
 from rethink_ray.detection.backbones import normalize
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.necks import full_precision
+from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.classify import batch_indices, flip_and_shift, pixels_of, unit_range
-from rethink_ray.training.seeding import derive_seed, generator_at
+from rethink_ray.training.classify import batch_indices, copy_pixels, flip_and_shift, unit_range
+from rethink_ray.training.seeding import generator_at
 from rethink_ray.training.worker_context import WorkerContext
 
 CLASSIFY = "upstream"
@@ -38,21 +39,21 @@ class JointImages:
     order: UpstreamSpec
     """``batch_size`` and ``seed`` are those of the run."""
 
-    def batch(self, step: int, place: WorkerContext) -> Classified:
-        """This worker's share of the batch beside the update numbered ``step``."""
-        share = self.order.batch_size // place.world_size
-        mine = slice(place.rank * share, (place.rank + 1) * share)
+    def batch(self, step: int, ctx: WorkerContext) -> Classified:
+        """This worker's share of the images that update ``step`` classifies."""
+        share = self.order.batch_size // ctx.world_size
+        mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
         chosen = batch_indices(self.images, self.order, step)
         generator = generator_at(self.order.seed, "joint augment", step)
-        pixels = flip_and_shift(pixels_of(self.images, chosen), generator)
+        pixels = flip_and_shift(copy_pixels(self.images, chosen), generator)
         return unit_range(pixels[mine]), torch.from_numpy(self.images.labels[chosen[mine]])
 
 
 def open_joint(config: TrialConfig) -> JointImages | None:
-    """The upstream images that a run of ``config`` classifies; ``None``: none.
+    """The upstream images that a run of ``config`` classifies; ``None`` if it classifies none.
 
     Raises:
-        DataError: one of them is a picture of a split that scores.
+        DataError: one of them is an image of a split that is scored.
     """
     spec = config.recipe.joint
     if not spec.weight:
@@ -66,12 +67,15 @@ def open_joint(config: TrialConfig) -> JointImages | None:
 
 
 class JointLosses(nn.Module):
-    """What a detector minimises, and the classification loss beside it, in one call."""
+    """A detector's losses and the classification loss, in one call."""
 
     def __init__(
         self, losses: nn.Module, detector: Detector, num_classes: int, weight: float, *, seed: int
     ) -> None:
-        """``losses``: of ``detector``; the linear layer over its last stage comes from ``seed``."""
+        """``losses``: the module that computes the losses of ``detector``.
+
+        ``seed`` draws the linear layer over the backbone's last stage.
+        """
         super().__init__()
         self.losses, self.detector, self.weight = losses, detector, weight
         with torch.random.fork_rng(devices=[]):

@@ -1,7 +1,6 @@
-"""What a teacher found, as Parquet parts: numbers and image ids, no path, a checksum a page.
+"""Files of pseudo labels: Parquet parts with image ids and numbers, and a checksum for each page.
 
-Each part says which images it is about and how many parts there are, so that a lost or damaged one
-is noticed.
+Each part lists its images and the number of parts, so that a lost or damaged part is noticed.
 """
 
 import io
@@ -24,12 +23,12 @@ CORNERS = ("x0", "y0", "x1", "y1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AllFound:
-    """Every part of a pool's labels."""
+class PoolLabels:
+    """The labels of a whole pool, from all parts."""
 
     by_image: dict[int, Found]
-    asked: dict[str, Any]
-    """What the teacher was asked: ``threshold``, ``keep_empty``, ``pool``."""
+    settings: dict[str, Any]
+    """``threshold``, ``keep_empty``, ``pool``: how the labels were made."""
 
 
 def part_path(folder: Path, number: int) -> Path:
@@ -38,20 +37,20 @@ def part_path(folder: Path, number: int) -> Path:
 
 
 def write_part(
-    path: Path, found: Mapping[int, Found], asked: Mapping[str, Any], num_parts: int
+    path: Path, labels: Mapping[int, Found], settings: Mapping[str, Any], num_parts: int
 ) -> None:
-    """One row a box, in the order of images and scores."""
-    counts = [len(seen.labels) for seen in found.values()]
+    """``path`` holds one row for each box, in the order of images and scores."""
+    counts = [len(seen.labels) for seen in labels.values()]
     columns: dict[str, Any] = {
-        "image_id": np.repeat(np.array(list(found), np.int64), counts),
-        "label": np.concatenate([seen.labels for seen in found.values()]),
-        "score": np.concatenate([seen.scores for seen in found.values()]),
+        "image_id": np.repeat(np.array(list(labels), np.int64), counts),
+        "label": np.concatenate([seen.labels for seen in labels.values()]),
+        "score": np.concatenate([seen.scores for seen in labels.values()]),
     }
-    corners = np.concatenate([seen.boxes_xyxy for seen in found.values()])
+    corners = np.concatenate([seen.boxes_xyxy for seen in labels.values()])
     columns |= {name: corners[:, i] for i, name in enumerate(CORNERS)}
-    masks = [mask for seen in found.values() for mask in seen.segmentations]
+    masks = [mask for seen in labels.values() for mask in seen.segmentations]
     columns["segmentation"] = masks or [""] * len(corners)
-    about = {"asked": dict(asked), "images": list(found), "parts": num_parts}
+    about = {"asked": dict(settings), "images": list(labels), "parts": num_parts}
     table = pa.table({name: pa.array(column) for name, column in columns.items()})
     table = table.replace_schema_metadata({"rethink_ray": json.dumps(about)})
     whole = io.BytesIO()
@@ -60,12 +59,12 @@ def write_part(
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a part is there, as it was written."""
+    """Whether a part exists and matches its checksums."""
     return _read(path) is not None
 
 
 def are_whole(folder: Path) -> bool:
-    """Whether every part of the asset in ``folder`` is there, as it was written."""
+    """Whether every part of the asset in ``folder`` exists and matches its checksums."""
     try:
         read_all(folder)
     except RecordError:
@@ -73,18 +72,18 @@ def are_whole(folder: Path) -> bool:
     return True
 
 
-def read_all(folder: Path) -> AllFound:
-    """Everything in the asset's parts.
+def read_all(folder: Path) -> PoolLabels:
+    """The labels in all parts of an asset.
 
     Raises:
         RecordError: one is missing or damaged.
     """
     first, about = _require(part_path(folder, 0))
-    by_image = _found_in(first, about["images"])
+    by_image = _labels_in(first, about["images"])
     for number in range(1, about["parts"]):
-        table, told = _require(part_path(folder, number))
-        by_image |= _found_in(table, told["images"])
-    return AllFound(by_image=by_image, asked=about["asked"])
+        table, part = _require(part_path(folder, number))
+        by_image |= _labels_in(table, part["images"])
+    return PoolLabels(by_image=by_image, settings=about["asked"])
 
 
 def _require(path: Path) -> tuple[pa.Table, dict[str, Any]]:
@@ -96,7 +95,7 @@ def _require(path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 
 def _read(path: Path) -> pa.Table | None:
-    """``ParquetFile`` and not ``read_table``, which would import pandas."""
+    """The part's table, if it is whole. (``read_table`` would import pandas.)"""
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return file.read()
@@ -104,21 +103,21 @@ def _read(path: Path) -> pa.Table | None:
         return None
 
 
-def _found_in(table: pa.Table, image_ids: Sequence[int]) -> dict[int, Found]:
+def _labels_in(table: pa.Table, image_ids: Sequence[int]) -> dict[int, Found]:
     def column(name: str, kind: type[np.generic]) -> Any:
         return np.array(table.column(name).to_pylist(), kind)
 
-    owner = column("image_id", np.int64)
+    image_of_row = column("image_id", np.int64)
     labels, scores = column("label", np.int64), column("score", np.float32)
     boxes = np.stack([column(name, np.float32) for name in CORNERS], axis=1).reshape(-1, 4)
     masks = table.column("segmentation").to_pylist()
-    found: dict[int, Found] = {}
+    by_image: dict[int, Found] = {}
     for image_id in image_ids:
-        rows = slice(*np.searchsorted(owner, [image_id, image_id + 1]))
-        found[image_id] = Found(
+        rows = slice(*np.searchsorted(image_of_row, [image_id, image_id + 1]))
+        by_image[image_id] = Found(
             boxes_xyxy=boxes[rows],
             labels=labels[rows],
             scores=scores[rows],
             segmentations=tuple(masks[rows]) if any(masks[rows]) else (),
         )
-    return found
+    return by_image

@@ -1,47 +1,42 @@
 """One run: a ladder of schedule lengths that share a trunk, as a generator of finished rungs.
 
-A rung leaves the trunk at its first decay point, ends with its full decay and is scored; the next
-one goes on from the trunk's *file*. Nothing random depends on how the run came to where it stands,
-so a branch equals a stand-alone run of its length, and a resumed run an uninterrupted one, bit for
-bit (on one instruction set, torch build and thread count).
+For lengths 2x, 3x and 6x the run trains at a constant rate (the trunk) up to where 2x begins its
+decay and writes a trunk file. It trains the decay of 2x (the branch), scores the result and yields
+the rung. Then it goes back to the trunk file and on to where 3x begins its decay, and so on.
+
+Nothing random depends on how the run came to its position. So a branch equals a stand-alone run of
+its length, and a resumed run an uninterrupted one, bit for bit (on one CPU instruction set, one
+torch build and one thread count).
 """
 
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rethink_ray.data.loader import TrainBatches
 from rethink_ray.records.detections import file_name
 from rethink_ray.records.types import RungDone
-from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
-from rethink_ray.training.effective import describe, instruction_set, read_back, require_as_asked
-from rethink_ray.training.effective_labels import read_joint, read_labels
+from rethink_ray.training.checkpoint import save_checkpoint, sweep
+from rethink_ray.training.effective import instruction_set
 from rethink_ray.training.evaluate import score_split
-from rethink_ray.training.inputs import TrialData, open_trial_data
-from rethink_ray.training.live import Live
-from rethink_ray.training.losses import LossTrace, require_finite
-from rethink_ray.training.memory import peak_memory_bytes, start_counting
+from rethink_ray.training.losses import require_finite
+from rethink_ray.training.machinery import Machinery
+from rethink_ray.training.memory import measure_peak_memory, start_counting
 from rethink_ray.training.outcome import one_outcome
-from rethink_ray.training.price import Price, memory_kind, price_of
-from rethink_ray.training.schedule import RungSchedule, lr_at, schedule_of
-from rethink_ray.training.starting import labels_of, start_of
-from rethink_ray.training.stopping import SAVE_SECONDS, Stopped, Watch, never_stop
-from rethink_ray.training.trial_files import TrialFiles, model_path
+from rethink_ray.training.position import Position
+from rethink_ray.training.price import memory_kind
+from rethink_ray.training.stopping import UNINTERRUPTED, Interrupts, Stopped, Watch
+from rethink_ray.training.trial_files import RunFolders, model_path
 from rethink_ray.training.worker_context import WorkerContext
-
-__all__ = ["Progress", "Stopped", "model_path", "never_stop", "train_ladder"]
 
 PROGRESS_STEPS = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Where a run stands, for people watching."""
+    """How far a run is, for people who watch it."""
 
     trial_id: str
     length: float
@@ -53,322 +48,242 @@ class Progress:
 def train_ladder(
     config: TrialConfig,
     lengths: Sequence[float],
-    directory: Path,
+    folders: RunFolders,
     *,
     splits: Sequence[str],
-    assets: Path,
-    stop: Callable[[], bool] = never_stop,
-    place: WorkerContext | None = None,
+    ctx: WorkerContext | None = None,
+    interrupts: Interrupts = UNINTERRUPTED,
     progress: Callable[[Progress], None] | None = None,
-    models: Path | None = None,
-    detections: Path | None = None,
-    save_seconds: float = SAVE_SECONDS,
 ) -> Iterator[RungDone]:
-    """Each wanted rung as it is finished; those finished before are yielded again, not run again.
+    """Yields each rung when it is finished. A rung that was finished before is not trained again.
+
+    Example: ``for rung in train_ladder(config, (2.0, 3.0), folders, splits=("val",)): ...`` yields
+    the rung of 2x, then that of 3x. The caller may stop in between.
 
     Args:
         config: the trial.
-        lengths: the rungs still wanted, rising, in units of 1x.
-        directory: the trial's folder; goes on from whatever checkpoints lie in it.
-        splits: what each rung is scored on.
-        assets: folder of the assets' folders.
-        stop: asked before every update and every scored batch.
-        place: this process alone, unless the caller has made a group of workers.
-        progress: told the step and the loss now and then.
-        models: folder that keeps each finished rung's weights as ``<length>x.pt``.
-        detections: folder that keeps what each finished rung found in the report split.
-        save_seconds: wall time between two checkpoints.
+        lengths: the rungs to finish, rising, in units of 1x.
+        folders: the trial's folder, from whose checkpoints the run goes on; the assets' folder; and
+            where weights and detections of finished rungs are kept, if they are kept.
+        splits: each rung is scored on these.
+        ctx: this worker of a group that trains the run together; by default this process alone.
+        interrupts: when to stop, and how often to write a checkpoint.
+        progress: called with step and loss every 25 updates.
 
     Raises:
         Diverged: a loss or a weight stopped being a finite number.
         Infeasible: the method does not fit the device's memory.
-        Misconfigured: something alive is not as asked.
-        Stopped: ``stop`` turned true; a checkpoint was written.
+        Misconfigured: something alive has another value than the recipe.
+        DamagedAsset: an asset must be built again first (``repair`` does).
+        Stopped: ``interrupts.stop`` turned true; a checkpoint was written.
     """
-    place = place or WorkerContext.local(config)
-    if place.writes:
-        sweep(directory)
+    ctx = ctx or WorkerContext.local(config)
+    if ctx.is_main:
+        sweep(folders.trial)
     ladder = _Ladder(
         config=config,
-        lengths=tuple(lengths),
-        files=TrialFiles(directory, config.trial_id),
+        machinery=Machinery(config, folders, ctx),
+        position=Position(schedule=config.recipe.schedule, lengths=tuple(lengths)),
+        watch=Watch(ctx=ctx, interrupts=interrupts),
         splits=tuple(splits),
-        assets=assets,
-        watch=Watch(place=place, stop=stop, save_seconds=save_seconds),
         progress=progress,
-        models=models,
-        detections=detections,
     )
-    with one_outcome(config, place):
-        yield from ladder.climb()
+    with one_outcome(config, ctx):
+        yield from ladder.finish_rungs()
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Ladder:
-    """One climb: what is alive, and at which update it stands."""
+    """Moves the position up the ladder by means of the machinery."""
 
     config: TrialConfig
-    lengths: tuple[float, ...]
-    files: TrialFiles
-    splits: tuple[str, ...]
-    assets: Path
+    machinery: Machinery
+    position: Position
     watch: Watch
+    splits: tuple[str, ...]
     progress: Callable[[Progress], None] | None
-    models: Path | None
-    detections: Path | None
-    step: int = 0
-    seconds: float = 0.0
-    """Wall time of the updates that are new to the rung under way."""
-    broken: set[int] = field(default_factory=set)
-    """Images whose files broke since the data set was indexed, as this worker met them."""
-    _live: Live | None = None
-    _trace: LossTrace | None = None
-    _data: TrialData | None = None
-    _price: Price | None = None
-    _was_checked: bool = False
 
     @property
-    def place(self) -> WorkerContext:
-        return self.watch.place
+    def ctx(self) -> WorkerContext:
+        return self.machinery.ctx
 
     @property
-    def live(self) -> Live:
-        if self._live is None:
-            config = self.config
-            start = start_of(config, self.assets, self.place, stop=self.watch.stop)
-            self._live = Live(
-                config.recipe,
-                config.num_categories,
-                config.seed,
-                self.place,
-                start,
-                config.resources.images_per_step,
-            )
-        return self._live
+    def folders(self) -> RunFolders:
+        return self.machinery.folders
 
-    @property
-    def trace(self) -> LossTrace:
-        if self._trace is None:
-            self._trace = LossTrace(self.place)
-        return self._trace
+    def finish_rungs(self) -> Iterator[RungDone]:
+        """Every rung of ``position.lengths``, in order."""
+        start_counting(self.ctx.device)
+        for length in self.position.lengths:
+            finished = self.ctx.broadcast(self._load_finished(length))
+            yield finished or self._train_and_score(length)
 
-    @property
-    def price(self) -> Price:
-        if self._price is None:
-            self._price = price_of(self.live)
-        return self._price
-
-    @property
-    def data(self) -> TrialData:
-        if self._data is None:
-            labels = labels_of(self.config, self.assets, self.place, stop=self.watch.stop)
-            self._data = open_trial_data(self.config, labels)
-        return self._data
-
-    def climb(self) -> Iterator[RungDone]:
-        start_counting(self.place.device)
-        for length in self.lengths:
-            yield self.place.from_first(self._finished(length)) or self._run(length)
-
-    def _finished(self, length: float) -> RungDone | None:
-        """The rung of an earlier job, if it has every number and file that is asked for."""
-        rung = self.files.rung(length)
+    def _load_finished(self, length: float) -> RungDone | None:
+        """The rung of an earlier job, if it has every score and file that this one needs."""
+        rung = self.machinery.files.rung(length)
         if rung is None or not all(f"{split}/ap" in rung.metrics for split in self.splits):
             return None
-        kept = self.models is None or model_path(self.models, rung.length).exists()
-        return rung if kept else None
+        models = self.folders.models
+        has_weights = models is None or model_path(models, rung.length).exists()
+        return rung if has_weights else None
 
-    def _run(self, length: float) -> RungDone:
-        schedule = schedule_of(self.config.recipe.schedule, length)
-        unfinished = self.files.branch(length)
-        content = unfinished or self.files.trunk_at_most(schedule.branch_at)
-        self._require_one_start(unfinished is not None, content)
-        if unfinished is not None:
-            self._load(unfinished)
-        else:
-            self._go_to_trunk(length, content)
-            self._advance(length, schedule, schedule.branch_at, on_branch=False)
+    def _train_and_score(self, length: float) -> RungDone:
+        position, machinery = self.position, self.machinery
+        self._go_to_start(length)
+        schedule = position.rung
+        if not position.on_branch:
+            self._train_until(schedule.branch_at)
             self._save()
-            self.trace.start_branch()
-        self._advance(length, schedule, schedule.total_steps, on_branch=True)
-        if not self.live.is_finite():
+            position.on_branch = True
+            machinery.trace.start_branch()
+        self._train_until(schedule.total_steps)
+        if not machinery.live.is_finite():
             require_finite(float("nan"), schedule.total_steps - 1)
         started = time.perf_counter()
-        scores = self._score(length)
-        return self._finish(length, schedule, scores, time.perf_counter() - started)
+        scores = self._score()
+        return self._record(scores, seconds_score=time.perf_counter() - started)
 
-    def _go_to_trunk(self, length: float, content: dict[str, Any] | None) -> None:
-        """Stand where the newest trunk file stands, or at the very beginning."""
+    def _go_to_start(self, length: float) -> None:
+        """Go to the checkpoint from which the rung's training goes on.
+
+        That is the rung's branch file, if a job was stopped on the branch; else the newest trunk
+        file that has not passed the branch point; else the beginning.
+        """
+        position, machinery = self.position, self.machinery
+        position.length = length
+        branch = machinery.files.branch(length)
+        content = branch or machinery.files.trunk_at_most(position.rung.branch_at)
+        position.on_branch = branch is not None
+        machinery.require_one_start(position.on_branch, content)
         if content is None:
-            self._live = self._trace = None
-            self.step, self.seconds = 0, 0.0
+            machinery.restart()
+            position.restart()
+        else:
+            machinery.load(content)
+            position.resume(content["step"], content["seconds"])
+
+    def _train_until(self, end: int) -> None:
+        """Make every update from here up to, not including, the one numbered ``end``."""
+        position, machinery = self.position, self.machinery
+        if position.step >= end:
             return
-        self._load(content)
-        if self.step <= self._shared_steps(length):
-            self.seconds = 0.0
-
-    def _require_one_start(self, on_branch: bool, content: dict[str, Any] | None) -> None:
-        """All workers read the same files, or they would train different runs."""
-        starts = self.place.gather([(on_branch, content["step"] if content else 0)])
-        if len(set(starts)) > 1:
-            raise RecordError(
-                explain(
-                    str(self.files.directory),
-                    "must look the same to all workers of a run",
-                    f"checkpoints (on a branch, update) {starts}",
-                    "Put the study on one file system that all nodes share, and run again.",
-                )
-            )
-
-    def _shared_steps(self, length: float) -> int:
-        """Trunk updates that a shorter rung of the ladder has paid for."""
-        schedule = self.config.recipe.schedule
-        ladder = {*schedule.lengths, *self.lengths}
-        points = [schedule.branch_at(other) for other in ladder if other < length]
-        return max((p for p in points if p <= schedule.branch_at(length)), default=0)
-
-    def _advance(self, length: float, schedule: RungSchedule, end: int, *, on_branch: bool) -> None:
-        """Every update from here up to, not including, the one numbered ``end``."""
-        if self.step >= end:
-            return
-        peak, _ = self.config.recipe.optimizer.lr, self.price  # counted off the clock
-        started, before = time.perf_counter(), self.seconds
-        batches = self.data.batches(self.step, self.place)
-        for step in range(self.step, end):
-            self.step = step
-            stop, save = self.watch.ask()
+        _ = machinery.price  # measured now, so that its time is not training time
+        schedule = position.rung
+        started, seconds_before = time.perf_counter(), position.seconds_train
+        batches = machinery.data.batches(position.step, self.ctx)
+        for step in range(position.step, end):
+            position.step = step
+            stop, save = self.watch.check()
             if save:
-                self.seconds = before + time.perf_counter() - started
-                self._save(length if on_branch else None)
+                position.seconds_train = seconds_before + time.perf_counter() - started
+                self._save()
             if stop:
-                raise Stopped(f"{self.config.trial_id} stands at update {step} of {length:g}x")
-            images, targets = next(batches)
-            self.broken |= batches.broken
-            self._check_once(schedule, batches, len(images))
-            rate = lr_at(schedule, peak, step)
-            beside = self.data.classified(step, self.place)
-            loss = self.live.update(images, targets, rate=rate, step=step, classified=beside)
-            self.trace.add(step, loss)
-            self._tell(length, schedule, step)
-        self.step = end
-        self.trace.look()
-        self.seconds = before + time.perf_counter() - started
+                where = f"update {step} of {position.length:g}x"
+                raise Stopped(f"{self.config.trial_id} stands at {where}")
+            machinery.update(step, schedule, batches)
+            self._show_progress(step)
+        position.step = end
+        machinery.trace.look()
+        position.seconds_train = seconds_before + time.perf_counter() - started
 
-    def _check_once(self, schedule: RungSchedule, batches: TrainBatches, batch_images: int) -> None:
-        """Before a job's first update: what is alive is what was asked for, and is written down."""
-        if self._was_checked:
-            return
-        found = read_back(self.live, schedule, batches, batch_images)
-        found |= read_labels(self.live, batches, self.data.pseudo, found)
-        found |= read_joint(self.live, self.data.joint)
-        require_as_asked(self.config.recipe, found)
-        if self.place.writes:
-            told = describe(self.live, found, batches, self.price)
-            write_json(
-                self.files.directory / "effective.json",
-                {"trial_id": self.config.trial_id, **told},
-            )
-        self._was_checked = True
-
-    def _tell(self, length: float, schedule: RungSchedule, step: int) -> None:
+    def _show_progress(self, step: int) -> None:
         if self.progress is not None and step % PROGRESS_STEPS == 0:
             self.progress(
                 Progress(
                     trial_id=self.config.trial_id,
-                    length=length,
+                    length=self.position.length,
                     step=step,
-                    total_steps=schedule.total_steps,
-                    loss=self.trace.last,
+                    total_steps=self.position.rung.total_steps,
+                    loss=self.machinery.trace.last,
                 )
             )
 
-    def _score(self, length: float) -> dict[str, float]:
-        """The numbers of every split; the branch is kept first if it would be a loss to lose."""
-        stop, save = self.watch.ask_now()
+    def _score(self) -> dict[str, float]:
+        """The metrics of every split. A branch that took long to train is saved before."""
+        stop, save = self.watch.check_now()
         if save:
-            self._save(length)
+            self._save()
         if stop:
-            raise Stopped(f"{self.config.trial_id} is to be scored at {length:g}x")
-        self.place.share_buffers(self.live.detector)
+            where = f"{self.position.length:g}x"
+            raise Stopped(f"{self.config.trial_id} is to be scored at {where}")
+        detector = self.machinery.live.detector
+        self.ctx.broadcast_buffers(detector)
         scores: dict[str, float] = {}
         try:
             for split in self.splits:
                 scores |= score_split(
-                    self.live.detector,
-                    self.config.recipe,
-                    self.config.data,
+                    detector,
+                    self.config,
                     split,
-                    self.place,
-                    num_workers=self.config.resources.loader_workers,
-                    stop=self.watch.stop,
-                    keep=self._kept(split, length),
+                    self.ctx,
+                    stop=self.watch.interrupts.stop,
+                    detections=self._detections_file(split),
                 )
         except Stopped:
-            self._save(length)
+            self._save()
             raise
         return scores
 
-    def _kept(self, split: str, length: float) -> Path | None:
-        """Where the boxes of a split are to be kept; only those that findings judge by."""
-        if self.detections is None or split != self.config.data.report_on:
+    def _detections_file(self, split: str) -> Path | None:
+        """Where the boxes of a split are kept; only those of the split that findings report."""
+        folder = self.folders.detections
+        if folder is None or split != self.config.data.report_on:
             return None
-        return self.detections / file_name(length)
+        return folder / file_name(self.position.length)
 
-    def _finish(
-        self, length: float, schedule: RungSchedule, scores: dict[str, float], seconds_score: float
-    ) -> RungDone:
-        [peak] = self.place.largest([float(peak_memory_bytes(self.place.device))])
-        broken = set(self.place.gather(sorted(self.broken)))
-        faults = {"broken_since_indexed": len(broken)} if broken else {}
-        rung = RungDone(
+    def _record(self, scores: dict[str, float], seconds_score: float) -> RungDone:
+        """The finished rung, which is in the trial's folder when this returns."""
+        rung = self.ctx.broadcast(self._describe(scores, seconds_score))
+        machinery = self.machinery
+        if self.ctx.is_main:
+            if self.folders.models is not None:
+                content = {"model": machinery.live.detector.state_dict()}
+                save_checkpoint(model_path(self.folders.models, rung.length), content)
+            machinery.files.add_rung(rung)
+        self.ctx.barrier()
+        return rung
+
+    def _describe(self, scores: dict[str, float], seconds_score: float) -> RungDone:
+        position, machinery = self.position, self.machinery
+        device = self.ctx.device
+        [peak_memory_bytes] = self.ctx.largest([float(measure_peak_memory(device))])
+        num_broken = len(machinery.all_broken_images())
+        broken = {"broken_since_indexed": num_broken} if num_broken else {}
+        total_steps = position.rung.total_steps
+        return RungDone(
             trial_id=self.config.trial_id,
-            length=length,
-            steps=schedule.total_steps,
+            length=position.length,
+            steps=total_steps,
             metrics={
                 **scores,
-                "train/loss": self.trace.mean,
-                "train/backbone_drift": self.live.drift(),
+                "train/loss": machinery.trace.mean,
+                "train/backbone_drift": machinery.live.drift(),
             },
-            seconds_train=self.seconds,
+            seconds_train=position.seconds_train,
             seconds_score=seconds_score,
-            steps_new=schedule.total_steps - self._shared_steps(length),
-            peak_memory_bytes=int(peak),
-            peak_memory_of=memory_kind(self.place.device),
-            trained_share=self.price.trained_share,
-            step_flops=self.price.step_flops,
-            data_faults={**self.data.faults, **faults},
+            steps_new=total_steps - position.shared_steps,
+            peak_memory_bytes=int(peak_memory_bytes),
+            peak_memory_of=memory_kind(device),
+            trained_share=machinery.price.trained_share,
+            step_flops=machinery.price.step_flops,
+            data_faults={**machinery.data.faults, **broken},
             host=platform.node(),
             instruction_set=instruction_set(),
             at=time.time(),
         )
-        rung = self.place.from_first(rung)
-        if self.place.writes:
-            if self.models is not None:
-                content = {"model": self.live.detector.state_dict()}
-                save_checkpoint(model_path(self.models, length), content)
-            self.files.add_rung(rung)
-        self.place.barrier()
-        return rung
 
-    def _save(self, length: float | None = None) -> None:
-        """Keep everything as it stands: on the trunk, or on the branch of ``length``."""
+    def _save(self) -> None:
+        """Write a checkpoint of the position: the branch file of the rung, or a trunk file."""
+        position, machinery = self.position, self.machinery
         content = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "trace": self.trace.state(),
-            "broken": sorted(set(self.place.gather(sorted(self.broken)))),
-            **self.live.state(),
+            "step": position.step,
+            "seconds": position.seconds_train,
+            **machinery.state(),
         }
-        if self.place.writes:
-            if length is None:
-                self.files.save_trunk(content)
+        if self.ctx.is_main:
+            if position.on_branch:
+                machinery.files.save_branch({"length": position.length, **content})
             else:
-                self.files.save_branch({"length": length, **content})
-        self.place.barrier()
-        self.watch.saved()
-
-    def _load(self, content: dict[str, Any]) -> None:
-        self.live.load(content)
-        self.trace.load(content["trace"])
-        self.step, self.seconds = content["step"], content["seconds"]
-        self.broken |= set(content.get("broken", ()))
+                machinery.files.save_trunk(content)
+        self.ctx.barrier()
+        self.watch.note_saved()

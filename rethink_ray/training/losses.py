@@ -1,7 +1,7 @@
-"""The losses of a run, and the moment one of them stops being a number.
+"""The losses of a run; a loss that is not finite ends the run.
 
-On a GPU a loss is looked at some updates after it was made, since looking waits for the device; the
-step named is the first bad one all the same.
+Reading a loss from a GPU waits for the device, so it is read some updates later. The error names
+the first bad update all the same.
 """
 
 import math
@@ -16,69 +16,74 @@ from rethink_ray.spec.errors import Diverged, explain
 from rethink_ray.training.worker_context import WorkerContext
 
 TAIL = 50
-"""A rung without a branch of its own reports the mean of this many last losses."""
+"""A rung without a branch reports the mean of this many last losses."""
 LOOK_STEPS = 20
+"""Losses are read once in this many updates on GPUs and in groups of workers."""
 
 
 class LossTrace:
-    """Losses since the trunk was left, and the last few of all."""
+    """The mean loss since the trunk was left, and the last few losses."""
 
-    def __init__(self, place: WorkerContext, look_every: int | None = None) -> None:
-        """``look_every`` updates; ``None``: each one where looking costs nothing."""
-        alone = place.device.type == "cpu" and place.world_size == 1
-        self._place = place
+    def __init__(self, ctx: WorkerContext, look_every: int | None = None) -> None:
+        """``look_every``: updates between two readings; ``None``: one if reading costs nothing."""
+        alone = ctx.device.type == "cpu" and ctx.world_size == 1
+        self._ctx = ctx
         self._every = look_every or (1 if alone else LOOK_STEPS)
-        self._unseen: list[tuple[int, Tensor]] = []
+        self._unread: list[tuple[int, Tensor]] = []
         self._sum, self._count = 0.0, 0
         self._tail: deque[float] = deque(maxlen=TAIL)
 
     @property
     def last(self) -> float:
-        """The newest loss looked at; NaN before the first."""
+        """The newest loss that was read; NaN before the first."""
         return self._tail[-1] if self._tail else math.nan
 
     @property
     def mean(self) -> float:
-        """Over the branch, or over the last few updates if there was none."""
+        """The mean loss of the branch, or of the last few updates if there was no branch."""
         if self._count:
             return self._sum / self._count
         return math.fsum(self._tail) / len(self._tail) if self._tail else math.nan
 
     def add(self, step: int, loss: Tensor) -> None:
-        """One update's loss.
+        """Append one update's loss.
 
         Raises:
-            Diverged: it, or one not looked at so far, is not finite.
+            Diverged: this loss, or one that was not read before, is not finite.
         """
-        self._unseen.append((step, loss.detach()))
-        if len(self._unseen) >= self._every:
+        self._unread.append((step, loss.detach()))
+        if len(self._unread) >= self._every:
             self.look()
 
     def look(self) -> None:
-        """Look at every loss not seen yet; all workers see the mean of theirs."""
-        if not self._unseen:
+        """Read every loss that was not read yet, averaged over the workers.
+
+        Raises:
+            Diverged: one of them is not finite.
+        """
+        if not self._unread:
             return
-        steps = [step for step, _ in self._unseen]
-        losses = self._place.mean(torch.stack([loss.float() for _, loss in self._unseen])).tolist()
-        self._unseen.clear()
+        steps = [step for step, _ in self._unread]
+        losses = self._ctx.mean(torch.stack([loss.float() for _, loss in self._unread])).tolist()
+        self._unread.clear()
         for step, loss in zip(steps, losses, strict=True):
             require_finite(loss, step)
             self._tail.append(loss)
             self._sum, self._count = self._sum + loss, self._count + 1
 
     def start_branch(self) -> None:
-        """The branch's mean counts from here."""
+        """``mean`` counts from here on."""
         self.look()
         self._sum, self._count = 0.0, 0
 
     def state(self) -> dict[str, Any]:
-        """Plain numbers, for a checkpoint; everything has been looked at."""
+        """Plain numbers for a checkpoint, after every loss was read."""
         self.look()
         return {"sum": self._sum, "count": self._count, "tail": list(self._tail)}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from what a checkpoint says."""
-        self._unseen.clear()
+        """Go on from a checkpoint."""
+        self._unread.clear()
         self._sum, self._count = float(state["sum"]), int(state["count"])
         self._tail = deque(state["tail"], maxlen=TAIL)
 

@@ -1,10 +1,10 @@
-"""A run's memory: how much it took, and what to try where it does not fit."""
+"""A run's memory: how much it took, and what to try if it does not fit."""
 
 import resource
 
 import torch
 
-from rethink_ray.spec.batches import check_batch
+from rethink_ray.spec.check import check_batch
 from rethink_ray.spec.errors import Infeasible, SpecError, explain
 from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig
@@ -12,15 +12,15 @@ from rethink_ray.spec.resolve import TrialConfig
 OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory")
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """On a GPU since ``start_counting``; on a CPU this process's largest size so far."""
+def measure_peak_memory(device: torch.device) -> int:
+    """Bytes at the peak: on a GPU since ``start_counting``, on a CPU of this process so far."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def start_counting(device: torch.device) -> None:
-    """Forget what earlier runs in this process took, where the device can."""
+    """Peaks of earlier runs in this process no longer count, on devices that can forget them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
@@ -29,12 +29,12 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether the run asked for more memory than its device has."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    told = str(error).lower()
-    return isinstance(error, RuntimeError) and any(words in told for words in OUT_OF_MEMORY)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(words in text for words in OUT_OF_MEMORY)
 
 
 def too_large(config: TrialConfig, error: Exception) -> Infeasible:
-    """The method does not fit; says what it was and what would take less."""
+    """The error that says which batch and image size did not fit, and which would."""
     recipe, detector = config.recipe, config.recipe.detector
     at_once = images_at_once(config)
     must = (
@@ -42,8 +42,8 @@ def too_large(config: TrialConfig, error: Exception) -> Infeasible:
         f"{recipe.batch_size}) of {detector.min_side_px} to {detector.max_side_px} px"
     )
     remedy = f"Try {_fewer_images(config, at_once)}{_smaller_images(detector)}."
-    came = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return Infeasible(explain(f"trial {config.trial_id}", must, came, remedy))
+    first_line = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return Infeasible(explain(f"trial {config.trial_id}", must, first_line, remedy))
 
 
 def images_at_once(config: TrialConfig) -> int:
@@ -53,7 +53,7 @@ def images_at_once(config: TrialConfig) -> int:
 
 
 def _fewer_images(config: TrialConfig, at_once: int) -> str:
-    """The largest ``images_per_step`` up to half that cuts no group; else half the batch."""
+    """The largest ``images_per_step`` up to half that splits no group; else half the batch."""
     recipe = config.recipe
     for fewer in range(at_once // 2, 0, -1):
         resources = config.resources.model_copy(update={"images_per_step": fewer})

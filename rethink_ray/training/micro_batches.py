@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from rethink_ray.detection.whole_batch import LossSums, added
+from rethink_ray.detection.whole_batch import LossSums, add_sums
 
 
-def micro_batches(targets: Sequence[Mapping[str, Tensor]], num_images: int) -> list[list[int]]:
-    """The numbers of the images in each micro-batch: neighbours in the batch, of one kind of label.
+def split_into_micro_batches(
+    targets: Sequence[Mapping[str, Tensor]], num_images: int
+) -> list[list[int]]:
+    """The positions of the images in each micro-batch: neighbours that have one kind of label.
 
     Args:
         targets: of this worker's images; ``is_pseudo`` says which kind, where there are two.
@@ -32,12 +34,15 @@ def micro_batches(targets: Sequence[Mapping[str, Tensor]], num_images: int) -> l
     ]
 
 
-def sums_of_all(parts: Iterator[LossSums]) -> LossSums:
-    """What the micro-batches' losses are together; those of two kinds of label have other names."""
+def add_micro_batches(parts: Iterator[LossSums]) -> LossSums:
+    """The loss sums of the whole batch.
+
+    Micro-batches of human and of pseudo labels have losses of different names.
+    """
     by_names: dict[tuple[str, ...], list[LossSums]] = {}
     for part in parts:
         by_names.setdefault(tuple(part.sums), []).append(part)
-    whole = [added(alike) for alike in by_names.values()]
+    whole = [add_sums(alike) for alike in by_names.values()]
     return LossSums(
         sums={name: value for part in whole for name, value in part.sums.items()},
         denominators={n: value for part in whole for n, value in part.denominators.items()},
@@ -46,7 +51,7 @@ def sums_of_all(parts: Iterator[LossSums]) -> LossSums:
 
 @contextmanager
 def dry_run(losses: nn.Module) -> Iterator[None]:
-    """Inside no gradients are recorded; on leaving all buffers (batch statistics) are restored."""
+    """Inside, no gradient is recorded. Afterwards all buffers (batch statistics) are as before."""
     before = [buffer.clone() for buffer in losses.buffers()]
     try:
         with torch.no_grad():
@@ -56,8 +61,8 @@ def dry_run(losses: nn.Module) -> Iterator[None]:
             buffer.copy_(kept)
 
 
-def gradients_shared(model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
-    """Workers exchange their gradients in the last micro-batch of an update alone."""
+def exchange_gradients_if_last(model: nn.Module, *, is_last: bool) -> AbstractContextManager[None]:
+    """Inside, workers exchange gradients only in the last micro-batch of an update."""
     if is_last or not isinstance(model, DistributedDataParallel):
         return nullcontext()
     unshared: AbstractContextManager[None] = model.no_sync()

@@ -28,6 +28,6 @@ def build_optimizer(
 
 
 def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
-    """Every group takes this learning rate for the next update."""
+    """Every parameter group has this learning rate."""
     for group in optimizer.param_groups:
         group["lr"] = rate

@@ -1,7 +1,7 @@
-"""How a run ends: what a library's error means for it, and that all workers end alike.
+"""How a run ends: a library's error becomes an outcome, the same on all workers.
 
-A worker that meets the method's failure leaves the others waiting for a message that will never
-come. It tells them first, through the store that brought them together, and then hangs up.
+A worker that fails leaves the others waiting for a message that never comes. So it first writes its
+outcome into the store that all workers share, and then closes its connections.
 """
 
 import json
@@ -12,46 +12,48 @@ from typing import Any
 
 import torch.distributed as dist
 
-from rethink_ray.data.loader import died
+from rethink_ray.data.loader import explain_death
 from rethink_ray.spec.errors import Diverged, Infeasible, Misconfigured, RethinkError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.memory import is_out_of_memory, too_large
+from rethink_ray.training.starting import DamagedAsset
 from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
 
 OUTCOMES: dict[str, type[RethinkError]] = {
     kind.__name__: kind for kind in (Diverged, Infeasible, Misconfigured)
 }
-"""What the method does to itself: results, never tried again."""
+"""Failures of the method. They are results; such a trial is not tried again."""
 LONE_VALUE = "Expected more than 1 value per channel when training"
 
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def one_outcome(config: TrialConfig, place: WorkerContext) -> Iterator[None]:
-    """Inside, errors are told apart (method or machine), and one worker's outcome is everyone's.
+def one_outcome(config: TrialConfig, ctx: WorkerContext) -> Iterator[None]:
+    """Inside, an error of the method ends all workers with the same outcome.
 
     Raises:
         Diverged, Infeasible, Misconfigured: this worker's, or the one that another met first.
-        LoaderDied: the machine's fault, like everything else that gets out.
+        LoaderDied: the machine's fault, like every other exception that leaves.
     """
     key = f"outcome of {config.trial_id}"
     try:
         yield
-    except Stopped:  # agreed by all
+    except (Stopped, DamagedAsset):  # all workers raise these together
         raise
     except Exception as error:
-        own = _meaning_of(config, error)
-        if place.world_size > 1:
-            own = _agreed(key, own)
-            _hang_up(place)
-        if own is error:
+        outcome = _interpret(config, error)
+        if ctx.world_size > 1:
+            outcome = _agree_on_outcome(key, outcome)
+            _close_connections(ctx)
+        if outcome is error:
             raise
-        raise own from error
+        raise outcome from error
 
 
-def _meaning_of(config: TrialConfig, error: Exception) -> Exception:
+def _interpret(config: TrialConfig, error: Exception) -> Exception:
+    """The outcome that a library's error means; other errors as they are."""
     if is_out_of_memory(error):
         return too_large(config, error)
     if isinstance(error, ValueError) and str(error).startswith(LONE_VALUE):
@@ -60,44 +62,43 @@ def _meaning_of(config: TrialConfig, error: Exception) -> Exception:
         norm = f"detector.norm {config.recipe.detector.norm}"
         return Infeasible(explain(norm, must, str(error), remedy))
     if isinstance(error, RuntimeError):
-        return died(error) or error
+        return explain_death(error) or error
     return error
 
 
-def _agreed(key: str, own: Exception) -> Exception:
-    """The outcome that a worker met first; this one's own error if none met any."""
+def _agree_on_outcome(key: str, error: Exception) -> Exception:
+    """The outcome of the worker that failed first; ``error`` if no worker has one."""
     try:
         store = dist.distributed_c10d._get_default_store()
-        _held[:] = [store]
-        if type(own).__name__ in OUTCOMES:
-            told = {"kind": type(own).__name__, "message": str(own)}
-            told["step"] = str(getattr(own, "step", -1))
-            return _decoded(store.compare_set(key, "", json.dumps(told)))
-        return _decoded(store.get(key)) if store.check([key]) else own
-    except Exception as error:
-        _log.info("nothing can be told to or learnt from the other workers: %s", error)
-        return own
+        _open_stores[:] = [store]
+        if type(error).__name__ in OUTCOMES:
+            outcome = {"kind": type(error).__name__, "message": str(error)}
+            outcome["step"] = str(getattr(error, "step", -1))
+            return _decode(store.compare_set(key, "", json.dumps(outcome)))
+        return _decode(store.get(key)) if store.check([key]) else error
+    except Exception as failure:
+        _log.info("the workers' shared store does not answer: %s", failure)
+        return error
 
 
-_held: list[Any] = []
-"""One worker's process serves the store: it must outlive the connection, others still read it."""
+_open_stores: list[Any] = []
+"""Keeps the store open after the connections are closed: rank 0 serves it, others still read."""
 
 
-def _decoded(text: bytes) -> RethinkError:
-    told = json.loads(text)
-    if told["kind"] == Diverged.__name__:
-        return Diverged(told["message"], int(told["step"]))
-    return OUTCOMES[told["kind"]](told["message"])
+def _decode(text: bytes) -> RethinkError:
+    outcome = json.loads(text)
+    if outcome["kind"] == Diverged.__name__:
+        return Diverged(outcome["message"], int(outcome["step"]))
+    return OUTCOMES[outcome["kind"]](outcome["message"])
 
 
-def _hang_up(place: WorkerContext) -> None:
-    """Whoever waits for this worker learns at once that it will not come.
+def _close_connections(ctx: WorkerContext) -> None:
+    """Workers that wait for this one get an error instead of waiting on.
 
-    NCCL's messages are cut off; the others notice when their own time is up, or when the caller
-    ends them.
+    Under NCCL they get it only when their own timeout is over, or when the caller ends them.
     """
     with suppress(Exception):
-        if place.device.type == "cuda":
+        if ctx.device.type == "cuda":
             dist.distributed_c10d._abort_process_group()
         else:
             dist.destroy_process_group()

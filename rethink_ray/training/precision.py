@@ -1,8 +1,8 @@
-"""The arithmetic a recipe asks for, in training and wherever its detector looks at images.
+"""The arithmetic that a recipe sets, in training and in detection.
 
-PyTorch's switches belong to the whole process, which runs one trial after another, and its default
-is neither: convolutions round their inputs to TF32 on GPUs, matrix products do not. So they are set
-for as long as something is computed, and then put back.
+PyTorch's switches belong to the process, which runs one trial after another. Its defaults are
+neither fp32 nor tf32: on GPUs convolutions round their inputs to TF32 and matrix products do not.
+So the switches are set while something is computed, and then restored.
 """
 
 import warnings
@@ -20,39 +20,39 @@ from rethink_ray.spec.recipe import Precision, Recipe
 P = ParamSpec("P")
 T = TypeVar("T")
 NUM_GPU_SWITCHES = 3
-"""The first of ``_switches``; the others are for CPUs, which have no TF32 worth the name."""
+"""The first of ``_switches``. The others are for CPUs, which have no TF32."""
 
 
 @contextmanager
-def precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
-    """Inside, a network's forward pass computes as the recipe asks.
+def use_precision(recipe: Recipe, device: torch.device) -> Iterator[None]:
+    """Inside, a network's forward pass computes in the recipe's precision.
 
-    ``bf16`` is autocast; what it leaves in float32 (losses, statistics) is not rounded to TF32.
+    ``bf16`` is autocast. It leaves losses and statistics in float32, which is not rounded to TF32.
 
     Raises:
         SpecError: the device has no such arithmetic.
     """
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
-    with float32_as(recipe.precision, device), autocast:
+    with use_float32_precision(recipe.precision, device), autocast:
         yield
 
 
 @contextmanager
-def float32_as(asked: Precision, device: torch.device) -> Iterator[None]:
-    """Inside, products of float32 numbers round their inputs to TF32, or do not; all of them.
+def use_float32_precision(precision: Precision, device: torch.device) -> Iterator[None]:
+    """Inside, all products of float32 numbers round their inputs to TF32, or none does.
 
     Sums of bfloat16 products run in float32 either way, as they do on CPUs.
 
     Raises:
-        SpecError: TF32 is asked of a CPU.
+        SpecError: ``tf32`` on a CPU.
     """
-    if asked == "tf32" and device.type == "cpu":
+    if precision == "tf32" and device.type == "cpu":
         must, remedy = "must be fp32 or bf16 on a CPU", "Set precision: fp32, or give it a GPU."
-        raise SpecError(explain("precision", must, asked, remedy))
+        raise SpecError(explain("precision", must, precision, remedy))
     products: Any = torch.backends.cuda.matmul
     before = [switch.fp32_precision for switch in _switches()]
     reduced = products.allow_bf16_reduced_precision_reduction
-    on_gpu = "tf32" if asked == "tf32" else "ieee"
+    on_gpu = "tf32" if precision == "tf32" else "ieee"
     num_cpu_switches = len(before) - NUM_GPU_SWITCHES
     try:
         _set([on_gpu] * NUM_GPU_SWITCHES + ["ieee"] * num_cpu_switches)
@@ -63,24 +63,24 @@ def float32_as(asked: Precision, device: torch.device) -> Iterator[None]:
         products.allow_bf16_reduced_precision_reduction = reduced
 
 
-def in_precision(update: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """A method during all of which the switches of its object's recipe, at its place, are set.
+def run_in_precision(update: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """A method that runs with the switches of ``self.recipe`` on ``self.ctx.device``.
 
-    Backward passes run outside of autocast and must not run outside of these.
+    A backward pass runs outside of autocast; it must run inside of these switches.
     """
 
     @wraps(update)
-    def switched(run: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with float32_as(run.recipe.precision, run.place.device):
+    def run_switched(run: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with use_float32_precision(run.recipe.precision, run.ctx.device):
             return update(run, *args, **kwargs)
 
-    return switched
+    return run_switched
 
 
 def read_precision(device: torch.device) -> str:
-    """What products compute in right now: ``fp32``, ``tf32``, ``bf16``, or what differs.
+    """The arithmetic of products now: ``fp32``, ``tf32``, ``bf16``, or a phrase if they differ.
 
-    Types are told by a convolution and a matrix product, TF32 by the process's switches.
+    The type is that of a small convolution and of a matrix product; TF32 is read from the switches.
     """
     one = torch.ones(1, 1, 1, 1, device=device)
     of_gpu, of_cpu = _switches()[:NUM_GPU_SWITCHES], _switches()[NUM_GPU_SWITCHES:]
@@ -93,11 +93,11 @@ def read_precision(device: torch.device) -> str:
 
 
 def _name_of(computed: torch.dtype, float32: str) -> str:
-    rest = "fp32" if float32 in ("ieee", "none") else float32
+    float32_name = "fp32" if float32 in ("ieee", "none") else float32
     if computed == torch.float32:
-        return rest
+        return float32_name
     name = {torch.bfloat16: "bf16"}.get(computed, str(computed))
-    return name if rest == "fp32" else f"{name} beside {rest}"
+    return name if float32_name == "fp32" else f"{name} beside {float32_name}"
 
 
 def _switches() -> list[Any]:
@@ -109,7 +109,7 @@ def _switches() -> list[Any]:
 
 
 def _set(values: Sequence[str]) -> None:
-    """Every switch, and PyTorch's older two: reading those raises where they disagree."""
+    """Set every switch, and PyTorch's two older ones: reading those raises if they disagree."""
     _silence_advice_on_older_switches()
     of_gpu, convolutions, _, of_cpu, *_ = values
     older = "medium" if of_cpu == "bf16" else "high" if of_gpu == "tf32" else "highest"
@@ -121,7 +121,7 @@ def _set(values: Sequence[str]) -> None:
 
 @cache
 def _silence_advice_on_older_switches() -> None:
-    """Some versions of PyTorch warn, once in a process, that there are newer ones."""
+    """Some versions of PyTorch warn once in a process that there are newer switches."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.set_float32_matmul_precision("highest")

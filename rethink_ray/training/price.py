@@ -1,4 +1,4 @@
-"""What a trial's method costs, measured: trained share, operations of an update, memory."""
+"""What a trial's method costs: the share of parameters it trains, and operations per update."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,20 +13,20 @@ from rethink_ray.training.memory import is_out_of_memory, start_counting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """Of one trial, the same on every machine; the peak of memory is taken rung by rung."""
+    """The costs of one trial that are the same on every machine."""
 
     trained_share: float
-    """Of all parameters, those that move."""
+    """Trained parameters as a share of all."""
     step_flops: float | None
     """Floating-point operations of one update with the whole batch, at the largest image size,
     without the pass that counts denominators for micro-batches (about a third more);
     ``None`` where counting did not fit the memory."""
 
 
-def price_of(live: Live) -> Price:
-    """Counted once for each method and process; a GPU forgets the memory that counting took."""
-    moving, total = parameter_counts(live.detector)
-    recipe, device = live.recipe, live.place.device
+def measure_price(live: Live) -> Price:
+    """The price of an update. Memory that counting takes does not enter the run's peak on a GPU."""
+    num_trained, num_parameters = parameter_counts(live.detector)
+    recipe, device = live.recipe, live.ctx.device
     flops = None
     try:
         per_image = step_flops_per_image(
@@ -39,9 +39,9 @@ def price_of(live: Live) -> Price:
     if device.type == "cuda":
         torch.cuda.empty_cache()
     start_counting(device)
-    return Price(trained_share=moving / total, step_flops=flops)
+    return Price(trained_share=num_trained / num_parameters, step_flops=flops)
 
 
 def memory_kind(device: torch.device) -> Literal["gpu", "process"]:
-    """What a peak of memory means there: a GPU's allocations, or all of a process so far."""
+    """What ``peak_memory_bytes`` counts: a GPU's allocations, or a whole process so far."""
     return "gpu" if device.type == "cuda" else "process"

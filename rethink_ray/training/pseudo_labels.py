@@ -1,7 +1,7 @@
-"""Pseudo labels (Zoph et al. 2020, sec. 3): what a teacher finds on images that nobody labelled.
+"""Pseudo labels (Zoph et al. 2020, sec. 3): a teacher's detections on unlabelled images.
 
-A pure function of the teacher's weights and of the threshold. It is written part by part, so that
-a stopped job goes on where it was; a part holds numbers and image ids, and no path.
+They are a pure function of the teacher's weights and of the threshold. They are written part by
+part, so that a stopped job goes on at its first missing part.
 """
 
 import json
@@ -28,34 +28,44 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import sweep
 from rethink_ray.training.label_files import (
     LABELS_FOLDER,
-    AllFound,
+    PoolLabels,
     is_whole,
     part_path,
     read_all,
     write_part,
 )
-from rethink_ray.training.precision import precision
+from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
 
 IMAGES_PER_PART = 2000
-"""About a minute's work of a GPU: that much is lost at most."""
+"""About a minute's work of a GPU. A stopped job loses at most one part."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedTeacher:
+    """A trained detector that labels images."""
+
+    config: TrialConfig
+    """The run that trained it: its network, its regime, its data."""
+    weights: Mapping[str, Tensor]
+    """Its ``state_dict``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """What became of a pool."""
+    """Counts over a pool that a teacher has labelled."""
 
     metrics: dict[str, float]
     """``images``, ``images_kept``, ``images_empty``, ``images_scored`` (left out of the pool),
     ``boxes``, ``mean_score``, and ``boxes/<category>`` for every category."""
     refused: str
-    """Why nobody can learn from it; empty if it is fit."""
+    """Why these labels cannot be learned from; empty if they can."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLabels:
-    """Labelled images as a split, and what they were made with."""
+    """Pseudo-labelled images as a split, and the settings that they were made with."""
 
     index: AnnotationIndex
     threshold: float
@@ -64,46 +74,53 @@ class PseudoLabels:
 
 
 def build_pseudo_labels(
-    teacher: TrialConfig,
-    weights: Mapping[str, Tensor],
+    teacher: TrainedTeacher,
     labels: LabelsSpec,
     folder: Path,
-    place: WorkerContext,
+    ctx: WorkerContext,
     *,
     stop: Callable[[], bool] = never_stop,
     images_per_part: int = IMAGES_PER_PART,
 ) -> Labelled:
-    """``folder/labels`` holds what the teacher finds on its pool; goes on from what lies there.
+    """``folder/labels`` holds what the teacher finds on its pool. Finished parts are not redone.
 
     Args:
-        teacher: the run that made ``weights``: its network, its regime, its data.
-        weights: the teacher's ``state_dict``.
+        teacher: a trained detector.
         labels: threshold, pool, and whether images without a box are kept.
         folder: the asset's.
-        place: one process, or a group that shares each batch as in scoring.
-        stop: asked before every batch.
-        images_per_part: what one file holds, rounded up to whole batches.
+        ctx: this process, or one worker of a group that shares each batch as in scoring.
+        stop: called before every batch.
+        images_per_part: images in one file, rounded up to whole batches.
 
     Raises:
         DataError: there is no pool.
-        SpecError: the weights are no such network's, or the threshold is below what it tells.
+        SpecError: the weights belong to another network, or the threshold is below the lowest
+            score that the teacher reports.
         Stopped: ``stop`` turned true; finished parts are kept.
     """
-    _require_visible(teacher, labels)
-    pool = open_pool(teacher.data, teacher.images, labels.pool, teacher.draw)
-    detector = _detector_of(teacher, weights, place)
-    if place.writes:
+    config = teacher.config
+    _require_visible(config, labels)
+    pool = open_pool(config.data, config.images, labels.pool, config.draw)
+    labeller = _Labeller(
+        detector=_build_detector(teacher, ctx),
+        config=config,
+        pool=pool,
+        threshold=labels.threshold,
+        ctx=ctx,
+        stop=stop,
+    )
+    if ctx.is_main:
         sweep(folder / LABELS_FOLDER)
-    asked = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
-    parts = _parts(pool, teacher.recipe.batch_size, images_per_part)
+    settings = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
+    parts = _split_into_parts(pool, config.recipe.batch_size, images_per_part)
     for number, image_ids in enumerate(parts):
         path = part_path(folder, number)
-        if place.any_of((not is_whole(path),))[0]:
-            found = _find(detector, teacher, pool, image_ids, labels.threshold, place, stop)
-            if place.writes:
-                write_part(path, found, asked, len(parts))
-            place.barrier()
-    return _account(read_all(folder), pool, labels)
+        if ctx.any_of((not is_whole(path),))[0]:
+            labels_by_image = labeller.label(image_ids)
+            if ctx.is_main:
+                write_part(path, labels_by_image, settings, len(parts))
+            ctx.barrier()
+    return _summarize(read_all(folder), pool, labels)
 
 
 def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
@@ -113,20 +130,22 @@ def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
         DataError: the pool holds other images than when it was labelled.
         RecordError: a part is missing or damaged.
     """
-    found = read_all(folder)
-    asked = found.asked
-    pool = open_pool(config.data, config.images, asked["pool"], config.draw)
-    if set(pool.image_ids) != found.by_image.keys():
-        must = f"must hold the {len(found.by_image)} images that the teacher labelled"
+    parts = read_all(folder)
+    settings = parts.settings
+    pool = open_pool(config.data, config.images, settings["pool"], config.draw)
+    if set(pool.image_ids) != parts.by_image.keys():
+        must = f"must hold the {len(parts.by_image)} images that the teacher labelled"
         remedy = "Put them back as they were, or start a new study."
         raise DataError(
-            explain(f"labels.pool {asked['pool']}", must, f"{len(pool.image_ids)} images", remedy)
+            explain(
+                f"labels.pool {settings['pool']}", must, f"{len(pool.image_ids)} images", remedy
+            )
         )
     return PseudoLabels(
-        index=open_labelled(pool, found.by_image, keep_empty=asked["keep_empty"]),
-        threshold=asked["threshold"],
-        keep_empty=asked["keep_empty"],
-        pool=asked["pool"],
+        index=open_labelled(pool, parts.by_image, keep_empty=settings["keep_empty"]),
+        threshold=settings["threshold"],
+        keep_empty=settings["keep_empty"],
+        pool=settings["pool"],
     )
 
 
@@ -137,69 +156,73 @@ def _require_visible(teacher: TrialConfig, labels: LabelsSpec) -> None:
         raise SpecError(explain("labels.threshold", must, labels.threshold, "Raise it."))
 
 
-def _detector_of(
-    teacher: TrialConfig, weights: Mapping[str, Tensor], place: WorkerContext
-) -> Detector:
+def _build_detector(teacher: TrainedTeacher, ctx: WorkerContext) -> Detector:
+    config = teacher.config
     detector = build_detector(
-        teacher.recipe.detector, InitSpec(), teacher.num_categories, seed=teacher.seed
+        config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )
-    load_detector(detector, weights, "the teacher's weights")
-    detector.images_per_step = teacher.resources.images_per_step
-    return detector.to(place.device).eval()
+    load_detector(detector, teacher.weights, "the teacher's weights")
+    detector.images_per_step = config.resources.images_per_step
+    return detector.to(ctx.device).eval()
 
 
-def _parts(pool: Pool, batch_size: int, wanted: int) -> list[tuple[int, ...]]:
-    """The pool cut into whole batches, so that a part is the same whoever makes it."""
-    size = -(-wanted // batch_size) * batch_size
+def _split_into_parts(pool: Pool, batch_size: int, images_per_part: int) -> list[tuple[int, ...]]:
+    """The image ids of each part. A part is whole batches, so its labels do not depend on it."""
+    size = -(-images_per_part // batch_size) * batch_size
     firsts = range(0, len(pool.image_ids), size)
     return [pool.image_ids[first : first + size] for first in firsts]
 
 
-def _find(
-    detector: Detector,
-    teacher: TrialConfig,
-    pool: Pool,
-    image_ids: Sequence[int],
-    threshold: float,
-    place: WorkerContext,
-    stop: Callable[[], bool],
-) -> dict[int, Found]:
-    """What the teacher finds in each image, in the views of scoring."""
-    looking = MultiViewDetector(detector, teacher.recipe.evaluation, teacher.recipe.detector)
-    batches = eval_batches(
-        pool.index,
-        image_ids,
-        teacher.recipe.batch_size,
-        num_workers=teacher.resources.loader_workers,
-        rank=place.rank,
-        world_size=place.world_size,
-    )
-    seen: list[tuple[int, Found]] = []
-    for images, entries in batches:
-        images = [image.to(place.device) for image in images]
-        if place.any_of((stop(),))[0]:
-            raise Stopped("labelling a pool was stopped; its finished parts are kept")
-        if images:
-            with precision(teacher.recipe, place.device):
-                boxes = looking.detect(images)
-            seen += [
-                (entry.image_id, _above(found, threshold, entry.height, entry.width))
-                for entry, found in zip(entries, boxes, strict=True)
-            ]
-    return dict(sorted(place.gather(seen), key=lambda pair: pair[0]))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labeller:
+    """A teacher at work on its pool."""
+
+    detector: Detector
+    config: TrialConfig
+    pool: Pool
+    threshold: float
+    ctx: WorkerContext
+    stop: Callable[[], bool]
+
+    def label(self, image_ids: Sequence[int]) -> dict[int, Found]:
+        """What the teacher finds in each image, in the views that it is scored in."""
+        recipe, ctx = self.config.recipe, self.ctx
+        multi_view = MultiViewDetector(self.detector, recipe.evaluation, recipe.detector)
+        batches = eval_batches(
+            self.pool.index,
+            image_ids,
+            recipe.batch_size,
+            num_workers=self.config.resources.loader_workers,
+            rank=ctx.rank,
+            world_size=ctx.world_size,
+        )
+        by_image: list[tuple[int, Found]] = []
+        for images, entries in batches:
+            images = [image.to(ctx.device) for image in images]
+            if ctx.any_of((self.stop(),))[0]:
+                raise Stopped("labelling a pool was stopped; its finished parts are kept")
+            if not images:
+                continue
+            with use_precision(recipe, ctx.device):
+                outputs = multi_view.detect(images)
+            for entry, output in zip(entries, outputs, strict=True):
+                labels = _keep_above(output, self.threshold, entry.height, entry.width)
+                by_image.append((entry.image_id, labels))
+        return dict(sorted(ctx.gather(by_image), key=lambda pair: pair[0]))
 
 
-def _above(found: Mapping[str, Tensor], threshold: float, height: int, width: int) -> Found:
-    kept = found["scores"] >= threshold
-    boxes = found["boxes_xyxy"][kept].float().cpu()
+def _keep_above(output: Mapping[str, Tensor], threshold: float, height: int, width: int) -> Found:
+    """The detections of one image that score at least ``threshold``, as labels."""
+    kept = output["scores"] >= threshold
+    boxes = output["boxes_xyxy"][kept].float().cpu()
     masks: tuple[str, ...] = ()
-    if "masks" in found:
-        squares = found["masks"][kept]
-        masks = tuple(_as_json(told) for told in run_lengths_of(squares, boxes, height, width))
+    if "masks" in output:
+        squares = output["masks"][kept]
+        masks = tuple(_as_json(mask) for mask in run_lengths_of(squares, boxes, height, width))
     return Found(
         boxes_xyxy=boxes.numpy(),
-        labels=found["labels"][kept].cpu().numpy().astype(np.int64),
-        scores=found["scores"][kept].float().cpu().numpy(),
+        labels=output["labels"][kept].cpu().numpy().astype(np.int64),
+        scores=output["scores"][kept].float().cpu().numpy(),
         segmentations=masks,
     )
 
@@ -210,15 +233,15 @@ def _as_json(run_lengths: Mapping[str, Any]) -> str:
     return json.dumps({"size": [int(side) for side in run_lengths["size"]], "counts": text})
 
 
-def _account(found: AllFound, pool: Pool, labels: LabelsSpec) -> Labelled:
-    seen = found.by_image.values()
+def _summarize(parts: PoolLabels, pool: Pool, labels: LabelsSpec) -> Labelled:
+    seen = parts.by_image.values()
     categories = pool.index.categories
     counts = Counter(int(label) for one in seen for label in one.labels)
     num_empty = sum(not len(one.labels) for one in seen)
     scores = torch.from_numpy(np.concatenate([one.scores for one in seen])).double()
-    num_kept = len(found.by_image) - (0 if labels.keep_empty else num_empty)
+    num_kept = len(parts.by_image) - (0 if labels.keep_empty else num_empty)
     metrics = {
-        "images": float(len(found.by_image)),
+        "images": float(len(parts.by_image)),
         "images_kept": float(num_kept),
         "images_empty": float(num_empty),
         "images_scored": float(pool.num_scored),
@@ -226,10 +249,12 @@ def _account(found: AllFound, pool: Pool, labels: LabelsSpec) -> Labelled:
         "mean_score": float(scores.mean()) if len(scores) else 0.0,
         **{f"boxes/{name}": float(counts[k]) for k, name in enumerate(categories, start=1)},
     }
-    return Labelled(metrics=metrics, refused="" if len(scores) else _nothing(metrics, labels))
+    return Labelled(
+        metrics=metrics, refused="" if len(scores) else _explain_no_labels(metrics, labels)
+    )
 
 
-def _nothing(metrics: Mapping[str, float], labels: LabelsSpec) -> str:
+def _explain_no_labels(metrics: Mapping[str, float], labels: LabelsSpec) -> str:
     return (
         f"the teacher finds nothing above labels.threshold {labels.threshold:g} on "
         f"{metrics['images']:.0f} images; lower it, or train the teacher longer"

@@ -1,4 +1,4 @@
-"""One run from a configuration file, without a cluster: train it, score it, look at its boxes."""
+"""One run from a configuration file, without a cluster: train it, score it, draw its boxes."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -23,13 +23,14 @@ from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explai
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, InitSpec
 from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects
 from rethink_ray.training.evaluate import score_split
-from rethink_ray.training.ladder import Progress, model_path, train_ladder
-from rethink_ray.training.precision import precision
-from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.ladder import Progress, train_ladder
+from rethink_ray.training.precision import use_precision
+from rethink_ray.training.repair import Repair
+from rethink_ray.training.stopping import Interrupts, never_stop
+from rethink_ray.training.trial_files import RunFolders, model_path
 from rethink_ray.training.worker_context import WorkerContext
 
 MODEL_FILE = "model.pt"
@@ -39,13 +40,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedModel:
-    """A finished run, ready to look at images."""
+    """The model of a finished run, ready to detect."""
 
     detector: Detector
     config: TrialConfig
     length: float
     categories: tuple[str, ...]
-    place: WorkerContext
+    ctx: WorkerContext
 
 
 def train_config(
@@ -57,48 +58,50 @@ def train_config(
     stop: Callable[[], bool] = never_stop,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[RungDone]:
-    """Every length trained and scored; ``out`` holds ``model.pt`` and ``rungs.json``.
+    """Every length is trained and scored, and ``out`` holds ``model.pt`` and ``rungs.json``.
 
-    Goes on from what lies in ``out``. Assets are built there first.
+    Assets are built in ``out`` first. A run that was stopped goes on from its files in ``out``.
+
+    Args:
+        config: the run.
+        out: its folder.
+        lengths: rungs to finish, in units of 1x; by default those of the recipe.
+        splits: what each rung is scored on; by default ``scored_splits(config)``.
+        stop: called before every update; true means: write a checkpoint and raise ``Stopped``.
+        progress: called with step and loss now and then.
 
     Raises:
         DataError: the data set is not the one the configuration was made for.
+        Stopped: ``stop`` turned true.
     """
-    prepare_run(config, out, stop=stop)
+    interrupts = Interrupts(stop=stop)
+    require_same_data(config)
+    repair = Repair(data=config.data, assets=out / "assets", interrupts=interrupts)
+    for asset in assets_of(config):
+        require_fit(repair.build(asset))
     rungs = list(
-        train_ladder(
-            config,
-            lengths or config.recipe.schedule.lengths,
-            out,
-            splits=splits or splits_of(config),
-            assets=out / "assets",
-            stop=stop,
-            progress=progress,
-            models=out / "models",
+        repair.run(
+            lambda: train_ladder(
+                config,
+                lengths or config.recipe.schedule.lengths,
+                RunFolders(trial=out, assets=repair.assets, models=out / "models"),
+                splits=splits or scored_splits(config),
+                interrupts=interrupts,
+                progress=progress,
+            )
         )
     )
     conclude_run(config, out, rungs)
     return rungs
 
 
-def splits_of(config: TrialConfig) -> tuple[str, ...]:
-    """What a run is scored on: the split that selects, and the one that reports."""
+def scored_splits(config: TrialConfig) -> tuple[str, ...]:
+    """The splits a run is scored on: the one that selects, and the one that reports."""
     return tuple(dict.fromkeys((config.data.select_split, config.data.report_on)))
 
 
-def prepare_run(config: TrialConfig, out: Path, *, stop: Callable[[], bool] = never_stop) -> None:
-    """The data set is the right one, and every asset of the run stands in ``out/assets``.
-
-    Raises:
-        RethinkError: an asset is not fit to start from.
-    """
-    require_same_data(config)
-    for asset in assets_of(config):
-        require_fit(build_asset(asset, config.data, out / "assets", stop=stop))
-
-
 def require_fit(asset: AssetDone) -> None:
-    """Raises ``RethinkError`` where an asset was refused, and says why."""
+    """Raises ``RethinkError`` with the reason if an asset was refused."""
     if asset.refused:
         raise RethinkError(f"asset {asset.key} was refused: {asset.refused}")
 
@@ -107,10 +110,9 @@ def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> P
     """``out/model.pt``: the longest rung's weights with the configuration that made them."""
     last = max(rungs, key=lambda rung: rung.length)
     weights = load_checkpoint(model_path(out / "models", last.length))
-    told = config.model_dump_json(include=set(TrialConfig.model_fields))
     content = {
         **weights,
-        "config": told,
+        "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
         "length": last.length,
         "categories": list(open_split(config.data, "train").categories),
     }
@@ -119,11 +121,10 @@ def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> P
 
 
 def require_same_data(config: TrialConfig) -> None:
-    """The data set holds what it held when the configuration was resolved, and its splits share
-    no picture.
+    """The data set is the one the configuration was resolved with; its splits share no image.
 
     Raises:
-        DataError: its fingerprint differs, or a picture stands in two splits.
+        DataError: its fingerprint differs, or an image is in two splits.
     """
     require_disjoint(config.data, config.study)
     facts = gather_facts(config.data, {config.regime: RegimeSpec(images=config.images)})
@@ -134,10 +135,10 @@ def require_same_data(config: TrialConfig) -> None:
 
 
 def load_model(run: Path) -> TrainedModel:
-    """The model that ``train_config`` left in the folder ``run`` (or its ``model.pt``).
+    """The model in the folder ``run`` of ``train_config``, or in its ``model.pt``.
 
-    One that was trained on a GPU looks at images on the CPU where there is none; in fp32, if it
-    was trained in tf32.
+    A model that was trained on a GPU runs on the CPU if there is no GPU; in fp32 if it was trained
+    in tf32.
     """
     path = run / MODEL_FILE if run.is_dir() else run
     content: dict[str, Any] = load_checkpoint(path)
@@ -147,74 +148,74 @@ def load_model(run: Path) -> TrainedModel:
     config = TrialConfig.model_validate_json(content["config"])
     resources = config.resources
     gpus = resources.gpus_per_worker if torch.cuda.is_available() else 0.0
-    place = WorkerContext.alone(resources.cpus_per_worker, gpus, resources.deterministic)
+    ctx = WorkerContext.alone(resources.cpus_per_worker, gpus, resources.deterministic)
     detector = build_detector(
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )
     detector.load_state_dict(content["model"])
     detector.images_per_step = resources.images_per_step
     return TrainedModel(
-        detector=detector.to(place.device).eval(),
-        config=_fit_for(place, config),
+        detector=detector.to(ctx.device).eval(),
+        config=_runnable_on(ctx, config),
         length=content["length"],
         categories=tuple(content["categories"]),
-        place=place,
+        ctx=ctx,
     )
 
 
-def _fit_for(place: WorkerContext, config: TrialConfig) -> TrialConfig:
-    """The configuration to look at images with: on a CPU ``tf32`` becomes ``fp32``, its better."""
-    if place.device.type != "cpu" or config.recipe.precision != "tf32":
+def _runnable_on(ctx: WorkerContext, config: TrialConfig) -> TrialConfig:
+    """The configuration; on a CPU ``tf32`` becomes the more exact ``fp32``."""
+    if ctx.device.type != "cpu" or config.recipe.precision != "tf32":
         return config
-    _log.warning("trained in tf32, which CPUs do not have: this one looks in fp32")
+    _log.warning("the model was trained in tf32, which CPUs do not have: it detects in fp32 here")
     recipe = config.recipe.model_copy(update={"precision": "fp32"})
     return config.model_copy(update={"recipe": recipe})
 
 
 def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
-    """COCO's numbers of a finished run on one split, ``<split>/<metric>``, in AP points."""
+    """COCO's metrics of a finished run on one split, ``<split>/<metric>``, in AP points."""
     model = load_model(run)
-    return score_split(model.detector, model.config.recipe, model.config.data, split, model.place)
+    return score_split(model.detector, model.config, split, model.ctx)
 
 
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
-) -> list[Path]:
-    """Each image with the objects found in it, as ``<name>.png`` in ``out``; the new paths.
+) -> dict[Path, int]:
+    """Path of each new image in ``out``, with detections drawn on it -> the boxes drawn there.
 
     Raises:
-        DataError: an image cannot be read, or would be written over.
+        DataError: an image cannot be read, or a new image would replace a given one.
     """
     model = load_model(run)
-    views = _views_of(model)
-    targets = _targets(images, out)
+    views = _build_views(model)
+    targets = _name_targets(images, out)
     out.mkdir(parents=True, exist_ok=True)
-    for path, target in zip(images, targets, strict=True):
-        _draw(model, views, path, target, score_threshold)
-    return targets
+    return {
+        target: _draw(model, views, path, target, score_threshold)
+        for path, target in zip(images, targets, strict=True)
+    }
 
 
-def _targets(images: Sequence[Path], out: Path) -> list[Path]:
-    """Where each picture goes; those that share a name are numbered."""
-    found: list[Path] = []
+def _name_targets(images: Sequence[Path], out: Path) -> list[Path]:
+    """A path in ``out`` for each image; images of the same name are numbered."""
+    targets: list[Path] = []
     for path in images:
         target, number = out / f"{path.stem}.png", 2
-        while target in found:
+        while target in targets:
             target, number = out / f"{path.stem}-{number}.png", number + 1
-        found.append(target)
-    for target in found:
+        targets.append(target)
+    for target in targets:
         if target.resolve() in {path.resolve() for path in images}:
             must, remedy = "must not write over an image it reads", "Give another --out."
             raise DataError(explain(str(target), must, "the same file", remedy))
-    return found
+    return targets
 
 
-def _views_of(model: TrainedModel) -> MultiViewDetector:
-    """The detector in the views that it was scored in (``evaluation``).
+def _build_views(model: TrainedModel) -> MultiViewDetector:
+    """The detector with the views that it was scored in (``evaluation``).
 
     Raises:
-        DataError: keypoints are looked at in a mirror too, and the data set that names them (left
-            and right change places) is not there.
+        DataError: mirrored keypoints swap left and right, and the data set that names them is gone.
     """
     recipe = model.config.recipe
     names: tuple[str, ...] = ()
@@ -227,13 +228,15 @@ def _views_of(model: TrainedModel) -> MultiViewDetector:
 
 def _draw(
     model: TrainedModel, views: MultiViewDetector, path: Path, target: Path, score_threshold: float
-) -> None:
+) -> int:
+    """The picture at ``target`` shows the detections; returns the number of boxes drawn."""
     try:
         pixels = read_rgb(str(path))
     except BROKEN as error:
         raise DataError(explain(str(path), "must be a readable image", str(error))) from None
-    with precision(model.config.recipe, model.place.device):
-        found = views.detect([pixels.to(model.place.device).float() / 255.0])[0]
-    drawn = draw_objects(pixels, found, model.categories, score_threshold)
+    with use_precision(model.config.recipe, model.ctx.device):
+        output = views.detect([pixels.to(model.ctx.device).float() / 255.0])[0]
+    drawn = draw_objects(pixels, output, model.categories, score_threshold)
     picture: Image.Image = to_pil_image(drawn)
     picture.save(target)
+    return int((output["scores"] >= score_threshold).sum())

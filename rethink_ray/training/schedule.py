@@ -1,7 +1,6 @@
 """The learning rate of every update of one run.
 
-Up to its branch point a rung's schedule is the same for every length, so the trunk that all lengths
-share needs no schedule of its own.
+Up to the branch point all lengths have the same schedule, so the trunk needs none of its own.
 """
 
 import math

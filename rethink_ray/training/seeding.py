@@ -1,20 +1,15 @@
-"""Seeds as a pure function of what they are for.
+"""Seeds as a pure function of their purpose and position.
 
-No generator's state is ever saved: whoever stands at the same position of the same run draws the
-same numbers, in whichever process.
+No generator's state is ever saved. The same position of the same run draws the same numbers in any
+process.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-
-def derive_seed(seed: int, purpose: str, *position: int) -> int:
-    """A seed in 0 .. 2**63 - 1 for one purpose at one position of a run."""
-    key = "/".join([str(seed), purpose, *map(str, position)])
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+from rethink_ray.spec.hashing import derive_seed
 
 
 def generator_at(seed: int, purpose: str, *position: int) -> torch.Generator:
@@ -23,11 +18,11 @@ def generator_at(seed: int, purpose: str, *position: int) -> torch.Generator:
 
 
 @contextmanager
-def seeded(device: torch.device, seed: int, purpose: str, *position: int) -> Iterator[None]:
-    """Inside, torch's global generators stand at this position; outside they are untouched.
+def seed_torch(device: torch.device, seed: int, purpose: str, *position: int) -> Iterator[None]:
+    """Inside, torch's global generators are seeded for this position; afterwards they are restored.
 
-    Our own code draws from generators it is given. This is for libraries (dropout, stochastic
-    depth) that know only the global ones.
+    Our own code draws from generators that it is given. Layers such as dropout and stochastic depth
+    draw from the global ones.
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -1,11 +1,14 @@
-"""The weights that a run starts from, as its assets hold them."""
+"""What a run reads from its assets: the weights it starts from, and its pseudo labels.
+
+An asset is built once and read by many runs. This file only reads. If an asset's files are damaged
+it raises ``DamagedAsset``; ``repair`` builds the asset again and starts the run again.
+"""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from rethink_ray.data.facts import digest_of_file
@@ -18,32 +21,44 @@ from rethink_ray.spec.assets import (
     starts_of,
 )
 from rethink_ray.spec.backbone_code import require_same_code
-from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.label_files import are_whole
-from rethink_ray.training.stopping import never_stop
 from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
 
 DONE_FILE = "DONE"
 
-Weights = Mapping[str, Tensor]
+StateDict = Mapping[str, Tensor]
 
 _log = logging.getLogger(__name__)
 
 
+class DamagedAsset(RecordError):
+    """The files of ``asset`` are not what was built. All workers of a run raise it together."""
+
+    def __init__(self, asset: AssetSpec) -> None:
+        must = "must have the files that were built"
+        remedy = "Run again: a damaged asset is built again, the same to the last bit."
+        super().__init__(explain(f"asset {asset.key}", must, "damaged ones", remedy))
+        self.asset = asset
+
+    def __reduce__(self) -> tuple[type["DamagedAsset"], tuple[AssetSpec]]:
+        return type(self), (self.asset,)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """What a detector begins with, besides what its seed draws."""
+    """The weights that a detector begins with. Its seed draws all others."""
 
-    backbone: Weights | None = None
+    backbone: StateDict | None = None
     """Of an upstream classifier."""
-    whole: Weights | None = None
-    """Of a whole detector; nothing of ``init`` but its frozen stages counts beside it."""
+    whole: StateDict | None = None
+    """Of a whole detector. Beside it only the frozen stages of ``init`` count."""
 
 
-NOTHING = Start()
+FROM_SEED = Start()
 
 
 def weights_file(spec: ClassifierAsset | DetectorAsset, folder: Path) -> Path:
@@ -55,79 +70,67 @@ def weights_file(spec: ClassifierAsset | DetectorAsset, folder: Path) -> Path:
             return model_path(folder / "models", spec.length)
 
 
-def start_of(
-    config: TrialConfig,
-    assets: Path,
-    place: WorkerContext,
-    *,
-    stop: Callable[[], bool] = never_stop,
-) -> Start:
-    """What the run's assets hold for it. A damaged one is built again, the same to the last bit.
+def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
+    """The weights that the run's assets hold for it.
+
+    Args:
+        config: the run.
+        assets: folder of the assets' folders.
+        ctx: this worker.
 
     Raises:
+        DamagedAsset: an asset's weights cannot be read.
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
-        SpecError: the backbone's code is not what it was.
-        Stopped: while one was built again.
+        SpecError: the backbone's code has changed.
     """
-    start = NOTHING
+    start = FROM_SEED
     require_same_code(config)
     if config.recipe.init.source == "file":
         require_same_file(config.recipe.init.weights or "", config.weights_digest, "init.weights")
     for spec in starts_of(config):
-        folder_of(spec, assets)
+        locate_asset(spec, assets)
         match spec:
             case ClassifierAsset():
-                weights = weights_of(spec, config, assets, place, stop=stop)
-                start = Start(backbone=weights["backbone"])
+                start = Start(backbone=load_asset_weights(spec, assets, ctx)["backbone"])
             case DetectorAsset():
-                weights = weights_of(spec, config, assets, place, stop=stop)
-                start = Start(whole=weights["model"])
+                start = Start(whole=load_asset_weights(spec, assets, ctx)["model"])
             case PseudoLabelsAsset():
-                pass  # no weights: ``labels_of``
+                pass  # holds no weights: see locate_labels
     return start
 
 
 def require_same_file(path: str, digest: str, where: str) -> None:
-    """The file of weights holds what it held when the study was started.
+    """The file of weights has the content that it had when the study was started.
 
-    ``digest``: of then; empty where nobody looked.
+    ``digest``: of its content then; empty in records that have none.
 
     Raises:
-        DataError: it does not, or it cannot be read.
+        DataError: its content differs, or it cannot be read.
     """
-    if digest and (found := digest_of_file(path, where)) != digest:
+    if digest and (digest_now := digest_of_file(path, where)) != digest:
         must = f"must be the file that the study was started with (digest {digest})"
         remedy = "Put it back as it was, or start a new study."
-        raise DataError(explain(f"{where} {path}", must, found, remedy))
+        raise DataError(explain(f"{where} {path}", must, digest_now, remedy))
 
 
-def labels_of(
-    config: TrialConfig,
-    assets: Path,
-    place: WorkerContext,
-    *,
-    stop: Callable[[], bool] = never_stop,
-) -> Path | None:
-    """Folder of the pseudo labels that the run learns from; ``None``: from none.
-
-    Damaged ones are made again, the same to the last bit.
+def locate_labels(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Path | None:
+    """Folder of the pseudo labels that the run learns from; ``None`` if it learns from none.
 
     Raises:
+        DamagedAsset: a file of labels cannot be read, on any worker.
         DataError: they were never made.
-        Stopped: while they were made again.
     """
     spec = pseudo_labels_of(config)
     if spec is None:
         return None
-    folder = folder_of(spec, assets)
-    if place.any_of((not are_whole(folder),))[0]:
-        _log.warning("%s is damaged and built again", folder)
-        _build_again(spec, config, assets, place, stop)
+    folder = locate_asset(spec, assets)
+    if ctx.any_of((not are_whole(folder),))[0]:
+        raise DamagedAsset(spec)
     return folder
 
 
-def folder_of(spec: AssetSpec, assets: Path) -> Path:
-    """Where a finished asset lies.
+def locate_asset(spec: AssetSpec, assets: Path) -> Path:
+    """The folder of an asset that has been built.
 
     Raises:
         DataError: it was never built.
@@ -140,48 +143,28 @@ def folder_of(spec: AssetSpec, assets: Path) -> Path:
     return folder
 
 
-def weights_of(
-    spec: ClassifierAsset | DetectorAsset,
-    config: TrialConfig,
-    assets: Path,
-    place: WorkerContext,
-    *,
-    stop: Callable[[], bool] = never_stop,
-) -> Mapping[str, Weights]:
-    """An asset's weights, for the run ``config``: ``backbone`` of a classifier, else ``model``.
+def load_asset_weights(
+    spec: ClassifierAsset | DetectorAsset, assets: Path, ctx: WorkerContext
+) -> Mapping[str, StateDict]:
+    """An asset's weights: ``backbone`` of a classifier, else ``model``; the same on all workers.
 
-    A damaged one is built again.
+    The file that rank 0 reads decides. A worker whose own copy is damaged gets rank 0's weights.
+
+    Raises:
+        DamagedAsset: rank 0 cannot read the file.
     """
-    folder = folder_of(spec, assets)
-    found = _read(weights_file(spec, folder))
-    if place.any_of((found is None,))[0]:
-        _build_again(spec, config, assets, place, stop)
-        found = place.from_first(_read(weights_file(spec, folder)))
-    assert found is not None, "what was just built can be read"
-    return found
+    weights = _read(weights_file(spec, locate_asset(spec, assets)))
+    if ctx.broadcast(weights is None):
+        raise DamagedAsset(spec)
+    if ctx.any_of((weights is None,))[0]:
+        weights = ctx.broadcast(weights)
+    assert weights is not None, "rank 0 has read them"
+    return weights
 
 
-def _read(path: Path) -> Mapping[str, Weights] | None:
+def _read(path: Path) -> Mapping[str, StateDict] | None:
     try:
         return load_checkpoint(path)
     except Damaged as error:
-        _log.warning("%s It is built again.", error)
+        _log.warning("%s", error)
         return None
-
-
-def _build_again(
-    spec: AssetSpec,
-    config: TrialConfig,
-    assets: Path,
-    place: WorkerContext,
-    stop: Callable[[], bool],
-) -> None:
-    """In the middle of a trial, whose way of computing is put back afterwards."""
-    from rethink_ray.training.assets import rebuild_asset  # it trains, and training starts here
-
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    try:
-        rebuild_asset(spec, config.data, assets, place, stop=stop)
-    finally:
-        torch.use_deterministic_algorithms(deterministic)
-        torch.set_num_threads(config.resources.cpus_per_worker)

@@ -1,4 +1,4 @@
-"""A teacher that was trained elsewhere: the detector that a file of weights holds."""
+"""A teacher that was trained elsewhere: the detector in a file of weights."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethink_ray.data.index import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.foreign import for_categories, under_our_names
+from rethink_ray.detection.foreign import rename_to_ours, select_categories
 from rethink_ray.detection.weights import read_state_dict
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.backbone_code import require_same_code
@@ -19,37 +19,38 @@ from rethink_ray.training.starting import require_same_file
 from rethink_ray.training.worker_context import WorkerContext
 
 
-def detector_in_file(config: TrialConfig, place: WorkerContext) -> Detector:
-    """The detector of ``config`` with the weights in its file, ready to look at images.
+def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
+    """The detector of ``config`` with the weights in its file, ready to detect.
 
-    Its outputs are put in the order of the data set's categories, where the file says what they
-    are. Only the worker that writes reads the file.
+    If the file names its categories, outputs are put into the order of the data set's categories.
+    Only rank 0 reads the file.
 
     Raises:
         DataError: the file is not there, or not the one that the study was started with.
-        SpecError: its weights are no such detector's, or the backbone's code is not what it was;
-            the message names what differs.
+        SpecError: its weights belong to another detector, or the backbone's code has changed; the
+            message names the difference.
     """
     where = f"teacher {config.weights_file}"
     require_same_code(config)
     detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
-    state = place.from_first(_read(config, detector, where) if place.writes else {})
+    state = ctx.broadcast(_read(config, detector, where) if ctx.is_main else {})
     load_detector(detector, state, where)
     detector.images_per_step = config.resources.images_per_step
-    return detector.to(place.device).eval()
+    return detector.to(ctx.device).eval()
 
 
 def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, Tensor]:
     path = Path(config.weights_file or "")
     require_same_file(str(path), config.weights_digest, "teacher")
-    state, known = _tensors(path, where)
-    wanted = detector.state_dict()
+    state, file_categories = _load_tensors(path, where)
+    expected = detector.state_dict()
     categories = open_split(config.data, "train").categories
-    return for_categories(under_our_names(state, wanted), wanted, categories, known, where)
+    renamed = rename_to_ours(state, expected)
+    return select_categories(renamed, expected, categories, file_categories, where)
 
 
-def _tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:
-    """A file's state dict, and what its outputs mean if it says so."""
+def _load_tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:
+    """A file's state dict, and the categories of its outputs if the file names them."""
     try:
         content = load_checkpoint(path)
     except Damaged:

@@ -1,18 +1,18 @@
-"""A trial's folder: trunk files, branch file, and the rungs finished but perhaps not recorded.
+"""A trial's folder: trunk files, a branch file, and finished rungs that may not be recorded yet.
 
-Everything in it is written whole or not at all, and a damaged file counts as absent: the run then
-goes on from the one before it, or starts again.
+Every file is written whole or not at all. A damaged file counts as absent: the run then goes on
+from the file before it, or starts again.
 """
 
-import hashlib
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint, write_json
 
 TRUNKS_KEPT = 2
@@ -21,13 +21,27 @@ TRUNKS_KEPT = 2
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolders:
+    """Where one run reads and writes."""
+
+    trial: Path
+    """Checkpoints and finished rungs. The run goes on from the files that lie here."""
+    assets: Path
+    """One folder for each asset."""
+    models: Path | None = None
+    """Keeps each finished rung's weights as ``<length>x.pt``; ``None``: they are not kept."""
+    detections: Path | None = None
+    """Keeps each finished rung's detections in the report split; ``None``: they are not kept."""
+
+
 def model_path(models: Path, length: float) -> Path:
     """Where the weights of a rung of this length are kept."""
     return models / f"{length:g}x.pt"
 
 
 class TrialFiles:
-    """The files of one trial; refuses a folder that holds another trial's."""
+    """The files of one trial. A folder that holds another trial's files is refused."""
 
     def __init__(self, directory: Path, trial_id: str) -> None:
         self.directory = directory
@@ -38,14 +52,14 @@ class TrialFiles:
         self._rungs = self._read_rungs()
 
     def save_trunk(self, content: dict[str, Any]) -> None:
-        """Keep the trunk as it stands at ``content["step"]``."""
+        """The trunk before update ``content["step"]`` has a file; older files are deleted."""
         path = self.directory / f"trunk-{content['step']:09d}.pt"
         save_checkpoint(path, {"trial_id": self.trial_id, **content})
         for old in self._trunk_paths()[TRUNKS_KEPT:]:
             old.unlink(missing_ok=True)
 
     def trunk_at_most(self, step: int) -> dict[str, Any] | None:
-        """The newest whole trunk file that has not passed ``step``."""
+        """Content of the newest whole trunk file at or before update ``step``."""
         for path in self._trunk_paths():
             if int(path.stem.removeprefix("trunk-")) <= step:
                 content = self._load(path)
@@ -54,7 +68,7 @@ class TrialFiles:
         return None
 
     def save_branch(self, content: dict[str, Any]) -> None:
-        """Keep an unfinished branch of ``content["length"]``."""
+        """The unfinished branch of ``content["length"]`` has a file; an older one is replaced."""
         save_checkpoint(self._branch_path, {"trial_id": self.trial_id, **content})
 
     def branch(self, length: float) -> dict[str, Any] | None:
@@ -69,7 +83,7 @@ class TrialFiles:
         return self._rungs.get(length)
 
     def add_rung(self, rung: RungDone) -> None:
-        """The rung survives from here on, and its branch file is no longer needed."""
+        """The finished rung is on the disk, and its branch file is deleted."""
         self._rungs[rung.length] = rung
         rungs = [asdict(self._rungs[length]) for length in sorted(self._rungs)]
         write_json(
@@ -87,7 +101,7 @@ class TrialFiles:
         except Damaged as error:
             _log.warning("%s The run goes on from an older one.", error)
             return None
-        self._require_own(path, content.get("trial_id"))
+        self._require_this_trial(path, content.get("trial_id"))
         return content
 
     def _read_rungs(self) -> dict[float, RungDone]:
@@ -101,10 +115,10 @@ class TrialFiles:
         except (OSError, ValueError, KeyError, TypeError) as error:
             _log.warning("%s is damaged (%s): its rungs run again.", self._rungs_path, error)
             return {}
-        self._require_own(self._rungs_path, content["trial_id"])
+        self._require_this_trial(self._rungs_path, content["trial_id"])
         return {rung.length: rung for rung in rungs}
 
-    def _require_own(self, path: Path, trial_id: Any) -> None:
+    def _require_this_trial(self, path: Path, trial_id: Any) -> None:
         if trial_id != self.trial_id:
             raise RecordError(
                 explain(
@@ -117,5 +131,5 @@ class TrialFiles:
 
 
 def _digest(rungs: list[dict[str, Any]]) -> str:
-    """Over what JSON says of the rungs; files of the first version have none."""
-    return hashlib.sha256(json.dumps(rungs, sort_keys=True).encode()).hexdigest()
+    """Checksum of the rungs as JSON. Files of the first version have none."""
+    return sha256_of(json.dumps(rungs, sort_keys=True))

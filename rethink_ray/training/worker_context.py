@@ -1,4 +1,4 @@
-"""Where a run happens: one device, or one of several workers that train as one.
+"""One worker of a run: its device, its rank, and its messages to the other workers.
 
 The workers of a run share one global batch, so a run of N workers is the same method as a run of
 one. Only rank 0 writes files; every rank reads them.
@@ -21,7 +21,7 @@ from rethink_ray.spec.resolve import TrialConfig
 T = TypeVar("T")
 
 SHARE_OF_MEMORY = 0.95
-"""Of its part of a GPU a process may fill so much; CUDA itself takes some for each process."""
+"""A process may fill this much of its part of a GPU; CUDA itself needs the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class WorkerContext:
 
     @classmethod
     def local(cls, config: TrialConfig) -> Self:
-        """This process alone; its thread count is set to what the trial was given."""
+        """This process alone, with the thread count and the device that the trial was given."""
         resources = config.resources
         return cls.alone(
             resources.cpus_per_worker, resources.gpus_per_worker, resources.deterministic
@@ -42,13 +42,17 @@ class WorkerContext:
 
     @classmethod
     def alone(cls, threads: int, gpus: float, deterministic: bool = False) -> Self:
-        """One process with this many threads, on the GPU if it was given (part of) one."""
+        """This process alone, with this many threads, on a GPU if ``gpus`` is above zero."""
         _prepare_process(threads, deterministic)
         return cls(device=_device(gpus))
 
     @classmethod
     def distributed(cls, config: TrialConfig) -> Self:
-        """This process's place in the process group that its caller has initialised."""
+        """One rank of the process group that the caller has initialised.
+
+        Raises:
+            SpecError: the batch does not divide among the workers.
+        """
         resources = config.resources
         _prepare_process(resources.cpus_per_worker, resources.deterministic)
         world_size = dist.get_world_size()
@@ -66,25 +70,25 @@ class WorkerContext:
         )
 
     @property
-    def writes(self) -> bool:
-        """Whether this worker is the one that writes files."""
+    def is_main(self) -> bool:
+        """Whether this is rank 0, which alone writes files."""
         return self.rank == 0
 
     def wrap(self, losses: nn.Module) -> nn.Module:
-        """The module whose gradients are averaged over all workers."""
+        """``losses`` as a module whose gradients are averaged over all workers."""
         if self.world_size == 1:
             return losses
-        some_wait = any(getattr(part, "joins_at", 0) for part in losses.modules())
-        # inputs stay where the caller put them
-        return DistributedDataParallel(losses, find_unused_parameters=some_wait)
+        # heads of a cascade that join later have no gradient before
+        has_unused = any(getattr(part, "joins_at", 0) for part in losses.modules())
+        return DistributedDataParallel(losses, find_unused_parameters=has_unused)
 
     def barrier(self) -> None:
-        """Returns once every worker has come here."""
+        """Return when every worker has called this."""
         self.total(torch.zeros(1))
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of each value over the workers, the same on all of them."""
-        return self._reduced(values, dist.ReduceOp.SUM)
+        return self._all_reduce(values, dist.ReduceOp.SUM)
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean of each value over the workers, the same on all of them."""
@@ -94,46 +98,46 @@ class WorkerContext:
         """The largest of each value over the workers, the same on all of them."""
         if self.world_size == 1:
             return tuple(values)
-        found = self._reduced(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX)
-        return tuple(found.tolist())
+        largest = self._all_reduce(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX)
+        return tuple(largest.tolist())
 
     def any_of(self, flags: Sequence[bool]) -> tuple[bool, ...]:
-        """Each flag is true if it is true on any worker; all workers get the same answer."""
+        """For each flag: whether it is true on any worker. All workers get the same answer."""
         return tuple(flag > 0 for flag in self.largest([float(flag) for flag in flags]))
 
     def gather(self, shard: Sequence[T]) -> list[T]:
-        """All workers' items, in the order of ranks, on every worker."""
+        """All workers' items in the order of ranks, on every worker."""
         if self.world_size == 1:
             return list(shard)
         shards: list[Any] = [None] * self.world_size
         dist.all_gather_object(shards, list(shard))
         return [item for part in shards for item in part]
 
-    def from_first(self, value: T) -> T:
-        """The value of the worker that writes; the others' own may be stale or absent."""
+    def broadcast(self, value: T) -> T:
+        """Rank 0's value, on every worker; the values of the others are ignored."""
         if self.world_size == 1:
             return value
-        values: list[Any] = [value if self.writes else None]
+        values: list[Any] = [value if self.is_main else None]
         dist.broadcast_object_list(values, src=0, device=self.device)
-        found: T = values[0]
-        return found
+        received: T = values[0]
+        return received
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Every worker's buffers (BN statistics) become rank 0's, as in the file it writes."""
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Every worker's buffers (BN statistics) are rank 0's, as in the files it writes."""
         if self.world_size > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
-    def _reduced(self, values: Tensor, how: Any) -> Tensor:
+    def _all_reduce(self, values: Tensor, operation: Any) -> Tensor:
         if self.world_size == 1:
             return values
-        sent = values.to(self.device, copy=True)  # NCCL sends what lies on a GPU only
-        dist.all_reduce(sent, op=how)
-        return sent.to(values.device)
+        reduced = values.to(self.device, copy=True)  # NCCL needs tensors on a GPU
+        dist.all_reduce(reduced, op=operation)
+        return reduced.to(values.device)
 
 
 def _prepare_process(threads: int, deterministic: bool) -> None:
-    """Thread count and determinism belong to the trial, whatever ran here before."""
+    """Thread count and determinism are this trial's, whichever ran here before."""
     torch.set_num_threads(threads)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -142,10 +146,10 @@ def _prepare_process(threads: int, deterministic: bool) -> None:
 
 
 def _device(gpus: float) -> torch.device:
-    """The GPU this process was given, or the CPU. Part of a GPU is that part of its memory.
+    """The GPU that this process was given, or the CPU. Part of a GPU means that part of its memory.
 
-    A process that outlives its runs gives back what the last one took, since another may share
-    the GPU.
+    Memory that an earlier run of this process took is given back first, since another process may
+    share the GPU.
     """
     if not gpus:
         return torch.device("cpu")

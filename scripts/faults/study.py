@@ -9,8 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.protocol.columns import MACHINE_COLUMNS
-from rethink_ray.protocol.tables import StudyTables, build_tables, read_views
+from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RungDone
 
@@ -90,7 +91,7 @@ def same_numbers(one: RungDone, other: RungDone) -> bool:
 
 def results(root: Path) -> Tables:
     """Every row of the three tables as everybody reads them, without time and machine."""
-    return plain_rows(read_views(StudyDirectory.open(root)))
+    return plain_rows(read_tables(StudyDirectory.open(root)))
 
 
 def results_of_log(root: Path) -> Tables:

@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import StudyTables, build_tables
-from rethink_ray.protocol.teachers import Teacher, chosen_teacher
-from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.protocol.teachers import Teacher
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
+from rethink_ray.session import start_study
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
 from rethink_ray.spec.regime import num_images
-from rethink_ray.spec.resolve import Cell, cells_of, lengths_of, resolve
+from rethink_ray.spec.resolve import Cell, CellResolver, cells_of, lengths_of
 from rethink_ray.spec.study import Study
 
 Score = Callable[[Cell, float, str, int], float]
@@ -102,7 +102,7 @@ class Planted:
             taught = self._teacher(cell, events)
             events += self._round(cell, "search", params, [None] * len(params), taught)
         for cell in cells_of(self.study):
-            best = incumbents(self.study, StudyState(events), cell)
+            best = StudyView(self.study, StudyState(events)).cell(cell).incumbents
             distinct = {m.trial_id: m for m in best.values()}
             wanted = self.study.budget.replicates if self.replicates is None else self.replicates
             for number, more in enumerate((wanted, self.added)):
@@ -117,7 +117,7 @@ class Planted:
     def _teacher(self, cell: Cell, events: Sequence[Event]) -> Teacher | None:
         if self.study.arms[cell.arm].teacher is None:
             return None
-        return chosen_teacher(self.study, self.facts, StudyState(events), cell)
+        return StudyView(self.study, StudyState(events), self.facts).cell(cell).choose_teacher()
 
     def _round(
         self,
@@ -134,7 +134,7 @@ class Planted:
         ):
             seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
             teacher = taught.config if taught else None
-            config = resolve(self.study, cell, values, seed, self.facts, seed, teacher)
+            config = CellResolver(self.study, cell, self.facts).resolve(values, seed, seed, teacher)
             is_first = self.identity == FIRST_IDENTITY
             trial_id = first_trial_id(config) if is_first else config.trial_id
             member = Member(
@@ -181,7 +181,7 @@ class Planted:
 
     def directory(self, root: Path) -> Path:
         """A study directory with these events in its log."""
-        made = StudyDirectory.create(root, self.study, "study: planted\n", self.facts, {})
+        made = start_study(root, self.study, "study: planted\n", self.facts, {})
         for event in self.events():
             made.log.append(event)
         if self.identity == FIRST_IDENTITY:

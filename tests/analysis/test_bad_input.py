@@ -9,8 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from rethink_ray.cli import app
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.views import write_views
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RethinkError
 from tests.analysis.planted import Planted, build_study, noisy
 from tests.analysis.tables_by_hand import write_table
@@ -39,7 +41,7 @@ FOREIGN = b"not a Parquet file at all"
 
 def _empty(root: Path) -> Path:
     planted = Planted(build_study(), SCORE)
-    StudyDirectory.create(root, planted.study, "study: planted\n", planted.facts, {})
+    start_study(root, planted.study, "study: planted\n", planted.facts, {})
     return root
 
 
@@ -91,7 +93,7 @@ def test_a_truncated_or_foreign_parquet_file_is_rebuilt_from_the_records(
 ) -> None:
     root = STUDIES["one replicate"](tmp_path / "s")
     directory = StudyDirectory.open(root)
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
     expected = _told(words, root)
     for name in ("trials.parquet", "rungs.parquet"):
         (root / name).write_bytes(content)

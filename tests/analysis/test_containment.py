@@ -20,11 +20,12 @@ from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html, build_report
 from rethink_ray.cli import app
-from rethink_ray.protocol.tables import SEAL, build_tables, write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.detections import SCHEMA, detections_path
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
+from rethink_ray.records.views import SEAL, write_views
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, Score, build_study, noisy
 
@@ -247,7 +248,7 @@ def test_a_mended_report_has_no_failure_left(tmp_path: Path) -> None:
 def test_a_study_of_which_nothing_can_be_derived_has_a_page_that_says_so(tmp_path: Path) -> None:
     """The seconds of its trials are cats, from which no cost can be summed up."""
     directory = StudyDirectory.open(_of().directory(tmp_path / "s"))
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
     path = directory.root / "trials.parquet"
     trials = pq.read_table(path)
     cats = pa.array(["tabby"] * trials.num_rows)

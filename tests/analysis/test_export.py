@@ -12,6 +12,7 @@ from rethink_ray.analysis.model_card import model_card
 from rethink_ray.cli import app
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event, RoundProposed, RungDone
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config
 from tests.analysis.planted import Planted, build_study, noisy, written
@@ -22,7 +23,7 @@ ROWS = {("scratch", length): [9.0, 10.0, 11.0 + length] for length in (2.0, 4.0,
 
 
 def _directory(planted: Planted, root: Path, events: list[Event]) -> StudyDirectory:
-    made = StudyDirectory.create(root, planted.study, "study: planted\n", planted.facts, {})
+    made = start_study(root, planted.study, "study: planted\n", planted.facts, {})
     for event in events:
         made.log.append(event)
     return made

@@ -9,12 +9,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.cli import app
 from rethink_ray.cluster.run import run_study
 from rethink_ray.commands.reruns import verdict_lines
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import AssetDone, RoundProposed, RungDone
+from rethink_ray.session import continue_study, start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.load import load_config
@@ -58,7 +59,7 @@ def test_whatever_reads_a_study_reads_an_older_one(command: str, older: Path) ->
 
 
 def test_a_single_trial_is_found_by_its_recorded_id(older: Path, tmp_path: Path) -> None:
-    replicate = read_views(StudyDirectory.open(older)).trials.to_pylist()[-1]["trial_id"]
+    replicate = read_tables(StudyDirectory.open(older)).trials.to_pylist()[-1]["trial_id"]
     told = invoke("export", str(older), "--trial", replicate, "--out", str(tmp_path))
     assert told.exit_code == 0, told.output
     assert f"{replicate}-6x.yaml" in told.output
@@ -79,7 +80,7 @@ def test_an_older_study_is_the_same_tables_under_other_names(
     for identity in (FIRST_IDENTITY, IDENTITY):
         source = Planted(build_study(**arms), written(ROWS | rows), identity=identity)
         root = source.directory(tmp_path / str(identity))
-        tables[identity] = read_views(StudyDirectory.open(root))
+        tables[identity] = read_tables(StudyDirectory.open(root))
         built = {row["key"] for row in tables[identity].assets.to_pylist()}
         used = {key for row in tables[identity].trials.to_pylist() for key in row["assets"]}
         assert built == used != set()  # no asset goes unbooked
@@ -93,7 +94,7 @@ def test_an_older_study_is_the_same_tables_under_other_names(
 
 def test_what_a_trial_started_from_is_read_and_not_hashed_again(tmp_path: Path) -> None:
     source = planted(IDENTITY)
-    root = StudyDirectory.create(tmp_path / "s", source.study, "", source.facts, {}).root
+    root = start_study(tmp_path / "s", source.study, "", source.facts, {}).root
     key = "classifier-of another version"
     for event in source.events():
         if isinstance(event, RoundProposed):
@@ -102,7 +103,7 @@ def test_what_a_trial_started_from_is_read_and_not_hashed_again(tmp_path: Path) 
         elif isinstance(event, AssetDone):
             event = replace(event, key=key)
         StudyDirectory.open(root).log.append(event)
-    tables = read_views(StudyDirectory.open(root))
+    tables = read_tables(StudyDirectory.open(root))
     used = {(row["arm"], tuple(row["assets"])) for row in tables.trials.to_pylist()}
     assert used == {("scratch", ()), ("pretrained", (key,))}
 
@@ -115,7 +116,7 @@ def test_nothing_goes_on_with_an_older_study(older: Path, tmp_path: Path) -> Non
         "Start the study anew with another --out"
     )
     with pytest.raises(RecordError, match=told):
-        directory.continue_with(directory.study, directory.facts)
+        continue_study(directory, directory.study, directory.facts)
     with pytest.raises(RecordError, match=told):
         run_study(directory)
     for words in (("resume", str(older)), ("resume", str(older), "--replicates", "9")):

@@ -22,9 +22,11 @@ from rethink_ray.analysis.show.figures import (
     panel,
 )
 from rethink_ray.analysis.show.report import write_report
-from rethink_ray.protocol.tables import write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event
+from rethink_ray.records.views import write_views
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config
 from tests.analysis.planted import Planted, build_study, noisy
@@ -123,7 +125,7 @@ def test_the_same_study_gives_the_same_page_byte_for_byte(page: Path, tmp_path: 
 
 def test_an_empty_study_has_a_page_without_figures(tmp_path: Path) -> None:
     planted = _planted()
-    StudyDirectory.create(tmp_path / "s", planted.study, "", planted.facts, {})
+    start_study(tmp_path / "s", planted.study, "", planted.facts, {})
     page = write_report(tmp_path / "s")
     assert "Nothing has been recorded yet" in page.read_text()
     assert "<figure>" not in page.read_text()
@@ -132,7 +134,7 @@ def test_an_empty_study_has_a_page_without_figures(tmp_path: Path) -> None:
 def test_every_prefix_of_a_study_has_a_page_and_no_traceback(tmp_path: Path) -> None:
     planted = _planted()
     events: list[Event] = planted.events()
-    made = StudyDirectory.create(tmp_path / "s", planted.study, "", planted.facts, {})
+    made = start_study(tmp_path / "s", planted.study, "", planted.facts, {})
     for number, event in enumerate(events):
         made.log.append(event)
         if number % 9 == 0:
@@ -155,7 +157,7 @@ def test_findings_need_neither_torch_nor_ray_nor_optuna() -> None:
 
 def test_reading_a_finished_study_imports_no_pandas(tmp_path: Path) -> None:
     directory = StudyDirectory.open(_planted().directory(tmp_path / "s"))
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
     code = (
         "import sys; from rethink_ray.commands.results import findings;"
         f"from pathlib import Path; findings(Path({str(tmp_path / 's')!r}));"

@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.judge.claims import ClaimOutcome
 from rethink_ray.judge.statistics import contrast, holm
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.extension import fingerprint_of
-from rethink_ray.protocol.tables import StudyTables, build_tables, read_views
+from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
+from rethink_ray.session import start_study
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.claim import Claim, claims_digest, paper_claims
 from rethink_ray.spec.errors import SpecError
@@ -326,10 +328,10 @@ def test_a_claim_that_makes_no_sense_is_refused(change: Any, told: str) -> None:
 
 def test_claims_are_hashed_into_the_study_before_its_first_result(tmp_path: Path) -> None:
     study = build_study(claims={"ahead": AHEAD})
-    made = StudyDirectory.create(tmp_path / "s", study, "study: x\n", build_facts(study), {})
+    made = start_study(tmp_path / "s", study, "study: x\n", build_facts(study), {})
     assert made.claims_digest == claims_digest(study.claims)
     assert made.claims_digest != claims_digest({})
-    tables = read_views(StudyDirectory.open(tmp_path / "s"))
+    tables = read_tables(StudyDirectory.open(tmp_path / "s"))
     assert tables.declared_claims == made.claims_digest
     assert tables.study.claims == study.claims
     assert "This study began before" not in as_terminal(derive_findings(tables))

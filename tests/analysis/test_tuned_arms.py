@@ -22,9 +22,9 @@ from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.columns import RUNG_HEAD, TRIAL_HEAD
 from rethink_ray.protocol.extension import extend
 from rethink_ray.protocol.tables import StudyTables, build_tables
-from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, RoundProposed, RungDone, TrialEnded
+from rethink_ray.session import start_study
 from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import Cell, searches_of
@@ -105,7 +105,7 @@ def tables_of(study: Study, scores: Scores, asked: Sequence[int] = ()) -> StudyT
 
 
 def directory_of(study: Study, root: Path) -> Path:
-    made = StudyDirectory.create(root, study, "study: planted\n", build_facts(study), {})
+    made = start_study(root, study, "study: planted\n", build_facts(study), {})
     for event in events_of(study, ALL):
         made.log.append(event)
     return root
@@ -253,7 +253,7 @@ def test_the_export_is_the_best_of_all_searches_with_its_own_replicates(tmp_path
     study = study_of(3, search={"optimizer.lr": {"log_uniform": [0.005, 0.08]}}, arms={"one": {}})
     facts = build_facts(study)
     state = replay(study, facts, lambda config, length: {"val/ap": ap(config.seed), "test/ap": 1.0})
-    directory = StudyDirectory.create(tmp_path / "s", study, "study: planted\n", facts, {})
+    directory = start_study(tmp_path / "s", study, "study: planted\n", facts, {})
     rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
     for event in (*rounds, *state.rungs.values()):
         directory.log.append(event)

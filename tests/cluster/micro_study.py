@@ -6,15 +6,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
 from rethink_ray.cluster.work import run_job
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.protocol.columns import MACHINE_COLUMNS
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import start_study
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.study import Study
 from rethink_ray.training.stopping import never_stop
@@ -50,12 +51,12 @@ def start_micro(root: Path, **changes: Any) -> StudyDirectory:
     """A study directory that was never run."""
     study = micro_study(**changes)
     facts = gather_facts(study.data, study.regimes)
-    return StudyDirectory.create(root, study, "study: micro\n", facts, {"torch": "any"})
+    return start_study(root, study, "study: micro\n", facts, {"torch": "any"})
 
 
 def results(directory: StudyDirectory) -> dict[str, list[dict[str, Any]]]:
     """Every row of the three tables, without what depends on time and machine."""
-    tables = read_views(directory)
+    tables = read_tables(directory)
     named = {"trials": tables.trials, "rungs": tables.rungs, "assets": tables.assets}
     return {name: _plain(table) for name, table in named.items()}
 
@@ -69,14 +70,14 @@ def _plain(table: pa.Table) -> list[dict[str, Any]]:
 def run_inline(directory: StudyDirectory) -> None:
     """The study from its first job to its last, one after another in this process."""
     recorder = Recorder(directory)
-    book = Dispatcher(
+    dispatcher = Dispatcher(
         recorder=recorder,
         decider=Decider(directory.study, directory.facts),
         has_room=lambda running, job: not running,
-        stopping=never_stop,
+        is_stopping=never_stop,
     )
-    while isinstance(job := book.take(), Job):
+    while isinstance(job := dispatcher.next_job(), Job):
         for event in run_job(job, directory.study.data, directory.root, never_stop):
-            book.report(event)
-        book.ended(job.job_id)
+            dispatcher.record(event)
+        dispatcher.end_job(job.job_id)
     recorder.refresh_views(now=True)

@@ -9,6 +9,7 @@ from rethink_ray.search.jobs import Job, asset_job
 from rethink_ray.spec.assets import ClassifierAsset
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.study import ResourceSpec
+from tests.golden_words import assert_says
 
 TWO_SMALL = ({"CPU": 2.0}, {"CPU": 2.0})
 
@@ -61,12 +62,12 @@ def asset() -> Job:
 def test_as_many_trials_fit_as_nodes_have_whole_places(
     nodes: Nodes, resources: dict[str, Any], trials: int
 ) -> None:
-    assert capacity(nodes, **resources).trials() == trials
+    assert capacity(nodes, **resources).count_trials() == trials
 
 
 def test_an_asset_takes_one_place_where_a_trial_takes_one_for_each_worker() -> None:
     five = capacity(({"CPU": 5.0},), workers=2)
-    assert five.trials() == 2
+    assert five.count_trials() == 2
     assert five.has_room([job(1)], job(2))
     assert not five.has_room([job(1), job(2)], job(3))
     assert five.has_room([job(1), job(2)], asset())
@@ -76,7 +77,7 @@ def test_an_asset_takes_one_place_where_a_trial_takes_one_for_each_worker() -> N
 
 def test_the_users_limit_counts_jobs_of_either_kind() -> None:
     limited = capacity(({"CPU": 64.0},), limit=2)
-    assert limited.trials() == 2
+    assert limited.count_trials() == 2
     assert limited.has_room([job(1)], asset())
     assert not limited.has_room([job(1), asset()], job(2))
 
@@ -95,9 +96,10 @@ def test_safe_nodes_are_known_by_their_custom_resource() -> None:
 def test_a_cluster_that_does_not_answer_has_what_it_had(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("rethink_ray.cluster.capacity.ASK_SECONDS", 0.0)
+    monkeypatch.setattr("rethink_ray.cluster.capacity.RECOUNT_SECONDS", 0.0)
     answers = iter([TWO_SMALL])
     asked = Capacity(ResourceSpec(), None, lambda: next(answers))
-    assert asked.trials() == 4
-    assert asked.trials() == 4
-    assert "does not say what it has" in caplog.text
+    assert asked.count_trials() == 4
+    assert asked.count_trials() == 4
+    [text] = caplog.messages
+    assert_says("cluster", "cluster that does not answer", text)

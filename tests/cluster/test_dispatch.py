@@ -1,4 +1,4 @@
-"""What the driver hands out and books, without a cluster: jobs are answered by hand."""
+"""Jobs that the dispatcher hands out and records, without a cluster: answered by hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from micro_study import micro_study
 
-from rethink_ray.cluster.dispatch import Dispatcher, Nothing
+from rethink_ray.cluster.dispatch import Dispatcher, NoJob
 from rethink_ray.cluster.recorder import Recorder
-from rethink_ray.cluster.resume import extend_study
+from rethink_ray.cluster.resume import resume_lines
 from rethink_ray.cluster.work import decode_job, encode_job
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
@@ -17,6 +17,7 @@ from rethink_ray.records.log import RecordLog
 from rethink_ray.records.types import AssetDone, JobFailed, Resumed, RungDone, TrialEnded
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.errors import RecordError
 from tests.builders import made_up_facts
 
@@ -39,11 +40,11 @@ class Hand:
             recorder=recorder,
             decider=Decider(self.directory.study, self.directory.facts),
             has_room=lambda running, job: len(running) < self.slots,
-            stopping=lambda: self.stop,
+            is_stopping=lambda: self.stop,
         )
 
     def take(self) -> Job:
-        job = self.dispatcher.take()
+        job = self.dispatcher.next_job()
         assert isinstance(job, Job)
         return job
 
@@ -52,15 +53,15 @@ class Hand:
         if job.asset is not None:
             metrics = {"accuracy": 0.9, "chance": 0.25}
             done = AssetDone(key=job.asset.key, kind="classifier", metrics=metrics, seconds=1.0)
-            self.dispatcher.report(done)
+            self.dispatcher.record(done)
         for length in job.lengths:
-            self.dispatcher.report(rung(job, length))
-        self.dispatcher.ended(job.job_id)
+            self.dispatcher.record(rung(job, length))
+        self.dispatcher.end_job(job.job_id)
 
     def run(self) -> list[str]:
         """Job ids in the order they were finished, until there is nothing to take."""
         order = []
-        while isinstance(job := self.dispatcher.take(), Job):
+        while isinstance(job := self.dispatcher.next_job(), Job):
             self.finish(job)
             order.append(job.job_id)
         return order
@@ -83,7 +84,7 @@ def rung(job: Job, length: float) -> RungDone:
 def start(tmp_path: Path) -> Callable[..., Hand]:
     def start(**changes: object) -> Hand:
         study = micro_study(**changes)
-        return Hand(StudyDirectory.create(tmp_path / "study", study, "", FACTS, {}))
+        return Hand(start_study(tmp_path / "study", study, "", FACTS, {}))
 
     return start
 
@@ -92,22 +93,22 @@ def test_no_more_jobs_run_than_the_cluster_has_slots(start: Callable[..., Hand])
     hand = start()
     first, second = hand.take(), hand.take()
     assert first.job_id != second.job_id
-    assert hand.dispatcher.take() is Nothing.WAIT
+    assert hand.dispatcher.next_job() is NoJob.WAIT
     hand.slots = 3
     third = hand.take()
     assert third.job_id not in (first.job_id, second.job_id)
     hand.slots = 1
     hand.finish(first)
-    assert hand.dispatcher.take() is Nothing.WAIT
+    assert hand.dispatcher.next_job() is NoJob.WAIT
 
 
-def test_a_job_waits_in_the_cluster_rather_than_nobody_waiting_at_all(
+def test_one_job_is_handed_out_even_without_room_so_that_a_growing_cluster_starts_it(
     start: Callable[..., Hand],
 ) -> None:
     hand = start()
     hand.slots = 0
     hand.take()
-    assert hand.dispatcher.take() is Nothing.WAIT
+    assert hand.dispatcher.next_job() is NoJob.WAIT
 
 
 def test_a_round_is_in_the_log_before_its_first_job_is_handed_out(
@@ -128,8 +129,8 @@ def test_a_study_runs_to_its_end_and_a_second_run_finds_nothing_to_do(
     assert len(order) >= 1 + 4 * (2 + 1 + 1)
     assert len(set(order)) == len(order)
     again = Hand(StudyDirectory.open(hand.directory.root))
-    assert again.dispatcher.take() is Nothing.OVER
-    again.dispatcher.take_stock()
+    assert again.dispatcher.next_job() is NoJob.OVER
+    again.dispatcher.update_status()
     assert again.dispatcher.done
 
 
@@ -138,13 +139,13 @@ def test_the_tables_do_not_depend_on_slots_or_on_where_the_driver_died(
 ) -> None:
     from micro_study import results
 
-    whole = Hand(StudyDirectory.create(tmp_path / "a", micro_study(), "", FACTS, {}), slots=1)
+    whole = Hand(start_study(tmp_path / "a", micro_study(), "", FACTS, {}), slots=1)
     whole.run()
     whole.dispatcher.recorder.refresh_views(now=True)
-    broken = StudyDirectory.create(tmp_path / "b", micro_study(), "", FACTS, {})
+    broken = start_study(tmp_path / "b", micro_study(), "", FACTS, {})
     for _ in range(40):
         hand = Hand(StudyDirectory.open(broken.root), slots=3)
-        jobs = [j for j in (hand.dispatcher.take() for _ in range(3)) if isinstance(j, Job)]
+        jobs = [j for j in (hand.dispatcher.next_job() for _ in range(3)) if isinstance(j, Job)]
         if not jobs:
             break
         hand.finish(jobs[-1])  # the newest is finished, the others die with the driver
@@ -160,13 +161,13 @@ def test_a_lost_job_is_handed_out_again_until_the_limit_and_then_blocks(
     other = hand.take()
     hand.finish(other)
     for _ in range(3):
-        hand.dispatcher.failed(lost.job_id, "killed")
-        hand.dispatcher.failed(lost.job_id, "killed")  # told twice, counts once
-        taken = hand.dispatcher.take()
+        hand.dispatcher.lose_job(lost.job_id, "killed")
+        hand.dispatcher.lose_job(lost.job_id, "killed")  # told twice, counts once
+        taken = hand.dispatcher.next_job()
         if isinstance(taken, Job):
             assert taken.job_id == lost.job_id
-    assert taken is Nothing.OVER
-    hand.dispatcher.take_stock()
+    assert taken is NoJob.OVER
+    hand.dispatcher.update_status()
     assert not hand.dispatcher.done
     assert hand.dispatcher.blocked == (lost.job_id,)
     failures = [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
@@ -178,23 +179,23 @@ def test_a_job_that_is_lost_after_its_last_word_has_not_failed(start: Callable[.
     job = hand.take()
     assert job.trial_id is not None
     reason = "too large for one worker's images"
-    hand.dispatcher.report(TrialEnded(trial_id=job.trial_id, outcome="infeasible", reason=reason))
-    hand.dispatcher.failed(job.job_id, "workers that wait for one that ended")
+    hand.dispatcher.record(TrialEnded(trial_id=job.trial_id, outcome="infeasible", reason=reason))
+    hand.dispatcher.lose_job(job.job_id, "workers that wait for one that ended")
     assert not [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
     hand.run()
-    hand.dispatcher.take_stock()
+    hand.dispatcher.update_status()
     assert hand.dispatcher.done
 
 
 def test_resume_tries_a_blocked_job_again(start: Callable[..., Hand]) -> None:
     hand = start(resources={"retries": 0}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
-    hand.dispatcher.failed(hand.take().job_id, "killed")
+    hand.dispatcher.lose_job(hand.take().job_id, "killed")
     hand.run()
-    hand.dispatcher.take_stock()
+    hand.dispatcher.update_status()
     assert not hand.dispatcher.done
     again = Hand(StudyDirectory.open(hand.directory.root))
     again.run()
-    again.dispatcher.take_stock()
+    again.dispatcher.update_status()
     assert again.dispatcher.done
     resumed = [e for e in hand.directory.log.read() if isinstance(e, Resumed)]
     assert [e.trials for e in resumed] == [2]
@@ -207,31 +208,31 @@ def test_a_trial_that_diverged_is_a_result_and_never_runs_again(
     job = hand.take()
     assert job.trial_id is not None
     ended = TrialEnded(trial_id=job.trial_id, outcome="diverged", reason="nan at 3", step=3)
-    hand.dispatcher.report(ended)
-    hand.dispatcher.ended(job.job_id)
+    hand.dispatcher.record(ended)
+    hand.dispatcher.end_job(job.job_id)
     assert all(job.trial_id not in job_id for job_id in hand.run())
-    hand.dispatcher.take_stock()
+    hand.dispatcher.update_status()
     assert hand.dispatcher.done
 
 
 def test_a_rung_told_twice_is_recorded_once(start: Callable[..., Hand]) -> None:
     hand = start(arms={"scratch": {}})
     job = hand.take()
-    hand.dispatcher.report(rung(job, 2.0))
-    hand.dispatcher.report(rung(job, 2.0))
+    hand.dispatcher.record(rung(job, 2.0))
+    hand.dispatcher.record(rung(job, 2.0))
     rungs = [e for e in hand.directory.log.read() if isinstance(e, RungDone)]
     assert len(rungs) == 1
     assert rungs[0].at > 0
 
 
-def test_nothing_is_handed_out_and_no_failure_counts_once_someone_asked_to_stop(
+def test_a_stopping_study_hands_out_no_job_and_counts_no_failure(
     start: Callable[..., Hand],
 ) -> None:
     hand = start()
     job = hand.take()
     hand.stop = True
-    assert hand.dispatcher.take() is Nothing.OVER
-    hand.dispatcher.failed(job.job_id, "killed while stopping")
+    assert hand.dispatcher.next_job() is NoJob.OVER
+    hand.dispatcher.lose_job(job.job_id, "killed while stopping")
     assert not any(isinstance(e, JobFailed) for e in hand.directory.log.read())
 
 
@@ -246,10 +247,10 @@ def test_more_trials_and_a_longer_ladder_repeat_no_job(start: Callable[..., Hand
     hand = start()
     first = hand.run()
     directory = StudyDirectory.open(hand.directory.root)
-    assert directory.extend(trials=4, replicates=2, lengths=[5.0])
+    assert extend_study(directory, trials=4, replicates=2, lengths=[5.0])
     again = Hand(StudyDirectory.open(hand.directory.root))
     second = again.run()
-    again.dispatcher.take_stock()
+    again.dispatcher.update_status()
     assert again.dispatcher.done
     assert second
     assert not set(first) & set(second)
@@ -262,13 +263,15 @@ def test_continuing_says_what_is_finished_what_goes_on_and_what_is_tried_again(
     hand = start(arms={"scratch": {}}, regimes={"full": {"images": 6}})
     lost, done = hand.take(), hand.take()
     hand.finish(done)
-    hand.dispatcher.failed(lost.job_id, "killed")
+    hand.dispatcher.lose_job(lost.job_id, "killed")
     assert lost.trial_id is not None
     folder = hand.directory.trial_dir(lost.trial_id)
     folder.mkdir(parents=True)
     (folder / "trunk-000000005.pt").touch()
-    lines = extend_study(StudyDirectory.open(hand.directory.root), replicates=3)
-    assert lines == [
+    directory = StudyDirectory.open(hand.directory.root)
+    before = directory.study
+    assert extend_study(directory, replicates=3)
+    assert resume_lines(directory, before) == [
         "finished: 1 rung, 0 assets; trials: no trial yet",
         "waiting: 2 trials",
         "budget per cell: 2 -> 2 trials, 1 -> 3 replicates; ladder 2x, 3x",
@@ -290,18 +293,18 @@ def test_a_job_that_ends_without_its_results_is_lost_like_a_killed_one(
     hand = start(resources={"retries": 1}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
     for _ in range(2):
         job = hand.take()
-        hand.dispatcher.ended(job.job_id)
+        hand.dispatcher.end_job(job.job_id)
     failures = [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
     assert [e.reason for e in failures] == ["it ended without its results"] * 2
     assert hand.take().job_id != job.job_id  # past its limit
 
 
-def test_jobs_that_nobody_hears_of_any_more_are_all_lost_and_handed_out_again(
+def test_jobs_that_tune_left_behind_are_all_lost_and_handed_out_again(
     start: Callable[..., Hand],
 ) -> None:
     hand = start()
     lost = {hand.take().job_id, hand.take().job_id}
-    hand.dispatcher.lose_all("Ray Tune gave up")
+    hand.dispatcher.lose_all_jobs("Ray Tune gave up")
     assert {e.job_id for e in hand.directory.log.read() if isinstance(e, JobFailed)} == lost
     assert {hand.take().job_id, hand.take().job_id} == lost
 
@@ -313,7 +316,7 @@ def test_a_listener_that_fails_stops_neither_the_study_nor_the_others(
         raise BrokenPipeError("nobody reads")
 
     heard: list[object] = []
-    directory = StudyDirectory.create(tmp_path / "study", micro_study(), "", FACTS, {})
+    directory = start_study(tmp_path / "study", micro_study(), "", FACTS, {})
     recorder = Recorder(directory, [broken, heard.append])
     for number in (1, 2):
         recorder.record(JobFailed(job_id=f"job {number}", reason="killed"))

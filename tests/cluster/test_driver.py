@@ -59,25 +59,25 @@ def test_an_error_file_that_is_not_there_is_a_reason_too(tmp_path: Path, file: s
 def test_what_tune_pickles_holds_nothing_of_the_study(tmp_path: Path) -> None:
     unpicklable = SimpleNamespace(lock=threading.Lock())
     searcher = JobSearcher(cast(Any, unpicklable), job_limit=9)
-    booking = JobCallback(
+    job_callback = JobCallback(
         cast(Any, unpicklable),
         searcher,
         lambda: None,
         StopRequest(tmp_path / "stop", lambda: False),
     )
-    assert len(cloudpickle.dumps((searcher, booking))) < 500
+    assert len(cloudpickle.dumps((searcher, job_callback))) < 500
 
 
 def test_an_end_that_tune_tells_twice_does_not_end_the_jobs_next_attempt(tmp_path: Path) -> None:
     ends: list[str] = []
-    dispatcher = SimpleNamespace(ended=ends.append, fault=None)
+    dispatcher = SimpleNamespace(end_job=ends.append, fault=None)
     searcher = JobSearcher(cast(Any, dispatcher), job_limit=9)
     searcher.job_ids |= {"first": "job", "second": "job"}
-    booking = JobCallback(
+    job_callback = JobCallback(
         cast(Any, dispatcher), searcher, lambda: None, StopRequest(tmp_path / "stop", lambda: False)
     )
     first = cast(Trial, SimpleNamespace(trial_id="first"))
-    booking.on_trial_complete(0, [], first)
-    booking.on_trial_complete(0, [], first)
+    job_callback.on_trial_complete(0, [], first)
+    job_callback.on_trial_complete(0, [], first)
     assert ends == ["job"]
     assert searcher.job_ids == {"second": "job"}

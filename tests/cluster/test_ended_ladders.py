@@ -13,6 +13,7 @@ from rethink_ray.commands.status import status_lines
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.decide import Decider
+from rethink_ray.session import extend_study
 
 SCHEDULE: dict[str, Any] = {
     "unit": 4,
@@ -49,7 +50,7 @@ def test_it_is_read_from_its_directory_alone_and_stays_where_it_ended(
 ) -> None:
     opened = StudyDirectory.open(ended.root)
     assert opened.study.schedule.converged == 100.0
-    assert opened.extend(lengths=[6.0])
+    assert extend_study(opened, lengths=[6.0])
     decision = Decider(opened.study, opened.facts).next_jobs(opened.load_state())
     assert decision.done
     assert not decision.jobs

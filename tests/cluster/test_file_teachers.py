@@ -6,14 +6,13 @@ from test_learned_study import TREE, run_here
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.commands.inputs import facts_of
 from rethink_ray.protocol.tables import build_tables
-from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import gather_study_facts, start_study
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
-from rethink_ray.training.run import MODEL_FILE, splits_of, train_config
+from rethink_ray.training.run import MODEL_FILE, scored_splits, train_config
 from tests.builders import micro_recipe, micro_trial
 
 
@@ -29,8 +28,8 @@ def test_one_file_teaches_every_replicate_and_an_exported_student_repeats_its_nu
         "continued": {"set": {"labels.kind": "continued"}, "teacher": file},
     }
     study = validate(Study, TREE | {"arms": arms}, "files.yaml")
-    directory = StudyDirectory.create(
-        str(tmp_path / "study"), study, "", facts_of(study, "files.yaml"), {}
+    directory = start_study(
+        str(tmp_path / "study"), study, "", gather_study_facts(study, "files.yaml"), {}
     )
     state = run_here(study, directory)
     assert not state.ended
@@ -44,7 +43,7 @@ def test_one_file_teaches_every_replicate_and_an_exported_student_repeats_its_nu
     assert not export_best(directory, tmp_path / "best").missing
     for arm in ("student", "continued"):
         config = load_config(tmp_path / "best" / f"full-{arm}-3x.yaml")
-        [rung] = train_config(config.plain(), tmp_path / arm, splits=splits_of(config)[:1])
+        [rung] = train_config(config.plain(), tmp_path / arm, splits=scored_splits(config)[:1])
         assert rung.metrics["val/ap"] == config.expected["val/ap"]
         recorded = state.rungs[config.source["trial_id"], 3.0].metrics
         assert rung.metrics["train/loss"] == recorded["train/loss"]

@@ -1,6 +1,7 @@
 """A disk that takes no more: the run ends as incomplete, and what was recorded stays."""
 
 import errno
+import re
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +11,12 @@ import pytest
 from micro_study import start_micro
 
 from rethink_ray.cluster.recorder import Recorder
-from rethink_ray.cluster.run import is_the_disks, run_study
+from rethink_ray.cluster.run import is_disk_failure, run_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running
 from rethink_ray.records.types import JobFailed
 from rethink_ray.spec.errors import RecordError
+from tests.golden_words import assert_says
 
 
 @contextmanager
@@ -54,10 +56,10 @@ def test_only_a_disk_that_takes_no_more_makes_an_error_the_machines() -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
     record = RecordError("log.jsonl: must take one more line")
     record.__cause__ = full
-    assert is_the_disks(full)
-    assert is_the_disks(record)
-    assert not is_the_disks(FileNotFoundError(errno.ENOENT, "No such file"))
-    assert not is_the_disks(RecordError("log.jsonl, line 3: must be an event"))
+    assert is_disk_failure(full)
+    assert is_disk_failure(record)
+    assert not is_disk_failure(FileNotFoundError(errno.ENOENT, "No such file"))
+    assert not is_disk_failure(RecordError("log.jsonl, line 3: must be an event"))
 
 
 def test_views_that_cannot_be_written_stop_nothing(
@@ -67,7 +69,9 @@ def test_views_that_cannot_be_written_stop_nothing(
     recorder = Recorder(directory)
     with files_at_most(1000):
         recorder.refresh_views(now=True)
-    assert "rebuilt when read" in caplog.text
+    [text] = caplog.messages
+    text = re.sub(r"\(.*\)", "(ERROR)", text)
+    assert_says("cluster", "views that cannot be written", text)
     assert not (directory.root / "rungs.parquet").exists()
     recorder.refresh_views(now=True)
     assert (directory.root / "rungs.parquet").exists()

@@ -9,11 +9,12 @@ import pytest
 from micro_study import results, start_micro
 from processes import kill_all, train_workers_of
 
-from rethink_ray.cluster.group import _cause_of, _is_an_echo, tell_the_end
+from rethink_ray.cluster.group import _find_cause, _is_lost_connection, note_end
 from rethink_ray.cluster.mailbox import Mailbox
-from rethink_ray.cluster.run import run_study
+from rethink_ray.cluster.run import Observers, run_study
 from rethink_ray.records.types import AssetDone, JobFailed, TrialEnded
 from rethink_ray.spec.errors import DataError, RethinkError
+from tests.golden_words import assert_says
 
 
 @pytest.mark.ray
@@ -33,7 +34,9 @@ def test_a_trial_of_two_workers_outlives_one_of_them_and_reaches_the_records_lik
     told: list[float] = []
     outcome = run_study(
         directory,
-        listeners=[lambda e: told.append(e.length) if hasattr(e, "length") else None],
+        observers=Observers(
+            listeners=(lambda e: told.append(e.length) if hasattr(e, "length") else None,)
+        ),
     )
     training.join()
     assert outcome.status == "done", outcome
@@ -63,23 +66,23 @@ def test_what_a_worker_says_is_the_runs_error_and_silence_means_it_died(tmp_path
         """As Ray Train names it."""
 
     told = DataError("a.jpg: must be readable, but got nothing")
-    mailbox.fail(told)
-    mailbox.fail(RuntimeError("the others fail because of it"))
-    found = _cause_of(WorkerGroupError("many lines"), mailbox.failure())
+    mailbox.write_error(told)
+    mailbox.write_error(RuntimeError("the others fail because of it"))
+    found = _find_cause(WorkerGroupError("many lines"), mailbox.read_error())
     assert isinstance(found, DataError)
     assert str(found) == str(told)
     infeasible = TrialEnded(trial_id="t1", outcome="infeasible", reason="too large")
-    assert mailbox.ended() is None
-    mailbox.end(infeasible)
-    mailbox.end(replace(infeasible, reason="said later"))
-    assert mailbox.ended() == infeasible
+    assert mailbox.read_end() is None
+    mailbox.write_end(infeasible)
+    mailbox.write_end(replace(infeasible, reason="said later"))
+    assert mailbox.read_end() == infeasible
     mailbox.remove()
     assert not list((tmp_path / "trials" / "t1").iterdir())
 
-    silent = _cause_of(WorkerGroupError("many lines"), mailbox.failure())
+    silent = _find_cause(WorkerGroupError("many lines"), mailbox.read_error())
     assert type(silent) is RethinkError
-    assert str(silent) == "a worker's process or its machine died"
-    assert str(_cause_of(TimeoutError("no room"), None)) == "TimeoutError: no room"
+    assert_says("cluster", "worker that died", str(silent))
+    assert str(_find_cause(TimeoutError("no room"), None)) == "TimeoutError: no room"
 
 
 def test_a_worker_beside_the_first_tells_that_an_asset_is_refused_and_nothing_else(
@@ -87,14 +90,14 @@ def test_a_worker_beside_the_first_tells_that_an_asset_is_refused_and_nothing_el
 ) -> None:
     mailbox = Mailbox.fresh(tmp_path, "assets/teacher-1")
     built = AssetDone(key="teacher-1", kind="teacher", metrics={"val/ap": 12.0}, seconds=1.0)
-    tell_the_end(built, mailbox)
-    assert mailbox.ended() is None
+    note_end(built, mailbox)
+    assert mailbox.read_end() is None
     refused = replace(built, metrics={}, refused="infeasible: too large")
-    tell_the_end(refused, mailbox)
-    assert mailbox.ended() == refused
+    note_end(refused, mailbox)
+    assert mailbox.read_end() == refused
 
 
 def test_a_lost_connection_is_the_echo_of_another_workers_failure() -> None:
     lost = "[third_party/gloo/gloo/transport/tcp/pair.cc:545] Read error: Connection reset by peer"
-    assert _is_an_echo(RuntimeError(lost))
-    assert not _is_an_echo(RuntimeError("CUDA error: device-side assert triggered"))
+    assert _is_lost_connection(RuntimeError(lost))
+    assert not _is_lost_connection(RuntimeError("CUDA error: device-side assert triggered"))

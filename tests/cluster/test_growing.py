@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from micro_study import results, run_inline, start_micro
 
-from rethink_ray.cluster.run import extend_study, run_study
+from rethink_ray.cluster.run import run_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RungDone
+from rethink_ray.session import extend_study
 
 pytestmark = pytest.mark.ray
 

@@ -10,8 +10,8 @@ LOST = """
 import sys, threading
 from rethink_ray.cluster import head
 
-head.LOOK_SECONDS, head.LOOKS = 0.05, 2
-with head.watched_head(sys.argv[1], "Go on with: rethink-ray resume here"):
+head.HEAD_POLL_SECONDS, head.MOST_MISSES = 0.05, 2
+with head.exit_if_head_is_gone(sys.argv[1], "Go on with: rethink-ray resume here"):
     threading.Event().wait()  # as a client waits for its head
 """
 

@@ -17,10 +17,11 @@ from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
+from rethink_ray.session import start_study
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
-from rethink_ray.training.run import splits_of, train_config
+from rethink_ray.training.run import scored_splits, train_config
 from rethink_ray.training.stopping import never_stop
 from tests.builders import MICRO_SETTINGS
 
@@ -76,7 +77,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[StudyDirectory, 
     study = validate(Study, TREE, "learned.yaml")
     root = tmp_path_factory.mktemp("learned") / "study"
     facts = gather_facts(study.data, study.regimes)
-    directory = StudyDirectory.create(str(root), study, "", facts, {})
+    directory = start_study(str(root), study, "", facts, {})
     return directory, run_here(study, directory)
 
 
@@ -118,7 +119,7 @@ def test_an_exported_run_rebuilds_what_it_starts_from_and_repeats_its_number(
     assert not exported.missing
     for arm in ("direct", "student", "continued"):
         config = load_config(tmp_path / "best" / f"full-{arm}-3x.yaml")
-        [rung] = train_config(config.plain(), tmp_path / arm, splits=splits_of(config)[:1])
+        [rung] = train_config(config.plain(), tmp_path / arm, splits=scored_splits(config)[:1])
         assert rung.metrics["val/ap"] == config.expected["val/ap"]
         recorded = state.rungs[config.source["trial_id"], 3.0].metrics
         assert rung.metrics["val/ap"] == recorded["val/ap"]

@@ -5,8 +5,8 @@ from pathlib import Path
 from micro_study import run_inline, start_micro
 
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.judge.verdicts import Verdict
-from rethink_ray.protocol.tables import read_views
 
 UPSTREAM = {"init.source": "upstream"}
 ARMS = {
@@ -29,7 +29,7 @@ def test_a_frozen_backbone_s_savings_and_drift_are_found_in_a_study_that_ran(
         budget={"trials": 1, "keep": [1, 1], "replicates": 3},
     )
     run_inline(directory)
-    findings = derive_findings(read_views(directory))
+    findings = derive_findings(read_tables(directory))
     papers = {o.name.partition("/")[2]: o for o in findings.claims.papers}
     for name in ("cost-operations", "cost-parameters"):
         (found,) = papers[name].findings

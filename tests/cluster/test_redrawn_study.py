@@ -15,10 +15,12 @@ from rethink_ray.analysis.one_trial import export_trial
 from rethink_ray.commands.reruns import verdict_lines
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config, validate
 from rethink_ray.spec.resolve import Cell
@@ -63,7 +65,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     study = validate(Study, TREE, "redrawn.yaml")
     root = tmp_path_factory.mktemp("redrawn") / "study"
     facts = gather_facts(study.data, study.regimes)
-    directory = StudyDirectory.create(str(root), study, "", facts, {})
+    directory = start_study(str(root), study, "", facts, {})
     run_inline(directory)
     return directory, directory.load_state()
 
@@ -75,14 +77,15 @@ def members(state: StudyState, arm: str, purpose: Any) -> list[Member]:
 def test_each_replicate_trains_on_its_draw_and_never_on_the_hold_out(finished: Finished) -> None:
     directory, state = finished
     data = directory.study.data
+    view = StudyView(directory.study, state, directory.facts)
     for arm in ("scratch", "student"):
         for member, draw in zip(members(state, arm, "replicate"), (1, 2), strict=True):
-            config = exported(directory, state, Cell("few", arm), member, 2.0).plain()
+            config = exported(directory, view.cell(Cell("few", arm)), member, 2.0).plain()
             seen = open_trial_data(config).image_ids
             assert seen == regime_image_ids(data, 5, draw)
             assert not set(seen) & set(holdout_image_ids(data))
         [searched] = members(state, arm, "search")
-        config = exported(directory, state, Cell("few", arm), searched, 2.0).plain()
+        config = exported(directory, view.cell(Cell("few", arm)), searched, 2.0).plain()
         assert open_trial_data(config).image_ids == regime_image_ids(data, 5)
 
 

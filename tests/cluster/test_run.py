@@ -10,7 +10,7 @@ from micro_study import results, start_micro
 from processes import after_lines, kill_all, resumed, slots_of, wait_until_dead
 
 from rethink_ray.cluster import run
-from rethink_ray.cluster.run import run_study
+from rethink_ray.cluster.run import Observers, run_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import is_running
 from rethink_ray.records.types import Event, JobFailed, JobStarted, RungDone
@@ -27,7 +27,7 @@ def test_two_slots_give_the_tables_of_a_plain_loop(
     outcome = run_study(directory, slots=2)
     assert outcome.status == "done"
     assert results(directory) == expected
-    assert directory.mirror_path.exists()
+    assert directory.optuna_journal_path.exists()
     again = run_study(StudyDirectory.open(directory.root), slots=2)
     assert again.status == "done"
     assert results(directory) == expected
@@ -56,7 +56,7 @@ def test_one_slot_whose_process_is_killed_gives_the_same_tables(
         if isinstance(event, JobStarted) and num_started == 3:
             kill_all(slots_of(os.getpid()))
 
-    outcome = run_study(directory, slots=1, listeners=[kill_in_the_third])
+    outcome = run_study(directory, slots=1, observers=Observers(listeners=(kill_in_the_third,)))
     assert outcome.status == "done"
     failures = [e for e in directory.log.read() if isinstance(e, JobFailed)]
     assert [e.reason for e in failures] == ["its process or its machine died"]

@@ -6,10 +6,11 @@ from micro_study import results, run_inline, start_micro
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.report import write_report
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import extend_study
 
 CHANGES = {
     "regimes": {"full": {"images": "all"}},
@@ -24,9 +25,9 @@ def test_two_more_searches_are_three_values_an_arm_and_train_nothing_again(
     run_inline(start_micro(tmp_path / "s", **CHANGES))
     directory = StudyDirectory.open(tmp_path / "s")
     before = results(directory)
-    assert derive_findings(read_views(directory)).findings[0].interval is None
+    assert derive_findings(read_tables(directory)).findings[0].interval is None
     events = len(directory.log.read())
-    assert directory.extend(searches=3)
+    assert extend_study(directory, searches=3)
     run_inline(directory)
     directory = StudyDirectory.open(tmp_path / "s")
     assert progress_of(directory.study, directory.load_state()).complete
@@ -36,7 +37,7 @@ def test_two_more_searches_are_three_values_an_arm_and_train_nothing_again(
     assert [row for row in after["rungs"] if row["search"] == 0] == before["rungs"]
     trained = {(e.trial_id, e.length) for e in directory.log.read()[events:] if hasattr(e, "steps")}
     assert not trained & {(row["trial_id"], row["length"]) for row in before["rungs"]}
-    findings = derive_findings(read_views(directory))
+    findings = derive_findings(read_tables(directory))
     headline = findings.findings[0]
     assert headline.effect is not None
     assert headline.effect.nums == (3, 3)

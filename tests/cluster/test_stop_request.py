@@ -1,4 +1,4 @@
-"""A wish to stop, without Ray: signals, the file, and the end of a process that does not listen."""
+"""A request to stop, without Ray: signals, the file, and the end of a process that hangs."""
 
 import signal
 import subprocess
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rethink_ray.cluster.stop_request import StopRequest, signals
+from rethink_ray.cluster.stop_request import StopRequest, stop_on_signals
+from tests.golden_words import assert_says
 
 DEAF = """
 import sys, threading
@@ -15,8 +16,9 @@ from pathlib import Path
 from rethink_ray.cluster import stop_request
 
 stop_request.PATIENCE_SECONDS = 0.1
-told = stop_request.StopRequest(Path(sys.argv[1]), lambda: False)
-with stop_request.last_resort(told, "Go on with: rethink-ray resume here"), stop_request.signals(told):
+request = stop_request.StopRequest(Path(sys.argv[1]), lambda: False)
+exit_in_time = stop_request.exit_in_time(request, "Go on with: rethink-ray resume here")
+with exit_in_time, stop_request.stop_on_signals(request):
     print("ready", flush=True)
     threading.Event().wait()  # as a client waits for a Ray that was killed
 """
@@ -38,33 +40,34 @@ def test_a_process_that_hangs_ends_by_itself_after_a_signal_and_says_how_to_go_o
     process.send_signal(number)
     _, said = process.communicate()
     assert process.returncode == 128 + number
-    assert said.endswith("nothing recorded is lost. Go on with: rethink-ray resume here\n")
+    assert said.endswith("Go on with: rethink-ray resume here\n")
+    assert_says("cluster", "end of a process that hangs", said.splitlines()[-1])
     assert (tmp_path / "stop").exists()
 
 
-def test_a_signal_is_a_wish_that_jobs_can_see_and_a_second_one_is_urgent(tmp_path: Path) -> None:
-    wish = StopRequest(tmp_path / "stop", lambda: False)
+def test_a_signal_is_a_request_that_jobs_can_see_and_a_second_one_is_urgent(tmp_path: Path) -> None:
+    stop_request = StopRequest(tmp_path / "stop", lambda: False)
     before = signal.getsignal(signal.SIGTERM)
-    with signals(wish):
-        assert not wish()
+    with stop_on_signals(stop_request):
+        assert not stop_request()
         signal.raise_signal(signal.SIGTERM)
-        assert wish()
-        assert (wish.signal, wish.urgent) == (signal.SIGTERM, False)
-        assert wish.path.exists()
+        assert stop_request()
+        assert (stop_request.signal, stop_request.is_urgent) == (signal.SIGTERM, False)
+        assert stop_request.path.exists()
         signal.raise_signal(signal.SIGINT)
-        assert (wish.signal, wish.urgent) == (signal.SIGTERM, True)
+        assert (stop_request.signal, stop_request.is_urgent) == (signal.SIGTERM, True)
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_stop_file_that_somebody_put_there_is_a_wish_too(tmp_path: Path) -> None:
-    wish = StopRequest(tmp_path / "stop", lambda: False)
-    assert not wish()
+def test_a_stop_file_that_was_put_there_by_hand_is_a_request_too(tmp_path: Path) -> None:
+    stop_request = StopRequest(tmp_path / "stop", lambda: False)
+    assert not stop_request()
     (tmp_path / "stop").touch()
-    assert wish()
-    assert wish.signal is None
+    assert stop_request()
+    assert stop_request.signal is None
 
 
-def test_a_wish_that_the_disk_refuses_is_still_a_wish(tmp_path: Path) -> None:
-    wish = StopRequest(tmp_path / "gone" / "stop", lambda: False)
-    wish.say(signal.SIGTERM)
-    assert wish()
+def test_a_request_that_the_disk_refuses_is_still_a_request(tmp_path: Path) -> None:
+    stop_request = StopRequest(tmp_path / "gone" / "stop", lambda: False)
+    stop_request.request(signal.SIGTERM)
+    assert stop_request()

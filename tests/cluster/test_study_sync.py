@@ -9,7 +9,7 @@ from micro_study import micro_study, results, run_inline, start_micro
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
 from rethink_ray.cluster.sweeping import Sweeper
-from rethink_ray.cluster.sync import StopObject, carried, fetch
+from rethink_ray.cluster.sync import StopObject, download_inputs, sync_events
 from rethink_ray.cluster.work import run_job
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.records.detections import detections_folder, read_detections
@@ -19,6 +19,7 @@ from rethink_ray.records.types import Event
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import start_study
 from rethink_ray.training.stopping import never_stop
 from tests.object_store import object_store
 
@@ -29,18 +30,18 @@ def run_on(machine: Path, uri: str, num_jobs: int, monkeypatch: pytest.MonkeyPat
     directory = StudyDirectory.open(uri)
     copy = WorkingCopy(uri)
     recorder = Recorder(directory)
-    book = Dispatcher(
+    dispatcher = Dispatcher(
         recorder=recorder,
         decider=Decider(directory.study, directory.facts),
         has_room=lambda running, job: not running,
-        stopping=never_stop,
+        is_stopping=never_stop,
     )
     done = 0
-    while done < num_jobs and isinstance(job := book.take(), Job):
-        fetch(job, copy)
-        for event in carried(job, copy, _running(job, directory, copy)):
-            book.report(event)
-        book.ended(job.job_id)
+    while done < num_jobs and isinstance(job := dispatcher.next_job(), Job):
+        download_inputs(job, copy)
+        for event in sync_events(job, copy, _running(job, directory, copy)):
+            dispatcher.record(event)
+        dispatcher.end_job(job.job_id)
         done += 1
     recorder.refresh_views(now=True)
     return done
@@ -62,7 +63,7 @@ def test_machines_that_share_only_a_store_make_the_tables_of_one_machine(
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
         study = micro_study()
         facts = gather_facts(study.data, study.regimes)
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {"torch": "any"})
+        start_study(uri, study, "study: micro\n", facts, {"torch": "any"})
         for machine in range(1, 40):
             if run_on(tmp_path / str(machine), uri, 4, monkeypatch) < 4:
                 break
@@ -87,7 +88,7 @@ def _has_what_replicates_found(reader: StudyDirectory, stored: list[str]) -> Non
     assert all(read_detections(reader.root / name).num_rows for name in there)
 
 
-def test_a_wish_to_stop_is_seen_through_the_store() -> None:
+def test_a_request_to_stop_is_seen_through_the_store() -> None:
     with object_store() as pattern:
         store = Store(pattern.format("s"))
         assert not StopObject(store, "records/stop")()
@@ -95,12 +96,12 @@ def test_a_wish_to_stop_is_seen_through_the_store() -> None:
         assert StopObject(store, "records/stop")()
 
 
-def test_a_store_that_does_not_answer_has_no_wish() -> None:
+def test_a_store_that_does_not_answer_requests_no_stop() -> None:
     gone = Store("s3://k:w@b/s?endpoint_override=127.0.0.1:9&scheme=http&region=a")
     assert not StopObject(gone, "records/stop")()
 
 
-def test_what_nobody_needs_is_deleted_in_the_store(
+def test_checkpoints_that_no_job_needs_are_deleted_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
@@ -108,7 +109,7 @@ def test_what_nobody_needs_is_deleted_in_the_store(
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")
-        directory = StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        directory = start_study(uri, study, "study: micro\n", facts, {})
         run_on(tmp_path, uri, 40, monkeypatch)
         before = [n for n in Store(uri).list("trials") if "/trunk-" in n]
         Sweeper(directory).sweep(StudyDirectory.open(uri).load_state(), (), now=True)
@@ -125,7 +126,7 @@ def test_a_damaged_asset_is_built_again_once_and_goes_home(
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        start_study(uri, study, "study: micro\n", facts, {})
         run_on(tmp_path / "1", uri, 1, monkeypatch)
         store = Store(uri)
         [name] = [n for n in store.list("assets") if n.endswith("backbone.pt")]
@@ -150,7 +151,7 @@ def test_what_a_trial_starts_from_is_not_sent_home_again(
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {})
+        start_study(uri, study, "study: micro\n", facts, {})
         run_on(tmp_path, uri, 1, monkeypatch)
         before = Store(uri).list("assets")
         run_on(tmp_path, uri, 2, monkeypatch)

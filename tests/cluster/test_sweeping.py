@@ -8,6 +8,7 @@ from micro_study import results, run_inline, start_micro
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.jobs import Job
+from rethink_ray.session import extend_study
 
 SMALL: dict[str, Any] = {"regimes": {"small": {"images": 6}}, "arms": {"scratch": {}}}
 
@@ -29,7 +30,7 @@ def test_losers_lose_their_trunks_and_a_longer_ladder_still_gives_the_same_numbe
     assert len(left) < len(list(swept.root.glob("trials/*")))
     for directory in (kept, swept):
         grown = StudyDirectory.open(directory.root)
-        grown.extend(trials=4, lengths=[4.0], replicates=2)
+        extend_study(grown, trials=4, lengths=[4.0], replicates=2)
         run_inline(grown)
     assert results(StudyDirectory.open(swept.root)) == results(StudyDirectory.open(kept.root))
 

@@ -10,6 +10,7 @@ from processes import after_lines, family_of, kill_all, resumed
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.store import Store
+from rethink_ray.session import start_study
 from tests.object_store import object_store
 
 
@@ -22,7 +23,7 @@ def test_a_study_at_a_uri_outlives_the_machine_that_ran_it(
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path / "one"))
-        StudyDirectory.create(uri, study, "study: micro\n", facts, {"torch": "any"})
+        start_study(uri, study, "study: micro\n", facts, {"torch": "any"})
         with resumed(uri, "--slots=2") as driver:
             after_lines(driver, "/ap ", 3)
             kill_all(family_of(driver.pid))

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
-from rethink_ray.commands.inputs import study_with_facts
 from rethink_ray.commands.planning import plan_lines
+from rethink_ray.session import load_study_input
 from rethink_ray.spec.errors import DataError, SpecError
+from tests.refusals import refused
 
 SHAPES = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
 
@@ -31,11 +31,10 @@ def written(folder: Path, resources: dict[str, int] | None = None, **arm: Any) -
 def test_a_teacher_that_is_not_there_is_told_by_plan_and_refused_by_run(tmp_path: Path) -> None:
     teacher = {"file": "gone/teacher.pth"}
     path = written(tmp_path, set={"labels.kind": "self_training"}, teacher=teacher)
-    told = "micro.yaml: arms.a.teacher.file: must be a readable file, but got .gone/teacher.pth"
-    with pytest.raises(DataError, match=told):
-        study_with_facts(path, [])
-    study, _, facts, _ = study_with_facts(path, [], starts=False)
-    lines = [line for line in plan_lines(study, facts, 1, tmp_path) if "NOT THERE" in line]
+    with refused(DataError, "commands", "a teacher's file is missing", tmp_path):
+        load_study_input(path)
+    given = load_study_input(path, is_planned_only=True)
+    lines = plan_lines(given.study, given.facts, 1, tmp_path)
     [line] = [line for line in lines if line.startswith("weights")]
     assert line.startswith("weights: gone/teacher.pth is NOT THERE (micro: arms.a.teacher.file)")
 
@@ -43,21 +42,17 @@ def test_a_teacher_that_is_not_there_is_told_by_plan_and_refused_by_run(tmp_path
 def test_a_plan_says_how_a_batch_is_cut_and_refuses_a_cut_that_does_not_come_out_even(
     tmp_path: Path,
 ) -> None:
-    study, _, facts, _ = study_with_facts(written(tmp_path, {"images_per_step": 2}), [])
-    lines = list(plan_lines(study, facts, 1, tmp_path))
+    given = load_study_input(written(tmp_path, {"images_per_step": 2}))
+    lines = list(plan_lines(given.study, given.facts, 1, tmp_path))
     assert "an update: batch 8 in 4 passes of 2 images (resources.images_per_step)" in lines
-    told = (
-        "images_per_step: must divide the 8 images of a worker .*, but got 3. Take one of 1, 2, 4"
-    )
-    with pytest.raises(SpecError, match=told):
-        study_with_facts(written(tmp_path, {"images_per_step": 3}), [])
+    with refused(SpecError, "commands", "a batch that does not divide", tmp_path):
+        load_study_input(written(tmp_path, {"images_per_step": 3}))
 
 
 def test_keypoints_that_the_annotations_lack_are_refused_before_the_first_trial(
     tmp_path: Path,
 ) -> None:
     path = written(tmp_path, set={"detector.family": "keypoint_rcnn"})
-    told = "full/a: detector.num_keypoints: must be the 5 keypoints"
-    for starts in (True, False):
-        with pytest.raises(SpecError, match=told):
-            study_with_facts(path, [], starts=starts)
+    for planned in (True, False):
+        with refused(SpecError, "commands", "annotations with fewer keypoints", tmp_path):
+            load_study_input(path, is_planned_only=planned)

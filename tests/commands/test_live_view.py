@@ -1,6 +1,7 @@
 """What a terminal shows of a study, whatever its arms are called."""
 
 import io
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import pytest
 from rich.console import Console
 
 from rethink_ray.commands.live import event_lines
-from rethink_ray.commands.status import progress_table, show_status, to_go
+from rethink_ray.commands.status import build_progress_table, remaining_words, show_status
 from rethink_ray.protocol.remaining import CellProgress, StudyProgress
 from rethink_ray.records.types import JobFailed, Member, RoundProposed, RungDone
+from rethink_ray.session import start_study
 from rethink_ray.spec.resolve import Cell
+from tests.golden_words import assert_says
+from tests.refusals import timeless
 
 
 def _progress(arm: str) -> StudyProgress:
@@ -40,7 +44,7 @@ def _progress(arm: str) -> StudyProgress:
 
 def test_names_with_square_brackets_are_shown_as_they_are() -> None:
     told = io.StringIO()
-    Console(file=told, width=120).print(progress_table(_progress("[/red] a[b]")))
+    Console(file=told, width=120).print(build_progress_table(_progress("[/red] a[b]")))
     assert "full/[/red] a[b]" in told.getvalue()
     assert "12.3 (1)" in told.getvalue()
 
@@ -53,7 +57,7 @@ def test_the_table_of_five_lengths_fits_80_columns_with_whole_words() -> None:
         cell, rungs=lengths, searched=lengths, best=dict.fromkeys(lengths, 12.34), repeated=lengths
     )
     told = io.StringIO()
-    Console(file=told, width=80).print(progress_table(replace(progress, cells=(wide,))))
+    Console(file=told, width=80).print(build_progress_table(replace(progress, cells=(wide,))))
     lines = told.getvalue().splitlines()
     assert any(line.startswith("cell") and line.rstrip().endswith("24x") for line in lines)
     assert any("full/scratch_again search 1/2" in line for line in lines), lines
@@ -63,12 +67,12 @@ def test_the_table_of_five_lengths_fits_80_columns_with_whole_words() -> None:
 
 def test_what_is_to_go_is_at_least_so_much_while_the_search_may_find_another_best() -> None:
     progress = _progress("scratch")
-    assert to_go(progress) == "1 search trial and at least 3 replicates to go"
+    assert remaining_words(progress) == "1 search trial and at least 3 replicates to go"
     (cell,) = progress.cells
     searched = replace(cell, search={"done": 2}, replicates_to_go=1)
-    assert to_go(replace(progress, cells=(searched,))) == "1 replicate to go"
+    assert remaining_words(replace(progress, cells=(searched,))) == "1 replicate to go"
     over = replace(searched, replicates_to_go=0)
-    assert to_go(replace(progress, cells=(over,))) == "complete"
+    assert remaining_words(replace(progress, cells=(over,))) == "complete"
 
 
 def test_a_pipe_gets_the_cell_the_score_and_the_seconds_of_a_rung() -> None:
@@ -95,7 +99,6 @@ def test_a_pipe_gets_the_cell_the_score_and_the_seconds_of_a_rung() -> None:
 def test_status_of_a_study_that_has_not_begun(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.facts import DataFacts
     from rethink_ray.spec.load import load_study
 
@@ -108,10 +111,11 @@ def test_status_of_a_study_that_has_not_begun(
         split_sizes={"train": 40, "val": 10, "test": 10},
         upstream_fingerprint="u" * 16,
     )
-    StudyDirectory.create(tmp_path / "s", study, text, facts, {})
+    start_study(tmp_path / "s", study, text, facts, {})
     show_status(str(tmp_path / "s"), watch=False)
-    told = capsys.readouterr().out
-    assert "not running: incomplete, " in told
-    assert " to go" in told
-    assert "go on with: rethink-ray resume " in told
-    assert "full/scratch" in told
+    text = timeless(capsys.readouterr().out, tmp_path)
+    table, _, below = text.partition("\n\n")
+    assert re.search(r"^full/scratch +search 0/3", table, re.M)
+    assert max(map(len, below.splitlines())) > max(map(len, table.splitlines()))
+    words = "\n".join(line.rstrip() for line in below.splitlines())
+    assert_says("commands", "status of a study that has not begun", words)

@@ -11,6 +11,8 @@ from typer.testing import CliRunner, Result
 from rethink_ray.cli import app
 from rethink_ray.spec.errors import RethinkError
 from tests.builders import micro_recipe, micro_trial
+from tests.golden_words import assert_says
+from tests.refusals import timeless
 
 
 def invoke(*words: str) -> Result:
@@ -42,11 +44,11 @@ def run(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_train_says_whether_it_reproduced_what_its_file_expects(config: Path, run: Path) -> None:
     metrics = json.loads((run / "rungs.json").read_text())["rungs"][0]["metrics"]
     tree = yaml.safe_load(config.read_text())
-    for expected, said in ((metrics["val/ap"], "reproduced to the last bit"), (1e3, "off by -")):
+    for expected, verdict in ((metrics["val/ap"], "last bit"), (1e3, "off by -")):
         tree["expected"] = {"val/ap": expected}
         again = config.with_name("again.yaml")
         again.write_text(yaml.safe_dump(tree))
-        assert said in invoke("train", str(again), "--out", str(run)).output
+        assert verdict in invoke("train", str(again), "--out", str(run)).output
 
 
 def test_a_folder_of_another_run_is_not_continued(config: Path, run: Path) -> None:
@@ -75,11 +77,18 @@ def test_pictures_of_one_name_are_numbered_and_nothing_is_written_over(
         (tmp_path / folder).mkdir()
         Image.new("L", (20, 30)).save(tmp_path / folder / "x.png")
     both = [str(tmp_path / folder / "x.png") for folder in ("a", "b")]
-    told = invoke("predict", str(run), *both, "--out", str(tmp_path / "out"))
-    assert told.exit_code == 0, told.output
+    words = ("predict", str(run), *both, "--out", str(tmp_path / "out"), "--score")
+    for score in ("1", "0"):
+        told = invoke(*words, score)
+        assert told.exit_code == 0, told.output
+        lines = told.output.splitlines()
+        assert [int(line.split()[1]) > 0 for line in lines[:2]] == [score == "0"] * 2
+    assert_says(
+        "commands", "predict that draws no box", timeless(invoke(*words, "1").output, tmp_path)
+    )
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x-2.png", "x.png"]
     said = refused("predict", str(run), *both, "--out", str(tmp_path / "b"))
-    assert "must not write over an image it reads" in said
+    assert_says("commands", "predict would write over an image", timeless(said, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["text.jpg", "folder", "missing.png"])

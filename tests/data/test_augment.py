@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethink_ray.data.augment import AugmentDraws, augment, flip, jitter_color
 from rethink_ray.data.objects import Objects, keypoint_swap
-from rethink_ray.data.placing import planned_size, resize_onto
+from rethink_ray.data.placing import plan_size, resize_onto
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 SAME_SIZE = DetectorSpec(min_side_px=20, max_side_px=40)
@@ -59,7 +59,7 @@ def jitter_scale(
     """At this factor of the detector's input size."""
     hw = (image.shape[-2], image.shape[-1])
     at_random = AugmentSpec(scale=(factor, 2 * factor))
-    size = planned_size(hw, at_random, detector, 0.0)
+    size = plan_size(hw, at_random, detector, 0.0)
     assert size is not None
     return resize_onto(image, objects, *size, (draws.top, draws.left))
 

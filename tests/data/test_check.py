@@ -64,9 +64,9 @@ def test_every_kind_of_fault_is_found(faulty: DataSpec) -> None:
 
 def test_a_finding_shows_where_to_look(faulty: DataSpec) -> None:
     found = {finding.kind: finding for finding in check_split(faulty, "train")}
-    assert found["missing_image"].examples == ("7.png",)
-    assert found["box_outside"].examples == ("2.png: cat [15, 2, 24, 7]",)
-    assert found["size_disagrees"].examples == ("9.png: 20x10, is 30x30",)
+    assert found["missing_image"].examples == ("train/7.png",)
+    assert found["box_outside"].examples == ("train/2.png: cat [15, 2, 24, 7]",)
+    assert found["size_disagrees"].examples == ("train/9.png: 20x10, is 30x30",)
     assert found["box_outside"].is_fault
     assert not found["crowd"].is_fault
     assert not found["empty_image"].is_fault

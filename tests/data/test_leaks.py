@@ -215,10 +215,10 @@ def test_a_file_is_read_again_only_if_its_size_or_time_changed(tmp_path: Path) -
     path.write_bytes(b"one")
     os.utime(path, ns=(7, 7))
     known = {str(path): FileContent(num_bytes=3, changed_ns=7, digest=b"as remembered")}
-    assert read_contents([path], known=known) == [known[str(path)]]
+    assert read_contents([path], earlier=known) == [known[str(path)]]
     path.write_bytes(b"four")
     os.utime(path, ns=(7, 7))
-    [found] = read_contents([path], known=known)
+    [found] = read_contents([path], earlier=known)
     assert found == FileContent(num_bytes=4, changed_ns=7, digest=hashlib.sha256(b"four").digest())
     assert read_contents([tmp_path / "gone"]) == [None]
 
@@ -252,9 +252,9 @@ def test_data_check_tells_what_splits_have_in_common(data: DataSpec, tmp_path: P
     copy(tmp_path, "test/2", "train/5")
     copy(tmp_path, "train/1", "train/2")
     found = {kind.kind: kind for kind in check_data(data, splits)["train"]}
-    assert found["picture_in_two_splits"].examples == ("5.png = 2.png of test",)
+    assert found["picture_in_two_splits"].examples == ("train/5.png = test/2.png of test",)
     assert found["picture_in_two_splits"].is_fault
-    assert found["repeated_picture"].examples == ("2.png = 1.png",)
+    assert found["repeated_picture"].examples == ("train/2.png = train/1.png",)
     assert not found["repeated_picture"].is_fault
     [dropped, _] = check_data(drop(data), splits)["train"]
     assert (dropped.kind, dropped.count, dropped.is_fault) == ("dropped_duplicate", 1, False)

@@ -16,8 +16,8 @@ from rethink_ray.data.loader import (
     TrainBatch,
     _next_of,
     build_loader,
-    died,
     eval_batches,
+    explain_death,
     train_batches,
 )
 from rethink_ray.data.regimes import regime_image_ids
@@ -212,7 +212,7 @@ def test_a_killed_loader_worker_is_an_error_and_no_hang() -> None:
     samples = iter(build_loader(_Dying(), [[0], [1], [2], [3]], 1))
     with pytest.raises((LoaderDied, RuntimeError)) as caught:
         [_next_of(samples) for _ in range(4)]
-    error = caught.value if isinstance(caught.value, LoaderDied) else died(caught.value)
+    error = caught.value if isinstance(caught.value, LoaderDied) else explain_death(caught.value)
     assert "lower resources.loader_workers" in str(error)
 
 

@@ -249,14 +249,14 @@ def test_orientations_are_counted_and_are_no_fault(tmp_path: Path) -> None:
         "orientation_3_turned": 1,
         "orientation_6_turned": 2,
     }
-    assert found["orientation_6_turned"].examples == ("2.jpg: 48x32", "3.jpg: 48x32")
+    assert found["orientation_6_turned"].examples == ("train/2.jpg: 48x32", "train/3.jpg: 48x32")
     assert not any(finding.is_fault for finding in found.values())
 
 
 def test_a_size_that_is_neither_is_a_fault_that_is_counted(tmp_path: Path) -> None:
     data = write_turned(tmp_path, {1: 6}, size=(50, 50))
     found = {finding.kind: finding for finding in check_split(data, "train")}
-    assert found["size_disagrees"].examples == ("1.jpg: 50x50, is 48x32",)
+    assert found["size_disagrees"].examples == ("train/1.jpg: 50x50, is 48x32",)
     assert found["size_disagrees"].is_fault
     assert found["orientation_6_turned"].count == 1
     assert faults_of(open_split(data, "train"), [1]) == {"size_disagrees": 1}

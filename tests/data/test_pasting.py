@@ -10,7 +10,7 @@ from scenes import box_of, scene
 
 from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import train_batches
-from rethink_ray.data.pasting import partner_of, paste, uncovered
+from rethink_ray.data.pasting import partner_of, paste, uncover
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
@@ -36,7 +36,7 @@ def test_an_object_that_is_nearly_hidden_is_gone() -> None:
     _, objects = scene([(0, 0, 10, 10), (20, 0, 30, 10)])
     cover = np.zeros((20, 40), np.bool_)
     cover[:, 1:28] = True  # a tenth of the first, a fifth of the second stay
-    seen = uncovered(objects, cover)
+    seen = uncover(objects, cover)
     assert seen.labels.tolist() == [2]
     assert seen.boxes_xyxy.tolist() == [[28, 0, 30, 10]]
     assert seen.keypoints is not None
@@ -46,7 +46,7 @@ def test_an_object_that_is_nearly_hidden_is_gone() -> None:
 def test_what_nothing_covers_keeps_its_own_box() -> None:
     _, objects = scene([(0, 0, 10, 10)])
     loose = np.array([[0, 0, 12.5, 10]], np.float32)
-    kept = uncovered(replace(objects, boxes_xyxy=loose), np.zeros((20, 40), np.bool_))
+    kept = uncover(replace(objects, boxes_xyxy=loose), np.zeros((20, 40), np.bool_))
     assert kept.boxes_xyxy.tolist() == loose.tolist()
 
 

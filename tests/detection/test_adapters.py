@@ -8,8 +8,8 @@ from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector, parameter_counts
 from rethink_ray.detection.drift import backbone_drift, origin_of
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
 from rethink_ray.training.effective_backbone import read_backbone
 from tests.builders import micro_recipe

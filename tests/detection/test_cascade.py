@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.detection.cascade import StagedHeads, box_weights, loss_weight, refined
+from rethink_ray.detection.cascade import StagedHeads, box_weights, loss_weight, refine_boxes
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from tests.detection.tiny_detectors import pictures, targets, tiny
 
@@ -43,7 +43,7 @@ def test_a_region_moves_as_its_likeliest_class_says_and_stays_in_its_image() -> 
     still, right = torch.zeros(4), torch.tensor([5.0, 0.0, 0.0, 0.0])
     deltas = torch.stack([torch.cat([still, still, right]), torch.cat([still, right, still])])
 
-    [moved] = refined(heads.stages[0], boxes, scores, deltas, [(64, 64)])
+    [moved] = refine_boxes(heads.stages[0], boxes, scores, deltas, [(64, 64)])
 
     assert moved.tolist() == [[20, 10, 40, 30], [50, 0, 64, 20]]
 

@@ -12,12 +12,12 @@ from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.drift import Origin, origin_of
 from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm, Recipe
 from rethink_ray.spec.settings import with_settings
-from rethink_ray.training.effective import read_detector, require_as_asked
+from rethink_ray.training.effective import read_detector, require_recipe_values
 from rethink_ray.training.effective_backbone import frozen_of, read_backbone, starts_at_zero
 from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, update
 
@@ -158,7 +158,7 @@ def require_effective(recipe: Recipe, detector: Detector, origin: Origin) -> Non
     found = read_detector(detector) | read_backbone(detector.backbone, recipe.detector.adapters)
     found["init.frozen"] = frozen_of(detector.backbone, recipe.init.frozen)
     found["init.zero_init_residual"] = starts_at_zero(detector.backbone, origin)
-    require_as_asked(recipe, found)
+    require_recipe_values(recipe, found)
     assert {"detector.family", "detector.norm", "detector.neck", "detector.adapters"} <= set(found)
 
 
@@ -215,4 +215,4 @@ def test_a_setting_of_the_heads_is_read_back_from_the_network(
     found = read_detector(build_detector(spec, InitSpec(), 3, seed=0))
 
     assert found[f"detector.{path}"] == value
-    require_as_asked(Recipe(detector=spec), found)
+    require_recipe_values(Recipe(detector=spec), found)

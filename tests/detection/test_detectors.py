@@ -7,7 +7,7 @@ import torch
 
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector, parameter_counts
-from rethink_ray.detection.masks import pasted
+from rethink_ray.detection.masks import paste_mask
 from rethink_ray.detection.norms import classifier_norm
 from rethink_ray.spec.recipe import (
     WITH_KEYPOINTS,
@@ -162,7 +162,7 @@ def test_a_detector_can_learn_one_picture_by_heart(family: Family) -> None:
     assert torch.allclose(found["boxes_xyxy"][:2][order], wanted["boxes"], atol=4.0)
     if family in WITH_MASKS:
         for i, row in enumerate(order.tolist()):
-            mask = pasted(found["masks"][row], found["boxes_xyxy"][row], 64, 64)
+            mask = paste_mask(found["masks"][row], found["boxes_xyxy"][row], 64, 64)
             both, either = mask & wanted["masks"][i].bool(), mask | wanted["masks"][i].bool()
             assert both.sum() > 0.8 * either.sum()
     if family in WITH_KEYPOINTS:

@@ -12,8 +12,8 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import (
     BACKGROUND,
     OUTPUTS_OF_COCO,
-    for_categories,
-    under_our_names,
+    rename_to_ours,
+    select_categories,
 )
 from rethink_ray.detection.resize import resize_image
 from rethink_ray.detection.whole import load_detector
@@ -34,8 +34,8 @@ def ours(family: Family, num_categories: int, **settings: Any) -> Detector:
 
 def taken(detector: Detector, state: dict[str, Tensor], categories: tuple[str, ...]) -> None:
     wanted = detector.state_dict()
-    named = under_our_names(state, wanted)
-    load_detector(detector, for_categories(named, wanted, categories, None, "file"), "file")
+    named = rename_to_ours(state, wanted)
+    load_detector(detector, select_categories(named, wanted, categories, None, "file"), "file")
 
 
 def same_name(detector: Detector, name: str, other: Tensor) -> bool:
@@ -87,7 +87,7 @@ def test_torchvisions_names_are_ours(family: Family, build: Any) -> None:
     source = build(weights=None, weights_backbone=None, num_classes=num_classes)
     detector = ours(family, num)
     taken(detector, source.state_dict(), ("a", "b"))
-    named = under_our_names(source.state_dict(), detector.state_dict())
+    named = rename_to_ours(source.state_dict(), detector.state_dict())
     numbers = {k: v for k, v in named.items() if not k.endswith("num_batches_tracked")}
     assert numbers.keys() == detector.state_dict().keys()
     assert all(same_name(detector, name, value) for name, value in numbers.items())
@@ -98,12 +98,12 @@ def test_what_a_file_says_of_its_outputs_puts_them_in_order() -> None:
     name = "network.roi_heads.box_predictor.cls_score.bias"
     state = {**ours("faster_rcnn", 3).state_dict(), name: torch.tensor([9.0, 1.0, 2.0, 3.0])}
     wanted = detector.state_dict()
-    found = for_categories(state, wanted, ("dog", "cat"), ("cat", "bird", "dog"), "file")
+    found = select_categories(state, wanted, ("dog", "cat"), ("cat", "bird", "dog"), "file")
     assert found[name].tolist() == [9.0, 3.0, 1.0]
     anchors = "network.rpn.head.cls_logits.weight"  # three of them, and three categories
     assert torch.equal(found[anchors], state[anchors])
     with pytest.raises(SpecError, match="file: must tell every category.*none for fish"):
-        for_categories(state, wanted, ("dog", "fish"), ("cat", "bird", "dog"), "file")
+        select_categories(state, wanted, ("dog", "fish"), ("cat", "bird", "dog"), "file")
 
 
 def test_coco_has_eighty_categories_among_its_outputs() -> None:

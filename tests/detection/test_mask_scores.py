@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from rethink_ray.detection.masks import encoded, pasted, run_lengths_of
+from rethink_ray.detection.masks import encode_mask, paste_mask, run_lengths_of
 
 
 def paste(square: Tensor, box: list[float], height: int = 40, width: int = 60) -> Tensor:
-    return pasted(square, torch.tensor(box), height, width)
+    return paste_mask(square, torch.tensor(box), height, width)
 
 
 def test_a_full_square_fills_the_pixels_whose_centres_are_in_the_box() -> None:
@@ -43,6 +43,6 @@ def test_run_lengths_are_those_of_the_pasted_pixels() -> None:
 
     first, second = run_lengths_of(squares, boxes, 40, 60)
 
-    assert first == encoded(paste(squares[0], boxes[0].tolist()).numpy())
+    assert first == encode_mask(paste(squares[0], boxes[0].tolist()).numpy())
     assert first["size"] == [40, 60]
-    assert second == encoded(torch.zeros(40, 60).numpy())
+    assert second == encode_mask(torch.zeros(40, 60).numpy())

@@ -12,10 +12,10 @@ from rethink_ray.detection import matching
 from rethink_ray.detection.matching import (
     IGNORED,
     UNMATCHED,
+    indices_where,
     match_by_overlap,
     match_by_range,
     pad_objects,
-    places_of,
     points_of,
     require_sides,
 )
@@ -74,13 +74,13 @@ def test_images_are_matched_together_up_to_a_number_of_pairs(
 
     def sizes(pairs_at_once: int) -> list[tuple[int, ...]]:
         monkeypatch.setattr(matching, "PAIRS_AT_ONCE", pairs_at_once)
-        return [part.counts for part in padded.in_parts(num_anchors=10)]
+        return [part.counts for part in padded.split_pairs(num_anchors=10)]
 
     assert sizes(1) == [(3,), (0,), (1,), (7,), (2,)]
     assert sizes(60) == [(3, 0), (1,), (7,), (2,)]  # a third image would make it 90
     assert sizes(90) == [(3, 0, 1), (7,), (2,)]
     assert sizes(350) == [(3, 0, 1, 7, 2)]
-    assert [part.labels.shape for part in padded.in_parts(num_anchors=10)] == [(5, 7)]
+    assert [part.labels.shape for part in padded.split_pairs(num_anchors=10)] == [(5, 7)]
 
 
 def test_a_batch_without_objects_matches_nothing() -> None:
@@ -109,7 +109,7 @@ def test_a_point_answers_for_the_smallest_object_around_it_in_its_range() -> Non
 def test_places_are_those_that_torch_where_finds() -> None:
     masks = [torch.tensor([1, 0, 1, 1]), torch.tensor([0, 0]), torch.tensor([0, 1, 0])]
 
-    assert [found.tolist() for found in places_of(masks)] == [[0, 2, 3], [], [1]]
+    assert [found.tolist() for found in indices_where(masks)] == [[0, 2, 3], [], [1]]
 
 
 def test_a_box_without_a_side_is_refused() -> None:

@@ -13,8 +13,8 @@ from rethink_ray.detection.fusing import grow, resample
 from rethink_ray.detection.nas_fpn import CELL, NasFpn
 from rethink_ray.detection.necks import build_pyramid, pyramid_levels, repeats_of
 from rethink_ray.detection.norms import group_norm
+from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.meaning import check_recipe
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm
 from tests.builders import micro_recipe
 from tests.detection.tiny_detectors import snapshot, tiny, total, update

@@ -8,7 +8,7 @@ from tiny_detectors import mixed_pictures, mixed_targets, tiny
 from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.padding import HeightWidth, PaddingGroup, padded_sizes, passes_of
+from rethink_ray.detection.padding import HeightWidth, PaddingGroup, group_into_passes, padded_sizes
 from rethink_ray.spec.recipe import InitSpec, Norm
 
 SIZES: list[HeightWidth] = [(64, 96), (64, 128), (96, 64), (64, 64), (64, 128)]
@@ -21,7 +21,7 @@ def test_an_image_is_padded_to_the_largest_sides_of_its_group() -> None:
 
 
 def test_groups_of_one_size_share_a_pass() -> None:
-    passes = passes_of(padded_sizes(SIZES, 2))
+    passes = group_into_passes(padded_sizes(SIZES, 2))
     assert [(one.numbers, one.padded_hw) for one in passes] == [
         ((0, 1, 4), (64, 128)),
         ((2, 3), (96, 64)),

@@ -7,7 +7,7 @@ from torch import Tensor
 from rethink_ray.detection import sampling
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.families import samplers
-from rethink_ray.detection.sampling import BalancedSampler, SamplePosition, place_keys
+from rethink_ray.detection.sampling import BalancedSampler, SamplePosition, candidate_keys
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
 GOLDEN_KEYS = [
@@ -89,7 +89,7 @@ def test_images_with_few_places_draw_the_same_beside_images_with_many(
 
     together = drawn_from({1: few, 2: many, 3: few})
     alone = {i: drawn_from({i: labels})[i] for i, labels in ((1, few), (2, many), (3, few))}
-    monkeypatch.setattr(sampling, "PLACES_AT_ONCE", 600)
+    monkeypatch.setattr(sampling, "CANDIDATES_AT_ONCE", 600)
     in_turn = drawn_from({1: few, 2: many, 3: few})
 
     for found in (together, in_turn):
@@ -123,18 +123,18 @@ def test_what_there_is_is_drawn_up_to_the_number_wanted(
     assert torch.equal(given[negative.bool()], torch.zeros(expected[1]))
 
 
-def keys_of(*images: tuple[int, int], num_places: int = 300) -> Tensor:
+def keys_of(*images: tuple[int, int], num_candidates: int = 300) -> Tensor:
     """Keys of (step, image id) pairs, as a sampler mixes them."""
     sampler = BalancedSampler("rpn", 256, 0.5)
     words = []
     for step, image_id in images:
         sampler.position = SamplePosition(seed=0, step=step, image_ids=(image_id,))
         words.append(sampler._words(image_id))
-    return place_keys(words, num_places, torch.device("cpu"))
+    return candidate_keys(words, num_candidates, torch.device("cpu"))
 
 
 def test_no_two_places_of_an_image_have_the_same_key() -> None:
-    [keys] = keys_of((0, 1), num_places=267_000)
+    [keys] = keys_of((0, 1), num_candidates=267_000)
 
     assert len(keys.unique()) == 267_000
     assert 0 <= int(keys.min()) < int(keys.max()) <= sampling.KEY_MASK
@@ -180,7 +180,7 @@ def test_the_chi_square_sees_a_planted_fault() -> None:
 
 def test_the_draw_is_the_same_on_every_machine_and_version() -> None:
     """Integers throughout: these are the numbers that any CPU or GPU must find."""
-    assert place_keys([(1, 2), (3, 4)], 4, torch.device("cpu")).tolist() == GOLDEN_KEYS
+    assert candidate_keys([(1, 2), (3, 4)], 4, torch.device("cpu")).tolist() == GOLDEN_KEYS
 
 
 def faster_rcnn() -> Detector:

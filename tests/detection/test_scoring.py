@@ -1,14 +1,11 @@
 """Our 12 numbers are pycocotools' 12 numbers."""
 
-import contextlib
-import io
 import math
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
+from rethink_ray.detection.reference_scoring import largest_difference, score_by_pycocotools
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
 from rethink_ray.spec.metrics import BOX_METRICS
 
@@ -73,36 +70,6 @@ def random_case(
     return truths, detections
 
 
-def pycocotools_numbers(
-    truths: list[GroundTruth], detections: list[Detection], num_categories: int
-) -> list[float]:
-    annotations = [
-        {"image_id": t.image_id, "category_id": int(c), "area": float(a), "iscrowd": int(w)}
-        | {"bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]]}
-        for t in truths
-        for b, c, a, w in zip(t.boxes_xyxy, t.labels, t.area, t.is_crowd, strict=True)
-    ]
-    results = [
-        {"image_id": d.image_id, "category_id": int(c), "score": float(s)}
-        | {"bbox": [b[0], b[1], b[2] - b[0], b[3] - b[1]]}
-        for d in detections
-        for b, c, s in zip(d.boxes_xyxy, d.labels, d.scores, strict=True)
-    ]
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": t.image_id} for t in truths],
-            "categories": [{"id": c} for c in range(1, num_categories + 1)],
-            "annotations": [a | {"id": i} for i, a in enumerate(annotations, start=1)],
-        }
-        coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(results), "bbox")
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [math.nan if v == -1 else 100 * float(v) for v in evaluation.stats]
-
-
 @pytest.mark.parametrize("seed", range(12))
 def test_all_twelve_numbers_equal_pycocotools(seed: int) -> None:
     truths, detections = random_case(seed)
@@ -110,9 +77,9 @@ def test_all_twelve_numbers_equal_pycocotools(seed: int) -> None:
     numbers = score(truths, detections, 4)
 
     assert tuple(numbers) == BOX_METRICS
-    np.testing.assert_allclose(
-        list(numbers.values()), pycocotools_numbers(truths, detections, 4), rtol=0, atol=1e-10
-    )
+    reference = score_by_pycocotools(truths, detections, 4)
+    assert tuple(reference) == BOX_METRICS
+    np.testing.assert_allclose(list(numbers.values()), list(reference.values()), rtol=0, atol=1e-10)
 
 
 def test_a_perfect_detector_scores_one_hundred_and_empty_bins_are_nan() -> None:
@@ -162,3 +129,18 @@ def test_an_image_scored_twice_is_our_own_slip() -> None:
 
     with pytest.raises(AssertionError, match="scored once"):
         score([image, image], [], 1)
+
+
+def test_a_detector_that_finds_nothing_has_a_reference_too() -> None:
+    boxes = [[10.0, 10.0, 60.0, 60.0]]
+    nothing = [found(1, [], [], [])]
+
+    reference = score_by_pycocotools([truth(1, boxes, [1])], nothing, 1)
+
+    assert reference["ap"] == 0.0
+    assert largest_difference(score([truth(1, boxes, [1])], nothing, 1), reference) == 0.0
+
+
+def test_a_number_that_only_one_of_them_has_is_an_infinite_difference() -> None:
+    assert largest_difference({"ap": 1.0, "ap_s": math.nan}, {"ap": 1.25, "ap_s": math.nan}) == 0.25
+    assert largest_difference({"ap": math.nan}, {"ap": 0.0}) == math.inf

@@ -1,17 +1,13 @@
 """Our numbers of masks and keypoints are pycocotools' numbers."""
 
-import contextlib
-import io
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-from rethink_ray.detection.masks import encoded
+from rethink_ray.detection.masks import encode_mask
+from rethink_ray.detection.reference_scoring import score_by_pycocotools
 from rethink_ray.detection.scoring import (
     COCO_SIGMAS,
     Detection,
@@ -76,7 +72,7 @@ def truth_of(
         labels=labels,
         is_crowd=rng.random(len(labels)) < 0.15,
         area=np.array([m.sum() for m in masks], np.float64),
-        masks=[encoded(m) for m in masks],
+        masks=[encode_mask(m) for m in masks],
         keypoints=points,
     )
 
@@ -96,61 +92,9 @@ def detection_of(
         boxes_xyxy=np.array([box_of(m) for m in masks]).reshape(-1, 4),
         scores=np.round(rng.random(len(labels)), 1),
         labels=labels,
-        masks=[encoded(m) for m in masks],
+        masks=[encode_mask(m) for m in masks],
         keypoints=np.concatenate([points, np.ones((*points.shape[:2], 1))], axis=2),
     )
-
-
-def pycocotools_numbers(
-    truths: list[GroundTruth], detections: list[Detection], kind: str, num_keypoints: int
-) -> list[float]:
-    annotations = [annotation(t, i) for t in truths for i in range(len(t.labels))]
-    results = [result(d, i, kind) for d in detections for i in range(len(d.labels))]
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO()
-        coco.dataset = {
-            "images": [{"id": t.image_id, "height": SIDE, "width": SIDE} for t in truths],
-            "categories": [{"id": c} for c in (1, 2, 3)],
-            "annotations": [a | {"id": n} for n, a in enumerate(annotations, start=1)],
-        }
-        coco.createIndex()
-        evaluation = COCOeval(coco, coco.loadRes(results), kind)
-        evaluation.params.kpt_oks_sigmas = np.array(keypoint_sigmas(num_keypoints))
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return [math.nan if v == -1 else 100 * float(v) for v in evaluation.stats]
-
-
-def annotation(t: GroundTruth, i: int) -> dict[str, Any]:
-    assert t.masks is not None
-    assert t.keypoints is not None
-    x0, y0, x1, y1 = t.boxes_xyxy[i].tolist()
-    return {
-        "image_id": t.image_id,
-        "category_id": int(t.labels[i]),
-        "bbox": [x0, y0, x1 - x0, y1 - y0],
-        "area": float(t.area[i]),
-        "iscrowd": int(t.is_crowd[i]),
-        "segmentation": t.masks[i],
-        "keypoints": t.keypoints[i].ravel().tolist(),
-        "num_keypoints": int((t.keypoints[i, :, 2] > 0).sum()),
-    }
-
-
-def result(d: Detection, i: int, kind: str) -> dict[str, Any]:
-    assert d.masks is not None
-    assert d.keypoints is not None
-    found = {
-        "segm": {"segmentation": d.masks[i]},
-        "keypoints": {"keypoints": d.keypoints[i].ravel().tolist()},
-    }
-    return {
-        "image_id": d.image_id,
-        "category_id": int(d.labels[i]),
-        "score": float(d.scores[i]),
-        **found[kind],
-    }
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -160,10 +104,12 @@ def test_numbers_of_masks_and_keypoints_equal_pycocotools(seed: int, num_keypoin
 
     numbers = score(truths, detections, 3)
 
-    for kind, names in (("segm", MASK_METRICS), ("keypoints", KEYPOINT_METRICS)):
+    reference = score_by_pycocotools(truths, detections, 3)
+    assert set(numbers) == set(reference)
+    for names in (MASK_METRICS, KEYPOINT_METRICS):
         np.testing.assert_allclose(
             [numbers[name] for name in names],
-            pycocotools_numbers(truths, detections, kind, num_keypoints),
+            [reference[name] for name in names],
             rtol=0,
             atol=1e-10,
         )
@@ -182,14 +128,14 @@ def test_a_mask_of_half_the_object_fails_where_the_box_is_perfect() -> None:
         labels=np.array([1]),
         is_crowd=np.array([False]),
         area=np.array([1600.0]),
-        masks=[encoded(whole)],
+        masks=[encode_mask(whole)],
     )
     found = Detection(
         image_id=1,
         boxes_xyxy=np.array([box]),
         scores=np.array([0.9]),
         labels=np.array([1]),
-        masks=[encoded(corner_cut)],
+        masks=[encode_mask(corner_cut)],
     )
 
     numbers = score([truth], [found], 1)

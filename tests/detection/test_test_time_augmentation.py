@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.test_time_augmentation import MultiViewDetector, merged
+from rethink_ray.detection.test_time_augmentation import MultiViewDetector, merge_views
 from rethink_ray.spec.recipe import EvaluationSpec, InitSpec
 from rethink_ray.spec.recipes import build_recipe
 
@@ -62,7 +62,7 @@ def test_the_plain_look_is_the_detectors_own(real: Detector) -> None:
 
 def test_a_mirrored_look_is_turned_back(real: Detector) -> None:
     looking = MultiViewDetector(Seeing(real), EvaluationSpec(flip=True), RECIPE.detector, [1, 0])
-    looks = looking.looks([_image()])
+    looks = looking.views_of([_image()])
     assert [view.mirrored for view in looking.views] == [False, True]
     mirrored = looking._as_seen_plainly(
         looking.views[1], Seeing(real).detect(looks[1])[0], _image(), looks[1][0]
@@ -94,10 +94,10 @@ def test_merging_keeps_other_places_and_other_classes() -> None:
             "labels": torch.tensor([1, 2]),
         },
     ]
-    found = merged(views, 0.5, 100)
+    found = merge_views(views, 0.5, 100)
     assert found["scores"].tolist() == pytest.approx([0.9, 0.4, 0.2])
     assert found["labels"].tolist() == [1, 2, 1]
-    assert len(merged(views, 0.5, 2)["scores"]) == 2
+    assert len(merge_views(views, 0.5, 2)["scores"]) == 2
 
 
 def test_scales_must_differ() -> None:

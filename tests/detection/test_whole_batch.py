@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.peers import Division
-from rethink_ray.detection.whole_batch import LossSums, added, over_workers
+from rethink_ray.detection.whole_batch import LossSums, add_sums, sum_over_workers
 from rethink_ray.spec.recipe import Family, InitSpec
 
 
@@ -37,14 +37,14 @@ def sums_of(loss: Tensor | float, count: int, at_least: int = 0) -> LossSums:
 
 
 def alone(sums: LossSums) -> Tensor:
-    return sums.divided(sums.denominators)["loss"]
+    return sums.divide(sums.denominators)["loss"]
 
 
 def shared(loss: float, count: int, others: float, world_size: int, at_least: int = 0) -> float:
     """The loss of one of several workers, the others of which have counted ``others``."""
     sums = sums_of(loss, count, at_least)
-    whole = over_workers(sums.denominators, Others(counts=[others], world_size=world_size))
-    return sums.divided(whole, world_size)["loss"].item()
+    whole = sum_over_workers(sums.denominators, Others(counts=[others], world_size=world_size))
+    return sums.divide(whole, world_size)["loss"].item()
 
 
 def test_a_loss_is_divided_by_the_mean_count_of_the_workers() -> None:
@@ -87,14 +87,14 @@ def test_a_loss_that_is_no_number_over_something_stays_none() -> None:
 def test_parts_of_a_batch_add_up_to_the_loss_of_the_batch() -> None:
     # sums of 12 over 6 and of 3 over 2; a third part has nothing
     parts = [sums_of(12 / 6, 6), sums_of(3 / 2, 2), sums_of(math.nan, 0)]
-    assert alone(added(parts)).item() == 15 / 8
+    assert alone(add_sums(parts)).item() == 15 / 8
 
 
 def test_a_divisor_of_at_least_one_is_taken_once_over_all_parts() -> None:
     # three parts without foreground: 2 + 3 + 4 over one, not over three
     parts = [sums_of(value, 0, at_least=1) for value in (2.0, 3.0, 4.0)]
-    assert alone(added(parts)).item() == 9.0
-    assert alone(added([*parts, sums_of(1.0, 3, at_least=1)])).item() == 12 / 3
+    assert alone(add_sums(parts)).item() == 9.0
+    assert alone(add_sums([*parts, sums_of(1.0, 3, at_least=1)])).item() == 12 / 3
 
 
 @pytest.mark.parametrize(

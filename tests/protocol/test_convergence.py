@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from rethink_ray.protocol.convergence import Convergence, convergence_of
+from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.extension import extend, fingerprint_of
 from rethink_ray.protocol.halving import HalvingState, Ladder, ladder_of, replay_halving
-from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.retention import needed_by
-from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, TrialEnded
 from rethink_ray.search.costs import ladder_steps
-from rethink_ray.search.observations import distribution_of, observed
-from rethink_ray.search.optuna_journal import mirrored_name, write_mirror
+from rethink_ray.search.observations import as_observation, distribution_of
+from rethink_ray.search.optuna_journal import optuna_study_name, write_optuna_journal
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.errors import SpecError
@@ -34,7 +34,7 @@ from rethink_ray.spec.study import Study
 from tests.search.same_study import assert_decided_the_same, events_of, facts_in
 from tests.search.search_builders import LADDER, ap_of, facts_of, member, ran, rung, small_study
 
-RULE = Ladder(lengths=(2.0, 4.0, 6.0, 8.0), keep=(3, 2, 2, 1), converged=0.5)
+RULE = Ladder(lengths=(2.0, 4.0, 6.0, 8.0), keep=(3, 2, 2, 1), metric="val/ap", converged=0.5)
 ROUND = tuple(member(t) for t in ("a", "b", "c"))
 LENGTHS = {**LADDER, "lengths": [2, 4, 6, 8], "converged": 0.5}
 CELL = Cell("full", "scratch")
@@ -45,14 +45,14 @@ def climbing(**changes: Any) -> Study:
     return small_study(**{"schedule": LENGTHS, "budget": budget, **changes})
 
 
-def standing(scores: Mapping[str, list[float]], rule: Ladder = RULE) -> HalvingState:
+def halving_of(scores: Mapping[str, list[float]], rule: Ladder = RULE) -> HalvingState:
     """Of a round with these scores at 2x, 4x, ...; ids ranked by hand."""
     state = StudyState(
         rung(t, length, ap)
         for t, values in scores.items()
         for length, ap in zip(rule.lengths, values, strict=False)
     )
-    return replay_halving(small_study(), state, rule, ROUND)
+    return replay_halving(state, rule, ROUND)
 
 
 def steps(found: HalvingState) -> list[list[str]]:
@@ -60,14 +60,14 @@ def steps(found: HalvingState) -> list[list[str]]:
 
 
 def test_a_round_goes_on_while_its_best_gains_half_a_point() -> None:
-    found = standing({"a": [10, 11, 11.5], "b": [9, 10, 10.4], "c": [8]})
+    found = halving_of({"a": [10, 11, 11.5], "b": [9, 10, 10.4], "c": [8]})
     assert steps(found) == [["a", "b", "c"], ["a", "b"], ["a", "b"], ["a"]]
     assert not found.is_decided
     assert not found.converged
 
 
 def test_a_gain_below_half_a_point_ends_it_where_it_was_measured() -> None:
-    found = standing({"a": [10, 11, 11.4], "b": [9, 10, 10.9], "c": [8]})
+    found = halving_of({"a": [10, 11, 11.4], "b": [9, 10, 10.9], "c": [8]})
     assert steps(found) == [["a", "b", "c"], ["a", "b"], ["a", "b"]]
     assert found.is_decided
     assert found.converged
@@ -76,52 +76,42 @@ def test_a_gain_below_half_a_point_ends_it_where_it_was_measured() -> None:
 
 def test_the_best_of_the_round_counts_whoever_that_is() -> None:
     """``a`` stands still, but ``b`` overtakes it and the round has gained."""
-    found = standing({"a": [10, 10, 10], "b": [9, 10.6, 10.7], "c": [8]})
+    found = halving_of({"a": [10, 10, 10], "b": [9, 10.6, 10.7], "c": [8]})
     assert len(found.steps) == 3
     assert found.converged  # 10.7 after 10.6
 
 
 def test_nobody_is_judged_before_everybody_has_finished() -> None:
-    found = standing({"a": [10, 10.1], "b": [9], "c": [8]})
+    found = halving_of({"a": [10, 10.1], "b": [9], "c": [8]})
     assert [m.trial_id for m in found.waiting] == ["b"]
     assert not found.converged
 
 
 def test_two_lengths_are_always_run_and_none_ends_without_the_rule() -> None:
     flat = {t: [10.0] * 4 for t in ("a", "b", "c")}
-    assert steps(standing(flat)) == [["a", "b", "c"], ["a", "b"]]
-    free = Ladder(lengths=RULE.lengths, keep=RULE.keep)
-    assert len(standing(flat, free).steps) == 4
-    assert not standing(flat, free).converged
+    assert steps(halving_of(flat)) == [["a", "b", "c"], ["a", "b"]]
+    free = Ladder(lengths=RULE.lengths, keep=RULE.keep, metric=RULE.metric)
+    assert len(halving_of(flat, free).steps) == 4
+    assert not halving_of(flat, free).converged
 
 
 def test_a_gain_of_exactly_the_asked_points_goes_on() -> None:
-    rule = Ladder(lengths=(2.0, 4.0, 6.0), keep=(3, 1, 1), converged=0.3)
+    rule = Ladder(lengths=(2.0, 4.0, 6.0), keep=(3, 1, 1), metric=RULE.metric, converged=0.3)
     assert 2.3 - 2.0 < 0.3  # in floating point
-    assert len(standing({"a": [2.0, 2.3], "b": [1], "c": [1]}, rule).steps) == 3
+    assert len(halving_of({"a": [2.0, 2.3], "b": [1], "c": [1]}, rule).steps) == 3
 
 
 def test_the_last_length_of_all_is_judged_too() -> None:
-    still = standing({"a": [1, 2, 3, 4], "b": [0, 1, 2], "c": [0]})
-    over = standing({"a": [1, 2, 3, 3.1], "b": [0, 1, 2], "c": [0]})
+    still = halving_of({"a": [1, 2, 3, 4], "b": [0, 1, 2], "c": [0]})
+    over = halving_of({"a": [1, 2, 3, 3.1], "b": [0, 1, 2], "c": [0]})
     assert (still.is_decided, still.converged) == (True, False)
     assert (over.is_decided, over.converged) == (True, True)
-
-
-def test_a_score_to_minimize_gains_by_falling() -> None:
-    study = small_study(objective={"metric": "ap", "goal": "minimize"})
-    falling = StudyState([*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, 9), rung("b", 4.0, 9)])
-    rising = StudyState(
-        [*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, 11), rung("b", 4.0, 11)]
-    )
-    assert not replay_halving(study, falling, RULE, ROUND).converged
-    assert replay_halving(study, rising, RULE, ROUND).converged
 
 
 def test_failures_and_scores_that_are_no_numbers_are_no_convergence() -> None:
     state = StudyState([*(rung(t, 2.0, 10) for t in "abc"), rung("a", 4.0, math.nan)])
     state.add(TrialEnded(trial_id="b", outcome="diverged", reason=""))
-    found = replay_halving(small_study(), state, RULE, ROUND)
+    found = replay_halving(state, RULE, ROUND)
     assert found.is_decided
     assert not found.converged
 
@@ -143,7 +133,7 @@ def run(study: Study, answer: Any = saturating) -> StudyState:
 def test_each_cell_ends_where_it_stops_gaining_and_replicates_go_no_further() -> None:
     study = climbing()
     state = run(study)
-    ends = {cell.arm: convergence_of(study, state, cell) for cell in cells_of(study)}
+    ends = {cell.arm: StudyView(study, state).cell(cell).convergence for cell in cells_of(study)}
     assert ends == {
         "scratch": Convergence(length=8.0, improving=True),
         "pretrained": Convergence(length=6.0, improving=False),
@@ -154,7 +144,7 @@ def test_each_cell_ends_where_it_stops_gaining_and_replicates_go_no_further() ->
     assert ends["scratch"].words == "still improving at 8x"
     for cell in cells_of(study):
         end = 8.0 if cell.arm == "scratch" else 6.0
-        assert max(incumbents(study, state, cell)) == end
+        assert max(StudyView(study, state).cell(cell).incumbents) == end
         for purpose in ("search", "replicate"):
             trials = {m.trial_id for _, m in state.members(cell, purpose)}  # type: ignore[arg-type]
             assert max(length for t, length in state.rungs if t in trials) == end
@@ -164,14 +154,16 @@ def test_a_converged_trial_is_done_its_losers_are_stopped_and_audits_end_with_th
     study = climbing()
     state = run(study)
     search = [
-        f for f in trial_statuses(study, state, Cell("full", "pretrained")) if f.purpose == "search"
+        f
+        for f in StudyView(study, state).cell(Cell("full", "pretrained")).statuses
+        if f.purpose == "search"
     ]
     assert {f.converged for f in search} == {6.0}
     done = [f for f in search if f.state == "done"]
     assert {f.longest for f in done} == {6.0}
     assert any(f.audit for f in done)
     assert all((f.longest or 0.0) < 6.0 for f in search if f.state == "stopped")
-    assert not any(f.state == "waiting" for f in trial_statuses(study, state, CELL))
+    assert not any(f.state == "waiting" for f in StudyView(study, state).cell(CELL).statuses)
     progress = progress_of(study, state)
     assert progress.complete
     words = {c.cell.name: c.convergence.words for c in progress.cells if c.convergence}
@@ -196,15 +188,15 @@ def test_a_longer_ladder_takes_on_only_what_was_still_improving() -> None:
     study = climbing()
     state = run(study)
     longer = extend(study, lengths=(10.0,))
-    kept = {cell: needed_by(study, state, cell).trunks for cell in cells_of(study)}
+    kept = {cell: needed_by(StudyView(study, state).cell(cell)).trunks for cell in cells_of(study)}
     assert all(bool(kept[cell]) == (cell.arm == "scratch") for cell in kept)
     cluster = PretendedCluster(longer, facts_of(longer), saturating, slots=3, state=state)
     cluster.run()
     assert {job.cell.rpartition("/")[2] for job in cluster.started} == {"scratch"}
     on_its_own = {job.trial_id for job in cluster.started if job.purpose == "search"}
     assert on_its_own <= set().union(*kept.values())
-    assert max(incumbents(longer, state, CELL)) == 10.0
-    assert max(incumbents(longer, state, Cell("full", "pretrained"))) == 6.0
+    assert max(StudyView(longer, state).cell(CELL).incumbents) == 10.0
+    assert max(StudyView(longer, state).cell(Cell("full", "pretrained")).incumbents) == 6.0
 
 
 def test_copied_arms_run_as_far_as_the_arm_they_copy() -> None:
@@ -213,9 +205,11 @@ def test_copied_arms_run_as_far_as_the_arm_they_copy() -> None:
 
     study = climbing(arms={"scratch": {}, "copy": {}}, tuning={"copy_from": "scratch"})
     state = run(study, answer)
-    assert convergence_of(study, state, CELL) == Convergence(length=6.0, improving=False)
-    assert convergence_of(study, state, Cell("full", "copy")) is None
-    assert max(incumbents(study, state, Cell("full", "copy"))) == 6.0
+    assert StudyView(study, state).cell(CELL).convergence == Convergence(
+        length=6.0, improving=False
+    )
+    assert StudyView(study, state).cell(Cell("full", "copy")).convergence is None
+    assert max(StudyView(study, state).cell(Cell("full", "copy")).incumbents) == 6.0
 
 
 def test_optuna_is_told_that_a_converged_trial_is_complete(tmp_path: Path) -> None:
@@ -225,20 +219,19 @@ def test_optuna_is_told_that_a_converged_trial_is_complete(tmp_path: Path) -> No
     ladder = ladder_of(study, cell)
     distributions = {path: distribution_of(p) for path, p in space_of(study, cell).items()}
     first = state.rounds[cell, "search"][0].members
-    halving = replay_halving(study, state, ladder, first)
-    granted = [(m, halving.granted(m.trial_id)) for m in first]
-    told = [observed(study, state, ladder, m, n, distributions, ladder_ends=3) for m, n in granted]
+    halving = replay_halving(state, ladder, first)
+    trials = [as_observation(state, ladder, halving, m, distributions) for m in first]
     finalists = {m.trial_id for m in halving.steps[-1]}
     assert len(finalists) == 2
-    for trial, proposed in zip(told, first, strict=True):
+    for trial, proposed in zip(trials, first, strict=True):
         complete = trial.state == TrialState.COMPLETE
         assert complete == (proposed.trial_id in finalists)
         if complete:
             assert trial.value == state.metric(proposed.trial_id, 6.0, "val/ap")
     path = tmp_path / "optuna.journal"
-    write_mirror(path, study, state)
+    write_optuna_journal(path, study, state)
     storage = JournalStorage(JournalFileBackend(str(path)))
-    shown = optuna.load_study(study_name=mirrored_name(study, cell), storage=storage).trials
+    shown = optuna.load_study(study_name=optuna_study_name(study, cell), storage=storage).trials
     assert not any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in shown)
     states = {t.user_attrs["trial_id"]: t.state for t in shown}
     assert {states[t] for t in finalists} == {TrialState.COMPLETE}
@@ -336,8 +329,8 @@ def test_a_round_ends_at_the_first_gain_that_is_too_small(
     scores: list[list[float]], rule: float
 ) -> None:
     """Against a plain reading of the rule: bests of who ran, length by length."""
-    ladder = Ladder(lengths=RULE.lengths, keep=(3, 3, 3, 3), converged=rule)
-    found = standing(dict(zip("abc", scores, strict=True)), ladder)
+    ladder = replace(RULE, keep=(3, 3, 3, 3), converged=rule)
+    found = halving_of(dict(zip("abc", scores, strict=True)), ladder)
     bests = [max(s[i] for s in scores) for i in range(4)]
     ends = [i for i in range(1, 4) if round(bests[i] - bests[i - 1], 9) < rule]
     assert len(found.steps) == (ends[0] + 1 if ends else 4)

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.extension import extend, fingerprint_of, merge
-from rethink_ray.protocol.retention import Retention, files_to_drop, needed_by
+from rethink_ray.protocol.retention import Retention, needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, TrialEnded
 from rethink_ray.spec.resolve import Cell
@@ -34,7 +35,7 @@ REPEATS: list[Event] = [
 
 def kept(study: Study, events: list[Event]) -> tuple[str, str, list[str]]:
     """Trials whose trunks are kept, whose branches are, and the weights that are."""
-    needed = needed_by(study, StudyState(events), CELL)
+    needed = needed_by(StudyView(study, StudyState(events)).cell(CELL))
     models = sorted(f"{trial_id}{length:g}" for trial_id, length in needed.models)
     return " ".join(sorted(needed.trunks)), " ".join(sorted(needed.branches)), models
 
@@ -105,7 +106,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_only_what_nobody_needs_is_named(root: Path) -> None:
-    dropped = files_to_drop(small_study(), StudyState(FIRST), root, running=[])
+    dropped = Retention(small_study(), root).files_to_drop(StudyState(FIRST), running=[])
     assert [str(p.relative_to(root / "trials")) for p in dropped] == [
         "b/models/2x.pt",  # a was better; what lies at 4x is not recorded yet, so it stays
         "c/.trunk-000000030.pt.77-abcd",
@@ -115,7 +116,8 @@ def test_only_what_nobody_needs_is_named(root: Path) -> None:
 
 
 def test_the_folder_of_a_running_trial_is_left_alone(root: Path) -> None:
-    dropped = files_to_drop(small_study(), StudyState(FIRST), root, running=["b", "c", "d"])
+    retention = Retention(small_study(), root)
+    dropped = retention.files_to_drop(StudyState(FIRST), running=["b", "c", "d"])
     assert dropped == []
 
 

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.analysis.read.study_tables import read_tables
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.status import trial_statuses
-from rethink_ray.protocol.tables import build_tables, read_views, view_name, write_views
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Event, JobFailed, Resumed, TrialEnded
+from rethink_ray.records.views import view_name, write_views
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell
 from tests.full_disk import file_size_limit
@@ -134,10 +137,10 @@ def test_a_study_without_any_event_has_empty_tables_with_all_their_columns() -> 
 
 @pytest.fixture
 def written(tmp_path: Path) -> StudyDirectory:
-    directory = StudyDirectory.create(tmp_path / "s", small_study(), "", FACTS, {})
+    directory = start_study(tmp_path / "s", small_study(), "", FACTS, {})
     for event in EVENTS:
         directory.log.append(event)
-    write_views(directory, directory.load_state())
+    write_views(directory, directory.load_state(), build_tables)
     return directory
 
 
@@ -146,7 +149,7 @@ def written(tmp_path: Path) -> StudyDirectory:
 def test_a_view_that_is_missing_damaged_or_old_is_made_from_the_log(
     written: StudyDirectory, name: str, harm: str
 ) -> None:
-    before = read_views(written)
+    before = read_tables(written)
     path = written.root / view_name(name)
     match harm:
         case "missing":
@@ -155,7 +158,7 @@ def test_a_view_that_is_missing_damaged_or_old_is_made_from_the_log(
             path.write_bytes(path.read_bytes()[:100])
         case "old":
             written.log.append(rung("rb", 4.0, 39.0))
-    after = read_views(written)
+    after = read_tables(written)
     expected = before.rungs.num_rows + (harm == "old")
     assert after.rungs.num_rows == expected
     assert after.trials.num_rows == before.trials.num_rows == 6
@@ -167,19 +170,19 @@ def test_a_view_that_is_missing_damaged_or_old_is_made_from_the_log(
 def test_a_single_flipped_bit_anywhere_in_a_view_changes_nothing_that_is_read(
     written: StudyDirectory, name: str
 ) -> None:
-    before = read_views(written)
+    before = read_tables(written)
     whole = (written.root / name).read_bytes()
     for place in range(0, len(whole), max(1, len(whole) // 40)):
         flipped = bytearray(whole)
         flipped[place] ^= 1 << place % 8
         (written.root / name).write_bytes(flipped)
-        after = read_views(written)
+        after = read_tables(written)
         assert after.trials.equals(before.trials)
         assert after.rungs.equals(before.rungs)
 
 
 def test_what_is_read_is_what_was_built(written: StudyDirectory) -> None:
-    read = read_views(written)
+    read = read_tables(written)
     built = build_tables(written.study, StudyState(EVENTS), FACTS)
     assert read.trials.equals(built.trials)
     assert read.rungs.equals(built.rungs)
@@ -248,10 +251,11 @@ def test_replicates_of_an_arm_that_copies_its_values_run_up_to_their_own_length(
     cell = Cell("full", "copy")
     for extra, state in (((), "waiting"), ((2.0,), "waiting"), ((2.0, 4.0), "done")):
         events = [*done, again, *(rung("r2", length, 1.0) for length in extra)]
-        fates = {
-            f.member.trial_id: f.state for f in trial_statuses(study, StudyState(events), cell)
+        states = {
+            f.member.trial_id: f.state
+            for f in StudyView(study, StudyState(events)).cell(cell).statuses
         }
-        assert fates == {"c2": "done", "r2": state}
+        assert states == {"c2": "done", "r2": state}
 
 
 def test_the_time_of_a_study_leaves_out_what_lies_between_two_runs() -> None:
@@ -272,30 +276,30 @@ def test_the_time_of_a_study_leaves_out_what_lies_between_two_runs() -> None:
 
 def test_a_clock_that_jumps_back_changes_no_row_but_its_time() -> None:
     jumped = [replace(e, at=1e9 - 1e5 * i) for i, e in enumerate(EVENTS)]
-    rows, told = tables_of(jumped), tables_of(EVENTS)
-    for row in rows["rungs"] + told["rungs"]:
+    rows, expected = tables_of(jumped), tables_of(EVENTS)
+    for row in rows["rungs"] + expected["rungs"]:
         del row["at"]
-    assert rows == told
+    assert rows == expected
     assert progress_of(small_study(), StudyState(jumped)).elapsed >= 0.0
 
 
 def test_a_full_disk_leaves_the_old_views_whole(written: StudyDirectory) -> None:
-    before = read_views(written)
+    before = read_tables(written)
     written.log.append(rung("rb", 4.0, 39.0))
     with file_size_limit(100), pytest.raises(OSError, match="too large"):
-        write_views(written, written.load_state())
+        write_views(written, written.load_state(), build_tables)
     assert not [p for p in written.root.rglob(".*") if p.is_file()], "nothing is left beside them"
-    assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
-    write_views(written, written.load_state())
-    assert read_views(written).rungs.num_rows == before.rungs.num_rows + 1
+    assert read_tables(written).rungs.num_rows == before.rungs.num_rows + 1
+    write_views(written, written.load_state(), build_tables)
+    assert read_tables(written).rungs.num_rows == before.rungs.num_rows + 1
 
 
 def test_a_study_that_came_without_its_log_is_no_empty_study(written: StudyDirectory) -> None:
     shutil.rmtree(written.records_dir)
     with pytest.raises(RecordError, match="trials.parquet tells of trials.*Copy the folder"):
-        read_views(written)
+        read_tables(written)
     (written.root / "trials.parquet").write_bytes(b"no table")
-    assert read_views(written).trials.num_rows == 0
+    assert read_tables(written).trials.num_rows == 0
 
 
 def test_a_failure_is_shown_until_its_job_has_ended_well() -> None:

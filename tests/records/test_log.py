@@ -21,6 +21,7 @@ from rethink_ray.records.types import (
 )
 from rethink_ray.spec.errors import RecordError
 from tests.full_disk import file_size_limit
+from tests.refusals import refused
 
 MEMBER = Member(
     trial_id="abc", params={"optimizer.lr": 0.0123456, "detector.norm": "gn", "x": None}, seed=7
@@ -110,7 +111,7 @@ def test_a_damaged_line_is_an_error_that_names_file_and_line(tmp_path: Path, dam
     path = tmp_path / "log.jsonl"
     RecordLog(path).append(EVENTS[0])
     path.write_bytes(path.read_bytes() + damage + encode(EVENTS[3]).encode() + b"\n")
-    with pytest.raises(RecordError, match=r"log\.jsonl, line 2: must be an event"):
+    with pytest.raises(RecordError, match=r"log\.jsonl, line 2: "):
         RecordLog(path).read()
 
 
@@ -123,7 +124,10 @@ def test_a_full_disk_leaves_the_log_as_it_was(tmp_path: Path) -> None:
     log = RecordLog(path)
     log.append(EVENTS[0])
     before = path.read_bytes()
-    with file_size_limit(len(before) + 20), pytest.raises(RecordError, match="one more line"):
+    with (
+        refused(RecordError, "records", "a log on a full disk", tmp_path),
+        file_size_limit(len(before) + 20),
+    ):
         log.append(EVENTS[0])
     assert path.read_bytes() == before
 
@@ -147,7 +151,7 @@ def test_a_log_that_failed_to_take_a_line_takes_the_next_one_whole(tmp_path: Pat
     log = RecordLog(path)
     log.append(EVENTS[0])
     whole = path.read_bytes()
-    with file_size_limit(len(whole)), pytest.raises(RecordError, match="Free some space"):
+    with file_size_limit(len(whole)), pytest.raises(RecordError, match=r"log\.jsonl"):
         log.append(EVENTS[3])
     path.write_bytes(path.read_bytes() + b'{"event": "torn')  # as if cutting back had failed too
     log.append(EVENTS[4])

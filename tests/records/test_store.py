@@ -9,6 +9,7 @@ from rethink_ray.records.store import Store, is_uri, without_secrets
 from rethink_ray.records.types import Event, JobFailed
 from rethink_ray.spec.errors import RecordError
 from tests.object_store import object_store
+from tests.refusals import refused
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_an_object_is_what_was_written_last_and_nothing_before(store: Store) -> 
 
 def test_a_store_that_does_not_answer_names_object_and_remedy_but_no_secret() -> None:
     store = Store("s3://key:word@studies/x?endpoint_override=127.0.0.1:9&scheme=http&region=a")
-    with pytest.raises(RecordError, match="s3://studies/x/a.*reachable.*credentials") as caught:
+    with pytest.raises(RecordError, match="s3://studies/x/a: ") as caught:
         store.write("a", b"")
     assert "word" not in str(caught.value)
 
@@ -49,7 +50,7 @@ def test_a_foreign_kind_of_uri_is_refused() -> None:
     assert is_uri("s3://bucket/study")
     assert not is_uri(Path("studies/quickstart"))
     assert without_secrets("s3://k:s@b/study?region=x") == "s3://b/study"
-    with pytest.raises(RecordError, match="carrier://pigeon.*must be a URI.*s3://bucket/folder"):
+    with pytest.raises(RecordError, match="carrier://pigeon.*s3://bucket/folder"):
         Store("carrier://pigeon")
 
 
@@ -78,7 +79,7 @@ def test_two_writers_never_write_the_same_line(store: Store, tmp_path: Path) -> 
     two = SegmentLog(tmp_path / "two.jsonl", store, "log")
     one.append(failure(0))
     two.append(failure(1))
-    with pytest.raises(RecordError, match="another writer"):
+    with refused(RecordError, "records", "another writer's event"):
         one.append(failure(2))
     assert two.read() == [failure(0), failure(1)]
 
@@ -102,5 +103,5 @@ def test_a_missing_segment_is_an_error_that_names_its_line(store: Store, tmp_pat
     for number in range(3):
         log.append(failure(number))
     store.delete("log/000000002-000000002.jsonl")
-    with pytest.raises(RecordError, match="segment of line 2.*begins with line 3"):
+    with pytest.raises(RecordError, match="line 2.*line 3"):
         SegmentLog(tmp_path / "b.jsonl", store, "log").read()

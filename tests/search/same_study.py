@@ -32,7 +32,7 @@ def assert_same_in_any_order(study: Study, answer: Answer, slots: int, order: in
 def assert_decided_the_same(
     study: Study, events: Sequence[Event], shuffled: Sequence[Event], *, too_early: bool
 ) -> None:
-    """Records told one by one, in another order and twice, decide what they decide at once.
+    """Records added one by one, in another order or twice, lead to the same decision.
 
     With ``too_early`` also if it was decided after each of them: that leaves nothing behind.
     """

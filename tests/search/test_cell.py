@@ -4,9 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from rethink_ray.protocol.incumbents import incumbents
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.status import trial_statuses
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, RungDone
 from rethink_ray.search.decide import Decider
@@ -43,7 +42,7 @@ def replicate_ladders(state: StudyState) -> dict[str | None, list[tuple[float, .
 def test_each_distinct_incumbent_is_replicated_up_to_its_longest_length() -> None:
     study = one_cell()
     state = replay(study, facts_of(study), drifting)
-    best = incumbents(study, state, CELL)
+    best = StudyView(study, state).cell(CELL).incumbents
     short, long = best[2.0].trial_id, best[6.0].trial_id
     assert short != long
     assert best[4.0].trial_id == long
@@ -99,7 +98,7 @@ def test_a_searched_length_is_one_rung_per_trial_and_no_halving() -> None:
     for m in members:
         assert state.lengths_done(m.trial_id, (2.0, 4.0, 6.0)) == (m.params["schedule.length"],)
     assert {m.params["schedule.length"] for m in members} == {2, 4, 6}
-    by_length = incumbents(study, state, CELL)
+    by_length = StudyView(study, state).cell(CELL).incumbents
     assert sorted(by_length) == [2.0, 4.0, 6.0]
     assert sorted(replicate_ladders(state).values()) == [[(2.0,)], [(4.0,)], [(6.0,)]]
 
@@ -122,14 +121,14 @@ def copying() -> Study:
 def test_a_copied_cell_carries_the_incumbents_of_its_source() -> None:
     study = copying()
     state = replay(study, facts_of(study), drifting)
-    source = incumbents(study, state, Cell("full", "tuned"))
+    source = StudyView(study, state).cell(Cell("full", "tuned")).incumbents
     copies = [m for _, m in state.members(Cell("full", "copy"), "search")]
     assert [m.of for m in copies] == [source[2.0].trial_id, source[6.0].trial_id]
     for m, length in zip(copies, (2.0, 6.0), strict=True):
         assert m.params["optimizer.lr"] == source[length].params["optimizer.lr"]
         assert m.params["optimizer.momentum"] == 0.9  # the base recipe's
         assert "optimizer.weight_decay" not in m.params
-    carried = incumbents(study, state, Cell("full", "copy"))
+    carried = StudyView(study, state).cell(Cell("full", "copy")).incumbents
     assert [carried[x].trial_id for x in (2.0, 4.0, 6.0)] == [
         copies[0].trial_id,
         copies[1].trial_id,
@@ -151,7 +150,7 @@ def test_a_replicate_of_a_copied_configuration_is_done_when_it_has_come_as_far()
     study = copying()
     state = replay(study, facts_of(study), drifting)
     cell = Cell("full", "copy")
-    whole = trial_statuses(study, state, cell)
+    whole = StudyView(study, state).cell(cell).statuses
     assert {f.state for f in whole} == {"done"}
     long = [f.member.trial_id for f in whole if f.purpose == "replicate" and f.longest == 6.0]
     assert long
@@ -161,7 +160,7 @@ def test_a_replicate_of_a_copied_configuration_is_done_when_it_has_come_as_far()
         for e in events_of(state)
         if not (isinstance(e, RungDone) and (e.trial_id, e.length) in last)
     )
-    states = {f.member.trial_id: f.state for f in trial_statuses(study, early, cell)}
+    states = {f.member.trial_id: f.state for f in StudyView(study, early).cell(cell).statuses}
     assert {states[trial_id] for trial_id in long} == {"waiting"}
 
 
@@ -254,6 +253,6 @@ def test_an_incumbent_dethroned_by_more_trials_keeps_its_replicates(replicates: 
     before = replay(study, facts, lambda config, length: {"val/ap": -config.recipe.optimizer.lr})
     after = replay(grown(study, trials=8), facts, later_is_better, events=events_of(before))
     assert before.rungs.items() <= after.rungs.items()
-    for member in incumbents(grown(study, trials=8), after, CELL).values():
+    for member in StudyView(grown(study, trials=8), after).cell(CELL).incumbents.values():
         own = [m for _, m in after.members(CELL, "replicate") if m.of == member.trial_id]
         assert len(own) == replicates

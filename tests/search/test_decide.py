@@ -145,7 +145,8 @@ def refuse(spec: AssetSpec) -> AssetDone:
 
 def test_a_refused_asset_ends_its_trials_and_nothing_else() -> None:
     study = few()
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2, build_asset=refuse)
+    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster.build_asset = refuse
     decision = cluster.run()
     assert decision.done
     outcomes = Counter(end.outcome for end in cluster.state.ended.values())
@@ -250,5 +251,5 @@ def test_no_clock_is_read_by_a_decision(times: list[float]) -> None:
     cluster.run(max_events=25)
     events = events_of(cluster.state)
     stamped = [replace(event, at=at) for event, at in zip(events, times, strict=False)]
-    told = Decider(study, facts).next_jobs(StudyState(stamped))
-    assert told == Decider(study, facts).next_jobs(StudyState(events))
+    decision = Decider(study, facts).next_jobs(StudyState(stamped))
+    assert decision == Decider(study, facts).next_jobs(StudyState(events))

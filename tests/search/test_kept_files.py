@@ -4,14 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.extension import extend
 from rethink_ray.protocol.retention import needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
 from rethink_ray.search.jobs import Job
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import PretendedCluster
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.spec.study import Study
 from tests.search.same_study import events_of
@@ -40,8 +41,8 @@ class Watched:
             slots=3,
             duration=lambda job, length: float(seed_of(order, job.job_id, f"{length:g}")),
             state=state,
-            watch=self.watch,
         )
+        self.cluster.watch = self.watch
         self._study = study
         self._num_started = 0
 
@@ -62,7 +63,9 @@ class Watched:
         self._num_started = len(started)
 
     def drop(self, state: StudyState) -> None:
-        needed = [needed_by(self._study, state, cell) for cell in cells_of(self._study)]
+        needed = [
+            needed_by(StudyView(self._study, state).cell(cell)) for cell in cells_of(self._study)
+        ]
         running = {job_id.rpartition("-")[0] for job_id in self.cluster.running}
         self.trunks &= running.union(*(n.trunks for n in needed))
 
@@ -135,8 +138,11 @@ def test_a_study_keeps_fewer_trunks_the_further_it_is() -> None:
     kept: list[int] = []
     cluster = PretendedCluster(study, facts, ap_of, slots=1, state=state)
     cluster.watch = lambda event: kept.append(
-        sum(len(needed_by(study, state, cell).branches) for cell in cells_of(study))
+        sum(len(needed_by(StudyView(study, state).cell(cell)).branches) for cell in cells_of(study))
     )
     assert cluster.run().done
-    assert sum(len(needed_by(study, state, cell).branches) for cell in cells_of(study)) == 0
+    assert (
+        sum(len(needed_by(StudyView(study, state).cell(cell)).branches) for cell in cells_of(study))
+        == 0
+    )
     assert max(kept) > 0

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rethink_ray.protocol.asset_usage import AssetUsage
-from rethink_ray.protocol.teachers import config_of
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Outcome
 from rethink_ray.search.decide import Decider
@@ -22,7 +22,7 @@ from rethink_ray.spec.assets import (
     assets_of,
     pseudo_labels_of,
 )
-from rethink_ray.spec.resolve import Cell, ExportedConfig, TrialConfig, cells_of, resolve
+from rethink_ray.spec.resolve import Cell, CellResolver, ExportedConfig, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 from tests.search.same_study import (
     assert_decided_the_same,
@@ -65,7 +65,7 @@ def run(study: Study) -> PretendedCluster:
 def configs(study: Study, cluster: PretendedCluster, arm: str, purpose: Any) -> list[TrialConfig]:
     cell, facts = Cell("full", arm), facts_of(study)
     members = [m for _, m in cluster.state.members(cell, purpose)]
-    return [config_of(study, facts, cluster.state, cell, m) for m in members]
+    return [StudyView(study, cluster.state, facts).cell(cell).config_of(m) for m in members]
 
 
 def test_search_trials_share_what_they_learn_and_replicates_share_nothing() -> None:
@@ -121,7 +121,9 @@ def test_an_asset_is_built_after_everything_it_needs() -> None:
         built.append(spec.key)
         return AssetDone(key=spec.key, kind=spec.kind, metrics={}, seconds=1.0)
 
-    PretendedCluster(study, facts_of(study), ap_of, slots=4, build_asset=build).run()
+    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=4)
+    cluster.build_asset = build
+    cluster.run()
     kinds = Counter(key.partition("-")[0] for key in built)
     assert kinds["classifier"] == 1
     # three students (the search's, two replicates), three of the next generation, and for each of
@@ -161,7 +163,8 @@ def test_a_refused_teacher_ends_its_students_and_nothing_else() -> None:
         refused = "diverged" if spec.kind == "teacher" else ""
         return AssetDone(key=spec.key, kind=spec.kind, metrics={}, seconds=1.0, refused=refused)
 
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2, build_asset=build)
+    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster.build_asset = build
     assert cluster.run().done
     ended = set(cluster.state.ended)
     students = {
@@ -228,11 +231,11 @@ def test_costs_are_booked_to_whoever_started_from_an_asset() -> None:
     study = learning()
     cluster = run(study)
     facts = facts_of(study)
-    booked = AssetUsage(study, facts, cluster.state)
+    booked = AssetUsage(StudyView(study, cluster.state, facts))
     for cell in cells_of(study):
         for purpose in ("search", "replicate"):
             for _, member in cluster.state.members(cell, purpose):
-                config = config_of(study, facts, cluster.state, cell, member)
+                config = StudyView(study, cluster.state, facts).cell(cell).config_of(member)
                 wanted = tuple(asset.key for asset in assets_of(config))
                 assert booked.keys_of(cell, member) == wanted
 
@@ -302,7 +305,9 @@ def test_another_file_is_another_teacher_and_another_start() -> None:
     facts = facts_of(study)
     ids = {
         arm: [
-            resolve(study, Cell("full", arm), {}, 0, replace(facts, files=files)).trial_id
+            CellResolver(study, Cell("full", arm), replace(facts, files=files))
+            .resolve({}, 0)
+            .trial_id
             for files in (
                 {},
                 {IN_FILE["file"]: "1", "a.pt": "1"},
@@ -313,9 +318,13 @@ def test_another_file_is_another_teacher_and_another_start() -> None:
     }
     assert [len(set(found)) for found in ids.values()] == [3, 3, 1]
     # a study from before files were looked at keeps its ids
-    assert ids["file"][0] == resolve(study, Cell("full", "file"), {}, 0, facts).trial_id
-    [student] = {resolve(study, Cell("full", "student"), {}, s, facts).teacher for s in (0, 1)}
+    assert (
+        ids["file"][0] == CellResolver(study, Cell("full", "file"), facts).resolve({}, 0).trial_id
+    )
+    [student] = {
+        CellResolver(study, Cell("full", "student"), facts).resolve({}, s).teacher for s in (0, 1)
+    }
     again = ExportedConfig.model_validate_json(
-        resolve(study, Cell("full", "student"), {}, 0, facts).model_dump_json()
+        CellResolver(study, Cell("full", "student"), facts).resolve({}, 0).model_dump_json()
     )
     assert again.teacher == student

@@ -1,4 +1,4 @@
-"""The mirror as Optuna's own reader sees it, while a study runs and after it."""
+"""``optuna.journal`` as Optuna's own reader sees it, while a study runs and after it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import JobStarted
-from rethink_ray.search.optuna_journal import Mirror, mirrored_name, write_mirror
+from rethink_ray.search.optuna_journal import OptunaJournal, optuna_study_name, write_optuna_journal
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
@@ -28,7 +28,7 @@ def few(**changes: object) -> Study:
 
 def seen(path: Path, study: Study, cell: Cell = CELL) -> optuna.Study:
     storage = JournalStorage(JournalFileBackend(str(path)))
-    return optuna.load_study(study_name=mirrored_name(study, cell), storage=storage)
+    return optuna.load_study(study_name=optuna_study_name(study, cell), storage=storage)
 
 
 def states(path: Path, study: Study, cell: Cell = CELL) -> dict[str, TrialState]:
@@ -37,7 +37,7 @@ def states(path: Path, study: Study, cell: Cell = CELL) -> dict[str, TrialState]
 
 def test_every_cell_is_one_optuna_study(tmp_path: Path) -> None:
     study = few()
-    write_mirror(tmp_path / "optuna.journal", study, replay(study, facts_of(study), ap_of))
+    write_optuna_journal(tmp_path / "optuna.journal", study, replay(study, facts_of(study), ap_of))
     names = optuna.get_all_study_names(
         JournalStorage(JournalFileBackend(str(tmp_path / "optuna.journal")))
     )
@@ -49,7 +49,7 @@ def test_states_values_and_rungs_are_true(tmp_path: Path) -> None:
     study = few(budget={"trials": 4, "keep": [4, 2, 1], "replicates": 1})
     path = tmp_path / "optuna.journal"
     state = replay(study, facts_of(study), diverging_above(0.05))
-    write_mirror(path, study, state)
+    write_optuna_journal(path, study, state)
     trials = seen(path, study).trials
     members = [m for _, m in state.members(CELL, "search")]
     assert [t.user_attrs["trial_id"] for t in trials] == [m.trial_id for m in members]
@@ -72,48 +72,48 @@ def test_states_values_and_rungs_are_true(tmp_path: Path) -> None:
 def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
-    mirror.update(state)
+    journal, state = OptunaJournal(path, study), StudyState()
+    journal.update(state)
     watching = seen(path, study)
     before = path.read_bytes()
     for _ in range(40):  # each pass kills what was running and goes on for a few events
         decision = PretendedCluster(
             study, facts_of(study), diverging_above(0.05), slots=2, state=state
         ).run(max_events=4)
-        mirror.update(state)
+        journal.update(state)
         now = path.read_bytes()
         assert now.startswith(before)
         before = now
         if decision.done:
             break
     whole = tmp_path / "whole.journal"
-    write_mirror(whole, study, state)
+    write_optuna_journal(whole, study, state)
     for cell in cells_of(study):
         assert states(path, study, cell) == states(whole, study, cell)
-    told = {t.user_attrs["trial_id"]: t.value for t in watching.trials}
-    assert told == {t.user_attrs["trial_id"]: t.value for t in seen(whole, study).trials}
+    written = {t.user_attrs["trial_id"]: t.value for t in watching.trials}
+    assert written == {t.user_attrs["trial_id"]: t.value for t in seen(whole, study).trials}
 
 
 def test_nothing_new_adds_nothing(tmp_path: Path) -> None:
     study = few()
-    mirror = Mirror(tmp_path / "optuna.journal", study)
+    journal = OptunaJournal(tmp_path / "optuna.journal", study)
     state = replay(study, facts_of(study), ap_of)
-    assert mirror.update(state) > 0
-    assert mirror.update(state) == 0
+    assert journal.update(state) > 0
+    assert journal.update(state) == 0
 
 
 def test_unfinished_trials_wait_or_run(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    journal, state = OptunaJournal(path, study), StudyState()
     PretendedCluster(study, facts_of(study), ap_of, slots=1, state=state).run(max_events=2)
     first, second, *others = [m.trial_id for _, m in state.members(CELL, "search")]
-    mirror.update(state)
+    journal.update(state)
     found = states(path, study)
     assert found[first] == TrialState.RUNNING  # may still be promoted
     assert {found[t] for t in (second, *others)} == {TrialState.WAITING}
     state.add(JobStarted(job_id=f"{second}-2x", trial_id=second, asset=None, host="here"))
-    mirror.update(state)
+    journal.update(state)
     assert states(path, study)[second] == TrialState.RUNNING
 
 
@@ -122,7 +122,7 @@ def test_copied_values_outside_an_arms_own_options_are_left_out(tmp_path: Path) 
     study = few(arms={"tuned": {}, "copy": own}, tuning={"copy_from": "tuned"})
     path = tmp_path / "optuna.journal"
     state = replay(study, facts_of(study), lambda c, length: {"val/ap": c.recipe.optimizer.lr})
-    write_mirror(path, study, state)
+    write_optuna_journal(path, study, state)
     (copied, *_) = seen(path, study, Cell("full", "copy")).trials
     assert "optimizer.weight_decay" in copied.params
     assert "optimizer.lr" not in copied.params
@@ -139,21 +139,21 @@ def test_copied_trials_end_where_they_stop_being_incumbent(tmp_path: Path) -> No
         budget={"trials": 4, "keep": [4, 4, 4], "replicates": 1},
     )
     path = tmp_path / "optuna.journal"
-    write_mirror(path, study, replay(study, facts_of(study), high_rates_early))
+    write_optuna_journal(path, study, replay(study, facts_of(study), high_rates_early))
     copied = states(path, study, Cell("full", "copy"))
     assert list(copied.values()) == [TrialState.PRUNED, TrialState.COMPLETE]
 
 
 @pytest.mark.parametrize("harm", ["lost", "cut", "grown"])
-def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
+def test_a_journal_that_was_harmed_is_written_anew_at_the_next_look(
     tmp_path: Path, harm: str
 ) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    journal, state = OptunaJournal(path, study), StudyState()
     for max_events in (3, 40):
         PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(max_events)
-        mirror.update(state)
+        journal.update(state)
         match harm:
             case "lost":
                 path.unlink()
@@ -161,28 +161,28 @@ def test_a_mirror_that_was_harmed_is_written_anew_at_the_next_look(
                 path.write_bytes(path.read_bytes()[:-20])
             case "grown":
                 path.write_bytes(path.read_bytes() + b"{")
-    mirror.update(state)
+    journal.update(state)
     whole = tmp_path / "whole.journal"
-    write_mirror(whole, study, state)
+    write_optuna_journal(whole, study, state)
     for cell in cells_of(study):
         assert states(path, study, cell) == states(whole, study, cell)
 
 
-def test_a_full_disk_leaves_the_mirror_as_it_was_and_the_next_update_catches_up(
+def test_a_full_disk_leaves_the_journal_as_it_was_and_the_next_update_catches_up(
     tmp_path: Path,
 ) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
-    mirror, state = Mirror(path, study), StudyState()
+    journal, state = OptunaJournal(path, study), StudyState()
     PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(4)
-    mirror.update(state)
+    journal.update(state)
     before = path.read_bytes()
     PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(20)
     with file_size_limit(len(before) + 100), pytest.raises(OSError, match="too large"):
-        mirror.update(state)
+        journal.update(state)
     assert path.read_bytes() == before
-    mirror.update(state)
+    journal.update(state)
     assert path.read_bytes().startswith(before)
     whole = tmp_path / "whole.journal"
-    write_mirror(whole, study, state)
+    write_optuna_journal(whole, study, state)
     assert states(path, study) == states(whole, study)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from rethink_ray.protocol.halving import Ladder, ladder_of
+from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.halving import HalvingState, Ladder
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
 from rethink_ray.search.configs import CellConfigs
-from rethink_ray.search.observations import distribution_of, observed
+from rethink_ray.search.observations import as_observation, distribution_of
 from rethink_ray.search.points import (
     key_of,
     round_to_significant,
@@ -24,9 +25,9 @@ from rethink_ray.search.points import (
     value_at_coordinate,
 )
 from rethink_ray.search.proposals import Proposer
-from rethink_ray.search.seeds import seed_of
 from rethink_ray.search.simulate import replay
-from rethink_ray.spec.resolve import Cell, cells_of, resolve, space_of
+from rethink_ray.spec.hashing import seed_of
+from rethink_ray.spec.resolve import Cell, CellResolver, cells_of, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 from tests.search.search_builders import (
@@ -152,9 +153,9 @@ def test_recorded_floats_have_six_digits_and_stay_inside_the_bounds() -> None:
 
 def test_points_of_a_longer_sequence_begin_with_those_of_a_shorter() -> None:
     study, paths = small_study(), ("optimizer.lr", "optimizer.weight_decay")
-    first = [shared_point(study, "full", paths, i) for i in range(32)]
-    shared_point(study, "full", paths, 100)
-    assert [shared_point(study, "full", paths, i) for i in range(32)] == first
+    first = [shared_point(study, CELL, paths, i) for i in range(32)]
+    shared_point(study, CELL, paths, 100)
+    assert [shared_point(study, CELL, paths, i) for i in range(32)] == first
     for path in paths:  # one point in each 32nd: Sobol's promise
         assert sorted(int(p[path] * 32) for p in first) == list(range(32))
 
@@ -168,11 +169,12 @@ def test_configurations_are_those_that_spec_resolves() -> None:
     study = small_study(search=CONDITIONAL)
     facts = facts_of(study)
     for cell in cells_of(study):
-        configs = CellConfigs(study, cell, facts)
+        view = StudyView(study, StudyState(), facts).cell(cell)
         for params in proposed(study, cell)[:4]:
-            expected = resolve(study, cell, params, 7, facts)
-            assert configs.resolve(params, 7) == expected
-            assert configs.member(params, 7, asset_seed=1).trial_id == expected.trial_id
+            expected = CellResolver(study, cell, facts).resolve(params, 7)
+            assert view.resolve(params, 7) == expected
+            new = CellConfigs(view).build_member(params, 7, asset_seed=1)
+            assert new.trial_id == expected.trial_id
 
 
 def test_proposals_are_the_same_in_another_process() -> None:
@@ -220,43 +222,44 @@ def test_the_model_learns_where_it_is_good() -> None:
     assert near(rates[40:]) > near(rates[:12])
 
 
-# --- what Optuna is told ------------------------------------------------------------------
+# --- trials as observations for a sampler -----------------------------------------------
 
 
-def told(state: StudyState, granted: int, **options: bool) -> Any:
-    study = small_study()
-    return observed(study, state, LADDER, member("t"), granted, {}, **options)
+def observe(state: StudyState, granted: int, **options: bool) -> Any:
+    """The trial as an observation, after halving promoted it to so many lengths."""
+    halving = HalvingState(steps=((member("t"),),) * granted, waiting=())
+    return as_observation(state, LADDER, halving, member("t"), {}, **options)
 
 
-LADDER = Ladder(lengths=(2.0, 4.0, 6.0), keep=(4, 2, 1))
+LADDER = Ladder(lengths=(2.0, 4.0, 6.0), keep=(4, 2, 1), metric="val/ap")
 
 
 def test_a_trial_that_reached_the_end_is_complete_with_its_last_value() -> None:
     state = StudyState([rung("t", 2.0, 10), rung("t", 4.0, 20), rung("t", 6.0, 30)])
-    trial = told(state, 3)
+    trial = observe(state, 3)
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 30)
 
 
 def test_a_stopped_trial_is_pruned_with_the_rungs_that_halving_granted() -> None:
     state = StudyState([rung("t", 2.0, 10), rung("t", 4.0, 20), rung("t", 6.0, 30)])
-    trial = told(state, 2)  # the third was the audit's
+    trial = observe(state, 2)  # the third was the audit's
     assert trial.state == TrialState.PRUNED
     assert list(trial.intermediate_values.values()) == [10, 20]
 
 
 def test_a_diverged_trial_is_told_the_worst_finite_value() -> None:
     state = StudyState([TrialEnded(trial_id="t", outcome="diverged", reason="")])
-    trial = told(state, 1)
+    trial = observe(state, 1)
     assert trial.state == TrialState.PRUNED
     assert list(trial.intermediate_values.values()) == [0.0]
-    for_gp = told(state, 1, diverged_is_complete=True)
+    for_gp = observe(state, 1, diverged_is_complete=True)
     assert (for_gp.state, for_gp.value) == (TrialState.COMPLETE, 0.0)
 
 
 @pytest.mark.parametrize("outcome", ["infeasible", "misconfigured", "refused"])
 def test_what_never_was_a_measurement_is_never_ranked(outcome: Any) -> None:
     state = StudyState([TrialEnded(trial_id="t", outcome=outcome, reason="")])
-    assert told(state, 1).state == TrialState.FAIL
+    assert observe(state, 1).state == TrialState.FAIL
 
 
 @pytest.mark.parametrize("kind", ["log_uniform", "uniform", "int_uniform", "choice"])
@@ -276,5 +279,5 @@ def test_every_kind_of_parameter_has_a_distribution_that_holds_its_values(kind: 
 
 def test_a_cell_is_asked_for_as_many_as_its_round_holds() -> None:
     study = small_study()
-    proposer = Proposer(study, CELL, ladder_of(study, CELL))
-    assert len(proposer.propose(StudyState(), 0, 5)) == 5
+    proposer = Proposer(StudyView(study, StudyState()).cell(CELL))
+    assert len(proposer.propose(0, 5)) == 5

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rethink_ray.protocol.asset_usage import AssetUsage
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import build_tables
-from rethink_ray.protocol.teachers import config_of
 from rethink_ray.records.log import decode_line, encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
@@ -79,11 +79,11 @@ def test_each_search_of_a_cell_has_draws_of_its_own_and_all_arms_share_them() ->
 def test_everything_a_replicate_starts_from_has_its_draw_and_is_booked_to_it() -> None:
     study = redrawn()
     state = run(study)
-    booked = AssetUsage(study, facts(study), state)
+    booked = AssetUsage(StudyView(study, state, facts(study)))
     for cell in cells_of(study):
         for purpose in ("search", "replicate"):
             for _, member in state.members(cell, purpose):  # type: ignore[arg-type]
-                config = config_of(study, facts(study), state, cell, member)
+                config = StudyView(study, state, facts(study)).cell(cell).config_of(member)
                 assert config.trial_id == member.trial_id
                 assert config.draw == member.draw
                 runs = [a.run for a in assets_of(config) if a.run is not None]
@@ -121,9 +121,9 @@ def test_the_draw_stands_in_log_and_table_and_older_logs_are_read() -> None:
     older = decode_line(line.replace(',"draw":1', "").replace(',"draw":2', ""))
     assert {m.draw for m in older.members} == {0}  # type: ignore[union-attr]
     table = build_tables(study, state, facts(study)).trials
-    told = zip(*(table.column(n).to_pylist() for n in ("trial_id", "draw")), strict=True)
+    recorded = zip(*(table.column(n).to_pylist() for n in ("trial_id", "draw")), strict=True)
     wanted = {m.trial_id: m.draw for c in cells_of(study) for _, m in _all(state, c)}
-    assert dict(told) == wanted
+    assert dict(recorded) == wanted
 
 
 def _all(state: StudyState, cell: Cell) -> list[tuple[int, Member]]:

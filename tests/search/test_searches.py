@@ -6,15 +6,14 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rethink_ray.protocol.audit import audited
+from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.extension import extend, fingerprint_of
-from rethink_ray.protocol.incumbents import incumbents
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.retention import Retention
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, RoundProposed
-from rethink_ray.search.optuna_journal import mirrored_name
+from rethink_ray.search.optuna_journal import optuna_study_name
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import PretendedCluster, replay
 from rethink_ray.spec.resolve import Cell, searches_of
@@ -72,9 +71,9 @@ def test_each_search_is_halved_audited_and_replicated_by_itself() -> None:
     for k in range(3):
         cell = Cell("full", "scratch", k)
         own = {m.trial_id for m in proposed(state, "scratch", k)}
-        best = {m.trial_id for m in incumbents(study, state, cell).values()}
+        best = {m.trial_id for m in StudyView(study, state).cell(cell).incumbents.values()}
         assert best <= own
-        assert set(audited(study, state, cell)) <= own
+        assert {m.trial_id for m in StudyView(study, state).cell(cell).audited} <= own
         repeats = [m for _, m in state.members(cell, "replicate")]
         assert {m.of for m in repeats} == best
         assert len(repeats) == 2 * len(best)
@@ -104,7 +103,10 @@ def test_a_copied_arm_carries_the_values_of_the_search_of_the_same_number() -> N
     study = searched(3, tuning={"copy_from": "scratch"}, **FULL)
     state = replay(study, facts_of(study), ap_of)
     for k in range(3):
-        best = {m.trial_id for m in incumbents(study, state, Cell("full", "scratch", k)).values()}
+        best = {
+            m.trial_id
+            for m in StudyView(study, state).cell(Cell("full", "scratch", k)).incumbents.values()
+        }
         assert {m.of for m in proposed(state, "pretrained", k)} == best
 
 
@@ -116,7 +118,10 @@ def test_each_search_of_a_student_has_a_teacher_from_the_search_of_the_same_numb
     study = searched(2, arms=arms, settings=BASE, **FULL)
     state = replay(study, facts_of(study), ap_of)
     taught = [{m.teacher for m in proposed(state, "student", k)} for k in range(2)]
-    best = [incumbents(study, state, Cell("full", "pretrained", k))[6.0].trial_id for k in (0, 1)]
+    best = [
+        StudyView(study, state).cell(Cell("full", "pretrained", k)).incumbents[6.0].trial_id
+        for k in (0, 1)
+    ]
     assert taught == [{best[0]}, {best[1]}]
     assert best[0] != best[1]
     seeds = [{m.asset_seed for m in proposed(state, "student", k)} for k in range(2)]
@@ -150,8 +155,8 @@ def test_every_row_of_the_tables_says_which_search_it_is_of() -> None:
     rows = tables.trials.select(["search", "purpose", "trial_id"]).to_pylist()
     for k in range(2):
         ours = {m.trial_id for arm in ("scratch", "pretrained") for m in proposed(state, arm, k)}
-        told = {r["trial_id"] for r in rows if (r["search"], r["purpose"]) == (k, "search")}
-        assert told == ours
+        table_ids = {r["trial_id"] for r in rows if (r["search"], r["purpose"]) == (k, "search")}
+        assert table_ids == ours
     assert set(tables.rungs.column("search").to_pylist()) == {0, 1}
 
 
@@ -178,9 +183,9 @@ def test_killed_and_given_more_searches_it_is_the_same_study(stops: list[int], g
 def test_each_search_has_an_optuna_study_and_keeps_the_weights_of_its_incumbents() -> None:
     study = searched(2, **FULL)
     second = Cell("full", "scratch", 1)
-    assert mirrored_name(study, second) == "small/full/scratch/2"
+    assert optuna_study_name(study, second) == "small/full/scratch/2"
     state = replay(study, facts_of(study), ap_of)
-    best = {(m.trial_id, x) for x, m in incumbents(study, state, second).items()}
+    best = {(m.trial_id, x) for x, m in StudyView(study, state).cell(second).incumbents.items()}
     weights = {
         (t, x) for t, x in state.rungs if t in {m.trial_id for m in proposed(state, "scratch", 1)}
     }

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import continue_study, start_study
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of, require_same_code
 from rethink_ray.spec.errors import DataError, SpecError
-from rethink_ray.spec.resolve import Cell, resolve
+from rethink_ray.spec.resolve import Cell, CellResolver
 from rethink_ray.spec.study import Study
 from tests.builders import made_up_facts
 from tests.spec.run_samples import TINY, sample, with_parts
@@ -89,7 +90,10 @@ def test_only_backbones_from_elsewhere_are_asked_for_and_their_code_is_in_every_
     ids = {}
     for code in ("timm 1", "timm 2"):
         facts = made_up_facts({"full": 400}, backbones={"timm:resnet18": code})
-        runs = [resolve(asked, Cell("full", arm), {}, 0, facts) for arm in ("ours", "theirs")]
+        runs = [
+            CellResolver(asked, Cell("full", arm), facts).resolve({}, 0)
+            for arm in ("ours", "theirs")
+        ]
         assert [run.backbone_code for run in runs] == ["", code]
         ids[code] = [run.trial_id for run in runs]
     assert ids["timm 1"][0] == ids["timm 2"][0]
@@ -113,10 +117,10 @@ def test_a_study_is_not_continued_on_other_code(tmp_path: Path) -> None:
     first, second = (
         made_up_facts({"full": 400}, backbones={"timm:resnet18": f"timm {n}"}) for n in (1, 2)
     )
-    StudyDirectory.create(tmp_path / "s", asked, "", first, {})
+    start_study(tmp_path / "s", asked, "", first, {})
     directory = StudyDirectory.open(tmp_path / "s")
     assert directory.facts == first
-    directory.continue_with(asked, first)
+    continue_study(directory, asked, first)
     told = r"timm:resnet18: must be the code that the study was started with \(timm 1\)"
     with pytest.raises(DataError, match=told):
-        directory.continue_with(asked, second)
+        continue_study(directory, asked, second)

@@ -10,10 +10,10 @@ from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.check import check_regimes, check_study
 from rethink_ray.spec.draws import draw_of, num_drawable, redraws
-from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.resolve import Cell, ExportedConfig, TrialConfig, digest_of_draw, resolve
+from rethink_ray.spec.resolve import Cell, CellResolver, ExportedConfig, TrialConfig, digest_of_draw
 from rethink_ray.spec.study import Study
 from tests.builders import made_up_facts
+from tests.spec.refusals import refused
 
 FACTS = made_up_facts({"full": 400, "small": 60}, train_digest="t")
 REGIMES = {"full": {"images": "all"}, "small": {"images": 60}}
@@ -38,7 +38,7 @@ def study(vary: Any = ("seed", "subset"), regimes: Any = None, **changes: Any) -
 
 
 def trial(arm: str, draw: int, seed: int = 1, teacher: TrialConfig | None = None) -> TrialConfig:
-    return resolve(study(), Cell("small", arm), {}, seed, FACTS, 7, teacher, draw)
+    return CellResolver(study(), Cell("small", arm), FACTS).resolve({}, seed, 7, teacher, draw)
 
 
 def test_only_a_regime_that_leaves_images_out_is_drawn_again() -> None:
@@ -67,21 +67,21 @@ def test_seeds_always_vary_and_nothing_twice(vary: list[str]) -> None:
 
 def test_a_study_of_all_images_alone_cannot_draw_again() -> None:
     whole = study(regimes={"full": {"images": "all"}, "too": {"images": "100%"}})
-    with pytest.raises(SpecError, match=r"s.yaml: replicate.vary: must be \[seed\].*one draw"):
+    with refused("draws of all images", ["s.yaml: replicate.vary", "[seed]"]):
         check_study(whole, "s.yaml")
     check_study(study(), "s.yaml")
     numbered = study(regimes={"full": {"images": 400}})
     check_study(numbered, "s.yaml")  # how many images there are is known once the data are
     check_regimes(numbered, 401, "s.yaml")
-    with pytest.raises(SpecError, match="Give a regime fewer images"):
+    with refused("draws of 400 of 400 images", ["replicate.vary"]):
         check_regimes(numbered, 400, "s.yaml")
 
 
 def test_draw_0_is_the_regime_itself_and_leaves_no_trace_in_an_id() -> None:
     own = trial("scratch", 0)
-    assert own == resolve(study(vary=None), Cell("small", "scratch"), {}, 1, FACTS, 7)
+    assert own == CellResolver(study(vary=None), Cell("small", "scratch"), FACTS).resolve({}, 1, 7)
     older = replace(FACTS, train_digest="")
-    before = resolve(study(vary=None), Cell("small", "scratch"), {}, 1, older, 7)
+    before = CellResolver(study(vary=None), Cell("small", "scratch"), older).resolve({}, 1, 7)
     assert own.trial_id == before.trial_id
     assert (own.draw, own.regime_digest) == (0, "digest of small")
 

@@ -12,15 +12,7 @@ from typing import Any
 import pytest
 
 from rethink_ray.spec.assets import ClassifierAsset, assets_of
-from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.hashing import (
-    IDENTITY,
-    NEUTRAL,
-    digest_of,
-    identity_of,
-    trial_id_of,
-    written_out,
-)
+from rethink_ray.spec.hashing import IDENTITY, NEUTRAL, digest_of, written_out
 from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
 from rethink_ray.spec.recipe import (
     AUGMENT_LEVELS,
@@ -35,9 +27,9 @@ from rethink_ray.spec.recipe import (
     UpstreamSpec,
 )
 from rethink_ray.spec.regime import DataSpec
-from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.settings import LENGTH_PATH, known_paths
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
+from rethink_ray.spec.trial_config import TrialConfig, identity_of, trial_id_of
 from tests.spec.run_samples import TINY, sample, samples, with_parts
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "ids" / f"identity_{IDENTITY}.json"
@@ -185,7 +177,7 @@ def test_every_field_of_a_run_is_known_to_matter_or_not_to() -> None:
     }
     only_how_fast = {"loader_workers", "retries"}
     assert set(ResourceSpec.model_fields) - only_how_fast - resources == set(), (
-        "say in hashing._resources that a new resource matters, or here that it does not"
+        "say in trial_config._resources that a new resource matters, or here that it does not"
     )
 
 
@@ -294,17 +286,3 @@ def test_a_backbone_from_elsewhere_enters_by_its_code() -> None:
     )
     keys = {assets_of(sample(upstream, backbone_code=code))[0].key for code in ("1", "2")}
     assert len(keys) == 2
-
-
-def test_facts_of_before_backbones_code_was_asked_are_no_other_facts() -> None:
-    told: dict[str, Any] = {
-        "fingerprint": "f",
-        "categories": ("disc",),
-        "regime_sizes": {"full": 1},
-        "regime_digests": {"full": "a"},
-        "split_sizes": {"train": 1},
-        "upstream_fingerprint": "u",
-    }
-    older, newer = DataFacts(**told), DataFacts(**told, backbones={"a:b": "1"})
-    assert newer.as_known_to(older) == older
-    assert newer.as_known_to(newer) == newer

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from rethink_ray.spec.recipe import DecaySpec, ScheduleSpec
 from rethink_ray.spec.recipes import RECIPES, build_recipe
 from rethink_ray.spec.resolve import (
     Cell,
+    CellResolver,
     ExportedConfig,
     TrialConfig,
     base_recipe,
@@ -18,7 +21,6 @@ from rethink_ray.spec.resolve import (
     cells_of,
     keep_of,
     lengths_of,
-    resolve,
     space_of,
 )
 from rethink_ray.spec.settings import LENGTH_PATH, flatten, known_paths, value_at, with_settings
@@ -34,7 +36,7 @@ def trial(
     arm: str = "scratch", seed: int = 0, study: Study = STUDY, **sampled: float
 ) -> TrialConfig:
     values = {name.replace("__", "."): value for name, value in sampled.items()}
-    return resolve(study, Cell("full", arm), values, seed, FACTS)
+    return CellResolver(study, Cell("full", arm), FACTS).resolve(values, seed)
 
 
 def test_a_sampled_value_stands_in_the_recipe_under_its_path() -> None:
@@ -105,6 +107,13 @@ def test_a_changed_study_does_not_remember_the_recipe_of_the_old_one() -> None:
     assert base_recipe(STUDY, cell).batch_size == 8
 
 
+def test_what_a_study_has_resolved_is_no_part_of_its_value() -> None:
+    base_recipe(STUDY, Cell("full", "scratch"))
+    for copied in (STUDY.model_copy(), copy.deepcopy(STUDY), pickle.loads(pickle.dumps(STUDY))):
+        assert not copied.base_recipes
+        assert copied == STUDY
+
+
 def test_cells_come_in_the_order_of_the_file() -> None:
     assert [c.name for c in cells_of(STUDY)[:4]] == [
         "full/scratch",
@@ -130,7 +139,7 @@ def test_a_searched_length_replaces_the_ladder() -> None:
     study = STUDY.model_copy(update={"search": search, "budget": budget})
     assert lengths_of(study, Cell("full", "scratch")) == (2.0, 4.0)
     assert keep_of(study, Cell("full", "scratch")) == (3,)
-    sampled = resolve(study, Cell("full", "scratch"), {LENGTH_PATH: 4}, 0, FACTS)
+    sampled = CellResolver(study, Cell("full", "scratch"), FACTS).resolve({LENGTH_PATH: 4}, 0)
     assert sampled.recipe.schedule.lengths == (4.0,)
 
 

@@ -7,10 +7,10 @@ import pytest
 
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.check import check_study
-from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import Cell, base_recipe, recipe_of_file
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import weight_files_of
+from tests.spec.refusals import refused
 
 STUDENT = {"set": {"labels.kind": "self_training"}, "teacher": "scratch"}
 
@@ -50,30 +50,44 @@ def test_students_may_teach_and_may_differ_from_their_teacher_where_weights_do_n
 
 
 @pytest.mark.parametrize(
-    ("arms", "told"),
+    ("occasion", "arms", "facts"),
     [
         (
+            "a teacher that is no arm",
             {"student": STUDENT | {"teacher": "scrtch"}},
-            r"arms.student.teacher: must name an arm, but got 'scrtch'. Did you mean 'scratch'\?",
+            ["arms.student.teacher", "'scrtch'", "'scratch'"],
         ),
-        ({"student": {"set": STUDENT["set"]}}, "must name the arm that teaches.*teacher: scratch"),
-        ({"student": {"teacher": "scratch"}}, "must be left out where labels.kind is human"),
         (
+            "a student without a teacher",
+            {"student": {"set": STUDENT["set"]}},
+            ["arms.student.teacher", "teacher: scratch"],
+        ),
+        (
+            "a teacher of human labels",
+            {"student": {"teacher": "scratch"}},
+            ["arms.student.teacher", "labels.kind"],
+        ),
+        (
+            "two arms that teach each other",
             {"one": STUDENT | {"teacher": "two"}, "two": STUDENT | {"teacher": "one"}},
-            "arms.one.teacher: must not wait for itself.*one, two",
+            ["arms.one.teacher", "one, two"],
         ),
         (
+            "a student wider than its teacher",
             {"student": {"set": STUDENT["set"] | {"detector.width": 128}, "teacher": "scratch"}},
-            "full/student: detector.width: must be that of full/scratch.*64.*labels.start: init",
+            ["full/student: detector.width", "full/scratch", "64", "labels.start: init"],
         ),
         (
+            "a student that searches its network",
             {"student": STUDENT | {"search": {"detector.head_convs": {"choice": [1, 2]}}}},
-            "detector.head_convs: must be set, not searched",
+            ["full/student: detector.head_convs"],
         ),
     ],
 )
-def test_what_cannot_be_taught_is_refused_with_the_remedy(arms: dict[str, Any], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_what_cannot_be_taught_is_refused_with_the_remedy(
+    occasion: str, arms: dict[str, Any], facts: list[str]
+) -> None:
+    with refused(occasion, facts):
         study(arms)
 
 
@@ -107,34 +121,43 @@ def test_a_file_teaches_with_the_arms_own_detector_unless_the_study_says_otherwi
 
 
 @pytest.mark.parametrize(
-    ("arm", "told"),
+    ("occasion", "arm", "facts"),
     [
-        ({"teacher": IN_FILE}, "must be left out where labels.kind is human.*weights/teacher.pth"),
         (
+            "a file that teaches human labels",
+            {"teacher": IN_FILE},
+            ["labels.kind", "weights/teacher.pth"],
+        ),
+        (
+            "a file with a rate",
             STUDENT | {"teacher": IN_FILE | {"set": {"optimizer.lr": 0.1}}},
-            "student.teacher.set: must name settings of detector or evaluation, batch_size or "
-            "precision, but got 'optimizer.lr'",
+            ["arms.student.teacher.set", "'optimizer.lr'", "batch_size or precision"],
         ),
         (
+            "a file with a wider detector",
             STUDENT | {"teacher": IN_FILE | {"set": {"detector.width": 128}}},
-            "full/student: detector.width: must be that of the teacher in weights/teacher.pth",
+            ["full/student: detector.width", "weights/teacher.pth", "128"],
         ),
         (
+            "a file whose width the arm searches",
             {
                 "set": STUDENT["set"] | {"labels.start": "init"},
                 "teacher": IN_FILE,
                 "search": {"detector.width": {"choice": [64, 128]}},
             },
-            "must say detector.width of the file, which the arm searches",
+            ["arms.student.teacher.set", "detector.width"],
         ),
         (
+            "a file that hides labels",
             STUDENT | {"teacher": IN_FILE | {"set": {"detector.score_threshold": 0.6}}},
-            "at most labels.threshold = 0.5, but got 0.6",
+            ["labels.threshold = 0.5", "0.6"],
         ),
     ],
 )
-def test_what_a_file_cannot_teach_is_refused(arm: dict[str, Any], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_what_a_file_cannot_teach_is_refused(
+    occasion: str, arm: dict[str, Any], facts: list[str]
+) -> None:
+    with refused(occasion, facts):
         study({"student": arm})
 
 
@@ -159,7 +182,7 @@ def test_files_are_found_wherever_a_study_names_them() -> None:
 
 
 def test_copying_from_ones_own_student_is_a_circle() -> None:
-    with pytest.raises(SpecError, match="must not wait for itself"):
+    with refused("an arm that copies from its student", ["scratch, student"]):
         study({"student": STUDENT}, tuning={"copy_from": "student"})
     study({"student": STUDENT}, tuning={"copy_from": "scratch"})
 

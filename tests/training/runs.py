@@ -9,8 +9,10 @@ from typing import Any
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint
-from rethink_ray.training.ladder import Stopped, never_stop, train_ladder
-from rethink_ray.training.run import model_path
+from rethink_ray.training.ladder import train_ladder
+from rethink_ray.training.repair import Repair
+from rethink_ray.training.stopping import SAVE_SECONDS, Interrupts, Stopped, never_stop
+from rethink_ray.training.trial_files import RunFolders, model_path
 
 
 def climb(
@@ -21,9 +23,20 @@ def climb(
     stop: Callable[[], bool] = never_stop,
     **options: Any,
 ) -> list[RungDone]:
-    options = {"splits": ("val",), "models": folder / "models", **options}
-    assets = options.pop("assets", folder / "assets")
-    return list(train_ladder(config, lengths, folder, assets=assets, stop=stop, **options))
+    """The rungs of a run in ``folder``; damaged assets are built again as in a job.
+
+    ``options``: of ``RunFolders``, ``Interrupts`` and ``train_ladder``.
+    """
+    folders = RunFolders(
+        trial=folder,
+        assets=options.pop("assets", folder / "assets"),
+        models=options.pop("models", folder / "models"),
+        detections=options.pop("detections", None),
+    )
+    interrupts = Interrupts(stop=stop, save_seconds=options.pop("save_seconds", SAVE_SECONDS))
+    options = {"splits": ("val",), "interrupts": interrupts, **options}
+    repair = Repair(data=config.data, assets=folders.assets, ctx=options.get("ctx"))
+    return list(repair.run(lambda: train_ladder(config, lengths, folders, **options)))
 
 
 def digest(folder: Path, length: float) -> str:

@@ -14,8 +14,10 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.live import Live
+from rethink_ray.training.repair import Repair
 from rethink_ray.training.run import train_config
-from rethink_ray.training.starting import start_of, weights_file
+from rethink_ray.training.starting import load_start, weights_file
+from rethink_ray.training.stopping import Interrupts, Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
@@ -68,8 +70,10 @@ def test_the_first_stage_is_built_once_and_holds_the_whole_detector(tmp_path: Pa
 def test_a_stopped_first_stage_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     found = asset(direct())
     build_asset(found, MICRO_DATA, tmp_path / "whole")
-    with pytest.raises(Exception, match="stands at update 3"):
-        build_asset(found, MICRO_DATA, tmp_path / "parts", stop=stop_after(3))
+    with pytest.raises(Stopped, match="update 3"):
+        build_asset(
+            found, MICRO_DATA, tmp_path / "parts", interrupts=Interrupts(stop=stop_after(3))
+        )
     build_asset(found, MICRO_DATA, tmp_path / "parts")
     whole, parts = weights(direct(), tmp_path / "whole"), weights(direct(), tmp_path / "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
@@ -80,8 +84,8 @@ def test_the_second_stage_begins_with_every_number_of_the_first(tmp_path: Path) 
     assets = tmp_path / "assets"
     build_asset(asset(config), MICRO_DATA, assets)
     given = weights(config, assets)
-    place = WorkerContext.local(config)
-    live = Live(config.recipe, config.num_categories, 1, place, start_of(config, assets, place))
+    ctx = WorkerContext.local(config)
+    live = Live(config.recipe, config.num_categories, 1, ctx, load_start(config, assets, ctx))
     state = live.detector.state_dict()
     assert {k for k in given if not k.endswith("num_batches_tracked")} == set(state)
     assert all(torch.equal(state[name], given[name]) for name in state)
@@ -95,7 +99,7 @@ def test_the_second_stage_begins_with_every_number_of_the_first(tmp_path: Path) 
     assert not any(name.startswith(still) or "running_" in name for name in moved)
 
 
-def test_a_damaged_first_stage_is_built_again_by_whoever_needs_it(tmp_path: Path) -> None:
+def test_a_damaged_first_stage_is_built_again_before_the_run_starts(tmp_path: Path) -> None:
     config = direct()
     whole = climb_from_own(config, tmp_path / "whole")
     found = asset(config)
@@ -132,14 +136,15 @@ def test_weights_of_another_head_are_refused_by_name() -> None:
 
 def build_in_a_group(folder: Path, rank: int) -> str:
     config = direct()
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=2)
-    done = build_asset(asset(config), MICRO_DATA, folder / "assets", place=place)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=2)
+    done = build_asset(asset(config), MICRO_DATA, folder / "assets", ctx=ctx)
     path = weights_file(asset(config), folder / "assets" / done.key)
-    place.barrier()
+    ctx.barrier()
     if rank == 0:
         path.write_bytes(path.read_bytes()[:-1])
-    place.barrier()
-    start = start_of(config, folder / "assets", place)  # both build the damaged one again
+    ctx.barrier()
+    repair = Repair(data=MICRO_DATA, assets=folder / "assets", ctx=ctx)
+    [start] = repair.run(lambda: iter((load_start(config, folder / "assets", ctx),)))
     assert start.whole is not None
     whole = hashlib.sha256(b"".join(v.numpy().tobytes() for v in start.whole.values()))
     return f"{done.refused} {done.metrics['updates']} {whole.hexdigest()}"

@@ -86,26 +86,26 @@ def around(boxes: Tensor) -> Tensor:
 
 
 def update_once(
-    place: WorkerContext, family: str, norm: str, sizes: str, **settings: Any
+    ctx: WorkerContext, family: str, norm: str, sizes: str, **settings: Any
 ) -> dict[str, Any]:
     """Gradient, statistics and loss after one update on this worker's share."""
-    live = Live(recipe_of(family, norm, **settings), 6, 0, place)
-    share = 4 // place.world_size
-    mine = slice(place.rank * share, (place.rank + 1) * share)
+    live = Live(recipe_of(family, norm, **settings), 6, 0, ctx)
+    share = 4 // ctx.world_size
+    mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
     images, targets = global_batch(SIZES[sizes])
     loss = live.update(images[mine], targets[mine], rate=0.01, step=5)
     gradient = torch.cat([p.grad.flatten() for p in live.trainable if p.grad is not None])
     statistics = [b.flatten() for n, b in live.detector.named_buffers() if "running_" in n]
     return {
-        "loss": place.mean(loss).item(),
+        "loss": ctx.mean(loss).item(),
         "gradient": gradient,
         "statistics": torch.cat([*statistics, torch.zeros(1)]),
     }
 
 
-def every_update(place: WorkerContext) -> dict[str, dict[str, Any]]:
+def every_update(ctx: WorkerContext) -> dict[str, dict[str, Any]]:
     return {
-        f"{family} {norm} {sizes}": update_once(place, family, norm, sizes)
+        f"{family} {norm} {sizes}": update_once(ctx, family, norm, sizes)
         for family in FAMILIES
         for norm in NORMS
         for sizes in SIZES
@@ -139,10 +139,10 @@ def test_workers_have_the_gradient_of_one_process(
 
 
 def test_one_process_normalises_alike_under_bn_and_sync_bn() -> None:
-    place = WorkerContext(device=torch.device("cpu"))
+    ctx = WorkerContext(device=torch.device("cpu"))
     for family in FAMILIES:
-        plain = update_once(place, family, "bn", "four sizes")
-        synced = update_once(place, family, "sync_bn", "four sizes")
+        plain = update_once(ctx, family, "bn", "four sizes")
+        synced = update_once(ctx, family, "sync_bn", "four sizes")
         assert plain["loss"] == synced["loss"]
         assert torch.equal(plain["gradient"], synced["gradient"])
         assert torch.equal(plain["statistics"], synced["statistics"])
@@ -150,8 +150,8 @@ def test_one_process_normalises_alike_under_bn_and_sync_bn() -> None:
 
 def update_on_nothing(folder: Path, rank: int, world_size: int) -> tuple[float, bool]:
     """One update of a mask head under sync_bn where no worker has an object."""
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
-    live = Live(recipe_of("tiny_mask_rcnn", "sync_bn"), 6, 0, place)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    live = Live(recipe_of("tiny_mask_rcnn", "sync_bn"), 6, 0, ctx)
     nothing = torch.zeros(0, 4)
     target = {
         "boxes": nothing,
@@ -161,7 +161,7 @@ def update_on_nothing(folder: Path, rank: int, world_size: int) -> tuple[float, 
     }
     image = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(rank))
     loss = live.update([image], [target], rate=0.01, step=0)
-    return place.mean(loss).item(), live.is_finite()
+    return ctx.mean(loss).item(), live.is_finite()
 
 
 def test_a_mask_head_that_sees_no_object_on_any_worker_goes_on(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ def test_a_mask_head_that_sees_no_object_on_any_worker_goes_on(tmp_path: Path) -
 
 
 def update_before_joining(folder: Path, rank: int, world_size: int) -> dict[str, Any]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
-    return waiting_update(place)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    return waiting_update(ctx)
 
 
-def waiting_update(place: WorkerContext) -> dict[str, Any]:
+def waiting_update(ctx: WorkerContext) -> dict[str, Any]:
     """Update 5 of a cascade whose later stages join at 9."""
     settings = {"detector__cascade_from": 9, "schedule__lengths": [4.0]}
-    return update_once(place, "tiny_cascade_mask_rcnn", "gn", "one size", **settings)
+    return update_once(ctx, "tiny_cascade_mask_rcnn", "gn", "one size", **settings)
 
 
 def test_workers_leave_stages_alone_that_have_not_joined(tmp_path: Path) -> None:

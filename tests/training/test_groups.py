@@ -1,6 +1,7 @@
 """Workers of one run: scored together, stopped together, ended together."""
 
 import os
+import re
 import resource
 import signal
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from rethink_ray.spec.errors import Diverged, Infeasible, RecordError
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.evaluate import score_split
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.stopping import never_stop
+from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
-from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.builders import micro_recipe, micro_trial
+from tests.golden_words import assert_says
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers, stop_after
 
@@ -31,30 +32,30 @@ def trial(family: str = "tiny_retinanet", workers: int = 2, **settings: Any) -> 
     return micro_trial(micro_recipe(family, batch_size=4, **settings), workers=workers)
 
 
-def place_of(rank: int) -> WorkerContext:
+def ctx_of(rank: int) -> WorkerContext:
     return WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
 
 
 def at(rank: int, mine: int, call: Callable[[], bool]) -> Callable[[], bool]:
-    """The call on one worker; the others never wish anything."""
+    """The call on one worker; the others never request a stop."""
     return call if rank == mine else never_stop
 
 
-def scores(place: WorkerContext, stop: Callable[[], bool] = never_stop) -> dict[str, str]:
+def scores(ctx: WorkerContext, stop: Callable[[], bool] = never_stop) -> dict[str, str]:
     """Of detectors fresh from their seed, whose batches differ in size; text, as NaN occurs."""
     found = {}
     for family in ("tiny_retinanet", "tiny_faster_rcnn"):
         recipe = micro_recipe(
             family, batch_size=3, detector__min_side_px=48, detector__max_side_px=90
         )
-        live = Live(recipe, 6, 0, place)
-        told = score_split(live.detector, recipe, MICRO_DATA, "val", place, stop=stop)
+        live = Live(recipe, 6, 0, ctx)
+        told = score_split(live.detector, micro_trial(recipe), "val", ctx, stop=stop)
         found |= {f"{family} {name}": f"{value:.6f}" for name, value in told.items()}
     return found
 
 
 def score_in_a_group(folder: Path, rank: int) -> dict[str, str]:
-    return scores(place_of(rank))
+    return scores(ctx_of(rank))
 
 
 @pytest.mark.parametrize("world_size", [2, 5])
@@ -65,32 +66,32 @@ def test_any_number_of_workers_scores_like_one(tmp_path: Path, world_size: int) 
 
 def stop_in_the_second_batch(folder: Path, rank: int) -> list[str]:
     recipe = micro_recipe(batch_size=2)
-    place = place_of(rank)
-    live = Live(recipe, 6, 0, place)
+    ctx = ctx_of(rank)
+    live = Live(recipe, 6, 0, ctx)
     told = []
     for stop in (at(rank, 1, stop_after(1)), never_stop):
         try:
-            score_split(live.detector, recipe, MICRO_DATA, "val", place, stop=stop)
+            score_split(live.detector, micro_trial(recipe), "val", ctx, stop=stop)
             told.append("scored")
         except Stopped:
             told.append("stopped")
     return told
 
 
-def test_one_workers_wish_to_stop_ends_the_scoring_of_all(tmp_path: Path) -> None:
+def test_one_workers_request_to_stop_ends_the_scoring_of_all(tmp_path: Path) -> None:
     micro_trial()
     first, second = in_a_group(stop_in_the_second_batch, tmp_path, 2)
     assert first == second == ["stopped", "scored"]
 
 
 def climb_with_a_stop(folder: Path, rank: int, workers: int) -> list[Any]:
-    """Stopped again and again on the last worker's wish, then to the end."""
+    """Stopped again and again at the last worker's request, then to the end."""
     config = trial("tiny_faster_rcnn", workers, detector__norm="sync_bn")
     told: list[Any] = []
     for asked in (1, 2, 10_000):
         stop = at(rank, workers - 1, stop_after(asked))
         try:
-            told.append(numbers(climb(config, folder, LENGTHS, place=place_of(rank), stop=stop)))
+            told.append(numbers(climb(config, folder, LENGTHS, ctx=ctx_of(rank), stop=stop)))
         except Stopped as stopped:
             told.append(str(stopped))
     return told
@@ -108,7 +109,7 @@ def test_a_group_that_is_stopped_goes_on_to_the_same_numbers(tmp_path: Path) -> 
 
 def climb_whole(folder: Path, rank: int, workers: int) -> list[Any]:
     config = trial("tiny_faster_rcnn", workers, detector__norm="sync_bn")
-    return numbers(climb(config, folder, LENGTHS, place=place_of(rank)))
+    return numbers(climb(config, folder, LENGTHS, ctx=ctx_of(rank)))
 
 
 def climb_in_a_group_of_one(folder: Path, rank: int) -> list[Any]:
@@ -134,10 +135,10 @@ def starve(megabytes: int) -> None:
 
 def climb_starving(folder: Path, rank: int, hungry: int) -> None:
     config = trial(detector__min_side_px=1024, detector__max_side_px=1024)
-    place = place_of(rank)
+    ctx = ctx_of(rank)
     if rank == hungry:
         starve(20)
-    climb(config, folder, LENGTHS, place=place)
+    climb(config, folder, LENGTHS, ctx=ctx)
 
 
 @pytest.mark.parametrize("hungry", [0, 1])
@@ -156,7 +157,7 @@ def test_too_little_memory_for_one_worker_is_the_outcome_of_all(
 
 def diverge(folder: Path, rank: int) -> None:
     config = trial("tiny_faster_rcnn", optimizer__lr=1.0e12)
-    climb(config, folder, LENGTHS, place=place_of(rank))
+    climb(config, folder, LENGTHS, ctx=ctx_of(rank))
 
 
 def test_a_group_diverges_together_at_one_update(tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def climb_until_one_dies(folder: Path, rank: int) -> None:
         return False
 
     stop = at(rank, 1, lambda: die() if (folder / "trunk-000000005.pt").exists() else False)
-    climb(trial(), folder, LENGTHS, place=place_of(rank), stop=stop)
+    climb(trial(), folder, LENGTHS, ctx=ctx_of(rank), stop=stop)
 
 
 def test_a_killed_worker_ends_the_others_with_an_error_that_is_no_outcome(tmp_path: Path) -> None:
@@ -187,11 +188,11 @@ def test_a_killed_worker_ends_the_others_with_an_error_that_is_no_outcome(tmp_pa
 
 
 def climb_plain(folder: Path, rank: int) -> list[Any]:
-    return numbers(climb(trial(), folder, LENGTHS, place=place_of(rank)))
+    return numbers(climb(trial(), folder, LENGTHS, ctx=ctx_of(rank)))
 
 
 def climb_in_own_folder(folder: Path, rank: int) -> None:
-    climb(trial(), folder / str(rank), (3.0,), place=place_of(rank))
+    climb(trial(), folder / str(rank), (3.0,), ctx=ctx_of(rank))
 
 
 def test_workers_that_see_different_checkpoints_say_so(tmp_path: Path) -> None:
@@ -200,5 +201,5 @@ def test_workers_that_see_different_checkpoints_say_so(tmp_path: Path) -> None:
     found = in_a_group(climb_in_own_folder, tmp_path, 2)
     for error in found:
         assert isinstance(error, RecordError)
-        assert "must look the same to all workers" in str(error)
-        assert "one file system that all nodes share" in str(error)
+        text = re.sub(r"^.*?: must", "FOLDER: must", str(error))
+        assert_says("training", "workers with different checkpoints", text)

@@ -10,8 +10,10 @@ import torch
 import yaml
 
 from rethink_ray.spec.load import load_config
-from rethink_ray.training.ladder import Stopped, train_ladder
+from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.run import train_config
+from rethink_ray.training.stopping import Stopped
+from rethink_ray.training.trial_files import RunFolders
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import (
     climb,
@@ -77,9 +79,8 @@ def test_stopping_right_after_a_rung_loses_nothing(tmp_path: Path) -> None:
     config = micro_trial()
     whole = climb(config, tmp_path / "whole", LENGTHS)
     folder = tmp_path / "parts"
-    ladder = train_ladder(
-        config, LENGTHS, folder, splits=("val",), assets=folder, models=folder / "models"
-    )
+    folders = RunFolders(trial=folder, assets=folder, models=folder / "models")
+    ladder = train_ladder(config, LENGTHS, folders, splits=("val",))
     first = next(ladder)
     ladder.close()
     with pytest.raises(Stopped):

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.spec.batches import check_batch
+from rethink_ray.spec.check import check_batch
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.live import Live
-from rethink_ray.training.micro_batches import micro_batches
+from rethink_ray.training.micro_batches import split_into_micro_batches
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
+from tests.golden_words import assert_says
 from tests.training.groups import in_a_group
 from tests.training.runs import climb, digests, numbers
 from tests.training.test_group_gradients import (
@@ -39,12 +40,12 @@ FAMILIES = (
 
 
 def updated(
-    family: str, norm: str, sizes: str, images_per_step: int | None, place: WorkerContext = ALONE
+    family: str, norm: str, sizes: str, images_per_step: int | None, ctx: WorkerContext = ALONE
 ) -> tuple[Live, float]:
     """After one update on this worker's share, and the update's loss."""
-    live = Live(recipe_of(family, norm), 6, 0, place, images_per_step=images_per_step)
-    share = 4 // place.world_size
-    mine = slice(place.rank * share, (place.rank + 1) * share)
+    live = Live(recipe_of(family, norm), 6, 0, ctx, images_per_step=images_per_step)
+    share = 4 // ctx.world_size
+    mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
     images, targets = global_batch(SIZES[sizes])
     return live, float(live.update(images[mine], targets[mine], rate=0.01, step=5))
 
@@ -61,9 +62,9 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch(family: str, norm: s
 
 
 def workers_with_micro_batches(folder: Path, rank: int, world_size: int) -> dict[str, Tensor]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     return {
-        family: gradient_of(updated(family, "gn", "one size", 1, place)[0])
+        family: gradient_of(updated(family, "gn", "one size", 1, ctx)[0])
         for family in ("tiny_retinanet", "tiny_faster_rcnn")
     }
 
@@ -104,9 +105,9 @@ def test_statistics_of_batch_norm_move_once_an_update() -> None:
 
 def test_micro_batches_are_neighbours_of_one_kind_of_label() -> None:
     targets = [{"is_pseudo": torch.tensor(number >= 4)} for number in range(8)]
-    assert micro_batches(targets, 2) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+    assert split_into_micro_batches(targets, 2) == [[0, 1], [2, 3], [4, 5], [6, 7]]
     plain: list[dict[str, Tensor]] = [{} for _ in range(6)]
-    assert micro_batches(plain, 4) == [[0, 1, 2, 3], [4, 5]]
+    assert split_into_micro_batches(plain, 4) == [[0, 1, 2, 3], [4, 5]]
 
 
 def test_a_run_in_micro_batches_is_the_same_after_a_stop_and_says_what_it_did(
@@ -128,21 +129,21 @@ def refused(resources: dict[str, Any], **settings: Any) -> str:
 
 def test_a_split_that_cuts_a_padding_group_is_refused() -> None:
     told = refused({"images_per_step": 3}, batch_size=12)
-    assert "images_per_step: must be a multiple of detector.padding_group = 2, but got 3" in told
-    assert "Take one of 2, 4, 6, 12." in told
+    assert "2, 4, 6, 12" in told
+    assert_says("training", "images per step that split a padding group", told)
 
 
 def test_a_split_that_does_not_come_out_even_is_refused() -> None:
     told = refused({"images_per_step": 6, "workers": 2}, batch_size=16)
-    assert "must divide the 8 images of a worker (batch_size / workers), but got 6" in told
+    assert_says("training", "images per step that do not divide", told)
     told = refused({"images_per_step": 4}, batch_size=12, labels__kind="self_training")
-    assert "must divide the 6 images of a worker (batch_size / 2 / workers), but got 4" in told
+    assert_says("training", "images per step that do not divide one kind of label", told)
 
 
 def test_statistics_of_another_number_of_images_than_asked_for_are_refused() -> None:
     told = refused(
         {"images_per_step": 4}, batch_size=8, detector__norm="bn", detector__norm_batch=8
     )
-    assert "norm_batch: must equal resources.images_per_step = 4 under bn, but got 8" in told
+    assert_says("training", "norm_batch other than images per step", told)
     kept = micro_recipe(batch_size=8, detector__norm="bn", detector__norm_batch=4)
     check_batch(kept, "study.yaml", ResourceSpec(images_per_step=4))

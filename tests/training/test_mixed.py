@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.spec.recipe import LabelsSpec
-from rethink_ray.training.live import Live, weighted
+from rethink_ray.training.live import Live, combine_losses
 from rethink_ray.training.mixed import LossBalance
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe
@@ -22,7 +22,7 @@ TOLERANCE = 1e-5
 
 def combined(balance: LossBalance, human: float, pseudo: float) -> float:
     losses = {"human/a": torch.tensor(human), "pseudo/a": torch.tensor(pseudo)}
-    return float(weighted(losses, balance.weights(losses)))
+    return float(combine_losses(losses, balance.weights(losses)))
 
 
 def test_the_ratio_of_averages_makes_a_small_loss_as_large_as_the_human_one() -> None:
@@ -70,10 +70,10 @@ def batch(kinds: str) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
     return images, targets
 
 
-def student(family: str, place: WorkerContext, **settings: Any) -> Live:
+def student(family: str, ctx: WorkerContext, **settings: Any) -> Live:
     mixed = {"labels__kind": "self_training", "detector__norm": "gn", "batch_size": 8, **settings}
     recipe = micro_recipe(family, detector__max_side_px=128, **mixed)
-    return Live(recipe, 6, 0, place)
+    return Live(recipe, 6, 0, ctx)
 
 
 def gradient_of(live: Live) -> Tensor:
@@ -92,23 +92,23 @@ def test_a_mixed_update_is_the_weighted_sum_of_both_losses(family: str) -> None:
     assert float(loss) == pytest.approx((human + 3 * pseudo) / 4, rel=1e-6)
 
 
-def update_twice(place: WorkerContext, family: str) -> dict[str, Any]:
+def update_twice(ctx: WorkerContext, family: str) -> dict[str, Any]:
     """This worker's share of a batch of four human and four pseudo labels, twice."""
     images, targets = batch("hhhhpppp")
-    share = 4 // place.world_size
-    mine = [4 * kind + place.rank * share + i for kind in range(2) for i in range(share)]
-    live = student(family, place)
+    share = 4 // ctx.world_size
+    mine = [4 * kind + ctx.rank * share + i for kind in range(2) for i in range(share)]
+    live = student(family, ctx)
     for step in range(2):
         loss = live.update(
             [images[i] for i in mine], [targets[i] for i in mine], rate=0.01, step=step
         )
     means = live.state()["balance"]["means"]
-    return {"loss": place.mean(loss).item(), "gradient": gradient_of(live), "means": means}
+    return {"loss": ctx.mean(loss).item(), "gradient": gradient_of(live), "means": means}
 
 
 def updates_in_a_group(folder: Path, rank: int, world_size: int) -> dict[str, dict[str, Any]]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
-    return {family: update_twice(place, family) for family in FAMILIES}
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    return {family: update_twice(ctx, family) for family in FAMILIES}
 
 
 def test_workers_share_averages_and_have_the_gradient_of_one_process(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from rethink_ray.records.detections import read_detections
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.evaluate import score_split
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
-from rethink_ray.training.run import TrainedModel, _views_of
+from rethink_ray.training.run import TrainedModel, _build_views
+from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
 from tests.mixed_scenes import write_mixed_scenes
@@ -41,12 +41,13 @@ def scored(
     detector: Detector,
     recipe: Recipe,
     data: DataSpec,
-    place: WorkerContext,
-    keep: Path,
+    ctx: WorkerContext,
+    path: Path,
     workers: int = 0,
 ) -> str:
     """COCO's numbers; text makes NaN equal to itself."""
-    return repr(score_split(detector, recipe, data, "val", place, num_workers=workers, keep=keep))
+    config = micro_trial(recipe, data=data, loader_workers=workers)
+    return repr(score_split(detector, config, "val", ctx, detections=path))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -92,9 +93,9 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
     config = micro_trial(recipe, data=scenes)
     detector = Live(recipe, 6, 0, ALONE).detector
     model = TrainedModel(
-        detector=detector, config=config, length=2.0, categories=("circle",), place=ALONE
+        detector=detector, config=config, length=2.0, categories=("circle",), ctx=ALONE
     )
-    views = _views_of(model)
+    views = _build_views(model)
     assert [view.mirrored for view in views.views] == [False, True]
     image = EvalImages(open_split(scenes, "val"))[1]
     scoring = MultiViewDetector(detector, recipe.evaluation, recipe.detector, [])
@@ -102,10 +103,10 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
 
 
 def scored_by_workers(folder: Path, rank: int, world_size: int) -> str:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
     data = DataSpec.model_validate_json((folder / "data.json").read_text())
     detector = Live(recipe_of(), 6, 0, ALONE).detector
-    return scored(detector, recipe_of(), data, place, folder / f"{rank}.parquet")
+    return scored(detector, recipe_of(), data, ctx, folder / f"{rank}.parquet")
 
 
 def test_workers_score_what_one_process_scores(scenes: DataSpec, tmp_path: Path) -> None:

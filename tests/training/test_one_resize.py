@@ -77,7 +77,7 @@ def test_a_look_at_another_size_has_the_pixels_of_that_size() -> None:
     detector = build_detector(recipe.detector, InitSpec(), 3, seed=0)
     looking = MultiViewDetector(detector, EvaluationSpec(scales=(0.5,)), recipe.detector)
     image = photo(200, 300)
-    ((look,),) = looking.looks([image])
+    ((look,),) = looking.views_of([image])
     side = recipe.detector.min_side_px
     height, width = look.shape[-2:]
     assert min(height, width) <= side // 2

@@ -18,10 +18,11 @@ from rethink_ray.spec.study import Study
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.live import Live
-from rethink_ray.training.precision import float32_as, precision, read_precision
+from rethink_ray.training.precision import read_precision, use_float32_precision, use_precision
 from rethink_ray.training.run import MODEL_FILE, load_model, train_config
 from rethink_ray.training.worker_context import WorkerContext
-from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.builders import micro_recipe, micro_trial
+from tests.golden_words import assert_says
 from tests.training.runs import climb, digests
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -59,7 +60,7 @@ def test_convolutions_and_matrix_products_round_alike(asked: Precision, on_gpus:
     before = switches()
     assert before["older"] == (False, True), "PyTorch's default is neither"
 
-    with float32_as(asked, GPU):
+    with use_float32_precision(asked, GPU):
         inside = switches()
 
     assert {inside[part] for part in ("matmul", "conv", "rnn")} == {on_gpus}
@@ -72,15 +73,15 @@ def test_convolutions_and_matrix_products_round_alike(asked: Precision, on_gpus:
 def test_switches_come_back_after_an_error_and_whatever_they_were() -> None:
     torch.set_float32_matmul_precision("medium")
     before = switches()
-    with pytest.raises(ZeroDivisionError), float32_as("fp32", CPU):
+    with pytest.raises(ZeroDivisionError), use_float32_precision("fp32", CPU):
         raise ZeroDivisionError
     assert switches() == before
     assert torch.get_float32_matmul_precision() == "medium"
 
 
 def test_one_inside_another_puts_back_the_outer_one() -> None:
-    with float32_as("tf32", GPU):
-        with float32_as("fp32", GPU):
+    with use_float32_precision("tf32", GPU):
+        with use_float32_precision("fp32", GPU):
             assert switches()["conv"] == "ieee"
         assert switches()["conv"] == "tf32"
 
@@ -113,7 +114,7 @@ def test_an_fp32_run_is_the_same_after_a_tf32_job_and_inside_a_process_that_roun
 ) -> None:
     config = micro_trial(micro_recipe(schedule__lengths=[2.0]))
     climb(config, tmp_path / "first", [2.0])
-    with float32_as("tf32", GPU):
+    with use_float32_precision("tf32", GPU):
         pass
     torch.set_float32_matmul_precision("medium")  # bfloat16 on CPUs that can
     climb(config, tmp_path / "second", [2.0])
@@ -127,7 +128,7 @@ def test_scoring_computes_as_training_does(asked: Precision) -> None:
     seen: list[Any] = []
     last = live.detector.network.get_submodule("backbone.body.layer4")
     last.register_forward_hook(lambda _, __, out: seen.append((out.dtype, switches()["conv"])))
-    score_split(live.detector, recipe, MICRO_DATA, "test", live.place)
+    score_split(live.detector, micro_trial(recipe), "test", live.ctx)
     assert set(seen) == {(torch.bfloat16 if asked == "bf16" else torch.float32, "ieee")}
 
 
@@ -145,24 +146,25 @@ def test_what_is_read_back_names_what_differs() -> None:
     assert read_precision(CPU) == "fp32 in convolutions, bf16 in matrix products"
     with torch.autocast("cpu", torch.bfloat16):
         assert read_precision(CPU) == "bf16 in convolutions, bf16 beside bf16 in matrix products"
-    with precision(micro_recipe(), CPU):
+    with use_precision(micro_recipe(), CPU):
         assert read_precision(CPU) == "fp32"
     torch.set_float32_matmul_precision("highest")
     with FakeTensorMode():  # types alone: a GPU need not be there
         assert read_precision(GPU) == "tf32 in convolutions, fp32 in matrix products"
-        with float32_as("tf32", GPU):
+        with use_float32_precision("tf32", GPU):
             assert read_precision(GPU) == "tf32"
-        with float32_as("fp32", GPU):
+        with use_float32_precision("fp32", GPU):
             assert read_precision(GPU) == "fp32"
 
 
 def test_tf32_on_a_cpu_is_refused_and_nothing_is_set() -> None:
     before = switches()
     with (
-        pytest.raises(SpecError, match=r"must be fp32 or bf16 on a CPU, but got 'tf32'\. Set"),
-        precision(micro_recipe(precision="tf32"), CPU),
+        pytest.raises(SpecError, match="'tf32'") as caught,
+        use_precision(micro_recipe(precision="tf32"), CPU),
     ):
         functional.relu(torch.zeros(1))
+    assert_says("training", "tf32 on a CPU", str(caught.value))
     assert switches() == before
 
 
@@ -180,8 +182,9 @@ def test_a_study_of_tf32_without_gpus_is_refused_before_it_starts(how: str) -> N
         "arms": {"scratch": {}},
         how: given[how],
     }
-    with pytest.raises(SpecError, match="precision: must be fp32 or bf16 where workers have no"):
+    with pytest.raises(SpecError) as caught:
         check_study(validate(Study, tree, "s.yaml"), "s.yaml")
+    assert_says("training", "study of tf32 without GPUs", str(caught.value))
     on_gpus = tree | {"resources": {"gpus_per_worker": 1}}
     check_study(validate(Study, on_gpus, "s.yaml"), "s.yaml")
 
@@ -200,4 +203,4 @@ def test_a_model_trained_in_tf32_looks_in_fp32_where_there_is_no_gpu(
     model = load_model(tmp_path)
 
     assert model.config.recipe.precision == "fp32"
-    assert "looks in fp32" in caplog.text
+    assert_says("training", "model of tf32 on a CPU", caplog.messages[-1])

@@ -1,6 +1,7 @@
 import torch
 
-from rethink_ray.training.seeding import derive_seed, generator_at, seeded
+from rethink_ray.spec.hashing import derive_seed
+from rethink_ray.training.seeding import generator_at, seed_torch
 
 CPU = torch.device("cpu")
 
@@ -24,8 +25,8 @@ def test_a_generator_depends_on_its_position_alone() -> None:
 
 def test_seeding_for_a_library_leaves_the_global_generator_as_it_was() -> None:
     before = torch.get_rng_state()
-    with seeded(CPU, 3, "update", 5):
+    with seed_torch(CPU, 3, "update", 5):
         first = torch.rand(2)
     assert torch.equal(before, torch.get_rng_state())
-    with seeded(CPU, 3, "update", 5):
+    with seed_torch(CPU, 3, "update", 5):
         assert torch.equal(first, torch.rand(2))

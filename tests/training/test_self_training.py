@@ -15,10 +15,10 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import TrialConfig, with_seeds
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
-from rethink_ray.training.ladder import Stopped
 from rethink_ray.training.live import Live
 from rethink_ray.training.run import train_config
-from rethink_ray.training.starting import start_of
+from rethink_ray.training.starting import load_start
+from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.training.groups import in_a_group
@@ -140,7 +140,7 @@ def test_a_student_starts_as_its_teacher_ended_or_as_init_says(assets: Path) -> 
         (taught("continued"), weights),
         (taught(labels__start="init"), fresh),
     ):
-        start = start_of(config, assets, ALONE)
+        start = load_start(config, assets, ALONE)
         live = Live(config.recipe, 6, config.seed, ALONE, start)
         state = live.detector.state_dict()
         assert all(torch.equal(state[name], value) for name, value in expected.items())
@@ -158,7 +158,7 @@ def test_the_control_learns_from_human_labels_alone_for_as_many_updates(
 
 def test_a_teacher_of_another_shape_is_named(assets: Path) -> None:
     student = taught(detector__neck_channels=32)
-    start = start_of(student, assets, ALONE)
+    start = load_start(student, assets, ALONE)
     with pytest.raises(SpecError, match=r"labels\.start: teacher"):
         Live(student.recipe, 6, 1, ALONE, start)
 
@@ -182,12 +182,12 @@ def test_damaged_labels_are_made_again(tmp_path: Path, assets: Path) -> None:
 
 
 def climb_with_a_stop(folder: Path, rank: int, assets: Path) -> list[Any]:
-    place = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
+    ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
     config = taught(workers=2)
-    whole = climb(config, folder / "whole", LENGTHS, assets=assets, place=place)
+    whole = climb(config, folder / "whole", LENGTHS, assets=assets, ctx=ctx)
     with pytest.raises(Stopped):
-        climb(config, folder / "parts", LENGTHS, assets=assets, place=place, stop=stop_after(1))
-    parts = climb(config, folder / "parts", LENGTHS, assets=assets, place=place)
+        climb(config, folder / "parts", LENGTHS, assets=assets, ctx=ctx, stop=stop_after(1))
+    parts = climb(config, folder / "parts", LENGTHS, assets=assets, ctx=ctx)
     return [numbers(whole), numbers(parts)]
 
 

@@ -1,5 +1,6 @@
 """A teacher in a file: what is taken over, and what is refused by name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.pseudo_labels import open_pseudo_labels
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.golden_words import assert_says
 from tests.training.runs import climb, numbers
 
 DATA = MICRO_DATA.model_copy(
@@ -127,8 +129,10 @@ def test_a_damaged_model_of_ours_teaches_nobody(tmp_path: Path) -> None:
 def test_a_trunk_of_another_kind_is_no_detector(tmp_path: Path) -> None:
     path = tmp_path / "backbone.pt"
     save_checkpoint(path, {"backbone": {}})
-    with pytest.raises(SpecError, match="must hold a whole detector, but got 'backbone'"):
+    with pytest.raises(SpecError, match="'backbone'") as caught:
         build(taught_by(path), tmp_path / "assets")
+    text = str(caught.value).replace(str(path), "FILE")
+    assert_says("training", "teacher file without a detector", text)
 
 
 def test_another_file_under_the_same_name_is_refused(tmp_path: Path) -> None:
@@ -137,8 +141,12 @@ def test_another_file_under_the_same_name_is_refused(tmp_path: Path) -> None:
     config = taught_by(path)
     torch.save(weights(seed=6), path)
     assert taught_by(path).trial_id != config.trial_id
-    with pytest.raises(DataError, match="must be the file that the study was started with"):
+    assert config.teacher is not None
+    with pytest.raises(DataError, match=config.teacher.weights_digest) as caught:
         build(config, tmp_path / "assets")
+    text = str(caught.value).replace(str(path), "FILE")
+    text = re.sub(r"\b[0-9a-f]{16}\b", "DIGEST", text)
+    assert_says("training", "another file under the same name", text)
     path.unlink()
     with pytest.raises(DataError, match="teacher: must be a readable file"):
         build(config, tmp_path / "assets")
@@ -153,7 +161,7 @@ def test_a_run_that_starts_from_a_file_looks_at_its_content(tmp_path: Path) -> N
     assert known.trial_id != config.trial_id
     first = climb(known, tmp_path / "first", (2.0,))
     torch.save(weights(seed=6), path)
-    with pytest.raises(DataError, match="init.weights.*must be the file"):
+    with pytest.raises(DataError, match=f"init.weights {path}: .*{known.weights_digest}"):
         climb(known, tmp_path / "second", (2.0,))
     # a study from before files were looked at goes on as it did
     assert numbers(climb(config, tmp_path / "older", (2.0,))) != numbers(first)

@@ -22,8 +22,8 @@ def climb_as_one_of_two(cache: str, folder: Path, rank: int) -> None:
         "gloo", store=store, rank=rank, world_size=WORKERS, timeout=timedelta(minutes=2)
     )
     config = micro_trial(workers=WORKERS)
-    place = WorkerContext.distributed(config)
-    rungs = climb(config, folder, LENGTHS, place=place)
+    ctx = WorkerContext.distributed(config)
+    rungs = climb(config, folder, LENGTHS, ctx=ctx)
     told = {"numbers": numbers(rungs), "loss": rungs[0].metrics["train/loss"]}
     (folder / f"rank{rank}.json").write_text(json.dumps(told))
     dist.destroy_process_group()
@@ -48,11 +48,11 @@ def test_two_workers_train_one_model_and_agree_on_its_numbers(tmp_path: Path) ->
 
 
 def test_a_lone_place_agrees_with_itself() -> None:
-    place = WorkerContext(device=torch.device("cpu"))
-    assert place.writes
-    assert place.any_of((False, True)) == (False, True)
-    assert place.gather(["a", "b"]) == ["a", "b"]
-    assert place.mean(torch.tensor([2.0])).item() == 2.0
+    ctx = WorkerContext(device=torch.device("cpu"))
+    assert ctx.is_main
+    assert ctx.any_of((False, True)) == (False, True)
+    assert ctx.gather(["a", "b"]) == ["a", "b"]
+    assert ctx.mean(torch.tensor([2.0])).item() == 2.0
 
 
 @pytest.mark.parametrize("cpus", [2, 1])

@@ -14,7 +14,7 @@ from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.questions import find_best_lengths
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.convergence import Convergence
-from rethink_ray.protocol.incumbents import worst_score
+from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.spec.resolve import base_recipe
 from rethink_ray.spec.study import Study
 
@@ -136,7 +136,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None
         if value is None and replicate.state in FAILED:
-            value = worst_score(study)
+            value = WORST_SCORE
             failed.append(replicate.trial_id)
         if value is not None:
             values[replicate.seed] = value

@@ -11,24 +11,25 @@ from statistics import fmean
 
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint, best_lengths, cell_result
 from rethink_ray.analysis.read.trials import CellRecord
-from rethink_ray.protocol.incumbents import rank_key, worst_score
-from rethink_ray.protocol.teachers import teacher_cell
-from rethink_ray.spec.resolve import Cell, copied_cell, space_of
+from rethink_ray.protocol.cell_rules import CellRules, num_searches
+from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
+from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
+from rethink_ray.spec.resolve import Cell, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
 
 def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellResult]:
     """What every cell came to: its one search, or all of its searches together."""
-    if study.budget.searches == 1:
+    if num_searches(study) == 1:
         return {cell: cell_result(study, record) for cell, record in records.items()}
     return {cell: _of_cell(study, cell, records) for cell in records}
 
 
 def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> CellResult:
-    numbers = range(study.budget.searches)
+    numbers = range(num_searches(study))
     each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
-    over = {n for n in numbers if is_over(study, cell, records, n)}
+    over = {n for n in numbers if search_end(study, cell, records, n).is_over}
     failed = over
     if LENGTH_PATH in space_of(study, cell):  # who sampled no trial of a length did not fail there
         failed = {n for n in over if not each[n].points}
@@ -79,10 +80,10 @@ def all_searches(
         return None
     points = [found[number] for number in sorted(found)]
     means = {n: fmean(p.values.values()) for n, p in found.items() if p.values}
-    values = means | dict.fromkeys(barren, worst_score(study))
+    values = means | dict.fromkeys(barren, WORST_SCORE)
     selects = [p.select for p in points if p.select is not None]
-    best = min(points, key=lambda p: rank_key(study, p.select, p.incumbent))
-    to_come = study.budget.searches - len({*found, *barren, *over})
+    best = min(points, key=lambda p: rank_key(p.select, p.incumbent))
+    to_come = num_searches(study) - len({*found, *barren, *over})
     return CurvePoint(
         length=length,
         incumbent=best.incumbent,
@@ -112,18 +113,22 @@ def _found_nothing(record: CellRecord, point: CurvePoint | None) -> bool:
     return not point.values and not incumbent.can_run
 
 
-def is_over(study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number: int) -> bool:
-    """Nothing is left to run in this search."""
+def search_end(
+    study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number: int
+) -> SearchEnd:
+    """Whether one search of a cell is over, and its incumbents."""
     trials = records[cell].of_search(number).search
-    if any(t.state == "waiting" for t in trials):
-        return False
-    teacher, copied = teacher_cell(study, cell), copied_cell(study, cell)
-    for source in (teacher, copied):
-        if source is not None and not trials:  # whoever waited in vain has nothing to run
-            theirs = records[source].of_search(number).search
-            found = any(t.incumbent_for for t in theirs)
-            if not found and is_over(study, source, records, number):
-                return True
-    if copied is not None:
-        return bool(trials)
-    return len(trials) >= (study.budget.trials if space_of(study, cell) else 1)
+    waiting = any(trial.state == "waiting" for trial in trials)
+    return SearchEnd(
+        is_over=not waiting and not num_unproposed(study, cell, records, number),
+        incumbents=frozenset(trial.trial_id for trial in trials if trial.incumbent_for),
+    )
+
+
+def num_unproposed(
+    study: Study, cell: Cell, records: Mapping[Cell, CellRecord], number: int
+) -> int:
+    """Trials that one search of a cell has yet to propose."""
+    rules, trials = CellRules(study, cell), records[cell].of_search(number).search
+    sources = {source: search_end(study, source, records, number) for source in rules.sources}
+    return count_unproposed(rules, len(trials), {trial.of for trial in trials}, sources)

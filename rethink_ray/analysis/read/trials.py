@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.protocol.columns import PARAM
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import report_metric, selection_metric
@@ -183,7 +184,7 @@ def ended_early(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, 
 
     An arm that copies its values runs as far as the arm it copies.
     """
-    if study.schedule.converged is None:
+    if not may_end_early(study):
         return dict(records)
     found = {}
     for cell, record in records.items():

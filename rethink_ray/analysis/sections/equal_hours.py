@@ -113,7 +113,7 @@ def _afforded(
     for trial in record.search[:trials]:
         score = record.scores.get((trial.trial_id, length))
         if score is not None and score.select is not None:
-            merit = rank_key(study, score.select, trial.trial_id)
+            merit = rank_key(score.select, trial.trial_id)
             ended.append((merit, trial, score.select))
     if not ended:
         return Afforded(trials=trials, best=None, select=None)

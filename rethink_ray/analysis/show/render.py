@@ -19,6 +19,7 @@ from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Caveat, Finding
 from rethink_ray.judge.wording import counted, unit_name
+from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.study import Study
 
 SCHEMA_VERSION = 1
@@ -122,7 +123,7 @@ def _looks_note(findings: Findings) -> str:
     looks = findings.looks
     if looks == 1:
         return ""
-    added = "Searches or replicates" if findings.study.budget.searches > 1 else "Replicates"
+    added = "Searches or replicates" if num_searches(findings.study) > 1 else "Replicates"
     return (
         f" {added} were added after results had been seen: with {looks} looks every p value "
         f"of a difference is multiplied by {looks}, and its 95 % interval is a "

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.analysis.containment import (
-    FAILURE_FILE,
     Containment,
     MissingSection,
     missing_summary,
     stories,
 )
 from rethink_ray.analysis.findings import CAVEATS, FINDINGS, PRICES, Findings, derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.sections.new_images import fetch_detections, new_images_sheets
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
 from rethink_ray.analysis.show.figures import (
@@ -38,8 +38,8 @@ from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown, family_note, stated
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.judge.wording import times, unit_name
-from rethink_ray.protocol.tables import read_views
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.failures import FAILURE_FILE
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import Study
@@ -83,7 +83,7 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
     Raises:
         RecordError: there is no study, or not as this program wrote it.
     """
-    tables = read_views(directory)
+    tables = read_tables(directory)
     out = directory.report_dir
     page, unfinished = out / "report.html", ""
     try:
@@ -137,7 +137,7 @@ def _new_images(findings: Findings, directory: StudyDirectory) -> tuple[Sheet, .
 def _named(directory: StudyDirectory, where: Path | str) -> str:
     """The study as commands on the page name it: no machine's own folders."""
     if directory.copy:
-        return directory.shown
+        return directory.address
     root = Path(where)
     return root.name if root.is_absolute() else root.as_posix()
 

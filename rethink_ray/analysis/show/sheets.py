@@ -17,6 +17,7 @@ from rethink_ray.judge.wording import (
     times,
     unit_name,
 )
+from rethink_ray.protocol.cell_rules import may_end_early, num_searches
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
@@ -42,7 +43,7 @@ def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
 
 
 def _mean_over(study: Study) -> str:
-    if study.budget.searches > 1:
+    if num_searches(study) > 1:
         return "Mean over searches, each by the replicates of its own best configuration"
     return "Mean over replicates of each length's best configuration"
 
@@ -118,7 +119,7 @@ def needed_text(finding: Finding) -> str:
 def lengths_sheet(findings: Findings) -> Sheet:
     """Per cell: its best length, and the shortest that is as good."""
     study, rows = findings.study, []
-    ends = study.schedule.converged is not None
+    ends = may_end_early(study)
     for cell in cells_of(findings):
         told = cell.convergence.words if cell.convergence else "-"
         best = cell.point(cell.best_length) if cell.best_length is not None else None
@@ -264,7 +265,7 @@ def replicates_sheet(findings: Findings) -> Sheet:
 
 
 def _of_search(study: Study, trial: Trial) -> str:
-    return f", search {trial.search + 1}" if study.budget.searches > 1 else ""
+    return f", search {trial.search + 1}" if num_searches(study) > 1 else ""
 
 
 def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:

@@ -1,4 +1,4 @@
-"""One thing that a preflight looked at: well, or what to do."""
+"""One line of the preflight: a fact, whether it is well, and if not how to fix it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ class Check:
     name: str
     ok: bool
     detail: str
-    """What was found; if it is not well, what to do."""
+    """The fact; if it is not well, also the remedy."""
 
 
-def judged(name: str, found: str, well: bool, remedy: str) -> Check:
-    """A check that names its remedy only where one is needed."""
-    return Check(name=name, ok=well, detail=found if well else f"{found}. To do: {remedy}")
+def build_check(name: str, fact: str, is_well: bool, remedy: str) -> Check:
+    """A check that states ``fact``, and ``remedy`` only if it is not well."""
+    return Check(name=name, ok=is_well, detail=fact if is_well else f"{fact}. To do: {remedy}")
 
 
-def tried(name: str, attempt: Callable[[], str], remedy: str) -> Check:
-    """Whether something works, by doing it; what it returns is shown."""
+def try_check(name: str, attempt: Callable[[], str], remedy: str) -> Check:
+    """A check that is well if ``attempt`` returns a text, which it states."""
     try:
         return Check(name=name, ok=True, detail=attempt())
     except RethinkError as error:
         return Check(name=name, ok=False, detail=str(error))
     except Exception as error:
         first = str(error).strip().splitlines()[:1]
-        found = f"{type(error).__name__}: {first[0][:300] if first else ''}"
-        return Check(name=name, ok=False, detail=f"{found}. To do: {remedy}")
+        fact = f"{type(error).__name__}: {first[0][:300] if first else ''}"
+        return Check(name=name, ok=False, detail=f"{fact}. To do: {remedy}")
 
 
 def gib(num_bytes: int) -> str:
-    """Bytes as people read them."""
+    """Bytes in GiB, as ``1.5 GiB``."""
     return f"{num_bytes / 2**30:.1f} GiB"

@@ -1,4 +1,4 @@
-"""Preflight: what a study needs of this machine and of a cluster, checked before it costs."""
+"""Preflight: checks what a study needs of this machine and of a cluster, before it runs."""
 
 import platform
 import shutil
@@ -6,18 +6,20 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from rethink_ray.cluster.doctor.check import Check, gib, judged, tried
+from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.doctor.cluster_checks import examine_ray
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.cluster.ray_session import available_cpus
 from rethink_ray.records.store import is_uri
 from rethink_ray.records.working_copy import working_folder
+from rethink_ray.spec.reach import reachable_recipes
+from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 
 SHARED_MEMORY_BYTES = 512 * 2**20
-"""Ray's object store (200 MB) and loader workers' batches lie in shared memory."""
+"""Ray's object store (200 MB) and the batches of loader workers are in shared memory."""
 SCRATCH_BYTES = 2**30
-"""Ray's logs and sockets."""
+"""For Ray's logs and sockets."""
 CGROUP = Path("/sys/fs/cgroup")
 MEMORY_BYTES_PER_SLOT = int(1.5 * 2**30)
 """A process with torch and a tiny detector; a full-size one on CPU needs more."""
@@ -26,18 +28,18 @@ MEMORY_BYTES_PER_SLOT = int(1.5 * 2**30)
 def examine(
     study: Study | None = None, *, address: str | None = None, where: Path | str | None = None
 ) -> Iterator[Check]:
-    """Every check, one by one as it is made.
+    """Yields each check when it is made.
 
     Args:
-        study: also what this study asks for.
-        address: also every node of this cluster.
-        where: the path or URI where the study is to live; the current folder if nobody says.
+        study: also check what this study needs.
+        address: also check every node of this cluster.
+        where: path or URI of the study's directory; by default the current folder.
     """
     at_uri = is_uri(where)
     folder = working_folder(str(where)) if at_uri else Path(where or ".")
     yield from _machine()
     yield from _python()
-    yield _accelerators(study, address)
+    yield check_gpus(study, address)
     yield _backends(study)
     if study is not None:
         yield from examine_study(study, address=address, folder=folder)
@@ -49,13 +51,15 @@ def _machine() -> Iterator[Check]:
     yield Check(name="cpus", ok=True, detail=f"{cpus} on {platform.node()}")
     memory = _memory_bytes()
     remedy = "run fewer slots at a time: --slots"
-    yield judged("memory", f"{gib(memory)} free", memory >= MEMORY_BYTES_PER_SLOT * cpus, remedy)
+    yield build_check(
+        "memory", f"{gib(memory)} free", memory >= MEMORY_BYTES_PER_SLOT * cpus, remedy
+    )
     for name, path, needed, remedy in (
         ("shared memory", "/dev/shm", SHARED_MEMORY_BYTES, "a container needs --shm-size=1g"),
         ("scratch", tempfile.gettempdir(), SCRATCH_BYTES, "set TMPDIR to a larger folder"),
     ):
         free = shutil.disk_usage(path).free if Path(path).exists() else 0
-        yield judged(name, f"{gib(free)} free", free >= needed, remedy)
+        yield build_check(name, f"{gib(free)} free", free >= needed, remedy)
 
 
 def _python() -> Iterator[Check]:
@@ -66,42 +70,58 @@ def _python() -> Iterator[Check]:
         torchvision.ops.nms(torch.zeros(1, 4), torch.ones(1), 0.5)
         return f"{torch.__version__}, torchvision {torchvision.__version__}"
 
-    yield tried("torch", torch, "install torch and torchvision from one index, as locked")
+    yield try_check("torch", torch, "install torch and torchvision from one index, as locked")
     detail = f"{_instruction_set()}; numbers repeat bit for bit among machines that have the same"
     yield Check(name="instruction set", ok=True, detail=detail)
 
 
-def _accelerators(study: Study | None, address: str | None) -> Check:
+def check_gpus(study: Study | None, address: str | None) -> Check:
+    """Whether this machine has the GPUs that a worker of the study needs."""
     import torch
 
     num = torch.cuda.device_count() if torch.cuda.is_available() else 0
     names = sorted({torch.cuda.get_device_name(i) for i in range(num)})
-    found = f"{num} x {', '.join(names)}" if num else "none"
-    wanted = study.resources.gpus_per_worker if study is not None and address is None else 0.0
-    remedy = "set resources.gpus_per_worker: 0, or run where torch sees a GPU"
-    return judged("gpus", found, num >= wanted, remedy)
+    fact = f"{num} x {', '.join(names)}" if num else "none"
+    needed = study.resources.gpus_per_worker if study is not None and address is None else 0.0
+    remedy = "run where torch sees a GPU, or set resources.gpus_per_worker: 0"
+    if study is not None and _uses_tf32(study):
+        remedy += " and precision: fp32 (tf32 needs a GPU)"
+    return build_check("gpus", fact, num >= needed, remedy)
+
+
+def _uses_tf32(study: Study) -> bool:
+    """Whether any trial of the study may compute in tf32, which no CPU does."""
+    recipes = (
+        recipe
+        for cell in cells_of(study)
+        for recipe in reachable_recipes(
+            base_recipe(study, cell), space_of(study, cell), ("precision",)
+        )
+    )
+    return any(recipe.precision == "tf32" for recipe in recipes)
 
 
 def _backends(study: Study | None) -> Check:
-    """What workers of one trial talk through."""
+    """Whether torch has the library through which the workers of a trial exchange gradients."""
     from torch import distributed
 
-    have = [
+    available = [
         name
-        for name, there in (
+        for name, is_available in (
             ("gloo", distributed.is_available() and distributed.is_gloo_available()),
             ("nccl", distributed.is_available() and distributed.is_nccl_available()),
         )
-        if there
+        if is_available
     ]
     resources = study.resources if study is not None else None
-    wanted = "gloo"
+    needed = "gloo"
     if resources is None or resources.workers < 1:
-        wanted = ""
+        needed = ""
     elif resources.gpus_per_worker:
-        wanted = "nccl"
-    remedy = f"install a torch that was built with {wanted}, or set resources.workers: 0"
-    return judged("backends", ", ".join(have) or "none", not wanted or wanted in have, remedy)
+        needed = "nccl"
+    remedy = f"install a torch that was built with {needed}, or set resources.workers: 0"
+    is_well = not needed or needed in available
+    return build_check("backends", ", ".join(available) or "none", is_well, remedy)
 
 
 def _instruction_set() -> str:
@@ -111,7 +131,7 @@ def _instruction_set() -> str:
 
 
 def _memory_bytes() -> int:
-    """Memory that can be had without swapping, by the machine and by a container's limit."""
+    """Memory that is free without swapping, within the limit of a container."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     available = next(line for line in lines if line.startswith("MemAvailable:"))
     free = int(available.split()[1]) * 1024

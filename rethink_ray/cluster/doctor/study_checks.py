@@ -1,4 +1,4 @@
-"""Preflight of one study: room for a job, its data and their faults, its weights, its disk."""
+"""Preflight of one study: room for a job, its data set and faults in it, weights, disk."""
 
 import shutil
 import urllib.request
@@ -7,51 +7,50 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from rethink_ray.cluster.doctor.check import Check, gib, judged, tried
+from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
-from rethink_ray.spec.annotations import check_annotations
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
-from rethink_ray.spec.check import check_sizes
+from rethink_ray.spec.check import check_facts
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import dropped_words
-from rethink_ray.spec.meaning import reachable_recipes
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import INIT_PATHS, weight_files_of
 
-ANSWER_SECONDS = 10.0
+SERVER_ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
 NAME_PATHS = (*INIT_PATHS, "detector.backbone")
-"""What torchvision's weights are named by."""
+"""Recipe paths that decide which of torchvision's weights a trial starts from."""
 
 
 def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
-    """What the study asks of this machine, and what it is made of.
+    """Yields the checks of one study when they are made.
 
     Args:
         study: the study.
-        address: of the cluster that will run it; then its slots are not this machine's.
-        folder: where it is to live.
+        address: of the cluster that will run it; without one, this machine runs it.
+        folder: of the study.
     """
     if address is None:
         yield _slots(study)
     yield _images_at_once(study)
     yield _data(study)
     yield _faults(study)
-    yield from weights_of(study)
-    yield from backbones_of(study)
+    yield from check_weights(study)
+    yield from check_backbones(study)
     yield _disk(study, folder)
 
 
 def _slots(study: Study) -> Check:
     cpus, needed = available_cpus(), cpus_of(study.resources)
     remedy = "lower resources.cpus_per_worker or workers, or name a cluster with --address"
-    return judged("slots", f"{cpus // needed} jobs at a time", needed <= cpus, remedy)
+    return build_check("slots", f"{cpus // needed} jobs at a time", needed <= cpus, remedy)
 
 
 def _images_at_once(study: Study) -> Check:
-    """What must fit a device's memory, which nothing but an update can tell."""
+    """How many images must fit the memory at once. Only an update shows whether they do."""
     cuts = {
         batch_in_words(base_recipe(study, cell), study.resources): None for cell in cells_of(study)
     }
@@ -68,62 +67,61 @@ def _data(study: Study) -> Check:
 
         require_disjoint(study.data, study.study)
         facts = gather_facts(study.data, study.regimes)
-        check_sizes(study, facts, study.study)
-        check_annotations(study, facts, study.study)
+        check_facts(study, facts, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         dropped = dropped_words(facts)
-        told = f"{len(facts.categories)} categories; images: {sizes}"
-        return f"{told}; {dropped}" if dropped else told
+        summary = f"{len(facts.categories)} categories; images: {sizes}"
+        return f"{summary}; {dropped}" if dropped else summary
 
-    return tried("data set", read, "rethink-ray data check tells more")
+    return try_check("data set", read, "rethink-ray data check tells more")
 
 
 def _faults(study: Study) -> Check:
-    """Training copes with a bad box and counts it; an image that is not there is another matter."""
+    """Well unless an image is lost. Bad boxes are clamped or dropped in training, and counted."""
     from rethink_ray.data.check import check_split
 
-    found: Counter[str] = Counter()
+    faults: Counter[str] = Counter()
     try:
         splits = {"train", study.data.report_on, study.data.select_split} - {"holdout"}
         for split in sorted(splits):
             for fault in check_split(study.data, split, decode=False):
                 if fault.is_fault:
-                    found[fault.kind] += fault.count
+                    faults[fault.kind] += fault.count
     except (RethinkError, OSError) as error:
         return Check(name="data faults", ok=False, detail=str(error))
-    told = ", ".join(f"{num} {kind}" for kind, num in sorted(found.items())) or "none"
-    lost = found["missing_image"] + found["unreadable_image"]
+    fact = ", ".join(f"{num} {kind}" for kind, num in sorted(faults.items())) or "none"
+    num_lost = faults["missing_image"] + faults["unreadable_image"]
     remedy = "put the images in place; rethink-ray data check names them"
-    if found and not lost:
-        told += " (boxes are clamped or dropped, and counted in the records)"
-    return judged("data faults", told, lost == 0, remedy)
+    if faults and not num_lost:
+        fact += " (boxes are clamped or dropped, and counted in the records)"
+    return build_check("data faults", fact, num_lost == 0, remedy)
 
 
-def weights_of(study: Study) -> Iterator[Check]:
-    """Every distinct set of weights that a trial may start from or a teacher is."""
-    named = {
+def check_weights(study: Study) -> Iterator[Check]:
+    """Every set of weights that a trial or a student may start from."""
+    pairs = {
         (recipe.init.weights, recipe.detector.backbone): None
         for cell in cells_of(study)
         for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
         if recipe.init.source == "torchvision"
     }
-    for weights, backbone in named:
-        yield tried(
+    for weights, backbone in pairs:
+        yield try_check(
             f"weights {weights} of {backbone}",
-            lambda w=weights, b=backbone: _reach(w, b),  # type: ignore[misc]
+            partial(_reach, weights, backbone),
             "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
             "file",
         )
     for path, key in weight_files_of(study, study.study).items():
         remedy = f"put the file there, or change {key}"
-        yield tried(f"weights {path}", lambda p=path: _read(p), remedy)  # type: ignore[misc]
+        yield try_check(f"weights {path}", partial(_read, path), remedy)
 
 
-def backbones_of(study: Study) -> Iterator[Check]:
-    """Every backbone from elsewhere, and which code it is here."""
+def check_backbones(study: Study) -> Iterator[Check]:
+    """Every backbone that is not ours, and the digest of its code on this machine."""
     for name, key in own_backbones_of(study, study.study).items():
         remedy = f"install it, or change {key}"
-        yield tried(f"backbone {name}", partial(code_of, name, key), remedy)
+        yield try_check(f"backbone {name}", partial(code_of, name, key), remedy)
 
 
 def _read(path: str) -> str:
@@ -142,35 +140,35 @@ def _reach(weights: str | None, backbone: str) -> str:
     if cached.is_file():
         return f"cached, {gib(cached.stat().st_size)}"
     request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+    with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
         return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 
 def _disk(study: Study, folder: Path) -> Check:
     try:
-        return enough_disk(disk_need(study), free_bytes(folder))
+        return check_disk(estimate_disk(study), free_bytes(folder))
     except (RethinkError, OSError) as error:
         return Check(name="disk", ok=False, detail=str(error))
 
 
-def enough_disk(needed: int, free: int) -> Check:
-    """Free disk where the study is to live, against the most its files will take, bytes."""
-    found = f"{gib(free)} free, {gib(needed)} needed by checkpoints and detections"
+def check_disk(needed: int, free: int) -> Check:
+    """Whether the free disk holds the study's files at their most; both in bytes."""
+    fact = f"{gib(free)} free, {gib(needed)} needed by checkpoints and detections"
     remedy = (
         "give the study another folder with --out, or keep less: "
         "checkpoints: {models: none, trunks: unfinished, detections: none}"
     )
-    return judged("disk", found, free >= needed, remedy)
+    return build_check("disk", fact, free >= needed, remedy)
 
 
 def free_bytes(folder: Path) -> int:
     """Free disk in a folder that may not exist yet."""
-    there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    return shutil.disk_usage(there).free
+    existing = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
+    return shutil.disk_usage(existing).free
 
 
-def disk_need(study: Study) -> int:
-    """The most that a study's checkpoints and detections will take, in bytes."""
+def estimate_disk(study: Study) -> int:
+    """Bytes that a study's checkpoints and detections take at their most."""
     from rethink_ray.data.facts import gather_facts
     from rethink_ray.detection.size import num_weights
     from rethink_ray.search.plan import plan_study

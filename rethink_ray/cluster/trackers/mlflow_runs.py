@@ -1,4 +1,4 @@
-"""MLflow: an experiment per study, a run per trial, found again by the trial's id.
+"""MLflow: one experiment per study, one run per trial, recognized by the trial's id.
 
 ``MLFLOW_TRACKING_URI`` says where; without it, a database file in the study directory.
 """
@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rethink_ray.cluster.trackers.factory import Point, TrialCard, finite, plain
+from rethink_ray.cluster.trackers.points import Point, TrialCard, drop_none, drop_undefined
 from rethink_ray.records.types import RungDone
 
 TRIAL_TAG = "rethink_ray.trial_id"
 POINT_TAG = "rethink_ray.point."
-"""A tag for each point a run has, written in one request with the point itself."""
+"""Prefix of a tag for each point of a run, written in one request with the point."""
 PAGE = 1000
 
 
@@ -29,25 +29,27 @@ class MlflowRuns:
         self._runs: dict[str, str] = {}
         """Trial id -> run id."""
 
-    def known(self) -> set[str]:
+    def logged_keys(self) -> set[str]:
         """Keys of the points that the experiment's runs have."""
-        found: set[str] = set()
+        keys: set[str] = set()
         for run in self._all_runs():
             tags = run.data.tags
             if TRIAL_TAG in tags:
                 self._runs[tags[TRIAL_TAG]] = run.info.run_id
-                found |= {t.removeprefix(POINT_TAG) for t in tags if t.startswith(POINT_TAG)}
-        return found
+                keys |= {t.removeprefix(POINT_TAG) for t in tags if t.startswith(POINT_TAG)}
+        return keys
 
     def log(self, point: Point) -> None:
-        """The point's numbers and its tag, in one request."""
+        """The point's metrics and its tag are in the trial's run, written in one request."""
         from mlflow.entities import Metric, RunTag
 
         event, at = point.event, round(point.event.at * 1000)
         run_id = self._runs.get(event.trial_id) or self._start(point.card, at)
         metrics, tags = [], [RunTag(POINT_TAG + point.key, "logged")]
         if isinstance(event, RungDone):
-            metrics = [Metric(k, v, at, event.steps) for k, v in finite(event.metrics).items()]
+            metrics = [
+                Metric(k, v, at, event.steps) for k, v in drop_undefined(event.metrics).items()
+            ]
         else:
             tags.append(RunTag("rethink_ray.ended", f"{event.outcome}: {event.reason}"[:5000]))
         self._client.log_batch(run_id, metrics=metrics, tags=tags)
@@ -65,7 +67,7 @@ class MlflowRuns:
             run_name=f"{card.regime}/{card.arm} {trial_id}",
             tags={**tags, "purpose": card.purpose, "mlflow.source.name": "rethink-ray"},
         )
-        values = {"seed": card.member.seed, **plain(card.member.params)}
+        values = {"seed": card.member.seed, **drop_none(card.member.params)}
         params = [Param(path, str(value)) for path, value in values.items()]
         self._client.log_batch(run.info.run_id, params=params)
         self._runs[trial_id] = run.info.run_id
@@ -73,9 +75,11 @@ class MlflowRuns:
 
     def _experiment_id(self) -> str:
         if self._experiment is None:
-            found = self._client.get_experiment_by_name(self._study)
-            made = found.experiment_id if found else self._client.create_experiment(self._study)
-            self._experiment = str(made)
+            experiment = self._client.get_experiment_by_name(self._study)
+            if experiment is None:
+                self._experiment = str(self._client.create_experiment(self._study))
+            else:
+                self._experiment = str(experiment.experiment_id)
         return self._experiment
 
     def _all_runs(self) -> list[Any]:

@@ -1,15 +1,15 @@
-"""Weights & Biases: a project per study, a run per trial under the trial's id.
+"""Weights & Biases: one project per study, one run per trial under the trial's id.
 
-A run is opened for each point and closed again, so that a study of thousands of trials keeps none
-open. Offline runs cannot be asked what they have; so the study directory keeps a list.
+A run is opened for each point and closed again, so that a study of thousands of trials has at most
+one open run. Offline runs cannot be queried, so the study directory keeps a list of logged points.
 """
 
 from pathlib import Path
 
-from rethink_ray.cluster.trackers.factory import Point, finite, plain
+from rethink_ray.cluster.trackers.points import Point, drop_none, drop_undefined
 from rethink_ray.records.types import RungDone
 
-LIST = "logged.txt"
+LOGGED_FILE = "logged.txt"
 
 
 class WandbRuns:
@@ -21,10 +21,10 @@ class WandbRuns:
         self._wandb = wandb
         self._study = study
         self._root = root
-        self._list = root / "wandb" / LIST
+        self._list = root / "wandb" / LOGGED_FILE
 
-    def known(self) -> set[str]:
-        """Keys of the points that were handed over."""
+    def logged_keys(self) -> set[str]:
+        """Keys of the points that were logged."""
         try:
             return set(self._list.read_text().split())
         except FileNotFoundError:
@@ -33,7 +33,7 @@ class WandbRuns:
     def log(self, point: Point) -> None:
         """The point is in its trial's run, and in the list."""
         card, event = point.card, point.event
-        values = {"seed": card.member.seed, **plain(card.member.params)}
+        values = {"seed": card.member.seed, **drop_none(card.member.params)}
         self._list.parent.mkdir(parents=True, exist_ok=True)
         run = self._wandb.init(
             project=self._study,
@@ -49,7 +49,7 @@ class WandbRuns:
         )
         try:
             if isinstance(event, RungDone):
-                run.log(finite(event.metrics), step=event.steps)
+                run.log(drop_undefined(event.metrics), step=event.steps)
             else:
                 run.summary["ended"] = f"{event.outcome}: {event.reason}"
         finally:

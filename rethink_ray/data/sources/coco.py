@@ -60,20 +60,20 @@ class CocoSource:
 
     def read(self) -> RawSplit:
         """All images with their objects; needs about seven times the file's size in memory."""
-        told = _load(self.annotations)
+        document = _load(self.annotations)
         problems: list[Problem] = []
-        names = _category_names(self.annotations, told["categories"])
-        objects = _objects_by_image(told.pop("annotations"), names, problems)
-        images = self._images(told["images"], names, objects, problems)
+        names = _category_names(self.annotations, document["categories"])
+        objects = _objects_by_image(document.pop("annotations"), names, problems)
+        images = self._images(document["images"], names, objects, problems)
         problems += [
-            Problem(kind="unknown_image", example=f"image_id {image_id} ({len(found)} boxes)")
-            for image_id, found in objects.items()
+            Problem(kind="unknown_image", example=f"image_id {image_id} ({len(orphans)} boxes)")
+            for image_id, orphans in objects.items()
         ]
         return RawSplit(
             categories=tuple(names[key] for key in sorted(names, key=_sort_key)),
             images=tuple(images),
             problems=tuple(problems),
-            keypoint_names=_keypoint_names(told["categories"], images),
+            keypoint_names=_keypoint_names(document["categories"], images),
         )
 
     def _images(
@@ -93,37 +93,37 @@ class CocoSource:
             elif image_id in images:
                 problems.append(Problem(kind="duplicate_id", example=f"image {image_id}"))
             else:
-                found = objects.pop(image_id, [])
+                objects_here = objects.pop(image_id, [])
                 images[image_id] = RawImage(
                     image_id=image_id,
                     file_name=file_name,
                     path=self.images.absolute() / file_name,
                     width=_whole(record.get("width")),
                     height=_whole(record.get("height")),
-                    objects=(*found, *unfinished(record, names)),
-                    verified=verified_in(record, names, found),
+                    objects=(*objects_here, *unfinished(record, names)),
+                    verified=verified_in(record, names, objects_here),
                 )
         return list(images.values())
 
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        told = json.loads(path.read_bytes())
+        document = json.loads(path.read_bytes())
     except OSError as error:
         raise _not_coco(path, error.strerror or "unreadable") from error
     except (ValueError, RecursionError) as error:
         raise _not_coco(path, f"no JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise _not_coco(path, f"a JSON {type(told).__name__}")
+    if not isinstance(document, dict):
+        raise _not_coco(path, f"a JSON {type(document).__name__}")
     for key in ("images", "annotations", "categories"):
-        if not isinstance(told.get(key), list):
+        if not isinstance(document.get(key), list):
             raise _not_coco(path, f"no list '{key}'")
-    return told
+    return document
 
 
-def _not_coco(path: Path, came: str) -> DataError:
+def _not_coco(path: Path, reason: str) -> DataError:
     must = "must be a COCO JSON file with lists 'images', 'annotations' and 'categories'"
-    return DataError(explain(str(path), must, came, "Check the path and that the copy is whole."))
+    return DataError(explain(str(path), must, reason, "Check the path and that the copy is whole."))
 
 
 def _category_names(path: Path, records: list[Any]) -> dict[Any, str]:
@@ -134,15 +134,17 @@ def _category_names(path: Path, records: list[Any]) -> dict[Any, str]:
         names[record["id"]] = str(record["name"])
     if not names or len(set(names.values())) != len(records):
         must = "must define at least one category, each id and each name once"
-        came = sorted(str(record["name"]) for record in records)
-        raise DataError(explain(str(path), must, came, "Make the names of 'categories' distinct."))
+        names_twice = sorted(str(record["name"]) for record in records)
+        raise DataError(
+            explain(str(path), must, names_twice, "Make the names of 'categories' distinct.")
+        )
     return names
 
 
 def _file_name(record: object) -> str:
     """LVIS names files by their address alone: the folder of the split and the file."""
-    told = record if isinstance(record, dict) else {}
-    name, address = told.get("file_name"), told.get("coco_url")
+    fields = record if isinstance(record, dict) else {}
+    name, address = fields.get("file_name"), fields.get("coco_url")
     if isinstance(name, str) and name:
         return name
     return "/".join(address.split("/")[-2:]) if isinstance(address, str) else ""
@@ -153,11 +155,11 @@ def _keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple[str,
 
     Seventeen keypoints without names are taken for COCO's.
     """
-    told = [c["keypoints"] for c in categories if isinstance(c.get("keypoints"), list)]
-    named = {tuple(map(str, names)) for names in told if names}
+    name_lists = [c["keypoints"] for c in categories if isinstance(c.get("keypoints"), list)]
+    named = {tuple(map(str, names)) for names in name_lists if names}
     if named:
         return named.pop() if len(named) == 1 else ()
-    sizes = {len(found.keypoints) for image in images for found in image.objects} - {0}
+    sizes = {len(annotated.keypoints) for image in images for annotated in image.objects} - {0}
     if len(sizes) != 1 or (size := sizes.pop()) % 3:
         return ()
     return PERSON_KEYPOINTS if size == 51 else tuple(str(k) for k in range(size // 3))
@@ -197,17 +199,17 @@ def _object(record: Mapping[str, Any], names: Mapping[Any, str]) -> RawObject:
     )
 
 
-def _box(told: object) -> Box:
-    if not isinstance(told, list) or len(told) != 4 or not all(map(_is_number, told)):
+def _box(xywh: object) -> Box:
+    if not isinstance(xywh, list) or len(xywh) != 4 or not all(map(_is_number, xywh)):
         return (0.0, 0.0, 0.0, 0.0)
-    x, y, width, height = (float(value) for value in told)
+    x, y, width, height = (float(value) for value in xywh)
     return (x, y, x + width, y + height)
 
 
-def _keypoints(told: object) -> tuple[float, ...]:
-    if not isinstance(told, list) or not all(map(_is_number, told)):
+def _keypoints(values: object) -> tuple[float, ...]:
+    if not isinstance(values, list) or not all(map(_is_number, values)):
         return ()
-    return tuple(float(value) for value in told)
+    return tuple(float(value) for value in values)
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -20,8 +20,8 @@ def verified_in(
     absent = record.get("neg_category_ids")
     if not isinstance(absent, list):
         return None
-    found = {one.category for one in objects if one.category is not None}
-    return tuple(sorted(found | set(_named(absent, names))))
+    present = {one.category for one in objects if one.category is not None}
+    return tuple(sorted(present | set(_named(absent, names))))
 
 
 def unfinished(record: Mapping[str, Any], names: Mapping[Any, str]) -> list[RawObject]:

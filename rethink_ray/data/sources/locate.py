@@ -35,10 +35,10 @@ def source_of(data: DataSpec, split: str) -> Source:
         case "voc":
             return _voc(data, Path(data.root or "."), split)
         case named:
-            found = [spec for key, spec in named.items() if key == split]
-            if not found:
+            specs = [spec for key, spec in named.items() if key == split]
+            if not specs:
                 raise _no_split(split, list(named))
-            return _explicit(data, found[0])
+            return _explicit(data, specs[0])
 
 
 def _shapes(data: DataSpec, split: str) -> Source:
@@ -53,10 +53,10 @@ def _shapes(data: DataSpec, split: str) -> Source:
 
 
 def _unlabelled(data: DataSpec) -> Source:
-    root, asked = Path(data.root or "."), data.unlabelled
-    if asked is not None:
-        listed = None if asked.annotations is None else root / asked.annotations
-        return UnlabelledSource(images=root / asked.images, listed=listed)
+    root, spec = Path(data.root or "."), data.unlabelled
+    if spec is not None:
+        listed = None if spec.annotations is None else root / spec.annotations
+        return UnlabelledSource(images=root / spec.images, listed=listed)
     if data.dataset == "shapes" and data.shapes.unlabelled:
         folder = shapes_folder(data.shapes, data.root)
         return UnlabelledSource(images=folder / "unlabelled", salt=shapes_salt(data.shapes))
@@ -92,20 +92,20 @@ def _require_folder(root: Path, layout: str) -> None:
     if not root.is_dir():
         must = f"must be the folder of the data set, with {layout}"
         remedy = "Give it: data.root in the study file, or --set data.root=DIR."
-        came = "a file" if root.exists() else "a folder that does not exist"
-        raise DataError(explain(f"data.root {root}", must, came, remedy))
+        shown = "a file" if root.exists() else "a folder that does not exist"
+        raise DataError(explain(f"data.root {root}", must, shown, remedy))
 
 
 def _voc(data: DataSpec, root: Path, split: str) -> Source:
     _require_folder(root, VOC_LAYOUT)
     if data.image_sets is not None:
-        asked = [names for key, names in data.image_sets.items() if key == split]
-        if not asked:
+        lists = [names for key, names in data.image_sets.items() if key == split]
+        if not lists:
             raise _no_split(split, list(data.image_sets))
-        return VocSource(folders=tuple(_voc_list(root, name) for name in asked[0]))
+        return VocSource(folders=tuple(_voc_list(root, name) for name in lists[0]))
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
-    found = [
+    voc_folders = [
         VocFolder(
             images=folder / "JPEGImages",
             annotations=folder / "Annotations",
@@ -114,16 +114,16 @@ def _voc(data: DataSpec, root: Path, split: str) -> Source:
         for folder in folders
         if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file()
     ]
-    if not found:
+    if not voc_folders:
         must = f"must hold (or its VOC2007 or VOC2012 must) ImageSets/Main/{split}.txt"
-        came = (
+        shown = (
             f"that file in none of {', '.join(str(folder) for folder in folders)}"
             if folders
             else "no folder Annotations"
         )
         remedy = "Check data.root, data.select_on and data.report_on."
-        raise DataError(explain(str(root), must, came, remedy))
-    return VocSource(folders=tuple(found))
+        raise DataError(explain(str(root), must, shown, remedy))
+    return VocSource(folders=tuple(voc_folders))
 
 
 def _voc_list(root: Path, name: str) -> VocFolder:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from rethink_ray.data.chance import digest_of
+from rethink_ray.spec.hashing import digest_of_parts
 
 Box = tuple[float, float, float, float]
 
@@ -87,4 +87,4 @@ class Source(Protocol):
 
 def id_from_name(name: str) -> int:
     """A stable image id for formats that have names only: 52 bits, exact in JSON and float64."""
-    return int(digest_of("image id", name)[:13], 16)
+    return int(digest_of_parts("image id", name)[:13], 16)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.chance import digest_of
 from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,9 @@ class UnlabelledSource:
         if self.listed is not None:
             _require(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
-        return digest_of(*(f"{name} {(self.images / name).stat().st_size}" for name in self._all()))
+        return digest_of_parts(
+            *(f"{name} {(self.images / name).stat().st_size}" for name in self._all())
+        )
 
     def read(self) -> RawSplit:
         """All images, of no category and without an object."""
@@ -57,22 +59,24 @@ class UnlabelledSource:
 
     def _all(self) -> list[str]:
         _require(self.images, self.images.is_dir(), "a folder of images")
-        found = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        return sorted(path.relative_to(self.images).as_posix() for path in found)
+        paths = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        return sorted(path.relative_to(self.images).as_posix() for path in paths)
 
     def _listed(self, path: Path) -> list[str]:
         try:
-            told: Any = json.loads(path.read_bytes())
-            return sorted({str(record["file_name"]) for record in told["images"]})
+            document: Any = json.loads(path.read_bytes())
+            return sorted({str(record["file_name"]) for record in document["images"]})
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             must = "must be a COCO JSON file whose 'images' have a 'file_name'"
-            came = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             remedy = "Or leave data.unlabelled.annotations out: every image of the folder is taken."
-            raise DataError(explain(str(path), must, came, remedy)) from None
+            raise DataError(explain(str(path), must, reason, remedy)) from None
 
 
-def _require(path: Path, is_there: bool, what: str) -> None:
+def _require(path: Path, is_there: bool, contents: str) -> None:
     if not is_there:
         raise DataError(
-            explain(str(path), f"must be {what}", "none", "Check data.unlabelled and data.root.")
+            explain(
+                str(path), f"must be {contents}", "none", "Check data.unlabelled and data.root."
+            )
         )

@@ -76,9 +76,11 @@ class VocSource:
                 images.setdefault(image.image_id, image)
         if not images:
             must = "must hold at least one XML file that can be read"
-            came = f"{len(problems)} that cannot" if problems else "none"
-            raise DataError(explain(self.name, must, came, "Check data.root or the split's paths."))
-        names = {found.category for image in images.values() for found in image.objects}
+            shown = f"{len(problems)} that cannot" if problems else "none"
+            raise DataError(
+                explain(self.name, must, shown, "Check data.root or the split's paths.")
+            )
+        names = {annotated.category for image in images.values() for annotated in image.objects}
         return RawSplit(
             categories=tuple(sorted(name for name in names if name is not None)),
             images=tuple(images.values()),
@@ -96,9 +98,9 @@ def _read_folder(folder: VocFolder, problems: list[Problem]) -> Iterator[RawImag
             problems.append(Problem(kind="unreadable_annotation", example=f"{xml.name}: {error}"))
             continue
         file_name = files.get(stem, f"{stem}.jpg")
-        told = (root.findtext("filename") or "").strip()
-        if told and told not in (stem, file_name):
-            example = f"{xml.name} says {told}"
+        stated_name = (root.findtext("filename") or "").strip()
+        if stated_name and stated_name not in (stem, file_name):
+            example = f"{xml.name} says {stated_name}"
             problems.append(Problem(kind="file_name_disagrees", example=example))
         yield RawImage(
             image_id=id_from_name(stem),
@@ -106,7 +108,7 @@ def _read_folder(folder: VocFolder, problems: list[Problem]) -> Iterator[RawImag
             path=folder.images.absolute() / file_name,
             width=int(_number(root.findtext("size/width"))),
             height=int(_number(root.findtext("size/height"))),
-            objects=tuple(_object(found) for found in root.iter("object")),
+            objects=tuple(_object(element) for element in root.iter("object")),
         )
 
 

@@ -28,17 +28,19 @@ class _Counted(importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
         climb: Any = module.train_ladder
-        live: Any = module.Live
+        from rethink_ray.training.live import Live
+
+        live: Any = Live
         update = live.update
         folder = ""
 
-        def train_ladder(config: Any, lengths: Any, directory: Any, **options: Any) -> Any:
+        def train_ladder(config: Any, lengths: Any, folders: Any, **options: Any) -> Any:
             nonlocal folder
-            folder = str(directory)
-            yield from climb(config, lengths, directory, **options)
+            folder = str(folders.trial)
+            yield from climb(config, lengths, folders, **options)
 
         def counted(self: Any, *args: Any, rate: float, step: int, **options: Any) -> Any:
-            if self.place.rank == 0:
+            if self.ctx.rank == 0:
                 line = f"{folder}|{step}|{rate:.9g}\n".encode()
                 handle = os.open(os.environ[VARIABLE], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 os.write(handle, line)

@@ -1,0 +1,19 @@
+"""The tables of a study directory: from its views, or from the log where the views are too old."""
+
+from rethink_ray.protocol.tables import StudyTables, build_tables
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.views import read_views
+
+
+def read_tables(directory: StudyDirectory) -> StudyTables:
+    """The tables of a study, as its log is now. Writes nothing.
+
+    Raises:
+        RecordError: the log is damaged or gone.
+    """
+    study, facts, claims = directory.study, directory.facts, directory.claims_digest
+    views = read_views(directory)
+    if views is None:
+        built = build_tables(study, directory.load_state(), facts)
+        views = {"trials": built.trials, "rungs": built.rungs, "assets": built.assets}
+    return StudyTables(study=study, facts=facts, declared_claims=claims, **views)

@@ -1,0 +1,26 @@
+"""The data, weight files and code of a study that continues are those it was started with."""
+
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.facts import DataFacts
+
+
+def require_same_facts(recorded: DataFacts, measured: DataFacts) -> None:
+    """``measured`` equals ``recorded``.
+
+    Raises:
+        DataError: the data, a file of weights, or the code of a backbone is another one.
+    """
+    for path, digest in measured.files.items():
+        if digest != recorded.files.get(path, digest):
+            must = "must be the file that the study was started with"
+            remedy = "Put it back, or give a study of the new file its own --out."
+            raise DataError(explain(f"weights {path}", must, "other content", remedy))
+    for name, code in measured.backbones.items():
+        if code != recorded.backbones.get(name, code):
+            must = f"must be the code that the study was started with ({recorded.backbones[name]})"
+            remedy = "Install that again, or give a study of the new code its own --out."
+            raise DataError(explain(f"detector.backbone {name}", must, code, remedy))
+    if measured != recorded:
+        must = "must be what the study was started on"
+        remedy = "Give a study on other data its own --out."
+        raise DataError(explain("data", must, measured.fingerprint, remedy))

@@ -1,0 +1,58 @@
+"""The runs that a study can start: every combination of searched values that a rule looks at."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.settings import value_at, with_settings
+from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.study import ResourceSpec
+
+MAX_COUNT = 64
+"""A whole-number range up to this size is enumerated; of a larger one both ends are taken."""
+ONE_PROCESS = ResourceSpec()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A recipe and where it runs: what the rules about runs look at."""
+
+    recipe: Recipe
+    resources: ResourceSpec = ONE_PROCESS
+    metric: str = "ap"
+    """``objective.metric``."""
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that share a batch."""
+        return max(self.resources.workers, 1)
+
+    @property
+    def words(self) -> Mapping[str, Any]:
+        """What the sentences of a rule are filled from."""
+        return {**dict(self.recipe), "resources": self.resources, "metric": self.metric}
+
+
+def reachable_recipes(
+    recipe: Recipe, space: Mapping[str, Parameter], paths: tuple[str, ...]
+) -> Iterator[Recipe]:
+    """The recipe with every combination of searched values at ``paths`` and their conditions."""
+    searched = [path for path in paths if path in space]
+    conditions = [c for path in searched for c in space[path].when if c in space]
+    names = list(dict.fromkeys([*conditions, *searched]))
+    base = {c: value_at(recipe, c) for path in searched for c in space[path].when}
+    for values in itertools.product(*(_options(space[name]) for name in names)):
+        chosen: dict[str, Value] = dict(zip(names, values, strict=True))
+        active = {p: v for p, v in chosen.items() if space[p].active({**base, **chosen})}
+        yield with_settings(recipe, active, "search") if active else recipe
+
+
+def _options(parameter: Parameter) -> tuple[Value, ...]:
+    if parameter.choice is not None:
+        return parameter.choice
+    low, high = parameter.bounds
+    if parameter.kind == "int_uniform" and high - low < MAX_COUNT:
+        return tuple(range(int(low), int(high) + 1))
+    return (int(low), int(high)) if parameter.kind == "int_uniform" else (low, high)

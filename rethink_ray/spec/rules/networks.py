@@ -1,0 +1,106 @@
+"""Which norms, necks, heads and adapters go together in one detector."""
+
+from itertools import pairwise
+
+from rethink_ray.spec.networks import OWN_NORM, RESIDUAL
+from rethink_ray.spec.reach import Run
+from rethink_ray.spec.recipe import TWO_STAGE
+from rethink_ray.spec.rules.rule import Breach, Rule
+
+HEAD_NORM_RULES: tuple[Rule[Run], ...] = (
+    Rule(
+        key="detector.head_norm",
+        reads=("detector.neck",),
+        broken=lambda run: (
+            run.recipe.detector.head_norm == "none" and run.recipe.detector.neck != "fpn"
+        ),
+        must="must be same under {detector.neck}",
+        remedy="Write same.",
+    ),
+    Rule(
+        key="detector.head_norm",
+        reads=("detector.family", "detector.norm"),
+        broken=lambda run: (
+            run.recipe.detector.head_norm == "none"
+            and run.recipe.detector.family == "fcos"
+            and run.recipe.detector.norm == "gn"
+        ),
+        must="must be same for fcos under gn: its towers are built with GroupNorm",
+        remedy="Write same.",
+    ),
+)
+NETWORK_RULES: tuple[Rule[Run], ...] = (
+    Rule(
+        key="detector.norm",
+        reads=("detector.backbone",),
+        broken=lambda run: (
+            run.recipe.detector.norm == "frozen_bn" and run.recipe.detector.backbone in OWN_NORM
+        ),
+        must="must be gn, bn or sync_bn: {detector.backbone} has no batch norm to freeze",
+        remedy="The norm is then used in neck and heads alone.",
+    ),
+    Rule(
+        key="detector.norm",
+        reads=("detector.neck",),
+        broken=lambda run: (
+            run.recipe.detector.norm == "frozen_bn" and run.recipe.detector.neck != "fpn"
+        ),
+        must="must have a norm that learns under detector.neck: {detector.neck}",
+        remedy="Use gn, bn or sync_bn; with init.frozen: backbone the backbone's own statistics "
+        "and scales stay fixed under bn and sync_bn too.",
+    ),
+    Rule(
+        key="detector.adapters",
+        reads=("init.frozen",),
+        broken=lambda run: (
+            run.recipe.detector.adapters > 0 and run.recipe.init.frozen != "backbone"
+        ),
+        must="must be 0 unless the whole backbone is frozen: adapters learn in its place",
+        remedy="Set init.frozen: backbone.",
+    ),
+    Rule(
+        key="detector.adapters",
+        reads=("init.source",),
+        broken=lambda run: run.recipe.detector.adapters > 0 and run.recipe.init.source == "direct",
+        must="must be 0 with init.source: direct: its first stage would train them as well",
+        remedy="Start from a classifier, or leave adapters out.",
+    ),
+    Rule(
+        key="init.zero_init_residual",
+        reads=("init.source", "detector.backbone"),
+        broken=lambda run: (
+            run.recipe.init.zero_init_residual
+            and (run.recipe.init.source != "random" or run.recipe.detector.backbone not in RESIDUAL)
+            and Breach(
+                came=f"true with init.source {run.recipe.init.source} and detector.backbone "
+                f"{run.recipe.detector.backbone}"
+            )
+        ),
+        must="must be false unless a residual network starts from random weights",
+        remedy="Leave it out.",
+    ),
+)
+HEAD_RULES: tuple[Rule[Run], ...] = (
+    Rule(
+        key="detector.background_iou",
+        reads=("detector.family", "detector.foreground_iou"),
+        broken=lambda run: (
+            run.recipe.detector.family == "retinanet"
+            and run.recipe.detector.background_iou > run.recipe.detector.foreground_iou
+        ),
+        must="must be at most detector.foreground_iou = {detector.foreground_iou:g}",
+    ),
+    Rule(
+        key="detector.box_head",
+        reads=("detector.family",),
+        broken=lambda run: (
+            run.recipe.detector.box_head is not None and run.recipe.detector.family not in TWO_STAGE
+        ),
+        must="must be left out: {detector.family} has no box head",
+    ),
+    Rule(
+        key="detector.cascade_ious",
+        broken=lambda run: any(b < a for a, b in pairwise(run.recipe.detector.cascade_ious)),
+        must="must not fall from stage to stage",
+    ),
+)

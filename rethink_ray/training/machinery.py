@@ -1,0 +1,143 @@
+"""What a run trains with: the model and its optimizer, the losses, the images and the files."""
+
+from functools import cached_property
+from typing import Any
+
+from rethink_ray.data.loader import TrainBatches
+from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.checkpoint import write_json
+from rethink_ray.training.effective import describe, read_back, require_recipe_values
+from rethink_ray.training.effective_labels import read_joint, read_labels
+from rethink_ray.training.inputs import TrialData, open_trial_data
+from rethink_ray.training.live import Live
+from rethink_ray.training.losses import LossTrace
+from rethink_ray.training.price import Price, measure_price
+from rethink_ray.training.schedule import RungSchedule, lr_at
+from rethink_ray.training.starting import load_start, locate_labels
+from rethink_ray.training.trial_files import RunFolders, TrialFiles
+from rethink_ray.training.worker_context import WorkerContext
+
+
+class Machinery:
+    """Everything of one run that is expensive to build. Each part is built when it is first needed.
+
+    A run that has finished all its rungs before therefore builds nothing.
+    """
+
+    def __init__(self, config: TrialConfig, folders: RunFolders, ctx: WorkerContext) -> None:
+        self.config = config
+        self.folders = folders
+        self.ctx = ctx
+        self.files = TrialFiles(folders.trial, config.trial_id)
+        self.broken_images: set[int] = set()
+        """Images whose files broke since the data set was indexed, as this worker met them."""
+        self._live: Live | None = None
+        self._trace: LossTrace | None = None
+        self._is_checked = False
+
+    @property
+    def live(self) -> Live:
+        """The detector and its optimizer; before the first update, as the seed makes them."""
+        if self._live is None:
+            config = self.config
+            start = load_start(config, self.folders.assets, self.ctx)
+            self._live = Live(
+                config.recipe,
+                config.num_categories,
+                config.seed,
+                self.ctx,
+                start,
+                config.resources.images_per_step,
+            )
+        return self._live
+
+    @property
+    def trace(self) -> LossTrace:
+        """The losses so far."""
+        if self._trace is None:
+            self._trace = LossTrace(self.ctx)
+        return self._trace
+
+    @cached_property
+    def data(self) -> TrialData:
+        """The images and labels that the run learns from."""
+        labels = locate_labels(self.config, self.folders.assets, self.ctx)
+        return open_trial_data(self.config, labels)
+
+    @cached_property
+    def price(self) -> Price:
+        """What an update costs; measured once."""
+        return measure_price(self.live)
+
+    def restart(self) -> None:
+        """Model, optimizer and losses are again as they were before the first update."""
+        self._live = self._trace = None
+
+    def update(self, step: int, schedule: RungSchedule, batches: TrainBatches) -> None:
+        """One update with the next batch. Before the first one, everything alive is checked.
+
+        Raises:
+            Diverged: a loss is not a finite number.
+            Misconfigured: something alive has another value than the recipe.
+        """
+        images, targets = next(batches)
+        self.broken_images |= batches.broken
+        self._check_once(schedule, batches, len(images))
+        loss = self.live.update(
+            images,
+            targets,
+            rate=lr_at(schedule, self.config.recipe.optimizer.lr, step),
+            step=step,
+            classified=self.data.classification_batch(step, self.ctx),
+        )
+        self.trace.add(step, loss)
+
+    def _check_once(self, schedule: RungSchedule, batches: TrainBatches, num_images: int) -> None:
+        """What is alive has the values of the recipe, and ``effective.json`` lists them."""
+        if self._is_checked:
+            return
+        settings = read_back(self.live, schedule, batches, num_images)
+        settings |= read_labels(self.live, batches, self.data.pseudo, settings)
+        settings |= read_joint(self.live, self.data.joint)
+        require_recipe_values(self.config.recipe, settings)
+        if self.ctx.is_main:
+            summary = describe(self.live, settings, batches, self.price)
+            path = self.files.directory / "effective.json"
+            write_json(path, {"trial_id": self.config.trial_id, **summary})
+        self._is_checked = True
+
+    def state(self) -> dict[str, Any]:
+        """Everything that updates change, for a checkpoint; the same on all workers."""
+        return {
+            "trace": self.trace.state(),
+            "broken": self.all_broken_images(),
+            **self.live.state(),
+        }
+
+    def load(self, content: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.live.load(content)
+        self.trace.load(content["trace"])
+        self.broken_images |= set(content.get("broken", ()))
+
+    def all_broken_images(self) -> list[int]:
+        """Ids of images whose files broke, as any worker met them."""
+        return sorted(set(self.ctx.gather(sorted(self.broken_images))))
+
+    def require_one_start(self, on_branch: bool, content: dict[str, Any] | None) -> None:
+        """All workers have read the same checkpoint; else they would train different runs.
+
+        Raises:
+            RecordError: they have not.
+        """
+        starts = self.ctx.gather([(on_branch, content["step"] if content else 0)])
+        if len(set(starts)) > 1:
+            raise RecordError(
+                explain(
+                    str(self.files.directory),
+                    "must look the same to all workers of a run",
+                    f"checkpoints (on a branch, update) {starts}",
+                    "Put the study on one file system that all nodes share, and run again.",
+                )
+            )
