@@ -29,7 +29,7 @@ class Power:
     """What one comparison can show with the replicates of a plan."""
 
     name: str
-    num_places: int
+    num_comparisons: int
     """How often it is made: regimes, lengths."""
     num_groups: int
     """Independent groups of replicates in it: 2 for a difference, 4 for one of differences."""
@@ -91,11 +91,11 @@ def _power(
     simulation: Simulation, rule: Rule, name: str, counts: tuple[int, int], num: int
 ) -> Power:
     """The power of one kind of comparison; ``counts``: how often it is made, and its groups."""
-    num_places, num_groups = counts
+    num_comparisons, num_groups = counts
     simulated = simulation.power(num_groups, num, rule)
     return Power(
         name=name,
-        num_places=num_places,
+        num_comparisons=num_comparisons,
         num_groups=num_groups,
         level=rule.apart,
         smallest=simulated.smallest,
@@ -125,7 +125,7 @@ def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterat
         more = f"{needed} {unit}" if needed else f"more than {MOST_PLANNED}"
         kind = " (not behind)" if power.one_sided else ""
         yield (
-            f"{power.name:<46} {power.num_places:>6} {power.level:>7.3g} "
+            f"{power.name:<46} {power.num_comparisons:>6} {power.level:>7.3g} "
             f"{power.smallest:>6.2f} AP {power.equal:>11.0%}  {more}{kind}"
         )
     yield (

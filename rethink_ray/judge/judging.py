@@ -96,8 +96,7 @@ def _answer(
 
 def _without_headline(question: Question, rungs: tuple[Measurement, ...], study: Study) -> Measured:
     """The lengths from long to short, without the longest where that is the headline."""
-    is_headline = not may_end_early(study)
-    return question, (rungs[:-1] if is_headline else rungs)[::-1]
+    return question, (rungs if may_end_early(study) else rungs[:-1])[::-1]
 
 
 def attach_caveats(findings: Iterable[Finding], caveats: Sequence[Caveat]) -> tuple[Finding, ...]:

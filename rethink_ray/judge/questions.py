@@ -87,7 +87,7 @@ def ask_lead(
     study: Study, regime: str, arms: tuple[str, str], *, is_about_start: bool = False
 ) -> Question:
     """The headline: the second arm ends above the first."""
-    rung: Literal["longest", "best"] = "longest" if not may_end_early(study) else "best"
+    rung: Literal["longest", "best"] = "best" if may_end_early(study) else "longest"
     claim = _claim(study, regime, (arms[1], arms[0]), "ends above").model_copy(
         update={"rung": rung}
     )
