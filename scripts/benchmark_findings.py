@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.random import Generator
-
-from rethink_ray.analysis.soundness import (
+from soundness import (
     NOISES,
     Luck,
     bracket_coverage,
@@ -27,6 +26,7 @@ from rethink_ray.analysis.soundness import (
     strongly_skewed,
     welch_coverage,
 )
+
 from rethink_ray.spec.study import Study
 
 FINER = 10

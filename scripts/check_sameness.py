@@ -29,6 +29,21 @@ NAMED_BY_CONTENT = ("trial_id", "of", "assets", "key")
 """Columns of ids: compared up to their names (first seen, first numbered) under ``--any-ids``."""
 RENAMED: dict[str, str] = {}
 """Column before -> column now, where a name was changed on purpose."""
+RENAMED_FINDINGS: dict[str, str] = {
+    "images": "num_images",
+    "arms": "cells",
+    "init": "source",
+    "curve": "points",
+    "one_configuration_curve": "one_configuration",
+    "shortest_within_margin": "shortest_within",
+    "search_states": "states",
+    "p_corrected": "p_adjusted",
+    "halving": "halving_cost",
+    "costs": "cost",
+}
+"""Key of findings before -> key now: schema 2 of findings.json names keys after fields."""
+OTHER_SHAPE = ("schema_version", "goal", "cost", "method_costs", "searches")
+"""Keys of findings whose values have another shape in schema 2, so that they are not compared."""
 UNSTEADY = ("hours", "seconds", "bytes", "memory", "at", "front")
 """Keys of findings that hold a machine's times and memory, or follow from them."""
 
@@ -122,8 +137,9 @@ def numbered_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _differing(path: str, old: Any, new: Any) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in old:
-            yield from _differing(f"{path}.{key}", old[key], new.get(key))
+        for key in old.keys() - set(OTHER_SHAPE):
+            name = key if key in new else RENAMED_FINDINGS.get(key, key)
+            yield from _differing(f"{path}.{name}", old[key], new.get(name))
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for index, (left, right) in enumerate(zip(old, new, strict=True)):
             yield from _differing(f"{path}[{index}]", left, right)

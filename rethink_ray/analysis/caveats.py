@@ -1,23 +1,24 @@
-"""What a reader must know before believing a finding, found from the study and its records.
+"""Caveats: facts of a study and its records that a reader must know before believing a finding.
 
-Each function looks for one thing and returns the caveats it found, most of them none.
+Each function looks for one thing and yields a caveat for each time it is there, mostly none.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rethink_ray.analysis.confounds import confounded_pairs
-from rethink_ray.analysis.drawn_images import draw_caveats
-from rethink_ray.analysis.ladder_ends import ladder_caveats
-from rethink_ray.analysis.noise_floor import thin_spread, twin_caveats
+from rethink_ray.analysis.drawn_images import find_draw_caveats
+from rethink_ray.analysis.ladder_ends import find_ladder_caveats
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.read.step_times import uneven_paces
+from rethink_ray.analysis.read.step_times import find_uneven_step_times
 from rethink_ray.analysis.read.trials import FAILED, CellRecord
-from rethink_ray.analysis.wording import counted, listed, metric_name, times, unit_name
+from rethink_ray.judge.arms import find_confounded_pairs
+from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.protocol.tables import StudyTables
@@ -38,39 +39,48 @@ def find_caveats(
     records: Mapping[Cell, CellRecord],
     results: Mapping[Cell, CellResult],
     cost: StudyCost,
+    samples: Sequence[ScoreSample],
 ) -> tuple[Caveat, ...]:
-    """Every caveat of a study: those of single cells first, those of all findings last."""
+    """Every caveat of a study: those of single cells first, those of all findings last.
+
+    Args:
+        tables: of the study.
+        records: what was read from them, cell by cell.
+        results: of every cell.
+        cost: of the study.
+        samples: of its objective.
+    """
     study = tables.study
-    found: list[Caveat] = []
+    caveats: list[Caveat] = []
     for cell, result in results.items():
-        found += few_replicates(study, result)
-        found += failed_replicates(study, result)
-        found += unscored_replicates(study, result)
-        found += nothing_learned(study, result)
-        found += failed_search(result)
-        found += at_the_edge(study, cell, result)
-        found += shared_start(study, result, cost)
-        found += unbooked_assets(result, cost)
+        caveats += find_few_replicates(study, result)
+        caveats += find_failed_replicates(study, result)
+        caveats += find_unscored_replicates(study, result)
+        caveats += find_nothing_learned(study, result)
+        caveats += find_failed_search(result)
+        caveats += find_edges(study, cell, result)
+        caveats += find_shared_start(study, result, cost)
+        caveats += find_unbooked_assets(result, cost)
     for regime in study.regimes:
         inside = {c: r for c, r in records.items() if c.regime == regime}
-        found += unequal_effort(study, regime, inside)
-        found += unequal_cost(study, regime, cost)
-        found += selection_outweighs_training(tables, regime)
-    found += confounded_pairs(study, results)
-    found += draw_caveats(tables)
-    found += ladder_caveats(study, records)
-    found += twin_caveats(study, results)
-    found += thin_spread(results)
-    found += refused_assets(cost)
-    found += mixed_machines(tables)
-    found += uneven_paces(study, records)
-    found += report_split(tables)
-    found += one_search(study)
-    found.append(fixed_recipe(study))
-    return tuple(found)
+        caveats += find_unequal_effort(study, regime, inside)
+        caveats += find_unequal_cost(study, regime, cost)
+        caveats += find_large_select_split(tables, regime)
+    caveats += find_confounded_pairs(study)
+    caveats += find_draw_caveats(tables)
+    caveats += find_ladder_caveats(study, records)
+    caveats += find_twin_caveats(study, samples)
+    caveats += find_thin_spread(study, samples)
+    caveats += find_refused_assets(cost)
+    caveats += find_mixed_machines(tables)
+    caveats += find_uneven_step_times(study, records)
+    caveats += find_report_split_caveats(tables)
+    caveats += find_search_caveats(study)
+    caveats.append(describe_fixed_recipe(study))
+    return tuple(caveats)
 
 
-def few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
+def find_few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
     """Points without an interval, and replicates that are still to come."""
     thin = [p for p in result.points if len(p.values) < MIN_REPLICATES]
     if thin:
@@ -86,7 +96,7 @@ def few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         yield _of_cell("unfinished", result, f"replicates still to run at {where}.")
 
 
-def unscored_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
+def find_unscored_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
     """Finished replicates that the report split cannot score."""
     hit = [p for p in result.points if p.unscored]
     if hit:
@@ -98,7 +108,7 @@ def unscored_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         yield _of_cell("unscored", result, text)
 
 
-def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
+def find_failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
     """Replicates that the method ended: kept, as the worst score."""
     hit = [p for p in result.points if p.failed]
     if hit:
@@ -118,7 +128,7 @@ def failed_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         yield _of_cell("failed-searches", result, text)
 
 
-def nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
+def find_nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
     """Scores so near zero that a difference says nothing about the method."""
     low = [p for p in result.points if (m := p.mean) and m.value < LEARNED]
     if low:
@@ -127,7 +137,7 @@ def nothing_learned(study: Study, result: CellResult) -> Iterator[Caveat]:
         yield _of_cell("nothing-learned", result, text)
 
 
-def failed_search(result: CellResult) -> Iterator[Caveat]:
+def find_failed_search(result: CellResult) -> Iterator[Caveat]:
     """Search trials that the method ended."""
     ended = {state: result.states[state] for state in FAILED if result.states.get(state)}
     if ended:
@@ -136,13 +146,13 @@ def failed_search(result: CellResult) -> Iterator[Caveat]:
         yield _of_cell("failed-search", result, f"of {counted(total, 'search trial')}, {shown}.")
 
 
-def at_the_edge(study: Study, cell: Cell, result: CellResult) -> Iterator[Caveat]:
+def find_edges(study: Study, cell: Cell, result: CellResult) -> Iterator[Caveat]:
     """Tuned values so near the end of their range that a better one may lie beyond."""
     for path, parameter in space_of(study, cell).items():
         near: list[str] = []
         for configuration in result.configurations:
             value = configuration.params.get(path)
-            end = range_end(parameter, value)
+            end = find_range_end(parameter, value)
             if end is not None:
                 where = listed([times(length) for length in configuration.lengths])
                 near.append(f"{value:.4g} at {where} ({end} end)")
@@ -151,21 +161,21 @@ def at_the_edge(study: Study, cell: Cell, result: CellResult) -> Iterator[Caveat
             yield _of_cell(f"edge:{path}", result, f"{text}{listed(near)}.")
 
 
-def range_end(parameter: Parameter, value: Any) -> str | None:
+def find_range_end(parameter: Parameter, value: Any) -> str | None:
     """``lower`` or ``upper`` if the value lies within 5 % of that end (of a log range in logs)."""
     if parameter.choice is not None or not isinstance(value, int | float):
         return None
     low, high = (float(b) for b in parameter.bounds)
-    place = float(value)
+    position = float(value)
     if parameter.kind == "log_uniform":
-        low, high, place = math.log(low), math.log(high), math.log(place)
-    share = (place - low) / (high - low)
+        low, high, position = math.log(low), math.log(high), math.log(position)
+    share = (position - low) / (high - low)
     if share <= EDGE:
         return "lower"
     return "upper" if share >= 1.0 - EDGE else None
 
 
-def shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
+def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
     """Replicates that all start from one file are replicates of what follows it only.
 
     What is learned from the regime's own images is each replicate's own.
@@ -175,8 +185,8 @@ def shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iterator[
     teacher = study.arms[result.arm].teacher
     if isinstance(teacher, TeacherFile):
         text = (
-            f"all replicates were taught by one file of weights ({teacher.file}), whoever trained "
-            "it on whatever images: read every finding as 'with this teacher'."
+            f"all replicates were taught by one file of weights ({teacher.file}); what it was "
+            "trained on is not recorded: read every finding as 'with this teacher'."
         )
         yield _of_cell("shared-teacher", result, text)
     if result.source in ("random", "direct"):
@@ -190,7 +200,7 @@ def shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iterator[
     yield _of_cell("shared-start", result, text)
 
 
-def unbooked_assets(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
+def find_unbooked_assets(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
     """Assets that finished trials must have started from, yet that the records do not name."""
     known = {asset.key for asset in cost.assets}
     keys = [key for key in cost.of(result.regime, result.arm).assets if key not in known]
@@ -202,7 +212,7 @@ def unbooked_assets(result: CellResult, cost: StudyCost) -> Iterator[Caveat]:
         yield _of_cell("unbooked-asset", result, text)
 
 
-def unequal_effort(
+def find_unequal_effort(
     study: Study, regime: str, records: Mapping[Cell, CellRecord]
 ) -> Iterator[Caveat]:
     """Arms that were searched with another number of trials, or over another space."""
@@ -224,7 +234,7 @@ def unequal_effort(
         )
 
 
-def unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]:
+def find_unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]:
     """Equal trials are not equal work.
 
     Work is counted in updates, so that a busy machine makes no arm dear; an asset counts as the
@@ -253,7 +263,7 @@ def unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]
         )
 
 
-def selection_outweighs_training(tables: StudyTables, regime: str) -> Iterator[Caveat]:
+def find_large_select_split(tables: StudyTables, regime: str) -> Iterator[Caveat]:
     """A tuning split larger than the training set: nobody with this little data has one."""
     size = tables.facts.regime_sizes.get(regime, 0)
     select = tables.facts.split_sizes.get(tables.study.data.select_split, 0)
@@ -268,7 +278,7 @@ def selection_outweighs_training(tables: StudyTables, regime: str) -> Iterator[C
         )
 
 
-def refused_assets(cost: StudyCost) -> Iterator[Caveat]:
+def find_refused_assets(cost: StudyCost) -> Iterator[Caveat]:
     """Assets that were not fit to start from."""
     for asset in cost.assets:
         if asset.refused:
@@ -276,7 +286,7 @@ def refused_assets(cost: StudyCost) -> Iterator[Caveat]:
             yield Caveat(key=f"refused:{asset.key}", text=text)
 
 
-def mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
+def find_mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
     """Runs on several CPU instruction sets do not repeat each other bit for bit."""
     kinds = {k for k in tables.rungs.column("instruction_set").to_pylist() if k}
     if len(kinds) > 1:
@@ -284,8 +294,8 @@ def mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
         yield Caveat(key="mixed-machines", text=text)
 
 
-def report_split(tables: StudyTables) -> Iterator[Caveat]:
-    """What the report split can and cannot say."""
+def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
+    """Limits of the report split: its size, and whether the search looked at it too."""
     study, facts = tables.study, tables.facts
     name, size = study.data.report_on, facts.split_sizes.get(study.data.report_on, 0)
     if name == study.data.select_split:
@@ -302,7 +312,7 @@ def report_split(tables: StudyTables) -> Iterator[Caveat]:
     yield Caveat(key="test-set-noise", text=text)
 
 
-def one_search(study: Study) -> Iterator[Caveat]:
+def find_search_caveats(study: Study) -> Iterator[Caveat]:
     """Replicates repeat the winner, not the search that found it; several searches do repeat it."""
     trials, searches = counted(study.budget.trials, "trial"), num_searches(study)
     if searches == 1:
@@ -323,8 +333,8 @@ def one_search(study: Study) -> Iterator[Caveat]:
         yield Caveat(key="copied-values", text=text)
 
 
-def fixed_recipe(study: Study) -> Caveat:
-    """Everything that no cell varied, in one line."""
+def describe_fixed_recipe(study: Study) -> Caveat:
+    """One caveat that names every setting that no cell varied."""
     searched: set[str] = set()
     for cell in cells_of(study):
         searched |= set(space_of(study, cell))

@@ -1,21 +1,22 @@
 """Effects side by side across studies and published tables: arm minus arm at one schedule.
 
-An effect travels between data sets and recipes better than an absolute score does. Scores
-themselves are set side by side only where two studies asked the same of the same data, which is
-what their fingerprints say.
+An effect can be compared between data sets and recipes better than an absolute score. Scores
+themselves are set side by side only if two studies ask the same question of the same data: if their
+fingerprints agree.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.claim_words import setting_of, told_apart_by
 from rethink_ray.analysis.read.published_tables import is_published, load_published
-from rethink_ray.analysis.read.samples import Sample, published_samples, study_samples
+from rethink_ray.analysis.read.samples import published_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.read.trials import read_cells
-from rethink_ray.judge.claims import difference
-from rethink_ray.judge.matching import MatchedPair, comparisons
+from rethink_ray.judge.claim_words import find_told_apart_columns, say_setting
+from rethink_ray.judge.matching import MatchedPair, find_comparisons
+from rethink_ray.judge.measurements import measure_difference
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.store import is_uri, without_secrets
@@ -39,15 +40,15 @@ CONTRASTS = (
     ("direct", "fine-tuned"),
     ("self-trained", "scratch"),
 )
-METRIC = "ap"
+COMPARED_METRIC = "ap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class ComparedSource:
     """One study or one table of published numbers."""
 
     name: str
-    samples: tuple[Sample, ...]
+    samples: tuple[ScoreSample, ...]
     fingerprint: str
     """Of the study and of its data; empty for published numbers."""
 
@@ -68,10 +69,16 @@ class Effect:
     setting: str
     images: int
     regime: str
-    meeting: MatchedPair
+    matched_pair: MatchedPair
     estimate: Estimate | None
     """In points; None where a study has no replicates there yet."""
     reported: bool
+
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Trial ids, or lines of tables, of both sides."""
+        against = self.matched_pair.against
+        return (*self.matched_pair.side.evidence, *(against.evidence if against else ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +94,7 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class AbsoluteScore:
     """An absolute score; only of studies whose fingerprints agree."""
 
     source: str
@@ -99,15 +106,15 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparisons:
-    """Everything that may be said across sources."""
+    """Everything that can be compared across sources."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[ComparedSource, ...]
     effects: tuple[Effect, ...]
     gaps: tuple[Gap, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[AbsoluteScore, ...]
 
 
-def read_source(name: str) -> Source:
+def read_source(name: str) -> ComparedSource:
     """A study directory, a CSV file, or a table that ships.
 
     Raises:
@@ -116,20 +123,20 @@ def read_source(name: str) -> Source:
     """
     if is_published(name):
         samples = published_samples(load_published(name))
-        return Source(name=name, samples=tuple(samples), fingerprint="")
+        return ComparedSource(name=name, samples=tuple(samples), fingerprint="")
     directory = StudyDirectory.open(name)
     tables = read_tables(directory)
     records = read_cells(tables)
     results = cell_results(tables.study, records)
-    found = study_samples(tables.study, tables.facts, records, results)
-    return Source(
+    samples = study_samples(tables.study, tables.facts, records, results)
+    return ComparedSource(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
-        samples=tuple(found),
+        samples=tuple(samples),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
     )
 
 
-def compare(sources: Sequence[Source]) -> Comparisons:
+def compare_sources(sources: Sequence[ComparedSource]) -> Comparisons:
     """Effects of every source, gaps between studies, and scores where fingerprints agree.
 
     Raises:
@@ -151,34 +158,34 @@ def compare(sources: Sequence[Source]) -> Comparisons:
     )
 
 
-def effects_of(source: Source) -> Iterator[Effect]:
+def effects_of(source: ComparedSource) -> Iterator[Effect]:
     """Every contrast at every schedule that both its sides have."""
     for one, other in CONTRASTS:
         claim = Claim(
             says=f"{one} - {other}",
             side=ROLES[one],
             against=ROLES[other],
-            where={"metric": METRIC},
+            where={"metric": COMPARED_METRIC},
             match=tuple(c for c in MATCHED if c not in _free(one, other)),
             rung="each",
         )
-        found = comparisons(claim, source.samples)
-        if isinstance(found, str):
+        comparisons = find_comparisons(claim, source.samples)
+        if isinstance(comparisons, str):
             continue
-        columns = told_apart_by(found)
-        for place in found:
-            met = place.matched_pairs[0]
+        columns = find_told_apart_columns(comparisons)
+        for comparison in comparisons:
+            pair = comparison.matched_pairs[0]
             # the schedule has a column of its own
-            setting = setting_of(replace(place, levels=place.matched_pairs), columns)
+            setting = say_setting(replace(comparison, levels=comparison.matched_pairs), columns)
             yield Effect(
                 contrast=claim.says,
-                schedule=met.side.schedule,
+                schedule=pair.side.schedule,
                 source=source.name,
                 setting=setting,
-                images=met.side.images,
-                regime=place.labels.get("regime", ""),
-                meeting=met,
-                estimate=difference([met]),
+                images=pair.side.images,
+                regime=comparison.labels.get("regime", ""),
+                matched_pair=pair,
+                estimate=measure_difference([pair]).effect,
                 reported=source.reported,
             )
 
@@ -190,7 +197,7 @@ def _free(one: str, other: str) -> set[str]:
 
 
 def _place(effect: Effect) -> tuple[float, str]:
-    length = effect.meeting.side.length
+    length = effect.matched_pair.side.length
     return (float("inf") if length is None else length, effect.schedule)
 
 
@@ -205,24 +212,27 @@ def _gaps(effects: Sequence[Effect]) -> Iterator[Gap]:
                 other.schedule,
                 other.regime,
             ):
-                terms = (replace(other.meeting, weight=1.0), replace(one.meeting, weight=-1.0))
+                pairs = (
+                    replace(other.matched_pair, weight=1.0),
+                    replace(one.matched_pair, weight=-1.0),
+                )
                 yield Gap(
                     contrast=one.contrast,
                     schedule=one.schedule,
                     regime=one.regime,
                     sources=(one.source, other.source),
-                    estimate=difference(terms),
+                    estimate=measure_difference(pairs).effect,
                 )
 
 
-def _scores(sources: Sequence[Source]) -> Iterator[Score]:
+def _scores(sources: Sequence[ComparedSource]) -> Iterator[AbsoluteScore]:
     prints = [s.fingerprint for s in sources]
     for source in sources:
         if source.reported or prints.count(source.fingerprint) < 2:
             continue
         for sample in source.samples:
-            if sample.metric == METRIC:
-                yield Score(
+            if sample.metric == COMPARED_METRIC:
+                yield AbsoluteScore(
                     source=source.name,
                     regime=_only(sample, "regime"),
                     arm=_only(sample, "arm"),
@@ -231,5 +241,5 @@ def _scores(sources: Sequence[Source]) -> Iterator[Score]:
                 )
 
 
-def _only(sample: Sample, column: str) -> str:
+def _only(sample: ScoreSample, column: str) -> str:
     return next(iter(sample.labels[column]))

@@ -1,7 +1,7 @@
-"""The one place that keeps a failure inside its section: all others are written all the same.
+"""Keeps a failure inside its section, so that all other sections are still written.
 
-A derived part, a table, a figure and a key of ``findings.json`` are all sections here. One that
-fails leaves a sentence in its place, which says what is missing, why, and what to do.
+A derived part, a table, a figure and a key of ``findings.json`` are all sections here. A section
+that fails leaves a sentence in its place: what is missing, why, and what to do.
 """
 
 import logging
@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from rethink_ray.records.failures import FAILURE_FILE
 
-T = TypeVar("T")
-U = TypeVar("U")
+_Built = TypeVar("_Built")
+_Instead = TypeVar("_Instead")
 
 _log = logging.getLogger(__name__)
 
@@ -32,15 +32,15 @@ class MissingSection:
     def sentence(self) -> str:
         """Which section, why, and what to do."""
         return (
-            f"{self.name}: this section is missing, because {self.reason}. The records are whole. "
-            "Sections that need it are missing too and say so; all others are complete. "
-            f"rethink-ray report writes the traceback to report/{FAILURE_FILE}: send us that file, "
-            "and write the report again once the fault is fixed."
+            f"{self.name}: this section is missing, because {self.reason}. Nothing is wrong with "
+            "the records. Sections that need this one are missing too and say so; all others are "
+            f"complete. rethink-ray report writes the traceback to report/{FAILURE_FILE}: send us "
+            "that file, and write the report again once the fault is fixed."
         )
 
 
 class Containment:
-    """Builds sections, and remembers which ones failed."""
+    """Builds sections, and keeps a list of those that failed."""
 
     def __init__(self, missing: Iterable[MissingSection] = ()) -> None:
         """``missing``: sections that failed earlier, on which later ones may rest."""
@@ -52,20 +52,20 @@ class Containment:
         return tuple(self._missing.values())
 
     def sentence_of(self, name: str) -> str:
-        """What stands in a section's place; empty for one that did not fail."""
+        """The sentence that replaces a section; empty for one that did not fail."""
         return self._missing[name].sentence if name in self._missing else ""
 
     def attempt(
-        self, name: str, build: Callable[[], T], instead: U, needs: Collection[str] = ()
-    ) -> T | U:
+        self, name: str, build: Callable[[], _Built], instead: _Instead, needs: Collection[str] = ()
+    ) -> _Built | _Instead:
         """What ``build`` gives, or ``instead`` and a missing section.
 
         Args:
             name: of the section, as its reader knows it.
             build: makes the section.
             instead: stands for it if it fails.
-            needs: sections it rests on. Without one of them it is not tried, since it would look
-                empty where it is missing.
+            needs: sections it rests on. If one of them is missing, it is not tried: it would look
+                empty although it is missing.
         """
         lacking = [need for need in needs if need in self._missing]
         if lacking:
@@ -79,7 +79,7 @@ class Containment:
             return instead
 
     def note(self, name: str, error: Exception) -> None:
-        """A section failed with this error; the first one counts."""
+        """Notes that a section failed with this error; its first error counts."""
         _log.debug("section %r failed", name, exc_info=error)
         story = "".join(traceback.format_exception(error))
         missing = MissingSection(name=name, reason=_in_one_line(error), story=story)

@@ -1,4 +1,4 @@
-"""Whether intervals cover which training images a regime happens to hold."""
+"""Whether intervals cover the choice of the training images that a regime holds."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.draws import num_drawable, redraws
 
 
-def draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
+def find_draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
     """One for each regime that leaves images out, and for each that could not be drawn again."""
     study, facts = tables.study, tables.facts
     varies = redraws_images(study)
@@ -18,17 +18,17 @@ def draw_caveats(tables: StudyTables) -> Iterator[Caveat]:
             continue
         if size < available and redraws(study, facts, regime):
             text = (
-                f"{regime}: each replicate trained on a draw of its own of {size} of {available} "
-                f"training images, the same in all arms, and intervals cover which those are; the "
-                f"search saw one draw. Two draws share about {size / available:.0%} of their "
-                f"images; entirely new ones would differ more."
+                f"{regime}: each replicate trained on another draw of {size} of {available} "
+                f"training images, the same draw in all arms, and intervals cover the choice of "
+                f"images; the search saw one draw. Two draws share about {size / available:.0%} of "
+                f"their images; entirely new ones would differ more."
             )
             yield Caveat(key=f"redrawn:{regime}", regime=regime, text=text)
         elif size < available:
             text = (
                 f"{regime}: every run trained on the same {size} of {available} training images; "
-                f"intervals do not cover which those are (replicate: {{vary: [seed, subset]}} "
-                f"does)."
+                f"intervals do not cover the choice of these images (with replicate: "
+                f"{{vary: [seed, subset]}} they do)."
             )
             yield Caveat(key=f"one-draw:{regime}", regime=regime, text=text)
         elif varies:

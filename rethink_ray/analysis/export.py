@@ -29,22 +29,22 @@ from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exported:
-    """What was written, how sure it is, and what could not be."""
+    """The files that were written, and the lengths without one."""
 
     files: Mapping[Path, int]
     """File -> replicates that were scored at its length."""
     missing: tuple[str, ...]
     """``full/scratch 6x``: no search trial has finished there yet."""
-    made_of: Mapping[Path, "Origin"]
+    made_of: Mapping[Path, "RungOrigin"]
     """File -> what it repeats; a regime's best repeats one of the others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class RungOrigin:
     """The rung that an exported file repeats."""
 
     cell: Cell
-    """Of several searches of it, the one that found this."""
+    """The cell; of several searches of it, the one that found this."""
     member: Member
     length: float
 
@@ -57,23 +57,23 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     """
     study = directory.study
     view = StudyView(study, directory.load_state(), directory.facts)
-    made_of: dict[Path, Origin] = {}
+    made_of: dict[Path, RungOrigin] = {}
     missing = []
     for cell in cells_of(study):
-        found = list(_found(view, cell))
+        bests = list(_bests(view, cell))
         first = view.cell(cell)
         end = (first.source or first).convergence
         for length in first.ladder.lengths:
-            there = [origin for origin in found if origin.length == length]
-            if not there:
+            at_length = [origin for origin in bests if origin.length == length]
+            if not at_length:
                 if end is None or length <= end.length:
                     missing.append(f"{cell.name} {length:g}x")
                 continue
             path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
-            made_of[path] = min(there, key=lambda o: _merit(view, o))
+            made_of[path] = min(at_length, key=lambda o: _merit(view, o))
     if not made_of:
-        came, remedy = "none yet", "Let the study run, then export."
-        raise RecordError(explain(str(directory.root), "must have a finished rung", came, remedy))
+        must, remedy = "must have a finished rung", "Let the study run, then export."
+        raise RecordError(explain(str(directory.root), must, "none yet", remedy))
     for regime in study.regimes:
         inside = [origin for origin in made_of.values() if origin.cell.regime == regime]
         if inside:
@@ -82,16 +82,16 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
     return Exported(files=written, missing=tuple(missing), made_of=made_of)
 
 
-def _found(view: StudyView, cell: Cell) -> Iterator[Origin]:
-    """What each search of a cell found best, length by length."""
+def _bests(view: StudyView, cell: Cell) -> Iterator[RungOrigin]:
+    """The incumbent of each search of a cell, length by length."""
     for search in searches_of_cell(view.study, cell):
         for length, member in view.cell(search).incumbents.items():
             # an arm that copies its values may not have come this far
             if (member.trial_id, length) in view.state.rungs:
-                yield Origin(cell=search, member=member, length=length)
+                yield RungOrigin(cell=search, member=member, length=length)
 
 
-def _merit(view: StudyView, origin: Origin) -> tuple[float, float, str]:
+def _merit(view: StudyView, origin: RungOrigin) -> tuple[float, float, str]:
     """Sorts the best first by the select split; of equals the shorter."""
     metric = selection_metric(view.study)
     value = view.state.metric(origin.member.trial_id, origin.length, metric)
@@ -99,20 +99,22 @@ def _merit(view: StudyView, origin: Origin) -> tuple[float, float, str]:
     return (merit, origin.length, trial_id)
 
 
-def _write(directory: StudyDirectory, study_view: StudyView, path: Path, origin: Origin) -> int:
-    """One file stands; how many replicates were scored at its length."""
+def _write(directory: StudyDirectory, study_view: StudyView, path: Path, origin: RungOrigin) -> int:
+    """Writes one file, and returns how many replicates were scored at its length."""
     view = study_view.cell(origin.cell)
-    header = header_of(directory, view, origin.member, origin.length)
+    header = build_header(directory, view, origin.member, origin.length)
     if path.stem == f"{origin.cell.regime}-best":
         header = f"# The best of every arm and length of {origin.cell.regime}:\n{header}"
     body = yaml.safe_dump(
-        _tree(exported(directory, view, origin.member, origin.length)), sort_keys=False, width=100
+        _tree(build_config(directory, view, origin.member, origin.length)),
+        sort_keys=False,
+        width=100,
     )
     write_atomically(path, f"{header}{body}")
     return len(_replicate_scores(view, origin.member, origin.length))
 
 
-def exported(
+def build_config(
     directory: StudyDirectory, view: CellView, member: Member, length: float
 ) -> ExportedConfig:
     """A trial of a cell as a run of exactly one length, with the numbers it got there."""
@@ -131,8 +133,8 @@ def exported(
     return ExportedConfig.model_validate(tree, strict=False)
 
 
-def header_of(directory: StudyDirectory, view: CellView, member: Member, length: float) -> str:
-    """The comment at the top of an exported file: what it is and how sure that is."""
+def build_header(directory: StudyDirectory, view: CellView, member: Member, length: float) -> str:
+    """The comment at the top of an exported file: what it is, its scores and their intervals."""
     study, state = view.study, view.state
     searches = searches_of_cell(study, view.cell)
     tried = sum(len(state.members(search, "search")) for search in searches)
@@ -140,8 +142,8 @@ def header_of(directory: StudyDirectory, view: CellView, member: Member, length:
         f"The best of {tried} configurations of {searches[0].name} at {length:g}x "
         f"in study {study.study}.",
         f"score:       {selection_metric(study)} "
-        f"{state.metric(member.trial_id, length, selection_metric(study)):.2f} "
-        "(the best of several: biased upwards)",
+        f"{state.metric(member.trial_id, length, selection_metric(study)):.2f}, which train "
+        "repeats (the best of several: biased upwards)",
         f"replicates:  {_replicates(view, member, length)}",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",
@@ -153,34 +155,34 @@ def header_of(directory: StudyDirectory, view: CellView, member: Member, length:
 
 
 def _versions(directory: StudyDirectory) -> str:
-    told = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
-    return ", ".join(told) or "not recorded"
+    versions = [f"{name} {version}" for name, version in sorted(directory.versions.items())]
+    return ", ".join(versions) or "not recorded"
 
 
 def _replicates(view: CellView, member: Member, length: float) -> str:
     metric = report_metric(view.study)
-    found = _replicate_scores(view, member, length)
-    if not found:
+    scores = _replicate_scores(view, member, length)
+    if not scores:
         return "none at this length: one run, chosen because it was the best"
-    estimate = mean_of(found)
-    assert estimate is not None, "found is not empty"
+    estimate = mean_of(scores)
+    assert estimate is not None, "there are scores"
     interval = estimate.interval()
     if interval is None:
-        return f"{metric} {estimate.value:.2f} ({len(found)}: too few for an interval)"
+        return f"{metric} {estimate.value:.2f} ({len(scores)}: too few for an interval)"
     low, high = interval
-    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(found)} new seeds"
+    return f"{metric} {estimate.value:.2f} [{low:.2f}, {high:.2f}] over {len(scores)} new seeds"
 
 
 def _replicate_scores(view: CellView, member: Member, length: float) -> list[float]:
     metric = report_metric(view.study)
     repeats = [m for m in view.members("replicate") if m.of == member.trial_id]
-    found = []
+    scores = []
     for member in repeats:
         value = view.state.metric(member.trial_id, length, metric)
         if value is None and member.trial_id in view.state.ended:
             value = WORST_SCORE  # a diverged replicate is never dropped
-        found += [] if value is None or not math.isfinite(value) else [value]
-    return found
+        scores += [] if value is None or not math.isfinite(value) else [value]
+    return scores
 
 
 def _expected(view: CellView, member: Member, length: float) -> Mapping[str, float]:

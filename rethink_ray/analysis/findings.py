@@ -1,50 +1,45 @@
-"""From a study's tables to what they mean. A pure function: no clock, no file, no order of arrival.
+"""From a study's tables to its findings. A pure function: no clock, no file, no order of arrival.
 
-Empty and unfinished studies have findings too; those say what is missing.
+Empty and unfinished studies have findings too; their sentences say what is missing.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from rethink_ray.analysis.caveats import find_caveats
-from rethink_ray.analysis.comparisons import (
-    arm_findings,
-    beside_headline,
-    catch_up_finding,
-    primary_p_values,
-    twin_findings,
-)
-from rethink_ray.analysis.confounds import start_alone
 from rethink_ray.analysis.containment import Containment, MissingSection
-from rethink_ray.analysis.lengths import length_finding
-from rethink_ray.analysis.pairs import Pair, build_pair, reference_arm, twins
 from rethink_ray.analysis.read.costs import StudyCost, study_cost
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.read.samples import study_samples
+from rethink_ray.analysis.read.samples import objective_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results, num_unproposed, search_end
 from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
-from rethink_ray.analysis.sections.drift import Drift, drifts
-from rethink_ray.analysis.sections.equal_hours import EqualHours, at_equal_hours
-from rethink_ray.analysis.sections.frontier import Priced, price
-from rethink_ray.analysis.sections.importance import Importance, TooFew, importances
-from rethink_ray.analysis.sections.method_costs import MethodCost, method_costs
-from rethink_ray.analysis.sections.transfer import Transfer, transfers
-from rethink_ray.analysis.study_claims import NO_CLAIMS, StudyClaims, study_claims
-from rethink_ray.analysis.wording import counted, metric_name, signed, span, times
-from rethink_ray.judge.caveat_order import cautions, cautions_together
+from rethink_ray.analysis.sections.registry import SECTIONS
+from rethink_ray.analysis.sections.section import SectionInput
+from rethink_ray.judge.arms import find_reference_arm, find_twins
+from rethink_ray.judge.caveat_order import select_cautions, select_cautions_of_all
+from rethink_ray.judge.claims import (
+    MeasuredClaim,
+    StudyClaims,
+    find_claim_caveats,
+    judge_claims,
+    measure_claims,
+)
+from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
+from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import StudyTables
+from rethink_ray.spec.claim import about, paper_claims
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study
 
 FINDINGS, CAVEATS, CLAIMS = "Findings", "Caveats", "The papers' claims, here"
-PRICES, METHODS = "What a score costs", "What a method costs"
-EQUAL_HOURS = "At equal trials, and at equal hours"
-DRIFT, IMPORTANCE = "How far backbones moved", "Which parameters matter"
-TRANSFER = "The best configuration of one regime in another"
-"""Parts of the findings that can fail by themselves, as ``missing_sections`` names them."""
+"""Parts of the findings that can fail by themselves, beside the optional sections; as
+``missing_sections`` names them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +56,7 @@ class RegimeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
-    """Everything a study's tables say, ready to be rendered."""
+    """All that is derived from a study's tables, ready to be rendered."""
 
     study: Study
     facts: DataFacts
@@ -75,23 +70,15 @@ class Findings:
     search: Mapping[Cell, tuple[Trial, ...]]
     records: Mapping[Cell, CellRecord]
     """What all of it was read from."""
-    priced: tuple[Priced, ...]
-    """What each score costs, and which are on a front."""
-    method_costs: tuple[MethodCost, ...]
-    """What a run of each arm takes, and its ratio to the reference arm's."""
-    drifts: tuple[Drift, ...]
-    """How far backbones moved, length by length."""
-    equal_hours: tuple[EqualHours, ...]
-    """What the searches had found at equal hours."""
-    transfers: tuple[Transfer, ...]
-    importance: tuple[Importance | TooFew, ...]
-    """What each searched parameter goes with, cell by cell."""
+    results: Mapping[Cell, CellResult]
+    sections: Mapping[str, tuple[Any, ...]]
+    """Key of an optional section -> its rows; none where the section does not apply."""
     missing: str
-    """What is still to come, as a sentence; empty for a finished study."""
+    """The runs still to come, as a sentence; empty for a finished study."""
     incomplete: str = ""
     """Which cells of a study with nothing left to run have no score, as a sentence."""
     missing_sections: tuple[MissingSection, ...] = ()
-    """Parts that could not be derived, by the names below; they are empty here."""
+    """Parts that could not be derived; they are empty here."""
 
     @property
     def num_primary(self) -> int:
@@ -110,10 +97,26 @@ class Findings:
 
     @property
     def answer_cautions(self) -> tuple[tuple[str, ...], ...]:
-        """Per answer, what must be known before its headlines are believed."""
+        """Per answer, the caveats to know before its headlines are believed."""
         return tuple(
-            cautions_together(_headlines(self, regime), self.caveats_by_key)
+            select_cautions_of_all(_headlines(self, regime), self.caveats_by_key)
             for regime in self.regimes
+        )
+
+    def section_input(self, root: Path | None = None) -> SectionInput:
+        """Everything that an optional section reads.
+
+        Args:
+            root: the study's directory, for a section that reads files.
+        """
+        return SectionInput(
+            study=self.study,
+            facts=self.facts,
+            records=self.records,
+            results=self.results,
+            cost=self.cost,
+            findings=self.findings,
+            root=root,
         )
 
     @property
@@ -122,10 +125,10 @@ class Findings:
         return {c.key: c for c in self.caveats}
 
     def cautions_of(self, finding: Finding) -> tuple[str, ...]:
-        """What stands right under a headline; nothing under other findings."""
+        """The caveats that are printed under a headline; none under other findings."""
         if finding.family != "primary":
             return ()
-        return cautions(finding, self.caveats_by_key)
+        return select_cautions(finding, self.caveats_by_key)
 
 
 def derive_findings(tables: StudyTables) -> Findings:
@@ -141,54 +144,81 @@ def derive_findings(tables: StudyTables) -> Findings:
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
     missing, derived = _missing(study, records, results), Containment()
     attempt = derived.attempt
-
-    def held_claims() -> StudyClaims:
-        samples = study_samples(study, tables.facts, records, results, cost)
-        return study_claims(study, samples, tables.declared_claims)
-
-    claims = attempt(CLAIMS, held_claims, NO_CLAIMS)
-    caveats = attempt(
-        CAVEATS,
-        lambda: (*find_caveats(tables, records, results, cost), *claims.caveats()),
-        (),
-        needs=(CLAIMS,) if study.claims else (),
+    judged = _judge(tables, records, results, cost, derived)
+    given = SectionInput(
+        study=study, facts=tables.facts, records=records, results=results, cost=cost
     )
-    # own claims are corrected together with the headlines: without them p values would be too small
-    found = attempt(
-        FINDINGS,
-        lambda: _findings(study, regimes, results, claims),
-        [],
-        needs=(CLAIMS,) if study.claims else (),
-    )
-    priced = attempt(PRICES, lambda: price(study, records, results, cost), ())
     return Findings(
         study=study,
         facts=tables.facts,
         regimes=regimes,
-        findings=tuple(_with_caveats(f, caveats) for f in found),
-        caveats=caveats,
-        claims=claims,
+        findings=judged.findings,
+        caveats=judged.caveats,
+        claims=judged.claims,
         cost=cost,
         search={cell: record.search for cell, record in records.items()},
         records=records,
-        priced=priced,
-        drifts=attempt(DRIFT, lambda: drifts(study, records, results), ()),
-        method_costs=attempt(
-            METHODS, lambda: method_costs(study, records, results, priced), (), needs=(PRICES,)
-        ),
-        equal_hours=attempt(EQUAL_HOURS, lambda: at_equal_hours(study, records, cost), ()),
-        transfers=attempt(TRANSFER, lambda: transfers(study, records), ()),
-        importance=attempt(IMPORTANCE, lambda: importances(study, records), ()),
+        results=results,
+        sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
         missing=missing,
         incomplete="" if missing else _incomplete(records, results),
         missing_sections=derived.missing,
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Verdicts:
+    """What is decided in a study, and what to know before believing it."""
+
+    findings: tuple[Finding, ...]
+    claims: StudyClaims
+    caveats: tuple[Caveat, ...]
+
+
+def _judge(
+    tables: StudyTables,
+    records: Mapping[Cell, CellRecord],
+    results: Mapping[Cell, CellResult],
+    cost: StudyCost,
+    derived: Containment,
+) -> _Verdicts:
+    """Findings, the papers' claims, and caveats; ``derived`` takes note of those that fail."""
+    study, attempt = tables.study, derived.attempt
+
+    def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
+        rows = list(study_samples(study, tables.facts, records, results, cost))
+        declared = about(study.objective.metric, study.claims)
+        papers = measure_claims(paper_claims(), rows, study.margin)
+        return papers, measure_claims(declared, rows, study.margin)
+
+    papers, own_claims = attempt(CLAIMS, measure, ((), ()))
+    # own claims are corrected together with the headlines: without them p values would be too small
+    needs = (CLAIMS,) if study.claims else ()
+    samples = attempt(FINDINGS, lambda: tuple(objective_samples(study, tables.facts, results)), ())
+    judged = attempt(
+        FINDINGS, lambda: judge_study(study, samples, own_claims), Judged(findings=()), needs
+    )
+    claims = judge_claims(papers, unit_name(study), judged.corrections)
+    caveats = attempt(
+        CAVEATS,
+        lambda: (
+            *find_caveats(tables, records, results, cost, samples),
+            *find_claim_caveats(own_claims),
+        ),
+        (),
+        needs,
+    )
+    return _Verdicts(
+        findings=attach_caveats(judged.findings, caveats),
+        claims=StudyClaims(papers=claims, declared=tables.declared_claims),
+        caveats=caveats,
+    )
+
+
 def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) -> RegimeResult:
     study = tables.study
     cells = {arm: results[Cell(name, arm)] for arm in study.arms}
-    reference = reference_arm(study, cells)
+    reference = find_reference_arm(study, name)
     return RegimeResult(
         name=name,
         num_images=tables.facts.regime_sizes.get(name, 0),
@@ -196,50 +226,6 @@ def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) 
         reference=reference,
         cells=tuple(cells.values()),
     )
-
-
-def _findings(
-    study: Study,
-    regimes: Iterable[RegimeResult],
-    results: Mapping[Cell, CellResult],
-    claims: StudyClaims,
-) -> list[Finding]:
-    """Headlines of all regimes, own claims, checks, catch-up, lengths, then the other rungs."""
-    same = twins(study)
-    pairs: list[Pair] = []
-    doubles: list[Pair] = []
-    for regime in regimes:
-        by_arm = {c.arm: c for c in regime.cells}
-        reference = by_arm[regime.reference]
-        for arm, result in by_arm.items():
-            if arm in same:
-                doubles.append(build_pair(study, by_arm[same[arm]], result))
-            elif arm != regime.reference:
-                alone = start_alone(study, regime.name, regime.reference, arm)
-                pairs.append(build_pair(study, reference, result, start_alone=alone))
-    adjusted = primary_p_values(pairs, claims.raw_p_values())
-    arms = arm_findings(study, pairs, adjusted)
-    headlines = [f for f in arms if f.family == "primary"]
-    own = claims.findings(study.margin, adjusted[len(headlines) :])
-    catches = [
-        beside_headline(found, headlines, len(adjusted))
-        for pair in pairs
-        if (found := catch_up_finding(study, pair))
-    ]
-    lengths = [found for r in results.values() if (found := length_finding(study, r))]
-    return [
-        *headlines,
-        *(f for f in own if f.family == "primary"),
-        *twin_findings(study, [pair for pair in doubles if pair.rungs]),
-        *(f for f in own if f.family != "primary"),
-        *catches,
-        *lengths,
-        *(f for f in arms if f.family != "primary"),
-    ]
-
-
-def _with_caveats(finding: Finding, caveats: Iterable[Caveat]) -> Finding:
-    return replace(finding, caveats=tuple(c.key for c in caveats if c.touches(finding)))
 
 
 def _missing(
@@ -306,7 +292,7 @@ def _answer(findings: Findings, regime: RegimeResult) -> str:
     headlines = _headlines(findings, regime)
     head = f"{regime.name} ({counted(regime.num_images, 'image')})"
     if not headlines:
-        if len(regime.cells) - len(twins(findings.study)) == 1:
+        if len(regime.cells) - len(find_twins(findings.study)) == 1:
             return f"{head}: one arm only, nothing to compare it with."
         return f"{head}: no two arms share a schedule length, so none are compared."
     return f"{head}: " + "; ".join(_in_short(findings.study, f) for f in headlines) + "."

@@ -1,16 +1,16 @@
-"""Where each cell's ladder ended, and what that does to comparisons (``schedule.converged``)."""
+"""Where each cell's ladder ended, and how that affects comparisons (``schedule.converged``)."""
 
 from collections.abc import Iterator, Mapping
 
 from rethink_ray.analysis.read.trials import CellRecord
-from rethink_ray.analysis.wording import listed, metric_name, times
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import listed, metric_name, times
 from rethink_ray.protocol.cell_rules import least_gain, may_end_early
 from rethink_ray.spec.resolve import Cell, copied_cell
 from rethink_ray.spec.study import Study
 
 
-def ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+def find_ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
     """One per cell whose search is over, and one per regime whose arms ended apart."""
     if not may_end_early(study):
         return
@@ -28,9 +28,9 @@ def ladder_caveats(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator
                 key=f"unequal-ends:{regime}",
                 regime=regime,
                 text=(
-                    f"{regime}: ladders ended at different lengths ({shown}), so what the arms "
-                    f"cost is not equal; arms are judged at their own best lengths, and single "
-                    f"lengths are compared only where both were run."
+                    f"{regime}: ladders ended at different lengths ({shown}), so the arms' costs "
+                    f"are not equal; each arm is judged at its best length, and single lengths are "
+                    f"compared only where both arms ran."
                 ),
             )
 
@@ -57,7 +57,7 @@ def _of_cell(study: Study, cell: Cell, record: CellRecord) -> Iterator[Caveat]:
 
 
 def _on_how_many(record: CellRecord) -> str:
-    """How many trials the last comparison rests on, where it is a single one."""
+    """A remark if the last comparison rests on a single trial; else empty."""
     rounds = {t.round for t in record.search if t.converged is not None}
     alone = [
         number
@@ -67,4 +67,4 @@ def _on_how_many(record: CellRecord) -> str:
         )
         == 1
     ]
-    return ", judged by one trial, whose noise decides as well" if alone else ""
+    return " (judged by one trial, so noise decides too)" if alone else ""

@@ -1,14 +1,14 @@
-"""A model card: what a model is, how well it does, what it learned from, and what to beware of."""
+"""A model card: the model, its scores, its training images, and the caveats of its study."""
 
-from rethink_ray.analysis.export import Origin
+from rethink_ray.analysis.export import RungOrigin
 from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.wording import counted, metric_name, span, times
 from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import counted, metric_name, span, times
 from rethink_ray.spec.resolve import Cell, ExportedConfig
 
 
-def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Origin) -> str:
+def model_card(findings: Findings, file: str, config: ExportedConfig, origin: RungOrigin) -> str:
     """Markdown for the folder of one exported model.
 
     Args:
@@ -47,7 +47,7 @@ def _classes(findings: Findings) -> str:
     return f"{counted(len(names), 'class', 'classes')}: {', '.join(names[:12])}{more}"
 
 
-def _scores(findings: Findings, origin: Origin) -> list[str]:
+def _scores(findings: Findings, origin: RungOrigin) -> list[str]:
     study, metric = findings.study, metric_name(findings.study)
     point = _cell(findings, origin).point(origin.length)
     if point is None or point.incumbent != origin.member.trial_id:
@@ -61,17 +61,17 @@ def _scores(findings: Findings, origin: Origin) -> list[str]:
         )
     mean = point.mean
     if mean is None:
-        return [*lines, "- no replicates: nobody knows how much of it is luck"]
+        return [*lines, "- no replicates: how much of this is chance is not known"]
     size = f"{mean.value:.2f} {span(mean.interval(), sign=False)}".rstrip()
-    told = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
-    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {told}"]
+    runs = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
+    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {runs}"]
 
 
-def _caveats(findings: Findings, origin: Origin) -> list[str]:
+def _caveats(findings: Findings, origin: RungOrigin) -> list[str]:
     return [c.text for c in findings.caveats if _bears(c, origin)]
 
 
-def _bears(caveat: Caveat, origin: Origin) -> bool:
+def _bears(caveat: Caveat, origin: RungOrigin) -> bool:
     """Whether a caveat is about this cell or about all; those of comparisons are not."""
     if caveat.between_arms_at is not None or caveat.of is not None:
         return False
@@ -79,7 +79,7 @@ def _bears(caveat: Caveat, origin: Origin) -> bool:
     return own_regime and caveat.arm in (None, origin.cell.arm)
 
 
-def _cell(findings: Findings, origin: Origin) -> CellResult:
+def _cell(findings: Findings, origin: RungOrigin) -> CellResult:
     return next(
         cell
         for regime in findings.regimes

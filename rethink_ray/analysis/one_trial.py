@@ -1,7 +1,7 @@
-"""Any one trial of a study as files that run on their own: what repeats the number of a replicate.
+"""Any one trial of a study as files that run on their own, to repeat the number of a replicate.
 
-A replicate differs from its incumbent's file in all that it draws anew: its seed, the seed of what
-it learned from its regime, the teacher's, and perhaps its images.
+A replicate differs from its incumbent's file in everything that it draws again: its seed, the seeds
+of its classifier and its teacher, and perhaps its images.
 """
 
 import math
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from rethink_ray.analysis.export import exported
+from rethink_ray.analysis.export import build_config
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.incumbents import report_metric, selection_metric
 from rethink_ray.records.directory import StudyDirectory
@@ -39,7 +39,7 @@ def export_trial(directory: StudyDirectory, trial_id: str, out: Path) -> tuple[P
         raise RecordError(explain(f"trial {trial_id}", must, "none yet", "Let the study run."))
     written = []
     for length in lengths:
-        config = exported(directory, view, member, length)
+        config = build_config(directory, view, member, length)
         expected = _expected(directory.study, state, trial_id, length)
         tree = config.model_copy(update={"expected": expected}).model_dump(mode="json")
         body = yaml.safe_dump(tree, sort_keys=False, width=100)
@@ -65,19 +65,20 @@ def _members(study: Study, state: StudyState) -> Iterator[tuple[Cell, Member]]:
 
 
 def _expected(study: Study, state: StudyState, trial_id: str, length: float) -> dict[str, float]:
-    """What it scored in the objective, on every split that it was scored on."""
+    """Its scores in the objective, on every split that it was scored on."""
     names = dict.fromkeys((selection_metric(study), report_metric(study)))
-    found = {name: state.metric(trial_id, length, name) for name in names}
-    return {k: v for k, v in found.items() if v is not None and math.isfinite(v)}
+    scores = {name: state.metric(trial_id, length, name) for name in names}
+    return {k: v for k, v in scores.items() if v is not None and math.isfinite(v)}
 
 
 def _header(directory: StudyDirectory, cell: Cell, member: Member, length: float) -> str:
-    what = "A search trial" if member.of is None else f"A repeat of trial {member.of}"
+    kind = "A search trial" if member.of is None else f"A repeat of trial {member.of}"
     images = f", on draw {member.draw} of its images" if member.draw else ""
     lines = [
-        f"{what} of {cell.name} at {length:g}x in study {directory.study.study}{images}.",
+        f"{kind} of {cell.name} at {length:g}x in study {directory.study.study}{images}.",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",
         "run:         rethink-ray train THIS_FILE --out DIR",
+        "train says whether it repeated the scores below (expected), on both splits.",
     ]
     return "".join(f"# {line}\n" for line in lines)

@@ -77,7 +77,7 @@ def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool)
     from rethink_ray.analysis.containment import Containment
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.read.study_tables import read_tables
-    from rethink_ray.analysis.show.pooled_words import pooled_json, pooled_markdown, pooled_terminal
+    from rethink_ray.analysis.show.on_request import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
     from rethink_ray.records.directory import StudyDirectory
 
@@ -96,18 +96,12 @@ def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool)
 def _render_new_images(directory: str, *, markdown: bool) -> str:
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.read.study_tables import read_tables
-    from rethink_ray.analysis.sections.new_images import (
-        fetch_detections,
-        new_images_sheet,
-        with_new_images,
-    )
+    from rethink_ray.analysis.show.on_request import new_images_sheet
     from rethink_ray.analysis.show.render import aligned, piped
     from rethink_ray.records.directory import StudyDirectory
 
     study = StudyDirectory.open(directory)
-    findings = derive_findings(read_tables(study))
-    fetch_detections(findings, study)
-    sheet = new_images_sheet(findings, *with_new_images(findings, study.root))
+    sheet = new_images_sheet(derive_findings(read_tables(study)), study)
     return piped(sheet) if markdown else aligned(sheet)
 
 
@@ -118,15 +112,15 @@ def print_comparisons(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False,
     markdown: Annotated[bool, typer.Option(help="print Markdown instead")] = False,
 ) -> None:
-    """Show effects of studies and published tables side by side: arm minus arm, never plain AP."""
-    from rethink_ray.analysis.compare import compare, read_source
+    """Set effects of studies and published tables side by side: arm minus arm, never plain AP."""
+    from rethink_ray.analysis.compare import compare_sources, read_source
     from rethink_ray.analysis.show.compare_words import (
         comparisons_json,
         comparisons_markdown,
         comparisons_terminal,
     )
 
-    comparisons = compare([read_source(name) for name in sources])
+    comparisons = compare_sources([read_source(name) for name in sources])
     render = comparisons_terminal
     if as_json or markdown:
         render = comparisons_json if as_json else comparisons_markdown

@@ -1,274 +1,221 @@
-"""Claims held against numbers: the same code for a paper's table and for a study's replicates.
+"""Declared claims held against numbers: those of the papers, and those of a study file.
 
-Published numbers are single, so they get the verdict *as reported* and no interval, and agree with
-a claim by their plain difference. A study's claims are judged as its other findings are.
+The papers' claims are descriptive in every study. A claim of the study file may be primary; it is
+then corrected together with the headlines. Published numbers are single, so they get the verdict
+*as reported* and no interval, and agree with a claim by their plain difference.
 """
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.claim_words import (
-    numbers_of,
+from rethink_ray.judge.arms import START, group_of
+from rethink_ray.judge.claim_words import (
+    find_told_apart_columns,
     ratio_of,
-    setting_of,
-    told_apart_by,
-    whole_sentence,
+    say_place,
+    say_setting,
+    say_verdict,
 )
-from rethink_ray.analysis.confounds import START, group_of
-from rethink_ray.analysis.read.samples import Sample
-from rethink_ray.judge.crossover import Bracket, catch_up
-from rethink_ray.judge.matching import Comparison, MatchedPair, comparisons
-from rethink_ray.judge.statistics import (
-    EQUIVALENCE_LEVEL,
-    MIN_REPLICATES,
-    Estimate,
-    contrast,
-    p_not_below,
-    p_within,
-    sample_sd,
-)
-from rethink_ray.judge.statistics import replicates_needed as needed_of
-from rethink_ray.judge.verdicts import ALPHA, Family, Finding, Verdict, judge
+from rethink_ray.judge.corrections import UNCORRECTED, Corrections
+from rethink_ray.judge.decisions import Judgement, decide, decide_reported
+from rethink_ray.judge.matching import Comparison, find_comparisons
+from rethink_ray.judge.measurements import Measurement, measure
+from rethink_ray.judge.samples import ScoreSample
+from rethink_ray.judge.verdicts import Caveat, Family, Finding, Verdict
+from rethink_ray.judge.wording import unit_name
 from rethink_ray.spec.claim import Claim
+from rethink_ray.spec.study import Study
 
 MARGIN = 0.5
-"""AP points that count as equal where nobody says otherwise."""
+"""AP points that count as equal in tables of published numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What a claim is judged by: numbers of a paper or of a study, and its margin."""
+class MeasuredClaim:
+    """A claim, and its difference in every comparison that tests it."""
 
-    reported: bool
-    margin: float = MARGIN
-    unit: str = "replicates"
-    """What a sample holds: replicates of one search's best, or searches."""
+    name: str
+    claim: Claim
+    measured: tuple[Measurement, ...]
+    untested: str
+    """Why there is no comparison; empty where there is one."""
+
+    @property
+    def primary(self) -> tuple[Measurement | None, ...]:
+        """What it adds to the family that is corrected together; None where it is not tested."""
+        return (self.measured or (None,)) if self.claim.primary else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimOutcome:
-    """A claim, and every place where it was held against numbers."""
+    """A claim, and one finding for every comparison that tests it."""
 
     name: str
     claim: Claim
     findings: tuple[Finding, ...]
     untested: str
-    """Why there is no place; empty where there is one."""
+    """Why there is no finding; empty where there is one."""
 
 
-def evaluate(
-    claims: Mapping[str, Claim], samples: Iterable[Sample], ground: Ground
-) -> tuple[ClaimOutcome, ...]:
-    """Every claim against every place in ``samples`` where it can be tested, in order."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyClaims:
+    """The papers' claims as a study bears them out."""
+
+    papers: tuple[ClaimOutcome, ...]
+    declared: str
+    """Digest of the claims as they stood before the first result; empty for none."""
+
+
+def measure_claims(
+    claims: Mapping[str, Claim], samples: Iterable[ScoreSample], margin: float = MARGIN
+) -> tuple[MeasuredClaim, ...]:
+    """Every claim measured wherever ``samples`` test it, in order."""
     known = list(samples)
-    return tuple(_outcome(name, claim, known, ground) for name, claim in claims.items())
+    return tuple(_measure_claim(name, claim, known, margin) for name, claim in claims.items())
 
 
-def _outcome(name: str, claim: Claim, samples: Sequence[Sample], ground: Ground) -> ClaimOutcome:
-    found = comparisons(claim, samples)
-    if isinstance(found, str):
-        return ClaimOutcome(name=name, claim=claim, findings=(), untested=found)
-    columns = told_apart_by(found)
-    findings = tuple(_finding(name, claim, c, columns, ground) for c in found)
-    return ClaimOutcome(name=name, claim=claim, findings=findings, untested="")
+def _measure_claim(
+    name: str, claim: Claim, samples: Sequence[ScoreSample], margin: float
+) -> MeasuredClaim:
+    comparisons = find_comparisons(claim, samples)
+    if isinstance(comparisons, str):
+        return MeasuredClaim(name=name, claim=claim, measured=(), untested=comparisons)
+    measured = tuple(measure(claim, comparison, margin) for comparison in comparisons)
+    return MeasuredClaim(name=name, claim=claim, measured=measured, untested="")
 
 
-def difference(
-    matched_pairs: Iterable[MatchedPair], goal: str = "maximize", scale: str = "points"
-) -> Estimate | None:
-    """The weighted sum of differences; samples of one configuration pair by seed.
+def judge_claims(
+    claims: Iterable[MeasuredClaim], unit: str, corrections: Corrections = UNCORRECTED
+) -> tuple[ClaimOutcome, ...]:
+    """The claims' findings in a study.
 
-    Which samples pair is fixed by the configurations, never by their scores. On the scale of
-    ratios it is natural logarithms that are subtracted; None if one is of nothing.
+    Args:
+        claims: measured in it.
+        unit: of its values: ``replicates`` or ``searches``.
+        corrections: p values of its primary comparisons.
     """
-    sign = 1.0 if goal == "maximize" else -1.0
-    by_configuration: dict[str, list[tuple[float, Sample]]] = {}
-    looks = 1
-    for met in matched_pairs:
-        for weight, sample in ((sign, met.side), (-sign, met.against)):
-            if sample is not None:
-                inside = by_configuration.setdefault(sample.configuration, [])
-                inside.append((weight * met.weight, sample))
-                looks = max(looks, sample.looks)
-    terms: list[tuple[float, list[float]]] = []
-    for group in by_configuration.values():
-        seeds = [s for s in group[0][1].values if all(s in other.values for _, other in group)]
-        if scale == "ratio" and any(sample.values[s] <= 0.0 for _, sample in group for s in seeds):
-            return None
-        scaled: Callable[[float], float] = math.log if scale == "ratio" else float
-        if len(group) == 1:
-            terms.append((group[0][0], [scaled(group[0][1].values[s]) for s in seeds]))
-        else:
-            summed = [sum(w * scaled(sample.values[seed]) for w, sample in group) for seed in seeds]
-            terms.append((1.0, summed))
-    return contrast(terms, looks)
+    return tuple(_outcome(c, [decide(m, corrections) for m in c.measured], unit) for c in claims)
 
 
-def _finding(
-    name: str, claim: Claim, found: Comparison, columns: Sequence[str], ground: Ground
+def judge_reported(
+    claims: Mapping[str, Claim], samples: Iterable[ScoreSample]
+) -> tuple[ClaimOutcome, ...]:
+    """The claims beside a table of published numbers."""
+    measured = measure_claims(claims, samples)
+    return tuple(_outcome(c, [decide_reported(m) for m in c.measured], "") for c in measured)
+
+
+def _outcome(claim: MeasuredClaim, decisions: Sequence[Judgement], unit: str) -> ClaimOutcome:
+    columns = find_told_apart_columns([m.comparison for m in claim.measured])
+    findings = tuple(
+        _state(claim.name, measured, decision, columns, unit)
+        for measured, decision in zip(claim.measured, decisions, strict=True)
+    )
+    return ClaimOutcome(
+        name=claim.name, claim=claim.claim, findings=findings, untested=claim.untested
+    )
+
+
+def _state(
+    name: str, measured: Measurement, decision: Judgement, columns: Sequence[str], unit: str
 ) -> Finding:
-    margin = claim.margin_within(ground.margin)
-    chase = claim.expect == "catches_up"
-    met = found.matched_pairs[-1:] if chase else found.matched_pairs
-    effect = difference(met, claim.goal, claim.scale)
-    bracket = _bracket(claim, found, margin, ground) if chase else None
-    family: Family = "primary" if claim.primary and not ground.reported else "descriptive"
-    agrees = None
-    if ground.reported:
-        verdict = Verdict.AS_REPORTED
-        agrees = _agrees(claim, effect, bracket, margin)
-    else:
-        verdict = verdict_of(claim, effect, bracket, margin)
-    setting = setting_of(found, columns)
-    numbers = numbers_of(claim, found, effect, bracket)
-    needed = _needed(claim, found, effect, verdict, margin)
+    claim, comparison = measured.claim, measured.comparison
+    is_primary = claim.primary and decision.verdict is not Verdict.AS_REPORTED
+    family: Family = "primary" if is_primary else "descriptive"
+    setting = say_setting(comparison, columns)
     return Finding(
         key=f"claim:{name}[{setting}]",
         kind="claim",
         family=family,
-        regime=found.labels.get("regime", ""),
-        arms=_arms(found),
-        lengths=tuple(dict.fromkeys(m.side.length for m in found.matched_pairs if m.side.length)),
+        regime=comparison.labels.get("regime", ""),
+        arms=_arms(comparison),
+        lengths=comparison.lengths,
         claim=claim.says,
-        sentence=whole_sentence(setting, numbers, verdict, agrees, needed, ground.unit),
-        verdict=verdict,
-        effect=effect,
-        ratio=ratio_of(claim, effect),
-        p_adjusted=p_of(claim, effect, margin),
-        needed=needed,
-        bracket=(bracket.behind_up_to, bracket.caught_up_from) if bracket else None,
-        evidence=tuple(dict.fromkeys(e for s in found.samples for e in s.evidence)),
-        caveats=tuple(dict.fromkeys((*claim.caveats, *_seen(found)))),
-        agrees=agrees,
+        sentence=say_place(setting, measured, decision, unit),
+        verdict=decision.verdict,
+        effect=measured.effect,
+        ratio=ratio_of(claim, measured.effect),
+        p_adjusted=decision.p,
+        needed=decision.needed,
+        bracket=decision.bracket,
+        evidence=comparison.evidence,
+        caveats=_caveat_texts(measured),
+        agrees=decision.agrees,
     )
 
 
-def _arms(found: Comparison) -> tuple[str, ...]:
-    """The arms that met, the one measured against first; empty for published numbers."""
-    met = found.matched_pairs[0]
-    named = [s.labels.get("arm", frozenset()) for s in (met.against, met.side) if s]
+def _arms(comparison: Comparison) -> tuple[str, ...]:
+    """The two arms, the one measured against first; empty for published numbers."""
+    pair = comparison.matched_pairs[0]
+    named = [s.labels.get("arm", frozenset()) for s in (pair.against, pair.side) if s]
     return tuple(dict.fromkeys(name for names in named for name in names))
 
 
-def _bracket(claim: Claim, found: Comparison, margin: float, ground: Ground) -> Bracket:
-    leads = []
-    for met in found.matched_pairs:
-        lead = difference([met], "minimize" if claim.goal == "maximize" else "maximize")
-        nothing = Estimate(value=0.0, se=None, df=None, nums=(0, 0))
-        leads.append((met.side.length or 0.0, lead or nothing))
-    if not ground.reported:
-        return catch_up(leads, margin)
-    behind, caught = None, None
-    for length, lead in leads:
-        if round(lead.value, 6) <= 0.0:
-            break
-        behind = length
-    for length, lead in reversed(leads):
-        if round(lead.value, 6) > 0.0:
-            break
-        caught = length
-    return Bracket(behind_up_to=behind, caught_up_from=caught)
+def judge_own_claims(
+    study: Study, claims: Iterable[MeasuredClaim], corrections: Corrections
+) -> tuple[Finding, ...]:
+    """The claims of the study file as findings, in order; each can be read by itself."""
+    outcomes = judge_claims(claims, unit_name(study), corrections)
+    return tuple(finding for outcome in outcomes for finding in _state_own(outcome))
 
 
-def _agrees(
-    claim: Claim, effect: Estimate | None, bracket: Bracket | None, margin: float
-) -> bool | None:
-    """Whether a plain difference is as the claim says; None where it is inside the margin."""
-    if bracket is not None:
-        return bracket.caught_up_from is not None
-    if effect is None:
-        return None
-    value = round(effect.value, 6)
-    trend_is_flat = claim.along is not None and claim.along.trend == "flat"
-    if claim.expect == "equal" or trend_is_flat:
-        return abs(value) <= margin
-    if claim.expect == "not_below":
-        return value >= -margin
-    return None if abs(value) <= margin and margin > 0.0 else value > 0.0
+def _state_own(outcome: ClaimOutcome) -> Iterator[Finding]:
+    says = f"{outcome.name}: that {outcome.claim.says}"
+    for finding in outcome.findings:
+        yield replace(
+            finding,
+            key=_own_key(outcome.name, finding.key, len(outcome.findings)),
+            sentence=f"{says} {say_verdict(finding.verdict)}: {finding.sentence}",
+            caveats=(),
+        )
+    if not outcome.findings:
+        yield Finding(
+            key=f"claim:{outcome.name}",
+            kind="claim",
+            family="primary" if outcome.claim.primary else "descriptive",
+            regime="",
+            arms=(),
+            lengths=(),
+            claim=outcome.claim.says,
+            sentence=f"{says} {say_verdict(Verdict.NOT_TESTED)}: {outcome.untested}.",
+            verdict=Verdict.NOT_TESTED,
+        )
 
 
-def verdict_of(
-    claim: Claim, effect: Estimate | None, bracket: Bracket | None, margin: float
-) -> Verdict:
-    """A study's verdict on a claim; the claim's own p stands for a corrected one."""
-    return corrected_verdict(claim, effect, bracket, margin, p_of(claim, effect, margin))
+def _own_key(name: str, key: str, num: int) -> str:
+    return key if num > 1 else f"claim:{name}"
 
 
-def corrected_verdict(
-    claim: Claim,
-    effect: Estimate | None,
-    bracket: Bracket | None,
-    margin: float,
-    p_adjusted: float | None,
-) -> Verdict:
-    """The verdict with a p value that was corrected for a family."""
-    if effect is None:
-        return Verdict.NOT_TESTED
-    found = effect.interval()
-    if found is None or p_adjusted is None:
-        return Verdict.INCONCLUSIVE
-    proven = p_adjusted < ALPHA
-    if bracket is not None:
-        if bracket.caught_up_from is not None and proven:
-            return Verdict.SUPPORTED
-        return Verdict.CONTRADICTED if found[1] < 0.0 else Verdict.INCONCLUSIVE
-    if claim.expect == "equal" or (claim.along is not None and claim.along.trend == "flat"):
-        if proven:
-            return Verdict.SUPPORTED
-        apart = found[0] > margin or found[1] < -margin
-        return Verdict.CONTRADICTED if apart else Verdict.INCONCLUSIVE
-    if claim.expect == "not_below":
-        if proven:
-            return Verdict.SUPPORTED
-        return Verdict.CONTRADICTED if found[1] < 0.0 else Verdict.INCONCLUSIVE
-    return judge(effect, p_adjusted, margin)
+def find_claim_caveats(claims: Iterable[MeasuredClaim]) -> tuple[Caveat, ...]:
+    """Caveats that claims of the study file and their rows carry with them."""
+    return tuple(caveat for claim in claims for caveat in _caveats(claim))
 
 
-def p_of(claim: Claim, effect: Estimate | None, margin: float) -> float | None:
-    """The p value of what the claim expects; None without an interval."""
-    if effect is None:
-        return None
-    if claim.expect == "equal" or (claim.along is not None and claim.along.trend == "flat"):
-        return p_within(effect, margin)
-    if claim.expect in ("not_below", "catches_up"):
-        return p_not_below(effect, margin)
-    return effect.p_value
+def _caveats(claim: MeasuredClaim) -> Iterator[Caveat]:
+    columns = find_told_apart_columns([m.comparison for m in claim.measured])
+    for measured in claim.measured:
+        key = f"claim:{claim.name}[{say_setting(measured.comparison, columns)}]"
+        of = _own_key(claim.name, key, len(claim.measured))
+        for index, text in enumerate(_caveat_texts(measured)):
+            yield Caveat(key=f"{key}#{index}", text=f"{claim.claim.says}: {text}.", of=of)
 
 
-def _needed(
-    claim: Claim, found: Comparison, effect: Estimate | None, verdict: Verdict, margin: float
-) -> int | None:
-    """Replicates a side that would decide a plain difference; None for anything larger."""
-    plain = claim.more is None and claim.along is None and claim.scale == "points"
-    if verdict is not Verdict.INCONCLUSIVE or effect is None or not plain:
-        return None
-    met = found.matched_pairs[-1]
-    if effect.se is None or met.against is None:
-        return MIN_REPLICATES
-    sds = (sample_sd(list(met.side.values.values())), sample_sd(list(met.against.values.values())))
-    one_sided = claim.expect in ("not_below", "catches_up")
-    return needed_of(
-        -effect.value if one_sided else effect.value,
-        sds,
-        margin,
-        more_than=max(effect.nums),
-        not_behind=EQUIVALENCE_LEVEL if one_sided else None,
-    )
+def _caveat_texts(measured: Measurement) -> tuple[str, ...]:
+    """The claim's own caveats, then those of its rows, each once."""
+    return tuple(dict.fromkeys((*measured.claim.caveats, *_row_caveats(measured.comparison))))
 
 
-def _seen(found: Comparison) -> Iterable[str]:
-    """Caveats read off the rows themselves."""
-    for sample in found.samples:
+def _row_caveats(comparison: Comparison) -> Iterator[str]:
+    for sample in comparison.samples:
         yield from sample.notes
-    if found.ambiguous:
+    if comparison.ambiguous:
         yield "several rows fit one place of this comparison; the first was taken"
-    for met in found.matched_pairs:
-        if met.against and met.side.recipe and met.against.recipe:
+    for pair in comparison.matched_pairs:
+        if pair.against and pair.side.recipe and pair.against.recipe:
             differ = [
                 path
-                for path, value in met.side.recipe.items()
-                if value != met.against.recipe[path] and group_of(path) not in (START, "")
+                for path, value in pair.side.recipe.items()
+                if value != pair.against.recipe[path] and group_of(path) not in (START, "")
             ]
             if differ:
                 yield f"the two sides differ in {', '.join(differ)} as well"

@@ -1,15 +1,15 @@
-"""Which numbers a claim compares: rows found by its selectors, put side by side.
+"""Which numbers a claim compares: rows that its selectors pick, put side by side.
 
 Rows that agree in every matched column form a group. Inside a group each kind of row on one side
-(its tuning, its initialisation) meets each kind on the other, schedule by schedule.
+(by tuning, by initialisation) meets each kind on the other side, schedule by schedule.
 """
 
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.read.samples import Sample
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
 
 SPELT = (
@@ -20,7 +20,7 @@ SPELT = (
 MOSTLY = (*SPELT, "metric")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 Key = tuple[frozenset[str], ...]
-Curve = dict[str, Sample]
+Curve = dict[str, ScoreSample]
 """Schedule -> sample."""
 
 
@@ -32,13 +32,13 @@ class MatchedPair:
     """+1 or -1: how this difference enters the whole."""
     label: str
     """``s4``, ``ap75``: what sets this difference apart from the others; may be empty."""
-    side: Sample
-    against: Sample | None
+    side: ScoreSample
+    against: ScoreSample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One place where a claim can be held against numbers."""
+    """Numbers side by side that test a claim."""
 
     labels: Mapping[str, str]
     """Column -> what it says on both sides, or ``imagenet against random``."""
@@ -47,66 +47,76 @@ class Comparison:
     levels: tuple[MatchedPair, ...] = ()
     """Along a column: every level in order, the ends among them."""
     ambiguous: bool = False
-    """Several rows fitted one place; the first was taken."""
+    """Several rows fit here; the first of them is compared."""
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[ScoreSample, ...]:
         """Every sample that enters."""
         used = self.levels or self.matched_pairs
         return tuple(s for m in used for s in (m.side, m.against) if s is not None)
 
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """Schedule lengths of the claim's first side, each once."""
+        lengths = (m.side.length for m in self.matched_pairs)
+        return tuple(dict.fromkeys(length for length in lengths if length))
 
-def comparisons(claim: Claim, samples: Iterable[Sample]) -> tuple[Comparison, ...] | str:
-    """Every place where the claim can be tested, or why there is none."""
+    @property
+    def evidence(self) -> tuple[str, ...]:
+        """Trial ids or lines of a table, each once."""
+        return tuple(dict.fromkeys(e for s in self.samples for e in s.evidence))
+
+
+def find_comparisons(claim: Claim, samples: Iterable[ScoreSample]) -> tuple[Comparison, ...] | str:
+    """Every comparison that tests the claim, or the reason why there is none."""
     known = list(samples)
-    fitting = _picked(known, claim.where)
+    fitting = _select(known, claim.where)
     kept = [s for s in fitting if claim.images.holds(s.images)]
     if not kept:
         return _nothing_fits(claim, fitting)
     for selector in (claim.side, claim.against or {}):
-        if not _picked(kept, selector):
-            return f"no row with {_shown({**claim.where, **selector})}"
-    found = tuple(_meet(claim, kept))
-    return found or _why_none(claim)
+        if not _select(kept, selector):
+            return f"no row with {_spell({**claim.where, **selector})}"
+    return tuple(_group_and_match(claim, kept)) or _why_none(claim)
 
 
-def _nothing_fits(claim: Claim, fitting: Sequence[Sample]) -> str:
+def _nothing_fits(claim: Claim, fitting: Sequence[ScoreSample]) -> str:
     if fitting:
         low, high = claim.images.at_least, claim.images.at_most
         span = f"{low} to {high}" if high else f"{low} or more"
         return f"no regime of {span} images"
-    return f"no row with {_shown(claim.where)}"
+    return f"no row with {_spell(claim.where)}"
 
 
 def _why_none(claim: Claim) -> str:
     if claim.along:
         return f"fewer than two levels of {claim.along.column} on all else equal"
     if claim.more and claim.than:
-        return f"no pair of rows with both {_shown(claim.more)} and {_shown(claim.than)}"
+        return f"no pair of rows with both {_spell(claim.more)} and {_spell(claim.than)}"
     if claim.expect == "catches_up" or claim.rung == "shortest":
         return "fewer than two schedule lengths on both sides"
     return f"no two rows that agree in {', '.join(claim.matched)} and the schedule"
 
 
-def _picked(samples: Sequence[Sample], selector: Selector) -> list[Sample]:
+def _select(samples: Sequence[ScoreSample], selector: Selector) -> list[ScoreSample]:
     """The samples of which everything they could be is among what the selector accepts."""
     left = list(samples)
-    for column, wanted in selector.items():
-        accepted = allowed(wanted)
+    for column, values in selector.items():
+        accepted = allowed(values)
         left = [s for s in left if column in s.labels and s.labels[column] <= accepted]
     return left
 
 
-def _shown(selector: Selector) -> str:
+def _spell(selector: Selector) -> str:
     parts = (f"{c} {' or '.join(sorted(allowed(v)))}" for c, v in selector.items())
     return ", ".join(parts) or "any column"
 
 
-def _meet(claim: Claim, kept: Sequence[Sample]) -> Iterator[Comparison]:
+def _group_and_match(claim: Claim, kept: Sequence[ScoreSample]) -> Iterator[Comparison]:
     """Group by the matched columns, then by kind of row on either side."""
     varying = _varying(claim)
-    sides = _grouped(claim, claim.side, kept, varying)
-    others = _grouped(claim, claim.against, kept, varying) if claim.against is not None else None
+    sides = _group(claim, claim.side, kept, varying)
+    others = _group(claim, claim.against, kept, varying) if claim.against is not None else None
     for key, kinds in sides.items():
         if others is None:
             for one in kinds.values():
@@ -136,62 +146,63 @@ def _varying(claim: Claim) -> tuple[str, ...]:
     return tuple(column for column in MOSTLY if column not in inner)
 
 
-def _grouped(
-    claim: Claim, selector: Selector, kept: Sequence[Sample], varying: tuple[str, ...]
+def _group(
+    claim: Claim, selector: Selector, kept: Sequence[ScoreSample], varying: tuple[str, ...]
 ) -> dict[Key, dict[Key, _Rows]]:
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
-    found: dict[Key, dict[Key, _Rows]] = {}
-    for sample in _picked(kept, selector):
-        if any(column not in sample.labels and not _untold(sample, column) for column in matched):
+    groups: dict[Key, dict[Key, _Rows]] = {}
+    for sample in _select(kept, selector):
+        unknown = [c for c in matched if c not in sample.labels and not _has_no_column(sample, c)]
+        if unknown:
             continue
         for level in _levels_of(claim, sample):
-            kinds = found.setdefault(_key(sample, matched), {})
+            kinds = groups.setdefault(_key(sample, matched), {})
             rows = kinds.setdefault(_key(sample, varying), _Rows({}))
             curve = rows.curves.setdefault(level, {})
             rows.ambiguous |= sample.schedule in curve
             curve.setdefault(sample.schedule, sample)
-    return found
+    return groups
 
 
-def _untold(sample: Sample, column: str) -> bool:
-    """Whether it is a setting that no table of published numbers has a column for."""
+def _has_no_column(sample: ScoreSample, column: str) -> bool:
+    """Whether the column is a setting of the recipe and the sample a published number."""
     return not sample.recipe and "." in column
 
 
-def _key(sample: Sample, columns: Sequence[str]) -> Key:
+def _key(sample: ScoreSample, columns: Sequence[str]) -> Key:
     return tuple(sample.labels.get(column, frozenset()) for column in columns)
 
 
-def _levels_of(claim: Claim, sample: Sample) -> Iterator[str]:
+def _levels_of(claim: Claim, sample: ScoreSample) -> Iterator[str]:
     """The levels this sample belongs to: at most one, but ``more`` and ``than`` may overlap."""
     if claim.more is not None and claim.than is not None:
         for selector in (claim.more, claim.than):
-            if _picked([sample], selector):
-                yield _shown(selector)
+            if _select([sample], selector):
+                yield _spell(selector)
     elif claim.along is None:
         yield ""
     else:
         values = sample.labels.get(claim.along.column, frozenset())
         level = next(iter(values)) if len(values) == 1 else ""
-        wanted = claim.along.order
-        named = NUMBER.match(level) if wanted is None else level in map(as_text, wanted)
-        if named:
+        order = claim.along.order
+        if NUMBER.match(level) if order is None else level in map(as_text, order):
             yield level
 
 
 def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Comparison]:
     if claim.along:
-        found = _along(claim, side, against)
+        matches = _match_along(claim, side, against)
     elif claim.more is not None and claim.than is not None:
-        found = _differences(claim, side, against)
+        matches = _match_differences(claim, side, against)
     elif claim.expect == "catches_up":
-        found = _ladder(claim, side, against)
+        matches = _match_ladder(claim, side, against)
     else:
-        found = (
-            ((m,), ()) for m in _meetings(claim, side.curves[""], _curve(against, ""), 1.0, "")
+        matches = (
+            ((m,), ())
+            for m in _match_schedules(claim, side.curves[""], _curve(against, ""), 1.0, "")
         )
     ambiguous = side.ambiguous or bool(against and against.ambiguous)
-    for matched_pairs, levels in found:
+    for matched_pairs, levels in matches:
         yield Comparison(
             labels=_labels(levels or matched_pairs),
             matched_pairs=matched_pairs,
@@ -200,14 +211,15 @@ def _compare(claim: Claim, side: _Rows, against: _Rows | None) -> Iterator[Compa
         )
 
 
-Found = Iterator[tuple[tuple[MatchedPair, ...], tuple[MatchedPair, ...]]]
+Matches = Iterator[tuple[tuple[MatchedPair, ...], tuple[MatchedPair, ...]]]
+"""Matched pairs of each comparison, and its levels along a column."""
 
 
 def _curve(rows: _Rows | None, level: str) -> Curve | None:
     return None if rows is None else rows.curves.get(level, {})
 
 
-def _meetings(
+def _match_schedules(
     claim: Claim, side: Curve, against: Curve | None, weight: float, label: str
 ) -> Iterator[MatchedPair]:
     """The samples of two curves at the claim's rung, or at each that both have."""
@@ -225,38 +237,44 @@ def _meetings(
         yield MatchedPair(weight=weight, label=label, side=side[schedule], against=other)
 
 
-def _best(claim: Claim, curve: Curve) -> Sample:
-    """The schedule with the best score on the select split; ties go to the shorter one."""
+def _best(claim: Claim, curve: Curve) -> ScoreSample:
+    """The schedule with the best score on the select split; of equals the shorter one.
+
+    Before anything is scored there it is the longest.
+    """
     sign = 1.0 if claim.goal == "maximize" else -1.0
     ordered = sorted(curve.values(), key=lambda s: _order(s.schedule))
-    return max(ordered, key=lambda s: float("-inf") if s.merit is None else sign * s.merit)
+    merits = [sign * s.merit for s in ordered if s.merit is not None]
+    if not merits:
+        return ordered[-1]
+    return next(s for s in ordered if s.merit is not None and sign * s.merit == max(merits))
 
 
 def _order(schedule: str) -> tuple[float, str]:
     """Schedules by their number; those without one (``converged``) first."""
-    found = NUMBER.match(schedule)
-    return (float(found[0]) if found else -1.0, schedule)
+    number = NUMBER.match(schedule)
+    return (float(number[0]) if number else -1.0, schedule)
 
 
-def _differences(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+def _match_differences(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
     assert claim.more is not None
     assert claim.than is not None
-    sets = []
+    both: list[list[MatchedPair]] = []
     for weight, selector in ((1.0, claim.more), (-1.0, claim.than)):
-        level = _shown(selector)
+        level = _spell(selector)
         curves = (side.curves.get(level, {}), _curve(against, level))
-        label = " ".join(sorted(v for wanted in selector.values() for v in allowed(wanted)))
-        sets.append(list(_meetings(claim, *curves, weight, label)))
-    by_schedule = [{m.side.schedule: m for m in found} for found in sets]
-    if claim.rung == "best" and all(sets):
-        yield (sets[0][0], sets[1][0]), ()
+        label = " ".join(sorted(v for values in selector.values() for v in allowed(values)))
+        both.append(list(_match_schedules(claim, *curves, weight, label)))
+    by_schedule = [{m.side.schedule: m for m in pairs} for pairs in both]
+    if claim.rung == "best" and all(both):
+        yield (both[0][0], both[1][0]), ()
         return
     for schedule, more in by_schedule[0].items():
         if schedule in by_schedule[1]:
             yield (more, by_schedule[1][schedule]), ()
 
 
-def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+def _match_along(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
     """First and last level, and all between, schedule by schedule."""
     assert claim.along is not None
     if claim.along.order is not None:
@@ -265,21 +283,17 @@ def _along(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         order = sorted(side.curves, key=_order)
     rows: dict[str, list[MatchedPair]] = {}
     for level in order:
-        for met in _meetings(claim, side.curves[level], _curve(against, level), 1.0, level):
+        for pair in _match_schedules(claim, side.curves[level], _curve(against, level), 1.0, level):
             together = claim.rung == "best" or claim.along.column == "schedule"
-            rows.setdefault("" if together else met.side.schedule, []).append(met)
+            rows.setdefault("" if together else pair.side.schedule, []).append(pair)
     first, last = (1.0, -1.0) if claim.along.trend != "rises" else (-1.0, 1.0)
-    for met_levels in rows.values():
-        if len(met_levels) > 1:
-            ends = (_weighted(met_levels[0], first), _weighted(met_levels[-1], last))
-            yield ends, tuple(met_levels)
+    for levels in rows.values():
+        if len(levels) > 1:
+            ends = (replace(levels[0], weight=first), replace(levels[-1], weight=last))
+            yield ends, tuple(levels)
 
 
-def _weighted(met: MatchedPair, weight: float) -> MatchedPair:
-    return MatchedPair(weight=weight, label=met.label, side=met.side, against=met.against)
-
-
-def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
+def _match_ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
     """Every numbered schedule that both sides have, shortest first."""
     chasing, chased = side.curves[""], _curve(against, "") or {}
     lengths = [s for s in sorted(chasing, key=_order) if chasing[s].length is not None]
@@ -287,31 +301,24 @@ def _ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Found:
         lengths = [s for s in lengths if s in chased]
     chased = {s: sample for s, sample in chased.items() if sample.length is not None}
     if len(lengths) > 1 and len(chased) > 1:
-        yield (
-            tuple(
-                MatchedPair(
-                    weight=1.0,
-                    label=s,
-                    side=chasing[s],
-                    against=chased[s] if claim.leader == "same" else _best(claim, chased),
-                )
-                for s in lengths
-            ),
-            (),
+        leaders = chased if claim.leader == "same" else dict.fromkeys(lengths, _best(claim, chased))
+        pairs = (
+            MatchedPair(weight=1.0, label=s, side=chasing[s], against=leaders[s]) for s in lengths
         )
+        yield tuple(pairs), ()
 
 
-def _labels(met: Sequence[MatchedPair]) -> dict[str, str]:
-    """What readers see of a comparison, column by column; what differs along it is left out."""
-    found: dict[str, str] = {}
+def _labels(pairs: Sequence[MatchedPair]) -> dict[str, str]:
+    """The columns of a comparison as readers see them; one that varies along it is left out."""
+    labels: dict[str, str] = {}
     for column in SPELT:
-        sides = {_text(m.side, column) for m in met}
-        others = {_text(m.against, column) for m in met if m.against}
+        sides = {_text(m.side, column) for m in pairs}
+        others = {_text(m.against, column) for m in pairs if m.against}
         if len(sides) == 1 and len(others) <= 1:
             one, other = sides.pop(), others.pop() if others else None
-            found[column] = one if other in (None, one) else f"{one} against {other}"
-    return found
+            labels[column] = one if other in (None, one) else f"{one} against {other}"
+    return labels
 
 
-def _text(sample: Sample, column: str) -> str:
+def _text(sample: ScoreSample, column: str) -> str:
     return " or ".join(sorted(sample.labels.get(column, frozenset({"-"}))))

@@ -1,16 +1,11 @@
-"""What a finding is, and how a difference becomes a verdict.
-
-A difference is always oriented: positive means that the claim's first side is better, whether the
-metric is to be maximised or minimised.
-"""
+"""What a finding is: a claim, its verdict, the numbers behind it, and its caveats."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from rethink_ray.judge.statistics import Estimate, lies_within
+from rethink_ray.judge.statistics import Estimate
 
-ALPHA = 0.05
 Kind = Literal["arms", "same", "catch_up", "length", "claim"]
 Family = Literal["primary", "check", "descriptive"]
 
@@ -29,7 +24,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A sentence one could disagree with, and all it rests on."""
+    """A claim that somebody could dispute, its verdict, and the numbers behind it."""
 
     key: str
     kind: Kind
@@ -42,11 +37,13 @@ class Finding:
     sentence: str
     verdict: Verdict
     effect: Estimate | None = None
-    """The difference the claim is about, positive where the claim's first side is better."""
+    """The difference that the claim is about, positive where its first side is better. Of
+    ``catch_up`` and ``length``: how far the chaser, or the shorter schedule, is behind."""
     ratio: tuple[float, tuple[float, float] | None] | None = None
     """Of a claim about ratios: one side as a multiple of the other, and its interval; ``effect`` is
     its logarithm."""
     p_adjusted: float | None = None
+    """Of what the claim expects, corrected where its null is corrected."""
     needed: int | None = None
     """Replicates per side that would decide, 4 times in 5, at the observed difference."""
     bracket: tuple[float | None, float | None] | None = None
@@ -66,22 +63,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caveat:
-    """Something a reader must know before believing a finding; found automatically."""
+    """Something a reader must know before believing a finding."""
 
     key: str
     text: str
     regime: str | None = None
     arm: str | None = None
-    """None = every one."""
+    """None: of every arm."""
     between_arms_at: float | None = None
-    """It bears on comparisons of two arms at this length only; None = on every finding."""
+    """It is about comparisons of two arms at this length only; None: about every finding."""
     pair: tuple[str, str] | None = None
-    """It bears on comparisons of these two arms only."""
+    """It is about comparisons of these two arms only."""
     of: str | None = None
-    """Key of the one finding it belongs to; None = whatever regime and arm say."""
+    """Key of the one finding it belongs to; None: regime and arm decide."""
 
     def touches(self, finding: Finding) -> bool:
-        """Whether it bears on this finding."""
+        """Whether it is about this finding."""
         if self.of is not None:
             return self.of == finding.key
         if self.between_arms_at is not None:
@@ -94,20 +91,3 @@ class Caveat:
             return False  # a claim names what its own two sides differ in
         in_regime = self.regime in (None, finding.regime)
         return in_regime and (self.arm is None or self.arm in finding.arms)
-
-
-def judge(estimate: Estimate | None, p_adjusted: float | None, margin: float) -> Verdict:
-    """The verdict on "the first side is better".
-
-    A difference shown to be smaller than the margin is ``equivalent`` even where it is shown not
-    to be zero: the margin says what is worth caring about.
-    """
-    if estimate is None:
-        return Verdict.NOT_TESTED
-    if p_adjusted is None:
-        return Verdict.INCONCLUSIVE
-    if lies_within(estimate, margin):
-        return Verdict.EQUIVALENT
-    if p_adjusted < ALPHA:
-        return Verdict.SUPPORTED if estimate.value > 0 else Verdict.CONTRADICTED
-    return Verdict.INCONCLUSIVE

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rethink_ray.analysis.caveats import range_end, shared_start
+from rethink_ray.analysis.caveats import find_range_end, find_shared_start
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.show.render import as_markdown, as_terminal
 from rethink_ray.protocol.tables import build_tables
@@ -26,11 +26,11 @@ def _keys(findings: Findings) -> set[str]:
 
 def test_a_value_within_5_percent_of_a_log_range_is_at_its_edge() -> None:
     parameter = Parameter(log_uniform=(0.001, 1.0))
-    assert range_end(parameter, 0.0014) == "lower"
-    assert range_end(parameter, 0.0015) is None
-    assert range_end(parameter, 0.71) == "upper"
-    assert range_end(Parameter(uniform=(0.0, 10.0)), 9.6) == "upper"
-    assert range_end(Parameter(choice=("gn", "bn")), "gn") is None
+    assert find_range_end(parameter, 0.0014) == "lower"
+    assert find_range_end(parameter, 0.0015) is None
+    assert find_range_end(parameter, 0.71) == "upper"
+    assert find_range_end(Parameter(uniform=(0.0, 10.0)), 9.6) == "upper"
+    assert find_range_end(Parameter(choice=("gn", "bn")), "gn") is None
 
 
 def test_an_incumbent_at_the_edge_is_named_with_its_lengths() -> None:
@@ -50,10 +50,10 @@ def test_a_first_stage_of_its_own_is_no_shared_start() -> None:
     """Direct pre-training is repeated with each replicate's seed; a classifier is not."""
     found = _findings(Planted(build_study(), written(ROWS)))
     (result,) = [r for regime in found.regimes for r in regime.cells if r.arm == "pretrained"]
-    assert [c.key for c in shared_start(found.study, result, found.cost)] == [
+    assert [c.key for c in find_shared_start(found.study, result, found.cost)] == [
         "shared-start:full/pretrained"
     ]
-    assert not list(shared_start(found.study, replace(result, source="direct"), found.cost))
+    assert not list(find_shared_start(found.study, replace(result, source="direct"), found.cost))
 
 
 def test_selecting_and_reporting_on_one_split_is_named() -> None:

@@ -6,9 +6,10 @@ from functools import cache
 import pytest
 
 from rethink_ray.analysis.read.curves import cell_result
-from rethink_ray.analysis.read.samples import Sample, study_samples
+from rethink_ray.analysis.read.samples import study_samples
 from rethink_ray.analysis.read.trials import read_cells
-from rethink_ray.judge.matching import comparisons
+from rethink_ray.judge.matching import find_comparisons
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.claim import paper_claims
@@ -64,7 +65,7 @@ IMAGES: Mapping[str, int] = {"coco": 113_287, "lvis": 95_170, "voc": 10_228}
 
 
 @cache
-def _samples(stem: str) -> tuple[Sample, ...]:
+def _samples(stem: str) -> tuple[ScoreSample, ...]:
     """What the study will have numbers for, before anything has run."""
     study = load_study(find_study(stem))[0]
     facts = build_facts(study, train=IMAGES.get(str(study.data.dataset), 800))
@@ -79,7 +80,7 @@ def test_every_claim_is_tested_by_a_study_that_ships() -> None:
 
 @pytest.mark.parametrize("name", TESTED_BY)
 def test_a_study_that_ships_has_the_arms_that_a_claim_compares(name: str) -> None:
-    found = comparisons(paper_claims()[name], _samples(TESTED_BY[name]))
+    found = find_comparisons(paper_claims()[name], _samples(TESTED_BY[name]))
     assert not isinstance(found, str), found
     assert found
     assert not any(place.ambiguous for place in found), [p.labels for p in found if p.ambiguous]

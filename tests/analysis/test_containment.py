@@ -3,8 +3,10 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from rethink_ray.analysis.containment import Containment
+from rethink_ray.analysis.containment import Containment, MissingSection, missing_summary
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.sections.registry import NEW_IMAGES, SECTIONS
 from rethink_ray.analysis.show.figures import draw_figures
 from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
@@ -28,6 +31,7 @@ from rethink_ray.records.types import Event, RoundProposed, RungDone, TrialEnded
 from rethink_ray.records.views import SEAL, write_views
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, Score, build_study, noisy
+from tests.golden_words import assert_says
 
 SCORE = noisy(lambda cell, length: 10.0 + length, 0.5, 3)
 ALONE: dict[str, Any] = {"arms": {"scratch": {}}}
@@ -145,21 +149,15 @@ def test_every_section_and_figure_survives(study: str) -> None:
 def test_replicates_of_uneven_pace_have_their_figure_without_a_front_line(tmp_path: Path) -> None:
     page = build_report(StudyDirectory.open(_uneven().directory(tmp_path / "s")), "s").page
     assert (page.parent / "figures" / "full-hours.svg").is_file()
-    assert "so the machine did other work" in page.read_text()
-    assert "By time there are none: arms are not ranked by time" in page.read_text()
+    caveats = derive_findings(_uneven().tables()).caveats_by_key
+    assert caveats["uneven-pace"].text in page.read_text()
+    (note,) = re.findall(r'<p class="note">(Each point is .*?)</p>', page.read_text())
+    assert_says("analysis", "price figures without a front by time", note)
     assert not (page.parent / "failure.txt").exists()
 
 
-BROKEN: dict[str, Any] = {
-    # part of the findings -> what its readers call it, in the page and in findings.json
-    "priced": ("What a score costs", "prices"),
-    "method_costs": ("What a method costs", "method_costs"),
-    "drifts": ("How far backbones moved", "backbone_drift"),
-    "equal_hours": ("At equal trials, and at equal hours", "equal_hours"),
-    "transfers": ("The best configuration of one regime in another", "transfer"),
-    "importance": ("Which parameters matter", "importance"),
-    "findings": ("Findings", "findings"),
-}
+BROKEN: dict[str, str] = {section.key: section.title for section in SECTIONS}
+"""Optional section -> what its readers call it."""
 
 
 @pytest.mark.parametrize("part", BROKEN)
@@ -167,15 +165,14 @@ def test_a_section_that_fails_leaves_a_sentence_in_its_place_in_every_form(part:
     """A part holds an object that no renderer knows."""
     whole = derive_findings(_of(price=lambda cell: PRICED).tables())
     kept = Containment()
-    broken = replace(whole, **{part: (object(),)})
+    broken = replace(whole, sections={**whole.sections, part: (object(),)})
     forms = dict(_forms(broken, kept))
-    name, key = BROKEN[part]
+    name, key = BROKEN[part], part
 
     assert name in {m.name for m in kept.missing}
-    sentence = f"{name}: this section is missing, because AttributeError ("
-    assert all(sentence in forms[form] for form in ("markdown", "terminal"))
-    assert name in forms["html"]
-    assert "this section is missing, because AttributeError (" in forms["html"]
+    assert "AttributeError" in kept.sentence_of(name)
+    for form in ("html", "markdown", "terminal"):
+        assert kept.sentence_of(name) in unescape(forms[form])
     tree = json.loads(forms["json"])
     assert tree[key] is None
     assert name in {section["section"] for section in tree["missing_sections"]}
@@ -185,11 +182,23 @@ def test_a_section_that_fails_leaves_a_sentence_in_its_place_in_every_form(part:
         assert "search trials" in forms[form].lower()
 
 
+def test_findings_that_fail_leave_a_sentence_in_every_form() -> None:
+    whole, kept = derive_findings(_of().tables()), Containment()
+    forms = dict(_forms(replace(whole, findings=(object(),)), kept))  # type: ignore[arg-type]
+    for form in ("html", "markdown", "terminal"):
+        assert kept.sentence_of("Findings") in unescape(forms[form])
+    tree = json.loads(forms["json"])
+    assert tree["findings"] is None
+    assert "Findings" in {section["section"] for section in tree["missing_sections"]}
+
+
 def test_what_rests_on_a_missing_section_is_missing_as_well_and_says_so() -> None:
     kept = Containment()
     assert kept.attempt("prices", lambda: 1 // 0, 7) == 7
     assert kept.attempt("ratios", lambda: 5, None, needs=("prices",)) is None
     assert kept.attempt("drift", lambda: 5, None, needs=("curves",)) == 5
+    assert_says("analysis", "a section that failed", kept.sentence_of("prices"))
+    assert_says("analysis", "several sections that failed", missing_summary(kept.missing))
     assert [(m.name, m.reason) for m in kept.missing] == [
         ("prices", "ZeroDivisionError (integer division or modulo by zero)"),
         ("ratios", "it rests on 'prices', which is missing as well"),
@@ -216,11 +225,12 @@ def test_report_writes_its_page_all_the_same_and_exits_with_1(tmp_path: Path) ->
     assert told.exit_code == 1, told.output
     out = where / "report"
     assert str(out / "report.html") in told.output
-    assert "For data like these: this section is missing, because" in told.output
-    assert "For data like these: this section is missing" in (out / "report.html").read_text()
     assert "Traceback" in (out / "failure.txt").read_text()
     (missing,) = json.loads((out / "findings.json").read_text())["missing_sections"]
-    assert missing["section"] == "For data like these"
+    assert missing["section"] == NEW_IMAGES.title
+    sentence = MissingSection(name=missing["section"], reason=missing["reason"]).sentence
+    assert sentence in told.output
+    assert sentence in unescape((out / "report.html").read_text())
 
 
 def test_a_study_whose_report_lacks_a_section_is_done_all_the_same(tmp_path: Path) -> None:
@@ -229,7 +239,7 @@ def test_a_study_whose_report_lacks_a_section_is_done_all_the_same(tmp_path: Pat
 
     assert told.exit_code == 0, told.output
     assert "done after" in told.output
-    assert "report: For data like these: this section is missing, because" in told.output
+    assert f"report: {NEW_IMAGES.title}: " in told.output
 
 
 def test_a_mended_report_has_no_failure_left(tmp_path: Path) -> None:
@@ -242,7 +252,7 @@ def test_a_mended_report_has_no_failure_left(tmp_path: Path) -> None:
 
     assert told.exit_code == 0, told.output
     assert not (where / "report" / "failure.txt").exists()
-    assert "this section is missing" not in (where / "report" / "report.html").read_text()
+    assert NEW_IMAGES.title not in (where / "report" / "report.html").read_text()
 
 
 def test_a_study_of_which_nothing_can_be_derived_has_a_page_that_says_so(tmp_path: Path) -> None:
@@ -263,7 +273,8 @@ def test_a_study_of_which_nothing_can_be_derived_has_a_page_that_says_so(tmp_pat
 
     assert told.exit_code == 1, told.output
     page = (directory.report_dir / "report.html").read_text()
-    assert "All findings: this section is missing, because TypeError (" in page
+    assert "All findings: " in page
+    assert "TypeError (" in page
     assert "Does pre-training pay?" in page
     assert not (directory.report_dir / "findings.json").exists()
 
@@ -277,4 +288,5 @@ def test_a_report_split_without_an_object_has_no_images_to_draw_anew(tmp_path: P
 
     assert told.exit_code == 0, told.output
     shown = CliRunner().invoke(app, ["findings", str(where), "--new-images"])
-    assert "no image of test holds an object" in shown.output
+    assert NEW_IMAGES.title.upper() in shown.output
+    assert_says("analysis", "a report split without an object", shown.output)

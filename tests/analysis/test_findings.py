@@ -7,12 +7,14 @@ import pytest
 
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.analysis.show.answer import family_note, reading_note
 from rethink_ray.analysis.show.render import aligned, as_json_text, as_markdown, as_terminal, piped
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_facts, build_study, noisy, written
+from tests.golden_words import assert_says
 
 FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
 
@@ -141,6 +143,20 @@ def test_twins_are_not_told_apart_and_are_no_headline() -> None:
     assert findings.num_primary == 0
 
 
+def test_numbers_are_explained_where_a_reader_first_meets_them() -> None:
+    twins = build_study(arms={"scratch": {}, "again": {}}, budget=FIVE)
+    checked = derive_findings(Planted(twins, noisy(lambda c, n: 10 + n, 0.5, 3)).tables())
+    assert "6x" in reading_note(checked)
+    assert reading_note(checked) in as_terminal(checked)
+    assert reading_note(checked) in as_markdown(checked)
+    assert_says("analysis", "how to read a study with twins", reading_note(checked))
+    assert "A/A" not in reading_note(
+        derive_findings(
+            Planted(build_study(), written(_flat([9.0, 10.0, 11.0], [19.0, 20.0, 21.0]))).tables()
+        )
+    )
+
+
 def test_twins_that_are_told_apart_condemn_the_instrument() -> None:
     study = build_study(arms={"scratch": {}, "again": {}}, budget=FIVE)
     truth = {"scratch": 10.0, "again": 15.0}
@@ -165,9 +181,10 @@ def test_replicates_added_later_are_a_second_look_and_every_level_is_halved() ->
     later = Planted(build_study(), score, added=3)
     once, twice = derive_findings(at_once.tables()), derive_findings(later.tables())
     assert (once.looks, twice.looks) == (1, 2)
-    assert "with 2 looks" in as_terminal(twice)
-    assert "a 97.5 % interval" in as_terminal(twice)
-    assert "looks" not in as_terminal(once)
+    assert family_note(twice) in as_terminal(twice)
+    assert "97.5 %" in family_note(twice)
+    assert "97.5 %" not in family_note(once)
+    assert_says("analysis", "family of a study with two looks", family_note(twice))
     effect = _headline(twice).effect
     assert effect is not None
     assert effect.nums == (6, 6)
@@ -267,11 +284,10 @@ def test_a_catch_up_does_not_read_as_if_its_open_headline_were_decided() -> None
     assert headline.interval[0] > 0.0
     assert headline.verdict is Verdict.INCONCLUSIVE
     found = next(f for f in findings.findings if f.kind == "catch_up")
-    assert found.verdict is Verdict.CONTRADICTED
-    assert found.sentence == (
-        "On full, scratch has not caught up with pretrained by 6x: it is still behind there. At 6x "
-        "the two are apart by themselves, but not after correcting for 2 headline comparisons."
-    )
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert found.bracket == (4.0, None)
+    assert found.needed == headline.needed == 5
+    assert_says("judge", "a catch-up whose headline is open only after correction", found.sentence)
 
 
 def test_an_open_catch_up_says_nothing_of_shorter_lengths() -> None:
@@ -370,7 +386,7 @@ def test_findings_json_is_ascii_with_a_schema_version_and_caveats_that_resolve()
     text = as_json_text(derive_findings(planted.tables()))
     tree = json.loads(text)
     assert text.isascii()
-    assert tree["schema_version"] == 1
+    assert tree["schema_version"] == 2
     known = {c["key"] for c in tree["caveats"]}
     assert len(known) == len(tree["caveats"])
     assert all(set(f["caveats"]) <= known for f in tree["findings"])

@@ -1,13 +1,13 @@
-"""What halving threw away: rank correlation between rungs, and the audit's losers."""
+"""What halving cost: rank correlation between rungs, and the audit's losers."""
 
 import json
 
 import pytest
 
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.sections.halving_cost import halving_sheet, what_halving_cost
-from rethink_ray.analysis.sections.ranks import rank_correlation, ranks
+from rethink_ray.analysis.sections.halving_cost import HALVING_COST
 from rethink_ray.analysis.show.render import as_json_text
+from rethink_ray.judge.ranks import rank_correlation, ranks
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_study
 
@@ -37,27 +37,26 @@ def test_rank_correlation_is_1_for_one_order_and_minus_1_for_its_reverse() -> No
 
 
 def test_an_audited_loser_that_ends_ahead_shows_what_halving_lost() -> None:
-    planted = _planted()
-    findings = derive_findings(planted.tables())
-    second, longest = [
-        h for h in what_halving_cost(planted.study, findings.records) if h.cell.arm == "scratch"
-    ]
-    assert (second.short, second.long, second.both) == (2.0, 4.0, 3)
-    assert second.correlation == pytest.approx(1.0)
-    assert (longest.long, longest.audited) == (6.0, 1)
-    assert longest.missed == pytest.approx(2.0)  # 14 against 12
-    assert longest.correlation == pytest.approx(-1.0)  # 4, 3, 1 against 10, 12, 14
+    findings = derive_findings(_planted().tables())
+    rows = findings.sections["halving_cost"]
+    second, longest = [row for row in rows if row.cell.arm == "scratch"]
+    assert (second.lengths, second.trials) == ((2.0, 4.0), 3)
+    assert second.rank_correlation == pytest.approx(1.0)
+    assert (longest.lengths, longest.audited) == ((2.0, 6.0), 1)
+    assert longest.best_audited == pytest.approx(2.0)  # 14 against 12
+    assert longest.rank_correlation == pytest.approx(-1.0)  # 4, 3, 1 against 10, 12, 14
 
 
 def test_the_table_and_the_json_carry_it() -> None:
     findings = derive_findings(_planted().tables())
-    sheet = halving_sheet(findings.study, findings.records)
+    rows = findings.sections["halving_cost"]
+    sheet = HALVING_COST.build_sheet(findings.section_input(), rows)
     assert ("full", "scratch", "2x to 6x", "3", "-1.00", "1", "+2.0") in sheet.rows
-    assert json.loads(as_json_text(findings))["halving"][1]["best_audited"] == 2.0
+    assert json.loads(as_json_text(findings))["halving_cost"][1]["best_audited"] == 2.0
 
 
-def test_a_study_of_one_length_has_nothing_to_throw_away() -> None:
+def test_a_study_of_one_length_has_no_halving_and_no_row_of_its_cost() -> None:
     schedule = {"unit": 60, "lengths": [2]}
     study = build_study(schedule=schedule, budget={"trials": 2, "keep": [2], "replicates": 0})
     findings = derive_findings(Planted(study, _score).tables())
-    assert not halving_sheet(study, findings.records).rows
+    assert findings.sections["halving_cost"] == ()

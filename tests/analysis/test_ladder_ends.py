@@ -6,6 +6,7 @@ from typing import Any
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.analysis.show.answer import family_note
 from rethink_ray.analysis.show.render import as_markdown, as_terminal
 from rethink_ray.analysis.show.report import write_report
 from rethink_ray.judge.verdicts import Verdict
@@ -13,6 +14,7 @@ from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_study, written
+from tests.golden_words import assert_says
 
 SCHEDULE: dict[str, Any] = {"unit": 60, "lengths": [2, 4, 6, 8], "converged": 0.5}
 BUDGET: dict[str, Any] = {"trials": 2, "keep": [2, 2, 2, 2], "replicates": 3}
@@ -103,10 +105,13 @@ def test_findings_say_where_every_cell_ended_and_that_costs_are_not_equal() -> N
         length=4.0, improving=False
     )
     texts = {c.key: c.text for c in findings.caveats}
-    assert "still improving at the longest length, 8x" in texts["still-improving:full/scratch"]
-    assert "converged at 4x" in texts["converged:full/pretrained"]
-    assert "one trial" not in texts["converged:full/pretrained"]
-    assert "scratch 8x and pretrained 4x" in texts["unequal-ends:full"]
+    for key, lengths in {
+        "still-improving:full/scratch": ["8x"],
+        "converged:full/pretrained": ["4x"],
+        "unequal-ends:full": ["8x", "4x"],
+    }.items():
+        assert all(length in texts[key] for length in lengths)
+        assert_says("analysis", f"caveat {key}", texts[key])
 
 
 def test_a_ladder_that_one_trial_ended_says_so() -> None:
@@ -119,7 +124,8 @@ def test_a_ladder_that_one_trial_ended_says_so() -> None:
             Planted(one.study, one.score, ladders={**one.ladders, **scratch}).tables()
         ).caveats
     }
-    assert "judged by one trial" in texts["converged:full/pretrained"]
+    text = texts["converged:full/pretrained"]
+    assert_says("analysis", "caveat of a ladder that one trial ended", text)
 
 
 def test_without_the_rule_nothing_is_said_and_the_longest_length_decides() -> None:
@@ -154,7 +160,8 @@ def test_pages_and_exports_take_it(tmp_path: Path) -> None:
     findings = derive_findings(made.tables())
     page = as_markdown(findings)
     assert "at their best lengths" in page
-    assert "1 headline comparison (each arm at its own best length)" in page
+    assert family_note(findings) in page
+    assert_says("analysis", "family of a study whose ladders converge", family_note(findings))
     for words in ("still improving at 8x", "converged at 4x"):
         assert f"| {words} |" in page  # beside the best length of the cell
     assert "at their best lengths" in as_terminal(findings)

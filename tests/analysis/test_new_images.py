@@ -7,13 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.sections.new_images import (
-    average_precision,
-    labels_of,
-    new_images_sheet,
-    widened,
-    with_new_images,
-)
+from rethink_ray.analysis.read.detected import average_precision, split_by_label
+from rethink_ray.analysis.sections.new_images import NEW_IMAGES, NotDrawn, derive_new_images, widen
 from rethink_ray.analysis.show.report import write_report
 from rethink_ray.cli import app
 from rethink_ray.detection.kept_detections import table_of
@@ -28,6 +23,7 @@ from rethink_ray.records.detections import (
 )
 from rethink_ray.spec.errors import RecordError
 from tests.analysis.planted import Planted, build_study, noisy
+from tests.golden_words import assert_says
 
 
 def _scene(
@@ -67,7 +63,7 @@ def _scene(
 @pytest.mark.parametrize("seed", range(5))
 def test_kept_detections_score_what_coco_scores(seed: int) -> None:
     truth, seen = _scene(seed)
-    kept = average_precision(labels_of(table_of(truth, seen, 3)), np.ones(len(truth)))
+    kept = average_precision(split_by_label(table_of(truth, seen, 3)), np.ones(len(truth)))
     assert kept == pytest.approx(score(truth, seen, 3)["ap"], abs=1e-9)
 
 
@@ -96,7 +92,7 @@ def test_an_image_drawn_twice_scores_as_if_it_stood_there_twice() -> None:
             labels=twin_seen.labels,
         )
     )
-    drawn = average_precision(labels_of(table_of(truth, seen, 3)), weights)
+    drawn = average_precision(split_by_label(table_of(truth, seen, 3)), weights)
     assert drawn == pytest.approx(score(again, found, 3)["ap"], abs=1e-9)
 
 
@@ -110,7 +106,7 @@ def test_ten_thresholds_are_ten_bits() -> None:
 def test_seeds_and_images_add_up_as_variances() -> None:
     """0.3 and 0.4 make 0.5."""
     effect = Estimate(value=1.0, se=0.3, df=8.0, nums=(5, 5))
-    both = widened(effect, 0.4)
+    both = widen(effect, 0.4)
     assert both.se == pytest.approx(0.5)
     assert both.df is not None
     assert both.df > 8.0
@@ -120,8 +116,8 @@ def test_more_noise_never_makes_an_interval_narrower() -> None:
     """Two degrees of freedom: 4.30 x 1.0. Half as much noise of images would make it 1.12, but the
     degrees 3.1 and t 3.12: 3.49 in all."""
     effect = Estimate(value=4.4, se=1.0, df=2.0, nums=(3, 3))
-    assert widened(effect, 0.5).interval() == effect.interval()
-    wide, narrow = widened(effect, 2.0).interval(), effect.interval()
+    assert widen(effect, 0.5).interval() == effect.interval()
+    wide, narrow = widen(effect, 2.0).interval(), effect.interval()
     assert wide is not None
     assert narrow is not None
     assert wide[1] > narrow[1]
@@ -146,8 +142,8 @@ def test_two_arms_that_find_the_same_are_apart_in_no_draw_of_images(tmp_path: Pa
     """The draw is paired: what both arms find in an image cancels."""
     planted = Planted(build_study(), noisy(lambda c, n: 10.0 + n, 0.5, 3))
     findings = derive_findings(planted.tables())
-    (one,), why = with_new_images(findings, _kept_study(tmp_path, (4.0, 4.0)))
-    assert (one.images, why) == (30, "")
+    (one,) = derive_new_images(findings.section_input(_kept_study(tmp_path, (4.0, 4.0))))
+    assert one.images == 30
     assert one.sd == pytest.approx(0.0, abs=1e-9)
     assert one.estimate.interval() == pytest.approx(one.finding.interval)
 
@@ -157,23 +153,22 @@ def test_arms_that_find_different_things_have_a_wider_interval_on_data_like_thes
 ) -> None:
     planted = Planted(build_study(), noisy(lambda c, n: 10.0 + n, 0.5, 3))
     findings = derive_findings(planted.tables())
-    found, why = with_new_images(findings, _kept_study(tmp_path, (4.0, 1.0)))
-    assert found[0].sd > 0.5
-    wide, narrow = found[0].estimate, found[0].finding.effect
+    given = findings.section_input(_kept_study(tmp_path, (4.0, 1.0)))
+    (one,) = derive_new_images(given)
+    assert one.sd > 0.5
+    wide, narrow = one.estimate, one.finding.effect
     assert narrow is not None
     assert (wide.se or 0.0) > (narrow.se or 0.0)
-    (row,) = new_images_sheet(findings, found, why).rows
+    (row,) = NEW_IMAGES.build_sheet(given, (one,)).rows
     assert row[:3] == ("full", "pretrained - scratch", "6x")
 
 
 def test_a_study_that_keeps_no_detections_says_so(tmp_path: Path) -> None:
     planted = Planted(build_study(), noisy(lambda c, n: 10.0 + n, 0.5, 3))
-    found, why = with_new_images(derive_findings(planted.tables()), tmp_path)
-    assert found == ()
-    assert why == (
-        "what replicates of full/scratch at 6x found is not kept (the study is older than they "
-        "are, or checkpoints.detections says none)"
-    )
+    (row,) = derive_new_images(derive_findings(planted.tables()).section_input(tmp_path))
+    assert isinstance(row, NotDrawn)
+    assert "full/scratch at 6x" in row.why
+    assert_says("analysis", "detections are not kept", row.why)
 
 
 def test_the_command_and_the_report_show_both_intervals(tmp_path: Path) -> None:

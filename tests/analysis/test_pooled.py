@@ -7,10 +7,11 @@ import pytest
 from typer.testing import CliRunner
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.pooled import Pool, decide_as_pool, pool_sentence
+from rethink_ray.analysis.sections.pooled import PooledRegime, derive_pools
 from rethink_ray.cli import app
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_study, noisy
+from tests.golden_words import assert_says
 
 
 def _crossing(cell: Cell, length: float) -> float:
@@ -24,25 +25,23 @@ def _findings(**changes: object) -> Findings:
     return derive_findings(Planted(study, noisy(_crossing, 0.1, 1)).tables())
 
 
+def _pools(findings: Findings) -> tuple[PooledRegime, ...]:
+    return derive_pools(findings.section_input())
+
+
 def test_a_pool_halved_at_2x_drops_the_arm_that_ends_ahead() -> None:
-    findings = _findings()
-    (pool,) = decide_as_pool(findings)
-    assert isinstance(pool, Pool)
+    (pool,) = _pools(_findings())
     assert dict(pool.proposed) == {"scratch": 4, "pretrained": 4}
-    assert (pool.first, pool.last) == (2.0, 6.0)
+    assert (pool.halved_at, pool.judged_at) == (2.0, 6.0)
 
 
 def test_the_share_that_survives_is_that_of_the_study_s_own_first_step() -> None:
-    findings = _findings(trials=4, keep=[4, 2, 2])
-    (pool,) = decide_as_pool(findings)
-    assert isinstance(pool, Pool)
-    assert dict(pool.kept) == {"pretrained": 4}
-    assert pool.thrown_away == ("scratch",)
+    (pool,) = _pools(_findings(trials=4, keep=[4, 2, 2]))
+    assert dict(pool.kept) == {"scratch": 0, "pretrained": 4}
+    assert pool.dropped == ("scratch",)
     assert pool.winner == "pretrained"
-    told = pool_sentence(findings, pool)
-    assert "one pool of 8 trials halved at 2x keeps 4: 0 of scratch and 4 of pretrained" in told
-    assert "pretrained would have won at 6x" in told
-    assert "scratch would have been thrown away; in its own cell it ends at 24." in told
+    assert round(pool.ends["scratch"].mean.value) == 24
+    assert_says("analysis", "one pool that drops the later winner", pool.sentence)
 
 
 def test_a_survivor_that_its_own_cell_stopped_could_still_have_won() -> None:
@@ -51,20 +50,19 @@ def test_a_survivor_that_its_own_cell_stopped_could_still_have_won() -> None:
         noisy(_crossing, 0.1, 1),
         ladders={("pretrained", "search", 3): (2.0,)},
     )
-    (pool,) = decide_as_pool(derive_findings(planted.tables()))
-    assert isinstance(pool, Pool)
+    (pool,) = _pools(derive_findings(planted.tables()))
     assert pool.unrecorded == 1
 
 
 def test_one_arm_or_nothing_recorded_is_no_pool() -> None:
     alone = Planted(build_study(arms={"scratch": {}}), noisy(_crossing, 0.1, 1))
-    told = decide_as_pool(derive_findings(alone.tables()))
-    assert told == ("full: a pool needs two arms that share two schedule lengths.",)
+    (no_rival,) = _pools(derive_findings(alone.tables()))
+    assert_says("analysis", "no pool of one arm", no_rival.sentence)
     ended = {(a, "search", i): "diverged" for a in ("scratch", "pretrained") for i in range(2)}
     none = Planted(build_study(), noisy(_crossing, 0.1, 1), ended=ended)
-    assert decide_as_pool(derive_findings(none.tables())) == (
-        "full: no trial has finished 2x, so there is no pool yet.",
-    )
+    (no_score,) = _pools(derive_findings(none.tables()))
+    assert_says("analysis", "no pool without a score", no_score.sentence)
+    assert (no_rival.proposed, no_score.proposed) == ({}, {})
 
 
 def test_the_command_prints_the_pool_in_every_form(tmp_path: Path) -> None:
@@ -73,10 +71,10 @@ def test_the_command_prints_the_pool_in_every_form(tmp_path: Path) -> None:
     for words in ([], ["--markdown"]):
         told = CliRunner().invoke(app, ["findings", root, "--as-if", "pooled", *words])
         assert told.exit_code == 0, told.output
-        assert "scratch would have been thrown away" in told.output
+        assert "scratch" in told.output
     told = CliRunner().invoke(app, ["findings", root, "--as-if", "pooled", "--json"])
     (pool,) = json.loads(told.output)["pools"]
-    assert (pool["winner"], pool["thrown_away"]) == ("pretrained", ["scratch"])
+    assert (pool["winner"], pool["dropped"]) == ("pretrained", ["scratch"])
 
 
 @pytest.mark.parametrize("words", [["--as-if", "pool"], ["--as-if", "pooled", "--from", "t.csv"]])

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rethink_ray.analysis.power import Power, plan_power, power_lines
-from rethink_ray.judge.statistics import welch
 from rethink_ray.spec.errors import SpecError
 from tests.analysis.planted import build_facts, build_study
+from tests.judge.two_groups import welch
 
 AHEAD = {
     "says": "pre-training ends ahead",
@@ -61,13 +61,13 @@ def test_a_larger_family_sees_only_larger_differences() -> None:
     together = _plan(5, 0.3, claims=claims)
     assert (alone.level, together["headlines"].level) == (0.05, pytest.approx(0.05 / 4))
     assert together["headlines"].smallest > alone.smallest
-    assert together["ahead"].num_candidates == 3
+    assert together["ahead"].num_comparisons == 3
 
 
 def test_a_difference_of_differences_needs_more_than_a_difference() -> None:
     regimes = {"full": {"images": "all"}, "small": {"images": 60}}
     powers = _plan(5, 0.3, regimes=regimes)
-    assert (powers["headlines"].num_candidates, powers["headlines"].num_groups) == (2, 2)
+    assert (powers["headlines"].num_comparisons, powers["headlines"].num_groups) == (2, 2)
     assert powers["zoph_2020/labels"].num_groups == 4
     assert powers["zoph_2020/labels"].smallest > powers["he_2018/slow-start"].smallest
     assert powers["he_2018/catch-up"].one_sided

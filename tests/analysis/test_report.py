@@ -12,6 +12,7 @@ import pytest
 
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.one_trial import export_trial
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.figures import (
     COLORS,
     FAINT,
@@ -127,7 +128,8 @@ def test_an_empty_study_has_a_page_without_figures(tmp_path: Path) -> None:
     planted = _planted()
     start_study(tmp_path / "s", planted.study, "", planted.facts, {})
     page = write_report(tmp_path / "s")
-    assert "Nothing has been recorded yet" in page.read_text()
+    tables = read_tables(StudyDirectory.open(tmp_path / "s"))
+    assert derive_findings(tables).missing in page.read_text()
     assert "<figure>" not in page.read_text()
 
 

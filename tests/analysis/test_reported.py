@@ -12,6 +12,7 @@ from rethink_ray.analysis.read.published_leads import published_leads
 from rethink_ray.analysis.read.published_tables import load_published
 from rethink_ray.analysis.show.figures import draw_figures
 from rethink_ray.analysis.show.reported import (
+    SINGLE_RUNS,
     caveats_of,
     derive_reported,
     reported_json,
@@ -113,9 +114,9 @@ def test_a_reported_number_has_neither_interval_nor_p_value_and_says_so(stem: st
             assert (found.interval, found.p_adjusted, found.needed) == (None, None, None)
             assert not re.search(r"\[[+-]", found.sentence)
     for render in (reported_terminal, reported_markdown):
-        assert "no interval, no test" in render(reported)
+        assert SINGLE_RUNS in render(reported)
     tree = json.loads(reported_json(reported))
-    assert (tree["schema_version"], tree["table"]) == (1, f"published:{stem}")
+    assert (tree["schema_version"], tree["table"]) == (2, f"published:{stem}")
 
 
 def test_every_claim_that_a_table_cannot_test_says_why() -> None:

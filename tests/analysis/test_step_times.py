@@ -10,6 +10,7 @@ from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RoundProposed, RungDone
 from tests.analysis.planted import Planted, build_study, written
+from tests.golden_words import assert_says
 
 ARMS = ("scratch", "pretrained")
 ROWS = {(arm, n): [10.0 + n, 10.1 + n, 10.2 + n] for arm in ARMS for n in (2.0, 4.0, 6.0)}
@@ -34,7 +35,9 @@ def _timed(seconds: dict[tuple[int, float], float]) -> Findings:
 
 
 def _hours(findings: Findings, length: float) -> float:
-    return next(p.run_hours for p in findings.priced if (p.arm, p.length) == ("scratch", length))
+    return next(
+        p.run_hours for p in findings.sections["prices"] if (p.arm, p.length) == ("scratch", length)
+    )
 
 
 def test_a_busy_minute_at_one_length_makes_no_longer_length_cheaper() -> None:
@@ -48,13 +51,14 @@ def test_a_busy_minute_at_one_length_makes_no_longer_length_cheaper() -> None:
 def test_replicates_that_took_thrice_as_long_as_others_rank_nobody_by_time() -> None:
     calm = _timed({})
     assert unevenness(calm.study, calm.records) == pytest.approx(1.0)
-    assert any(p.best_for_hours for p in calm.priced)
+    assert any(p.best_for_hours for p in calm.sections["prices"])
     busy = _timed({(0, n): 18.0 for n in (2.0, 4.0, 6.0)})
     assert unevenness(busy.study, busy.records) == pytest.approx(3.0)
-    assert not any(p.best_for_hours for p in busy.priced)
-    assert {c.ratios.hours for c in busy.method_costs} == {None}
-    assert {c.ratios.hours for c in calm.method_costs} == {1.0}
-    (told,) = [c.text for c in busy.caveats if c.key == "uneven-pace"]
-    assert "took up to 3.0 times as long in one replicate as in another" in told
+    assert not any(p.best_for_hours for p in busy.sections["prices"])
+    assert {c.ratios.run_hours for c in busy.sections["method_costs"]} == {None}
+    assert {c.ratios.run_hours for c in calm.sections["method_costs"]} == {1.0}
+    (text,) = [c.text for c in busy.caveats if c.key == "uneven-pace"]
+    assert " 3.0 times " in text
+    assert_says("analysis", "caveat of uneven step times", text)
     assert not any(c.key == "uneven-pace" for c in calm.caveats)
     assert _hours(busy, 6.0) == _hours(calm, 6.0)  # the median of three

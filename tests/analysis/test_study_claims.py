@@ -13,7 +13,7 @@ from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.judge.claims import ClaimOutcome
-from rethink_ray.judge.statistics import contrast, holm, paired, welch
+from rethink_ray.judge.statistics import contrast, holm
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.protocol.tables import StudyTables, build_tables
@@ -27,6 +27,7 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study, validate
 from rethink_ray.spec.study import Study
 from tests.analysis.planted import Planted, build_facts, build_study, noisy, written
+from tests.judge.two_groups import paired, welch
 
 FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
 AHEAD = {

@@ -40,8 +40,10 @@ def test_a_frozen_backbone_s_savings_and_drift_are_found_in_a_study_that_ran(
     assert (drift.lengths, drift.verdict) == ((2.0, 3.0), Verdict.SUPPORTED)
     assert papers["cost"].findings  # wall time: there, whatever it says
     assert papers["cost-memory"].untested == "no row with metric peak_gb"  # of a process, no GPU's
-    tuned, frozen = findings.method_costs
-    assert (tuned.ratios.trained_share, frozen.amounts.memory_of) == (1.0, "process")
-    moved = {d.cell.arm: [m.value for m in d.by_length.values()] for d in findings.drifts}
+    tuned, frozen = findings.sections["method_costs"]
+    assert (tuned.ratios.trained_share, frozen.amounts.peak_memory_of) == (1.0, "process")
+    moved: dict[str, list[float]] = {}
+    for row in findings.sections["backbone_drift"]:
+        moved.setdefault(row.cell.arm, []).append(row.mean.value)
     assert moved["frozen"] == [0.0, 0.0]
     assert 0.0 < moved["tuned"][0] < moved["tuned"][1]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from micro_study import run_inline
 
-from rethink_ray.analysis.export import exported
+from rethink_ray.analysis.export import build_config
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.one_trial import export_trial
 from rethink_ray.commands.reruns import verdict_lines
@@ -80,12 +80,12 @@ def test_each_replicate_trains_on_its_draw_and_never_on_the_hold_out(finished: F
     view = StudyView(directory.study, state, directory.facts)
     for arm in ("scratch", "student"):
         for member, draw in zip(members(state, arm, "replicate"), (1, 2), strict=True):
-            config = exported(directory, view.cell(Cell("few", arm)), member, 2.0).plain()
+            config = build_config(directory, view.cell(Cell("few", arm)), member, 2.0).plain()
             seen = open_trial_data(config).image_ids
             assert seen == regime_image_ids(data, 5, draw)
             assert not set(seen) & set(holdout_image_ids(data))
         [searched] = members(state, arm, "search")
-        config = exported(directory, view.cell(Cell("few", arm)), searched, 2.0).plain()
+        config = build_config(directory, view.cell(Cell("few", arm)), searched, 2.0).plain()
         assert open_trial_data(config).image_ids == regime_image_ids(data, 5)
 
 

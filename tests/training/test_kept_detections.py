@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rethink_ray.analysis.sections.new_images import average_precision, labels_of
+from rethink_ray.analysis.read.detected import average_precision, split_by_label
 from rethink_ray.records.detections import file_name, read_detections
 from tests.builders import micro_recipe, micro_trial
 from tests.training.runs import climb
@@ -23,7 +23,7 @@ def test_the_kept_boxes_of_a_rung_score_its_ap_and_nothing_else_is_kept(
         table = read_detections(kept / file_name(rung.length))
         images = {i for i, n in zip(*_columns(table, "image_id", "label"), strict=True) if n == 0}
         assert len(images) == 4  # every test image, with objects or without
-        ap = average_precision(labels_of(table), np.ones(4))
+        ap = average_precision(split_by_label(table), np.ones(4))
         assert ap == pytest.approx(rung.metrics["test/ap"], abs=1e-9)
 
 

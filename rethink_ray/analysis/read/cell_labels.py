@@ -1,7 +1,7 @@
 """A cell in the columns of published tables: what claims select rows by, and match them on.
 
-A label must tell apart what a claim must not mix: a student is no supervised run, S4 no S1, NAS-FPN
-no FPN. A path that the search tunes has several labels, one for all it could be.
+Labels keep apart what a claim must not mix: a student is no supervised run, S4 is no S1, NAS-FPN is
+no FPN. A path that the search tunes has one label for each value it could have.
 """
 
 import itertools
@@ -73,8 +73,8 @@ def passes_labels(
 ) -> dict[str, Texts]:
     """How often a run of this length has seen the regime's labelled images, first stage included.
 
-    A teacher's updates are not among them; of a student's batch only the human part is. Nothing
-    where the search decides on it.
+    A teacher's updates do not count; of a student's batch, only the human part counts. Empty if the
+    search decides on it.
     """
     if not images or any(path in space for path in PASSES):
         return {}
@@ -85,8 +85,7 @@ def passes_labels(
 
 
 def augment_labels(augment: AugmentSpec, space: Mapping[str, Parameter]) -> Texts:
-    """``s4``, ``flip+scale_0.5_2+color_0.4``; ``tuned`` where the search decides on more than
-    the level."""
+    """``s4``, ``flip+scale_0.5_2+color_0.4``; ``tuned`` if the search tunes more than the level."""
     tuned = {path for path in space if path.startswith("augment.")}
     if tuned == {"augment.level"}:
         return _options(space["augment.level"])
@@ -123,24 +122,26 @@ def _jitter(augment: AugmentSpec) -> list[str]:
 
 def _detector(paths: Mapping[str, Texts]) -> Texts:
     """``retinanet``, ``faster_rcnn+fpn``, ``faster_rcnn+nasfpn+cascade``."""
-    found = set()
+    labels = set()
     for family, neck in itertools.product(paths["detector.family"], paths["detector.neck"]):
         name = CASCADES.get(family, family)
         if neck != "fpn" or name == "faster_rcnn":
             name += f"+{NECKS.get(neck, neck)}"
-        found.add(name + ("+cascade" if family in CASCADES else ""))
-    return frozenset(found)
+        labels.add(name + ("+cascade" if family in CASCADES else ""))
+    return frozenset(labels)
 
 
 def _init(paths: Mapping[str, Texts]) -> Texts:
-    """What the weights come from; a classifier of shuffled labels is a control, and no classifier
-    that a paper means."""
-    found = {SOURCES.get(name, name) for name in paths["init.source"]}
-    if "upstream" in found and "shuffled" in paths["upstream.labels"]:
-        found.add(SHUFFLED)
+    """The source of the weights.
+
+    A classifier of shuffled labels is a control, not a classifier as a paper means it.
+    """
+    sources = {SOURCES.get(name, name) for name in paths["init.source"]}
+    if "upstream" in sources and "shuffled" in paths["upstream.labels"]:
+        sources.add(SHUFFLED)
         if paths["upstream.labels"] == {"shuffled"}:
-            found.discard("upstream")
-    return frozenset(found)
+            sources.discard("upstream")
+    return frozenset(sources)
 
 
 def _frozen(paths: Mapping[str, Texts]) -> Texts:
@@ -166,7 +167,7 @@ def _method(recipe: Recipe, space: Mapping[str, Parameter]) -> Texts:
 
 
 def _sizes(recipe: Recipe, space: Mapping[str, Parameter], images: int) -> dict[str, Texts]:
-    """Shorter sides of the two stages of direct pre-training; only where nobody tunes them."""
+    """Shorter sides of the two stages of direct pre-training; only if the search tunes neither."""
     tuned = any(path.endswith(("_side_px", ".resolution")) for path in space)
     if recipe.init.source != "direct" or tuned or not images:
         return {}

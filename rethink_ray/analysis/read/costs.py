@@ -1,7 +1,7 @@
 """What each cell cost: its search, its replicates, and the assets it started from.
 
-An asset that several cells share is booked in full to each of them, because each would have needed
-it alone; the study's total counts it once.
+An asset that several cells share counts in full for each of them, because each would have needed it
+alone; the study's total counts it once.
 """
 
 from collections.abc import Iterable, Mapping
@@ -50,8 +50,8 @@ class StudyCost:
 
     def seconds_of(self, keys: Iterable[str]) -> float:
         """What these assets took together, each once."""
-        wanted = {self.renamed.get(key, key) for key in keys}
-        return sum(asset.seconds for asset in self.assets if asset.key in wanted)
+        recorded_keys = {self.renamed.get(key, key) for key in keys}
+        return sum(asset.seconds for asset in self.assets if asset.key in recorded_keys)
 
     @property
     def asset_seconds(self) -> float:
@@ -69,7 +69,7 @@ class StudyCost:
 
 
 def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> StudyCost:
-    """Seconds spent, per cell and in all."""
+    """Seconds that were spent, per cell and in all."""
     assets = read_assets(tables.assets)
     named = {cell: asset_keys(record) for cell, record in records.items()}
     renamed = _renamed(assets, {key for keys in named.values() for key in keys})
@@ -94,20 +94,20 @@ def study_cost(tables: StudyTables, records: Mapping[Cell, CellRecord]) -> Study
 
 
 def _renamed(assets: Iterable[Asset], named: Iterable[str]) -> dict[str, str]:
-    """Key as this version names an asset -> as an older one did, where only one can be meant."""
-    recorded, wanted = {asset.key for asset in assets}, set(named)
-    left, unknown = recorded - wanted, wanted - recorded
-    found: dict[str, str] = {}
+    """Key of an asset in this version -> in an older one, if only one can be meant."""
+    recorded, current = {asset.key for asset in assets}, set(named)
+    unused, unknown = recorded - current, current - recorded
+    renamed: dict[str, str] = {}
     for key in unknown:
         kind = key.partition("-")[0]
         ours = [other for other in unknown if other.partition("-")[0] == kind]
-        theirs = [other for other in left if other.partition("-")[0] == kind]
+        theirs = [other for other in unused if other.partition("-")[0] == kind]
         if len(ours) == len(theirs) == 1:
-            found[key] = theirs[0]
-    return found
+            renamed[key] = theirs[0]
+    return renamed
 
 
 def asset_keys(record: CellRecord) -> tuple[str, ...]:
-    """Keys of every asset that a trial of this cell started from, replicates' own included."""
+    """Keys of every asset that a trial of this cell started from, replicates included."""
     trials = (*record.search, *record.replicates)
     return tuple(sorted({key for trial in trials for key in trial.assets}))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
+from rethink_ray.judge.questions import find_best_lengths
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import WORST_SCORE
@@ -59,11 +60,6 @@ class CurvePoint:
     def of_incumbent(self) -> "CurvePoint":
         """The replicates of ``incumbent`` alone."""
         return next(p for p in self.singles if p.incumbent == self.incumbent)
-
-    def pairs_with(self, other: "CurvePoint") -> bool:
-        """Whether values under the same key share their luck: another length of the same
-        configuration (by seed), or of the same searches."""
-        return bool(self.of_searches) or self.incumbent == other.incumbent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +164,6 @@ def _one_configuration(study: Study, record: CellRecord, trial: Trial) -> tuple[
 
 
 def best_lengths(study: Study, points: tuple[CurvePoint, ...]) -> tuple[float | None, float | None]:
-    """(best, shortest within the margin of it); a tie goes to the shorter length."""
+    """(best, shortest within the margin of it) on the select split; of equals the shorter one."""
     merits = {p.length: p.select for p in points if p.select is not None}
-    if not merits:
-        return None, None
-    top = max(merits.values())
-    best = min(length for length, merit in merits.items() if merit == top)
-    return best, min(length for length, merit in merits.items() if merit >= top - study.margin)
+    return find_best_lengths(merits, study.margin)

@@ -1,78 +1,53 @@
-"""What claims compare besides scores: how far a backbone moved, and what a run costs.
+"""What claims compare besides scores: how far a backbone moved, and the costs of a run.
 
-Every number is measured on a study's own replicates, in units that read well in a sentence.
+Every number is measured on the study's replicates, in units that read well in a sentence.
 """
 
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord, Trial
-from rethink_ray.analysis.wording import signed
 from rethink_ray.spec.metrics import FREQUENCIES, SCORES
 from rethink_ray.spec.study import Study
 
-UNITS = {
-    "backbone_drift": "drift",
-    "step_ms": "ms an update",
-    "step_gflops": "GFLOP an update",
-    "trained_share": "% of the parameters",
-    "peak_gb": "GB at the peak",
-    "pretrain_hours": "hours of pre-training",
-}
-"""Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
 ALWAYS_SCORED = SCORES[:6]
-"""Metrics that every rung has; replicates still to come will have them."""
-BINS = tuple(f"ap_{name}" for name in FREQUENCIES)
+"""Metrics that every rung has, so that replicates still to come will have them."""
+BOX_FREQUENCY_METRICS = tuple(f"ap_{name}" for name in FREQUENCIES)
 
 
 def still_to_come(study: Study, source: str) -> tuple[str, ...]:
     """What replicates of an arm that starts from ``source`` will have, before the first has run."""
-    found = (*ALWAYS_SCORED, *(BINS if study.data.frequency else ()))
+    scores = ALWAYS_SCORED + (BOX_FREQUENCY_METRICS if study.data.frequency else ())
     costs = ["backbone_drift", "step_ms", "step_gflops", "trained_share"]
     if study.resources.gpus_per_worker:
         costs.append("peak_gb")
     if source in ("upstream", "direct"):
         costs.append("pretrain_hours")
-    return (*found, *costs)
+    return (*scores, *costs)
 
 
 def costs_at(
     record: CellRecord, point: CurvePoint, cost: StudyCost | None
 ) -> dict[str, dict[int, float]]:
     """Metric -> seed -> amount, of the replicates at one length that were measured."""
-    found: dict[str, dict[int, float]] = {}
+    amounts: dict[str, dict[int, float]] = {}
     for trial in record.replicates:
         if trial.trial_id in point.trial_ids and trial.trial_id not in point.failed:
             for metric, amount in _amounts(trial, cost).items():
-                found.setdefault(metric, {})[trial.seed] = amount
-    return found
+                amounts.setdefault(metric, {})[trial.seed] = amount
+    return amounts
 
 
 def _amounts(trial: Trial, cost: StudyCost | None) -> dict[str, float]:
-    found: dict[str, float] = {}
+    amounts: dict[str, float] = {}
     if trial.trained_share:
-        found["trained_share"] = 100.0 * trial.trained_share
+        amounts["trained_share"] = 100.0 * trial.trained_share
     if trial.step_flops:
-        found["step_gflops"] = trial.step_flops / 1e9
-    if trial.peak_bytes and trial.memory_of == "gpu":  # a process's is that of all it ever ran
-        found["peak_gb"] = trial.peak_bytes / 1e9
+        amounts["step_gflops"] = trial.step_flops / 1e9
+    if (
+        trial.peak_memory_bytes and trial.peak_memory_of == "gpu"
+    ):  # a process's peak is of all it ever ran
+        amounts["peak_gb"] = trial.peak_memory_bytes / 1e9
     hours = cost.seconds_of(trial.assets) / 3600.0 if cost and trial.assets else 0.0
     if hours:
-        found["pretrain_hours"] = hours
-    return found
-
-
-def amount_text(metric: str, value: float) -> str:
-    """A score with one decimal, anything else with three digits."""
-    return f"{value:.3g}" if metric in UNITS else f"{value:.1f}"
-
-
-def signed_text(metric: str, value: float) -> str:
-    """The same with its sign."""
-    return f"{value:+.3g}" if metric in UNITS else signed(value)
-
-
-def span_text(metric: str, interval: tuple[float, float] | None) -> str:
-    """``[+0.012, +0.034]``; empty where there is no interval."""
-    if interval is None:
-        return ""
-    return f"[{signed_text(metric, interval[0])}, {signed_text(metric, interval[1])}]"
+        amounts["pretrain_hours"] = hours
+    return amounts

@@ -1,4 +1,4 @@
-"""He et al.'s own catch-up curves, for the figure of a study that trains on the same data set.
+"""The catch-up curves of He et al. 2018, for the figure of a study on the same data set.
 
 On COCO a unit of schedule is about theirs, so leads may share a figure; absolute AP never does.
 """
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rethink_ray.analysis.read.published_tables import load_published
 from rethink_ray.analysis.read.samples import published_samples
-from rethink_ray.judge.matching import comparisons
+from rethink_ray.judge.matching import find_comparisons
 from rethink_ray.spec.claim import paper_claims
 from rethink_ray.spec.study import Study
 
@@ -20,15 +20,19 @@ def published_leads(study: Study, lengths: Sequence[float]) -> tuple[Lead, ...]:
     """The published leads within the lengths of a study on COCO; none for other data sets."""
     if study.data.dataset != "coco" or not lengths:
         return ()
-    found = comparisons(paper_claims()[CLAIM], list(published_samples(load_published(TABLE))))
+    compared = find_comparisons(
+        paper_claims()[CLAIM], list(published_samples(load_published(TABLE)))
+    )
     leads: list[Lead] = []
-    for place in () if isinstance(found, str) else found:
+    for comparison in () if isinstance(compared, str) else compared:
         points = tuple(
-            (met.side.length, met.against.values[0] - met.side.values[0])
-            for met in place.matched_pairs
-            if met.against and met.side.length and min(lengths) <= met.side.length <= max(lengths)
+            (pair.side.length, pair.against.values[0] - pair.side.values[0])
+            for pair in comparison.matched_pairs
+            if pair.against
+            and pair.side.length
+            and min(lengths) <= pair.side.length <= max(lengths)
         )
         if points:
-            name = f"He 2018, {place.labels.get('backbone', '')}, single runs"
+            name = f"He 2018, {comparison.labels.get('backbone', '')}, single runs"
             leads.append((name, points))
     return tuple(leads)

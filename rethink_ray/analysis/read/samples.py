@@ -1,22 +1,19 @@
-"""What claims compare: scores of one method at one schedule length, wherever they come from.
-
-A published number is a sample of one value; a study's sample holds its replicates. A path that the
-search tunes is no single value: the sample lists all it could be there.
-"""
+"""Samples read from tables of published numbers and from the cells of a study."""
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.analysis.confounds import recipe_texts
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.measures import ALWAYS_SCORED, costs_at, still_to_come
 from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.arms import find_twins, recipe_texts
+from rethink_ray.judge.samples import Labels, ScoreSample
+from rethink_ray.judge.wording import counted, times
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.facts import DataFacts
@@ -24,54 +21,16 @@ from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.study import Study
 
-Labels = Mapping[str, frozenset[str]]
-"""Column -> what it says; several values where a study tunes it."""
 LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Scores of one method in one regime at one schedule."""
-
-    labels: Labels
-    images: int
-    length: float | None
-    """In units of 1x; None for a schedule that has no such number (``converged``)."""
-    values: Mapping[int, float]
-    """Seed -> score; for a published number 0 -> the number; for a study with several searches of
-    a cell number of the search -> mean over its replicates."""
-    evidence: tuple[str, ...]
-    """Trial ids, or the line of the table."""
-    configuration: str
-    """What two samples share that are one configuration: their values pair by seed. All lengths
-    of a cell with several searches share one: they pair by search, and never with those of another
-    study."""
-    merit: float | None = None
-    """What ``best`` is chosen by: the score on the select split; a published number itself."""
-    notes: tuple[str, ...] = ()
-    looks: int = 1
-    """How often its replicates were added to and looked at."""
-    recipe: Mapping[str, str] = field(default_factory=dict)
-    """Dotted path -> value; empty for published numbers."""
-
-    @property
-    def schedule(self) -> str:
-        """As its table spells it."""
-        return next(iter(self.labels["schedule"]))
-
-    @property
-    def metric(self) -> str:
-        """As its table spells it."""
-        return next(iter(self.labels["metric"]))
-
-
-def published_samples(table: PublishedTable) -> Iterator[Sample]:
+def published_samples(table: PublishedTable) -> Iterator[ScoreSample]:
     """One sample per number."""
     for row in table.rows:
         labels = {column: frozenset({text}) for column, text in row.labels.items()}
         labels["dataset"] = frozenset({row.labels["regime"].partition("_")[0]})
         place = f"{table.name}, line {row.line}"
-        yield Sample(
+        yield ScoreSample(
             labels=labels,
             images=row.images,
             length=_length_of(row.labels["schedule"]),
@@ -83,45 +42,97 @@ def published_samples(table: PublishedTable) -> Iterator[Sample]:
         )
 
 
+def objective_samples(
+    study: Study, facts: DataFacts, results: Mapping[Cell, CellResult]
+) -> Iterator[ScoreSample]:
+    """One sample per cell and length, of the study's objective; second names of twins included.
+
+    Lengths that nothing has reached yet are there too, without values.
+    """
+    for cell, result in results.items():
+        for row in _rows(study, cell, result, facts):
+            values = row.point.values if row.point else {}
+            yield _sample(row, study.objective.metric, values)
+
+
 def study_samples(
     study: Study,
     facts: DataFacts,
     records: Mapping[Cell, CellRecord],
     results: Mapping[Cell, CellResult],
     cost: StudyCost | None = None,
-) -> Iterator[Sample]:
+) -> Iterator[ScoreSample]:
     """One sample per cell, length and metric; a contender's second name is left out.
 
     Lengths that nothing has reached yet are there too, without values.
     """
-    second_names, of_what = twins(study), f"{fingerprint_of(study)}/{facts.fingerprint}"
+    second_names = find_twins(study)
     for cell, result in results.items():
         if cell.arm in second_names:
             continue
-        searches = f"every search of {cell.name} in {of_what}"
-        shared = cell_labels(study, cell, facts)
-        base, space = base_recipe(study, cell), space_of(study, cell)
-        images = facts.regime_sizes.get(cell.regime, 0)
-        recipe = recipe_texts(base, space)
-        for length in result.lengths:
-            low_rate = max(base.schedule.decay.points(length), default=0.0)
-            here = {"schedule": f"{length:g}x", "low_rate": as_text(low_rate)}
-            passes = passes_labels(base, space, length, images)
-            point = result.point(length)
-            measured = _measured(study, records[cell], point, length, cost)
+        for row in _rows(study, cell, result, facts):
+            measured = _measured(study, records[cell], row.point, row.length, cost)
             for metric, values in measured.items():
-                own = {c: frozenset({t}) for c, t in {**here, "metric": metric}.items()}
-                yield Sample(
-                    labels={**shared, **passes, **own},
-                    images=images,
-                    length=length,
-                    values=values,
-                    evidence=point.trial_ids if point else (),
-                    configuration=_configuration(searches, point, length),
-                    merit=point.select if point else None,
-                    looks=point.looks if point else 1,
-                    recipe=recipe,
-                )
+                yield _sample(row, metric, values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One cell at one length: what its samples of all metrics share."""
+
+    labels: Labels
+    images: int
+    length: float
+    point: CurvePoint | None
+    configuration: str
+    recipe: Mapping[str, str]
+    absent: str
+
+
+def _rows(study: Study, cell: Cell, result: CellResult, facts: DataFacts) -> Iterator[_Row]:
+    searches = f"every search of {cell.name} in {fingerprint_of(study)}/{facts.fingerprint}"
+    shared = cell_labels(study, cell, facts)
+    base, space = base_recipe(study, cell), space_of(study, cell)
+    images, recipe = facts.regime_sizes.get(cell.regime, 0), recipe_texts(base, space)
+    for length in result.lengths:
+        point = result.point(length)
+        low_rate = as_text(max(base.schedule.decay.points(length), default=0.0))
+        schedule = {"schedule": frozenset({times(length)}), "low_rate": frozenset({low_rate})}
+        yield _Row(
+            labels={**shared, **passes_labels(base, space, length, images), **schedule},
+            images=images,
+            length=length,
+            point=point,
+            configuration=_configuration(searches, point, length),
+            recipe=recipe,
+            absent="" if point else _why_absent(result, length),
+        )
+
+
+def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> ScoreSample:
+    point = row.point
+    trial_ids: Sequence[str] = point.trial_ids if point else ()
+    return ScoreSample(
+        labels={**row.labels, "metric": frozenset({metric})},
+        images=row.images,
+        length=row.length,
+        values=values,
+        evidence=tuple(trial_ids),
+        configuration=row.configuration,
+        merit=point.select if point else None,
+        looks=point.looks if point else 1,
+        recipe=row.recipe,
+        absent=row.absent,
+        all_failed=bool(trial_ids) and point is not None and len(point.failed) == len(trial_ids),
+    )
+
+
+def _why_absent(result: CellResult, length: float) -> str:
+    """Why a cell has no best configuration at a length, as a clause."""
+    ended = {state: n for state, n in result.states.items() if state not in ("waiting", "done")}
+    total, states = sum(result.states.values()), ", ".join(f"{n} {s}" for s, n in ended.items())
+    tail = f" ({counted(total, 'trial')}: {states})" if states else ""
+    return f"no trial of {result.arm} has finished {times(length)}{tail}"
 
 
 def _configuration(searches: str, point: CurvePoint | None, length: float) -> str:

@@ -1,7 +1,7 @@
-"""Several searches of one cell: each is one value of what the arm comes to, tuned this way.
+"""Several searches of one cell: each is one value of how well the arm does if it is tuned so.
 
-The value is the mean over the replicates of what that search found. A search whose every trial the
-method ended found nothing and has the worst value: left out, it would flatter its arm.
+The value is the mean over the replicates of the search's best configuration. If the method itself
+ended every trial of a search, it has the worst value: to leave it out would flatter its arm.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from rethink_ray.spec.study import Study
 
 
 def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellResult]:
-    """What every cell came to: its one search, or all of its searches together."""
+    """The result of every cell: of its one search, or of all of its searches together."""
     if num_searches(study) == 1:
         return {cell: cell_result(study, record) for cell, record in records.items()}
     return {cell: _of_cell(study, cell, records) for cell in records}
@@ -31,12 +31,12 @@ def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> Ce
     each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
     over = {n for n in numbers if search_end(study, cell, records, n).is_over}
     failed = over
-    if LENGTH_PATH in space_of(study, cell):  # who sampled no trial of a length did not fail there
+    if LENGTH_PATH in space_of(study, cell):  # a search that never sampled a length did not fail
         failed = {n for n in over if not each[n].points}
     looks = num_looks(records[cell])
 
-    def together(length: float, found: Mapping[int, CurvePoint | None]) -> CurvePoint | None:
-        points = {n: point for n, point in found.items() if point is not None}
+    def together(length: float, by_search: Mapping[int, CurvePoint | None]) -> CurvePoint | None:
+        points = {n: point for n, point in by_search.items() if point is not None}
         barren = tuple(n for n in sorted(failed) if _found_nothing(records[cell], points.get(n)))
         return all_searches(study, length, points, barren, looks, over)
 
@@ -61,7 +61,7 @@ def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> Ce
 def all_searches(
     study: Study,
     length: float,
-    found: Mapping[int, CurvePoint],
+    by_search: Mapping[int, CurvePoint],
     barren: Sequence[int] = (),
     looks: int = 1,
     over: Collection[int] = (),
@@ -71,19 +71,19 @@ def all_searches(
     Args:
         study: the study.
         length: in units of 1x.
-        found: number of the search -> the replicates of what it found best there.
-        barren: searches that are over without anything that finished there.
+        by_search: number of the search -> the replicates of its best configuration there.
+        barren: searches that are over and finished nothing there.
         looks: how often searches were added and looked at.
-        over: searches that will not come here any more if they have not.
+        over: searches with nothing left to run: they will not reach this length any more.
     """
-    if not found:
+    if not by_search:
         return None
-    points = [found[number] for number in sorted(found)]
-    means = {n: fmean(p.values.values()) for n, p in found.items() if p.values}
+    points = [by_search[number] for number in sorted(by_search)]
+    means = {n: fmean(p.values.values()) for n, p in by_search.items() if p.values}
     values = means | dict.fromkeys(barren, WORST_SCORE)
     selects = [p.select for p in points if p.select is not None]
     best = min(points, key=lambda p: rank_key(p.select, p.incumbent))
-    to_come = num_searches(study) - len({*found, *barren, *over})
+    to_come = num_searches(study) - len({*by_search, *barren, *over})
     return CurvePoint(
         length=length,
         incumbent=best.incumbent,
@@ -91,11 +91,11 @@ def all_searches(
         values=dict(sorted(values.items())),
         trial_ids=tuple(t for p in points for t in p.trial_ids),
         failed=tuple(t for p in points for t in p.failed),
-        waiting=sum(p.waiting for n, p in found.items() if n not in barren)
+        waiting=sum(p.waiting for n, p in by_search.items() if n not in barren)
         + to_come * study.budget.replicates,
         looks=max(p.looks for p in points) + looks - 1,
         unscored=sum(p.unscored for p in points),
-        of_searches=dict(sorted(found.items())),
+        of_searches=dict(sorted(by_search.items())),
         barren=tuple(barren),
     )
 
@@ -106,7 +106,7 @@ def num_looks(record: CellRecord) -> int:
 
 
 def _found_nothing(record: CellRecord, point: CurvePoint | None) -> bool:
-    """Nothing finished there, or nothing that can run at all (a copied configuration)."""
+    """Whether nothing finished there, or nothing that can run (a copied configuration)."""
     if point is None:
         return True
     incumbent = next(t for t in record.search if t.trial_id == point.incumbent)

@@ -1,7 +1,7 @@
 """How long an update takes: seconds of an arm's replicates, and whether they can be believed.
 
-A machine that does other work makes whoever trains then look dear: in one study the same arm took
-42 ms an update on one regime and 183 ms on the other.
+A machine that does other work makes the arm that trains at that moment look dear: in one study the
+same arm took 42 ms an update on one regime and 183 ms on the other.
 """
 
 import statistics
@@ -15,50 +15,53 @@ from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
 
 UNEVEN = 2.0
-"""Replicates of one method whose paces differ by more than this factor were not alone."""
+"""Replicates of one method whose step times differ by more than this factor were not alone."""
 
 
-def paces(record: CellRecord) -> dict[str, float]:
-    """Replicate -> seconds an update: of its whole ladder, so that a busy minute at one length does
-    not make that length dearer than a longer one."""
+def step_times(record: CellRecord) -> dict[str, float]:
+    """Replicate -> seconds per update, over its whole ladder.
+
+    Over the whole ladder, so that a busy minute at one length does not make that length dearer
+    than a longer one.
+    """
     spent: dict[str, tuple[float, int]] = {}
     replicates = {trial.trial_id for trial in record.replicates}
     for (trial_id, _), score in record.scores.items():
-        if trial_id in replicates and score.new_steps:
+        if trial_id in replicates and score.steps_new:
             seconds, updates = spent.get(trial_id, (0.0, 0))
-            spent[trial_id] = (seconds + score.train_seconds, updates + score.new_steps)
+            spent[trial_id] = (seconds + score.seconds_train, updates + score.steps_new)
     return {trial_id: seconds / updates for trial_id, (seconds, updates) in spent.items()}
 
 
-def pace_of(record: CellRecord, trial_ids: Collection[str]) -> float | None:
-    """The median over these replicates of a cell; None where nobody was timed."""
-    known = [pace for trial_id, pace in paces(record).items() if trial_id in trial_ids]
+def median_step_time(record: CellRecord, trial_ids: Collection[str]) -> float | None:
+    """The median over these replicates of a cell; None if none of them was timed."""
+    known = [time for trial_id, time in step_times(record).items() if trial_id in trial_ids]
     return statistics.median(known) if known else None
 
 
 def unevenness(study: Study, records: Mapping[Cell, CellRecord]) -> float:
-    """By which factor paces of one method differ at most, regimes together; 1 if nobody was timed.
+    """The largest factor between step times of one method, regimes together; 1 without any.
 
-    One method: all that an update's time hangs on is equal, tuned values included.
+    One method: everything that an update's time depends on is equal, tuned values included.
     """
-    found: dict[str, list[float]] = {}
+    by_method: dict[str, list[float]] = {}
     for cell, record in records.items():
-        timed = paces(record)
+        timed = step_times(record)
         for trial in record.replicates:
             if timed.get(trial.trial_id):
                 method = _method_of(base_recipe(study, cell), trial.params)
-                found.setdefault(method, []).append(timed[trial.trial_id])
-    return max((max(each) / min(each) for each in found.values()), default=1.0)
+                by_method.setdefault(method, []).append(timed[trial.trial_id])
+    return max((max(each) / min(each) for each in by_method.values()), default=1.0)
 
 
-def uneven_paces(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
-    """Times that other work on the machine had a part in."""
+def find_uneven_step_times(study: Study, records: Mapping[Cell, CellRecord]) -> Iterator[Caveat]:
+    """A caveat where other work on the machine changed step times."""
     factor = unevenness(study, records)
     if factor > UNEVEN:
         text = (
             f"an update of one and the same method took up to {factor:.1f} times as long in one "
-            "replicate as in another, so the machine did other work: times and hours are rough, "
-            "and no front is drawn by them; updates and operations are exact."
+            "replicate as in another, so the machine also did other work: times and hours are "
+            "rough, and no front is drawn by time. Counts of updates and operations are exact."
         )
         yield Caveat(key="uneven-pace", text=text)
 

@@ -1,6 +1,6 @@
 """A study's tables, read into what findings ask for: per cell its trials and their scores.
 
-The only place of this room that spells a column of ``trials`` or ``rungs``.
+The only file of this room that names a column of ``trials`` or ``rungs``.
 """
 
 import math
@@ -22,17 +22,29 @@ from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, lengths_of
 from rethink_ray.spec.study import Study
 
 FAILED = ("diverged", "infeasible", "misconfigured", "refused")
-"""States in which the method itself ended a trial: results, and the worst ones."""
+"""States in which the method itself ended a trial. These are results: the worst ones."""
 TRIAL_COLUMNS = (
-    "regime", "arm", "purpose", "round", "trial_id", "of", "seed", "state", "reason", "longest",
-    "incumbent_for", "audit", "seconds", "assets",
-)  # fmt: skip
+    "regime",
+    "arm",
+    "purpose",
+    "round",
+    "trial_id",
+    "of",
+    "seed",
+    "state",
+    "reason",
+    "longest",
+    "incumbent_for",
+    "audit",
+    "seconds",
+    "assets",
+)
 PRICE_COLUMNS = ("trained_share", "step_flops", "peak_memory_bytes", "peak_memory_of")
-"""Of trials; a study that is older than one of them has none of its numbers."""
+"""Columns of trials that older studies lack."""
 SEARCH_COLUMNS = ("search", "searches")
-"""Of trials; a study that is older than they are has one search a cell."""
+"""Columns of trials that older studies lack: those have one search a cell."""
 CONVERGED = "converged"
-"""Of trials: the length at which their round stopped improving; null for all older studies."""
+"""Column of trials: the length at which their round stopped improving; older studies lack it."""
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
 RUNG_COLUMNS = (
     "regime",
@@ -53,7 +65,7 @@ class Trial:
     """One row of ``trials``."""
 
     round: int
-    """Number of the round that proposed it; replicates added later are a later round."""
+    """The round that proposed it; replicates that are added later are a later round."""
     trial_id: str
     of: str | None
     seed: int
@@ -68,40 +80,40 @@ class Trial:
     params: Mapping[str, Any]
     """Dotted path -> sampled value; paths the cell does not search are left out."""
     trained_share: float | None = None
-    """Of its detector's parameters, those that move, 0..1; None where nobody counted."""
+    """Of its detector's parameters, those that move, 0..1; None if they were not counted."""
     step_flops: float | None = None
-    """Floating-point operations of one update; None where nobody counted."""
-    peak_bytes: int = 0
-    """The most memory it held; 0 where nobody measured."""
-    memory_of: str = ""
+    """Floating-point operations of one update; None if they were not counted."""
+    peak_memory_bytes: int = 0
+    """The most memory it held; 0 if it was not measured."""
+    peak_memory_of: str = ""
     """``gpu``: its own allocations there; ``process``: the whole process since it began."""
     search: int = 0
     """Which of its cell's searches it belongs to."""
     searches: int = 1
-    """How many searches the study asked for when its round was proposed."""
+    """How many searches the study had when its round was proposed."""
     converged: float | None = None
     """Search trials: the length at which their round stopped improving; None: it has not."""
 
     @property
     def can_run(self) -> bool:
-        """Whether repeating it could say anything: not where it cannot run at all."""
+        """Whether a repeat can run: a diverged trial can, an infeasible one cannot."""
         return self.state not in FAILED or self.state == "diverged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class RungScore:
     """The objective at one finished rung, on the two splits; None where it was not scored."""
 
     select: float | None
     report: float | None
     seconds: float
-    peak_bytes: int = 0
-    """The most memory its process held; 0 where nobody measured it."""
+    peak_memory_bytes: int = 0
+    """The most memory its process held; 0 if it was not measured."""
     steps: int = 0
     """Updates of a stand-alone run of this length."""
-    train_seconds: float = 0.0
+    seconds_train: float = 0.0
     """Wall time of the updates new to this rung."""
-    new_steps: int = 0
+    steps_new: int = 0
     """How many those were: the trunk since the last rung, and the branch."""
 
 
@@ -121,13 +133,13 @@ class Asset:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellRecord:
-    """Everything recorded about one cell."""
+    """Everything that was recorded about one cell."""
 
     cell: Cell
     lengths: tuple[float, ...]
     search: tuple[Trial, ...]
     replicates: tuple[Trial, ...]
-    scores: Mapping[tuple[str, float], Score]
+    scores: Mapping[tuple[str, float], RungScore]
     """(trial id, length) -> score."""
     updates: Mapping[str, int]
     """Trial id -> updates it ran, shared trunks counted once."""
@@ -135,14 +147,14 @@ class CellRecord:
     """(trial id, length) -> every metric of the report split and of training, replicates only;
     ``step_ms`` is the wall time of one update."""
     convergence: Convergence | None = None
-    """Where its ladder ended early, if it may; ``lengths`` then are those up to there."""
+    """Where its ladder ended, if it can end early; ``lengths`` are then those up to there."""
 
     def incumbent(self, length: float) -> Trial | None:
         """The search trial that ``records`` named best at this length, of the first search."""
         return next((t for t in self.search if length in t.incumbent_for), None)
 
     def of_search(self, number: int) -> "CellRecord":
-        """One search of the cell, and the replicates of what it found."""
+        """One search of the cell, and the replicates of its incumbents."""
         return replace(
             self,
             search=tuple(t for t in self.search if t.search == number),
@@ -180,24 +192,24 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
 
 
 def ended_early(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell, CellRecord]:
-    """The records with the ladders that were run, where they may end early.
+    """The records with the ladders that were really run, if ladders can end early.
 
-    An arm that copies its values runs as far as the arm it copies.
+    An arm that copies its values runs as far as the arm that it copies.
     """
     if not may_end_early(study):
         return dict(records)
-    found = {}
+    shortened = {}
     for cell, record in records.items():
         end = _convergence(records[copied_cell(study, cell) or cell])
         if end is not None:
             lengths = tuple(x for x in record.lengths if x <= end.length)
             record = replace(record, lengths=lengths, convergence=end)
-        found[cell] = record
-    return found
+        shortened[cell] = record
+    return shortened
 
 
 def _convergence(record: CellRecord) -> Convergence | None:
-    """Where the rounds so far ended, once none of them runs; None before, or if nothing ended."""
+    """Where the rounds so far ended; None while one of them runs, or if none has ended."""
     if len(record.lengths) < 2 or any(t.state == "waiting" for t in record.search):
         return None
     ends = {t.round: t.converged for t in record.search}
@@ -228,41 +240,41 @@ def read_assets(table: pa.Table) -> tuple[Asset, ...]:
     )
 
 
-def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], Score]]:
+def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], RungScore]]:
     table = tables.rungs
     names = [selection_metric(tables.study), report_metric(tables.study)]
     absent: list[None] = [None] * table.num_rows
     values = [_column(table, n) if n in table.column_names else absent for n in names]
-    found: dict[Cell, dict[tuple[str, float], Score]] = {}
+    scores: dict[Cell, dict[tuple[str, float], RungScore]] = {}
     heads = _columns(table, RUNG_COLUMNS, "rungs")
     for (regime, arm, trial_id, length, train, score, peak, _, new, steps), select, report in zip(
         heads, *values, strict=True
     ):
-        found.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = Score(
+        scores.setdefault(Cell(regime, arm), {})[trial_id, float(length)] = RungScore(
             select=_finite(select),
             report=_finite(report),
             seconds=(train or 0.0) + (score or 0.0),
-            peak_bytes=peak or 0,
+            peak_memory_bytes=peak or 0,
             steps=steps or 0,
-            train_seconds=train or 0.0,
-            new_steps=new or 0,
+            seconds_train=train or 0.0,
+            steps_new=new or 0,
         )
-    return found
+    return scores
 
 
 def _updates(tables: StudyTables) -> dict[Cell, Counter[str]]:
-    found: dict[Cell, Counter[str]] = {}
+    updates: dict[Cell, Counter[str]] = {}
     for row in _columns(tables.rungs, ("regime", "arm", "trial_id", "steps_new"), "rungs"):
         regime, arm, trial_id, steps = row
-        found.setdefault(Cell(regime, arm), Counter())[trial_id] += steps or 0
-    return found
+        updates.setdefault(Cell(regime, arm), Counter())[trial_id] += steps or 0
+    return updates
 
 
 def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[str, float]]]:
     split = f"{tables.study.data.report_on}/"
     names = [n for n in tables.rungs.column_names if n.startswith((split, "train/"))]
     table = _replicates(tables.rungs)
-    found: dict[Cell, dict[tuple[str, float], dict[str, float]]] = {}
+    measures: dict[Cell, dict[tuple[str, float], dict[str, float]]] = {}
     for row in _rows(table, RUNG_COLUMNS, "rungs", names):
         measured = {
             name.partition("/")[2]: value
@@ -271,13 +283,13 @@ def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[st
         }
         if row["steps_new"] and row["seconds_train"]:
             measured["step_ms"] = 1000.0 * row["seconds_train"] / row["steps_new"]
-        inside = found.setdefault(Cell(row["regime"], row["arm"]), {})
-        inside[row["trial_id"], float(row["length"])] = measured
-    return found
+        of_cell = measures.setdefault(Cell(row["regime"], row["arm"]), {})
+        of_cell[row["trial_id"], float(row["length"])] = measured
+    return measures
 
 
 def _replicates(rungs: pa.Table) -> pa.Table:
-    """Their rows, run by run: pyarrow.compute would import pandas, which takes a second."""
+    """The rungs of replicates. Sliced by hand: pyarrow.compute imports pandas, which takes 1 s."""
     runs: list[pa.Table] = []
     purposes = _column(rungs, "purpose") if "purpose" in rungs.column_names else []
     start = 0
@@ -336,8 +348,8 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         },
         trained_share=_finite(row.get("trained_share")),
         step_flops=_finite(row.get("step_flops")),
-        peak_bytes=row.get("peak_memory_bytes") or 0,
-        memory_of=row.get("peak_memory_of") or "",
+        peak_memory_bytes=row.get("peak_memory_bytes") or 0,
+        peak_memory_of=row.get("peak_memory_of") or "",
         search=row.get("search") or 0,
         searches=row.get("searches") or 1,
         converged=row.get(CONVERGED),

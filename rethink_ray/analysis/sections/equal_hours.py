@@ -1,22 +1,22 @@
-"""The search at equal hours: what each arm had found when the thriftiest arm was done.
+"""The search at equal hours: what each arm had found when the cheapest search was done.
 
 Primary tables give every arm the same number of trials. Here the trials of each cell are counted in
-the order they were proposed until the regime's smallest bill is spent, once without assets and
-once with each arm's asset paid first. Hours are updates at the arm's median pace, so that a busy
-machine makes no arm dear.
+the order they were proposed until the regime's smallest search cost is spent, once without assets
+and once with each arm's asset paid first. Hours are updates times the arm's median step time, so
+that a busy machine makes no arm dear.
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.pairs import twins
-from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.read.prices import count_accelerators, hour_word
 from rethink_ray.analysis.read.trials import CellRecord, Trial
-from rethink_ray.analysis.sections.frontier import accelerators, hour_word
+from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import duration, span, times
+from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.wording import duration, mean_text, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
@@ -31,7 +31,7 @@ class Afforded:
     best: Trial | None
     """The best of them at the longest length; None if none has finished it."""
     select: float | None
-    """What that one scored on the select split."""
+    """Its score on the select split."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,126 +41,151 @@ class EqualHours:
     cell: Cell
     length: float
     """The longest length that all arms of the regime have."""
-    hours: float
-    """Of its search trials."""
+    search_hours: float
     asset_hours: float
-    all_trials: Afforded
-    without_asset: Afforded
-    with_asset: Afforded
+    equal_trials: Afforded
+    """All of its trials."""
+    equal_hours: Afforded
+    equal_hours_with_assets: Afforded
 
 
-def at_equal_hours(
-    study: Study, records: Mapping[Cell, CellRecord], cost: StudyCost
-) -> tuple[EqualHours, ...]:
-    """Every regime with two arms or more that share a length; second names are left out."""
-    found: list[EqualHours] = []
-    for regime in study.regimes:
-        inside = [r for c, r in records.items() if c.regime == regime and c.arm not in twins(study)]
-        shared = [n for n in inside[0].lengths if all(n in r.lengths for r in inside)]
-        if len(inside) > 1 and shared and all(r.search for r in inside):
-            found += _of_regime(study, inside, max(shared), cost)
-    return tuple(found)
+def derive_equal_hours(given: SectionInput) -> tuple[EqualHours, ...]:
+    """Every regime with two arms or more that share a length; twins are left out."""
+    rows: list[EqualHours] = []
+    for regime in given.study.regimes:
+        records = [
+            record
+            for cell, record in given.records.items()
+            if cell.regime == regime and cell.arm not in find_twins(given.study)
+        ]
+        shared = [x for x in records[0].lengths if all(x in r.lengths for r in records)]
+        if len(records) > 1 and shared and all(record.search for record in records):
+            rows += _of_regime(given, records, max(shared))
+    return tuple(rows)
 
 
 def _of_regime(
-    study: Study, inside: Sequence[CellRecord], length: float, cost: StudyCost
+    given: SectionInput, records: Sequence[CellRecord], length: float
 ) -> list[EqualHours]:
-    bills = [_bills(study, record) for record in inside]
-    started_from = [{key for trial in r.search for key in trial.assets} for r in inside]
-    assets = [cost.seconds_of(keys) * accelerators(study) / 3600.0 for keys in started_from]
-    plain = min(sum(bill) for bill in bills)
-    whole = min(sum(bill) + asset for bill, asset in zip(bills, assets, strict=True))
+    study = given.study
+    hours = [_trial_hours(study, record) for record in records]
+    assets = [_asset_hours(given, record) for record in records]
+    smallest = min(sum(each) for each in hours)
+    with_asset = min(sum(each) + asset for each, asset in zip(hours, assets, strict=True))
     return [
         EqualHours(
             cell=record.cell,
             length=length,
-            hours=sum(bill),
+            search_hours=sum(each),
             asset_hours=asset,
-            all_trials=_afforded(study, record, bill, sum(bill), length),
-            without_asset=_afforded(study, record, bill, plain, length),
-            with_asset=_afforded(study, record, bill, whole - asset, length),
+            equal_trials=_afforded(study, record, length, count_afforded(each, sum(each))),
+            equal_hours=_afforded(study, record, length, count_afforded(each, smallest)),
+            equal_hours_with_assets=_afforded(
+                study, record, length, count_afforded(each, with_asset - asset)
+            ),
         )
-        for record, bill, asset in zip(inside, bills, assets, strict=True)
+        for record, each, asset in zip(records, hours, assets, strict=True)
     ]
 
 
-def _bills(study: Study, record: CellRecord) -> list[float]:
+def _asset_hours(given: SectionInput, record: CellRecord) -> float:
+    """Of everything that the cell's search trials started from, each asset once."""
+    keys = {key for trial in record.search for key in trial.assets}
+    return given.cost.seconds_of(keys) * count_accelerators(given.study) / 3600.0
+
+
+def _trial_hours(study: Study, record: CellRecord) -> list[float]:
     """Hours of each search trial, in the order of the search."""
     ids = {trial.trial_id for trial in record.search}
-    paces = [
-        score.train_seconds / score.new_steps
+    step_times = [
+        score.seconds_train / score.steps_new
         for (trial_id, _), score in record.scores.items()
-        if trial_id in ids and score.new_steps
+        if trial_id in ids and score.steps_new
     ]
-    pace = statistics.median(paces) if paces else 0.0
-    each = pace * accelerators(study) / 3600.0
-    return [record.updates.get(trial.trial_id, 0) * each for trial in record.search]
+    step_time = statistics.median(step_times) if step_times else 0.0
+    step_hours = step_time * count_accelerators(study) / 3600.0
+    return [record.updates.get(trial.trial_id, 0) * step_hours for trial in record.search]
 
 
-def _afforded(
-    study: Study, record: CellRecord, bill: Sequence[float], budget: float, length: float
-) -> Afforded:
-    """The trials that a budget pays for, one after the other, and the best of them."""
-    spent, trials = 0.0, 0
-    for hours in bill:
-        spent += hours
+def count_afforded(hours: Sequence[float], budget: float) -> int:
+    """How many trials, one after the other, a budget of hours pays for."""
+    spent = 0.0
+    for num, each in enumerate(hours):
+        spent += each
         if spent > budget * (1.0 + 1e-9):
-            break
-        trials += 1
+            return num
+    return len(hours)
+
+
+def _afforded(study: Study, record: CellRecord, length: float, num: int) -> Afforded:
+    """The first ``num`` trials, and the best of them at a length."""
     ended = []
-    for trial in record.search[:trials]:
+    for trial in record.search[:num]:
         score = record.scores.get((trial.trial_id, length))
         if score is not None and score.select is not None:
             merit = rank_key(score.select, trial.trial_id)
             ended.append((merit, trial, score.select))
     if not ended:
-        return Afforded(trials=trials, best=None, select=None)
+        return Afforded(trials=num, best=None, select=None)
     _, best, select = min(ended, key=lambda entry: entry[0])
-    return Afforded(trials=trials, best=best, select=select)
+    return Afforded(trials=num, best=best, select=select)
 
 
-def equal_hours_sheet(
-    study: Study, found: Sequence[EqualHours], results: Mapping[Cell, CellResult]
-) -> Sheet:
-    """Arms down: at equal trials, at equal hours, and at equal hours with assets."""
-    rows = [
-        (
-            *(one.cell.regime, one.cell.arm, times(one.length)),
-            *(duration(3600.0 * one.hours), duration(3600.0 * one.asset_hours)),
-            *(
-                _text(kind, len_all=one.all_trials.trials, result=results[one.cell], at=one.length)
-                for kind in (one.all_trials, one.without_asset, one.with_asset)
-            ),
-        )
-        for one in found
-    ]
+def _build(given: SectionInput, rows: Sequence[EqualHours]) -> Sheet:
+    study = given.study
     holder = hour_word(study).removesuffix("-hours")
     return Sheet(
-        title="At equal trials, and at equal hours",
+        title=EQUAL_HOURS.title,
         note=(
-            f"Best search trial on {study.data.select_split} at the longest shared length, single "
-            f"runs; in brackets its replicates on {study.data.report_on}, where it has any. Equal "
-            "hours: as many trials, in the order proposed, as the regime's smallest search bill "
-            "pays for; in the last column each arm's asset is paid first."
+            f"The best search trial on {study.data.select_split} at the longest shared length, a "
+            f"single run; in brackets, its replicates on {study.data.report_on}, if it has any. "
+            "Equal hours: as many trials, in the order they were proposed, as fit into the hours "
+            "of the regime's cheapest search. Last column: each arm pays for its asset first."
         ),
         columns=(
-            *("regime", "arm", "length", f"search ({holder} time)", f"asset ({holder} time)"),
-            *("at equal trials", "at equal hours", "with assets"),
+            "regime",
+            "arm",
+            "length",
+            f"search ({holder} time)",
+            f"asset ({holder} time)",
+            "at equal trials",
+            "at equal hours",
+            "with assets",
         ),
-        rows=tuple(rows),
+        rows=tuple(_texts(row, given.results[row.cell]) for row in rows),
         numeric=frozenset({2, 3, 4}),
     )
 
 
-def _text(kind: Afforded, *, len_all: int, result: CellResult, at: float) -> str:
+def _texts(row: EqualHours, result: CellResult) -> tuple[str, ...]:
+    return (
+        row.cell.regime,
+        row.cell.arm,
+        times(row.length),
+        duration(3600.0 * row.search_hours),
+        duration(3600.0 * row.asset_hours),
+        _afforded_text(row.equal_trials, row, result),
+        _afforded_text(row.equal_hours, row, result),
+        _afforded_text(row.equal_hours_with_assets, row, result),
+    )
+
+
+def _afforded_text(afforded: Afforded, row: EqualHours, result: CellResult) -> str:
     """``31.0, 3 of 4 trials (36.3 [33.7, 38.9])``."""
-    share = f"{kind.trials} of {len_all} trials"
-    if kind.best is None or kind.select is None:
+    share = f"{afforded.trials} of {row.equal_trials.trials} trials"
+    if afforded.best is None or afforded.select is None:
         return f"nothing, {share}"
-    point = result.point(at)
-    own = [p for p in (point.singles if point else ()) if p.incumbent == kind.best.trial_id]
-    mean = own[0].mean if own else None
-    told = f"{kind.select:.1f}, {share}"
-    if mean is None:
-        return told
-    return f"{told} ({f'{mean.value:.1f} {span(mean.interval(), sign=False)}'.rstrip()})"
+    point = result.point(row.length)
+    singles = point.singles if point else ()
+    replicated = [p.mean for p in singles if p.incumbent == afforded.best.trial_id and p.mean]
+    brackets = f" ({mean_text(replicated[0])})" if replicated else ""
+    return f"{afforded.select:.1f}, {share}{brackets}"
+
+
+EQUAL_HOURS = Section(
+    key="equal_hours",
+    title="At equal trials, and at equal hours",
+    part="cost",
+    derive_rows=derive_equal_hours,
+    build_sheet=_build,
+)

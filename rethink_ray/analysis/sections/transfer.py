@@ -1,19 +1,19 @@
 """What the best configuration of one regime costs in another.
 
-Told only from trials that exist: a search trial of the same arm, in the other regime, with the same
-sampled values, that ran the same length. All else is *not tested*. Of several searches of a cell
-the first one's best is told.
+It is read off trials that exist: a search trial of the same arm, in the other regime, with the same
+sampled values, that ran the same length. Every other case is *not tested*. Of several searches of a
+cell, the first one's best is taken.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.pairs import twins
 from rethink_ray.analysis.read.trials import CellRecord, Trial
+from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import metric_name, signed, times
+from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.wording import metric_name, signed, times
 from rethink_ray.spec.resolve import Cell
-from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,85 +21,105 @@ class Transfer:
     """One arm's best configuration of one regime, in another."""
 
     arm: str
-    came_from: str
+    best_of: str
     """Regime whose best configuration it is."""
-    into: str
+    used_in: str
     length: float
     trial_id: str
-    """Of the same values in the other regime; empty where nobody tried them."""
+    """Of the same values in the other regime; empty if no trial has them."""
     cost: float | None
     """How far it ends below that regime's own best on the select split; None: not tested."""
     untested: str
     """Why; empty where it is tested."""
 
 
-def transfers(study: Study, records: Mapping[Cell, CellRecord]) -> tuple[Transfer, ...]:
+def derive_transfer(given: SectionInput) -> tuple[Transfer, ...]:
     """Each arm, ordered pair of regimes and their longest shared length."""
-    found = []
-    for arm in study.arms:
-        if arm in twins(study):
-            continue
-        for source in study.regimes:
-            for target in study.regimes:
-                here, there = (records[Cell(r, arm)].of_search(0) for r in (source, target))
-                shared = [n for n in here.lengths if n in there.lengths]
-                if source != target and shared:
-                    found.append(_transfer(study, here, there, max(shared)))
-    return tuple(found)
+    return tuple(
+        _transfer(here, there, length)
+        for arm in given.study.arms
+        if arm not in find_twins(given.study)
+        for here, there, length in _regime_pairs(given, arm)
+    )
 
 
-def _transfer(study: Study, here: CellRecord, there: CellRecord, length: float) -> Transfer:
-    best, own = here.incumbent(length), there.incumbent(length)
-    twin = _same_values(best, there.search) if best else None
+def _regime_pairs(given: SectionInput, arm: str) -> Iterator[tuple[CellRecord, CellRecord, float]]:
+    """(an arm's first search in one regime, in another, their longest shared length)."""
+    first = [given.records[Cell(regime, arm)].of_search(0) for regime in given.study.regimes]
+    for here in first:
+        for there in first:
+            shared = [length for length in here.lengths if length in there.lengths]
+            if here is not there and shared:
+                yield here, there, max(shared)
+
+
+def _transfer(here: CellRecord, there: CellRecord, length: float) -> Transfer:
+    best, best_there = here.incumbent(length), there.incumbent(length)
+    same = _same_values(best, there.search) if best else None
     cost, why = None, ""
-    if best is None or own is None:
+    if best is None or best_there is None:
         why = f"no trial has finished {times(length)} in both"
-    elif twin is None:
-        why = "nobody tried these values there"
+    elif same is None:
+        why = "no trial has these values there"
     else:
-        score, top = (there.scores.get((t.trial_id, length)) for t in (twin, own))
-        if score is None or score.select is None or top is None or top.select is None:
-            yet = twin.state == "waiting"
-            why = f"not yet at {times(length)} there" if yet else f"{twin.state} there earlier"
-        else:
-            cost = top.select - score.select
+        cost = _loss(there, same, best_there, length)
+        if cost is None:
+            waits = same.state == "waiting"
+            why = f"not yet at {times(length)} there" if waits else f"{same.state} there earlier"
     return Transfer(
         arm=here.cell.arm,
-        came_from=here.cell.regime,
-        into=there.cell.regime,
+        best_of=here.cell.regime,
+        used_in=there.cell.regime,
         length=length,
-        trial_id=twin.trial_id if twin else "",
+        trial_id=same.trial_id if same else "",
         cost=cost,
         untested=why,
     )
 
 
-def _same_values(wanted: Trial, among: Sequence[Trial]) -> Trial | None:
+def _loss(record: CellRecord, trial: Trial, best: Trial, length: float) -> float | None:
+    """How far a trial ends below the best one on the select split; None without both scores."""
+    score, top = (record.scores.get((t.trial_id, length)) for t in (trial, best))
+    if score is None or score.select is None or top is None or top.select is None:
+        return None
+    return top.select - score.select
+
+
+def _same_values(trial: Trial, among: Sequence[Trial]) -> Trial | None:
     """The first trial with the same sampled values."""
-    return next((t for t in among if dict(t.params) == dict(wanted.params)), None)
+    return next((t for t in among if dict(t.params) == dict(trial.params)), None)
 
 
-def transfer_sheet(study: Study, found: Sequence[Transfer]) -> Sheet:
-    """One row per arm and ordered pair of regimes."""
-    rows = [
-        (
-            *(one.arm, one.came_from, one.into, times(one.length)),
-            f"not tested: {one.untested}" if one.cost is None else signed(-one.cost),
-            one.trial_id or "-",
-        )
-        for one in found
-    ]
+def _build(given: SectionInput, rows: Sequence[Transfer]) -> Sheet:
+    metric = metric_name(given.study)
     return Sheet(
-        title="The best configuration of one regime in another",
+        title=TRANSFER.title,
         note=(
-            f"Minus the other regime's own best, on {study.data.select_split}; single search "
-            "trials, and the own best is the best of many, so losses are overstated. 0: it is the "
-            "best in both. Only from trials that exist with equal sampled values."
+            "How far the configuration ends from the other regime's own best, on "
+            f"{given.study.data.select_split}; 0: it is the best in both. Single search trials, "
+            "and a regime's own best is the best of many, so losses are overstated. Only trials "
+            "that exist, with equal sampled values, are compared."
         ),
-        columns=(
-            *("arm", "best of", "used in", "length", f"difference ({metric_name(study)})"),
-            "trial",
+        columns=("arm", "best of", "used in", "length", f"difference ({metric})", "trial"),
+        rows=tuple(
+            (
+                row.arm,
+                row.best_of,
+                row.used_in,
+                times(row.length),
+                f"not tested: {row.untested}" if row.cost is None else signed(-row.cost),
+                row.trial_id or "-",
+            )
+            for row in rows
         ),
-        rows=tuple(rows),
         numeric=frozenset({3, 4}),
     )
+
+
+TRANSFER = Section(
+    key="transfer",
+    title="The best configuration of one regime in another",
+    part="search",
+    derive_rows=derive_transfer,
+    build_sheet=_build,
+)

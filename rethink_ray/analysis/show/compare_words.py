@@ -1,136 +1,109 @@
 """Comparisons across sources as text: for a terminal, as Markdown, and as JSON."""
 
-import json
-from typing import Any
-
-from rethink_ray.analysis.compare import Comparisons, Effect
+from rethink_ray.analysis.compare import Comparisons
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.show.render import aligned, piped
-from rethink_ray.analysis.wording import listed, signed, span
+from rethink_ray.analysis.show.as_json import json_text
+from rethink_ray.analysis.show.render import FINDINGS_SCHEMA, aligned, piped
 from rethink_ray.judge.statistics import Estimate
+from rethink_ray.judge.wording import listed, signed, span
 
-SCHEMA_VERSION = 1
 READ_AS = (
     "One contender minus another at the same schedule, in AP. Published numbers are single runs, "
-    "as reported, without an interval. 1x differs between sources: a length means the same only "
-    "inside one."
+    "shown as reported and without an interval. 1x is another number of updates in each source, so "
+    "equal lengths mean the same only inside one source."
 )
 
 
-def comparisons_terminal(found: Comparisons) -> str:
+def comparisons_terminal(compared: Comparisons) -> str:
     """Aligned tables."""
-    return "\n\n".join([aligned(sheet) for sheet in _sheets(found)] + [_absolute(found)]) + "\n"
+    tables = [aligned(sheet) for sheet in _sheets(compared)]
+    return "\n\n".join([*tables, _about_scores(compared)]) + "\n"
 
 
-def comparisons_markdown(found: Comparisons) -> str:
+def comparisons_markdown(compared: Comparisons) -> str:
     """The same in Markdown."""
-    return "\n\n".join([piped(sheet) for sheet in _sheets(found)] + [_absolute(found)]) + "\n"
+    tables = [piped(sheet) for sheet in _sheets(compared)]
+    return "\n\n".join([*tables, _about_scores(compared)]) + "\n"
 
 
-def comparisons_json(found: Comparisons) -> str:
+def comparisons_json(compared: Comparisons) -> str:
     """Everything, as JSON with a versioned schema."""
-    tree = {
-        "schema_version": SCHEMA_VERSION,
-        "sources": [
-            {"name": s.name, "reported": s.reported, "fingerprint": s.fingerprint or None}
-            for s in found.sources
-        ],
-        "effects": [_effect_tree(e) for e in found.effects],
-        "gaps": [
-            {
-                "contrast": g.contrast,
-                "schedule": g.schedule,
-                "regime": g.regime,
-                "sources": list(g.sources),
-                **_estimate_tree(g.estimate),
-            }
-            for g in found.gaps
-        ],
-        "scores": [
-            {
-                "source": s.source,
-                "regime": s.regime,
-                "arm": s.arm,
-                "schedule": s.schedule,
-                **_estimate_tree(s.estimate),
-            }
-            for s in found.scores
-        ],
-    }
-    return json.dumps(tree, indent=1, allow_nan=False)
+    return json_text(
+        {
+            "schema_version": FINDINGS_SCHEMA,
+            "sources": compared.sources,
+            "effects": compared.effects,
+            "gaps": compared.gaps,
+            "scores": compared.scores,
+        }
+    )
 
 
-def _effect_tree(effect: Effect) -> dict[str, Any]:
-    met = effect.meeting
-    return {
-        "contrast": effect.contrast,
-        "schedule": effect.schedule,
-        "source": effect.source,
-        "setting": effect.setting,
-        "images": effect.images,
-        "verdict": "as reported" if effect.reported else None,
-        **_estimate_tree(effect.estimate),
-        "evidence": [*met.side.evidence, *(met.against.evidence if met.against else ())],
-    }
+def _sheets(compared: Comparisons) -> list[Sheet]:
+    more = (_gaps_sheet(compared), _scores_sheet(compared))
+    return [_effects_sheet(compared), *(sheet for sheet in more if sheet.rows)]
 
 
-def _estimate_tree(estimate: Estimate | None) -> dict[str, Any]:
-    interval = estimate.interval() if estimate else None
-    return {
-        "estimate": float(f"{estimate.value:.6g}") if estimate else None,
-        "interval": [float(f"{v:.6g}") for v in interval] if interval else None,
-        "replicates": list(estimate.nums) if estimate else [],
-    }
-
-
-def _sheets(found: Comparisons) -> list[Sheet]:
-    effects = Sheet(
+def _effects_sheet(compared: Comparisons) -> Sheet:
+    return Sheet(
         title="Effects side by side",
         note=READ_AS,
         columns=("effect", "schedule", "source", "where", "images", "AP", "95 % interval", "runs"),
         rows=tuple(
             (
-                *(e.contrast, e.schedule, e.source, e.setting, f"{e.images}"),
-                *_numbers(e.estimate, e.reported),
+                effect.contrast,
+                effect.schedule,
+                effect.source,
+                effect.setting,
+                f"{effect.images}",
+                *_numbers(effect.estimate, effect.reported),
             )
-            for e in found.effects
+            for effect in compared.effects
         ),
         numeric=frozenset({1, 4, 5, 6, 7}),
     )
-    gaps = Sheet(
+
+
+def _gaps_sheet(compared: Comparisons) -> Sheet:
+    return Sheet(
         title="The same effect in two studies",
         note=(
-            "The second study's effect minus the first's, in regimes of one name, whose images and "
-            "1x may differ; descriptive."
+            "The second study's effect minus the first's, in regimes of the same name, whose "
+            "images and 1x may differ. Descriptive: not corrected for other comparisons."
         ),
         columns=("effect", "schedule", "regime", "studies", "AP", "95 % interval", "runs"),
         rows=tuple(
             (
-                *(g.contrast, g.schedule, g.regime, f"{g.sources[1]} - {g.sources[0]}"),
-                *_numbers(g.estimate, False),
+                gap.contrast,
+                gap.schedule,
+                gap.regime,
+                f"{gap.sources[1]} - {gap.sources[0]}",
+                *_numbers(gap.estimate, False),
             )
-            for g in found.gaps
+            for gap in compared.gaps
         ),
         numeric=frozenset({1, 4, 5, 6}),
     )
-    scores = Sheet(
+
+
+def _scores_sheet(compared: Comparisons) -> Sheet:
+    rows = [
+        (s.regime, s.arm, s.schedule, s.source, *_numbers(s.estimate, False, sign=False))
+        for s in compared.scores
+    ]
+    return Sheet(
         title="Scores of studies with one fingerprint",
         note="Mean over replicates, 95 % interval.",
         columns=("regime", "arm", "schedule", "study", "AP", "95 % interval", "runs"),
-        rows=tuple(
-            sorted(
-                (s.regime, s.arm, s.schedule, s.source, *_numbers(s.estimate, False, sign=False))
-                for s in found.scores
-            )
-        ),
+        rows=tuple(sorted(rows)),
         numeric=frozenset({2, 4, 5, 6}),
     )
-    return [effects, *(sheet for sheet in (gaps, scores) if sheet.rows)]
 
 
 def _numbers(
     estimate: Estimate | None, reported: bool, *, sign: bool = True
 ) -> tuple[str, str, str]:
+    """(value, interval, number of runs), as a table shows them."""
     if estimate is None:
         return ("-", "-", "0")
     runs = "as reported" if reported else "+".join(str(n) for n in estimate.nums)
@@ -138,14 +111,17 @@ def _numbers(
     return (value, span(estimate.interval(), sign=sign) or "-", runs)
 
 
-def _absolute(found: Comparisons) -> str:
+def _about_scores(compared: Comparisons) -> str:
     """Why scores themselves are not compared, where they are not."""
-    if not found.effects:
-        names = listed([s.name for s in found.sources])
-        return f"No two contenders of {names} share all else and a schedule: there is no effect."
-    if found.scores:
-        return "Scores are set side by side for studies whose fingerprints agree, for no others."
+    if not compared.effects:
+        names = listed([s.name for s in compared.sources])
+        return (
+            f"There is no effect to show: no two contenders of {names} share a schedule and "
+            "everything else."
+        )
+    if compared.scores:
+        return "Scores are set side by side only for studies whose fingerprints agree."
     return (
-        "Absolute scores are not set side by side: no two of these studies ask the same of the "
-        "same data (their fingerprints differ)."
+        "Absolute scores are not set side by side: the fingerprints of these studies differ, so no "
+        "two of them ask the same question of the same data."
     )

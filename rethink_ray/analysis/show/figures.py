@@ -1,7 +1,7 @@
 """Figures as SVG text: the objective against schedule length, and differences against length.
 
-Drawn with stand-in colours for ink and paper: a file gets black on white, the report the reader's
-theme. Arms differ by colour (Okabe and Ito's palette), by marker and by dash.
+Ink and paper have stand-in colours: a file of its own becomes black on white, a figure inside the
+report follows the reader's theme. Arms differ by colour (Okabe and Ito's palette), marker and dash.
 """
 
 import io
@@ -14,8 +14,9 @@ from typing import Any
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.read.drift import Drift
 from rethink_ray.analysis.read.published_leads import published_leads
-from rethink_ray.analysis.wording import metric_name, times
+from rethink_ray.judge.wording import metric_name, times
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -23,9 +24,9 @@ DASHES = ("-", "--", "-.", ":", "-", "--")
 INK, FAINT = "#010203", "#040506"
 """Stand-ins that ``themed`` replaces."""
 WIDTH_IN, HEIGHT_IN, ROW_IN = 6.2, 4.6, 0.26
-"""A panel with two rows of legend, and what each further row adds."""
+"""The size of a panel with two rows of legend, and the height of each further row."""
 LETTER_PT, MARKER_PT = 7.5, 56.0
-"""Of a legend's entry: the width of a letter, and of all that is none."""
+"""Of a legend's entry: the width of a letter, and of its marker and gaps."""
 SHIFT = 0.012
 """Arms are set apart sideways by this share of the axis, so that intervals do not overlap."""
 
@@ -65,7 +66,7 @@ def draw_each(
 
 
 def figure_name(regime: str, kind: str) -> str:
-    """What a figure is called where it is missing."""
+    """The name of a figure in the sentence that says it is missing."""
     return f"Figure of {regime}, {kind}"
 
 
@@ -80,22 +81,21 @@ def _differences_if_any(findings: Findings, regime: RegimeResult) -> str | None:
 
 
 def _drift_if_any(findings: Findings, regime: RegimeResult) -> str | None:
-    shown = any(d.cell.regime == regime.name for d in findings.drifts)
-    return draw_drift(findings, regime) if shown else None
+    return draw_drift(findings, regime) if _drifts(findings, regime) else None
 
 
 def look_of(index: int) -> dict[str, str]:
     """Colour, marker and dash of an arm: any two of the first 36 differ in at least one."""
-    turn, place = divmod(index, len(COLORS))
+    turn, color = divmod(index, len(COLORS))
     return {
-        "color": COLORS[place],
-        "marker": MARKERS[(place + turn) % len(MARKERS)],
-        "linestyle": DASHES[(place + turn) % len(DASHES)],
+        "color": COLORS[color],
+        "marker": MARKERS[(color + turn) % len(MARKERS)],
+        "linestyle": DASHES[(color + turn) % len(DASHES)],
     }
 
 
 def stem_of(regime: str, kind: str) -> str:
-    """A file stem, whatever characters a regime's name has."""
+    """A file stem of letters, digits and ``_.-``, for any name of a regime."""
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', regime)}-{kind}"
 
 
@@ -107,7 +107,7 @@ def standing_alone(svg: str) -> str:
 
 
 def inlined(svg: str) -> str:
-    """For the report: the ink is the text's colour around it, arms take the theme's shades."""
+    """For the report: ink has the colour of the text around it, arms have the theme's shades."""
     text = themed(svg[svg.index("<svg") :], "currentColor", "var(--rule)")
     for index, color in enumerate(COLORS):
         text = text.replace(color, f"var(--arm-{index})")
@@ -151,9 +151,9 @@ def _paint_curve(axes: Any, regime: RegimeResult, cell: CellResult, index: int) 
         linewidth=1.6,
         elinewidth=1.1,
     )
-    for place, (point, _) in zip(x, points, strict=True):
+    for at, (point, _) in zip(x, points, strict=True):
         values = list(point.values.values())
-        axes.plot([place] * len(values), values, ".", color=look["color"], alpha=0.4, markersize=4)
+        axes.plot([at] * len(values), values, ".", color=look["color"], alpha=0.4, markersize=4)
 
 
 def draw_differences(findings: Findings, regime: RegimeResult) -> str:
@@ -178,15 +178,15 @@ def draw_differences(findings: Findings, regime: RegimeResult) -> str:
 def _paint_difference(
     axes: Any, findings: Findings, regime: RegimeResult, arm: str, index: int
 ) -> None:
-    found = [f for f in _differences(findings, regime) if f.arms[1] == arm and f.effect]
-    if not found:
+    leads = [f for f in _differences(findings, regime) if f.arms[1] == arm and f.effect]
+    if not leads:
         return
-    found.sort(key=lambda f: f.lengths[0])
+    leads.sort(key=lambda f: f.lengths[0])
     shift, look = _shift(regime, index, len(regime.cells)), look_of(index)
-    values = [f.effect.value for f in found if f.effect]
-    halves = [i[1] - v if (i := f.interval) else 0.0 for f, v in zip(found, values, strict=True)]
+    values = [f.effect.value for f in leads if f.effect]
+    halves = [i[1] - v if (i := f.interval) else 0.0 for f, v in zip(leads, values, strict=True)]
     axes.errorbar(
-        [f.lengths[0] + shift for f in found],
+        [f.lengths[0] + shift for f in leads],
         values,
         yerr=halves,
         **look,
@@ -199,7 +199,7 @@ def _paint_difference(
 
 
 def _paint_published(axes: Any, findings: Findings, regime: RegimeResult) -> None:
-    """Beside a study's own leads over training from scratch, those that were published."""
+    """Published leads over training from scratch, beside those of the study."""
     if not any(c.arm == regime.reference and c.source == "random" for c in regime.cells):
         return
     lengths = [length for cell in regime.cells for length in cell.lengths]
@@ -222,17 +222,15 @@ def draw_drift(findings: Findings, regime: RegimeResult) -> str:
     arms = [cell.arm for cell in regime.cells]
 
     def paint(axes: Any) -> None:
-        for drift in findings.drifts:
-            if drift.cell.regime != regime.name:
-                continue
-            index = arms.index(drift.cell.arm)
-            shift, means = _shift(regime, index, len(arms)), drift.by_length
+        for arm, drifts in _drifts(findings, regime).items():
+            index = arms.index(arm)
+            shift = _shift(regime, index, len(arms))
             axes.errorbar(
-                [length + shift for length in means],
-                [mean.value for mean in means.values()],
-                yerr=[i[1] - m.value if (i := m.interval()) else 0.0 for m in means.values()],
+                [drift.length + shift for drift in drifts],
+                [drift.mean.value for drift in drifts],
+                yerr=[i[1] - d.mean.value if (i := d.mean.interval()) else 0.0 for d in drifts],
                 **look_of(index),
-                label=legend_label(drift.cell.arm),
+                label=legend_label(arm),
                 capsize=3,
                 markersize=5,
                 linewidth=1.6,
@@ -243,8 +241,17 @@ def draw_drift(findings: Findings, regime: RegimeResult) -> str:
     return _drawn(regime, f"{regime.name}: backbone drift by schedule length", paint)
 
 
+def _drifts(findings: Findings, regime: RegimeResult) -> dict[str, list[Drift]]:
+    """Arm -> its drift at each length."""
+    by_arm: dict[str, list[Drift]] = {}
+    for drift in findings.sections["backbone_drift"]:
+        if drift.cell.regime == regime.name:
+            by_arm.setdefault(drift.cell.arm, []).append(drift)
+    return by_arm
+
+
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:
-    """Of two arms at one length; not of each at its best."""
+    """The differences of two arms at one length; not those of each arm at its best length."""
     arms = [f for f in findings.findings if f.kind == "arms" and f.regime == regime.name]
     return [f for f in arms if len(f.lengths) == 1]
 
@@ -309,7 +316,7 @@ def legend_label(name: str) -> str:
 
 
 def _legend(figure: Any, axes: Any) -> None:
-    """Below the axes, where it hides no point."""
+    """The legend stands below the axes, where it hides no point."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max((len(label) for label in labels), default=0)
     fitting = int(WIDTH_IN * 72.0 // (longest * LETTER_PT + MARKER_PT))

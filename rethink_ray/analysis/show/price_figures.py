@@ -6,9 +6,9 @@ from typing import Any
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.sections.frontier import Priced, memory_ranked, time_unit
+from rethink_ray.analysis.read.prices import Priced, memory_ranked, time_unit
 from rethink_ray.analysis.show.figures import INK, draw_each, legend_label, look_of, panel
-from rethink_ray.analysis.wording import metric_name, times
+from rethink_ray.judge.wording import metric_name, times
 
 WIDE = 8.0
 """Prices that differ by more than this factor stand on a logarithmic axis."""
@@ -51,13 +51,13 @@ def _by_memory(findings: Findings, regime: str) -> str | None:
         inside,
         title=f"{regime}: {metric_name(findings.study)} by peak memory",
         label="peak memory of one process (GB)",
-        price=lambda p: p.peak_bytes / 1e9,
+        price=lambda p: (p.peak_memory_bytes or 0) / 1e9,
         on_front=lambda p: p.best_for_memory,
     )
 
 
 def _of_regime(findings: Findings, regime: str) -> list[Priced]:
-    return [p for p in findings.priced if p.regime == regime]
+    return [p for p in findings.sections["prices"] if p.regime == regime]
 
 
 def _drawn(
@@ -80,16 +80,16 @@ def _drawn(
         axes.step(prices_of_best, scores, where="post", color=INK, alpha=0.35, linewidth=1.2)
         for arm in arms:
             index = list(study.arms).index(arm)
-            own = [p for p in inside if p.arm == arm]
+            of_arm = [p for p in inside if p.arm == arm]
             axes.plot(
-                [price(p) for p in own],
-                [p.score for p in own],
+                [price(p) for p in of_arm],
+                [p.score for p in of_arm],
                 **look_of(index),
                 label=legend_label(arm),
                 markersize=5,
                 linewidth=1.0,
             )
-            for p in (p for p in own if on_front(p)):
+            for p in (p for p in of_arm if on_front(p)):
                 _label(axes, (price(p), p.score), times(p.length), index)
         if log:
             axes.set_xscale("log")
@@ -102,12 +102,12 @@ def _drawn(
     return panel(title, paint)
 
 
-def _label(axes: Any, place: tuple[float, float], text: str, index: int) -> None:
+def _label(axes: Any, point: tuple[float, float], text: str, index: int) -> None:
     """Beside its point: above it, of every other arm below."""
     offset, side = ((-4, 5), "right") if index % 2 else ((5, -11), "left")
     axes.annotate(
         text,
-        place,
+        point,
         offset,
         textcoords="offset points",
         ha=side,

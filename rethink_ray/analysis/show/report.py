@@ -1,5 +1,6 @@
 """The report directory: findings.json, findings.md, figures, and one HTML page with all of it."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,10 +14,11 @@ from rethink_ray.analysis.containment import (
     missing_summary,
     stories,
 )
-from rethink_ray.analysis.findings import CAVEATS, FINDINGS, PRICES, Findings, derive_findings
+from rethink_ray.analysis.findings import CAVEATS, FINDINGS, Findings, derive_findings
 from rethink_ray.analysis.read.study_tables import read_tables
-from rethink_ray.analysis.sections.new_images import fetch_detections, new_images_sheets
+from rethink_ray.analysis.sections.registry import NEW_IMAGES, PRICES
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
+from rethink_ray.analysis.show.answer import family_note, reading_note, single_findings
 from rethink_ray.analysis.show.figures import (
     draw_figures,
     figure_name,
@@ -24,6 +26,7 @@ from rethink_ray.analysis.show.figures import (
     standing_alone,
     stem_of,
 )
+from rethink_ray.analysis.show.on_request import quick_new_images
 from rethink_ray.analysis.show.optional_sheets import (
     best_sheets,
     claim_sheets,
@@ -35,9 +38,9 @@ from rethink_ray.analysis.show.optional_sheets import (
     trial_sheets,
 )
 from rethink_ray.analysis.show.price_figures import draw_prices
-from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown, family_note, stated
+from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown
 from rethink_ray.analysis.show.sheets import needed_text
-from rethink_ray.analysis.wording import times, unit_name
+from rethink_ray.judge.wording import times, unit_name
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.failures import FAILURE_FILE
 from rethink_ray.records.whole_files import write_atomically
@@ -45,8 +48,10 @@ from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.study import Study
 
 TEMPLATES = Path(__file__).parent / "templates"
-ALL_FINDINGS, PAGE, NEW_IMAGES = "All findings", "The page", "For data like these"
+ALL_FINDINGS, WHOLE_PAGE = "All findings", "The page"
 REPRODUCE = "How to reproduce each number"
+INTERVAL = re.compile(r"\[[^\[\] ]+, [^\[\] ]+\]")
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +61,9 @@ class Report:
     page: Path
     """The HTML page, on this machine."""
     missing_sections: tuple[MissingSection, ...]
-    """Sections that failed; a sentence stands in the place of each."""
+    """Sections that failed; each left a sentence instead."""
     unfinished: str
-    """What the study has still to run, or which cells have no score, as a sentence; else empty."""
+    """A sentence on what is still to run, or on cells without a score; else empty."""
 
 
 def write_report(where: Path | str) -> Path:
@@ -74,11 +79,11 @@ def write_report(where: Path | str) -> Path:
 
 
 def build_report(directory: StudyDirectory, where: Path | str) -> Report:
-    """The same, and which of its sections are missing: those cost only themselves.
+    """The report is written; a section that fails is missing, and all others are there.
 
     Args:
         directory: of the study.
-        where: what its reader calls it, for the commands on the page.
+        where: the path or URI as the reader gave it, for the commands on the page.
 
     Raises:
         RecordError: there is no study, or not as this program wrote it.
@@ -90,7 +95,7 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
         findings = derive_findings(tables)
     except RethinkError:
         raise
-    except Exception as error:  # nothing to show at all, and still a page that says so
+    except Exception as error:  # nothing can be shown, and a page still says so
         kept = Containment()
         kept.note(ALL_FINDINGS, error)
         for stale in (out / "findings.json", out / "findings.md"):
@@ -112,7 +117,7 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
 def _write_all(
     findings: Findings, directory: StudyDirectory, named: str, kept: Containment
 ) -> None:
-    """Figures, page, Markdown and JSON, which comes last because it names what failed before."""
+    """Figures, page, Markdown, then JSON: it comes last because it names every failed section."""
     out = directory.report_dir
     figures = draw_figures(findings, kept) | draw_prices(findings, kept)
     for stale in (out / "figures").glob("*.svg"):
@@ -120,22 +125,18 @@ def _write_all(
             stale.unlink()
     for stem, svg in figures.items():
         write_atomically(out / "figures" / f"{stem}.svg", standing_alone(svg))
-    anew = kept.attempt(NEW_IMAGES, lambda: _new_images(findings, directory), None)
-    if anew is None:
-        anew = (missing_sheet(NEW_IMAGES, kept.sentence_of(NEW_IMAGES)),)
-    page = as_html(findings, figures, named, anew, kept)
+    title = NEW_IMAGES.title
+    new_images = kept.attempt(title, lambda: quick_new_images(findings, directory), None)
+    if new_images is None:
+        new_images = (missing_sheet(title, kept.sentence_of(title)),)
+    page = as_html(findings, figures, named, new_images, kept)
     write_atomically(out / "report.html", page)
     write_atomically(out / "findings.md", as_markdown(findings, kept))
     write_atomically(out / "findings.json", as_json_text(findings, kept) + "\n")
 
 
-def _new_images(findings: Findings, directory: StudyDirectory) -> tuple[Sheet, ...]:
-    fetch_detections(findings, directory)
-    return new_images_sheets(findings, directory.root)
-
-
 def _named(directory: StudyDirectory, where: Path | str) -> str:
-    """The study as commands on the page name it: no machine's own folders."""
+    """The study's name in the commands on the page: without the folders of this machine."""
     if directory.copy:
         return directory.address
     root = Path(where)
@@ -146,19 +147,19 @@ def as_html(
     findings: Findings,
     figures: dict[str, str],
     directory: str,
-    anew: Sequence[Sheet] = (),
+    new_images: Sequence[Sheet] = (),
     contained: Containment | None = None,
 ) -> str:
     """One self-contained page: no script, no font, no picture from anywhere else."""
     kept = contained or Containment(findings.missing_sections)
     shown = _shown(findings, figures, kept)
     shown |= {
-        "differences": (*shown["differences"], *anew),
+        "differences": (*shown["differences"], *new_images),
         "example": kept.attempt(REPRODUCE, lambda: _example(findings), {}),
         "directory": directory,
         "missing_sections": missing_summary(kept.missing),
     }
-    page = kept.attempt(PAGE, lambda: _rendered(shown), "")
+    page = kept.attempt(WHOLE_PAGE, lambda: _rendered(shown), "")
     return page or _bare_page(findings.study, kept)
 
 
@@ -172,7 +173,14 @@ def _rendered(shown: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["unbroken"] = unbroken
     return environment.get_template("report.html").render(**shown)
+
+
+def unbroken(text: str) -> str:
+    """The text with ``95 %`` and ``[-0.4, +0.6]`` each kept on one line."""
+    kept = INTERVAL.sub(lambda ends: ends[0].replace(" ", NO_BREAK), text)
+    return kept.replace(" %", f"{NO_BREAK}%")
 
 
 def _bare_page(study: Study, kept: Containment) -> str:
@@ -187,7 +195,7 @@ def _bare_page(study: Study, kept: Containment) -> str:
 
 
 def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) -> dict[str, Any]:
-    """What the template fills in; all of it is computed here, so that nothing fails inside."""
+    """The template's values. All are computed here, so that nothing fails inside the template."""
     in_order = (*findings.study.regimes,)
     return {
         "study": findings.study,
@@ -195,6 +203,7 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "regimes": [regime.name for regime in findings.regimes],
         "unit": unit_name(findings.study),
         "answers": kept.attempt(ANSWERS, lambda: _answers(findings), []),
+        "reading": kept.attempt(ANSWERS, lambda: reading_note(findings), ""),
         "findings": kept.attempt(FINDINGS, lambda: _findings_shown(findings), []),
         "findings_missing": kept.sentence_of(FINDINGS),
         "family": kept.attempt(FINDINGS, lambda: family_note(findings), ""),
@@ -204,9 +213,7 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "figures": {
             name: _of_kinds(figures, kept, [name], "curves", "differences") for name in in_order
         },
-        "ranked_by_time": kept.attempt(
-            PRICES, lambda: any(p.best_for_hours for p in findings.priced), True
-        ),
+        "ranked_by_time": kept.attempt(PRICES.title, lambda: _is_ranked_by_time(findings), True),
         "price_figures": _of_kinds(figures, kept, in_order, "hours", "memory"),
         "drift_figures": _of_kinds(figures, kept, in_order, "drift"),
         "curves": curve_sheets(findings, kept),
@@ -220,36 +227,40 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
     }
 
 
+def _is_ranked_by_time(findings: Findings) -> bool:
+    return any(priced.best_for_hours for priced in findings.sections[PRICES.key])
+
+
 def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:
-    """Each regime's answer, and what must be known before it is believed."""
+    """Each regime's answer, and its cautions."""
     return list(zip(findings.answers, findings.answer_cautions, strict=True))
 
 
 def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
-    """Each finding that is told one by one, with its own caveats."""
+    """Each finding that stands by itself, with its caveats."""
     caveats = {c.key: c for c in findings.caveats if c.regime is not None or c.arm is not None}
     return [
         {
-            "finding": found,
-            "cautions": findings.cautions_of(found),
-            "caveats": [caveats[key].text for key in found.caveats if key in caveats],
-            "needed": needed_text(found),
+            "finding": one,
+            "cautions": findings.cautions_of(one),
+            "caveats": [caveats[key].text for key in one.caveats if key in caveats],
+            "needed": needed_text(one),
         }
-        for found in stated(findings)
+        for one in single_findings(findings)
     ]
 
 
 def _of_kinds(
     figures: Mapping[str, str], kept: Containment, regimes: Iterable[str], *kinds: str
 ) -> list[dict[str, str]]:
-    """Each figure of these regimes and kinds, or the sentence in its place."""
-    found = []
+    """Each figure of these regimes and kinds, or the sentence that stands for it."""
+    entries = []
     for regime, kind in product(regimes, kinds):
         svg = figures.get(stem_of(regime, kind), "")
         sentence = kept.sentence_of(figure_name(regime, kind))
         if svg or sentence:
-            found.append({"svg": inlined(svg) if svg else "", "missing": sentence})
-    return found
+            entries.append({"svg": inlined(svg) if svg else "", "missing": sentence})
+    return entries
 
 
 def _example(findings: Findings) -> dict[str, str]:

@@ -1,24 +1,24 @@
-"""What a table of published numbers says on the claims: as reported, never with an interval."""
+"""The claims held against a table of published numbers: as reported, without an interval."""
 
-import json
 from dataclasses import dataclass
 
 from rethink_ray.analysis.read.published_tables import PublishedTable
 from rethink_ray.analysis.read.samples import published_samples
-from rethink_ray.analysis.show.render import SCHEMA_VERSION, outcome_tree
-from rethink_ray.analysis.wording import counted
-from rethink_ray.judge.claims import ClaimOutcome, Ground, evaluate
+from rethink_ray.analysis.show.as_json import json_text
+from rethink_ray.analysis.show.render import FINDINGS_SCHEMA
+from rethink_ray.judge.claims import ClaimOutcome, judge_reported
+from rethink_ray.judge.wording import counted
 from rethink_ray.spec.claim import paper_claims
 
 SINGLE_RUNS = (
-    "Every number is taken as one run: no interval, no test. A difference below 0.5 AP means "
-    "nothing (one cell, run in three code bases, gave 38.9, 39.1 and 39.5)."
+    "Every number counts as one run, so there is no interval and no test. A difference below 0.5 "
+    "AP means nothing (one cell, run in three code bases, gave 38.9, 39.1 and 39.5)."
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A table, and what it says on each claim."""
+    """A table, and each claim held against its numbers."""
 
     table: PublishedTable
     tested: tuple[ClaimOutcome, ...]
@@ -27,7 +27,7 @@ class Reported:
 
 def derive_reported(table: PublishedTable) -> Reported:
     """The papers' claims held against a table's numbers."""
-    outcomes = evaluate(paper_claims(), published_samples(table), Ground(reported=True))
+    outcomes = judge_reported(paper_claims(), published_samples(table))
     return Reported(
         table=table,
         tested=tuple(o for o in outcomes if o.findings),
@@ -36,7 +36,7 @@ def derive_reported(table: PublishedTable) -> Reported:
 
 
 def reported_terminal(reported: Reported) -> str:
-    """Claim by claim, one line per place."""
+    """Claim by claim, one line for each comparison."""
     parts = ["\n".join(_head(reported))]
     for outcome in reported.tested:
         lines = [f"{outcome.name}: {outcome.claim.says} ({outcome.claim.source})"]
@@ -68,23 +68,27 @@ def reported_markdown(reported: Reported) -> str:
 
 def reported_json(reported: Reported) -> str:
     """Everything, as JSON with the schema version of ``findings.json``."""
-    tree = {
-        "schema_version": SCHEMA_VERSION,
-        "table": reported.table.name,
-        "citation": reported.table.citation,
-        "rows": len(reported.table.rows),
-        "claims": [outcome_tree(o) for o in (*reported.tested, *reported.untested)],
-        "caveats": [SINGLE_RUNS],
-    }
-    return json.dumps(tree, indent=1, allow_nan=False)
+    table = reported.table
+    return json_text(
+        {
+            "schema_version": FINDINGS_SCHEMA,
+            "table": table.name,
+            "citation": table.citation,
+            "rows": len(table.rows),
+            "claims": (*reported.tested, *reported.untested),
+            "caveats": (SINGLE_RUNS,),
+        }
+    )
 
 
 def caveats_of(outcome: ClaimOutcome) -> tuple[str, ...]:
-    """Of all places of one claim, each once."""
+    """The caveats of all comparisons of one claim, each once."""
     return tuple(dict.fromkeys(c for f in outcome.findings for c in f.caveats))
 
 
 def _head(reported: Reported) -> list[str]:
     table = reported.table
-    said = f"{counted(len(table.rows), 'number')}, {counted(len(reported.tested), 'claim')} tested."
-    return [table.name, *([table.citation] if table.citation else []), "", said]
+    counts = (
+        f"{counted(len(table.rows), 'number')}, {counted(len(reported.tested), 'claim')} tested."
+    )
+    return [table.name, *([table.citation] if table.citation else []), "", counts]

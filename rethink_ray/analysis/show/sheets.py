@@ -6,20 +6,24 @@ from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sheet import Sheet
-from rethink_ray.analysis.wording import (
+from rethink_ray.judge.verdicts import Finding
+from rethink_ray.judge.wording import (
     counted,
     duration,
+    mean_text,
     metric_name,
-    percent,
     signed,
     span,
     times,
     unit_name,
+    value_text,
 )
-from rethink_ray.judge.verdicts import Finding
 from rethink_ray.protocol.cell_rules import may_end_early, num_searches
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
+
+MOST_TRIALS = 25
+"""Rows of a table of search trials; ``trials.parquet`` has the others."""
 
 
 def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
@@ -34,7 +38,7 @@ def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
         title=f"{regime.name}: {metric_name(study)} on {study.data.report_on} by schedule length",
         note=(
             f"{counted(regime.num_images, 'training image')}, 1x = {regime.unit_steps} updates. "
-            f"{_mean_over(study)}, 95 % interval, (number)."
+            f"{_mean_over(study)}, 95 % interval, (number of {unit_name(study)})."
         ),
         columns=("arm", *(times(length) for length in lengths)),
         rows=tuple(rows),
@@ -51,10 +55,48 @@ def _mean_over(study: Study) -> str:
 def point_text(point: CurvePoint) -> str:
     """``23.1 [21.0, 25.2] (3)``."""
     mean = point.mean
-    if mean is None:
-        return "-"
-    shown = f"{mean.value:.1f} {span(mean.interval(), sign=False)}".rstrip()
-    return f"{shown} ({len(point.values)})"
+    return "-" if mean is None else f"{mean_text(mean)} ({len(point.values)})"
+
+
+def differences_sheet(findings: Findings) -> Sheet:
+    """Every comparison of two arms, headline rungs marked."""
+    study, metric, unit = findings.study, metric_name(findings.study), unit_name(findings.study)
+    order = {name: i for i, name in enumerate(study.regimes)}
+    rows = [_difference_row(finding) for finding in findings.findings if finding.kind == "arms"]
+    return Sheet(
+        title="Differences between arms",
+        note=(
+            f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is "
+            f"corrected (Holm) over {counted(findings.num_primary, 'primary comparison')}; "
+            "every other p stands alone."
+        ),
+        columns=(
+            "regime",
+            "arms",
+            "length",
+            f"difference ({metric})",
+            "95 % interval",
+            "p",
+            "verdict",
+            f"{unit} to decide",
+        ),
+        rows=tuple(sorted(rows, key=lambda row: (order[row[0]], row[1], _number(row[2])))),
+        numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
+def _difference_row(finding: Finding) -> tuple[str, ...]:
+    star = " *" if finding.family == "primary" else ""
+    return (
+        finding.regime,
+        f"{finding.arms[1]} - {finding.arms[0]}",
+        f"{'/'.join(times(length) for length in finding.lengths)}{star}",
+        signed(finding.effect.value) if finding.effect else "-",
+        span(finding.interval) or "-",
+        p_text(finding),
+        finding.verdict.value,
+        needed_text(finding),
+    )
 
 
 def _number(lengths: str) -> float:
@@ -63,46 +105,8 @@ def _number(lengths: str) -> float:
     return float(first.rstrip("x")) + (1e6 if second else 0.0)
 
 
-def differences_sheet(findings: Findings) -> Sheet:
-    """Every comparison of two arms, headline rungs marked."""
-    study, metric = findings.study, metric_name(findings.study)
-    rows = []
-    for found in findings.findings:
-        if found.kind != "arms":
-            continue
-        star = " *" if found.family == "primary" else ""
-        rows.append(
-            (
-                found.regime,
-                f"{found.arms[1]} - {found.arms[0]}",
-                f"{'/'.join(times(length) for length in found.lengths)}{star}",
-                signed(found.effect.value) if found.effect else "-",
-                span(found.interval) or "-",
-                p_text(found),
-                found.verdict.value,
-                needed_text(found),
-            )
-        )
-    order = {name: i for i, name in enumerate(study.regimes)}
-    rows.sort(key=lambda r: (order[r[0]], r[1], _number(r[2])))
-    return Sheet(
-        title="Differences between arms",
-        note=(
-            f"Welch's t on {unit_name(study)}, 95 %, in {metric}. * headline: its p is corrected "
-            f"for {counted(findings.num_primary, 'headline comparison')} (Holm); all else "
-            "descriptive."
-        ),
-        columns=(
-            *("regime", "arms", "length", f"difference ({metric})", "95 % interval", "p"),
-            *("verdict", f"{unit_name(study)} to decide"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset({2, 3, 4, 5}),
-    )
-
-
 def p_text(finding: Finding) -> str:
-    """The p value a verdict used; empty without one."""
+    """The p value that a verdict used; ``-`` without one."""
     p = finding.p_adjusted
     if p is None:
         return "-"
@@ -118,23 +122,11 @@ def needed_text(finding: Finding) -> str:
 
 def lengths_sheet(findings: Findings) -> Sheet:
     """Per cell: its best length, and the shortest that is as good."""
-    study, rows = findings.study, []
-    ends = may_end_early(study)
-    for cell in cells_of(findings):
-        told = cell.convergence.words if cell.convergence else "-"
-        best = cell.point(cell.best_length) if cell.best_length is not None else None
-        short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
-        rows.append(
-            (
-                cell.regime,
-                cell.arm,
-                times(best.length) if best else "-",
-                point_text(best) if best else "no finished search trial",
-                times(short.length) if short else "-",
-                point_text(short) if short else "-",
-                *([told] if ends else []),
-            )
-        )
+    study = findings.study
+    can_end_early = may_end_early(study)
+    rows = [_lengths_row(cell) for cell in each_cell(findings)]
+    columns = ("regime", "arm", "best", "scores", "shortest within margin", "scores", "ladder")
+    num_columns = len(columns) if can_end_early else len(columns) - 1
     return Sheet(
         title="Best schedule length",
         note=(
@@ -142,25 +134,36 @@ def lengths_sheet(findings: Findings) -> Sheet:
             f"{study.data.report_on} by replicates. Shortest: the first length within "
             f"{study.margin:g} {metric_name(study)} of the best, on {study.data.select_split}."
         ),
-        columns=(
-            *("regime", "arm", "best", "scores", "shortest within margin", "scores"),
-            *(["ladder"] if ends else []),
-        ),
-        rows=tuple(rows),
+        columns=columns[:num_columns],
+        rows=tuple(row[:num_columns] for row in rows),
         numeric=frozenset({2, 3, 4, 5}),
+    )
+
+
+def _lengths_row(cell: CellResult) -> tuple[str, ...]:
+    best = cell.point(cell.best_length) if cell.best_length is not None else None
+    short = cell.point(cell.shortest_within) if cell.shortest_within is not None else None
+    return (
+        cell.regime,
+        cell.arm,
+        times(best.length) if best else "-",
+        point_text(best) if best else "no finished search trial",
+        times(short.length) if short else "-",
+        point_text(short) if short else "-",
+        cell.convergence.words if cell.convergence else "-",
     )
 
 
 def configurations_sheet(findings: Findings) -> Sheet:
     """Per cell and incumbent: the tuned values, and the lengths they are best at."""
-    cells = list(cells_of(findings))
+    cells = list(each_cell(findings))
     paths = list(dict.fromkeys(p for c in cells for g in c.configurations for p in g.params))
     rows = []
     for cell in cells:
         for best in cell.configurations:
-            values = (_value(best.params[p]) if p in best.params else "-" for p in paths)
-            where = ", ".join(times(length) for length in best.lengths)
-            rows.append((cell.regime, cell.arm, where, *values, best.trial_id))
+            values = (value_text(best.params[p]) if p in best.params else "-" for p in paths)
+            lengths = ", ".join(times(length) for length in best.lengths)
+            rows.append((cell.regime, cell.arm, lengths, *values, best.trial_id))
     return Sheet(
         title="Best configurations",
         note=f"Judged on {findings.study.data.select_split}, per length.",
@@ -170,122 +173,54 @@ def configurations_sheet(findings: Findings) -> Sheet:
     )
 
 
-def cost_sheet(findings: Findings) -> Sheet:
-    """Slot time per cell, with and without assets."""
-    rows = [
-        (
-            *(cost.regime, cost.arm, str(cost.num_search), str(cost.num_replicates)),
-            *(duration(cost.search_seconds), duration(cost.replicate_seconds)),
-            *(duration(cost.trial_seconds), duration(cost.asset_seconds)),
-            duration(cost.total_seconds),
-        )
-        for cost in findings.cost.cells
-    ]
-    total = duration(findings.cost.total_seconds)
-    return Sheet(
-        title="What it cost",
-        note=(
-            "Wall time of the slots, training and scoring. An asset that cells share is booked in "
-            f"full to each of them; the whole study, each asset once, took {total} of slot time."
-        ),
-        columns=(
-            *("regime", "arm", "search trials", "replicates", "search", "replication"),
-            *("without assets", "assets", "with assets"),
-        ),
-        rows=tuple(rows),
-        numeric=frozenset(range(2, 9)),
-    )
-
-
-def assets_sheet(findings: Findings) -> Sheet:
-    """What trials started from."""
-    rows = [
-        (
-            asset.key,
-            percent(asset.accuracy) if asset.accuracy is not None else "-",
-            percent(asset.chance) if asset.chance is not None else "-",
-            duration(asset.seconds),
-            asset.refused or "fit",
-        )
-        for asset in findings.cost.assets
-    ]
-    return Sheet(
-        title="Assets",
-        note="Accuracy of each classifier on its own held-out images; below twice chance: refused.",
-        columns=("asset", "accuracy", "chance", "time", "verdict"),
-        rows=tuple(rows),
-        numeric=frozenset({1, 2, 3}),
-    )
-
-
 def search_sheet(findings: Findings) -> Sheet:
-    """Per cell: what became of its search trials."""
-    states = sorted({state for cell in cells_of(findings) for state in cell.states})
-    rows = [
-        (
-            *(cell.regime, cell.arm, str(sum(cell.states.values()))),
-            *(str(cell.states.get(state, 0)) for state in states),
-        )
-        for cell in cells_of(findings)
-    ]
+    """Per cell: how its search trials ended."""
+    cells = list(each_cell(findings))
+    states = sorted({state for cell in cells for state in cell.states})
+    rows = []
+    for cell in cells:
+        counts = (str(cell.states.get(state, 0)) for state in states)
+        rows.append((cell.regime, cell.arm, str(sum(cell.states.values())), *counts))
     return Sheet(
         title="Search trials",
-        note="Stopped: by halving, which compares fully decayed rungs of one cell only.",
+        note="Stopped: by halving, which compares only fully decayed rungs of one cell.",
         columns=("regime", "arm", "proposed", *states),
         rows=tuple(rows),
         numeric=frozenset(range(2, 3 + len(states))),
     )
 
 
-def cells_of(findings: Findings) -> Iterator[CellResult]:
+def each_cell(findings: Findings) -> Iterator[CellResult]:
     """Every cell, regime by regime."""
     return (cell for regime in findings.regimes for cell in regime.cells)
 
 
-def _value(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
 def replicates_sheet(findings: Findings) -> Sheet:
-    """Every score behind the curves, with what it takes to repeat it."""
+    """Every score behind the curves, with the trial and the seed that repeat it."""
     rows = []
-    for cell in cells_of(findings):
+    for cell in each_cell(findings):
         for point in (single for p in cell.points for single in p.singles):
+            name = f"{cell.regime}/{cell.arm} at {times(point.length)}"
             for (seed, value), trial_id in zip(point.values.items(), point.trial_ids, strict=True):
-                shown = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
-                where = f"{cell.regime}/{cell.arm} at {times(point.length)}"
-                rows.append((where, str(seed), shown, trial_id))
+                score = f"{value:.2f}" + (" (ended)" if trial_id in point.failed else "")
+                rows.append((name, str(seed), score, trial_id))
     return Sheet(
         title="Every replicate",
-        note="Ended: by the method's own fault, counted as the worst score.",
+        note="Ended: the method itself failed, so the replicate counts as the worst score.",
         columns=("cell", "seed", metric_name(findings.study), "trial"),
         rows=tuple(rows),
         numeric=frozenset({1, 2}),
     )
 
 
-def _of_search(study: Study, trial: Trial) -> str:
-    return f", search {trial.search + 1}" if num_searches(study) > 1 else ""
-
-
-def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
+def trials_sheet(findings: Findings, cell: Cell) -> Sheet:
     """The search trials of one cell, incumbents and longest first."""
     trials = sorted(
         findings.search[cell],
         key=lambda t: (-len(t.incumbent_for), -(t.longest or 0.0), t.trial_id),
     )
     paths = list(dict.fromkeys(path for t in trials for path in t.params))
-    rows = [
-        (
-            trial.trial_id,
-            trial.state + (" (audit)" if trial.audit else "") + _of_search(findings.study, trial),
-            times(trial.longest) if trial.longest else "-",
-            ", ".join(times(length) for length in trial.incumbent_for) or "-",
-            *(_value(trial.params[p]) if p in trial.params else "-" for p in paths),
-            duration(trial.seconds),
-        )
-        for trial in trials[:most]
-    ]
+    rows = [_trial_row(findings.study, trial, paths) for trial in trials[:MOST_TRIALS]]
     left = len(trials) - len(rows)
     return Sheet(
         title=cell.name,
@@ -293,4 +228,17 @@ def trials_sheet(findings: Findings, cell: Cell, most: int = 25) -> Sheet:
         columns=("trial", "state", "reached", "best at", *paths, "time"),
         rows=tuple(rows),
         numeric=frozenset({2, *range(4, 5 + len(paths))}),
+    )
+
+
+def _trial_row(study: Study, trial: Trial, paths: list[str]) -> tuple[str, ...]:
+    values = (value_text(trial.params[p]) if p in trial.params else "-" for p in paths)
+    search = f", search {trial.search + 1}" if num_searches(study) > 1 else ""
+    return (
+        trial.trial_id,
+        f"{trial.state}{' (audit)' if trial.audit else ''}{search}",
+        times(trial.longest) if trial.longest else "-",
+        ", ".join(times(length) for length in trial.incumbent_for) or "-",
+        *values,
+        duration(trial.seconds),
     )

@@ -7,18 +7,19 @@ mean 0, so that the planted means are the truth whatever the noise looks like.
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from numpy.random import Generator
 
-from rethink_ray.analysis.comparisons import arm_findings
-from rethink_ray.analysis.pairs import build_pair
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.read.searches import all_searches
-from rethink_ray.analysis.sections.importance import columns_of, shares_of
-from rethink_ray.judge.crossover import catch_up
-from rethink_ray.judge.statistics import Estimate, paired, welch
+from rethink_ray.judge.catch_up import find_bracket
+from rethink_ray.judge.judging import judge_questions
+from rethink_ray.judge.measurements import Difference
+from rethink_ray.judge.questions import ask_lead
+from rethink_ray.judge.ranks import explained_shares, regression_columns
+from rethink_ray.judge.samples import ScoreSample
+from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.space import Parameter
@@ -87,7 +88,7 @@ def welch_coverage(
     for _ in range(studies):
         first = [1.0 + sds[0] * v for v in noises[0](rng, num)]
         second = [sds[1] * v for v in noises[1](rng, num)]
-        held += _holds(welch(first, second), 1.0)
+        held += _holds(contrast(((1.0, first), (-1.0, second))), 1.0)
     return held / studies
 
 
@@ -101,7 +102,8 @@ def paired_coverage(noise: Noise, num: int, studies: int, rng: Generator) -> flo
         trunk, short, long = (noise(rng, num) for _ in range(3))
         first = [t + 0.5 * v for t, v in zip(trunk, short, strict=True)]
         second = [1.0 + t + 0.5 * v for t, v in zip(trunk, long, strict=True)]
-        held += _holds(paired(second, first), 1.0)
+        gains = [b - a for a, b in zip(first, second, strict=True)]
+        held += _holds(contrast(((1.0, gains),)), 1.0)
     return held / studies
 
 
@@ -124,9 +126,10 @@ def bracket_coverage(
     true = 0
     for _ in range(studies):
         rungs = [
-            (length, _lead(lead, sd, num, rng)) for length, lead in zip(lengths, leads, strict=True)
+            (length, _chase(lead, sd, num, rng))
+            for length, lead in zip(lengths, leads, strict=True)
         ]
-        found = catch_up(rungs, margin)
+        found = find_bracket(rungs, margin)
         behind = [d for n, d in zip(lengths, leads, strict=True) if n <= (found.behind_up_to or 0)]
         caught = [
             d
@@ -212,32 +215,22 @@ def false_by_luck(study: Study, luck: Luck, replicates: int, studies: int, rng: 
         studies: how many to simulate.
         rng: source of all chance.
     """
-    false = 0
+    false, questions = 0, [ask_lead(study, "full", ("scratch", "arm"))]
     for _ in range(studies):
-        reference, other = (
-            _searched_cell(study, arm, source, luck, replicates, rng)
-            for arm, source in (("scratch", "random"), ("arm", "upstream"))
-        )
-        (found,) = arm_findings(study, [build_pair(study, reference, other)])
-        false += found.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+        samples = [_searched(study, arm, luck, replicates, rng) for arm in ("scratch", "arm")]
+        (finding,) = judge_questions(study, questions, samples).findings
+        false += finding.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
     return false / studies
 
 
-def _searched_cell(
-    study: Study, arm: str, source: str, luck: Luck, replicates: int, rng: Generator
-) -> CellResult:
-    each: dict[int, CurvePoint] = {}
-    for number in range(num_searches(study)):
+def _searched(study: Study, arm: str, luck: Luck, replicates: int, rng: Generator) -> ScoreSample:
+    """Replicates of what one search found; or one value per search, the mean of its replicates."""
+    searches: list[list[float]] = []
+    for _ in range(num_searches(study)):
         true = luck.spread * rng.normal(size=luck.trials)
         best = true[int(np.argmax(true + luck.noise * rng.normal(size=luck.trials)))]
-        values = [float(best) + luck.noise * v for v in normal(rng, replicates)]
-        each[number] = _cell(f"{arm}-{number}", source, values).points[0]
-    point = each[0]
-    if num_searches(study) > 1:
-        together = all_searches(study, SHORT, each)
-        assert together is not None, "every search found something"
-        point = together
-    return replace(_cell(arm, source, []), points=(point,))
+        searches.append([float(best) + luck.noise * v for v in normal(rng, replicates)])
+    return _sample(arm, [fmean(s) for s in searches] if len(searches) > 1 else searches[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,13 +262,13 @@ def importance_rates(noise: float, trials: int, studies: int, rng: Generator) ->
         scores = 20.0 - 4.0 * (places + 1.5) ** 2 + noise * rng.normal(size=trials)
         rates = [float(10.0**place) for place in places]
         columns = [
-            columns_of(rate, rates),
-            columns_of(weight, [float(10.0**v) for v in rng.uniform(-5, -2, trials)]),
-            columns_of(momentum, [float(v) for v in rng.uniform(0.8, 0.95, trials)]),
-            columns_of(norm, [("gn", "bn")[i] for i in rng.integers(2, size=trials)]),
-            columns_of(rate, [rates[i] for i in rng.permutation(trials)]),
+            regression_columns(rate, rates),
+            regression_columns(weight, [float(10.0**v) for v in rng.uniform(-5, -2, trials)]),
+            regression_columns(momentum, [float(v) for v in rng.uniform(0.8, 0.95, trials)]),
+            regression_columns(norm, [("gn", "bn")[i] for i in rng.integers(2, size=trials)]),
+            regression_columns(rate, [rates[i] for i in rng.permutation(trials)]),
         ]
-        shares = shares_of(columns, [float(score) for score in scores], rng)
+        shares = explained_shares(columns, [float(score) for score in scores], rng)
         first += shares[0][0] == max(share for share, _ in shares)
         clear += shares[0][0] > shares[0][1]
         shuffled += shares[4][0] > shares[4][1]
@@ -286,44 +279,34 @@ def importance_rates(noise: float, trials: int, studies: int, rng: Generator) ->
 
 def _headlines(
     study: Study, effects: Sequence[float], sd: float, num: int, rng: Generator
-) -> list[Finding]:
-    reference = _cell("scratch", "random", [sd * v for v in normal(rng, num)])
-    others = [
-        _cell(f"arm{i}", "upstream", [effect + sd * v for v in normal(rng, num)])
-        for i, effect in enumerate(effects)
-    ]
-    return arm_findings(study, [build_pair(study, reference, other) for other in others])
+) -> Sequence[Finding]:
+    """One reference, and a headline for each arm that is ahead of it by an effect."""
+    samples = [_sample("scratch", [sd * v for v in normal(rng, num)])]
+    questions = []
+    for index, effect in enumerate(effects):
+        samples.append(_sample(f"arm{index}", [effect + sd * v for v in normal(rng, num)]))
+        questions.append(ask_lead(study, "full", ("scratch", f"arm{index}")))
+    return judge_questions(study, questions, samples).findings
 
 
-def _cell(arm: str, source: str, values: Sequence[float]) -> CellResult:
-    point = CurvePoint(
+def _sample(arm: str, values: Sequence[float]) -> ScoreSample:
+    labels = {"arm": arm, "regime": "full", "metric": "ap", "schedule": f"{SHORT:g}x"}
+    return ScoreSample(
+        labels={column: frozenset({text}) for column, text in labels.items()},
+        images=1000,
         length=SHORT,
-        incumbent=arm,
-        select=None,
         values=dict(enumerate(values)),
-        trial_ids=tuple(f"{arm}-{seed}" for seed in range(len(values))),
-        failed=(),
-        waiting=0,
-    )
-    return CellResult(
-        regime="full",
-        arm=arm,
-        source=source,
-        lengths=(SHORT,),
-        points=(point,),
-        one_configuration=(),
-        best_length=None,
-        shortest_within=None,
-        configurations=(),
-        states={},
+        evidence=tuple(f"{arm}-{seed}" for seed in range(len(values))),
+        configuration=arm,
     )
 
 
-def _lead(lead: float, sd: float, num: int, rng: Generator) -> Estimate:
+def _chase(lead: float, sd: float, num: int, rng: Generator) -> Difference:
+    """Chaser minus chased, which leads by this much."""
     ahead = [lead + sd * v for v in normal(rng, num)]
-    found = welch(ahead, [sd * v for v in normal(rng, num)])
-    assert found is not None
-    return found
+    chaser = [sd * v for v in normal(rng, num)]
+    effect = contrast(((1.0, chaser), (-1.0, ahead)))
+    return Difference(terms=(), scale="points", effect=effect)
 
 
 def _holds(estimate: Estimate | None, truth: float) -> bool:

@@ -9,7 +9,7 @@ import pytest
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.analysis.sections.frontier import Priced, front, time_unit
+from rethink_ray.analysis.read.prices import Priced, on_front, time_unit
 from rethink_ray.analysis.show.optional_sheets import cost_sheets
 from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import as_json_text
@@ -37,7 +37,7 @@ def _findings(study: Study, peak: Callable[[RungDone], int] = lambda rung: 0) ->
 
 
 def _at(findings: Findings, arm: str, length: float) -> Priced:
-    return next(p for p in findings.priced if (p.arm, p.length) == (arm, length))
+    return next(p for p in findings.sections["prices"] if (p.arm, p.length) == (arm, length))
 
 
 def test_a_run_s_hours_are_its_stand_alone_updates_at_the_pace_of_its_replicates() -> None:
@@ -58,48 +58,50 @@ def test_gpus_and_workers_multiply_the_hours_and_name_them() -> None:
 
 
 def test_who_is_outdone_in_price_and_score_is_not_on_the_front() -> None:
-    study = build_study()
     points = [(1.0, 10.0), (2.0, 9.0), (2.0, 12.0), (3.0, 12.0), (1.0, 10.0)]
-    assert front(study, points) == [True, False, True, False, True]
+    assert on_front(points) == [True, False, True, False, True]
 
 
 def test_an_asset_of_100_s_keeps_a_short_pre_trained_run_off_the_front() -> None:
     """Scratch at 6x scores 16 for 60 s; pre-trained at 4x scores 15 for 140 s, at 6x 17 for 160."""
     findings = _findings(build_study())
-    on = {(p.arm, p.length) for p in findings.priced if p.best_for_hours}
+    on = {(p.arm, p.length) for p in findings.sections["prices"] if p.best_for_hours}
     assert on == {("scratch", 2.0), ("scratch", 4.0), ("scratch", 6.0), ("pretrained", 6.0)}
 
 
 def test_memory_ranks_only_where_peaks_differ_by_more_than_a_fifth() -> None:
     study = build_study()
-    assert not any(p.best_for_memory for p in _findings(study).priced)
+    assert not any(p.best_for_memory for p in _findings(study).sections["prices"])
     close = _findings(study, lambda rung: 10**9 + int(rung.length) * 10**7)
-    assert not any(p.best_for_memory for p in close.priced)
+    assert not any(p.best_for_memory for p in close.sections["prices"])
     apart = _findings(study, lambda rung: int(rung.length) * 10**9)
-    assert {(p.arm, p.length) for p in apart.priced if p.best_for_memory} == {
+    assert {(p.arm, p.length) for p in apart.sections["prices"] if p.best_for_memory} == {
         ("pretrained", 2.0),
         ("pretrained", 4.0),
         ("pretrained", 6.0),
     }
-    assert _at(apart, "scratch", 4.0).peak_bytes == 4 * 10**9
+    assert _at(apart, "scratch", 4.0).peak_memory_bytes == 4 * 10**9
 
 
 def test_at_equal_hours_the_asset_is_paid_before_the_first_trial() -> None:
     """A trial runs 180 updates at 1/6 s: 30 s. Scratch spends 60 s, the asset alone costs 100."""
-    scratch, pretrained = _findings(build_study()).equal_hours
-    assert scratch.hours == pytest.approx(60.0 / 3600.0)
-    assert (scratch.with_asset.trials, pretrained.with_asset.trials) == (2, 0)
-    assert (pretrained.all_trials.trials, pretrained.without_asset.trials) == (2, 2)
-    assert pretrained.with_asset.best is None
-    assert scratch.with_asset.select == pytest.approx(16.0)
+    scratch, pretrained = _findings(build_study()).sections["equal_hours"]
+    assert scratch.search_hours == pytest.approx(60.0 / 3600.0)
+    assert (scratch.equal_hours_with_assets.trials, pretrained.equal_hours_with_assets.trials) == (
+        2,
+        0,
+    )
+    assert (pretrained.equal_trials.trials, pretrained.equal_hours.trials) == (2, 2)
+    assert pretrained.equal_hours_with_assets.best is None
+    assert scratch.equal_hours_with_assets.select == pytest.approx(16.0)
 
 
 def test_the_dearer_arm_affords_fewer_trials() -> None:
     """Scratch runs one trial of two to 2x only: 40 s in all; pre-training affords one of two."""
     planted = Planted(build_study(), _score, ladders={("scratch", "search", 1): (2.0,)})
-    scratch, pretrained = derive_findings(planted.tables()).equal_hours
-    assert scratch.without_asset.trials == 2
-    assert pretrained.without_asset.trials == 1
+    scratch, pretrained = derive_findings(planted.tables()).sections["equal_hours"]
+    assert scratch.equal_hours.trials == 2
+    assert pretrained.equal_hours.trials == 1
 
 
 def test_tables_and_json_carry_prices_and_equal_hours() -> None:
@@ -113,16 +115,16 @@ def test_tables_and_json_carry_prices_and_equal_hours() -> None:
     ]
     tree: dict[str, Any] = json.loads(as_json_text(findings))
     assert tree["hours_are"] == "slot-hours"
-    assert tree["prices"][0]["peak_bytes"] is None
+    assert tree["prices"][0]["peak_memory_bytes"] is None
     assert tree["equal_hours"][1]["equal_hours_with_assets"]["trials"] == 0
 
 
 def test_a_study_without_replicates_has_no_prices_and_no_traceback() -> None:
     findings = derive_findings(Planted(build_study(), _score, replicates=0).tables())
-    assert findings.priced == ()
+    assert findings.sections["prices"] == ()
     empty = build_study()
     nothing = derive_findings(build_tables(empty, StudyState([]), Planted(empty, _score).facts))
-    assert (nothing.priced, nothing.equal_hours, nothing.importance) == ((), (), ())
+    assert {nothing.sections[key] for key in ("prices", "equal_hours", "importance")} == {()}
 
 
 @pytest.mark.parametrize(

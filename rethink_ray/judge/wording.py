@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rethink_ray.judge.statistics import Estimate
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.study import Study
 
@@ -24,6 +25,16 @@ METRIC_NAMES = {
     "keypoint_ap_m": "keypoint AP (medium)",
     "keypoint_ap_l": "keypoint AP (large)",
 }
+
+UNITS = {
+    "backbone_drift": "drift",
+    "step_ms": "ms an update",
+    "step_gflops": "GFLOP an update",
+    "trained_share": "% of the parameters",
+    "peak_gb": "GB at the peak",
+    "pretrain_hours": "hours of pre-training",
+}
+"""Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
 
 
 def metric_name(study: Study) -> str:
@@ -81,3 +92,35 @@ def listed(names: Sequence[str]) -> str:
 def counted(num: int, one: str, many: str = "") -> str:
     """``1 replicate``, ``3 replicates``."""
     return f"{num} {one if num == 1 else many or one + 's'}"
+
+
+def amount_text(metric: str, value: float) -> str:
+    """A score with one decimal, anything else with three digits or to a whole number."""
+    if metric not in UNITS:
+        return f"{value:.1f}"
+    return f"{value:.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
+
+
+def signed_text(metric: str, value: float) -> str:
+    """The same with its sign."""
+    if metric not in UNITS:
+        return signed(value)
+    return f"{value:+.0f}" if abs(value) >= 1000.0 else f"{value:+.3g}"
+
+
+def span_text(metric: str, interval: tuple[float, float] | None) -> str:
+    """``[+0.012, +0.034]``; empty where there is no interval."""
+    if interval is None:
+        return ""
+    return f"[{signed_text(metric, interval[0])}, {signed_text(metric, interval[1])}]"
+
+
+def mean_text(mean: Estimate, unit: str = "") -> str:
+    """``36.3 AP [33.7, 38.9]``: a mean and its 95 % interval, if it has one."""
+    value = f"{mean.value:.1f} {unit}".rstrip()
+    return f"{value} {span(mean.interval(), sign=False)}".rstrip()
+
+
+def value_text(value: object) -> str:
+    """A tuned value: a float to 4 digits, anything else as it is."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from rethink_ray.analysis.confounds import differing, start_alone
 from rethink_ray.analysis.findings import Findings, derive_findings
+from rethink_ray.judge.arms import differ_in_start_alone, find_differences
 from rethink_ray.spec.load import find_study, load_study
 from tests.analysis.planted import Planted, build_study, written
 
@@ -25,10 +25,10 @@ def _found(**changes: Any) -> Findings:
 def test_where_an_arm_starts_is_one_thing_however_many_keys_say_it() -> None:
     arms = ARMS | {"frozen": {"set": {"init": {"source": "upstream", "frozen": "backbone"}}}}
     study = build_study(arms=arms)
-    assert set(differing(study, "full", "scratch", "frozen")) == {"what they start from"}
-    assert start_alone(study, "full", "scratch", "frozen")
-    assert not start_alone(study, "full", "scratch", "strong")
-    assert not start_alone(study, "full", "scratch", "scratch")
+    assert set(find_differences(study, "full", "scratch", "frozen")) == {"what they start from"}
+    assert differ_in_start_alone(study, "full", "scratch", "frozen")
+    assert not differ_in_start_alone(study, "full", "scratch", "strong")
+    assert not differ_in_start_alone(study, "full", "scratch", "scratch")
 
 
 def test_pre_training_is_not_said_to_pay_by_an_arm_that_is_augmented_otherwise() -> None:
@@ -84,4 +84,4 @@ def test_the_demonstrations_compare_arms_that_differ_in_their_start_alone(name: 
     study = load_study(find_study(name))[0]
     first, *others = (arm for arm in study.arms if arm != "scratch_again")
     for regime in study.regimes:
-        assert all(start_alone(study, regime, first, other) for other in others)
+        assert all(differ_in_start_alone(study, regime, first, other) for other in others)

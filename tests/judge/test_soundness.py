@@ -1,10 +1,15 @@
 """Planted truth: how often intervals hold and verdicts err. Fewer studies than the benchmark runs,
 fixed seeds, and twice the simulation's own error allowed on each side."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from rethink_ray.analysis.soundness import (
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+from soundness import (
     NOISES,
     Luck,
     bracket_coverage,
@@ -15,6 +20,7 @@ from rethink_ray.analysis.soundness import (
     paired_coverage,
     welch_coverage,
 )
+
 from tests.analysis.planted import build_study
 
 STUDIES = 1000

@@ -1,0 +1,90 @@
+"""What replicates detected, file by file, and the AP of these detections on any draw of images."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from rethink_ray.judge.verdicts import Finding
+from rethink_ray.records.detections import detections_folder, from_bits
+from rethink_ray.records.directory import StudyDirectory
+
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""COCO's; AP is the mean precision at these."""
+ImageWeights = npt.NDArray[np.float64]
+"""[I]: how often each image counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelDetections:
+    """One replicate's detections of one label, highest score first."""
+
+    image: npt.NDArray[np.int64]
+    """[D]: index of the image among all of the split."""
+    right: npt.NDArray[np.bool_]
+    """[10, D]: matches an object, per IoU threshold."""
+    wrong: npt.NDArray[np.bool_]
+    """[10, D]: matches none; neither right nor wrong where it is ignored."""
+    objects: npt.NDArray[np.float64]
+    """[I]: how many objects of the label each image holds."""
+
+
+def fetch_detections(findings: Iterable[Finding], directory: StudyDirectory) -> None:
+    """The detections of the headlines' replicates are on this machine, wherever the study lives."""
+    trial_ids = {t for f in findings if f.family == "primary" for t in f.evidence}
+    directory.fetch(*(detections_folder(trial_id) for trial_id in sorted(trial_ids)))
+
+
+def split_by_label(table: pa.Table) -> tuple[LabelDetections, ...]:
+    """The rows of a detections file, label by label, of labels that some image holds."""
+    image_ids, labels, matched, ignored = (
+        np.array([value or 0 for value in table.column(name).to_pylist()], dtype=np.int64)
+        for name in ("image_id", "label", "matched", "ignored")
+    )
+    num_objects = table.column("objects").to_pylist()
+    is_count = np.array([num is not None for num in num_objects], dtype=np.bool_)
+    images = np.unique(image_ids[is_count])
+    index = np.searchsorted(images, image_ids)
+    scores = np.array([s or 0.0 for s in table.column("score").to_pylist()], dtype=np.float64)
+    held = np.array([num or 0 for num in num_objects], dtype=np.float64)
+    by_label = []
+    for label in np.unique(labels[is_count & (held > 0)]):
+        counts = is_count & (labels == label)
+        rows = np.flatnonzero(~is_count & (labels == label))
+        rows = rows[np.lexsort((image_ids[rows], -scores[rows]))]
+        objects = np.zeros(len(images))
+        objects[index[counts]] = held[counts]
+        ignore = from_bits(ignored[rows].astype(np.uint16))
+        right = from_bits(matched[rows].astype(np.uint16))
+        by_label.append(
+            LabelDetections(
+                image=index[rows], right=right & ~ignore, wrong=~right & ~ignore, objects=objects
+            )
+        )
+    return tuple(by_label)
+
+
+def average_precision(labels: Sequence[LabelDetections], weights: ImageWeights) -> float:
+    """COCO's AP in points if image ``i`` counted ``weights[i]`` times; NaN without any object."""
+    each = [ap for label in labels if (ap := _label_precision(label, weights)) is not None]
+    return 100.0 * float(np.mean(each)) if each else math.nan
+
+
+def _label_precision(label: LabelDetections, weights: ImageWeights) -> float | None:
+    num_objects = float(label.objects @ weights)
+    if num_objects == 0.0:
+        return None
+    weight = weights[label.image]
+    right = np.cumsum(label.right * weight, axis=1)
+    wrong = np.cumsum(label.wrong * weight, axis=1)
+    with np.errstate(invalid="ignore"):
+        precision = np.nan_to_num(right / (right + wrong))
+    precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    total = 0.0
+    for recall, best in zip(right / num_objects, precision, strict=True):
+        at = np.searchsorted(recall, RECALLS, side="left")
+        total += float(best[at[at < len(best)]].sum()) / len(RECALLS)
+    return total / len(label.right)

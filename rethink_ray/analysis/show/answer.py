@@ -1,0 +1,83 @@
+"""The top of every form: the answers, how to read them, and the findings with a sentence each."""
+
+from rethink_ray.analysis.containment import missing_summary
+from rethink_ray.analysis.findings import Findings
+from rethink_ray.judge.questions import describe_headlines
+from rethink_ray.judge.rules import ALPHA
+from rethink_ray.judge.verdicts import Finding
+from rethink_ray.judge.wording import counted, metric_name, percent, times
+from rethink_ray.protocol.cell_rules import num_searches
+
+
+def answer_lines(findings: Findings) -> list[str]:
+    """The question, its answers, what is still to run, and how to read numbers."""
+    lines = [findings.study.question, ""]
+    if findings.missing_sections:
+        lines += [missing_summary(findings.missing_sections), ""]
+    for answer, cautions in zip(findings.answers, findings.answer_cautions, strict=True):
+        lines += [answer, *(f"    caveat: {text}" for text in cautions)]
+    if findings.missing or findings.incomplete:
+        lines += ["", findings.missing or findings.incomplete]
+    return [*lines, "", reading_note(findings)]
+
+
+def reading_note(findings: Findings) -> str:
+    """What the numbers of an answer mean, once, where a reader first meets them."""
+    lengths = [x for regime in findings.regimes for cell in regime.cells for x in cell.lengths]
+    longest = max(lengths, default=1.0)
+    parts = [
+        f"How to read this: {times(longest)} is a schedule length, {longest:g} times the updates "
+        f"of 1x. {metric_name(findings.study)} is in points from 0 to 100. [low, high] is a 95 % "
+        "interval: of 100 intervals made this way, about 95 hold the true value."
+    ]
+    if any(finding.family == "check" for finding in findings.findings):
+        parts.append(
+            "An A/A check compares a contender with itself under a second name: they should not "
+            "differ."
+        )
+    return " ".join(parts)
+
+
+def family_note(findings: Findings) -> str:
+    """Which verdicts are corrected for how many comparisons, and what that means."""
+    if findings.num_primary == 0:
+        return "No two arms are compared, so no verdict is corrected for others."
+    pair_word = "search" if num_searches(findings.study) > 1 else "seed"
+    return (
+        "Two arms are compared by Welch's t test, which does not assume that both spread alike; "
+        f"two lengths of one configuration are paired by {pair_word}. "
+        f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
+        f"{ALPHA:g}. Equivalent: the 90 % interval lies inside the margin; neither this nor the "
+        f"95 % intervals are corrected.{_looks_note(findings)}"
+    )
+
+
+def _primary_words(findings: Findings) -> str:
+    """What is primary, and how it is corrected."""
+    num, where = findings.num_primary, describe_headlines(findings.study)
+    num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
+    if num == 1 and not num_claims:
+        return f"The one headline comparison ({where}) is judged at {ALPHA:g}."
+    headlines = f"{counted(num - num_claims, 'headline comparison')} ({where})"
+    claims = f" and {counted(num_claims, 'declared claim')}" if num_claims else ""
+    return (
+        f"{headlines}{claims} are judged together at {ALPHA:g} by Holm's correction: the chance "
+        f"that luck decides even one of them stays below {percent(ALPHA)}."
+    )
+
+
+def _looks_note(findings: Findings) -> str:
+    looks = findings.looks
+    if looks == 1:
+        return ""
+    more = "Searches or replicates" if num_searches(findings.study) > 1 else "Replicates"
+    return (
+        f" {more} were added after results had been seen: with {looks} looks, every p value "
+        f"of a difference is multiplied by {looks}, and its 95 % interval is a "
+        f"{100.0 - 5.0 / looks:.3g} % interval."
+    )
+
+
+def single_findings(findings: Findings) -> list[Finding]:
+    """The findings with a sentence each; all others stand in the table of differences."""
+    return [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]

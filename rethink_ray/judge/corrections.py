@@ -1,0 +1,142 @@
+"""Primary comparisons corrected together, and one p value for each null hypothesis of a study.
+
+Holm's correction over the primary comparisons keeps the chance of one wrong verdict among all of
+them at 5 %. Its p values stand for their null hypotheses everywhere in the study: each finding that
+tests the same null, however it is worded, takes the corrected p. So no two findings disagree on
+whether one difference is shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rethink_ray.judge.measurements import Difference, Measurement, Terms
+from rethink_ray.judge.statistics import holm, p_not_above, p_not_below
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Null:
+    """What a test tries to show wrong."""
+
+    kind: Literal["zero", "behind", "far"]
+    """The difference is zero; is below minus the margin; is as large as the margin, either way."""
+    terms: Terms
+    scale: str
+    margin: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corrections:
+    """Corrected p values of a study by null hypothesis; a null without one keeps its own p."""
+
+    p_values: Mapping[Null, float]
+    num: int
+    """Comparisons that are corrected together."""
+
+    def p_apart(self, difference: Difference) -> float | None:
+        """Two-sided p of "the difference is zero"; None without an interval."""
+        effect = difference.effect
+        return self._p(null_apart(difference), effect.p_value if effect else None)
+
+    def p_not_below(self, difference: Difference, margin: float) -> float | None:
+        """One-sided p of "the first side is behind by the margin or more"."""
+        effect = difference.effect
+        alone = p_not_below(effect, margin) if effect else None
+        return self._p(null_below(difference, margin), alone)
+
+    def p_not_above(self, difference: Difference, margin: float) -> float | None:
+        """One-sided p of "the first side is ahead by the margin or more"."""
+        effect = difference.effect
+        alone = p_not_above(effect, margin) if effect else None
+        return self._p(null_above(difference, margin), alone)
+
+    def p_inside(self, difference: Difference, margin: float) -> float | None:
+        """p of "the two differ by the margin or more": the largest that it rests on.
+
+        It is never smaller than that of either side, so that no claim about one side is open where
+        both are shown.
+        """
+        sides = [p(difference, margin) for p in (self.p_not_below, self.p_not_above)]
+        known = [p for p in sides if p is not None]
+        if not known:
+            return None
+        return max(*known, self.p_values.get(null_far(difference, margin), 0.0))
+
+    def p_expected(self, measured: Measurement) -> float | None:
+        """p of what the claim expects."""
+        match measured.expects:
+            case "above":
+                return self.p_apart(measured.difference)
+            case "equal":
+                return self.p_inside(measured.difference, measured.margin)
+        return self.p_not_below(measured.difference, measured.margin)
+
+    def _p(self, null: Null, alone: float | None) -> float | None:
+        """The corrected p of a null, else its p alone."""
+        return None if alone is None else self.p_values.get(null, alone)
+
+
+UNCORRECTED = Corrections(p_values={}, num=1)
+
+
+def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
+    """Holm's p values of the primary comparisons, by null hypothesis.
+
+    A comparison that could not be tested (None, or without an interval) counts with p = 1. The
+    denial of a claim about a margin ("is behind after all") is a null of its own: where no
+    comparison of the family tests it, its p is multiplied by the size of the family.
+    """
+    alone = [UNCORRECTED.p_expected(m) if m else None for m in primary]
+    adjusted = holm([1.0 if p is None else p for p in alone])
+    p_values: dict[Null, float] = {}
+    for measured, p, corrected in zip(primary, alone, adjusted, strict=True):
+        if measured is not None and p is not None:
+            null = _null_expected(measured)
+            p_values[null] = min(corrected, p_values.get(null, 1.0))
+    for measured in primary:
+        denial = UNCORRECTED.p_apart(measured.difference) if measured else None
+        if measured is not None and denial is not None:
+            null = null_apart(measured.difference)
+            p_values.setdefault(null, min(1.0, len(primary) * denial))
+    return Corrections(p_values=p_values, num=len(primary))
+
+
+def null_apart(difference: Difference) -> Null:
+    """The difference is zero."""
+    return Null(kind="zero", terms=_either_way(difference.terms), scale=difference.scale)
+
+
+def null_below(difference: Difference, margin: float) -> Null:
+    """The first side is behind by the margin or more."""
+    return Null(kind="behind", terms=difference.terms, scale=difference.scale, margin=margin)
+
+
+def null_above(difference: Difference, margin: float) -> Null:
+    """The first side is ahead by the margin or more: the second is behind."""
+    terms = _turned(difference.terms)
+    return Null(kind="behind", terms=terms, scale=difference.scale, margin=margin)
+
+
+def null_far(difference: Difference, margin: float) -> Null:
+    """The two sides differ by the margin or more."""
+    terms = _either_way(difference.terms)
+    return Null(kind="far", terms=terms, scale=difference.scale, margin=margin)
+
+
+def _null_expected(measured: Measurement) -> Null:
+    """What a claim expects to be wrong."""
+    match measured.expects:
+        case "above":
+            return null_apart(measured.difference)
+        case "equal":
+            return null_far(measured.difference, measured.margin)
+    return null_below(measured.difference, measured.margin)
+
+
+def _either_way(terms: Terms) -> Terms:
+    """The same terms whichever side is named first."""
+    return _turned(terms) if terms and terms[0][1] < 0.0 else terms
+
+
+def _turned(terms: Terms) -> Terms:
+    return tuple((key, -weight) for key, weight in terms)

@@ -1,0 +1,211 @@
+"""From a measured difference to a verdict: the one place where that is decided.
+
+All verdicts are made of four facts about one difference: the first side is shown to be ahead, to be
+behind, not to be behind by the margin, or to differ by less than the margin. Claims differ only in
+which facts support or contradict them. Since facts rest on one p value for each null hypothesis
+(``corrections``), verdicts of one difference cannot contradict each other:
+
+- a claim about a margin (not below, equal, catches up) is supported by its own test alone;
+- it is contradicted only where the corrected test shows the other side to be ahead (a closed test).
+"""
+
+from dataclasses import dataclass, replace
+
+from rethink_ray.judge.catch_up import Bracket, find_bracket, find_reported_bracket
+from rethink_ray.judge.corrections import UNCORRECTED, Corrections
+from rethink_ray.judge.measurements import Measurement
+from rethink_ray.judge.power import count_replicates_needed
+from rethink_ray.judge.rules import ALPHA, rule_of
+from rethink_ray.judge.statistics import MIN_REPLICATES, sample_sd
+from rethink_ray.judge.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What is shown of one difference."""
+
+    is_ahead: bool
+    is_behind: bool
+    is_not_below: bool
+    """Not behind by the margin or more."""
+    is_inside: bool
+    """The difference is smaller than the margin, whichever side is ahead."""
+    bracket: Bracket | None
+    """Of a catch-up alone."""
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the difference is shown not to be zero."""
+        return self.is_ahead or self.is_behind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """The verdict on one measurement, and all that sentences say about it."""
+
+    verdict: Verdict
+    facts: Facts
+    alone: tuple[Verdict, Facts]
+    """Verdict and facts before correction, as if nothing else had been compared."""
+    p: float | None = None
+    """Of what the claim expects, corrected where its null is."""
+    num_corrected: int = 1
+    """Comparisons that were corrected together; 1 where nothing was corrected."""
+    needed: int | None = None
+    agrees: bool | None = None
+    """As reported: whether the number is in line with the claim; None inside the margin."""
+
+    @property
+    def verdict_alone(self) -> Verdict:
+        """The verdict before correction."""
+        return self.alone[0]
+
+    @property
+    def is_corrected_away(self) -> bool:
+        """Whether the verdict was another one before correction."""
+        return self.verdict_alone is not self.verdict
+
+    @property
+    def is_difference_corrected_away(self) -> bool:
+        """Whether a difference is shown not to be zero alone, but not after correction."""
+        is_left = self.facts.is_apart or self.facts.is_inside
+        return self.alone[1].is_apart and not is_left
+
+    @property
+    def bracket(self) -> tuple[float | None, float | None] | None:
+        """Of a catch-up: (behind up to, caught up from)."""
+        bracket = self.facts.bracket
+        return (bracket.behind_up_to, bracket.caught_up_from) if bracket else None
+
+
+def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Judgement:
+    """The verdict on a study's measurement."""
+    facts, facts_alone = (show_facts(measured, c) for c in (corrections, UNCORRECTED))
+    verdict = _verdict(measured, facts)
+    return Judgement(
+        verdict=verdict,
+        facts=facts,
+        alone=(_verdict(measured, facts_alone), facts_alone),
+        p=corrections.p_expected(measured),
+        num_corrected=corrections.num,
+        needed=_needed(measured, corrections) if verdict is Verdict.INCONCLUSIVE else None,
+    )
+
+
+def decide_reported(measured: Measurement) -> Judgement:
+    """Published numbers are single, so they are not tested: only compared with the claim."""
+    bracket = find_reported_bracket(measured.rungs) if measured.rungs else None
+    facts = replace(show_facts(measured, UNCORRECTED), bracket=bracket)
+    return Judgement(
+        verdict=Verdict.AS_REPORTED,
+        facts=facts,
+        alone=(Verdict.AS_REPORTED, facts),
+        agrees=_agrees(measured, bracket),
+    )
+
+
+def show_facts(measured: Measurement, corrections: Corrections) -> Facts:
+    """What the corrected p values show of the claim's difference."""
+    difference, margin = measured.difference, measured.margin
+    value = difference.effect.value if difference.effect else 0.0
+    is_apart = _is_shown(corrections.p_apart(difference))
+    return Facts(
+        is_ahead=is_apart and value > 0.0,
+        is_behind=is_apart and value < 0.0,
+        is_not_below=_is_shown(corrections.p_not_below(difference, margin)),
+        is_inside=_is_shown(corrections.p_inside(difference, margin)),
+        bracket=find_bracket(measured.rungs, margin, corrections) if measured.rungs else None,
+    )
+
+
+def _is_shown(p: float | None) -> bool:
+    return p is not None and p < ALPHA
+
+
+def _verdict(measured: Measurement, facts: Facts) -> Verdict:
+    if measured.effect is None:
+        return Verdict.NOT_TESTED
+    supports, contradicts = _support(measured, facts)
+    if supports:
+        return Verdict.SUPPORTED
+    if facts.is_inside and measured.expects == "above":
+        return Verdict.EQUIVALENT
+    return Verdict.CONTRADICTED if contradicts else Verdict.INCONCLUSIVE
+
+
+def _support(measured: Measurement, facts: Facts) -> tuple[bool, bool]:
+    """(the facts support the claim, they contradict it).
+
+    A difference shown to be smaller than the margin shows no side ahead, even where it is shown not
+    to be zero: the margin says how large a difference must be to matter.
+    """
+    is_behind = facts.is_behind and not facts.is_inside
+    match measured.expects:
+        case "above":
+            return facts.is_ahead and not facts.is_inside, is_behind
+        case "equal":
+            return facts.is_inside, facts.is_apart and _is_beyond_margin(measured)
+        case "not_below":
+            return facts.is_not_below, is_behind
+        case "catches_up":
+            has_caught_up = bool(facts.bracket and facts.bracket.caught_up_from is not None)
+            return has_caught_up, is_behind
+
+
+def _is_beyond_margin(measured: Measurement) -> bool:
+    interval = measured.effect.interval() if measured.effect else None
+    if interval is None:
+        return False
+    return interval[0] > measured.margin or interval[1] < -measured.margin
+
+
+def _needed(measured: Measurement, corrections: Corrections) -> int | None:
+    """Replicates a side that would decide a plain difference; None for any other, or above 100.
+
+    Corrections count as they did here: a p value that was doubled is doubled with more replicates.
+    """
+    claim, effect, difference = measured.claim, measured.effect, measured.difference
+    pair = measured.comparison.matched_pairs[-1]
+    if effect is None or claim.more or claim.along or claim.scale != "points" or not pair.against:
+        return None
+    if effect.se is None:
+        return MIN_REPLICATES
+    sds = (sample_sd(pair.side.numbers), sample_sd(pair.against.numbers))
+    if difference.is_paired:
+        sds = (effect.se * effect.nums[0] ** 0.5, 0.0)
+    p_margin, p_margin_alone = (_p_margin(measured, c) for c in (corrections, UNCORRECTED))
+    apart_by = _factor(corrections.p_apart(difference), effect.p_value, corrections.num)
+    margin_by = _factor(p_margin, p_margin_alone, corrections.num)
+    rule = rule_of(
+        measured.expects,
+        measured.margin,
+        apart_by=apart_by * effect.looks,
+        margin_by=margin_by * effect.looks,
+    )
+    return count_replicates_needed(effect.value, sds, rule, max(effect.nums))
+
+
+def _p_margin(measured: Measurement, corrections: Corrections) -> float | None:
+    """p of the test against the margin that could decide the claim."""
+    if measured.expects == "above":
+        return corrections.p_inside(measured.difference, measured.margin)
+    return corrections.p_expected(measured)
+
+
+def _factor(corrected: float | None, alone: float | None, num: int) -> float:
+    """By how much a correction multiplied a p value."""
+    return max(1.0, corrected / alone) if corrected and alone else float(max(1, num))
+
+
+def _agrees(measured: Measurement, bracket: Bracket | None) -> bool | None:
+    """Whether a plain difference is as the claim says; None where it is inside the margin."""
+    if bracket is not None:
+        return bracket.caught_up_from is not None
+    if measured.effect is None:
+        return None
+    value, margin = round(measured.effect.value, 6), measured.margin
+    if measured.expects == "equal":
+        return abs(value) <= margin
+    if measured.expects == "not_below":
+        return value >= -margin
+    return None if abs(value) <= margin and margin > 0.0 else value > 0.0

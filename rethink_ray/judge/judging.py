@@ -1,0 +1,106 @@
+"""A study judged: rows, matched pairs, estimates, verdicts and findings, in one path for all.
+
+    samples = ...                                     # rows read from a study's tables
+    judged = judge_study(study, samples)
+    judged.findings[0].sentence
+    # 'On full, pretrained ends above scratch at 6x: +10.0 AP [+7.7, +12.3].'
+
+Headlines and primary claims are corrected together. A finding that tests one of their null
+hypotheses takes its corrected p, so that no report calls one difference both open and decided.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rethink_ray.judge.catch_up_words import state_catch_up
+from rethink_ray.judge.claims import MeasuredClaim, judge_own_claims
+from rethink_ray.judge.corrections import UNCORRECTED, Corrections, correct_together
+from rethink_ray.judge.decisions import decide
+from rethink_ray.judge.lead_words import state_lead
+from rethink_ray.judge.length_words import state_length
+from rethink_ray.judge.measurements import Measurement
+from rethink_ray.judge.questions import Answer, Question, ask_of_arms, ask_of_lengths
+from rethink_ray.judge.samples import ScoreSample
+from rethink_ray.judge.twin_words import check_twins
+from rethink_ray.judge.verdicts import Caveat, Finding
+from rethink_ray.protocol.cell_rules import may_end_early
+from rethink_ray.spec.study import Study
+
+STATE = {"arms": state_lead, "catch_up": state_catch_up, "length": state_length}
+"""Kind of a question -> how its answer becomes a finding."""
+Measured = tuple[Question, tuple[Measurement, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The findings of a study, and the p values that others of its findings must take over."""
+
+    findings: tuple[Finding, ...]
+    """Headlines, primary claims, checks, then all that is descriptive."""
+    corrections: Corrections = UNCORRECTED
+
+
+def judge_study(
+    study: Study, samples: Iterable[ScoreSample], own_claims: Sequence[MeasuredClaim] = ()
+) -> Judged:
+    """The findings of a study.
+
+    Args:
+        study: its margin, metric, arms and regimes.
+        samples: of its objective, one per arm, regime and length; twins among them.
+        own_claims: of the study file, measured.
+    """
+    known = list(samples)
+    questions = (*ask_of_arms(study), *ask_of_lengths(study, known))
+    return judge_questions(study, questions, known, own_claims)
+
+
+def judge_questions(
+    study: Study,
+    questions: Iterable[Question],
+    samples: Sequence[ScoreSample],
+    own_claims: Sequence[MeasuredClaim] = (),
+) -> Judged:
+    """The findings that answer these questions; for many studies of one design."""
+    measured = [(question, question.measure(samples, study.margin)) for question in questions]
+    headlines = [(q, rungs) for q, rungs in measured if q.family == "primary"]
+    family = [rung for _, rungs in headlines for rung in rungs]
+    primary_claims = [one for claim in own_claims for one in claim.primary]
+    corrections = correct_together([*family, *primary_claims])
+    declared = judge_own_claims(study, own_claims, corrections)
+    descriptive = [(q, rungs) for q, rungs in measured if q.family == "descriptive"]
+    catch_ups = [(q, rungs) for q, rungs in descriptive if q.kind == "catch_up"]
+    lengths = [(q, rungs) for q, rungs in descriptive if q.kind == "length"]
+    others = [_without_headline(q, rungs, study) for q, rungs in descriptive if q.kind == "arms"]
+    findings = [
+        *_answer(study, headlines, corrections),
+        *(finding for finding in declared if finding.family == "primary"),
+        *check_twins(study, [(q, rungs) for q, rungs in measured if q.kind == "same"]),
+        *(finding for finding in declared if finding.family != "primary"),
+        *_answer(study, catch_ups, corrections),
+        *_answer(study, lengths, corrections),
+        *_answer(study, others, corrections),
+    ]
+    return Judged(findings=tuple(findings), corrections=corrections)
+
+
+def _answer(
+    study: Study, measured: Iterable[Measured], corrections: Corrections
+) -> Iterable[Finding]:
+    for question, rungs in measured:
+        for rung in rungs:
+            decision = decide(rung, corrections)
+            answer = Answer(question=question, measured=rung, decision=decision)
+            yield STATE[question.kind](study, answer)
+
+
+def _without_headline(question: Question, rungs: tuple[Measurement, ...], study: Study) -> Measured:
+    """The lengths from long to short, without the longest where that is the headline."""
+    return question, (rungs if may_end_early(study) else rungs[:-1])[::-1]
+
+
+def attach_caveats(findings: Iterable[Finding], caveats: Sequence[Caveat]) -> tuple[Finding, ...]:
+    """Each finding names the caveats that are about it."""
+    return tuple(
+        replace(f, caveats=tuple(c.key for c in caveats if c.touches(f))) for f in findings
+    )

@@ -1,0 +1,133 @@
+"""Findings about two arms at one length: the claim, and its verdict as a sentence."""
+
+from collections.abc import Sequence
+
+from rethink_ray.judge.decisions import Judgement
+from rethink_ray.judge.matching import MatchedPair
+from rethink_ray.judge.measurements import Measurement
+from rethink_ray.judge.questions import Answer
+from rethink_ray.judge.samples import ScoreSample
+from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
+from rethink_ray.judge.verdicts import Finding, Verdict
+from rethink_ray.judge.wording import metric_name, signed, span, times, unit_name
+from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.spec.study import Study
+
+
+def state_lead(study: Study, answer: Answer) -> Finding:
+    """``pretrained ends above scratch at 6x``, and how far the data bear it out."""
+    question, decision = answer.question, answer.decision
+    reference, other = question.arms
+    at_best, lengths = _lengths(answer)
+    where = f"on {question.regime} {_at(question.arms, at_best, lengths)}"
+    prefix = f"pre-training pays {where}: " if question.is_about_start else f"{where}, "
+    effect = answer.measured.effect
+    return Finding(
+        key=f"{question.regime}/{other}-vs-{reference}@{'best' if at_best else times(lengths[0])}",
+        kind="arms",
+        family=question.family,
+        regime=question.regime,
+        arms=question.arms,
+        lengths=lengths,
+        claim=f"{prefix}{other} ends above {reference}",
+        sentence=_sentence(study, answer),
+        verdict=decision.verdict,
+        p_adjusted=decision.p,
+        needed=decision.needed,
+        evidence=evidence_of(answer.measured, against_first=True),
+        effect=effect,
+    )
+
+
+def _lengths(answer: Answer) -> tuple[bool, tuple[float, ...]]:
+    """(each arm is at its own best length, the lengths: reference first if they are two)."""
+    other, reference = both_of(answer.measured.comparison.matched_pairs[-1])
+    if answer.question.claim.rung == "best":
+        return True, (reference.length or 0.0, other.length or 0.0)
+    return False, (other.length or 0.0,)
+
+
+def _at(arms: Sequence[str], at_best: bool, lengths: Sequence[float]) -> str:
+    """``at 6x``, or both lengths where each arm is judged at its best."""
+    if not at_best:
+        return f"at {times(lengths[0])}"
+    ends = zip(arms, lengths, strict=True)
+    return f"at their best lengths ({', '.join(f'{arm} {times(n)}' for arm, n in ends)})"
+
+
+def _sentence(study: Study, answer: Answer) -> str:
+    (reference, other), metric = answer.question.arms, metric_name(study)
+    effect, decision = answer.measured.effect, answer.decision
+    on, at = f"On {answer.question.regime}", _at(answer.question.arms, *_lengths(answer))
+    if effect is None:
+        why = say_why_untested(answer.measured, against_first=True)
+        return f"{on}, {other} is not compared with {reference} {at}: {why}."
+    size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
+    match decision.verdict:
+        case Verdict.SUPPORTED:
+            return f"{on}, {other} ends above {reference} {at}: {size}."
+        case Verdict.CONTRADICTED:
+            return f"{on}, {other} ends below {reference} {at}: {size}."
+        case Verdict.EQUIVALENT:
+            ninety = span(effect.interval(EQUIVALENCE_LEVEL))
+            inner = f"{signed(effect.value)} {metric}, 90 % {ninety}"
+            within = f"within {study.margin:g} {metric} of each other"
+            return f"{on}, {other} and {reference} end {within} {at}: {inner}."
+    why, needed = _why_open(study, effect, decision), say_needed(study, decision.needed)
+    return (
+        f"{on}, whether {other} ends above {reference} {at} is open: {size}; "
+        f"{why}{needed} would decide."
+    )
+
+
+def say_needed(study: Study, needed: int | None) -> str:
+    """``about 14 replicates per arm``."""
+    noun = f"{unit_name(study)} per arm"
+    return f"about {needed} {noun}" if needed else f"more than 100 {noun}"
+
+
+def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
+    """What keeps a comparison open, where more than its interval does."""
+    num = decision.num_corrected
+    if effect.se is None:
+        of_what = " searches" if num_searches(study) > 1 else ""
+        return f"with {effect.nums[0]} and {effect.nums[1]}{of_what} there is no interval; "
+    if decision.verdict_alone is Verdict.EQUIVALENT:
+        return f"within the margin, but no longer after correcting for {num} comparisons; "
+    if decision.is_corrected_away:
+        return f"zero is left out, but no longer after correcting for {num} headline comparisons; "
+    return ""
+
+
+def say_why_untested(measured: Measurement, *, against_first: bool) -> str:
+    """Why two arms have no difference, as a clause."""
+    pair = measured.comparison.matched_pairs[-1]
+    samples = _in_order(pair, against_first)
+    for sample in samples:
+        if sample.absent:
+            return sample.absent
+    if not all(sample.values for sample in samples):
+        counts = ", ".join(f"{len(sample.values)} of {sample.arm}" for sample in samples)
+        return f"no replicates yet ({counts})"
+    return "the method ended every replicate of both"
+
+
+def evidence_of(measured: Measurement, *, against_first: bool) -> tuple[str, ...]:
+    """Trial ids of all pairs, each once; a pair's two sides in the order asked for."""
+    samples = (
+        sample
+        for pair in measured.comparison.matched_pairs
+        for sample in _in_order(pair, against_first)
+    )
+    return tuple(dict.fromkeys(trial for sample in samples for trial in sample.evidence))
+
+
+def _in_order(pair: MatchedPair, against_first: bool) -> tuple[ScoreSample, ScoreSample]:
+    side, against = both_of(pair)
+    return (against, side) if against_first else (side, against)
+
+
+def both_of(pair: MatchedPair) -> tuple[ScoreSample, ScoreSample]:
+    """(side, against) of a pair that has both."""
+    assert pair.against is not None, "a question about two sides"
+    return pair.side, pair.against

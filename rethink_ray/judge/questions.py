@@ -1,0 +1,233 @@
+"""The claims that every study makes by itself: which arms it compares, where, and how.
+
+- A headline: an arm ends above the reference at the longest length that both have, or each at its
+  own best length where ladders end when they converge. Headlines are corrected together.
+- The other lengths of the same two arms, one by one.
+- A catch-up: the reference catches up with the arm by the longest length.
+- A check: two arms that say exactly the same (twins) are not told apart.
+- A length: a schedule is long enough for one arm, or a longer one still gains.
+
+Each is a ``Claim`` as a study file could declare it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rethink_ray.judge.arms import (
+    differ_in_start_alone,
+    find_reference_arm,
+    find_twins,
+    has_own_start,
+)
+from rethink_ray.judge.decisions import Judgement
+from rethink_ray.judge.matching import find_comparisons
+from rethink_ray.judge.measurements import Measurement, measure
+from rethink_ray.judge.samples import ScoreSample
+from rethink_ray.judge.verdicts import Family, Kind
+from rethink_ray.judge.wording import times
+from rethink_ray.protocol.cell_rules import may_end_early
+from rethink_ray.spec.claim import Claim, Selector
+from rethink_ray.spec.study import Study
+
+ArmInRegime = tuple[str, str]
+"""(regime, arm)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """A claim that a study makes by itself."""
+
+    kind: Kind
+    family: Family
+    regime: str
+    arms: tuple[str, ...]
+    """The reference, or the first of two twins, before the other arm; or the one arm."""
+    claim: Claim
+    is_about_start: bool = False
+    """Random weights against trained ones, and the two arms differ in nothing else."""
+
+    def measure(self, samples: Iterable[ScoreSample], margin: float) -> tuple[Measurement, ...]:
+        """The claim's difference in every comparison that tests it; none where nothing fits."""
+        comparisons = find_comparisons(self.claim, samples)
+        if isinstance(comparisons, str):
+            return ()
+        return tuple(measure(self.claim, c, margin) for c in comparisons)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A question, the difference measured for it, and the verdict."""
+
+    question: Question
+    measured: Measurement
+    decision: Judgement
+
+
+def ask_of_arms(study: Study) -> tuple[Question, ...]:
+    """The study's questions about two arms, regime by regime, arms in the file's order."""
+    return tuple(q for regime in study.regimes for q in _ask_of_regime(study, regime))
+
+
+def _ask_of_regime(study: Study, regime: str) -> Iterator[Question]:
+    reference, first_names = find_reference_arm(study, regime), find_twins(study)
+    for arm in study.arms:
+        if arm in first_names:
+            yield ask_twins(study, regime, (first_names[arm], arm))
+        elif arm != reference:
+            pair = (reference, arm)
+            alone = differ_in_start_alone(study, regime, *pair)
+            is_about_start = alone and has_own_start(study, regime, *pair)
+            yield ask_lead(study, regime, pair, is_about_start=is_about_start)
+            yield ask_rungs(study, regime, pair, is_about_start=is_about_start)
+            yield ask_catch_up(study, regime, pair)
+
+
+def ask_lead(
+    study: Study, regime: str, arms: tuple[str, str], *, is_about_start: bool = False
+) -> Question:
+    """The headline: the second arm ends above the first."""
+    rung: Literal["longest", "best"] = "best" if may_end_early(study) else "longest"
+    claim = _claim(study, regime, (arms[1], arms[0]), "ends above").model_copy(
+        update={"rung": rung}
+    )
+    return Question(
+        kind="arms",
+        family="primary",
+        regime=regime,
+        arms=arms,
+        claim=claim,
+        is_about_start=is_about_start,
+    )
+
+
+def ask_rungs(
+    study: Study, regime: str, arms: tuple[str, str], *, is_about_start: bool = False
+) -> Question:
+    """The second arm is above the first, at every length that both have."""
+    return Question(
+        kind="arms",
+        family="descriptive",
+        regime=regime,
+        arms=arms,
+        claim=_claim(study, regime, (arms[1], arms[0]), "ends above"),
+        is_about_start=is_about_start,
+    )
+
+
+def ask_catch_up(study: Study, regime: str, arms: tuple[str, str]) -> Question:
+    """The first arm catches up with the second by the longest length."""
+    claim = _claim(study, regime, arms, "catches up with")
+    claim = claim.model_copy(update={"expect": "catches_up"})
+    return Question(kind="catch_up", family="descriptive", regime=regime, arms=arms, claim=claim)
+
+
+def ask_twins(study: Study, regime: str, arms: tuple[str, str]) -> Question:
+    """The two arms are told apart at some length; the check is that they are not."""
+    claim = _claim(study, regime, (arms[1], arms[0]), "is told apart from")
+    return Question(kind="same", family="check", regime=regime, arms=arms, claim=claim)
+
+
+def _claim(study: Study, regime: str, sides: tuple[str, str], verb: str) -> Claim:
+    """A claim about two named arms at each length that both have."""
+    return Claim(
+        says=f"on {regime}, {sides[0]} {verb} {sides[1]}",
+        side={"arm": sides[0]},
+        against={"arm": sides[1]},
+        where=_where(study, regime),
+        match=(),
+        rung="each",
+    )
+
+
+def ask_of_lengths(study: Study, samples: Sequence[ScoreSample]) -> tuple[Question, ...]:
+    """One question for each cell with two lengths or more: how long a schedule it needs."""
+    by_cell: dict[ArmInRegime, list[ScoreSample]] = {}
+    for sample in samples:
+        if sample.length is not None and not sample.absent:
+            by_cell.setdefault((sample.regime, sample.arm), []).append(sample)
+    questions = (_ask_of_ladder(study, cell, ladder) for cell, ladder in by_cell.items())
+    return tuple(question for question in questions if question is not None)
+
+
+def _ask_of_ladder(
+    study: Study, cell: ArmInRegime, ladder: Sequence[ScoreSample]
+) -> Question | None:
+    """Whether the shortest length within the margin is enough, or the best one still gains.
+
+    Both lengths are chosen by scores on the select split, so that the report split only judges.
+    """
+    lengths = [s.length for s in ladder if s.length is not None]
+    best, short = find_best_lengths(
+        {s.length: s.merit for s in ladder if s.length is not None and s.merit is not None},
+        study.margin,
+    )
+    if best is None or short is None or len(lengths) < 2:
+        return None
+    if short < best:
+        return _ask_enough(study, cell, (short, best))
+    if best == lengths[0]:
+        return _ask_enough(study, cell, (best, lengths[-1]))
+    return _ask_gains(study, cell, (lengths[lengths.index(best) - 1], best))
+
+
+def find_best_lengths(
+    merits: dict[float, float], margin: float
+) -> tuple[float | None, float | None]:
+    """(best length, shortest within the margin of it); of equals the shorter one.
+
+    Args:
+        merits: length -> score on the select split.
+        margin: of the study.
+    """
+    if not merits:
+        return None, None
+    top = max(merits.values())
+    best = min(length for length, merit in merits.items() if merit == top)
+    return best, min(length for length, merit in merits.items() if merit >= top - margin)
+
+
+def _ask_enough(study: Study, cell: ArmInRegime, lengths: tuple[float, float]) -> Question:
+    """The short schedule is not worse than the long one by the margin or more."""
+    short, long = lengths
+    claim = Claim(
+        says=f"on {cell[0]}, {times(short)} is enough for {cell[1]}",
+        side={"arm": cell[1], "schedule": times(short)},
+        against={"arm": cell[1], "schedule": times(long)},
+        where=_where(study, cell[0]),
+        match=(),
+        rung="best",  # of the one length that each side selects
+        expect="not_below",
+    )
+    return _of_lengths(cell, claim)
+
+
+def _ask_gains(study: Study, cell: ArmInRegime, lengths: tuple[float, float]) -> Question:
+    """The long schedule is better than the short one."""
+    short, long = lengths
+    claim = Claim(
+        says=f"on {cell[0]}, {cell[1]} still gains from {times(short)} to {times(long)}",
+        side={"arm": cell[1], "schedule": times(long)},
+        against={"arm": cell[1], "schedule": times(short)},
+        where=_where(study, cell[0]),
+        match=(),
+        rung="best",  # of the one length that each side selects
+    )
+    return _of_lengths(cell, claim)
+
+
+def _of_lengths(cell: ArmInRegime, claim: Claim) -> Question:
+    return Question(
+        kind="length", family="descriptive", regime=cell[0], arms=(cell[1],), claim=claim
+    )
+
+
+def _where(study: Study, regime: str) -> Selector:
+    return {"regime": regime, "metric": study.objective.metric}
+
+
+def describe_headlines(study: Study) -> str:
+    """Where two arms meet in a headline, in words."""
+    if may_end_early(study):
+        return "each arm at its own best length"
+    return "the longest shared length of each pair"
