@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rethink_ray.data.chance import generator_from
-from rethink_ray.data.objects import Objects
+from rethink_ray.data.objects import Keypoints, Objects
 from rethink_ray.data.pasting import paste
 from rethink_ray.data.placing import plan_size, resize_onto
 from rethink_ray.data.policies import autoaugment, randaugment
@@ -21,7 +21,6 @@ from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)
 
-Keypoints = NDArray[np.float32]
 KeypointSwap = NDArray[np.int64]
 """[K]: the keypoint that takes each keypoint's position in a mirrored image."""
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+Keypoints = NDArray[np.float32]
+"""[N, K, 3]: x, y in pixels, visibility."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:

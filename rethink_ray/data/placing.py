@@ -7,14 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from rethink_ray.data.faults import clamp, has_pixels
-from rethink_ray.data.objects import Objects
+from rethink_ray.data.objects import Keypoints, Objects
 from rethink_ray.data.resizing import resize_image
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 PAD_GRAY = 0.5
 
 HeightWidth = tuple[int, int]
-Keypoints = NDArray[np.float32]
 
 
 def plan_size(

@@ -19,6 +19,6 @@ def keep_types(x: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if has_autocast else nullcontext()
 
 
-def widen(x: Tensor) -> Tensor:
+def to_wide(x: Tensor) -> Tensor:
     """Returns ``x`` as contiguous float32, which sums over a map need."""
     return x.float().contiguous()

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d as TorchvisionFrozenBatchNorm2d
 
-from rethink_ray.detection.autocast import NARROW, widen
+from rethink_ray.detection.autocast import NARROW, to_wide
 
 NORM_LIBRARIES = ("torch", "torchvision", "timm")
 
@@ -111,7 +111,7 @@ class _NarrowGroupNorm(torch.autograd.Function):
     ) -> Tensor:
         ctx.sizes = (x.shape[0], x.shape[1], math.prod(x.shape[2:]), groups)
         normalize: Any = torch.native_group_norm
-        y, mean, rstd = normalize(widen(x), weight, bias, *ctx.sizes, eps)
+        y, mean, rstd = normalize(to_wide(x), weight, bias, *ctx.sizes, eps)
         ctx.save_for_backward(x, mean, rstd, weight)
         narrow: Tensor = y.to(x.dtype)
         return narrow
@@ -120,7 +120,7 @@ class _NarrowGroupNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, mean, rstd, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = torch.ops.aten.native_group_norm_backward(
-            widen(gradient), widen(x), mean, rstd, weight, *ctx.sizes, ctx.needs_input_grad[:3]
+            to_wide(gradient), to_wide(x), mean, rstd, weight, *ctx.sizes, ctx.needs_input_grad[:3]
         )
         return None if of_x is None else of_x.to(x.dtype), of_weight, of_bias, None, None
 
@@ -137,7 +137,7 @@ class _NarrowLayerNorm(torch.autograd.Function):
         bias: Tensor | None,
         eps: float,
     ) -> Tensor:
-        y, mean, rstd = torch.native_layer_norm(widen(x), shape, weight, bias, eps)
+        y, mean, rstd = torch.native_layer_norm(to_wide(x), shape, weight, bias, eps)
         ctx.shape = shape
         ctx.save_for_backward(x, mean, rstd, weight, bias)
         return y.to(x.dtype)
@@ -147,8 +147,8 @@ class _NarrowLayerNorm(torch.autograd.Function):
         x, mean, rstd, weight, bias = ctx.saved_tensors
         x_needs, _, weight_needs, bias_needs, _ = ctx.needs_input_grad
         of_x, of_weight, of_bias = torch.ops.aten.native_layer_norm_backward(
-            widen(gradient),
-            widen(x),
+            to_wide(gradient),
+            to_wide(x),
             ctx.shape,
             mean,
             rstd,

@@ -16,7 +16,7 @@ from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
-TABLE = Path(__file__).with_name("shipped_sizes.json")
+SHIPPED_SIZES = Path(__file__).with_name("shipped_sizes.json")
 
 
 @cache
@@ -55,11 +55,11 @@ def size_key(detector: DetectorSpec, num_categories: int) -> str:
 @cache
 def read_shipped_sizes() -> dict[str, int]:
     """Key -> weights, of every detector in the studies that ship."""
-    return {key: int(row["weights"]) for key, row in json.loads(TABLE.read_text()).items()}
+    return {key: int(row["weights"]) for key, row in json.loads(SHIPPED_SIZES.read_text()).items()}
 
 
 @cache
 def _code_digest() -> str:
     """Changes with the code that builds detectors."""
-    sources = [path.read_text() for path in sorted(TABLE.parent.glob("*.py"))]
+    sources = [path.read_text() for path in sorted(SHIPPED_SIZES.parent.glob("*.py"))]
     return digest_of([*sources, version("torchvision")])
