@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rethink_ray.detection import size
-from rethink_ray.detection.size import count_built_weights, num_weights, size_key
+from rethink_ray.detection.size import SHIPPED_SIZES, count_built_weights, num_weights, size_key
 from rethink_ray.search.plan import plan_study
 from rethink_ray.session import load_study_input
 from rethink_ray.spec.load import find_study, load_study
