@@ -88,8 +88,8 @@ def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
     Example:
         >>> import rethink_ray
         >>> plan = rethink_ray.plan("quickstart", slots=2)
-        >>> [cell.cell.name for cell in plan.cells[:2]]
-        ['full/scratch', 'full/pretrained']
+        >>> plan.cells[0].cell.name, plan.cells[1].cell.name
+        ('full/scratch', 'full/pretrained')
         >>> plan.steps, plan.separate_steps  # with trunks shared between lengths, and without
         (12816, 20880)
     """

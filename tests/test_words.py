@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rethink_ray"
-EMPTY_NAMES = frozenset({"found", "told", "asked", "wanted", "place", "own", "came", "what"})
+EMPTY_NAMES = frozenset({"found", "told", "asked", "wanted", "place", "own", "what"})
 """They do not say what they hold: ``scores``, ``missing_tensors`` would."""
 WITHOUT_A_NOUN = re.compile(r"\b([Ww]hoever|[Ww]homever|[Nn]obody|[Ss]omebody)\b")
 

@@ -264,7 +264,7 @@ def find_unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Ca
 
 
 def find_large_select_split(tables: StudyTables, regime: str) -> Iterator[Caveat]:
-    """A tuning split larger than the training set: nobody with this little data has one."""
+    """A tuning split that is larger than the training set, which small data sets never have."""
     size = tables.facts.regime_sizes.get(regime, 0)
     select = tables.facts.split_sizes.get(tables.study.data.select_split, 0)
     if select > size > 0:

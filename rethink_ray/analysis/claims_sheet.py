@@ -24,13 +24,13 @@ def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
     rows = []
     for outcome in claims.papers:
         paper = outcome.name.partition("/")[0]
-        for place in outcome.findings:
-            where = place.key.partition("[")[2].removesuffix("]")
-            numbers = place.sentence.removeprefix(f"{where}: ").rstrip(".")
+        for finding in outcome.findings:
+            where = finding.key.partition("[")[2].removesuffix("]")
+            numbers = finding.sentence.removeprefix(f"{where}: ").rstrip(".")
             rows.append(
                 (
                     f"{PAPERS[paper]}: {outcome.claim.says}",
-                    *(where, numbers, place.verdict.value),
+                    *(where, numbers, finding.verdict.value),
                     reported.get(outcome.name, "not in its tables"),
                 )
             )
@@ -53,8 +53,8 @@ def _note(claims: StudyClaims, study: Study) -> str:
         parts.append("The papers' claims have changed since this study began.")
     if untested:
         more = "more " if len(untested) < len(claims.papers) else ""
-        what = counted(len(untested), f"{more}claim needs", f"{more}claims need")
-        parts.append(f"{what} arms or columns that are not here; findings --json says which.")
+        num_claims = counted(len(untested), f"{more}claim needs", f"{more}claims need")
+        parts.append(f"{num_claims} arms or columns that are not here; findings --json says which.")
     return " ".join(parts)
 
 

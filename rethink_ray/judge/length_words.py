@@ -54,10 +54,10 @@ def state_length(study: Study, answer: Answer) -> Finding:
     """``2x is enough for scratch``, or ``scratch still gains from 2x to 4x``."""
     question, decision, ladder = answer.question, answer.decision, _ladder(answer)
     (arm,) = question.arms
-    what = "enough" if ladder.is_enough else "gains"
+    statement = "enough" if ladder.is_enough else "gains"
     short, long = ladder.short.length or 0.0, ladder.long.length or 0.0
     return Finding(
-        key=f"{question.regime}/{arm}-{what}@{times(short)}",
+        key=f"{question.regime}/{arm}-{statement}@{times(short)}",
         kind="length",
         family=question.family,
         regime=question.regime,

@@ -30,7 +30,7 @@ class Estimate:
     nums: tuple[int, ...]
     """How many values went in, per side."""
     looks: int = 1
-    """How often somebody looked at it while replicates were added."""
+    """How often the results were read while replicates were added."""
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """The two-sided t interval, its error divided by the looks; None below three replicates."""
@@ -81,7 +81,7 @@ def contrast(terms: Sequence[tuple[float, Sequence[float]]], looks: int = 1) -> 
 
     Args:
         terms: (weight, values) per group.
-        looks: how often somebody looked at the results while the groups grew.
+        looks: how often the results were read while the groups grew.
     """
     if not terms or not all(values for _, values in terms):
         return None

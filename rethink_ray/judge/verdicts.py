@@ -24,7 +24,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A claim that somebody could dispute, its verdict, and the numbers behind it."""
+    """A claim that can be true or false, its verdict, and the numbers behind it."""
 
     key: str
     kind: Kind

@@ -27,7 +27,7 @@ from rethink_ray.records.types import (
 from rethink_ray.records.whole_files import sync_folder
 from rethink_ray.spec.errors import RecordError, explain
 
-KINDS: dict[str, type[Any]] = {
+EVENT_KINDS: dict[str, type[Any]] = {
     "round_proposed": RoundProposed,
     "job_started": JobStarted,
     "rung_done": RungDone,
@@ -37,7 +37,7 @@ KINDS: dict[str, type[Any]] = {
     "resumed": Resumed,
 }
 """The key ``event`` of a line -> its type (not ``kind``, which assets have already)."""
-_KIND_OF = {event: kind for kind, event in KINDS.items()}
+_KIND_OF = {event: kind for kind, event in EVENT_KINDS.items()}
 _LOSSLESS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 """JSON has no such numbers; inside ``metrics`` they are text."""
 BLOCK_BYTES = 4096
@@ -170,7 +170,7 @@ def decode(content: Mapping[str, Any]) -> Event:
         KeyError, TypeError: an unknown kind, a key too many or too few.
     """
     values = dict(content)
-    event = KINDS[values.pop("event")]
+    event = EVENT_KINDS[values.pop("event")]
     if event is RoundProposed:
         values["members"] = tuple(_decode_member(member) for member in values["members"])
     if "lengths" in values:

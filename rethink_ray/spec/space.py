@@ -10,7 +10,7 @@ Value = str | int | float | bool | None
 MAX_INT = 2**53
 """Up to here samplers, which count in floats, tell whole numbers apart."""
 Kind = Literal["log_uniform", "uniform", "int_uniform", "choice"]
-KINDS = ("log_uniform", "uniform", "int_uniform", "choice")
+PARAMETER_KINDS = ("log_uniform", "uniform", "int_uniform", "choice")
 
 
 class Parameter(Spec):
@@ -31,7 +31,7 @@ class Parameter(Spec):
     rules = (
         Rule(
             key="",
-            reads=KINDS,
+            reads=PARAMETER_KINDS,
             broken=lambda parameter: _has_not_one_kind(parameter),
             must="must have exactly one of log_uniform, uniform, int_uniform, choice",
         ),
@@ -47,7 +47,7 @@ class Parameter(Spec):
         ),
         Rule(
             key="",
-            reads=KINDS,
+            reads=PARAMETER_KINDS,
             broken=lambda parameter: _has_no_width(parameter),
             must="must be [low, high] with low < high",
         ),
@@ -95,7 +95,7 @@ class Parameter(Spec):
 
 
 def _has_not_one_kind(parameter: Parameter) -> bool | Breach:
-    kinds = [kind for kind in KINDS if getattr(parameter, kind)]
+    kinds = [kind for kind in PARAMETER_KINDS if getattr(parameter, kind)]
     return len(kinds) != 1 and Breach(came=kinds)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rethink_ray.records.log import KINDS, RecordLog, decode, encode
+from rethink_ray.records.log import EVENT_KINDS, RecordLog, decode, encode
 from rethink_ray.records.types import (
     AssetDone,
     Event,
@@ -62,7 +62,7 @@ def test_every_kind_of_event_is_read_back_as_it_was_written(tmp_path: Path, even
 
 
 def test_every_kind_of_event_is_tried_above() -> None:
-    assert {type(event) for event in EVENTS} == set(KINDS.values())
+    assert {type(event) for event in EVENTS} == set(EVENT_KINDS.values())
 
 
 def test_a_line_is_ascii_json_that_names_its_event() -> None:

@@ -10,6 +10,7 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.ladder import train_ladder
+from rethink_ray.training.trial_files import RunFolders
 from tests.builders import micro_recipe, micro_trial
 
 NAME = "our_own_nets:build"
@@ -31,8 +32,9 @@ def test_a_trial_is_refused_before_its_first_update(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = trial(tmp_path, monkeypatch)
+    folders = RunFolders(trial=tmp_path, assets=tmp_path / "assets")
     with pytest.raises(SpecError, match=TOLD):
-        list(train_ladder(config, (2.0,), tmp_path, splits=("val",), assets=tmp_path / "assets"))
+        list(train_ladder(config, (2.0,), folders, splits=("val",)))
 
 
 def test_so_is_an_upstream_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
     trial_ids, failed, unscored = [], [], 0
     rounds: set[int] = set()
     proposed = [r for r in record.replicates if r.of == incumbent.trial_id]
-    asked = study.budget.replicates if incumbent.can_run else len(proposed)
+    num_expected = study.budget.replicates if incumbent.can_run else len(proposed)
     for replicate in proposed:
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None
@@ -144,15 +144,15 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
             rounds.add(replicate.round)
         elif score:
             unscored += 1
-    found = record.scores.get((incumbent.trial_id, length))
+    best_score = record.scores.get((incumbent.trial_id, length))
     return CurvePoint(
         length=length,
         incumbent=incumbent.trial_id,
-        select=found.select if found else None,
+        select=best_score.select if best_score else None,
         values=values,
         trial_ids=tuple(trial_ids),
         failed=tuple(failed),
-        waiting=max(0, asked - len(values) - unscored),
+        waiting=max(0, num_expected - len(values) - unscored),
         looks=max(1, len(rounds)),
         unscored=unscored,
     )

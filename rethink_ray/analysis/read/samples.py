@@ -29,14 +29,14 @@ def published_samples(table: PublishedTable) -> Iterator[ScoreSample]:
     for row in table.rows:
         labels = {column: frozenset({text}) for column, text in row.labels.items()}
         labels["dataset"] = frozenset({row.labels["regime"].partition("_")[0]})
-        place = f"{table.name}, line {row.line}"
+        line = f"{table.name}, line {row.line}"
         yield ScoreSample(
             labels=labels,
             images=row.images,
             length=_length_of(row.labels["schedule"]),
             values={0: row.value},
-            evidence=(place,),
-            configuration=place,
+            evidence=(line,),
+            configuration=line,
             merit=row.value,
             notes=(f"a row is noted: {row.labels['note']}",) if row.labels["note"] else (),
         )
@@ -190,5 +190,5 @@ def _of_replicates(
 
 
 def _length_of(schedule: str) -> float | None:
-    found = LENGTH.fullmatch(schedule)
-    return float(found[1]) if found else None
+    match = LENGTH.fullmatch(schedule)
+    return float(match[1]) if match else None
