@@ -1,5 +1,6 @@
 """``train``, ``evaluate`` and ``predict``: one run without a study, in one process without Ray."""
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -35,12 +36,31 @@ def train(
 def print_scores(
     run: RunDir,
     split: Annotated[str, typer.Option(help="which split to score")] = "test",
+    reference: Annotated[
+        bool, typer.Option(help="score with pycocotools too, and print the largest difference")
+    ] = False,
 ) -> None:
-    """Score the checkpoint of a run on one split: COCO's numbers of boxes, masks, keypoints."""
-    from rethink_ray.training.run import evaluate_checkpoint
+    """Score the checkpoint of a run on one split: COCO's metrics of boxes, masks, keypoints."""
+    from rethink_ray.training.run import evaluate_by_both_scorers, evaluate_checkpoint
 
-    for name, value in evaluate_checkpoint(run, split).items():
-        print(f"{name:<12} {value:8.3f}")
+    if not reference:
+        for name, value in evaluate_checkpoint(run, split).items():
+            print(f"{name:<12} {value:8.3f}")
+        return
+    for line in reference_lines(*evaluate_by_both_scorers(run, split)):
+        print(line)
+
+
+def reference_lines(metrics: Mapping[str, float], reference: Mapping[str, float]) -> Iterator[str]:
+    """A table of both scorers' metrics, in AP points, and the largest difference below it."""
+    from rethink_ray.detection.reference_scoring import largest_difference
+
+    width = max(len(name) for name in metrics)
+    yield f"{'':<{width}} {'here':>8} {'pycocotools':>12}"
+    for name, value in metrics.items():
+        other = f"{reference[name]:12.3f}" if name in reference else f"{'-':>12}"
+        yield f"{name:<{width}} {value:8.3f} {other}"
+    yield f"largest difference: {largest_difference(metrics, reference):.1e} points"
 
 
 def draw_predictions(

@@ -6,7 +6,7 @@ RUN --reference``.
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def score_by_pycocotools(
     return numbers
 
 
-def largest_difference(ours: dict[str, float], reference: dict[str, float]) -> float:
+def largest_difference(ours: Mapping[str, float], reference: Mapping[str, float]) -> float:
     """Returns the largest difference of common metrics in AP points; infinite if one is NaN."""
     largest = 0.0
     for name in ours.keys() & reference.keys():

@@ -3,7 +3,8 @@
 Workers share the images: each image is scored exactly once, and all workers get the same metrics.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -16,10 +17,12 @@ from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.masks import encode_mask, run_lengths_of
+from rethink_ray.detection.reference_scoring import score_by_pycocotools
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family
+from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
@@ -52,14 +55,49 @@ def score_split(
     Raises:
         Stopped: ``stop`` turned true on any worker between two batches.
     """
+    scored = detect_split(detector, config, split, ctx, stop)
+    if detections is not None and ctx.is_main:
+        write_detections(detections, table_of(scored.truths, scored.seen, scored.num_categories))
+    return name_metrics(split, scored.metrics(config.data))
+
+
+def name_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics under the names that records have: ``<split>/<metric>``."""
+    return {f"{split}/{name}": value for name, value in metrics.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectedSplit:
+    """The annotations and the detections of every image of a split, sorted by image id."""
+
+    truths: Sequence[GroundTruth]
+    seen: Sequence[Detection]
+    num_categories: int
+
+    def metrics(self, data: DataSpec) -> dict[str, float]:
+        """COCO's metrics by the scorer that studies use, in AP points."""
+        return score(self.truths, self.seen, self.num_categories, frequency_groups(data))
+
+    def reference_metrics(self) -> dict[str, float]:
+        """The same metrics by pycocotools, in AP points."""
+        return score_by_pycocotools(self.truths, self.seen, self.num_categories)
+
+
+def detect_split(
+    detector: Detector,
+    config: TrialConfig,
+    split: str,
+    ctx: WorkerContext,
+    stop: Callable[[], bool] = never_stop,
+) -> DetectedSplit:
+    """The detections of a whole split, by all workers; arguments as of ``score_split``."""
     index = open_split(config.data, split)
     pairs = _detect_everywhere(detector, config, index, ctx, stop)
-    truths, seen = [truth for truth, _ in pairs], [detection for _, detection in pairs]
-    num_categories = len(index.categories)
-    if detections is not None and ctx.is_main:
-        write_detections(detections, table_of(truths, seen, num_categories))
-    metrics = score(truths, seen, num_categories, frequency_groups(config.data))
-    return {f"{split}/{name}": value for name, value in metrics.items()}
+    return DetectedSplit(
+        truths=[truth for truth, _ in pairs],
+        seen=[detection for _, detection in pairs],
+        num_categories=len(index.categories),
+    )
 
 
 def _detect_everywhere(

@@ -25,7 +25,7 @@ from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects
-from rethink_ray.training.evaluate import score_split
+from rethink_ray.training.evaluate import detect_split, name_metrics, score_split
 from rethink_ray.training.ladder import Progress, train_ladder
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.repair import Repair
@@ -176,6 +176,18 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
     """COCO's metrics of a finished run on one split, ``<split>/<metric>``, in AP points."""
     model = load_model(run)
     return score_split(model.detector, model.config, split, model.ctx)
+
+
+def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics of the same detections by the scorer of studies and by pycocotools, in AP points.
+
+    Both are named ``<split>/<metric>``. pycocotools has no metrics of rare, common and frequent
+    categories, so the second may lack some.
+    """
+    model = load_model(run)
+    scored = detect_split(model.detector, model.config, split, model.ctx)
+    metrics, reference = scored.metrics(model.config.data), scored.reference_metrics()
+    return name_metrics(split, metrics), name_metrics(split, reference)
 
 
 def predict_images(

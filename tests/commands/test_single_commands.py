@@ -9,7 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from rethink_ray.cli import app
+from rethink_ray.commands.single import reference_lines
 from rethink_ray.spec.errors import RethinkError
+from rethink_ray.spec.metrics import BOX_METRICS
 from tests.builders import micro_recipe, micro_trial
 from tests.golden_words import assert_says
 from tests.refusals import timeless
@@ -49,6 +51,23 @@ def test_train_says_whether_it_reproduced_what_its_file_expects(config: Path, ru
         again = config.with_name("again.yaml")
         again.write_text(yaml.safe_dump(tree))
         assert verdict in invoke("train", str(again), "--out", str(run)).output
+
+
+def test_evaluate_holds_its_metrics_against_pycocotools(run: Path) -> None:
+    told = invoke("evaluate", str(run), "--split", "test", "--reference")
+    assert told.exit_code == 0, told.output
+    header, *rows, last = told.output.splitlines()
+    assert header.split() == ["here", "pycocotools"]
+    assert [row.split()[0] for row in rows] == [f"test/{name}" for name in BOX_METRICS]
+    assert all(row.split()[1] == row.split()[2] for row in rows)
+    assert last == "largest difference: 0.0e+00 points"
+
+
+def test_a_metric_that_pycocotools_lacks_has_no_number_beside_it() -> None:
+    lines = [*reference_lines({"test/ap": 3.0, "test/ap_rare": 1.0}, {"test/ap": 2.5})]
+    assert lines[1].split() == ["test/ap", "3.000", "2.500"]
+    assert lines[2].split() == ["test/ap_rare", "1.000", "-"]
+    assert lines[3] == "largest difference: 5.0e-01 points"
 
 
 def test_a_folder_of_another_run_is_not_continued(config: Path, run: Path) -> None:

@@ -4,8 +4,14 @@ import pytest
 from PIL import Image
 
 from rethink_ray.data.index import open_split
+from rethink_ray.detection.reference_scoring import largest_difference
 from rethink_ray.spec.errors import DataError
-from rethink_ray.training.run import evaluate_checkpoint, predict_images, train_config
+from rethink_ray.training.run import (
+    evaluate_by_both_scorers,
+    evaluate_checkpoint,
+    predict_images,
+    train_config,
+)
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 
 
@@ -24,6 +30,18 @@ def test_a_run_builds_its_assets_and_its_model_scores_the_same_later(tmp_path: P
     assert {k: repr(v) for k, v in scores.items()} == {
         k: repr(v) for k, v in rungs[-1].metrics.items() if k.startswith("test/")
     }
+
+
+@pytest.mark.parametrize("family", ["mask_rcnn", "keypoint_rcnn"])
+def test_masks_and_keypoints_of_a_run_score_the_same_by_pycocotools(
+    tmp_path: Path, family: str
+) -> None:
+    recipe = micro_recipe(detector__family=family, detector__num_keypoints=5)
+    train_config(micro_trial(recipe), tmp_path, lengths=[2.0])
+    metrics, reference = evaluate_by_both_scorers(tmp_path, "test")
+    assert len(metrics) > 12
+    assert metrics.keys() == reference.keys()
+    assert largest_difference(metrics, reference) == 0.0
 
 
 def test_predict_draws_every_image_at_its_own_size(tmp_path: Path) -> None:
