@@ -38,12 +38,12 @@ def choose_audited(
 
 
 def _is_loser(state: StudyState, ladder: Ladder, halving: HalvingState, member: Member) -> bool:
-    granted = halving.count_granted(member.trial_id)
-    last = (member.trial_id, ladder.lengths[granted - 1])
-    return granted < len(halving.lengths(ladder)) and last in state.rungs
+    num_steps = halving.count_steps(member.trial_id)
+    last = (member.trial_id, ladder.lengths[num_steps - 1])
+    return num_steps < len(halving.lengths(ladder)) and last in state.rungs
 
 
 def _has_gone_on(state: StudyState, ladder: Ladder, halving: HalvingState, member: Member) -> bool:
     """The trial ended or finished a length after halving had stopped it: its audit has begun."""
-    longer = ladder.lengths[halving.count_granted(member.trial_id) :]
+    longer = ladder.lengths[halving.count_steps(member.trial_id) :]
     return member.trial_id in state.ended or bool(state.lengths_done(member.trial_id, longer))
