@@ -57,7 +57,7 @@ def find_varying_columns(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
 
 
 def say_setting(comparison: Comparison, columns: Sequence[str]) -> str:
-    """``resnet50, coco_full``: names a comparison, by the columns that the claim's others differ in."""
+    """``resnet50, coco_full``: names a comparison by ``columns``."""
     labels, pairs = comparison.labels, comparison.matched_pairs
     named = [
         f"tuned {labels[c]}" if c == "tuning" else labels[c]

@@ -42,7 +42,7 @@ class MeasuredClaim:
 
     @property
     def primary(self) -> tuple[Measurement | None, ...]:
-        """Its comparisons that are corrected with the headlines; (None,) if it could not be tested."""
+        """Comparisons to correct with the headlines; (None,) if it could not be tested."""
         return (self.measured or (None,)) if self.claim.primary else ()
 
 

@@ -1,4 +1,4 @@
-"""The audit: some losers of a cell's first round run the whole ladder all the same.
+"""The audit: some trials that halving stopped in a cell's first round run the whole ladder anyway.
 
 They measure what halving cost in accuracy. The choice is random but fixed: it follows a hash of
 seed, cell and trial id, so every machine makes the same one.
@@ -15,15 +15,15 @@ def choose_audited(
 ) -> tuple[Member, ...]:
     """At most ``num`` losers of a round, in its order; none while the round is undecided.
 
-    A loser finished the last length that it was promoted to, and the round ran a longer one. A
-    loser whose audit has begun stays chosen when the ladder grows.
+    A loser is a trial that finished the last length that it was promoted to, while the round ran a
+    longer one. A loser whose audit has begun stays chosen when the ladder grows.
 
     Args:
         state: the records.
-        ladder: of the cell.
-        halving: of its first round.
+        ladder: the cell's.
+        halving: the halving of its first round.
         num: how many to audit.
-        draw: begins the text that is hashed; another draw chooses others.
+        draw: text that is hashed with each trial id; another text chooses other trials.
     """
     if not num or not halving.is_decided or ladder.searched or len(ladder.lengths) < 2:
         return ()

@@ -112,7 +112,7 @@ def replay_halving(
 
     Args:
         state: the records.
-        ladder: of the round's cell.
+        ladder: the ladder of the round's cell.
         members: all trials of the round, in the order in which they were proposed.
         before: the answer of an earlier call for this round, since when the records have at most
             grown. It saves time and changes nothing.

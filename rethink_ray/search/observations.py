@@ -56,8 +56,8 @@ def as_observation(
 
     Args:
         state: the records.
-        ladder: of the cell.
-        halving: of the trial's round.
+        ladder: the cell's.
+        halving: the halving of the trial's round.
         member: the trial.
         distributions: path -> distribution, of the cell's space.
         diverged_is_complete: for a sampler that learns from COMPLETE trials only (GP). TPE ranks

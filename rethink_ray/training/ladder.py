@@ -140,7 +140,7 @@ class _LadderRun:
             position.on_branch = True
             machinery.trace.start_branch()
         self._train_until(schedule.total_steps)
-        if not machinery.live.is_finite():
+        if not machinery.live.is_finite():  # a weight: it ends the run as a loss would
             require_finite(float("nan"), schedule.total_steps - 1)
         started = time.perf_counter()
         scores = self._score()
@@ -187,7 +187,7 @@ class _LadderRun:
             machinery.update(step, schedule, batches)
             self._show_progress(step)
         position.step = end
-        machinery.trace.look()
+        machinery.trace.read_losses()
         position.seconds_train = seconds_before + time.perf_counter() - started
 
     def _show_progress(self, step: int) -> None:
