@@ -114,8 +114,8 @@ def replay_halving(
         state: the records.
         ladder: the ladder of the round's cell.
         members: all trials of the round, in the order in which they were proposed.
-        before: the answer of an earlier call for this round, since when the records have at most
-            grown. It saves time and changes nothing.
+        before: the answer of an earlier call for this round, from the same records before they
+            grew. It saves time and changes nothing.
     """
     if before is not None:
         if before.is_decided:

@@ -5,7 +5,7 @@ round train for longer; the audit trains a few of the others to the end all the 
 what halving missed. When the search is over, the best trial at each schedule length is an
 incumbent, and each incumbent is trained again under new seeds: its replicates.
 
-Two kinds of arms differ. An arm that copies values samples none: it proposes one trial for each
+Two kinds of arms work differently. An arm that copies values samples none: it proposes one trial for each
 incumbent of the arm that it copies (its *source*). An arm with a teacher begins once the search of
 the teacher's arm is over.
 
@@ -96,8 +96,8 @@ class CellSearch:
     def _free_decided_rounds(self) -> None:
         """Drop the configurations of the rounds that halving has decided, to save memory.
 
-        Jobs hold configurations, so all jobs are dropped as well. The few that are still to run
-        (the audit's) are built again.
+        Jobs hold configurations, so all jobs are dropped as well. Jobs that are still to run, such as
+        those of the audit, are built again.
         """
         for number, halving in self.view.halving.items():
             if halving.is_decided and number not in self._decided:
