@@ -96,8 +96,8 @@ class CellSearch:
     def _free_decided_rounds(self) -> None:
         """Drop the configurations of the rounds that halving has decided, to save memory.
 
-        Jobs hold configurations, so all jobs are dropped as well. Jobs that are still to run, such as
-        those of the audit, are built again.
+        Jobs hold configurations, so all jobs are dropped as well. Those that are still to run, such
+        as the audit's, are built again.
         """
         for number, halving in self.view.halving.items():
             if halving.is_decided and number not in self._decided:
