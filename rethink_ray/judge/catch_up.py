@@ -53,13 +53,19 @@ def find_bracket(
 def has_caught_up(difference: Difference, margin: float, corrections: Corrections) -> bool:
     """Whether the chaser is shown not to be behind by the margin.
 
-    It must be shown at 2.5 % without correction, and at 5 % with the study's corrections.
+    It must be shown at 2.5 % without correction, and at 5 % with the study's corrections. Where the
+    chaser is shown to be behind as well, the difference must also be shown to be smaller than the
+    margin: otherwise a headline says at the same length that the other arm ends above.
     """
     alone = UNCORRECTED.p_not_below(difference, margin)
     corrected = corrections.p_not_below(difference, margin)
     if alone is None or corrected is None:
         return False
-    return alone < CATCH_UP_ALPHA and corrected < ALPHA
+    is_shown = alone < CATCH_UP_ALPHA and corrected < ALPHA
+    if is_shown and is_behind(difference, corrections):
+        p_inside = corrections.p_inside(difference, margin)
+        return p_inside is not None and p_inside < ALPHA
+    return is_shown
 
 
 def is_behind(difference: Difference, corrections: Corrections) -> bool:
