@@ -5,9 +5,9 @@ round train for longer; the audit trains a few of the others to the end all the 
 what halving missed. When the search is over, the best trial at each schedule length is an
 incumbent, and each incumbent is trained again under new seeds: its replicates.
 
-Two kinds of arms work differently. An arm that copies values samples none: it proposes one trial for each
-incumbent of the arm that it copies (its *source*). An arm with a teacher begins once the search of
-the teacher's arm is over.
+Two kinds of arms work differently. An arm that copies values samples none: it proposes one trial
+for each incumbent of the arm that it copies (its *source*). An arm with a teacher begins once the
+search of the teacher's arm is over.
 
 ``CellView`` knows these rules: which trials can run on, whether the search is over, which
 replicates are missing. ``CellSearch`` acts on the answers: it proposes rounds, and turns trials
