@@ -40,9 +40,9 @@ def find_thin_spread(study: Study, samples: Iterable[ScoreSample]) -> Iterator[C
     if num < ENOUGH:
         low, high = (math.sqrt(chdtri(num - 1, p) / (num - 1)) for p in (0.975, 0.025))
         text = (
-            f"{num} {unit_name(study)} find {low:.2f} to {high:.1f} times the true spread (95 "
-            "times in 100), so a single interval may be much too narrow or too wide; they cover on "
-            "average."
+            f"the spread over {num} {unit_name(study)} is {low:.2f} to {high:.1f} times the true "
+            "spread (95 times in 100), so a single interval may be much too narrow or too wide; on "
+            "average over many comparisons, intervals hold what they promise."
         )
         yield Caveat(key="thin-spread", text=text)
 
