@@ -34,7 +34,7 @@ from rethink_ray.records.views import write_views
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.optuna_journal import OptunaJournal
 from rethink_ray.search.plan import pretend_metrics
-from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.search.simulate import SimulatedCluster
 from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import TrialConfig
@@ -65,7 +65,7 @@ def make_records(study: Study, root: Path) -> StudyDirectory:
     """A directory whose log holds the whole study, as a driver would have written it."""
     facts = facts_of(study)
     directory = start_study(root, study, "study: large\n", facts, {})
-    cluster = PretendedCluster(study, facts, all_metrics, slots=8)
+    cluster = SimulatedCluster(study, facts, all_metrics, slots=8)
     cluster.run()
     state = cluster.state
     events: list[Event] = [r for rounds in state.rounds.values() for r in rounds.values()]

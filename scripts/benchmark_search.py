@@ -19,7 +19,7 @@ import numpy as np
 
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import seed_of
@@ -207,7 +207,7 @@ def print_decision_time(num_cells: int, num_trials: int) -> None:
         return metrics
 
     began, began_cpu = time.perf_counter(), time.process_time()
-    cluster = PretendedCluster(
+    cluster = SimulatedCluster(
         study, facts, answer, slots=64, duration=lambda job, length: float(rng.random())
     )
     decision = cluster.run()

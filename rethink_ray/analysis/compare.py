@@ -13,7 +13,7 @@ from rethink_ray.analysis.read.samples import published_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.read.trials import read_cells
-from rethink_ray.judge.claim_words import find_told_apart_columns, say_setting
+from rethink_ray.judge.claim_words import find_varying_columns, say_setting
 from rethink_ray.judge.matching import MatchedPair, find_comparisons
 from rethink_ray.judge.measurements import measure_difference
 from rethink_ray.judge.samples import ScoreSample
@@ -172,7 +172,7 @@ def effects_of(source: ComparedSource) -> Iterator[Effect]:
         comparisons = find_comparisons(claim, source.samples)
         if isinstance(comparisons, str):
             continue
-        columns = find_told_apart_columns(comparisons)
+        columns = find_varying_columns(comparisons)
         for comparison in comparisons:
             pair = comparison.matched_pairs[0]
             # the schedule has a column of its own

@@ -10,7 +10,7 @@ from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
-from rethink_ray.judge.questions import ask_of_arms, describe_headlines
+from rethink_ray.judge.questions import ask_about_arms, describe_headlines
 from rethink_ray.judge.rules import Rule, rule_of
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
@@ -139,7 +139,7 @@ def _design(study: Study, facts: DataFacts) -> tuple[int, list[ScoreSample]]:
     records = read_cells(build_tables(study, StudyState([]), facts))
     results = cell_results(study, records)
     objective = list(objective_samples(study, facts, results))
-    questions = [q for q in ask_of_arms(study) if q.family == "primary"]
+    questions = [q for q in ask_about_arms(study) if q.family == "primary"]
     headlines = sum(len(question.measure(objective, study.margin)) for question in questions)
     return headlines, list(study_samples(study, facts, records, results))
 

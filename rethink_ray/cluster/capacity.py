@@ -27,7 +27,7 @@ Nodes = Sequence[Mapping[str, float]]
 
 @dataclass(slots=True)
 class Capacity:
-    """How many jobs fit into the cluster. It is asked at most once a second."""
+    """How many jobs fit into the cluster. It counts the nodes at most once a second."""
 
     resources: ResourceSpec
     limit: int | None = None

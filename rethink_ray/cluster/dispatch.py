@@ -1,8 +1,9 @@
 """Hands out jobs and records their results. Contains no Ray, so all of it runs in plain tests.
 
-The search decides which jobs the study needs next. The dispatcher chooses among them: a job must
-not run already, no other job of its trial may run, the cluster must have room for it, and the study
-must not be stopping.
+The search (``Decider``) lists the jobs that the study needs next. The dispatcher hands out one at a
+time: a job must not run already, no other job of its trial may run, the cluster must have room for
+it, and the study must not be stopping. The driver, which talks to Ray, asks for jobs and passes on
+their results and their ends.
 """
 
 from collections.abc import Callable, Collection
@@ -42,11 +43,13 @@ class Dispatcher:
     num_started: int = 0
     """Jobs handed out so far, every attempt counted."""
     blocked: tuple[str, ...] = ()
-    """Ids of jobs that the machine lost too often, as of the last ``update_status``."""
+    """Ids of jobs that are not tried again, because their processes died or vanished more often
+    than the study's ``retries`` allow. As of the last ``update_status``."""
     done: bool = False
     """Whether nothing is left to run, as of the last ``update_status``."""
     fault: BaseException | None = None
-    """A mistake of the user that a job met, or a bug of ours. It ends the study."""
+    """The error that ends the study: a mistake of the user that a job ran into (``abort``), or an
+    unexpected exception, which the driver stores here."""
 
     def next_job(self) -> Job | NoJob:
         """Hand out the most urgent ready job that the cluster has room for, or say why not.
@@ -83,10 +86,10 @@ class Dispatcher:
         return next((job for job in ready if self.has_room(running, job)), None)
 
     def decide(self) -> Decision:
-        """The jobs that the records ask for now.
+        """What the study needs next, once nothing is left to record first.
 
-        Before they run, the rounds that propose their trials and the ends of trials that can never
-        start are recorded. The search then decides again.
+        The search may return new rounds of trials, and trials that can never start. Both are
+        recorded, and the search decides again, until it returns jobs alone.
         """
         while True:
             decision = self.decider.next_jobs(self.recorder.state)
@@ -97,7 +100,7 @@ class Dispatcher:
             assert any(is_new), "a decision repeats events that are recorded"
 
     def update_status(self) -> None:
-        """``done`` and ``blocked`` are as the records have them now."""
+        """Set ``done`` and ``blocked`` by the records as they are now."""
         decision = self.decide()
         self.done, self.blocked = decision.done, decision.blocked
 
@@ -106,14 +109,14 @@ class Dispatcher:
         self.recorder.record(event)
 
     def end_job(self, job_id: str) -> None:
-        """A job's process ended in good order. Without its results the job counts as lost."""
+        """A job's process ended without an error. It counts as lost if results are missing."""
         job = self.running.get(job_id)
         if job is not None and self.fault is None and not self._has_results(job):
             self.lose_job(job_id, "it ended without its results")
         self.running.pop(job_id, None)
 
     def lose_job(self, job_id: str, reason: str) -> None:
-        """The machine lost a job. It is handed out again until the study's limit of retries.
+        """A job's process died or vanished. The job is handed out again, up to ``retries`` times.
 
         Nothing is recorded if the study is stopping, if the job's results are recorded already, or
         if the job is not running: Ray may report one loss twice.
@@ -123,12 +126,12 @@ class Dispatcher:
             self.recorder.record(JobFailed(job_id=job_id, reason=reason))
 
     def lose_all_jobs(self, reason: str) -> None:
-        """Every running job is lost, because Ray will report no more of their events."""
+        """Count every running job as lost, because Ray will report no more of their events."""
         for job_id in tuple(self.running):
             self.lose_job(job_id, reason)
 
     def abort(self, fault: RethinkError) -> None:
-        """The study ends: a job found a mistake of the user that every other job would meet."""
+        """End the study: a job ran into a mistake of the user that would stop every other job."""
         self.fault = self.fault or fault
 
     def _has_results(self, job: Job) -> bool:

@@ -126,13 +126,13 @@ class JobCallback(_PicklesEmpty, Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """The job's attempt ended in good order."""
+        """The job's attempt ended without an error."""
         self._end_attempt(trial, self.dispatcher.end_job)
 
     def on_trial_error(
         self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
     ) -> None:
-        """The machine lost the job's attempt."""
+        """The job's process or its machine died."""
         self._end_attempt(
             trial,
             lambda job_id: self.dispatcher.lose_job(job_id, reason_of(trial.pickled_error_file)),
@@ -149,7 +149,7 @@ class JobCallback(_PicklesEmpty, Callback):
 
 
 def kill_slots(trials: list[Trial]) -> None:
-    """The jobs' processes end now; in a Ray session that goes on they would run for a while."""
+    """Kill the jobs' processes; in a Ray session that goes on they would run for a while."""
     for trial in trials:
         actor = trial.temporary_state.ray_actor
         if actor is not None:
@@ -161,7 +161,7 @@ def reason_of(pickled_error: str | None) -> str:
     try:
         error = pickle.loads(Path(pickled_error or "").read_bytes())
     except Exception:
-        return "lost without a word"
+        return "lost, and Ray gives no reason"
     if isinstance(error, RayActorError):
         if error.actor_init_failed:
             return f"its process could not start: {str(error).splitlines()[-1].strip()[:250]}"

@@ -134,20 +134,20 @@ def _run_as_rank(
 
 
 def note_end(event: Event, mailbox: Mailbox) -> None:
-    """Note the event if it is the method's end of the job. Workers other than rank 0 call this."""
+    """Note the event if the method ended the job by it. Workers other than rank 0 call this."""
     if isinstance(event, TrialEnded) or (isinstance(event, AssetDone) and event.refused):
         mailbox.write_end(event)
 
 
 def _is_lost_connection(error: Exception) -> bool:
-    """Whether the error only says that another worker is gone. That worker notes the cause."""
+    """Whether the error only says that another worker is gone, which has noted the cause."""
     from torch.distributed import DistError
 
     return isinstance(error, DistError) or "gloo/transport" in str(error)
 
 
 def _find_cause(error: Exception, failure: RethinkError | None) -> Exception:
-    """The error that a worker noted; without a note, that a worker died."""
+    """The error that a worker noted; without a note, an error that says that a worker died."""
     if failure is None:
         reason = "a worker's process or its machine died"
         is_death = type(error).__name__ == "WorkerGroupError"

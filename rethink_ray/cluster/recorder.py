@@ -28,7 +28,7 @@ from rethink_ray.spec.errors import RecordError
 VIEW_SECONDS = 10.0
 """Tables and Optuna's journal are rewritten at most this often, and at the end."""
 VIEW_SHARE = 20.0
-"""... and take at most one part in this many of the driver's time."""
+"""Rewriting them takes at most one part in this many of the driver's time."""
 
 Listener = Callable[[Event], None]
 """Called with each new event once it is recorded. Its exceptions are logged and stop nothing."""
@@ -56,9 +56,9 @@ class Recorder:
         self._views_version = -1
 
     def continue_study(self) -> None:
-        """Record that a study goes on; failures of the machine so far no longer count.
+        """Record that a study continues; jobs that were lost so far get all their retries again.
 
-        A study without records only begins: then nothing is recorded.
+        Nothing is recorded if the study has no records yet, because it only begins.
         """
         if self.state.version == 0:
             return

@@ -53,7 +53,7 @@ def _count(num: int, noun: str) -> str:
 
 
 def _describe_next(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
-    """Jobs that go on, and from where; jobs that the machine lost; jobs and trials that are new."""
+    """Jobs that continue, and from which update; jobs that were lost; new jobs and trials."""
     failed = {job_id for job_id, count in state.failures.items() if count}
     state.failures.clear()  # as Recorder.continue_study does
     decision = Decider(directory.study, directory.facts, propose=False).next_jobs(state)

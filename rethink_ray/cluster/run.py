@@ -64,14 +64,14 @@ class StudyOutcome:
     """How a run of a study ended."""
 
     status: Literal["done", "incomplete", "stopped"]
-    """``done``: every cell has a score. ``incomplete``: the machine lost jobs too often, or a cell
-    ran to its end without a score."""
+    """``done``: every cell has a score. ``incomplete``: jobs were lost too often, or a cell ran to
+    its end without a score."""
     empty: tuple[EmptyCell, ...] = ()
     """Cells that ran to their end without a score; only of a study with nothing left to run."""
     signal: int | None = None
     """The signal that stopped it, if one did."""
     blocked: tuple[str, ...] = ()
-    """Ids of jobs that the machine lost too often; ``resume`` tries them again."""
+    """Ids of jobs that were lost more often than ``retries`` allow; ``resume`` tries them again."""
     failures: dict[str, str] = field(default_factory=dict)
     """Blocked job -> reason of its last failure."""
     fault: str = ""
@@ -92,7 +92,7 @@ def run_study(
 
     Args:
         directory: the study. This process is its only writer until the call returns.
-        address: of a running Ray cluster; None starts one on this machine and stops it again.
+        address: address of a running Ray cluster; None starts one here and stops it again.
         slots: at most this many jobs run at a time.
         observers: functions to call while the study runs.
         stop: called ten times a second; true stops the study as SIGINT does.

@@ -16,7 +16,7 @@ from rethink_ray.spec.errors import RecordError
 SWEEP_SECONDS = 30.0
 """Files are searched for at most this often, and at the end."""
 SWEEP_SHARE = 50.0
-"""... and take at most one part in this many of the driver's time."""
+"""Searching takes at most one part in this many of the driver's time."""
 
 _log = logging.getLogger(__name__)
 

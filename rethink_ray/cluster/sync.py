@@ -22,9 +22,9 @@ from rethink_ray.spec.errors import RecordError
 from rethink_ray.training.stopping import never_stop
 
 UPLOAD_SECONDS = 10.0
-"""Between two looks for new checkpoints: a lost machine costs at most this much more work."""
+"""Time between two uploads of new checkpoints: a lost machine costs at most this much more work."""
 STOP_CHECK_SECONDS = 2.0
-"""Between two questions to the store whether to stop."""
+"""Time between two checks whether the store holds a request to stop."""
 
 _log = logging.getLogger(__name__)
 

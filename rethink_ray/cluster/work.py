@@ -44,7 +44,7 @@ def run_job(
     stop: Callable[[], bool],
     ctx: WorkerContext | None = None,
 ) -> Iterator[Event]:
-    """Each rung of the job when it is finished, or its asset, or how the method ended the trial.
+    """Yield each rung of a job when it is finished, or its asset, or how the method ended it.
 
     An asset that turns out to be damaged is built again first, the same to the last bit.
 

@@ -1,1 +1,1 @@
-"""The commands, by family: they parse arguments and print. A room is imported when it is needed."""
+"""The commands: they parse arguments and print. Packages are imported when a command needs them."""

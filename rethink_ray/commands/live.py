@@ -67,8 +67,8 @@ class LiveView:
         for line in event_lines(event, self._names, self._metric):
             self._print(line)
 
-    def tell(self, sentence: str) -> None:
-        """A sentence about the cluster is shown."""
+    def show_notice(self, sentence: str) -> None:
+        """Show a sentence about the cluster."""
         if self._live is not None:
             self._live.console.print(sentence, markup=False, highlight=False)
         else:

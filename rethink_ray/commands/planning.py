@@ -89,7 +89,7 @@ def _update_lines(study: Study, plan: Plan) -> Iterator[str]:
             f"  each best configuration gets {study.budget.replicates} replicates, and there is "
             "one for all lengths, or one for each;"
         )
-        yield "  which ones are best is pretended here, so jobs and updates above are one case"
+        yield "  which ones are best is made up here, so jobs and updates above are one case"
     gain = least_gain(study)
     if gain is not None:
         yield (

@@ -41,7 +41,7 @@ def verdict_lines(
 
 
 def _verdict(identity: int, difference: float, *, exact: bool) -> str:
-    """What a difference to a recorded number means; under another identity, nothing."""
+    """A difference to a recorded number in words; under another identity it proves nothing."""
     if identity != IDENTITY:
         return (
             f"{difference:+.2f} (it was recorded under identity {identity}, and this program's is "

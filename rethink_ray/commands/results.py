@@ -39,7 +39,7 @@ def findings(
 
     if new_images:
         if directory is None or table is not None or as_if is not None or as_json:
-            must = "must stand with a study directory, and with no other option but --markdown"
+            must = "must come with a study directory, and with no other option but --markdown"
             raise SpecError(explain("findings --new-images", must, "something else"))
         print(_render_new_images(directory, markdown=markdown))
         return
@@ -150,7 +150,7 @@ def export(
     out: Annotated[Path | None, typer.Option(help="folder of the files [DIR/best]")] = None,
     weights: Annotated[
         bool,
-        typer.Option(help="the weights that were kept too, and a card for each model"),
+        typer.Option(help="also write the weights that were kept, with a card for each model"),
     ] = False,
     trial: Annotated[
         str | None, typer.Option(help="this one trial only, a replicate for example")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def show_status(where: str, *, watch: bool) -> None:
-    """The state of a study is printed; with ``watch``, every two seconds until interrupted."""
+    """Print the state of a study; with ``watch``, every two seconds until interrupted."""
     from rich.console import Console
 
     console = Console()
@@ -116,7 +116,7 @@ def quote_address(directory: StudyDirectory) -> str:
 
 
 def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
-    """What is about to run, how much of it, and in which directory."""
+    """The study that is about to run, its size, and its directory."""
     study = directory.study
     progress = progress_of(study, state)
     regimes, arms = plural(len(study.regimes), "regime"), plural(len(study.arms), "arm")

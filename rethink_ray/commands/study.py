@@ -143,7 +143,7 @@ def doctor(
     address: Address = None,
     out: Annotated[str | None, typer.Option(help="study directory or URI to be [.]")] = None,
 ) -> None:
-    """Check this machine, a cluster and a study's data, weights and disk before it costs."""
+    """Check this machine, a cluster and a study's data, weights and disk before anything runs."""
     from rethink_ray.cluster.doctor.checkup import examine
     from rethink_ray.spec.load import find_study, load_study
 
@@ -171,7 +171,7 @@ def _run_to_end(
     slots: int | None,
     trackers: Sequence[str],
 ) -> None:
-    """The study has run as far as it can, shown live; the exit code says how it ended."""
+    """Run the study as far as it can, and show it live; the exit code says how it ended."""
     from rethink_ray.cluster.run import Observers, run_study
     from rethink_ray.cluster.trackers.factory import build_feed
     from rethink_ray.commands.live import LiveView
@@ -187,7 +187,9 @@ def _run_to_end(
             address=address,
             slots=slots,
             observers=Observers(
-                listeners=(view.on_event, feed), on_progress=view.on_progress, on_notice=view.tell
+                listeners=(view.on_event, feed),
+                on_progress=view.on_progress,
+                on_notice=view.show_notice,
             ),
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
@@ -228,7 +230,7 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
 
 
 def report_lines(directory: "StudyDirectory") -> Iterator[str]:
-    """The report is written; its path, and which of its sections are missing.
+    """Write the report; yield its path, and which of its sections are missing.
 
     The study is over and its records are whole, so an error here does not make the run a failure.
     """

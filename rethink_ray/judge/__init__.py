@@ -1,12 +1,15 @@
-"""What a study decides: statistics, claims and verdicts. No file is read and no clock is asked.
+"""Turns the scores of a study into findings: claims with a difference, a verdict and a sentence.
 
-One path leads from numbers to findings:
+Nothing here reads a file or the clock. One path leads from scores to findings:
 
-1. ``samples``: a row holds the scores of one method at one schedule length.
-2. ``questions`` and ``claims``: what is claimed, by every study or by a study file or a paper.
-3. ``matching``: the rows that a claim compares, side by side as matched pairs.
-4. ``measurements``: the difference of the pairs, with its standard error (``statistics``).
-5. ``corrections``: primary comparisons are corrected together; each null hypothesis has one p.
-6. ``decisions``: the verdict, by the errors that ``rules`` allow; ``power``: what would decide.
-7. ``judging``: all of it for one study. The files named ``*_words`` write the sentences.
+1. ``samples``: a sample holds the scores of one method at one schedule length.
+2. ``questions`` are claims that every study makes by itself. ``claims`` are declared, by a study
+   file or a paper.
+3. ``matching`` finds the samples that a claim compares, and puts them side by side as pairs.
+4. ``measurements`` computes the difference of the pairs and its standard error (``statistics``).
+5. ``corrections`` corrects the primary comparisons together, and gives each null hypothesis one p
+   value.
+6. ``decisions`` gives the verdict, with the errors that ``rules`` allow. ``power`` says how many
+   replicates a decision needs.
+7. ``judging`` does all of it for one study. The files named ``*_words`` write the sentences.
 """

@@ -1,6 +1,6 @@
-"""Which arms a study compares, and what else two arms differ in.
+"""Which arms a study compares, and in which settings two arms differ.
 
-Where two arms differ in several things at once, their difference cannot be put down to one of them.
+If two arms differ in several settings at once, no single one of them explains their difference.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,13 +16,14 @@ from rethink_ray.spec.study import Study
 
 START = "what they start from"
 STARTS = ("init", "upstream", "direct")
-"""Groups of a recipe that say where weights come from."""
-NO_METHOD = ("schedule.lengths",)
-"""At a length that both arms have, the other lengths change nothing."""
+"""Groups of a recipe that say where weights come from. ``find_differences`` joins them to START."""
+IGNORED_PATHS = ("schedule.lengths",)
+"""Paths that ``find_differences`` ignores: at a length that both arms have, the other lengths of
+their ladders change nothing."""
 
 
 def find_twins(study: Study) -> dict[str, str]:
-    """Arm -> the earlier arm that says exactly the same (an A/A check)."""
+    """Arm -> the earlier arm with exactly the same settings (an A/A check)."""
     first_names: dict[str, str] = {}
     arms = list(study.arms.items())
     for index, (name, spec) in enumerate(arms):
@@ -33,7 +34,8 @@ def find_twins(study: Study) -> dict[str, str]:
 
 
 def find_reference_arm(study: Study, regime: str) -> str:
-    """The arm that others are measured against: the first from random weights, else the first."""
+    """The arm that the others are compared with: the first one with random weights, if there is
+    one, else the first."""
     arms = list(study.arms)
     return next((arm for arm in arms if _is_random(study, regime, arm)), arms[0])
 
@@ -54,9 +56,9 @@ def recipe_texts(recipe: Recipe, space: Mapping[str, Parameter]) -> dict[str, st
 
 
 def find_differences(study: Study, regime: str, one: str, other: str) -> dict[str, list[str]]:
-    """Group of the recipe -> paths in which two arms differ there.
+    """Group of the recipe -> paths in that group in which two arms differ.
 
-    ``init`` and the other settings of where weights come from are one group.
+    The settings of where weights come from (``init.*``, ...) are one group, ``START``.
     """
     left, right = (
         recipe_texts(base_recipe(study, cell), space_of(study, cell))
@@ -72,7 +74,7 @@ def find_differences(study: Study, regime: str, one: str, other: str) -> dict[st
 def group_of(path: str) -> str:
     """``augment`` of ``augment.level``; empty for a path that changes nothing between two arms."""
     group = path.partition(".")[0]
-    return "" if path in NO_METHOD else START if group in STARTS else group
+    return "" if path in IGNORED_PATHS else START if group in STARTS else group
 
 
 def differ_in_start_alone(study: Study, regime: str, one: str, other: str) -> bool:
@@ -81,7 +83,7 @@ def differ_in_start_alone(study: Study, regime: str, one: str, other: str) -> bo
 
 
 def find_confounded_pairs(study: Study) -> Iterator[Caveat]:
-    """One per regime and arm that differs from the reference in more than one respect."""
+    """A caveat for each regime and arm that differs from the reference in two groups or more."""
     second_names = find_twins(study)
     for regime in study.regimes:
         reference = find_reference_arm(study, regime)

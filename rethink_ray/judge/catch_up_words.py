@@ -65,7 +65,7 @@ def _sentence(study: Study, answer: Answer) -> str:
 
 
 def _remark(study: Study, answer: Answer) -> str:
-    """How the verdict goes with the headline at the last length; empty where that is plain."""
+    """Why the verdict differs from the headline at the last length; empty if that is plain."""
     decision, last = answer.decision, times(answer.measured.comparison.lengths[-1])
     num = counted(decision.num_corrected, "headline comparison")
     if decision.is_difference_corrected_away:

@@ -1,4 +1,7 @@
-"""Which caveats stand right under a finding: the gravest, and the difference of twins."""
+"""Which caveats a report prints right under a finding: the most serious, and the twins' difference.
+
+A finding may have many caveats; the others are listed further down.
+"""
 
 from collections.abc import Iterable, Mapping
 
@@ -39,19 +42,23 @@ ORDER = [
     "test-set-noise",
     "fixed-recipe",
 ]
-"""Kinds of caveats, gravest first: what undoes a number before what narrows its meaning."""
-LEAST_GRAVE = "failed-search"
-"""The last kind that is shown beside the twins' difference."""
+"""Kinds of caveats, most serious first: those that make a number wrong stand before those that
+narrow its meaning."""
+LEAST_SERIOUS = "failed-search"
+"""Where the twins' difference is printed, a caveat after this kind is not printed beside it."""
 
 
 def select_cautions(finding: Finding, caveats: Mapping[str, Caveat]) -> tuple[str, ...]:
-    """Texts of a finding's gravest caveat and of its twins'; none where nothing was tested."""
+    """Texts of a finding's most serious caveat and of the twins' difference.
+
+    A finding that was not tested has none.
+    """
     if finding.verdict is Verdict.NOT_TESTED or finding.effect is None:
         return ()
     ranked = sorted(finding.caveats, key=_rank)
     twins = [key for key in ranked if key.startswith(PREFIX)]
     others = [key for key in ranked if key not in twins][:1]
-    if twins and others and _rank(others[0]) > ORDER.index(LEAST_GRAVE):
+    if twins and others and _rank(others[0]) > ORDER.index(LEAST_SERIOUS):
         others = []
     return tuple(caveats[key].text for key in (*others, *twins))
 
@@ -59,10 +66,12 @@ def select_cautions(finding: Finding, caveats: Mapping[str, Caveat]) -> tuple[st
 def select_cautions_of_all(
     findings: Iterable[Finding], caveats: Mapping[str, Caveat]
 ) -> tuple[str, ...]:
-    """Those of several findings, each once."""
+    """The texts for several findings, each once."""
     return tuple(dict.fromkeys(text for f in findings for text in select_cautions(f, caveats)))
 
 
 def _rank(key: str) -> int:
-    kind = key.partition(":")[0].replace("claim", "confounded")  # the two sides of a claim differ
+    kind = key.partition(":")[0].replace(
+        "claim", "confounded"
+    )  # a claim's caveats: its sides differ
     return ORDER.index(kind) if kind in ORDER else len(ORDER)

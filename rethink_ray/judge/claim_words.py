@@ -25,7 +25,8 @@ from rethink_ray.spec.claim import Claim
 BINS = {"ap_rare": "AP (rare)", "ap_common": "AP (common)", "ap_frequent": "AP (frequent)"}
 
 EXACT = 1e-9
-"""Standard error of logarithms below which numbers are equal but for rounding."""
+"""A ratio whose logarithm has a smaller standard error is printed without an interval: it counts
+something exact, such as operations."""
 HOLDS = {
     Verdict.SUPPORTED: "is supported",
     Verdict.CONTRADICTED: "is contradicted",
@@ -33,7 +34,7 @@ HOLDS = {
     Verdict.INCONCLUSIVE: "is open",
     Verdict.NOT_TESTED: "is not tested",
 }
-"""A verdict in a sentence that may be read without it."""
+"""Verdict -> how a sentence states it: "the claim that ... is supported"."""
 
 
 def say_verdict(verdict: Verdict) -> str:
@@ -46,7 +47,7 @@ def metric_words(metric: str) -> str:
     return {**METRIC_NAMES, **BINS, **UNITS}.get(metric, metric)
 
 
-def find_told_apart_columns(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+def find_varying_columns(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """The columns in which the comparisons of one claim differ, and always the regime."""
     return tuple(
         column
@@ -56,7 +57,7 @@ def find_told_apart_columns(comparisons: Sequence[Comparison]) -> tuple[str, ...
 
 
 def say_setting(comparison: Comparison, columns: Sequence[str]) -> str:
-    """``resnet50, coco_full``: which comparison this is."""
+    """``resnet50, coco_full``: names a comparison by ``columns``."""
     labels, pairs = comparison.labels, comparison.matched_pairs
     named = [
         f"tuned {labels[c]}" if c == "tuning" else labels[c]
@@ -71,7 +72,7 @@ def say_setting(comparison: Comparison, columns: Sequence[str]) -> str:
     return ", ".join(named)
 
 
-def say_place(setting: str, measured: Measurement, decision: Judgement, unit: str) -> str:
+def say_comparison(setting: str, measured: Measurement, decision: Judgement, unit: str) -> str:
     """One comparison of a claim as a sentence."""
     tail = ""
     if decision.verdict is Verdict.AS_REPORTED:
@@ -90,7 +91,7 @@ def _say_corrected(decision: Judgement) -> str:
 
 
 def _say_numbers(measured: Measurement, decision: Judgement) -> str:
-    """The numbers behind a verdict: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
+    """The numbers of a comparison: ``+0.9 AP (+1.0 AP75, +0.1 AP50)``."""
     claim, comparison, effect = measured.claim, measured.comparison, measured.effect
     pairs = comparison.matched_pairs
     name = pairs[0].side.metric
@@ -109,7 +110,7 @@ def _say_numbers(measured: Measurement, decision: Judgement) -> str:
         steps = ", ".join(f"{m.label} {_level(claim, m)}" for m in levels)
         return f"{size} from {levels[0].label} to {levels[-1].label} ({steps})"
     if len(pairs) == 2:
-        return _one_more_than_the_other(claim, comparison, effect)
+        return _say_difference_of_differences(claim, comparison, effect)
     return f"{size} ({_both(pairs[0])})" if pairs[0].against else size
 
 
@@ -139,7 +140,7 @@ def _both(pair: MatchedPair) -> str:
 
 
 def _say_no_scores(comparison: Comparison, metric: str) -> str:
-    """No replicate has run, the method ended them all, or the split holds nothing to count."""
+    """Why a comparison has no scores, as a clause."""
     pairs = comparison.matched_pairs
     sides = [s for m in pairs for s in (m.side, m.against) if s is not None]
     empty = [s for s in sides if not s.values]
@@ -153,16 +154,17 @@ def _say_no_scores(comparison: Comparison, metric: str) -> str:
 
 
 def orient_as_measured(claim: Claim, effect: Estimate) -> Estimate:
-    """Side minus against, or last level minus first: with the sign that was measured.
+    """``side`` minus ``against``, or last level minus first, in the units of the metric.
 
-    An effect itself has the sign of what was claimed.
+    The effect of a claim is positive where the claim is right. For a metric to minimize, or a trend
+    that does not rise, its sign is turned back here.
     """
     turned = claim.along.trend != "rises" if claim.along else claim.goal == "minimize"
     return replace(effect, value=-effect.value) if turned else effect
 
 
-def _one_more_than_the_other(claim: Claim, comparison: Comparison, effect: Estimate) -> str:
-    """A difference of two differences; where both are losses, it says "behind in both"."""
+def _say_difference_of_differences(claim: Claim, comparison: Comparison, effect: Estimate) -> str:
+    """A difference of two differences; if both are negative, it says "behind in both"."""
     more, than = comparison.matched_pairs
     both = ", ".join(f"{_level(claim, m)} {metric_words(m.label)}" for m in (more, than))
     size = f"{signed(effect.value)} {span(effect.interval())}".rstrip()
@@ -176,7 +178,7 @@ def _lead(claim: Claim, pair: MatchedPair) -> float:
 
 
 def _level(claim: Claim, pair: MatchedPair) -> str:
-    """One difference by itself, or one side's own score."""
+    """The difference of one pair, or the score of a side without another."""
     if pair.against is None:
         return amount_text(pair.side.metric, _mean(pair.side))
     return signed_text(pair.side.metric, _lead(claim, pair))
@@ -188,10 +190,10 @@ def _mean(sample: ScoreSample | None) -> float:
 
 
 def _say_bracket(measured: Measurement, decision: Judgement, last: str) -> str:
-    """Where the chaser is, by the verdict at the longest length.
+    """Between which lengths the chaser caught up, or how it stands at the longest length.
 
-    The test of catching up starts there and stops where it fails: of a length before, it says
-    nothing.
+    The test of catching up starts at the longest length and stops where it fails, so it says
+    nothing of shorter ones.
     """
     (behind, caught), effect = decision.bracket or (None, None), measured.effect
     if behind is not None and caught is not None:

@@ -1,4 +1,4 @@
-"""Declared claims held against numbers: those of the papers, and those of a study file.
+"""Tests declared claims, those of the papers and those of a study file, against scores.
 
 The papers' claims are descriptive in every study. A claim of the study file may be primary; it is
 then corrected together with the headlines. Published numbers are single, so they get the verdict
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 from rethink_ray.judge.arms import START, group_of
 from rethink_ray.judge.claim_words import (
-    find_told_apart_columns,
+    find_varying_columns,
     ratio_of,
-    say_place,
+    say_comparison,
     say_setting,
     say_verdict,
 )
@@ -32,7 +32,7 @@ MARGIN = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredClaim:
-    """A claim, and its difference in every comparison that tests it."""
+    """A claim, and the difference measured in every comparison that tests it."""
 
     name: str
     claim: Claim
@@ -42,7 +42,7 @@ class MeasuredClaim:
 
     @property
     def primary(self) -> tuple[Measurement | None, ...]:
-        """What it adds to the family that is corrected together; None where it is not tested."""
+        """Comparisons to correct with the headlines; (None,) if it could not be tested."""
         return (self.measured or (None,)) if self.claim.primary else ()
 
 
@@ -59,17 +59,17 @@ class ClaimOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyClaims:
-    """The papers' claims as a study bears them out."""
+    """The papers' claims, tested on one study."""
 
     papers: tuple[ClaimOutcome, ...]
     declared: str
-    """Digest of the claims as they stood before the first result; empty for none."""
+    """Digest of the claims as they were declared before the first result; empty: none were."""
 
 
 def measure_claims(
     claims: Mapping[str, Claim], samples: Iterable[ScoreSample], margin: float = MARGIN
 ) -> tuple[MeasuredClaim, ...]:
-    """Every claim measured wherever ``samples`` test it, in order."""
+    """Every claim, measured in every comparison that these samples allow, in order."""
     known = list(samples)
     return tuple(_measure_claim(name, claim, known, margin) for name, claim in claims.items())
 
@@ -87,12 +87,12 @@ def _measure_claim(
 def judge_claims(
     claims: Iterable[MeasuredClaim], unit: str, corrections: Corrections = UNCORRECTED
 ) -> tuple[ClaimOutcome, ...]:
-    """The claims' findings in a study.
+    """The findings of measured claims in a study.
 
     Args:
-        claims: measured in it.
-        unit: of its values: ``replicates`` or ``searches``.
-        corrections: p values of its primary comparisons.
+        claims: measured on the study's samples.
+        unit: what a value stands for: ``replicates`` or ``searches``.
+        corrections: the study's.
     """
     return tuple(_outcome(c, [decide(m, corrections) for m in c.measured], unit) for c in claims)
 
@@ -100,13 +100,13 @@ def judge_claims(
 def judge_reported(
     claims: Mapping[str, Claim], samples: Iterable[ScoreSample]
 ) -> tuple[ClaimOutcome, ...]:
-    """The claims beside a table of published numbers."""
+    """The claims, compared with a table of published numbers."""
     measured = measure_claims(claims, samples)
     return tuple(_outcome(c, [decide_reported(m) for m in c.measured], "") for c in measured)
 
 
 def _outcome(claim: MeasuredClaim, decisions: Sequence[Judgement], unit: str) -> ClaimOutcome:
-    columns = find_told_apart_columns([m.comparison for m in claim.measured])
+    columns = find_varying_columns([m.comparison for m in claim.measured])
     findings = tuple(
         _state(claim.name, measured, decision, columns, unit)
         for measured, decision in zip(claim.measured, decisions, strict=True)
@@ -131,7 +131,7 @@ def _state(
         arms=_arms(comparison),
         lengths=comparison.lengths,
         claim=claim.says,
-        sentence=say_place(setting, measured, decision, unit),
+        sentence=say_comparison(setting, measured, decision, unit),
         verdict=decision.verdict,
         effect=measured.effect,
         ratio=ratio_of(claim, measured.effect),
@@ -145,7 +145,7 @@ def _state(
 
 
 def _arms(comparison: Comparison) -> tuple[str, ...]:
-    """The two arms, the one measured against first; empty for published numbers."""
+    """The two arms, ``against`` before ``side``; empty for published numbers."""
     pair = comparison.matched_pairs[0]
     named = [s.labels.get("arm", frozenset()) for s in (pair.against, pair.side) if s]
     return tuple(dict.fromkeys(name for names in named for name in names))
@@ -154,7 +154,7 @@ def _arms(comparison: Comparison) -> tuple[str, ...]:
 def judge_own_claims(
     study: Study, claims: Iterable[MeasuredClaim], corrections: Corrections
 ) -> tuple[Finding, ...]:
-    """The claims of the study file as findings, in order; each can be read by itself."""
+    """The claims of the study file as findings, in order; each sentence names its claim."""
     outcomes = judge_claims(claims, unit_name(study), corrections)
     return tuple(finding for outcome in outcomes for finding in _state_own(outcome))
 
@@ -187,12 +187,12 @@ def _own_key(name: str, key: str, num: int) -> str:
 
 
 def find_claim_caveats(claims: Iterable[MeasuredClaim]) -> tuple[Caveat, ...]:
-    """Caveats that claims of the study file and their rows carry with them."""
+    """Caveats of the study file's claims and of the samples that they compare."""
     return tuple(caveat for claim in claims for caveat in _caveats(claim))
 
 
 def _caveats(claim: MeasuredClaim) -> Iterator[Caveat]:
-    columns = find_told_apart_columns([m.comparison for m in claim.measured])
+    columns = find_varying_columns([m.comparison for m in claim.measured])
     for measured in claim.measured:
         key = f"claim:{claim.name}[{say_setting(measured.comparison, columns)}]"
         of = _own_key(claim.name, key, len(claim.measured))
@@ -201,7 +201,7 @@ def _caveats(claim: MeasuredClaim) -> Iterator[Caveat]:
 
 
 def _caveat_texts(measured: Measurement) -> tuple[str, ...]:
-    """The claim's own caveats, then those of its rows, each once."""
+    """The claim's own caveats, then those of its samples, each once."""
     return tuple(dict.fromkeys((*measured.claim.caveats, *_row_caveats(measured.comparison))))
 
 

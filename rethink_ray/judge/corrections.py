@@ -16,22 +16,25 @@ from rethink_ray.judge.statistics import holm, p_not_above, p_not_below
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Null:
-    """What a test tries to show wrong."""
+    """A null hypothesis: a statement about a difference that a test may refute."""
 
     kind: Literal["zero", "behind", "far"]
-    """The difference is zero; is below minus the margin; is as large as the margin, either way."""
+    """``zero``: the difference is zero. ``behind``: the first side is behind by the margin or more.
+    ``far``: either side is behind by the margin or more."""
     terms: Terms
+    """The difference that it is about."""
     scale: str
+    """As in ``Difference``."""
     margin: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrections:
-    """Corrected p values of a study by null hypothesis; a null without one keeps its own p."""
+    """Corrected p values of a study. A null that no primary comparison tests keeps its plain p."""
 
     p_values: Mapping[Null, float]
     num: int
-    """Comparisons that are corrected together."""
+    """How many comparisons are corrected together."""
 
     def p_apart(self, difference: Difference) -> float | None:
         """Two-sided p of "the difference is zero"; None without an interval."""
@@ -51,10 +54,10 @@ class Corrections:
         return self._p(null_above(difference, margin), alone)
 
     def p_inside(self, difference: Difference, margin: float) -> float | None:
-        """p of "the two differ by the margin or more": the largest that it rests on.
+        """p of "the two differ by the margin or more": the larger of the two one-sided p values.
 
-        It is never smaller than that of either side, so that no claim about one side is open where
-        both are shown.
+        If the study corrects this null, the corrected p counts as well. So this p is never smaller
+        than that of one side, and no report shows both sides and leaves one of them open.
         """
         sides = [p(difference, margin) for p in (self.p_not_below, self.p_not_above)]
         known = [p for p in sides if p is not None]
@@ -63,7 +66,7 @@ class Corrections:
         return max(*known, self.p_values.get(null_far(difference, margin), 0.0))
 
     def p_expected(self, measured: Measurement) -> float | None:
-        """p of what the claim expects."""
+        """p of the null that the claim expects to be wrong."""
         match measured.expects:
             case "above":
                 return self.p_apart(measured.difference)
@@ -72,7 +75,7 @@ class Corrections:
         return self.p_not_below(measured.difference, measured.margin)
 
     def _p(self, null: Null, alone: float | None) -> float | None:
-        """The corrected p of a null, else its p alone."""
+        """The corrected p of a null if it has one, else ``alone``."""
         return None if alone is None else self.p_values.get(null, alone)
 
 
@@ -82,9 +85,11 @@ UNCORRECTED = Corrections(p_values={}, num=1)
 def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
     """Holm's p values of the primary comparisons, by null hypothesis.
 
-    A comparison that could not be tested (None, or without an interval) counts with p = 1. The
-    denial of a claim about a margin ("is behind after all") is a null of its own: where no
-    comparison of the family tests it, its p is multiplied by the size of the family.
+    A comparison that could not be tested (None, or without an interval) counts with p = 1.
+
+    A claim about a margin ("is not behind") is contradicted by another test than the one that
+    supports it: that the difference is not zero. If no primary comparison makes that test, its p is
+    multiplied by the number of primary comparisons (Bonferroni).
     """
     alone = [UNCORRECTED.p_expected(m) if m else None for m in primary]
     adjusted = holm([1.0 if p is None else p for p in alone])
@@ -94,10 +99,10 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
             null = _null_expected(measured)
             p_values[null] = min(corrected, p_values.get(null, 1.0))
     for measured in primary:
-        denial = UNCORRECTED.p_apart(measured.difference) if measured else None
-        if measured is not None and denial is not None:
+        p_zero = UNCORRECTED.p_apart(measured.difference) if measured else None
+        if measured is not None and p_zero is not None:
             null = null_apart(measured.difference)
-            p_values.setdefault(null, min(1.0, len(primary) * denial))
+            p_values.setdefault(null, min(1.0, len(primary) * p_zero))
     return Corrections(p_values=p_values, num=len(primary))
 
 
@@ -124,7 +129,7 @@ def null_far(difference: Difference, margin: float) -> Null:
 
 
 def _null_expected(measured: Measurement) -> Null:
-    """What a claim expects to be wrong."""
+    """The null that a claim expects to be wrong."""
     match measured.expects:
         case "above":
             return null_apart(measured.difference)
@@ -134,7 +139,7 @@ def _null_expected(measured: Measurement) -> Null:
 
 
 def _either_way(terms: Terms) -> Terms:
-    """The same terms whichever side is named first."""
+    """The terms with a fixed sign, so that swapping the sides changes nothing."""
     return _turned(terms) if terms and terms[0][1] < 0.0 else terms
 
 

@@ -1,12 +1,13 @@
-"""From a measured difference to a verdict: the one place where that is decided.
+"""From a measured difference to a verdict: ``decide`` is the only function that makes one.
 
-All verdicts are made of four facts about one difference: the first side is shown to be ahead, to be
-behind, not to be behind by the margin, or to differ by less than the margin. Claims differ only in
-which facts support or contradict them. Since facts rest on one p value for each null hypothesis
-(``corrections``), verdicts of one difference cannot contradict each other:
+First, tests show facts about the difference (``Facts``): the first side is ahead, is behind, is not
+behind by the margin, or differs by less than the margin. Then the claim says which of these facts
+support it and which contradict it. Facts use one p value for each null hypothesis
+(``corrections``), so two verdicts about one difference cannot contradict each other:
 
-- a claim about a margin (not below, equal, catches up) is supported by its own test alone;
-- it is contradicted only where the corrected test shows the other side to be ahead (a closed test).
+- a claim about a margin (not below, equal, catches up) is supported by the test of that margin;
+- it is contradicted only if the corrected test against zero shows the other side ahead (a closed
+  test).
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from rethink_ray.judge.verdicts import Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is shown of one difference."""
+    """What the tests show of one difference. False means not shown, not shown to be wrong."""
 
     is_ahead: bool
     is_behind: bool
@@ -31,7 +32,7 @@ class Facts:
     is_inside: bool
     """The difference is smaller than the margin, whichever side is ahead."""
     bracket: Bracket | None
-    """Of a catch-up alone."""
+    """Catch-ups only."""
 
     @property
     def is_apart(self) -> bool:
@@ -41,19 +42,20 @@ class Facts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict on one measurement, and all that sentences say about it."""
+    """The verdict on one measurement, and everything else that sentences say about it."""
 
     verdict: Verdict
     facts: Facts
     alone: tuple[Verdict, Facts]
     """Verdict and facts before correction, as if nothing else had been compared."""
     p: float | None = None
-    """Of what the claim expects, corrected where its null is."""
+    """p of the null that the claim expects to be wrong, corrected if the study corrects it."""
     num_corrected: int = 1
-    """Comparisons that were corrected together; 1 where nothing was corrected."""
+    """How many comparisons were corrected together; 1 if none were."""
     needed: int | None = None
+    """Inconclusive verdicts: replicates per side that would decide; None: unknown, or above 100."""
     agrees: bool | None = None
-    """As reported: whether the number is in line with the claim; None inside the margin."""
+    """Published numbers: whether they are in line with the claim; None: too close to say."""
 
     @property
     def verdict_alone(self) -> Verdict:
@@ -67,20 +69,20 @@ class Judgement:
 
     @property
     def is_difference_corrected_away(self) -> bool:
-        """Whether a difference is shown not to be zero alone, but not after correction."""
+        """Whether the difference is shown not to be zero only before correction."""
         is_left = self.facts.is_apart or self.facts.is_inside
         return self.alone[1].is_apart and not is_left
 
     @property
     def bracket(self) -> tuple[float | None, float | None] | None:
-        """Of a catch-up: (behind up to, caught up from)."""
+        """Catch-ups only: (behind up to, caught up from)."""
         bracket = self.facts.bracket
         return (bracket.behind_up_to, bracket.caught_up_from) if bracket else None
 
 
 def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Judgement:
     """The verdict on a study's measurement."""
-    facts, facts_alone = (show_facts(measured, c) for c in (corrections, UNCORRECTED))
+    facts, facts_alone = (derive_facts(measured, c) for c in (corrections, UNCORRECTED))
     verdict = _verdict(measured, facts)
     return Judgement(
         verdict=verdict,
@@ -93,9 +95,9 @@ def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Jud
 
 
 def decide_reported(measured: Measurement) -> Judgement:
-    """Published numbers are single, so they are not tested: only compared with the claim."""
+    """The plain comparison of published numbers with a claim: single numbers allow no test."""
     bracket = find_reported_bracket(measured.rungs) if measured.rungs else None
-    facts = replace(show_facts(measured, UNCORRECTED), bracket=bracket)
+    facts = replace(derive_facts(measured, UNCORRECTED), bracket=bracket)
     return Judgement(
         verdict=Verdict.AS_REPORTED,
         facts=facts,
@@ -104,7 +106,7 @@ def decide_reported(measured: Measurement) -> Judgement:
     )
 
 
-def show_facts(measured: Measurement, corrections: Corrections) -> Facts:
+def derive_facts(measured: Measurement, corrections: Corrections) -> Facts:
     """What the corrected p values show of the claim's difference."""
     difference, margin = measured.difference, measured.margin
     value = difference.effect.value if difference.effect else 0.0
@@ -134,7 +136,7 @@ def _verdict(measured: Measurement, facts: Facts) -> Verdict:
 
 
 def _support(measured: Measurement, facts: Facts) -> tuple[bool, bool]:
-    """(the facts support the claim, they contradict it).
+    """(do the facts support the claim, do they contradict it).
 
     A difference shown to be smaller than the margin shows no side ahead, even where it is shown not
     to be zero: the margin says how large a difference must be to matter.
@@ -160,9 +162,9 @@ def _is_beyond_margin(measured: Measurement) -> bool:
 
 
 def _needed(measured: Measurement, corrections: Corrections) -> int | None:
-    """Replicates a side that would decide a plain difference; None for any other, or above 100.
+    """Replicates per side that would decide; None above 100, or if it is no plain difference.
 
-    Corrections count as they did here: a p value that was doubled is doubled with more replicates.
+    It assumes that corrections stay as strong: a p value that they doubled now is doubled then.
     """
     claim, effect, difference = measured.claim, measured.effect, measured.difference
     pair = measured.comparison.matched_pairs[-1]
@@ -193,12 +195,12 @@ def _p_margin(measured: Measurement, corrections: Corrections) -> float | None:
 
 
 def _factor(corrected: float | None, alone: float | None, num: int) -> float:
-    """By how much a correction multiplied a p value."""
+    """The factor by which a correction multiplied a p value; ``num`` if that is unknown."""
     return max(1.0, corrected / alone) if corrected and alone else float(max(1, num))
 
 
 def _agrees(measured: Measurement, bracket: Bracket | None) -> bool | None:
-    """Whether a plain difference is as the claim says; None where it is inside the margin."""
+    """Whether a plain difference is as the claim says; None if it is too close to say."""
     if bracket is not None:
         return bracket.caught_up_from is not None
     if measured.effect is None:

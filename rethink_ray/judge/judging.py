@@ -1,12 +1,12 @@
-"""A study judged: rows, matched pairs, estimates, verdicts and findings, in one path for all.
+"""Judges a study: ``judge_study`` turns its samples into findings.
 
-    samples = ...                                     # rows read from a study's tables
+    samples = ...                                     # ScoreSample, from a study's tables
     judged = judge_study(study, samples)
     judged.findings[0].sentence
     # 'On full, pretrained ends above scratch at 6x: +10.0 AP [+7.7, +12.3].'
 
-Headlines and primary claims are corrected together. A finding that tests one of their null
-hypotheses takes its corrected p, so that no report calls one difference both open and decided.
+Headlines and primary claims are corrected together. Any other finding that tests one of their null
+hypotheses uses the corrected p too, so that no report calls one difference both open and decided.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,7 @@ from rethink_ray.judge.decisions import decide
 from rethink_ray.judge.lead_words import state_lead
 from rethink_ray.judge.length_words import state_length
 from rethink_ray.judge.measurements import Measurement
-from rethink_ray.judge.questions import Answer, Question, ask_of_arms, ask_of_lengths
+from rethink_ray.judge.questions import Answer, Question, ask_about_arms, ask_about_lengths
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.twin_words import check_twins
 from rethink_ray.judge.verdicts import Caveat, Finding
@@ -27,16 +27,16 @@ from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.study import Study
 
 STATE = {"arms": state_lead, "catch_up": state_catch_up, "length": state_length}
-"""Kind of a question -> how its answer becomes a finding."""
+"""Kind of a question -> function that words its answer as a finding."""
 Measured = tuple[Question, tuple[Measurement, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """The findings of a study, and the p values that others of its findings must take over."""
+    """The findings of a study, and the corrected p values that later tests of it must use."""
 
     findings: tuple[Finding, ...]
-    """Headlines, primary claims, checks, then all that is descriptive."""
+    """Headlines, primary claims, checks, then the descriptive ones."""
     corrections: Corrections = UNCORRECTED
 
 
@@ -47,11 +47,11 @@ def judge_study(
 
     Args:
         study: its margin, metric, arms and regimes.
-        samples: of its objective, one per arm, regime and length; twins among them.
-        own_claims: of the study file, measured.
+        samples: scores of its objective, one sample per arm, regime and length; twins too.
+        own_claims: the measured claims of the study file.
     """
     known = list(samples)
-    questions = (*ask_of_arms(study), *ask_of_lengths(study, known))
+    questions = (*ask_about_arms(study), *ask_about_lengths(study, known))
     return judge_questions(study, questions, known, own_claims)
 
 
@@ -61,7 +61,7 @@ def judge_questions(
     samples: Sequence[ScoreSample],
     own_claims: Sequence[MeasuredClaim] = (),
 ) -> Judged:
-    """The findings that answer these questions; for many studies of one design."""
+    """As ``judge_study``, with given questions: simulations judge many studies of one design."""
     measured = [(question, question.measure(samples, study.margin)) for question in questions]
     headlines = [(q, rungs) for q, rungs in measured if q.family == "primary"]
     family = [rung for _, rungs in headlines for rung in rungs]
@@ -95,7 +95,7 @@ def _answer(
 
 
 def _without_headline(question: Question, rungs: tuple[Measurement, ...], study: Study) -> Measured:
-    """The lengths from long to short, without the longest where that is the headline."""
+    """A question with its lengths from long to short, without the one that the headline tests."""
     return question, (rungs if may_end_early(study) else rungs[:-1])[::-1]
 
 

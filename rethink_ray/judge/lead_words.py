@@ -15,7 +15,7 @@ from rethink_ray.spec.study import Study
 
 
 def state_lead(study: Study, answer: Answer) -> Finding:
-    """``pretrained ends above scratch at 6x``, and how far the data bear it out."""
+    """``pretrained ends above scratch at 6x``, with its verdict."""
     question, decision = answer.question, answer.decision
     reference, other = question.arms
     at_best, lengths = _lengths(answer)
@@ -40,7 +40,7 @@ def state_lead(study: Study, answer: Answer) -> Finding:
 
 
 def _lengths(answer: Answer) -> tuple[bool, tuple[float, ...]]:
-    """(each arm is at its own best length, the lengths: reference first if they are two)."""
+    """(is each arm at its own best length, the length or the two: the reference's first)."""
     other, reference = both_of(answer.measured.comparison.matched_pairs[-1])
     if answer.question.claim.rung == "best":
         return True, (reference.length or 0.0, other.length or 0.0)
@@ -87,7 +87,7 @@ def say_needed(study: Study, needed: int | None) -> str:
 
 
 def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
-    """What keeps a comparison open, where more than its interval does."""
+    """Why a comparison is open, unless its interval shows it; ends with a semicolon."""
     num = decision.num_corrected
     if effect.se is None:
         of_what = " searches" if num_searches(study) > 1 else ""
@@ -113,7 +113,7 @@ def say_why_untested(measured: Measurement, *, against_first: bool) -> str:
 
 
 def evidence_of(measured: Measurement, *, against_first: bool) -> tuple[str, ...]:
-    """Trial ids of all pairs, each once; a pair's two sides in the order asked for."""
+    """Trial ids of all pairs, each once; ``against_first`` orders the two sides of a pair."""
     samples = (
         sample
         for pair in measured.comparison.matched_pairs
@@ -128,6 +128,6 @@ def _in_order(pair: MatchedPair, against_first: bool) -> tuple[ScoreSample, Scor
 
 
 def both_of(pair: MatchedPair) -> tuple[ScoreSample, ScoreSample]:
-    """(side, against) of a pair that has both."""
+    """(side, against) of a pair whose claim has two sides."""
     assert pair.against is not None, "a question about two sides"
     return pair.side, pair.against

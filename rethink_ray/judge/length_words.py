@@ -13,7 +13,7 @@ from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ladder:
+class _TwoLengths:
     """Two lengths of one arm, and the claim about them in words."""
 
     short: ScoreSample
@@ -26,12 +26,12 @@ class _Ladder:
     """Long minus short."""
 
 
-def _ladder(answer: Answer) -> _Ladder:
+def _order_lengths(answer: Answer) -> _TwoLengths:
     side, against = both_of(answer.measured.comparison.matched_pairs[0])
     (arm,) = answer.question.arms
     if answer.measured.expects == "not_below":
         short = times(side.length or 0.0)
-        return _Ladder(
+        return _TwoLengths(
             short=side,
             long=against,
             is_enough=True,
@@ -40,7 +40,7 @@ def _ladder(answer: Answer) -> _Ladder:
             gain=turn_round(answer.measured.effect),
         )
     steps = f"from {times(against.length or 0.0)} to {times(side.length or 0.0)}"
-    return _Ladder(
+    return _TwoLengths(
         short=against,
         long=side,
         is_enough=False,
@@ -52,10 +52,10 @@ def _ladder(answer: Answer) -> _Ladder:
 
 def state_length(study: Study, answer: Answer) -> Finding:
     """``2x is enough for scratch``, or ``scratch still gains from 2x to 4x``."""
-    question, decision, ladder = answer.question, answer.decision, _ladder(answer)
+    question, decision, pair = answer.question, answer.decision, _order_lengths(answer)
     (arm,) = question.arms
-    statement = "enough" if ladder.is_enough else "gains"
-    short, long = ladder.short.length or 0.0, ladder.long.length or 0.0
+    statement = "enough" if pair.is_enough else "gains"
+    short, long = pair.short.length or 0.0, pair.long.length or 0.0
     return Finding(
         key=f"{question.regime}/{arm}-{statement}@{times(short)}",
         kind="length",
@@ -64,43 +64,43 @@ def state_length(study: Study, answer: Answer) -> Finding:
         arms=question.arms,
         lengths=(short, long),
         claim=question.claim.says,
-        sentence=_sentence(study, answer, ladder),
+        sentence=_sentence(study, answer, pair),
         verdict=decision.verdict,
         p_adjusted=decision.p,
         needed=decision.needed,
-        evidence=tuple(dict.fromkeys((*ladder.short.evidence, *ladder.long.evidence))),
-        effect=ladder.gain,
+        evidence=tuple(dict.fromkeys((*pair.short.evidence, *pair.long.evidence))),
+        effect=pair.gain,
     )
 
 
-def _sentence(study: Study, answer: Answer, ladder: _Ladder) -> str:
+def _sentence(study: Study, answer: Answer, pair: _TwoLengths) -> str:
     on, metric, verdict = (
         f"On {answer.question.regime}",
         metric_name(study),
         answer.decision.verdict,
     )
-    gain = ladder.gain
+    gain = pair.gain
     if gain is None:
-        return f"{on}, whether {ladder.yes} is not tested: no replicates at both lengths."
+        return f"{on}, whether {pair.yes} is not tested: no replicates at both lengths."
     size = f"{signed(gain.value)} {metric} {span(gain.interval())}".rstrip()
-    if ladder.is_enough and verdict is not Verdict.CONTRADICTED:
+    if pair.is_enough and verdict is not Verdict.CONTRADICTED:
         size = f"{signed(gain.value)} {metric}{_say_at_most(study, gain, verdict)}"
-    lengths = f"{times(ladder.long.length or 0.0)} minus {times(ladder.short.length or 0.0)}"
-    detail = f"{lengths} is {size}, {_say_design(study, ladder)}"
+    lengths = f"{times(pair.long.length or 0.0)} minus {times(pair.short.length or 0.0)}"
+    detail = f"{lengths} is {size}, {_say_design(study, pair)}"
     match verdict:
         case Verdict.SUPPORTED:
-            return f"{on}, {ladder.yes}: {detail}."
+            return f"{on}, {pair.yes}: {detail}."
         case Verdict.CONTRADICTED:
-            return f"{on}, {ladder.no}: {detail}."
+            return f"{on}, {pair.no}: {detail}."
         case Verdict.EQUIVALENT:
-            return f"{on}, {ladder.no} by {study.margin:g} {metric} or more: {detail}."
+            return f"{on}, {pair.no} by {study.margin:g} {metric} or more: {detail}."
     decide = say_needed(study, answer.decision.needed).removesuffix(" per arm")
-    return f"{on}, whether {ladder.yes} is open: {detail}; {decide} would decide."
+    return f"{on}, whether {pair.yes} is open: {detail}; {decide} would decide."
 
 
-def _say_design(study: Study, ladder: _Ladder) -> str:
+def _say_design(study: Study, pair: _TwoLengths) -> str:
     """Whether values pair, and by what."""
-    if ladder.short.configuration != ladder.long.configuration:
+    if pair.short.configuration != pair.long.configuration:
         return "Welch"
     return "paired by search" if unit_name(study) == "searches" else "paired by seed"
 

@@ -1,7 +1,9 @@
-"""Which numbers a claim compares: rows that its selectors pick, put side by side.
+"""Which samples a claim compares: those that its selectors pick, put side by side.
 
-Rows that agree in every matched column form a group. Inside a group each kind of row on one side
-(by tuning, by initialisation) meets each kind on the other side, schedule by schedule.
+Example: the claim ``side: {init: imagenet}``, ``against: {init: random}``. Samples that agree in
+every column of the claim's ``match`` (detector, regime, ...) form a group. A side of a group may
+hold several kinds of samples, such as tuned and untuned ones: each kind of one side is compared
+with each kind of the other, schedule by schedule. Each such comparison becomes a ``Comparison``.
 """
 
 import itertools
@@ -16,8 +18,9 @@ SPELT = (
     *("detector", "backbone", "norm", "init", "frozen", "augment", "method", "regime", "split"),
     *("tuning", "arm"),
 )
-"""Columns that tell rows of one side apart, and that readers see."""
-MOSTLY = (*SPELT, "metric")
+"""Columns that sentences name, to say which comparison is meant."""
+KIND_COLUMNS = (*SPELT, "metric")
+"""Columns by which samples of one side are of different kinds."""
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 Key = tuple[frozenset[str], ...]
 Curve = dict[str, ScoreSample]
@@ -29,29 +32,32 @@ class MatchedPair:
     """Two samples side by side; ``against`` is None where the claim is about one side alone."""
 
     weight: float
-    """+1 or -1: how this difference enters the whole."""
+    """+1 or -1: the comparison adds up the differences of its pairs with these signs."""
     label: str
-    """``s4``, ``ap75``: what sets this difference apart from the others; may be empty."""
+    """Name of this pair among those of its comparison (``6x``, ``ap75``); empty for a single one.
+    """
     side: ScoreSample
     against: ScoreSample | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Numbers side by side that test a claim."""
+    """One test of a claim: the pairs of samples that it compares."""
 
     labels: Mapping[str, str]
-    """Column -> what it says on both sides, or ``imagenet against random``."""
+    """Column -> its value on both sides, or both values as in ``imagenet against random``."""
     matched_pairs: tuple[MatchedPair, ...]
-    """One; two where differences are compared; a ladder of lengths for catching up."""
+    """One pair for a plain difference, two for a difference of differences (``more``, ``along``),
+    one for each length for a catch-up."""
     levels: tuple[MatchedPair, ...] = ()
-    """Along a column: every level in order, the ends among them."""
+    """Claims ``along`` a column: the pair at every value, in order. ``matched_pairs`` holds the
+    first and the last."""
     ambiguous: bool = False
-    """Several rows fit here; the first of them is compared."""
+    """Several samples fit at one place; the first of them is compared."""
 
     @property
     def samples(self) -> tuple[ScoreSample, ...]:
-        """Every sample that enters."""
+        """Every sample that is compared."""
         used = self.levels or self.matched_pairs
         return tuple(s for m in used for s in (m.side, m.against) if s is not None)
 
@@ -99,7 +105,10 @@ def _why_none(claim: Claim) -> str:
 
 
 def _select(samples: Sequence[ScoreSample], selector: Selector) -> list[ScoreSample]:
-    """The samples of which everything they could be is among what the selector accepts."""
+    """The samples that the selector accepts.
+
+    A tuned column has several values; the selector must accept all of them.
+    """
     left = list(samples)
     for column, values in selector.items():
         accepted = allowed(values)
@@ -113,7 +122,7 @@ def _spell(selector: Selector) -> str:
 
 
 def _group_and_match(claim: Claim, kept: Sequence[ScoreSample]) -> Iterator[Comparison]:
-    """Group by the matched columns, then by kind of row on either side."""
+    """Group samples by the matched columns and then by kind, and compare kind with kind."""
     varying = _varying(claim)
     sides = _group(claim, claim.side, kept, varying)
     others = _group(claim, claim.against, kept, varying) if claim.against is not None else None
@@ -128,14 +137,16 @@ def _group_and_match(claim: Claim, kept: Sequence[ScoreSample]) -> Iterator[Comp
 
 @dataclass(slots=True)
 class _Rows:
-    """One side of one group: level -> schedule -> sample."""
+    """The samples of one kind on one side of a group."""
 
     curves: dict[str, Curve]
+    """Level -> schedule -> sample. The one level is empty unless the claim compares levels."""
     ambiguous: bool = False
+    """Two samples have the same level and schedule; the second one is not used."""
 
 
 def _varying(claim: Claim) -> tuple[str, ...]:
-    """Columns that tell kinds of rows apart on one side."""
+    """Columns by which samples of one side are of different kinds, for this claim."""
     inner = set(claim.more or {}) | set(claim.matched)
     if claim.along:
         inner.add(claim.along.column)
@@ -143,12 +154,13 @@ def _varying(claim: Claim) -> tuple[str, ...]:
             inner.add("regime")
         if claim.along.column not in ("images", "schedule"):
             inner.add("arm")
-    return tuple(column for column in MOSTLY if column not in inner)
+    return tuple(column for column in KIND_COLUMNS if column not in inner)
 
 
 def _group(
     claim: Claim, selector: Selector, kept: Sequence[ScoreSample], varying: tuple[str, ...]
 ) -> dict[Key, dict[Key, _Rows]]:
+    """Values of the matched columns -> values of the varying columns -> samples of that kind."""
     matched = [c for c in claim.matched if not (claim.along and c == claim.along.column)]
     groups: dict[Key, dict[Key, _Rows]] = {}
     for sample in _select(kept, selector):
@@ -174,7 +186,11 @@ def _key(sample: ScoreSample, columns: Sequence[str]) -> Key:
 
 
 def _levels_of(claim: Claim, sample: ScoreSample) -> Iterator[str]:
-    """The levels this sample belongs to: at most one, but ``more`` and ``than`` may overlap."""
+    """The levels that this sample belongs to.
+
+    A level is a value of the column of ``along``, or one of the selectors ``more`` and ``than``.
+    Other claims have one level, the empty one.
+    """
     if claim.more is not None and claim.than is not None:
         for selector in (claim.more, claim.than):
             if _select([sample], selector):
@@ -238,9 +254,9 @@ def _match_schedules(
 
 
 def _best(claim: Claim, curve: Curve) -> ScoreSample:
-    """The schedule with the best score on the select split; of equals the shorter one.
+    """The sample at the schedule with the best score on the select split; of equals the shortest.
 
-    Before anything is scored there it is the longest.
+    If no schedule has such a score, it is the longest.
     """
     sign = 1.0 if claim.goal == "maximize" else -1.0
     ordered = sorted(curve.values(), key=lambda s: _order(s.schedule))
@@ -275,7 +291,7 @@ def _match_differences(claim: Claim, side: _Rows, against: _Rows | None) -> Matc
 
 
 def _match_along(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
-    """First and last level, and all between, schedule by schedule."""
+    """The pairs of the first and the last level, and those of all levels, schedule by schedule."""
     assert claim.along is not None
     if claim.along.order is not None:
         order = [as_text(v) for v in claim.along.order if as_text(v) in side.curves]
@@ -309,7 +325,8 @@ def _match_ladder(claim: Claim, side: _Rows, against: _Rows | None) -> Matches:
 
 
 def _labels(pairs: Sequence[MatchedPair]) -> dict[str, str]:
-    """The columns of a comparison as readers see them; one that varies along it is left out."""
+    """The columns of a comparison as sentences name them; columns that its pairs differ in are left
+    out."""
     labels: dict[str, str] = {}
     for column in SPELT:
         sides = {_text(m.side, column) for m in pairs}

@@ -1,8 +1,8 @@
-"""The difference that a claim is about, measured: from matched pairs to an estimate.
+"""Measures the difference that a claim is about: an estimate from its matched pairs.
 
-Which samples pair by seed is fixed by the configurations, never by their scores: two lengths of one
-configuration share seeds and a trunk, so their difference is taken seed by seed (paired t).
-Different configurations are compared by Welch's t.
+Two lengths of one configuration share seeds and a trunk, so their difference is taken seed by seed
+(paired t). Different configurations are compared by Welch's t. Configurations alone decide which of
+the two it is, never the scores.
 """
 
 import math
@@ -16,7 +16,7 @@ from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.spec.claim import Claim
 
 Terms = tuple[tuple[SampleKey, float], ...]
-"""What is added up: each sample with its weight, in a fixed order."""
+"""A weighted sum: each sample with its weight, in a fixed order. Equal terms, equal difference."""
 Expectation = Literal["above", "not_below", "equal", "catches_up"]
 
 
@@ -26,12 +26,13 @@ class Difference:
 
     terms: Terms
     scale: str
+    """``points``, or ``ratio``: a difference of logarithms."""
     effect: Estimate | None
-    """None without values on one side, or if the method ended every replicate of both."""
+    """The estimate; None if one side has no values, or if every replicate of both sides failed."""
 
     @property
     def is_paired(self) -> bool:
-        """Whether it is the mean of differences, seed by seed or search by search."""
+        """Whether differences were taken seed by seed, or search by search, and then averaged."""
         return self.effect is not None and len(self.effect.nums) == 1
 
 
@@ -44,9 +45,9 @@ class Measurement:
     margin: float
     """What counts as equal, on the claim's scale."""
     difference: Difference
-    """Of a catch-up: at the longest length."""
+    """The difference that the claim is about; of a catch-up, the one at the longest length."""
     rungs: tuple[tuple[float, Difference], ...] = ()
-    """Of a catch-up: (length, difference) along the ladder, shortest first."""
+    """Catch-ups only: (length, difference) at every length, shortest first."""
 
     @property
     def effect(self) -> Estimate | None:
@@ -60,7 +61,7 @@ class Measurement:
 
 
 def expectation_of(claim: Claim) -> Expectation:
-    """What a claim expects of its difference; a flat trend expects equality."""
+    """What a claim expects of its difference; a claim of a flat trend expects equality."""
     is_flat = claim.along is not None and claim.along.trend == "flat"
     return "equal" if is_flat else claim.expect
 
@@ -84,11 +85,11 @@ def measure(claim: Claim, comparison: Comparison, margin: float) -> Measurement:
 def measure_difference(
     matched_pairs: Iterable[MatchedPair], claim: Claim | None = None
 ) -> Difference:
-    """The weighted sum of differences of pairs, in points or, for a ratio, in logarithms.
+    """The differences of these pairs, added up with their weights.
 
     Args:
-        matched_pairs: side by side, each with its weight.
-        claim: says which direction is better, and the scale; None: points, more is better.
+        matched_pairs: one or more.
+        claim: says which direction is better, and the scale; None: points, higher is better.
     """
     sign = -1.0 if claim is not None and claim.goal == "minimize" else 1.0
     scale = "points" if claim is None else claim.scale
@@ -110,7 +111,7 @@ def measure_difference(
 def _estimate(
     weighted: Iterable[tuple[float, ScoreSample]], scaled: Callable[[float], float]
 ) -> Estimate | None:
-    """The estimate; None if a group is empty, or if a logarithm would be of nothing."""
+    """The estimate; None if a group is empty, or if a logarithm of zero would be taken."""
     by_configuration: dict[str, list[tuple[float, ScoreSample]]] = {}
     for weight, sample in weighted:
         by_configuration.setdefault(sample.configuration, []).append((weight, sample))
@@ -137,5 +138,5 @@ def _term(
 
 
 def turn_round(effect: Estimate | None) -> Estimate | None:
-    """The other side minus the first."""
+    """The same estimate with the sides swapped: the other side minus the first."""
     return replace(effect, value=0.0 - effect.value, nums=effect.nums[::-1]) if effect else None

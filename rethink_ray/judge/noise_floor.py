@@ -1,7 +1,7 @@
-"""How large differences by chance alone are here: how far twins, one contender twice, differ.
+"""How large a difference chance alone makes: the difference between twins.
 
-Not told apart is no proof of sameness, so every comparison of two arms carries the difference of
-its twins as a caveat.
+Twins are two arms with the same settings. A test that does not tell them apart is no proof that
+they are equal, so every comparison of two arms carries their difference as a caveat.
 """
 
 import math
@@ -20,11 +20,11 @@ from rethink_ray.spec.study import Study
 
 PREFIX = "twins:"
 ENOUGH = 5
-"""Replicates from which on the spread they find is worth taking at its word."""
+"""From this many replicates on, the spread between them is estimated well enough."""
 
 
 def find_twin_caveats(study: Study, samples: Sequence[ScoreSample]) -> Iterator[Caveat]:
-    """One per regime, pair of twins and length at which both have replicates."""
+    """A caveat for each regime, pair of twins and length at which both have replicates."""
     for regime in study.regimes:
         for arm, first in find_twins(study).items():
             question = ask_twins(study, regime, (first, arm))
@@ -34,15 +34,15 @@ def find_twin_caveats(study: Study, samples: Sequence[ScoreSample]) -> Iterator[
 
 
 def find_thin_spread(study: Study, samples: Iterable[ScoreSample]) -> Iterator[Caveat]:
-    """How far the spread of a handful of values, on which intervals rest, may be from the truth."""
+    """A caveat if intervals rest on few values: how far their spread may be from the true one."""
     nums = [len(sample.values) for sample in samples]
     num = min((n for n in nums if n >= MIN_REPLICATES), default=ENOUGH)
     if num < ENOUGH:
         low, high = (math.sqrt(chdtri(num - 1, p) / (num - 1)) for p in (0.975, 0.025))
         text = (
-            f"{num} {unit_name(study)} find {low:.2f} to {high:.1f} times the true spread (95 "
-            "times in 100), so a single interval may be much too narrow or too wide; they cover on "
-            "average."
+            f"the spread over {num} {unit_name(study)} is {low:.2f} to {high:.1f} times the true "
+            "spread (95 times in 100), so a single interval may be much too narrow or too wide; on "
+            "average over many comparisons, intervals hold what they promise."
         )
         yield Caveat(key="thin-spread", text=text)
 

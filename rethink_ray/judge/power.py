@@ -1,8 +1,8 @@
-"""What a number of replicates can decide, under the rule that the verdict uses.
+"""How many replicates a decision needs, by the same rule that the verdict uses.
 
-After a study: how many replicates would have decided. Before it: simulated studies, because Welch's
-degrees of freedom vary from study to study. At three replicates that costs a tenth of the power
-that a formula with fixed degrees promises.
+After a study, ``count_replicates_needed`` says how many replicates would have decided. Before it,
+``Simulation`` draws studies at random, because Welch's degrees of freedom vary from study to study:
+at three replicates that costs a tenth of the power that a formula with fixed degrees promises.
 """
 
 import math
@@ -33,9 +33,10 @@ def count_replicates_needed(
 
     Args:
         difference: as observed, positive where the claim's first side is better.
-        sds: spread over replicates, per side; ``(sd, 0.0)`` for differences seed by seed.
+        sds: standard deviation over replicates of each side; ``(sd, 0.0)`` if differences are taken
+            seed by seed.
         rule: how the claim is decided.
-        more_than: replicates there are.
+        more_than: how many replicates there are already.
 
     Returns:
         The smallest number above ``more_than``; None if it is above 100.
@@ -51,17 +52,19 @@ def count_replicates_needed(
 
 
 def chance_to_decide(difference: float, se: Floats, df: Floats, rule: Rule) -> Floats:
-    """Power by shifted quantiles of t: the likelier of the decisions that the rule knows.
+    """The chance of a decision, for the likelier of those that the rule allows.
+
+    It is computed by shifting the quantiles of Student's t.
 
     Args:
-        difference: the true one.
-        se: standard error of the estimate, per number of replicates.
-        df: its degrees of freedom (Satterthwaite).
+        difference: the true difference.
+        se: standard errors of the estimate, one for each number of replicates.
+        df: their degrees of freedom (Satterthwaite).
         rule: how the claim is decided.
     """
 
     def chance(distance: float, error: float) -> Floats:
-        """That a one-sided test shows a true ``distance`` to be above zero."""
+        """The chance that a one-sided test shows a true ``distance`` to be above zero."""
         shown: Floats = stdtr(df, distance / se - stdtrit(df, 1.0 - error))
         return shown
 
@@ -82,16 +85,16 @@ class SimulatedPower:
     """What simulated studies of one design showed."""
 
     smallest: float
-    """The true difference that four studies in five find."""
+    """The smallest true difference that four studies in five detect."""
     equal: float
-    """Share of studies that show equal contenders to be equal, or not behind, by the margin."""
+    """If two arms are equal: the share of studies that show it, or show that one is not behind."""
     equal_replicates: int | None
-    """Replicates with which that share is four in five; None: more than thirty."""
+    """How many replicates bring that share to four in five; None: more than thirty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
-    """Studies with normal noise, the same for every comparison with as many groups."""
+    """Draws studies with normal noise. Comparisons with as many groups get the same draws."""
 
     noise: float
     """Standard deviation between replicates, in points."""
@@ -113,7 +116,7 @@ class Simulation:
         )
 
     def _share_equal(self, groups: int, num: int, rule: Rule) -> float:
-        """Share of studies of equal contenders that show it."""
+        """The share of studies of equal arms that show them equal, or one not behind."""
         error, se, df = self._draw(groups, num)
         half = stdtrit(df, 1.0 - rule.margin_error) * se
         inside = error - half > -rule.margin

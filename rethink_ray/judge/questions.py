@@ -4,10 +4,10 @@
   own best length where ladders end when they converge. Headlines are corrected together.
 - The other lengths of the same two arms, one by one.
 - A catch-up: the reference catches up with the arm by the longest length.
-- A check: two arms that say exactly the same (twins) are not told apart.
+- A check: two arms with exactly the same settings (twins) cannot be told apart.
 - A length: a schedule is long enough for one arm, or a longer one still gains.
 
-Each is a ``Claim`` as a study file could declare it.
+Each question holds a ``Claim``, as a study file could declare it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,13 +42,13 @@ class Question:
     family: Family
     regime: str
     arms: tuple[str, ...]
-    """The reference, or the first of two twins, before the other arm; or the one arm."""
+    """Two arms, the reference or the first twin before the other; a single one for a length."""
     claim: Claim
     is_about_start: bool = False
-    """Random weights against trained ones, and the two arms differ in nothing else."""
+    """One arm starts from random and the other from trained weights; nothing else differs."""
 
     def measure(self, samples: Iterable[ScoreSample], margin: float) -> tuple[Measurement, ...]:
-        """The claim's difference in every comparison that tests it; none where nothing fits."""
+        """The difference in every comparison that tests the claim; empty if there is none."""
         comparisons = find_comparisons(self.claim, samples)
         if isinstance(comparisons, str):
             return ()
@@ -64,7 +64,7 @@ class Answer:
     decision: Judgement
 
 
-def ask_of_arms(study: Study) -> tuple[Question, ...]:
+def ask_about_arms(study: Study) -> tuple[Question, ...]:
     """The study's questions about two arms, regime by regime, arms in the file's order."""
     return tuple(q for regime in study.regimes for q in _ask_of_regime(study, regime))
 
@@ -123,7 +123,7 @@ def ask_catch_up(study: Study, regime: str, arms: tuple[str, str]) -> Question:
 
 
 def ask_twins(study: Study, regime: str, arms: tuple[str, str]) -> Question:
-    """The two arms are told apart at some length; the check is that they are not."""
+    """Whether the two arms can be told apart at some length. The check expects that they cannot."""
     claim = _claim(study, regime, (arms[1], arms[0]), "is told apart from")
     return Question(kind="same", family="check", regime=regime, arms=arms, claim=claim)
 
@@ -140,7 +140,7 @@ def _claim(study: Study, regime: str, sides: tuple[str, str], verb: str) -> Clai
     )
 
 
-def ask_of_lengths(study: Study, samples: Sequence[ScoreSample]) -> tuple[Question, ...]:
+def ask_about_lengths(study: Study, samples: Sequence[ScoreSample]) -> tuple[Question, ...]:
     """One question for each cell with two lengths or more: how long a schedule it needs."""
     by_cell: dict[ArmInRegime, list[ScoreSample]] = {}
     for sample in samples:
@@ -227,7 +227,7 @@ def _where(study: Study, regime: str) -> Selector:
 
 
 def describe_headlines(study: Study) -> str:
-    """Where two arms meet in a headline, in words."""
+    """At which lengths headlines compare two arms, in words."""
     if may_end_early(study):
         return "each arm at its own best length"
     return "the longest shared length of each pair"

@@ -1,6 +1,6 @@
-"""Ranks of values, and what ranks say: how well two rankings agree, what a parameter explains.
+"""Statistics of ranks: how well two rankings agree, and how much a parameter explains.
 
-Ranks, so that a diverged trial is the last one and no outlier.
+Ranks are used instead of scores, so that a diverged trial is last and no outlier.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rethink_ray.spec.space import Parameter
 
 COPIES = 1000
-"""Shuffled copies that a parameter is held against."""
+"""How many shuffled copies of the scores a parameter is compared with."""
 Columns = NDArray[np.float64]
 
 
@@ -39,9 +39,9 @@ def explained_shares(
     """(share of the variance of ranks, largest share of a shuffled copy) per parameter.
 
     Args:
-        columns: per parameter [num_trials, k] float64: what its values are turned into.
+        columns: for each parameter [num_trials, k] float64, as ``regression_columns`` makes them.
         scores: one per trial, larger is better.
-        rng: shuffles.
+        rng: shuffles the scores.
     """
     rank = ranks(scores)
     centred = rank - rank.mean()
@@ -59,7 +59,7 @@ def explained_shares(
 
 
 def regression_columns(parameter: Parameter, values: Sequence[Any]) -> Columns:
-    """[num_trials, k]: what a regression on one parameter sees.
+    """The columns [num_trials, k] of a regression on one parameter.
 
     Args:
         parameter: of the search space.

@@ -39,8 +39,9 @@ def rule_of(
     Args:
         expects: what the claim expects.
         margin: what counts as equal.
-        apart_by: what the error of a difference is divided by: comparisons of its family, looks.
-        margin_by: what the error of a margin is divided by.
+        apart_by: divides the error of "the difference is not zero": the number of comparisons that
+            are corrected together, times the looks.
+        margin_by: divides the error of "not behind by the margin", in the same way.
     """
     error = ALPHA / margin_by
     if expects == "catches_up":

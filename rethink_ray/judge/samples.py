@@ -1,7 +1,8 @@
-"""What claims compare: scores of one method at one schedule length, wherever they come from.
+"""What claims compare: the scores of one method at one schedule length, as a ``ScoreSample``.
 
-A published number is a sample of one value; a study's sample holds its replicates. A path that the
-search tunes has no single value: the sample lists every value that it could have there.
+A row of a table of published numbers is a sample of one value; a study's sample holds the scores of
+its replicates. A setting that the search tunes has no single value: the sample lists every value
+that it could have.
 """
 
 from collections.abc import Mapping
@@ -17,25 +18,29 @@ class ScoreSample:
     """Scores of one method in one regime at one schedule."""
 
     labels: Labels
+    """What the sample is of (detector, arm, regime, metric, ...): claims select samples by it."""
     images: int
+    """Training images."""
     length: float | None
     """In units of 1x; None for a schedule that has no such number (``converged``)."""
     values: Mapping[int, float]
-    """Seed -> score; for a published number 0 -> the number; for a study with several searches of
-    a cell number of the search -> mean over its replicates."""
+    """Seed -> score. If a study repeats its searches: number of the search -> mean score of its
+    replicates. A published number has one entry, 0 -> the number."""
     evidence: tuple[str, ...]
     """Trial ids, or the line of the table."""
     configuration: str
-    """What two samples share that are one configuration: their values pair by seed. All lengths
-    of a cell with several searches share one: they pair by search, and never with those of another
-    study."""
+    """Id of the configuration. Two samples with the same id are two lengths or metrics of the same
+    runs, so their values pair by seed. If a study repeats its searches, all lengths of a cell share
+    one id and pair by search."""
     merit: float | None = None
-    """What ``best`` is chosen by: the score on the select split; a published number itself."""
+    """The score on the select split, which the best length is chosen by; of a published number the
+    number itself."""
     notes: tuple[str, ...] = ()
+    """Caveats about this sample, as clauses."""
     looks: int = 1
-    """How often its replicates were added to and looked at."""
+    """How often results were read while replicates were added; see ``statistics``."""
     recipe: Mapping[str, str] = field(default_factory=dict)
-    """Dotted path -> value; empty for published numbers."""
+    """Dotted path of the recipe -> value; empty for published numbers."""
     absent: str = ""
     """Why the search has no best configuration here, as a clause; empty where it has one."""
     all_failed: bool = False
@@ -43,17 +48,17 @@ class ScoreSample:
 
     @property
     def schedule(self) -> str:
-        """As its table spells it."""
+        """Its schedule as the table spells it, such as ``6x``."""
         return next(iter(self.labels["schedule"]))
 
     @property
     def metric(self) -> str:
-        """As its table spells it."""
+        """Its metric as the table spells it, such as ``ap``."""
         return next(iter(self.labels["metric"]))
 
     @property
     def key(self) -> SampleKey:
-        """What makes two samples the same numbers: configuration, schedule and metric."""
+        """Configuration, schedule and metric: samples with equal keys hold the same numbers."""
         return (self.configuration, self.schedule, self.metric)
 
     @property

@@ -1,8 +1,8 @@
-"""The check of the instrument: one contender under two names must not be told apart.
+"""Findings about twins, two arms with the same settings: a sound study cannot tell them apart.
 
-All lengths of all regimes ask one question, whether comparisons here can be trusted, so they are
-corrected together. Not told apart is no proof of sameness: the sentence says how far apart the data
-still allow twins to be.
+All lengths of all regimes answer one question, whether comparisons here can be trusted, so they are
+corrected together. A test that does not tell twins apart is no proof that they are equal: the
+sentence says how far apart the data still allow them to be.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from rethink_ray.judge.wording import counted, metric_name, signed, span, times
 from rethink_ray.spec.study import Study
 
 Rung = tuple[Measurement, float]
-"""Twins at one length, and their corrected p value."""
+"""The difference of twins at one length, and its corrected p value."""
 
 
 def check_twins(

@@ -1,4 +1,4 @@
-"""What a finding is: a claim, its verdict, the numbers behind it, and its caveats."""
+"""The types of the results: ``Finding`` (a claim with verdict and numbers) and ``Caveat``."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,6 +7,8 @@ from typing import Literal
 from rethink_ray.judge.statistics import Estimate
 
 Kind = Literal["arms", "same", "catch_up", "length", "claim"]
+"""``arms``: one arm against another. ``same``: twins. ``length``: two lengths of one arm.
+``claim``: declared by a study file or a paper."""
 Family = Literal["primary", "check", "descriptive"]
 
 
@@ -29,7 +31,7 @@ class Finding:
     key: str
     kind: Kind
     family: Family
-    """``primary``: corrected together (Holm). ``check``: of the instrument, not of the world."""
+    """``primary``: corrected together (Holm). ``check``: whether the study can be trusted."""
     regime: str
     arms: tuple[str, ...]
     lengths: tuple[float, ...]
@@ -37,13 +39,13 @@ class Finding:
     sentence: str
     verdict: Verdict
     effect: Estimate | None = None
-    """The difference that the claim is about, positive where its first side is better. Of
+    """The difference that the claim is about, positive where its first side is better. Kinds
     ``catch_up`` and ``length``: how far the chaser, or the shorter schedule, is behind."""
     ratio: tuple[float, tuple[float, float] | None] | None = None
-    """Of a claim about ratios: one side as a multiple of the other, and its interval; ``effect`` is
-    its logarithm."""
+    """Claims about ratios only: one side as a multiple of the other, and its interval; ``effect``
+    is its logarithm."""
     p_adjusted: float | None = None
-    """Of what the claim expects, corrected where its null is corrected."""
+    """p of the null that the claim expects to be wrong, corrected if the study corrects it."""
     needed: int | None = None
     """Replicates per side that would decide, 4 times in 5, at the observed difference."""
     bracket: tuple[float | None, float | None] | None = None
@@ -51,13 +53,13 @@ class Finding:
     evidence: tuple[str, ...] = ()
     """Trial ids."""
     caveats: tuple[str, ...] = ()
-    """Keys into ``Findings.caveats``; of a claim, whole sentences."""
+    """Keys into ``Findings.caveats``; kind ``claim``: the texts themselves."""
     agrees: bool | None = None
-    """As reported: whether the number is in line with the claim; None inside the margin."""
+    """Published numbers: whether they are in line with the claim; None: too close to say."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 %, not corrected for the family."""
+        """The 95 % interval of the effect, not corrected for the number of comparisons."""
         return self.effect.interval() if self.effect else None
 
 
@@ -69,7 +71,7 @@ class Caveat:
     text: str
     regime: str | None = None
     arm: str | None = None
-    """None: of every arm."""
+    """The arm that it is about; None: every arm."""
     between_arms_at: float | None = None
     """It is about comparisons of two arms at this length only; None: about every finding."""
     pair: tuple[str, str] | None = None

@@ -34,16 +34,16 @@ UNITS = {
     "peak_gb": "GB at the peak",
     "pretrain_hours": "hours of pre-training",
 }
-"""Metric -> its unit. ``pretrain_hours``: slot hours of all that a replicate started from."""
+"""Metric -> its unit. ``pretrain_hours``: slot hours of all assets that a replicate uses."""
 
 
 def metric_name(study: Study) -> str:
-    """The objective as tables and axes call it; always in points of 0 to 100."""
+    """The name of the objective in tables and on axes; scores are points from 0 to 100."""
     return METRIC_NAMES[study.objective.metric]
 
 
 def unit_name(study: Study) -> str:
-    """What a statement about an arm counts: the replicates of one search's best, or searches."""
+    """What one value of an arm comes from: ``searches`` if they are repeated, or ``replicates``."""
     return "searches" if num_searches(study) > 1 else "replicates"
 
 

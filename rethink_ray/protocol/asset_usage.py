@@ -23,7 +23,7 @@ class AssetUsage:
     def keys_of(self, cell: Cell, member: Member) -> tuple[str, ...]:
         """Keys of the assets that this trial needed, in the order in which they were built.
 
-        The trial's record has them; trials recorded before records did are resolved again.
+        The trial's record lists them. Older records do not, so their trials are resolved again.
         """
         if member.assets is not None:
             return member.assets
@@ -38,7 +38,7 @@ class AssetUsage:
         return self._keys[cell, values]
 
     def _is_plain(self, view: CellView) -> bool:
-        """No trial of the cell can start from an asset."""
+        """Whether no trial of the cell can start from an asset."""
         if view.cell not in self._starts_plain:
             recipe = base_recipe(self._view.study, view.cell)
             needs_none = recipe.init.source not in ("upstream", "direct")

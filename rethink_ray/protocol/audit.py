@@ -1,4 +1,4 @@
-"""The audit: some losers of a cell's first round run the whole ladder all the same.
+"""The audit: some trials that halving stopped in a cell's first round run the whole ladder anyway.
 
 They measure what halving cost in accuracy. The choice is random but fixed: it follows a hash of
 seed, cell and trial id, so every machine makes the same one.
@@ -15,15 +15,15 @@ def choose_audited(
 ) -> tuple[Member, ...]:
     """At most ``num`` losers of a round, in its order; none while the round is undecided.
 
-    A loser finished the last length that it was promoted to, and the round ran a longer one. A
-    loser whose audit has begun stays chosen when the ladder grows.
+    A loser is a trial that finished the last length that it was promoted to, while the round ran a
+    longer one. A loser whose audit has begun stays chosen when the ladder grows.
 
     Args:
         state: the records.
-        ladder: of the cell.
-        halving: of its first round.
+        ladder: the cell's.
+        halving: the halving of its first round.
         num: how many to audit.
-        draw: begins the text that is hashed; another draw chooses others.
+        draw: text that is hashed with each trial id; another text chooses other trials.
     """
     if not num or not halving.is_decided or ladder.searched or len(ladder.lengths) < 2:
         return ()
@@ -38,12 +38,12 @@ def choose_audited(
 
 
 def _is_loser(state: StudyState, ladder: Ladder, halving: HalvingState, member: Member) -> bool:
-    granted = halving.count_granted(member.trial_id)
-    last = (member.trial_id, ladder.lengths[granted - 1])
-    return granted < len(halving.lengths(ladder)) and last in state.rungs
+    num_steps = halving.count_steps(member.trial_id)
+    last = (member.trial_id, ladder.lengths[num_steps - 1])
+    return num_steps < len(halving.lengths(ladder)) and last in state.rungs
 
 
 def _has_gone_on(state: StudyState, ladder: Ladder, halving: HalvingState, member: Member) -> bool:
     """The trial ended or finished a length after halving had stopped it: its audit has begun."""
-    longer = ladder.lengths[halving.count_granted(member.trial_id) :]
+    longer = ladder.lengths[halving.count_steps(member.trial_id) :]
     return member.trial_id in state.ended or bool(state.lengths_done(member.trial_id, longer))

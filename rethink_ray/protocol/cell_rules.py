@@ -61,7 +61,7 @@ class CellRules:
 
     @property
     def num_audited(self) -> int:
-        """Losers of the first round that run on all the same; none where values are copied."""
+        """How many trials the audit takes; none where values are copied."""
         return 0 if self.copied is not None else self.study.budget.audit
 
     @property
@@ -81,7 +81,7 @@ def searches_of_cell(study: Study, cell: Cell) -> tuple[Cell, ...]:
 
 
 def least_gain(study: Study) -> float | None:
-    """Points that a round must gain to run a longer length; None: all rounds run the ladder."""
+    """Points that a round must gain, or it converges; None: every round runs the whole ladder."""
     return study.schedule.converged
 
 

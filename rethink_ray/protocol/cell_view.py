@@ -1,8 +1,8 @@
-"""The one place that answers what the rules of a study say about its records.
+"""Answers every question about the state of a study, by its rules and its records.
 
 ``StudyView(study, state).cell(cell)`` is a ``CellView``: its ladder, halving, incumbents, audit,
-replicates, statuses and what is left to run. Answers are kept until the records grow. That is safe
-because records are only ever added.
+replicates, statuses and the runs that are left. Answers are cached until the records grow. That is
+safe because records are only ever added.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ class StudyView:
         return tuple(self.cell(cell) for cell in searches_of(self.study))
 
     def read(self, state: StudyState) -> None:
-        """Answer from these records from now on; kept answers stay if they are the same object."""
+        """Use these records from now on. If they are another object, cached answers are dropped."""
         if state is not self.state:
             self.state = state
             self.forget()
@@ -156,7 +156,10 @@ class CellView:
 
     @FromRecords
     def audited(self) -> tuple[Member, ...]:
-        """Losers of the first round that run on all the same; none until it is decided."""
+        """Trials of the first round that halving stopped and that the audit trains to the end.
+
+        None until the round is decided.
+        """
         if 0 not in self.halving:
             return ()
         draw = f"{self.study.seed}|{self.cell.name}|audit"
@@ -198,9 +201,10 @@ class CellView:
 
     @FromRecords
     def pending_search(self) -> tuple[PendingRun, ...]:
-        """Search trials that can run on now: those that halving waits for, and the audit's.
+        """Search trials that can run on now: those that halving waits for, and those of the audit.
 
-        Copies run up to the length they are incumbent for, once the source's search is over.
+        A copied trial runs up to the length that it is incumbent for, once the source's search is
+        over.
         """
         if self._is_search_over:
             return ()
@@ -241,7 +245,7 @@ class CellView:
 
     @property
     def search_end(self) -> SearchEnd:
-        """What cells that wait for this one need to know."""
+        """The state of this search, for the cells that wait for it."""
         ids = frozenset(member.trial_id for member in self.incumbents.values())
         return SearchEnd(is_over=self.is_search_over, incumbents=ids)
 
@@ -268,7 +272,7 @@ class CellView:
 
     @property
     def search_to_go(self) -> int:
-        """Search trials that wait, or are yet to be proposed."""
+        """Number of search trials that wait, or are yet to be proposed."""
         waiting = sum(s.purpose == "search" and s.state == "waiting" for s in self.statuses)
         return waiting + self.num_unproposed
 
@@ -298,9 +302,10 @@ class CellView:
 
     @property
     def replicates_to_go(self) -> int:
-        """Replicates to finish under the incumbents that stand now; more if another one leads.
+        """Number of replicates that the current incumbents still need.
 
-        Without an incumbent it is those of one, as long as the search may still find one.
+        It grows if another trial becomes an incumbent. As long as there is none but the search may
+        still find one, it is the number for one incumbent.
         """
         num = self.rules.num_replicates
         if not self.incumbents:
@@ -320,9 +325,10 @@ class CellView:
 
     @property
     def teacher(self) -> Teacher | None:
-        """The trial that teaches this cell; None while it is open, and where no arm teaches.
+        """The trial that teaches this cell; None if no arm does, or if it is not known yet.
 
-        As recorded; before the first student is, as chosen once the teacher's search is over.
+        Recorded students name their teacher. Before there are any, it is chosen once the search of
+        the teacher's cell is over.
         """
         if self.rules.teacher is None:
             return None
@@ -357,9 +363,9 @@ class CellView:
 
         Args:
             params: dotted path -> sampled value.
-            seed: of the trial.
-            asset_seed: of what is learned from the regime's images.
-            draw: of the regime's images.
+            seed: the trial's seed.
+            asset_seed: seed of the assets that are learned from the regime's images.
+            draw: which draw of the regime's images it trains on; 0 is the regime itself.
         """
         teacher = self.teacher
         config = None if teacher is None else teacher.config

@@ -10,12 +10,12 @@ from rethink_ray.records.state import StudyState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Convergence:
-    """Where the rounds of a cell ended that are proposed so far."""
+    """The length at which the rounds of a cell ended, of those that were proposed so far."""
 
     length: float
-    """The longest that a round ran."""
+    """The longest length that a round ran."""
     improving: bool
-    """Some round still gained enough at the end of the ladder; else all of them converged."""
+    """At least one round still gained enough at the end of the ladder; else all converged."""
 
     @property
     def words(self) -> str:

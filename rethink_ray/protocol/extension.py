@@ -37,7 +37,7 @@ SHOWN_KEYS = 5
 
 
 def fingerprint_of(study: Study) -> str:
-    """16 hex digits over what a started study can no longer change."""
+    """The hash of all keys that a started study cannot change, as 16 hex digits."""
     return digest_of(_fixed_keys(study))
 
 

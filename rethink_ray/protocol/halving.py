@@ -2,12 +2,14 @@
 
 A round is a set of trials proposed together. All of them train for the first length of the ladder;
 when the last one has finished or ended, the best ``keep[1]`` are promoted to the second length, and
-so on. Trials are compared only inside their round and at one length, so the outcome depends on
-neither the clock nor the order in which trials finish. A round may also *converge*
-(``schedule.converged``): if its best score gains too little from one length to the next, no trial
-of it is promoted further.
+so on. A trial *finishes* a length when it is trained and scored there. It *ends* for good if it
+diverges or cannot run; its round does not wait for it then.
 
-Everything here is replayed from the records; nothing is remembered between two runs.
+Trials are compared only inside their round and at one length, so the outcome depends on neither the
+clock nor the order in which trials finish. A round may also *converge* (``schedule.converged``): if
+its best score gains too little from one length to the next, no trial of it is promoted further.
+
+Nothing is stored: ``replay_halving`` derives the state of a round from the records each time.
 """
 
 import math
@@ -24,19 +26,24 @@ from rethink_ray.spec.study import Study
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ladder:
-    """The schedule lengths of a cell, and how many trials of a round run each of them."""
+    """The schedule lengths of a cell, and how many trials of a round run each of them.
+
+    Example: lengths (1, 2, 4) and keep (8, 4, 2) train 8 trials for 1x, the best 4 of them for 2x,
+    and the best 2 of those for 4x.
+    """
 
     lengths: tuple[float, ...]
     """In units of 1x, rising."""
     keep: tuple[int, ...]
-    """``keep[i]``: how many trials of a round run length i; never grows."""
+    """``keep[i]``: how many trials of a round run length i; no entry is larger than the one before.
+    One entry for each length, or a single one if the length is searched."""
     metric: str
     """``<split>/<metric>`` that trials are ranked by; higher is better."""
     searched: bool = False
     """The length is a searched parameter: each trial runs only its own, and none is promoted."""
     converged: float | None = None
-    """Points that a round's best score must gain from one length to the next, or the round ends
-    there; None: rounds do not end early."""
+    """If a round's best score gains fewer points than this from one length to the next, the round
+    has converged. None: rounds never converge."""
 
     def lengths_of(self, member: Member) -> tuple[float, ...]:
         """The lengths this trial runs if it is promoted every time."""
@@ -50,7 +57,8 @@ class HalvingState:
     """How far the halving of one round has come."""
 
     steps: tuple[tuple[Member, ...], ...]
-    """``steps[i]``: the members promoted to length i, up to the first undecided one."""
+    """``steps[i]``: the members promoted to length i. The last step is the one that runs now, or
+    the one at which the round was decided."""
     waiting: tuple[Member, ...]
     """Members of the last step that have neither finished its length nor ended."""
     converged: bool = False
@@ -58,15 +66,15 @@ class HalvingState:
 
     @property
     def is_decided(self) -> bool:
-        """No member of this round is promoted any more, and none is still to run."""
+        """Whether halving is over for this round: nothing runs, and nothing will be promoted."""
         return not self.waiting
 
-    def count_granted(self, trial_id: str) -> int:
+    def count_steps(self, trial_id: str) -> int:
         """The number of lengths that this member was promoted to, the first one included."""
         return sum(any(m.trial_id == trial_id for m in step) for step in self.steps)
 
     def lengths(self, ladder: Ladder) -> tuple[float, ...]:
-        """The lengths that this round may run: where it converged, no longer ones."""
+        """The lengths up to the one at which the round converged; all of them if it has not."""
         return ladder.lengths[: len(self.steps)] if self.converged else ladder.lengths
 
     def converged_at(self, ladder: Ladder) -> float | None:
@@ -75,13 +83,13 @@ class HalvingState:
 
     @property
     def losers(self) -> frozenset[str]:
-        """Ids of the trials that were not promoted to the last step."""
+        """Ids of the members that are not in the last step, because others were promoted."""
         survivors = {m.trial_id for m in self.steps[-1]}
         return frozenset(m.trial_id for m in self.steps[0] if m.trial_id not in survivors)
 
 
 def ladder_of(study: Study, cell: Cell) -> Ladder:
-    """The ladder that halving climbs in a cell."""
+    """The ladder of a cell, as its study file declares it."""
     return Ladder(
         lengths=lengths_of(study, cell),
         keep=keep_of(study, cell),
@@ -104,9 +112,10 @@ def replay_halving(
 
     Args:
         state: the records.
-        ladder: of the round's cell.
-        members: the round.
-        before: an earlier answer from the same records, when there were fewer; only saves time.
+        ladder: the ladder of the round's cell.
+        members: all trials of the round, in the order in which they were proposed.
+        before: the answer of an earlier call for this round, from the same records before they
+            grew. It saves time and changes nothing.
     """
     if before is not None:
         if before.is_decided:
@@ -138,7 +147,7 @@ def _unfinished(
 
 
 def _has_converged(state: StudyState, ladder: Ladder, steps: Sequence[tuple[Member, ...]]) -> bool:
-    """The best score of the last step gains less than asked over that of the step before."""
+    """Whether the best score gained less than ``ladder.converged`` points at the last step."""
     if ladder.converged is None or len(steps) < 2:
         return False
     last = len(steps) - 1

@@ -16,12 +16,12 @@ WORST_SCORE = 0.0
 
 
 def selection_metric(study: Study) -> str:
-    """``<split>/<metric>`` that search, halving and incumbents look at."""
+    """The ``<split>/<metric>`` that search, halving and incumbents are ranked by."""
     return f"{study.data.select_split}/{study.objective.metric}"
 
 
 def report_metric(study: Study) -> str:
-    """``<split>/<metric>`` that replicates and findings look at."""
+    """The ``<split>/<metric>`` that findings compare replicates by."""
     return f"{study.data.report_on}/{study.objective.metric}"
 
 
@@ -40,7 +40,7 @@ def rank_incumbents(
     Args:
         state: the records.
         members: the search trials of a cell.
-        lengths: of the cell's ladder.
+        lengths: the lengths of the cell's ladder.
         metric: ``<split>/<metric>``; higher is better.
     """
     incumbents: dict[float, Member] = {}
@@ -65,7 +65,7 @@ def match_copies(
     Args:
         source: length -> incumbent of the cell that is copied.
         copies: the trials with its values.
-        lengths: of the copying cell's ladder.
+        lengths: the lengths of the copying cell's ladder.
     """
     by_original: dict[str | None, Member] = {}
     for member in copies:
@@ -86,7 +86,7 @@ def distinct_members(by_length: Mapping[float, Member]) -> tuple[Member, ...]:
 def is_repeated(state: StudyState, incumbent: Member) -> bool:
     """Whether an incumbent gets replicates: if it finished, or diverged.
 
-    Copied values may be unable to run in their cell at all; a replicate would only say so again.
+    Copied values may be unable to run in their cell at all; a replicate would fail as well.
     """
     ended = state.ended.get(incumbent.trial_id)
     return ended is None or ended.outcome == "diverged"

@@ -36,7 +36,7 @@ class CellProgress:
     repeated: Mapping[float, int]
     """Length -> replicates behind ``reported``."""
     replicates_to_go: int
-    """Under the incumbents that stand now; more if another trial takes the lead."""
+    """Replicates that the current incumbents still need; more if another trial becomes one."""
     convergence: Convergence | None = None
     """Where its ladder ended, once its search is over; None where it may not end early."""
 

@@ -135,9 +135,9 @@ def _is_torn(path: Path) -> bool:
 
 
 def _unfinished(view: CellView) -> set[str]:
-    """Trials that the study as it stands may still run on.
+    """Trials that may still run on, without any change to the study.
 
-    Until the first round is decided that is all of it: any of its losers may be audited.
+    Until the first round is decided, all its trials are among them: any loser may be audited.
     """
     unfinished = {s.member.trial_id for s in view.statuses if s.state == "waiting"}
     first = view.halving.get(0)

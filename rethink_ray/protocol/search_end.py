@@ -1,7 +1,7 @@
 """How many trials the search of a cell has yet to propose.
 
-The search is over when that is none and no trial is waiting. The rule holds for the records of a
-running study (``CellView``) and for the tables of a finished one alike.
+The search is over when that number is 0 and no trial is waiting. The rule is used for the records
+of a running study (``CellView``) and for the tables of a finished one.
 """
 
 from collections.abc import Collection, Mapping
@@ -32,7 +32,7 @@ def count_unproposed(
     still searches their number is open: the answer is then at least 1.
 
     Args:
-        rules: of the cell.
+        rules: the rules of the cell.
         proposed: search trials so far.
         copied_ids: trials of the source whose values they have.
         sources: the cells that this one waits for (``rules.sources``).

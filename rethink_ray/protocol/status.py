@@ -28,7 +28,7 @@ class SearchOutcome:
     halving: Mapping[int, HalvingState]
     """Round -> its halving; empty where the cell copies values, because copies do not compete."""
     audited: frozenset[str]
-    """Ids of losers that run on all the same."""
+    """Ids of the trials that the audit trains to the end."""
     incumbents: Mapping[float, Member]
     """Length -> incumbent."""
     is_copy: bool
@@ -43,12 +43,12 @@ class SearchOutcome:
         return {self.incumbents[x].trial_id: x for x in sorted(self.incumbents)}
 
     def goal_of(self, member: Member, purpose: Purpose, number: int) -> float:
-        """The length at which a trial is done; 0 for what repeats or copies no incumbent.
+        """The length at which a trial is done; 0 if what it repeats or copies is no incumbent now.
 
         Args:
             member: the trial.
-            purpose: of its round.
-            number: of its round.
+            purpose: the purpose of its round.
+            number: the number of its round.
         """
         if purpose == "replicate":
             return self.targets.get(member.of or "", 0.0)
@@ -73,7 +73,7 @@ class TrialStatus:
     """The longest length it finished."""
     incumbent_for: tuple[float, ...]
     audit: bool
-    """A loser that runs the whole ladder all the same."""
+    """The audit trains this trial to the end, though halving stopped it."""
     converged: float | None = None
     """Search trials: the length at which their round stopped improving (``schedule.converged``);
     None: it did not, or the study has no such rule."""
@@ -125,11 +125,14 @@ def _state_of(
     goal: float,
     stopped: frozenset[str],
 ) -> StateName:
-    """Args: ``done``: the lengths it finished; ``stopped``: trials that halving left behind."""
+    """The state of a trial.
+
+    ``done``: the lengths that it finished. ``stopped``: ids of the trials that halving stopped.
+    """
     ended = state.ended.get(member.trial_id)
     if ended is not None:
         return ended.outcome
     if done and done[-1] >= goal:
         return "done"
-    is_dethroned = goal == 0.0  # it repeats an incumbent that a newer trial has beaten
+    is_dethroned = goal == 0.0  # another trial has become the incumbent that it repeats
     return "stopped" if is_dethroned or member.trial_id in stopped else "waiting"

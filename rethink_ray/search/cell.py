@@ -1,10 +1,13 @@
 """What one cell (one arm in one regime) runs next: its search, then replicates of its incumbents.
 
-The search proposes rounds of trials until the budget is spent; halving decides which trials of a
-round train for longer, and the audit takes some losers further. When the search is over, the best
-trial at each schedule length is an incumbent, and each incumbent is trained again under new seeds:
-its replicates. An arm that copies values proposes one trial for each incumbent of the copied arm
-instead. An arm with a teacher begins once the search of the teacher's arm is over.
+The search proposes rounds of trials until the budget is spent. Halving decides which trials of a
+round train for longer; the audit trains a few of the others to the end all the same, to measure
+what halving missed. When the search is over, the best trial at each schedule length is an
+incumbent, and each incumbent is trained again under new seeds: its replicates.
+
+Two kinds of arms work differently. An arm that copies values samples none: it proposes one trial
+for each incumbent of the arm that it copies (its *source*). An arm with a teacher begins once the
+search of the teacher's arm is over.
 
 ``CellView`` knows these rules: which trials can run on, whether the search is over, which
 replicates are missing. ``CellSearch`` acts on the answers: it proposes rounds, and turns trials
@@ -33,9 +36,9 @@ class CellDecision:
     """What a cell needs next; ``OpenJobs`` puts the decisions of all cells together."""
 
     rounds: list[RoundProposed] = field(default_factory=list)
-    """To be recorded before their trials become jobs."""
+    """New rounds. They must be recorded before their trials become jobs."""
     unproposed: int = 0
-    """Search trials of a round that is due, where rounds are only counted."""
+    """How many search trials the next round would have, if ``CellSearch`` only counts them."""
     ends: list[TrialEnded] = field(default_factory=list)
     """Trials that can never start, because an asset they need was refused."""
     search_jobs: list[Job] = field(default_factory=list)
@@ -43,7 +46,7 @@ class CellDecision:
     assets: dict[str, AssetSpec] = field(default_factory=dict)
     """Key -> asset that some trial of this cell needs and that can be built now."""
     is_done: bool = False
-    """The cell needs nothing any more."""
+    """The cell is finished: it will not need anything later either."""
 
     @property
     def is_empty(self) -> bool:
@@ -56,7 +59,7 @@ class CellSearch:
     """Decides for one cell. Caches jobs and configurations, which never change for a trial."""
 
     def __init__(self, view: CellView, *, propose: bool = True) -> None:
-        """Without ``propose`` new search rounds are only counted, which asks no sampler."""
+        """Without ``propose`` no values are sampled: the trials of a due round are only counted."""
         self.view = view
         self._propose = propose
         self._study = view.study
@@ -64,14 +67,15 @@ class CellSearch:
         self._proposer = Proposer(view)
         self._jobs: dict[tuple[str, tuple[float, ...]], Job] = {}
         self._decided: set[int] = set()
-        """Search rounds whose trials need no configuration any more."""
+        """Numbers of the search rounds whose configurations were dropped."""
 
     def decide(self) -> CellDecision:
-        """What the cell needs next, by the records as they are now."""
+        """What the cell needs next, according to the records as they are now."""
         decision = CellDecision()
         view = self.view
         if view.rules.teacher is not None and view.teacher is None:
-            # Wait for the teacher. If its search is over without one, this cell has nothing to run.
+            # The teacher is not chosen yet. If the teacher's arm ended its search without any
+            # incumbent, there will be none, and the view calls this cell's search over as well.
             decision.is_done = view.is_search_over
             return decision
         self._free_decided_rounds()
@@ -85,12 +89,16 @@ class CellSearch:
         return decision
 
     def forget(self) -> None:
-        """Start again from the records; needed where they are others than before."""
+        """Drop what was derived from the records, because other records follow."""
         self._decided.clear()
         self._jobs.clear()
 
     def _free_decided_rounds(self) -> None:
-        """Configurations of rounds that halving has decided are dropped, to save memory."""
+        """Drop the configurations of the rounds that halving has decided, to save memory.
+
+        Jobs hold configurations, so all jobs are dropped as well. Those that are still to run, such
+        as the audit's, are built again.
+        """
         for number, halving in self.view.halving.items():
             if halving.is_decided and number not in self._decided:
                 self._decided.add(number)
@@ -98,7 +106,7 @@ class CellSearch:
                 self._jobs.clear()
 
     def _propose_search(self, decision: CellDecision) -> None:
-        """The next round is in the decision, if it is due."""
+        """Add the next search round to the decision, if one is due."""
         view = self.view
         if view.source is not None and view.source.is_search_over and view.uncopied:
             decision.rounds.append(self._round("search", self._copy(view.uncopied)))
@@ -110,7 +118,7 @@ class CellSearch:
                 decision.unproposed = size
 
     def _sample(self, size: int) -> tuple[Member, ...]:
-        """New trials, with values from the cell's sampler."""
+        """``size`` new trials with sampled values."""
         number, first = len(self.view.rounds("search")), len(self.view.members("search"))
         sampled = self._proposer.propose(number, size)
         return tuple(
@@ -119,7 +127,7 @@ class CellSearch:
         )
 
     def _copy(self, originals: Iterable[Member]) -> tuple[Member, ...]:
-        """New trials, with the values of these incumbents of the source."""
+        """One new trial for each of these incumbents of the source, with its values."""
         first = len(self.view.members("search"))
         return tuple(
             self._configs.build_member(
@@ -140,7 +148,7 @@ class CellSearch:
         return params
 
     def _propose_replicates(self, decision: CellDecision) -> None:
-        """One round per incumbent that lacks replicates is in the decision."""
+        """Add a round to the decision for each incumbent that lacks replicates."""
         number = len(self.view.rounds("replicate"))
         for incumbent, numbers in self.view.missing_replicates:
             members = tuple(self._replicate(incumbent, n) for n in numbers)
@@ -148,6 +156,7 @@ class CellSearch:
             number += 1
 
     def _replicate(self, incumbent: Member, number: int) -> Member:
+        """The incumbent's values again, with the seeds of its replicate ``number``."""
         trial = (incumbent.trial_id, number)
         return self._configs.build_member(
             incumbent.params,
@@ -158,7 +167,7 @@ class CellSearch:
         )
 
     def _run(self, decision: CellDecision, purpose: Purpose, runs: Iterable[PendingRun]) -> None:
-        """Each run is in the decision: as a job, as assets to build first, or as refused."""
+        """Add to the decision, for each run: its job, its missing assets, or its refusal."""
         jobs = decision.search_jobs if purpose == "search" else decision.replicate_jobs
         for run in runs:
             key = (run.member.trial_id, run.lengths)
@@ -210,7 +219,7 @@ class CellSearch:
 
     @property
     def _asset_seed(self) -> int:
-        """The same for all search trials, so that they share what they learn from the images."""
+        """One seed for all search trials, so that they share the assets learned from images."""
         return seed_of(self._study.seed, self.view.cell.name, "assets")
 
     def _search_seed(self, index: int) -> int:
@@ -219,7 +228,7 @@ class CellSearch:
     def _round(
         self, purpose: Purpose, members: tuple[Member, ...], number: int | None = None
     ) -> RoundProposed:
-        """``number``: None counts on from the recorded rounds."""
+        """A round to record. ``number``: None takes the next one after the recorded rounds."""
         cell = self.view.cell
         return RoundProposed(
             regime=cell.regime,
@@ -233,7 +242,7 @@ class CellSearch:
 
 
 def _splits_of(study: Study, purpose: Purpose) -> tuple[str, ...]:
-    """The splits that a rung is scored on: search trials see the selection split only."""
+    """The splits that a rung is scored on; search trials are scored on the selection split only."""
     if purpose == "search":
         return (study.data.select_split,)
     return tuple(dict.fromkeys((study.data.select_split, study.data.report_on)))

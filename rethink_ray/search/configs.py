@@ -29,10 +29,10 @@ class CellConfigs:
 
         Args:
             params: dotted path -> value.
-            seed: of the trial.
+            seed: the trial's seed.
             asset_seed: recorded only if the trial learns an asset from its regime's images.
             of: the trial that this one repeats or copies.
-            draw: of the regime's images.
+            draw: which draw of the regime's images it trains on; 0 is the regime itself.
         """
         config = self._view.resolve(params, seed, asset_seed, draw)
         trial_id = config.trial_id

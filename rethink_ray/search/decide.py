@@ -24,9 +24,9 @@ class Decider:
     """Decides for one study; a cell is decided again only if its records changed."""
 
     def __init__(self, study: Study, facts: DataFacts, *, propose: bool = True) -> None:
-        """Without ``propose`` new search rounds are only counted, which asks no sampler."""
+        """Without ``propose`` no values are sampled: the trials of due rounds are only counted."""
         self.view = StudyView(study, StudyState(), facts)
-        """The study by the records of the last decision."""
+        """The state of the study at the last decision."""
         self._cells = [CellSearch(view, propose=propose) for view in self.view.searches]
         index_of = {search.view.cell: index for index, search in enumerate(self._cells)}
         self._sources = [[index_of[c] for c in s.view.rules.sources] for s in self._cells]
@@ -105,7 +105,7 @@ class Decider:
         self._open_jobs.put(index, search.view.cell.name, search.decide())
 
     def _note_trials(self, index: int) -> None:
-        """The trials of a cell's recorded rounds are known as its own."""
+        """Note that the trials of a cell's recorded rounds are this cell's."""
         view = self._cells[index].view
         self._num_rounds[index] = _count_rounds(view)
         seen: set[str] = set()

@@ -26,7 +26,7 @@ NUM_COUNTS = 400
 
 
 class DiskMeter:
-    """Bytes of checkpoints and kept detections, now and at their most.
+    """Counts the bytes of checkpoints and kept detections, now and at their most.
 
     Each image counts with as many detections as it may have, so their part is an upper bound.
     """
@@ -51,7 +51,7 @@ class DiskMeter:
         """Started trial -> bytes of one checkpoint, and of the weights alone."""
 
     def watch(self, event: Event, started: Sequence[Job], running: Iterable[str]) -> None:
-        """One more event is noted, just before it is recorded; now and then the disk is counted.
+        """Note an event that is about to be recorded; now and then count the disk.
 
         Args:
             event: the event.

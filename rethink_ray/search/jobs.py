@@ -38,7 +38,7 @@ class Job:
 
     @property
     def run(self) -> TrialConfig | None:
-        """The run that a group of workers would do; None: one process does this job."""
+        """The run that several workers can share; None: the job must be done by one process."""
         return self.config if self.asset is None else self.asset.run
 
     @property

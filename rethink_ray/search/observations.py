@@ -56,16 +56,16 @@ def as_observation(
 
     Args:
         state: the records.
-        ladder: of the cell.
-        halving: of the trial's round.
+        ladder: the cell's.
+        halving: the halving of the trial's round.
         member: the trial.
         distributions: path -> distribution, of the cell's space.
         diverged_is_complete: for a sampler that learns from COMPLETE trials only (GP). TPE ranks
             every COMPLETE trial above every PRUNED one, so for TPE a diverged trial is the worst of
             the pruned ones.
     """
-    granted = halving.count_granted(member.trial_id)
-    lengths = ladder.lengths_of(member)[:granted]
+    num_steps = halving.count_steps(member.trial_id)
+    lengths = ladder.lengths_of(member)[:num_steps]
     scores = scores_at(state, member.trial_id, lengths, ladder.metric)
     params = dict(member.params)
     used = {path: distributions[path] for path in params}
@@ -73,7 +73,7 @@ def as_observation(
     ended = state.ended.get(member.trial_id)
     if len(scores) == num_lengths:
         return optuna.create_trial(params=params, distributions=used, value=scores[lengths[-1]])
-    if len(scores) == granted:
+    if len(scores) == num_steps:
         return pruned(params, used, {int(1000 * x): score for x, score in scores.items()})
     if ended is not None and ended.outcome != "diverged":
         return optuna.create_trial(params=params, distributions=used, state=TrialState.FAIL)

@@ -29,7 +29,7 @@ class OpenJobs:
         """The decision of one cell replaces its former one.
 
         Args:
-            index: of the cell in the study.
+            index: position of the cell in the study.
             cell: its name.
             decision: the new one.
         """
@@ -71,8 +71,8 @@ class OpenJobs:
         """Assets, then search, then replicates; cells, rounds and members in their order.
 
         Args:
-            once_per_trial: two cells share a trial with the same numbers, and one job at a time
-                serves both. (It costs a pass over all jobs, so set it only then.)
+            once_per_trial: keep one job per trial, for studies in which two cells share a trial.
+                (It costs a pass over all jobs, so set it only then.)
         """
         jobs = _in_order(self._search)
         jobs += _in_order(self._replicates)

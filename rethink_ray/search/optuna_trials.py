@@ -18,7 +18,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptunaTrial:
-    """One search trial in Optuna's words."""
+    """One search trial in Optuna's terms."""
 
     member: Member
     state: TrialState
@@ -82,7 +82,7 @@ class CellTrials:
         return RoundEnd(stopped=stopped, converged_at=halving.converged_at(view.ladder))
 
     def _copies_at_goal(self, proposed: RoundProposed) -> frozenset[str]:
-        """Copied configurations that have run as far as they are incumbent."""
+        """Copied trials that have finished the longest length that they are incumbent for."""
         targets = self._view.outcome.targets
         return frozenset(
             m.trial_id

@@ -1,7 +1,7 @@
 """A dry run: what a study will run, what that costs in updates, and how busy its slots will be.
 
-It makes the real decisions with pretended scores, so its counts are those of the real run. Only
-which configuration wins is made up, and with it the number of different incumbents.
+It makes the real decisions on made-up scores, so its counts are those of the real run. Only which
+configuration wins is made up, and with it the number of different incumbents.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from rethink_ray.records.types import Member
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.disk import DiskMeter, WeightCount
 from rethink_ray.search.points import space_in
-from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.search.simulate import SimulatedCluster
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of, seed_of
 from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, cells_of
@@ -28,19 +28,19 @@ class CellPlan:
     num_parameters: int
     """Searched paths."""
     num_configurations: int | None
-    """None: a range is continuous."""
+    """Size of the search space; None: a range is continuous, or there are more than 10,000."""
     rounds: int
     trials: int
     """Search trials."""
     incumbents: int
-    """Distinct incumbents over the lengths, as pretended."""
+    """Distinct incumbents over the lengths, by the made-up scores."""
     replicates: int
-    """Replicate trials, as pretended."""
+    """Replicate trials, by the made-up scores."""
     replicates_range: tuple[int, int]
-    """From one incumbent for all lengths to one for each."""
+    """Fewest and most replicates: with one incumbent for all lengths, and with one for each."""
     steps_range: tuple[int, int]
-    """Updates, search included, over the same range; from two lengths on where a ladder may end
-    early."""
+    """Fewest and most updates, search included. The fewest are with one incumbent and, if ladders
+    may end early, with two lengths."""
     jobs: int
     search_steps: int
     replicate_steps: int
@@ -66,7 +66,7 @@ class Plan:
     """Updates of all assets; a classifier's are cheaper than a detector's."""
     makespan_steps: int
     busy_share: float
-    """Of the slots' time until the end, as jobs are handed out."""
+    """Share of the slots' time until the end in which they work."""
     disk_bytes: int | None
     """Checkpoints and kept detections at their most; None without a count of weights."""
     disk_final_bytes: int | None
@@ -108,13 +108,13 @@ def plan_study(
 
     Args:
         study: the study.
-        facts: of its data set.
+        facts: facts of its data set.
         slots: jobs at a time.
         count_weights: configuration -> number of weights, for the disk estimate.
     """
     # Counts do not depend on the sampler; Sobol points cost no model.
     sobol = study.model_copy(update={"sampler": "quasi_random"})
-    cluster = PretendedCluster(with_whole_ladders(sobol), facts, pretend_metrics, slots=slots)
+    cluster = SimulatedCluster(with_whole_ladders(sobol), facts, pretend_metrics, slots=slots)
     meter = None
     if count_weights is not None:
         num_images = facts.split_sizes.get(study.data.report_on, 0)
@@ -123,7 +123,7 @@ def plan_study(
     cluster.run()
     short = None
     if may_end_early(study):
-        short = PretendedCluster(sobol, facts, never_gaining, slots=slots)
+        short = SimulatedCluster(sobol, facts, pretend_no_gain, slots=slots)
         short.run()
     assets = [job.asset for job in cluster.started if job.asset is not None]
     return Plan(
@@ -143,8 +143,8 @@ def plan_study(
     )
 
 
-def _measure_disk(meter: DiskMeter, cluster: PretendedCluster) -> None:
-    """The meter sees each event of the cluster."""
+def _measure_disk(meter: DiskMeter, cluster: SimulatedCluster) -> None:
+    """Let the meter watch each event of the cluster."""
     cluster.watch = lambda event: meter.watch(event, cluster.started, cluster.running)
 
 
@@ -159,7 +159,7 @@ def pretend_metrics(config: TrialConfig, length: float) -> dict[str, float]:
     return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
 
 
-def never_gaining(config: TrialConfig, length: float) -> dict[str, float]:
+def pretend_no_gain(config: TrialConfig, length: float) -> dict[str, float]:
     """A made-up AP that no length changes, so that every round converges as soon as it may."""
     splits = {config.data.select_split, config.data.report_on}
     ap = 20.0 + _uniform(config.seed)
@@ -171,14 +171,14 @@ def _uniform(*parts: str | int) -> float:
 
 
 def _plan_of_cell(
-    cell: Cell, cluster: PretendedCluster, short: PretendedCluster | None
+    cell: Cell, cluster: SimulatedCluster, short: SimulatedCluster | None
 ) -> CellPlan:
     """What a cell will run, all of its searches together.
 
     Args:
         cell: the cell.
-        cluster: ran the whole ladder.
-        short: ran as little as the study may come to; None: ladders do not end early.
+        cluster: has run the whole ladder.
+        short: has run the least that the study may need; None: ladders do not end early.
     """
     plans = []
     for search in searches_of_cell(cluster.decider.view.study, cell):
@@ -246,7 +246,7 @@ def _incumbent_steps(view: CellView, trials: int, num_lengths: int | None = None
     Args:
         view: the cell.
         trials: search trials.
-        num_lengths: so many from the shortest on; None: the whole ladder.
+        num_lengths: count only this many lengths, the shortest ones; None: the whole ladder.
     """
     lengths = view.ladder.lengths[:num_lengths]
     schedule = base_recipe(view.study, view.cell).schedule

@@ -34,7 +34,7 @@ class Space:
 
     @property
     def num_configurations(self) -> int | None:
-        """How many there are; None if a range is continuous or there are more than 10,000."""
+        """The number of configurations; None if a range is continuous or there are over 10,000."""
         if any(p.kind in ("log_uniform", "uniform") for p in self.parameters.values()):
             return None
         if math.prod(len(_options(p)) for p in self.parameters.values()) > MOST_CONFIGURATIONS:
@@ -99,11 +99,11 @@ def shared_point(
 
     Args:
         study: the study.
-        cell: gives the regime, and the number of the search.
-        paths: of the regime (``shared_paths``).
-        index: of the point.
-        stream: independent scramblings. A redraw takes the same index of the next stream, so that
-            one arm's redraw does not shift the points of the trials after it.
+        cell: its regime and the number of its search choose the sequence.
+        paths: those of the regime (``shared_paths``).
+        index: position of the point in the sequence.
+        stream: number of an independent scrambling. A redraw takes the same index of the next
+            stream, so that one arm's redraw does not shift the points of the trials after it.
     """
     if not paths:
         return {}

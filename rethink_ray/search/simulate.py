@@ -1,6 +1,6 @@
 """A simulated cluster: real decisions, with scores from a function and a clock of its own.
 
-``plan``, tests and benchmarks use it. Jobs on the slots end in the order of their pretended
+``plan``, tests and benchmarks use it. Jobs on the slots end in the order of their made-up
 durations, one rung at a time.
 """
 
@@ -22,7 +22,7 @@ from rethink_ray.spec.study import Study
 Answer = Callable[[TrialConfig, float], Mapping[str, float] | Outcome]
 """(configuration, length) -> metrics (``val/ap``, ...), or how the method ended the trial."""
 Duration = Callable[[Job, float], float]
-"""(job, length) -> pretended time of that rung; an asset's length is 0."""
+"""(job, length) -> made-up time of that rung; an asset's length is 0."""
 AssetAnswer = Callable[[AssetSpec], AssetDone]
 
 
@@ -32,8 +32,8 @@ def fit_asset(spec: AssetSpec) -> AssetDone:
     return AssetDone(key=spec.key, kind=spec.kind, metrics=metrics, seconds=0.0)
 
 
-class PretendedCluster:
-    """Slots that run a study's jobs in no time; ``state`` holds the records they leave."""
+class SimulatedCluster:
+    """Runs a study's jobs on simulated slots, in no time; ``state`` holds the records."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class PretendedCluster:
         self.watch: Callable[[Event], None] | None = None
         """Called with each event just before it is recorded, while its job still runs."""
         self.build_asset: AssetAnswer = fit_asset
-        """What building an asset says of it."""
+        """Called with each asset that a job builds; returns how that went."""
         self.started: list[Job] = []
         self.makespan = 0.0
         self.busy = 0.0
@@ -168,14 +168,14 @@ def replay(
 
     Args:
         study: the study.
-        facts: of its data set.
+        facts: facts of its data set.
         answer: the scores of each rung.
         slots: jobs at a time.
-        order_seed: of the pretended durations.
+        order_seed: seed of the made-up durations.
         events: records to continue from.
     """
     rng = np.random.default_rng(order_seed)
-    cluster = PretendedCluster(
+    cluster = SimulatedCluster(
         study,
         facts,
         answer,

@@ -1,4 +1,4 @@
-"""Builds what several trials start from, once. An asset with a ``DONE`` file is complete."""
+"""Builds each asset once, for all trials that need it. One with a ``DONE`` file is complete."""
 
 import json
 import time
@@ -47,12 +47,12 @@ def build_asset(
     """The asset is in ``assets/<key>``. One that was built before is left alone.
 
     An asset is refused if it diverges or does not fit the memory, or if it is a classifier that is
-    right less than twice as often as chance. A classifier of shuffled labels is not held to that:
-    it is the control that shows what images without meaning do.
+    right less than twice as often as chance. A classifier of shuffled labels is exempt: it is the
+    control, pre-training on labels without meaning.
 
     Args:
         spec: the asset. The assets that it needs must be in ``assets``.
-        data: where upstream images come from, and which images are scored.
+        data: the data block of the study: it has the upstream images, and the splits to keep out.
         assets: folder of all assets' folders.
         ctx: this worker of a group that trains a detector together; by default this process alone.
         interrupts: when to stop, and how often to write a checkpoint.
@@ -183,7 +183,7 @@ def _build_detector(
 def _take_over(
     spec: DetectorAsset, folder: Path, ctx: WorkerContext, interrupts: Interrupts
 ) -> AssetDone:
-    """The detector in a file is the asset's, scored like one that was trained here."""
+    """Use the detector in a file as the asset, scored like one that was trained here."""
     config = spec.trained
     if ctx.is_main:
         _write_spec(spec, folder)
@@ -260,7 +260,7 @@ def _conclude(
     *,
     is_main: bool = True,
 ) -> AssetDone:
-    """The asset is complete: its ``DONE`` file holds how it went."""
+    """The asset is complete: its ``DONE`` file says how building it ended."""
     content = {
         "kind": spec.kind,
         "metrics": metrics,

@@ -88,7 +88,7 @@ def train_classifier(
             raise Stopped(f"the upstream classifier stands at update {step}")
         with use_float32_precision("fp32", watch.ctx.device):
             run.update(lr_at(schedule, spec.lr, step))
-    run.trace.look()
+    run.trace.read_losses()
     accuracy = measure_accuracy(run.net, images, watch.ctx.device)
     return Trained(net=run.net, accuracy=accuracy, seconds=before + time.perf_counter() - started)
 

@@ -19,7 +19,7 @@ def draw_objects(
 
     Args:
         pixels: ``[3, H, W]`` uint8.
-        output: of ``Detector.detect`` for this image.
+        output: what ``Detector.detect`` returns for this image.
         categories: name of label 1, 2, ...
         score_threshold: 0..1.
     """

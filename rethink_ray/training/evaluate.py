@@ -46,7 +46,7 @@ def score_split(
 
     Args:
         detector: on the device of ``ctx``.
-        config: the run: how its detector looks at images, and which data set it is scored on.
+        config: the run; it names the views of an image (``evaluation``) and the data set.
         split: name of the split.
         ctx: this process, or one worker of several that share the images.
         stop: called between two batches.
@@ -107,7 +107,7 @@ def _detect_everywhere(
     ctx: WorkerContext,
     stop: Callable[[], bool],
 ) -> list[tuple[GroundTruth, Detection]]:
-    """What is in each image and what was detected there, by all workers, sorted by image id."""
+    """(ground truth, detections) of every image, from all workers, sorted by image id."""
     recipe = config.recipe
     batches = eval_batches(
         index,

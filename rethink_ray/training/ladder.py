@@ -1,12 +1,13 @@
-"""One run: a ladder of schedule lengths that share a trunk, as a generator of finished rungs.
+"""One run: ``train_ladder`` trains one configuration for several schedule lengths.
 
+A *rung* is the finished result of one length. All lengths share the beginning of their training.
 For lengths 2x, 3x and 6x the run trains at a constant rate (the trunk) up to where 2x begins its
 decay and writes a trunk file. It trains the decay of 2x (the branch), scores the result and yields
-the rung. Then it goes back to the trunk file and on to where 3x begins its decay, and so on.
+the rung. Then it loads the trunk file and trains on to where 3x begins its decay, and so on.
 
-Nothing random depends on how the run came to its position. So a branch equals a stand-alone run of
-its length, and a resumed run an uninterrupted one, bit for bit (on one CPU instruction set, one
-torch build and one thread count).
+Random numbers depend on the seed and on the number of the update, never on what ran before. So a
+branch equals a stand-alone run of its length, and a resumed run an uninterrupted one, bit for bit
+(on one CPU instruction set, one torch build and one thread count).
 """
 
 import platform
@@ -63,24 +64,25 @@ def train_ladder(
     Args:
         config: the trial.
         lengths: the rungs to finish, rising, in units of 1x.
-        folders: the trial's folder, from whose checkpoints the run goes on; the assets' folder; and
+        folders: the trial's folder, whose checkpoints the run resumes from; the assets' folder; and
             where weights and detections of finished rungs are kept, if they are kept.
         splits: each rung is scored on these.
-        ctx: this worker of a group that trains the run together; by default this process alone.
+        ctx: this process, as one of the workers that train the run together; by default it is the
+            only one.
         interrupts: when to stop, and how often to write a checkpoint.
         progress: called with step and loss every 25 updates.
 
     Raises:
         Diverged: a loss or a weight stopped being a finite number.
         Infeasible: the method does not fit the device's memory.
-        Misconfigured: something alive has another value than the recipe.
-        DamagedAsset: an asset must be built again first (``repair`` does).
+        Misconfigured: the model, optimizer or data that were built differ from the recipe.
+        DamagedAsset: an asset must be built again first (``repair`` does that).
         Stopped: ``interrupts.stop`` turned true; a checkpoint was written.
     """
     ctx = ctx or WorkerContext.local(config)
     if ctx.is_main:
         sweep(folders.trial)
-    ladder = _Ladder(
+    ladder = _LadderRun(
         config=config,
         machinery=Machinery(config, folders, ctx),
         position=Position(schedule=config.recipe.schedule, lengths=tuple(lengths)),
@@ -93,8 +95,8 @@ def train_ladder(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Ladder:
-    """Moves the position up the ladder by means of the machinery."""
+class _LadderRun:
+    """One call of ``train_ladder``: the machinery trains, and the position says how far it is."""
 
     config: TrialConfig
     machinery: Machinery
@@ -128,6 +130,7 @@ class _Ladder:
         return rung if has_weights else None
 
     def _train_and_score(self, length: float) -> RungDone:
+        """Train what is missing of trunk and branch, then score and record the rung."""
         position, machinery = self.position, self.machinery
         self._go_to_start(length)
         schedule = position.rung
@@ -137,17 +140,18 @@ class _Ladder:
             position.on_branch = True
             machinery.trace.start_branch()
         self._train_until(schedule.total_steps)
-        if not machinery.live.is_finite():
+        if not machinery.live.is_finite():  # a weight: it ends the run as a loss would
             require_finite(float("nan"), schedule.total_steps - 1)
         started = time.perf_counter()
         scores = self._score()
         return self._record(scores, seconds_score=time.perf_counter() - started)
 
     def _go_to_start(self, length: float) -> None:
-        """Go to the checkpoint from which the rung's training goes on.
+        """Load the checkpoint from which this rung is trained.
 
-        That is the rung's branch file, if a job was stopped on the branch; else the newest trunk
-        file that has not passed the branch point; else the beginning.
+        It is the rung's branch file, if an earlier job was stopped on the branch. Otherwise it is
+        the newest trunk file that has not passed the branch point, or there is none and training
+        begins at update 0.
         """
         position, machinery = self.position, self.machinery
         position.length = length
@@ -167,7 +171,7 @@ class _Ladder:
         position, machinery = self.position, self.machinery
         if position.step >= end:
             return
-        _ = machinery.price  # measured now, so that its time is not training time
+        _ = machinery.price  # measured here, so that training time does not include it
         schedule = position.rung
         started, seconds_before = time.perf_counter(), position.seconds_train
         batches = machinery.data.batches(position.step, self.ctx)
@@ -183,7 +187,7 @@ class _Ladder:
             machinery.update(step, schedule, batches)
             self._show_progress(step)
         position.step = end
-        machinery.trace.look()
+        machinery.trace.read_losses()
         position.seconds_train = seconds_before + time.perf_counter() - started
 
     def _show_progress(self, step: int) -> None:
@@ -199,7 +203,10 @@ class _Ladder:
             )
 
     def _score(self) -> dict[str, float]:
-        """The metrics of every split. A branch that took long to train is saved before."""
+        """Metric -> value, over all splits.
+
+        If a checkpoint is due it is written first, so that a stop while scoring loses no training.
+        """
         stop, save = self.watch.check_now()
         if save:
             self._save()
@@ -225,7 +232,7 @@ class _Ladder:
         return scores
 
     def _detections_file(self, split: str) -> Path | None:
-        """Where the boxes of a split are kept; only those of the split that findings report."""
+        """The file for the detections of a split; None except for the split of the findings."""
         folder = self.folders.detections
         if folder is None or split != self.config.data.report_on:
             return None
@@ -244,6 +251,7 @@ class _Ladder:
         return rung
 
     def _describe(self, scores: dict[str, float], seconds_score: float) -> RungDone:
+        """The finished rung with its scores, costs and machine."""
         position, machinery = self.position, self.machinery
         device = self.ctx.device
         [peak_memory_bytes] = self.ctx.largest([float(measure_peak_memory(device))])

@@ -37,7 +37,7 @@ HOST_KEYS = ("image_id", "is_pseudo")
 
 
 class Live:
-    """A detector and its optimizer in one worker; at first as seed and assets make them."""
+    """A detector and its optimizer in one worker. Seed and assets decide how they begin."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Live:
         start: Start = FROM_SEED,
         images_per_step: int | None = None,
     ) -> None:
-        """Everything is as it must be before the first update.
+        """Build everything that the first update needs.
 
         Args:
             recipe: how the run trains.
             num_categories: outputs of the detector besides the background.
-            seed: of the run.
+            seed: the run's seed.
             ctx: this worker.
             start: the weights that the run's assets hold.
             images_per_step: images of this worker in one forward pass; ``None``: all at once.

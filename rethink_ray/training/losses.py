@@ -17,18 +17,18 @@ from rethink_ray.training.worker_context import WorkerContext
 
 TAIL = 50
 """A rung without a branch reports the mean of this many last losses."""
-LOOK_STEPS = 20
+READ_STEPS = 20
 """Losses are read once in this many updates on GPUs and in groups of workers."""
 
 
 class LossTrace:
     """The mean loss since the trunk was left, and the last few losses."""
 
-    def __init__(self, ctx: WorkerContext, look_every: int | None = None) -> None:
-        """``look_every``: updates between two readings; ``None``: one if reading costs nothing."""
+    def __init__(self, ctx: WorkerContext, read_every: int | None = None) -> None:
+        """``read_every``: updates between two readings; ``None``: one if reading costs nothing."""
         alone = ctx.device.type == "cpu" and ctx.world_size == 1
         self._ctx = ctx
-        self._every = look_every or (1 if alone else LOOK_STEPS)
+        self._every = read_every or (1 if alone else READ_STEPS)
         self._unread: list[tuple[int, Tensor]] = []
         self._sum, self._count = 0.0, 0
         self._tail: deque[float] = deque(maxlen=TAIL)
@@ -53,9 +53,9 @@ class LossTrace:
         """
         self._unread.append((step, loss.detach()))
         if len(self._unread) >= self._every:
-            self.look()
+            self.read_losses()
 
-    def look(self) -> None:
+    def read_losses(self) -> None:
         """Read every loss that was not read yet, averaged over the workers.
 
         Raises:
@@ -73,12 +73,12 @@ class LossTrace:
 
     def start_branch(self) -> None:
         """``mean`` counts from here on."""
-        self.look()
+        self.read_losses()
         self._sum, self._count = 0.0, 0
 
     def state(self) -> dict[str, Any]:
         """Plain numbers for a checkpoint, after every loss was read."""
-        self.look()
+        self.read_losses()
         return {"sum": self._sum, "count": self._count, "tail": list(self._tail)}
 
     def load(self, state: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from rethink_ray.training.worker_context import WorkerContext
 class Machinery:
     """Everything of one run that is expensive to build. Each part is built when it is first needed.
 
-    A run that has finished all its rungs before therefore builds nothing.
+    So nothing is built for a run whose rungs were all finished by an earlier job.
     """
 
     def __init__(self, config: TrialConfig, folders: RunFolders, ctx: WorkerContext) -> None:
@@ -31,14 +31,15 @@ class Machinery:
         self.ctx = ctx
         self.files = TrialFiles(folders.trial, config.trial_id)
         self.broken_images: set[int] = set()
-        """Images whose files broke since the data set was indexed, as this worker met them."""
+        """Ids of images that this worker could not read, though they were whole when indexed."""
         self._live: Live | None = None
         self._trace: LossTrace | None = None
         self._is_checked = False
 
     @property
     def live(self) -> Live:
-        """The detector and its optimizer; before the first update, as the seed makes them."""
+        """The detector and its optimizer; until an update or a checkpoint changes them, they are as
+        seed and assets make them."""
         if self._live is None:
             config = self.config
             start = load_start(config, self.folders.assets, self.ctx)
@@ -71,15 +72,15 @@ class Machinery:
         return measure_price(self.live)
 
     def restart(self) -> None:
-        """Model, optimizer and losses are again as they were before the first update."""
+        """Drop model, optimizer and losses, so that they are built anew for update 0."""
         self._live = self._trace = None
 
     def update(self, step: int, schedule: RungSchedule, batches: TrainBatches) -> None:
-        """One update with the next batch. Before the first one, everything alive is checked.
+        """Make one update with the next batch; the first one checks the settings before.
 
         Raises:
             Diverged: a loss is not a finite number.
-            Misconfigured: something alive has another value than the recipe.
+            Misconfigured: the model, optimizer or data that were built differ from the recipe.
         """
         images, targets = next(batches)
         self.broken_images |= batches.broken
@@ -94,7 +95,10 @@ class Machinery:
         self.trace.add(step, loss)
 
     def _check_once(self, schedule: RungSchedule, batches: TrainBatches, num_images: int) -> None:
-        """What is alive has the values of the recipe, and ``effective.json`` lists them."""
+        """Compare the settings of model, optimizer and batch with the recipe, once per run.
+
+        ``effective.json`` then lists them.
+        """
         if self._is_checked:
             return
         settings = read_back(self.live, schedule, batches, num_images)
@@ -108,7 +112,7 @@ class Machinery:
         self._is_checked = True
 
     def state(self) -> dict[str, Any]:
-        """Everything that updates change, for a checkpoint; the same on all workers."""
+        """The content of a checkpoint: everything that updates change, the same on all workers."""
         return {
             "trace": self.trace.state(),
             "broken": self.all_broken_images(),
@@ -122,14 +126,14 @@ class Machinery:
         self.broken_images |= set(content.get("broken", ()))
 
     def all_broken_images(self) -> list[int]:
-        """Ids of images whose files broke, as any worker met them."""
+        """Ids of images that at least one worker could not read."""
         return sorted(set(self.ctx.gather(sorted(self.broken_images))))
 
     def require_one_start(self, on_branch: bool, content: dict[str, Any] | None) -> None:
-        """All workers have read the same checkpoint; else they would train different runs.
+        """Check that all workers start from the same checkpoint.
 
         Raises:
-            RecordError: they have not.
+            RecordError: they do not, as happens if their nodes share no file system.
         """
         starts = self.ctx.gather([(on_branch, content["step"] if content else 0)])
         if len(set(starts)) > 1:

@@ -34,7 +34,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def too_large(config: TrialConfig, error: Exception) -> Infeasible:
-    """The error that says which batch and image size did not fit, and which would."""
+    """The error that says which batch and image size did not fit, and which to try instead."""
     recipe, detector = config.recipe, config.recipe.detector
     at_once = images_at_once(config)
     must = (

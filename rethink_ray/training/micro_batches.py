@@ -18,11 +18,11 @@ from rethink_ray.detection.whole_batch import LossSums, add_sums
 def split_into_micro_batches(
     targets: Sequence[Mapping[str, Tensor]], num_images: int
 ) -> list[list[int]]:
-    """The positions of the images in each micro-batch: neighbours that have one kind of label.
+    """The positions of the images in each micro-batch: neighbours with the same kind of label.
 
     Args:
-        targets: of this worker's images; ``is_pseudo`` says which kind, where there are two.
-        num_images: in a micro-batch; it divides the images of each kind.
+        targets: one for each image of this worker; ``is_pseudo`` tells the kind, if there are two.
+        num_images: size of a micro-batch; it divides the number of images of each kind.
     """
     kinds: dict[bool, list[int]] = {}
     for number, target in enumerate(targets):

@@ -58,7 +58,7 @@ def train_config(
     stop: Callable[[], bool] = never_stop,
     progress: Callable[[Progress], None] | None = None,
 ) -> list[RungDone]:
-    """Every length is trained and scored, and ``out`` holds ``model.pt`` and ``rungs.json``.
+    """Train and score every length; ``out`` then holds ``model.pt`` and ``rungs.json``.
 
     Assets are built in ``out`` first. A run that was stopped goes on from its files in ``out``.
 
@@ -193,7 +193,7 @@ def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], d
 def predict_images(
     run: Path, images: Sequence[Path], out: Path, *, score_threshold: float = 0.5
 ) -> dict[Path, int]:
-    """Each image has its detections drawn, as ``<name>.png`` in ``out``: path -> boxes drawn.
+    """Draw the detections of each image, as ``<name>.png`` in ``out``: path -> boxes drawn.
 
     Raises:
         DataError: an image cannot be read, or a new image would replace a given one.

@@ -53,9 +53,9 @@ class Start:
     """The weights that a detector begins with. Its seed draws all others."""
 
     backbone: StateDict | None = None
-    """Of an upstream classifier."""
+    """Backbone weights of an upstream classifier."""
     whole: StateDict | None = None
-    """Of a whole detector. Beside it only the frozen stages of ``init`` count."""
+    """Weights of a whole detector. If given, only the frozen stages of ``init`` still count."""
 
 
 FROM_SEED = Start()
@@ -102,7 +102,7 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
 def require_same_file(path: str, digest: str, where: str) -> None:
     """The file of weights has the content that it had when the study was started.
 
-    ``digest``: of its content then; empty in records that have none.
+    ``digest``: that of its content then; empty in records that have none.
 
     Raises:
         DataError: its content differs, or it cannot be read.
@@ -138,8 +138,8 @@ def locate_asset(spec: AssetSpec, assets: Path) -> Path:
     folder = assets / spec.key
     if not (folder / DONE_FILE).exists():
         where = f"asset {spec.key}"
-        remedy = "Put its folder back: a study builds it once. train builds what is not there."
-        raise DataError(explain(where, "must stand before its trials", str(folder), remedy))
+        remedy = "Put its folder back: a study builds it once. train builds missing assets."
+        raise DataError(explain(where, "must be built before its trials", str(folder), remedy))
     return folder
 
 

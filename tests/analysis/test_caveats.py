@@ -165,5 +165,5 @@ def test_three_replicates_are_said_to_know_little_of_their_spread_and_five_are_n
         return [c.text for c in found if c.key == "thin-spread"]
 
     (text,) = told(3)
-    assert text.startswith("3 replicates find 0.16 to 1.9 times the true spread")
+    assert text.startswith("the spread over 3 replicates is 0.16 to 1.9 times the true spread")
     assert told(5) == told(2) == []

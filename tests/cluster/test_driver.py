@@ -53,7 +53,7 @@ def test_a_process_that_could_not_start_says_the_last_line_of_its_traceback(
 
 @pytest.mark.parametrize("file", [None, "gone.pkl"])
 def test_an_error_file_that_is_not_there_is_a_reason_too(tmp_path: Path, file: str | None) -> None:
-    assert reason_of(file and str(tmp_path / file)) == "lost without a word"
+    assert reason_of(file and str(tmp_path / file)) == "lost, and Ray gives no reason"
 
 
 def test_what_tune_pickles_holds_nothing_of_the_study(tmp_path: Path) -> None:

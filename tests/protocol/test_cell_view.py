@@ -10,7 +10,7 @@ from rethink_ray.protocol.extension import extend
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 from tests.search.same_study import events_of
@@ -49,7 +49,7 @@ def answers(view: CellView) -> tuple[object, ...]:
 @pytest.mark.parametrize("changes", [COPYING, ENDING, TWICE])
 def test_a_view_that_lives_on_answers_as_a_fresh_one(changes: dict[str, Any]) -> None:
     study = small_study(**changes)
-    cluster = PretendedCluster(study, facts_of(study), diverging_above(0.05), slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), diverging_above(0.05), slots=2)
     happened: list[Event] = []
     cluster.watch = happened.append
     cluster.run()

@@ -27,7 +27,7 @@ from rethink_ray.search.costs import ladder_steps
 from rethink_ray.search.observations import as_observation, distribution_of
 from rethink_ray.search.optuna_journal import optuna_study_name, write_optuna_journal
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
@@ -125,7 +125,7 @@ def saturating(config: TrialConfig, length: float) -> Mapping[str, float] | Outc
 
 
 def run(study: Study, answer: Any = saturating) -> StudyState:
-    cluster = PretendedCluster(study, facts_of(study), answer, slots=3)
+    cluster = SimulatedCluster(study, facts_of(study), answer, slots=3)
     assert cluster.run().done
     return cluster.state
 
@@ -190,7 +190,7 @@ def test_a_longer_ladder_takes_on_only_what_was_still_improving() -> None:
     longer = extend(study, lengths=(10.0,))
     kept = {cell: needed_by(StudyView(study, state).cell(cell)).trunks for cell in cells_of(study)}
     assert all(bool(kept[cell]) == (cell.arm == "scratch") for cell in kept)
-    cluster = PretendedCluster(longer, facts_of(longer), saturating, slots=3, state=state)
+    cluster = SimulatedCluster(longer, facts_of(longer), saturating, slots=3, state=state)
     cluster.run()
     assert {job.cell.rpartition("/")[2] for job in cluster.started} == {"scratch"}
     on_its_own = {job.trial_id for job in cluster.started if job.purpose == "search"}
@@ -301,7 +301,7 @@ def test_order_and_kills_change_nothing(slots: int, order: int, stop: int) -> No
     study = climbing()
     facts = facts_of(study)
     once = replay(study, facts, saturating)
-    begun = PretendedCluster(study, facts, saturating, slots=slots)
+    begun = SimulatedCluster(study, facts, saturating, slots=slots)
     begun.run(max_events=stop)
     again = replay(
         study, facts, saturating, slots=slots, order_seed=order, events=events_of(begun.state)
@@ -313,7 +313,7 @@ def test_order_and_kills_change_nothing(slots: int, order: int, stop: int) -> No
 @given(data=st.data())
 def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> None:
     study = climbing()
-    cluster = PretendedCluster(study, facts_of(study), saturating, slots=5)
+    cluster = SimulatedCluster(study, facts_of(study), saturating, slots=5)
     cluster.run(max_events=data.draw(st.integers(0, 80)))
     events = events_of(cluster.state)
     shuffled = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events)))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
-from rethink_ray.search.simulate import Answer, PretendedCluster, replay
+from rethink_ray.search.simulate import Answer, SimulatedCluster, replay
 from rethink_ray.spec.study import Study
 from tests.search.search_builders import facts_of
 
@@ -50,6 +50,6 @@ def assert_same_after_kills(study: Study, answer: Answer, stops: Sequence[int]) 
     """Killed after so many events, again and again, and continued: the same study."""
     facts, state = facts_of(study), StudyState()
     for max_events in stops:  # each pass loses what was running and starts a fresh decider
-        PretendedCluster(study, facts, answer, slots=3, state=state).run(max_events)
+        SimulatedCluster(study, facts, answer, slots=3, state=state).run(max_events)
     ended = replay(study, facts, answer, events=events_of(state))
     assert facts_in(ended) == facts_in(replay(study, facts, answer))

@@ -9,7 +9,7 @@ from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Outcome, RungDone
 from rethink_ray.search.decide import Decider
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 from tests.search.same_study import events_of
@@ -168,7 +168,7 @@ def test_a_copied_cell_waits_until_its_source_has_chosen() -> None:
     study = copying()
     facts = facts_of(study)
     state = StudyState()
-    PretendedCluster(study, facts, drifting, slots=1, state=state).run(max_events=11)
+    SimulatedCluster(study, facts, drifting, slots=1, state=state).run(max_events=11)
     assert not state.members(Cell("full", "copy"), "search")  # 4 trials x 3 rungs take 12
 
 
@@ -196,7 +196,7 @@ def test_more_trials_are_a_new_round_and_repeat_nothing() -> None:
     facts = facts_of(study)
     before = replay(study, facts, ap_of)
     larger = grown(study, trials=8)
-    cluster = PretendedCluster(larger, facts, ap_of, slots=2, state=StudyState(events_of(before)))
+    cluster = SimulatedCluster(larger, facts, ap_of, slots=2, state=StudyState(events_of(before)))
     assert cluster.run().done
     assert not {job.trial_id for job in cluster.started} & {t for t, _ in before.rungs}
     assert [len(ran(cluster.state, CELL, x)) for x in (2.0, 4.0, 6.0)] == [8, 4, 2]
@@ -234,7 +234,7 @@ def test_a_longer_ladder_goes_on_from_the_old_rungs() -> None:
         budget={**budget, "keep": [4, 2, 1, 1]},
         schedule=LADDER | {"lengths": [2, 4, 6, 12]},
     )
-    cluster = PretendedCluster(longer, facts, ap_of, slots=2, state=StudyState(events_of(before)))
+    cluster = SimulatedCluster(longer, facts, ap_of, slots=2, state=StudyState(events_of(before)))
     assert cluster.run().done
     assert before.rungs.items() <= cluster.state.rungs.items()
     assert {job.lengths for job in cluster.started} <= {(12.0,), (2.0, 4.0, 6.0, 12.0)}

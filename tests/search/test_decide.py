@@ -12,7 +12,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, JobFailed, Resumed
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
-from rethink_ray.search.simulate import PretendedCluster, replay, rung_of
+from rethink_ray.search.simulate import SimulatedCluster, replay, rung_of
 from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.resolve import Cell, cells_of
@@ -77,7 +77,7 @@ def test_any_order_of_arrival_gives_the_same_study(slots: int, order: int) -> No
 def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> None:
     study = few()
     facts = facts_of(study)
-    cluster = PretendedCluster(study, facts, diverging_above(0.08), slots=5)
+    cluster = SimulatedCluster(study, facts, diverging_above(0.08), slots=5)
     cluster.run(max_events=data.draw(st.integers(0, 60)))
     events = events_of(cluster.state)
     shuffled = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events)))
@@ -130,7 +130,7 @@ def test_trials_wait_for_their_asset_which_is_built_once() -> None:
 def test_every_norm_the_search_reaches_gets_its_asset() -> None:
     study = few(search={"detector.norm": {"choice": ["gn", "bn"]}})
     facts = facts_of(study)
-    cluster = PretendedCluster(study, facts, ap_of, slots=2)
+    cluster = SimulatedCluster(study, facts, ap_of, slots=2)
     cluster.run()
     assets = [job.asset for job in cluster.started if job.asset is not None]
     assert sorted(asset.detector.norm for asset in assets) == ["bn", "gn"]
@@ -145,7 +145,7 @@ def refuse(spec: AssetSpec) -> AssetDone:
 
 def test_a_refused_asset_ends_its_trials_and_nothing_else() -> None:
     study = few()
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=2)
     cluster.build_asset = refuse
     decision = cluster.run()
     assert decision.done
@@ -166,7 +166,7 @@ def test_a_job_failed_too_often_blocks_its_round_and_no_other_cell() -> None:
     state.add(JobFailed(job_id=bad, reason="killed"))
     assert bad in [j.job_id for j in decider.next_jobs(state).jobs]
     state.add(JobFailed(job_id=bad, reason="killed"))
-    cluster = PretendedCluster(study, facts, ap_of, slots=3, state=state)
+    cluster = SimulatedCluster(study, facts, ap_of, slots=3, state=state)
     decision = cluster.run()
     assert decision.incomplete
     assert decision.blocked == (bad,)
@@ -174,7 +174,7 @@ def test_a_job_failed_too_often_blocks_its_round_and_no_other_cell() -> None:
     assert len(ran(state, Cell("few", "pretrained"), 2.0)) == 6
     assert not ran(state, Cell("full", "scratch"), 4.0)
     state.add(Resumed(trials=6, replicates=2, lengths=(2.0, 4.0, 6.0)))
-    assert PretendedCluster(study, facts, ap_of, slots=3, state=state).run().done
+    assert SimulatedCluster(study, facts, ap_of, slots=3, state=state).run().done
 
 
 def test_a_trial_of_two_cells_is_run_once() -> None:
@@ -211,7 +211,7 @@ def test_a_job_crosses_process_borders() -> None:
 
 def test_search_sees_the_selection_split_only() -> None:
     study = few()
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=2)
     cluster.run()
     splits = {(job.purpose, job.splits) for job in cluster.started}
     assert splits == {("asset", ()), ("search", ("val",)), ("replicate", ("val", "test"))}
@@ -219,7 +219,7 @@ def test_search_sees_the_selection_split_only() -> None:
 
 def test_halving_steps_are_one_rung_and_audits_and_replicates_whole_ladders() -> None:
     study = few()
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=2)
     cluster.run()
     lengths = {(job.purpose, job.lengths) for job in cluster.started if job.asset is None}
     assert {("search", (2.0,)), ("search", (4.0,)), ("search", (6.0,))} <= lengths
@@ -234,7 +234,7 @@ def test_a_decider_that_only_counts_names_the_same_jobs_and_no_rounds() -> None:
     assert (fresh.rounds, fresh.jobs, fresh.done) == ((), (), False)
     assert fresh.unproposed == 16  # the first rounds of four cells
     state = StudyState()
-    PretendedCluster(study, facts, ap_of, slots=2, state=state).run(max_events=30)
+    SimulatedCluster(study, facts, ap_of, slots=2, state=state).run(max_events=30)
     counted, decided = (Decider(study, facts, propose=p).next_jobs(state) for p in (False, True))
     assert counted.jobs == decided.jobs
     proposed = [r for r in decided.rounds if r.purpose == "search"]
@@ -247,7 +247,7 @@ def test_a_decider_that_only_counts_names_the_same_jobs_and_no_rounds() -> None:
 def test_no_clock_is_read_by_a_decision(times: list[float]) -> None:
     study = few()
     facts = facts_of(study)
-    cluster = PretendedCluster(study, facts, diverging_above(0.08), slots=3)
+    cluster = SimulatedCluster(study, facts, diverging_above(0.08), slots=3)
     cluster.run(max_events=25)
     events = events_of(cluster.state)
     stamped = [replace(event, at=at) for event, at in zip(events, times, strict=False)]

@@ -10,7 +10,7 @@ from rethink_ray.protocol.retention import needed_by
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone
 from rethink_ray.search.jobs import Job
-from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.search.simulate import SimulatedCluster
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import cells_of
@@ -34,7 +34,7 @@ class Watched:
     ) -> None:
         self.trunks = set(trunks)
         self.missed: list[str] = []
-        self.cluster = PretendedCluster(
+        self.cluster = SimulatedCluster(
             study,
             facts,
             diverging_above(0.08),
@@ -136,7 +136,7 @@ def test_a_study_keeps_fewer_trunks_the_further_it_is() -> None:
     study = small_study(budget=BUDGET, schedule=LADDER)
     facts, state = facts_of(study), StudyState()
     kept: list[int] = []
-    cluster = PretendedCluster(study, facts, ap_of, slots=1, state=state)
+    cluster = SimulatedCluster(study, facts, ap_of, slots=1, state=state)
     cluster.watch = lambda event: kept.append(
         sum(len(needed_by(StudyView(study, state).cell(cell)).branches) for cell in cells_of(study))
     )

@@ -14,7 +14,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone, Outcome
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.assets import (
     AssetSpec,
     DetectorAsset,
@@ -56,13 +56,13 @@ def learning(arms: Mapping[str, Any] = ARMS, **changes: Any) -> Study:
     )
 
 
-def run(study: Study) -> PretendedCluster:
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=3)
+def run(study: Study) -> SimulatedCluster:
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=3)
     assert cluster.run().done
     return cluster
 
 
-def configs(study: Study, cluster: PretendedCluster, arm: str, purpose: Any) -> list[TrialConfig]:
+def configs(study: Study, cluster: SimulatedCluster, arm: str, purpose: Any) -> list[TrialConfig]:
     cell, facts = Cell("full", arm), facts_of(study)
     members = [m for _, m in cluster.state.members(cell, purpose)]
     return [StudyView(study, cluster.state, facts).cell(cell).config_of(m) for m in members]
@@ -121,7 +121,7 @@ def test_an_asset_is_built_after_everything_it_needs() -> None:
         built.append(spec.key)
         return AssetDone(key=spec.key, kind=spec.kind, metrics={}, seconds=1.0)
 
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=4)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=4)
     cluster.build_asset = build
     cluster.run()
     kinds = Counter(key.partition("-")[0] for key in built)
@@ -135,7 +135,7 @@ def test_a_student_waits_for_its_teachers_search_and_not_for_its_replicates() ->
     study = learning()
     facts = facts_of(study)
     state, decider = StudyState(), Decider(study, facts)
-    cluster = PretendedCluster(study, facts, ap_of, slots=1, state=state)
+    cluster = SimulatedCluster(study, facts, ap_of, slots=1, state=state)
     while not state.rounds.get((Cell("full", "student"), "search")):
         before = set(state.rungs)
         cluster.run(max_events=1)
@@ -163,7 +163,7 @@ def test_a_refused_teacher_ends_its_students_and_nothing_else() -> None:
         refused = "diverged" if spec.kind == "teacher" else ""
         return AssetDone(key=spec.key, kind=spec.kind, metrics={}, seconds=1.0, refused=refused)
 
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=2)
     cluster.build_asset = build
     assert cluster.run().done
     ended = set(cluster.state.ended)
@@ -206,7 +206,7 @@ def test_any_order_of_arrival_gives_the_same_study(slots: int, order: int) -> No
 def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> None:
     study = learning()
     facts = facts_of(study)
-    cluster = PretendedCluster(study, facts, diverging_above(0.08), slots=5)
+    cluster = SimulatedCluster(study, facts, diverging_above(0.08), slots=5)
     cluster.run(max_events=data.draw(st.integers(0, 150)))
     events = events_of(cluster.state)
     shuffled = data.draw(st.permutations(events)) + data.draw(st.lists(st.sampled_from(events)))
@@ -263,7 +263,7 @@ def answered(config: TrialConfig, length: float) -> Mapping[str, float] | Outcom
 
 def test_a_search_that_finds_nothing_teaches_nobody_and_the_study_ends() -> None:
     study = learning({"scratch": {}, "student": {"set": STUDENT, "teacher": "scratch"}})
-    cluster = PretendedCluster(study, facts_of(study), answered, slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), answered, slots=2)
     assert cluster.run().done
     assert not cluster.state.members(Cell("full", "student"), "search")
 

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import JobStarted
 from rethink_ray.search.optuna_journal import OptunaJournal, optuna_study_name, write_optuna_journal
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.resolve import Cell, TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 from tests.full_disk import file_size_limit
@@ -77,7 +77,7 @@ def test_a_dashboard_that_has_the_file_open_can_read_on(tmp_path: Path) -> None:
     watching = seen(path, study)
     before = path.read_bytes()
     for _ in range(40):  # each pass kills what was running and goes on for a few events
-        decision = PretendedCluster(
+        decision = SimulatedCluster(
             study, facts_of(study), diverging_above(0.05), slots=2, state=state
         ).run(max_events=4)
         journal.update(state)
@@ -106,7 +106,7 @@ def test_unfinished_trials_wait_or_run(tmp_path: Path) -> None:
     study = few()
     path = tmp_path / "optuna.journal"
     journal, state = OptunaJournal(path, study), StudyState()
-    PretendedCluster(study, facts_of(study), ap_of, slots=1, state=state).run(max_events=2)
+    SimulatedCluster(study, facts_of(study), ap_of, slots=1, state=state).run(max_events=2)
     first, second, *others = [m.trial_id for _, m in state.members(CELL, "search")]
     journal.update(state)
     found = states(path, study)
@@ -152,7 +152,7 @@ def test_a_journal_that_was_harmed_is_written_anew_at_the_next_look(
     path = tmp_path / "optuna.journal"
     journal, state = OptunaJournal(path, study), StudyState()
     for max_events in (3, 40):
-        PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(max_events)
+        SimulatedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(max_events)
         journal.update(state)
         match harm:
             case "lost":
@@ -174,10 +174,10 @@ def test_a_full_disk_leaves_the_journal_as_it_was_and_the_next_update_catches_up
     study = few()
     path = tmp_path / "optuna.journal"
     journal, state = OptunaJournal(path, study), StudyState()
-    PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(4)
+    SimulatedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(4)
     journal.update(state)
     before = path.read_bytes()
-    PretendedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(20)
+    SimulatedCluster(study, facts_of(study), ap_of, slots=2, state=state).run(20)
     with file_size_limit(len(before) + 100), pytest.raises(OSError, match="too large"):
         journal.update(state)
     assert path.read_bytes() == before

@@ -2,7 +2,7 @@
 
 from rethink_ray.search.costs import ladder_steps, new_steps, separate_steps
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.recipe import DecaySpec, ScheduleSpec
 from tests.search.search_builders import ap_of, facts_of, small_study
 
@@ -124,7 +124,7 @@ def test_a_plan_is_the_study_that_will_run() -> None:
 
 def test_a_pretended_cluster_never_runs_more_jobs_than_slots() -> None:
     study = small_study(budget={"trials": 8, "keep": [8, 4, 2], "replicates": 1})
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=3)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=3)
     assert cluster.run().done
     assert cluster.busy <= 3 * cluster.makespan
     assert len({job.job_id for job in cluster.started}) == len(cluster.started)

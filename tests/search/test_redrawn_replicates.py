@@ -12,7 +12,7 @@ from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.log import decode_line, encode
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, cells_of
@@ -44,7 +44,7 @@ def facts(study: Study) -> DataFacts:
 
 
 def run(study: Study, state: StudyState | None = None) -> StudyState:
-    cluster = PretendedCluster(study, facts(study), ap_of, slots=3, state=state)
+    cluster = SimulatedCluster(study, facts(study), ap_of, slots=3, state=state)
     assert cluster.run().done
     return cluster.state
 
@@ -143,7 +143,7 @@ def test_copied_arms_share_the_draws_of_the_arm_they_copy() -> None:
 def test_order_and_kills_change_no_draw(slots: int, order: int, stop: int) -> None:
     study, answer = redrawn(), diverging_above(0.08)
     once = replay(study, facts(study), answer)
-    begun = PretendedCluster(study, facts(study), answer, slots=slots)
+    begun = SimulatedCluster(study, facts(study), answer, slots=slots)
     begun.run(max_events=stop)
     again = replay(
         study, facts(study), answer, slots=slots, order_seed=order, events=events_of(begun.state)

@@ -15,7 +15,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member, RoundProposed
 from rethink_ray.search.optuna_journal import optuna_study_name
 from rethink_ray.search.plan import plan_study
-from rethink_ray.search.simulate import PretendedCluster, replay
+from rethink_ray.search.simulate import SimulatedCluster, replay
 from rethink_ray.spec.resolve import Cell, searches_of
 from rethink_ray.spec.study import Study
 from tests.search.same_study import assert_same_in_any_order, events_of, facts_in
@@ -173,7 +173,7 @@ def test_killed_and_given_more_searches_it_is_the_same_study(stops: list[int], g
     facts, state = facts_of(began), StudyState()
     for number, max_events in enumerate(stops):
         study = began if number < grow else extend(began, searches=2)
-        PretendedCluster(study, facts, answer, slots=3, state=state).run(max_events)
+        SimulatedCluster(study, facts, answer, slots=3, state=state).run(max_events)
     ended = replay(extend(began, searches=2), facts, answer, events=events_of(state))
     whole = replay(large, facts, answer)
     assert members(ended) == members(whole)

@@ -1,13 +1,13 @@
 """Which jobs keep what they find: those of replicates, unless a study wants none."""
 
 from rethink_ray.search.jobs import Job
-from rethink_ray.search.simulate import PretendedCluster
+from rethink_ray.search.simulate import SimulatedCluster
 from tests.search.search_builders import ap_of, facts_of, small_study
 
 
 def _started(detections: str) -> list[Job]:
     study = small_study(checkpoints={"detections": detections})
-    cluster = PretendedCluster(study, facts_of(study), ap_of, slots=2)
+    cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=2)
     cluster.run()
     return [job for job in cluster.started if job.asset is None]
 

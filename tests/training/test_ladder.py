@@ -107,14 +107,14 @@ def test_a_loss_that_is_no_number_ends_the_trial_at_its_step(tmp_path: Path) -> 
     assert again.value.step == caught.value.step
 
 
-@pytest.mark.parametrize("look_every", [1, 20])
-def test_the_first_bad_step_is_named_however_late_it_is_looked_at(look_every: int) -> None:
-    trace = LossTrace(CPU, look_every)
+@pytest.mark.parametrize("read_every", [1, 20])
+def test_the_first_bad_step_is_named_however_late_it_is_read(read_every: int) -> None:
+    trace = LossTrace(CPU, read_every)
 
     def add_all() -> None:
         for step, loss in enumerate([1.0, 2.0, math.nan, math.inf]):
             trace.add(step, torch.tensor(loss))
-        trace.look()
+        trace.read_losses()
 
     with pytest.raises(Diverged) as caught:
         add_all()

@@ -1,4 +1,4 @@
-"""The top of every form: the answers, how to read them, and the findings with a sentence each."""
+"""The top of a report in every format: the answers, how to read them, and the main findings."""
 
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
@@ -10,7 +10,7 @@ from rethink_ray.protocol.cell_rules import num_searches
 
 
 def answer_lines(findings: Findings) -> list[str]:
-    """The question, its answers, what is still to run, and how to read numbers."""
+    """The question, its answers, the runs that are left, and how to read the numbers."""
     lines = [findings.study.question, ""]
     if findings.missing_sections:
         lines += [missing_summary(findings.missing_sections), ""]
@@ -79,5 +79,5 @@ def _looks_note(findings: Findings) -> str:
 
 
 def single_findings(findings: Findings) -> list[Finding]:
-    """The findings with a sentence each; all others stand in the table of differences."""
+    """The findings that are printed with a sentence; the table of differences has all others."""
     return [f for f in findings.findings if f.family != "descriptive" or f.kind != "arms"]

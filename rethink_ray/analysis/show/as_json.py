@@ -1,8 +1,9 @@
 """Any result of an analysis as JSON: a field's name is its key.
 
-Rules, in one place. Floats have 6 significant digits; a number that is not finite is an error. A
-``Cell`` and an ``Estimate`` stand beside the other fields, not inside their own. A trial stands as
-its id. What a reader wants beside the fields is in ``COMPUTED``, what they do not in ``LEFT_OUT``.
+Floats have 6 significant digits; a number that is not finite is an error. The fields of a ``Cell``
+or an ``Estimate`` are written beside the other fields of their owner, without a level of their own.
+A trial is written as its id. ``COMPUTED`` adds keys to some types, and ``LEFT_OUT`` lists fields
+that are not written.
 """
 
 import dataclasses
@@ -38,7 +39,7 @@ def json_text(tree: Any) -> str:
 
 
 def as_plain(value: Any) -> Any:
-    """What JSON can hold of a value: numbers, texts, lists, and dictionaries by field name."""
+    """A value as numbers, texts, lists and dictionaries; a dataclass becomes field -> value."""
     match value:
         case Enum():
             return as_plain(value.value)
@@ -99,7 +100,7 @@ def _merge(tree: Tree, more: Mapping[str, Any], owner: type) -> None:
 
 @cache
 def _layout_of(owner: type) -> tuple[tuple[str, Callable[[Any], Tree] | None], ...]:
-    """(field, how it stands beside the others or None if under its own name) in order."""
+    """(field, function that spreads it beside the others, or None to keep its name), in order."""
     hints = typing.get_type_hints(owner)
     left_out = LEFT_OUT.get(owner, frozenset())
     return tuple(
@@ -110,7 +111,7 @@ def _layout_of(owner: type) -> tuple[tuple[str, Callable[[Any], Tree] | None], .
 
 
 def _inline_of(hint: Any) -> Callable[[Any], Tree] | None:
-    """Of ``Estimate`` and of ``Estimate | None``."""
+    """The function that spreads a field of this type, if it is in ``INLINE``, ``None`` or not."""
     options: Sequence[Any] = typing.get_args(hint) or (hint,)
     plain = [option for option in options if option is not type(None)]
     return INLINE.get(plain[0]) if len(plain) == 1 else None
@@ -139,7 +140,7 @@ INLINE: Mapping[Any, Callable[[Any], Tree]] = {
     Estimate: _estimate_tree,
     Claim: _claim_tree,
 }
-"""Types whose values stand beside the other fields of their owner."""
+"""Types whose fields are written beside the other fields of their owner."""
 
 
 def _finding_extras(finding: Finding) -> Tree:
@@ -161,7 +162,7 @@ COMPUTED: Mapping[type, Callable[[Any], Tree]] = {
     ComparedSource: lambda source: {"reported": source.reported},
     Effect: lambda effect: {"evidence": list(effect.evidence)},
 }
-"""Type -> what stands beside its fields, as plain data."""
+"""Type -> function that returns further keys to write beside its fields."""
 LEFT_OUT: Mapping[type, frozenset[str]] = {
     StudyCost: frozenset({"cells", "assets", "renamed"}),  # sections of their own
     Configuration: frozenset({"params"}),

@@ -1,7 +1,8 @@
 """Figures as SVG text: the objective against schedule length, and differences against length.
 
-Ink and paper have stand-in colours: a file of its own becomes black on white, a figure inside the
-report follows the reader's theme. Arms differ by colour (Okabe and Ito's palette), marker and dash.
+Figures are drawn in placeholder colours. A separate file becomes black on white; a figure inside
+the report follows the reader's theme. Arms differ by colour (Okabe and Ito's palette), marker and
+dash.
 """
 
 import io
@@ -22,17 +23,17 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", "-", "--")
 INK, FAINT = "#010203", "#040506"
-"""Stand-ins that ``themed`` replaces."""
+"""Placeholder colours that ``themed`` replaces."""
 WIDTH_IN, HEIGHT_IN, ROW_IN = 6.2, 4.6, 0.26
 """The size of a panel with two rows of legend, and the height of each further row."""
 LETTER_PT, MARKER_PT = 7.5, 56.0
-"""Of a legend's entry: the width of a letter, and of its marker and gaps."""
+"""The width of a letter in a legend, and of an entry's marker and gaps."""
 SHIFT = 0.012
 """Arms are set apart sideways by this share of the axis, so that intervals do not overlap."""
 
 
 def draw_figures(findings: Findings, contained: Containment | None = None) -> dict[str, str]:
-    """File stem -> SVG with stand-in colours; a regime without replicates has no figure."""
+    """File stem -> SVG in placeholder colours; a regime without replicates has no figure."""
     kept = contained or Containment(findings.missing_sections)
     return draw_each(
         kept,
@@ -115,7 +116,7 @@ def inlined(svg: str) -> str:
 
 
 def themed(svg: str, ink: str, faint: str) -> str:
-    """The SVG with its stand-in colours replaced."""
+    """The SVG with its placeholder colours replaced."""
     return svg.replace(INK, ink).replace(FAINT, faint)
 
 
@@ -251,7 +252,7 @@ def _drifts(findings: Findings, regime: RegimeResult) -> dict[str, list[Drift]]:
 
 
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:
-    """The differences of two arms at one length; not those of each arm at its best length."""
+    """The differences of two arms at one length, without those of each arm at its best length."""
     arms = [f for f in findings.findings if f.kind == "arms" and f.regime == regime.name]
     return [f for f in arms if len(f.lengths) == 1]
 
@@ -275,7 +276,7 @@ def _drawn(regime: RegimeResult, title: str, paint: Callable[[Any], None]) -> st
 
 
 def panel(title: str, paint: Callable[[Any], None]) -> str:
-    """One panel, axes and legend as every figure has them."""
+    """One panel with the axes and the legend that all figures share."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
@@ -316,7 +317,7 @@ def legend_label(name: str) -> str:
 
 
 def _legend(figure: Any, axes: Any) -> None:
-    """The legend stands below the axes, where it hides no point."""
+    """Put the legend below the axes, where it hides no point."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max((len(label) for label in labels), default=0)
     fitting = int(WIDTH_IN * 72.0 // (longest * LETTER_PT + MARKER_PT))

@@ -20,7 +20,7 @@ def new_images_sheet(findings: Findings, directory: StudyDirectory) -> Sheet:
     """Each headline on these images, and on data like these.
 
     Args:
-        findings: of the study.
+        findings: the study's findings.
         directory: holds the detections of its replicates, or fetches them.
     """
     fetch_detections(findings.findings, directory)
@@ -29,7 +29,7 @@ def new_images_sheet(findings: Findings, directory: StudyDirectory) -> Sheet:
 
 
 def quick_new_images(findings: Findings, directory: StudyDirectory) -> tuple[Sheet, ...]:
-    """The same sheet for the report; none if it takes long or no headline can be drawn again."""
+    """The same sheet for the report; none if it takes long or no headline can be resampled."""
     if not NEW_IMAGES.applies(findings.section_input()):
         return ()
     sheet = new_images_sheet(findings, directory)

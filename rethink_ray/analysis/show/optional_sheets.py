@@ -52,7 +52,7 @@ def difference_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...
 
 
 def claim_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """The papers' claims, and beside them what explains one."""
+    """The papers' claims, and the tables that explain one of them."""
     claims = one_sheet(kept, CLAIMS, lambda: claims_sheet(findings.claims, findings.study))
     return (claims, *section_sheets(findings, kept, "claims"))
 
@@ -71,7 +71,7 @@ def cost_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
 
 
 def search_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """How search trials ended, and what the search says."""
+    """How search trials ended, and the tables about the search."""
     trials = one_sheet(kept, "Search trials", lambda: search_sheet(findings))
     return (trials, *section_sheets(findings, kept, "search"))
 
@@ -114,5 +114,5 @@ def one_sheet(
 
 
 def _with_rows(tables: Iterable[Sheet]) -> tuple[Sheet, ...]:
-    """The tables that show something, and those that are missing."""
+    """The tables that have rows, and those that failed and have a sentence instead."""
     return tuple(sheet for sheet in tables if sheet.rows or sheet.missing)

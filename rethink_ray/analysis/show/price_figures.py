@@ -11,7 +11,7 @@ from rethink_ray.analysis.show.figures import INK, draw_each, legend_label, look
 from rethink_ray.judge.wording import metric_name, times
 
 WIDE = 8.0
-"""Prices that differ by more than this factor stand on a logarithmic axis."""
+"""The axis is logarithmic if prices differ by more than this factor."""
 
 
 def draw_prices(findings: Findings, contained: Containment | None = None) -> dict[str, str]:
@@ -103,7 +103,7 @@ def _drawn(
 
 
 def _label(axes: Any, point: tuple[float, float], text: str, index: int) -> None:
-    """Beside its point: above it, of every other arm below."""
+    """Write a label beside its point: above it, or below it for every second arm."""
     offset, side = ((-4, 5), "right") if index % 2 else ((5, -11), "left")
     axes.annotate(
         text,
@@ -117,6 +117,6 @@ def _label(axes: Any, point: tuple[float, float], text: str, index: int) -> None
 
 
 def _minor(value: float) -> str:
-    """Between powers of ten a logarithmic axis is labelled at 2 and 5."""
+    """The label of a logarithmic axis between powers of ten: only 2 and 5 have one."""
     first = f"{value:e}"[0]
     return f"{value:g}" if first in "25" else ""

@@ -18,7 +18,7 @@ from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.wording import unit_name
 
 FINDINGS_SCHEMA = 2
-"""Of ``findings.json``: grows when a key goes or changes its meaning, not when one comes."""
+"""Version of ``findings.json``. It grows when a key is removed or changes its meaning."""
 ANSWERS = "The answers"
 
 
@@ -26,7 +26,7 @@ def as_terminal(findings: Findings, contained: Containment | None = None) -> str
     """Headings, one line per finding, aligned tables. Plain ASCII, no colours.
 
     Args:
-        findings: of a study.
+        findings: a study's findings.
         contained: takes note of sections that fail.
     """
     kept = contained or Containment(findings.missing_sections)
@@ -97,7 +97,7 @@ def as_tree(findings: Findings, contained: Containment | None = None) -> dict[st
 
 
 def _plain(kept: Containment, key: str, part: str, value: Callable[[], Any]) -> Any:
-    """What JSON can hold of a key; None where it, or the part it shows, failed."""
+    """The value of a key as plain data; None if it, or the part it shows, failed."""
     failed = bool(part and kept.sentence_of(part))
     build = partial(_plain_value, value)
     return None if failed else kept.attempt(f"{key} of findings.json", build, None)

@@ -67,7 +67,7 @@ class Report:
 
 
 def write_report(where: Path | str) -> Path:
-    """``report/`` of the study at a path or URI holds its findings in every form.
+    """Write the findings of the study at a path or URI into its ``report/``, in every format.
 
     Returns:
         The HTML page, on this machine.
@@ -79,10 +79,10 @@ def write_report(where: Path | str) -> Path:
 
 
 def build_report(directory: StudyDirectory, where: Path | str) -> Report:
-    """The report is written; a section that fails is missing, and all others are there.
+    """Write the report. A section that fails is missing, and all others are there.
 
     Args:
-        directory: of the study.
+        directory: the study's directory.
         where: the path or URI as the reader gave it, for the commands on the page.
 
     Raises:
@@ -184,7 +184,7 @@ def unbroken(text: str) -> str:
 
 
 def _bare_page(study: Study, kept: Containment) -> str:
-    """A page that says only what is missing."""
+    """A page that only lists the sections that are missing."""
     texts = "\n".join(f"<p>{escape(section.sentence)}</p>" for section in kept.missing)
     title = escape(study.question or study.study)
     return (
@@ -237,7 +237,7 @@ def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
-    """Each finding that stands by itself, with its caveats."""
+    """Each finding that is printed with a sentence, and its caveats."""
     caveats = {c.key: c for c in findings.caveats if c.regime is not None or c.arm is not None}
     return [
         {
@@ -253,7 +253,7 @@ def _findings_shown(findings: Findings) -> list[dict[str, Any]]:
 def _of_kinds(
     figures: Mapping[str, str], kept: Containment, regimes: Iterable[str], *kinds: str
 ) -> list[dict[str, str]]:
-    """Each figure of these regimes and kinds, or the sentence that stands for it."""
+    """Each figure of these regimes and kinds, or the sentence that replaces it."""
     entries = []
     for regime, kind in product(regimes, kinds):
         svg = figures.get(stem_of(regime, kind), "")

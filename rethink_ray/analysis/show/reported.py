@@ -1,4 +1,4 @@
-"""The claims held against a table of published numbers: as reported, without an interval."""
+"""The papers' claims compared with a table of published numbers, which have no intervals."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ SINGLE_RUNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A table, and each claim held against its numbers."""
+    """A table, and each claim compared with its numbers."""
 
     table: PublishedTable
     tested: tuple[ClaimOutcome, ...]
@@ -26,7 +26,7 @@ class Reported:
 
 
 def derive_reported(table: PublishedTable) -> Reported:
-    """The papers' claims held against a table's numbers."""
+    """The papers' claims, compared with a table's numbers."""
     outcomes = judge_reported(paper_claims(), published_samples(table))
     return Reported(
         table=table,

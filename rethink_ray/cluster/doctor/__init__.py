@@ -1,1 +1,1 @@
-"""What must hold before a study runs."""
+"""Checks of machine, cluster and study, before a study runs."""

@@ -1,4 +1,4 @@
-"""One line of the preflight: a fact, whether it is well, and if not how to fix it."""
+"""One line of the preflight: a fact, whether it is all right, and if not how to fix it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ class Check:
     name: str
     ok: bool
     detail: str
-    """The fact; if it is not well, also the remedy."""
+    """The fact; if ``ok`` is false, also the remedy."""
 
 
 def build_check(name: str, fact: str, is_well: bool, remedy: str) -> Check:
-    """A check that states ``fact``, and ``remedy`` only if it is not well."""
+    """A check that states ``fact``, and ``remedy`` only if the check fails."""
     return Check(name=name, ok=is_well, detail=fact if is_well else f"{fact}. To do: {remedy}")
 
 
 def try_check(name: str, attempt: Callable[[], str], remedy: str) -> Check:
-    """A check that is well if ``attempt`` returns a text, which it states."""
+    """A check that passes if ``attempt`` returns, and states the returned text."""
     try:
         return Check(name=name, ok=True, detail=attempt())
     except RethinkError as error:

@@ -19,7 +19,7 @@ from rethink_ray.spec.study import Study
 SHARED_MEMORY_BYTES = 512 * 2**20
 """Ray's object store (200 MB) and the batches of loader workers are in shared memory."""
 SCRATCH_BYTES = 2**30
-"""For Ray's logs and sockets."""
+"""Free disk that Ray's logs and sockets need."""
 CGROUP = Path("/sys/fs/cgroup")
 MEMORY_BYTES_PER_SLOT = int(1.5 * 2**30)
 """A process with torch and a tiny detector; a full-size one on CPU needs more."""

@@ -25,8 +25,8 @@ def examine_ray(
 
     Args:
         study: the study that will run; trials on several workers need the State API.
-        address: of a running cluster; None starts one here for a moment.
-        folder: of the study; every node must see it.
+        address: address of a running cluster; None starts one here for a moment.
+        folder: the study's folder; every node must see it.
     """
     set_switches()
     yield check_address(address)

@@ -30,8 +30,8 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
 
     Args:
         study: the study.
-        address: of the cluster that will run it; without one, this machine runs it.
-        folder: of the study.
+        address: address of the cluster that will run it; without one, this machine runs it.
+        folder: the study's folder.
     """
     if address is None:
         yield _slots(study)
@@ -77,7 +77,7 @@ def _data(study: Study) -> Check:
 
 
 def _faults(study: Study) -> Check:
-    """Well unless an image is lost. Bad boxes are clamped or dropped in training, and counted."""
+    """Fails if an image is lost. Bad boxes are clamped or dropped in training, and counted."""
     from rethink_ray.data.check import check_split
 
     faults: Counter[str] = Counter()

@@ -1,7 +1,8 @@
 """Feeds a study's events to its trackers: one run per trial, one point per finished rung.
 
-A tracker is asked for the points it has and gets the others. So each point arrives once, even if
-the study was killed and resumed, or a tracker was named only later. No tracker can stop the study.
+The feed asks a tracker which points it has, and logs the others to it. So each point arrives once,
+even if the study was killed and resumed, or a tracker was named only later. No tracker can stop the
+study.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What a tracker is given: points, each with a card that says which trial it belongs to."""
+"""What trackers log: points, each with a card that says which trial it belongs to."""
 
 import math
 from collections.abc import Mapping
