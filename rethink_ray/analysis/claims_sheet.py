@@ -30,7 +30,9 @@ def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
             rows.append(
                 (
                     f"{PAPERS[paper]}: {outcome.claim.says}",
-                    *(where, numbers, finding.verdict.value),
+                    where,
+                    numbers,
+                    finding.verdict.value,
                     reported.get(outcome.name, "not in its tables"),
                 )
             )

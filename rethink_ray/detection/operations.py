@@ -184,8 +184,11 @@ def _count_samples(
 
 
 _ATTENTION = (
-    *("flash_attention", "flash_attention_for_cpu", "efficient_attention"),
-    *("cudnn_attention", "fused_attention_overrideable"),
+    "flash_attention",
+    "flash_attention_for_cpu",
+    "efficient_attention",
+    "cudnn_attention",
+    "fused_attention_overrideable",
 )
 
 FORMULAS: dict[Any, Formula] = {

@@ -16,8 +16,23 @@ import numpy.typing as npt
 from rethink_ray.spec.metrics import BOX_METRICS, KEYPOINT_METRICS, MASK_METRICS
 
 COCO_SIGMAS = (
-    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
-    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+    0.026,
+    0.025,
+    0.025,
+    0.035,
+    0.035,
+    0.079,
+    0.079,
+    0.072,
+    0.072,
+    0.062,
+    0.062,
+    0.107,
+    0.107,
+    0.087,
+    0.087,
+    0.089,
+    0.089,
 )
 """Scatter of annotators for each of a person's 17 keypoints, in units of the object's size."""
 OTHER_SIGMA = 0.05

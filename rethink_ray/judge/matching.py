@@ -15,8 +15,17 @@ from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.spec.claim import Claim, Selector, allowed, as_text
 
 SPELT = (
-    *("detector", "backbone", "norm", "init", "frozen", "augment", "method", "regime", "split"),
-    *("tuning", "arm"),
+    "detector",
+    "backbone",
+    "norm",
+    "init",
+    "frozen",
+    "augment",
+    "method",
+    "regime",
+    "split",
+    "tuning",
+    "arm",
 )
 """Columns that sentences name, to say which comparison is meant."""
 KIND_COLUMNS = (*SPELT, "metric")

@@ -20,15 +20,40 @@ from rethink_ray.spec.space import Value
 from rethink_ray.spec.yaml_text import parse_yaml
 
 COLUMNS = (
-    *("source", "table", "detector", "backbone", "norm", "init", "frozen", "augment", "method"),
-    *("regime", "images", "schedule", "metric", "value", "split", "batch", "seeds", "tuning"),
+    "source",
+    "table",
+    "detector",
+    "backbone",
+    "norm",
+    "init",
+    "frozen",
+    "augment",
+    "method",
+    "regime",
+    "images",
+    "schedule",
+    "metric",
+    "value",
+    "split",
+    "batch",
+    "seeds",
+    "tuning",
     "note",
 )
 """The columns of a table of published numbers, in order."""
 NUMBERS = ("images", "value", "seeds")
 MATCHED = (
-    *("source", "detector", "backbone", "norm", "init", "frozen", "augment", "method"),
-    *("regime", "metric", "split"),
+    "source",
+    "detector",
+    "backbone",
+    "norm",
+    "init",
+    "frozen",
+    "augment",
+    "method",
+    "regime",
+    "metric",
+    "split",
 )
 """What is equal on both sides of a claim that does not say ``match``, unless it selects by it."""
 WHERE = ("source", "regime", "metric", "split")

@@ -1,8 +1,18 @@
 """Names of everything that is measured of a replicate: COCO's scores, and the costs of a run."""
 
 BOX_METRICS = (
-    *("ap", "ap50", "ap75", "ap_s", "ap_m", "ap_l"),
-    *("ar1", "ar10", "ar100", "ar_s", "ar_m", "ar_l"),
+    "ap",
+    "ap50",
+    "ap75",
+    "ap_s",
+    "ap_m",
+    "ap_l",
+    "ar1",
+    "ar10",
+    "ar100",
+    "ar_s",
+    "ar_m",
+    "ar_l",
 )
 """In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
 per image, by size)."""
@@ -11,8 +21,16 @@ MASK_METRICS = tuple(f"mask_{name}" for name in BOX_METRICS)
 KEYPOINT_METRICS = tuple(
     f"keypoint_{name}"
     for name in (
-        *("ap", "ap50", "ap75", "ap_m", "ap_l"),
-        *("ar", "ar50", "ar75", "ar_m", "ar_l"),
+        "ap",
+        "ap50",
+        "ap75",
+        "ap_m",
+        "ap_l",
+        "ar",
+        "ar50",
+        "ar75",
+        "ar_m",
+        "ar_l",
     )
 )
 """In COCO's order; its keypoint task has no small objects and 20 detections per image."""
@@ -21,8 +39,12 @@ FREQUENCIES = ("rare", "common", "frequent")
 """Bins of categories by how many training images show them."""
 FREQUENCY_METRICS = tuple(f"{kind}_{name}" for kind in ("ap", "mask_ap") for name in FREQUENCIES)
 COSTS = (
-    *("backbone_drift", "step_ms", "step_gflops", "trained_share"),
-    *("peak_gb", "pretrain_hours"),
+    "backbone_drift",
+    "step_ms",
+    "step_gflops",
+    "trained_share",
+    "peak_gb",
+    "pretrain_hours",
 )
 """Costs that claims compare."""
 MEASURED = (*SCORES, *FREQUENCY_METRICS, "loss", *COSTS)

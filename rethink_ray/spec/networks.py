@@ -8,8 +8,14 @@ from pydantic import AfterValidator
 from rethink_ray.spec.rules.rule import refuse_value
 
 RESIDUAL = (
-    *("tiny", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
-    *("resnext101_32x8d", "resnext152_32x8d"),
+    "tiny",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext101_32x8d",
+    "resnext152_32x8d",
 )
 """``resnext152_32x8d`` is the X152 of He et al. 2018: blocks 3, 8, 36, 3. No weights are public."""
 EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(8))

@@ -111,8 +111,11 @@ DIRECT_BATCH_RULES: tuple[Rule[Run], ...] = (
     *_split_rules(
         direct_batches_of,
         (
-            *("init.source", "detector.padding_group"),
-            *("direct.norm", "direct.norm_batch", "direct.batch_size"),
+            "init.source",
+            "detector.padding_group",
+            "direct.norm",
+            "direct.norm_batch",
+            "direct.batch_size",
         ),
     ),
 )
@@ -144,8 +147,12 @@ BATCH_RULES: tuple[Rule[Run], ...] = (
     *_split_rules(
         batches_of,
         (
-            *("batch_size", "detector.norm", "detector.norm_batch", "detector.padding_group"),
-            *("labels.kind", "labels.share"),
+            "batch_size",
+            "detector.norm",
+            "detector.norm_batch",
+            "detector.padding_group",
+            "labels.kind",
+            "labels.share",
         ),
     ),
 )

@@ -16,9 +16,17 @@ SHAPELESS = frozenset(
     f"detector.{name}"
     for name in (
         *ONLY_DETECTING,
-        *("min_side_px", "max_side_px", "norm_batch"),
-        *("anchor_base_px", "foreground_iou", "background_iou", "cascade_ious"),
-        *("rpn_pre_nms", "rpn_post_nms", "rpn_batch", "box_batch"),
+        "min_side_px",
+        "max_side_px",
+        "norm_batch",
+        "anchor_base_px",
+        "foreground_iou",
+        "background_iou",
+        "cascade_ious",
+        "rpn_pre_nms",
+        "rpn_post_nms",
+        "rpn_batch",
+        "box_batch",
     )
 )
 """Settings of a detector that do not change the shapes of its weights."""
