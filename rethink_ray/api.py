@@ -165,12 +165,18 @@ def _study_input(
 ) -> StudyInput:
     if not isinstance(study, Mapping):
         return load_study_input(str(study), is_planned_only=is_planned_only)
-    name = str(study.get("study", "study"))
-    checked = validate(Study, study, name)
+    tree = json.loads(json.dumps(study, default=_as_json))
+    name = str(tree.get("study", "study"))
+    checked = validate(Study, tree, name)
     check_study(checked, name)
-    text = yaml.safe_dump(json.loads(json.dumps(dict(study))), sort_keys=False)
+    text = yaml.safe_dump(tree, sort_keys=False)
     facts = gather_study_facts(checked, checked.study, is_planned_only=is_planned_only)
     return StudyInput(study=checked, yaml_text=text, facts=facts)
+
+
+def _as_json(value: object) -> object:
+    """A value that JSON has no type for: a path, or a mapping that is no ``dict``."""
+    return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _read_results(directory: StudyDirectory, where: Path | str, status: Status) -> StudyResults:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -52,3 +54,23 @@ def test_a_folder_without_a_study_and_a_tree_that_is_none_have_their_sentence(
     with pytest.raises(SpecError, match="regimes"):
         rethink_ray.run({"study": "x", "data": {"dataset": "shapes"}}, str(tmp_path / "x"))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_tree_may_hold_paths_tuples_and_read_only_mappings(tmp_path: Path) -> None:
+    tree: dict[str, Any] = {
+        "study": "from-python",
+        "data": {
+            "dataset": "shapes",
+            "root": tmp_path / "pictures",
+            "shapes": MappingProxyType({"train": 20, "val": 4, "test": 4, "image_px": 32}),
+        },
+        "regimes": {"full": {"images": "all"}},
+        "recipe": "tiny_retinanet",
+        "arms": {"scratch": {}},
+        "search": {"optimizer.lr": {"log_uniform": (0.002, 0.1)}},
+        "schedule": {"unit": 50, "lengths": (1, 2), "warmup": 5},
+        "budget": {"trials": 2, "replicates": 1},
+    }
+    plain = {**tree, "data": {**tree["data"], "root": str(tmp_path / "pictures")}}
+    assert rethink_ray.plan(MappingProxyType(tree)) == rethink_ray.plan(plain)
+    assert (tmp_path / "pictures").is_dir()

@@ -45,9 +45,10 @@ class FromRecords(Generic[Derived]):
 
     def __get__(self, view: "CellView", owner: type | None = None) -> Derived:
         version, answer = view.answers.get(self._name, (-1, None))
-        if version != view.state.version:
+        now = view.state.version
+        if version != now:
             answer = self._derive(view)
-            view.answers[self._name] = (view.state.version, answer)
+            view.answers[self._name] = (now, answer)
         return answer  # type: ignore[no-any-return]
 
 

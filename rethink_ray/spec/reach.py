@@ -1,7 +1,7 @@
 """The runs that a study can start: every combination of searched values that a rule looks at."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,27 @@ def reachable_recipes(
     conditions = [c for path in searched for c in space[path].when if c in space]
     names = list(dict.fromkeys([*conditions, *searched]))
     base = {c: value_at(recipe, c) for path in searched for c in space[path].when}
-    for values in itertools.product(*(_options(space[name]) for name in names)):
+    options = [(*_options(space[n]), *_conditions_inside(space, searched, n)) for n in names]
+    for values in itertools.product(*options):
         chosen: dict[str, Value] = dict(zip(names, values, strict=True))
         active = {p: v for p, v in chosen.items() if space[p].active({**base, **chosen})}
         yield with_settings(recipe, active, "search") if active else recipe
+
+
+def _conditions_inside(
+    space: Mapping[str, Parameter], searched: Iterable[str], path: str
+) -> Iterator[Value]:
+    """The values inside the range of ``path`` under which a searched parameter exists.
+
+    Of a long range only the ends are taken, so such a condition would never hold.
+    """
+    parameter = space[path]
+    if parameter.choice is not None:
+        return
+    for values in (space[other].when.get(path, ()) for other in searched):
+        for value in values if isinstance(values, tuple) else (values,):
+            if parameter.contains(value) and value not in _options(parameter):
+                yield value
 
 
 def _options(parameter: Parameter) -> tuple[Value, ...]:

@@ -287,3 +287,18 @@ def test_a_teachers_keypoints_are_no_labels(tmp_path: Path) -> None:
     student = {"detector.family": "keypoint_rcnn", "labels.kind": "self_training"}
     with refused("a student with keypoints", ["keypoint_rcnn"]):
         check_recipe(with_settings(recipe, student, "test"), "here")
+
+
+@pytest.mark.parametrize("keep", ["[]", "[4, 2]"])
+def test_a_searched_length_needs_one_entry_of_keep(tmp_path: Path, keep: str) -> None:
+    path = written(tmp_path, GOOD)
+    overrides = ["search.schedule.length={choice: [2, 4]}", f"budget.keep={keep}"]
+    with refused(f"keep {keep} beside a searched length", ["budget.keep", keep], path):
+        load_study(path, overrides)
+    load_study(path, [overrides[0], "budget.keep=[4]"])
+
+
+def test_no_entry_of_keep_is_no_entry_for_each_length(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD)
+    with refused("keep [] for three lengths", ["budget.keep", "[]", "3 lengths"], path):
+        load_study(path, ["budget.keep=[]"])

@@ -106,7 +106,9 @@ LADDER_RULES: tuple[Rule[Study], ...] = (
     Rule(
         key="budget.keep",
         reads=("search", "arms"),
-        broken=lambda study: len(study.budget.keep or (1,)) != 1 and not _ladders(study),
+        broken=lambda study: (
+            study.budget.keep is not None and len(study.budget.keep) != 1 and not _ladders(study)
+        ),
         must="must have one entry where schedule.length is searched",
     ),
     Rule(
