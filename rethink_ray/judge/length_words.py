@@ -81,7 +81,7 @@ def _sentence(study: Study, answer: Answer, ladder: _Ladder) -> str:
     )
     gain = ladder.gain
     if gain is None:
-        return f"{on}, whether {ladder.yes} is not tested: no replicates at both lengths."
+        return f"{on}, whether {ladder.yes} is not tested: {_say_why_untested(ladder)}."
     size = f"{signed(gain.value)} {metric} {span(gain.interval())}".rstrip()
     if ladder.is_enough and verdict is not Verdict.CONTRADICTED:
         size = f"{signed(gain.value)} {metric}{_say_at_most(study, gain, verdict)}"
@@ -96,6 +96,13 @@ def _sentence(study: Study, answer: Answer, ladder: _Ladder) -> str:
             return f"{on}, {ladder.no} by {study.margin:g} {metric} or more: {detail}."
     decide = say_needed(study, answer.decision.needed).removesuffix(" per arm")
     return f"{on}, whether {ladder.yes} is open: {detail}; {decide} would decide."
+
+
+def _say_why_untested(ladder: _Ladder) -> str:
+    """Why the two lengths have no difference, as a clause."""
+    if ladder.short.all_failed and ladder.long.all_failed:
+        return "the method ended every replicate at both lengths"
+    return "no replicates at both lengths"
 
 
 def _say_design(study: Study, ladder: _Ladder) -> str:
