@@ -47,7 +47,8 @@ def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
 def _note(claims: StudyClaims, study: Study) -> str:
     untested = [o.name for o in claims.papers if not o.findings]
     parts = [
-        f"Descriptive: each verdict stands alone at {ALPHA:g}. The papers' numbers are single runs."
+        f"Descriptive: each verdict stands alone at {ALPHA:g}, but one on the same difference as a "
+        "primary comparison takes its corrected p. The papers' numbers are single runs."
     ]
     if not claims.declared:
         parts.append("This study began before the claims were written into it.")

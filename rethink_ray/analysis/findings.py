@@ -5,7 +5,7 @@ Empty and unfinished studies have findings too; their sentences say what is miss
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -194,15 +194,18 @@ def _judge(
     papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
     needs = (CLAIMS,) if study.claims else ()
-    samples = attempt(FINDINGS, lambda: tuple(objective_samples(study, tables.facts, results)), ())
+    measure_cells = cache(lambda: tuple(objective_samples(study, tables.facts, results)))
     judged = attempt(
-        FINDINGS, lambda: judge_study(study, samples, own_claims), Judged(findings=()), needs
+        FINDINGS,
+        lambda: judge_study(study, measure_cells(), own_claims),
+        Judged(findings=()),
+        needs,
     )
-    claims = judge_claims(papers, unit_name(study), judged.corrections)
+    claims = attempt(CLAIMS, lambda: judge_claims(papers, unit_name(study), judged.corrections), ())
     caveats = attempt(
         CAVEATS,
         lambda: (
-            *find_caveats(tables, records, results, cost, samples),
+            *find_caveats(tables, records, results, cost, measure_cells()),
             *find_claim_caveats(own_claims),
         ),
         (),

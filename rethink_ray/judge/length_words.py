@@ -81,7 +81,7 @@ def _sentence(study: Study, answer: Answer, pair: _TwoLengths) -> str:
     )
     gain = pair.gain
     if gain is None:
-        return f"{on}, whether {pair.yes} is not tested: no replicates at both lengths."
+        return f"{on}, whether {pair.yes} is not tested: {_say_why_untested(pair)}."
     size = f"{signed(gain.value)} {metric} {span(gain.interval())}".rstrip()
     if pair.is_enough and verdict is not Verdict.CONTRADICTED:
         size = f"{signed(gain.value)} {metric}{_say_at_most(study, gain, verdict)}"
@@ -96,6 +96,13 @@ def _sentence(study: Study, answer: Answer, pair: _TwoLengths) -> str:
             return f"{on}, {pair.no} by {study.margin:g} {metric} or more: {detail}."
     decide = say_needed(study, answer.decision.needed).removesuffix(" per arm")
     return f"{on}, whether {pair.yes} is open: {detail}; {decide} would decide."
+
+
+def _say_why_untested(pair: _TwoLengths) -> str:
+    """Why the two lengths have no difference, as a clause."""
+    if pair.short.all_failed and pair.long.all_failed:
+        return "the method ended every replicate at both lengths"
+    return "no replicates at both lengths"
 
 
 def _say_design(study: Study, pair: _TwoLengths) -> str:

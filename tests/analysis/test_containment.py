@@ -23,6 +23,7 @@ from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html, build_report
 from rethink_ray.cli import app
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.detections import SCHEMA, detections_path
 from rethink_ray.records.directory import StudyDirectory
@@ -190,6 +191,22 @@ def test_findings_that_fail_leave_a_sentence_in_every_form() -> None:
     tree = json.loads(forms["json"])
     assert tree["findings"] is None
     assert "Findings" in {section["section"] for section in tree["missing_sections"]}
+
+
+def test_own_claims_are_never_corrected_without_the_headlines(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without headlines the family would be too small, and p values of own claims too."""
+
+    def fail(*args: Any) -> Iterator[ScoreSample]:
+        raise ValueError("no samples")
+
+    claim = {"says": "it pays", "side": {"arm": "pretrained"}, "against": {"arm": "scratch"}}
+    tables = _of(claims={"pays": {**claim, "primary": True}}).tables()
+    monkeypatch.setattr("rethink_ray.analysis.findings.objective_samples", fail)
+    findings = derive_findings(tables)
+    assert findings.findings == ()
+    assert [m.name for m in findings.missing_sections] == ["Findings", "Caveats"]
 
 
 def test_what_rests_on_a_missing_section_is_missing_as_well_and_says_so() -> None:

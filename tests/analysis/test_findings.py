@@ -88,6 +88,15 @@ def test_a_study_without_a_single_record_has_its_sentences() -> None:
         assert "not tested" in render(findings)
 
 
+def test_a_ladder_whose_replicates_all_failed_is_not_said_to_have_none() -> None:
+    ended = {("scratch", "replicate", number): "diverged" for number in range(3)}
+    rows = written(_flat([9.0, 10.0, 11.0], [19.0, 20.0, 21.0]))
+    findings = derive_findings(Planted(build_study(), rows, ended=ended).tables())
+    (found,) = (f for f in findings.findings if f.kind == "length" and f.arms == ("scratch",))
+    assert found.verdict is Verdict.NOT_TESTED
+    assert found.sentence.endswith("not tested: the method ended every replicate at both lengths.")
+
+
 def test_a_table_without_rows_is_told_by_its_note_alone() -> None:
     sheet = Sheet(title="Nothing", note="None of it is here.", columns=("what", "where"), rows=())
     assert aligned(sheet) == "NOTHING\nNone of it is here."

@@ -47,8 +47,9 @@ def family_note(findings: Findings) -> str:
         "Two arms are compared by Welch's t test, which does not assume that both spread alike; "
         f"two lengths of one configuration are paired by {pair_word}. "
         f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
-        f"{ALPHA:g}. Equivalent: the 90 % interval lies inside the margin; neither this nor the "
-        f"95 % intervals are corrected.{_looks_note(findings)}"
+        f"{ALPHA:g}, but one on the same difference as a primary comparison takes its corrected p. "
+        "Equivalent: the 90 % interval lies inside the margin; neither this nor the 95 % intervals "
+        f"are corrected.{_looks_note(findings)}"
     )
 
 

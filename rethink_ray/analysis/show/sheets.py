@@ -68,7 +68,7 @@ def differences_sheet(findings: Findings) -> Sheet:
         note=(
             f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is "
             f"corrected (Holm) over {counted(findings.num_primary, 'primary comparison')}; "
-            "every other p stands alone."
+            "every other p stands alone, unless a primary comparison is of the same difference."
         ),
         columns=(
             "regime",
