@@ -79,7 +79,7 @@ def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
     The study's data are read, and indexed at the first call; files of weights may be missing.
 
     Args:
-        study: a study file, the stem of one that ships, or its tree of keys and values.
+        study: a study file, the name of one that ships, or its tree of keys and values.
         slots: trials at a time.
 
     Raises:
@@ -109,7 +109,7 @@ def run(
     """Runs a study, or continues it, as far as it can; returns its tables and findings.
 
     Args:
-        study: a study file, the stem of one that ships, or its tree of keys and values.
+        study: a study file, the name of one that ships, or its tree of keys and values.
         out: study directory or URI; None = ``studies/NAME``.
         address: of a running Ray cluster; None starts Ray on this machine and stops it again.
         slots: trials at a time on this machine; None = all cores.

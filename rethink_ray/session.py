@@ -41,7 +41,7 @@ def load_study_input(
     """A study by file or stem, checked against its data.
 
     Args:
-        name: a path, or the stem of a study that ships.
+        name: a path, or the name of a study that ships.
         settings: ``path=value``, over the file.
         is_planned_only: files of weights may be missing.
 

@@ -129,8 +129,10 @@ def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterat
             f"{power.smallest:>6.2f} AP {power.equal:>11.0%}  {more}{kind}"
         )
     yield (
+        "places: how often it is compared (regimes, lengths). level: p values below it count. "
         "smallest: the true difference found four times in five. shows equal: the chance that "
-        "contenders that are equal are shown to be, within the margin."
+        f"contenders that are equal are shown to be, within the margin. at 80 %: the {unit} with "
+        "which that chance is four in five."
     )
 
 

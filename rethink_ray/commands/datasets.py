@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 DataOption = Annotated[
     list[str] | None,
-    typer.Option("--set", help="path=value, e.g. data.root=/data/coco"),
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="a key of data, e.g. data.root=/data/coco; repeatable"
+    ),
 ]
 ImageCount = Annotated[int, typer.Option(min=1, help="images of this split")]
 
@@ -35,7 +37,7 @@ def draw_shapes(
     test: ImageCount = 600,
     unlabelled: Annotated[int, typer.Option(min=0, help="images without labels")] = 0,
     image_px: Annotated[int, typer.Option(min=32, help="side of an image")] = 96,
-    seed: int = 0,
+    seed: Annotated[int, typer.Option(help="seed of the pictures")] = 0,
 ) -> None:
     """Draw the built-in shapes data set as COCO JSON and images."""
     from rethink_ray.data.shapes import make_shapes
@@ -107,7 +109,7 @@ def index(
     dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
 ) -> None:
-    """Build the memory-mapped index of every split, so that the first trial need not."""
+    """Index every split before the first trial has to."""
     data = load_data_spec(dataset, settings or [])
     from rethink_ray.data.index import refresh_split
 

@@ -125,5 +125,5 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
         case Resumed():
             trials = plural(event.trials, "search trial")
             repeats = plural(event.replicates, "replicate")
-            several = f", {event.searches} searches a cell" if event.searches > 1 else ""
-            yield f"continued: {trials} per search, {repeats} per incumbent{several}"
+            several = f", in each of {event.searches} searches" if event.searches > 1 else ""
+            yield f"continued with {trials} a cell, {repeats} per incumbent{several}"

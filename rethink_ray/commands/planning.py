@@ -86,10 +86,10 @@ def _update_lines(study: Study, plan: Plan) -> Iterator[str]:
     if least < most:
         yield f"at least {least:,}, at most {most:,} updates:"
         yield (
-            f"  each best configuration gets {study.budget.replicates} replicates, and there is "
-            "one for all lengths, or one for each;"
+            f"  each best configuration gets {study.budget.replicates} replicates, and one may be "
+            "best at all lengths, or another at each;"
         )
-        yield "  which ones are best is made up here, so jobs and updates above are one case"
+        yield "  scores are made up here, so jobs and updates above are one case of many"
     gain = least_gain(study)
     if gain is not None:
         yield (

@@ -34,7 +34,10 @@ def findings(
         typer.Option(help="headlines with intervals for new images too, not only for new seeds"),
     ] = False,
 ) -> None:
-    """Print the findings of a study, finished or not, or of a table of published numbers."""
+    """Print the findings of a study or of published numbers.
+
+    The study need not be finished.
+    """
     from rethink_ray.spec.errors import SpecError, explain
 
     if new_images:
@@ -52,6 +55,8 @@ def findings(
         must = "must name a study directory or --from TABLE"
         got = "neither" if directory is None else "both"
         remedy = "To set them side by side: rethink-ray compare DIR published:he_2018."
+        if directory is None:
+            remedy = "A study directory is what 'run' wrote, such as studies/quickstart."
         raise SpecError(explain("findings", must, got, remedy))
     if table is not None:
         print(_render_published(table, as_json=as_json, markdown=markdown))
@@ -112,7 +117,10 @@ def print_comparisons(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False,
     markdown: Annotated[bool, typer.Option(help="print Markdown instead")] = False,
 ) -> None:
-    """Set effects of studies and published tables side by side: arm minus arm, never plain AP."""
+    """Set effects of studies and published tables side by side.
+
+    An effect is one arm minus another, never plain AP.
+    """
     from rethink_ray.analysis.compare import compare_sources, read_source
     from rethink_ray.analysis.show.compare_words import (
         comparisons_json,
@@ -156,7 +164,10 @@ def export(
         str | None, typer.Option(help="this one trial only, a replicate for example")
     ] = None,
 ) -> None:
-    """Write the best configuration of every cell and length as a YAML that runs on its own."""
+    """Write the best configurations as files that run on their own.
+
+    Each cell and length has one YAML; rethink-ray train repeats its number.
+    """
     from rethink_ray.analysis.export import export_best
     from rethink_ray.analysis.one_trial import export_trial
     from rethink_ray.records.directory import StudyDirectory

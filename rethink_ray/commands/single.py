@@ -67,9 +67,14 @@ def draw_predictions(
     run: RunDir,
     images: Annotated[list[Path], typer.Argument(help="image files")],
     out: Annotated[Path, typer.Option(help="folder for the pictures")],
-    score: Annotated[float, typer.Option(help="draw boxes with at least this score")] = 0.3,
+    score: Annotated[
+        float, typer.Option(min=0, max=1, help="draw boxes with at least this score")
+    ] = 0.3,
 ) -> None:
-    """Draw the detections of a run's checkpoint on images: boxes, masks, keypoints."""
+    """Draw the detections of a trained model on images.
+
+    Boxes, and masks or keypoints if the model has them.
+    """
     from rethink_ray.training.run import predict_images
 
     pictures = predict_images(run, images, out, score_threshold=score)

@@ -19,9 +19,12 @@ StudyFile = Annotated[
 ]
 StudyDir = Annotated[str, typer.Argument(help="a study directory, or its URI")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="path=value, e.g. budget.trials=4")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="PATH=VALUE", help="a key of the file, e.g. budget.trials=4; repeatable"
+    ),
 ]
-Address = Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", help="of a running Ray cluster")]
+Address = Annotated[str | None, typer.Option(envvar="RAY_ADDRESS", help="address of a Ray cluster")]
 Slots = Annotated[
     int | None, typer.Option(min=1, help="trials at once on this machine [all cores]")
 ]
@@ -73,7 +76,7 @@ def resume(
     slots: Slots = None,
     log: Log = "tensorboard",
 ) -> None:
-    """Continue a study from its directory alone, with a larger budget if you say so."""
+    """Continue a study from its directory, also with a larger budget."""
     from rethink_ray.cluster.resume import resume_lines
     from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
@@ -108,14 +111,19 @@ def print_plan(
     settings: Settings = None,
     slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
     out: Annotated[
-        str | None, typer.Option(help="study directory or URI to be [studies/NAME]")
+        str | None, typer.Option(help="future study directory or URI [studies/NAME]")
     ] = None,
     noise: Annotated[
         float | None,
-        typer.Option(help="sd between replicates, in AP: adds which differences can be found"),
+        typer.Option(
+            help="standard deviation between replicates, in AP: adds the differences to be found"
+        ),
     ] = None,
 ) -> None:
-    """Dry run: cells, assets, trials, iterations, disk, and what sharing trunks saves."""
+    """Show what a study will run and what it costs; nothing runs.
+
+    Cells, assets, trials, updates and disk, and with --noise the differences it can find.
+    """
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
     from rethink_ray.session import load_study_input
@@ -141,9 +149,12 @@ def doctor(
     study: Annotated[str | None, typer.Argument(help="a study file to check as well")] = None,
     settings: Settings = None,
     address: Address = None,
-    out: Annotated[str | None, typer.Option(help="study directory or URI to be [.]")] = None,
+    out: Annotated[str | None, typer.Option(help="future study directory or URI [.]")] = None,
 ) -> None:
-    """Check this machine, a cluster and a study's data, weights and disk before anything runs."""
+    """Check machine, cluster and data before a study runs.
+
+    Each line that is not ok says what to do. Weights and disk are checked too.
+    """
     from rethink_ray.cluster.doctor.checkup import examine
     from rethink_ray.spec.load import find_study, load_study
 

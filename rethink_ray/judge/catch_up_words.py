@@ -59,7 +59,7 @@ def _sentence(study: Study, answer: Answer) -> str:
     # the test starts at the longest rung: of those before it, nothing is said
     since = f"behind up to {times(behind)}, " if behind is not None else ""
     return (
-        f"{head} catching up with {other} by {last} is undecided: {since}open there; "
+        f"{head} catching up with {other} by {last} is undecided: {since}open at {last}; "
         f"{say_needed(study, decision.needed)} would decide."
     )
 

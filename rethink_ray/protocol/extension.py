@@ -149,8 +149,8 @@ def merge(current: Study, from_file: Study) -> Study:
                 "study",
                 "must be the study that this directory was started with",
                 f"other values: {'; '.join(changes[:SHOWN_KEYS])}{more}",
-                "Set the values back to continue, where only trials, replicates, searches and "
-                "lengths may grow; or give the new study another --out.",
+                "Set the values back to continue (only trials, replicates, searches and lengths "
+                "may grow), or give the new study another --out.",
             )
         )
     old, new = _ladder(current), _ladder(from_file)
@@ -186,7 +186,7 @@ def _ladder(study: Study) -> tuple[float, ...]:
 
 def _refuse_less(name: str, requested: int | None, current: int) -> None:
     if requested is not None and requested < current:
-        must = f"must be at least {current}, what the study has already"
+        must = f"must be at least the {current} that the study has already"
         raise SpecError(explain(f"resume --{name}", must, requested))
 
 

@@ -121,7 +121,8 @@ class StudyDirectory:
             return cls(root, resolved, copy)
         except (ValueError, KeyError, TypeError) as error:
             must = "must be as this program wrote it"
-            raise RecordError(explain(file, must, str(error)[:200])) from None
+            remedy = "Restore the file from a copy of the study directory."
+            raise RecordError(explain(file, must, str(error)[:200], remedy)) from None
 
     @staticmethod
     def holds_study(where: Path | str) -> bool:

@@ -27,10 +27,10 @@ UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "TeacherFile", "str", "int", "float
 
 
 def find_study(name: str) -> Path:
-    """The path of a study file, given by path, or by stem if it ships with the program.
+    """The path of a study file, given by path, or by its name if it ships with the program.
 
     Raises:
-        SpecError: there is no such file or stem (names the nearest stem).
+        SpecError: it is a folder, or there is no such file or name (the nearest name is shown).
     """
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
@@ -38,8 +38,13 @@ def find_study(name: str) -> Path:
     shipped = shipped_studies()
     if name in shipped:
         return shipped[name]
+    if path.is_dir():
+        is_study = (path / "resolved.json").is_file()
+        next_step = f"To go on with this study: rethink-ray resume {name}."
+        remedy = next_step if is_study else "Write a study file whose data.root is this folder."
+        raise SpecError(explain(name, "must be a study file", "a folder", remedy))
     if shipped:
-        must = "must be a file or the stem of a study that ships with the program"
+        must = "must be a file or the name of a study that ships with the program"
         raise SpecError(explain("study", must, name, nearest(name, [*shipped])))
     raise SpecError(explain("study", "must be a readable file", name))
 
@@ -91,7 +96,8 @@ def put_override(tree: dict[str, Any], override: str) -> None:
     """
     path, equals, text = override.partition("=")
     if not equals or not path:
-        raise SpecError(explain("--set", "must read path=value", override))
+        remedy = "For instance budget.trials=4."
+        raise SpecError(explain("--set", "must read path=value", override, remedy))
     value = parse_yaml(text, f"--set {path}")
     *groups, leaf = _split(path)
     for group in groups:

@@ -80,7 +80,7 @@ class DataSpec(Spec):
     all others VOC."""
     root: str | None = None
     """Folder of ``coco``, ``lvis`` and ``voc``; they require it. Paths of files are relative to it.
-    For ``shapes`` null is the cache."""
+    A relative folder starts where the command runs. For ``shapes`` null is the cache."""
     shapes: ShapesSpec = ShapesSpec()
     """The drawn scenes of ``dataset: shapes``."""
     subset_seed: int = 0
@@ -120,6 +120,7 @@ class DataSpec(Spec):
             reads=("dataset",),
             broken=lambda data: data.dataset in ("coco", "lvis", "voc") and not data.root,
             must="must name the data set's folder",
+            remedy="Set data.root in the study file, or with --set data.root=DIR.",
         ),
     )
 

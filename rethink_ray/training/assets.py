@@ -245,9 +245,10 @@ def _refusal(spec: ClassifierAsset, trained: Trained, metrics: Mapping[str, floa
     """Why a classifier is not fit to start from; empty if it is."""
     if spec.upstream.labels == "shuffled" or trained.accuracy >= FIT * metrics["chance"]:
         return ""
+    least = FIT * metrics["chance"]
     return (
-        f"its accuracy {trained.accuracy:.3f} is below {FIT:g} times chance "
-        f"({metrics['chance']:.3f}); raise upstream.steps or upstream.images, or change upstream.lr"
+        f"its accuracy {trained.accuracy:.3f} is below {least:.3f}, {FIT:g} times chance; "
+        "raise upstream.steps or upstream.images, or change upstream.lr"
     )
 
 

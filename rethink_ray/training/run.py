@@ -141,6 +141,9 @@ def load_model(run: Path) -> TrainedModel:
     in tf32.
     """
     path = run / MODEL_FILE if run.is_dir() else run
+    if not path.is_file():
+        remedy = "Name the folder that 'train' wrote."
+        raise RecordError(explain(str(run), "must hold a trained model", f"no {path}", remedy))
     content: dict[str, Any] = load_checkpoint(path)
     if not {"config", "model", "length", "categories"} <= set(content):
         remedy = "Name the folder that 'train' wrote."

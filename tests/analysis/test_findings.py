@@ -307,7 +307,7 @@ def test_an_open_catch_up_says_nothing_of_shorter_lengths() -> None:
     findings = derive_findings(Planted(build_study(), written(rows)).tables())
     (found,) = [f for f in findings.findings if f.kind == "catch_up"]
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert "by 6x is undecided: open there; about" in found.sentence
+    assert "by 6x is undecided: open at 6x; about" in found.sentence
 
 
 def test_an_end_that_one_decimal_would_print_as_the_margin_has_two() -> None:

@@ -83,7 +83,7 @@ def test_a_study_is_no_configuration_and_the_way_to_one_is_told(tmp_path: Path) 
 
 
 def test_evaluate_refuses_a_missing_run_an_unknown_split_and_a_checkpoint(run: Path) -> None:
-    assert "must be a readable checkpoint" in refused("evaluate", str(run.parent / "none"))
+    assert "must hold a trained model" in refused("evaluate", str(run.parent / "none"))
     assert "nope" in refused("evaluate", str(run), "--split", "nope")
     trunk = next(run.glob("trunk-*.pt"))
     assert "must be a finished model" in refused("evaluate", str(trunk))

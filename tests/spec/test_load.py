@@ -196,10 +196,22 @@ def test_a_goal_is_read_with_a_notice_and_only_to_maximize(
         load_study(path, ["objective.goal=minimize"])
 
 
-def test_a_study_is_found_by_its_stem() -> None:
+def test_a_study_that_ships_is_found_by_its_name() -> None:
     assert find_study("quickstart").name == "quickstart.yaml"
     with refused("an unknown stem", ["quickstart"]):
         find_study("quickstrt")
+
+
+def test_a_folder_is_no_study_file_and_a_study_directory_goes_on_with_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    with refused("a folder in place of a study file", ["photos", "data.root"]):
+        find_study("photos")
+    Path("photos/resolved.json").touch()
+    with refused("a study directory in place of its file", ["rethink-ray resume photos"]):
+        find_study("photos")
 
 
 @pytest.mark.parametrize("before", [b"\xef\xbb\xbf", b""])

@@ -160,6 +160,6 @@ def _guess_format(annotations: Path) -> Literal["coco", "voc"]:
 
 
 def _missing_split_error(split: str, have: list[str]) -> DataError:
-    must = f"must name splits that the data set has labels for ({', '.join(have)})"
-    remedy = "Change data.select_on or data.report_on, or take a {holdout: N} from train."
+    must = f"must name a split with labels ({', '.join(have)})"
+    remedy = "Name one of these. A study can cut one from train: select_on: {holdout: 500}."
     return DataError(explain("data", must, split, remedy))

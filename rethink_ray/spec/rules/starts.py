@@ -44,6 +44,7 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
             run.recipe.init.source in ("torchvision", "file") and not run.recipe.init.weights
         ),
         must="must name the weights to load",
+        remedy="Write IMAGENET1K_V1 for torchvision's, or the path of a file of weights.",
     ),
     Rule(
         key="init.source",

@@ -92,7 +92,7 @@ NAME_RULES: tuple[Rule[Study], ...] = (
         reads=("data.report_on", "data.dataset"),
         broken=_scores_on_no_split,
         must="must be a split with labels",
-        remedy="This data set has: {usable}; or cut one: select_on: {{holdout: 500}}.",
+        remedy="This data set has: {usable}. select_on can cut one from train: {{holdout: 500}}.",
     ),
     Rule(
         key="tuning.copy_from",
