@@ -76,7 +76,7 @@ def draw_sobol(num_dimensions: int, seed: int, power: int) -> NDArray[np.float64
     points = shift[None]
     for k in range(power):  # in the order of the Gray code: the same again, backwards, one digit on
         points = np.concatenate([points, points[::-1] ^ scrambled[:, k]])
-    return points * 2.0**-BITS
+    return points.astype(np.float64) * 2.0**-BITS
 
 
 def _directions(dimension: int) -> list[int]:
