@@ -22,4 +22,7 @@ if [ "$(cat .venv/installed 2>/dev/null || true)" != "$stamp" ]; then
     "$uv" pip install --quiet --python .venv/bin/python --no-deps -e .
     echo "$stamp" >.venv/installed
 fi
+# Where PYTHONDONTWRITEBYTECODE is set, every process would compile the package again: a third of a
+# second in each command and each Ray worker.
+.venv/bin/python -m compileall -q rethink_ray
 export PATH="$PWD/.venv/bin:$PATH"

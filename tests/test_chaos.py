@@ -155,10 +155,9 @@ def test_a_full_disk_takes_nothing_and_a_freed_one_does(tmp_path: Path) -> None:
         disk.close()
 
 
+@pytest.mark.slow
 @pytest.mark.ray
-@pytest.mark.parametrize(
-    "kinds", [FIXED_SET, pytest.param(LONGER_SET, marks=pytest.mark.slow)], ids=["short", "longer"]
-)
+@pytest.mark.parametrize("kinds", [FIXED_SET, LONGER_SET], ids=["short", "longer"])
 def test_a_fixed_set_of_faults_costs_nothing_that_was_finished(kinds: str) -> None:
     words = [sys.executable, str(SCRIPTS / "chaos.py"), "--only", kinds, "--study", "small"]
     done = subprocess.run(

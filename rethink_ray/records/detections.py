@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
@@ -52,6 +51,8 @@ def file_name(length: float) -> str:
 
 def write_detections(path: Path, table: pa.Table) -> None:
     """``path`` holds the table, or what it held before."""
+    import pyarrow.parquet as pq  # takes 0.1 s, which a plan need not wait for
+
     sink = pa.BufferOutputStream()
     pq.write_table(table.cast(SCHEMA), sink, compression="zstd")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,6 +65,8 @@ def read_detections(path: Path) -> pa.Table:
     Raises:
         RecordError: it is absent, damaged, or another table.
     """
+    import pyarrow.parquet as pq
+
     try:
         table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read()
     except (OSError, pa.ArrowInvalid) as error:

@@ -21,7 +21,7 @@ from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.search.optuna_trials import CellTrials, OptunaTrial
-from rethink_ray.search.proposals import quiet_optuna
+from rethink_ray.search.samplers import quiet_optuna
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

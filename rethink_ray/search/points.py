@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from scipy.stats import qmc
-
+from rethink_ray.search.sobol import draw_sobol
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, base_values, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
@@ -115,8 +114,7 @@ def shared_point(
 
 @lru_cache(maxsize=256)
 def _sobol(num_dimensions: int, seed: int, power: int) -> SobolPoints:
-    drawn = qmc.Sobol(num_dimensions, scramble=True, rng=seed).random_base2(power)
-    return tuple(tuple(row) for row in drawn.tolist())
+    return tuple(tuple(row) for row in draw_sobol(num_dimensions, seed, power).tolist())
 
 
 def value_at_coordinate(parameter: Parameter, coordinate: float) -> Value:
