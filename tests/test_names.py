@@ -7,14 +7,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rethink_ray"
 STILL_DOUBLED = {
-    "Answer",
     "Backbone",
-    "Family",
     "HeightWidth",
-    "Kind",
-    "P",
-    "Rule",
-    "T",
     "Target",
     "resize_image",
 }

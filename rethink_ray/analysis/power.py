@@ -11,7 +11,7 @@ from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
 from rethink_ray.judge.questions import ask_about_arms, describe_headlines
-from rethink_ray.judge.rules import Rule, rule_of
+from rethink_ray.judge.rules import DecisionRule, rule_of
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.wording import UNITS, unit_name
@@ -88,7 +88,7 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
 
 
 def _power(
-    simulation: Simulation, rule: Rule, name: str, counts: tuple[int, int], num: int
+    simulation: Simulation, rule: DecisionRule, name: str, counts: tuple[int, int], num: int
 ) -> Power:
     """The power of one kind of comparison; ``counts``: how often it is made, and its groups."""
     num_comparisons, num_groups = counts

@@ -24,7 +24,7 @@ from rethink_ray.cluster.stop_request import StopRequest
 from rethink_ray.cluster.work import decode_error, encode_job, last_line
 from rethink_ray.records.log import decode_line
 
-P = ParamSpec("P")
+_P = ParamSpec("_P")
 
 STOP_SECONDS = 11.0
 """From a request to stop until jobs are killed; they then go on from their last checkpoints."""
@@ -171,11 +171,11 @@ def reason_of(pickled_error: str | None) -> str:
     return last_line(error)
 
 
-def _keep_fault(dispatcher: Dispatcher, call: Callable[P, Any]) -> Callable[P, Any]:
+def _keep_fault(dispatcher: Dispatcher, call: Callable[_P, Any]) -> Callable[_P, Any]:
     """``call``, whose exception becomes the dispatcher's fault; the call then returns None."""
 
     @wraps(call)
-    def call_and_keep(*args: P.args, **kwargs: P.kwargs) -> Any:
+    def call_and_keep(*args: _P.args, **kwargs: _P.kwargs) -> Any:
         try:
             return call(*args, **kwargs)
         except Exception as error:

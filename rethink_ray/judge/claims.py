@@ -21,7 +21,7 @@ from rethink_ray.judge.decisions import Judgement, decide, decide_reported
 from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import Measurement, measure
 from rethink_ray.judge.samples import ScoreSample
-from rethink_ray.judge.verdicts import Caveat, Family, Finding, Verdict
+from rethink_ray.judge.verdicts import Caveat, Finding, FindingFamily, Verdict
 from rethink_ray.judge.wording import unit_name
 from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.study import Study
@@ -121,7 +121,7 @@ def _state(
 ) -> Finding:
     claim, comparison = measured.claim, measured.comparison
     is_primary = claim.primary and decision.verdict is not Verdict.AS_REPORTED
-    family: Family = "primary" if is_primary else "descriptive"
+    family: FindingFamily = "primary" if is_primary else "descriptive"
     setting = say_setting(comparison, columns)
     return Finding(
         key=f"claim:{name}[{setting}]",

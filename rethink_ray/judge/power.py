@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
-from rethink_ray.judge.rules import Rule
+from rethink_ray.judge.rules import DecisionRule
 from rethink_ray.judge.statistics import MIN_REPLICATES
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ MOST_PLANNED = 30
 
 
 def count_replicates_needed(
-    difference: float, sds: tuple[float, float], rule: Rule, more_than: int
+    difference: float, sds: tuple[float, float], rule: DecisionRule, more_than: int
 ) -> int | None:
     """Replicates per side that would decide, four times in five, if the difference is as observed.
 
@@ -51,7 +51,7 @@ def count_replicates_needed(
     return int(enough[0]) if enough.size else None
 
 
-def chance_to_decide(difference: float, se: Floats, df: Floats, rule: Rule) -> Floats:
+def chance_to_decide(difference: float, se: Floats, df: Floats, rule: DecisionRule) -> Floats:
     """The chance of a decision, for the likelier of those that the rule allows.
 
     It is computed by shifting the quantiles of Student's t.
@@ -100,7 +100,7 @@ class Simulation:
     """Standard deviation between replicates, in points."""
     seed: int
 
-    def power(self, groups: int, num: int, rule: Rule) -> SimulatedPower:
+    def power(self, groups: int, num: int, rule: DecisionRule) -> SimulatedPower:
         """The power of a comparison of ``groups`` groups with ``num`` replicates each."""
         error, se, df = self._draw(groups, num)
         threshold = stdtrit(df, 1.0 - rule.apart / 2.0) * se - error
@@ -115,7 +115,7 @@ class Simulation:
             equal_replicates=next(enough, None),
         )
 
-    def _share_equal(self, groups: int, num: int, rule: Rule) -> float:
+    def _share_equal(self, groups: int, num: int, rule: DecisionRule) -> float:
         """The share of studies of equal arms that show them equal, or one not behind."""
         error, se, df = self._draw(groups, num)
         half = stdtrit(df, 1.0 - rule.margin_error) * se

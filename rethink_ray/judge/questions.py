@@ -24,7 +24,7 @@ from rethink_ray.judge.decisions import Judgement
 from rethink_ray.judge.matching import find_comparisons
 from rethink_ray.judge.measurements import Measurement, measure
 from rethink_ray.judge.samples import ScoreSample
-from rethink_ray.judge.verdicts import Family, Kind
+from rethink_ray.judge.verdicts import FindingFamily, FindingKind
 from rethink_ray.judge.wording import times
 from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.claim import Claim, Selector
@@ -38,8 +38,8 @@ ArmInRegime = tuple[str, str]
 class Question:
     """A claim that a study makes by itself."""
 
-    kind: Kind
-    family: Family
+    kind: FindingKind
+    family: FindingFamily
     regime: str
     arms: tuple[str, ...]
     """Two arms, the reference or the first twin before the other; a single one for a length."""

@@ -20,7 +20,7 @@ CATCH_UP_ALPHA = ALPHA / 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class DecisionRule:
     """What a claim expects, what counts as equal, and the errors that its verdict may make."""
 
     expects: Expectation
@@ -33,7 +33,7 @@ class Rule:
 
 def rule_of(
     expects: Expectation, margin: float, *, apart_by: float = 1.0, margin_by: float = 1.0
-) -> Rule:
+) -> DecisionRule:
     """The rule of a claim that stands alone, or is corrected together with others.
 
     Args:
@@ -46,4 +46,4 @@ def rule_of(
     error = ALPHA / margin_by
     if expects == "catches_up":
         error = min(error, CATCH_UP_ALPHA)
-    return Rule(expects=expects, margin=margin, apart=ALPHA / apart_by, margin_error=error)
+    return DecisionRule(expects=expects, margin=margin, apart=ALPHA / apart_by, margin_error=error)

@@ -6,10 +6,10 @@ from typing import Literal
 
 from rethink_ray.judge.statistics import Estimate
 
-Kind = Literal["arms", "same", "catch_up", "length", "claim"]
+FindingKind = Literal["arms", "same", "catch_up", "length", "claim"]
 """``arms``: one arm against another. ``same``: twins. ``length``: two lengths of one arm.
 ``claim``: declared by a study file or a paper."""
-Family = Literal["primary", "check", "descriptive"]
+FindingFamily = Literal["primary", "check", "descriptive"]
 
 
 class Verdict(StrEnum):
@@ -29,8 +29,8 @@ class Finding:
     """A claim that can be true or false, its verdict, and the numbers behind it."""
 
     key: str
-    kind: Kind
-    family: Family
+    kind: FindingKind
+    family: FindingFamily
     """``primary``: corrected together (Holm). ``check``: whether the study can be trusted."""
     regime: str
     arms: tuple[str, ...]

@@ -19,7 +19,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 
-Answer = Callable[[TrialConfig, float], Mapping[str, float] | Outcome]
+JobAnswer = Callable[[TrialConfig, float], Mapping[str, float] | Outcome]
 """(configuration, length) -> metrics (``val/ap``, ...), or how the method ended the trial."""
 Duration = Callable[[Job, float], float]
 """(job, length) -> made-up time of that rung; an asset's length is 0."""
@@ -39,7 +39,7 @@ class SimulatedCluster:
         self,
         study: Study,
         facts: DataFacts,
-        answer: Answer,
+        answer: JobAnswer,
         *,
         slots: int,
         duration: Duration | None = None,
@@ -158,7 +158,7 @@ def rung_of(
 def replay(
     study: Study,
     facts: DataFacts,
-    answer: Answer,
+    answer: JobAnswer,
     *,
     slots: int = 1,
     order_seed: int = 0,

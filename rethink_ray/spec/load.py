@@ -19,7 +19,7 @@ from rethink_ray.spec.shipped import shipped_studies
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.yaml_text import parse_yaml
 
-T = TypeVar("T", bound=Spec)
+_T = TypeVar("_T", bound=Spec)
 _log = logging.getLogger(__name__)
 
 UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "TeacherFile", "str", "int", "float", "bool"}
@@ -75,7 +75,7 @@ def load_config(path: Path) -> ExportedConfig:
     return validate(ExportedConfig, tree, str(path))
 
 
-def validate(model: type[T], tree: Mapping[str, Any], where: str) -> T:
+def validate(model: type[_T], tree: Mapping[str, Any], where: str) -> _T:
     """``tree`` as a ``model``.
 
     Raises:

@@ -7,8 +7,8 @@ from pydantic import Field, model_validator
 from rethink_ray.spec.recipe import PositiveInt, Spec
 from rethink_ray.spec.rules.rule import Rule
 
-T = TypeVar("T")
-FromList = Annotated[T, Field(strict=False)]
+_T = TypeVar("_T")
+FromList = Annotated[_T, Field(strict=False)]
 """A tuple, a list in files: behind a validator of the raw tree a strict one would refuse that."""
 Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
 Images = PositiveInt | Literal["all"] | Percent

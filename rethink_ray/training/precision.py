@@ -17,8 +17,8 @@ from torch.nn import functional
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import Precision, Recipe
 
-P = ParamSpec("P")
-T = TypeVar("T")
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 NUM_GPU_SWITCHES = 3
 """The first of ``_switches``. The others are for CPUs, which have no TF32."""
 
@@ -63,14 +63,16 @@ def use_float32_precision(precision: Precision, device: torch.device) -> Iterato
         products.allow_bf16_reduced_precision_reduction = reduced
 
 
-def run_in_precision(update: Callable[Concatenate[Any, P], T]) -> Callable[Concatenate[Any, P], T]:
+def run_in_precision(
+    update: Callable[Concatenate[Any, _P], _T],
+) -> Callable[Concatenate[Any, _P], _T]:
     """A method that runs with the switches of ``self.recipe`` on ``self.ctx.device``.
 
     A backward pass runs outside of autocast; it must run inside of these switches.
     """
 
     @wraps(update)
-    def run_switched(run: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def run_switched(run: Any, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         with use_float32_precision(run.recipe.precision, run.ctx.device):
             return update(run, *args, **kwargs)
 

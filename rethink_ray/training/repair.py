@@ -21,7 +21,7 @@ from rethink_ray.training.starting import DamagedAsset
 from rethink_ray.training.stopping import UNINTERRUPTED, Interrupts
 from rethink_ray.training.worker_context import WorkerContext
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Repair:
     """This worker, if several share the run; they build again together."""
     interrupts: Interrupts = UNINTERRUPTED
 
-    def run(self, attempt: Callable[[], Iterator[T]]) -> Iterator[T]:
+    def run(self, attempt: Callable[[], Iterator[_T]]) -> Iterator[_T]:
         """Each item of ``attempt()``, once.
 
         If ``attempt`` raises ``DamagedAsset`` it is called again after the asset was built again.

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.resolve import TrialConfig
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 SHARE_OF_MEMORY = 0.95
 """A process may fill this much of its part of a GPU; CUDA itself needs the rest."""
@@ -105,7 +105,7 @@ class WorkerContext:
         """For each flag: whether it is true on any worker. All workers get the same answer."""
         return tuple(flag > 0 for flag in self.largest([float(flag) for flag in flags]))
 
-    def gather(self, shard: Sequence[T]) -> list[T]:
+    def gather(self, shard: Sequence[_T]) -> list[_T]:
         """All workers' items in the order of ranks, on every worker."""
         if self.world_size == 1:
             return list(shard)
@@ -113,13 +113,13 @@ class WorkerContext:
         dist.all_gather_object(shards, list(shard))
         return [item for part in shards for item in part]
 
-    def broadcast(self, value: T) -> T:
+    def broadcast(self, value: _T) -> _T:
         """Rank 0's value, on every worker; the values of the others are ignored."""
         if self.world_size == 1:
             return value
         values: list[Any] = [value if self.is_main else None]
         dist.broadcast_object_list(values, src=0, device=self.device)
-        received: T = values[0]
+        received: _T = values[0]
         return received
 
     def broadcast_buffers(self, model: nn.Module) -> None:

@@ -10,7 +10,7 @@ from rethink_ray.judge.claims import judge_claims, measure_claims
 from rethink_ray.judge.judging import judge_study
 from rethink_ray.judge.measurements import Difference
 from rethink_ray.judge.power import Simulation, count_replicates_needed
-from rethink_ray.judge.rules import Rule, rule_of
+from rethink_ray.judge.rules import DecisionRule, rule_of
 from rethink_ray.judge.statistics import contrast
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.spec.claim import Claim
@@ -23,7 +23,7 @@ SPREAD = (math.sqrt(0.5), 0.0, -math.sqrt(0.5))
 """Three values of mean 0 whose sd is sqrt(0.5); times sqrt(2) it is 1."""
 
 
-def _needed(difference: float, sd: float, rule: Rule, more_than: int = 3) -> int | None:
+def _needed(difference: float, sd: float, rule: DecisionRule, more_than: int = 3) -> int | None:
     return count_replicates_needed(difference, (sd, sd), rule, more_than)
 
 
@@ -111,7 +111,9 @@ def test_what_a_hundred_replicates_cannot_decide_has_no_number() -> None:
 
 
 @pytest.mark.parametrize(("rule", "noise"), [(ABOVE, 0.3), (NOT_BELOW, 0.3), (CATCHES_UP, 0.3)])
-def test_a_plan_and_a_verdict_ask_for_about_the_same_replicates(rule: Rule, noise: float) -> None:
+def test_a_plan_and_a_verdict_ask_for_about_the_same_replicates(
+    rule: DecisionRule, noise: float
+) -> None:
     after = _needed(0.0, noise, rule, more_than=2)
     before = Simulation(noise=noise, seed=0).power(2, 5, rule).equal_replicates
     assert after is not None

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event
 from rethink_ray.search.decide import Decider
-from rethink_ray.search.simulate import Answer, SimulatedCluster, replay
+from rethink_ray.search.simulate import JobAnswer, SimulatedCluster, replay
 from rethink_ray.spec.study import Study
 from tests.search.search_builders import facts_of
 
@@ -22,7 +22,7 @@ def events_of(state: StudyState) -> list[Event]:
     return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
 
 
-def assert_same_in_any_order(study: Study, answer: Answer, slots: int, order: int) -> None:
+def assert_same_in_any_order(study: Study, answer: JobAnswer, slots: int, order: int) -> None:
     """So many slots and this order of arrival give what one slot gives."""
     once = replay(study, facts_of(study), answer, slots=1, order_seed=0)
     again = replay(study, facts_of(study), answer, slots=slots, order_seed=order)
@@ -46,7 +46,7 @@ def assert_decided_the_same(
     )
 
 
-def assert_same_after_kills(study: Study, answer: Answer, stops: Sequence[int]) -> None:
+def assert_same_after_kills(study: Study, answer: JobAnswer, stops: Sequence[int]) -> None:
     """Killed after so many events, again and again, and continued: the same study."""
     facts, state = facts_of(study), StudyState()
     for max_events in stops:  # each pass loses what was running and starts a fresh decider
