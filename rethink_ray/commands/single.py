@@ -40,7 +40,11 @@ def print_scores(
         bool, typer.Option(help="score with pycocotools too, and print the largest difference")
     ] = False,
 ) -> None:
-    """Score the checkpoint of a run on one split: COCO's metrics of boxes, masks, keypoints."""
+    """Score a trained model on one split.
+
+    Prints COCO's metrics of boxes, masks and keypoints in AP points; ``nan`` where the split has no
+    object of that size or category.
+    """
     from rethink_ray.training.run import evaluate_by_both_scorers, evaluate_checkpoint
 
     if not reference:

@@ -129,9 +129,8 @@ def print_plan(
     from rethink_ray.session import load_study_input
 
     given = load_study_input(study, settings or [], is_planned_only=True)
-    from rethink_ray.commands.planning import (
-        plan_lines,
-    )  # takes a second; a typo is reported before
+    # imported here, because it takes a while and a typo in the study is reported first
+    from rethink_ray.commands.planning import plan_lines
 
     where = out or f"studies/{given.study.study}"
     folder = working_folder(where) if is_uri(where) else Path(where)
