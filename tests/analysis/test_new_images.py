@@ -179,7 +179,7 @@ def test_the_command_and_the_report_show_both_intervals(tmp_path: Path) -> None:
     assert "pretrained - scratch" in told.output
     assert "For data like these" in write_report(root).read_text()
     refused = CliRunner().invoke(app, ["findings", str(root), "--new-images", "--json"])
-    assert "must stand with a study directory" in str(refused.exception)
+    assert "must come with a study directory" in str(refused.exception)
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no table"])

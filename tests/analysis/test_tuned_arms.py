@@ -193,7 +193,7 @@ def test_one_search_speaks_of_what_it_found_and_three_of_arms() -> None:
     assert several["test-set-noise"].text.startswith(
         "intervals cover searches run again, scored on"
     )
-    assert several["thin-spread"].text.startswith("3 searches find 0.16 to 1.9 times")
+    assert "spread over 3 searches is 0.16 to 1.9 times" in several["thin-spread"].text
     assert several["tuned-so"].text.startswith("findings are about arms as searches of 1 trial")
 
 

@@ -55,7 +55,7 @@ def test_a_stopped_asset_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 
 def test_a_classifier_no_better_than_chance_is_refused(tmp_path: Path) -> None:
     done = build_asset(asset(upstream__lr=1.0e-9), MICRO_DATA, tmp_path)
-    assert "chance (0.250)" in done.refused
+    assert "below 0.500, 2 times chance" in done.refused
 
 
 def test_a_diverged_classifier_is_refused(tmp_path: Path) -> None:

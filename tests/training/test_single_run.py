@@ -14,6 +14,8 @@ from rethink_ray.training.run import (
 )
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 
+SMALL_HEAD = {"convs": 1, "channels": 8}
+
 
 def picture(path: Path) -> Image.Image:
     with Image.open(path) as opened:
@@ -36,7 +38,9 @@ def test_a_run_builds_its_assets_and_its_model_scores_the_same_later(tmp_path: P
 def test_masks_and_keypoints_of_a_run_score_the_same_by_pycocotools(
     tmp_path: Path, family: str
 ) -> None:
-    recipe = micro_recipe(detector__family=family, detector__num_keypoints=5)
+    heads = ("mask_head", "keypoint_head")
+    small = {f"detector__{head}_{part}": n for head in heads for part, n in SMALL_HEAD.items()}
+    recipe = micro_recipe(detector__family=family, detector__num_keypoints=5, **small)
     train_config(micro_trial(recipe), tmp_path, lengths=[2.0])
     metrics, reference = evaluate_by_both_scorers(tmp_path, "test")
     assert len(metrics) > 12
