@@ -21,8 +21,8 @@ from torch import Tensor
 
 from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.padding import HeightWidth, padded_sizes
-from rethink_ray.detection.resize import Resize
+from rethink_ray.detection.padding import padded_sizes
+from rethink_ray.detection.resize import HeightWidth, Resize
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.settings import with_settings

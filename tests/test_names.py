@@ -6,13 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent / "rethink_ray"
-STILL_DOUBLED = {
-    "Backbone",
-    "HeightWidth",
-    "Target",
-    "resize_image",
-}
-"""Names that wait to be mended. The list may only shrink."""
 
 
 def public_names(path: Path) -> Iterator[str]:
@@ -41,9 +34,4 @@ def doubled_names() -> dict[str, list[str]]:
 
 
 def test_no_public_name_stands_in_two_modules() -> None:
-    new = {n: where for n, where in doubled_names().items() if n not in STILL_DOUBLED}
-    assert new == {}, "give one of them a name that says what it is"
-
-
-def test_a_name_that_was_mended_is_no_longer_excused() -> None:
-    assert STILL_DOUBLED - doubled_names().keys() == set(), "take these names off the list"
+    assert doubled_names() == {}, "give one of them a name that says what it is"

@@ -24,8 +24,8 @@ from rethink_ray.spec.errors import DataError, RethinkError, explain
 from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 
-Target = dict[str, Tensor]
-TrainBatch = tuple[list[Tensor], list[Target]]
+TargetTensors = dict[str, Tensor]
+TrainBatch = tuple[list[Tensor], list[TargetTensors]]
 EvalBatch = tuple[list[Tensor], list[ImageEntry]]
 
 
@@ -337,7 +337,7 @@ def explain_death(error: RuntimeError) -> LoaderDied | None:
     return LoaderDied(explain("a loader worker", must, reason, remedy))
 
 
-def _build_target(sample: TrainSample) -> Target:
+def _build_target(sample: TrainSample) -> TargetTensors:
     objects = sample.objects
     target = {
         "boxes": torch.from_numpy(objects.boxes_xyxy),

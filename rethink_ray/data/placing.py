@@ -8,17 +8,17 @@ from torch.nn import functional
 
 from rethink_ray.data.faults import clamp, has_pixels
 from rethink_ray.data.objects import Keypoints, Objects
-from rethink_ray.data.resizing import resize_image
+from rethink_ray.data.resizing import resize_picture
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 
 PAD_GRAY = 0.5
 
-HeightWidth = tuple[int, int]
+CanvasSize = tuple[int, int]
 
 
 def plan_size(
-    hw: HeightWidth, spec: AugmentSpec, detector: DetectorSpec, number: float
-) -> tuple[HeightWidth, HeightWidth] | None:
+    hw: CanvasSize, spec: AugmentSpec, detector: DetectorSpec, number: float
+) -> tuple[CanvasSize, CanvasSize] | None:
     """Returns the sizes of the resized image and of the canvas; ``None``: the detector resizes.
 
     With ``spec.short_side_px`` the shorter side is drawn in pixels and the canvas is the image (He
@@ -52,8 +52,8 @@ def plan_size(
 def resize_onto(
     image: Tensor,
     objects: Objects,
-    scaled_hw: HeightWidth,
-    canvas_hw: HeightWidth,
+    scaled_hw: CanvasSize,
+    canvas_hw: CanvasSize,
     offset_shares: tuple[float, float],
 ) -> tuple[Tensor, Objects]:
     """Resizes an image onto a canvas and returns it with its visible objects.
@@ -68,7 +68,7 @@ def resize_onto(
         offset_shares: two numbers in [0, 1): the shares of the free (or surplus) height and width
             that lie above and to the left.
     """
-    scaled = resize_image(image, *scaled_hw)
+    scaled = resize_picture(image, *scaled_hw)
     top = round((canvas_hw[0] - scaled_hw[0]) * offset_shares[0])
     left = round((canvas_hw[1] - scaled_hw[1]) * offset_shares[1])
     hw = (image.shape[-2], image.shape[-1])
@@ -78,7 +78,7 @@ def resize_onto(
     return _put_on_canvas(scaled, canvas_hw, top, left, PAD_GRAY), crop_objects(moved, canvas_hw)
 
 
-def crop_objects(moved: Objects, canvas_hw: HeightWidth) -> Objects:
+def crop_objects(moved: Objects, canvas_hw: CanvasSize) -> Objects:
     """Crops objects to the canvas; areas shrink with their boxes.
 
     Masks must have the canvas's size. An object without any mask pixel left is dropped.
@@ -98,7 +98,7 @@ def crop_objects(moved: Objects, canvas_hw: HeightWidth) -> Objects:
 
 
 def _move_objects(
-    objects: Objects, scaled_hw: HeightWidth, hw: HeightWidth, top: int, left: int
+    objects: Objects, scaled_hw: CanvasSize, hw: CanvasSize, top: int, left: int
 ) -> Objects:
     """Scales objects from an image of ``hw`` to ``scaled_hw``, and moves all but their masks."""
     ratio = np.array([scaled_hw[1] / hw[1], scaled_hw[0] / hw[0]], np.float64)
@@ -117,7 +117,7 @@ def _move_objects(
     )
 
 
-def _resize_masks(masks: NDArray[np.uint8], hw: HeightWidth) -> NDArray[np.uint8]:
+def _resize_masks(masks: NDArray[np.uint8], hw: CanvasSize) -> NDArray[np.uint8]:
     """Resizes masks [N, H, W] to [N, h, w]; each pixel copies the old one under its centre."""
     if not len(masks):
         return np.zeros((0, *hw), np.uint8)
@@ -126,13 +126,13 @@ def _resize_masks(masks: NDArray[np.uint8], hw: HeightWidth) -> NDArray[np.uint8
 
 
 def _put_masks_on_canvas(
-    masks: NDArray[np.uint8], canvas_hw: HeightWidth, top: int, left: int
+    masks: NDArray[np.uint8], canvas_hw: CanvasSize, top: int, left: int
 ) -> NDArray[np.uint8]:
     return _put_on_canvas(torch.from_numpy(masks), canvas_hw, top, left, 0).numpy()
 
 
 def _put_on_canvas(
-    scaled: Tensor, canvas_hw: HeightWidth, top: int, left: int, fill: float
+    scaled: Tensor, canvas_hw: CanvasSize, top: int, left: int, fill: float
 ) -> Tensor:
     """Copies the part of [C, h, w] that lies on the canvas; ``fill`` elsewhere."""
     canvas = torch.full((scaled.shape[0], *canvas_hw), fill, dtype=scaled.dtype)
@@ -145,7 +145,7 @@ def _put_on_canvas(
     return canvas
 
 
-def _keep_visible(points: Keypoints | None, canvas_hw: HeightWidth) -> Keypoints | None:
+def _keep_visible(points: Keypoints | None, canvas_hw: CanvasSize) -> Keypoints | None:
     """Zeroes keypoints that are off the canvas or not annotated."""
     if points is None:
         return None

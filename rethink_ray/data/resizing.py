@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def resize_image(image: Tensor, height: int, width: int) -> Tensor:
+def resize_picture(image: Tensor, height: int, width: int) -> Tensor:
     """Resizes floats [C, H, W] to [C, height, width]; returns the same tensor if sizes agree.
 
     Each new pixel is a weighted mean of the old pixels under it (weights fall linearly), which

@@ -165,12 +165,12 @@ def _crop_square(path: Path, px: int) -> NDArray[np.uint8]:
     """Returns the centre square of a picture (turned by EXIF), resized to [3, px, px] uint8."""
     import torch  # imported here: the fingerprint needs no torch
 
-    from rethink_ray.data.resizing import resize_image
+    from rethink_ray.data.resizing import resize_picture
 
     picture = open_rgb(path)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     middle = np.array(picture.crop((left, top, left + side, top + side)))
     pixels = torch.from_numpy(middle).permute(2, 0, 1).float() / 255.0
-    levels: NDArray[np.uint8] = (resize_image(pixels, px, px) * 255.0).round().byte().numpy()
+    levels: NDArray[np.uint8] = (resize_picture(pixels, px, px) * 255.0).round().byte().numpy()
     return levels

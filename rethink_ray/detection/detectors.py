@@ -16,9 +16,9 @@ from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_de
 from rethink_ray.detection.necks import build_pyramid
 from rethink_ray.detection.norms import derive_upper_spec
 from rethink_ray.detection.one_stage import OneStage
-from rethink_ray.detection.padding import HeightWidth, PaddingGroup, Pass, group_into_passes
+from rethink_ray.detection.padding import PaddingGroup, Pass, group_into_passes
 from rethink_ray.detection.peers import Peers
-from rethink_ray.detection.resize import Resize, resize_target
+from rethink_ray.detection.resize import HeightWidth, Resize, resize_target
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.weights import load_initial_weights
 from rethink_ray.detection.whole_batch import (

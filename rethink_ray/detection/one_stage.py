@@ -27,11 +27,11 @@ from rethink_ray.detection.matching import (
 )
 from rethink_ray.detection.necks import Pyramid
 from rethink_ray.detection.peers import Division
+from rethink_ray.detection.resize import HeightWidth
 
 Outputs = Mapping[str, Tensor]
 """Outputs of a head: ``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, and for FCOS
 ``bbox_ctrness [N, A, 1]``."""
-HeightWidth = tuple[int, int]
 
 
 class OneStage(nn.Module):

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import torch
 
 from rethink_ray.detection.peers import Peers
+from rethink_ray.detection.resize import HeightWidth
 from rethink_ray.spec.recipe import DetectorSpec
-
-HeightWidth = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ LARGEST_FACTORS_ON_CUDA = 128
 """Largest sum of the factors by which the two sides shrink on CUDA. Torch's antialiased kernel
 holds its weights in 48 KiB, which suffices for about 185."""
 
-Target = dict[str, Tensor]
+ResizedTarget = dict[str, Tensor]
 HeightWidth = tuple[int, int]
 
 
@@ -62,8 +62,8 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         return _round_up(height), _round_up(width)
 
     def forward(
-        self, images: Sequence[Tensor], targets: Sequence[Target] | None = None
-    ) -> tuple[ImageList, list[Target] | None]:
+        self, images: Sequence[Tensor], targets: Sequence[ResizedTarget] | None = None
+    ) -> tuple[ImageList, list[ResizedTarget] | None]:
         """Returns a padded batch of images ([3, H, W] in 0..1) and targets; inputs stay unchanged.
 
         torchvision normalises before it resizes. Augmentation resizes images that are not
@@ -77,7 +77,9 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         padded = self.batch_images(batch, size_divisible=self.size_divisible)
         return ImageList(padded, sizes), None if targets is None else resized
 
-    def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
+    def resize(
+        self, image: Tensor, target: ResizedTarget | None = None
+    ) -> tuple[Tensor, ResizedTarget | None]:
         """Resizes an image and its boxes, masks and keypoints to ``resized_hw``."""
         was = (image.shape[-2], image.shape[-1])
         now = self.resized_hw(*was)
@@ -141,7 +143,7 @@ def is_beyond_cuda(was: HeightWidth, now: HeightWidth) -> bool:
     return was[0] / now[0] + was[1] / now[1] > LARGEST_FACTORS_ON_CUDA
 
 
-def resize_target(target: Target, was: HeightWidth, now: HeightWidth) -> Target:
+def resize_target(target: ResizedTarget, was: HeightWidth, now: HeightWidth) -> ResizedTarget:
     """Returns a copy of a target, resized from height and width ``was`` to ``now``."""
     resized = {**target, "boxes": resize_boxes(target["boxes"], list(was), list(now))}
     if "masks" in target:

@@ -19,17 +19,21 @@ MACHINE_COLUMNS = frozenset(
     | {"seconds", "seconds_train", "seconds_score"}
 )
 """Columns that depend on when and where a study ran; the others depend on the study alone."""
+KEY_COLUMNS = [
+    ("regime", pa.string()),
+    ("arm", pa.string()),
+    ("search", pa.int64()),
+    ("purpose", pa.string()),
+    ("round", pa.int64()),
+    ("index", pa.int64()),
+    ("trial_id", pa.string()),
+    ("of", pa.string()),
+    ("seed", pa.int64()),
+]
+"""Columns of both tables that say which trial a row is about."""
 RUNG_HEAD = pa.schema(
     [
-        ("regime", pa.string()),
-        ("arm", pa.string()),
-        ("search", pa.int64()),
-        ("purpose", pa.string()),
-        ("round", pa.int64()),
-        ("index", pa.int64()),
-        ("trial_id", pa.string()),
-        ("of", pa.string()),
-        ("seed", pa.int64()),
+        *KEY_COLUMNS,
         ("length", pa.float64()),
         ("steps", pa.int64()),
     ]
@@ -47,15 +51,7 @@ RUNG_TAIL = pa.schema(
 )
 TRIAL_HEAD = pa.schema(
     [
-        ("regime", pa.string()),
-        ("arm", pa.string()),
-        ("search", pa.int64()),
-        ("purpose", pa.string()),
-        ("round", pa.int64()),
-        ("index", pa.int64()),
-        ("trial_id", pa.string()),
-        ("of", pa.string()),
-        ("seed", pa.int64()),
+        *KEY_COLUMNS,
         ("state", pa.string()),
         ("reason", pa.string()),
         ("longest", pa.float64()),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rethink_ray.spec.model import Fraction, PositiveInt, Spec
-from rethink_ray.spec.networks import Backbone
+from rethink_ray.spec.networks import BackboneName
 
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
 Family = Literal[
@@ -33,7 +33,7 @@ class DetectorSpec(Spec):
     family: Family = "retinanet"
     """The detector: one-stage (``retinanet``, ``fcos``) or two-stage (the others). Source: Lin et
     al. 2017, Tian et al. 2019, Ren et al. 2015, Cai & Vasconcelos 2018, He et al. 2017."""
-    backbone: Backbone = "resnet50"
+    backbone: BackboneName = "resnet50"
     """The network below the pyramid: a name (``resnet50``, ``efficientnet_b7``, ``swin_t``),
     ``timm:<name>``, or ``package.module:function`` for one of your own."""
     norm: Norm = "gn"

@@ -55,4 +55,4 @@ def _is_pointer(name: str) -> bool:
     return bool(colon and rest) and all(word.isidentifier() for word in words)
 
 
-Backbone = Annotated[str, AfterValidator(_known)]
+BackboneName = Annotated[str, AfterValidator(_known)]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rethink_ray.data.augment import Augmentation, AugmentDraws, augment
 from rethink_ray.data.objects import Objects
-from rethink_ray.data.resizing import resize_image as in_data
+from rethink_ray.data.resizing import resize_picture as in_data
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.resize import resize_image as in_detection
