@@ -1,5 +1,6 @@
-"""A finished study that is made larger and goes on, on a real cluster."""
+"""A finished study that is made larger and goes on: job by job here, and on a real cluster."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,6 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RungDone
 from rethink_ray.session import extend_study
 
-pytestmark = pytest.mark.ray
-
 SMALL: dict[str, Any] = {"regimes": {"small": {"images": 6}}}
 SCHEDULE = {"unit": 4, "warmup": 2, "decay": {"kind": "step", "before_end": [0.75, 0.25]}}
 
@@ -21,30 +20,48 @@ def budget(trials: int, replicates: int, keep: list[int]) -> dict[str, Any]:
     return {"trials": trials, "replicates": replicates, "keep": keep}
 
 
+def run_on_a_cluster(directory: StudyDirectory) -> None:
+    assert run_study(directory, slots=2).status == "done"
+
+
+@pytest.mark.parametrize(
+    "run_to_end",
+    [
+        run_inline,
+        pytest.param(run_on_a_cluster, marks=[pytest.mark.ray, pytest.mark.slow]),
+    ],
+)
 def test_a_study_made_larger_step_by_step_repeats_no_rung_and_ends_as_if_declared_so(
-    tmp_path: Path, cluster: None
+    tmp_path: Path,
+    run_to_end: Callable[[StudyDirectory], None],
+    request: pytest.FixtureRequest,
+    data_cache: None,
 ) -> None:
+    if run_to_end is run_on_a_cluster:
+        request.getfixturevalue("cluster")
     directory = start_micro(tmp_path / "grown", **SMALL)
     run_inline(directory)
 
-    _grow(directory, replicates=2)
-    _grow(directory, lengths=[4.0])
+    _grow(directory, run_to_end, replicates=2)
+    _grow(directory, run_to_end, lengths=[4.0])
     declared = _declared(tmp_path / "declared", budget(2, 2, [2, 1, 1]))
     assert _rows(directory) == _rows(declared)
 
     # More trials: the new search finds new incumbents, and what old ones ran stays.
-    _grow(directory, trials=4)
+    _grow(directory, run_to_end, trials=4)
     declared = _declared(tmp_path / "more", budget(4, 2, [2, 1, 1]))
     grown = _rows(directory)
     assert all(row in grown["rungs"] for row in _rows(declared)["rungs"])
     assert _search(grown) == _search(_rows(declared))
 
 
-def _grow(directory: StudyDirectory, **larger: Any) -> None:
+def _grow(
+    directory: StudyDirectory, run_to_end: Callable[[StudyDirectory], None], **larger: Any
+) -> None:
     """Larger on paper, then run to its end; every rung that was there is there once."""
     before = _rungs(directory)
     extend_study(StudyDirectory.open(directory.root), **larger)
-    assert run_study(StudyDirectory.open(directory.root), slots=2).status == "done"
+    run_to_end(StudyDirectory.open(directory.root))
     after = _rungs(directory)
     assert after[: len(before)] == before
     assert len(after) > len(before)
