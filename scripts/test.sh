@@ -6,12 +6,22 @@ ruff check .
 ruff format --check .
 export OMP_NUM_THREADS=1
 export PYTHONDONTWRITEBYTECODE= # else each run of pytest compiles all tests again
-if [ $# -eq 0 ]; then
-    pytest -m "not slow and not ray" -n 2 --dist loadfile
-    mypy & # beside the tests with Ray, which mostly wait for processes to start and stop
-    pytest -m "ray and not slow" # one Ray cluster at a time: a second one on a host disturbs it
-    wait $!
-else
+if [ $# -gt 0 ]; then
     mypy
     pytest "$@"
+    exit
 fi
+
+# The tests with Ray mostly wait for processes to start and stop, so they run beside the others; these
+# are nice, because a starved Ray cluster gives up. There is one cluster at a time: a second one on a
+# host disturbs it.
+log=$(mktemp)
+failed=0
+pytest -m "ray and not slow" >"$log" 2>&1 &
+with_ray=$!
+nice pytest -m "not slow and not ray" -n 2 --dist loadfile || failed=1
+mypy || failed=1
+wait "$with_ray" || failed=1
+cat "$log"
+rm "$log"
+exit "$failed"
