@@ -118,7 +118,9 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
                 for name, value in event.metrics.items()
                 if "/" not in name or name.endswith(f"/{metric}")  # a teacher has one per category
             ]
-            verdict = f" REFUSED: {event.refused}" if event.refused else ""
+            verdict = (
+                f"; refused, so no trial starts from it: {event.refused}" if event.refused else ""
+            )
             yield f"{event.key}: {', '.join(scores)} ({event.seconds:.0f} s){verdict}"
         case JobFailed():
             yield f"{event.job_id} failed: {event.reason}"

@@ -103,7 +103,7 @@ def scored_splits(config: TrialConfig) -> tuple[str, ...]:
 def require_fit(asset: AssetDone) -> None:
     """Raises ``RethinkError`` with the reason if an asset was refused."""
     if asset.refused:
-        raise RethinkError(f"asset {asset.key} was refused: {asset.refused}")
+        raise RethinkError(f"this run needs {asset.key}, which was refused: {asset.refused}")
 
 
 def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> Path:
