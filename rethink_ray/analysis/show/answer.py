@@ -60,7 +60,8 @@ def _equivalence_words(findings: Findings) -> str:
     if any(claim.primary and expectation_of(claim) != "above" for claim in claims):
         return (
             f"{rule}, and where a primary claim tests the same difference against the margin, its "
-            f"corrected p is below {ALPHA:g} as well. Intervals are not corrected for the number of comparisons."
+            f"corrected p is below {ALPHA:g} as well. Intervals are not corrected for the number "
+            "of comparisons."
         )
     return f"{rule}; neither this nor the 95 % intervals are corrected."
 
