@@ -124,16 +124,15 @@ def continue_study(directory: StudyDirectory, study: Study, facts: DataFacts) ->
     Raises:
         SpecError: it is another study.
         DataError: the data are not those the study was started on.
-        RecordError: another process runs the study, and it would have to change; its records are of
-            another identity.
+        RecordError: another process runs the study; its records are of another identity.
     """
     directory.require_own_identity()
-    merged = merge(directory.study, study)
     require_same_facts(directory.facts, facts)
-    if merged == directory.study:
-        return False
+    merge(directory.study, study)  # another study is refused without waiting for the lock
     with writing(directory.lock()):
-        return directory.restate(merged)
+        directory.reread()
+        merged = merge(directory.study, study)
+        return merged != directory.study and directory.restate(merged)
 
 
 def extend_study(
@@ -158,14 +157,15 @@ def extend_study(
         RecordError: another process runs the study; its records are of another identity.
     """
     directory.require_own_identity()
-    larger = extend(
-        directory.study,
-        trials=trials,
-        replicates=replicates,
-        searches=searches,
-        lengths=lengths,
-    )
     with writing(directory.lock()):
+        directory.reread()
+        larger = extend(
+            directory.study,
+            trials=trials,
+            replicates=replicates,
+            searches=searches,
+            lengths=lengths,
+        )
         return directory.restate(larger)
 
 

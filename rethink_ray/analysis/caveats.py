@@ -143,6 +143,10 @@ def find_failed_search(result: CellResult) -> Iterator[Caveat]:
     if ended:
         shown = listed([f"{n} {state}" for state, n in ended.items()])
         total = sum(result.states.values())
+        if ended == {"refused": total}:
+            text = f"none of {counted(total, 'search trial')} could start, because the asset"
+            yield _of_cell("failed-search", result, f"{text} they need was refused.")
+            return
         yield _of_cell("failed-search", result, f"of {counted(total, 'search trial')}, {shown}.")
 
 

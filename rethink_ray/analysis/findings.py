@@ -3,7 +3,8 @@
 Empty and unfinished studies have findings too; their sentences say what is missing.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -258,10 +259,15 @@ def _missing(
 
 
 def _incomplete(records: Mapping[Cell, CellRecord], results: Mapping[Cell, CellResult]) -> str:
-    empty = [_why_empty(r) for c, r in results.items() if not _has_score(records[c])]
-    reasons = " and ".join(empty)
+    empty = [result for cell, result in results.items() if not _has_score(records[cell])]
+    by_arm: dict[str, list[CellResult]] = {}
+    for result in empty:
+        by_arm.setdefault(result.arm, []).append(result)
+    num_regimes = len({cell.regime for cell in results})
+    clauses = [c for group in by_arm.values() for c in _why_empty(group, num_regimes)]
+    reasons = ", and ".join(clauses)
     if len(empty) == len(results):
-        return f"The study is incomplete, for {reasons}." if empty else ""
+        return f"The study is incomplete: {reasons}." if empty else ""
     return f"{reasons[:1].upper()}{reasons[1:]}." if empty else ""
 
 
@@ -269,10 +275,20 @@ def _has_score(record: CellRecord) -> bool:
     return any(s.select is not None or s.report is not None for s in record.scores.values())
 
 
-def _why_empty(result: CellResult) -> str:
-    """``no trial of full/scratch has a score (4 diverged)``."""
-    ends = ", ".join(f"{num} {state}" for state, num in sorted(result.states.items()))
-    return f"no trial of {result.regime}/{result.arm} has a score ({ends or 'none ran'})"
+def _why_empty(of_arm: Sequence[CellResult], num_regimes: int) -> list[str]:
+    """``no trial of full/scratch has a score (4 diverged)``; one clause if no regime has any."""
+    arm = of_arm[0].arm
+    if len(of_arm) == num_regimes > 1:
+        return [_say_empty(arm, " in any regime", of_arm)]
+    return [_say_empty(f"{result.regime}/{arm}", "", [result]) for result in of_arm]
+
+
+def _say_empty(name: str, where: str, results: Sequence[CellResult]) -> str:
+    states = sum((Counter(result.states) for result in results), Counter[str]())
+    if set(states) == {"refused"}:
+        return f"no trial of {name} could start{where}, because the asset it needs was refused"
+    ends = ", ".join(f"{num} {state}" for state, num in sorted(states.items()))
+    return f"no trial of {name} has a score{where} ({ends or 'none ran'})"
 
 
 def _replicates_waiting(result: CellResult) -> int:

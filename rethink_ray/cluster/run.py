@@ -106,6 +106,7 @@ def run_study(
     started = time.monotonic()
     directory.require_own_identity()
     with writing(directory.lock()) as lock:
+        directory.reread()
         directory.clear_stop()
         stop_request = StopRequest(directory.stop_path, stop or (lambda: False))
         remedy = _how_to_continue(directory)

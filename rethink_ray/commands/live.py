@@ -19,6 +19,7 @@ from rethink_ray.records.types import (
     RungDone,
     TrialEnded,
 )
+from rethink_ray.spec.metrics import score_text
 from rethink_ray.spec.study import Study
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
             members = plural(len(event.members), kind)
             yield f"{event.cell.name}: {event.purpose} round {event.number + 1}, {members}"
         case RungDone():
-            scores = [f"{k} {v:.2f}" for k, v in event.metrics.items() if k.endswith(f"/{metric}")]
+            scores = [
+                f"{name} {score_text(name, value, decimals=2)}"
+                for name, value in event.metrics.items()
+                if name.endswith(f"/{metric}")
+            ]
             cell = names.get(event.trial_id, "")
             seconds = event.seconds_train + event.seconds_score
             yield (
@@ -114,11 +119,13 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
             yield f"{cell} {event.trial_id} {event.outcome}: {event.reason}"
         case AssetDone():
             scores = [
-                f"{name} {value:.3f}"
+                f"{name} {score_text(name, value)}"
                 for name, value in event.metrics.items()
                 if "/" not in name or name.endswith(f"/{metric}")  # a teacher has one per category
             ]
-            verdict = f" REFUSED: {event.refused}" if event.refused else ""
+            verdict = (
+                f"; refused, so no trial starts from it: {event.refused}" if event.refused else ""
+            )
             yield f"{event.key}: {', '.join(scores)} ({event.seconds:.0f} s){verdict}"
         case JobFailed():
             yield f"{event.job_id} failed: {event.reason}"

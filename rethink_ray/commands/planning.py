@@ -9,6 +9,7 @@ from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
 from rethink_ray.session import count_weights
 from rethink_ray.spec.batches import batch_in_words
+from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.facts import DataFacts, dropped_words
 from rethink_ray.spec.recipe import TWO_STAGE
@@ -169,7 +170,7 @@ def _space_lines(study: Study) -> Iterator[str]:
 
 def _describe_range(parameter: Parameter) -> str:
     if parameter.choice is not None:
-        return "{" + ", ".join(str(option) for option in parameter.choice) + "}"
+        return "{" + ", ".join(map(as_text, parameter.choice)) + "}"
     low, high = parameter.bounds
     return f"{parameter.kind} [{low:g}, {high:g}]"
 

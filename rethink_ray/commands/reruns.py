@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.hashing import IDENTITY
+from rethink_ray.spec.metrics import score_text
 from rethink_ray.spec.resolve import ExportedConfig
 
 
@@ -31,7 +32,7 @@ def verdict_lines(
     for rung in rungs:
         for name, value in sorted(rung.metrics.items()):
             if name.endswith(f"/{config.objective.metric}"):
-                yield f"{rung.length:g}x {name} {value:.4f}"
+                yield f"{rung.length:g}x {name} {score_text(name, value, decimals=4)}"
     last = rungs[-1].metrics
     for name, expected in config.expected.items():
         if name not in last:

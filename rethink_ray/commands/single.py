@@ -1,5 +1,6 @@
 """``train``, ``evaluate`` and ``predict``: one run without a study, in one process without Ray."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -42,14 +43,17 @@ def print_scores(
 ) -> None:
     """Score a trained model on one split.
 
-    Prints COCO's metrics of boxes, masks and keypoints in AP points; ``nan`` where the split has no
+    Prints COCO's metrics of boxes, masks and keypoints in AP points; a dash where the split has no
     object of that size or category.
     """
+    from rethink_ray.spec.metrics import score_text
     from rethink_ray.training.run import evaluate_by_both_scorers, evaluate_checkpoint
 
     if not reference:
-        for name, value in evaluate_checkpoint(run, split).items():
-            print(f"{name:<12} {value:8.3f}")
+        metrics = evaluate_checkpoint(run, split)
+        width = max(len(name) for name in metrics)
+        for name, value in metrics.items():
+            print(f"{name:<{width}} {score_text(name, value, 8)}")
         return
     for line in reference_lines(*evaluate_by_both_scorers(run, split)):
         print(line)
@@ -58,12 +62,15 @@ def print_scores(
 def reference_lines(metrics: Mapping[str, float], reference: Mapping[str, float]) -> Iterator[str]:
     """A table of both scorers' metrics, in AP points, and the largest difference below it."""
     from rethink_ray.detection.reference_scoring import largest_difference
+    from rethink_ray.spec.metrics import say_uncounted
 
     width = max(len(name) for name in metrics)
     yield f"{'':<{width}} {'here':>8} {'pycocotools':>12}"
     for name, value in metrics.items():
-        other = f"{reference[name]:12.3f}" if name in reference else f"{'-':>12}"
-        yield f"{name:<{width}} {value:8.3f} {other}"
+        scores = (value, reference.get(name, math.nan))
+        shown = ["-" if math.isnan(score) else f"{score:.3f}" for score in scores]
+        why = f" ({say_uncounted(name)})" if math.isnan(value) else ""
+        yield f"{name:<{width}} {shown[0]:>8} {shown[1]:>12}{why}"
     yield f"largest difference: {largest_difference(metrics, reference):.1e} points"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.empty_cells import (
     EmptyCell,
+    can_more_trials_help,
     empty_cells,
     is_all_of,
 )
@@ -22,6 +23,14 @@ from rethink_ray.spec.hashing import IDENTITY
 
 if TYPE_CHECKING:
     from rich.console import Group
+
+ASSET_HELP = {
+    "classifier": "change upstream.steps, upstream.images or upstream.lr",
+    "direct": "change the first stage (direct.optimizer, direct.warmup)",
+    "teacher": "change the settings of the teacher's arm, or name another teacher",
+    "pseudo_labels": "lower labels.threshold, or train the teacher longer",
+}
+"""Kind of a refused asset -> what may make it fit."""
 
 
 def show_status(where: str, *, watch: bool) -> None:
@@ -93,13 +102,22 @@ def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> I
     word = "incomplete: " if is_all_of(empty, study) else ""
     yield f"{word}{len(empty)} of {cells} {'has' if len(empty) == 1 else 'have'} no score"
     yield from empty_lines(empty, local_root(directory))
-    more = f"rethink-ray resume {quote_address(directory)} --trials {study.budget.trials + 4}"
-    others = f" Where values are searched, others can be tried as well: {more}"
-    yield (
-        "Trials that the method ended would end the same way, so resume does not run them again. "
-        "Correct the study file and run it into a new directory."
-        + (others if directory.identity == IDENTITY else "")
-    )
+    reasons = [reason for cell in empty for reason in cell.reasons]
+    if any(reason.outcome != "refused" for reason in reasons):
+        yield (
+            "Trials that the method ended would end the same way, so resume does not run them "
+            "again. Correct the study file and run it into a new directory."
+        )
+    kinds = dict.fromkeys(r.asset_kind for r in reasons if r.outcome == "refused")
+    if kinds:
+        helps = "; ".join(ASSET_HELP[kind] for kind in kinds if kind)
+        yield (
+            "Every trial that needs what was refused ends the same way. To make it fit, "
+            f"{helps or 'correct the study file'}; then run the study into a new directory."
+        )
+    if directory.identity == IDENTITY and can_more_trials_help(empty, study):
+        more = f"rethink-ray resume {quote_address(directory)} --trials {study.budget.trials + 4}"
+        yield f"Where values are searched, others can be tried as well: {more}"
 
 
 def local_root(directory: StudyDirectory) -> Path:
@@ -218,15 +236,25 @@ def empty_lines(cells: Iterable[EmptyCell], root: Path) -> list[str]:
         cells: those without a score.
         root: the study directory on this machine.
     """
-    return [line for empty in cells for line in _describe_empty_cell(empty, root)]
+    alike: dict[tuple[str, ...], list[EmptyCell]] = {}
+    for empty in cells:
+        refused = tuple(r.text for r in empty.reasons if r.outcome == "refused")
+        is_refused = bool(refused) and len(refused) == len(empty.reasons)
+        key = (empty.cell.arm, *refused) if is_refused else (empty.cell.name,)
+        alike.setdefault(key, []).append(empty)
+    return [line for group in alike.values() for line in _describe_empty_cells(group, root)]
 
 
-def _describe_empty_cell(empty: EmptyCell, root: Path) -> list[str]:
-    if not empty.reasons:
-        return [f"{empty.cell.name}: no trial ran, because the arm it waits for has no score"]
-    lines = [f"{empty.cell.name}: no search trial has a score"]
-    for reason in empty.reasons:
-        said = f": {reason.text}" if reason.text else ""
-        files = (root / "trials" / trial_id / FAILURE_FILE for trial_id in reason.trial_ids)
-        lines.append(f"  {len(reason.trial_ids)} {reason.outcome}{said}{point_to_file(files)}")
+def _describe_empty_cells(group: Sequence[EmptyCell], root: Path) -> list[str]:
+    """Lines about one cell, or about cells of one arm whose trials were refused alike."""
+    names = ", ".join(empty.cell.name for empty in group)
+    if not group[0].reasons:
+        return [f"{names}: no trial ran, because the arm it waits for has no score"]
+    is_refused = all(reason.outcome == "refused" for reason in group[0].reasons)
+    lines = [f"{names}: no search trial {'could start' if is_refused else 'has a score'}"]
+    for same in zip(*(empty.reasons for empty in group), strict=True):
+        said = f": {same[0].text}" if same[0].text else ""
+        trial_ids = [trial_id for reason in same for trial_id in reason.trial_ids]
+        files = (root / "trials" / trial_id / FAILURE_FILE for trial_id in trial_ids)
+        lines.append(f"  {len(trial_ids)} {same[0].outcome}{said}{point_to_file(files)}")
     return lines

@@ -15,7 +15,7 @@ from rethink_ray.spec.resolve import TrialConfig
 
 
 def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
-    """Each exported file has a folder with its model and card; yields a line for each.
+    """Each exported file has a folder with its model and card; yields a line for each file.
 
     A line about weights that the study did not keep names the command that trains them again.
     """
@@ -34,7 +34,9 @@ def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
             "categories": list(study.facts.categories),
         }
         yield str(_copy_weights(source, folder, model_parts))
-        write_atomically(folder / "README.md", model_card(findings, path.name, config, origin))
+        card = folder / "README.md"
+        write_atomically(card, model_card(findings, path.name, config, origin))
+        yield str(card)
 
 
 def _copy_weights(source: Path, folder: Path, model_parts: Mapping[str, Any]) -> Path:

@@ -146,6 +146,8 @@ def _say_no_scores(comparison: Comparison, metric: str) -> str:
     empty = [s for s in sides if not s.values]
     if not empty and all(s.all_failed for s in sides):
         return "the method ended every replicate of both"
+    if absent := next((s.absent for s in empty if s.absent), ""):
+        return absent
     if len(pairs) == 2 and empty:
         metric = metric_words(empty[0].metric)
     if any(s.evidence for s in empty):

@@ -165,10 +165,11 @@ def _ask_of_ladder(
     if best is None or short is None or len(lengths) < 2:
         return None
     if short < best:
-        return _ask_enough(study, cell, (short, best))
+        return _ask_length(study, cell, (short, best), is_enough=True)
     if best == lengths[0]:
-        return _ask_enough(study, cell, (best, lengths[-1]))
-    return _ask_gains(study, cell, (lengths[lengths.index(best) - 1], best))
+        return _ask_length(study, cell, (best, lengths[-1]), is_enough=True)
+    before = lengths[lengths.index(best) - 1]
+    return _ask_length(study, cell, (before, best), is_enough=False)
 
 
 def find_best_lengths(
@@ -187,39 +188,25 @@ def find_best_lengths(
     return best, min(length for length, merit in merits.items() if merit >= top - margin)
 
 
-def _ask_enough(study: Study, cell: ArmInRegime, lengths: tuple[float, float]) -> Question:
-    """The short schedule is not worse than the long one by the margin or more."""
-    short, long = lengths
+def _ask_length(
+    study: Study, cell: ArmInRegime, lengths: tuple[float, float], *, is_enough: bool
+) -> Question:
+    """The shorter of two lengths is enough: not below the other. Or the longer one still gains."""
+    (regime, arm), (short, long) = cell, (times(length) for length in lengths)
+    judged, other = (short, long) if is_enough else (long, short)
+    says = (
+        f"{short} is enough for {arm}" if is_enough else f"{arm} still gains from {short} to {long}"
+    )
     claim = Claim(
-        says=f"on {cell[0]}, {times(short)} is enough for {cell[1]}",
-        side={"arm": cell[1], "schedule": times(short)},
-        against={"arm": cell[1], "schedule": times(long)},
-        where=_where(study, cell[0]),
+        says=f"on {regime}, {says}",
+        side={"arm": arm, "schedule": judged},
+        against={"arm": arm, "schedule": other},
+        where=_where(study, regime),
         match=(),
         rung="best",  # of the one length that each side selects
-        expect="not_below",
+        expect="not_below" if is_enough else "above",
     )
-    return _of_lengths(cell, claim)
-
-
-def _ask_gains(study: Study, cell: ArmInRegime, lengths: tuple[float, float]) -> Question:
-    """The long schedule is better than the short one."""
-    short, long = lengths
-    claim = Claim(
-        says=f"on {cell[0]}, {cell[1]} still gains from {times(short)} to {times(long)}",
-        side={"arm": cell[1], "schedule": times(long)},
-        against={"arm": cell[1], "schedule": times(short)},
-        where=_where(study, cell[0]),
-        match=(),
-        rung="best",  # of the one length that each side selects
-    )
-    return _of_lengths(cell, claim)
-
-
-def _of_lengths(cell: ArmInRegime, claim: Claim) -> Question:
-    return Question(
-        kind="length", family="descriptive", regime=cell[0], arms=(cell[1],), claim=claim
-    )
+    return Question(kind="length", family="descriptive", regime=regime, arms=(arm,), claim=claim)
 
 
 def _where(study: Study, regime: str) -> Selector:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.study import Study
 
 METRIC_NAMES = {
@@ -122,5 +123,5 @@ def mean_text(mean: Estimate, unit: str = "") -> str:
 
 
 def value_text(value: object) -> str:
-    """A tuned value: a float to 4 digits, anything else as it is."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    """A tuned value: a float to 4 digits, anything else as a study file says it."""
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value)

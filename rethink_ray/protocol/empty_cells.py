@@ -14,8 +14,16 @@ from rethink_ray.protocol.remaining import CellProgress, StudyProgress
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
 from rethink_ray.spec.errors import mask_numbers
-from rethink_ray.spec.resolve import Cell
+from rethink_ray.spec.resolve import Cell, space_of
 from rethink_ray.spec.study import Study
+
+ASSET_PATHS: dict[str, tuple[str, ...]] = {
+    "classifier": ("upstream.", "detector."),
+    "direct": ("direct.", "detector."),
+    "teacher": (),
+    "pseudo_labels": ("labels.",),
+}
+"""Kind of an asset -> where a trial's own values may change it: beginnings of their paths."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +35,8 @@ class Reason:
     text: str
     """The recorded reason of the first of them."""
     trial_ids: tuple[str, ...]
+    asset_kind: str = ""
+    """Kind of the asset that was refused; empty for every other outcome."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,21 @@ def is_all_of(cells: Collection[EmptyCell], study: Study) -> bool:
     return len(cells) == len(study.regimes) * len(study.arms)
 
 
+def can_more_trials_help(cells: Iterable[EmptyCell], study: Study) -> bool:
+    """Whether a trial with other searched values may end otherwise in one of these cells.
+
+    An asset that was refused is refused for each trial that needs it. Only a search over values
+    that make another asset can help there.
+    """
+    for empty in cells:
+        space = space_of(study, empty.cell)
+        for reason in empty.reasons:
+            paths = ("",) if reason.outcome != "refused" else ASSET_PATHS.get(reason.asset_kind, ())
+            if any(path.startswith(paths) for path in space):
+                return True
+    return False
+
+
 def _reasons(state: StudyState, searches: Iterable[CellProgress]) -> tuple[Reason, ...]:
     members = [m for one in searches for _, m in state.members(one.cell, "search")]
     groups: dict[tuple[str, str], list[str]] = {}
@@ -66,8 +91,19 @@ def _reasons(state: StudyState, searches: Iterable[CellProgress]) -> tuple[Reaso
         texts.setdefault(key, text)
     ordered = sorted(groups, key=lambda key: -len(groups[key]))
     return tuple(
-        Reason(outcome=key[0], text=texts[key], trial_ids=tuple(groups[key])) for key in ordered
+        Reason(
+            outcome=key[0],
+            text=texts[key],
+            trial_ids=tuple(groups[key]),
+            asset_kind=_kind_of_refused(state, texts[key]) if key[0] == "refused" else "",
+        )
+        for key in ordered
     )
+
+
+def _kind_of_refused(state: StudyState, text: str) -> str:
+    """The kind of the refused asset whose key a trial's reason names."""
+    return next((a.kind for key, a in state.assets.items() if a.refused and key in text), "")
 
 
 def _end_of(ended: TrialEnded | None) -> tuple[str, str]:

@@ -265,6 +265,15 @@ class StudyDirectory:
             raise RecordError(explain(str(log), must, "no such file", remedy))
         return StudyState(self.log.read())
 
+    def reread(self) -> None:
+        """``study`` is as ``resolved.json`` holds it now: another process may have let it grow.
+
+        Raises:
+            RecordError: the file is gone, or cannot be understood.
+        """
+        now = type(self).open(self.copy.uri if self.copy else self.root)
+        self._resolved, self.study = now._resolved, now.study
+
     def restate(self, study: Study) -> bool:
         """``resolved.json`` holds ``study``, as it was continued; True if that changed anything.
 

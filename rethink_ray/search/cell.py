@@ -189,7 +189,7 @@ class CellSearch:
         for key in assets:
             done = self.view.state.assets.get(key)
             if done is not None and done.refused:
-                reason = f"asset {key} was refused: {done.refused}"
+                reason = f"it needs {key}, which was refused: {done.refused}"
                 return TrialEnded(trial_id=member.trial_id, outcome="refused", reason=reason)
         return None
 

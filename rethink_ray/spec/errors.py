@@ -40,8 +40,23 @@ def explain(where: str, must: str, came: object, remedy: str = "") -> Explanatio
         came: the value that broke it.
         remedy: what the reader can do, as a sentence.
     """
-    shown = f"'{came}'" if isinstance(came, str) else repr(came)
-    return Explanation.of(where, must, shown, remedy)
+    return Explanation.of(where, must, show_value(came), remedy)
+
+
+def show_value(value: object) -> str:
+    """A value as a study file says it: ``null``, ``true``, ``[2, 4]``, ``{unit: 60}``, ``'gn'``."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"'{value}'"
+        case list() | tuple():
+            return f"[{', '.join(map(show_value, value))}]"
+        case dict():
+            return f"{{{', '.join(f'{key}: {show_value(v)}' for key, v in value.items())}}}"
+    return repr(value)
 
 
 class RethinkError(Exception):

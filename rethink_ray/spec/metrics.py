@@ -1,5 +1,7 @@
 """Names of everything that is measured of a replicate: COCO's scores, and the costs of a run."""
 
+import math
+
 BOX_METRICS = (
     "ap",
     "ap50",
@@ -49,3 +51,30 @@ COSTS = (
 """Costs that claims compare."""
 MEASURED = (*SCORES, *FREQUENCY_METRICS, "loss", *COSTS)
 """Every name that a claim may select as its metric."""
+
+_COUNTED = {
+    "s": "small objects",
+    "m": "medium-sized objects",
+    "l": "large objects",
+    **{name: f"objects of {name} categories" for name in FREQUENCIES},
+}
+"""Last part of a metric's name -> the objects that it counts."""
+
+
+def score_text(metric: str, value: float, width: int = 0, decimals: int = 3) -> str:
+    """A score in points, or a dash and the reason why the split has none: ``- (no large objects)``.
+
+    Args:
+        metric: its name, with or without its split: ``test/ap_l``.
+        value: NaN where the split has no object that the metric counts.
+        width: columns of the number or dash.
+        decimals: of the number.
+    """
+    if not math.isnan(value):
+        return f"{value:{width}.{decimals}f}"
+    return f"{'-':>{max(1, width)}} ({say_uncounted(metric)})"
+
+
+def say_uncounted(metric: str) -> str:
+    """What a split lacks that has no number for a metric: ``no large objects``."""
+    return f"no {_COUNTED.get(metric.rpartition('_')[2], 'objects')}"

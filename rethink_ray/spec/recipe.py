@@ -17,6 +17,7 @@ from rethink_ray.spec.detector import Family as Family
 from rethink_ray.spec.detector import Neck as Neck
 from rethink_ray.spec.detector import Norm as Norm
 from rethink_ray.spec.model import Fraction as Fraction
+from rethink_ray.spec.model import Lengths as Lengths
 from rethink_ray.spec.model import PositiveFloat as PositiveFloat
 from rethink_ray.spec.model import PositiveInt as PositiveInt
 from rethink_ray.spec.model import Spec as Spec
@@ -182,7 +183,7 @@ class ScheduleSpec(Spec):
 
     unit: PositiveInt = 90_000
     """Updates in 1x. Source: Detectron (90,000 updates of 16 images)."""
-    lengths: tuple[PositiveFloat, ...] = (2.0,)
+    lengths: Lengths = (2.0,)
     """The lengths of the ladder in units of 1x, rising. Each is one rung. Source: He et al. 2018
     (2x to 6x)."""
     warmup: Annotated[int, Field(ge=0)] = 500

@@ -132,7 +132,7 @@ def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = 
 
 def explain_field(where: str, error: ErrorDetails) -> Explanation:
     """The message for one of pydantic's errors, with the remedies that people need most."""
-    came, message = error["input"], str(error["msg"])
+    came = error["input"]
     if error["type"] == BROKEN_RULE:
         parts = error["ctx"]
         key = f"{where}.{parts['key']}" if parts["key"] else where
@@ -147,8 +147,24 @@ def explain_field(where: str, error: ErrorDetails) -> Explanation:
     if came is None and error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         remedy = "Write {} for an empty one."
         return Explanation.of(where, "must be a group of keys", "nothing", remedy)
-    must = message[0].lower() + message[1:]
-    return explain(where, must.replace("input should", "must"), came)
+    return explain(where, _say_must(error), came)
+
+
+def _say_must(error: ErrorDetails) -> str:
+    """What must hold, in place of one of pydantic's messages: ``must have at least one entry``."""
+    limits = error.get("ctx", {})
+    match error["type"]:
+        case "too_short" if limits["min_length"] == 1:
+            return "must have at least one entry"
+        case "too_short":
+            return f"must have at least {limits['min_length']} entries"
+        case "too_long":
+            return f"must have at most {limits['max_length']} entries"
+        case "string_too_short" if limits["min_length"] == 1:
+            return "must not be empty"
+    message = str(error["msg"])
+    _, should, rest = message.partition(" should ")
+    return f"must {rest}" if should else message[0].lower() + message[1:]
 
 
 def _is_number(text: str) -> bool:

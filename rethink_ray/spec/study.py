@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from rethink_ray.spec.claim import Claim
-from rethink_ray.spec.recipe import DecaySpec, PositiveFloat, PositiveInt, Recipe, Spec
+from rethink_ray.spec.recipe import DecaySpec, Lengths, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from rethink_ray.spec.rules.rule import Rule, refuse_value
 from rethink_ray.spec.space import Parameter
@@ -68,7 +68,7 @@ class StudySchedule(Spec):
 
     unit: PositiveInt | None = None
     """Updates in 1x. Null takes the recipe's."""
-    lengths: tuple[PositiveFloat, ...] | None = None
+    lengths: Lengths | None = None
     """The lengths of the ladder in units of 1x, rising. Null takes the recipe's."""
     converged: PositiveFloat | None = None
     """Points that a round must gain on ``select_on`` from one length to the next; a round that

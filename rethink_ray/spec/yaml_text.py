@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from rethink_ray.spec.errors import Explanation, SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain, show_value
 
 MERGE = "tag:yaml.org,2002:merge"
 MAX_DEPTH = 50
@@ -88,6 +88,9 @@ class _Plain:
         if isinstance(key, int | float) and not isinstance(key, bool):
             return str(key)
         remedy = f"YAML does not take it for text: quote it, '{key}'."
+        if isinstance(key, bool):
+            words = "on, yes and true" if key else "off, no and false"
+            remedy = f"YAML reads {words} as {show_value(key)}: put the name in quotes."
         raise SpecError(explain(self._where_is(path), "names must be text", key, remedy))
 
     def _where_is(self, path: str) -> str:

@@ -1,5 +1,6 @@
 """Draws detected objects on their image."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,6 +11,33 @@ from rethink_ray.detection.masks import paste_mask
 
 LABEL_COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 MASK_OPACITY = 0.4
+READABLE_PX = 200
+"""Names and scores, in letters of 11 pixels, hide the objects of a picture with a smaller side."""
+ENLARGED_PX = 400
+"""The longer side of a picture that was too small is at least this long after enlarging."""
+
+
+def enlarge_small(pixels: Tensor, output: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """A small picture and its objects, enlarged until names and scores can be read on it.
+
+    Each pixel becomes a square of pixels. A picture with a longer side of 200 pixels stays as it
+    is.
+
+    Args:
+        pixels: ``[3, H, W]`` uint8.
+        output: what ``Detector.detect`` returns for this image.
+    """
+    longer = max(pixels.shape[-2:])
+    if longer >= READABLE_PX:
+        return pixels, output
+    factor = math.ceil(ENLARGED_PX / longer)
+    enlarged = pixels.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+    objects = {**output, "boxes_xyxy": output["boxes_xyxy"] * factor}
+    if "keypoints" in output:
+        objects["keypoints"] = torch.cat(
+            [output["keypoints"][..., :2] * factor, output["keypoints"][..., 2:]], dim=-1
+        )
+    return enlarged, objects
 
 
 def draw_objects(

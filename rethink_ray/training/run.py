@@ -24,7 +24,7 @@ from rethink_ray.spec.recipe import WITH_KEYPOINTS, InitSpec
 from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
-from rethink_ray.training.drawing import draw_objects
+from rethink_ray.training.drawing import draw_objects, enlarge_small
 from rethink_ray.training.evaluate import detect_split, name_metrics, score_split
 from rethink_ray.training.ladder import Progress, train_ladder
 from rethink_ray.training.precision import use_precision
@@ -103,7 +103,7 @@ def scored_splits(config: TrialConfig) -> tuple[str, ...]:
 def require_fit(asset: AssetDone) -> None:
     """Raises ``RethinkError`` with the reason if an asset was refused."""
     if asset.refused:
-        raise RethinkError(f"asset {asset.key} was refused: {asset.refused}")
+        raise RethinkError(f"this run needs {asset.key}, which was refused: {asset.refused}")
 
 
 def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> Path:
@@ -198,6 +198,8 @@ def predict_images(
 ) -> dict[Path, int]:
     """Draw the detections of each image, as ``<name>.png`` in ``out``: path -> boxes drawn.
 
+    Pictures below 200 pixels are enlarged, so that names and scores can be read.
+
     Raises:
         DataError: an image cannot be read, or a new image would replace a given one.
     """
@@ -251,7 +253,7 @@ def _draw(
         raise DataError(explain(str(path), "must be a readable image", str(error))) from None
     with use_precision(model.config.recipe, model.ctx.device):
         output = views.detect([pixels.to(model.ctx.device).float() / 255.0])[0]
-    drawn = draw_objects(pixels, output, model.categories, score_threshold)
+    drawn = draw_objects(*enlarge_small(pixels, output), model.categories, score_threshold)
     picture: Image.Image = to_pil_image(drawn)
     picture.save(target)
     return int((output["scores"] >= score_threshold).sum())

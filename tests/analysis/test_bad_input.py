@@ -14,7 +14,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import write_views
 from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RethinkError
-from tests.analysis.planted import Planted, build_study, noisy
+from tests.analysis.planted import Planted, build_study, noisy, written
 from tests.analysis.tables_by_hand import write_table
 
 COMMANDS = (
@@ -143,3 +143,18 @@ def test_what_one_replicate_says_has_no_interval_and_no_verdict(tmp_path: Path) 
     headline = tree["findings"][0]
     assert (headline["verdict"], headline["interval"]) == ("inconclusive", None)
     assert "there is no interval" in headline["sentence"]
+
+
+def test_an_arm_that_was_refused_everywhere_is_told_in_plain_sentences(tmp_path: Path) -> None:
+    study = build_study(regimes={"full": {"images": "all"}, "small": {"images": 60}})
+    refused = {("pretrained", "search", number): "refused" for number in range(2)}
+    planted = Planted(study, written({("scratch", x): [20.0, 21.0, 22.0] for x in (2, 4, 6)}))
+    planted.ended = refused
+    root = planted.directory(tmp_path / "s")
+    tree = json.loads(_told(["findings", "DIR", "--json"], root))
+    why = "because the asset it needs was refused"
+    assert tree["incomplete"] == f"No trial of pretrained could start in any regime, {why}."
+    assert tree["findings"][0]["sentence"].endswith(f"no trial of pretrained could start, {why}.")
+    shown = _told(["findings", "DIR"], root)
+    assert "2 search trials could start, because the asset they need was refused." in shown
+    assert "no replicate has AP yet" not in shown

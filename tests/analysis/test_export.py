@@ -15,6 +15,7 @@ from rethink_ray.records.types import Event, RoundProposed, RungDone
 from rethink_ray.session import start_study
 from rethink_ray.spec.errors import RecordError
 from rethink_ray.spec.load import load_config
+from rethink_ray.training.checkpoint import save_checkpoint
 from tests.analysis.planted import Planted, build_study, noisy, written
 from tests.golden_words import assert_says
 
@@ -83,6 +84,21 @@ def test_weights_that_were_not_kept_are_named_with_the_command_that_makes_them(
     told = CliRunner().invoke(app, ["export", str(root), "--weights", "--out", str(tmp_path / "b")])
     assert told.exit_code == 0, told.output
     assert "no weights kept: full-scratch-2x.yaml; rethink-ray train" in told.output
+
+
+def test_kept_weights_are_written_with_a_card_and_both_files_are_named(tmp_path: Path) -> None:
+    planted = Planted(build_study(), written(ROWS))
+    directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
+    out = tmp_path / "b"
+    path = out / "full-scratch-2x.yaml"
+    trial_id = export_best(directory, out).made_of[path].member.trial_id
+    save_checkpoint(directory.trial_dir(trial_id) / "models" / "2x.pt", {"model": {}})
+    told = CliRunner().invoke(app, ["export", str(directory.root), "--weights", "--out", str(out)])
+    assert told.exit_code == 0, told.output
+    named = told.output.splitlines()
+    for file in ("model.pt", "README.md"):
+        assert str(out / "full-scratch-2x" / file) in named
+        assert (out / "full-scratch-2x" / file).is_file()
 
 
 def test_a_study_without_a_finished_rung_says_so(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.read.study_tables import read_tables
+from rethink_ray.analysis.show.answer import family_note
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.judge.claims import ClaimOutcome
@@ -27,6 +28,7 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study, validate
 from rethink_ray.spec.study import Study
 from tests.analysis.planted import Planted, build_facts, build_study, noisy, written
+from tests.golden_words import assert_says
 from tests.judge.two_groups import paired, welch
 
 FIVE = {"trials": 2, "keep": [2, 2, 2], "replicates": 5}
@@ -211,6 +213,17 @@ def test_own_primary_claims_are_corrected_together_with_the_headlines() -> None:
     assert "1 headline comparison (the longest shared length of each pair) and 3 declared" in (
         as_terminal(findings)
     )
+
+
+def test_what_is_said_of_equivalence_depends_on_whether_a_primary_claim_is_about_a_margin() -> None:
+    near = {2.0: 0.0, 4.0: 0.0, 6.0: 0.0}
+    claims = {"same": {**AHEAD, "expect": "equal", "primary": True}}
+    corrected = family_note(_lead(near, claims=claims))
+    assert_says("analysis", "equivalence that a primary claim tests", corrected)
+    for claims in ({"same": {**AHEAD, "expect": "equal"}}, {"ahead": {**AHEAD, "primary": True}}):
+        assert "neither this nor the 95 % intervals are corrected" in family_note(
+            _lead(near, claims=claims)
+        )
 
 
 def test_a_primary_claim_that_cannot_be_tested_still_counts_and_says_why() -> None:

@@ -14,12 +14,12 @@ from rethink_ray.cli import app
 from rethink_ray.cluster.run import run_study
 from rethink_ray.cluster.work import failure_path
 from rethink_ray.commands.study import end_lines
-from rethink_ray.protocol.empty_cells import empty_cells
+from rethink_ray.protocol.empty_cells import can_more_trials_help, empty_cells
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.failures import failure_file, failure_lines
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import Event, JobFailed, Outcome, TrialEnded
+from rethink_ray.records.types import AssetDone, Event, JobFailed, Outcome, TrialEnded
 from rethink_ray.search.decide import Decider
 from rethink_ray.session import start_study
 from tests.golden_words import assert_says
@@ -75,7 +75,11 @@ def test_a_study_whose_every_trial_the_method_ended_is_incomplete_and_exits_with
         f"  3 diverged: the loss is nan at update 3 (in full: {story})",
         "  1 misconfigured: the optimizer has lr 0.1, but 0.2 was asked for",
     ]
-    assert_says("commands", "a study without any score", timeless(lines[first + 4], tmp_path))
+    assert_says(
+        "commands",
+        "a study without any score",
+        timeless("\n".join(lines[first + 4 : first + 6]), tmp_path),
+    )
     assert "done after" not in told.output
     assert str(directory.report_dir / "report.html") in told.output
     page = (directory.report_dir / "report.html").read_text()
@@ -89,7 +93,7 @@ def test_status_says_it_in_the_same_words(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["status", str(directory.root)]).output.splitlines()
 
     said = list(end_lines(directory, outcome))
-    assert (outcome.status, len(said)) == ("incomplete", 5)
+    assert (outcome.status, len(said)) == ("incomplete", 6)
     assert [line for line in shown if line in said] == said
     assert "not running: nothing is left to run" in shown
     assert read_study(directory.root).status == "incomplete"
@@ -206,3 +210,64 @@ def test_a_run_ends_with_its_report_and_is_done_even_if_that_cannot_be_written(
     assert lost.exit_code == 0, lost.output
     assert "report: not written (" in lost.output
     assert "done after" in lost.output
+
+
+CLASSIFIER = "classifier-1c08d38bc3f4a16d"
+REFUSED_ASSET = AssetDone(
+    key=CLASSIFIER,
+    kind="classifier",
+    metrics={"accuracy": 0.18, "chance": 0.17},
+    seconds=5.0,
+    refused="its accuracy 0.180 is below 0.333",
+)
+
+
+def refusals(*regimes: str) -> list[Event]:
+    """Of a study whose only arm was refused in each of these regimes."""
+    events: list[Event] = [REFUSED_ASSET]
+    for regime in regimes:
+        names = [f"{regime}-{i}" for i in range(4)]
+        events.append(replace(proposed(*names), regime=regime))
+        reason = f"it needs {CLASSIFIER}, which was refused: {REFUSED_ASSET.refused}"
+        events += [ended(name, "refused", reason) for name in names]
+    return events
+
+
+@pytest.mark.parametrize(
+    ("path", "can_help"),
+    [("optimizer.lr", False), ("upstream.lr", True), ("detector.norm", True)],
+)
+def test_more_trials_are_advised_only_if_they_may_start_from_another_asset(
+    path: str, can_help: bool
+) -> None:
+    values = {"choice": ["gn", "bn"]} if path == "detector.norm" else {"uniform": [0.001, 0.1]}
+    study = small_study(search={path: values})
+    state = StudyState(refusals("full"))
+    empty = empty_cells(state, progress_of(study, state))
+    assert [reason.asset_kind for reason in empty[0].reasons] == ["classifier"]
+    assert can_more_trials_help(empty, study) == can_help
+
+
+def test_with_nothing_to_search_no_more_trials_are_advised() -> None:
+    study, state = small_study(search={}, budget={"trials": 1, "replicates": 1}), StudyState()
+    state.add(proposed("a"))
+    state.add(ended("a", "diverged", "the loss is nan at update 3"))
+    empty = empty_cells(state, progress_of(study, state))
+    assert len(empty) == 1
+    assert not can_more_trials_help(empty, study)
+
+
+def test_an_arm_that_was_refused_in_every_regime_is_told_once_with_what_helps(
+    tmp_path: Path,
+) -> None:
+    search = {"optimizer.lr": {"log_uniform": [0.002, 0.1]}}
+    regimes = {"full": {"images": "all"}, "small": {"images": 6}}
+    study = small_study(search=search, regimes=regimes)
+    facts = replace(FACTS, regime_sizes={"full": 12, "small": 6})
+    directory = start_study(tmp_path / "s", study, "study: small\n", facts, {})
+    for event in refusals("full", "small"):
+        directory.log.append(event)
+    shown = CliRunner().invoke(app, ["status", str(directory.root)]).output
+    told = shown[shown.index("incomplete:") :]
+    assert "--trials" not in told
+    assert_says("commands", "an arm that was refused in every regime", timeless(told, tmp_path))

@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.testing import CliRunner
 
+from rethink_ray.cli import app
 from rethink_ray.commands.planning import plan_lines
-from rethink_ray.session import load_study_input
-from rethink_ray.spec.errors import DataError, SpecError
+from rethink_ray.records.lock import writing
+from rethink_ray.session import load_study_input, start_study
+from rethink_ray.spec.errors import DataError, RecordError, SpecError
 from tests.refusals import refused
 
 SHAPES = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
@@ -47,6 +50,19 @@ def test_a_plan_says_how_a_batch_is_cut_and_refuses_a_cut_that_does_not_come_out
     assert "an update: batch 8 in 4 passes of 2 images (resources.images_per_step)" in lines
     with refused(SpecError, "commands", "a batch that does not divide", tmp_path):
         load_study_input(written(tmp_path, {"images_per_step": 3}))
+
+
+def test_run_says_nothing_before_it_refuses_a_study_that_another_process_runs(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path)
+    given = load_study_input(path)
+    directory = start_study(tmp_path / "s", given.study, given.yaml_text, given.facts, {})
+    with writing(directory.lock_path):
+        told = CliRunner().invoke(app, ["run", path, "--out", str(tmp_path / "s")])
+    assert isinstance(told.exception, RecordError)
+    assert told.output == ""
+    assert "must have one writer at a time" in str(told.exception)
 
 
 def test_keypoints_that_the_annotations_lack_are_refused_before_the_first_trial(

@@ -1,6 +1,7 @@
 """``train``, ``evaluate`` and ``predict`` as a user types them, with right and wrong files."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner, Result
 from rethink_ray.cli import app
 from rethink_ray.commands.single import reference_lines
 from rethink_ray.spec.errors import RethinkError
-from rethink_ray.spec.metrics import BOX_METRICS
+from rethink_ray.spec.metrics import BOX_METRICS, score_text
 from tests.builders import micro_recipe, micro_trial
 from tests.golden_words import assert_says
 from tests.refusals import timeless
@@ -63,6 +64,23 @@ def test_evaluate_holds_its_metrics_against_pycocotools(run: Path) -> None:
     assert last == "largest difference: 0.0e+00 points"
 
 
+def test_a_metric_without_objects_is_a_dash_with_the_reason(run: Path) -> None:
+    told = invoke("evaluate", str(run), "--split", "test")
+    assert told.exit_code == 0, told.output
+    rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in told.output.splitlines()}
+    assert rows["test/ap_l"] == "- (no large objects)"
+    assert "nan" not in told.output
+    lines = [*reference_lines({"test/ap_rare": math.nan}, {"test/ap_rare": math.nan})]
+    assert lines[1].split(maxsplit=3) == [
+        "test/ap_rare",
+        "-",
+        "-",
+        "(no objects of rare categories)",
+    ]
+    assert score_text("val/mask_ap_s", math.nan) == "- (no small objects)"
+    assert score_text("val/ap", math.nan) == "- (no objects)"
+
+
 def test_a_metric_that_pycocotools_lacks_has_no_number_beside_it() -> None:
     lines = [*reference_lines({"test/ap": 3.0, "test/ap_rare": 1.0}, {"test/ap": 2.5})]
     assert lines[1].split() == ["test/ap", "3.000", "2.500"]
@@ -106,6 +124,8 @@ def test_pictures_of_one_name_are_numbered_and_nothing_is_written_over(
         "commands", "predict that draws no box", timeless(invoke(*words, "1").output, tmp_path)
     )
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x-2.png", "x.png"]
+    with Image.open(tmp_path / "out" / "x.png") as picture:
+        assert picture.size == (14 * 20, 14 * 30), "enlarged until names can be read"
     said = refused("predict", str(run), *both, "--out", str(tmp_path / "b"))
     assert_says("commands", "predict would write over an image", timeless(said, tmp_path))
 

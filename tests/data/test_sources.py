@@ -190,3 +190,19 @@ def test_lists_of_several_years_make_up_a_split(tmp_path: Path) -> None:
     wrong = data.model_copy(update={"image_sets": {"train": ("VOC2007/nothing",)}})
     with pytest.raises(DataError, match=r"YEAR/LIST.*but got 'VOC2007/nothing'"):
         open_split(wrong, "train")
+
+
+def test_a_relative_root_is_said_to_start_at_the_folder_of_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = {split: {"images": split, "annotations": f"{split}.json"} for split in ("train", "val")}
+    for dataset in ("coco", "voc", files):
+        data = DataSpec.model_validate({"dataset": dataset, "root": "photos"})
+        with pytest.raises(DataError) as refused:
+            open_split(data, "train")
+        remedy = refused.value.remedy
+        assert (
+            f"A relative data.root starts at the folder of the command, here {tmp_path}." in remedy
+        )
+        assert "Set data.root in the file" in remedy

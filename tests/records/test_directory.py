@@ -110,6 +110,17 @@ def test_the_same_file_again_changes_nothing(tmp_path: Path) -> None:
     assert directory.study.schedule.lengths == (2.0, 4.0, 9.0)
 
 
+def test_what_two_processes_add_to_a_study_one_after_the_other_is_all_kept(tmp_path: Path) -> None:
+    started(tmp_path)
+    first, second, third = (StudyDirectory.open(tmp_path / "s") for _ in range(3))
+    extend_study(first, trials=8)
+    extend_study(second, replicates=5)
+    budget = {"trials": 4, "keep": [4, 2], "replicates": 1, "searches": 2}
+    continue_study(third, small_study(budget=budget), FACTS)
+    kept = StudyDirectory.open(tmp_path / "s").study.budget
+    assert (kept.trials, kept.replicates, kept.searches) == (8, 5, 2)
+
+
 def test_a_file_with_a_larger_budget_and_a_longer_ladder_continues_the_study() -> None:
     longer = {"unit": 10, "lengths": [2.0, 4.0, 6.0], "warmup": 2, "decay": {"before_end": [0.5]}}
     given = small_study(

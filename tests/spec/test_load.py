@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from rethink_ray.spec.check import check_recipe
+from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import Cell, keep_of
@@ -51,6 +52,12 @@ BAD = [
     ("settings.optimizer.momentun", "0.9", ["settings", "'optimizer.momentum'"]),
     ("tuning", "{copy_from: pretraned}", ["copy_from", "'pretrained'"]),
     ("schedule.lengths", "[2, 6, 4]", ["schedule.lengths", "[2.0, 6.0, 4.0]"]),
+    ("schedule.lengths", "[]", ["schedule.lengths", "at least one entry", "[]"]),
+    ("settings.evaluation.scales", "[]", ["evaluation.scales", "at least one entry"]),
+    ("settings.detector.cascade_ious", "[]", ["cascade_ious", "at least 2 entries"]),
+    ("search.init.weights", "{choice: [a]}", ["base recipe's value null", "['a']"]),
+    ("arms", "{}", ["arms", "at least one entry", "{}"]),
+    ("study", "''", ["study", "pattern", "''"]),
     ("schedule.warmup", "250", ["full/scratch", "300 updates"]),
     ("schedule.lengths", "[0.5, 4, 6]", ["0.5x", "75 updates"]),
     ("budget.keep", "[4, 8, 2]", ["budget.keep", "[4, 8, 2]"]),
@@ -105,7 +112,7 @@ def test_bad_input_names_file_key_value_and_remedy(
         ("an alias in itself", GOOD + "question: &a [*a]\n", "question"),
         ("a number of 5000 digits", GOOD + "seed: " + "9" * 5000 + "\n", "4300 digits"),
         ("a null byte", GOOD + "x: \0\n", "special characters"),
-        ("an arm called off", GOOD.replace("scratch: {}", "off: {}"), "False"),
+        ("an arm called off", GOOD.replace("scratch: {}", "off: {}"), "off, no and false"),
         ("an arm called a date", GOOD.replace("scratch: {}", "2020-01-01: {}"), "'2020-01-01'"),
         ("3000 brackets", "a: " + "[" * 3000, "brackets"),
     ],
@@ -314,3 +321,10 @@ def test_no_entry_of_keep_is_no_entry_for_each_length(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD)
     with refused("keep [] for three lengths", ["budget.keep", "[]", "3 lengths"], path):
         load_study(path, ["budget.keep=[]"])
+
+
+@pytest.mark.parametrize("key", ["schedule.lengths", "settings.schedule.lengths"])
+def test_no_length_beside_a_searched_length_is_refused_by_name(tmp_path: Path, key: str) -> None:
+    path = written(tmp_path, GOOD)
+    with pytest.raises(SpecError, match=r"schedule.lengths: must have at least one entry"):
+        load_study(path, [f"{key}=[]", "search.schedule.length={choice: [2, 4]}"])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rethink_ray.spec.claim import paper_claims
-from rethink_ray.spec.errors import DataError, Diverged, SpecError, explain
+from rethink_ray.spec.errors import DataError, Diverged, SpecError, explain, show_value
 from rethink_ray.spec.metrics import MEASURED
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import Spec
@@ -142,3 +142,19 @@ def test_the_papers_claims_select_by_columns_and_metrics_that_there_are() -> Non
     for name, claim in paper_claims().items():
         named = ClaimNames(claim, {"metric": [*MEASURED]})
         assert find_breach(CLAIM_NAME_RULES, named, {}) is None, name
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "null"),
+        (True, "true"),
+        (("seed", None), "['seed', null]"),
+        ({"unit": 60, "lengths": [2.0]}, "{unit: 60, lengths: [2.0]}"),
+        ("gn", "'gn'"),
+        (1e-05, "1e-05"),
+    ],
+)
+def test_a_message_shows_a_value_as_a_study_file_says_it(value: object, shown: str) -> None:
+    assert show_value(value) == shown
+    assert explain("s.yaml: x", "must be another", value).came == shown

@@ -2,7 +2,7 @@
 
 import torch
 
-from rethink_ray.training.drawing import draw_objects
+from rethink_ray.training.drawing import draw_objects, enlarge_small
 
 
 def test_masks_boxes_and_keypoints_are_drawn_and_weak_objects_are_not() -> None:
@@ -29,3 +29,25 @@ def test_a_picture_without_objects_is_left_alone() -> None:
     nothing = {"boxes_xyxy": torch.zeros(0, 4), "scores": torch.zeros(0), "labels": torch.zeros(0)}
 
     assert torch.equal(draw_objects(gray, nothing, ("circle",), 0.5), gray)
+
+
+def test_a_small_picture_is_enlarged_with_its_objects_and_a_large_one_is_not() -> None:
+    pixels = torch.zeros((3, 50, 40), dtype=torch.uint8)
+    pixels[:, 10, 20] = 255
+    found = {
+        "boxes_xyxy": torch.tensor([[10.0, 5.0, 30.0, 25.0]]),
+        "scores": torch.tensor([0.9]),
+        "keypoints": torch.tensor([[[20.0, 10.0, 3.0]]]),
+    }
+
+    enlarged, objects = enlarge_small(pixels, found)
+
+    assert tuple(enlarged.shape) == (3, 400, 320)
+    assert torch.all(enlarged[:, 80:88, 160:168] == 255)
+    assert int((enlarged > 0).sum()) == 3 * 8 * 8
+    assert objects["boxes_xyxy"].tolist() == [[80.0, 40.0, 240.0, 200.0]]
+    assert objects["keypoints"].tolist() == [[[160.0, 80.0, 3.0]]]
+    assert objects["scores"].tolist() == found["scores"].tolist()
+
+    large = torch.zeros((3, 200, 100), dtype=torch.uint8)
+    assert enlarge_small(large, found) == (large, found)

@@ -130,6 +130,8 @@ def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> ScoreSample:
 def _why_absent(result: CellResult, length: float) -> str:
     """Why a cell has no best configuration at a length, as a clause."""
     ended = {state: n for state, n in result.states.items() if state not in ("waiting", "done")}
+    if set(ended) == {"refused"} and ended["refused"] == sum(result.states.values()):
+        return f"no trial of {result.arm} could start, because the asset it needs was refused"
     total, states = sum(result.states.values()), ", ".join(f"{n} {s}" for s, n in ended.items())
     tail = f" ({counted(total, 'trial')}: {states})" if states else ""
     return f"no trial of {result.arm} has finished {times(length)}{tail}"

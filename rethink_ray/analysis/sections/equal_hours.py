@@ -174,7 +174,7 @@ def _afforded_text(afforded: Afforded, row: EqualHours, result: CellResult) -> s
     """``31.0, 3 of 4 trials (36.3 [33.7, 38.9])``."""
     share = f"{afforded.trials} of {row.equal_trials.trials} trials"
     if afforded.best is None or afforded.select is None:
-        return f"nothing, {share}"
+        return f"no score, {share}"
     point = result.point(row.length)
     singles = point.singles if point else ()
     replicated = [p.mean for p in singles if p.incumbent == afforded.best.trial_id and p.mean]

@@ -2,6 +2,7 @@
 
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
+from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.questions import describe_headlines
 from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.verdicts import Finding
@@ -48,9 +49,21 @@ def family_note(findings: Findings) -> str:
         f"two lengths of one configuration are paired by {pair_word}. "
         f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
         f"{ALPHA:g}, but one on the same difference as a primary comparison takes its corrected p. "
-        "Equivalent: the 90 % interval lies inside the margin; neither this nor the 95 % intervals "
-        f"are corrected.{_looks_note(findings)}"
+        f"{_equivalence_words(findings)}{_looks_note(findings)}"
     )
+
+
+def _equivalence_words(findings: Findings) -> str:
+    """What an equivalence rests on. A primary claim about a margin is corrected like any other."""
+    rule = "Equivalent: the 90 % interval lies inside the margin"
+    claims = findings.study.claims.values()
+    if any(claim.primary and expectation_of(claim) != "above" for claim in claims):
+        return (
+            f"{rule}, and where a primary claim tests the same difference against the margin, its "
+            f"corrected p is below {ALPHA:g} as well. Intervals are not corrected for the number "
+            "of comparisons."
+        )
+    return f"{rule}; neither this nor the 95 % intervals are corrected."
 
 
 def _primary_words(findings: Findings) -> str:

@@ -177,13 +177,15 @@ def search_sheet(findings: Findings) -> Sheet:
     """Per cell: how its search trials ended."""
     cells = list(each_cell(findings))
     states = sorted({state for cell in cells for state in cell.states})
+    refused = " Refused: never started, because the asset it needs was not fit."
     rows = []
     for cell in cells:
         counts = (str(cell.states.get(state, 0)) for state in states)
         rows.append((cell.regime, cell.arm, str(sum(cell.states.values())), *counts))
     return Sheet(
         title="Search trials",
-        note="Stopped: by halving, which compares only fully decayed rungs of one cell.",
+        note="Stopped: by halving, which compares only fully decayed rungs of one cell."
+        + (refused if "refused" in states else ""),
         columns=("regime", "arm", "proposed", *states),
         rows=tuple(rows),
         numeric=frozenset(range(2, 3 + len(states))),

@@ -95,8 +95,11 @@ def _locate_lvis(root: Path, split: str) -> SplitSource:
 def _require_folder(root: Path, layout: str) -> None:
     if not root.is_dir():
         must = f"must be the folder of the data set, with {layout}"
-        remedy = "Set data.root in the study file, or with --set data.root=DIR."
         shown = "a file" if root.exists() else "a folder that does not exist"
+        remedy = "Set data.root in the file, or of a study with --set data.root=DIR."
+        if not root.is_absolute():
+            start = f"A relative data.root starts at the folder of the command, here {Path.cwd()}."
+            remedy = f"{start} {remedy}"
         raise DataError(explain(f"data.root {root}", must, shown, remedy))
 
 
@@ -148,6 +151,8 @@ def _locate_voc_list(root: Path, name: str) -> VocFolder:
 def _locate_split_files(data: DataSpec, spec: SplitSpec) -> SplitSource:
     root = Path(data.root or ".")
     images, annotations = root / spec.images, root / spec.annotations
+    if not annotations.exists():
+        _require_folder(root, "the files of data.dataset")
     if (data.format or _guess_format(annotations)) == "coco":
         return CocoSource(annotations=annotations, images=images)
     image_set = None if spec.image_set is None else root / spec.image_set

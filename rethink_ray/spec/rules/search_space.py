@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
@@ -73,7 +74,7 @@ def _misses_the_base(searched: SearchedPath) -> bool | Breach:
     parameter = searched.parameter
     if searched.path == LENGTH_PATH or parameter.contains(base):
         return False
-    return Breach(came=list(parameter.choice or parameter.bounds), words={"base": base})
+    return Breach(came=list(parameter.choice or parameter.bounds), words={"base": show_value(base)})
 
 
 PARAMETER_RULES: tuple[Rule[SearchedPath], ...] = (
@@ -103,7 +104,7 @@ BASE_VALUE_RULES: tuple[Rule[SearchedPath], ...] = (
     Rule(
         key="",
         broken=_misses_the_base,
-        must="must contain the base recipe's value {base!r}",
+        must="must contain the base recipe's value {base}",
         remedy="Widen it, or set the base value under settings.",
     ),
 )

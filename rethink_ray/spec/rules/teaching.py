@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rethink_ray.spec.direct import ONLY_DETECTING
+from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, recipe_of_file, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
@@ -200,7 +201,7 @@ def _has_another_network(student: Student) -> bool | Breach:
     ours, theirs = flatten(student.recipe), flatten(recipe)
     for path in paths:
         if _kind(path, ours[path]) != _kind(path, theirs[path]):
-            words = {"theirs": theirs[path]}
+            words = {"theirs": show_value(theirs[path])}
             return Breach(key=f"{student.cell.name}: {path}", came=ours[path], words=words)
     return False
 
@@ -256,7 +257,7 @@ STUDENT_RULES: tuple[Rule[Student], ...] = (
         key="detector",
         reads=("labels.start",),
         broken=_has_another_network,
-        must="must be that of {teacher}, which it goes on from ({theirs!r})",
+        must="must be that of {teacher}, which it goes on from ({theirs})",
         remedy="Or set labels.start: init, where any student learns from any teacher.",
     ),
 )
