@@ -27,6 +27,8 @@ OPTIONS = (
     "resources.images_per_step",
     "data.unlabelled",
     "data.duplicates",
+    "data.keep_empty",
+    "data.min_keypoints",
     "data.frequency",
 )
 IN_PROTOCOL = (
