@@ -112,6 +112,10 @@ class DataSpec(Spec):
     image_sets: dict[Literal["train", "val", "test"], FromList[tuple[str, ...]]] | None = None
     """VOC: the lists that make up each split, as YEAR/LIST. Source: He et al. 2018 (train:
     [VOC2007/trainval, VOC2012/train], val: [VOC2012/val])."""
+    voc_offset: Literal[0, 1] = 1
+    """VOC: the number of the first pixel, which is subtracted from ``xmin`` and ``ymin``. 1: as the
+    devkit and detectron2's ``pascal_voc.py`` have it, pixels count from 1 and both corners belong
+    to the box. 0: files whose corners are coordinates from 0, as many annotation tools write."""
     frequency: Literal["lvis", "thirds"] | FromList[tuple[PositiveInt, PositiveInt]] | None = None
     """Also reports AP of rare, common and frequent classes, by the number of training images that
     show them: ``lvis`` has bounds of 10 and 100 images, ``thirds`` has thirds of the classes.
@@ -133,6 +137,12 @@ class DataSpec(Spec):
             remedy="Set data.root in the study file, or with --set data.root=DIR.",
         ),
         Rule(
+            key="voc_offset",
+            reads=("dataset", "format"),
+            broken=lambda data: data.voc_offset != 1 and not data.may_be_voc,
+            must="must be left out where annotations are no VOC files",
+        ),
+        Rule(
             key="min_keypoints",
             reads=("keep_empty",),
             broken=lambda data: data.min_keypoints is not None and data.keep_empty,
@@ -140,6 +150,11 @@ class DataSpec(Spec):
             remedy="Set data.keep_empty: false.",
         ),
     )
+
+    @property
+    def may_be_voc(self) -> bool:
+        """Whether annotations can be VOC's; of files the split's own name can decide it."""
+        return self.dataset == "voc" or (isinstance(self.dataset, dict) and self.format != "coco")
 
     @property
     def select_split(self) -> str:
