@@ -29,6 +29,7 @@ OPTIONS = (
     "data.duplicates",
     "data.keep_empty",
     "data.min_keypoints",
+    "data.voc_offset",
     "data.frequency",
 )
 IN_PROTOCOL = (

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rethink_ray.detection.scoring import Detection, GroundTruth
+from rethink_ray.detection.scoring import Array, Detection, GroundTruth
 from rethink_ray.spec.metrics import VOC_METRICS
 
 VOC_OVERLAP = 0.5
@@ -20,15 +20,13 @@ RECALLS_2007 = np.arange(11) / 10
 """Recalls at which VOC 2007 reads precision. Source: VOCdevkit of 2007."""
 NO_OBJECT = -1
 
-Floats = NDArray[np.float64]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Matches:
     """All detections of a split, image by image. All fields have length D."""
 
     labels: NDArray[np.int64]
-    scores: Floats
+    scores: Array
     objects: NDArray[np.int64]
     """Number of the object that a detection overlaps most, among all objects of the split;
     ``NO_OBJECT`` if it overlaps each by less than ``VOC_OVERLAP``."""
@@ -54,8 +52,8 @@ def score_voc(
     """
     matches = _match_images(ground_truth, detections)
     by_category: list[tuple[float, float]] = []
-    for label in range(1, num_categories + 1):
-        num_objects = sum(int(np.sum((g.labels == label) & ~_ignored(g))) for g in ground_truth)
+    counts = _count_objects(ground_truth, num_categories)
+    for label, num_objects in enumerate(counts):
         if num_objects:
             recall, precision = _curve(matches, label, num_objects)
             by_category.append((_area_under(recall, precision), _eleven_points(recall, precision)))
@@ -63,6 +61,13 @@ def score_voc(
         return dict.fromkeys(VOC_METRICS, float("nan"))
     means = 100.0 * np.mean(by_category, axis=0)
     return {name: float(value) for name, value in zip(VOC_METRICS, means, strict=True)}
+
+
+def _count_objects(ground_truth: Sequence[GroundTruth], num_categories: int) -> list[int]:
+    """Counts, per label from 0 on, the objects that are not ignored."""
+    labels = [np.asarray(g.labels, np.int64)[~_ignored(g)] for g in ground_truth]
+    joined = np.concatenate([np.zeros(0, np.int64), *labels])
+    return [int(num) for num in np.bincount(joined, minlength=num_categories + 1)]
 
 
 def _ignored(truth: GroundTruth) -> NDArray[np.bool_]:
@@ -89,7 +94,7 @@ def _match_images(ground_truth: Sequence[GroundTruth], detections: Sequence[Dete
     return _Matches(labels=labels, scores=scores, objects=objects, is_ignored=is_ignored)
 
 
-def _best_objects(truth: GroundTruth, seen: Detection) -> tuple[NDArray[np.int64], Floats]:
+def _best_objects(truth: GroundTruth, seen: Detection) -> tuple[NDArray[np.int64], Array]:
     """Returns [D], [D]: the object of its class that a detection overlaps most, and how much."""
     if not len(truth.labels):
         return np.zeros(len(seen.labels), np.int64), np.zeros(len(seen.labels))
@@ -99,7 +104,7 @@ def _best_objects(truth: GroundTruth, seen: Detection) -> tuple[NDArray[np.int64
     return best, overlaps[np.arange(len(best)), best]
 
 
-def _overlaps(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> Floats:
+def _overlaps(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> Array:
     """Returns [D, N]: intersection over union of every two boxes."""
     first, second = (np.asarray(b, np.float64).reshape(-1, 4) for b in (first_xyxy, second_xyxy))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
@@ -107,11 +112,11 @@ def _overlaps(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64])
     inside = np.prod(np.maximum(high - low, 0.0), axis=2)
     areas = [np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) for boxes in (first, second)]
     union = areas[0][:, None] + areas[1][None, :] - inside
-    overlaps: Floats = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    overlaps: Array = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
     return overlaps
 
 
-def _curve(matches: _Matches, label: int, num_objects: int) -> tuple[Floats, Floats]:
+def _curve(matches: _Matches, label: int, num_objects: int) -> tuple[Array, Array]:
     """Returns recall and precision after each detection of a category, best score first."""
     rows = np.flatnonzero(matches.labels == label)
     rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
@@ -124,13 +129,13 @@ def _curve(matches: _Matches, label: int, num_objects: int) -> tuple[Floats, Flo
     return right / num_objects, right / np.maximum(counted, 1)
 
 
-def _area_under(recall: Floats, precision: Floats) -> float:
+def _area_under(recall: Array, precision: Array) -> float:
     """Returns the area under the falling envelope of precision over recall (VOC 2010 and later)."""
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
-def _eleven_points(recall: Floats, precision: Floats) -> float:
+def _eleven_points(recall: Array, precision: Array) -> float:
     """Returns the mean of the best precision at a recall of at least 0, 0.1 .. 1 (VOC 2007)."""
     best = [precision[recall >= least].max(initial=0.0) for least in RECALLS_2007]
     return float(np.mean(best))
