@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink_ray.spec.metrics import FREQUENCY_METRICS, KEYPOINT_METRICS, MASK_METRICS
+from rethink_ray.spec.metrics import FREQUENCY_METRICS, KEYPOINT_METRICS, MASK_METRICS, VOC_METRICS
 
 Schema = Mapping[str, Any]
 
@@ -15,13 +15,16 @@ MEASURES = {
     "0.95, at 0.5, and at 0.75.",
     ("ap_s", "ap_m", "ap_l"): "Average precision of small, medium and large objects: up to 32 x 32 "
     "px, up to 96 x 96 px, and larger.",
-    ("ar1", "ar10", "ar100"): "Average recall of boxes with at most 1, 10 and 100 detections per "
-    "image.",
+    ("ar1", "ar10", "ar100"): "Average recall of boxes with at most 1, 10 and 100 detections of a "
+    "category in an image.",
     ("ar_s", "ar_m", "ar_l"): "Average recall of small, medium and large objects with at most 100 "
-    "detections per image.",
+    "detections of a category in an image.",
     MASK_METRICS: "The same twelve, where the overlap is that of masks.",
     KEYPOINT_METRICS: "The same with object keypoint similarity in place of overlap, and at most "
-    "20 detections per image. COCO's keypoint task has no small objects.",
+    "20 detections of a category in an image. COCO's keypoint task has no small objects.",
+    VOC_METRICS: "PASCAL VOC's average precision of boxes at 0.5, as its devkit has it: the area "
+    "under the curve (2010 and later), and 11 points (2007). Difficult objects and crowds are "
+    "ignored by overlap. They are scored where `objective.metric` is one of them.",
     FREQUENCY_METRICS: "Average precision over classes that few, some and many training images "
     "show (`data.frequency`).",
     ("loss",): "Mean training loss, from the update at which a rung leaves the trunk to its end.",

@@ -27,6 +27,9 @@ OPTIONS = (
     "resources.images_per_step",
     "data.unlabelled",
     "data.duplicates",
+    "data.keep_empty",
+    "data.min_keypoints",
+    "data.voc_offset",
     "data.frequency",
 )
 IN_PROTOCOL = (

@@ -10,7 +10,7 @@ from rethink_ray.search.plan import Plan, plan_study
 from rethink_ray.session import count_weights
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.draws import redraws
-from rethink_ray.spec.facts import DataFacts, dropped_words
+from rethink_ray.spec.facts import DataFacts, left_out_words
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import (
     Cell,
@@ -30,8 +30,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
     yield f"images: {splits} (regimes: {images}); {len(facts.categories)} categories"
-    if facts.num_dropped:
-        yield f"images: {dropped_words(facts)}"
+    if left_out := left_out_words(facts):
+        yield f"images: {left_out}"
     yield ""
     yield from _space_lines(study)
     yield from _ladder_lines(study)

@@ -17,7 +17,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.failures import FAILURE_FILE, failure_lines, point_to_file
 from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.state import StudyState
-from rethink_ray.spec.facts import dropped_words
+from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.hashing import IDENTITY
 
 if TYPE_CHECKING:
@@ -124,8 +124,8 @@ def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     cells = plural(len(study.regimes) * len(study.arms), "cell")
     several = f", {num_searches(study)} searches each" if num_searches(study) > 1 else ""
     yield f"{cells} ({regimes} x {arms}){several}; {remaining_words(progress)}"
-    if directory.facts.num_dropped:
-        yield f"images: {dropped_words(directory.facts)}"
+    if left_out := left_out_words(directory.facts):
+        yield f"images: {left_out}"
     root = quote_address(directory)
     yield f"in {root}; in another terminal: rethink-ray status {root}"
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from rethink_ray.data.contents import find_repeated_pictures
-from rethink_ray.data.faults import clamp, has_pixels, is_outside
+from rethink_ray.data.faults import is_outside
 from rethink_ray.data.index import open_listed, open_split
 from rethink_ray.data.leaks import find_leaks, refresh_splits
+from rethink_ray.data.learnable import clamp, has_pixels
 from rethink_ray.data.orientation import AS_STORED, PictureHeader, Size, is_stated
 from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.locate import locate_source
@@ -23,7 +24,9 @@ from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec
 
 NUM_EXAMPLES = 3
-NOTES = frozenset({"crowd", "empty_image", "repeated_picture", "dropped_duplicate"})
+NOTES = frozenset(
+    {"crowd", "empty_image", "repeated_picture", "dropped_duplicate", "dropped_empty"}
+)
 """Kinds that are notes and no faults, besides EXIF orientations; ``--strict`` allows them."""
 ORIENTATION = "orientation"
 
@@ -49,17 +52,17 @@ class DataFinding:
 def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFinding]]:
     """Returns the findings of each split, including pictures that two splits in use share.
 
+    The note ``dropped_empty`` counts images of train that ``data.keep_empty: false`` leaves out.
     The finding ``splits_not_compared`` says why the splits cannot be compared: one of them cannot
     be indexed, or the hold-out is as large as train.
     """
     by_split = {split: check_split(data, split) for split in splits}
     try:
-        shared = check_duplicates(data)
+        more = check_duplicates(data)
+        more["train"] = [*more.get("train", []), *check_empty(data)]
     except DataError as error:
-        shared = {
-            "train": [DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))]
-        }
-    for split, findings in shared.items():
+        more = {"train": [DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))]}
+    for split, findings in more.items():
         by_split[split] = sorted([*by_split[split], *findings], key=lambda finding: finding.kind)
     return by_split
 
@@ -114,6 +117,17 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
             example = _show_pair(pictures.paths[row], pictures.paths[first])
             by_split[split]["repeated_picture"].append(example)
     return {split: _count_examples(kinds) for split, kinds in by_split.items()}
+
+
+def check_empty(data: DataSpec) -> list[DataFinding]:
+    """Returns the note of the images of train that ``data.keep_empty: false`` leaves out."""
+    if data.keep_empty:
+        return []
+    whole = open_split(data.model_copy(update={"keep_empty": True, "min_keypoints": None}), "train")
+    left_out = np.setdiff1d(whole.image_ids, open_split(data, "train").image_ids)
+    paths = whole.pictures(left_out.tolist()).paths
+    examples = {"dropped_empty": [_name_picture(Path(path)) for path in paths]}
+    return _count_examples(examples) if paths else []
 
 
 def _show_pair(path: str, twin: str) -> str:

@@ -6,7 +6,12 @@ import numpy as np
 
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.leaks import count_dropped
-from rethink_ray.data.regimes import digest_of_images, regime_image_ids, trainable_image_ids
+from rethink_ray.data.regimes import (
+    count_empty,
+    digest_of_images,
+    regime_image_ids,
+    trainable_image_ids,
+)
 from rethink_ray.data.upstream import upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
@@ -50,6 +55,7 @@ def gather_facts(
         ),
         files=contents,
         num_dropped=count_dropped(data),
+        num_empty=count_empty(data),
         has_masks=splits["train"].has_masks,
         num_keypoints=len(splits["train"].keypoint_names),
         scored_masks=all(index.has_masks for index in scoring),

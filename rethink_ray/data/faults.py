@@ -1,7 +1,4 @@
-"""The one rule for annotated boxes: which ones a detector trains on, and which are faults.
-
-A box is clamped to its image. If a side is then at most one pixel long, the box is dropped.
-"""
+"""Applies the rule for annotated objects to an image, and counts the faults of a data set."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,26 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
+from rethink_ray.data.learnable import clamp, has_pixels, is_learnable
 from rethink_ray.data.objects import Objects
 
-DEGENERATE_PX = 1.0
-"""Sides must be longer than this: a click without a drag leaves a box of one pixel."""
 OUTSIDE_PX = 0.5
 """A box that leaves the image by more is a fault; less is rounding, as in COCO's own boxes."""
-
-
-def clamp(boxes_xyxy: NDArray[np.float32], size_wh: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Clamps boxes [N, 4] to images of ``size_wh`` ([2] or [N, 2] width and height)."""
-    far = np.concatenate([size_wh, size_wh], axis=-1)
-    clamped: NDArray[np.float32] = np.clip(boxes_xyxy, 0.0, far, dtype=np.float32)
-    return clamped
-
-
-def has_pixels(boxes_xyxy: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Returns [N]: whether both sides of a box are longer than one pixel."""
-    sides = boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]
-    kept: NDArray[np.bool_] = np.all(sides > DEGENERATE_PX, axis=1)
-    return kept
 
 
 def is_outside(boxes_xyxy: NDArray[np.float32], clamped: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -51,7 +33,7 @@ def select_trainable(
     """
     size = np.array([entry.width, entry.height], np.float32)
     boxes = clamp(entry.boxes_xyxy, size)
-    kept = has_pixels(boxes) & ~entry.is_crowd
+    kept = is_learnable(boxes, entry.is_crowd)
     whole = Objects(
         boxes_xyxy=boxes, labels=entry.labels, area=entry.area, masks=masks, keypoints=keypoints
     )

@@ -3,10 +3,8 @@
 An index is built on first use and stored under a hash of the annotation files.
 """
 
-import gc
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rethink_ray.data.build import IMAGES_TABLE, INDEX_VERSION, OBJECTS_TABLE, write_index
+from rethink_ray.data.build import IMAGES_TABLE, INDEX_VERSION, OBJECTS_TABLE, build_from_source
 from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
@@ -27,6 +25,8 @@ from rethink_ray.data.contents import (
     find_same_pictures,
     read_contents,
 )
+from rethink_ray.data.learnable import clamp, count_visible, is_learnable
+from rethink_ray.data.mapped_tables import damaged_index_error, map_batch, read_numbers
 from rethink_ray.data.masks import decode_segmentation, fill_box
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.sources.locate import locate_source
@@ -70,10 +70,10 @@ class AnnotationIndex:
         """Maps the index in ``directory``; ``only`` lists the image ids to keep."""
         self.directory = directory
         self._only = only
-        self._images, about = _map_batch(directory / IMAGES_TABLE)
-        self._objects, beside = _map_batch(directory / OBJECTS_TABLE)
+        self._images, about = map_batch(directory / IMAGES_TABLE)
+        self._objects, beside = map_batch(directory / OBJECTS_TABLE)
         if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
-            raise _damaged_index_error(directory, "files of two different builds")
+            raise damaged_index_error(directory, "files of two different builds")
         self.categories: tuple[str, ...] = tuple(about["categories"])
         self.dropped: Mapping[str, int] = about["dropped"]
         """Kind of fault -> number of records that were left out, over the whole split."""
@@ -89,7 +89,7 @@ class AnnotationIndex:
             self.fingerprint = digest_of_parts(self.fingerprint, *sorted(only))[:16]
         self._first = self.image_column("first_object")
         self._count = self.image_column("num_objects")
-        corners = _read_numbers(self._objects.column("box_xyxy").values)
+        corners = read_numbers(self._objects.column("box_xyxy").values)
         self.boxes_xyxy: NDArray[np.float32] = corners.reshape(-1, 4)
         """[all objects, 4], over the whole split, in image order."""
         self._labels = self.object_column("label")
@@ -197,6 +197,30 @@ class AnnotationIndex:
         higher = self.image_column("height") > self.image_column("width")
         return higher[rows]
 
+    def has_learnable(self, min_keypoints: int | None = None) -> NDArray[np.bool_]:
+        """Returns, for each image of the whole split, whether it has an object to learn from.
+
+        ``min_keypoints``: how many visible keypoints such objects must have together; ``None``: 1
+        if the split has keypoints.
+        """
+        sizes = [self.image_column(side).astype(np.float32) for side in ("width", "height")]
+        owner = np.repeat(np.arange(len(self._count)), self._count)
+        boxes = clamp(self.boxes_xyxy, np.stack(sizes, axis=1)[owner])
+        learnable = is_learnable(boxes, self._crowd.astype(np.bool_))
+        is_filled = np.bincount(owner[learnable], minlength=len(self._count)) > 0
+        num_names = len(self.keypoint_names)
+        required = int(num_names > 0) if min_keypoints is None else min_keypoints
+        if not required:
+            return is_filled
+        column = self._objects.column("keypoints")
+        visible = count_visible(
+            read_numbers(column.values), read_numbers(column.offsets), num_names
+        )
+        visible = np.where(learnable, visible, 0)
+        num_visible = np.bincount(owner, weights=visible, minlength=len(self._count))
+        enough: NDArray[np.bool_] = is_filled & (num_visible >= required)
+        return enough
+
     def objects_of(self, row: int) -> slice:
         """Returns the rows of the object columns that belong to an image row."""
         first = int(self._first[row])
@@ -204,11 +228,11 @@ class AnnotationIndex:
 
     def image_column(self, name: str) -> NDArray[Any]:
         """Returns a memory-mapped column: one number per image of the whole split."""
-        return _read_numbers(self._images.column(name))
+        return read_numbers(self._images.column(name))
 
     def object_column(self, name: str) -> NDArray[Any]:
         """Returns a memory-mapped column: one number per object of the whole split."""
-        return _read_numbers(self._objects.column(name))
+        return read_numbers(self._objects.column(name))
 
 
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
@@ -216,7 +240,8 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
 
     Labels of every split follow the categories of train. An index that lacks unreadable images is
     built again once one of them can be read. Under ``data.duplicates: drop`` train has no picture
-    of a scoring split, and the selecting split has no picture of the reporting split.
+    of a scoring split, and the selecting split has no picture of the reporting split. Under
+    ``data.keep_empty: false`` train has no image without an object to learn from.
 
     Raises:
         DataError: the data set has no such split, or no image of it is left.
@@ -224,14 +249,16 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
     if split == "holdout":
         return _open_holdout(data)
     index = open_listed(data, split)
-    return _drop_duplicates(data, split, index) if data.duplicates == "drop" else index
+    if data.duplicates == "drop":
+        index = _drop_duplicates(data, split, index)
+    return index if data.keep_empty or split != "train" else _drop_empty(data, index)
 
 
 def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of train, val, test or unlabelled with all images, duplicates too."""
     source, categories = _source_and_categories(data, split)
     directory = _locate_index(source, categories)
-    build = partial(_build, source, categories, _build_reader(split))
+    build = partial(build_from_source, source, categories, _build_reader(split))
     index = _open_index(directory, build)
     if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
         return _rebuild(directory, build)
@@ -245,7 +272,7 @@ def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
     if are_unchanged([*earlier], [*earlier.values()]):
         return index
     source, categories = _source_and_categories(data, split)
-    build = partial(_build, source, categories, _build_reader(split, earlier))
+    build = partial(build_from_source, source, categories, _build_reader(split, earlier))
     return _rebuild(index.directory, build)
 
 
@@ -272,6 +299,19 @@ def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> Anno
         remedy = "Take other files for one of the splits, or set data.duplicates: refuse."
         raise DataError(explain(f"split {split}", must, "none", remedy))
     return AnnotationIndex(index.directory, only=tuple(left))
+
+
+def _drop_empty(data: DataSpec, train: AnnotationIndex) -> AnnotationIndex:
+    """Leaves out training images without an object, or without enough visible keypoints."""
+    rows = np.searchsorted(train.image_column("image_id"), train.image_ids)
+    kept = train.image_ids[train.has_learnable(data.min_keypoints)[rows]]
+    if len(kept) == len(train):
+        return train
+    if not len(kept):
+        must = "must hold an image with an object, or enough keypoints, to learn from"
+        remedy = "Check the annotations, or set data.keep_empty: true."
+        raise DataError(explain("split train", must, "none", remedy))
+    return AnnotationIndex(train.directory, only=tuple(map(int, kept)))
 
 
 def _open_index(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
@@ -304,7 +344,7 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
     """Builds the index of train, val or test, even if there is one."""
     source, categories = _source_and_categories(data, split)
     directory = _locate_index(source, categories)
-    build = partial(_build, source, categories, _build_reader(split))
+    build = partial(build_from_source, source, categories, _build_reader(split))
     return _rebuild(directory, build)
 
 
@@ -328,27 +368,6 @@ def _locate_index(source: SplitSource, categories: tuple[str, ...] | None) -> Pa
     return cache_folder() / "index" / key[:24]
 
 
-def _build(
-    source: SplitSource, categories: tuple[str, ...] | None, read: ContentReader, directory: Path
-) -> None:
-    with _pause_garbage_collection():
-        raw = source.read()
-        labels = raw.categories if categories is None else categories
-        write_index(raw, labels, directory, name=source.name, salt=source.salt, read=read)
-
-
-@contextmanager
-def _pause_garbage_collection() -> Iterator[None]:
-    """Pauses the search for reference cycles, which takes minutes among ten million new objects."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _open_holdout(data: DataSpec) -> AnnotationIndex:
     if not isinstance(data.select_on, HoldoutSpec):
         must = "must be {holdout: N} for a study with a hold-out"
@@ -360,24 +379,3 @@ def _open_holdout(data: DataSpec) -> AnnotationIndex:
         raise DataError(explain("data.select_on.holdout", must, num_held_out, "Ask for fewer."))
     order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
     return AnnotationIndex(train.directory, only=tuple(order[:num_held_out]))
-
-
-def _read_numbers(column: Any) -> NDArray[Any]:
-    """Views the column's bytes in the file as numpy; pyarrow's ``to_numpy`` imports pandas."""
-    dtype = {"float": "float32"}.get(str(column.type), str(column.type))
-    return np.frombuffer(column.buffers()[1] or b"", dtype)[column.offset :][: len(column)]
-
-
-def _map_batch(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Returns the one record batch of the file and the metadata beside it."""
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        about = json.loads(reader.schema.metadata[b"rethink_ray"])
-        return reader.get_batch(0), about
-    except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-        raise _damaged_index_error(path, str(error)) from error
-
-
-def _damaged_index_error(path: Path, reason: str) -> DataError:
-    remedy = "Delete that folder; the index is built again from the annotation files."
-    return DataError(explain(str(path), "must be an annotation index", reason, remedy))

@@ -8,7 +8,7 @@ from itertools import combinations
 
 from rethink_ray.data.contents import Pictures, find_same_pictures
 from rethink_ray.data.index import open_listed, open_split, refresh_split
-from rethink_ray.data.regimes import trainable_image_ids
+from rethink_ray.data.regimes import count_empty, trainable_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec
 
@@ -97,7 +97,7 @@ def count_dropped(data: DataSpec) -> dict[str, int]:
     listed = {split: len(open_listed(data, split)) for split in losing}
     left = {split: len(open_split(data, split)) for split in listed}
     held_out = len(open_split(data, "holdout")) if data.select_split == "holdout" else 0
-    left["train"] = len(trainable_image_ids(data)) + held_out
+    left["train"] = len(trainable_image_ids(data)) + held_out + count_empty(data)
     return {split: num - left[split] for split, num in sorted(listed.items()) if num > left[split]}
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rethink_ray.data.chance import generator_from
-from rethink_ray.data.faults import has_pixels
+from rethink_ray.data.learnable import has_pixels
 from rethink_ray.data.objects import Objects
 
 NEARLY_HIDDEN = 0.1

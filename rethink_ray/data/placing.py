@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from rethink_ray.data.faults import clamp, has_pixels
+from rethink_ray.data.learnable import clamp, has_pixels
 from rethink_ray.data.objects import Keypoints, Objects
 from rethink_ray.data.resizing import resize_picture
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec

@@ -26,6 +26,7 @@ def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int
         must = f"must be at most the {len(order)} training images that can be read"
         num_held_out = len(holdout_image_ids(data))
         must += f" (outside the hold-out of {num_held_out})" if num_held_out else ""
+        must += "" if data.keep_empty else " (data.keep_empty: false)"
         raise DataError(explain("regimes: images", must, images, "Write `all` to use every one."))
     return tuple(order[:num_wanted])
 
@@ -49,6 +50,14 @@ def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
     if not isinstance(data.select_on, HoldoutSpec):
         return ()
     return tuple(int(image_id) for image_id in open_split(data, "holdout").image_ids)
+
+
+def count_empty(data: DataSpec) -> int:
+    """Counts the training images that ``data.keep_empty: false`` leaves out."""
+    if data.keep_empty:
+        return 0
+    whole = data.model_copy(update={"keep_empty": True, "min_keypoints": None})
+    return len(open_split(whole, "train")) - len(open_split(data, "train"))
 
 
 def digest_of_images(image_ids: Iterable[int]) -> str:

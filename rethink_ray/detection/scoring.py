@@ -54,7 +54,8 @@ class GroundTruth:
     labels: Array
     """[N], counting from 1."""
     is_crowd: Array
-    """[N]; detections inside a crowd count neither as right nor as wrong."""
+    """[N]: crowds, and VOC's difficult objects. In COCO's metrics detections inside them count
+    neither as right nor as wrong."""
     area: Array
     """[N], square pixels (in COCO of the mask); decides the size bin."""
     masks: Sequence[RunLengths] | None = None
@@ -89,7 +90,8 @@ def score(
     """Returns COCO's metrics over exactly the images of ``ground_truth``.
 
     Images without objects count too: every detection in them is wrong. The metric of a bin without
-    objects is NaN.
+    objects is NaN. The best 100 detections of *each category* in an image count (20 for keypoints),
+    so that an image with several categories may have more. Source: pycocotools, ``maxDets``.
 
     Args:
         ground_truth: masks and keypoints are scored if all images have them.
@@ -121,8 +123,8 @@ def match_boxes(
 ) -> Any:
     """Returns COCO's box evaluation after matching; ``eval_imgs`` holds the matches.
 
-    It covers objects of all sizes and 100 detections per image. Objects and detections are numbered
-    from 1, in the order of the arguments.
+    It covers objects of all sizes, and the best 100 detections of each category in an image.
+    Objects and detections are numbered from 1, in the order of the arguments.
     """
     evaluation = _evaluate_boxes(ground_truth, detections, num_categories)
     evaluation.params.area_rng = evaluation.params.area_rng[:1]

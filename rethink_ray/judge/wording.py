@@ -24,6 +24,8 @@ METRIC_NAMES = {
     "keypoint_ap75": "keypoint AP75",
     "keypoint_ap_m": "keypoint AP (medium)",
     "keypoint_ap_l": "keypoint AP (large)",
+    "voc_ap50": "VOC AP50",
+    "voc07_ap50": "VOC 2007 AP50",
 }
 
 UNITS = {

@@ -130,4 +130,6 @@ class DetectorSpec(Spec):
     """The overlap (IoU) with a better box of its class from which a detection is dropped. Source:
     Lin et al. 2017."""
     detections: PositiveInt = 100
-    """Best detections per image that are kept. Source: COCO's evaluation counts 100."""
+    """Best detections per image that are kept, over all categories. COCO's evaluation counts the
+    best 100 of each category in an image. Source: 100 in Detectron on COCO; 300 on LVIS (Gupta et
+    al. 2019)."""

@@ -38,11 +38,21 @@ class DataFacts:
     num_dropped: Mapping[str, int] = field(default_factory=dict)
     """Split -> number of its images that ``data.duplicates: drop`` leaves out; only splits that
     lose some."""
+    num_empty: int = 0
+    """Training images that ``data.keep_empty: false`` leaves out, those of duplicates not
+    counted again."""
 
 
-def dropped_words(facts: DataFacts) -> str:
-    """How many images of which split are left out as duplicates; empty if none are."""
-    if not facts.num_dropped:
-        return ""
-    counts = ", ".join(f"{num} of {split}" for split, num in facts.num_dropped.items())
-    return f"{counts} left out: another split shows the same picture (data.duplicates: drop)"
+def left_out_words(facts: DataFacts) -> str:
+    """How many images of which split are left out, and why; empty if none are."""
+    reasons = []
+    if facts.num_dropped:
+        counts = ", ".join(f"{num} of {split}" for split, num in facts.num_dropped.items())
+        same = "another split shows the same picture (data.duplicates: drop)"
+        reasons.append(f"{counts} left out: {same}")
+    if facts.num_empty:
+        lacking = "a visible keypoint" if facts.num_keypoints else "an object to learn from"
+        reasons.append(
+            f"{facts.num_empty} of train left out: without {lacking} (data.keep_empty: false)"
+        )
+    return "; ".join(reasons)

@@ -1,4 +1,4 @@
-"""Names of everything that is measured of a replicate: COCO's scores, and the costs of a run."""
+"""Names of everything that is measured of a replicate: COCO's and VOC's scores, costs of a run."""
 
 BOX_METRICS = (
     "ap",
@@ -15,7 +15,7 @@ BOX_METRICS = (
     "ar_l",
 )
 """In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
-per image, by size)."""
+of a category per image, by size)."""
 MASK_METRICS = tuple(f"mask_{name}" for name in BOX_METRICS)
 """The same twelve, with the overlap of masks."""
 KEYPOINT_METRICS = tuple(
@@ -33,8 +33,12 @@ KEYPOINT_METRICS = tuple(
         "ar_l",
     )
 )
-"""In COCO's order; its keypoint task has no small objects and 20 detections per image."""
-SCORES = (*BOX_METRICS, *MASK_METRICS, *KEYPOINT_METRICS)
+"""In COCO's order; its keypoint task has no small objects, and counts 20 detections of a category
+in an image."""
+VOC_METRICS = ("voc_ap50", "voc07_ap50")
+"""PASCAL VOC's average precision at IoU 0.5, of 2010 and later and of 2007. They are scored where a
+study decides on one of them."""
+SCORES = (*BOX_METRICS, *MASK_METRICS, *KEYPOINT_METRICS, *VOC_METRICS)
 FREQUENCIES = ("rare", "common", "frequent")
 """Bins of categories by how many training images show them."""
 FREQUENCY_METRICS = tuple(f"{kind}_{name}" for kind in ("ap", "mask_ap") for name in FREQUENCIES)

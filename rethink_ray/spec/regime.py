@@ -94,6 +94,16 @@ class DataSpec(Spec):
     """What happens to an image that two of train, ``select_on`` and ``report_on`` hold, byte for
     byte: the study is refused, or one copy is dropped, from train first and then from
     ``select_on``."""
+    keep_empty: bool = True
+    """Whether train keeps images without an object to learn from: without a box, or with crowds,
+    *difficult* objects and boxes of at most one pixel alone. False leaves them out before a
+    hold-out is cut and regimes are drawn; scoring splits keep every image. Source: false in
+    Detectron (``roidb.py``), detectron2 (``FILTER_EMPTY_ANNOTATIONS``), torchvision's references
+    and mmdetection (COCO: 117,266 of 118,287 images stay), true in TensorFlow's TPU detectors."""
+    min_keypoints: Annotated[int, Field(ge=0)] | None = None
+    """Under ``keep_empty: false``, how many visible keypoints the objects of a training image must
+    have together. Null: 1 if the annotations have keypoints, as in Detectron and detectron2
+    (``MIN_KEYPOINTS_PER_IMAGE``); torchvision's references require 10. 0 for boxes alone."""
     upstream: str = "glyphs"
     """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
     one sub-folder of images per class."""
@@ -102,6 +112,10 @@ class DataSpec(Spec):
     image_sets: dict[Literal["train", "val", "test"], FromList[tuple[str, ...]]] | None = None
     """VOC: the lists that make up each split, as YEAR/LIST. Source: He et al. 2018 (train:
     [VOC2007/trainval, VOC2012/train], val: [VOC2012/val])."""
+    voc_offset: Literal[0, 1] = 1
+    """VOC: the number of the first pixel, which is subtracted from ``xmin`` and ``ymin``. 1: as the
+    devkit and detectron2's ``pascal_voc.py`` have it, pixels count from 1 and both corners belong
+    to the box. 0: files whose corners are coordinates from 0, as many annotation tools write."""
     frequency: Literal["lvis", "thirds"] | FromList[tuple[PositiveInt, PositiveInt]] | None = None
     """Also reports AP of rare, common and frequent classes, by the number of training images that
     show them: ``lvis`` has bounds of 10 and 100 images, ``thirds`` has thirds of the classes.
@@ -122,7 +136,25 @@ class DataSpec(Spec):
             must="must name the data set's folder",
             remedy="Set data.root in the study file, or with --set data.root=DIR.",
         ),
+        Rule(
+            key="voc_offset",
+            reads=("dataset", "format"),
+            broken=lambda data: data.voc_offset != 1 and not data.may_be_voc,
+            must="must be left out where annotations are no VOC files",
+        ),
+        Rule(
+            key="min_keypoints",
+            reads=("keep_empty",),
+            broken=lambda data: data.min_keypoints is not None and data.keep_empty,
+            must="must be left out where empty images stay",
+            remedy="Set data.keep_empty: false.",
+        ),
     )
+
+    @property
+    def may_be_voc(self) -> bool:
+        """Whether annotations can be VOC's; of files the split's own name can decide it."""
+        return self.dataset == "voc" or (isinstance(self.dataset, dict) and self.format != "coco")
 
     @property
     def select_split(self) -> str:

@@ -32,6 +32,8 @@ Metric = Literal[
     "keypoint_ap75",
     "keypoint_ap_m",
     "keypoint_ap_l",
+    "voc_ap50",
+    "voc07_ap50",
 ]
 """Higher is better in all of them."""
 
@@ -84,7 +86,10 @@ class ObjectiveSpec(Spec):
     """The metric that search and findings look at."""
 
     metric: Metric = "ap"
-    """The metric that halving, search and headlines look at. Higher is better in all of them."""
+    """The metric that halving, search and headlines look at. Higher is better in all of them.
+    ``voc_ap50`` (the area under the curve, VOC 2010 and later) and ``voc07_ap50`` (11 points) are
+    the VOC devkit's: an object that is *difficult*, or a crowd, is ignored by overlap. COCO's
+    metrics treat a difficult object as a crowd. Source: VOCdevkit, ``VOCevaldet.m``."""
 
     @model_validator(mode="before")
     @classmethod

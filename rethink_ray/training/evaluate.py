@@ -1,4 +1,4 @@
-"""Scores a detector on every image of a split with COCO's metrics.
+"""Scores a detector on every image of a split with COCO's metrics, or VOC's.
 
 Workers share the images: each image is scored exactly once, and all workers get the same metrics.
 """
@@ -20,9 +20,10 @@ from rethink_ray.detection.masks import encode_mask, run_lengths_of
 from rethink_ray.detection.reference_scoring import score_by_pycocotools
 from rethink_ray.detection.scoring import Detection, GroundTruth, score
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
+from rethink_ray.detection.voc_scoring import score_voc
 from rethink_ray.records.detections import write_detections
+from rethink_ray.spec.metrics import VOC_METRICS
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family
-from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
@@ -40,7 +41,8 @@ def score_split(
 ) -> dict[str, float]:
     """The metrics of one split, named ``<split>/<metric>``, in AP points.
 
-    COCO has 12 metrics of boxes; families that find masks or keypoints have 12 or 10 more. What a
+    COCO has 12 metrics of boxes; families that find masks or keypoints have 12 or 10 more, and a
+    study that decides on one of VOC's metrics has both of them, too. What a
     detector finds in an image does not depend on the images beside it (``Detector.detect``), so the
     metrics depend neither on the order of the images nor on the number of workers.
 
@@ -58,7 +60,7 @@ def score_split(
     scored = detect_split(detector, config, split, ctx, stop)
     if detections is not None and ctx.is_main:
         write_detections(detections, table_of(scored.truths, scored.seen, scored.num_categories))
-    return name_metrics(split, scored.metrics(config.data))
+    return name_metrics(split, scored.metrics(config))
 
 
 def name_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -74,9 +76,13 @@ class DetectedSplit:
     seen: Sequence[Detection]
     num_categories: int
 
-    def metrics(self, data: DataSpec) -> dict[str, float]:
-        """COCO's metrics by the scorer that studies use, in AP points."""
-        return score(self.truths, self.seen, self.num_categories, frequency_groups(data))
+    def metrics(self, config: TrialConfig) -> dict[str, float]:
+        """The metrics by the scorer that studies use, in AP points."""
+        groups = frequency_groups(config.data)
+        metrics = score(self.truths, self.seen, self.num_categories, groups)
+        if config.objective.metric in VOC_METRICS:
+            metrics |= score_voc(self.truths, self.seen, self.num_categories)
+        return metrics
 
     def reference_metrics(self) -> dict[str, float]:
         """The same metrics by pycocotools, in AP points."""

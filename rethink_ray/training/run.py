@@ -184,12 +184,12 @@ def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
 def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], dict[str, float]]:
     """Metrics of the same detections by the scorer of studies and by pycocotools, in AP points.
 
-    Both are named ``<split>/<metric>``. pycocotools has no metrics of rare, common and frequent
-    categories, so the second may lack some.
+    Both are named ``<split>/<metric>``. pycocotools has neither VOC's metrics nor those of rare,
+    common and frequent categories, so the second may lack some.
     """
     model = load_model(run)
     scored = detect_split(model.detector, model.config, split, model.ctx)
-    metrics, reference = scored.metrics(model.config.data), scored.reference_metrics()
+    metrics, reference = scored.metrics(model.config), scored.reference_metrics()
     return name_metrics(split, metrics), name_metrics(split, reference)
 
 

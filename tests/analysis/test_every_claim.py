@@ -107,7 +107,7 @@ class Case:
 
 def _two(study: Mapping[str, Any], better: str, worse: str, metric: str = "ap") -> Case:
     """One arm ahead, then the other, by 3 points; costs by a quarter."""
-    high, low = (23.0, 20.0) if metric.startswith("ap") else (15.0, 20.0)
+    high, low = (23.0, 20.0) if "ap" in metric else (15.0, 20.0)
     return Case(
         study=study,
         true={better: {metric: high}, worse: {metric: low}},
@@ -132,7 +132,7 @@ CASES: dict[str, Case] = {
         {"scratch": [16, 18, 20], "pretrained": [10, 14, 20]},
     ),
     "he_2018/breakdown": _two(PLAIN, "pretrained", "scratch"),
-    "he_2018/breakdown-voc": _two({**PLAIN, **VOC}, "pretrained", "scratch", "ap50"),
+    "he_2018/breakdown-voc": _two({**PLAIN, **VOC}, "pretrained", "scratch", "voc_ap50"),
     "he_2018/parity": Case(
         {**PLAIN, **SOME}, {"scratch": 20, "pretrained": 20}, {"scratch": 17, "pretrained": 20}
     ),

@@ -25,7 +25,7 @@ from rethink_ray.data.regimes import (
     trainable_image_ids,
 )
 from rethink_ray.spec.errors import DataError
-from rethink_ray.spec.facts import dropped_words
+from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
 from tests.builders import MICRO_DATA, micro_trial
 from tests.golden_words import assert_says
@@ -162,7 +162,7 @@ def test_drop_leaves_the_copies_out_before_regimes_are_drawn(
     assert list(regime_image_ids(drop(data), 3)) == order[:3]
     assert facts.split_sizes == {"train": 6, "val": 3, "test": 5}
     assert facts.num_dropped == {"train": 2, "val": 1}
-    assert dropped_words(facts).startswith("2 of train, 1 of val left out")
+    assert left_out_words(facts).startswith("2 of train, 1 of val left out")
     assert facts.fingerprint != whole.fingerprint
     assert facts.regime_digests["full"] != whole.regime_digests["full"]
 

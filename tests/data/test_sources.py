@@ -6,7 +6,8 @@ from data_files import coco, coco_spec, voc_xml, write_coco, write_picture, writ
 
 from rethink_ray.data.index import open_split
 from rethink_ray.data.sources.raw import id_from_name
-from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.errors import DataError, SpecError
+from rethink_ray.spec.load import validate
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 from tests.golden_words import assert_says
 
@@ -24,6 +25,38 @@ def test_voc_pixels_count_from_one_and_include_both_corners(tmp_path: Path) -> N
     entry = open_split(_voc(tmp_path), "train").entry(id_from_name("a"))
     assert entry.boxes_xyxy.tolist() == [[0, 0, 20, 10]]
     assert entry.area.tolist() == [200]
+
+
+def test_corners_of_voc_files_that_count_from_zero_are_coordinates(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": voc_xml("a.jpg", [("cat", 0, 0, 20, 10)])}, {"train": ["a"]})
+    from_one = open_split(_voc(tmp_path), "train")
+    from_zero = open_split(_voc(tmp_path).model_copy(update={"voc_offset": 0}), "train")
+    entry = from_zero.entry(id_from_name("a"))
+    assert entry.boxes_xyxy.tolist() == [[0, 0, 20, 10]]
+    assert entry.area.tolist() == [200]
+    assert from_one.entry(id_from_name("a")).boxes_xyxy.tolist() == [[-1, -1, 20, 10]]
+    assert from_zero.fingerprint != from_one.fingerprint
+
+
+def test_named_voc_files_and_lists_count_from_the_given_offset(tmp_path: Path) -> None:
+    write_voc(
+        tmp_path / "VOC2007", {"a": voc_xml("a.jpg", [("cat", 0, 0, 20, 10)])}, {"train": ["a"]}
+    )
+    listed = DataSpec(
+        dataset="voc", root=str(tmp_path), image_sets={"train": ("VOC2007/train",)}, voc_offset=0
+    )
+    files = SplitSpec(images="JPEGImages", annotations="Annotations")
+    named = DataSpec(dataset={"train": files}, root=str(tmp_path / "VOC2007"), voc_offset=0)
+    for data in (listed, named):
+        boxes = open_split(data, "train").entry(id_from_name("a")).boxes_xyxy
+        assert boxes.tolist() == [[0, 0, 20, 10]]
+
+
+def test_an_offset_is_refused_where_annotations_are_no_voc_files() -> None:
+    for dataset in ("shapes", {"train": {"images": "a", "annotations": "b.json"}}):
+        given = {"dataset": dataset, "voc_offset": 0, "format": "coco"}
+        with pytest.raises(SpecError, match="data.voc_offset: must be left out where"):
+            validate(DataSpec, given, "data")
 
 
 def test_a_difficult_voc_object_is_a_crowd(tmp_path: Path) -> None:

@@ -100,6 +100,31 @@ def test_a_false_alarm_above_the_only_hit_halves_precision() -> None:
     assert score([truth(1, boxes, [1])], [wrong], 1)["ap50"] == pytest.approx(50)
 
 
+def test_an_image_may_have_more_than_100_detections_over_its_categories() -> None:
+    """300 categories, as on LVIS, each with an object that one detection finds."""
+    labels = [*range(1, 301)]
+    boxes = [[10.0 * (i % 20), 10.0 * (i // 20), 10.0 * (i % 20) + 8, 99.0] for i in range(300)]
+    many = found(1, boxes, [1 - i / 1000 for i in range(300)], labels)
+
+    numbers = score([truth(1, boxes, labels)], [many], 300)
+
+    assert numbers["ap"] == pytest.approx(100)
+    assert numbers["ar100"] == pytest.approx(100)
+
+
+def test_only_the_best_100_detections_of_one_category_count_in_an_image() -> None:
+    """Of 150 objects 100 can be found; those of another image are not affected."""
+    boxes = [
+        [20.0 * (i % 15), 20.0 * (i // 15), 20.0 * (i % 15) + 9, 20.0 * (i // 15) + 9]
+        for i in range(150)
+    ]
+    scores = [1 - i / 1000 for i in range(150)]
+
+    numbers = score([truth(1, boxes, [1] * 150)], [found(1, boxes, scores, [1] * 150)], 1)
+
+    assert numbers["ar100"] == pytest.approx(100 * 100 / 150)
+
+
 def test_images_without_objects_count_what_is_found_in_them() -> None:
     boxes = [[10.0, 10.0, 60.0, 60.0]]
     hit, alarm = found(5, boxes, [0.8], [1]), found(9, boxes, [0.9], [1])

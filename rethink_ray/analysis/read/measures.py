@@ -22,7 +22,7 @@ def still_to_come(study: Study, source: str) -> tuple[str, ...]:
         costs.append("peak_gb")
     if source in ("upstream", "direct"):
         costs.append("pretrain_hours")
-    return (*scores, *costs)
+    return tuple(dict.fromkeys((*scores, study.objective.metric, *costs)))
 
 
 def costs_at(

@@ -13,7 +13,7 @@ from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts
 from rethink_ray.spec.errors import RethinkError
-from rethink_ray.spec.facts import dropped_words
+from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
@@ -69,9 +69,9 @@ def _data(study: Study) -> Check:
         facts = gather_facts(study.data, study.regimes)
         check_facts(study, facts, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
-        dropped = dropped_words(facts)
+        left_out = left_out_words(facts)
         summary = f"{len(facts.categories)} categories; images: {sizes}"
-        return f"{summary}; {dropped}" if dropped else summary
+        return f"{summary}; {left_out}" if left_out else summary
 
     return try_check("data set", read, "rethink-ray data check tells more")
 

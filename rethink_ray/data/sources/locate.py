@@ -106,7 +106,8 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
         lists = [names for key, names in data.image_sets.items() if key == split]
         if not lists:
             raise _missing_split_error(split, list(data.image_sets))
-        return VocSource(folders=tuple(_locate_voc_list(root, name) for name in lists[0]))
+        listed = tuple(_locate_voc_list(root, name) for name in lists[0])
+        return VocSource(folders=listed, offset=data.voc_offset)
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
     voc_folders = [
@@ -127,7 +128,7 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
         )
         remedy = "Check data.root, data.select_on and data.report_on."
         raise DataError(explain(str(root), must, shown, remedy))
-    return VocSource(folders=tuple(voc_folders))
+    return VocSource(folders=tuple(voc_folders), offset=data.voc_offset)
 
 
 def _locate_voc_list(root: Path, name: str) -> VocFolder:
@@ -152,7 +153,7 @@ def _locate_split_files(data: DataSpec, spec: SplitSpec) -> SplitSource:
         return CocoSource(annotations=annotations, images=images)
     image_set = None if spec.image_set is None else root / spec.image_set
     folder = VocFolder(images=images, annotations=annotations, image_set=image_set)
-    return VocSource(folders=(folder,))
+    return VocSource(folders=(folder,), offset=data.voc_offset)
 
 
 def _guess_format(annotations: Path) -> Literal["coco", "voc"]:

@@ -1,8 +1,8 @@
 """Reads PASCAL VOC: one XML file per image, splits as lists of file stems.
 
 VOC counts pixels from 1 and includes both corners in the box, so (xmin, ymin, xmax, ymax) becomes
-(xmin - 1, ymin - 1, xmax, ymax). ``difficult`` objects become crowds: they are not trained on, and
-detections on them count neither as right nor as wrong (VOC's rule, in COCO's terms).
+(xmin - 1, ymin - 1, xmax, ymax). ``difficult`` objects become crowds: they are not trained on.
+COCO's metrics ignore detections inside them, VOC's metrics those that overlap them.
 """
 
 import math
@@ -44,6 +44,8 @@ class VocSource:
     """One split, gathered from one or more VOC folders."""
 
     folders: tuple[VocFolder, ...]
+    offset: int = 1
+    """Subtracted from ``xmin`` and ``ymin``: the number of the first pixel."""
     salt: str = ""
 
     @property
@@ -56,21 +58,22 @@ class VocSource:
         return "\n".join(str(folder.images.absolute()) for folder in self.folders)
 
     def hash_annotations(self) -> str:
-        """Returns a hash of the split's XML files."""
-        return content_hash(
+        """Returns a hash of the split's XML files, and of how their corners are read."""
+        digest = content_hash(
             [
                 folder.annotations / f"{stem}.xml"
                 for folder in self.folders
                 for stem in folder.stems()
             ]
         )
+        return digest if self.offset == 1 else f"{digest}, offset {self.offset}"
 
     def read(self) -> RawSplit:
         """Returns all images with readable XML; the others are listed as problems."""
         problems: list[Problem] = []
         images: dict[int, RawImage] = {}
         for folder in self.folders:
-            for image in _read_folder(folder, problems):
+            for image in _read_folder(folder, self.offset, problems):
                 if image.image_id in images:
                     problems.append(Problem(kind="duplicate_id", example=image.file_name))
                 images.setdefault(image.image_id, image)
@@ -88,7 +91,7 @@ class VocSource:
         )
 
 
-def _read_folder(folder: VocFolder, problems: list[Problem]) -> Iterator[RawImage]:
+def _read_folder(folder: VocFolder, offset: int, problems: list[Problem]) -> Iterator[RawImage]:
     files = _map_files_by_stem(folder.images)
     for stem in folder.stems():
         xml = folder.annotations / f"{stem}.xml"
@@ -108,7 +111,7 @@ def _read_folder(folder: VocFolder, problems: list[Problem]) -> Iterator[RawImag
             path=folder.images.absolute() / file_name,
             width=int(_read_number(root.findtext("size/width"))),
             height=int(_read_number(root.findtext("size/height"))),
-            objects=tuple(_read_object(element) for element in root.iter("object")),
+            objects=tuple(_read_object(element, offset) for element in root.iter("object")),
         )
 
 
@@ -120,8 +123,8 @@ def _map_files_by_stem(folder: Path) -> dict[str, str]:
     return {Path(name).stem: name for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
 
 
-def _read_object(node: ElementTree.Element) -> RawObject:
-    box = _read_box(node.find("bndbox"))
+def _read_object(node: ElementTree.Element, offset: int) -> RawObject:
+    box = _read_box(node.find("bndbox"), offset)
     return RawObject(
         category=(node.findtext("name") or "").strip() or None,
         box_xyxy=box,
@@ -130,11 +133,11 @@ def _read_object(node: ElementTree.Element) -> RawObject:
     )
 
 
-def _read_box(node: ElementTree.Element | None) -> Box:
+def _read_box(node: ElementTree.Element | None, offset: int) -> Box:
     if node is None:
         return (0.0, 0.0, 0.0, 0.0)
     corners = [_read_number(node.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]
-    return (corners[0] - 1.0, corners[1] - 1.0, corners[2], corners[3])
+    return (corners[0] - offset, corners[1] - offset, corners[2], corners[3])
 
 
 def _read_number(text: str | None) -> float:
