@@ -53,7 +53,11 @@ BAD = [
     ("schedule.lengths", "[2, 6, 4]", ["schedule.lengths", "[2.0, 6.0, 4.0]"]),
     ("schedule.warmup", "250", ["full/scratch", "300 updates"]),
     ("schedule.lengths", "[0.5, 4, 6]", ["0.5x", "75 updates"]),
-    ("schedule", "{unit: 10, lengths: [1, 2], warmup: 0, decay: {before_end: [1]}}", ["10 updates"]),
+    (
+        "schedule",
+        "{unit: 10, lengths: [1, 2], warmup: 0, decay: {before_end: [1]}}",
+        ["10 updates"],
+    ),
     ("budget.keep", "[4, 8, 2]", ["budget.keep", "[4, 8, 2]"]),
     ("budget.keep", "[8, 4]", ["budget.keep", "3 lengths"]),
     ("budget.keep", "[9, 4, 2]", ["budget.keep", "8 trials"]),
