@@ -125,3 +125,16 @@ def test_he_2018_shares_780k_updates_of_the_1800k_that_2x_to_6x_are(tmp_path: Pa
 def test_a_plan_without_the_data_says_how_they_must_lie() -> None:
     with pytest.raises(DataError, match=r"train2017/ and val2017/.*--set data.root=DIR"):
         load_study_input("he_2018", ["data.root=nowhere"])
+
+
+def test_studies_leave_empty_images_out_where_their_papers_code_does() -> None:
+    """Detectron and mmdetection do, TensorFlow's code does not."""
+    leave_out = {stem for stem in STEMS if not load_study(find_study(stem))[0].data.keep_empty}
+    assert leave_out == {stem for stem in STEMS if stem.startswith(("he_2018", "li_2021"))}
+
+
+def test_lvis_counts_300_detections_and_voc_is_scored_by_its_devkits_metric() -> None:
+    lvis, _ = load_study(find_study("vasconcelos_2022_lvis"))
+    found = {base_recipe(lvis, cell).detector.detections for cell in cells_of(lvis)}
+    assert found == {300}
+    assert load_study(find_study("he_2018_voc"))[0].objective.metric == "voc_ap50"

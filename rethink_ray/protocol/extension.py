@@ -35,6 +35,17 @@ ABSENT = "left out"
 SHOWN_KEYS = 5
 """An error about another study names at most so many keys."""
 
+YOUNGER_DATA_KEYS = {
+    "unlabelled": None,
+    "duplicates": "refuse",
+    "frequency": None,
+    "image_sets": None,
+    "keep_empty": True,
+    "min_keypoints": None,
+    "voc_offset": 1,
+}
+"""Keys of ``data`` that are younger than the first release -> default."""
+
 
 def fingerprint_of(study: Study) -> str:
     """The hash of all keys that a started study cannot change, as 16 hex digits."""
@@ -67,12 +78,8 @@ def _fixed_keys(study: Study) -> dict[str, Any]:
         del tree["replicate"]
     if not tree["claims"]:
         del tree["claims"]
-    if tree["data"]["unlabelled"] is None:
-        del tree["data"]["unlabelled"]
-    if tree["data"]["duplicates"] == "refuse":
-        del tree["data"]["duplicates"]
-    for key in ("frequency", "image_sets"):
-        if tree["data"][key] is None:
+    for key, default in YOUNGER_DATA_KEYS.items():
+        if tree["data"][key] == default:
             del tree["data"][key]
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
