@@ -94,15 +94,13 @@ class DataSpec(Spec):
     """What happens to an image that two of train, ``select_on`` and ``report_on`` hold, byte for
     byte: the study is refused, or one copy is dropped, from train first and then from
     ``select_on``."""
-    keep_empty: bool = Field(True, exclude_if=lambda keeps: keeps)
+    keep_empty: bool = True
     """Whether train keeps images without an object to learn from: without a box, or with crowds,
     *difficult* objects and boxes of at most one pixel alone. False leaves them out before a
     hold-out is cut and regimes are drawn; scoring splits keep every image. Source: false in
     Detectron (``roidb.py``), detectron2 (``FILTER_EMPTY_ANNOTATIONS``), torchvision's references
     and mmdetection (COCO: 117,266 of 118,287 images stay), true in TensorFlow's TPU detectors."""
-    min_keypoints: Annotated[int, Field(ge=0)] | None = Field(
-        None, exclude_if=lambda least: least is None
-    )
+    min_keypoints: Annotated[int, Field(ge=0)] | None = None
     """Under ``keep_empty: false``, how many visible keypoints the objects of a training image must
     have together. Null: 1 if the annotations have keypoints, as in Detectron and detectron2
     (``MIN_KEYPOINTS_PER_IMAGE``); torchvision's references require 10. 0 for boxes alone."""
@@ -114,7 +112,7 @@ class DataSpec(Spec):
     image_sets: dict[Literal["train", "val", "test"], FromList[tuple[str, ...]]] | None = None
     """VOC: the lists that make up each split, as YEAR/LIST. Source: He et al. 2018 (train:
     [VOC2007/trainval, VOC2012/train], val: [VOC2012/val])."""
-    voc_offset: Literal[0, 1] = Field(1, exclude_if=lambda offset: offset == 1)
+    voc_offset: Literal[0, 1] = 1
     """VOC: the number of the first pixel, which is subtracted from ``xmin`` and ``ymin``. 1: as the
     devkit and detectron2's ``pascal_voc.py`` have it, pixels count from 1 and both corners belong
     to the box. 0: files whose corners are coordinates from 0, as many annotation tools write."""
