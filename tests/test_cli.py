@@ -73,6 +73,13 @@ def test_plan_of_one_length_does_not_speak_of_sharing() -> None:
     assert_says("commands", "plan of one length", told.output.partition("free: ")[0])
 
 
+def test_plan_says_that_search_and_findings_look_at_the_same_split() -> None:
+    apart = invoke("plan", "quickstart").stdout
+    same = invoke("plan", "quickstart", "--set", "data.report_on=val").stdout
+    assert "same split (val)" in same
+    assert "same split" not in apart
+
+
 def test_plan_refuses_what_cannot_be_run(tmp_path: Path) -> None:
     refused = invoke("plan", "quickstart", "--set", "budget.trails=3")
     assert isinstance(refused.exception, RethinkError)

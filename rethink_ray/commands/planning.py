@@ -33,6 +33,11 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield f"images: {splits} (regimes: {images}); {len(facts.categories)} categories"
     if left_out := left_out_words(facts):
         yield f"images: {left_out}"
+    if study.data.select_split == study.data.report_on:
+        yield (
+            f"images: search and findings look at the same split ({study.data.report_on}), so "
+            "scores are biased upwards; data.select_on: {holdout: 500} cuts one from train"
+        )
     yield ""
     yield from _space_lines(study)
     yield from _ladder_lines(study)

@@ -1,6 +1,6 @@
 """Gathers the facts of a study's data set: sizes, categories, fingerprints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from rethink_ray.data.regimes import (
     regime_image_ids,
     trainable_image_ids,
 )
+from rethink_ray.data.scorable import counted_objects, find_undefined_metrics
 from rethink_ray.data.upstream import upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
@@ -30,8 +31,8 @@ def gather_facts(
         files: path of each file of weights -> the study key that names it, for messages.
 
     Raises:
-        DataError: a regime is larger than the data set, a split or a file does not exist, or a
-            scoring split has no object.
+        DataError: a regime is larger than the data set, a split or a file does not exist, a
+            scoring split has no object, or a regime none to learn from.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     used = dict.fromkeys(("train", data.select_split, data.report_on))
@@ -39,7 +40,13 @@ def gather_facts(
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
+    undefined = {
+        split: find_undefined_metrics(splits[split])
+        for split in dict.fromkeys((data.select_split, data.report_on))
+    }
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
+    for name, image_ids in subsets.items():
+        _require_learnable(splits["train"], name, image_ids)
     return DataFacts(
         fingerprint=digest_of_parts(
             "data", *(f"{split} {index.fingerprint}" for split, index in sorted(splits.items()))
@@ -60,6 +67,7 @@ def gather_facts(
         num_keypoints=len(splits["train"].keypoint_names),
         scored_masks=all(index.has_masks for index in scoring),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
+        undefined_metrics={split: names for split, names in undefined.items() if names},
     )
 
 
@@ -79,11 +87,24 @@ def digest_of_file(path: str, where: str) -> str:
 
 def _require_objects(index: AnnotationIndex, split: str) -> None:
     """Refuses a scoring split without objects: average precision is undefined there."""
-    rows = np.isin(index.image_column("image_id"), index.image_ids)
-    owner = np.repeat(rows, index.image_column("num_objects"))
-    num_objects = int((owner & (index.object_column("is_crowd") == 0)).sum())
-    if not num_objects:
-        must = "must hold at least one object of a category of train that is no crowd"
-        remedy = "Check the annotations with `rethink-ray data check`, or score on another split."
+    if not counted_objects(index).any():
+        must = "must hold at least one object of a category of train that can be found"
+        remedy = (
+            "Crowds and boxes without pixels do not count. Check the annotations with "
+            "`rethink-ray data check`, or score on another split."
+        )
         shown = f"{len(index)} images without any"
         raise DataError(explain(f"split {split}", must, shown, remedy))
+
+
+def _require_learnable(index: AnnotationIndex, regime: str, image_ids: Sequence[int]) -> None:
+    """Refuses a regime without an object to learn from: every arm would end at 0 AP."""
+    rows = np.isin(index.image_column("image_id"), image_ids)
+    if not index.has_learnable(min_keypoints=0)[rows].any():
+        must = "must hold at least one object to learn from"
+        remedy = (
+            "Crowds and boxes without pixels do not count. Check the annotations with "
+            "`rethink-ray data check`, or ask for more images."
+        )
+        shown = f"{len(image_ids)} images without any"
+        raise DataError(explain(f"regimes.{regime}", must, shown, remedy))

@@ -203,23 +203,29 @@ class AnnotationIndex:
         ``min_keypoints``: how many visible keypoints such objects must have together; ``None``: 1
         if the split has keypoints.
         """
-        sizes = [self.image_column(side).astype(np.float32) for side in ("width", "height")]
+        learnable = self.learnable_objects()
         owner = np.repeat(np.arange(len(self._count)), self._count)
-        boxes = clamp(self.boxes_xyxy, np.stack(sizes, axis=1)[owner])
-        learnable = is_learnable(boxes, self._crowd.astype(np.bool_))
         is_filled = np.bincount(owner[learnable], minlength=len(self._count)) > 0
-        num_names = len(self.keypoint_names)
-        required = int(num_names > 0) if min_keypoints is None else min_keypoints
+        required = int(bool(self.keypoint_names)) if min_keypoints is None else min_keypoints
         if not required:
             return is_filled
-        column = self._objects.column("keypoints")
-        visible = count_visible(
-            read_numbers(column.values), read_numbers(column.offsets), num_names
-        )
-        visible = np.where(learnable, visible, 0)
+        visible = np.where(learnable, self.visible_keypoints(), 0)
         num_visible = np.bincount(owner, weights=visible, minlength=len(self._count))
         enough: NDArray[np.bool_] = is_filled & (num_visible >= required)
         return enough
+
+    def learnable_objects(self) -> NDArray[np.bool_]:
+        """Returns, for each object of the whole split, whether a detector learns from it."""
+        sizes = [self.image_column(side).astype(np.float32) for side in ("width", "height")]
+        owner = np.repeat(np.arange(len(self._count)), self._count)
+        boxes = clamp(self.boxes_xyxy, np.stack(sizes, axis=1)[owner])
+        return is_learnable(boxes, self._crowd.astype(np.bool_))
+
+    def visible_keypoints(self) -> NDArray[np.int64]:
+        """Returns, for each object of the whole split, how many of its keypoints are visible."""
+        column = self._objects.column("keypoints")
+        values, offsets = read_numbers(column.values), read_numbers(column.offsets)
+        return count_visible(values, offsets, len(self.keypoint_names))
 
     def objects_of(self, row: int) -> slice:
         """Returns the rows of the object columns that belong to an image row."""

@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import TypeAdapter
+
 from rethink_ray.records.lock import StoreLock, StudyLock, writing
 from rethink_ray.records.log import RecordLog
 from rethink_ray.records.segments import SegmentLog
@@ -304,7 +306,7 @@ def _tree_of_facts(facts: DataFacts) -> dict[str, Any]:
 
 
 def _facts_from(tree: Mapping[str, Any]) -> DataFacts:
-    return DataFacts(**{**tree, "categories": tuple(tree["categories"])})
+    return TypeAdapter(DataFacts).validate_python(tree)
 
 
 def _require_no_study(where: Path | str) -> None:

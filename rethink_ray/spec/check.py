@@ -13,8 +13,10 @@ from rethink_ray.spec.rules.claims import CLAIM_NAME_RULES, ClaimNames
 from rethink_ray.spec.rules.images import (
     ANNOTATION_RULES,
     IMAGE_RULES,
+    OBJECTIVE_RULES,
     PASSES_RULES,
     RunOnImages,
+    ScoredStudy,
     StudyImages,
 )
 from rethink_ray.spec.rules.rule import check_rules
@@ -89,11 +91,12 @@ def check_regimes(study: Study, available: int | None, where: str) -> None:
 
 
 def check_facts(study: Study, facts: DataFacts, where: str) -> None:
-    """Every run that a search can reach has the images and annotations that it learns from.
+    """The objective can be scored, and every run that a search can reach has what it learns from.
 
     Raises:
         SpecError: with the key of the first rule that is broken.
     """
+    check_rules(OBJECTIVE_RULES, ScoredStudy(study, facts), dict(study), where)
     for searched in (SearchedCell(study, cell) for cell in cells_of(study)):
         num_images = facts.regime_sizes[searched.cell.regime]
         for rule in (*PASSES_RULES, *ANNOTATION_RULES):

@@ -35,6 +35,9 @@ class DataFacts:
     """Whether every split that scores has masks."""
     scored_keypoints: int | None = None
     """The smallest number of keypoints in a split that scores."""
+    undefined_metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Split that scores -> the metrics that are no number there, because no object of it has the
+    size or a keypoint; only splits with such metrics."""
     num_dropped: Mapping[str, int] = field(default_factory=dict)
     """Split -> number of its images that ``data.duplicates: drop`` leaves out; only splits that
     lose some."""

@@ -18,6 +18,8 @@ BOX_METRICS = (
 )
 """In COCO's order: average precision (all, IoU 0.5, 0.75, by size), average recall (by detections
 of a category per image, by size)."""
+AREA_RANGES_PX2 = {"s": (0, 32**2), "m": (32**2, 96**2), "l": (96**2, 10**10)}
+"""Size of an object -> the smallest and the largest area that COCO counts among them."""
 MASK_METRICS = tuple(f"mask_{name}" for name in BOX_METRICS)
 """The same twelve, with the overlap of masks."""
 KEYPOINT_METRICS = tuple(

@@ -72,8 +72,8 @@ def read_back(
 
 
 def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
-    """The optimizer's settings at the peak of the schedule, the end of the warm-up."""
-    peak = lr_at(schedule, live.recipe.optimizer.lr, schedule.warmup_steps)
+    """The optimizer's settings at the peak of the schedule, the last update of the warm-up."""
+    peak = lr_at(schedule, live.recipe.optimizer.lr, max(schedule.warmup_steps - 1, 0))
     set_rate(live.optimizer, peak)
     groups = {group["part"]: group for group in live.optimizer.param_groups}
     first = live.optimizer.param_groups[0]

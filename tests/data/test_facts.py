@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from data_files import coco, coco_spec, many_images, write_coco
+from data_files import Box, coco, coco_spec, many_images, write_coco
 
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
@@ -80,3 +80,54 @@ def test_files_of_weights_are_known_by_their_content(shapes: DataSpec, tmp_path:
     assert gather_facts(shapes, REGIMES, {str(other): "b"}).files != {str(other): found[str(one)]}
     with pytest.raises(DataError, match=r"arms.x.teacher.file: must be a readable file.*no.pt"):
         gather_facts(shapes, REGIMES, {"no.pt": "t.yaml: arms.x.teacher.file"})
+
+
+@pytest.mark.parametrize(
+    ("sides", "undefined"),
+    [
+        ([10, 20], ("ap_m", "ap_l")),
+        ([32], ("ap_l",)),  # 32 x 32 counts as small and as medium
+        ([10, 50, 100], ()),
+    ],
+)
+def test_facts_name_the_metrics_that_a_split_can_never_give(
+    tmp_path: Path, sides: list[int], undefined: tuple[str, ...]
+) -> None:
+    objects: list[Box] = [("cat", 0, 0, side, side) for side in sides]
+    crowd: Box = ("cat", 0, 0, 110, 110)
+    for split in ("train", "val", "test"):
+        tree = coco({1: [*objects, crowd]}, size=(120, 120))
+        tree["annotations"][-1]["iscrowd"] = 1
+        write_coco(tmp_path, split, tree)
+    facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), {"full": REGIMES["full"]})
+    expected = dict.fromkeys(("val", "test"), undefined) if undefined else {}
+    assert facts.undefined_metrics == expected
+
+
+def test_keypoints_that_are_never_visible_give_no_keypoint_metric(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        tree = coco({1: [("cat", 0, 0, 8, 8)]})
+        tree["categories"][0]["keypoints"] = ["nose", "tail"]
+        tree["categories"][1]["keypoints"] = ["nose", "tail"]
+        tree["annotations"][0]["keypoints"] = [0, 0, 0] * 2 if split == "val" else [1, 1, 2] * 2
+        write_coco(tmp_path, split, tree)
+    facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), {"full": REGIMES["full"]})
+    assert "keypoint_ap" in facts.undefined_metrics["val"]
+    assert "keypoint_ap" not in facts.undefined_metrics["test"]
+
+
+@pytest.mark.parametrize(
+    "box", [("dog", 0, 0, 8, 8), ("cat", 9, 9, -4, -4), ("cat", 4, 4, 1, 1)], ids=str
+)
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_split_or_regime_of_crowds_or_boxes_without_pixels_is_refused(
+    tmp_path: Path, split: str, box: Box
+) -> None:
+    for name in ("train", "val", "test"):
+        tree = coco({1: [box if name == split else ("cat", 0, 0, 8, 8)], 2: []})
+        if box[0] == "dog":
+            tree["annotations"][0]["iscrowd"] = int(name == split)
+        write_coco(tmp_path, name, tree)
+    where = "split val" if split == "val" else "regimes.full"
+    with pytest.raises(DataError, match=rf"{where}: must hold at least one object.*2 images"):
+        gather_facts(coco_spec(tmp_path, "train", "val", "test"), {"full": REGIMES["full"]})

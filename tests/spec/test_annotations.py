@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rethink_ray.spec.check import check_facts, check_study
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.study import ObjectiveSpec, Study
 from tests.builders import made_up_facts
 from tests.spec.refusals import refused
 
@@ -81,3 +81,11 @@ def test_what_cannot_be_scored_is_refused(family: str, lacks: dict[str, Any]) ->
     check_facts(asked, facts, "t.yaml")
     with refused(f"{family} that cannot be scored", [family]):
         check_facts(asked, replace(facts, **lacks), "t.yaml")
+
+
+def test_an_objective_that_no_object_counts_for_is_refused() -> None:
+    asked = study({}).model_copy(update={"objective": ObjectiveSpec(metric="ap_l")})
+    facts = replace(BOXES, undefined_metrics={"val": ("ap_m", "ap_l")})
+    with refused("an objective that is never a number", ["objective.metric", "ap_l", "split val"]):
+        check_facts(asked, facts, "t.yaml")
+    check_facts(asked, replace(BOXES, undefined_metrics={"val": ("ap_m",)}), "t.yaml")

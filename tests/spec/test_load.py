@@ -60,6 +60,11 @@ BAD = [
     ("study", "''", ["study", "pattern", "''"]),
     ("schedule.warmup", "250", ["full/scratch", "300 updates"]),
     ("schedule.lengths", "[0.5, 4, 6]", ["0.5x", "75 updates"]),
+    (
+        "schedule",
+        "{unit: 10, lengths: [1, 2], warmup: 0, decay: {before_end: [1]}}",
+        ["10 updates"],
+    ),
     ("budget.keep", "[4, 8, 2]", ["budget.keep", "[4, 8, 2]"]),
     ("budget.keep", "[8, 4]", ["budget.keep", "3 lengths"]),
     ("budget.keep", "[9, 4, 2]", ["budget.keep", "8 trials"]),

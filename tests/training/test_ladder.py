@@ -193,6 +193,13 @@ def test_the_effective_configuration_is_read_back_and_written_down(
     assert told["environment"]["threads"] == 1
 
 
+def test_a_warm_up_may_end_where_the_first_drop_begins(tmp_path: Path) -> None:
+    config = micro_trial(micro_recipe(optimizer__lr=0.01, schedule__warmup=5))
+    climb(config, tmp_path, (2.0,))
+    assert config.recipe.schedule.branch_at(2.0) == 5
+    assert read_effective(tmp_path)["effective"]["optimizer.lr"] == 0.01
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [("optimizer.lr", 0.03), ("detector.norm", "bn"), ("batch_size", 4), ("init.frozen", "stem")],

@@ -107,6 +107,32 @@ def _lacks_keypoints(run: RunOnImages) -> bool | Breach:
     return not is_same and Breach(came=run.recipe.detector.family, words={"who": who})
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredStudy:
+    """A study and the facts about the splits on which it is scored."""
+
+    study: Study
+    facts: DataFacts
+
+    def is_never_a_number(self) -> bool | Breach:
+        """Whether the metric of the objective counts no object of a split that scores."""
+        metric = self.study.objective.metric
+        for split, undefined in self.facts.undefined_metrics.items():
+            if metric in undefined:
+                return Breach(came=metric, words={"split": split})
+        return False
+
+
+OBJECTIVE_RULES: tuple[Rule[ScoredStudy], ...] = (
+    Rule(
+        key="objective.metric",
+        reads=("data.select_on", "data.report_on"),
+        broken=ScoredStudy.is_never_a_number,
+        must="must be a metric that counts objects of split {split}",
+        remedy="No object there has that size or keypoints. Choose another metric, such as ap.",
+    ),
+)
+
 ANNOTATION_RULES: tuple[Rule[RunOnImages], ...] = (
     Rule(
         key="detector.family",

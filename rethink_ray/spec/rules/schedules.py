@@ -45,12 +45,13 @@ def _lacks_decay_points(run: Run) -> bool | Breach:
 
 
 def _is_too_short(run: Run) -> bool | Breach:
-    """The first length that ends before warm-up and decay have room."""
+    """The first length in which the rate never reaches its peak before it falls."""
     schedule = run.recipe.schedule
     for length in schedule.lengths:
         first = max(schedule.points(length), default=0)
-        if schedule.steps(length) - first < schedule.warmup:
-            came = f"{schedule.warmup} + {first} > {schedule.steps(length)} updates"
+        warmup = max(schedule.warmup, 1)
+        if schedule.steps(length) - first < warmup:
+            came = f"{warmup} + {first} > {schedule.steps(length)} updates"
             return Breach(came=came, words={"length": f"{length:g}"})
     return False
 
@@ -85,7 +86,7 @@ SCHEDULE_RULES: tuple[Rule[Run], ...] = (
         key="schedule",
         reads=(LENGTH_PATH, "schedule.unit", "schedule.warmup", "schedule.decay.kind"),
         broken=_is_too_short,
-        must="must fit warm-up + first decay point into {length}x",
+        must="must fit warm-up (at least one update) + first decay point into {length}x",
         remedy="Start the ladder at a longer length, or shorten the warm-up.",
     ),
 )
