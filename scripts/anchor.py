@@ -139,22 +139,20 @@ def train_one_x(file: Path, given: argparse.Namespace) -> Row:
 
 def list_header_lines() -> list[str]:
     """Returns the first two lines of a Markdown table."""
-    names = ["detector", "metric", "published", *COLUMNS.values()]
-    names += ["difference", "our resize makes", "images/s", "verdict"]
+    theirs, ours, network = COLUMNS.values()
+    names = ["detector", "metric", "published", theirs, "difference"]
+    names += [ours, "our resize makes", network, "images/s", "verdict"]
     return [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
 
 
 def format_row(row: Row, *, judged: bool) -> str:
     """Returns the line of a row; a row that is not judged has no verdict."""
-    cells = [row.detector, row.metric, f"{row.published:.1f}"]
-    cells += [f"{row.ap[way]:.2f}" if way in row.ap else "-" for way in COLUMNS]
-    cells.append(f"{row.difference:+.2f}")
+    theirs, ours, network = (f"{row.ap[way]:.2f}" if way in row.ap else "-" for way in COLUMNS)
     both = {"torchvision", "our_resize"} <= row.ap.keys()
-    cells.append(f"{row.ap['our_resize'] - row.ap['torchvision']:+.2f}" if both else "-")
-    cells.append(f"{row.images_per_second:.1f}")
-    cells.append(
-        f"{'within' if row.is_within else 'NOT within'} {row.tolerance:g}" if judged else "-"
-    )
+    effect = f"{row.ap['our_resize'] - row.ap['torchvision']:+.2f}" if both else "-"
+    verdict = f"{'within' if row.is_within else 'NOT within'} {row.tolerance:g}" if judged else "-"
+    cells = [row.detector, row.metric, f"{row.published:.1f}", theirs, f"{row.difference:+.2f}"]
+    cells += [ours, effect, network, f"{row.images_per_second:.3g}", verdict]
     return f"| {' | '.join(cells)} |"
 
 
@@ -219,7 +217,8 @@ def main(
     if given.train:
         rows.append(train_one_x(study, given))
         print(format_row(rows[-1], judged=True))
-    print(*(f"skipped {name}: {reason}" for name, reason in skipped.items()), sep="\n")
+    for name, reason in skipped.items():
+        print(f"skipped {name}: {reason}")
     if given.json:
         write_json(given.json, rows, skipped, given)
     is_good = bool(rows) and (bool(given.limit) or all(row.is_within for row in rows))

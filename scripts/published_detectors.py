@@ -171,8 +171,11 @@ def list_ways(
 ) -> dict[str, Detect]:
     """Returns a function that detects for each key of ``COLUMNS`` that these weights allow."""
     network = build_published(anchor, state).to(device)
-    own = network.transform
-    resize = AntialiasedResize(own.min_size[-1], own.max_size, own.image_mean, own.image_std)
+    theirs = network.transform
+    resize = AntialiasedResize(
+        theirs.min_size[-1], theirs.max_size, theirs.image_mean, theirs.image_std
+    )
+    resize.eval().to(device)
     categories = list(index.categories)
     numbers = [
         categories.index(name) + 1 if name in categories else 0
@@ -180,8 +183,8 @@ def list_ways(
     ]
     labels = torch.tensor(numbers, device=device)
     ways: dict[str, Detect] = {
-        "torchvision": partial(detect_as_published, network, own, labels),
-        "our_resize": partial(detect_as_published, network, resize.eval().to(device), labels),
+        "torchvision": partial(detect_as_published, network, theirs, labels),
+        "our_resize": partial(detect_as_published, network, resize, labels),
     }
     if anchor.ours is not None:
         ways["our_network"] = partial(
