@@ -135,12 +135,13 @@ def _detect_everywhere(
         with use_precision(recipe, ctx.device):
             outputs = multi_view.detect(images)
         for entry, output in zip(entries, outputs, strict=True):
-            truth = _truth(entry, index, recipe.detector.family)
-            pairs.append((truth, _detection(entry, _drop_unverified(output, entry))))
+            truth = build_truth(entry, index, recipe.detector.family)
+            pairs.append((truth, build_detection(entry, _drop_unverified(output, entry))))
     return sorted(ctx.gather(pairs), key=lambda pair: pair[0].image_id)
 
 
-def _truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:
+def build_truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:
+    """The annotations of an image as the scorer takes them, with what the family detects."""
     masks = index.masks(entry.image_id) if family in WITH_MASKS else None
     keypoints = index.keypoints(entry.image_id) if family in WITH_KEYPOINTS else None
     return GroundTruth(
@@ -163,7 +164,8 @@ def _drop_unverified(output: dict[str, Tensor], entry: ImageEntry) -> dict[str, 
     return {key: values[kept] for key, values in output.items()}
 
 
-def _detection(entry: ImageEntry, output: dict[str, Tensor]) -> Detection:
+def build_detection(entry: ImageEntry, output: Mapping[str, Tensor]) -> Detection:
+    """The detections of an image for the scorer; ``output`` is an entry of ``Detector.detect``."""
     masks, keypoints = output.get("masks"), output.get("keypoints")
     run_lengths = None
     if masks is not None:

@@ -1,0 +1,219 @@
+"""torchvision's published detectors: their AP, and ways to run their weights for the scorer.
+
+A way is a function from an image to its detections: torchvision's network with its own resize,
+the same network with our antialiased resize, or our network with the same weights.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor
+from torchvision.models.detection._utils import overwrite_eps
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from rethink_ray.data.index import AnnotationIndex, ImageEntry
+from rethink_ray.data.loader import eval_batches
+from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.foreign import rename_to_ours, select_categories
+from rethink_ray.detection.masks import INSIDE, encode_mask
+from rethink_ray.detection.norms import replace_batch_norms
+from rethink_ray.detection.resize import Resize
+from rethink_ray.detection.scoring import Detection
+from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, Family, InitSpec, Recipe
+from rethink_ray.training.evaluate import DetectedSplit, build_detection, build_truth
+from rethink_ray.training.precision import use_precision
+
+Detect = Callable[[Tensor, ImageEntry], Detection]
+FP32 = Recipe()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """A detector with published weights."""
+
+    name: str
+    """torchvision's name of the detector; the weights are its ``COCO_V1``."""
+    family: Family
+    published: Mapping[str, float]
+    """Metric -> AP. Source: torchvision, ``meta`` of the weights."""
+    frozen_eps: float | None = None
+    """Epsilon of the backbone's frozen norms; ``None``: its norms are batch norms."""
+    ours: Mapping[str, Any] | None = None
+    """Settings of our network for these weights; ``None``: it cannot have them."""
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of torchvision's network, if not its own."""
+
+    @property
+    def weights(self) -> Any:
+        """torchvision's entry for the weights."""
+        return torchvision.models.get_model_weights(self.name)["COCO_V1"]
+
+    @property
+    def file(self) -> str:
+        """File name of the weights."""
+        return Path(self.weights.url).name
+
+
+TWO_LAYERS = {"box_head": "2fc"}
+ANCHORS = (
+    Anchor(
+        name="fasterrcnn_resnet50_fpn",
+        family="faster_rcnn",
+        published={"ap": 37.0},
+        frozen_eps=0.0,
+        ours=TWO_LAYERS,
+    ),
+    Anchor(
+        name="retinanet_resnet50_fpn",
+        family="retinanet",
+        published={"ap": 36.4},
+        frozen_eps=0.0,
+        ours={"detections": 300},
+    ),
+    Anchor(
+        name="maskrcnn_resnet50_fpn",
+        family="mask_rcnn",
+        published={"ap": 37.9, "mask_ap": 34.6},
+        frozen_eps=0.0,
+        ours=TWO_LAYERS,
+    ),
+    Anchor(
+        name="fcos_resnet50_fpn",
+        family="fcos",
+        published={"ap": 39.2},
+        frozen_eps=1e-5,
+        ours={"score_threshold": 0.2, "nms_iou": 0.6},
+    ),
+    Anchor(
+        name="keypointrcnn_resnet50_fpn",
+        family="keypoint_rcnn",
+        published={"ap": 54.6, "keypoint_ap": 65.0},
+        frozen_eps=0.0,
+        ours=TWO_LAYERS,
+    ),
+    Anchor(name="fasterrcnn_resnet50_fpn_v2", family="faster_rcnn", published={"ap": 46.7}),
+    Anchor(name="retinanet_resnet50_fpn_v2", family="retinanet", published={"ap": 41.5}),
+    Anchor(
+        name="maskrcnn_resnet50_fpn_v2",
+        family="mask_rcnn",
+        published={"ap": 47.4, "mask_ap": 41.8},
+    ),
+)
+"""The second versions have norms in pyramid and proposal network, or P6 from the last stage."""
+
+
+class AntialiasedResize(Resize):
+    """Our resize of images; boxes, masks and keypoints return to the image as in torchvision."""
+
+    postprocess = GeneralizedRCNNTransform.postprocess
+
+
+def build_published(anchor: Anchor, state: Mapping[str, Tensor] | None) -> Any:
+    """Builds torchvision's detector, with the norms that published weights have."""
+    build = torchvision.models.get_model
+    network = build(anchor.name, weights=None, weights_backbone=None, **anchor.sizes)
+    if anchor.frozen_eps is not None:
+        replace_batch_norms(network.backbone.body, "frozen_bn")
+        overwrite_eps(network.backbone.body, anchor.frozen_eps)
+    if state is not None:
+        network.load_state_dict(state)
+    return network.eval()
+
+
+def build_ours(anchor: Anchor, state: Mapping[str, Tensor], categories: Sequence[str]) -> Detector:
+    """Builds our detector of the data set's categories with torchvision's weights."""
+    spec = DetectorSpec(family=anchor.family, norm="frozen_bn", **(anchor.ours or {}))
+    detector = build_detector(spec, InitSpec(), len(categories), seed=0)
+    expected = detector.state_dict()
+    renamed = rename_to_ours(state, expected)
+    if anchor.family not in WITH_KEYPOINTS:  # which have one category, as their annotations have
+        renamed = select_categories(renamed, expected, categories, None, anchor.name)
+    load_detector(detector, renamed, anchor.name)
+    return detector.eval()
+
+
+@torch.no_grad()
+def detect_as_published(
+    network: Any, transform: Any, labels: Tensor, image: Tensor, entry: ImageEntry
+) -> Detection:
+    """Detects by torchvision's network; ``labels``: ours of each of its outputs, 0 for none."""
+    network.transform = transform
+    output = network([image])[0]
+    ours = labels[output["labels"]]
+    if "masks" in output:
+        output["masks"] = output["masks"][:, 0] > INSIDE
+    kept = {key: values[ours > 0].cpu() for key, values in output.items()}
+    masks, keypoints = kept.get("masks"), kept.get("keypoints")
+    return Detection(
+        image_id=entry.image_id,
+        boxes_xyxy=kept["boxes"].numpy(),
+        scores=kept["scores"].numpy(),
+        labels=ours[ours > 0].cpu().numpy(),
+        masks=None if masks is None else [encode_mask(mask.numpy()) for mask in masks],
+        keypoints=None if keypoints is None else keypoints.numpy(),
+    )
+
+
+def detect_as_ours(detector: Detector, image: Tensor, entry: ImageEntry) -> Detection:
+    """Detects by our network."""
+    return build_detection(entry, detector.detect([image])[0])
+
+
+def list_ways(
+    anchor: Anchor, state: Mapping[str, Tensor], index: AnnotationIndex, device: torch.device
+) -> dict[str, Detect]:
+    """Returns a function that detects for each key of ``COLUMNS`` that these weights allow."""
+    network = build_published(anchor, state).to(device)
+    theirs = network.transform
+    resize = AntialiasedResize(
+        theirs.min_size[-1], theirs.max_size, theirs.image_mean, theirs.image_std
+    )
+    resize.eval().to(device)
+    categories = list(index.categories)
+    numbers = [
+        categories.index(name) + 1 if name in categories else 0
+        for name in anchor.weights.meta["categories"]
+    ]
+    labels = torch.tensor(numbers, device=device)
+    ways: dict[str, Detect] = {
+        "torchvision": partial(detect_as_published, network, theirs, labels),
+        "our_resize": partial(detect_as_published, network, resize, labels),
+    }
+    if anchor.ours is not None:
+        ways["our_network"] = partial(
+            detect_as_ours, build_ours(anchor, state, categories).to(device)
+        )
+    return ways
+
+
+def detect_images(
+    ways: Mapping[str, Detect],
+    index: AnnotationIndex,
+    family: Family,
+    device: torch.device,
+    limit: int | None = None,
+    loader_workers: int = 0,
+) -> tuple[dict[str, DetectedSplit], float]:
+    """Detects in every image in each way; returns images per second of the first way, too."""
+    truths, seen, seconds = [], {way: list[Detection]() for way in ways}, dict.fromkeys(ways, 0.0)
+    image_ids = [int(image_id) for image_id in index.image_ids[:limit]]
+    for (image,), (entry,) in eval_batches(index, image_ids, 1, num_workers=loader_workers):
+        pixels = image.to(device)
+        truths.append(build_truth(entry, index, family))
+        for way, detect in ways.items():
+            started = time.perf_counter()
+            with use_precision(FP32, device):
+                seen[way].append(detect(pixels, entry))
+            seconds[way] += time.perf_counter() - started
+    splits = {
+        way: DetectedSplit(truths=truths, seen=detections, num_categories=len(index.categories))
+        for way, detections in seen.items()
+    }
+    return splits, len(image_ids) / next(iter(seconds.values()))
