@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from rethink_ray.data.frequency import frequency_groups
-from rethink_ray.data.index import AnnotationIndex, ImageEntry, open_split
+from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.objects import keypoint_swap
+from rethink_ray.data.regimes import open_scored, regime_image_ids
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.masks import encode_mask, run_lengths_of
@@ -91,7 +92,8 @@ def detect_split(
     stop: Callable[[], bool] = never_stop,
 ) -> DetectedSplit:
     """The detections of a whole split, by all workers; arguments as of ``score_split``."""
-    index = open_split(config.data, split)
+    num_trained_on = config.num_images or len(regime_image_ids(config.data, config.images))
+    index = open_scored(config.data, split, num_trained_on)
     pairs = _detect_everywhere(detector, config, index, ctx, stop)
     return DetectedSplit(
         truths=[truth for truth, _ in pairs],
