@@ -295,7 +295,8 @@ def _tree_of_facts(facts: DataFacts) -> dict[str, Any]:
 
 
 def _facts_from(tree: Mapping[str, Any]) -> DataFacts:
-    return DataFacts(**{**tree, "categories": tuple(tree["categories"])})
+    lists = {name: tuple(tree.get(name, ())) for name in ("categories", "detector_files")}
+    return DataFacts(**{**tree, **lists})
 
 
 def _require_no_study(where: Path | str) -> None:
