@@ -43,7 +43,7 @@ def num_held_out(holdout: int | str, num_trained_on: int) -> int:
 
 
 def num_reserved(holdout: int | str, num_train: int) -> int:
-    """Number of training images that no regime trains on, whatever regimes a study has.
+    """Number of training images that no regime trains on, the same for all studies of a data set.
 
     Where the hold-out is a share, the regime of all the other images finds its hold-out among them:
     of 120 images ``20%`` reserves 20, because 20 is 20 % of the other 100.
