@@ -4,7 +4,7 @@ Rooms that take seconds to import are imported inside the function that needs th
 """
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -76,9 +76,22 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     facts = gather_facts(study.data, study.regimes, files)
     if not is_planned_only:
         keys = own_backbones_of(study, where)
-        facts = replace(facts, backbones={name: code_of(name, key) for name, key in keys.items()})
+        facts = replace(
+            facts,
+            backbones={name: code_of(name, key) for name, key in keys.items()},
+            detector_files=_find_detector_files(files),
+        )
     check_facts(study, facts, where)
     return facts
+
+
+def _find_detector_files(files: Collection[str]) -> tuple[str, ...]:
+    """Those of these files of weights that hold a whole detector."""
+    if not files:
+        return ()
+    from rethink_ray.detection.weights import holds_detector  # imports torch
+
+    return tuple(path for path in files if holds_detector(Path(path)))
 
 
 def start_study(

@@ -13,13 +13,14 @@ from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import find_uneven_step_times
 from rethink_ray.analysis.read.trials import FAILED, CellRecord
+from rethink_ray.analysis.seen_holdout import find_seen_holdout
 from rethink_ray.judge.arms import find_confounded_pairs
 from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
-from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
@@ -64,6 +65,7 @@ def find_caveats(
     for regime in study.regimes:
         inside = {c: r for c, r in records.items() if c.regime == regime}
         caveats += find_unequal_effort(study, regime, inside)
+        caveats += find_unequal_first(study, regime)
         caveats += find_unequal_cost(study, regime, cost)
         caveats += find_large_select_split(tables, regime)
     caveats += find_confounded_pairs(study)
@@ -75,6 +77,7 @@ def find_caveats(
     caveats += find_mixed_machines(tables)
     caveats += find_uneven_step_times(study, records)
     caveats += find_report_split_caveats(tables)
+    caveats += find_seen_holdout(study, tables.facts)
     caveats += find_search_caveats(study)
     caveats.append(describe_fixed_recipe(study))
     return tuple(caveats)
@@ -238,6 +241,28 @@ def find_unequal_effort(
         )
 
 
+def find_unequal_first(study: Study, regime: str) -> Iterator[Caveat]:
+    """Arms whose searches tried another number of chosen values (the recipe's, ``try_first``'s).
+
+    An arm that copies its values tries those of the arm that is tuned.
+    """
+    if isinstance(study.tuning, CopyFrom):
+        return
+    tried = {arm: len(CellRules(study, Cell(regime, arm)).first_values) for arm in study.arms}
+    if len(set(tried.values())) > 1:
+        shown = listed([f"{arm} {n}" for arm, n in tried.items()])
+        yield Caveat(
+            key=f"unequal-first:{regime}",
+            regime=regime,
+            groups={arm: str(n) for arm, n in tried.items()},
+            text=(
+                f"{regime}: the arms' searches began with different numbers of chosen "
+                f"configurations (the recipe's own values and try_first): {shown}. An arm with "
+                "more of them has a better start."
+            ),
+        )
+
+
 def find_unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Caveat]:
     """Equal trials are not equal work.
 
@@ -270,7 +295,8 @@ def find_unequal_cost(study: Study, regime: str, cost: StudyCost) -> Iterator[Ca
 def find_large_select_split(tables: StudyTables, regime: str) -> Iterator[Caveat]:
     """A tuning split that is larger than the training set, which small data sets never have."""
     size = tables.facts.regime_sizes.get(regime, 0)
-    select = tables.facts.split_sizes.get(tables.study.data.select_split, 0)
+    everywhere = tables.facts.split_sizes.get(tables.study.data.select_split, 0)
+    select = tables.facts.holdout_sizes.get(regime, everywhere)
     if select > size > 0:
         yield Caveat(
             key=f"select-larger:{regime}",

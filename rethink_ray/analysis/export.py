@@ -145,6 +145,7 @@ def build_header(directory: StudyDirectory, view: CellView, member: Member, leng
         f"{state.metric(member.trial_id, length, selection_metric(study)):.2f}, which train "
         "repeats (the best of several: biased upwards)",
         f"replicates:  {_replicates(view, member, length)}",
+        f"values:      {_origin_of(view, member)}",
         f"trial id:    {member.trial_id}",
         f"fingerprint: {directory.fingerprint}",
         f"data:        {directory.facts.fingerprint}",
@@ -152,6 +153,15 @@ def build_header(directory: StudyDirectory, view: CellView, member: Member, leng
         "run:         rethink-ray train THIS_FILE --out DIR",
     ]
     return "".join(f"# {line}\n" for line in lines)
+
+
+def _origin_of(view: CellView, member: Member) -> str:
+    """Whether the values were tried first or proposed by the search."""
+    tuned = view if view.source is None else view.source
+    recipes, *chosen = tuned.rules.first_values
+    if member.params == recipes:
+        return "the recipe's own, which the search tries first"
+    return "chosen by the study (try_first)" if member.params in chosen else "found by the search"
 
 
 def _versions(directory: StudyDirectory) -> str:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from rethink_ray.protocol.cell_rules import least_gain, num_searches, redraws_images
+from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
 from rethink_ray.session import count_weights
@@ -31,15 +31,19 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
     yield f"images: {splits} (regimes: {images}); {len(facts.categories)} categories"
+    if facts.holdout_sizes:
+        held_out = ", ".join(f"{name} {num}" for name, num in facts.holdout_sizes.items())
+        yield f"images to select on: {held_out} (a share of each regime, outside all of them)"
     if left_out := left_out_words(facts):
         yield f"images: {left_out}"
     if study.data.select_split == study.data.report_on:
         yield (
             f"images: search and findings look at the same split ({study.data.report_on}), so "
-            "scores are biased upwards; data.select_on: {holdout: 500} cuts one from train"
+            "scores are biased upwards; data.select_on: {holdout: 20%} cuts one from train"
         )
     yield ""
     yield from _space_lines(study)
+    yield from _first_lines(study)
     yield from _ladder_lines(study)
     yield from _batch_lines(study)
     yield from _draw_lines(study, facts)
@@ -171,6 +175,23 @@ def _space_lines(study: Study) -> Iterator[str]:
     for space, names in names_by_space.items():
         where = "every cell" if len(names) == len(cells) > 1 else ", ".join(names)
         yield f"tuned in {where}: {space}"
+
+
+def _first_lines(study: Study) -> Iterator[str]:
+    """The configurations that cells try first, where they are more than the recipe's own."""
+    names_by_line: dict[str, list[str]] = {}
+    for cell in cells_of(study):
+        base, *entries = CellRules(study, cell).first_values
+        texts = [
+            ", ".join(f"{path} {value}" for path, value in entry.items() if value != base.get(path))
+            for entry in entries
+        ]
+        line = "; then ".join(["the recipe's own values", *texts]) if texts else ""
+        names_by_line.setdefault(line, []).append(cell.name)
+    for line, names in names_by_line.items():
+        if line:
+            where = "every cell" if len(names_by_line) == 1 < len(names) else ", ".join(names)
+            yield f"tried first in {where}: {line}"
 
 
 def _describe_range(parameter: Parameter) -> str:

@@ -9,6 +9,8 @@ from rethink_ray.data.leaks import count_dropped
 from rethink_ray.data.regimes import (
     count_empty,
     digest_of_images,
+    is_share,
+    open_scored,
     regime_image_ids,
     trainable_image_ids,
 )
@@ -40,21 +42,21 @@ def gather_facts(
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
-    undefined = {
-        split: find_undefined_metrics(splits[split])
-        for split in dict.fromkeys((data.select_split, data.report_on))
-    }
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     for name, image_ids in subsets.items():
         _require_learnable(splits["train"], name, image_ids)
+    sizes = {name: len(image_ids) for name, image_ids in subsets.items()}
+    undefined = {  # a smaller regime's hold-out lies inside that of a larger one
+        split: find_undefined_metrics(open_scored(data, split, min(sizes.values(), default=0)))
+        for split in dict.fromkeys((data.select_split, data.report_on))
+    }
     return DataFacts(
-        fingerprint=digest_of_parts(
-            "data", *(f"{split} {index.fingerprint}" for split, index in sorted(splits.items()))
-        )[:16],
+        fingerprint=_fingerprint_of(data, splits),
         categories=splits["train"].categories,
-        regime_sizes={name: len(image_ids) for name, image_ids in subsets.items()},
+        regime_sizes=sizes,
         regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
         split_sizes={split: len(index) for split, index in splits.items()},
+        holdout_sizes=_holdout_sizes(data, sizes),
         train_digest=digest_of_images(trainable_image_ids(data)),
         upstream_fingerprint=upstream_fingerprint(data),
         unlabelled_fingerprint=(
@@ -69,6 +71,24 @@ def gather_facts(
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
         undefined_metrics={split: names for split, names in undefined.items() if names},
     )
+
+
+def _fingerprint_of(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> str:
+    """Returns 16 hex digits for the annotations of these splits, and for a hold-out's share."""
+    parts = [f"{split} {index.fingerprint}" for split, index in sorted(splits.items())]
+    if is_share(data):
+        parts.append(f"select on {data.select_on}")
+    return digest_of_parts("data", *parts)[:16]
+
+
+def _holdout_sizes(data: DataSpec, regime_sizes: Mapping[str, int]) -> dict[str, int]:
+    """Returns regime -> number of images that it selects on; empty unless they are a share."""
+    if not is_share(data):
+        return {}
+    held_out = {name: open_scored(data, "holdout", num) for name, num in regime_sizes.items()}
+    for name, index in held_out.items():
+        _require_objects(index, f"holdout of regime {name}")
+    return {name: len(index) for name, index in held_out.items()}
 
 
 def digest_of_file(path: str, where: str) -> str:

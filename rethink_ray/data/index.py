@@ -34,7 +34,7 @@ from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, num_reserved
 
 OPENINGS = 3
 """Attempts to open an index that another process is replacing."""
@@ -244,6 +244,8 @@ class AnnotationIndex:
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of train, val, test or holdout; builds it on first use.
 
+    Where the hold-out is a share, this one is of the largest regime (``regimes.open_scored``).
+
     Labels of every split follow the categories of train. An index that lacks unreadable images is
     built again once one of them can be read. Under ``data.duplicates: drop`` train has no picture
     of a scoring split, and the selecting split has no picture of the reporting split. Under
@@ -379,9 +381,11 @@ def _open_holdout(data: DataSpec) -> AnnotationIndex:
         must = "must be {holdout: N} for a study with a hold-out"
         raise DataError(explain("data.select_on", must, data.select_on))
     train = open_split(data, "train")
-    num_held_out = data.select_on.holdout
-    if num_held_out >= len(train):
+    holdout = data.select_on.holdout
+    num = num_reserved(holdout, len(train))
+    if num >= len(train):
         must = f"must leave some of the {len(train)} readable training images to train on"
-        raise DataError(explain("data.select_on.holdout", must, num_held_out, "Ask for fewer."))
+        shown = holdout if isinstance(holdout, int) else f"{holdout} (at least {num} images)"
+        raise DataError(explain("data.select_on.holdout", must, shown, "Ask for fewer."))
     order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
-    return AnnotationIndex(train.directory, only=tuple(order[:num_held_out]))
+    return AnnotationIndex(train.directory, only=tuple(order[:num]))

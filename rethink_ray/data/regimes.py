@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import find_same_pictures
-from rethink_ray.data.index import open_split
+from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_images
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_held_out, num_images
 
 
 def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int, ...]:
@@ -46,7 +46,11 @@ def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
 
 
 def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
-    """Returns the held-out training images, ascending; empty if ``select_on`` names a split."""
+    """Returns the held-out training images, ascending; empty if ``select_on`` names a split.
+
+    Where the hold-out is a share, these are the images that no regime may train on; a regime
+    selects on the first ones of one order of them (``open_scored``).
+    """
     if not isinstance(data.select_on, HoldoutSpec):
         return ()
     return tuple(int(image_id) for image_id in open_split(data, "holdout").image_ids)
@@ -58,6 +62,26 @@ def count_empty(data: DataSpec) -> int:
         return 0
     whole = data.model_copy(update={"keep_empty": True, "min_keypoints": None})
     return len(open_split(whole, "train")) - len(open_split(data, "train"))
+
+
+def open_scored(data: DataSpec, split: str, num_trained_on: int) -> AnnotationIndex:
+    """Returns the index of a split as a run on ``num_trained_on`` images is scored on it.
+
+    Only a hold-out that is a share differs from regime to regime: that of a smaller regime is
+    inside that of a larger one.
+    """
+    index = open_split(data, split)
+    if split != "holdout" or not is_share(data):
+        return index
+    assert isinstance(data.select_on, HoldoutSpec), "only a hold-out is a share"
+    num = num_held_out(data.select_on.holdout, num_trained_on)
+    order = hash_order("holdout", data.subset_seed, map(int, index.image_ids))
+    return AnnotationIndex(index.directory, only=tuple(order[:num]))
+
+
+def is_share(data: DataSpec) -> bool:
+    """Returns whether the hold-out is a share, and so another one for each size of regime."""
+    return isinstance(data.select_on, HoldoutSpec) and isinstance(data.select_on.holdout, str)
 
 
 def digest_of_images(image_ids: Iterable[int]) -> str:

@@ -25,6 +25,20 @@ from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
 CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
 """Entries under which files store their tensors; ``teacher`` is the better of DINO's two."""
+DETECTOR_PARTS = (
+    "rpn",
+    "roi_head",
+    "proposal_generator",
+    "bbox_",
+    "neck",
+    "fpn",
+    "box_head",
+    "cls_subnet",
+    "classification_head",
+    "regression_head",
+)
+"""Beginnings of the names that only detectors have, as torchvision, detectron2, mmdetection and we
+call their parts."""
 SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
 """Words in the names of a self-supervised method's second network: MoCo's keys, BYOL's target."""
 OURS = b"rethink-ray checkpoint "
@@ -190,6 +204,15 @@ def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor
             )
         ) from error
     return state
+
+
+def holds_detector(path: Path) -> bool:
+    """Returns whether a file holds a whole detector; a file that cannot be read holds none."""
+    try:
+        state = read_state_dict(path, str(path))
+    except SpecError:
+        return False
+    return any(word.startswith(DETECTOR_PARTS) for name in state for word in name.split("."))
 
 
 def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:

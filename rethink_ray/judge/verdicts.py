@@ -1,5 +1,6 @@
 """The types of the results: ``Finding`` (a claim with verdict and numbers) and ``Caveat``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -76,6 +77,8 @@ class Caveat:
     """It is about comparisons of two arms at this length only; None: about every finding."""
     pair: tuple[str, str] | None = None
     """It is about comparisons of these two arms only."""
+    groups: Mapping[str, str] | None = None
+    """Arm -> group. It is about comparisons of arms of different groups only."""
     of: str | None = None
     """Key of the one finding it belongs to; None: regime and arm decide."""
 
@@ -91,5 +94,7 @@ class Caveat:
             finding.kind == "claim" or set(finding.arms) != set(self.pair)
         ):
             return False  # a claim names what its own two sides differ in
+        if self.groups is not None and len({self.groups.get(arm) for arm in finding.arms}) < 2:
+            return False
         in_regime = self.regime in (None, finding.regime)
         return in_regime and (self.arm is None or self.arm in finding.arms)

@@ -7,8 +7,9 @@ may end early, replicates on other images, copied values) are read here and nowh
 from functools import cached_property
 
 from rethink_ray.protocol.halving import Ladder, ladder_of
+from rethink_ray.spec.first_values import first_values
 from rethink_ray.spec.resolve import Cell, copied_cell, space_of
-from rethink_ray.spec.space import Parameter
+from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import Study
 
 
@@ -58,6 +59,11 @@ class CellRules:
         if self.copied is not None:
             return 0
         return self.study.budget.trials if self.space else 1
+
+    @cached_property
+    def first_values(self) -> tuple[dict[str, Value], ...]:
+        """The first configurations of the search: the recipe's own, then those of ``try_first``."""
+        return first_values(self.study, self.cell)
 
     @property
     def num_audited(self) -> int:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rethink_ray.search.sobol import draw_sobol
+from rethink_ray.spec.first_values import in_sampling_order
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, base_values, space_of
-from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import Study
 
@@ -39,13 +39,6 @@ class Space:
         if math.prod(len(_options(p)) for p in self.parameters.values()) > MOST_CONFIGURATIONS:
             return None
         return sum(1 for _ in self.configurations())
-
-    def base_params(self) -> Params:
-        """The base recipe's values at the active paths."""
-        params: Params = {}
-        for path, parameter in self.active(params):
-            params[path] = _base_value(path, parameter, self.base[path])
-        return params
 
     def active(self, params: Params) -> Iterator[tuple[str, Parameter]]:
         """Paths in sampling order, without those whose condition ``params`` do not meet so far."""
@@ -78,9 +71,8 @@ class Space:
 
 def space_in(study: Study, cell: Cell) -> Space:
     """The search space of a cell."""
-    space = space_of(study, cell)
-    order = sorted(space, key=lambda path: (bool(space[path].when), path))
-    return Space(parameters={p: space[p] for p in order}, base=base_values(study, cell))
+    parameters = in_sampling_order(space_of(study, cell))
+    return Space(parameters=parameters, base=base_values(study, cell))
 
 
 def shared_paths(study: Study, regime: str) -> tuple[str, ...]:
@@ -152,14 +144,3 @@ def _options(parameter: Parameter) -> Sequence[Value]:
         return parameter.choice
     low, high = parameter.bounds
     return range(int(low), int(high) + 1)
-
-
-def _base_value(path: str, parameter: Parameter, value: Value) -> Value:
-    """The base value as one of the options; a searched length starts at its longest."""
-    if parameter.choice is None:
-        return value
-    same_kind = [o for o in parameter.choice if isinstance(o, bool) == isinstance(value, bool)]
-    equal = [option for option in same_kind if option == value]
-    if equal or path != LENGTH_PATH:
-        return equal[0]
-    return max(parameter.choice, key=lambda option: float(option or 0.0))

@@ -1,4 +1,4 @@
-"""The configurations that a cell proposes: base values, Sobol points, then a model's suggestions.
+"""The configurations that a cell proposes: first values, Sobol points, then a model's suggestions.
 
 Each round fills a fresh in-memory Optuna study from the records, in canonical order. A proposal
 therefore depends on nothing but the study and its records.
@@ -11,7 +11,7 @@ from rethink_ray.protocol.cell_view import CellView
 from rethink_ray.search.points import Params, Space, key_of, shared_paths, shared_point, space_in
 from rethink_ray.spec.hashing import seed_of
 
-if TYPE_CHECKING:  # importing Optuna takes 0.2 s, and base values and Sobol points need none of it
+if TYPE_CHECKING:  # importing Optuna takes 0.2 s, and first values and Sobol points need none of it
     from optuna.trial import FrozenTrial
 
 Model = Literal["sobol", "tpe", "gp", "random"]
@@ -47,12 +47,12 @@ class Proposer:
         return tuple(proposed)
 
     def _candidates(self, number: int, size: int, num_earlier: int) -> Iterator[Params]:
-        """Base values in the first round; then Sobol points, or what a model suggests."""
-        if number == 0:
-            yield self.space.base_params()
+        """The values to try first, then Sobol points, or what a model suggests."""
+        first = self._view.rules.first_values[num_earlier:][:size]
+        yield from first
         model, observations = self._model()
         if model == "sobol":
-            for index in range(num_earlier + (number == 0), num_earlier + size):
+            for index in range(num_earlier + len(first), num_earlier + size):
                 yield self._sobol(index)
             return
         seed = seed_of(self._study.seed, self._cell.name, "sampler", number)

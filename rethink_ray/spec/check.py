@@ -10,6 +10,7 @@ from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.spec.rules.batches import BATCH_RULES
 from rethink_ray.spec.rules.claims import CLAIM_NAME_RULES, ClaimNames
+from rethink_ray.spec.rules.first_values import ENTRY_RULES, FIRST_RULES, entries_of
 from rethink_ray.spec.rules.images import (
     ANNOTATION_RULES,
     IMAGE_RULES,
@@ -47,6 +48,9 @@ def check_study(study: Study, where: str) -> None:
     _check_claims(study, where)
     for cell in cells_of(study):
         _check_cell(SearchedCell(study, cell), where)
+    for entry in entries_of(study):
+        check_rules(ENTRY_RULES, entry, {}, where)
+    check_rules(FIRST_RULES, study, words, where)
     check_rules(TEACHER_RULES, study, words, where)
     for cell in cells_of(study):
         student = Student(study, cell)

@@ -15,6 +15,9 @@ class DataFacts:
     regime_digests: Mapping[str, str]
     """Regime -> hash of its image ids."""
     split_sizes: Mapping[str, int]
+    holdout_sizes: Mapping[str, int] = field(default_factory=dict)
+    """Regime -> number of held-out images that it selects on; empty unless the hold-out is a
+    share."""
     upstream_fingerprint: str
     """Hash of what upstream classifiers are trained on."""
     train_digest: str = ""
@@ -24,6 +27,8 @@ class DataFacts:
     files: Mapping[str, str] = field(default_factory=dict)
     """Path of each file of weights that runs start from, as the study spells it -> hash of its
     content."""
+    detector_files: tuple[str, ...] = ()
+    """Those of ``files`` that hold a whole detector, which has learned from boxes already."""
     backbones: Mapping[str, str] = field(default_factory=dict)
     """Backbone of other code (``timm:<name>``, ``package.module:function``) -> its code, as
     ``backbone_code`` names it."""

@@ -1,5 +1,6 @@
 """Which images: the data set, the splits that are looked at, and the nested subsets of train."""
 
+import math
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
@@ -12,6 +13,9 @@ FromList = Annotated[_T, Field(strict=False)]
 """A tuple, a list in files: behind a validator of the raw tree a strict one would refuse that."""
 Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
 Images = PositiveInt | Literal["all"] | Percent
+LEAST_HELD_OUT = 20
+"""Images that a hold-out has at least, where it is a share of its regime: AP on fewer ranks nothing
+but luck."""
 
 
 def num_images(images: Images, available: int) -> int:
@@ -19,8 +23,35 @@ def num_images(images: Images, available: int) -> int:
     if images == "all":
         return available
     if isinstance(images, str):
-        return max(round(float(images.rstrip("%")) * available / 100), 1)
+        return max(round(share_of(images) * available), 1)
     return images
+
+
+def share_of(percent: str) -> float:
+    """0.2 of ``20%``."""
+    return float(percent.rstrip("%")) / 100
+
+
+def num_held_out(holdout: int | str, num_trained_on: int) -> int:
+    """Number of images that a regime of ``num_trained_on`` images selects on.
+
+    A number is the same for every regime. A share is rounded, to at least ``LEAST_HELD_OUT``.
+    """
+    if isinstance(holdout, int):
+        return holdout
+    return max(round(share_of(holdout) * num_trained_on), LEAST_HELD_OUT)
+
+
+def num_reserved(holdout: int | str, num_train: int) -> int:
+    """Number of training images that no regime trains on, the same for all studies of a data set.
+
+    Where the hold-out is a share, the regime of all the other images finds its hold-out among them:
+    of 120 images ``20%`` reserves 20, because 20 is 20 % of the other 100.
+    """
+    if isinstance(holdout, int):
+        return holdout
+    share = share_of(holdout)
+    return max(math.ceil(round(num_train * share / (1 + share), 6)), LEAST_HELD_OUT)
 
 
 class SplitSpec(Spec):
@@ -46,8 +77,21 @@ class UnlabelledSpec(Spec):
 class HoldoutSpec(Spec):
     """A split that is cut from train and selects; its images are in no regime."""
 
-    holdout: PositiveInt
-    """Number of training images that are set apart, outside every regime."""
+    holdout: PositiveInt | Percent
+    """Number of training images that are set apart, outside every regime. ``20%`` scales with the
+    regime: one of 10,000 images selects on 2,000 others, one of 1,000 on the first 200 of these,
+    and none on fewer than 20."""
+
+    rules = (
+        Rule(
+            key="holdout",
+            broken=lambda select: (
+                isinstance(select.holdout, str) and share_of(select.holdout) == 0.0
+            ),
+            must="must be above 0%, or no image is left to select on",
+            remedy="Write a share such as 20%, or a number of images.",
+        ),
+    )
 
 
 class ShapesSpec(Spec):
@@ -87,7 +131,7 @@ class DataSpec(Spec):
     """Seed of the one order of training images whose beginnings are the regimes."""
     select_on: str | HoldoutSpec = "val"
     """The split that search and halving look at, or a hold-out cut from train. COCO and LVIS:
-    ``{holdout: 5000}``."""
+    ``{holdout: 5000}``. ``{holdout: 20%}`` scales with the regime."""
     report_on: str = "test"
     """The split that replicates and findings are scored on. COCO and LVIS: ``val``."""
     duplicates: Literal["refuse", "drop"] = "refuse"

@@ -9,9 +9,11 @@ from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.recipe import DecaySpec, Lengths, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from rethink_ray.spec.rules.rule import Rule, refuse_value
-from rethink_ray.spec.space import Parameter
+from rethink_ray.spec.space import Parameter, Value
 
 Count = Annotated[int, Field(ge=0)]
+FirstValues = Annotated[dict[str, Value], Field(min_length=1)]
+"""Dotted path of a search parameter -> the value that it has in one configuration."""
 
 
 Metric = Literal[
@@ -56,6 +58,8 @@ class ArmSpec(Spec):
     """Settings of this arm: dotted path of the recipe and its value."""
     search: dict[str, Parameter] = {}
     """Search parameters of this arm alone, beside the study's: dotted path and range."""
+    try_first: tuple[FirstValues, ...] = Field((), exclude_if=lambda said: not said)
+    """Configurations that this arm alone tries first, after the study's ``try_first``."""
     stands_for: dict[Literal["init"], str] = Field({}, exclude_if=lambda said: not said)
     """How the papers' claims classify this arm where no setting does: ``{init: larger_upstream}``
     or ``{init: self_supervised}`` for a classifier from a file. No number depends on it."""
@@ -245,6 +249,11 @@ class Study(Spec):
     search: dict[str, Parameter] = {}
     """The search space of every cell: dotted path of the recipe and its range. A path that a regime
     or an arm sets leaves the space there."""
+    try_first: tuple[FirstValues, ...] = Field((), exclude_if=lambda said: not said)
+    """Configurations that a search tries right after the recipe's own values, in this order:
+    ``[{optimizer.lr: 0.04, schedule.decay.factor: 0.02}]``. An entry holds for every cell that
+    searches all of its paths; a path that it leaves out has the recipe's value. They count in
+    ``budget.trials``, and values that a cell has tried already are not tried twice."""
     schedule: StudySchedule = StudySchedule()
     """The ladder of lengths."""
     objective: ObjectiveSpec = ObjectiveSpec()

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from rethink_ray.data.frequency import frequency_groups
-from rethink_ray.data.index import AnnotationIndex, ImageEntry, open_split
+from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.objects import keypoint_swap
+from rethink_ray.data.regimes import open_scored, regime_image_ids
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.detection.masks import encode_mask, run_lengths_of
@@ -24,7 +25,9 @@ from rethink_ray.detection.voc_scoring import score_voc
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.metrics import VOC_METRICS
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family
+from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.study import Metric
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
@@ -60,7 +63,7 @@ def score_split(
     scored = detect_split(detector, config, split, ctx, stop)
     if detections is not None and ctx.is_main:
         write_detections(detections, table_of(scored.truths, scored.seen, scored.num_categories))
-    return name_metrics(split, scored.metrics(config))
+    return name_metrics(split, scored.metrics(config.data, config.objective.metric))
 
 
 def name_metrics(split: str, metrics: Mapping[str, float]) -> dict[str, float]:
@@ -76,11 +79,11 @@ class DetectedSplit:
     seen: Sequence[Detection]
     num_categories: int
 
-    def metrics(self, config: TrialConfig) -> dict[str, float]:
-        """The metrics by the scorer that studies use, in AP points."""
-        groups = frequency_groups(config.data)
+    def metrics(self, data: DataSpec, objective: Metric = "ap") -> dict[str, float]:
+        """The metrics by the scorer of studies, in AP points; VOC's if one is the objective."""
+        groups = frequency_groups(data)
         metrics = score(self.truths, self.seen, self.num_categories, groups)
-        if config.objective.metric in VOC_METRICS:
+        if objective in VOC_METRICS:
             metrics |= score_voc(self.truths, self.seen, self.num_categories)
         return metrics
 
@@ -97,7 +100,8 @@ def detect_split(
     stop: Callable[[], bool] = never_stop,
 ) -> DetectedSplit:
     """The detections of a whole split, by all workers; arguments as of ``score_split``."""
-    index = open_split(config.data, split)
+    num_trained_on = config.num_images or len(regime_image_ids(config.data, config.images))
+    index = open_scored(config.data, split, num_trained_on)
     pairs = _detect_everywhere(detector, config, index, ctx, stop)
     return DetectedSplit(
         truths=[truth for truth, _ in pairs],

@@ -189,8 +189,8 @@ def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], d
     """
     model = load_model(run)
     scored = detect_split(model.detector, model.config, split, model.ctx)
-    metrics, reference = scored.metrics(model.config), scored.reference_metrics()
-    return name_metrics(split, metrics), name_metrics(split, reference)
+    metrics = scored.metrics(model.config.data, model.config.objective.metric)
+    return name_metrics(split, metrics), name_metrics(split, scored.reference_metrics())
 
 
 def predict_images(

@@ -167,3 +167,37 @@ def test_three_replicates_are_said_to_know_little_of_their_spread_and_five_are_n
     (text,) = told(3)
     assert text.startswith("the spread over 3 replicates is 0.16 to 1.9 times the true spread")
     assert told(5) == told(2) == []
+
+
+FIRST = {"try_first": [{"optimizer.lr": 0.04}]}
+THREE = {
+    (arm, length): [9.0, 10.0, 11.0]
+    for arm in ("scratch", "tried", "pretrained")
+    for length in (2, 4, 6)
+}
+
+
+def test_arms_with_more_values_to_try_first_are_named_in_findings_that_compare_them() -> None:
+    arms = {"scratch": {}, "tried": FIRST, "pretrained": {"set": {"init.source": "upstream"}}}
+    claim = {
+        "says": "it ends higher",
+        "side": {"arm": "tried"},
+        "against": {"arm": "pretrained"},
+        "where": {"metric": "ap"},
+        "match": ["regime"],
+        "rung": "longest",
+    }
+    study = build_study(arms=arms, claims={"higher": claim})
+    found = _findings(Planted(study, written(THREE)))
+    (unequal,) = [c for c in found.caveats if c.key.startswith("unequal-first")]
+    assert "full: the arms' searches began" in unequal.text
+    assert "scratch 1, tried 2 and pretrained 1" in unequal.text
+    touched = {f.arms for f in found.findings if unequal.key in f.caveats}
+    assert touched == {("scratch", "tried"), ("pretrained", "tried")}
+    assert any("higher" in f.key for f in found.findings if unequal.key in f.caveats)
+
+
+def test_equal_numbers_of_values_to_try_first_carry_no_caveat() -> None:
+    for study in (build_study(**FIRST), build_study()):
+        found = _keys(_findings(Planted(study, written(ROWS))))
+        assert not any(key.startswith("unequal-first") for key in found)

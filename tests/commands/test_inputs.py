@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from typer.testing import CliRunner
 
@@ -13,10 +14,15 @@ from rethink_ray.session import load_study_input, start_study
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
 from tests.refusals import refused
 
-SHAPES = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
+SHAPES: dict[str, Any] = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
 
 
-def written(folder: Path, resources: dict[str, int] | None = None, **arm: Any) -> str:
+def written(
+    folder: Path,
+    resources: dict[str, int] | None = None,
+    study: dict[str, Any] | None = None,
+    **arm: Any,
+) -> str:
     tree = {
         "resources": resources or {},
         "study": "micro",
@@ -27,7 +33,7 @@ def written(folder: Path, resources: dict[str, int] | None = None, **arm: Any) -
         "budget": {"trials": 1, "replicates": 1},
     }
     path = folder / "micro.yaml"
-    path.write_text(yaml.safe_dump(tree))
+    path.write_text(yaml.safe_dump(tree | (study or {})))
     return str(path)
 
 
@@ -72,3 +78,49 @@ def test_keypoints_that_the_annotations_lack_are_refused_before_the_first_trial(
     for planned in (True, False):
         with refused(SpecError, "commands", "annotations with fewer keypoints", tmp_path):
             load_study_input(path, is_planned_only=planned)
+
+
+def test_a_study_knows_which_of_its_files_hold_a_detector(tmp_path: Path) -> None:
+    tensors = {"classifier": ["conv1.weight", "fc.bias"], "detector": ["rpn.head.conv.weight"]}
+    for name, keys in tensors.items():
+        torch.save(dict.fromkeys(keys, torch.zeros(1)), tmp_path / f"{name}.pth")
+    for name in tensors:
+        init = {"source": "file", "weights": str(tmp_path / f"{name}.pth"), "weights_norm": "bn"}
+        facts = load_study_input(written(tmp_path, set={"init": init})).facts
+        assert facts.detector_files == ((init["weights"],) if name == "detector" else ())
+
+
+def test_a_plan_says_how_many_images_each_regime_selects_on(tmp_path: Path) -> None:
+    """Of 132 images 22 are held out: 20 % of the other 110. A regime of 50 has the least, 20."""
+    study = {
+        "data": {
+            "dataset": "shapes",
+            "shapes": SHAPES | {"train": 132, "image_px": 32},
+            "select_on": {"holdout": "20%"},
+        },
+        "regimes": {"full": {"images": "all"}, "few": {"images": 50}},
+    }
+    given = load_study_input(written(tmp_path, study=study))
+    lines = list(plan_lines(given.study, given.facts, 1, tmp_path))
+    assert (
+        "images: train 132, holdout 22, test 4 (regimes: few 50, full 110); 6 categories" in lines
+    )
+    held_out = "images to select on: few 20, full 22 (a share of each regime, outside all of them)"
+    assert held_out in lines
+
+
+def test_a_plan_says_what_is_tried_first(tmp_path: Path) -> None:
+    study = {
+        "search": {
+            "optimizer.lr": {"log_uniform": [0.005, 0.2]},
+            "schedule.decay.factor": {"uniform": [0.01, 0.2]},
+        },
+        "try_first": [{"optimizer.lr": 0.04, "schedule.decay.factor": 0.02}],
+        "budget": {"trials": 3, "replicates": 1},
+        "arms": {"a": {}, "b": {"try_first": [{"optimizer.lr": 0.01}]}},
+    }
+    given = load_study_input(written(tmp_path, study=study))
+    lines = list(plan_lines(given.study, given.facts, 1, tmp_path))
+    both = "the recipe's own values; then optimizer.lr 0.04, schedule.decay.factor 0.02"
+    assert f"tried first in full/a: {both}" in lines
+    assert f"tried first in full/b: {both}; then optimizer.lr 0.01" in lines

@@ -6,7 +6,7 @@ from data_files import Box, coco, coco_spec, many_images, write_coco
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
 
 REGIMES = {"full": RegimeSpec(images="all"), "small": RegimeSpec(images=10)}
 
@@ -131,3 +131,20 @@ def test_a_split_or_regime_of_crowds_or_boxes_without_pixels_is_refused(
     where = "split val" if split == "val" else "regimes.full"
     with pytest.raises(DataError, match=rf"{where}: must hold at least one object.*2 images"):
         gather_facts(coco_spec(tmp_path, "train", "val", "test"), {"full": REGIMES["full"]})
+
+
+def test_a_hold_out_that_is_a_share_has_a_size_for_each_regime(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_coco(tmp_path, split, coco(many_images(180)))
+    regimes = REGIMES | {"half": RegimeSpec(images="50%")}
+    sized = coco_spec(tmp_path, "train", "test", holdout=30)
+    share, larger = (
+        sized.model_copy(update={"select_on": HoldoutSpec(holdout=text)}) for text in ("20%", "30%")
+    )
+    facts = gather_facts(share, regimes)
+    assert facts.split_sizes == {"train": 180, "holdout": 30, "test": 180}
+    assert facts.regime_sizes == {"full": 150, "small": 10, "half": 75}
+    assert facts.holdout_sizes == {"full": 30, "small": 20, "half": 20}
+    assert gather_facts(sized, regimes).holdout_sizes == {}
+    fingerprints = {gather_facts(data, regimes).fingerprint for data in (sized, share, larger)}
+    assert len(fingerprints) == 3  # so trials that selected on other images have other ids

@@ -5,9 +5,21 @@ import pytest
 from data_files import coco, coco_spec, many_images, write_coco
 
 from rethink_ray.data.index import open_split
-from rethink_ray.data.regimes import digest_of_images, holdout_image_ids, regime_image_ids
+from rethink_ray.data.regimes import (
+    digest_of_images,
+    holdout_image_ids,
+    open_scored,
+    regime_image_ids,
+)
 from rethink_ray.spec.errors import DataError
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import (
+    DataSpec,
+    HoldoutSpec,
+    RegimeSpec,
+    num_held_out,
+    num_images,
+    num_reserved,
+)
 
 
 @pytest.fixture
@@ -129,3 +141,64 @@ def test_over_many_draws_every_image_comes_equally_often(folder: Path) -> None:
     seen = Counter(i for draw in range(1, 401) for i in regime_image_ids(data, 12, draw))
     assert len(seen) == 40
     assert all(abs(count - 120) < 55 for count in seen.values())
+
+
+def share_of(folder: Path, images: int, share: str = "20%") -> DataSpec:
+    """A data set of so many training images whose hold-out is a share."""
+    write_coco(folder, "train", coco(many_images(images)))
+    return coco_spec(folder).model_copy(update={"select_on": HoldoutSpec(holdout=share)})
+
+
+def selecting(data: DataSpec, num_trained_on: int) -> list[int]:
+    image_ids: list[int] = open_scored(data, "holdout", num_trained_on).image_ids.tolist()
+    return image_ids
+
+
+def test_a_share_is_of_the_regimes_images_and_at_least_20() -> None:
+    counts = {10_000: 2_000, 1_000: 200, 500: 100, 103: 21, 100: 20, 60: 20}
+    assert {num: num_held_out("20%", num) for num in counts} == counts
+    assert (num_held_out(500, 60), num_held_out("2.5%", 10_000)) == (500, 250)
+    assert (num_reserved("20%", 120), num_reserved("20%", 60), num_reserved(500, 600)) == (
+        20,  # 20 % of the other 100
+        20,
+        500,
+    )
+
+
+@pytest.mark.parametrize("share", ["0.1%", "10%", "20%", "33.3%", "50%", "100%"])
+@pytest.mark.parametrize("num_train", [41, 600, 10_007, 118_287])
+def test_every_regime_that_fits_finds_its_share_outside_all_regimes(
+    share: str, num_train: int
+) -> None:
+    reserved = num_reserved(share, num_train)
+    largest = num_images("all", num_train - reserved)
+    held_out = [num_held_out(share, num) for num in range(1, largest + 1, max(largest // 97, 1))]
+    assert held_out == sorted(held_out)
+    assert num_held_out(share, largest) <= reserved < num_train
+
+
+def test_hold_outs_that_are_shares_are_nested_and_outside_every_regime(tmp_path: Path) -> None:
+    data = share_of(tmp_path / "set", 240)
+    everything = regime_image_ids(data, "all")
+    assert len(everything) == 200
+    large, middle, small = (selecting(data, num) for num in (200, 150, 60))
+    assert [len(large), len(middle), len(small)] == [40, 30, 20]
+    assert set(small) < set(middle) < set(large)
+    assert not set(large) & set(everything)
+    assert set(large) | set(everything) == set(range(1, 241))
+    assert regime_image_ids(data, 60) == everything[:60]
+
+
+def test_a_number_of_held_out_images_is_the_same_for_every_regime(folder: Path) -> None:
+    data = coco_spec(folder, holdout=10)
+    assert selecting(data, 30) == selecting(data, 5) == list(holdout_image_ids(data))
+
+
+def test_a_share_that_leaves_no_image_is_refused(tmp_path: Path) -> None:
+    data = share_of(tmp_path / "set", 20)
+    with pytest.raises(DataError, match=r"holdout: must leave some of the 20 .*20% \(at least 20"):
+        regime_image_ids(data, "all")
+    with pytest.raises(ValueError, match=r"must be above 0%"):
+        HoldoutSpec(holdout="0%")
+    with pytest.raises(ValueError, match=r"holdout"):
+        HoldoutSpec(holdout="120%")

@@ -1,10 +1,12 @@
 """Whole detectors from elsewhere: torchvision's names, and outputs put in our order."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision import models as classifiers
 from torchvision.models import detection as published
 from torchvision.models.detection.transform import resize_boxes
 
@@ -16,6 +18,7 @@ from rethink_ray.detection.foreign import (
     select_categories,
 )
 from rethink_ray.detection.resize import resize_image
+from rethink_ray.detection.weights import holds_detector
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
@@ -148,3 +151,49 @@ def test_we_find_what_torchvision_finds_under_our_labels(family: Family, build: 
     assert [known[label - 1] for label in found["labels"]] == theirs["labels"][:num].tolist()
     assert torch.equal(found["boxes_xyxy"], theirs["boxes"][:num])
     torch.testing.assert_close(found["scores"], theirs["scores"][:num], atol=1e-6, rtol=0)
+
+
+def saved(path: Path, model: nn.Module, prefix: str = "") -> Path:
+    """A file with the model's names, each with one number."""
+    torch.save({prefix + name: torch.zeros(1) for name in model.state_dict()}, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fasterrcnn_resnet50_fpn",
+        "retinanet_resnet50_fpn",
+        "fcos_resnet50_fpn",
+        "maskrcnn_resnet50_fpn_v2",
+        "ssd300_vgg16",
+    ],
+)
+def test_a_published_detector_is_told_from_a_classifier(tmp_path: Path, name: str) -> None:
+    with torch.device("meta"):
+        model = getattr(published, name)(weights=None, weights_backbone=None)
+    assert holds_detector(saved(tmp_path / "detector.pth", model))
+    assert holds_detector(saved(tmp_path / "wrapped.pth", model, "module."))
+
+
+@pytest.mark.parametrize("family", ["retinanet", "fcos", "faster_rcnn", "cascade_mask_rcnn"])
+def test_our_detectors_are_told_from_classifiers(tmp_path: Path, family: Family) -> None:
+    settings = {"backbone": "tiny", "width": 8, "neck_channels": 8}
+    detector = ours(family, 2, **settings)
+    assert holds_detector(saved(tmp_path / "ours.pth", detector))
+    assert not holds_detector(saved(tmp_path / "body.pth", detector.network.backbone.body))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["resnet50", "resnext101_32x8d", "efficientnet_b0", "swin_t", "convnext_tiny", "vit_b_16"],
+)
+def test_a_classifier_is_no_detector(tmp_path: Path, name: str) -> None:
+    with torch.device("meta"):
+        model = classifiers.get_model(name, weights=None)
+    assert not holds_detector(saved(tmp_path / "classifier.pth", model, "backbone."))
+
+
+def test_a_file_that_cannot_be_read_holds_no_detector(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("no weights")
+    assert not holds_detector(tmp_path / "text.pth")

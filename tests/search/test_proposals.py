@@ -12,6 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.extension import extend
 from rethink_ray.protocol.halving import HalvingState, Ladder
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import TrialEnded
@@ -281,3 +282,61 @@ def test_a_cell_is_asked_for_as_many_as_its_round_holds() -> None:
     study = small_study()
     proposer = Proposer(StudyView(study, StudyState()).cell(CELL))
     assert len(proposer.propose(0, 5)) == 5
+
+
+FIRST = [{"optimizer.lr": 0.04}, {"optimizer.lr": 0.08}, {"optimizer.lr": 0.01}]
+RATES = [0.02, 0.04, 0.08, 0.01]
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_values_to_try_first_come_before_every_samplers_own(sampler: str) -> None:
+    study = small_study(sampler=sampler, try_first=FIRST)
+    plain = small_study(sampler=sampler)
+    for arm in study.arms:
+        cell = Cell("full", arm)
+        rates = [params["optimizer.lr"] for params in proposed(study, cell)]
+        assert rates[:4] == RATES
+        assert not set(rates[4:]) & set(RATES)
+        if sampler == "quasi_random":  # the points that follow are those of a study without it
+            assert rates[4:] == [p["optimizer.lr"] for p in proposed(plain, cell)][4:]
+
+
+def test_values_to_try_first_go_on_in_the_next_round() -> None:
+    budget = {"trials": 6, "keep": [2, 1, 1], "replicates": 1}
+    study = small_study(try_first=FIRST, budget=budget, **ONE_CELL)
+    state = replay(study, facts_of(study), ap_of)
+    rounds = StudyView(study, state).cell(CELL).rounds("search")
+    rates = {n: [m.params["optimizer.lr"] for m in r.members] for n, r in rounds.items()}
+    assert [rates[0], rates[1]] == [RATES[:2], RATES[2:]]
+    assert len(rates[2]) == 2
+
+
+def test_every_search_of_a_cell_tries_them_first() -> None:
+    budget = {"trials": 6, "keep": [6, 2, 1], "replicates": 1, "searches": 2}
+    study = small_study(try_first=FIRST, budget=budget, **ONE_CELL)
+    state = replay(study, facts_of(study), ap_of)
+    for number in range(2):
+        members = state.members(Cell("full", "scratch", number), "search")
+        assert [m.params["optimizer.lr"] for _, m in members][:4] == RATES
+
+
+def test_a_model_is_fitted_to_them_as_to_any_other_trial() -> None:
+    """TPE ranks their scores, so what it proposes after them changes with them."""
+    with_first, without = (
+        small_study(sampler="tpe", try_first=entries, **ONE_CELL) for entries in (FIRST, [])
+    )
+    assert [p["optimizer.lr"] for p in proposed(with_first)][:4] == RATES
+    assert proposed(with_first)[4:] != proposed(without)[4:]
+
+
+def test_more_trials_later_repeat_none_of_them() -> None:
+    study = small_study(try_first=FIRST, budget={"trials": 4, "replicates": 1}, **ONE_CELL)
+    before = replay(study, facts_of(study), ap_of)
+    grown = extend(study, trials=8)
+    after = replay(grown, facts_of(grown), ap_of)
+    first, second = (
+        [m.params["optimizer.lr"] for _, m in state.members(CELL, "search")]
+        for state in (before, after)
+    )
+    assert first == second[:4] == RATES
+    assert len(set(second)) == 8

@@ -9,7 +9,7 @@ from rethink_ray.data.index import open_split
 from rethink_ray.detection.scoring import Detection
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.study import ObjectiveSpec
-from rethink_ray.training.evaluate import DetectedSplit, _truth
+from rethink_ray.training.evaluate import DetectedSplit, build_truth
 from tests.builders import micro_trial
 from tests.data.data_files import voc_xml, write_voc
 from tests.training.runs import climb
@@ -39,7 +39,7 @@ def test_a_difficult_object_of_an_xml_file_is_ignored_by_overlap(tmp_path: Path)
     write_voc(tmp_path, {"a": both}, {"train": ["a"], "val": ["a"]})
     index = open_split(DataSpec(dataset="voc", root=str(tmp_path)), "val")
     (image_id,) = index.image_ids.tolist()
-    truth = _truth(index.entry(image_id), index, "faster_rcnn")
+    truth = build_truth(index.entry(image_id), index, "faster_rcnn")
     seen = Detection(
         image_id=image_id,
         boxes_xyxy=np.array([[120, 120, 140, 140], [0, 0, 40, 40]], np.float64),
@@ -47,6 +47,6 @@ def test_a_difficult_object_of_an_xml_file_is_ignored_by_overlap(tmp_path: Path)
         labels=np.array([1, 1]),
     )
     detected = DetectedSplit(truths=[truth], seen=[seen], num_categories=1)
-    metrics = detected.metrics(micro_trial().model_copy(update={"objective": VOC}))
+    metrics = detected.metrics(micro_trial().data, "voc_ap50")
     assert metrics["voc_ap50"] == metrics["voc07_ap50"] == pytest.approx(50)
     assert metrics["ap50"] == pytest.approx(100)

@@ -1,0 +1,67 @@
+"""Detectors from files that have probably learned from the images that the search selects on."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import PurePath
+
+from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import listed
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.reach import reachable_recipes
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec
+from rethink_ray.spec.resolve import Cell, base_recipe, space_of
+from rethink_ray.spec.study import Study, TeacherFile
+from rethink_ray.spec.weight_files import INIT_PATHS
+
+COCO_TRAIN = "train2017"
+"""The folder of COCO's training images, which published detectors learn from."""
+
+
+def find_seen_holdout(study: Study, facts: DataFacts) -> Iterator[Caveat]:
+    """One for each regime and arm that starts from a detector in a file, or learns from one.
+
+    Only a hold-out cut from COCO's training images is seen: published COCO detectors learned from
+    all of them.
+    """
+    if not isinstance(study.data.select_on, HoldoutSpec) or not _is_coco(study.data):
+        return
+    for regime in study.regimes:
+        for arm in study.arms:
+            files = tuple(dict.fromkeys(_detector_files(study, facts, Cell(regime, arm))))
+            if files:
+                yield Caveat(
+                    key=f"seen-holdout:{regime}/{arm}",
+                    regime=regime,
+                    arm=arm,
+                    text=f"{regime}/{arm}: {_say(study, files)}",
+                )
+
+
+def _say(study: Study, files: tuple[str, ...]) -> str:
+    text = (
+        f"we cannot check what {listed(files)} was trained on. A COCO detector has learned from "
+        f"all of {COCO_TRAIN}, and so from the hold-out that the search selects on: its scores "
+        "there are too high, and it may choose other values than it would on new images."
+    )
+    if study.data.dataset == "lvis":
+        return f"{text} Most images of LVIS's val are of {COCO_TRAIN} too."
+    return text
+
+
+def _is_coco(data: DataSpec) -> bool:
+    """Whether the training images are COCO's: by name, or by their folder."""
+    if isinstance(data.dataset, Mapping):
+        return PurePath(data.dataset["train"].images).name == COCO_TRAIN
+    return data.dataset in ("coco", "lvis")
+
+
+def _detector_files(study: Study, facts: DataFacts, cell: Cell) -> Iterator[str]:
+    """Files of detectors that a cell's runs start from or learn from, its teacher's included."""
+    teacher = study.arms[cell.arm].teacher
+    if isinstance(teacher, TeacherFile):
+        yield teacher.file
+    elif teacher is not None:
+        yield from _detector_files(study, facts, cell.of_arm(teacher))
+    recipes = reachable_recipes(base_recipe(study, cell), space_of(study, cell), INIT_PATHS)
+    for recipe in recipes:
+        if recipe.init.source == "file" and recipe.init.weights in facts.detector_files:
+            yield recipe.init.weights

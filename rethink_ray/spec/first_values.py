@@ -1,0 +1,64 @@
+"""The configurations that a search tries before it proposes any: the recipe's own, ``try_first``'s.
+
+All of them stand at the beginning of a cell's trials, so samplers see their scores as they see the
+scores of any other trial.
+"""
+
+from collections.abc import Mapping
+
+from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.resolve import Cell, base_values, space_of
+from rethink_ray.spec.settings import LENGTH_PATH
+from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.study import FirstValues, Study
+
+
+def first_values(study: Study, cell: Cell) -> tuple[dict[str, Value], ...]:
+    """What a cell tries first, in order: the recipe's own values, then each entry of ``try_first``.
+
+    An entry of the study comes before those of the arm. It is left out where ``applies_to`` says
+    so, and where the cell has its values already. A path that an entry does not name has the
+    recipe's value.
+    """
+    entries = (*study.try_first, *study.arms[cell.arm].try_first)
+    applying = [entry for entry in entries if applies_to(study, cell, entry)]
+    configurations = [_complete(study, cell, entry) for entry in ({}, *applying)]
+    return tuple({digest_of(values): values for values in configurations}.values())
+
+
+def applies_to(study: Study, cell: Cell, entry: FirstValues) -> bool:
+    """Whether a cell searches every path of an entry, the conditions of these paths included."""
+    return entry.keys() <= _complete(study, cell, entry).keys()
+
+
+def in_sampling_order(space: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """The parameters of a space, unconditional ones first: conditions are decided before."""
+    order = sorted(space, key=lambda path: (bool(space[path].when), path))
+    return {path: space[path] for path in order}
+
+
+def _complete(study: Study, cell: Cell, entry: FirstValues) -> dict[str, Value]:
+    """The entry's values, and the recipe's at the other active paths of the cell."""
+    base = base_values(study, cell)
+    values: dict[str, Value] = {}
+    for path, parameter in in_sampling_order(space_of(study, cell)).items():
+        if parameter.active({**base, **values}):
+            values[path] = _as_searched(path, parameter, entry.get(path, base[path]))
+    return values
+
+
+def _as_searched(path: str, parameter: Parameter, value: Value) -> Value:
+    """The value as a sampler would have it: one of the options, or a number of the range's kind.
+
+    A length that is no option is the base recipe's longest one: it starts at the longest option.
+    """
+    if parameter.choice is None:
+        is_float = parameter.kind != "int_uniform" and isinstance(value, int | float)
+        return float(value) if is_float else value  # type: ignore[arg-type]
+    same_kind = [o for o in parameter.choice if isinstance(o, bool) == isinstance(value, bool)]
+    equal = [option for option in same_kind if option == value]
+    if equal:
+        return equal[0]
+    if path == LENGTH_PATH:
+        return max(parameter.choice, key=lambda option: float(option or 0.0))
+    return value

@@ -1,0 +1,114 @@
+"""What ``try_first`` may say: values that some cell searches, at most as many as trials."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rethink_ray.spec.first_values import applies_to, first_values
+from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, space_of
+from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.settings import nearest
+from rethink_ray.spec.space import Parameter
+from rethink_ray.spec.study import FirstValues, Study
+
+
+@dataclass(frozen=True, slots=True)
+class FirstEntry:
+    """One entry of ``try_first``, and the cells that it may hold for."""
+
+    study: Study
+    key: str
+    """``try_first[0]``, or ``arms.scratch.try_first[0]``."""
+    entry: FirstValues
+    cells: tuple[Cell, ...]
+
+
+def entries_of(study: Study) -> Iterator[FirstEntry]:
+    """Every entry of a study and of its arms."""
+    cells = _searched_cells(study)
+    for index, entry in enumerate(study.try_first):
+        yield FirstEntry(study, f"try_first[{index}]", entry, cells)
+    for arm, spec in study.arms.items():
+        inside = tuple(cell for cell in cells if cell.arm == arm)
+        for index, entry in enumerate(spec.try_first):
+            yield FirstEntry(study, f"arms.{arm}.try_first[{index}]", entry, inside)
+
+
+def _searched_cells(study: Study) -> tuple[Cell, ...]:
+    """Every cell that is searched; one that copies its values tries nothing."""
+    return tuple(cell for cell in cells_of(study) if copied_cell(study, cell) is None)
+
+
+def _names_an_unsearched_path(first: FirstEntry) -> bool | Breach:
+    searched = sorted({path for cell in first.cells for path in space_of(first.study, cell)})
+    for path in first.entry:
+        if path not in searched:
+            remedy = nearest(path, searched) if searched else "Nothing is searched there."
+            return Breach(key=first.key, came=path, words={"nearest": remedy})
+    return False
+
+
+def _leaves_a_range(first: FirstEntry) -> bool | Breach:
+    for cell in first.cells:
+        space = space_of(first.study, cell)
+        for path, value in first.entry.items():
+            if path in space and not space[path].contains(value):
+                words = {"range": _describe(space[path]), "cell": cell.name}
+                return Breach(key=f"{first.key}.{path}", came=value, words=words)
+    return False
+
+
+def _describe(parameter: Parameter) -> str:
+    options = parameter.choice if parameter.choice is not None else parameter.bounds
+    return f"{parameter.kind} {list(options)}"
+
+
+def _holds_for_no_cell(first: FirstEntry) -> bool | Breach:
+    if any(applies_to(first.study, cell, first.entry) for cell in first.cells):
+        return False
+    return Breach(key=first.key, came=dict(first.entry))
+
+
+def _tries_more_than_there_are_trials(study: Study) -> bool | Breach:
+    trials = study.budget.trials
+    for cell in _searched_cells(study):
+        num = len(first_values(study, cell))
+        if num > trials:
+            return Breach(came=num, words={"trials": trials, "cell": cell.name, "num": num})
+    return False
+
+
+ENTRY_RULES: tuple[Rule[FirstEntry], ...] = (
+    Rule(
+        key="try_first",
+        reads=("search", "arms"),
+        broken=_names_an_unsearched_path,
+        must="must name paths that are searched",
+        remedy="{nearest}",
+    ),
+    Rule(
+        key="try_first",
+        reads=("search", "arms"),
+        broken=_leaves_a_range,
+        must="must lie in the range that {cell} searches ({range})",
+        remedy="Widen the range, or take the value out.",
+    ),
+    Rule(
+        key="try_first",
+        reads=("search", "arms", "regimes"),
+        broken=_holds_for_no_cell,
+        must="must name paths that one cell searches together, their conditions (when) included",
+        remedy="Split the entry, or add the values that its conditions ask for.",
+    ),
+)
+FIRST_RULES: tuple[Rule[Study], ...] = (
+    Rule(
+        key="try_first",
+        reads=("budget.trials", "search", "arms"),
+        broken=_tries_more_than_there_are_trials,
+        must=(
+            "must leave each cell at most budget.trials = {trials} configurations to try first, "
+            "with the recipe's own values"
+        ),
+        remedy="Set budget.trials to {num} (for {cell}), or shorten try_first.",
+    ),
+)
