@@ -44,9 +44,9 @@ class InitSpec(Spec):
     weights of batch norm never end up under GroupNorm."""
     input: InputSpec | None = None
     """Mean, deviation and channel order of the pixels that the weights were trained on: the word
-    ``imagenet``, or numbers. It belongs to the network: files and exported models carry it. Null is
-    known for torchvision's weights, a ``timm:<name>.<tag>`` and models of this program; it is
-    ImageNet's where no weights are loaded; for any other file it must be stated."""
+    ``imagenet``, or numbers. It belongs to the network, and exported models carry it. Null takes
+    what torchvision's weights, timm's (``timm:<name>.<tag>``) and models of ours say, and
+    ImageNet's for weights that are drawn or trained here; any other file must have it stated."""
     frozen: Frozen = "none"
     """The last stage that never trains: this stage and those before it have no gradient, no moving
     statistics, and no place in the optimizer."""
