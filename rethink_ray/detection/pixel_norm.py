@@ -11,7 +11,7 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 
-CHANNELS = {"rgb": (0, 1, 2), "bgr": (2, 1, 0)}
+CHANNEL_ORDERS = {"rgb": (0, 1, 2), "bgr": (2, 1, 0)}
 PIXEL_NORM = "pixel_norm"
 """The name of this part in a network: a state dict has its tensors under ``pixel_norm.``."""
 
@@ -40,7 +40,7 @@ class PixelNorm(nn.Module):
         mean, std = ([x / pixels.scale for x in values] for values in (pixels.mean, pixels.std))
         self.mean = torch.tensor(mean, device=device)[:, None, None]
         self.std = torch.tensor(std, device=device)[:, None, None]
-        self.channels = torch.tensor(CHANNELS[pixels.order], device=device)
+        self.channels = torch.tensor(CHANNEL_ORDERS[pixels.order], device=device)
 
     def read_input(self) -> InputSpec:
         """Returns mean, deviation and order from the buffers, for pixels in 0..1.
@@ -51,7 +51,7 @@ class PixelNorm(nn.Module):
             tuple(float(str(x)) for x in buffer.flatten().cpu().numpy())
             for buffer in (self.mean, self.std)
         )
-        is_rgb = tuple(self.channels.tolist()) == CHANNELS["rgb"]
+        is_rgb = tuple(self.channels.tolist()) == CHANNEL_ORDERS["rgb"]
         return InputSpec.model_validate(
             {"mean": mean, "std": std, "order": "rgb" if is_rgb else "bgr"}
         )
