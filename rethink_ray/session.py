@@ -19,7 +19,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import weight_files_of
+from rethink_ray.spec.weight_files import require_known_inputs, weight_files_of
 
 PACKAGES = ("rethink-ray", "torch", "torchvision", "ray", "optuna", "scipy", "numpy", "hotcoco")
 """A study's numbers depend on these."""
@@ -64,7 +64,8 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
 
     Raises:
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
-            or what the detectors learn from; a file, or the code of a backbone, is missing.
+            or what the detectors learn from; a file, or the code of a backbone, is missing; a file
+            does not say how its pixels are normalised.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
@@ -72,6 +73,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
 
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
+    require_known_inputs(study, where)
     files = {} if is_planned_only else weight_files_of(study, where)
     facts = gather_facts(study.data, study.regimes, files)
     if not is_planned_only:

@@ -119,7 +119,7 @@ def objects(number: int, side: int, recipe: Recipe) -> dict[str, Tensor]:
 
 def padding(folder: Path) -> None:
     """At 800 x 1333 and batch 16, 4,096 images drawn from those in a folder."""
-    resize = Resize(800, 1333, [0.0] * 3, [1.0] * 3)
+    resize = Resize(800, 1333)
     files = [p for p in sorted(folder.rglob("*")) if p.suffix.lower() in (".jpg", ".png")]
     sizes = [resize.resized_hw(*Image.open(path).size[::-1]) for path in files]
     drawn = np.random.default_rng(0).integers(0, len(sizes), 4096)

@@ -26,6 +26,7 @@ from rethink_ray.detection.norms import replace_batch_norms
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.scoring import Detection
 from rethink_ray.detection.whole import load_detector
+from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, Family, InitSpec, Recipe
 from rethink_ray.training.evaluate import DetectedSplit, build_detection, build_truth
 from rethink_ray.training.precision import use_precision
@@ -172,8 +173,9 @@ def list_ways(
     """Returns a function that detects for each key of ``COLUMNS`` that these weights allow."""
     network = build_published(anchor, state).to(device)
     theirs = network.transform
-    resize = AntialiasedResize(
-        theirs.min_size[-1], theirs.max_size, theirs.image_mean, theirs.image_std
+    resize = AntialiasedResize(theirs.min_size[-1], theirs.max_size)
+    resize.pixel_norm.set_input(
+        InputSpec.model_validate({"mean": theirs.image_mean, "std": theirs.image_std})
     )
     resize.eval().to(device)
     categories = list(index.categories)

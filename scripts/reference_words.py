@@ -111,6 +111,8 @@ def _number_words(value: Schema, plural: str = "") -> str:
 
 
 def _list_words(value: Schema) -> str:
+    if len(value.get("prefixItems", ())) == 3:
+        return f"three {_plural(value['prefixItems'][0])}, one for each channel"
     if "prefixItems" in value:
         return f"two {_plural(value['prefixItems'][0])}, [low, high]"
     return f"list of {_plural(value['items'])}"

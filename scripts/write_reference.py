@@ -176,9 +176,9 @@ def _recipe_group(
             path=full,
             anchor=full,
             type=type_words(value),
-            default=f"default {as_yaml(defaults[full])}",
+            default=_default_of(full, value, defaults),
             description=_description(path, name, value),
-            by_recipe=_by_recipe(full, defaults[full]),
+            by_recipe=_by_recipe(full, defaults[full]) if full in defaults else "",
         )
         yield from key.lines()
     if path == "schedule":
@@ -191,6 +191,13 @@ def _recipe_group(
             "sampled like any other parameter.",
         )
         yield from key.lines()
+
+
+def _default_of(path: str, value: Schema, defaults: Mapping[str, Any]) -> str:
+    """The default of a path; of a key in a group that may be null, the key's own."""
+    if path in defaults:
+        return f"default {as_yaml(defaults[path])}"
+    return _default(value) or "required"
 
 
 def _description(group: str, name: str, value: Schema) -> str:

@@ -24,7 +24,12 @@ BUILT_IN = "glyphs"
 PIXELS_VERSION = 2
 """Version of the decoding of folders. 2: turned by EXIF, resized as detectors do."""
 VAL_SHARE = 10
-"""The last tenth of the images is for validation."""
+"""The last tenth of the images is held out and measures accuracy."""
+MOST_HELD_OUT = 10_000
+"""Or this many: they measure a share to 0.5 percent, and a tenth of ImageNet would be missed."""
+FOLDER_CROP = (0.08, 1.0)
+"""Area of random crops of pictures in a folder. Source: torchvision,
+references/classification/presets.py, whose default it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,8 @@ class ClassificationSet:
     """[N], from 0."""
     class_names: tuple[str, ...]
     fingerprint: str
+    is_built_in: bool
+    """Whether this program drew the images: a crop would cut off their figures."""
     train_indices: NDArray[np.int64]
     val_indices: NDArray[np.int64]
 
@@ -44,6 +51,10 @@ class ClassificationSet:
     def num_classes(self) -> int:
         """Number of classes; chance accuracy is one over this."""
         return len(self.class_names)
+
+    def crop_of(self, spec: UpstreamSpec) -> tuple[float, float] | None:
+        """Range of the area of random crops; ``None`` for images that are only shifted."""
+        return spec.crop or (None if self.is_built_in else FOLDER_CROP)
 
 
 def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
@@ -71,7 +82,8 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
     else:
         names = _name_classes(Path(data.upstream), spec)
         build_once(directory, partial(_decode_folder, Path(data.upstream), names, spec))
-    return _load_set(directory, names, spec, print_of)
+    is_built_in = data.upstream == BUILT_IN
+    return _load_set(directory, names, spec, print_of, is_built_in=is_built_in)
 
 
 def upstream_fingerprint(data: DataSpec) -> str:
@@ -96,14 +108,24 @@ def upstream_files(data: DataSpec) -> list[Path]:
     ]
 
 
+def count_held_out(num_images: int) -> int:
+    """Returns how many of so many images measure accuracy; the others are learned from."""
+    return min(max(num_images // VAL_SHARE, 1), MOST_HELD_OUT)
+
+
 def _load_set(
-    directory: Path, names: tuple[str, ...], spec: UpstreamSpec, fingerprint: str
+    directory: Path,
+    names: tuple[str, ...],
+    spec: UpstreamSpec,
+    fingerprint: str,
+    *,
+    is_built_in: bool,
 ) -> ClassificationSet:
     images = np.load(directory / IMAGES_FILE, mmap_mode="r")
     labels = np.load(directory / LABELS_FILE)
     if spec.labels == "shuffled":
         labels = generator_from("shuffled labels", spec.seed).permutation(labels)
-    num_train = len(labels) - max(len(labels) // VAL_SHARE, 1)
+    num_train = len(labels) - count_held_out(len(labels))
     if num_train < 1:
         must = "must leave at least one image to train on and one to measure on"
         raise DataError(explain("upstream.images", must, len(labels), "Ask for more images."))
@@ -112,6 +134,7 @@ def _load_set(
         labels=labels,
         class_names=names,
         fingerprint=digest_of_parts(fingerprint, spec.labels)[:16],
+        is_built_in=is_built_in,
         train_indices=np.arange(num_train),
         val_indices=np.arange(num_train, len(labels)),
     )

@@ -5,18 +5,11 @@ from rethink_ray.detection.norms import backbone_norm
 from rethink_ray.detection.plugins import build_plugin
 from rethink_ray.detection.residual import build_residual, build_tiny
 from rethink_ray.detection.sequential import build_sequential
-from rethink_ray.detection.staged_backbone import (
-    IMAGE_MEAN,
-    IMAGE_STD,
-    STAGES,
-    Backbone,
-    StagedBackbone,
-    normalize,
-)
+from rethink_ray.detection.staged_backbone import STAGES, Backbone, StagedBackbone
 from rethink_ray.spec.networks import RESIDUAL, is_own
 from rethink_ray.spec.recipe import DetectorSpec, Norm
 
-__all__ = ["IMAGE_MEAN", "IMAGE_STD", "STAGES", "Backbone", "build_backbone", "normalize"]
+__all__ = ["STAGES", "Backbone", "build_backbone"]
 
 
 def build_backbone(spec: DetectorSpec, norm: Norm | None = None) -> Backbone:

@@ -18,6 +18,7 @@ from rethink_ray.detection.norms import derive_upper_spec
 from rethink_ray.detection.one_stage import OneStage
 from rethink_ray.detection.padding import PaddingGroup, Pass, group_into_passes
 from rethink_ray.detection.peers import Peers
+from rethink_ray.detection.pixel_norm import PixelNorm
 from rethink_ray.detection.resize import HeightWidth, Resize, resize_target
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.weights import load_initial_weights
@@ -61,6 +62,11 @@ class Detector(nn.Module):
         body = self.network.get_submodule("backbone.body")
         assert isinstance(body, Backbone)
         return body
+
+    @property
+    def pixel_norm(self) -> PixelNorm:
+        """Mean, deviation and order of channels of the network's input."""
+        return self._transform.pixel_norm
 
     @property
     def frozen_parts(self) -> tuple[str, ...]:
@@ -278,7 +284,7 @@ def build_detector(
 
     Args:
         spec: the network.
-        init: the source of the backbone's weights, and the stages to freeze.
+        init: the source of the backbone's weights, their input, and the stages to freeze.
         num_classes: without background.
         seed: draws all weights that ``init`` does not load.
         weights: for ``init.source: upstream``, a classifier's ``backbone_state()``.
@@ -292,8 +298,9 @@ def build_detector(
         upper = derive_upper_spec(spec)
         pyramid = build_pyramid(upper, body)
         network = build_network(upper, pyramid, num_classes)
-    load_initial_weights(body, spec, init, weights)
+    pixels = load_initial_weights(body, spec, init, weights)
     freeze(body, init.frozen)
     detector = Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1)
+    detector.pixel_norm.set_input(pixels)
     detector.padding_group = PaddingGroup.of(spec)
     return detector.train()

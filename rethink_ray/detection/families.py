@@ -12,7 +12,6 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops.poolers import initLevelMapper
 
-from rethink_ray.detection.backbones import IMAGE_MEAN, IMAGE_STD
 from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads, box_weights
 from rethink_ray.detection.heads import (
     BoxPredictor,
@@ -242,12 +241,7 @@ FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
 def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """Builds the family's torchvision network on the pyramid."""
     network = FAMILIES[spec.family](spec, pyramid, num_classes)
-    network.transform = Resize(
-        spec.min_side_px,
-        spec.max_side_px,
-        list(IMAGE_MEAN),
-        list(IMAGE_STD),
-    )
+    network.transform = Resize(spec.min_side_px, spec.max_side_px)
     return network
 
 

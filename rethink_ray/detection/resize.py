@@ -17,6 +17,8 @@ from torchvision.models.detection.transform import (
     resize_keypoints,
 )
 
+from rethink_ray.detection.pixel_norm import PixelNorm
+
 STRIDE_MULTIPLE = 32
 LARGEST_FACTORS_ON_CUDA = 128
 """Largest sum of the factors by which the two sides shrink on CUDA. Torch's antialiased kernel
@@ -29,21 +31,18 @@ HeightWidth = tuple[int, int]
 class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is untyped
     """Resizes images to their target size, normalises them, and pads them to a batch."""
 
-    def __init__(
-        self, min_size: int, max_size: int, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
-        super().__init__(min_size, max_size, list(mean), list(std), STRIDE_MULTIPLE)
+    def __init__(self, min_size: int, max_size: int) -> None:
+        super().__init__(min_size, max_size, [], [], STRIDE_MULTIPLE)
         self.padded_hw: tuple[int, int] | None = None
         """Size to pad batches to; ``None``: that of the largest image."""
         self.as_given = False
         """Whether every image keeps its size."""
-        # torchvision creates both on the device for each image, and waits for a GPU each time
-        self.register_buffer("mean", Tensor(list(mean))[:, None, None], persistent=False)
-        self.register_buffer("std", Tensor(list(std))[:, None, None], persistent=False)
+        self.pixel_norm = PixelNorm()
+        """Mean, deviation and order of channels; ImageNet's until weights bring others."""
 
     def normalize(self, image: Tensor) -> Tensor:
-        """Normalises ``[3, H, W]`` by mean and standard deviation of each channel."""
-        normalized: Tensor = (image - self.mean) / self.std
+        """Normalises ``[3, H, W]`` or a batch of such images."""
+        normalized: Tensor = self.pixel_norm(image)
         return normalized
 
     def torch_choice(self, k: list[int]) -> int:

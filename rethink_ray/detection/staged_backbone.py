@@ -16,10 +16,6 @@ from rethink_ray.detection.norm_layers import layer_norm
 
 STAGES: tuple[str, ...] = ("stem", "layer1", "layer2", "layer3", "layer4")
 
-IMAGE_MEAN = (0.485, 0.456, 0.406)
-"""ImageNet's, RGB, for pixels in 0..1; classifiers and detectors normalise alike."""
-IMAGE_STD = (0.229, 0.224, 0.225)
-
 
 def keep_name(name: str) -> str | None:
     """Returns the name as it is, for files with our names."""
@@ -101,10 +97,3 @@ class Backbone(nn.Module):
         for name in self.frozen_stages:
             self.get_submodule(name).eval()
         return self
-
-
-def normalize(images: Tensor) -> Tensor:
-    """Normalises images ``[N, 3, H, W]`` in 0..1 by ImageNet's mean and deviation."""
-    mean = torch.tensor(IMAGE_MEAN, dtype=images.dtype, device=images.device)
-    std = torch.tensor(IMAGE_STD, dtype=images.dtype, device=images.device)
-    return (images - mean[:, None, None]) / std[:, None, None]

@@ -16,12 +16,15 @@ from torch import Tensor
 from torchvision.models import WeightsEnum
 
 from rethink_ray.detection.adapters import is_adapter
+from rethink_ray.detection.pixel_norm import input_of_model, input_of_timm, input_of_torchvision
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.hashing import sha256_of
-from rethink_ray.spec.networks import from_torchvision
+from rethink_ray.spec.networks import from_torchvision, has_timm_tag
+from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+from rethink_ray.spec.weight_files import OURS, STATE_THE_INPUT, is_ours
 
 CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
 """Entries under which files store their tensors; ``teacher`` is the better of DINO's two."""
@@ -41,8 +44,6 @@ DETECTOR_PARTS = (
 call their parts."""
 SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
 """Words in the names of a self-supervised method's second network: MoCo's keys, BYOL's target."""
-OURS = b"rethink-ray checkpoint "
-"""The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
 UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
 """Exceptions of torch for files that are no weights."""
 _SHOWN = 5
@@ -53,15 +54,18 @@ def load_initial_weights(
     spec: DetectorSpec,
     init: InitSpec,
     upstream: Mapping[str, Tensor] | None = None,
-) -> None:
+) -> InputSpec:
     """Loads the backbone's weights as ``init`` says; ``random`` keeps the drawn weights.
+
+    Returns how pixels enter the network: as ``init.input`` says, else as the weights want it.
 
     Drawn weights follow He et al. 2015 (normal, by fan-out); those of Swin and ConvNeXt their
     papers.
 
     Raises:
-        SpecError: the weights are missing or do not fit the backbone.
+        SpecError: the weights are missing or do not fit the backbone, or their input is not known.
     """
+    pixels = IMAGENET
     match init.source:
         case "random":
             if init.zero_init_residual:
@@ -79,9 +83,23 @@ def load_initial_weights(
             load_backbone(backbone, upstream, "init.source: upstream")
         case "torchvision":
             load_backbone(backbone, _load_torchvision(spec, init), f"init.weights {init.weights}")
+            pixels = input_of_torchvision(torchvision_weights(spec.backbone, init.weights))
         case "file":
             where = f"init.weights {init.weights}"
-            load_backbone(backbone, read_state_dict(Path(init.weights or ""), where), where)
+            state = read_state_dict(Path(init.weights or ""), where)
+            load_backbone(backbone, state, where)
+            pixels = init.input or _find_input(spec, init, state)
+    return init.input or pixels
+
+
+def _find_input(spec: DetectorSpec, init: InitSpec, state: Mapping[str, Tensor]) -> InputSpec:
+    """Returns the input of the weights in a file from the file's origin."""
+    if is_ours(init.weights or ""):
+        return input_of_model(state)
+    if has_timm_tag(spec.backbone):
+        return input_of_timm(spec.backbone)
+    must = f"must say how the pixels of {init.weights} are normalised"
+    raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
 
 
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from rethink_ray.detection.pixel_norm import is_pixel_norm
 from rethink_ray.spec.errors import SpecError, explain
 
 _SHOWN = 5
@@ -12,7 +13,8 @@ _SHOWN = 5
 def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Copies a state dict into the detector; every name and shape must agree.
 
-    Batch counters of norms are ignored, because frozen batch normalisation has none.
+    Batch counters of norms are ignored, because frozen batch normalisation has none. A state dict
+    without mean and deviation of the pixels, such as torchvision's, keeps the detector's.
 
     Args:
         detector: gets the weights.
@@ -24,8 +26,9 @@ def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) 
     """
     ours = detector.state_dict()
     counters = {k for k in {*ours, *state} if k.endswith("num_batches_tracked")}
+    optional = counters | {k for k in ours if is_pixel_norm(k)}
     parts = {
-        "missing": sorted(ours.keys() - state.keys() - counters),
+        "missing": sorted(ours.keys() - state.keys() - optional),
         "left over": sorted(state.keys() - ours.keys() - counters),
         "of another shape": sorted(
             f"{k} {tuple(state[k].shape)} for {tuple(ours[k].shape)}"

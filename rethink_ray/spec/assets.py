@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.hashing import asset_key, machine_of, written_out
+from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
 from rethink_ray.spec.resolve import with_seeds
 from rethink_ray.spec.trial_config import TrialConfig
@@ -25,6 +26,8 @@ class ClassifierAsset(Spec):
     """Backbone, width and norm of the classifier; everything else stands at its default."""
     upstream: UpstreamSpec
     """How the classifier is trained."""
+    input: InputSpec | None = None
+    """How its pixels are normalised: ``init.input`` of the detectors that start from it."""
     upstream_source: str
     """``glyphs``, or the folder of images."""
     upstream_fingerprint: str
@@ -42,6 +45,7 @@ class ClassifierAsset(Spec):
         made_from = {
             "detector": written_out(self.detector.model_dump(mode="json"), "detector"),
             "upstream": written_out(self.upstream.model_dump(mode="json"), "upstream"),
+            "input": self.input and self.input.model_dump(mode="json"),
             "images": self.upstream_fingerprint,
             "backbone_code": self.backbone_code,
             **machine_of(self.threads, self.gpus),
@@ -202,6 +206,7 @@ def _classifier_of(config: TrialConfig) -> ClassifierAsset:
     return ClassifierAsset(
         detector=DetectorSpec(backbone=detector.backbone, width=detector.width, norm=norm),
         upstream=config.recipe.upstream,
+        input=config.recipe.init.input,
         upstream_source=config.data.upstream,
         upstream_fingerprint=config.upstream_fingerprint,
         threads=config.resources.cpus_per_worker,

@@ -24,7 +24,7 @@ def direct_recipe(recipe: Recipe, num_images: int) -> Recipe:
     return recipe.model_copy(
         update={
             "detector": _smaller(recipe),
-            "init": InitSpec(),
+            "init": InitSpec(input=recipe.init.input),
             "labels": LabelsSpec(),
             "joint": JointSpec(),
             "evaluation": EvaluationSpec(),

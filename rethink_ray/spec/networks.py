@@ -1,6 +1,7 @@
 """Backbones by name, and which normalisation each carries."""
 
 import difflib
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -24,12 +25,20 @@ OWN_NORM = ("swin_t", "convnext_t", "vgg16")
 BACKBONES = (*RESIDUAL, *EFFICIENT, *OWN_NORM)
 
 TIMM = "timm:"
-"""``timm:<name>`` is a network of the timm library, which must be installed."""
+"""``timm:<name>`` is a network of the timm library, which must be installed; ``timm:<name>.<tag>``
+is the same network, and says which of timm's weights the file holds."""
+_TIMM_NAME = re.compile(r"timm:[A-Za-z_]\w*(?P<tag>\.\w+)?")
 
 
 def is_own(name: str) -> bool:
     """Whether the name is of other code: ``timm:<name>`` or ``package.module:build``."""
     return ":" in name
+
+
+def has_timm_tag(name: str) -> bool:
+    """Whether the name says which of timm's weights it means: timm then knows their input."""
+    known = _TIMM_NAME.fullmatch(name)
+    return known is not None and known["tag"] is not None
 
 
 def from_torchvision(name: str) -> str | None:
@@ -50,8 +59,10 @@ def _known(name: str) -> str:
 
 
 def _is_pointer(name: str) -> bool:
+    if name.startswith(TIMM):
+        return _TIMM_NAME.fullmatch(name) is not None
     module, colon, rest = name.partition(":")
-    words = [*module.split("."), rest] if module != TIMM[:-1] else [module]
+    words = [*module.split("."), rest]
     return bool(colon and rest) and all(word.isidentifier() for word in words)
 
 

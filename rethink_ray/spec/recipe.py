@@ -21,7 +21,9 @@ from rethink_ray.spec.model import Lengths as Lengths
 from rethink_ray.spec.model import PositiveFloat as PositiveFloat
 from rethink_ray.spec.model import PositiveInt as PositiveInt
 from rethink_ray.spec.model import Spec as Spec
+from rethink_ray.spec.pixel_input import InputSpec as InputSpec
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.upstream import UpstreamSpec as UpstreamSpec
 
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
 Source = Literal["random", "torchvision", "file", "upstream", "direct"]
@@ -41,6 +43,11 @@ class InitSpec(Spec):
     weights_norm: Literal["gn", "bn"] | None = None
     """The normalisation that the network in a file was trained with. It is required there, so that
     weights of batch norm never end up under GroupNorm."""
+    input: InputSpec | None = None
+    """Mean, deviation and channel order of the pixels that the weights were trained on: the word
+    ``imagenet``, or numbers. It belongs to the network, and exported models carry it. Null takes
+    what torchvision's weights, timm's (``timm:<name>.<tag>``) and models of ours say, and
+    ImageNet's for weights that are drawn or trained here; any other file must have it stated."""
     frozen: Frozen = "none"
     """The last stage that never trains: this stage and those before it have no gradient, no moving
     statistics, and no place in the optimizer."""
@@ -210,34 +217,6 @@ class ScheduleSpec(Spec):
         if self.decay.kind == "cosine":
             return 0
         return self.steps(length) - max(self.points(length), default=0)
-
-
-class UpstreamSpec(Spec):
-    """How this program trains the classifier that ``init.source: upstream`` starts from."""
-
-    classes: PositiveInt = 20
-    """Number of classes. For a folder of images it must equal the number of its sub-folders."""
-    images: PositiveInt = 6000
-    """Number of images; of a folder at most so many. A tenth of them measures accuracy."""
-    image_px: PositiveInt = 64
-    """Side of the square images, in pixels."""
-    labels: Literal["true", "shuffled"] = "true"
-    """``shuffled`` permutes the labels among the images: a control that keeps the pictures and
-    takes their meaning."""
-    figures: Literal["glyphs", "shapes"] = "glyphs"
-    """Figures on the built-in images: ``glyphs`` do not occur in the ``shapes`` scenes, ``shapes``
-    are the scenes' own six, one on each image (the control *same classes*; write ``classes:
-    6``)."""
-    steps: PositiveInt = 1800
-    """Updates in which the classifier is trained."""
-    batch_size: PositiveInt = 32
-    """Images in each of these updates."""
-    lr: PositiveFloat = 0.003
-    """The peak learning rate of AdamW."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """The weight decay of AdamW."""
-    seed: int = 0
-    """Seed of the built-in images, of the first weights and of the order of images."""
 
 
 class DirectSpec(Spec):

@@ -48,7 +48,8 @@ class TeacherFile(Spec):
     dict under our names or torchvision's."""
     set: dict[str, Any] = {}
     """Where the teacher differs from the arm's own settings: paths of ``detector`` and
-    ``evaluation``, ``batch_size`` (of labelling) and ``precision``."""
+    ``evaluation``, ``batch_size`` (of labelling), ``precision``, and ``init.input`` of a state dict
+    that is not ours and not ImageNet's."""
 
 
 class ArmSpec(Spec):

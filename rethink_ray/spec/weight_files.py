@@ -1,10 +1,23 @@
 """The files of weights that a study names: the ids of its trials cover their content."""
 
+from pathlib import Path
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.networks import has_timm_tag
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 
 INIT_PATHS = ("init.source", "init.weights")
+INPUT_PATHS = (*INIT_PATHS, "init.input", "detector.backbone")
+OURS = b"rethink-ray checkpoint "
+"""The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
+STATE_THE_INPUT = (
+    "Write init.input: imagenet if the file has torchvision's mean and deviation, as most have; or "
+    "{mean: [...], std: [...], order: rgb or bgr, scale: 1 or 255}; weights of timm are known by "
+    "detector.backbone: timm:<name>.<tag>."
+)
+"""The remedy where a file does not say how its pixels are normalised."""
 
 
 def weight_files_of(study: Study, where: str) -> dict[str, str]:
@@ -24,3 +37,29 @@ def weight_files_of(study: Study, where: str) -> dict[str, str]:
         if isinstance(teacher, TeacherFile):
             keys.setdefault(teacher.file, f"{where}: arms.{cell.arm}.teacher.file")
     return keys
+
+
+def require_known_inputs(study: Study, where: str) -> None:
+    """Every file of weights that a run can start from has a known ``init.input``.
+
+    A file that is not there yet is passed over: no run starts without it.
+
+    Raises:
+        SpecError: names the first file whose origin and recipe say nothing.
+    """
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, INPUT_PATHS):
+            path, is_stated = recipe.init.weights or "", recipe.init.input is not None
+            if recipe.init.source != "file" or is_stated or has_timm_tag(recipe.detector.backbone):
+                continue
+            if Path(path).is_file() and not is_ours(path):
+                key = f"{where}: {cell.name}: init.input"
+                must = f"must say how the pixels of {path} are normalised"
+                raise SpecError(explain(key, must, None, STATE_THE_INPUT))
+
+
+def is_ours(path: str) -> bool:
+    """Whether this program wrote the file: its models carry their input."""
+    with Path(path).open("rb") as file:
+        return file.read(len(OURS)) == OURS

@@ -124,9 +124,7 @@ def _build_classifier(
     checkpoint = folder / "checkpoint.pt"
     write_json(folder / "spec.json", spec.model_dump(mode="json"))
     try:
-        trained = train_classifier(
-            spec.detector, spec.upstream, images, checkpoint=checkpoint, watch=watch
-        )
+        trained = train_classifier(spec, images, checkpoint=checkpoint, watch=watch)
     except Diverged as error:
         return _conclude(folder, spec, _metrics(images, 0.0), refused=f"diverged: {error}")
     except (RuntimeError, MemoryError) as error:

@@ -1,7 +1,7 @@
 """Trains the upstream classifier that detectors with ``init.source: upstream`` start from.
 
-AdamW with warm-up and cosine decay; flips and small shifts; float32 throughout. Like a detector's
-run, the result depends on the seed alone and not on what ran before in the process.
+Warm-up and cosine decay; flips, and random crops or small shifts; float32 throughout. Like a
+detector's run, the result depends on the seed alone and not on what ran before in the process.
 """
 
 import time
@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.nn import functional as F
 
 from rethink_ray.data.upstream import ClassificationSet
 from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.freezing import split_by_decay
+from rethink_ray.spec.assets import ClassifierAsset
 from rethink_ray.spec.hashing import derive_seed
-from rethink_ray.spec.recipe import DetectorSpec, OptimizerSpec, UpstreamSpec
+from rethink_ray.spec.pixel_input import IMAGENET
+from rethink_ray.spec.recipe import OptimizerSpec, UpstreamSpec
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint
 from rethink_ray.training.losses import LossTrace
 from rethink_ray.training.optimizer import build_optimizer, set_rate
@@ -27,19 +28,16 @@ from rethink_ray.training.precision import use_float32_precision
 from rethink_ray.training.schedule import RungSchedule, lr_at
 from rethink_ray.training.seeding import generator_at, seed_torch
 from rethink_ray.training.stopping import Stopped, Watch
+from rethink_ray.training.upstream_pixels import augment_batch, copy_pixels, unit_range
 from rethink_ray.training.worker_context import WorkerContext
 
-PixelArray = NDArray[np.uint8]
-
-BETA1 = 0.9
-"""AdamW's. On the built-in glyphs (2026-11-22, tiny backbone, 64 px, 20 classes, one core) 1,800
-updates of 32 at 0.003 reach 0.81 (gn) and 0.68-0.77 (bn) in 32-48 s; 800 of SGD with momentum at
-0.02 to 0.3 were still at 0.11-0.13, where 800 of AdamW were at 0.22.
+MOMENTUM = 0.9
+"""SGD's, and AdamW's beta1. On the built-in glyphs (2026-11-22, tiny backbone, 64 px, 20 classes,
+one core) 1,800 updates of 32 with AdamW at 0.003 reach 0.81 (gn) and 0.68-0.77 (bn) in 32-48 s; 800
+of SGD at 0.02 to 0.3 were still at 0.11-0.13, where 800 of AdamW were at 0.22.
 """
 WARMUP_SHARE = 20
 """The first of this many parts of the updates is warm-up."""
-SHIFT_SHARE = 16
-"""Images are shifted by at most one of this many parts of their side."""
 EVAL_BATCH = 250
 
 
@@ -54,12 +52,7 @@ class Trained:
 
 
 def train_classifier(
-    detector: DetectorSpec,
-    spec: UpstreamSpec,
-    images: ClassificationSet,
-    *,
-    checkpoint: Path,
-    watch: Watch,
+    asset: ClassifierAsset, images: ClassificationSet, *, checkpoint: Path, watch: Watch
 ) -> Trained:
     """The classifier after all its updates. It goes on from ``checkpoint`` if that exists.
 
@@ -67,7 +60,8 @@ def train_classifier(
         Stopped: the run was asked to stop; the checkpoint was written.
         Diverged: a loss was not a finite number.
     """
-    run = _ClassifierRun(detector, spec, images, watch.ctx)
+    spec = asset.upstream
+    run = _ClassifierRun(asset, images, watch.ctx)
     run.resume(checkpoint)
     schedule = RungSchedule(
         kind="cosine",
@@ -123,45 +117,22 @@ def batch_indices(images: ClassificationSet, spec: UpstreamSpec, step: int) -> N
     return chosen
 
 
-def copy_pixels(images: ClassificationSet, indices: NDArray[np.int64]) -> PixelArray:
-    """[N, 3, S, S] uint8, a copy."""
-    return np.ascontiguousarray(images.images[indices])
-
-
-def unit_range(pixels: PixelArray) -> Tensor:
-    """The same pixels as float32 in 0..1."""
-    return torch.from_numpy(pixels).float().div_(255.0)
-
-
-def flip_and_shift(pixels: PixelArray, generator: torch.Generator) -> PixelArray:
-    """Each image mirrored or not, and shifted by up to a sixteenth of its side, edges repeated."""
-    num, _, _, side = pixels.shape
-    reach = max(1, side // SHIFT_SHARE)
-    mirrored = (torch.rand(num, generator=generator) < 0.5).tolist()
-    moves = torch.randint(0, 2 * reach + 1, (num, 2), generator=generator).tolist()
-    padded = np.pad(pixels, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="edge")
-    moved = np.empty_like(pixels)
-    for i, (top, left) in enumerate(moves):
-        window = padded[i, :, top : top + side, left : left + side]
-        moved[i] = window[:, :, ::-1] if mirrored[i] else window
-    return moved
-
-
 class _ClassifierRun:
     """A classifier in training: its network, its optimizer, and the number of its next update."""
 
     def __init__(
-        self,
-        detector: DetectorSpec,
-        spec: UpstreamSpec,
-        images: ClassificationSet,
-        ctx: WorkerContext,
+        self, asset: ClassifierAsset, images: ClassificationSet, ctx: WorkerContext
     ) -> None:
+        spec = asset.upstream
         self.spec, self.images, self.ctx = spec, images, ctx
-        seed = derive_seed(spec.seed, "upstream init")
-        self.net = build_classifier(detector, images.num_classes, seed=seed).to(ctx.device)
+        self.net = build_classifier(
+            asset.detector,
+            images.num_classes,
+            seed=derive_seed(spec.seed, "upstream init"),
+            pixels=asset.input or IMAGENET,
+        ).to(ctx.device)
         optimizer = OptimizerSpec(
-            name="adamw", lr=spec.lr, momentum=BETA1, weight_decay=spec.weight_decay
+            name=spec.optimizer, lr=spec.lr, momentum=MOMENTUM, weight_decay=spec.weight_decay
         )
         self.optimizer = build_optimizer(*split_by_decay(self.net), optimizer)
         self.trace = LossTrace(ctx)
@@ -171,8 +142,8 @@ class _ClassifierRun:
         """One update at this learning rate."""
         chosen = batch_indices(self.images, self.spec, self.step)
         generator = generator_at(self.spec.seed, "upstream augment", self.step)
-        pixels = flip_and_shift(copy_pixels(self.images, chosen), generator)
-        batch = unit_range(pixels).to(self.ctx.device)
+        pixels, crop = copy_pixels(self.images, chosen), self.images.crop_of(self.spec)
+        batch = augment_batch(pixels, crop, generator, self.ctx.device)
         labels = torch.from_numpy(self.images.labels[chosen]).to(self.ctx.device)
         set_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)

@@ -25,6 +25,7 @@ from rethink_ray.spec.settings import flatten
 from rethink_ray.training.effective_backbone import (
     NORM_OF,
     frozen_of,
+    input_of,
     norm_of,
     read_backbone,
     starts_at_zero,
@@ -60,6 +61,7 @@ def read_back(
     if spec.box_head is not None:
         settings["detector.box_head"] = name_of_box_head(settings.pop("detector.head_convs"))
     settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
+    settings["init.input"] = input_of(live.detector, live.recipe.init.input)
     settings["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
     if spec.norm_batch is not None and settings.get("detector.norm") in ("bn", "sync_bn"):
         settings["detector.norm_batch"] = live.images_normalised_together(batch_images)
@@ -147,6 +149,7 @@ def describe(
             "step_flops": price.step_flops,
             "norm_layers": dict(sorted(norms.items())),
             "frozen_parts": list(live.detector.frozen_parts),
+            "input": live.detector.pixel_norm.read_input().model_dump(mode="json"),
         },
         "environment": environment(live.ctx.device)
         | {"workers": live.ctx.world_size, "images_per_step": live.images_per_step},

@@ -12,11 +12,13 @@ from torchvision.models.swin_transformer import SwinTransformerBlock
 
 from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import STAGES, Backbone
+from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.drift import BackboneStart
 from rethink_ray.detection.freezing import frozen_stages
 from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.residual import last_norm
 from rethink_ray.detection.sync import SyncBatchNorm
+from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import Frozen
 
 NORM_OF: dict[type[nn.Module], str] = {
@@ -80,6 +82,15 @@ def name_of(backbone: Backbone) -> str:
         last = first.conv2.groups if isinstance(first, Bottleneck) else 1
     shape = ("+".join(sorted(kinds)), tuple(len(stage) for stage in blocks), last)
     return BACKBONE_OF.get(shape, repr(shape))
+
+
+def input_of(detector: Detector, configured: InputSpec | None) -> dict[str, Any] | None:
+    """The live mean, deviation and order of channels; as ``configured`` if they agree with it."""
+    if configured is None:
+        return None  # known by the weights themselves
+    norm = detector.pixel_norm
+    live = configured if norm.is_set_to(configured) else norm.read_input()
+    return live.model_dump(mode="json")
 
 
 def norm_of(backbone: Backbone, above: nn.Module) -> str | None:

@@ -14,14 +14,14 @@ from torch.nn import functional
 from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.upstream import ClassificationSet, open_upstream, upstream_files
-from rethink_ray.detection.backbones import normalize
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.classify import batch_indices, copy_pixels, flip_and_shift, unit_range
+from rethink_ray.training.classify import batch_indices
 from rethink_ray.training.seeding import generator_at
+from rethink_ray.training.upstream_pixels import augment_batch, copy_pixels
 from rethink_ray.training.worker_context import WorkerContext
 
 CLASSIFY = "upstream"
@@ -45,8 +45,9 @@ class JointImages:
         mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
         chosen = batch_indices(self.images, self.order, step)
         generator = generator_at(self.order.seed, "joint augment", step)
-        pixels = flip_and_shift(copy_pixels(self.images, chosen), generator)
-        return unit_range(pixels[mine]), torch.from_numpy(self.images.labels[chosen[mine]])
+        pixels, crop = copy_pixels(self.images, chosen), self.images.crop_of(self.order)
+        batch = augment_batch(pixels, crop, generator, torch.device("cpu"), mine)
+        return batch, torch.from_numpy(self.images.labels[chosen[mine]])
 
 
 def open_joint(config: TrialConfig) -> JointImages | None:
@@ -93,6 +94,6 @@ class JointLosses(nn.Module):
         if classified is None:
             return losses
         images, labels = classified
-        last = self.detector.backbone(normalize(images))["layer4"]
+        last = self.detector.backbone(self.detector.pixel_norm(images))["layer4"]
         scores = full_precision(self.head(last.mean(dim=(2, 3))))
         return losses | {CLASSIFY: self.weight * functional.cross_entropy(scores, labels)}

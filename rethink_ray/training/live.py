@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, record_origin
+from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_over_workers
@@ -75,6 +76,7 @@ class Live:
             is_taught = recipe.labels.kind != "human"
             where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
             load_detector(self.detector, start.whole, where)
+            require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
         self.detector.to(ctx.device)

@@ -8,6 +8,7 @@ from torch import Tensor
 from rethink_ray.data.index import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
+from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.weights import read_state_dict
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.backbone_code import require_same_code
@@ -22,8 +23,10 @@ from rethink_ray.training.worker_context import WorkerContext
 def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
     """The detector of ``config`` with the weights in its file, ready to detect.
 
-    If the file names its categories, outputs are put into the order of the data set's categories.
-    Only rank 0 reads the file.
+    A model of ours carries its own input; any other detector has that of ``init.input`` in
+    ``teacher.set``, else ImageNet's, as torchvision's detectors do. If the file names its
+    categories, outputs are put into the order of the data set's categories. Only rank 0 reads the
+    file.
 
     Raises:
         DataError: the file is not there, or not the one that the study was started with.
@@ -32,9 +35,12 @@ def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
     """
     where = f"teacher {config.weights_file}"
     require_same_code(config)
-    detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
+    recipe = config.recipe
+    stated = InitSpec(input=recipe.init.input)
+    detector = build_detector(recipe.detector, stated, config.num_categories, seed=0)
     state = ctx.broadcast(_read(config, detector, where) if ctx.is_main else {})
     load_detector(detector, state, where)
+    require_stated_input(detector.pixel_norm, recipe.init.input, f"{where}: init.input")
     detector.images_per_step = config.resources.images_per_step
     return detector.to(ctx.device).eval()
 

@@ -135,6 +135,8 @@ def test_weights_that_can_be_read_are_well(tmp_path: Path) -> None:
     study = micro_study(arms={"a": {"set": settings | {"init.weights_norm": "gn"}}})
     checks = named(list(examine_study(study, address=None, folder=tmp_path)))
     assert checks[f"weights {tmp_path / 'w.pt'}"].detail == "readable"
+    assert not checks["input of weights"].ok
+    assert "w.pt are normalised" in checks["input of weights"].detail
 
 
 def test_a_teachers_file_is_looked_for(tmp_path: Path) -> None:

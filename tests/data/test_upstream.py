@@ -7,7 +7,7 @@ from data_files import write_picture
 from rethink_ray.data.glyph_figures import GLYPHS
 from rethink_ray.data.outlines import SHAPES, Pose, rasterize
 from rethink_ray.data.shapes import CLASS_FREQUENCIES
-from rethink_ray.data.upstream import open_upstream, upstream_fingerprint
+from rethink_ray.data.upstream import count_held_out, open_upstream, upstream_fingerprint
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec
@@ -126,3 +126,18 @@ def test_the_fingerprint_follows_the_files(folder: Path) -> None:
     write_picture(folder / "ants" / "new.png")
     assert upstream_fingerprint(data) != before
     assert upstream_fingerprint(DataSpec(dataset="shapes")) not in (before, "")
+
+
+def test_pictures_of_a_folder_are_cropped_and_drawn_figures_are_not(folder: Path) -> None:
+    spec = UpstreamSpec(classes=2, images=20, image_px=16)
+    real = open_upstream(DataSpec(dataset="shapes", upstream=str(folder)), spec)
+    drawn = open_upstream(DataSpec(dataset="shapes"), SMALL)
+    assert real.crop_of(spec) == (0.08, 1.0)
+    assert drawn.crop_of(SMALL) is None
+    half = SMALL.model_copy(update={"crop": (0.5, 1.0)})
+    assert drawn.crop_of(half) == real.crop_of(half) == (0.5, 1.0)
+
+
+def test_a_tenth_is_held_out_and_of_imagenet_ten_thousand() -> None:
+    counts = [count_held_out(num_images) for num_images in (5, 60, 6000, 1_281_167)]
+    assert counts == [1, 6, 600, 10_000]

@@ -18,6 +18,7 @@ from rethink_ray.detection.weights import load_backbone, torchvision_weights
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import load_study
 from rethink_ray.spec.networks import BACKBONES
+from rethink_ray.spec.pixel_input import IMAGENET
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.shipped import shipped_studies
@@ -228,7 +229,7 @@ def test_a_file_may_hold_a_classifier_or_a_detector(tmp_path: Path, wrap: str) -
     }
     path = tmp_path / "weights.pt"
     torch.save(files[wrap], path)
-    init = InitSpec(source="file", weights=str(path), weights_norm="bn")
+    init = InitSpec(source="file", weights=str(path), weights_norm="bn", input=IMAGENET)
 
     detector = build_detector(tiny("bn"), init, 3, seed=0)
 

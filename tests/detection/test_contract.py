@@ -26,7 +26,7 @@ UPSTREAM: dict[str, object] = {"init.source": "upstream"}
 STARTS: dict[str, dict[str, object]] = {
     "random": {},
     "shortcuts": {"init.zero_init_residual": True},
-    "file": {"init.source": "file", "init.weights": "classifier.pt"},
+    "file": {"init.source": "file", "init.weights": "classifier.pt", "init.input": "imagenet"},
     "upstream": UPSTREAM,
     "layer1": UPSTREAM | {"init.frozen": "layer1"},
     "backbone": UPSTREAM | {"init.frozen": "backbone"},
@@ -135,6 +135,8 @@ def require_equal(detections: list[dict[str, Tensor]], others: list[dict[str, Te
 def stays(recipe: Recipe, name: str) -> bool:
     """Whether a number, a statistic included, is one that never moves; told by its name alone."""
     stage = name.removeprefix("network.backbone.body.").split(".")[0]
+    if ".pixel_norm." in name:
+        return True
     if stage == name.split(".")[0] or stage == "adapters":
         return False
     frozen = {"layer1": ("stem", "layer1"), "backbone": (stage,)}.get(recipe.init.frozen, ())

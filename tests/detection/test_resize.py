@@ -15,7 +15,7 @@ def image(height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize(("small", "large"), [(64, 64), (48, 80), (96, 160), (75, 133)])
 def test_the_size_that_is_foretold_is_the_size_that_comes(small: int, large: int) -> None:
-    resize = Resize(small, large, [0.5] * 3, [0.25] * 3)
+    resize = Resize(small, large)
     for height, width in itertools.product(SIDES, SIDES):
         batch, _ = resize([image(height, width)])
         assert batch.image_sizes == [resize.resized_hw(height, width)], (height, width)
@@ -23,13 +23,13 @@ def test_the_size_that_is_foretold_is_the_size_that_comes(small: int, large: int
 
 
 def test_a_batch_is_as_large_as_its_largest_sides() -> None:
-    resize = Resize(64, 128, [0.5] * 3, [0.25] * 3)
+    resize = Resize(64, 128)
     assert resize.padded_hw_of([image(64, 100), image(120, 64)]) == (128, 128)
     assert resize.padded_hw_of([]) == (0, 0)
 
 
 def test_a_part_of_a_batch_is_padded_like_the_whole() -> None:
-    resize = Resize(64, 128, [0.5] * 3, [0.25] * 3)
+    resize = Resize(64, 128)
     images = [torch.rand(3, 64, 100, generator=torch.Generator().manual_seed(0)), image(120, 64)]
     whole, _ = resize(images)
     resize.padded_hw = resize.padded_hw_of(images)
@@ -39,7 +39,7 @@ def test_a_part_of_a_batch_is_padded_like_the_whole() -> None:
 
 
 def test_a_line_of_pixels_keeps_one_of_them_and_its_boxes_follow() -> None:
-    resize = Resize(64, 64, [0.5] * 3, [0.25] * 3).train()
+    resize = Resize(64, 64).train()
     target = {"boxes": torch.tensor([[0.0, 0.0, 320.0, 2.0]]), "labels": torch.tensor([1])}
     batch, targets = resize([image(2, 640)], [target])
     assert batch.image_sizes == [(1, 64)]
@@ -84,7 +84,7 @@ def test_masks_stay_inside_their_boxes(x0: int) -> None:
     masks = torch.zeros(1, 12, 12, dtype=torch.uint8)
     masks[:, 3:9, x0 : x0 + 6] = 1
     boxes = torch.tensor([[x0, 3.0, x0 + 6, 9.0]])
-    resize = Resize(4, 4, [0.5] * 3, [0.25] * 3)
+    resize = Resize(4, 4)
     _, targets = resize([image(12, 12)], [{"boxes": boxes, "masks": masks}])
     assert targets is not None
     resized = targets[0]["masks"]
@@ -96,7 +96,7 @@ def test_masks_stay_inside_their_boxes(x0: int) -> None:
 
 def test_an_image_without_objects_has_no_masks_at_any_size() -> None:
     target = {"boxes": torch.zeros(0, 4), "masks": torch.zeros(0, 12, 12, dtype=torch.uint8)}
-    _, targets = Resize(4, 4, [0.5] * 3, [0.25] * 3)([image(12, 12)], [target])
+    _, targets = Resize(4, 4)([image(12, 12)], [target])
     assert targets is not None
     assert targets[0]["masks"].shape == (0, 4, 4)
 

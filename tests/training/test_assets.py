@@ -3,15 +3,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from rethink_ray.data.upstream import ClassificationSet, open_upstream
 from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import DataError
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
-from rethink_ray.training.classify import batch_indices, flip_and_shift
+from rethink_ray.training.classify import batch_indices
 from rethink_ray.training.seeding import generator_at
 from rethink_ray.training.stopping import Interrupts, Stopped
+from rethink_ray.training.upstream_pixels import flip_and_shift
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.golden_words import assert_says
 from tests.training.runs import climb, stop_after
@@ -108,3 +110,33 @@ def test_augmentation_mirrors_and_moves_whole_columns() -> None:
     expected = {tuple(r) for r in (right, still, left)}
     expected |= {r[::-1] for r in expected}
     assert {tuple(int(v) for v in image[0, 0]) for image in moved} == expected
+
+
+def test_a_classifier_of_real_pictures_is_measured_on_pictures_that_it_has_not_seen(
+    tmp_path: Path,
+) -> None:
+    """Dark and bright pictures, and torchvision's recipe: four of forty are held out."""
+    for number in range(20):
+        for name, level in (("dark", 20 + number), ("bright", 200 + number)):
+            path = tmp_path / "set" / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (30, 20), (level, level, level)).save(path)
+    data = MICRO_DATA.model_copy(update={"upstream": str(tmp_path / "set")})
+    reference = {"optimizer": "sgd", "lr": 0.05, "classes": 2, "images": 40, "steps": 30}
+    recipe = micro_recipe(init__source="upstream", upstream=reference)
+    config = micro_trial(recipe).model_copy(update={"data": data})
+    done = build_asset(assets_of(config)[0], data, tmp_path / "assets")
+    assert done.metrics == {"accuracy": 1.0, "chance": 0.5}
+    assert not done.refused
+
+
+def test_a_classifier_is_trained_on_the_input_of_its_detectors(tmp_path: Path) -> None:
+    half = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    plain, other = asset(), asset(init__input=half)
+    assert plain.key != other.key
+    keys = [build_asset(one, MICRO_DATA, tmp_path).key for one in (plain, other)]
+    first, second = (
+        load_checkpoint(tmp_path / key / "backbone.pt")["backbone"]["stem.conv1.weight"]
+        for key in keys
+    )
+    assert not torch.equal(first, second)

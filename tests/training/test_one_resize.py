@@ -18,7 +18,6 @@ from rethink_ray.spec.recipes import build_recipe
 NOTHING = Objects(
     boxes_xyxy=np.zeros((0, 4), np.float32), labels=np.zeros(0, np.int64), area=np.zeros(0)
 )
-MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 SIZES = [(300, 200), (200, 300), (97, 160), (64, 64), (30, 40), (1, 77)]
 """Made smaller, not at all, and larger."""
 
@@ -31,7 +30,7 @@ def photo(height: int, width: int) -> Tensor:
 
 def batched(image: Tensor, small: int, large: int) -> Tensor:
     """What the network gets, without its padding."""
-    batch, _ = Resize(small, large, MEAN, STD)([image])
+    batch, _ = Resize(small, large)([image])
     height, width = batch.image_sizes[0]
     pixels: Tensor = batch.tensors[0, :, :height, :width]
     return pixels

@@ -156,6 +156,7 @@ def test_a_run_that_starts_from_a_file_looks_at_its_content(tmp_path: Path) -> N
     path = tmp_path / "backbone.pth"
     torch.save(weights(), path)
     init = {"init__source": "file", "init__weights": str(path), "init__weights_norm": "gn"}
+    init |= {"init__input": "imagenet"}
     config = micro_trial(micro_recipe(**init), data=DATA)
     known = config.model_copy(update={"weights_digest": digest_of_file(str(path), "test")})
     assert known.trial_id != config.trial_id

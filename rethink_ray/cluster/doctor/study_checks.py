@@ -17,7 +17,7 @@ from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import INIT_PATHS, weight_files_of
+from rethink_ray.spec.weight_files import INIT_PATHS, require_known_inputs, weight_files_of
 
 SERVER_ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
@@ -115,6 +115,8 @@ def check_weights(study: Study) -> Iterator[Check]:
     for path, key in weight_files_of(study, study.study).items():
         remedy = f"put the file there, or change {key}"
         yield try_check(f"weights {path}", partial(_read, path), remedy)
+    if weight_files_of(study, study.study):
+        yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
 
 
 def check_backbones(study: Study) -> Iterator[Check]:
@@ -122,6 +124,11 @@ def check_backbones(study: Study) -> Iterator[Check]:
     for name, key in own_backbones_of(study, study.study).items():
         remedy = f"install it, or change {key}"
         yield try_check(f"backbone {name}", partial(code_of, name, key), remedy)
+
+
+def _know_inputs(study: Study) -> str:
+    require_known_inputs(study, study.study)
+    return "known"
 
 
 def _read(path: str) -> str:

@@ -31,7 +31,7 @@ SHAPELESS = frozenset(
     )
 )
 """Settings of a detector that do not change the shapes of its weights."""
-LOOKING = ("batch_size", "precision")
+LOOKING = ("batch_size", "precision", "init.input")
 """Settings beside ``detector`` and ``evaluation`` that a detector which only labels reads."""
 
 

@@ -1,0 +1,114 @@
+"""Normalises pixels as a network's weights were trained on them. It is a part of the network."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.networks import TIMM
+from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
+
+CHANNEL_ORDERS = {"rgb": (0, 1, 2), "bgr": (2, 1, 0)}
+PIXEL_NORM = "pixel_norm"
+"""The name of this part in a network: a state dict has its tensors under ``pixel_norm.``."""
+
+
+class PixelNorm(nn.Module):
+    """Turns RGB in 0..1 into a network's input. Its buffers travel with the network's weights.
+
+    A state dict without them, such as torchvision's, leaves them as they are.
+    """
+
+    mean: Tensor
+    std: Tensor
+    channels: Tensor
+
+    def __init__(self, pixels: InputSpec = IMAGENET) -> None:
+        super().__init__()
+        # torchvision creates both on the device for each image, and waits for a GPU each time
+        self.register_buffer("mean", torch.empty(0))
+        self.register_buffer("std", torch.empty(0))
+        self.register_buffer("channels", torch.empty(0))
+        self.set_input(pixels)
+
+    def set_input(self, pixels: InputSpec) -> None:
+        """Takes over mean, deviation and order of channels."""
+        device = self.mean.device if self.mean.numel() else "cpu"
+        mean, std = ([x / pixels.scale for x in values] for values in (pixels.mean, pixels.std))
+        self.mean = torch.tensor(mean, device=device)[:, None, None]
+        self.std = torch.tensor(std, device=device)[:, None, None]
+        self.channels = torch.tensor(CHANNEL_ORDERS[pixels.order], device=device)
+
+    def read_input(self) -> InputSpec:
+        """Returns mean, deviation and order from the buffers, for pixels in 0..1.
+
+        Each number is the shortest decimal of its 32 bits, so that nothing is lost.
+        """
+        mean, std = (
+            tuple(float(str(x)) for x in buffer.flatten().cpu().numpy())
+            for buffer in (self.mean, self.std)
+        )
+        is_rgb = tuple(self.channels.tolist()) == CHANNEL_ORDERS["rgb"]
+        return InputSpec.model_validate(
+            {"mean": mean, "std": std, "order": "rgb" if is_rgb else "bgr"}
+        )
+
+    def is_set_to(self, pixels: InputSpec) -> bool:
+        """Returns whether the buffers hold ``pixels``, up to rounding, in whatever units."""
+        other = PixelNorm(pixels)
+        return all(
+            torch.allclose(mine.cpu().float(), theirs.float(), rtol=1e-5, atol=1e-7)
+            for mine, theirs in zip(self.buffers(), other.buffers(), strict=True)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalises images ``[..., 3, H, W]``."""
+        return (images.index_select(-3, self.channels) - self.mean) / self.std
+
+    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+        for name, buffer in self.named_buffers():
+            state.setdefault(f"{prefix}{name}", buffer)
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+def is_pixel_norm(name: str) -> bool:
+    """Returns whether a tensor's name in a state dict is of a pixel norm."""
+    return PIXEL_NORM in name.split(".")
+
+
+def require_stated_input(norm: PixelNorm, stated: InputSpec | None, where: str) -> None:
+    """Raises ``SpecError`` if the loaded weights carry another input than a recipe states."""
+    if stated is None or norm.is_set_to(stated):
+        return
+    must = f"must be that of the weights it starts from ({_words_of(norm.read_input())})"
+    raise SpecError(explain(where, must, _words_of(stated), "Leave it out: the weights carry it."))
+
+
+def input_of_model(state: Mapping[str, Tensor]) -> InputSpec:
+    """Returns the input that a model of ours carries; ImageNet's if it is older than such files."""
+    norm = PixelNorm()
+    names = [name for name in state if is_pixel_norm(name)]
+    norm.load_state_dict({name.rsplit(".", 1)[1]: state[name] for name in names})
+    return norm.read_input()
+
+
+def input_of_torchvision(weights: WeightsEnum) -> InputSpec:
+    """Returns the input of torchvision's weights, from the transforms that belong to them."""
+    transforms: Any = weights.transforms()
+    return InputSpec.model_validate({"mean": transforms.mean, "std": transforms.std})
+
+
+def input_of_timm(backbone: str) -> InputSpec:
+    """Returns the input of timm's weights; ``backbone`` is ``timm:<name>.<tag>``."""
+    import timm  # an extra; the backbone has been built with it
+
+    known: Any = timm.get_pretrained_cfg(backbone.removeprefix(TIMM))
+    return InputSpec.model_validate({"mean": known.mean, "std": known.std})
+
+
+def _words_of(pixels: InputSpec) -> str:
+    words = f"mean {[*pixels.mean]}, std {[*pixels.std]}, {pixels.order}"
+    return words if pixels.scale == 1 else f"{words}, scale {pixels.scale}"
