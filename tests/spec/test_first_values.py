@@ -51,7 +51,7 @@ def test_a_conditional_path_holds_where_its_condition_does() -> None:
     entry = {"optimizer.name": "adamw", "optimizer.lr": 0.004}
     study = small_study(search=search, try_first=[entry])
     assert first_values(study, CELL)[1] == entry | {"optimizer.weight_decay": 1e-4}
-    with pytest.raises(SpecError, match=r"one cell searches together.*'optimizer.momentum': 0.85"):
+    with pytest.raises(SpecError, match=r"one cell searches together.*optimizer.momentum: 0.85"):
         small_study(search=search, try_first=[{**entry, "optimizer.momentum": 0.85}])
 
 
