@@ -117,9 +117,12 @@ def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.M
         return fpn
     assert norm is not None, "check_recipe requires a norm for these necks"
     build: type[NasFpn | BiFpn] = NasFpn if spec.neck == "nas_fpn" else BiFpn
-    return build(
+    neck = build(
         channels, spec.neck_channels, norm, repeats=count_repeats(spec), names=levels.names
     )
+    if isinstance(neck, NasFpn):
+        neck.merge = spec.neck_merge
+    return neck
 
 
 def _build_extra_levels(levels: Levels, width: int) -> ExtraFPNBlock | None:

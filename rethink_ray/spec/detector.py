@@ -62,6 +62,10 @@ class DetectorSpec(Spec):
     neck_repeats: PositiveInt | None = None
     """How often NAS-FPN or BiFPN repeats its cell. Null is as published: 7 times and 3 times.
     Source: Ghiasi et al. 2019, Tan et al. 2020."""
+    neck_merge: Literal["gate", "sum"] = "gate"
+    """How four of NAS-FPN's seven nodes merge two maps: the coarser map's largest values gate the
+    finer one, or the maps are added. Source: Ghiasi et al. 2019 (gates); tensorflow/tpu,
+    models/official/detection/projects/copy_paste/configs (sums)."""
     neck_channels: PositiveInt = 256
     """Channels of every pyramid level. Source: Lin et al. 2017."""
     head_convs: Annotated[int, Field(ge=0)] = 4

@@ -68,6 +68,8 @@ def read_back(
     if spec.neck_repeats is not None and settings["detector.neck"] != "fpn":
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
         settings["detector.neck_repeats"] = len(neck.cells)
+    if spec.neck == "nas_fpn":
+        settings["detector.neck_merge"] = live.detector.network.get_submodule("backbone.fpn").merge
     return settings
 
 

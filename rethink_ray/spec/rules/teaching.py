@@ -19,6 +19,7 @@ SHAPELESS = frozenset(
         "min_side_px",
         "max_side_px",
         "norm_batch",
+        "neck_merge",
         "anchor_base_px",
         "foreground_iou",
         "background_iou",
