@@ -14,7 +14,10 @@ from rethink_ray.spec.recipe import (
     ScheduleSpec,
 )
 
-ONLY_DETECTING = ("candidates", "score_threshold", "nms_iou", "detections")
+ONLY_DETECTING = (
+    *("candidates", "score_threshold", "nms_iou", "detections"),
+    *("rpn_pre_nms_test", "rpn_post_nms_test"),
+)
 """Settings of a detector that training never reads: other values of them make the same asset."""
 
 

@@ -4,17 +4,30 @@ Its hashes left out every value at its default. No new id is made like this: a s
 recorded under identity 1 is read, and never continued.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
+from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
+
+YOUNGER_KEYS = (
+    *("p6_from", "canonical_scale_px", "focal_gamma", "focal_alpha"),
+    *("box_loss", "box_loss_beta", "box_loss_weight", "rpn_box_loss_beta", "rpn_box_loss_weight"),
+    *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),
+)
+"""Keys of a detector that version 0.1 did not have."""
+FIRST_DEFAULTS = {"rpn_pre_nms": 2000, "rpn_post_nms": 1000, "nms_iou": 0.5}
+"""Defaults of version 0.1 under keys that have another default or another name now."""
 
 
 def first_trial_id(config: TrialConfig) -> str:
     """The id of this run under identity 1."""
     recipe = config.recipe.model_dump(mode="json", exclude_defaults=True)
     recipe.get("schedule", {}).pop("lengths", None)
+    recipe.pop("detector", None)
+    recipe |= _first_detector(config.recipe.detector)
     unread = {
         "upstream": not uses_upstream(config.recipe),
         "direct": config.recipe.init.source != "direct",
@@ -29,6 +42,21 @@ def first_trial_id(config: TrialConfig) -> str:
         "threads": config.resources.cpus_per_worker,
     }
     return digest_of(identity | _first_extras(config))[:12]
+
+
+def _first_detector(detector: DetectorSpec) -> dict[str, Any]:
+    """The entry ``detector``, under the keys and defaults of identity 1; none if it is empty."""
+    group = detector.model_dump(mode="json", exclude_defaults=True, exclude={*YOUNGER_KEYS})
+    values: Mapping[str, float | None] = {
+        "rpn_pre_nms": detector.rpn_pre_nms_train,
+        "rpn_post_nms": detector.rpn_post_nms_train,
+        "nms_iou": detector.nms_iou,
+    }
+    group |= values
+    for key, default in FIRST_DEFAULTS.items():
+        if group[key] in (None, default):
+            del group[key]
+    return {"detector": group} if group else {}
 
 
 def _first_extras(config: TrialConfig) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from rethink_ray.training.effective_backbone import (
     read_backbone,
     starts_at_zero,
 )
-from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
+from rethink_ray.training.effective_heads import name_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
 from rethink_ray.training.precision import read_precision, use_precision
@@ -58,7 +58,8 @@ def read_back(
     with use_precision(live.recipe, live.ctx.device):
         settings["precision"] = read_precision(live.ctx.device)
     if spec.box_head is not None:
-        settings["detector.box_head"] = name_of_box_head(settings.pop("detector.head_convs"))
+        del settings["detector.head_convs"]
+        settings["detector.box_head"] = name_box_head(live.detector.network)
     settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     settings["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
     if spec.norm_batch is not None and settings.get("detector.norm") in ("bn", "sync_bn"):
