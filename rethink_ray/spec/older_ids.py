@@ -5,11 +5,12 @@ recorded under identity 1 is read, and never continued.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
+from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset, assets_of
 from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
 
 YOUNGER_KEYS = (
@@ -24,7 +25,9 @@ FIRST_DEFAULTS = {"rpn_pre_nms": 2000, "rpn_post_nms": 1000, "nms_iou": 0.5}
 
 def first_trial_id(config: TrialConfig) -> str:
     """The id of this run under identity 1."""
-    recipe = config.recipe.model_dump(mode="json", exclude_defaults=True)
+    squared = _with_direct_canvas(config.recipe, "square")  # the default; others are dumped
+    recipe = squared.model_dump(mode="json", exclude_defaults=True)
+    recipe.get("direct", {}).get("augment", {}).pop("canvas", None)
     recipe.get("schedule", {}).pop("lengths", None)
     recipe.pop("detector", None)
     recipe |= _first_detector(config.recipe.detector)
@@ -82,8 +85,27 @@ def _first_extras(config: TrialConfig) -> dict[str, Any]:
     return inputs
 
 
-def first_asset_key(asset: AssetSpec) -> str:
-    """The key of this asset under identity 1."""
+def first_asset_keys(config: TrialConfig) -> tuple[str, ...]:
+    """The keys under identity 1 of the assets of this run, in the order of ``assets_of``.
+
+    The first stage of direct pre-training then kept an image's shape, whatever a study says now.
+    """
+    return tuple(_first_asset_key(asset) for asset in assets_of(_with_first_canvas(config)))
+
+
+def _with_first_canvas(config: TrialConfig) -> TrialConfig:
+    recipe = _with_direct_canvas(config.recipe, "image")
+    teacher = config.teacher and _with_first_canvas(config.teacher)
+    return config.model_copy(update={"recipe": recipe, "teacher": teacher})
+
+
+def _with_direct_canvas(recipe: Recipe, canvas: Literal["image", "square"]) -> Recipe:
+    augment = recipe.direct.augment.model_copy(update={"canvas": canvas})
+    direct = recipe.direct.model_copy(update={"augment": augment})
+    return recipe.model_copy(update={"direct": direct})
+
+
+def _first_asset_key(asset: AssetSpec) -> str:
     match asset:
         case ClassifierAsset():
             made_from: Any = asset.model_dump(
@@ -94,5 +116,5 @@ def first_asset_key(asset: AssetSpec) -> str:
         case _:
             labels = asset.labels.model_dump(mode="json", exclude_defaults=True)
             pool = asset.teacher.trained.unlabelled_fingerprint
-            made_from = [first_asset_key(asset.teacher), labels, pool]
+            made_from = [_first_asset_key(asset.teacher), labels, pool]
     return f"{asset.kind}-{digest_of(made_from)}"
