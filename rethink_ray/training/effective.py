@@ -69,8 +69,6 @@ def read_back(
     if spec.neck_repeats is not None and settings["detector.neck"] != "fpn":
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
         settings["detector.neck_repeats"] = len(neck.cells)
-    if spec.neck == "nas_fpn":
-        settings["detector.neck_merge"] = live.detector.network.get_submodule("backbone.fpn").merge
     return settings
 
 
@@ -106,6 +104,8 @@ def read_detector(detector: Detector) -> dict[str, Any]:
         "detector.min_side_px": network.transform.min_size[0],
         "detector.max_side_px": network.transform.max_size,
     }
+    if isinstance(neck, NasFpn):
+        settings["detector.neck_merge"] = neck.merge
     norm = norm_of(detector.backbone, neck)
     if norm is not None:
         settings["detector.norm"] = norm

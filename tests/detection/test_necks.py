@@ -134,14 +134,6 @@ def test_without_gates_the_cell_of_nas_fpn_counts_ones() -> None:
     assert (p3, p4, p5, p6, p7) == (4, 7, 12, 28, 16)
 
 
-def test_the_recipe_says_whether_nas_fpn_has_gates() -> None:
-    for merge in ("gate", "sum"):
-        detector = build_detector(
-            tiny(neck="nas_fpn", neck_repeats=1, neck_merge=merge), InitSpec(), 3, seed=0
-        )
-        assert detector.network.get_submodule("backbone.fpn").merge == merge
-
-
 def test_nodes_of_levels_that_nobody_reads_are_left_out() -> None:
     neck = NasFpn([8, 8, 8], 8, group_norm, repeats=2, names=["p3", "p4", "p5"])
 

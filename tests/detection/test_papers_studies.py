@@ -1,12 +1,15 @@
-"""Detectors of the papers' studies, held against numbers that their authors print or set."""
+"""The papers' studies, held against numbers that their authors print or set."""
 
 import pytest
 import torch
+from torchvision.ops import StochasticDepth
 
 from rethink_ray.detection.box_losses import BoxLoss
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.freezing import parameter_counts
+from rethink_ray.detection.freezing import frozen_stages, parameter_counts
 from rethink_ray.detection.necks import pyramid_levels
+from rethink_ray.spec.batches import images_by_kind
+from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe
@@ -62,6 +65,54 @@ def test_anchors_are_eight_strides_long_on_every_level_of_vasconcelos(
     assert [detector.anchor_base_px * 2**level for level in range(levels.count)] == anchors_px
     assert anchors_px[0] == 8 * levels.first_stride
     assert (detector.min_side_px, detector.max_side_px) == (side_px, side_px)
+
+
+def test_swin_has_the_stochastic_depth_of_the_authors_in_both_stages_of_li() -> None:
+    """drop_path_rate 0.2: from 0 in the first of twelve blocks to 0.2 in the last."""
+    recipe = recipe_of("li_2021_swin", "direct")
+    for spec in (recipe.detector, direct_recipe(recipe, 118_287).detector):
+        with torch.device("meta"):
+            network = build_detector(spec, InitSpec(), COCO_CATEGORIES, seed=0)
+        rates = [m.p for m in network.modules() if isinstance(m, StochasticDepth)]
+        assert rates == pytest.approx([0.2 * block / 11 for block in range(12)])
+
+
+def test_the_pretrained_rows_of_hes_table_1_freeze_stem_and_layer1() -> None:
+    arms = {
+        arm: recipe_of("he_2018", arm) for arm in ("scratch", "pretrained", "pretrained_layer1")
+    }
+    frozen = {arm: frozen_stages(recipe.init.frozen) for arm, recipe in arms.items()}
+    assert frozen == {
+        "scratch": (),
+        "pretrained": (),
+        "pretrained_layer1": ("stem", "layer1"),
+    }
+    thawed = {"init": arms["pretrained"].init}
+    assert arms["pretrained_layer1"].model_copy(update=thawed) == arms["pretrained"]
+
+
+@pytest.mark.parametrize(
+    ("stem", "student", "equal_updates", "equal_images", "images"),
+    [
+        ("zoph_2020", "self_training_s4", "continued_s4", "continued_s4_images", 256),
+        ("four_systems", "self_training", "continued", "continued_images", 16),
+    ],
+)
+def test_a_teacher_goes_on_for_as_many_updates_and_for_as_many_images(
+    stem: str, student: str, equal_updates: str, equal_images: str, images: int
+) -> None:
+    arms = {arm: recipe_of(stem, arm) for arm in (student, equal_updates, equal_images)}
+    batches = {arm: images_by_kind(recipe) for arm, recipe in arms.items()}
+    assert batches == {
+        student: (images, images),  # human and pseudo labels
+        equal_updates: (images,),
+        equal_images: (2 * images,),
+    }
+    updates = {
+        arm: [recipe.schedule.steps(length) for length in recipe.schedule.lengths]
+        for arm, recipe in arms.items()
+    }
+    assert updates[student] == updates[equal_updates] == updates[equal_images]
 
 
 def test_copy_paste_has_the_overlaps_and_sums_of_the_authors_configuration() -> None:
