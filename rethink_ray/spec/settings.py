@@ -10,7 +10,7 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rethink_ray.spec.detector import FORMER_KEYS, DetectorSpec
+from rethink_ray.spec.detector import FORMER_KEYS
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.rules.rule import BROKEN_RULE
@@ -72,17 +72,27 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 def value_at(recipe: Recipe, path: str) -> Any:
     """The value of a recipe at a dotted path; for ``schedule.length`` its longest length.
 
-    A null of the detector that stands for a published value is that value. A path of version 0.1 is
-    the first of those that have taken its place.
+    A path of version 0.1 is the first of those that have taken its place.
     """
     if path == LENGTH_PATH:
         return recipe.schedule.lengths[-1]
     value: Any = recipe
     for part in FORMER_PATHS.get(path, (path,))[0].split("."):
         value = getattr(value, part)
-        if isinstance(value, DetectorSpec):
-            value = value.as_published()
     return value.model_dump(mode="json") if isinstance(value, Spec) else value
+
+
+def used_value_at(recipe: Recipe, path: str) -> Any:
+    """The value that a run uses: the published one where null stands for it."""
+    return value_at(with_published(recipe), path)
+
+
+def with_published(recipe: Recipe) -> Recipe:
+    """The recipe with a value for each null of its detector that stands for a published one."""
+    published = recipe.detector.as_published()
+    if published is recipe.detector:
+        return recipe
+    return recipe.model_copy(update={"detector": published})
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:

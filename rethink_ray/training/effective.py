@@ -21,7 +21,7 @@ from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.necks import Fpn
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Recipe
-from rethink_ray.spec.settings import flatten
+from rethink_ray.spec.settings import flatten, with_published
 from rethink_ray.training.effective_backbone import (
     NORM_OF,
     frozen_of,
@@ -120,7 +120,7 @@ def require_recipe_values(recipe: Recipe, settings: Mapping[str, Any]) -> None:
     Raises:
         Misconfigured: names the first path that differs and both values.
     """
-    configured = flatten(recipe)
+    configured = flatten(with_published(recipe))
     for path, value in settings.items():
         is_same = (
             math.isclose(value, configured[path], rel_tol=1e-9, abs_tol=0.0)
