@@ -69,7 +69,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     if "goal" in (tree.get("objective") or {}):
         _log.warning("%s: objective.goal: leave it out: in every metric higher is better.", path)
     for former, successors in _find_former_paths(study):
-        _log.warning("%s: %s: it sets %s now.", path, former, " and ".join(successors))
+        _log.warning("%s: %s: write %s, which it sets.", path, former, " and ".join(successors))
     return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
 
 
