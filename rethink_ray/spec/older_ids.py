@@ -88,7 +88,7 @@ def _first_extras(config: TrialConfig) -> dict[str, Any]:
 def first_asset_keys(config: TrialConfig) -> tuple[str, ...]:
     """The keys under identity 1 of the assets of this run, in the order of ``assets_of``.
 
-    The first stage of direct pre-training then kept an image's shape, whatever a study says now.
+    The first stage of direct pre-training kept an image's shape under identity 1.
     """
     return tuple(_first_asset_key(asset) for asset in assets_of(_with_first_canvas(config)))
 
