@@ -30,7 +30,7 @@ TWO_STAGE = frozenset({"faster_rcnn", "cascade_rcnn"}) | WITH_MASKS | WITH_KEYPO
 """Families with a proposal network; one-stage families classify every anchor or point once."""
 # JSON has lists, which a strict model refuses behind a validator that runs before its fields
 CascadeIous = Annotated[tuple[Fraction, ...], Field(min_length=2, strict=False)]
-CASCADES = frozenset({"cascade_rcnn", "cascade_mask_rcnn"})
+WITH_CASCADE = frozenset({"cascade_rcnn", "cascade_mask_rcnn"})
 """Families with several box stages."""
 FORMER_KEYS: Mapping[str, tuple[str, ...]] = {
     "rpn_pre_nms": ("rpn_pre_nms_train", "rpn_pre_nms_test"),
@@ -223,7 +223,7 @@ class DetectorSpec(Spec):
         published = {
             "box_loss": "giou" if self.family == "fcos" else "smooth_l1",
             "box_loss_beta": 1.0 if self.family in TWO_STAGE else 0.11,
-            "rpn_post_nms_train": 2000 if self.family in CASCADES else 1000,
+            "rpn_post_nms_train": 2000 if self.family in WITH_CASCADE else 1000,
             "nms_iou": 0.6 if self.family == "fcos" else 0.5,
         }
         missing = {key: value for key, value in published.items() if getattr(self, key) is None}

@@ -26,7 +26,7 @@ from rethink_ray.spec.settings import nearest
 def _tiny(family: Family) -> Recipe:
     """96 px, 0.3-0.5 M parameters, batch 8; counts cut down because they dominate CPU time.
 
-    Keypoints are the five of ``shapes``. Nobody published these recipes. Their box losses are
+    Keypoints are the five of ``shapes``. No paper has these recipes. Their box losses are
     torchvision's (``l1`` in RetinaNet, beta 1/9 in box heads), and ``canonical_scale_px`` is half
     the published one, as their anchors are: at 224 every region of a 96 px image would be pooled
     from P2.
