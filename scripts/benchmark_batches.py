@@ -81,7 +81,8 @@ def steps(turns: int) -> None:
     print("| recipe | images a step | whole (ms) | in steps (ms) | ratio |\n|---|---|---|---|---|")
     tiny = {"detector.norm": "gn", "batch_size": IMAGES}
     recipes = {name: with_settings(build_recipe(name), tiny, "tiny") for name in TINY}
-    few = {"detector.box_batch": 64, "detector.rpn_pre_nms": 500, "detector.rpn_post_nms": 200}
+    few = {"detector.box_batch": 64, "detector.rpn_pre_nms_train": 500}
+    few["detector.rpn_post_nms_train"] = 200
     for name, counts in (("retinanet_r50", {}), ("faster_rcnn_r50", few)):
         settings = R18 | counts | {"batch_size": IMAGES}
         recipes[f"{name} with resnet18"] = with_settings(build_recipe(name), settings, "R18")

@@ -13,6 +13,7 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import clip_boxes_to_image
 
+from rethink_ray.detection.heads import fill_predictor
 from rethink_ray.detection.matching import find_indices
 from rethink_ray.detection.necks import full_precision
 from rethink_ray.detection.peers import Division
@@ -25,7 +26,6 @@ from rethink_ray.detection.regions import (
     predict,
     sample_proposals,
 )
-from rethink_ray.detection.two_stage import box_losses
 
 FIRST_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """Scale of the first stage's deltas; stage n (from 1) uses n times this, for smaller deltas."""
@@ -48,6 +48,7 @@ class SharedBoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvisio
         super().__init__(in_channels, num_classes)
         self.bbox_pred = nn.Linear(in_channels, 4)
         self.num_classes = num_classes
+        fill_predictor(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns scores ``[R, 1 + K]`` and deltas ``[R, 4 * (1 + K)]`` of ``[R, F]``."""
@@ -118,7 +119,7 @@ class StagedHeads(nn.Module):
         drawn = sample_proposals(stages[0], boxes, targets)
         for number, stage in enumerate(stages):
             scores, deltas = predict(stage, features, drawn.boxes_xyxy, sizes)
-            per_loss = box_losses(scores, deltas, drawn)
+            per_loss = stage.losses(scores, deltas, drawn)
             weighted = (loss_weight(number) * loss for loss in per_loss)
             losses |= dict(zip(_name_losses(number), weighted, strict=True))
             if stage is not stages[-1]:

@@ -12,6 +12,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops.poolers import initLevelMapper
 
+from rethink_ray.detection.box_losses import BoxLoss
 from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads, box_weights
 from rethink_ray.detection.heads import (
     BoxPredictor,
@@ -24,7 +25,12 @@ from rethink_ray.detection.heads import (
 from rethink_ray.detection.keypoints import KEYPOINT_CELLS, KeypointBranch
 from rethink_ray.detection.masks import MASK_CELLS, MaskBranch
 from rethink_ray.detection.necks import Pyramid
-from rethink_ray.detection.one_stage import OneStage, WholeBatchFcos, WholeBatchRetinaNet
+from rethink_ray.detection.one_stage import (
+    FocalLoss,
+    OneStage,
+    WholeBatchFcos,
+    WholeBatchRetinaNet,
+)
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import BalancedSampler
@@ -60,6 +66,7 @@ def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> n
         fg_iou_thresh=spec.foreground_iou,
         bg_iou_thresh=spec.background_iou,
         topk_candidates=spec.candidates,
+        **_one_stage_losses(spec),
     )
     return network
 
@@ -83,8 +90,16 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
         nms_thresh=spec.nms_iou,
         detections_per_img=spec.detections,
         topk_candidates=spec.candidates,
+        **_one_stage_losses(spec),
     )
     return network
+
+
+def _one_stage_losses(spec: DetectorSpec) -> dict[str, Any]:
+    return {
+        "focal_loss": FocalLoss(gamma=spec.focal_gamma, alpha=spec.focal_alpha),
+        "box_loss": BoxLoss.of(spec),
+    }
 
 
 def build_faster_rcnn(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
@@ -136,8 +151,8 @@ def _build_two_stage(
     """Builds a proposal network and one box head; positives overlap by ``positive_iou``."""
     sizes = tuple((side,) for side in _double_sides(spec.anchor_base_px, pyramid.levels.count))
     anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
-    counts = {"training": spec.rpn_pre_nms, "testing": spec.rpn_pre_nms}
-    kept = {"training": spec.rpn_post_nms, "testing": spec.rpn_post_nms}
+    counts = {"training": spec.rpn_pre_nms_train, "testing": spec.rpn_pre_nms_test}
+    kept = {"training": spec.rpn_post_nms_train, "testing": spec.rpn_post_nms_test}
     rpn = ProposalNetwork(
         anchors,
         ProposalHead(spec.neck_channels, anchors.num_anchors_per_location()[0]),
@@ -148,6 +163,7 @@ def _build_two_stage(
         pre_nms_top_n=counts,
         post_nms_top_n=kept,
         nms_thresh=RPN_NMS_IOU,
+        box_loss=BoxLoss.of_proposals(spec),
     )
     rpn.fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
     pool = build_roi_pool(spec, pyramid, roi_side(spec))
@@ -178,6 +194,7 @@ def _build_box_heads(
         score_thresh=spec.score_threshold,
         nms_thresh=spec.nms_iou,
         detections_per_img=spec.detections,
+        box_loss=BoxLoss.of(spec),
     )
     purpose = f"box_{stage + 1}" if stage else "box"
     heads.fg_bg_sampler = BalancedSampler(purpose, spec.box_batch, 0.25)
@@ -205,17 +222,16 @@ def _build_mask_branch(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -
 def build_roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> RegionPool:
     """Builds a pool that turns each region into a map of ``cells`` x ``cells``.
 
-    Each region is read from the level for its size: a box of 7 anchor bases from the third level,
-    which is the usual 224 px at stride 16. torchvision guesses the strides from the first batch and
-    keeps them, and the guess is wrong if images are much smaller than their padding. Here the
-    strides are set.
+    Each region is read from the level for its size: a box of ``canonical_scale_px`` from P4, the
+    level of stride 16. torchvision guesses the strides from the first batch and keeps them, and the
+    guess is wrong if images are much smaller than their padding. Here the strides are set.
     """
     levels = pyramid.levels
     pool = RegionPool(
         featmap_names=list(levels.stages),
         output_size=cells,
         sampling_ratio=2,
-        canonical_scale=7 * spec.anchor_base_px,
+        canonical_scale=spec.canonical_scale_px,
         canonical_level=4,
     )
     finest = levels.first_stride.bit_length() - 1
@@ -240,6 +256,7 @@ FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
 
 def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Module:
     """Builds the family's torchvision network on the pyramid."""
+    spec = spec.as_published()
     network = FAMILIES[spec.family](spec, pyramid, num_classes)
     network.transform = Resize(spec.min_side_px, spec.max_side_px)
     return network

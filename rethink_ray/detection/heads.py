@@ -70,10 +70,24 @@ class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
 class BoxPredictor(FastRCNNPredictor):  # type: ignore[misc]  # torchvision is untyped
     """Predicts class scores (background first) and box deltas per class of pooled proposals."""
 
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__(in_channels, num_classes)
+        fill_predictor(self)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Returns scores ``[R, 1 + K]`` and deltas ``[R, 4 * (1 + K)]`` of ``[R, F]``."""
         scores, deltas = super().forward(x)
         return full_precision(scores), full_precision(deltas)
+
+
+def fill_predictor(predictor: FastRCNNPredictor) -> None:
+    """Draws a box predictor's weights as Detectron does: small ones, so that boxes start still.
+
+    Source: Detectron, ``detectron/modeling/fast_rcnn_heads.py``.
+    """
+    for layer, std in ((predictor.cls_score, 0.01), (predictor.bbox_pred, 0.001)):
+        nn.init.normal_(layer.weight, std=std)
+        nn.init.zeros_(layer.bias)
 
 
 def _run_by_level(
@@ -92,20 +106,28 @@ def roi_side(spec: DetectorSpec) -> int:
     return 5 if spec.backbone == "tiny" else 7
 
 
-NAMED_BOX_HEADS = {"2fc": 0, "4conv1fc": 4}
-"""Name of a two-stage box head -> its convolutions."""
+NAMED_BOX_HEADS = {"2fc": (0, 2), "4conv1fc": (4, 1), "4conv2fc": (4, 2)}
+"""Name of a two-stage box head -> its convolutions and its fully connected layers."""
 
 
 def build_box_head(spec: DetectorSpec) -> nn.Module:
-    """Builds convolutions and one fully connected layer (He et al. 2018), or two of the latter."""
+    """Builds convolutions and one or two fully connected layers, or two of the latter alone.
+
+    Fully connected layers are drawn as in Detectron (Caffe2's ``XavierFill``).
+    """
     width, side, features = spec.neck_channels, roi_side(spec), spec.box_head_features
-    depth = NAMED_BOX_HEADS[spec.box_head] if spec.box_head else spec.head_convs
-    if depth == 0:
-        head: nn.Module = TwoMLPHead(width * side**2, features)
-        return head
-    head = FastRCNNConvFCHead(
-        (width, side, side), [width] * depth, [features], head_norm(spec.norm)
-    )
+    alone = (spec.head_convs, 1 if spec.head_convs else 2)
+    num_convolutions, num_connected = NAMED_BOX_HEADS[spec.box_head] if spec.box_head else alone
+    head: nn.Module
+    if num_convolutions == 0:
+        head = TwoMLPHead(width * side**2, features)
+    else:
+        layers = ([width] * num_convolutions, [features] * num_connected)
+        head = FastRCNNConvFCHead((width, side, side), *layers, head_norm(spec.norm))
+    for layer in head.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.kaiming_uniform_(layer.weight, a=1)
+            nn.init.zeros_(layer.bias)
     return head
 
 

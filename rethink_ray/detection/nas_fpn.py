@@ -8,6 +8,7 @@ levels are left out.
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,9 @@ CELL: tuple[Node, ...] = (
 class NasFpn(RepeatedCells):
     """A NAS-FPN neck; it computes with five levels, even if it returns fewer."""
 
+    merge: Literal["gate", "sum"] = "gate"
+    """How gated nodes merge their maps; ``sum`` makes them plain additions."""
+
     def build_cells(self, width: int, norm: NormLayer, repeats: int) -> Iterator[nn.Module]:
         """Builds, for each repeat, the nodes that an output level depends on."""
         return (
@@ -65,12 +69,16 @@ class NasFpn(RepeatedCells):
         sizes = [(x.shape[-2], x.shape[-1]) for x in maps]
         for cell in self.cells:
             assert isinstance(cell, nn.ModuleDict)
-            maps = _run_cell(cell, maps, sizes)
+            maps = _run_cell(cell, maps, sizes, has_gates=self.merge == "gate")
         return OrderedDict(zip(self.names, maps, strict=False))
 
 
 def _run_cell(
-    cell: nn.ModuleDict, levels: Sequence[Tensor], sizes: Sequence[tuple[int, int]]
+    cell: nn.ModuleDict,
+    levels: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    has_gates: bool,
 ) -> list[Tensor]:
     """Runs one repeat; levels without a kept node stay as they are, since no node reads them."""
     maps = dict(enumerate(levels))
@@ -86,7 +94,8 @@ def _run_cell(
             resample(maps[i], at[i], node.level, sizes[node.level])
             for i in sorted(node.inputs, key=lambda i: -at[i])
         )
-        merged = coarser + (_weigh_channels(coarser) * finer if node.gated else finer)
+        is_gated = node.gated and has_gates
+        merged = coarser + (_weigh_channels(coarser) * finer if is_gated else finer)
         for i in node.rest:
             merged = merged + maps[i]
         maps[number] = cell[str(number)](merged)

@@ -52,8 +52,7 @@ class Levels:
 def pyramid_levels(spec: DetectorSpec) -> Levels:
     """Returns P3-P7 for one-stage families, P2-P6 for two-stage ones; ``tiny`` ends at stride 32.
 
-    P6 is computed from P5 (Tian et al. 2019; torchvision's first RetinaNet too), not from C5. Necks
-    that were searched on P3-P7 have these levels in every family.
+    Necks that were searched on P3-P7 have these levels in every family.
     """
     is_tiny = spec.backbone == "tiny"
     from_p2 = spec.family in TWO_STAGE and (spec.neck == "fpn" or is_tiny)
@@ -112,22 +111,31 @@ def count_repeats(spec: DetectorSpec) -> int:
 def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.Module:
     norm = head_norm(spec.norm)
     if spec.neck == "fpn":
-        extra = _build_extra_levels(levels, spec.neck_channels)
+        c5_channels = channels[-1] if spec.p6_from == "c5" else None
+        extra = _build_extra_levels(levels, spec.neck_channels, c5_channels)
         fpn: nn.Module = Fpn(channels, spec.neck_channels, extra, norm)
         return fpn
     assert norm is not None, "check_recipe requires a norm for these necks"
     build: type[NasFpn | BiFpn] = NasFpn if spec.neck == "nas_fpn" else BiFpn
-    return build(
+    neck = build(
         channels, spec.neck_channels, norm, repeats=count_repeats(spec), names=levels.names
     )
+    if isinstance(neck, NasFpn):
+        neck.merge = spec.neck_merge
+    return neck
 
 
-def _build_extra_levels(levels: Levels, width: int) -> ExtraFPNBlock | None:
+def _build_extra_levels(
+    levels: Levels, width: int, c5_channels: int | None
+) -> ExtraFPNBlock | None:
+    """Builds the levels beyond P5; ``c5_channels`` is ``None`` where P6 is computed from P5."""
     match levels.extra:
         case "pool":
             return LastLevelMaxPool()
         case "p6p7":
-            return LastLevelP6P7(width, width)
+            extra = LastLevelP6P7(c5_channels or width, width)
+            extra.use_P5 = c5_channels is None  # torchvision compares the two widths
+            return extra
         case _:
             return None
 

@@ -7,6 +7,7 @@ both networks are torchvision's.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -16,6 +17,7 @@ from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.ops import sigmoid_focal_loss
 
 from rethink_ray.detection.box_coding import DeviceBoxCoder
+from rethink_ray.detection.box_losses import BoxLoss, giou_loss
 from rethink_ray.detection.matching import (
     IGNORED,
     PaddedObjects,
@@ -34,13 +36,34 @@ Outputs = Mapping[str, Tensor]
 ``bbox_ctrness [N, A, 1]``."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FocalLoss:
+    """The focal loss (Lin et al. 2017): -a (1 - p)^gamma log p, p the share of the truth."""
+
+    gamma: float
+    alpha: float
+    """Weight a of an object; background weighs ``1 - alpha``."""
+
+    def per_anchor(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Returns ``[N, A]`` of ``logits [N, A, K]``, summed over K; class -1 is background."""
+        every = torch.arange(logits.shape[2], device=logits.device)
+        is_class = (classes[..., None] == every).to(logits.dtype)
+        per_class: Tensor = sigmoid_focal_loss(
+            logits, is_class, alpha=self.alpha, gamma=self.gamma, reduction="none"
+        )
+        return per_class.sum(dim=2)
+
+
 class OneStage(nn.Module):
     """The training pass of RetinaNet and FCOS; inherited before torchvision's network."""
 
     loss_names: tuple[str, ...]
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
+    def __init__(
+        self, *arguments: Any, focal_loss: FocalLoss, box_loss: BoxLoss, **settings: Any
+    ) -> None:
         super().__init__(*arguments, **settings)
+        self.focal_loss, self.box_loss = focal_loss, box_loss
         self.num_foreground = torch.zeros((), dtype=torch.int64)
         """Foreground anchors of the newest batch; 0-dim, on the network's device."""
 
@@ -100,7 +123,7 @@ class OneStage(nn.Module):
 class WholeBatchRetinaNet(OneStage, RetinaNet):  # type: ignore[misc]  # torchvision is untyped
     """RetinaNet (Lin et al. 2017) whose losses are divided by the batch's foreground anchors.
 
-    For a batch of one image with an object the losses equal torchvision's.
+    For a batch of one image with an object the losses equal torchvision's of the same kind.
     """
 
     loss_names = ("classification", "bbox_regression")
@@ -116,14 +139,15 @@ class WholeBatchRetinaNet(OneStage, RetinaNet):  # type: ignore[misc]  # torchvi
         self, outputs: Outputs, objects: PaddedObjects, anchors: Tensor, matches: Tensor
     ) -> dict[str, Tensor]:
         classes = objects.matched_labels(matches)
-        focal = focal_loss(outputs["cls_logits"], classes)
+        focal = self.focal_loss.per_anchor(outputs["cls_logits"], classes)
         boxes = torch.where(_is_foreground(matches), objects.matched_boxes(matches), anchors)
         references = anchors.expand_as(boxes).flatten(0, 1)
-        deltas = self.box_coder.encode_single(boxes.flatten(0, 1), references).view_as(boxes)
-        distances = (outputs["bbox_regression"] - deltas).abs().sum(dim=2)
+        expected = self.box_coder.encode_single(boxes.flatten(0, 1), references)
+        deltas = outputs["bbox_regression"].flatten(0, 1)
+        distances = self.box_loss.per_box(deltas, expected, references, self.box_coder)
         return {
             "classification": focal.masked_fill(matches == IGNORED, 0.0).sum(),
-            "bbox_regression": _sum_foreground(distances, matches),
+            "bbox_regression": _sum_foreground(distances.view_as(matches), matches),
         }
 
 
@@ -142,10 +166,10 @@ class WholeBatchFcos(OneStage, FCOS):  # type: ignore[misc]  # torchvision is un
     def _loss_sums(
         self, outputs: Outputs, objects: PaddedObjects, anchors: Tensor, matches: Tensor
     ) -> dict[str, Tensor]:
-        focal = focal_loss(outputs["cls_logits"], objects.matched_labels(matches))
+        focal = self.focal_loss.per_anchor(outputs["cls_logits"], objects.matched_labels(matches))
         boxes = torch.where(_is_foreground(matches), objects.matched_boxes(matches), anchors)
         predicted = self.box_coder.decode(outputs["bbox_regression"], anchors)
-        overlap = giou_loss(predicted, boxes)
+        overlap = self.box_loss.weight * giou_loss(predicted, boxes)
         centerness = _derive_centerness(self.box_coder.encode(anchors, boxes))
         logits = outputs["bbox_ctrness"].squeeze(dim=2)
         entropy = binary_cross_entropy_with_logits(logits, centerness, reduction="none")
@@ -154,35 +178,6 @@ class WholeBatchFcos(OneStage, FCOS):  # type: ignore[misc]  # torchvision is un
             "bbox_regression": _sum_foreground(overlap, matches),
             "bbox_ctrness": _sum_foreground(entropy, matches),
         }
-
-
-def focal_loss(logits: Tensor, classes: Tensor) -> Tensor:
-    """Returns the focal loss ``[N, A]`` of ``logits [N, A, K]``; class -1 is background."""
-    every = torch.arange(logits.shape[2], device=logits.device)
-    is_class = (classes[..., None] == every).to(logits.dtype)
-    per_class: Tensor = sigmoid_focal_loss(logits, is_class, reduction="none")
-    return per_class.sum(dim=2)
-
-
-def giou_loss(first: Tensor, second: Tensor, eps: float = 1e-7) -> Tensor:
-    """Returns one minus the generalised IoU of boxes ``[..., 4]`` (Rezatofighi et al. 2019).
-
-    torchvision's function selects overlapping pairs by a mask, which waits for a GPU.
-    """
-    overlap = torch.minimum(first[..., 2:], second[..., 2:]) - torch.maximum(
-        first[..., :2], second[..., :2]
-    )
-    hull = torch.maximum(first[..., 2:], second[..., 2:]) - torch.minimum(
-        first[..., :2], second[..., :2]
-    )
-    shared = torch.where((overlap > 0).all(dim=-1), overlap[..., 0] * overlap[..., 1], 0.0)
-    union = _measure_boxes(first) + _measure_boxes(second) - shared
-    around = hull[..., 0] * hull[..., 1]
-    return 1 - (shared / (union + eps) - (around - union) / (around + eps))
-
-
-def _measure_boxes(boxes: Tensor) -> Tensor:
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
 def _derive_centerness(sides: Tensor) -> Tensor:

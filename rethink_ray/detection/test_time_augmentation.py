@@ -73,9 +73,10 @@ class MultiViewDetector:
             )
         if len(per_view) == 1:
             return per_view[0]
-        spec = self._spec
+        nms_iou = self._spec.as_published().nms_iou
+        assert nms_iou is not None, "every family has a published overlap"
         return [
-            merge_views(detections, spec.nms_iou, spec.detections)
+            merge_views(detections, nms_iou, self._spec.detections)
             for detections in zip(*per_view, strict=True)
         ]
 

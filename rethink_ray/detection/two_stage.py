@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
     cross_entropy,
-    smooth_l1_loss,
 )
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.image_list import ImageList
@@ -22,6 +21,7 @@ from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image
 from torchvision.ops._utils import convert_boxes_to_roi_format
 
 from rethink_ray.detection.box_coding import DeviceBoxCoder
+from rethink_ray.detection.box_losses import BoxLoss
 from rethink_ray.detection.matching import (
     IGNORED,
     find_indices,
@@ -37,9 +37,6 @@ from rethink_ray.detection.regions import (
     predict,
     sample_proposals,
 )
-
-BETA = 1 / 9
-"""Distance at which the box loss changes from quadratic to linear (torchvision's)."""
 
 
 class TwoStage(GeneralizedRCNN):  # type: ignore[misc]  # torchvision is untyped
@@ -64,9 +61,10 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     Boxes are coded for sampled anchors only.
     """
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, box_loss: BoxLoss, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.box_coder: Any = DeviceBoxCoder((1.0, 1.0, 1.0, 1.0))
+        self.box_loss = box_loss
 
     def forward(
         self, images: ImageList, features: Features, targets: list[ObjectTensors] | None = None
@@ -143,11 +141,12 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         positive_anchors = anchors[positives.candidates]
         boxes = objects.matched_boxes(matches.gather(1, positives.candidates))
         boxes = torch.where(positives.is_drawn[..., None], boxes, positive_anchors)
-        expected = self.box_coder.encode_single(boxes.flatten(0, 1), positive_anchors.flatten(0, 1))
+        references = positive_anchors.flatten(0, 1)
+        expected = self.box_coder.encode_single(boxes.flatten(0, 1), references)
         predicted = deltas.gather(1, positives.candidates[..., None].expand(-1, -1, 4)).flatten(
             0, 1
         )
-        distances = smooth_l1_loss(predicted, expected, beta=BETA, reduction="none").sum(dim=1)
+        distances = self.box_loss.per_box(predicted, expected, references, self.box_coder)
         of_positives = distances.masked_fill(~positives.is_drawn.flatten(), 0.0)
         return {
             "loss_objectness": entropy.masked_fill(~is_drawn, 0.0).sum() / divisor,
@@ -168,9 +167,10 @@ def _find_levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -
 class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
     """The box head of Faster R-CNN, or one stage of a cascade."""
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
+    def __init__(self, *arguments: Any, box_loss: BoxLoss, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
         self.box_coder: Any = DeviceBoxCoder(self.box_coder.weights)
+        self.box_loss = box_loss
 
     def forward(
         self,
@@ -185,7 +185,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         assert targets is not None, "losses are taken against targets"
         drawn = sample_proposals(self, proposals, targets)
         scores, deltas = predict(self, features, drawn.boxes_xyxy, image_shapes)
-        classifier, box_reg = box_losses(scores, deltas, drawn)
+        classifier, box_reg = self.losses(scores, deltas, drawn)
         return [], {"loss_classifier": classifier, "loss_box_reg": box_reg}
 
     def subsample(self, labels: list[Tensor]) -> list[Tensor]:
@@ -193,28 +193,30 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         positive, negative = self.fg_bg_sampler(labels)
         return find_indices([p | n for p, n in zip(positive, negative, strict=True)])
 
+    def losses(
+        self, scores: Tensor, deltas: Tensor, drawn: SampledProposals
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the classification and the box loss, without waits for a GPU.
 
-def box_losses(scores: Tensor, deltas: Tensor, drawn: SampledProposals) -> tuple[Tensor, Tensor]:
-    """Returns the classification and the box loss; torchvision's without waits for a GPU.
+        Both are zero if there are no samples. Background regions have no target deltas; theirs may
+        be NaN, which must not reach a loss, because the gradient of a masked NaN is NaN too.
 
-    Both are zero if there are no samples. Background regions have no target deltas; theirs may be
-    NaN, which must not reach a loss, because the gradient of a masked NaN is NaN too.
-
-    Args:
-        scores: ``[R, 1 + K]``.
-        deltas: ``[R, 4 * (1 + K)]``.
-        drawn: the sampled regions.
-    """
-    labels, expected = torch.cat(drawn.labels), torch.cat(drawn.deltas)
-    num_drawn = max(1, len(labels))
-    of_classes = deltas.view(len(labels), deltas.shape[1] // 4, 4)
-    of_label = of_classes.gather(1, labels[:, None, None].expand(-1, 1, 4))[:, 0]
-    is_positive = labels > 0
-    expected = torch.where(is_positive[:, None], expected, of_label.detach())
-    distances = smooth_l1_loss(of_label, expected, beta=BETA, reduction="none").sum(dim=1)
-    of_positives = distances.masked_fill(~is_positive, 0.0)
-    entropy = cross_entropy(scores, labels, reduction="sum")
-    return entropy / num_drawn, of_positives.sum() / num_drawn
+        Args:
+            scores: ``[R, 1 + K]``.
+            deltas: ``[R, 4 * (1 + K)]``.
+            drawn: the sampled regions.
+        """
+        labels, expected = torch.cat(drawn.labels), torch.cat(drawn.deltas)
+        num_drawn = max(1, len(labels))
+        of_classes = deltas.view(len(labels), deltas.shape[1] // 4, 4)
+        of_label = of_classes.gather(1, labels[:, None, None].expand(-1, 1, 4))[:, 0]
+        is_positive = labels > 0
+        expected = torch.where(is_positive[:, None], expected, of_label.detach())
+        regions = torch.cat(drawn.boxes_xyxy)
+        distances = self.box_loss.per_box(of_label, expected, regions, self.box_coder)
+        of_positives = distances.masked_fill(~is_positive, 0.0)
+        entropy = cross_entropy(scores, labels, reduction="sum")
+        return entropy / num_drawn, of_positives.sum() / num_drawn
 
 
 class RegionPool(MultiScaleRoIAlign):  # type: ignore[misc]  # torchvision is untyped

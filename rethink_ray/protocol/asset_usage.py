@@ -4,9 +4,9 @@ import json
 
 from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.records.types import Member
-from rethink_ray.spec.assets import AssetSpec, assets_of
-from rethink_ray.spec.older_ids import first_asset_key
-from rethink_ray.spec.resolve import Cell, base_recipe
+from rethink_ray.spec.assets import assets_of
+from rethink_ray.spec.older_ids import first_asset_keys
+from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe
 
 DECIDING = ("detector.", "init.", "upstream.", "direct.", "labels.", "precision")
 """Only these groups of a recipe decide what an asset is made from."""
@@ -34,7 +34,7 @@ class AssetUsage:
         values = json.dumps([params, member.asset_seed, member.draw], sort_keys=True)
         if (cell, values) not in self._keys:
             config = view.resolve(params, 0, member.asset_seed, member.draw)
-            self._keys[cell, values] = tuple(self._recorded_key(a) for a in assets_of(config))
+            self._keys[cell, values] = self._recorded_keys(config)
         return self._keys[cell, values]
 
     def _is_plain(self, view: CellView) -> bool:
@@ -47,9 +47,12 @@ class AssetUsage:
             self._starts_plain[view.cell] = is_plain
         return self._starts_plain[view.cell]
 
-    def _recorded_key(self, asset: AssetSpec) -> str:
-        """The key under which an asset was recorded, perhaps by an older identity."""
+    def _recorded_keys(self, config: TrialConfig) -> tuple[str, ...]:
+        """The keys under which a run's assets were recorded, perhaps by an older identity."""
         recorded = self._view.state.assets
-        if asset.key not in recorded and (older := first_asset_key(asset)) in recorded:
-            return older
-        return asset.key
+        keys = tuple(asset.key for asset in assets_of(config))
+        older = keys if recorded.keys() >= {*keys} else first_asset_keys(config)
+        return tuple(
+            former if key not in recorded and former in recorded else key
+            for key, former in zip(keys, older, strict=True)
+        )

@@ -14,7 +14,10 @@ from rethink_ray.spec.recipe import (
     ScheduleSpec,
 )
 
-ONLY_DETECTING = ("candidates", "score_threshold", "nms_iou", "detections")
+ONLY_DETECTING = (
+    *("candidates", "score_threshold", "nms_iou", "detections"),
+    *("rpn_pre_nms_test", "rpn_post_nms_test"),
+)
 """Settings of a detector that training never reads: other values of them make the same asset."""
 
 
@@ -49,9 +52,12 @@ def direct_steps(recipe: Recipe, num_images: int) -> int:
 def _smaller(recipe: Recipe) -> DetectorSpec:
     detector, direct = recipe.detector, recipe.direct
     plain = DetectorSpec()
+    shorter = direct.min_side_px or round(detector.min_side_px * direct.resolution)
+    is_square = direct.augment.canvas == "square"
+    longer = shorter if is_square else round(detector.max_side_px * direct.resolution)
     update: Mapping[str, object] = {
-        "min_side_px": direct.min_side_px or round(detector.min_side_px * direct.resolution),
-        "max_side_px": direct.max_side_px or round(detector.max_side_px * direct.resolution),
+        "min_side_px": shorter,
+        "max_side_px": direct.max_side_px or longer,
         "norm": direct.norm,
         "head_norm": "none" if detector.norm == "frozen_bn" else detector.head_norm,
         "norm_batch": direct.norm_batch,

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,9 +14,15 @@ from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.resolve import ExportedConfig
-from rethink_ray.spec.settings import explain_field, known_paths, nearest
+from rethink_ray.spec.settings import (
+    FORMER_PATHS,
+    explain_field,
+    known_paths,
+    nearest,
+    settled_paths,
+)
 from rethink_ray.spec.shipped import shipped_studies
-from rethink_ray.spec.study import Study
+from rethink_ray.spec.study import Study, TeacherFile
 from rethink_ray.spec.yaml_text import parse_yaml
 
 _T = TypeVar("_T", bound=Spec)
@@ -62,7 +68,18 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     check_study(study, str(path))
     if "goal" in (tree.get("objective") or {}):
         _log.warning("%s: objective.goal: leave it out: in every metric higher is better.", path)
+    for former, successors in _find_former_paths(study):
+        _log.warning("%s: %s: write %s, which it sets.", path, former, " and ".join(successors))
     return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
+
+
+def _find_former_paths(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Paths of version 0.1 that the study sets, with those that have taken their place."""
+    groups = [study.settings, *(regime.set for regime in study.regimes.values())]
+    for arm in study.arms.values():
+        groups += [arm.set, arm.teacher.set if isinstance(arm.teacher, TeacherFile) else {}]
+    paths = {path for group in groups for path in settled_paths(group)}
+    return ((former, FORMER_PATHS[former]) for former in sorted(paths & FORMER_PATHS.keys()))
 
 
 def load_config(path: Path) -> ExportedConfig:

@@ -19,6 +19,7 @@ from rethink_ray.spec.rules.rule import Rule, find_breach, refusal_of
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Lengths = Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
 

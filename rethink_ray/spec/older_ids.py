@@ -4,17 +4,33 @@ Its hashes left out every value at its default. No new id is made like this: a s
 recorded under identity 1 is read, and never continued.
 """
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset
+from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset, assets_of
+from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.hashing import digest_of
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
+
+YOUNGER_KEYS = (
+    *("p6_from", "canonical_scale_px", "focal_gamma", "focal_alpha"),
+    *("box_loss", "box_loss_beta", "box_loss_weight", "rpn_box_loss_beta", "rpn_box_loss_weight"),
+    *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),
+)
+"""Keys of a detector that version 0.1 did not have."""
+FIRST_DEFAULTS = {"rpn_pre_nms": 2000, "rpn_post_nms": 1000, "nms_iou": 0.5}
+"""Defaults of version 0.1 under keys that have another default or another name now."""
 
 
 def first_trial_id(config: TrialConfig) -> str:
     """The id of this run under identity 1."""
-    recipe = config.recipe.model_dump(mode="json", exclude_defaults=True)
+    squared = _with_direct_canvas(config.recipe, "square")  # the default; others are dumped
+    recipe = squared.model_dump(mode="json", exclude_defaults=True)
+    recipe.get("direct", {}).get("augment", {}).pop("canvas", None)
     recipe.get("schedule", {}).pop("lengths", None)
+    recipe.pop("detector", None)
+    recipe |= _first_detector(config.recipe.detector)
     unread = {
         "upstream": not uses_upstream(config.recipe),
         "direct": config.recipe.init.source != "direct",
@@ -29,6 +45,21 @@ def first_trial_id(config: TrialConfig) -> str:
         "threads": config.resources.cpus_per_worker,
     }
     return digest_of(identity | _first_extras(config))[:12]
+
+
+def _first_detector(detector: DetectorSpec) -> dict[str, Any]:
+    """The entry ``detector``, under the keys and defaults of identity 1; none if it is empty."""
+    group = detector.model_dump(mode="json", exclude_defaults=True, exclude={*YOUNGER_KEYS})
+    values: Mapping[str, float | None] = {
+        "rpn_pre_nms": detector.rpn_pre_nms_train,
+        "rpn_post_nms": detector.rpn_post_nms_train,
+        "nms_iou": detector.nms_iou,
+    }
+    group |= values
+    for key, default in FIRST_DEFAULTS.items():
+        if group[key] in (None, default):
+            del group[key]
+    return {"detector": group} if group else {}
 
 
 def _first_extras(config: TrialConfig) -> dict[str, Any]:
@@ -54,8 +85,27 @@ def _first_extras(config: TrialConfig) -> dict[str, Any]:
     return inputs
 
 
-def first_asset_key(asset: AssetSpec) -> str:
-    """The key of this asset under identity 1."""
+def first_asset_keys(config: TrialConfig) -> tuple[str, ...]:
+    """The keys under identity 1 of the assets of this run, in the order of ``assets_of``.
+
+    The first stage of direct pre-training kept an image's shape under identity 1.
+    """
+    return tuple(_first_asset_key(asset) for asset in assets_of(_with_first_canvas(config)))
+
+
+def _with_first_canvas(config: TrialConfig) -> TrialConfig:
+    recipe = _with_direct_canvas(config.recipe, "image")
+    teacher = config.teacher and _with_first_canvas(config.teacher)
+    return config.model_copy(update={"recipe": recipe, "teacher": teacher})
+
+
+def _with_direct_canvas(recipe: Recipe, canvas: Literal["image", "square"]) -> Recipe:
+    augment = recipe.direct.augment.model_copy(update={"canvas": canvas})
+    direct = recipe.direct.model_copy(update={"augment": augment})
+    return recipe.model_copy(update={"direct": direct})
+
+
+def _first_asset_key(asset: AssetSpec) -> str:
     match asset:
         case ClassifierAsset():
             made_from: Any = asset.model_dump(
@@ -66,5 +116,5 @@ def first_asset_key(asset: AssetSpec) -> str:
         case _:
             labels = asset.labels.model_dump(mode="json", exclude_defaults=True)
             pool = asset.teacher.trained.unlabelled_fingerprint
-            made_from = [first_asset_key(asset.teacher), labels, pool]
+            made_from = [_first_asset_key(asset.teacher), labels, pool]
     return f"{asset.kind}-{digest_of(made_from)}"

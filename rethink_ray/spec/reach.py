@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rethink_ray.spec.recipe import Recipe
-from rethink_ray.spec.settings import value_at, with_settings
+from rethink_ray.spec.settings import used_value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import ResourceSpec
 
@@ -42,7 +42,7 @@ def reachable_recipes(
     searched = [path for path in paths if path in space]
     conditions = [c for path in searched for c in space[path].when if c in space]
     names = list(dict.fromkeys([*conditions, *searched]))
-    base = {c: value_at(recipe, c) for path in searched for c in space[path].when}
+    base = {c: used_value_at(recipe, c) for path in searched for c in space[path].when}
     options = [(*_options(space[n]), *_conditions_inside(space, searched, n)) for n in names]
     for values in itertools.product(*options):
         chosen: dict[str, Value] = dict(zip(names, values, strict=True))

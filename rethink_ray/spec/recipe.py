@@ -224,8 +224,10 @@ class DirectSpec(Spec):
 
     The whole detector learns from random weights on the regime's own images, smaller, in large
     batches at a constant rate; the recipe then goes on from all of it with a fresh optimizer. The
-    defaults are the paper's P1x of a two-stage detector. Deviations: a crop keeps the image's shape
-    where the paper's is square, and what is not named here (heads, anchors) is the recipe's.
+    defaults are the paper's P1x of a two-stage detector, on squares of 448 px. Deviations: an image
+    lies anywhere on its square, where the authors' code puts it at the top left, and the settings
+    that are not named here (heads, anchors) are the recipe's. Source: wxzs5/direct-pretraining,
+    configs/_base_/datasets/coco_instance_direct_size448.py.
     """
 
     passes: PositiveFloat = 48.0
@@ -237,8 +239,9 @@ class DirectSpec(Spec):
     min_side_px: PositiveInt | None = None
     """The shorter side in the first stage, in pixels. Null follows from ``resolution``."""
     max_side_px: PositiveInt | None = None
-    """Upper limit of the longer side in the first stage, in pixels. Null follows from
-    ``resolution``."""
+    """Upper limit of the longer side in the first stage, in pixels, and the side of a square
+    ``augment.canvas``. Null is the shorter side on a square canvas, and follows from ``resolution``
+    on others. Source: Li et al. 2021 (448 px both)."""
     norm: Literal["gn", "bn", "sync_bn"] = "bn"
     """The normalisation of the first stage. The second stage must be able to take it over: ``bn``
     goes on as ``bn``, ``sync_bn`` or ``frozen_bn``, and ``gn`` as ``gn``. Source: Li et al.
@@ -253,8 +256,9 @@ class DirectSpec(Spec):
     Li et al. 2021."""
     optimizer: OptimizerSpec = OptimizerSpec(lr=0.08)
     """The optimizer of the first stage."""
-    augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
-    """The augmentation of the first stage."""
+    augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2), canvas="square")
+    """The augmentation of the first stage. Source: wxzs5/direct-pretraining (factors 0.8 to 1.2,
+    crops and padding to a square)."""
 
 
 class LabelsSpec(Spec):
@@ -266,8 +270,9 @@ class LabelsSpec(Spec):
 
     kind: Literal["human", "self_training", "continued"] = "human"
     """Human labels alone, or a teacher's pseudo labels beside them. ``continued`` is the control:
-    the teacher goes on with human labels alone, for as many updates as the student. Source: Zoph et
-    al. 2020, sec. 3."""
+    the teacher goes on with human labels alone, for as many updates as the student. With half of
+    the student's ``batch_size`` it sees as many human labels as the student, with all of it as many
+    images. Source: Zoph et al. 2020, sec. 3."""
     threshold: Fraction = 0.5
     """Detections of the teacher that score below this are no labels. Source: Zoph et al. 2020, sec.
     3."""

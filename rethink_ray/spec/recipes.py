@@ -5,6 +5,7 @@ papers' scale.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import (
@@ -25,7 +26,10 @@ from rethink_ray.spec.settings import nearest
 def _tiny(family: Family) -> Recipe:
     """96 px, 0.3-0.5 M parameters, batch 8; counts cut down because they dominate CPU time.
 
-    Keypoints are the five of ``shapes``.
+    Keypoints are the five of ``shapes``. No paper has these recipes. Their box losses are
+    torchvision's (``l1`` in RetinaNet, beta 1/9 in box heads), and ``canonical_scale_px`` is half
+    the published one, as their anchors are: at 224 every region of a 96 px image would be pooled
+    from P2.
     """
     return Recipe(
         detector=DetectorSpec(
@@ -38,12 +42,15 @@ def _tiny(family: Family) -> Recipe:
             min_side_px=96,
             max_side_px=96,
             anchor_base_px=16,
-            rpn_pre_nms=200,
-            rpn_post_nms=100,
+            canonical_scale_px=112,
+            rpn_pre_nms_train=200,
+            rpn_pre_nms_test=200,
+            rpn_post_nms_train=100,
+            rpn_post_nms_test=100,
             rpn_batch=64,
             box_batch=32,
             candidates=200,
-        ).model_copy(update=_tiny_branches(family)),
+        ).model_copy(update=_tiny_losses(family) | _tiny_branches(family)),
         augment=AugmentSpec(flip=0.5),
         optimizer=OptimizerSpec(lr=0.05, weight_decay=1e-4, clip_norm=10.0),
         schedule=ScheduleSpec(
@@ -54,6 +61,13 @@ def _tiny(family: Family) -> Recipe:
         ),
         batch_size=8,
     )
+
+
+def _tiny_losses(family: Family) -> dict[str, Any]:
+    """torchvision's box loss, where it is not the published one."""
+    if family == "retinanet":
+        return {"box_loss": "l1"}
+    return {"box_loss_beta": 1 / 9} if family in TWO_STAGE else {}
 
 
 def _tiny_branches(family: Family) -> dict[str, int]:
@@ -69,13 +83,30 @@ def _tiny_branches(family: Family) -> dict[str, int]:
 def _full_size(family: Family, lr: float) -> Recipe:
     """ResNet-50 with GroupNorm at 800 x 1333, He et al. 2018's optimizer and schedule (sec. 3).
 
-    Two-stage ones as there: 4conv1fc box head, four 256-wide convolutions in the mask head and
-    GroupNorm in both; keypoint heads as in He et al. 2017, without a norm. A cascade has one mask
-    head, on its last stage, and joins when ``cascade_from`` says (sec. 4.1).
+    **Two-stage ones** are the paper's, by Detectron
+    (``configs/04_2018_gn_baselines/scratch_e2e_mask_rcnn_R-50-FPN_3x_gn.yaml``): 4conv1fc box head,
+    four 256-wide convolutions in the mask head and GroupNorm in both; keypoint heads as in He et
+    al. 2017, without a norm. Box loss smooth L1 with beta 1 in the box head
+    (``detectron/modeling/fast_rcnn_heads.py``) and 1/9 in the proposal network
+    (``detectron/modeling/FPN.py``); 2,000 proposals a level before NMS in training, 1,000 in
+    scoring, 1,000 an image after it; canonical scale 224; box predictors drawn with deviations of
+    0.01 (scores) and 0.001 (boxes), fully connected layers by ``XavierFill``. A cascade has one
+    mask head, on its last stage, joins when ``cascade_from`` says (sec. 4.1), trains with 2,000
+    proposals (detectron2, ``configs/Misc/cascade_mask_rcnn_R_50_FPN_1x.yaml``), and has beta 1 in
+    every stage (``zhaoweicai/Detectron-Cascade-RCNN``, ``detectron/modeling``).
 
-    Deviations: proposals after NMS are 1,000 in training too (Detectron: 2,000); regions are drawn
-    afresh in every stage of a cascade. One-stage detectors, which the paper has none of, use half
-    the two-stage rate (Detectron's convention for RetinaNet).
+    Deviations: Detectron keeps 2,000 proposals of the two images of a GPU together, we 1,000 of
+    each, as detectron2 does; it trains its proposal network on no anchor that crosses the border of
+    the image; regions are drawn afresh in every stage of a cascade.
+
+    **RetinaNet**, which the paper has none of, is Detectron's
+    (``configs/12_2017_baselines/retinanet_R-50-FPN_1x.yaml``): half the two-stage rate, focal loss
+    with gamma 2 and alpha 0.25, smooth L1 with beta 0.11, negatives below an overlap of 0.4, NMS
+    0.5. Deviations: P6 from P5 (Detectron: C5, which is ``p6_from: c5``), GroupNorm in the towers.
+
+    **FCOS** is Tian et al. 2019's (``tianzhi0549/FCOS``, ``fcos_core/config/defaults.py``): focal
+    loss with gamma 2 and alpha 0.25, P6 from P5, NMS 0.6. Deviations are torchvision's: generalised
+    IoU loss (there -log IoU), centre sampling with a radius of 1.5 strides (there none).
     """
     return Recipe(
         detector=DetectorSpec(family=family),

@@ -7,7 +7,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of, seed_of_assets
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
-from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, value_at, with_settings
+from rethink_ray.spec.settings import LENGTH_PATH, settled_paths, used_value_at, with_settings
 from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
@@ -87,7 +87,7 @@ def base_values(study: Study, cell: Cell) -> dict[str, Value]:
     space = space_of(study, cell)
     recipe = base_recipe(study, cell)
     paths = dict.fromkeys([*space, *(c for p in space.values() for c in p.when)])
-    return {path: value_at(recipe, path) for path in paths}
+    return {path: used_value_at(recipe, path) for path in paths}
 
 
 def lengths_of(study: Study, cell: Cell) -> tuple[float, ...]:

@@ -10,12 +10,18 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rethink_ray.spec.detector import FORMER_KEYS
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.rules.rule import BROKEN_RULE
 
 LENGTH_PATH = "schedule.length"
 """One length, searched or set: short for ``schedule.lengths`` with one entry."""
+FORMER_PATHS: Mapping[str, tuple[str, ...]] = {
+    f"detector.{former}": tuple(f"detector.{key}" for key in keys)
+    for former, keys in FORMER_KEYS.items()
+}
+"""Paths of version 0.1 -> the paths that have taken their place."""
 
 
 @cache
@@ -35,6 +41,8 @@ def known_paths(model: type[Spec] = Recipe, prefix: str = "") -> dict[str, Any]:
 
 def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
     """A remedy for an unknown name: ``Did you mean 'x'?``, or the known names if none is close."""
+    if name in FORMER_PATHS:
+        return f"Write {' and '.join(FORMER_PATHS[name])}."
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     if close:
         return f"Did you mean '{close[0]}'?"
@@ -62,13 +70,29 @@ def flatten(recipe: Recipe) -> dict[str, Any]:
 
 
 def value_at(recipe: Recipe, path: str) -> Any:
-    """The value of a recipe at a dotted path; for ``schedule.length`` its longest length."""
+    """The value of a recipe at a dotted path; for ``schedule.length`` its longest length.
+
+    A path of version 0.1 is the first of those that have taken its place.
+    """
     if path == LENGTH_PATH:
         return recipe.schedule.lengths[-1]
     value: Any = recipe
-    for part in path.split("."):
+    for part in FORMER_PATHS.get(path, (path,))[0].split("."):
         value = getattr(value, part)
     return value.model_dump(mode="json") if isinstance(value, Spec) else value
+
+
+def used_value_at(recipe: Recipe, path: str) -> Any:
+    """The value that a run uses: the published one where null stands for it."""
+    return value_at(with_published(recipe), path)
+
+
+def with_published(recipe: Recipe) -> Recipe:
+    """The recipe with a value for each null of its detector that stands for a published one."""
+    published = recipe.detector.as_published()
+    if published is recipe.detector:
+        return recipe
+    return recipe.model_copy(update={"detector": published})
 
 
 def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Recipe:
@@ -93,11 +117,13 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Re
 def settled_paths(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
     """The paths that ``settings`` fix; a group (``schedule: {unit: 100}``) fixes each path in it.
 
-    A setting of ``schedule.lengths`` fixes ``schedule.length``.
+    A setting of ``schedule.lengths`` fixes ``schedule.length``, and a path of version 0.1 those
+    that have taken its place.
     """
     paths: set[str] = set()
     for name, value in settings.items():
         path = prefix + name
+        paths |= {*FORMER_PATHS.get(path, ())}
         if isinstance(value, Mapping) and path not in known_paths():
             paths |= settled_paths(value, f"{path}.")
         else:
@@ -108,6 +134,10 @@ def settled_paths(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
 def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = "") -> None:
     """``tree``, the group named ``prefix``, holds ``value`` at ``path`` afterwards."""
     full = prefix + path
+    if full in FORMER_PATHS:
+        for successor in FORMER_PATHS[full]:
+            _put(tree, successor.removeprefix(prefix), value, where, prefix)
+        return
     if full == LENGTH_PATH:
         path, value = path + "s", [value]
     *groups, leaf = path.split(".")

@@ -21,7 +21,7 @@ from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.necks import Fpn
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Recipe
-from rethink_ray.spec.settings import flatten
+from rethink_ray.spec.settings import flatten, with_published
 from rethink_ray.training.effective_backbone import (
     NORM_OF,
     frozen_of,
@@ -30,7 +30,7 @@ from rethink_ray.training.effective_backbone import (
     read_backbone,
     starts_at_zero,
 )
-from rethink_ray.training.effective_heads import name_of_box_head, read_family, read_heads
+from rethink_ray.training.effective_heads import name_box_head, read_family, read_heads
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
 from rethink_ray.training.precision import read_precision, use_precision
@@ -59,7 +59,8 @@ def read_back(
     with use_precision(live.recipe, live.ctx.device):
         settings["precision"] = read_precision(live.ctx.device)
     if spec.box_head is not None:
-        settings["detector.box_head"] = name_of_box_head(settings.pop("detector.head_convs"))
+        del settings["detector.head_convs"]
+        settings["detector.box_head"] = name_box_head(live.detector.network)
     settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     settings["init.input"] = input_of(live.detector, live.recipe.init.input)
     settings["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
@@ -105,6 +106,8 @@ def read_detector(detector: Detector) -> dict[str, Any]:
         "detector.min_side_px": network.transform.min_size[0],
         "detector.max_side_px": network.transform.max_size,
     }
+    if isinstance(neck, NasFpn):
+        settings["detector.neck_merge"] = neck.merge
     norm = norm_of(detector.backbone, neck)
     if norm is not None:
         settings["detector.norm"] = norm
@@ -119,7 +122,7 @@ def require_recipe_values(recipe: Recipe, settings: Mapping[str, Any]) -> None:
     Raises:
         Misconfigured: names the first path that differs and both values.
     """
-    configured = flatten(recipe)
+    configured = flatten(with_published(recipe))
     for path, value in settings.items():
         is_same = (
             math.isclose(value, configured[path], rel_tol=1e-9, abs_tol=0.0)

@@ -5,7 +5,9 @@ from typing import Any
 from torch import nn
 from torchvision.models.detection import FCOS, RetinaNet
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from rethink_ray.detection.box_losses import BoxLoss
 from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads
 from rethink_ray.detection.heads import NAMED_BOX_HEADS
 
@@ -37,6 +39,9 @@ def _one_stage(network: Any) -> dict[str, Any]:
     tower = network.head.classification_head.conv
     settings = {
         "detector.head_convs": _convolutions(tower),
+        "detector.focal_gamma": network.focal_loss.gamma,
+        "detector.focal_alpha": network.focal_loss.alpha,
+        **_box_loss(network.box_loss),
         "detector.candidates": network.topk_candidates,
         "detector.score_threshold": network.score_thresh,
         "detector.nms_iou": network.nms_thresh,
@@ -46,7 +51,18 @@ def _one_stage(network: Any) -> dict[str, Any]:
         settings["detector.anchor_base_px"] = network.anchor_generator.sizes[0][0]
         settings["detector.foreground_iou"] = network.proposal_matcher.high_threshold
         settings["detector.background_iou"] = network.proposal_matcher.low_threshold
+    extra = getattr(network.backbone.fpn, "extra_blocks", None)
+    if isinstance(extra, LastLevelP6P7):
+        settings["detector.p6_from"] = "p5" if extra.use_P5 else "c5"
     return settings
+
+
+def _box_loss(loss: BoxLoss) -> dict[str, Any]:
+    return {
+        "detector.box_loss": loss.kind,
+        "detector.box_loss_beta": loss.beta,
+        "detector.box_loss_weight": loss.weight,
+    }
 
 
 def _two_stage(network: Any) -> dict[str, Any]:
@@ -54,9 +70,15 @@ def _two_stage(network: Any) -> dict[str, Any]:
     settings = {
         "detector.anchor_base_px": rpn.anchor_generator.sizes[0][0],
         "detector.head_convs": _same(_convolutions(s.box_head) for s in stages),
+        "detector.canonical_scale_px": _same(s.box_roi_pool.canonical_scale for s in stages),
+        "detector.rpn_box_loss_beta": rpn.box_loss.beta,
+        "detector.rpn_box_loss_weight": rpn.box_loss.weight,
+        **_box_loss(_same(stage.box_loss for stage in stages)),
         "detector.box_head_features": _same(s.box_predictor.cls_score.in_features for s in stages),
-        "detector.rpn_pre_nms": rpn._pre_nms_top_n["training"],
-        "detector.rpn_post_nms": rpn._post_nms_top_n["training"],
+        "detector.rpn_pre_nms_train": rpn._pre_nms_top_n["training"],
+        "detector.rpn_pre_nms_test": rpn._pre_nms_top_n["testing"],
+        "detector.rpn_post_nms_train": rpn._post_nms_top_n["training"],
+        "detector.rpn_post_nms_test": rpn._post_nms_top_n["testing"],
         "detector.rpn_batch": rpn.fg_bg_sampler.batch_size_per_image,
         "detector.box_batch": _same(s.fg_bg_sampler.batch_size_per_image for s in stages),
         "detector.score_threshold": stages[-1].score_thresh,
@@ -101,10 +123,12 @@ def _stages(network: Any) -> list[Any]:
     return list(heads.stages) if isinstance(heads, StagedHeads) else [heads]
 
 
-def name_of_box_head(num_convolutions: int) -> str:
-    """``2fc`` or ``4conv1fc``; any other number of convolutions has no name."""
-    names = {depth: name for name, depth in NAMED_BOX_HEADS.items()}
-    return names.get(num_convolutions, f"{num_convolutions}conv1fc")
+def name_box_head(network: Any) -> str:
+    """Names a two-stage box head by its layers, such as ``2fc`` or ``4conv1fc``."""
+    heads = [stage.box_head for stage in _stages(network)]
+    layers = _same((_convolutions(head), _connected(head)) for head in heads)
+    names = {f"{layers}": name for name, layers in NAMED_BOX_HEADS.items()}
+    return names.get(f"{layers}", f"{layers} layers")
 
 
 def _same(values: Any) -> Any:
@@ -115,3 +139,7 @@ def _same(values: Any) -> Any:
 
 def _convolutions(module: nn.Module) -> int:
     return sum(isinstance(m, nn.Conv2d) for m in module.modules())
+
+
+def _connected(module: nn.Module) -> int:
+    return sum(isinstance(m, nn.Linear) for m in module.modules())

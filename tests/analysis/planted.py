@@ -19,7 +19,7 @@ from rethink_ray.session import start_study
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
-from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
+from rethink_ray.spec.older_ids import first_asset_keys, first_trial_id
 from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.resolve import Cell, CellResolver, cells_of, lengths_of
 from rethink_ray.spec.study import Study
@@ -147,9 +147,9 @@ class Planted:
                 teacher_length=taught.length if taught else None,
             )
             members.append(member)
-            for asset in assets_of(config):
+            keys = [asset.key for asset in assets_of(config)]
+            for key in first_asset_keys(config) if is_first else keys:
                 metrics = {"accuracy": 0.8, "chance": 0.05}
-                key = first_asset_key(asset) if is_first else asset.key
                 kind = key.partition("-")[0]
                 took = self.asset_seconds.get(kind, 100.0)
                 done = AssetDone(key=key, kind=kind, metrics=metrics, seconds=took)

@@ -207,6 +207,7 @@ def test_frozen_batch_norm_alone_is_refused_and_only_where_nothing_could_be_lear
         ({"family": "keypoint_rcnn"}, "keypoint_head_channels", 8),
         ({"family": "keypoint_rcnn"}, "num_keypoints", 5),
         ({"family": "keypoint_rcnn"}, "detections", 7),
+        ({"neck": "nas_fpn"}, "neck_merge", "sum"),
     ],
 )
 def test_a_setting_of_the_heads_is_read_back_from_the_network(

@@ -140,7 +140,7 @@ def test_we_find_what_torchvision_finds_under_our_labels(family: Family, build: 
             drawn.view(-1, 91)[:, sorted(no_one)] = -50.0
         state[name] = drawn
     source.load_state_dict(state)
-    detector = ours(family, 80, min_side_px=160, max_side_px=320, rpn_pre_nms=1000)
+    detector = ours(family, 80, min_side_px=160, max_side_px=320)
     taken(detector, state, tuple(OUTPUTS_OF_COCO[k] for k in known))
     image = torch.rand(3, 180, 240)
     with torch.no_grad():

@@ -1,11 +1,11 @@
 """One contract for every neck: levels, sizes, norms, and that all of it learns."""
 
 import itertools
-from typing import get_args
+from typing import Literal, get_args
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.detectors import build_detector
@@ -80,15 +80,20 @@ def test_a_pyramid_halves_from_level_to_level(
     assert [tuple(m.shape) for m in maps.values()] == [(1, 32, *by_stride[s]) for s in strides]
 
 
-def test_the_cell_of_nas_fpn_adds_what_its_figure_draws() -> None:
+def nas_fpn_of_ones(merge: Literal["gate", "sum"]) -> dict[str, Tensor]:
     """Maps of ones through nodes that convolve nothing: every number can be counted by hand."""
     neck = NasFpn([1, 1, 1], 1, group_norm, repeats=1, names=["p3", "p4", "p5", "p6", "p7"])
+    neck.merge = merge
     neck.lateral = nn.Identity()  # type: ignore[assignment]
     for number in list(neck.cells[0]):  # type: ignore[arg-type]
         neck.cells[0][number] = nn.Identity()  # type: ignore[index]
     ones = [torch.ones(1, 1, side, side) for side in (16, 8, 4)]
+    out: dict[str, Tensor] = neck(dict(zip(["p3", "p4", "p5"], ones, strict=True)))
+    return out
 
-    out = neck(dict(zip(["p3", "p4", "p5"], ones, strict=True)))
+
+def test_the_cell_of_nas_fpn_adds_what_its_figure_draws() -> None:
+    out = nas_fpn_of_ones("gate")
 
     s = torch.sigmoid
     one = torch.ones(())
@@ -110,6 +115,24 @@ def test_the_cell_of_nas_fpn_adds_what_its_figure_draws() -> None:
     }
     for name, value in wanted.items():
         assert torch.allclose(out[name], value.expand_as(out[name])), name
+
+
+def test_without_gates_the_cell_of_nas_fpn_counts_ones() -> None:
+    out = nas_fpn_of_ones("sum")
+    # P4 + P6 = 2; P4 + 2 = 3; then each level adds two nodes, and P5 and P7 their own 1 as well
+    p3 = 1 + 3
+    p4 = 3 + p3
+    p5 = p3 + p4 + 1
+    p7 = 3 + p5 + 1
+    p6 = p5 + p7
+    assert {name: x.unique().item() for name, x in out.items()} == {
+        "p3": p3,
+        "p4": p4,
+        "p5": p5,
+        "p6": p6,
+        "p7": p7,
+    }
+    assert (p3, p4, p5, p6, p7) == (4, 7, 12, 28, 16)
 
 
 def test_nodes_of_levels_that_nobody_reads_are_left_out() -> None:

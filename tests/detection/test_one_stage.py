@@ -12,9 +12,10 @@ from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import generalized_box_iou_loss
 
+from rethink_ray.detection.box_losses import giou_loss
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.families import list_divisions
-from rethink_ray.detection.one_stage import giou_loss
+from rethink_ray.spec.detector import BoxLossKind
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
 from tests.detection.tiny_detectors import mixed_targets, tiny
 
@@ -59,14 +60,21 @@ def torchvisions_losses(network: Any, images: list[Tensor], targets: Targets) ->
         losses = FCOS.compute_loss(network, resized, outputs, anchors, sizes)
     else:
         network.head.compute_loss = RetinaNetHead.compute_loss.__get__(network.head)
+        # torchvision's smooth_l1 has a beta of 1
+        network.head.regression_head._loss_type = network.box_loss.kind
         losses = RetinaNet.compute_loss(network, resized, outputs, anchors)
     return losses
 
 
 @pytest.mark.parametrize("num_objects", [1, 3, 7])
-@pytest.mark.parametrize("family", ONE_STAGE)
-def test_one_image_has_torchvisions_losses_and_gradients(family: Family, num_objects: int) -> None:
-    network = detector_of(family).network
+@pytest.mark.parametrize(
+    ("family", "box_loss"),
+    [("retinanet", "l1"), ("retinanet", "smooth_l1"), ("retinanet", "giou"), ("fcos", "giou")],
+)
+def test_one_image_has_torchvisions_losses_and_gradients(
+    family: Family, box_loss: BoxLossKind, num_objects: int
+) -> None:
+    network = detector_of(family, box_loss=box_loss, box_loss_beta=1.0).network
     images, targets = noise(1), annotated(squares(num_objects) + 1.5)
 
     def losses_and_gradient(losses: dict[str, Tensor]) -> tuple[dict[str, float], Tensor]:
@@ -142,7 +150,7 @@ def test_an_empty_image_pulls_as_hard_as_its_background_in_any_image() -> None:
     torchvision divides the background of the empty image by one and takes the mean over two
     images. Here the batch's foreground divides it, as it does the other image's.
     """
-    network: Any = detector_of("retinanet").network
+    network: Any = detector_of("retinanet", box_loss="l1").network
     nn.init.constant_(network.head.classification_head.cls_logits.bias, math.log(0.2 / 0.8))
     images, targets = noise(2), annotated(torch.zeros(0, 4), squares(7))
 

@@ -196,8 +196,8 @@ def faster_rcnn() -> Detector:
         anchor_base_px=16,
         rpn_batch=16,
         box_batch=8,
-        rpn_pre_nms=50,
-        rpn_post_nms=20,
+        rpn_pre_nms_train=50,
+        rpn_post_nms_train=20,
     )
     return build_detector(spec, InitSpec(), 3, seed=0)
 

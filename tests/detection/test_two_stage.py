@@ -1,6 +1,6 @@
 """Two-stage losses and proposals are torchvision's, on the same outputs and the same draws."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -19,7 +19,8 @@ from rethink_ray.detection.families import list_samplers
 from rethink_ray.detection.keypoints import KeypointBranch
 from rethink_ray.detection.regions import SampledProposals
 from rethink_ray.detection.sampling import SamplePosition
-from rethink_ray.detection.two_stage import RegionPool, box_losses
+from rethink_ray.detection.two_stage import BoxHeads, RegionPool
+from rethink_ray.spec.detector import BoxLossKind
 from rethink_ray.spec.recipe import InitSpec
 from tests.detection.tiny_detectors import annotated, pictures, targets, tiny
 
@@ -41,6 +42,14 @@ def prepared(detector: Detector) -> tuple[Any, Any, dict[str, Tensor], list[dict
     nothing = annotated(torch.zeros(0, 4), [], image_id=41)
     batch, resized = network.transform(pictures(), [targets()[0], nothing])
     return network, batch, network.backbone(batch.tensors), resized
+
+
+def box_heads(**settings: Any) -> BoxHeads:
+    """A box head of three classes, with torchvision's box loss unless ``settings`` say more."""
+    spec = tiny("faster_rcnn", **{"box_loss_beta": 1 / 9, **settings})
+    heads = build_detector(spec, InitSpec(), 3, seed=0).network.get_submodule("roi_heads")
+    assert isinstance(heads, BoxHeads)
+    return heads
 
 
 def test_proposals_and_their_losses_are_torchvisions() -> None:
@@ -95,12 +104,15 @@ def test_box_losses_are_torchvisions_with_its_gradients() -> None:
     labels = torch.tensor([0, 2, 0, 1, 3, 0])
     expected = torch.randn(6, 4, generator=generator)
     drawn = SampledProposals(
-        boxes_xyxy=[], matched=[], labels=list(labels.split(3)), deltas=list(expected.split(3))
+        boxes_xyxy=list(random_boxes(6).split(3)),
+        matched=[],
+        labels=list(labels.split(3)),
+        deltas=list(expected.split(3)),
     )
     outputs = [torch.randn(6, size, generator=generator) for size in (4, 16)]
     first, again = ([x.clone().requires_grad_() for x in outputs] for _ in range(2))
 
-    ours = box_losses(first[0], first[1], drawn)
+    ours = box_heads().losses(first[0], first[1], drawn)
     theirs = fastrcnn_loss(again[0], again[1], drawn.labels, drawn.deltas)
     (ours[0] + ours[1]).backward()
     (theirs[0] + theirs[1]).backward()
@@ -112,14 +124,14 @@ def test_box_losses_are_torchvisions_with_its_gradients() -> None:
         assert torch.allclose(own.grad, other.grad, atol=1e-7)
 
 
-def test_box_losses_of_nothing_are_zero_and_have_a_gradient() -> None:
+@pytest.mark.parametrize("kind", get_args(BoxLossKind))
+def test_box_losses_of_nothing_are_zero_and_have_a_gradient(kind: BoxLossKind) -> None:
     scores, deltas = torch.zeros(0, 4, requires_grad=True), torch.zeros(0, 16, requires_grad=True)
     nothing = torch.zeros(0, dtype=torch.int64)
-    drawn = SampledProposals(
-        boxes_xyxy=[], matched=[], labels=[nothing], deltas=[torch.zeros(0, 4)]
-    )
+    no_boxes = torch.zeros(0, 4)
+    drawn = SampledProposals(boxes_xyxy=[no_boxes], matched=[], labels=[nothing], deltas=[no_boxes])
 
-    losses = box_losses(scores, deltas, drawn)
+    losses = box_heads(box_loss=kind).losses(scores, deltas, drawn)
     sum(losses, torch.zeros(())).backward()
 
     assert [loss.item() for loss in losses] == [0.0, 0.0]
@@ -131,7 +143,7 @@ def test_regions_are_pooled_as_torchvision_pools_them_bit_for_bit() -> None:
     network: Any = detector.network
     pool = network.roi_heads.box_roi_pool
     assert isinstance(pool, RegionPool)
-    # at an anchor base of 16 px the second level begins at 56 px, the third at 112 px
+    # at a canonical scale of 112 px the second level begins at 56 px, the third at 112 px
     boxes = [random_boxes(30), random_boxes(7, extent=500.0)]
     levels = pool.map_levels(boxes)
     assert len(set(levels.tolist())) > 2
@@ -176,7 +188,10 @@ def test_the_keypoint_loss_is_torchvisions() -> None:
     assert int(branch.division().count) == 4  # two of each object, the third is not annotated
 
 
-def test_a_region_without_area_in_an_image_without_objects_leaves_the_gradient_a_number() -> None:
+@pytest.mark.parametrize("kind", get_args(BoxLossKind))
+def test_a_region_without_area_in_an_image_without_objects_leaves_the_gradient_a_number(
+    kind: BoxLossKind,
+) -> None:
     """Its deltas are log(0 / 0): a stage of a cascade can move a region out of the image."""
     scores = torch.zeros(2, 3, requires_grad=True)
     deltas = torch.zeros(2, 12, requires_grad=True)
@@ -186,7 +201,7 @@ def test_a_region_without_area_in_an_image_without_objects_leaves_the_gradient_a
         labels=[torch.tensor([0, 1])],
         deltas=[torch.tensor([[float("nan")] * 4, [1.0, 0.0, 0.0, 0.0]])],
     )
-    classifier, box_reg = box_losses(scores, deltas, drawn)
+    classifier, box_reg = box_heads(box_loss=kind).losses(scores, deltas, drawn)
     (classifier + box_reg).backward()
     assert deltas.grad is not None
     assert deltas.grad[0].tolist() == [0.0] * 12

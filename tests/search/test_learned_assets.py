@@ -30,7 +30,14 @@ from tests.search.same_study import (
     assert_same_in_any_order,
     events_of,
 )
-from tests.search.search_builders import BASE, ap_of, diverging_above, facts_of, small_study
+from tests.search.search_builders import (
+    BASE,
+    SEARCH,
+    ap_of,
+    diverging_above,
+    facts_of,
+    small_study,
+)
 
 STUDENT = {"labels.kind": "self_training"}
 ARMS: dict[str, Any] = {
@@ -225,6 +232,34 @@ def test_a_plan_counts_the_updates_of_what_is_learned() -> None:
     # 10 passes over 60 images in batches of 64: 10 updates; two rates in the search
     assert plan.asset_steps == 10 * plan.assets
     assert plan.assets >= 1 + 2
+
+
+def test_the_rate_of_a_first_stage_is_searched_like_any_other_value() -> None:
+    rate = "direct.optimizer.lr"
+    range_of_direct = {"log_uniform": [0.02, 0.32], "when": {"init.source": "direct"}}
+    arms = {"scratch": {}, "direct": {"set": ARMS["direct"]["set"]}}
+    study = learning(arms, search=SEARCH | {rate: range_of_direct})
+    cluster = run(study)
+    assert all(
+        rate not in member.params
+        for _, member in cluster.state.members(Cell("full", "scratch"), "search")
+    )
+    first_stages = {}
+    for config in configs(study, cluster, "direct", "search"):
+        [first] = assets_of(config)
+        assert isinstance(first, DetectorAsset)
+        assert first.trained.recipe.optimizer.lr == config.recipe.direct.optimizer.lr
+        first_stages[config.recipe.direct.optimizer.lr] = first.key
+    # three trials: the recipe's own 0.08, and two that the sampler drew
+    assert 0.08 in first_stages
+    assert len(set(first_stages.values())) == len(first_stages) == 3
+    assert all(0.02 <= value <= 0.32 for value in first_stages)
+    replicated = configs(study, cluster, "direct", "replicate")
+    [incumbents_rate] = {config.recipe.direct.optimizer.lr for config in replicated}
+    assert incumbents_rate in first_stages
+    plan = plan_study(study, facts_of(study))
+    assert plan.assets >= 3 + 2  # of the search, and of two replicates
+    assert plan.asset_steps == 10 * plan.assets
 
 
 def test_costs_are_booked_to_whoever_started_from_an_asset() -> None:

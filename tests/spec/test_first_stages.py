@@ -74,7 +74,7 @@ def test_p1x_is_48_passes_in_as_many_updates_as_the_papers_1x() -> None:
     # 118,287 images x 48 / 64
     assert run.recipe.schedule.steps(1.0) == 88_716
     assert first_stage("direct_p3x").recipe.schedule.steps(1.0) == 266_146
-    assert (run.recipe.detector.min_side_px, run.recipe.detector.max_side_px) == (448, 746)
+    assert (run.recipe.detector.min_side_px, run.recipe.detector.max_side_px) == (448, 448)
     assert run.recipe.detector.norm == "bn"
     assert run.recipe.detector.head_norm == "none"  # as in the second stage
     assert run.recipe.init.source == "random"
@@ -82,6 +82,7 @@ def test_p1x_is_48_passes_in_as_many_updates_as_the_papers_1x() -> None:
     assert run.recipe.optimizer.lr == 0.08
     assert run.recipe.schedule.decay.kind == "constant"
     assert run.recipe.augment.scale == (0.8, 1.2)
+    assert run.recipe.augment.canvas == "square"
 
 
 def test_the_papers_missing_controls_are_plain_settings() -> None:
@@ -179,8 +180,21 @@ def test_a_cascade_that_joins_late_is_whole_in_the_first_stage() -> None:
     assert direct_recipe(recipe, 118_287).detector.cascade_from == 0
 
 
-def test_pixels_take_the_place_of_the_factor() -> None:
-    recipe = with_settings(build_recipe("retinanet_r50"), {"direct.min_side_px": 320}, "test")
-    smaller = direct_recipe(recipe, 100).detector
-    assert (smaller.min_side_px, smaller.max_side_px) == (320, 746)
+def sides_of_first_stage(**settings: object) -> tuple[int, int]:
+    at = {f"direct.{name}".replace("__", "."): value for name, value in settings.items()}
+    recipe = with_settings(build_recipe("retinanet_r50"), at, "test")
     assert direct_steps(recipe, 100) == 75
+    smaller = direct_recipe(recipe, 100).detector
+    return smaller.min_side_px, smaller.max_side_px
+
+
+def test_pixels_take_the_place_of_the_factor() -> None:
+    assert sides_of_first_stage() == (448, 448)  # 0.56 x 800, on a square
+    assert sides_of_first_stage(min_side_px=320) == (320, 320)
+    assert sides_of_first_stage(min_side_px=320, max_side_px=512) == (320, 512)
+    assert sides_of_first_stage(resolution=0.28) == (224, 224)
+
+
+def test_a_first_stage_without_squares_keeps_the_recipes_shape() -> None:
+    assert sides_of_first_stage(augment__canvas="image") == (448, 746)  # 0.56 x 1333
+    assert sides_of_first_stage(augment__canvas="image", min_side_px=320) == (320, 746)

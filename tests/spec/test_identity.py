@@ -13,7 +13,7 @@ import pytest
 
 from rethink_ray.spec.assets import ClassifierAsset, assets_of
 from rethink_ray.spec.hashing import IDENTITY, NEUTRAL, digest_of, written_out
-from rethink_ray.spec.older_ids import first_asset_key, first_trial_id
+from rethink_ray.spec.older_ids import first_asset_keys, first_trial_id
 from rethink_ray.spec.recipe import (
     AUGMENT_LEVELS,
     AugmentSpec,
@@ -85,8 +85,7 @@ def test_the_ids_that_are_written_down_still_stand() -> None:
 
 def test_the_names_that_the_first_identity_gave_are_known_for_good() -> None:
     for name, run in samples().items():
-        keys = tuple(first_asset_key(asset) for asset in assets_of(run))
-        assert (first_trial_id(run), *keys) == FIRST[name], name
+        assert (first_trial_id(run), *first_asset_keys(run)) == FIRST[name], name
 
 
 def paths_of(tree: dict[str, Any], prefix: str = "") -> set[str]:

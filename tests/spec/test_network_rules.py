@@ -71,3 +71,16 @@ def test_what_means_nothing_is_refused(settings: dict[str, Any], fact: str) -> N
 )
 def test_what_means_something_is_not(settings: dict[str, Any]) -> None:
     check_recipe(micro_recipe(**settings), "study.yaml")
+
+
+@pytest.mark.parametrize("kind", ["l1", "smooth_l1"])
+def test_fcos_has_no_deltas_whose_distance_could_be_a_loss(kind: str) -> None:
+    with refused(f"fcos with {kind}", ["detector.box_loss", f"'{kind}'", "fcos"]):
+        check_recipe(micro_recipe("tiny_fcos", detector__box_loss=kind), "study.yaml")
+    check_recipe(micro_recipe("tiny_fcos", detector__box_loss="giou"), "study.yaml")
+
+
+def test_a_focal_loss_without_a_finite_gradient_is_refused() -> None:
+    with refused("a gamma between 0 and 1", ["detector.focal_gamma", "0.5"]):
+        micro_recipe(detector__focal_gamma=0.5)
+    assert micro_recipe(detector__focal_gamma=0.0).detector.focal_gamma == 0

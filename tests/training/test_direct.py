@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from rethink_ray.data.placing import plan_size
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.assets import DetectorAsset, assets_of
+from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint
@@ -53,6 +56,14 @@ def weights(config: TrialConfig, assets: Path) -> dict[str, Tensor]:
     found = asset(config)
     model: dict[str, Tensor] = load_checkpoint(weights_file(found, assets / found.key))["model"]
     return model
+
+
+def test_a_first_stage_crops_and_pads_to_squares_as_the_authors_do() -> None:
+    """An image of 640 x 480 px becomes 448 x 336 px times 0.8 to 1.2, on 448 x 448 px."""
+    first = direct_recipe(build_recipe("mask_rcnn_r50"), 118_287)
+    planned = [plan_size((480, 640), first.augment, first.detector, n) for n in (0.0, 0.5, 1.0)]
+    scaled = [(269, 358), (336, 448), (403, 538)]
+    assert planned == [(size, (448, 448)) for size in scaled]
 
 
 def test_the_first_stage_is_built_once_and_holds_the_whole_detector(tmp_path: Path) -> None:

@@ -99,6 +99,15 @@ HEAD_RULES: tuple[Rule[Run], ...] = (
         must="must be left out: {detector.family} has no box head",
     ),
     Rule(
+        key="detector.box_loss",
+        reads=("detector.family",),
+        broken=lambda run: (
+            run.recipe.detector.family == "fcos"
+            and run.recipe.detector.box_loss not in (None, "giou")
+        ),
+        must="must be giou or left out: fcos has no anchors that deltas could be taken from",
+    ),
+    Rule(
         key="detector.cascade_ious",
         broken=lambda run: any(b < a for a, b in pairwise(run.recipe.detector.cascade_ious)),
         must="must not fall from stage to stage",

@@ -8,7 +8,7 @@ from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
-from rethink_ray.spec.settings import LENGTH_PATH, holds_float, known_paths, nearest, value_at
+from rethink_ray.spec.settings import LENGTH_PATH, holds_float, known_paths, nearest, used_value_at
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
@@ -63,14 +63,14 @@ def _has_no_range(searched: SearchedPath) -> bool | Breach:
     path, parameter = searched.path, searched.parameter
     if path == LENGTH_PATH or parameter.choice is not None or holds_float(path):
         return False
-    value = value_at(searched.recipe, path)
+    value = used_value_at(searched.recipe, path)
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return not (is_count and parameter.kind == "int_uniform") and Breach(came=path)
 
 
 def _misses_the_base(searched: SearchedPath) -> bool | Breach:
     """The space does not hold the value of the base recipe, which is tried first."""
-    base = value_at(searched.recipe, searched.path)
+    base = used_value_at(searched.recipe, searched.path)
     parameter = searched.parameter
     if searched.path == LENGTH_PATH or parameter.contains(base):
         return False

@@ -20,14 +20,15 @@ SHAPELESS = frozenset(
         "min_side_px",
         "max_side_px",
         "norm_batch",
+        "neck_merge",
         "anchor_base_px",
         "foreground_iou",
         "background_iou",
         "cascade_ious",
-        "rpn_pre_nms",
-        "rpn_post_nms",
-        "rpn_batch",
-        "box_batch",
+        "canonical_scale_px",
+        *("focal_gamma", "focal_alpha", "box_loss", "box_loss_beta", "box_loss_weight"),
+        *("rpn_box_loss_beta", "rpn_box_loss_weight"),
+        *("rpn_pre_nms_train", "rpn_post_nms_train", "rpn_batch", "box_batch"),
     )
 )
 """Settings of a detector that do not change the shapes of its weights."""
