@@ -86,6 +86,7 @@ def test_a_study_knows_which_of_its_files_hold_a_detector(tmp_path: Path) -> Non
         torch.save(dict.fromkeys(keys, torch.zeros(1)), tmp_path / f"{name}.pth")
     for name in tensors:
         init = {"source": "file", "weights": str(tmp_path / f"{name}.pth"), "weights_norm": "bn"}
+        init["input"] = "imagenet"
         facts = load_study_input(written(tmp_path, set={"init": init})).facts
         assert facts.detector_files == ((init["weights"],) if name == "detector" else ())
 

@@ -84,7 +84,7 @@ def test_a_function_in_a_package_is_a_backbone(norm: Norm) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("our_nets:coarse", r"layer1 \(stride 4\), but got \(1, 4, 28, 28\)"),
+        ("our_nets:coarse", r"layer1 \(stride 4\), but got \[1, 4, 28, 28\]"),
         ("our_nets:headless", "no stem, layer1, layer2, layer3, layer4"),
         ("our_nets:breaks", "must run on a blank image"),
         ("our_nets:nothing", "has no attribute 'nothing'"),

@@ -27,7 +27,7 @@ SIZES = {
     "four sizes": [(64, 64), (64, 200), (150, 64), (90, 130)],
     "landscape and portrait": [(64, 96), (64, 96), (64, 96), (96, 64)],
 }
-TOLERANCE = 3e-5  # 2.2e-5 in one case of all: a cascade with masks, GroupNorm, four workers
+TOLERANCE = 1e-5
 """Relative L2, against one process. Measured with 2 and 4 workers, equal and unequal sizes, on
 2026-11-22: RetinaNet 2e-7 to 1.5e-6, FCOS 3e-7 to 1.3e-6, Faster R-CNN 2e-7 to 8e-7; under sync_bn
 at most 2.1e-6."""
@@ -48,7 +48,7 @@ def global_batch(sizes: list[tuple[int, int]]) -> tuple[list[Tensor], list[dict[
     """Four pictures; the last two hold nothing, so that a worker may have no object at all."""
     # under other seeds a unit of the mask or keypoint head lies within 3e-7 of zero: its sign, and
     # so its gradient, is then left to rounding
-    generator = torch.Generator().manual_seed(7)
+    generator = torch.Generator().manual_seed(8)
     images = [torch.rand(3, *hw, generator=generator) for hw in sizes]
     boxes = [
         torch.tensor([[4.0, 4.0, 30.0, 34.0], [20.0, 10.0, 60.0, 50.0]]),

@@ -22,6 +22,11 @@ def picture(path: Path) -> Image.Image:
         return opened.convert("RGB")
 
 
+def enlarged(image: Image.Image, factor: int) -> Image.Image:
+    size = (image.width * factor, image.height * factor)
+    return image.resize(size, Image.Resampling.NEAREST)
+
+
 def test_a_run_builds_its_assets_and_its_model_scores_the_same_later(tmp_path: Path) -> None:
     shuffled = {"init__source": "upstream", "upstream__labels": "shuffled"}  # never refused
     recipe = micro_recipe(**shuffled, schedule__lengths=[2.0, 3.0])
@@ -48,7 +53,7 @@ def test_masks_and_keypoints_of_a_run_score_the_same_by_pycocotools(
     assert largest_difference(metrics, reference) == 0.0
 
 
-def test_predict_draws_every_image_at_its_own_size(tmp_path: Path) -> None:
+def test_predict_draws_small_images_enlarged_by_whole_pixels(tmp_path: Path) -> None:
     train_config(micro_trial(micro_recipe(schedule__lengths=[2.0])), tmp_path / "run")
     index = open_split(MICRO_DATA, "test")
     given = [Path(index.entry(int(i)).path) for i in index.image_ids[:2]]
@@ -60,11 +65,11 @@ def test_predict_draws_every_image_at_its_own_size(tmp_path: Path) -> None:
     drawn = [*pictures]
     assert all(num_boxes > 0 for num_boxes in pictures.values())
     assert [p.name for p in drawn] == [*(f"{p.stem}.png" for p in given), "wide.png"]
-    assert [picture(p).size for p in drawn] == [(64, 64), (64, 64), (90, 50)]
-    assert picture(drawn[2]).tobytes() != picture(wide).tobytes()
+    assert [picture(p).size for p in drawn] == [(448, 448), (448, 448), (450, 250)]
+    assert picture(drawn[2]).tobytes() != enlarged(picture(wide), 5).tobytes()
     clean = predict_images(tmp_path / "run", [wide], tmp_path / "out", score_threshold=1.0)
     assert [*clean.values()] == [0]
-    assert picture(next(iter(clean))).tobytes() == picture(wide).tobytes()
+    assert picture(next(iter(clean))).tobytes() == enlarged(picture(wide), 5).tobytes()
 
 
 def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
@@ -91,8 +96,8 @@ def test_predict_draws_a_turned_picture_upright(tmp_path: Path) -> None:
         tmp_path / "run", [tmp_path / "a.png"], tmp_path / "out", score_threshold=1.0
     )
     shown = picture(drawn)
-    assert shown.size == (90, 50)
-    assert [shown.getpixel(at)[0] for at in [(5, 5), (85, 5), (5, 45)]] == [250, 90, 90]
+    assert shown.size == (5 * 90, 5 * 50)
+    assert [shown.getpixel(at)[0] for at in [(25, 25), (425, 25), (25, 225)]] == [250, 90, 90]
 
 
 def test_a_changed_data_set_is_refused(tmp_path: Path) -> None:
