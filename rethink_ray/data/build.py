@@ -89,10 +89,8 @@ def write_index(
         shown = f"{len(raw.images)} images, left out: {dict(dropped)}"
         raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
     if unread:
-        paths = name_files([path for path, _ in unread])
-        _log.warning(
-            "%s: %d pictures cannot be read and are left out: %s", name, len(unread), paths
-        )
+        shown = name_files([path for path, _ in unread])
+        _log.warning("%s: left out %d pictures that cannot be read: %s", name, len(unread), shown)
     ranges = choose_ranges(
         ((image.kind, image.levels) for image in kept if image.levels), shared.level_ranges
     )
@@ -107,7 +105,7 @@ def write_index(
         "level_ranges": {kind: [scale.lowest, scale.highest] for kind, scale in ranges.items()},
     }
     columns = _image_columns(kept, labels)
-    columns["levels_cut"] = pa.array([_is_cut(image, ranges) for image in kept], pa.uint8())
+    columns["levels_cut"] = pa.array([int(_is_cut(image, ranges)) for image in kept], pa.uint8())
     _write(directory / IMAGES_TABLE, columns, about)
 
 

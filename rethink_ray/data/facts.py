@@ -7,7 +7,8 @@ import numpy as np
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.leaks import count_dropped
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids, trainable_image_ids
-from rethink_ray.data.upstream import upstream_fingerprint
+from rethink_ray.data.sizes import require_sizes
+from rethink_ray.data.upstream import require_upstream_pictures, upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
@@ -25,14 +26,18 @@ def gather_facts(
         files: path of each file of weights -> the study key that names it, for messages.
 
     Raises:
-        DataError: a regime is larger than the data set, a split or a file does not exist, or a
-            scoring split has no object.
+        DataError: a regime is larger than the data set, a split or a file does not exist, most
+            pictures of a split have another size than annotated, a scoring split has no object, or
+            a picture of ``data.upstream`` cannot be read.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     used = dict.fromkeys(("train", data.select_split, data.report_on))
     splits = {split: open_split(data, split) for split in used}
+    for split, index in splits.items():
+        require_sizes(index, split)
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
+    require_upstream_pictures(data)
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     return DataFacts(

@@ -140,7 +140,8 @@ def _read_deep_colours(picture: Image.Image) -> NDArray[np.float64]:
         if any(mode.startswith("LA") for mode in modes):
             return high.astype(np.float64) * 257.0
         _replace_raw_modes(twin, {mode: _name_other_byte(mode) for mode in modes})
-        return high.astype(np.float64) * 256.0 + np.asarray(twin)[..., :3]
+        levels: NDArray[np.float64] = high.astype(np.float64) * 256.0 + np.asarray(twin)[..., :3]
+        return levels
 
 
 def _name_other_byte(raw_mode: str) -> str:
