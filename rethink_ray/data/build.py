@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rethink_ray.data.arrow_files import write_batch
 from rethink_ray.data.contents import FileContent
 from rethink_ray.data.inspection import InspectedPicture, Inspector, name_files
 from rethink_ray.data.levels import LevelRange, LevelRanges, choose_ranges
@@ -90,14 +91,15 @@ def write_index(
         raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
     if unread:
         shown = name_files([path for path, _ in unread])
-        _log.warning("%s: left out %d pictures that cannot be read: %s", name, len(unread), shown)
+        noun = "picture" if len(unread) == 1 else "pictures"
+        _log.warning("%s: %d unreadable %s left out: %s", name, len(unread), noun, shown)
     ranges = choose_ranges(
         ((image.kind, image.levels) for image in kept if image.levels), shared.level_ranges
     )
     fingerprint = _fingerprint(kept, labels, ranges, salt)
-    _write(directory / OBJECTS_TABLE, _object_columns(kept, labels), {"fingerprint": fingerprint})
-    about: dict[str, Any] = {
-        "fingerprint": fingerprint,
+    about: dict[str, Any] = {"fingerprint": fingerprint}
+    write_batch(directory / OBJECTS_TABLE, _object_columns(kept, labels), about)
+    about |= {
         "categories": list(shared.categories),
         "dropped": dict(dropped),
         "unread": [[path, seen.num_bytes, seen.changed_ns] for path, seen in unread],
@@ -106,7 +108,7 @@ def write_index(
     }
     columns = _image_columns(kept, labels)
     columns["levels_cut"] = pa.array([int(_is_cut(image, ranges)) for image in kept], pa.uint8())
-    _write(directory / IMAGES_TABLE, columns, about)
+    write_batch(directory / IMAGES_TABLE, columns, about)
 
 
 def _is_cut(image: IndexedImage, ranges: LevelRanges) -> bool:
@@ -234,10 +236,3 @@ def _yield_identity(
             yield f"|turned by {image.turned_by}".encode()
         for annotated in image.objects:
             yield f"{_order(annotated, labels)}".encode()
-
-
-def _write(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:
-    batch = pa.record_batch(list(columns.values()), names=list(columns))
-    batch = batch.replace_schema_metadata({"rethink_ray": json.dumps(about)})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)

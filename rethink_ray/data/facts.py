@@ -54,6 +54,10 @@ def gather_facts(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
         ),
         files=contents,
+        level_ranges={
+            kind: [scale.lowest, scale.highest]
+            for kind, scale in splits["train"].level_ranges.items()
+        },
         num_dropped=count_dropped(data),
         has_masks=splits["train"].has_masks,
         num_keypoints=len(splits["train"].keypoint_names),

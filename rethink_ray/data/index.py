@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from rethink_ray.data.arrow_files import explain_damaged_index, map_batch, read_numbers
 from rethink_ray.data.build import (
     IMAGES_TABLE,
     INDEX_VERSION,
@@ -79,10 +80,10 @@ class AnnotationIndex:
         """Maps the index in ``directory``; ``only`` lists the image ids to keep."""
         self.directory = directory
         self._only = only
-        self._images, about = _map_batch(directory / IMAGES_TABLE)
-        self._objects, beside = _map_batch(directory / OBJECTS_TABLE)
+        self._images, about = map_batch(directory / IMAGES_TABLE)
+        self._objects, beside = map_batch(directory / OBJECTS_TABLE)
         if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
-            raise _damaged_index_error(directory, "files of two different builds")
+            raise explain_damaged_index(directory, "files of two different builds")
         self.categories: tuple[str, ...] = tuple(about["categories"])
         self.dropped: Mapping[str, int] = about["dropped"]
         """Kind of fault -> number of records that were left out, over the whole split."""
@@ -106,7 +107,7 @@ class AnnotationIndex:
             self.fingerprint = digest_of_parts(self.fingerprint, *sorted(only))[:16]
         self._first = self.image_column("first_object")
         self._count = self.image_column("num_objects")
-        corners = _read_numbers(self._objects.column("box_xyxy").values)
+        corners = read_numbers(self._objects.column("box_xyxy").values)
         self.boxes_xyxy: NDArray[np.float32] = corners.reshape(-1, 4)
         """[all objects, 4], over the whole split, in image order."""
         self._labels = self.object_column("label")
@@ -221,11 +222,11 @@ class AnnotationIndex:
 
     def image_column(self, name: str) -> NDArray[Any]:
         """Returns a memory-mapped column: one number per image of the whole split."""
-        return _read_numbers(self._images.column(name))
+        return read_numbers(self._images.column(name))
 
     def object_column(self, name: str) -> NDArray[Any]:
         """Returns a memory-mapped column: one number per object of the whole split."""
-        return _read_numbers(self._objects.column(name))
+        return read_numbers(self._objects.column(name))
 
 
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
@@ -385,24 +386,3 @@ def _open_holdout(data: DataSpec) -> AnnotationIndex:
         raise DataError(explain("data.select_on.holdout", must, num_held_out, "Ask for fewer."))
     order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
     return AnnotationIndex(train.directory, only=tuple(order[:num_held_out]))
-
-
-def _read_numbers(column: Any) -> NDArray[Any]:
-    """Views the column's bytes in the file as numpy; pyarrow's ``to_numpy`` imports pandas."""
-    dtype = {"float": "float32"}.get(str(column.type), str(column.type))
-    return np.frombuffer(column.buffers()[1] or b"", dtype)[column.offset :][: len(column)]
-
-
-def _map_batch(path: Path) -> tuple[Any, dict[str, Any]]:
-    """Returns the one record batch of the file and the metadata beside it."""
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        about = json.loads(reader.schema.metadata[b"rethink_ray"])
-        return reader.get_batch(0), about
-    except (OSError, KeyError, ValueError, pa.ArrowInvalid) as error:
-        raise _damaged_index_error(path, str(error)) from error
-
-
-def _damaged_index_error(path: Path, reason: str) -> DataError:
-    remedy = "Delete that folder; the index is built again from the annotation files."
-    return DataError(explain(str(path), "must be an annotation index", reason, remedy))

@@ -35,6 +35,8 @@ class DataFacts:
     """Whether every split that scores has masks."""
     scored_keypoints: int | None = None
     """The smallest number of keypoints in a split that scores."""
+    level_ranges: Mapping[str, list[float]] = field(default_factory=dict)
+    """Kind of deep picture -> the levels that become black and white, as train decides."""
     num_dropped: Mapping[str, int] = field(default_factory=dict)
     """Split -> number of its images that ``data.duplicates: drop`` leaves out; only splits that
     lose some."""

@@ -12,9 +12,11 @@ from torchvision.transforms.functional import to_pil_image
 
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import open_split
+from rethink_ray.data.inspection import name_files
 from rethink_ray.data.leaks import require_disjoint
+from rethink_ray.data.levels import LevelRange, LevelRanges
 from rethink_ray.data.objects import keypoint_swap
-from rethink_ray.data.pictures import BROKEN, read_rgb
+from rethink_ray.data.pictures import BROKEN, picture_size, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.types import AssetDone, RungDone
@@ -46,6 +48,8 @@ class TrainedModel:
     config: TrialConfig
     length: float
     categories: tuple[str, ...]
+    level_ranges: LevelRanges
+    """Black and white of the deep pictures it was trained on."""
     ctx: WorkerContext
 
 
@@ -110,11 +114,15 @@ def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> P
     """``out/model.pt``: the longest rung's weights with the configuration that made them."""
     last = max(rungs, key=lambda rung: rung.length)
     weights = load_checkpoint(model_path(out / "models", last.length))
+    train = open_split(config.data, "train")
     content = {
         **weights,
         "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
         "length": last.length,
-        "categories": list(open_split(config.data, "train").categories),
+        "categories": list(train.categories),
+        "level_ranges": {
+            kind: [scale.lowest, scale.highest] for kind, scale in train.level_ranges.items()
+        },
     }
     save_checkpoint(out / MODEL_FILE, content)
     return out / MODEL_FILE
@@ -162,6 +170,10 @@ def load_model(run: Path) -> TrainedModel:
         config=_runnable_on(ctx, config),
         length=content["length"],
         categories=tuple(content["categories"]),
+        level_ranges={
+            kind: LevelRange(lowest=lowest, highest=highest)
+            for kind, (lowest, highest) in content.get("level_ranges", {}).items()
+        },
         ctx=ctx,
     )
 
@@ -199,8 +211,10 @@ def predict_images(
     """Draw the detections of each image, as ``<name>.png`` in ``out``: path -> boxes drawn.
 
     Raises:
-        DataError: an image cannot be read, or a new image would replace a given one.
+        DataError: an image cannot be decoded, which is told before any is drawn, or a new image
+            would replace a given one.
     """
+    _require_pictures(images)
     model = load_model(run)
     views = _build_views(model)
     targets = _name_targets(images, out)
@@ -209,6 +223,14 @@ def predict_images(
         target: _draw(model, views, path, target, score_threshold)
         for path, target in zip(images, targets, strict=True)
     }
+
+
+def _require_pictures(images: Sequence[Path]) -> None:
+    damaged = [path for path in images if isinstance(picture_size(path, decode=True), str)]
+    if damaged:
+        must = "must be given images that can be decoded"
+        shown = f"{len(damaged)} of {len(images)} that cannot: {name_files(damaged)}"
+        raise DataError(explain("predict", must, shown, "Replace them or leave them out."))
 
 
 def _name_targets(images: Sequence[Path], out: Path) -> list[Path]:
@@ -246,9 +268,11 @@ def _draw(
 ) -> int:
     """The picture at ``target`` shows the detections; returns the number of boxes drawn."""
     try:
-        pixels = read_rgb(str(path))
+        pixels = read_rgb(str(path), ranges=model.level_ranges)
     except BROKEN as error:
-        raise DataError(explain(str(path), "must be a readable image", str(error))) from None
+        raise DataError(
+            explain(str(path), "must be an image that can be decoded", str(error))
+        ) from None
     with use_precision(model.config.recipe, model.ctx.device):
         output = views.detect([pixels.to(model.ctx.device).float() / 255.0])[0]
     drawn = draw_objects(pixels, output, model.categories, score_threshold)

@@ -45,7 +45,7 @@ def test_a_picture_that_cannot_be_decoded_is_left_out_and_counted(
     index = open_split(data, "val")
     assert index.image_ids.tolist() == [1, 3]
     assert index.dropped == {"unreadable_image": 1}
-    assert f"left out 1 pictures that cannot be read: {tmp_path}/val/2.png" in caplog.text
+    assert f"val.json: 1 unreadable picture left out: {tmp_path}/val/2.png" in caplog.text
     [finding] = check_split(data, "val")
     assert (finding.kind, finding.examples) == ("unreadable_image", ("val/2.png",))
 
