@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from rethink_ray.data.index import AnnotationIndex, open_split
-from rethink_ray.data.leaks import count_dropped
+from rethink_ray.data.leaks import count_dropped, refresh_splits
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids, trainable_image_ids
 from rethink_ray.data.sizes import require_sizes
 from rethink_ray.data.upstream import require_upstream_pictures, upstream_fingerprint
@@ -31,8 +31,7 @@ def gather_facts(
             a picture of ``data.upstream`` cannot be read.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
-    splits = {split: open_split(data, split) for split in used}
+    splits = _open_used_splits(data)
     for split, index in splits.items():
         require_sizes(index, split)
     for split in dict.fromkeys((data.select_split, data.report_on)):
@@ -41,9 +40,7 @@ def gather_facts(
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     return DataFacts(
-        fingerprint=digest_of_parts(
-            "data", *(f"{split} {index.fingerprint}" for split, index in sorted(splits.items()))
-        )[:16],
+        fingerprint=_digest_of_splits(splits),
         categories=splits["train"].categories,
         regime_sizes={name: len(image_ids) for name, image_ids in subsets.items()},
         regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
@@ -64,6 +61,22 @@ def gather_facts(
         scored_masks=all(index.has_masks for index in scoring),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
     )
+
+
+def measure_fingerprint(data: DataSpec) -> str:
+    """Returns the fingerprint of all splits in use, after a look at every picture file's stamp."""
+    refresh_splits(data)
+    return _digest_of_splits(_open_used_splits(data))
+
+
+def _open_used_splits(data: DataSpec) -> dict[str, AnnotationIndex]:
+    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    return {split: open_split(data, split) for split in used}
+
+
+def _digest_of_splits(splits: Mapping[str, AnnotationIndex]) -> str:
+    prints = (f"{split} {index.fingerprint}" for split, index in sorted(splits.items()))
+    return digest_of_parts("data", *prints)[:16]
 
 
 def digest_of_file(path: str, where: str) -> str:

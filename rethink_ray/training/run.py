@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.index import open_split
+from rethink_ray.data.index import open_split, refresh_split
 from rethink_ray.data.inspection import name_files
 from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.levels import LevelRange, LevelRanges
@@ -28,6 +28,7 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects
 from rethink_ray.training.evaluate import detect_split, name_metrics, score_split
+from rethink_ray.training.inputs import PUT_BACK
 from rethink_ray.training.ladder import Progress, train_ladder
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.repair import Repair
@@ -138,8 +139,7 @@ def require_same_data(config: TrialConfig) -> None:
     facts = gather_facts(config.data, {config.regime: RegimeSpec(images=config.images)})
     if facts.fingerprint != config.data_fingerprint:
         must = f"must have the fingerprint {config.data_fingerprint} it was resolved with"
-        remedy = "Put the data set back as it was, or start a new study."
-        raise DataError(explain("data", must, facts.fingerprint, remedy))
+        raise DataError(explain("data", must, facts.fingerprint, PUT_BACK))
 
 
 def load_model(run: Path) -> TrainedModel:
@@ -190,6 +190,7 @@ def _runnable_on(ctx: WorkerContext, config: TrialConfig) -> TrialConfig:
 def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
     """COCO's metrics of a finished run on one split, ``<split>/<metric>``, in AP points."""
     model = load_model(run)
+    _refresh(model.config, split)
     return score_split(model.detector, model.config, split, model.ctx)
 
 
@@ -200,9 +201,16 @@ def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], d
     categories, so the second may lack some.
     """
     model = load_model(run)
+    _refresh(model.config, split)
     scored = detect_split(model.detector, model.config, split, model.ctx)
     metrics, reference = scored.metrics(model.config.data), scored.reference_metrics()
     return name_metrics(split, metrics), name_metrics(split, reference)
+
+
+def _refresh(config: TrialConfig, split: str) -> None:
+    """The indexes that scoring a split needs are those of the picture files as they are now."""
+    for name in {"train", split} - {"holdout"}:
+        refresh_split(config.data, name)
 
 
 def predict_images(
