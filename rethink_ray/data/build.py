@@ -88,6 +88,7 @@ def write_index(
     if not kept:
         must = "must have at least one image that can be read"
         shown = f"{len(raw.images)} images, left out: {dict(dropped)}"
+        shown += f" ({name_files([path for path, _ in unread])})" if unread else ""
         raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
     if unread:
         shown = name_files([path for path, _ in unread])

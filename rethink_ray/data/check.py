@@ -139,7 +139,7 @@ def _check_pictures(
 def find_refusal(data: DataSpec) -> str:
     """Returns why ``run``, ``plan`` and ``doctor`` refuse the data set; empty if they do not."""
     try:
-        require_disjoint(data, "the data set")
+        require_disjoint(data, "splits")
         gather_facts(data, {})
     except DataError as error:
         return str(error)

@@ -4,12 +4,14 @@ What was seen is stored in the cache, per image folder, under each file's size a
 picture is decoded again only if its file changed, whatever is built from it.
 """
 
+import fcntl
 import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +29,8 @@ from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
 
 INSPECTION_VERSION = 1
 NO_HEADER: Final = PictureHeader(stored_wh=(0, 0), orientation=0, decodes_turned=False)
+MANY = 100
+"""So many files are decoded by one process of a machine, while others wait for what it saw."""
 NUM_NAMED = 3
 """Damaged files that a message names; it counts the rest."""
 
@@ -59,20 +63,12 @@ def inspect_pictures(
         anew: true to read every file again.
     """
     store = cache_folder() / "pictures" / f"{_key_of(folders)}.arrow"
-    known = {} if anew else _read_store(store)
-    with ThreadPoolExecutor(max(FILES_AT_ONCE, os.cpu_count() or 1)) as pool:
-        stamps = list(pool.map(read_size_and_time, map(str, paths)))
-        old = [
-            _find_unchanged(known.get(str(path)), stamp, hashed)
-            for path, stamp in zip(paths, stamps, strict=True)
-        ]
-        new = [path for path, seen in zip(paths, old, strict=True) if seen is None]
-        read = iter(pool.map(partial(inspect_picture, hashed=hashed), new))
-        inspected = [next(read) if seen is None else seen for seen in old]
-    if new:
-        rows = {str(path): seen for path, seen in zip(paths, inspected, strict=True)}
-        _write_store(store, {**(_read_store(store) if anew else known), **rows})
-    return inspected
+    seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
+    if seen.count(None) < MANY:
+        return _inspect_missing(store, paths, seen, hashed)
+    with _hold_lock(store):  # another process may have inspected them in the meantime
+        seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
+        return _inspect_missing(store, paths, seen, hashed)
 
 
 def inspect_headers(paths: Sequence[Path]) -> list[InspectedPicture]:
@@ -112,11 +108,49 @@ def _key_of(folders: str) -> str:
 
 
 def _find_unchanged(
-    seen: InspectedPicture | None, stamp: tuple[int, int], hashed: bool
-) -> InspectedPicture | None:
-    if seen is None or (seen.content.num_bytes, seen.content.changed_ns) != stamp:
-        return None
-    return None if hashed and seen.content.digest is None else seen
+    known: Mapping[str, InspectedPicture], paths: Sequence[Path], hashed: bool
+) -> list[InspectedPicture | None]:
+    """Returns what is known of each file; ``None`` if it changed or its content was not hashed."""
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        stamps = pool.map(read_size_and_time, map(str, paths))
+        pairs = [(known.get(str(path)), stamp) for path, stamp in zip(paths, stamps, strict=True)]
+    return [
+        seen if seen and _is_known(seen.content, stamp, hashed) else None for seen, stamp in pairs
+    ]
+
+
+def _is_known(content: FileContent, stamp: tuple[int, int], hashed: bool) -> bool:
+    is_unchanged = (content.num_bytes, content.changed_ns) == stamp
+    return is_unchanged and not (hashed and content.digest is None)
+
+
+def _inspect_missing(
+    store: Path, paths: Sequence[Path], seen: Sequence[InspectedPicture | None], hashed: bool
+) -> list[InspectedPicture]:
+    """Returns ``seen`` with the gaps filled by reading those files, which the store then holds."""
+    new = [path for path, known in zip(paths, seen, strict=True) if known is None]
+    if new:
+        with ThreadPoolExecutor(max(FILES_AT_ONCE, os.cpu_count() or 1)) as pool:
+            read = list(pool.map(partial(inspect_picture, hashed=hashed), new))
+        _write_store(store, _read_store(store) | dict(zip(map(str, new), read, strict=True)))
+        rest = iter(read)
+        return [next(rest) if known is None else known for known in seen]
+    return [known for known in seen if known is not None]
+
+
+@contextmanager
+def _hold_lock(store: Path) -> Iterator[None]:
+    """Lets one process of a machine at a time decode a folder; without locks, all may."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        file = store.with_suffix(".lock").open("w")
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 _TYPES: Final[dict[str, Any]] = {

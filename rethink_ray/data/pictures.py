@@ -44,6 +44,9 @@ BROKEN = (
 """Exceptions of PIL for damaged pictures; it raises those of the second line for TIFF only."""
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
+_START_OF_SCAN, _FILL = 0xDA, 0xFF
+"""Second byte of the JPEG marker in front of the pixels, while other segments state their length;
+and the byte that may stand in front of any marker."""
 
 _log = logging.getLogger(__name__)
 
@@ -89,6 +92,7 @@ def read_pixel_facts(
                 levels, is_finite = find_range(read_levels(picture, header.kind))
                 return header, LevelFacts(levels=levels, is_finite=is_finite)
             if picture.format == "JPEG":
+                _check_jpeg_end(path)
                 picture.draft(None, (1, 1))
             picture.load()
     except FileNotFoundError:
@@ -180,6 +184,22 @@ def _has_end_mark(path: Path, form: str) -> bool:
         file.seek(0, 2)
         file.seek(max(file.tell() - _TAIL, 0))
         return mark in file.read()
+
+
+def _check_jpeg_end(path: Path) -> None:
+    """Looks for the end mark behind the pixels of a JPEG, whatever follows it.
+
+    Zeros in place of the rest of a file, which a broken download leaves, decode without an error.
+
+    Raises:
+        SyntaxError: there is no end mark.
+    """
+    content, start = path.read_bytes(), 2
+    while start + 4 <= len(content) and content[start + 1] != _START_OF_SCAN:
+        is_fill = content[start + 1] == _FILL
+        start += 1 if is_fill else 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    if content.find(_LAST_BYTES["JPEG"], start if start < len(content) else 2) < 0:
+        raise SyntaxError("broken JPEG file (no end mark)")
 
 
 def _check_pixel_sums(path: Path) -> None:

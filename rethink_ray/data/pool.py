@@ -97,8 +97,8 @@ def open_labelled(
     kept = [i for i in pool.image_ids if keep_empty or len(labels[i].labels)]
     index = pool.index
     digest = sha256_of_chunks(_contents_of(kept, labels))
-    place = (str(index.directory), index.fingerprint)
-    key = digest_of_parts("pseudo labels", INDEX_VERSION, *place, digest)
+    pool_parts = (str(index.directory), index.fingerprint)
+    key = digest_of_parts("pseudo labels", INDEX_VERSION, *pool_parts, digest)
     build = partial(_build, pool, kept, labels)
     return AnnotationIndex(build_once(cache_folder() / "index" / key[:24], build))
 

@@ -1,6 +1,8 @@
 """Every picture is decoded once; damaged ones are left out by name."""
 
 import os
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +99,21 @@ def test_a_png_whose_check_sum_differs_is_damaged(tmp_path: Path) -> None:
     assert picture_size(path, decode=True) == "unreadable_image"
 
 
+@pytest.mark.parametrize("has_thumbnail", [False, True])
+def test_zeros_in_place_of_the_rest_of_a_jpeg_are_noticed(
+    tmp_path: Path, has_thumbnail: bool
+) -> None:
+    """They decode to a gray rest; a thumbnail in the header has an end mark of its own."""
+    thumbnail = save_noise(tmp_path / "small.jpg").read_bytes()
+    exif = b"Exif\x00\x00" + thumbnail if has_thumbnail else b""
+    path = save_noise(tmp_path / "a.jpg", exif=exif)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(5000))  # cameras pad behind the end mark
+    assert picture_size(path, decode=True) == (40, 40)
+    path.write_bytes(whole[:-500] + bytes(500))
+    assert picture_size(path, decode=True) == "unreadable_image"
+
+
 def test_a_progressive_jpeg_and_one_in_cmyk_are_whole(tmp_path: Path) -> None:
     assert picture_size(save_noise(tmp_path / "a.jpg", progressive=True), decode=True) == (40, 40)
     Image.new("CMYK", (9, 8)).save(tmp_path / "b.jpg")
@@ -172,3 +189,19 @@ def test_damaged_pictures_of_a_pool_are_left_out_and_counted(
 def test_three_files_are_named_and_the_rest_counted() -> None:
     assert name_files(["a", "b"]) == "a, b"
     assert name_files(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+def _inspect(paths: list[Path]) -> int:
+    seen = inspect_pictures("folder", paths)
+    return sum(not isinstance(picture.header, str) for picture in seen)
+
+
+def test_processes_wait_for_the_one_that_decodes_a_folder(tmp_path: Path, own_cache: Path) -> None:
+    paths = [tmp_path / "p" / f"{number}.png" for number in range(120)]
+    for path in paths:
+        write_picture(path)
+    age(tmp_path / "p")
+    with ProcessPoolExecutor(3, mp_context=get_context("fork")) as pool:
+        assert list(pool.map(_inspect, [paths] * 6)) == [120] * 6
+    stores = sorted(path.suffix for path in (own_cache / "pictures").iterdir())
+    assert stores == [".arrow", ".lock"]
