@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,9 @@ class TrainedModel:
     config: TrialConfig
     length: float
     categories: tuple[str, ...]
-    level_ranges: LevelRanges
-    """Black and white of the deep pictures it was trained on."""
     ctx: WorkerContext
+    level_ranges: LevelRanges = field(default_factory=dict)
+    """Black and white of the deep pictures it was trained on."""
 
 
 def train_config(
