@@ -231,8 +231,8 @@ def _yield_identity(
     for image in kept:
         raw = image.raw
         yield f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode()
-        if image.content.digest and not salt:
-            yield image.content.digest
+        if not salt:
+            yield image.content.digest or str(image.content.num_bytes).encode()
         if image.turned_by != AS_STORED:
             yield f"|turned by {image.turned_by}".encode()
         for annotated in image.objects:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rethink_ray.data.build import IndexLabels
 from rethink_ray.data.contents import find_repeated_pictures
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import clamp, has_pixels, is_outside
@@ -84,8 +85,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     """
     source = locate_source(data, split)
     raw = source.read()
-    train = None if split == "train" else open_split(data, "train")
-    categories = raw.categories if train is None else train.categories
+    train = IndexLabels(categories=raw.categories) if split == "train" else _find_labels(data)
     examples: Examples = defaultdict(list)
     for problem in raw.problems:
         examples[problem.kind].append(problem.example)
@@ -97,9 +97,9 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
-        _check_objects(image, size, frozenset(categories), examples)
+        _check_objects(image, size, frozenset(train.categories), examples)
     names = [_name_picture(image.path) for image in raw.images]
-    _check_levels(names, pictures, {} if train is None else train.level_ranges, examples)
+    _check_levels(names, pictures, train.level_ranges, examples)
     return _count_examples(examples)
 
 
@@ -113,12 +113,20 @@ def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
         source = locate_source(data, "unlabelled")
         paths = [image.path for image in source.read().images]
         seen = inspect_pictures(source.image_folders(), paths, hashed=False)
-        train = open_split(data, "train")
-        by_pool["unlabelled"] = _check_pictures(paths, seen, train.level_ranges)
+        by_pool["unlabelled"] = _check_pictures(paths, seen, _find_labels(data).level_ranges)
     if data.upstream != BUILT_IN:
         inspected = inspect_upstream(data)
         by_pool["upstream"] = _check_pictures([*inspected], [*inspected.values()], {})
     return by_pool
+
+
+def _find_labels(data: DataSpec) -> IndexLabels:
+    """Returns what train decides for other splits; categories alone if none of it can be read."""
+    try:
+        train = open_split(data, "train")
+    except DataError:
+        return IndexLabels(categories=locate_source(data, "train").read().categories)
+    return IndexLabels(categories=train.categories, level_ranges=train.level_ranges)
 
 
 def _check_pictures(

@@ -79,16 +79,16 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
 
 
 def upstream_fingerprint(data: DataSpec) -> str:
-    """Returns the fingerprint of ``data.upstream`` without drawing or decoding it.
+    """Returns the fingerprint of ``data.upstream`` without drawing it.
 
-    A folder's fingerprint covers names and sizes of its files and the version of the decoding.
+    A folder's fingerprint covers names and contents of its files and the version of the decoding.
     """
     if data.upstream == BUILT_IN:
         return digest_of_parts(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
-    files = [path for folder in _list_class_folders(root) for path in _list_images(folder)]
-    name_and_size = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
-    return digest_of_parts(PIXELS_VERSION, *name_and_size)[:16]
+    contents = {path: seen.content.digest or b"" for path, seen in inspect_upstream(data).items()}
+    parts = (f"{path.relative_to(root)} {digest.hex()}" for path, digest in contents.items())
+    return digest_of_parts(PIXELS_VERSION, *parts)[:16]
 
 
 def upstream_files(data: DataSpec) -> list[Path]:
@@ -124,7 +124,7 @@ def inspect_upstream(data: DataSpec) -> dict[Path, InspectedPicture]:
     if not files:
         return {}
     folder = str(Path(data.upstream).absolute())
-    return dict(zip(files, inspect_pictures(folder, files, hashed=False), strict=True))
+    return dict(zip(files, inspect_pictures(folder, files), strict=True))
 
 
 def _load_set(

@@ -95,6 +95,16 @@ def test_the_check_counts_shows_and_says_what_is_refused(folder: Path) -> None:
     assert [len(row["examples"]) for row in rows["val"] if row["kind"] == "size_disagrees"] == [3]
 
 
+def test_a_split_of_damaged_pictures_alone_still_has_its_table(folder: Path) -> None:
+    for path in (folder / "s" / "train").glob("*.png"):
+        path.write_bytes(b"no picture")
+    told = invoke("data", "check", str(folder / "own.yaml"), "--strict")
+    assert told.exit_code == 1
+    assert "fault unreadable_image               4   train/000001.png, " in told.output
+    assert "test: no faults, no notes" in told.output
+    assert "must have at least one image that can be read" in told.output
+
+
 def test_a_damaged_picture_is_told_by_doctor_before_anything_is_trained(folder: Path) -> None:
     path = folder / "s" / "val" / "000002.png"
     path.write_bytes(path.read_bytes()[:-40])

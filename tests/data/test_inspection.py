@@ -11,8 +11,10 @@ from data_files import coco, coco_spec, many_images, spoil_pixels, write_coco, w
 from PIL import Image
 
 from rethink_ray.data.check import check_pools, check_split
+from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.index import build_index, open_split, refresh_split
 from rethink_ray.data.inspection import inspect_pictures, name_files
+from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.pool import open_pool
 from rethink_ray.spec.errors import DataError
@@ -184,6 +186,22 @@ def test_damaged_pictures_of_a_pool_are_left_out_and_counted(
     refresh_split(data, "train")
     with pytest.raises(DataError, match=r"pool: must have at least one image that can be read"):
         build_index(data, "unlabelled")
+
+
+def test_a_pool_whose_pictures_were_replaced_is_indexed_again(
+    data: DataSpec, tmp_path: Path
+) -> None:
+    write_picture(tmp_path / "pool" / "a.png")
+    listed = tmp_path / "list.json"
+    listed.write_text('{"images": [{"file_name": "a.png"}]}')
+    pool = UnlabelledSpec(images=str(tmp_path / "pool"), annotations=str(listed))
+    data = data.model_copy(update={"unlabelled": pool})
+    before = gather_facts(data, {}).unlabelled_fingerprint
+    write_picture(tmp_path / "pool" / "a.png", 30, 20)
+    require_disjoint(data, "s.yaml")
+    index = open_split(data, "unlabelled")
+    assert index.entry(int(index.image_ids[0])).width == 30
+    assert gather_facts(data, {}).unlabelled_fingerprint != before
 
 
 def test_three_files_are_named_and_the_rest_counted() -> None:

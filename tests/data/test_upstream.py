@@ -128,6 +128,10 @@ def test_the_fingerprint_follows_the_files(folder: Path) -> None:
     assert before == upstream_fingerprint(data)
     write_picture(folder / "ants" / "new.png")
     assert upstream_fingerprint(data) != before
+    before = upstream_fingerprint(data)
+    content = (folder / "bees" / "0.png").read_bytes()
+    (folder / "bees" / "0.png").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert upstream_fingerprint(data) != before  # of the same size
     assert upstream_fingerprint(DataSpec(dataset="shapes")) not in (before, "")
 
 
