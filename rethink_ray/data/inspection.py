@@ -128,14 +128,15 @@ def _inspect_missing(
     store: Path, paths: Sequence[Path], seen: Sequence[InspectedPicture | None], hashed: bool
 ) -> list[InspectedPicture]:
     """Returns ``seen`` with the gaps filled by reading those files, which the store then holds."""
-    new = [path for path, known in zip(paths, seen, strict=True) if known is None]
-    if new:
+    gaps = dict.fromkeys(
+        path for path, known in zip(paths, seen, strict=True) if known is None
+    )  # a file may be listed twice
+    if gaps:
         with ThreadPoolExecutor(max(FILES_AT_ONCE, os.cpu_count() or 1)) as pool:
-            read = list(pool.map(partial(inspect_picture, hashed=hashed), new))
-        _write_store(store, _read_store(store) | dict(zip(map(str, new), read, strict=True)))
-        rest = iter(read)
-        return [next(rest) if known is None else known for known in seen]
-    return [known for known in seen if known is not None]
+            read = pool.map(partial(inspect_picture, hashed=hashed), gaps)
+            new = dict(zip(map(str, gaps), read, strict=True))
+        _write_store(store, _read_store(store) | new)
+    return [known or new[str(path)] for path, known in zip(paths, seen, strict=True)]
 
 
 @contextmanager
