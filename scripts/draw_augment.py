@@ -77,7 +77,8 @@ def scene_of(index: AnnotationIndex, image_id: int) -> Scene:
     """An image and its objects, as the loader has them before augmentation."""
     entry = index.entry(image_id)
     objects = select_trainable(entry, index.masks(image_id), index.keypoints(image_id))
-    return read_rgb(entry.path, (entry.width, entry.height)).float() / 255.0, objects
+    pixels = read_rgb(entry.path, (entry.width, entry.height), index.level_ranges)
+    return pixels.float() / 255.0, objects
 
 
 def augmented(index: AnnotationIndex, image_id: int, spec: AugmentSpec) -> Scene:

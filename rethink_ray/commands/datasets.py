@@ -1,6 +1,7 @@
 """``rethink-ray data``: draw the built-in data set, check one of your own, build its index."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -79,7 +80,7 @@ def check(
     Training copes with each fault and counts it; a note is only worth knowing.
     """
     data = load_data_spec(dataset, settings or [])
-    from rethink_ray.data.check import check_data  # takes a second; a typo is reported before
+    from rethink_ray.data.check import check_data, find_refusal  # after typos: takes a second
 
     findings = check_data(data, splits_in_use(data))
     if as_json:
@@ -91,7 +92,11 @@ def check(
     else:
         for line in check_lines(findings):
             print(line)
-    if strict and any(finding.is_fault for of_split in findings.values() for finding in of_split):
+    refusal = find_refusal(data)
+    if refusal:
+        print(f"run, plan and doctor refuse this data set: {refusal}", file=sys.stderr)
+    has_fault = any(finding.is_fault for of_split in findings.values() for finding in of_split)
+    if strict and (has_fault or refusal):
         raise typer.Exit(1)
 
 
@@ -109,12 +114,12 @@ def index(
     dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
     settings: DataOption = None,
 ) -> None:
-    """Index every split before the first trial has to."""
+    """Index every split before the first trial has to; read every picture again."""
     data = load_data_spec(dataset, settings or [])
-    from rethink_ray.data.index import refresh_split
+    from rethink_ray.data.index import build_index
 
     for split in splits_in_use(data):
-        opened = refresh_split(data, split)
+        opened = build_index(data, split)
         print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")
 
 

@@ -32,6 +32,7 @@ def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
             "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
             "length": origin.length,
             "categories": list(study.facts.categories),
+            "level_ranges": {kind: [*scale] for kind, scale in study.facts.level_ranges.items()},
         }
         yield str(_copy_weights(source, folder, model_parts))
         card = folder / "README.md"

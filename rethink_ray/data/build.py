@@ -6,10 +6,11 @@ the order of the annotation file. Unreadable images are left out and counted.
 
 import gc
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,20 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rethink_ray.data.contents import ContentReader, FileContent, read_contents
-from rethink_ray.data.orientation import AS_STORED
-from rethink_ray.data.pictures import read_headers
+from rethink_ray.data.arrow_files import write_batch
+from rethink_ray.data.contents import FileContent
+from rethink_ray.data.inspection import InspectedPicture, Inspector, name_files
+from rethink_ray.data.levels import LevelRange, LevelRanges, choose_ranges
+from rethink_ray.data.orientation import AS_STORED, PictureHeader
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit, SplitSource
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import sha256_of_chunks
 
-INDEX_VERSION = 6
+INDEX_VERSION = 7
 IMAGES_TABLE = "images.arrow"
 OBJECTS_TABLE = "objects.arrow"
-REMEMBERED_UNREAD = 64
-"""Most unreadable paths that an index stores; it is built again once one of them can be read."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +47,31 @@ class IndexedImage:
     num_unknown: int
     """Number of objects left out because the index lacks their category."""
     content: FileContent
+    kind: str
+    """The kind of a deep picture; empty for eight bits per channel."""
+    levels: LevelRange | None
+    """The levels of a deep picture; ``None`` if only its header was read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexLabels:
+    """What the splits of one data set have in common, and train decides."""
+
+    categories: tuple[str, ...]
+    """In label order, from 1."""
+    level_ranges: LevelRanges = field(default_factory=dict)
+    """Black and white of the kinds of deep picture that train has."""
 
 
 def build_from_source(
-    source: SplitSource, categories: Sequence[str] | None, read: ContentReader, directory: Path
+    source: SplitSource, shared: IndexLabels | None, inspect: Inspector, directory: Path
 ) -> None:
     """Writes the index of a split into ``directory``.
 
     Args:
         source: the split's files.
-        categories: in label order; ``None``: those of the files.
-        read: returns the content of picture files.
+        shared: what train decides; ``None``: the split is train.
+        inspect: returns what is known of picture files.
         directory: an empty folder.
 
     Raises:
@@ -62,48 +79,63 @@ def build_from_source(
     """
     with _pause_garbage_collection():
         raw = source.read()
-        labels = raw.categories if categories is None else categories
-        write_index(raw, labels, directory, name=source.name, salt=source.salt, read=read)
+        labels = shared or IndexLabels(categories=raw.categories)
+        write_index(raw, labels, directory, name=source.name, inspect=inspect, salt=source.salt)
 
 
 def write_index(
     raw: RawSplit,
-    categories: Sequence[str],
+    shared: IndexLabels,
     directory: Path,
     *,
     name: str,
+    inspect: Inspector,
     salt: str = "",
-    read: ContentReader = read_contents,
 ) -> None:
-    """Writes the index of ``raw`` into ``directory``; labels count ``categories`` from 1.
+    """Writes the index of ``raw`` into ``directory``; labels count the categories from 1.
 
     Args:
         raw: the split.
-        categories: in label order.
+        shared: categories, and levels of deep pictures; kinds that it lacks get their own.
         directory: an empty folder.
         name: of the split, for messages.
+        inspect: returns what is known of each picture file.
         salt: added to the fingerprint.
-        read: returns the content of picture files; by default each file is read and hashed.
 
     Raises:
         DataError: no image can be read.
     """
-    labels = {category: label for label, category in enumerate(categories, start=1)}
-    kept, dropped, unread = _select_readable(raw, labels, read)
+    labels = {category: label for label, category in enumerate(shared.categories, start=1)}
+    kept, dropped, unread = _select_readable(raw, labels, inspect)
     if not kept:
         must = "must have at least one image that can be read"
         shown = f"{len(raw.images)} images, left out: {dict(dropped)}"
+        shown += f" ({name_files([path for path, _ in unread])})" if unread else ""
         raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
-    fingerprint = _fingerprint(kept, labels, salt)
-    _write(directory / OBJECTS_TABLE, _object_columns(kept, labels), {"fingerprint": fingerprint})
-    about: dict[str, Any] = {
-        "fingerprint": fingerprint,
-        "categories": list(categories),
+    if unread:
+        shown = name_files([path for path, _ in unread])
+        noun = "picture" if len(unread) == 1 else "pictures"
+        _log.warning("%s: %d unreadable %s left out: %s", name, len(unread), noun, shown)
+    ranges = choose_ranges(
+        ((image.kind, image.levels) for image in kept if image.levels), shared.level_ranges
+    )
+    fingerprint = _fingerprint(kept, labels, ranges, salt)
+    about: dict[str, Any] = {"fingerprint": fingerprint}
+    write_batch(directory / OBJECTS_TABLE, _object_columns(kept, labels), about)
+    about |= {
+        "categories": list(shared.categories),
         "dropped": dict(dropped),
-        "unread": unread[:REMEMBERED_UNREAD],
+        "unread": [[path, seen.num_bytes, seen.changed_ns] for path, seen in unread],
         "keypoint_names": list(raw.keypoint_names),
+        "level_ranges": {kind: [scale.lowest, scale.highest] for kind, scale in ranges.items()},
     }
-    _write(directory / IMAGES_TABLE, _image_columns(kept, labels), about)
+    columns = _image_columns(kept, labels)
+    columns["levels_cut"] = pa.array([int(_is_cut(image, ranges)) for image in kept], pa.uint8())
+    write_batch(directory / IMAGES_TABLE, columns, about)
+
+
+def _is_cut(image: IndexedImage, ranges: LevelRanges) -> bool:
+    return image.levels is not None and not image.levels.is_within(ranges[image.kind])
 
 
 @contextmanager
@@ -119,35 +151,40 @@ def _pause_garbage_collection() -> Iterator[None]:
 
 
 def _select_readable(
-    raw: RawSplit, labels: dict[str, int], read: ContentReader
-) -> tuple[list[IndexedImage], Counter[str], list[str]]:
+    raw: RawSplit, labels: dict[str, int], inspect: Inspector
+) -> tuple[list[IndexedImage], Counter[str], list[tuple[str, FileContent]]]:
+    """Returns the images that can be read, the faults of the others, and the files of these."""
     dropped = Counter(problem.kind for problem in raw.problems)
     dropped.pop("file_name_disagrees", None)  # no image is dropped for this
     images = sorted(raw.images, key=lambda image: image.image_id)
     kept: list[IndexedImage] = []
-    unread: list[str] = []
-    headers = read_headers([image.path for image in images])
-    contents = read([image.path for image in images])
-    for image, header, content in zip(images, headers, contents, strict=True):
-        if isinstance(header, str) or content is None:
-            dropped[header if isinstance(header, str) else "unreadable_image"] += 1
-            unread.append(str(image.path))
-            continue
-        objects = [object_ for object_ in image.objects if object_.category in labels]
-        objects.sort(key=lambda object_: _order(object_, labels))
-        annotated_wh = (image.width, image.height)
-        is_turned = header.is_turned(annotated_wh)
-        kept.append(
-            IndexedImage(
-                raw=image,
-                size=header.size_for(annotated_wh),
-                turned_by=header.orientation if is_turned else AS_STORED,
-                objects=tuple(objects),
-                num_unknown=len(image.objects) - len(objects),
-                content=content,
-            )
-        )
+    unread: list[tuple[str, FileContent]] = []
+    for image, seen in zip(images, inspect([image.path for image in images]), strict=True):
+        if isinstance(seen.header, str):
+            dropped[seen.header] += 1
+            unread.append((str(image.path), seen.content))
+        else:
+            kept.append(_index_image(image, seen, seen.header, labels))
     return kept, dropped, unread
+
+
+def _index_image(
+    image: RawImage, seen: InspectedPicture, header: PictureHeader, labels: dict[str, int]
+) -> IndexedImage:
+    objects = [object_ for object_ in image.objects if object_.category in labels]
+    objects.sort(key=lambda object_: _order(object_, labels))
+    annotated_wh = (image.width, image.height)
+    is_turned = header.is_turned(annotated_wh)
+    return IndexedImage(
+        raw=image,
+        size=header.size_for(annotated_wh),
+        turned_by=header.orientation if is_turned else AS_STORED,
+        objects=tuple(objects),
+        num_unknown=len(image.objects) - len(objects),
+        content=seen.content,
+        kind=header.kind,
+        levels=seen.facts.levels,
+    )
 
 
 def _order(annotated: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
@@ -209,29 +246,28 @@ def _stack_boxes(objects: list[RawObject]) -> NDArray[np.float32]:
     return np.array([annotated.box_xyxy for annotated in objects], np.float32).reshape(-1, 4)
 
 
-def _fingerprint(kept: list[IndexedImage], labels: dict[str, int], salt: str) -> str:
+def _fingerprint(
+    kept: list[IndexedImage], labels: dict[str, int], ranges: LevelRanges, salt: str
+) -> str:
     """Hashes the annotations and the picture files, without paths and without file order.
 
     For built-in sets ``salt`` replaces the picture files, whose bytes also depend on the encoder.
     """
-    return sha256_of_chunks(_yield_identity(kept, labels, salt))[:16]
+    return sha256_of_chunks(_yield_identity(kept, labels, ranges, salt))[:16]
 
 
-def _yield_identity(kept: list[IndexedImage], labels: dict[str, int], salt: str) -> Iterator[bytes]:
+def _yield_identity(
+    kept: list[IndexedImage], labels: dict[str, int], ranges: LevelRanges, salt: str
+) -> Iterator[bytes]:
     yield json.dumps([salt, list(labels)]).encode()
+    for kind in sorted({image.kind for image in kept if image.kind} & set(ranges)):
+        yield f"{kind} {ranges[kind].lowest} {ranges[kind].highest}".encode()
     for image in kept:
         raw = image.raw
         yield f"{raw.image_id}|{raw.file_name}|{image.size}|{image.num_unknown}".encode()
-        if image.content.digest and not salt:
-            yield image.content.digest
+        if not salt:
+            yield image.content.digest or str(image.content.num_bytes).encode()
         if image.turned_by != AS_STORED:
             yield f"|turned by {image.turned_by}".encode()
         for annotated in image.objects:
             yield f"{_order(annotated, labels)}".encode()
-
-
-def _write(path: Path, columns: dict[str, Any], about: dict[str, Any]) -> None:
-    batch = pa.record_batch(list(columns.values()), names=list(columns))
-    batch = batch.replace_schema_metadata({"rethink_ray": json.dumps(about)})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)

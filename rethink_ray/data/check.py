@@ -11,15 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
+from rethink_ray.data.build import IndexLabels
 from rethink_ray.data.contents import find_repeated_pictures
+from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import is_outside
 from rethink_ray.data.index import open_listed, open_split
-from rethink_ray.data.leaks import find_leaks, refresh_splits
+from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
+from rethink_ray.data.leaks import find_leaks, refresh_splits, require_disjoint
 from rethink_ray.data.learnable import clamp, has_pixels
-from rethink_ray.data.orientation import AS_STORED, PictureHeader, Size, is_stated
-from rethink_ray.data.pictures import read_headers
+from rethink_ray.data.levels import LevelRanges, choose_ranges
+from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject
+from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec
 
@@ -27,8 +31,9 @@ NUM_EXAMPLES = 3
 NOTES = frozenset(
     {"crowd", "empty_image", "repeated_picture", "dropped_duplicate", "dropped_empty"}
 )
-"""Kinds that are notes and no faults, besides EXIF orientations; ``--strict`` allows them."""
-ORIENTATION = "orientation"
+"""Kinds that are notes and no faults; ``--strict`` allows them."""
+ORIENTATION, SCALED = "orientation", "scaled"
+"""How the kinds of further notes begin: EXIF orientations, and scales of deep pictures."""
 
 Examples = dict[str, list[str]]
 """Kind -> one line of text for each occurrence."""
@@ -46,17 +51,19 @@ class DataFinding:
     @property
     def is_fault(self) -> bool:
         """Whether ``--strict`` fails for it; findings that are no faults are notes."""
-        return self.kind not in NOTES and not self.kind.startswith(ORIENTATION)
+        return self.kind not in NOTES and not self.kind.startswith((ORIENTATION, SCALED))
 
 
 def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFinding]]:
     """Returns the findings of each split, including pictures that two splits in use share.
 
     The note ``dropped_empty`` counts images of train that ``data.keep_empty: false`` leaves out.
+    ``unlabelled`` and ``upstream`` count as splits if the data set names folders for them.
+
     The finding ``splits_not_compared`` says why the splits cannot be compared: one of them cannot
     be indexed, or the hold-out is as large as train.
     """
-    by_split = {split: check_split(data, split) for split in splits}
+    by_split = {split: check_split(data, split) for split in splits} | check_pools(data)
     try:
         more = check_duplicates(data)
         more["train"] = [*more.get("train", []), *check_empty(data)]
@@ -67,34 +74,87 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
     return by_split
 
 
-def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[DataFinding]:
+def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     """Returns the findings of train, val or test, sorted by kind.
 
     Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``size_disagrees``,
     ``box_outside``, ``box_degenerate``, ``unknown_category`` (train has no such category),
-    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``. Notes: ``crowd``, ``empty_image``
-    and, for each EXIF orientation, ``orientation_6_turned`` or ``orientation_6_as_stored``.
+    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``, ``levels_cut`` and
+    ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``; for each EXIF
+    orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind of deep
+    picture its levels of black and white, as ``scaled_gray16_0_4095``.
 
-    Args:
-        data: the data set.
-        split: train, val or test.
-        decode: whether to decode every picture; otherwise headers and file ends are checked.
+    Each picture is decoded once: what was seen is stored until its file changes.
     """
-    raw = locate_source(data, split).read()
-    categories = raw.categories if split == "train" else open_split(data, "train").categories
+    source = locate_source(data, split)
+    raw = source.read()
+    train = IndexLabels(categories=raw.categories) if split == "train" else _find_labels(data)
     examples: Examples = defaultdict(list)
     for problem in raw.problems:
         examples[problem.kind].append(problem.example)
-    headers = read_headers([image.path for image in raw.images], decode=decode)
-    for image, header in zip(raw.images, headers, strict=True):
+    pictures = inspect_pictures(source.image_folders(), [image.path for image in raw.images])
+    for image, seen in zip(raw.images, pictures, strict=True):
         size = annotated_wh = (image.width, image.height)
-        if isinstance(header, str):
-            examples[header].append(_name_picture(image.path))
+        if isinstance(seen.header, str):
+            examples[seen.header].append(_name_picture(image.path))
         else:
-            size = header.size_for(annotated_wh)
-            _check_header(_name_picture(image.path), header, annotated_wh, examples)
-        _check_objects(image, size, frozenset(categories), examples)
+            size = seen.header.size_for(annotated_wh)
+            _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
+        _check_objects(image, size, frozenset(train.categories), examples)
+    names = [_name_picture(image.path) for image in raw.images]
+    _check_levels(names, pictures, train.level_ranges, examples)
     return _count_examples(examples)
+
+
+def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
+    """Returns the findings of ``data.unlabelled`` and ``data.upstream``, which have no boxes.
+
+    Their damaged pictures are left out of the pool of a teacher; for upstream they are refused.
+    """
+    by_pool: dict[str, list[DataFinding]] = {}
+    if data.unlabelled is not None:
+        source = locate_source(data, "unlabelled")
+        paths = [image.path for image in source.read().images]
+        seen = inspect_pictures(source.image_folders(), paths, hashed=False)
+        by_pool["unlabelled"] = _check_pictures(paths, seen, _find_labels(data).level_ranges)
+    if data.upstream != BUILT_IN:
+        inspected = inspect_upstream(data)
+        by_pool["upstream"] = _check_pictures([*inspected], [*inspected.values()], {})
+    return by_pool
+
+
+def _find_labels(data: DataSpec) -> IndexLabels:
+    """Returns what train decides for other splits; categories alone if none of it can be read."""
+    try:
+        train = open_split(data, "train")
+    except DataError:
+        return IndexLabels(categories=locate_source(data, "train").read().categories)
+    return IndexLabels(categories=train.categories, level_ranges=train.level_ranges)
+
+
+def _check_pictures(
+    paths: Sequence[Path], pictures: Sequence[InspectedPicture], given: LevelRanges
+) -> list[DataFinding]:
+    """Returns the findings of pictures that state no size."""
+    examples: Examples = defaultdict(list)
+    names = [_name_picture(path) for path in paths]
+    for name, seen in zip(names, pictures, strict=True):
+        if isinstance(seen.header, str):
+            examples[seen.header].append(name)
+        else:
+            _check_header(name, seen.header, UNSTATED, examples)
+    _check_levels(names, pictures, given, examples)
+    return _count_examples(examples)
+
+
+def find_refusal(data: DataSpec) -> str:
+    """Returns why ``run``, ``plan`` and ``doctor`` refuse the data set; empty if they do not."""
+    try:
+        require_disjoint(data, "splits")
+        gather_facts(data, {})
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
@@ -157,6 +217,30 @@ def _check_header(
     if is_stated(annotated_wh) and size != annotated_wh:
         stated = f"{annotated_wh[0]}x{annotated_wh[1]}"
         examples["size_disagrees"].append(f"{file_name}: {stated}, is {size[0]}x{size[1]}")
+
+
+def _check_levels(
+    names: Sequence[str],
+    pictures: Sequence[InspectedPicture],
+    given: LevelRanges,
+    examples: Examples,
+) -> None:
+    """Adds the notes and faults of deep pictures; ``given`` are the ranges of train."""
+    deep = [
+        (name, seen.header.kind, seen.facts)
+        for name, seen in zip(names, pictures, strict=True)
+        if not isinstance(seen.header, str) and seen.facts.levels is not None
+    ]
+    ranges = choose_ranges(((kind, facts.levels) for _, kind, facts in deep if facts.levels), given)
+    for name, kind, facts in deep:
+        levels, scale = facts.levels or ranges[kind], ranges[kind]
+        example = f"{name}: {levels.lowest:g}..{levels.highest:g}"
+        examples[f"{SCALED}_{kind}_{scale.lowest:g}_{scale.highest:g}"].append(example)
+        if not facts.is_finite:
+            examples["levels_not_finite"].append(example)
+        if not levels.is_within(scale):
+            cut = f"{example}, cut to {scale.lowest:g}..{scale.highest:g}"
+            examples["levels_cut"].append(cut)
 
 
 def _check_objects(

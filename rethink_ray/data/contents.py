@@ -4,19 +4,17 @@ A picture that was saved again, turned or resized counts as another picture.
 """
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from rethink_ray.data.cache import SETTLED_SECONDS
 from rethink_ray.spec.hashing import sha256_of_file
 
 UNSETTLED = -1
 """Replaces the time stamp of a file that changed just before it was read: it is read again."""
-_FILES_AT_ONCE = 8
+FILES_AT_ONCE = 8
+"""Files whose bytes are read at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,10 +26,6 @@ class FileContent:
     """Its time stamp, or ``UNSETTLED``."""
     digest: bytes | None
     """32 bytes; ``None``: only the size was read."""
-
-
-ContentReader = Callable[[Sequence[Path]], list[FileContent | None]]
-"""Returns the content of each file, or ``None`` for an unreadable one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,48 +73,16 @@ def find_repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
     return [(row, twin) for row, twin in find_same_pictures(pictures, pictures) if row != twin]
 
 
-def read_contents(
-    paths: Sequence[Path], *, hashed: bool = True, earlier: Mapping[str, FileContent] | None = None
-) -> list[FileContent | None]:
-    """Returns the content of every file, ``None`` for an unreadable one; reads eight at a time.
-
-    Args:
-        paths: the files.
-        hashed: false to read sizes and time stamps alone.
-        earlier: path -> content when the file was last read; an unchanged file is not read again.
-    """
-    read = partial(_read_content, hashed=hashed, earlier=earlier or {})
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        return list(pool.map(read, paths))
-
-
 def are_unchanged(paths: Sequence[str], contents: Sequence[FileContent]) -> bool:
     """Returns whether every file still has its recorded size and time stamp."""
     recorded = [(content.num_bytes, content.changed_ns) for content in contents]
-    parts = [paths[start::_FILES_AT_ONCE] for start in range(_FILES_AT_ONCE)]
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
-        stamps = pool.map(lambda part: [_read_size_and_time(path) for path in part], parts)
-        return all(stamp == recorded[start::_FILES_AT_ONCE] for start, stamp in enumerate(stamps))
+    parts = [paths[start::FILES_AT_ONCE] for start in range(FILES_AT_ONCE)]
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        stamps = pool.map(lambda part: [read_size_and_time(path) for path in part], parts)
+        return all(stamp == recorded[start::FILES_AT_ONCE] for start, stamp in enumerate(stamps))
 
 
-def _read_content(
-    path: Path, *, hashed: bool, earlier: Mapping[str, FileContent]
-) -> FileContent | None:
-    num_bytes, changed_ns = _read_size_and_time(str(path))
-    before = earlier.get(str(path))
-    if before is not None and (before.num_bytes, before.changed_ns) == (num_bytes, changed_ns):
-        return before
-    is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_SECONDS
-    try:
-        digest = sha256_of_file(str(path)) if hashed else None
-    except OSError:
-        return None
-    return FileContent(
-        num_bytes=num_bytes, changed_ns=changed_ns if is_settled else UNSETTLED, digest=digest
-    )
-
-
-def _read_size_and_time(path: str) -> tuple[int, int]:
+def read_size_and_time(path: str) -> tuple[int, int]:
     """Returns size and time stamp, which differ once a file changed; zeros for a missing file."""
     try:
         status = os.stat(path)

@@ -10,14 +10,15 @@ from typing import Final
 
 from torch import Tensor
 
+from rethink_ray.data.levels import LevelRange, LevelRanges
 from rethink_ray.data.pictures import read_or_gray
 
 CAPACITY_BYTES: Final = 64 * 2**20
 """Room for a few thousand small images; once it is full, further images are decoded each time."""
 
 Stamp = tuple[int, int]
-PixelKey = tuple[str, int, int]
-"""Path, width, height."""
+PixelKey = tuple[str, int, int, tuple[tuple[str, LevelRange], ...]]
+"""Path, width, height, levels of black and white."""
 
 
 class DecodedImages:
@@ -31,15 +32,18 @@ class DecodedImages:
         self._bytes_left = capacity_bytes
         self._kept: dict[PixelKey, tuple[Stamp, Tensor]] = {}
 
-    def read(self, path: str, width: int, height: int) -> tuple[Tensor, bool]:
+    def read(
+        self, path: str, width: int, height: int, ranges: LevelRanges | None = None
+    ) -> tuple[Tensor, bool]:
         """Returns [3, H, W] uint8, read-only, and True; gray and False if the file broke."""
-        key, stamp = (path, width, height), _read_stamp(path)
+        key: PixelKey = (path, width, height, tuple((ranges or {}).items()))
+        stamp = _read_stamp(path)
         cached = self._kept.get(key)
         if cached is not None:
             if cached[0] == stamp:
                 return cached[1], True
             self._bytes_left += self._kept.pop(key)[1].numel()
-        pixels, was_read = read_or_gray(path, width, height)
+        pixels, was_read = read_or_gray(path, width, height, ranges)
         if was_read and stamp is not None and pixels.numel() <= self._bytes_left:
             self._bytes_left -= pixels.numel()
             self._kept[key] = (stamp, pixels)

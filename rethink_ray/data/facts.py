@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rethink_ray.data.index import AnnotationIndex, open_split
-from rethink_ray.data.leaks import count_dropped
+from rethink_ray.data.leaks import count_dropped, refresh_splits
 from rethink_ray.data.regimes import (
     count_empty,
     digest_of_images,
@@ -15,7 +15,8 @@ from rethink_ray.data.regimes import (
     trainable_image_ids,
 )
 from rethink_ray.data.scorable import counted_objects, find_undefined_metrics
-from rethink_ray.data.upstream import upstream_fingerprint
+from rethink_ray.data.sizes import require_sizes
+from rethink_ray.data.upstream import require_upstream_pictures, upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
@@ -33,14 +34,17 @@ def gather_facts(
         files: path of each file of weights -> the study key that names it, for messages.
 
     Raises:
-        DataError: a regime is larger than the data set, a split or a file does not exist, a
-            scoring split has no object, or a regime none to learn from.
+        DataError: a regime is larger than the data set, a split or a file does not exist, most
+            pictures of a split have another size than annotated, a scoring split has no object, a
+            regime none to learn from, or a picture of ``data.upstream`` cannot be read.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
-    splits = {split: open_split(data, split) for split in used}
+    splits = _open_used_splits(data)
+    for split, index in splits.items():
+        require_sizes(index, split)
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
+    require_upstream_pictures(data)
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     for name, image_ids in subsets.items():
@@ -63,6 +67,10 @@ def gather_facts(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
         ),
         files=contents,
+        level_ranges={
+            kind: [scale.lowest, scale.highest]
+            for kind, scale in splits["train"].level_ranges.items()
+        },
         num_dropped=count_dropped(data),
         num_empty=count_empty(data),
         has_masks=splits["train"].has_masks,
@@ -71,6 +79,17 @@ def gather_facts(
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
         undefined_metrics={split: names for split, names in undefined.items() if names},
     )
+
+
+def measure_fingerprint(data: DataSpec) -> str:
+    """Returns the fingerprint of all splits in use, after a look at every picture file's stamp."""
+    refresh_splits(data)
+    return _fingerprint_of(data, _open_used_splits(data))
+
+
+def _open_used_splits(data: DataSpec) -> dict[str, AnnotationIndex]:
+    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    return {split: open_split(data, split) for split in used}
 
 
 def _fingerprint_of(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> str:

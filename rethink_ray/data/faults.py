@@ -45,7 +45,8 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
 
     Counted in these images: ``box_outside`` (clamped), ``box_degenerate`` and ``unknown_category``
     (dropped), ``crowd`` (not trained on), ``size_disagrees`` (the annotated size is neither the
-    stored picture's nor that of the picture turned by EXIF). Counted in the whole split: records
+    stored picture's nor that of the picture turned by EXIF), ``levels_cut`` (a deep picture exceeds
+    the levels of black and white). Counted in the whole split: records
     that the index could not use (``missing_image``, ``unreadable_image``,
     ``unreadable_annotation``, ...). Kinds that do not occur are absent.
     """
@@ -68,6 +69,7 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
         "unknown_category": int(index.image_column("num_unknown")[rows].sum()),
         "crowd": int(crowd.sum()),
         "size_disagrees": int(disagrees.sum()),
+        "levels_cut": int(index.image_column("levels_cut")[rows].sum()),
         **index.dropped,
     }
     return {kind: count for kind, count in num_by_kind.items() if count}

@@ -14,21 +14,28 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from rethink_ray.data.build import IMAGES_TABLE, INDEX_VERSION, OBJECTS_TABLE, build_from_source
+from rethink_ray.data.arrow_files import explain_damaged_index, map_batch, read_numbers
+from rethink_ray.data.build import (
+    IMAGES_TABLE,
+    INDEX_VERSION,
+    OBJECTS_TABLE,
+    IndexLabels,
+    build_from_source,
+)
 from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
-    ContentReader,
+    UNSETTLED,
     FileContent,
     Pictures,
     are_unchanged,
     find_same_pictures,
-    read_contents,
+    read_size_and_time,
 )
+from rethink_ray.data.inspection import Inspector, inspect_pictures
 from rethink_ray.data.learnable import clamp, count_visible, is_learnable
-from rethink_ray.data.mapped_tables import damaged_index_error, map_batch, read_numbers
+from rethink_ray.data.levels import LevelRange, LevelRanges
 from rethink_ray.data.masks import decode_segmentation, fill_box
-from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.spec.cache import cache_folder
@@ -38,6 +45,8 @@ from rethink_ray.spec.regime import DataSpec, HoldoutSpec, num_reserved
 
 OPENINGS = 3
 """Attempts to open an index that another process is replacing."""
+CHECKED_UNREAD = 64
+"""Unreadable files that opening an index looks at again; ``refresh_split`` looks at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,12 +82,20 @@ class AnnotationIndex:
         self._images, about = map_batch(directory / IMAGES_TABLE)
         self._objects, beside = map_batch(directory / OBJECTS_TABLE)
         if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
-            raise damaged_index_error(directory, "files of two different builds")
+            raise explain_damaged_index(directory, "files of two different builds")
         self.categories: tuple[str, ...] = tuple(about["categories"])
         self.dropped: Mapping[str, int] = about["dropped"]
         """Kind of fault -> number of records that were left out, over the whole split."""
-        self.unread: tuple[str, ...] = tuple(about["unread"])
-        """Some paths that could not be read when the index was built."""
+        self.unread: Mapping[str, FileContent] = {
+            path: FileContent(num_bytes=num_bytes, changed_ns=changed_ns, digest=None)
+            for path, num_bytes, changed_ns in about["unread"]
+        }
+        """Files that could not be read when the index was built, as they were then."""
+        self.level_ranges: LevelRanges = {
+            kind: LevelRange(lowest=lowest, highest=highest)
+            for kind, (lowest, highest) in about["level_ranges"].items()
+        }
+        """Levels of black and white for each kind of deep picture."""
         self.keypoint_names: tuple[str, ...] = tuple(about["keypoint_names"])
         """Names of the K keypoints, in order; empty if objects do not share one list of them."""
         self._all_ids: NDArray[np.int64] = self.image_column("image_id")
@@ -264,29 +281,37 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
 
 def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of train, val, test or unlabelled with all images, duplicates too."""
-    source, categories = _source_and_categories(data, split)
-    directory = _locate_index(source, categories)
-    build = partial(build_from_source, source, categories, _build_reader(split))
+    source, shared = _source_and_labels(data, split)
+    directory = _locate_index(source, shared)
+    build = partial(build_from_source, source, shared, _inspector(source, split))
     index = _open_index(directory, build)
-    if any(not isinstance(picture_size(Path(path)), str) for path in index.unread):
-        return _rebuild(directory, build)
-    return index
+    return _rebuild(directory, build) if _has_new_file(index) else index
 
 
 def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of train, val or test; builds it again if a picture file has changed."""
     index = open_listed(data, split)
-    earlier = index.file_contents()
+    earlier = {**index.file_contents(), **index.unread}
     if are_unchanged([*earlier], [*earlier.values()]):
         return index
-    source, categories = _source_and_categories(data, split)
-    build = partial(build_from_source, source, categories, _build_reader(split, earlier))
+    source, shared = _source_and_labels(data, split)
+    build = partial(build_from_source, source, shared, _inspector(source, split))
     return _rebuild(index.directory, build)
 
 
-def _build_reader(split: str, earlier: Mapping[str, FileContent] | None = None) -> ContentReader:
-    """Builds a reader that does not hash unlabelled images, of which there may be millions."""
-    return partial(read_contents, hashed=split != "unlabelled", earlier=earlier)
+def _inspector(source: SplitSource, split: str, *, anew: bool = False) -> Inspector:
+    """Returns an inspector that does not hash unlabelled images, of which there may be millions."""
+    is_hashed = split != "unlabelled"
+    return partial(inspect_pictures, source.image_folders(), hashed=is_hashed, anew=anew)
+
+
+def _has_new_file(index: AnnotationIndex) -> bool:
+    """Returns whether one of the first unreadable files is another file now."""
+    for path, seen in list(index.unread.items())[:CHECKED_UNREAD]:
+        num_bytes, changed_ns = read_size_and_time(path)
+        if num_bytes != seen.num_bytes or seen.changed_ns not in (changed_ns, UNSETTLED):
+            return True
+    return False
 
 
 def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
@@ -349,29 +374,30 @@ def _read_inode(directory: Path) -> int | None:
 
 
 def build_index(data: DataSpec, split: str) -> AnnotationIndex:
-    """Builds the index of train, val or test, even if there is one."""
-    source, categories = _source_and_categories(data, split)
-    directory = _locate_index(source, categories)
-    build = partial(build_from_source, source, categories, _build_reader(split))
-    return _rebuild(directory, build)
+    """Builds the index of train, val or test, even if there is one, and reads every picture."""
+    source, shared = _source_and_labels(data, split)
+    build = partial(build_from_source, source, shared, _inspector(source, split, anew=True))
+    return _rebuild(_locate_index(source, shared), build)
 
 
-def _source_and_categories(
-    data: DataSpec, split: str
-) -> tuple[SplitSource, tuple[str, ...] | None]:
-    """Returns the split's source and the categories of train; ``None`` for train itself."""
+def _source_and_labels(data: DataSpec, split: str) -> tuple[SplitSource, IndexLabels | None]:
+    """Returns the split's source and what train decides; ``None`` for train itself."""
     source = locate_source(data, split)
-    return source, None if split == "train" else open_listed(data, "train").categories
+    if split == "train":
+        return source, None
+    train = open_listed(data, "train")
+    return source, IndexLabels(categories=train.categories, level_ranges=train.level_ranges)
 
 
-def _locate_index(source: SplitSource, categories: tuple[str, ...] | None) -> Path:
+def _locate_index(source: SplitSource, shared: IndexLabels | None) -> Path:
     key = digest_of_parts(
         "index",
         INDEX_VERSION,
         source.image_folders(),
         source.salt,
         source.hash_annotations(),
-        *(("train",) if categories is None else ("labels of", *categories)),
+        *(("train",) if shared is None else ("labels of", *shared.categories)),
+        *(() if shared is None else map(str, sorted(shared.level_ranges.items()))),
     )
     return cache_folder() / "index" / key[:24]
 

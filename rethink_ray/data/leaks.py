@@ -63,8 +63,9 @@ def require_disjoint(data: DataSpec, where: str) -> None:
 
 
 def refresh_splits(data: DataSpec) -> None:
-    """Brings the indexes of all splits in use up to date with the picture files."""
-    for split in dict.fromkeys(("train", data.select_split, data.report_on)):
+    """Brings the indexes of all splits in use, and of a pool, up to date with the picture files."""
+    pool = [] if data.unlabelled is None else ["unlabelled"]
+    for split in dict.fromkeys(("train", data.select_split, data.report_on, *pool)):
         if split != "holdout":
             refresh_split(data, split)
 

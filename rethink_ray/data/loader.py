@@ -159,7 +159,9 @@ class TrainSamples(Dataset[TrainSample]):
     def _load_annotated(self, image_id: int) -> tuple[Tensor, Objects, bool]:
         """Returns the image, the objects to train on, and whether its file could be read."""
         entry = self._index.entry(image_id)
-        pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
+        pixels, was_read = self._decoded.read(
+            entry.path, entry.width, entry.height, self._index.level_ranges
+        )
         masks = self._index.masks(image_id) if self._needs_masks else None
         has_keypoints = self._family in WITH_KEYPOINTS
         points = self._index.keypoints(image_id) if has_keypoints else None
@@ -199,7 +201,9 @@ class EvalImages(Dataset[Tensor]):
 
     def __getitem__(self, image_id: int) -> Tensor:
         entry = self._index.entry(image_id)
-        pixels, was_read = self._decoded.read(entry.path, entry.width, entry.height)
+        pixels, was_read = self._decoded.read(
+            entry.path, entry.width, entry.height, self._index.level_ranges
+        )
         if not was_read:
             must = f"must be the picture of {entry.width}x{entry.height} it was when indexed"
             remedy = "Put the file back and run again; finished work is kept."

@@ -14,6 +14,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from rethink_ray.data.levels import kind_of
+
 Size = tuple[int, int]
 """Width and height in pixels."""
 UNSTATED: Final[Size] = (0, 0)
@@ -49,6 +51,8 @@ class PictureHeader:
     """EXIF's, 1 to 8; 1 if the file states none or an invalid one."""
     decodes_turned: bool
     """Whether Pillow turns the pixels while decoding; it does so for TIFF only."""
+    kind: str = ""
+    """The kind of a deep picture (``levels.kind_of``); empty for eight bits per channel."""
 
     @property
     def shown_wh(self) -> Size:
@@ -83,7 +87,7 @@ def parse_header(picture: Image.Image) -> PictureHeader:
 
     Only a PNG with metadata behind its pixels is decoded for this.
     """
-    is_tiff = isinstance(picture, TiffImageFile)
+    is_tiff, kind = isinstance(picture, TiffImageFile), kind_of(picture)
     if isinstance(picture, TiffImageFile):  # its `size` is already that of the picture as shown
         stored_wh = (int(picture.tag_v2[_WIDTH]), int(picture.tag_v2[_HEIGHT]))
         tag = picture.tag_v2.get(_TAG)
@@ -95,7 +99,9 @@ def parse_header(picture: Image.Image) -> PictureHeader:
     if tag is None:
         tag = _parse_xmp(picture.info)
     orientation = int(tag) if tag in _TURN_TO_SHOWN else AS_STORED
-    return PictureHeader(stored_wh=stored_wh, orientation=orientation, decodes_turned=is_tiff)
+    return PictureHeader(
+        stored_wh=stored_wh, orientation=orientation, decodes_turned=is_tiff, kind=kind
+    )
 
 
 def turn_as_annotated(

@@ -5,14 +5,25 @@ Every picture is opened here, so that EXIF orientation follows one rule (``orien
 
 import logging
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
+from rethink_ray.data.levels import (
+    LevelRange,
+    LevelRanges,
+    choose_range,
+    find_range,
+    read_levels,
+    scale_levels,
+)
 from rethink_ray.data.orientation import (
     UNSTATED,
     PictureHeader,
@@ -33,8 +44,20 @@ BROKEN = (
 """Exceptions of PIL for damaged pictures; it raises those of the second line for TIFF only."""
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
+_START_OF_SCAN, _FILL = 0xDA, 0xFF
+"""Second byte of the JPEG marker in front of the pixels, while other segments state their length;
+and the byte that may stand in front of any marker."""
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelFacts:
+    """What decoding tells of a deep picture; the defaults stand for eight bits per channel."""
+
+    levels: LevelRange | None = None
+    is_finite: bool = True
+    """Whether no level is NaN or infinite."""
 
 
 def read_header(path: Path, *, decode: bool = False) -> PictureHeader | ReadFault:
@@ -42,16 +65,41 @@ def read_header(path: Path, *, decode: bool = False) -> PictureHeader | ReadFaul
 
     A file without its format's end mark is decoded to check it; ``decode`` decodes every file.
     """
+    read = read_pixel_facts(path, decode=decode)
+    return read if isinstance(read, str) else read[0]
+
+
+def read_pixel_facts(
+    path: Path, *, decode: bool = True
+) -> tuple[PictureHeader, "LevelFacts"] | ReadFault:
+    """Returns the header and the levels of a picture, or the fault of its file.
+
+    Decoding a JPEG to an eighth of its size meets the same faults in half the time, since every
+    bit is still read. Pillow does not compare the check sums of a PNG's pixels, so this does.
+
+    Args:
+        path: of the file.
+        decode: false to read the header and the end of the file alone.
+    """
     try:
         with Image.open(path) as picture:
             header = parse_header(picture)
-            if decode or not _has_end_mark(path, picture.format or ""):
-                picture.load()
+            if not decode and _has_end_mark(path, picture.format or ""):
+                return header, LevelFacts()
+            if isinstance(picture, PngImageFile):
+                _check_pixel_sums(path)
+            if header.kind:
+                levels, is_finite = find_range(read_levels(picture, header.kind))
+                return header, LevelFacts(levels=levels, is_finite=is_finite)
+            if picture.format == "JPEG":
+                _check_jpeg_end(path)
+                picture.draft(None, (1, 1))
+            picture.load()
     except FileNotFoundError:
         return "missing_image"
     except BROKEN:
         return "missing_image" if path.is_dir() else "unreadable_image"
-    return header
+    return header, LevelFacts()
 
 
 def picture_size(path: Path, *, decode: bool = False) -> Size | ReadFault:
@@ -66,47 +114,50 @@ def read_headers(paths: list[Path], *, decode: bool = False) -> list[PictureHead
         return list(pool.map(lambda path: read_header(path, decode=decode), paths))
 
 
-def open_rgb(path: str | Path, annotated_wh: Size = UNSTATED) -> Image.Image:
+def open_rgb(
+    path: str | Path, annotated_wh: Size = UNSTATED, ranges: LevelRanges | None = None
+) -> Image.Image:
     """Decodes a picture to RGB, as it was annotated: turned by EXIF or as stored.
 
     Args:
         path: of the file.
         annotated_wh: the annotated width and height, which decide between the two.
+        ranges: levels of black and white of deep pictures; of a kind without one, the picture's
+            own levels decide.
     """
     with Image.open(path) as picture:
         header = parse_header(picture)
-        pixels = convert_to_eight_bits(picture).convert("RGB")
+        pixels = _convert_to_eight_bits(picture, header.kind, ranges or {}).convert("RGB")
     return turn_as_annotated(pixels, header, annotated_wh)
 
 
-def read_rgb(path: str, annotated_wh: Size = UNSTATED) -> "Tensor":
+def read_rgb(
+    path: str, annotated_wh: Size = UNSTATED, ranges: LevelRanges | None = None
+) -> "Tensor":
     """Returns ``open_rgb`` as [3, H, W] uint8; torchvision's decoders are deprecated since 0.29."""
     import torch
 
-    pixels = np.array(open_rgb(path, annotated_wh))
+    pixels = np.array(open_rgb(path, annotated_wh, ranges))
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
-def convert_to_eight_bits(picture: Image.Image) -> Image.Image:
-    """Converts a picture to eight bits per channel and scales its range.
+def _convert_to_eight_bits(picture: Image.Image, kind: str, ranges: LevelRanges) -> Image.Image:
+    """Scales a deep picture to eight bits per channel; other pictures keep their mode.
 
-    PIL's own conversion clips instead: a 16-bit picture would become white, a picture of floats in
-    0..1 black. A palette with transparency becomes RGBA first, as PIL requires.
+    A palette with transparency becomes RGBA, as Pillow requires.
     """
-    if picture.mode.startswith("I"):
-        return _build_gray(np.asarray(picture).astype(np.float64) / 257.0)
-    if picture.mode == "F":
-        return _build_gray(np.nan_to_num(np.asarray(picture, np.float64)) * 255.0)
+    if kind:
+        levels = read_levels(picture, kind)
+        scale = ranges.get(kind)
+        return scale_levels(levels, scale or choose_range(kind, [find_range(levels)[0]]))
     if picture.mode == "P" and "transparency" in picture.info:
         return picture.convert("RGBA")
     return picture
 
 
-def _build_gray(levels: NDArray[np.float64]) -> Image.Image:
-    return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
-
-
-def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
+def read_or_gray(
+    path: str, width: int, height: int, ranges: LevelRanges | None = None
+) -> "tuple[Tensor, bool]":
     """Returns the pixels and True; gray and False for a file that broke since it was indexed.
 
     A picture whose size differs from the index counts as broken too, since its boxes do not fit.
@@ -114,7 +165,7 @@ def read_or_gray(path: str, width: int, height: int) -> "tuple[Tensor, bool]":
     import torch
 
     try:
-        pixels = read_rgb(path, (width, height))
+        pixels = read_rgb(path, (width, height), ranges)
         if pixels.shape[1:] == (height, width):
             return pixels, True
         fault = f"it is {pixels.shape[2]}x{pixels.shape[1]} now, not {width}x{height}"
@@ -133,3 +184,37 @@ def _has_end_mark(path: Path, form: str) -> bool:
         file.seek(0, 2)
         file.seek(max(file.tell() - _TAIL, 0))
         return mark in file.read()
+
+
+def _check_jpeg_end(path: Path) -> None:
+    """Looks for the end mark behind the pixels of a JPEG, whatever follows it.
+
+    Zeros in place of the rest of a file, which a broken download leaves, decode without an error.
+
+    Raises:
+        SyntaxError: there is no end mark.
+    """
+    content, start = path.read_bytes(), 2
+    while start + 4 <= len(content) and content[start + 1] != _START_OF_SCAN:
+        is_fill = content[start + 1] == _FILL
+        start += 1 if is_fill else 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+    if content.find(_LAST_BYTES["JPEG"], start if start < len(content) else 2) < 0:
+        raise SyntaxError("broken JPEG file (no end mark)")
+
+
+def _check_pixel_sums(path: Path) -> None:
+    """Compares the check sum of every chunk of a PNG that holds pixels.
+
+    Raises:
+        SyntaxError: one differs, as Pillow raises for other chunks.
+    """
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind != b"IDAT":
+                file.seek(length + 4, 1)
+                continue
+            content, stated = file.read(length), file.read(4)
+            if zlib.crc32(kind + content).to_bytes(4, "big") != stated:
+                raise SyntaxError("broken PNG file (bad check sum of pixels)")

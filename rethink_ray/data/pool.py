@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rethink_ray.data.build import INDEX_VERSION, write_index
+from rethink_ray.data.build import INDEX_VERSION, IndexLabels, write_index
 from rethink_ray.data.cache import build_once
-from rethink_ray.data.contents import find_same_pictures, read_contents
+from rethink_ray.data.contents import find_same_pictures
 from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.inspection import inspect_headers
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
 from rethink_ray.spec.cache import cache_folder
@@ -96,7 +97,8 @@ def open_labelled(
     kept = [i for i in pool.image_ids if keep_empty or len(labels[i].labels)]
     index = pool.index
     digest = sha256_of_chunks(_contents_of(kept, labels))
-    key = digest_of_parts("pseudo labels", INDEX_VERSION, str(index.directory), digest)
+    pool_parts = (str(index.directory), index.fingerprint)
+    key = digest_of_parts("pseudo labels", INDEX_VERSION, *pool_parts, digest)
     build = partial(_build, pool, kept, labels)
     return AnnotationIndex(build_once(cache_folder() / "index" / key[:24], build))
 
@@ -130,8 +132,8 @@ def _build(
     categories = pool.index.categories
     images = tuple(_build_raw_image(pool.index, i, labels[i], categories) for i in kept)
     raw = RawSplit(categories=categories, images=images, problems=())
-    sizes_alone = partial(read_contents, hashed=False)
-    write_index(raw, categories, directory, name="pseudo labels", read=sizes_alone)
+    shared = IndexLabels(categories=categories, level_ranges=pool.index.level_ranges)
+    write_index(raw, shared, directory, name="pseudo labels", inspect=inspect_headers)
 
 
 def _build_raw_image(

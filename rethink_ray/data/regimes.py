@@ -17,11 +17,14 @@ def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int
     draw are nested. The order depends on ``subset_seed``, the draw and the ids.
 
     Raises:
-        DataError: there are fewer images.
+        DataError: there are fewer images, or the share is less than one of them.
     """
     purpose = f"regime, draw {draw}" if draw else "regime"
     order = hash_order(purpose, data.subset_seed, trainable_image_ids(data))
     num_wanted = num_images(images, len(order))
+    if not num_wanted:
+        must = f"must leave at least one of the {len(order)} training images"
+        raise DataError(explain("regimes: images", must, images, "Write a number of images."))
     if num_wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"
         num_held_out = len(holdout_image_ids(data))

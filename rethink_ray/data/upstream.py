@@ -1,6 +1,7 @@
 """Classification images for upstream classifiers: the built-in glyphs, or a folder per class."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,11 @@ from numpy.typing import NDArray
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import generator_from
 from rethink_ray.data.glyphs import IMAGES_FILE, LABELS_FILE, make_glyphs, select_figures
-from rethink_ray.data.pictures import open_rgb, picture_size
+from rethink_ray.data.inspection import InspectedPicture, inspect_pictures, name_files
+from rethink_ray.data.levels import LevelRanges, choose_ranges
+from rethink_ray.data.pictures import open_rgb
 from rethink_ray.data.shapes import GENERATOR_VERSION
+from rethink_ray.data.sources.raw import is_hidden
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
@@ -21,8 +25,8 @@ from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec
 
 BUILT_IN = "glyphs"
-PIXELS_VERSION = 2
-"""Version of the decoding of folders. 2: turned by EXIF, resized as detectors do."""
+PIXELS_VERSION = 3
+"""Version of the decoding of folders. 3: no hidden files; one scale for each kind of picture."""
 VAL_SHARE = 10
 """The last tenth of the images is held out and measures accuracy."""
 MOST_HELD_OUT = 10_000
@@ -81,22 +85,22 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
         raise DataError(explain("upstream.figures", must, spec.figures))
     else:
         names = _name_classes(Path(data.upstream), spec)
-        build_once(directory, partial(_decode_folder, Path(data.upstream), names, spec))
+        build_once(directory, partial(_decode_folder, data, names, spec))
     is_built_in = data.upstream == BUILT_IN
     return _load_set(directory, names, spec, print_of, is_built_in=is_built_in)
 
 
 def upstream_fingerprint(data: DataSpec) -> str:
-    """Returns the fingerprint of ``data.upstream`` without drawing or decoding it.
+    """Returns the fingerprint of ``data.upstream`` without drawing it.
 
-    A folder's fingerprint covers names and sizes of its files and the version of the decoding.
+    A folder's fingerprint covers names and contents of its files and the version of the decoding.
     """
     if data.upstream == BUILT_IN:
         return digest_of_parts(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
-    files = [path for folder in _list_class_folders(root) for path in _list_images(folder)]
-    name_and_size = (f"{path.relative_to(root)} {path.stat().st_size}" for path in files)
-    return digest_of_parts(PIXELS_VERSION, *name_and_size)[:16]
+    contents = {path: seen.content.digest or b"" for path, seen in inspect_upstream(data).items()}
+    parts = (f"{path.relative_to(root)} {digest.hex()}" for path, digest in contents.items())
+    return digest_of_parts(PIXELS_VERSION, *parts)[:16]
 
 
 def upstream_files(data: DataSpec) -> list[Path]:
@@ -111,6 +115,33 @@ def upstream_files(data: DataSpec) -> list[Path]:
 def count_held_out(num_images: int) -> int:
     """Returns how many of so many images measure accuracy; the others are learned from."""
     return min(max(num_images // VAL_SHARE, 1), MOST_HELD_OUT)
+
+
+def require_upstream_pictures(data: DataSpec) -> None:
+    """Refuses a folder under ``data.upstream`` with pictures that cannot be decoded.
+
+    Each picture is decoded once; what was seen is stored in the cache.
+
+    Raises:
+        DataError: names the first three of them and counts all.
+    """
+    damaged = [
+        path for path, seen in inspect_upstream(data).items() if isinstance(seen.header, str)
+    ]
+    if damaged:
+        must = "must hold pictures that can be decoded"
+        shown = f"{len(damaged)} that cannot: {name_files(damaged)}"
+        remedy = "Replace them or take them out of the folder."
+        raise DataError(explain(f"data.upstream {data.upstream}", must, shown, remedy))
+
+
+def inspect_upstream(data: DataSpec) -> dict[Path, InspectedPicture]:
+    """Returns what is known of each picture of ``data.upstream``; none for the built-in set."""
+    files = upstream_files(data)
+    if not files:
+        return {}
+    folder = str(Path(data.upstream).absolute())
+    return dict(zip(files, inspect_pictures(folder, files), strict=True))
 
 
 def _load_set(
@@ -150,7 +181,13 @@ def _name_classes(root: Path, spec: UpstreamSpec) -> tuple[str, ...]:
 
 
 def _list_class_folders(root: Path) -> list[Path]:
-    folders = sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    """Returns the sub-folders that are classes: those that hold a picture and are not hidden."""
+    inside = sorted(root.iterdir()) if root.is_dir() else []
+    folders = [
+        path
+        for path in inside
+        if path.is_dir() and not is_hidden(path.name) and any(_yield_images(path))
+    ]
     if len(folders) < 2:
         must = f"must be '{BUILT_IN}' or a folder with one sub-folder of images per class"
         raise DataError(explain("data.upstream", must, str(root), "Check the path."))
@@ -158,39 +195,59 @@ def _list_class_folders(root: Path) -> list[Path]:
 
 
 def _list_images(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(_yield_images(folder))
 
 
-def _decode_folder(root: Path, names: tuple[str, ...], spec: UpstreamSpec, directory: Path) -> None:
+def _yield_images(folder: Path) -> Iterator[Path]:
+    """Yields the images of a folder, without the hidden files that macOS puts beside them."""
+    for path in folder.iterdir():
+        if path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path.name):
+            yield path
+
+
+def _decode_folder(
+    data: DataSpec, names: tuple[str, ...], spec: UpstreamSpec, directory: Path
+) -> None:
     """Decodes and stores at most ``spec.images`` images, chosen by hash."""
+    require_upstream_pictures(data)
+    root, ranges = Path(data.upstream), _choose_ranges(data)
     files = [
         (path, label) for label, name in enumerate(names) for path in _list_images(root / name)
     ]
     files.sort(
         key=lambda file: digest_of_parts("upstream image", spec.seed, names[file[1]], file[0].name)
     )
-    readable = [file for file in files if not isinstance(picture_size(file[0]), str)]
-    chosen = readable[: spec.images]
+    chosen = files[: spec.images]
     if len(chosen) < 2:
-        must = "must hold at least two images that can be read"
+        must = "must hold at least two images"
         raise DataError(explain(str(root), must, len(chosen), "Check data.upstream."))
     shape = (len(chosen), 3, spec.image_px, spec.image_px)
     images = np.lib.format.open_memmap(
         directory / IMAGES_FILE, mode="w+", dtype=np.uint8, shape=shape
     )  # one at a time: ImageNet at 224 px is 193 GB
     for number, (path, _) in enumerate(chosen):
-        images[number] = _crop_square(path, spec.image_px)
+        images[number] = _crop_square(path, spec.image_px, ranges)
     images.flush()
     np.save(directory / LABELS_FILE, np.array([label for _, label in chosen], np.int64))
 
 
-def _crop_square(path: Path, px: int) -> NDArray[np.uint8]:
+def _choose_ranges(data: DataSpec) -> LevelRanges:
+    """Returns the levels of black and white for the deep pictures of the folder."""
+    deep = (
+        (seen.header.kind, seen.facts.levels)
+        for seen in inspect_upstream(data).values()
+        if not isinstance(seen.header, str) and seen.facts.levels is not None
+    )
+    return choose_ranges(deep, {})
+
+
+def _crop_square(path: Path, px: int, ranges: LevelRanges) -> NDArray[np.uint8]:
     """Returns the centre square of a picture (turned by EXIF), resized to [3, px, px] uint8."""
     import torch  # imported here: the fingerprint needs no torch
 
     from rethink_ray.data.resizing import resize_picture
 
-    picture = open_rgb(path)
+    picture = open_rgb(path, ranges=ranges)
     side = min(picture.size)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     middle = np.array(picture.crop((left, top, left + side, top + side)))

@@ -43,6 +43,8 @@ class DataFacts:
     undefined_metrics: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Split that scores -> the metrics that are no number there, because no object of it has the
     size or a keypoint; only splits with such metrics."""
+    level_ranges: Mapping[str, list[float]] = field(default_factory=dict)
+    """Kind of deep picture -> the levels that become black and white, as train decides."""
     num_dropped: Mapping[str, int] = field(default_factory=dict)
     """Split -> number of its images that ``data.duplicates: drop`` leaves out; only splits that
     lose some."""

@@ -12,6 +12,8 @@ _T = TypeVar("_T")
 FromList = Annotated[_T, Field(strict=False)]
 """A tuple, a list in files: behind a validator of the raw tree a strict one would refuse that."""
 Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
+LARGEST_SET = 10**9
+"""More images than any data set has: a share of it that is none is none of every set."""
 Images = PositiveInt | Literal["all"] | Percent
 LEAST_HELD_OUT = 20
 """Images that a hold-out has at least, where it is a share of its regime: AP on fewer ranks nothing
@@ -19,11 +21,11 @@ but luck."""
 
 
 def num_images(images: Images, available: int) -> int:
-    """Number of images in a regime, of ``available`` ones; ``20%`` is rounded, to at least one."""
+    """Number of images in a regime, of ``available`` ones; ``20%`` is rounded, perhaps to none."""
     if images == "all":
         return available
     if isinstance(images, str):
-        return max(round(share_of(images) * available), 1)
+        return round(share_of(images) * available)
     return images
 
 
@@ -210,6 +212,16 @@ class RegimeSpec(Spec):
     """How much data: a nested subset of the training images, and settings of its own."""
 
     images: Images
-    """Number of training images, ``all``, or a share such as ``20%``."""
+    """Number of training images, ``all``, or a share such as ``20%``, which must leave at least
+    one image."""
     set: dict[str, Any] = {}
     """Settings of every cell of this regime: dotted path of the recipe and its value."""
+
+    rules = (
+        Rule(
+            key="images",
+            broken=lambda regime: num_images(regime.images, LARGEST_SET) == 0,
+            must="must be more than no image",
+            remedy="Write a number of images, a share such as 20%, or all.",
+        ),
+    )

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from rethink_ray.data.augment import Augmentation
+from rethink_ray.data.facts import measure_fingerprint
 from rethink_ray.data.faults import count_faults
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.loader import Loading, TrainBatches, WorkerShare, train_batches
@@ -14,10 +16,13 @@ from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
+from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig, digest_of_draw
 from rethink_ray.training.joint import Classified, JointImages, open_joint
 from rethink_ray.training.pseudo_labels import PseudoLabels, open_pseudo_labels
 from rethink_ray.training.worker_context import WorkerContext
+
+PUT_BACK = "Put the data set back as it was, or start a new study."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +82,24 @@ class TrialData:
 def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialData:
     """The training images of a trial; they are the ones it was resolved with.
 
+    Each process looks once at the stamps of all picture files, so that no machine of a cluster
+    trains from an index of pictures that were replaced.
+
     ``labels``: folder of the asset with pseudo labels, if the run learns from such.
 
     Raises:
         DataError: the data set holds other images or categories now.
     """
+    _require_unchanged(config)
     index = open_split(config.data, "train")
     image_ids = regime_image_ids(config.data, config.images, config.draw)
-    remedy = "Put the data set back as it was, or start a new study."
     digest = _digest_of(config, image_ids)
     if digest != config.regime_digest:
         must = f"must hold the images it was resolved with (digest {config.regime_digest})"
-        raise DataError(explain(f"regime {config.regime}", must, digest, remedy))
+        raise DataError(explain(f"regime {config.regime}", must, digest, PUT_BACK))
     if len(index.categories) != config.num_categories:
         must = f"must have {config.num_categories} categories"
-        raise DataError(explain(f"regime {config.regime}", must, len(index.categories), remedy))
+        raise DataError(explain(f"regime {config.regime}", must, len(index.categories), PUT_BACK))
     _require_keypoints(config, index)
     return TrialData(
         config=config,
@@ -101,6 +109,24 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         pseudo=None if labels is None else open_pseudo_labels(config, labels),
         joint=open_joint(config),
     )
+
+
+def _require_unchanged(config: TrialConfig) -> None:
+    """The picture files are those that the trial was resolved with, when last looked at."""
+    data = config.data.model_dump_json()
+    if _fingerprint_in_this_process(data) == config.data_fingerprint:
+        return
+    _fingerprint_in_this_process.cache_clear()
+    fingerprint = _fingerprint_in_this_process(data)
+    if fingerprint != config.data_fingerprint:
+        must = f"must have the fingerprint {config.data_fingerprint} it was resolved with"
+        raise DataError(explain("data", must, fingerprint, PUT_BACK))
+
+
+@lru_cache(maxsize=8)
+def _fingerprint_in_this_process(data: str) -> str:
+    """``data``: the data section as JSON."""
+    return measure_fingerprint(DataSpec.model_validate_json(data))
 
 
 def _digest_of(config: TrialConfig, image_ids: tuple[int, ...]) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.index import open_split
+from rethink_ray.data.index import open_split, refresh_split
+from rethink_ray.data.inspection import name_files
 from rethink_ray.data.leaks import require_disjoint
+from rethink_ray.data.levels import LevelRange, LevelRanges
 from rethink_ray.data.objects import keypoint_swap
-from rethink_ray.data.pictures import BROKEN, read_rgb
+from rethink_ray.data.pictures import BROKEN, picture_size, read_rgb
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.types import AssetDone, RungDone
@@ -26,6 +28,7 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects, enlarge_small
 from rethink_ray.training.evaluate import detect_split, name_metrics, score_split
+from rethink_ray.training.inputs import PUT_BACK
 from rethink_ray.training.ladder import Progress, train_ladder
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.repair import Repair
@@ -47,6 +50,8 @@ class TrainedModel:
     length: float
     categories: tuple[str, ...]
     ctx: WorkerContext
+    level_ranges: LevelRanges = field(default_factory=dict)
+    """Black and white of the deep pictures it was trained on."""
 
 
 def train_config(
@@ -110,11 +115,15 @@ def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> P
     """``out/model.pt``: the longest rung's weights with the configuration that made them."""
     last = max(rungs, key=lambda rung: rung.length)
     weights = load_checkpoint(model_path(out / "models", last.length))
+    train = open_split(config.data, "train")
     content = {
         **weights,
         "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
         "length": last.length,
-        "categories": list(open_split(config.data, "train").categories),
+        "categories": list(train.categories),
+        "level_ranges": {
+            kind: [scale.lowest, scale.highest] for kind, scale in train.level_ranges.items()
+        },
     }
     save_checkpoint(out / MODEL_FILE, content)
     return out / MODEL_FILE
@@ -130,8 +139,7 @@ def require_same_data(config: TrialConfig) -> None:
     facts = gather_facts(config.data, {config.regime: RegimeSpec(images=config.images)})
     if facts.fingerprint != config.data_fingerprint:
         must = f"must have the fingerprint {config.data_fingerprint} it was resolved with"
-        remedy = "Put the data set back as it was, or start a new study."
-        raise DataError(explain("data", must, facts.fingerprint, remedy))
+        raise DataError(explain("data", must, facts.fingerprint, PUT_BACK))
 
 
 def load_model(run: Path) -> TrainedModel:
@@ -162,6 +170,10 @@ def load_model(run: Path) -> TrainedModel:
         config=_runnable_on(ctx, config),
         length=content["length"],
         categories=tuple(content["categories"]),
+        level_ranges={
+            kind: LevelRange(lowest=lowest, highest=highest)
+            for kind, (lowest, highest) in content.get("level_ranges", {}).items()
+        },
         ctx=ctx,
     )
 
@@ -178,6 +190,7 @@ def _runnable_on(ctx: WorkerContext, config: TrialConfig) -> TrialConfig:
 def evaluate_checkpoint(run: Path, split: str) -> dict[str, float]:
     """COCO's metrics of a finished run on one split, ``<split>/<metric>``, in AP points."""
     model = load_model(run)
+    _refresh(model.config, split)
     return score_split(model.detector, model.config, split, model.ctx)
 
 
@@ -188,9 +201,16 @@ def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], d
     common and frequent categories, so the second may lack some.
     """
     model = load_model(run)
+    _refresh(model.config, split)
     scored = detect_split(model.detector, model.config, split, model.ctx)
     metrics = scored.metrics(model.config.data, model.config.objective.metric)
     return name_metrics(split, metrics), name_metrics(split, scored.reference_metrics())
+
+
+def _refresh(config: TrialConfig, split: str) -> None:
+    """The indexes that scoring a split needs are those of the picture files as they are now."""
+    for name in {"train", split} - {"holdout"}:
+        refresh_split(config.data, name)
 
 
 def predict_images(
@@ -201,8 +221,10 @@ def predict_images(
     Pictures below 200 pixels are enlarged, so that names and scores can be read.
 
     Raises:
-        DataError: an image cannot be read, or a new image would replace a given one.
+        DataError: an image cannot be decoded, which is told before any is drawn, or a new image
+            would replace a given one.
     """
+    _require_pictures(images)
     model = load_model(run)
     views = _build_views(model)
     targets = _name_targets(images, out)
@@ -211,6 +233,14 @@ def predict_images(
         target: _draw(model, views, path, target, score_threshold)
         for path, target in zip(images, targets, strict=True)
     }
+
+
+def _require_pictures(images: Sequence[Path]) -> None:
+    damaged = [path for path in images if isinstance(picture_size(path, decode=True), str)]
+    if damaged:
+        must = "must be given images that can be decoded"
+        shown = f"{len(damaged)} of {len(images)} that cannot: {name_files(damaged)}"
+        raise DataError(explain("predict", must, shown, "Replace them or leave them out."))
 
 
 def _name_targets(images: Sequence[Path], out: Path) -> list[Path]:
@@ -248,9 +278,11 @@ def _draw(
 ) -> int:
     """The picture at ``target`` shows the detections; returns the number of boxes drawn."""
     try:
-        pixels = read_rgb(str(path))
+        pixels = read_rgb(str(path), ranges=model.level_ranges)
     except BROKEN as error:
-        raise DataError(explain(str(path), "must be a readable image", str(error))) from None
+        raise DataError(
+            explain(str(path), "must be an image that can be decoded", str(error))
+        ) from None
     with use_precision(model.config.recipe, model.ctx.device):
         output = views.detect([pixels.to(model.ctx.device).float() / 255.0])[0]
     drawn = draw_objects(*enlarge_small(pixels, output), model.categories, score_threshold)

@@ -29,6 +29,14 @@ def write_picture(
     Image.fromarray(pixels).save(path)
 
 
+def spoil_pixels(path: Path) -> None:
+    """The pixels of a PNG cannot be decoded; its header and its end stay whole."""
+    content = bytearray(path.read_bytes())
+    at = content.index(b"IDAT")
+    content[at + 8 : at + 20] = bytes(12)
+    path.write_bytes(bytes(content))
+
+
 def coco(
     images: Mapping[int, Sequence[Box]],
     categories: Mapping[int, str] | None = None,

@@ -2,7 +2,16 @@ import json
 from pathlib import Path
 
 import pytest
-from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_picture, write_voc
+from data_files import (
+    coco,
+    coco_spec,
+    many_images,
+    spoil_pixels,
+    voc_xml,
+    write_coco,
+    write_picture,
+    write_voc,
+)
 
 from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
@@ -114,11 +123,7 @@ def test_a_clean_data_set_has_no_findings(tmp_path: Path) -> None:
 def test_a_pixel_that_cannot_be_decoded_is_found_by_decoding(tmp_path: Path) -> None:
     write_coco(tmp_path, "train", coco(many_images(2)))
     path = tmp_path / "train" / "1.png"
-    data = bytearray(path.read_bytes())
-    at = data.index(b"IDAT")
-    data[at + 8 : at + 20] = bytes(12)  # header and end are whole, the middle is not
-    path.write_bytes(bytes(data))
-    assert check_split(coco_spec(tmp_path), "train", decode=False) == []
+    spoil_pixels(path)
     assert _found(coco_spec(tmp_path)) == {"unreadable_image": 1}
 
 

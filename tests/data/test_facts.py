@@ -98,7 +98,7 @@ def test_facts_name_the_metrics_that_a_split_can_never_give(
     for split in ("train", "val", "test"):
         tree = coco({1: [*objects, crowd]}, size=(120, 120))
         tree["annotations"][-1]["iscrowd"] = 1
-        write_coco(tmp_path, split, tree)
+        write_coco(tmp_path, split, tree, size=(120, 120))
     facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), {"full": REGIMES["full"]})
     expected = dict.fromkeys(("val", "test"), undefined) if undefined else {}
     assert facts.undefined_metrics == expected

@@ -7,16 +7,11 @@ import pytest
 from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_picture, write_voc
 
 from rethink_ray.data.check import check_data
-from rethink_ray.data.contents import (
-    FileContent,
-    are_unchanged,
-    find_same_pictures,
-    list_pictures,
-    read_contents,
-)
+from rethink_ray.data.contents import are_unchanged, find_same_pictures, list_pictures
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.frequency import count_images_per_category
 from rethink_ray.data.index import build_index, open_split, refresh_split
+from rethink_ray.data.inspection import inspect_picture, inspect_pictures
 from rethink_ray.data.leaks import find_leaks, require_disjoint, require_unseen
 from rethink_ray.data.regimes import (
     digest_of_images,
@@ -214,28 +209,30 @@ def test_an_index_of_pictures_that_did_not_change_is_not_built_again(
 
 
 def test_a_file_is_read_again_only_if_its_size_or_time_changed(tmp_path: Path) -> None:
-    path = tmp_path / "a"
+    path = tmp_path / "a.png"
     path.write_bytes(b"one")
     os.utime(path, ns=(7, 7))
-    known = {str(path): FileContent(num_bytes=3, changed_ns=7, digest=b"as remembered")}
-    assert read_contents([path], earlier=known) == [known[str(path)]]
+    [seen] = inspect_pictures("here", [path])
+    assert seen.content.digest == hashlib.sha256(b"one").digest()
+    path.write_bytes(b"two")
+    os.utime(path, ns=(7, 7))
+    assert inspect_pictures("here", [path]) == [seen]
+    [anew] = inspect_pictures("here", [path], anew=True)
+    assert anew.content.digest == hashlib.sha256(b"two").digest()
     path.write_bytes(b"four")
     os.utime(path, ns=(7, 7))
-    [found] = read_contents([path], earlier=known)
-    assert found == FileContent(num_bytes=4, changed_ns=7, digest=hashlib.sha256(b"four").digest())
-    assert read_contents([tmp_path / "gone"]) == [None]
+    [seen] = inspect_pictures("here", [path])
+    assert seen.content.digest == hashlib.sha256(b"four").digest()
 
 
 def test_a_file_that_changed_just_before_it_was_read_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"one")
-    [found] = read_contents([path])
-    assert found is not None
-    assert not are_unchanged([str(path)], [found])
+    content = inspect_picture(path, hashed=True).content
+    assert not are_unchanged([str(path)], [content])
     os.utime(path, (1, 1))
-    [found] = read_contents([path])
-    assert found is not None
-    assert are_unchanged([str(path)], [found])
+    content = inspect_picture(path, hashed=True).content
+    assert are_unchanged([str(path)], [content])
 
 
 def age_pictures(folder: Path) -> None:

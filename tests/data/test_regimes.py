@@ -100,7 +100,15 @@ def test_a_share_is_rounded_and_lies_inside_a_larger_one(shapes: DataSpec) -> No
     assert half == regime_image_ids(shapes, 24)
     assert set(fifth) < set(half)
     assert regime_image_ids(shapes, "100%") == regime_image_ids(shapes, "all")
-    assert len(regime_image_ids(shapes, "0.1%")) == 1
+    assert len(regime_image_ids(shapes, "1.5%")) == 1  # of 48: 0.72
+
+
+def test_a_share_that_leaves_no_image_is_refused(shapes: DataSpec) -> None:
+    with pytest.raises(DataError, match="at least one of the 48 training images, but got '1%'"):
+        regime_image_ids(shapes, "1%")  # of 48: 0.48
+    for none in ("0%", "0.0%", "0.00%"):
+        with pytest.raises(ValueError, match="must be more than no image"):
+            RegimeSpec(images=none)
 
 
 @pytest.mark.parametrize("share", ["101%", "-5%", "%", "20", "1e1%"])
@@ -194,7 +202,7 @@ def test_a_number_of_held_out_images_is_the_same_for_every_regime(folder: Path) 
     assert selecting(data, 30) == selecting(data, 5) == list(holdout_image_ids(data))
 
 
-def test_a_share_that_leaves_no_image_is_refused(tmp_path: Path) -> None:
+def test_a_hold_out_that_leaves_no_image_is_refused(tmp_path: Path) -> None:
     data = share_of(tmp_path / "set", 20)
     with pytest.raises(DataError, match=r"holdout: must leave some of the 20 .*20% \(at least 20"):
         regime_image_ids(data, "all")

@@ -2,16 +2,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import write_picture
+from data_files import spoil_pixels, write_picture
 
+from rethink_ray.data.check import check_pools
+from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.glyph_figures import GLYPHS
 from rethink_ray.data.outlines import SHAPES, Pose, rasterize
 from rethink_ray.data.shapes import CLASS_FREQUENCIES
 from rethink_ray.data.upstream import count_held_out, open_upstream, upstream_fingerprint
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import UpstreamSpec
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import DataSpec, ShapesSpec
+from tests.golden_words import assert_says
 
+SCENES = ShapesSpec(train=2, val=2, test=2, image_px=32)
 SMALL = UpstreamSpec(classes=5, images=60, image_px=24)
 
 
@@ -96,7 +100,6 @@ def folder(tmp_path: Path) -> Path:
     for number in range(10):
         write_picture(tmp_path / "set" / "ants" / f"{number}.png", 30, 20, value=number)
         write_picture(tmp_path / "set" / "bees" / f"{number}.png", 20, 30, value=100 + number)
-    (tmp_path / "set" / "bees" / "broken.jpg").write_text("no picture")
     return tmp_path / "set"
 
 
@@ -125,6 +128,10 @@ def test_the_fingerprint_follows_the_files(folder: Path) -> None:
     assert before == upstream_fingerprint(data)
     write_picture(folder / "ants" / "new.png")
     assert upstream_fingerprint(data) != before
+    before = upstream_fingerprint(data)
+    content = (folder / "bees" / "0.png").read_bytes()
+    (folder / "bees" / "0.png").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert upstream_fingerprint(data) != before  # of the same size
     assert upstream_fingerprint(DataSpec(dataset="shapes")) not in (before, "")
 
 
@@ -141,3 +148,35 @@ def test_pictures_of_a_folder_are_cropped_and_drawn_figures_are_not(folder: Path
 def test_a_tenth_is_held_out_and_of_imagenet_ten_thousand() -> None:
     counts = [count_held_out(num_images) for num_images in (5, 60, 6000, 1_281_167)]
     assert counts == [1, 6, 600, 10_000]
+
+
+def test_a_hidden_folder_or_one_without_a_picture_is_no_class(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", upstream=str(folder))
+    before = upstream_fingerprint(data)
+    write_picture(folder / ".ipynb_checkpoints" / "0.png")
+    (folder / "notes").mkdir()
+    (folder / "notes" / "read.txt").write_text("no picture")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / "._0.png").write_bytes(b"a hidden note of macOS")
+    (folder / "ants" / "._0.png").write_bytes(b"a hidden note of macOS")
+    assert upstream_fingerprint(data) == before
+    opened = open_upstream(data, UpstreamSpec(classes=2, image_px=16))
+    assert opened.class_names == ("ants", "bees")
+    assert len(opened.labels) == 20
+
+
+def test_damaged_pictures_of_an_upstream_folder_are_refused_by_name(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", upstream=str(folder))
+    gather_facts(data.model_copy(update={"shapes": SCENES}), {})
+    spoil_pixels(folder / "ants" / "3.png")
+    (folder / "bees" / "4.png").write_bytes((folder / "bees" / "4.png").read_bytes()[:-30])
+    (folder / "bees" / "broken.jpg").write_text("no picture")
+    with pytest.raises(DataError, match=r"3 that cannot: \S*ants/3\.png") as refused:
+        open_upstream(data, UpstreamSpec(classes=2, image_px=16))
+    message = str(refused.value).replace(str(folder), "FOLDER")
+    assert_says("data", "damaged pictures upstream", message)
+    with pytest.raises(DataError, match="3 that cannot"):
+        gather_facts(data.model_copy(update={"shapes": SCENES}), {})
+    [finding] = check_pools(data)["upstream"]
+    assert (finding.kind, finding.count) == ("unreadable_image", 3)
+    assert finding.examples[0] == "ants/3.png"

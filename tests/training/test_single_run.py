@@ -1,11 +1,14 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.index import open_split, refresh_split
 from rethink_ray.detection.reference_scoring import largest_difference
 from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.regime import DataSpec, SplitSpec
+from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.run import (
     evaluate_by_both_scorers,
     evaluate_checkpoint,
@@ -13,6 +16,7 @@ from rethink_ray.training.run import (
     train_config,
 )
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
+from tests.golden_words import assert_says
 
 SMALL_HEAD = {"convs": 1, "channels": 8}
 
@@ -83,6 +87,59 @@ def test_an_unreadable_picture_is_named(tmp_path: Path) -> None:
     broken.write_bytes(whole.replace(b"IDAT", b"IDAT\xff"))  # Pillow raises SyntaxError
     with pytest.raises(DataError, match=r"broken\.png"):
         predict_images(tmp_path / "run", [broken], tmp_path / "out")
+
+
+def test_damaged_pictures_are_named_together_before_one_is_drawn(tmp_path: Path) -> None:
+    train_config(micro_trial(micro_recipe(schedule__lengths=[2.0])), tmp_path / "run")
+    given = [tmp_path / f"{name}.png" for name in "abc"]
+    for path in given:
+        Image.effect_noise((64, 64), 60).save(path)
+    for path in given[1:]:
+        path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"2 of 3 that cannot: \S*b\.png, \S*c\.png") as refused:
+        predict_images(tmp_path / "run", given, tmp_path / "out")
+    message = str(refused.value).replace(str(tmp_path), "FOLDER")
+    assert_says("training", "damaged pictures to predict", message)
+    assert not (tmp_path / "out").exists()
+
+
+def scaled_floats(folder: Path) -> DataSpec:
+    """The micro scenes as gray TIFFs of floats in 0..255, half as bright in train."""
+    places = {}
+    for split in ("train", "val", "test"):
+        index = open_split(MICRO_DATA, split)
+        for image_id in index.image_ids:
+            path = Path(index.entry(int(image_id)).path)
+            levels = np.asarray(picture(path).convert("L"), np.float32)
+            target = folder / split / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(levels).save(target, format="TIFF")
+        annotations = path.parent.parent / "annotations" / f"instances_{split}.json"
+        places[split] = SplitSpec(images=str(folder / split), annotations=str(annotations))
+    return DataSpec(dataset=places)
+
+
+def test_a_model_of_deep_pictures_reads_new_ones_as_it_was_trained(tmp_path: Path) -> None:
+    """A picture whose own levels end at 1 is dark, not white, for a model trained on 0..255."""
+    data = scaled_floats(tmp_path)
+    train_config(micro_trial(micro_recipe(schedule__lengths=[2.0]), data=data), tmp_path / "run")
+    dark = tmp_path / "dark.tif"
+    Image.fromarray(np.ones((64, 64), np.float32)).save(dark)
+    [drawn] = predict_images(tmp_path / "run", [dark], tmp_path / "out", score_threshold=1.0)
+    assert picture(drawn).getextrema() == ((1, 1),) * 3
+
+
+def test_a_trial_refuses_pictures_that_were_replaced_since_it_was_resolved(tmp_path: Path) -> None:
+    config = micro_trial(data=scaled_floats(tmp_path))
+    open_trial_data(config)
+    replaced = next((tmp_path / "test").iterdir())
+    Image.fromarray(np.full((64, 64), 9.0, np.float32)).save(replaced, format="TIFF")
+    refresh_split(config.data, "test")
+    anew = micro_trial(data=config.data)
+    assert anew.data_fingerprint != config.data_fingerprint
+    open_trial_data(anew)
+    with pytest.raises(DataError, match=f"must have the fingerprint {config.data_fingerprint}"):
+        open_trial_data(config)
 
 
 def test_predict_draws_a_turned_picture_upright(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def _faults(study: Study) -> Check:
     try:
         splits = {"train", study.data.report_on, study.data.select_split} - {"holdout"}
         for split in sorted(splits):
-            for fault in check_split(study.data, split, decode=False):
+            for fault in check_split(study.data, split):
                 if fault.is_fault:
                     faults[fault.kind] += fault.count
     except (RethinkError, OSError) as error:

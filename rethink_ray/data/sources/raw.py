@@ -92,3 +92,8 @@ class SplitSource(Protocol):
 def id_from_name(name: str) -> int:
     """Returns a stable image id of 52 bits, exact in JSON and float64, for formats without ids."""
     return int(digest_of_parts("image id", name)[:13], 16)
+
+
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder of this name is hidden: ``._a.jpg``, ``.thumbnails``."""
+    return name.startswith(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name
+from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name, is_hidden
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -17,7 +17,10 @@ from rethink_ray.spec.hashing import digest_of_parts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabelledSource:
-    """A folder of images; ``listed`` is the JSON file that selects some of them."""
+    """A folder of images; ``listed`` is the JSON file that selects some of them.
+
+    Hidden folders and files are left out: programs keep copies and notes there.
+    """
 
     images: Path
     listed: Path | None = None
@@ -60,7 +63,8 @@ class UnlabelledSource:
     def _list_folder(self) -> list[str]:
         _require_path(self.images, self.images.is_dir(), "a folder of images")
         paths = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        return sorted(path.relative_to(self.images).as_posix() for path in paths)
+        names = (path.relative_to(self.images) for path in paths)
+        return sorted(name.as_posix() for name in names if not any(map(is_hidden, name.parts)))
 
     def _read_list(self, path: Path) -> list[str]:
         try:

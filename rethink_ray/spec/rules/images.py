@@ -44,6 +44,15 @@ class RunOnImages:
         return {**dict(self.recipe), "facts": self.facts, "boxes_alone": BOXES_ALONE}
 
 
+def _leaves_no_image(images: StudyImages) -> bool | Breach:
+    if images.available is None:
+        return False
+    for name, regime in images.study.regimes.items():
+        if num_images(regime.images, images.available) == 0:
+            return Breach(key=f"regimes.{name}.images", came=regime.images)
+    return False
+
+
 def _asks_for_too_many(images: StudyImages) -> bool | Breach:
     if images.available is None:
         return False
@@ -59,6 +68,12 @@ IMAGE_RULES: tuple[Rule[StudyImages], ...] = (
         broken=_asks_for_too_many,
         must="must be at most the {available} training images there are",
         remedy="Write a smaller number, or all.",
+    ),
+    Rule(
+        key="regimes",
+        broken=_leaves_no_image,
+        must="must leave at least one of the {available} training images there are",
+        remedy="Write a larger share, or a number of images.",
     ),
     Rule(
         key="replicate.vary",

@@ -1,0 +1,226 @@
+"""Reads every picture file once: its content, header, levels and faults; remembers what it saw.
+
+What was seen is stored in the cache, per image folder, under each file's size and time stamp. So a
+picture is decoded again only if its file changed, whatever is built from it.
+"""
+
+import fcntl
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+
+from rethink_ray.data.cache import SETTLED_SECONDS
+from rethink_ray.data.contents import FILES_AT_ONCE, UNSETTLED, FileContent, read_size_and_time
+from rethink_ray.data.levels import LevelRange
+from rethink_ray.data.orientation import PictureHeader
+from rethink_ray.data.pictures import LevelFacts, ReadFault, read_pixel_facts
+from rethink_ray.spec.cache import cache_folder
+from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
+
+INSPECTION_VERSION = 1
+NO_HEADER: Final = PictureHeader(stored_wh=(0, 0), orientation=0, decodes_turned=False)
+MANY = 100
+"""So many files are decoded by one process of a machine, while others wait for what it saw."""
+NUM_NAMED = 3
+"""Damaged files that a message names; it counts the rest."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectedPicture:
+    """What one reading of a picture file told."""
+
+    content: FileContent
+    header: PictureHeader | ReadFault
+    """Or the fault of the file, which then counts as no picture."""
+    facts: LevelFacts
+
+
+Inspector = Callable[[Sequence[Path]], list[InspectedPicture]]
+"""Returns what is known of each file, in order."""
+
+
+def inspect_pictures(
+    folders: str, paths: Sequence[Path], *, hashed: bool = True, anew: bool = False
+) -> list[InspectedPicture]:
+    """Returns what is known of every file; decodes those that are new or changed, on all cores.
+
+    Args:
+        folders: the image folders, one per line: they name the store.
+        paths: the files.
+        hashed: false to leave the content of files unhashed.
+        anew: true to read every file again.
+    """
+    store = cache_folder() / "pictures" / f"{_key_of(folders)}.arrow"
+    seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
+    if seen.count(None) < MANY:
+        return _inspect_missing(store, paths, seen, hashed)
+    with _hold_lock(store):  # another process may have inspected them in the meantime
+        seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
+        return _inspect_missing(store, paths, seen, hashed)
+
+
+def inspect_headers(paths: Sequence[Path]) -> list[InspectedPicture]:
+    """Returns what headers and sizes of files tell, for pictures that were inspected before."""
+    inspect = partial(inspect_picture, hashed=False, decode=False)
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        return list(pool.map(inspect, paths))
+
+
+def inspect_picture(path: Path, *, hashed: bool, decode: bool = True) -> InspectedPicture:
+    """Reads one picture file."""
+    num_bytes, changed_ns = read_size_and_time(str(path))
+    is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_SECONDS
+    digest: bytes | None = None
+    try:
+        digest = sha256_of_file(str(path)) if hashed else None
+        read = read_pixel_facts(path, decode=decode)
+    except OSError:
+        read = "unreadable_image" if path.is_file() else "missing_image"
+    content = FileContent(
+        num_bytes=num_bytes, changed_ns=changed_ns if is_settled else UNSETTLED, digest=digest
+    )
+    if isinstance(read, str):
+        return InspectedPicture(content=content, header=read, facts=LevelFacts())
+    return InspectedPicture(content=content, header=read[0], facts=read[1])
+
+
+def name_files(paths: Sequence[Path | str]) -> str:
+    """Returns the first three paths, and how many more there are."""
+    named = ", ".join(str(path) for path in paths[:NUM_NAMED])
+    rest = len(paths) - NUM_NAMED
+    return f"{named} and {rest} more" if rest > 0 else named
+
+
+def _key_of(folders: str) -> str:
+    return digest_of_parts("pictures", INSPECTION_VERSION, folders)[:24]
+
+
+def _find_unchanged(
+    known: Mapping[str, InspectedPicture], paths: Sequence[Path], hashed: bool
+) -> list[InspectedPicture | None]:
+    """Returns what is known of each file; ``None`` if it changed or its content was not hashed."""
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        stamps = pool.map(read_size_and_time, map(str, paths))
+        pairs = [(known.get(str(path)), stamp) for path, stamp in zip(paths, stamps, strict=True)]
+    return [
+        seen if seen and _is_known(seen.content, stamp, hashed) else None for seen, stamp in pairs
+    ]
+
+
+def _is_known(content: FileContent, stamp: tuple[int, int], hashed: bool) -> bool:
+    is_unchanged = (content.num_bytes, content.changed_ns) == stamp
+    return is_unchanged and not (hashed and content.digest is None)
+
+
+def _inspect_missing(
+    store: Path, paths: Sequence[Path], seen: Sequence[InspectedPicture | None], hashed: bool
+) -> list[InspectedPicture]:
+    """Returns ``seen`` with the gaps filled by reading those files, which the store then holds."""
+    gaps = dict.fromkeys(
+        path for path, known in zip(paths, seen, strict=True) if known is None
+    )  # a file may be listed twice
+    if gaps:
+        with ThreadPoolExecutor(max(FILES_AT_ONCE, os.cpu_count() or 1)) as pool:
+            read = pool.map(partial(inspect_picture, hashed=hashed), gaps)
+            new = dict(zip(map(str, gaps), read, strict=True))
+        _write_store(store, _read_store(store) | new)
+    return [known or new[str(path)] for path, known in zip(paths, seen, strict=True)]
+
+
+@contextmanager
+def _hold_lock(store: Path) -> Iterator[None]:
+    """Lets one process of a machine at a time decode a folder; without locks, all may."""
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        file = store.with_suffix(".lock").open("w")
+    except OSError:
+        yield
+        return
+    with file:
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+_TYPES: Final[dict[str, Any]] = {
+    **{"path": pa.string(), "num_bytes": pa.int64(), "changed_ns": pa.int64()},
+    **{"digest": pa.binary(), "fault": pa.string(), "width": pa.int32(), "height": pa.int32()},
+    **{"orientation": pa.uint8(), "decodes_turned": pa.bool_(), "kind": pa.string()},
+    **{"lowest": pa.float64(), "highest": pa.float64(), "is_finite": pa.bool_()},
+}
+
+
+def _write_store(store: Path, seen: Mapping[str, InspectedPicture]) -> None:
+    """Replaces the store; one that cannot be written costs the next reader time, and no more."""
+    rows = [_row_of(path, picture) for path, picture in seen.items()]
+    columns = [pa.array([row[name] for row in rows], kind) for name, kind in _TYPES.items()]
+    batch = pa.record_batch(columns, names=list(_TYPES))
+    fresh = store.with_name(f".{store.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with pa.OSFile(str(fresh), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        os.replace(fresh, store)
+    except OSError as error:
+        _log.info("cannot store what pictures were seen in %s: %s", store.parent, error)
+
+
+def _row_of(path: str, seen: InspectedPicture) -> dict[str, Any]:
+    facts, fault = seen.facts, seen.header if isinstance(seen.header, str) else ""
+    header = NO_HEADER if isinstance(seen.header, str) else seen.header
+    return {
+        "path": path,
+        "num_bytes": seen.content.num_bytes,
+        "changed_ns": seen.content.changed_ns,
+        "digest": seen.content.digest,
+        "fault": fault,
+        "width": header.stored_wh[0],
+        "height": header.stored_wh[1],
+        "orientation": header.orientation,
+        "decodes_turned": header.decodes_turned,
+        "kind": header.kind,
+        "lowest": facts.levels.lowest if facts.levels else None,
+        "highest": facts.levels.highest if facts.levels else None,
+        "is_finite": facts.is_finite,
+    }
+
+
+def _read_store(store: Path) -> dict[str, InspectedPicture]:
+    """Returns path -> what was seen; nothing if there is no store, or a damaged one."""
+    try:
+        batch = pa.ipc.open_file(pa.memory_map(str(store))).get_batch(0)
+        columns = [batch.column(name).to_pylist() for name in _TYPES]
+    except (OSError, KeyError, pa.ArrowInvalid):
+        return {}
+    rows = (dict(zip(_TYPES, values, strict=True)) for values in zip(*columns, strict=True))
+    return {row["path"]: _picture_of(row) for row in rows}
+
+
+def _picture_of(row: Mapping[str, Any]) -> InspectedPicture:
+    has_levels = row["lowest"] is not None
+    levels = LevelRange(lowest=row["lowest"], highest=row["highest"]) if has_levels else None
+    return InspectedPicture(
+        content=FileContent(
+            num_bytes=row["num_bytes"], changed_ns=row["changed_ns"], digest=row["digest"]
+        ),
+        header=row["fault"]
+        or PictureHeader(
+            stored_wh=(row["width"], row["height"]),
+            orientation=row["orientation"],
+            decodes_turned=row["decodes_turned"],
+            kind=row["kind"],
+        ),
+        facts=LevelFacts(levels=levels, is_finite=row["is_finite"]),
+    )
