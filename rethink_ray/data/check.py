@@ -21,13 +21,10 @@ from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject
 from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.fault_kinds import is_note
 from rethink_ray.spec.regime import DataSpec
 
 NUM_EXAMPLES = 3
-NOTES = frozenset(
-    {"crowd", "empty_image", "repeated_picture", "dropped_duplicate", "dropped_empty"}
-)
-"""Kinds that are notes and no faults, besides EXIF orientations; ``--strict`` allows them."""
 ORIENTATION = "orientation"
 
 Examples = dict[str, list[str]]
@@ -46,7 +43,7 @@ class DataFinding:
     @property
     def is_fault(self) -> bool:
         """Whether ``--strict`` fails for it; findings that are no faults are notes."""
-        return self.kind not in NOTES and not self.kind.startswith(ORIENTATION)
+        return not is_note(self.kind)
 
 
 def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFinding]]:
