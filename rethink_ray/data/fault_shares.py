@@ -63,4 +63,7 @@ def _count_all(index: AnnotationIndex, in_use: NDArray[np.bool_], unit: FaultUni
 
 
 def _count_left_out(dropped: Mapping[str, int], unit: FaultUnit) -> int:
-    return sum(count for kind, count in dropped.items() if describe_kind(kind).unit == unit)
+    """Counts what the index does not hold; every image and box is a record, too."""
+    kinds = [(describe_kind(kind), count) for kind, count in dropped.items()]
+    units = (unit, *(("images", "boxes") if unit == "records" else ()))
+    return sum(count for kind, count in kinds if kind.is_left_out and kind.unit in units)

@@ -24,6 +24,10 @@ class FaultKind:
     """Verb and object: what happens to those that have it."""
     reason: str
     """A clause with a subject and a verb."""
+    is_left_out: bool = False
+    """Those that have it are not in the index; they are counted in addition to those that are."""
+    learned: Literal["masks", "keypoints"] | None = None
+    """Only detectors that learn these are affected; ``None``: all."""
     is_note: bool = False
     """Worth knowing, and no fault: it is neither in the records nor a caveat."""
     is_met_in_runs: bool = False
@@ -33,19 +37,40 @@ class FaultKind:
 _SAME_PICTURE = "another split shows the same picture"
 FAULT_KINDS: Mapping[str, FaultKind] = {
     "missing_image": FaultKind(
-        unit="images", fate="were left out", reason="their files are missing"
+        unit="images",
+        fate="were left out",
+        reason="their files are missing",
+        is_left_out=True,
     ),
     "unreadable_image": FaultKind(
-        unit="images", fate="were left out", reason="their files cannot be read"
+        unit="images",
+        fate="were left out",
+        reason="their files cannot be read",
+        is_left_out=True,
     ),
     "unreadable_annotation": FaultKind(
-        unit="records", fate="were left out", reason="they cannot be read"
+        unit="records", fate="were left out", reason="they cannot be read", is_left_out=True
     ),
     "unknown_image": FaultKind(
-        unit="records", fate="were left out", reason="they name an image that is not listed"
+        unit="records",
+        fate="were left out",
+        reason="they name an image that is not listed",
+        is_left_out=True,
     ),
     "duplicate_id": FaultKind(
         unit="records", fate="may be mixed up", reason="another record has the same id"
+    ),
+    "unreadable_box": FaultKind(
+        unit="boxes",
+        fate="were left out",
+        reason="their coordinates cannot be read",
+        is_left_out=True,
+    ),
+    "unreadable_crowd": FaultKind(
+        unit="boxes",
+        fate="were left out",
+        reason="it cannot be read whether they mark a crowd",
+        is_left_out=True,
     ),
     "box_degenerate": FaultKind(
         unit="boxes", fate="were dropped", reason="they have no pixels inside their picture"
@@ -60,6 +85,45 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         unit="images",
         fate="may show other things than their boxes mark",
         reason="their annotations state another size",
+    ),
+    "corners_swapped": FaultKind(
+        unit="boxes", fate="were read from corner to corner", reason="their corners are swapped"
+    ),
+    "unreadable_masks": FaultKind(
+        unit="masks",
+        fate="were left out",
+        reason="they cannot be read, or cover no pixel of their picture",
+        learned="masks",
+    ),
+    "missing_masks": FaultKind(
+        unit="boxes",
+        fate="have no mask",
+        reason="only other objects of the split have one",
+        learned="masks",
+    ),
+    "mask_piece_left_out": FaultKind(
+        unit="masks", fate="lost a piece", reason="the piece cannot be read", learned="masks"
+    ),
+    "unreadable_keypoints": FaultKind(
+        unit="keypoints",
+        fate="count as not annotated",
+        reason="they cannot be read, or are fewer or more than those of other objects",
+        learned="keypoints",
+    ),
+    "unreadable_area": FaultKind(
+        unit="boxes",
+        fate="were given the area of their box",
+        reason="the annotated area cannot be read",
+    ),
+    "unreadable_size": FaultKind(
+        unit="images",
+        fate="count as images without an annotated size",
+        reason="the annotated size cannot be read",
+    ),
+    "unreadable_categories": FaultKind(
+        unit="images",
+        fate="count as checked for fewer categories",
+        reason="their lists of checked categories cannot be read",
     ),
     "levels_cut": FaultKind(
         unit="images", fate="were cut at black or white", reason="their levels exceed those scaled"

@@ -75,6 +75,17 @@ def test_a_caveat_of_one_regime_is_about_its_findings_alone() -> None:
     assert touched == {"small"}
 
 
+def test_faults_of_masks_are_a_caveat_only_where_a_run_learns_masks() -> None:
+    masks = {"test": share(3, 10, "unreadable_masks")}
+    assert caveats_of(findings_with(masks, {})) == {}
+    study = build_study(recipe="tiny_mask_rcnn")
+    rows = {(arm, n): [9.0, 10.0, 11.0] for arm in study.arms for n in (2.0, 4.0, 6.0)}
+    tables = Planted(study, written(rows)).tables()
+    facts = replace(tables.facts, split_faults=masks)
+    (text,) = caveats_of(derive_findings(replace(tables, facts=facts))).values()
+    assert text.startswith("30 % of the masks of test were left out (3 of 10)")
+
+
 def test_the_table_has_every_fault_and_a_study_without_faults_has_no_table() -> None:
     findings = findings_with(
         {"train": share(1, 1000), "test": share(2, 50, "missing_image")}, {"full": share(1, 1000)}

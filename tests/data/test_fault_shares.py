@@ -80,11 +80,13 @@ def test_images_that_were_left_out_are_counted_among_all_that_are_listed(tmp_pat
     for name in ("2", "3"):
         (tmp_path / "val" / f"{name}.png").unlink()
     write_picture(tmp_path / "val" / "4.png", 30, 30)
+    (tmp_path / "val" / "5.png").write_text("no picture")
     (tmp_path / "train" / "1.png").write_text("no picture")
     facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), FULL)
     assert facts.split_faults["val"] == {
         "missing_image": FaultShare(count=2, total=10),
-        "size_disagrees": FaultShare(count=1, total=8),
+        "unreadable_image": FaultShare(count=1, total=10),
+        "size_disagrees": FaultShare(count=1, total=7),
     }
     unreadable = {"unreadable_image": FaultShare(count=1, total=10)}
     assert facts.split_faults["train"] == facts.regime_faults["full"] == unreadable
