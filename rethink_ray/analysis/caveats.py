@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rethink_ray.analysis.data_faults import find_data_caveats
 from rethink_ray.analysis.drawn_images import find_draw_caveats
 from rethink_ray.analysis.ladder_ends import find_ladder_caveats
 from rethink_ray.analysis.read.costs import StudyCost
@@ -68,6 +69,7 @@ def find_caveats(
         caveats += find_unequal_first(study, regime)
         caveats += find_unequal_cost(study, regime, cost)
         caveats += find_large_select_split(tables, regime)
+    caveats += find_data_caveats(tables)
     caveats += find_confounded_pairs(study)
     caveats += find_draw_caveats(tables)
     caveats += find_ladder_caveats(study, records)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rethink_ray.spec.fault_kinds import FAULT_KINDS
+
 if TYPE_CHECKING:
     from rethink_ray.data.check import DataFinding
     from rethink_ray.spec.regime import DataSpec
@@ -101,13 +103,15 @@ def check(
 
 
 def check_lines(findings: Mapping[str, "Sequence[DataFinding]"]) -> Iterator[str]:
-    """One line per split and one per finding: fault or note, its kind, how often, examples."""
+    """One line per split; per finding its kind, how often, examples, and what the kind means."""
     for split, of_split in findings.items():
         yield f"{split}:" if of_split else f"{split}: no faults, no notes"
         for finding in of_split:
             word = "fault" if finding.is_fault else "note"
             examples = ", ".join(finding.examples[:3])
             yield f"  {word:<5} {finding.kind:<24} {finding.count:>7}   {examples}"
+            if kind := FAULT_KINDS.get(finding.kind):
+                yield f"        {kind.unit}: {kind.reason}"
 
 
 def index(

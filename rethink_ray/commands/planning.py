@@ -12,6 +12,7 @@ from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.facts import DataFacts, left_out_words
+from rethink_ray.spec.met_faults import say_met_faults
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import (
     Cell,
@@ -36,6 +37,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         yield f"images to select on: {held_out} (a share of each regime, outside all of them)"
     if left_out := left_out_words(facts):
         yield f"images: {left_out}"
+    if faults := say_met_faults(facts):
+        yield f"data: {faults}"
     if study.data.select_split == study.data.report_on:
         yield (
             f"images: search and findings look at the same split ({study.data.report_on}), so "

@@ -20,6 +20,7 @@ from rethink_ray.records.lock import is_running, read_owner
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.hashing import IDENTITY
+from rethink_ray.spec.met_faults import say_met_faults
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -58,7 +59,7 @@ def show_status(where: str, *, watch: bool) -> None:
 def status_lines(
     directory: StudyDirectory, progress: StudyProgress, empty: Sequence[EmptyCell] = ()
 ) -> Iterator[str]:
-    """Failed jobs, ladders that ended early, who runs the study, and the next command to type.
+    """Failed jobs, early ends, faults of the data, who runs the study, and the next command.
 
     Args:
         directory: the study.
@@ -70,6 +71,8 @@ def status_lines(
     ended = [f"{c.cell.name} {c.convergence.words}" for c in progress.cells if c.convergence]
     if ended:
         yield f"ladders: {'; '.join(ended)}"
+    if faults := say_met_faults(directory.facts):
+        yield f"data: {faults}"
     if empty and progress.complete:
         yield from incomplete_lines(directory, empty)
     owner = read_owner(directory.lock_path)
@@ -144,6 +147,8 @@ def header_lines(directory: StudyDirectory, state: StudyState) -> Iterator[str]:
     yield f"{cells} ({regimes} x {arms}){several}; {remaining_words(progress)}"
     if left_out := left_out_words(directory.facts):
         yield f"images: {left_out}"
+    if faults := say_met_faults(directory.facts):
+        yield f"data: {faults}"
     root = quote_address(directory)
     yield f"in {root}; in another terminal: rethink-ray status {root}"
 

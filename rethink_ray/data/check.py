@@ -25,15 +25,12 @@ from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.fault_kinds import is_note
 from rethink_ray.spec.regime import DataSpec
 
 NUM_EXAMPLES = 3
-NOTES = frozenset(
-    {"crowd", "empty_image", "repeated_picture", "dropped_duplicate", "dropped_empty"}
-)
-"""Kinds that are notes and no faults; ``--strict`` allows them."""
 ORIENTATION, SCALED = "orientation", "scaled"
-"""How the kinds of further notes begin: EXIF orientations, and scales of deep pictures."""
+"""How the kinds of some notes begin: EXIF orientations, and scales of deep pictures."""
 
 Examples = dict[str, list[str]]
 """Kind -> one line of text for each occurrence."""
@@ -51,7 +48,7 @@ class DataFinding:
     @property
     def is_fault(self) -> bool:
         """Whether ``--strict`` fails for it; findings that are no faults are notes."""
-        return self.kind not in NOTES and not self.kind.startswith((ORIENTATION, SCALED))
+        return not is_note(self.kind)
 
 
 def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFinding]]:

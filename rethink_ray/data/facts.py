@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.leaks import count_dropped, refresh_splits
 from rethink_ray.data.regimes import (
@@ -19,6 +20,7 @@ from rethink_ray.data.sizes import require_sizes
 from rethink_ray.data.upstream import require_upstream_pictures, upstream_fingerprint
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
@@ -78,6 +80,10 @@ def gather_facts(
         scored_masks=all(index.has_masks for index in scoring),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
         undefined_metrics={split: names for split, names in undefined.items() if names},
+        split_faults=_measure_splits(data, splits),
+        regime_faults=_keep_faulty(
+            {name: measure_faults(splits["train"], ids) for name, ids in subsets.items()}
+        ),
     )
 
 
@@ -108,6 +114,23 @@ def _holdout_sizes(data: DataSpec, regime_sizes: Mapping[str, int]) -> dict[str,
     for name, index in held_out.items():
         _require_objects(index, f"holdout of regime {name}")
     return {name: len(index) for name, index in held_out.items()}
+
+
+def _measure_splits(
+    data: DataSpec, splits: Mapping[str, AnnotationIndex]
+) -> dict[str, dict[str, FaultShare]]:
+    images = {split: index.image_ids.tolist() for split, index in splits.items()}
+    images["train"] = [*trainable_image_ids(data)]
+    return _keep_faulty(
+        {
+            split: measure_faults(index, images[split], is_holdout=split == "holdout")
+            for split, index in splits.items()
+        }
+    )
+
+
+def _keep_faulty(shares: dict[str, dict[str, FaultShare]]) -> dict[str, dict[str, FaultShare]]:
+    return {name: by_kind for name, by_kind in shares.items() if by_kind}
 
 
 def digest_of_file(path: str, where: str) -> str:

@@ -13,6 +13,7 @@ ORDER = [
     "refused",
     "failed-replicates",
     "nothing-learned",
+    "data-faults",
     "few-replicates",
     "unfinished",
     "select-is-report",

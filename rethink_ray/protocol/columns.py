@@ -47,6 +47,7 @@ RUNG_TAIL = pa.schema(
         ("host", pa.string()),
         ("instruction_set", pa.string()),
         ("at", pa.float64()),
+        ("data_faults", pa.map_(pa.string(), pa.int64())),
     ]
 )
 TRIAL_HEAD = pa.schema(

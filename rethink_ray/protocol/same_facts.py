@@ -5,7 +5,7 @@ from rethink_ray.spec.facts import DataFacts
 
 
 def require_same_facts(recorded: DataFacts, measured: DataFacts) -> None:
-    """``measured`` equals ``recorded``.
+    """``measured`` equals ``recorded``, whatever faults of the data either of them counts.
 
     Raises:
         DataError: the data, a file of weights, or the code of a backbone is another one.
@@ -20,7 +20,7 @@ def require_same_facts(recorded: DataFacts, measured: DataFacts) -> None:
             must = f"must be the code that the study was started with ({recorded.backbones[name]})"
             remedy = "Install that again, or give a study of the new code its own --out."
             raise DataError(explain(f"detector.backbone {name}", must, code, remedy))
-    if measured != recorded:
+    if measured.without_faults != recorded.without_faults:
         must = "must be what the study was started on"
         remedy = "Give a study on other data its own --out."
         raise DataError(explain("data", must, measured.fingerprint, remedy))

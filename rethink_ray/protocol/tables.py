@@ -23,6 +23,7 @@ from rethink_ray.protocol.status import TrialStatus
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.fault_kinds import is_note
 from rethink_ray.spec.resolve import cells_of, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
@@ -186,7 +187,16 @@ def _rung_row(
             "host": rung.host,
             "instruction_set": rung.instruction_set,
             "at": rung.at,
+            "data_faults": list(_name_faults(rung).items()),
         }
         | param_cells(types, status.member.params)
         | {PARAM + LENGTH_PATH: rung.length}
     )
+
+
+def _name_faults(rung: RungDone) -> dict[str, int]:
+    """``<split>/<kind>`` -> count, of records of any version; notes are left out."""
+    named = {
+        kind if "/" in kind else f"train/{kind}": count for kind, count in rung.data_faults.items()
+    }
+    return {name: count for name, count in named.items() if not is_note(name.partition("/")[2])}

@@ -99,7 +99,9 @@ class RungDone:
     step_flops: float | None = None
     """Floating-point operations of one update, whole batch, largest image size."""
     data_faults: Mapping[str, int] = field(default_factory=dict)
-    """Boxes clamped or dropped in the regime's training images, by kind."""
+    """``<split>/<kind>`` -> count: faults of the regime's training images, as
+    ``train/box_degenerate``, and of the splits that scored. Kinds without a split are of training
+    images, recorded by a version that counted no others."""
     host: str = ""
     instruction_set: str = ""
     at: float = 0.0

@@ -21,7 +21,7 @@ from rethink_ray.spec.hashing import digest_of, sha256_of
 from rethink_ray.spec.study import Study
 
 NAMES = ("trials", "rungs", "assets")
-VIEWS_VERSION = 1
+VIEWS_VERSION = 2
 SEAL = "records/views.json"
 """The size of the log and the study that the views were built from, and the SHA-256 of each."""
 

@@ -1,7 +1,9 @@
 """The facts about a data set that a trial's id and its checks need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from rethink_ray.spec.fault_kinds import FaultShare
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,17 @@ class DataFacts:
     num_empty: int = 0
     """Training images that ``data.keep_empty: false`` leaves out, those of duplicates not
     counted again."""
+    split_faults: Mapping[str, Mapping[str, FaultShare]] = field(default_factory=dict)
+    """Split in use -> kind of fault -> how many of its images, boxes or masks have it; only splits
+    with a fault. Empty in studies that were started by a version that did not count them."""
+    regime_faults: Mapping[str, Mapping[str, FaultShare]] = field(default_factory=dict)
+    """The same of each regime's images. Records that were left out before regimes were drawn are
+    counted in every regime, as they are in train."""
+
+    @property
+    def without_faults(self) -> "DataFacts":
+        """The facts that decide numbers, to be compared: later versions count other faults."""
+        return replace(self, split_faults={}, regime_faults={})
 
 
 def left_out_words(facts: DataFacts) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.facts import measure_fingerprint
-from rethink_ray.data.faults import count_faults
+from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.data.loader import Loading, TrainBatches, WorkerShare, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
@@ -33,6 +33,7 @@ class TrialData:
     index: AnnotationIndex
     image_ids: tuple[int, ...]
     faults: Mapping[str, int]
+    """Kind of fault -> how many of the images, boxes or masks have it."""
     pseudo: PseudoLabels | None = None
     """Beside the human labels, if the recipe learns from both."""
     joint: JointImages | None = None
@@ -105,7 +106,7 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         config=config,
         index=index,
         image_ids=image_ids,
-        faults=count_faults(index, image_ids),
+        faults={kind: share.count for kind, share in measure_faults(index, image_ids).items()},
         pseudo=None if labels is None else open_pseudo_labels(config, labels),
         joint=open_joint(config),
     )

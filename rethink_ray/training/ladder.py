@@ -255,8 +255,6 @@ class _LadderRun:
         position, machinery = self.position, self.machinery
         device = self.ctx.device
         [peak_memory_bytes] = self.ctx.largest([float(measure_peak_memory(device))])
-        num_broken = len(machinery.all_broken_images())
-        broken = {"broken_since_indexed": num_broken} if num_broken else {}
         total_steps = position.rung.total_steps
         return RungDone(
             trial_id=self.config.trial_id,
@@ -274,7 +272,7 @@ class _LadderRun:
             peak_memory_of=memory_kind(device),
             trained_share=machinery.price.trained_share,
             step_flops=machinery.price.step_flops,
-            data_faults={**machinery.data.faults, **broken},
+            data_faults=machinery.count_met_faults(self.splits),
             host=platform.node(),
             instruction_set=instruction_set(),
             at=time.time(),

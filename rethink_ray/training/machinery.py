@@ -1,10 +1,13 @@
 """What a run trains with: the model and its optimizer, the losses, the images and the files."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from rethink_ray.data.fault_shares import count_split_faults
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.fault_kinds import BROKEN_SINCE_INDEXED
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import write_json
 from rethink_ray.training.effective import describe, read_back, require_recipe_values
@@ -128,6 +131,19 @@ class Machinery:
     def all_broken_images(self) -> list[int]:
         """Ids of images that at least one worker could not read."""
         return sorted(set(self.ctx.gather(sorted(self.broken_images))))
+
+    def count_met_faults(self, splits: Sequence[str]) -> dict[str, int]:
+        """``<split>/<kind>`` -> count: faults in the training images and in splits that score."""
+        faults = {"train": dict(self.data.faults)}
+        if broken := self.all_broken_images():
+            faults["train"][BROKEN_SINCE_INDEXED] = len(broken)
+        for split in splits:
+            faults.setdefault(split, count_split_faults(self.config.data, split))
+        return {
+            f"{split}/{kind}": count
+            for split, counts in faults.items()
+            for kind, count in counts.items()
+        }
 
     def require_one_start(self, on_branch: bool, content: dict[str, Any] | None) -> None:
         """Check that all workers start from the same checkpoint.

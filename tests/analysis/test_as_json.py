@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.show.as_json import as_plain, json_text
 from rethink_ray.analysis.show.render import as_tree
 from rethink_ray.judge.statistics import Estimate, mean_of
+from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.resolve import Cell
 from tests.analysis.planted import Planted, build_study, noisy
 
@@ -141,7 +142,10 @@ def test_findings_json_has_the_keys_that_are_kept() -> None:
         price=lambda cell: price,
         ended={("scratch", "search", 1): "diverged"},
     )
-    keys = _keys(as_tree(derive_findings(planted.tables())))
+    tables = planted.tables()
+    missing = {"test": {"missing_image": FaultShare(count=1, total=50)}}
+    tables = replace(tables, facts=replace(tables.facts, split_faults=missing))
+    keys = _keys(as_tree(derive_findings(tables)))
     if os.environ.get("REWRITE_GOLDEN"):
         KEYS.write_text(json.dumps(keys, indent=1) + "\n")
     assert keys == json.loads(KEYS.read_text()), "if the new keys are right, REWRITE_GOLDEN=1"

@@ -108,6 +108,18 @@ def test_every_rung_has_its_row_with_metrics_and_values() -> None:
     assert rungs[1]["test/ap"] == 33.0
 
 
+def test_a_rung_names_the_faults_that_it_met_by_split_and_kind() -> None:
+    faults = {"train/box_degenerate": 3, "val/missing_image": 1}
+    events = [
+        proposed("a", "b", "c"),
+        rung("a", 2.0, 30.0, data_faults=faults),
+        rung("b", 2.0, 20.0, data_faults={"box_degenerate": 3, "crowd": 7}),  # an older version
+        rung("c", 2.0, 10.0),
+    ]
+    met = [dict(row["data_faults"]) for row in tables_of(events)["rungs"]]
+    assert met == [faults, {"train/box_degenerate": 3}, {}]
+
+
 def test_an_asset_has_its_row() -> None:
     assert tables_of(EVENTS)["assets"] == [
         {

@@ -134,7 +134,7 @@ def test_a_picture_that_breaks_in_the_middle_is_counted_in_the_record(tmp_path: 
         [rung] = climb(config, tmp_path, (3.0,))  # 24 samples: each of the 12 images twice
     finally:
         path.write_bytes(whole)
-    assert rung.data_faults == {"broken_since_indexed": 1}
+    assert rung.data_faults == {"train/broken_since_indexed": 1}
 
 
 def test_a_clock_that_jumps_changes_nothing(

@@ -18,6 +18,7 @@ from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import report_metric, selection_metric
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.fault_kinds import describe_kind
 from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, lengths_of
 from rethink_ray.spec.study import Study
 
@@ -268,6 +269,21 @@ def _updates(tables: StudyTables) -> dict[Cell, Counter[str]]:
         regime, arm, trial_id, steps = row
         updates.setdefault(Cell(regime, arm), Counter())[trial_id] += steps or 0
     return updates
+
+
+def read_faults_met_in_runs(tables: StudyTables) -> dict[tuple[str, str], int]:
+    """(regime, kind) -> the count of the run that met most; only kinds that no index can count.
+
+    Raises:
+        RecordError: a column is missing.
+    """
+    most: Counter[tuple[str, str]] = Counter()
+    for regime, faults in _columns(tables.rungs, ("regime", "data_faults"), "rungs"):
+        for name, count in faults or ():
+            split, _, kind = name.partition("/")
+            if split == "train" and describe_kind(kind).is_met_in_runs:
+                most[regime, kind] = max(count, most[regime, kind])
+    return dict(sorted(most.items()))
 
 
 def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[str, float]]]:

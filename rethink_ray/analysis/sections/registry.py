@@ -6,6 +6,7 @@ To add a section, write its file and name it here. The terminal, the Markdown, t
 
 from rethink_ray.analysis.sections.assets import ASSETS_USED
 from rethink_ray.analysis.sections.costs import CELL_COSTS
+from rethink_ray.analysis.sections.data_faults import DATA_FAULTS
 from rethink_ray.analysis.sections.drift import DRIFT
 from rethink_ray.analysis.sections.equal_hours import EQUAL_HOURS
 from rethink_ray.analysis.sections.halving_cost import HALVING_COST
@@ -29,6 +30,7 @@ SECTIONS: tuple[Section, ...] = (
     HALVING_COST,
     IMPORTANCE,
     TRANSFER,
+    DATA_FAULTS,
 )
 """Derived with every study's findings."""
 ON_REQUEST: tuple[Section, ...] = (NEW_IMAGES, POOLED)

@@ -18,7 +18,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
-ReportPart = Literal["differences", "claims", "cost", "search"]
+ReportPart = Literal["differences", "claims", "cost", "search", "caveats"]
 """The part of the report that a section stands in."""
 
 

@@ -30,6 +30,7 @@ def sheets(findings: Findings, contained: Containment | None = None) -> tuple[Sh
         *best_sheets(findings, kept),
         *cost_sheets(findings, kept),
         *search_sheets(findings, kept),
+        *caveat_sheets(findings, kept),
     )
 
 
@@ -74,6 +75,11 @@ def search_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
     """How search trials ended, and the tables about the search."""
     trials = one_sheet(kept, "Search trials", lambda: search_sheet(findings))
     return (trials, *section_sheets(findings, kept, "search"))
+
+
+def caveat_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
+    """The tables beside the caveats."""
+    return section_sheets(findings, kept, "caveats")
 
 
 def section_sheets(findings: Findings, kept: Containment, part: ReportPart) -> tuple[Sheet, ...]:

@@ -29,6 +29,7 @@ from rethink_ray.analysis.show.figures import (
 from rethink_ray.analysis.show.on_request import quick_new_images
 from rethink_ray.analysis.show.optional_sheets import (
     best_sheets,
+    caveat_sheets,
     claim_sheets,
     cost_sheets,
     curve_sheets,
@@ -210,6 +211,7 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "caveats_missing": kept.sentence_of(CAVEATS),
         "general": [c for c in findings.caveats if c.regime is None and c.arm is None],
         "special": [c for c in findings.caveats if c.regime is not None or c.arm is not None],
+        "caveat_tables": caveat_sheets(findings, kept),
         "figures": {
             name: _of_kinds(figures, kept, [name], "curves", "differences") for name in in_order
         },

@@ -1,0 +1,69 @@
+"""Measures which share of its images, boxes or masks a split or a regime loses to faults."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rethink_ray.data.faults import count_faults
+from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.spec.fault_kinds import FaultShare, FaultUnit, describe_kind, is_note
+from rethink_ray.spec.regime import DataSpec
+
+
+def measure_faults(
+    index: AnnotationIndex, image_ids: Sequence[int], *, is_holdout: bool = False
+) -> dict[str, FaultShare]:
+    """Returns kind of fault -> how many have it, out of how many; notes are left out.
+
+    Records that the index left out belong to no image, so they are counted among all records of
+    the split. A box is no crowd; an object has one box, one mask and one list of keypoints.
+
+    Args:
+        index: the split.
+        image_ids: the images to count in.
+        is_holdout: what the index left out is train's, and is counted there.
+    """
+    in_use = np.isin(index.image_column("image_id"), np.asarray(image_ids, np.int64))
+    everywhere = np.ones_like(in_use)
+    shares = {}
+    for kind, count in count_faults(index, image_ids).items():
+        if is_note(kind) or (is_holdout and kind in index.dropped):
+            continue
+        unit = describe_kind(kind).unit
+        if kind in index.dropped:
+            total = _count_all(index, everywhere, unit) + _count_left_out(index.dropped, unit)
+        else:
+            total = _count_all(index, in_use, unit)
+        shares[kind] = FaultShare(count=count, total=max(count, total))
+    return shares
+
+
+def count_split_faults(data: DataSpec, split: str) -> dict[str, int]:
+    """Returns kind of fault -> count, in a split that scores; notes are left out."""
+    index = open_split(data, split)
+    shares = measure_faults(index, index.image_ids.tolist(), is_holdout=split == "holdout")
+    return {kind: share.count for kind, share in shares.items()}
+
+
+def _count_all(index: AnnotationIndex, in_use: NDArray[np.bool_], unit: FaultUnit) -> int:
+    """Counts the images, objects or records of these images that the index holds.
+
+    Objects of an unknown category are counted too: the index has only their number.
+    """
+    num_objects = index.image_column("num_objects")
+    num_images = int(in_use.sum())
+    if unit == "images":
+        return num_images
+    counted = int(num_objects[in_use].sum() + index.image_column("num_unknown")[in_use].sum())
+    if unit == "records":
+        return num_images + counted
+    crowds = index.object_column("is_crowd")[np.repeat(in_use, num_objects)]
+    return counted - int(crowds.sum())
+
+
+def _count_left_out(dropped: Mapping[str, int], unit: FaultUnit) -> int:
+    """Counts what the index does not hold; every image and box is a record, too."""
+    kinds = [(describe_kind(kind), count) for kind, count in dropped.items()]
+    units = (unit, *(("images", "boxes") if unit == "records" else ()))
+    return sum(count for kind, count in kinds if kind.is_left_out and kind.unit in units)

@@ -1,0 +1,134 @@
+"""What share of its images and boxes a regime or split loses, by numbers of a pencil."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from data_files import Box, coco, coco_spec, many_images, write_coco, write_picture
+
+from rethink_ray.data.facts import gather_facts
+from rethink_ray.data.fault_shares import count_split_faults, measure_faults
+from rethink_ray.data.index import open_split
+from rethink_ray.data.regimes import regime_image_ids
+from rethink_ray.protocol.same_facts import require_same_facts
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.session import start_study
+from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.fault_kinds import FaultShare
+from rethink_ray.spec.met_faults import list_met_faults
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from tests.records.small_records import small_study
+
+WITHOUT_PIXELS: Box = ("cat", 25, 2, 4, 4)
+"""Pictures are 20 pixels wide."""
+FULL = {"full": RegimeSpec(images="all")}
+
+
+def ten_boxes(num_bad: int) -> dict[int, Sequence[Box]]:
+    """Ten images with a box each; the boxes of the last ``num_bad`` lie outside their picture."""
+    good: Mapping[int, Sequence[Box]] = many_images(10 - num_bad)
+    return {**good, **{key: [WITHOUT_PIXELS] for key in range(11 - num_bad, 11)}}
+
+
+@pytest.fixture
+def lossy(tmp_path: Path) -> DataSpec:
+    """Three of ten boxes of train have no pixels; val and test are whole."""
+    write_coco(tmp_path, "train", coco(ten_boxes(3)))
+    for split in ("val", "test"):
+        write_coco(tmp_path, split, coco(many_images(5)))
+    return coco_spec(tmp_path, "train", "val", "test")
+
+
+def test_three_of_ten_boxes_without_pixels_are_30_percent_of_train(lossy: DataSpec) -> None:
+    facts = gather_facts(lossy, FULL)
+    assert facts.split_faults == {"train": {"box_degenerate": FaultShare(count=3, total=10)}}
+    (met,) = list_met_faults(facts)
+    assert met.sentence.startswith("30 % of the boxes of train were dropped (3 of 10): they have")
+
+
+def test_a_regime_counts_the_boxes_of_its_own_images(lossy: DataSpec) -> None:
+    facts = gather_facts(lossy, FULL | {"small": RegimeSpec(images=5)})
+    index = open_split(lossy, "train")
+    assert measure_faults(index, [1, 2, 7, 8]) == {
+        "box_degenerate": FaultShare(count=1, total=4)  # image 8
+    }
+    assert measure_faults(index, [1, 2]) == {}
+    assert facts.regime_faults["full"]["box_degenerate"] == FaultShare(count=3, total=10)
+    num_bad = sum(image_id > 7 for image_id in regime_image_ids(lossy, 5))
+    assert num_bad
+    assert facts.regime_faults["small"]["box_degenerate"] == FaultShare(count=num_bad, total=5)
+
+
+def test_crowds_are_no_fault_and_no_box_among_which_faults_are_counted(tmp_path: Path) -> None:
+    boxes = {**ten_boxes(2), 11: [("cat", 0, 0, 9, 9)], 12: [WITHOUT_PIXELS]}
+    tree = coco(boxes)
+    for record in tree["annotations"][10:]:
+        record["iscrowd"] = 1
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, tree)
+    data = coco_spec(tmp_path, "train", "val", "test")
+    twenty_percent = {"box_degenerate": FaultShare(count=2, total=10)}
+    facts = gather_facts(data, FULL)
+    assert facts.split_faults == dict.fromkeys(("train", "val", "test"), twenty_percent)
+    assert count_split_faults(data, "val") == {"box_degenerate": 2}
+
+
+def test_images_that_were_left_out_are_counted_among_all_that_are_listed(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(10)))
+    for name in ("2", "3"):
+        (tmp_path / "val" / f"{name}.png").unlink()
+    write_picture(tmp_path / "val" / "4.png", 30, 30)
+    (tmp_path / "val" / "5.png").write_text("no picture")
+    (tmp_path / "train" / "1.png").write_text("no picture")
+    facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), FULL)
+    assert facts.split_faults["val"] == {
+        "missing_image": FaultShare(count=2, total=10),
+        "unreadable_image": FaultShare(count=1, total=10),
+        "size_disagrees": FaultShare(count=1, total=7),
+    }
+    unreadable = {"unreadable_image": FaultShare(count=1, total=10)}
+    assert facts.split_faults["train"] == facts.regime_faults["full"] == unreadable
+
+
+def test_records_that_name_no_image_are_counted_among_images_and_objects(tmp_path: Path) -> None:
+    tree = coco(many_images(10))
+    tree["annotations"].append({**tree["annotations"][0], "id": 50, "image_id": 1234})
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, tree)
+    facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), FULL)
+    assert facts.split_faults["val"] == {"unknown_image": FaultShare(count=1, total=21)}
+
+
+def test_a_hold_out_has_no_share_in_what_train_lost_before_it_was_cut(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_coco(tmp_path, split, coco(many_images(12)))
+    (tmp_path / "train" / "1.png").unlink()
+    data = coco_spec(tmp_path, "train", "test", holdout=5)
+    facts = gather_facts(data, FULL)
+    assert facts.split_faults == {"train": {"missing_image": FaultShare(count=1, total=12)}}
+    assert count_split_faults(data, "holdout") == {}
+
+
+def test_facts_with_faults_are_read_back_as_they_were_written(
+    lossy: DataSpec, tmp_path: Path
+) -> None:
+    facts = gather_facts(lossy, FULL)
+    directory = start_study(tmp_path / "study", small_study(), "study: small\n", facts)
+    assert StudyDirectory.open(directory.root).facts.split_faults == facts.split_faults
+    assert StudyDirectory.open(directory.root).facts.regime_faults == facts.regime_faults
+
+
+def test_a_study_of_a_version_that_counted_no_faults_continues(lossy: DataSpec) -> None:
+    measured = gather_facts(lossy, FULL)
+    recorded: DataFacts = measured.without_faults
+    assert (recorded.split_faults, recorded.regime_faults) == ({}, {})
+    require_same_facts(recorded, measured)
+
+
+def test_a_study_on_other_boxes_does_not_continue(lossy: DataSpec, tmp_path: Path) -> None:
+    recorded = gather_facts(lossy, FULL)
+    write_coco(tmp_path, "train", coco(ten_boxes(2)))
+    with pytest.raises(DataError, match="must be what the study was started on"):
+        require_same_facts(recorded, gather_facts(lossy, FULL))

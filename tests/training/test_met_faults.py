@@ -1,0 +1,42 @@
+"""A rung records the faults of its training images and of the splits that scored it."""
+
+from pathlib import Path
+
+from rethink_ray.spec.regime import DataSpec
+from rethink_ray.training.machinery import Machinery
+from rethink_ray.training.trial_files import RunFolders
+from rethink_ray.training.worker_context import WorkerContext
+from tests.builders import micro_trial
+from tests.data.data_files import coco, coco_spec, write_coco
+
+
+def lossy(folder: Path) -> DataSpec:
+    """Of train, one of three boxes has no pixels and one marks a crowd; val lacks a picture."""
+    train = coco({1: [("cat", 2, 2, 5, 5)], 2: [("cat", 25, 2, 5, 5)], 3: [("dog", 2, 2, 5, 5)]})
+    train["annotations"][2]["iscrowd"] = 1
+    write_coco(folder, "train", train)
+    for split in ("val", "test"):
+        write_coco(folder, split, coco({1: [("cat", 2, 2, 5, 5)], 2: [("dog", 2, 2, 5, 5)]}))
+    (folder / "val" / "2.png").unlink()
+    return coco_spec(folder, "train", "val", "test")
+
+
+def machinery_on(data: DataSpec, folder: Path) -> Machinery:
+    config = micro_trial(data=data)
+    folders = RunFolders(trial=folder / "trial", assets=folder / "assets", models=None)
+    return Machinery(config, folders, WorkerContext.local(config))
+
+
+def test_faults_are_named_by_split_and_kind(tmp_path: Path) -> None:
+    run = machinery_on(lossy(tmp_path), tmp_path)
+    assert run.count_met_faults(("val", "test")) == {
+        "train/box_degenerate": 1,
+        "val/missing_image": 1,
+    }
+    assert run.count_met_faults(("test",)) == {"train/box_degenerate": 1}
+
+
+def test_images_that_break_during_the_run_are_counted_once_each(tmp_path: Path) -> None:
+    run = machinery_on(lossy(tmp_path), tmp_path)
+    run.broken_images |= {1, 3}
+    assert run.count_met_faults(())["train/broken_since_indexed"] == 2
