@@ -63,7 +63,8 @@ for node in "${nodes[@]:1}"; do
     start "$node" --address "$RAY_ADDRESS"
 done
 
-alive() { ray list nodes --filter state=ALIVE --format json 2>/dev/null | grep -o '"node_id"' | wc -l; }
+# Not `ray list nodes`: it asks the dashboard, which a head lacks where its port is taken.
+alive() { ray status 2>/dev/null | grep -c '^ 1 '; }
 until [ "$(alive)" -ge "${#nodes[@]}" ]; do
     for step in "${steps[@]}"; do
         kill -0 "$step" 2>/dev/null || { echo "Ray ended on a node before the study began" >&2; exit 3; }
