@@ -16,6 +16,7 @@ from rethink_ray.data.faults import is_outside
 from rethink_ray.data.index import open_listed, open_split
 from rethink_ray.data.leaks import find_leaks, refresh_splits
 from rethink_ray.data.learnable import clamp, has_pixels
+from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, PictureHeader, Size, is_stated
 from rethink_ray.data.pictures import read_headers
 from rethink_ray.data.sources.locate import locate_source
@@ -72,8 +73,10 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Data
 
     Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``size_disagrees``,
     ``box_outside``, ``box_degenerate``, ``unknown_category`` (train has no such category),
-    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``. Notes: ``crowd``, ``empty_image``
-    and, for each EXIF orientation, ``orientation_6_turned`` or ``orientation_6_as_stored``.
+    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with
+    masks) and the ``unreadable_*`` fields of annotations that docs/data.md lists. Notes: ``crowd``,
+    ``empty_image`` and, for each EXIF orientation, ``orientation_6_turned`` or
+    ``orientation_6_as_stored``.
 
     Args:
         data: the data set.
@@ -85,6 +88,7 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Data
     examples: Examples = defaultdict(list)
     for problem in raw.problems:
         examples[problem.kind].append(problem.example)
+    judged: list[tuple[str, RawObject, Size]] = []
     headers = read_headers([image.path for image in raw.images], decode=decode)
     for image, header in zip(raw.images, headers, strict=True):
         size = annotated_wh = (image.width, image.height)
@@ -93,7 +97,9 @@ def check_split(data: DataSpec, split: str, *, decode: bool = True) -> list[Data
         else:
             size = header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), header, annotated_wh, examples)
+            judged += [(_name_picture(image.path), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(categories), examples)
+    examples |= find_mask_faults(judged)
     return _count_examples(examples)
 
 

@@ -131,7 +131,7 @@ def test_voc_faults_are_found(tmp_path: Path) -> None:
     write_voc(tmp_path, xml_of, {"train": ["a", "b"], "val": ["c"]})
     data = DataSpec(dataset="voc", root=str(tmp_path))
     assert _found(data) == {"file_name_disagrees": 1, "unreadable_annotation": 1}
-    assert _found(data, "val") == {"unknown_category": 1, "box_degenerate": 1}
+    assert _found(data, "val") == {"unknown_category": 1, "corners_swapped": 1}
 
 
 def test_numbers_that_are_none_are_faults_and_not_crashes(tmp_path: Path) -> None:
@@ -142,7 +142,11 @@ def test_numbers_that_are_none_are_faults_and_not_crashes(tmp_path: Path) -> Non
     write_picture(tmp_path / "train" / "1.png")
     write_picture(tmp_path / "train" / "2.png")
     (tmp_path / "train.json").write_text(json.dumps(told))
-    assert _found(coco_spec(tmp_path)) == {"box_degenerate": 2, "unreadable_annotation": 1}
+    assert _found(coco_spec(tmp_path)) == {
+        "empty_image": 2,
+        "unreadable_annotation": 1,
+        "unreadable_box": 2,
+    }
 
 
 def test_only_a_data_set_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:
