@@ -5,6 +5,7 @@ not say which picture an object belongs to.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +152,8 @@ def _read_category_names(path: Path, records: list[Any]) -> dict[int | str, str]
     for record in records:
         key = read_key(record.get("id")) if isinstance(record, dict) else None
         name = record.get("name") if key is not None else None
-        text = str(name).strip() if isinstance(name, int | float | str) else ""
+        is_name = isinstance(name, int | str) and not isinstance(name, bool)
+        text = str(name).strip() if is_name else ""
         if key is None or not text or not is_text(text):
             raise _not_coco_error(path, f"a category without id or name: {show(record)}")
         names[key] = text
@@ -197,16 +199,21 @@ def _read_keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple
 
 
 def _find_other_keypoints(images: list[RawImage], num_keypoints: int) -> list[Problem]:
-    """Lists objects whose keypoints are not those of the data set, and count as not annotated."""
+    """Lists objects with other keypoints than the rest; they count as not annotated.
+
+    If the data set has no common ``num_keypoints``, the rest is what most objects have.
+    """
+    sizes = Counter(len(one.keypoints) for image in images for one in image.objects)
+    del sizes[0]
+    usual = 3 * num_keypoints or (sizes.most_common(1)[0][0] if sizes else 0)
     return [
         Problem(
             kind="unreadable_keypoints",
-            example=f"{image.file_name}: {len(annotated.keypoints)} numbers, not "
-            f"{3 * num_keypoints}",
+            example=f"{image.file_name}: {len(annotated.keypoints)} numbers, not {usual}",
         )
         for image in images
         for annotated in image.objects
-        if num_keypoints and len(annotated.keypoints) not in (0, 3 * num_keypoints)
+        if len(annotated.keypoints) not in (0, usual)
     ]
 
 

@@ -16,7 +16,7 @@ from rethink_ray.data.sources.values import (
     read_image_id,
     read_key,
     read_number,
-    read_numbers,
+    read_coordinates,
     show,
 )
 
@@ -89,7 +89,7 @@ def _read_object(
 
 def _read_box(xywh: object) -> Box | None:
     """Returns the corners of a box of four numbers; a negative size leaves them swapped."""
-    numbers = read_numbers(xywh)
+    numbers = read_coordinates(xywh)
     if numbers is None or len(numbers) != 4:
         return None
     x, y, width, height = numbers
@@ -110,5 +110,5 @@ def _read_keypoints(values: object) -> tuple[float, ...] | None:
     """Returns x, y, visibility, repeated; empty if there are none."""
     if values is None:
         return ()
-    numbers = read_numbers(values)
+    numbers = read_coordinates(values)
     return None if numbers is None or len(numbers) % 3 else tuple(numbers)

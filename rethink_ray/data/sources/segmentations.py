@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rethink_ray.data.sources.values import LARGEST_PX, read_numbers, read_side
+from rethink_ray.data.sources.values import LARGEST_PX, read_coordinates, read_side
 
 MIN_CORNERS = 3
 """COCO's own reader takes four numbers for a box, and two for nothing."""
@@ -28,7 +28,7 @@ class Segmentation:
 
 
 NO_SEGMENTATION = Segmentation()
-UNREADABLE = Segmentation(is_unreadable=True)
+UNREADABLE_SEGMENTATION = Segmentation(is_unreadable=True)
 
 
 def read_segmentation(value: object) -> Segmentation:
@@ -37,7 +37,7 @@ def read_segmentation(value: object) -> Segmentation:
         return NO_SEGMENTATION
     if isinstance(value, list):
         return _read_polygons(value)
-    return _read_run_lengths(value) if isinstance(value, dict) else UNREADABLE
+    return _read_run_lengths(value) if isinstance(value, dict) else UNREADABLE_SEGMENTATION
 
 
 def _read_polygons(value: list[Any]) -> Segmentation:
@@ -46,21 +46,21 @@ def _read_polygons(value: list[Any]) -> Segmentation:
     polygons = [_read_polygon(piece) for piece in pieces]
     usable = [polygon for polygon in polygons if polygon is not None]
     if not usable:
-        return UNREADABLE
+        return UNREADABLE_SEGMENTATION
     text = json.dumps(value if usable == value else usable).encode()
     return Segmentation(text=text, num_left_out=len(polygons) - len(usable))
 
 
 def _read_polygon(piece: object) -> list[float] | None:
     """Returns x, y, x, y, ... of three corners or more."""
-    numbers = piece if isinstance(piece, list) and _are_pixels(piece) else read_numbers(piece)
+    numbers = piece if isinstance(piece, list) and _are_pixels(piece) else read_coordinates(piece)
     if numbers is None or len(numbers) % 2 or len(numbers) < 2 * MIN_CORNERS:
         return None
     return numbers
 
 
 def _are_pixels(values: list[Any]) -> bool:
-    """Returns what ``read_numbers`` would find, twenty times as fast: COCO has 50 million."""
+    """Returns what ``read_coordinates`` would find, twenty times as fast: COCO has 50 million."""
     if not values or not set(map(type, values)) <= {int, float}:
         return False
     inside = min(values) >= -LARGEST_PX and max(values) <= LARGEST_PX
@@ -72,14 +72,14 @@ def _read_run_lengths(value: dict[str, Any]) -> Segmentation:
     size, counts = value.get("size"), value.get("counts")
     sides = [read_side(side) for side in size] if isinstance(size, list) else []
     if len(sides) != 2 or not sides[0] or not sides[1]:
-        return UNREADABLE
+        return UNREADABLE_SEGMENTATION
     if isinstance(counts, str):
         lengths: list[int] | None = expand_counts(counts)
     else:
         lengths = _read_lengths(counts)
         counts = lengths
     if lengths is None or min(lengths, default=-1) < 0 or sum(lengths) != sides[0] * sides[1]:
-        return UNREADABLE
+        return UNREADABLE_SEGMENTATION
     clean = {"size": sides, "counts": counts}
     return Segmentation(text=json.dumps(value if clean == value else clean).encode())
 
@@ -89,7 +89,7 @@ def _read_lengths(counts: object) -> list[int] | None:
         return None
     if set(map(type, counts)) <= {int}:
         return counts
-    numbers = read_numbers(counts)
+    numbers = read_coordinates(counts)
     if numbers is None or any(number != int(number) for number in numbers):
         return None
     return [int(number) for number in numbers]

@@ -17,7 +17,7 @@ LARGEST_EXACT = 2**53
 SHOWN = 100
 """Characters of a value that an example or a message shows."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_INTEGER = re.compile(r"-?\d{1,40}", re.ASCII)
+_INTEGER = re.compile(r"(-?\d{1,40})(\.0{1,9})?", re.ASCII)
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 _LONGEST_NAME = 255
 """Bytes of a file's name that a file system takes."""
@@ -36,7 +36,7 @@ def read_number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def read_numbers(values: object) -> list[float] | None:
+def read_coordinates(values: object) -> list[float] | None:
     """Returns a list of coordinates; ``None`` if it is no list, or holds one that is none."""
     if not isinstance(values, list | tuple):
         return None
@@ -71,9 +71,10 @@ def read_key(value: object) -> int | str | None:
         return None
     if isinstance(value, str):
         text = value.strip()
-        if not _INTEGER.fullmatch(text):
+        whole = _INTEGER.fullmatch(text)
+        if whole is None:
             return text if text and is_text(text) else None
-        value = int(text)
+        value = int(whole[1])
     if isinstance(value, float):
         return int(value) if math.isfinite(value) and value == int(value) else None
     return value

@@ -21,7 +21,7 @@ from rethink_ray.data.sources.values import (
     sort_corners,
 )
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
+CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -121,11 +121,11 @@ def _read_object(
     node: ElementTree.Element, offset: int, file_name: str, problems: list[Problem]
 ) -> RawObject | None:
     """Returns the object; ``None``, with a problem listed, if its box or flag cannot be read."""
-    name, stated = _text(node, "name"), [_text(node, f"bndbox/{key}") for key in CORNERS]
+    name, stated = _text(node, "name"), [_text(node, f"bndbox/{key}") for key in CORNER_TAGS]
     corners = [read_number(text) for text in stated]
     numbers = [number for number in corners if number is not None and abs(number) <= LARGEST_PX]
     where = f"{file_name}: {name}"
-    if len(numbers) != len(CORNERS):
+    if len(numbers) != len(CORNER_TAGS):
         problems.append(Problem(kind="unreadable_box", example=f"{where} {show(stated)}"))
         return None
     is_crowd = read_flag(_text(node, "difficult"))
