@@ -131,7 +131,7 @@ def test_voc_faults_are_found(tmp_path: Path) -> None:
     write_voc(tmp_path, xml_of, {"train": ["a", "b"], "val": ["c"]})
     data = DataSpec(dataset="voc", root=str(tmp_path))
     assert _found(data) == {"file_name_disagrees": 1, "unreadable_annotation": 1}
-    assert _found(data, "val") == {"unknown_category": 1, "corners_swapped": 1}
+    assert _found(data, "val") == {"unknown_category": 1, "box_degenerate": 1}
 
 
 def test_numbers_that_are_none_are_faults_and_not_crashes(tmp_path: Path) -> None:

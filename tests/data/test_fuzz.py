@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from data_files import coco_spec, write_picture
 from fuzzed_coco import DAMAGED, ENCODINGS, MEANT, Change, as_bytes, changed
+from fuzzed_study import KEYS, PATHS, PIECES, STUDY, VALUES, with_piece, with_value
+from fuzzed_voc import DAMAGED_IN_VOC, MEANT_IN_VOC, FolderChange, changed_folder
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +28,7 @@ from rethink_ray.data.faults import count_faults, is_findable, select_trainable
 from rethink_ray.data.index import AnnotationIndex, open_split
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, SpecError
+from rethink_ray.spec.load import load_study
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 NOTES = {"empty_image"}
@@ -51,7 +54,7 @@ def fuzzed(num: int) -> settings:
 
 @dataclass(frozen=True)
 class Reading:
-    """What became of an input: the objects that it gives, and the faults that are counted."""
+    """What became of an input: the objects that can be found, and the faults that are counted."""
 
     objects: Mapping[Key, tuple[bytes | None, tuple[float, ...]]]
     """Object -> its mask's pixels and its keypoints."""
@@ -114,7 +117,7 @@ def objects_of(
                 () if points is None else tuple(points[row].ravel().tolist()),
             ),
         )
-        for row in range(len(entry.labels))
+        for row in np.flatnonzero(is_findable(entry)).tolist()
     ]
 
 
@@ -193,3 +196,104 @@ def test_a_changed_coco_file_is_read_as_meant_or_counted_or_refused(
     pictures: Path, **changes: Any
 ) -> None:
     check_coco(pictures, **changes)
+
+
+@pytest.fixture
+def voc_folder(tmp_path: Path) -> Path:
+    """Three pictures, whose XML files are written anew for each input; val is one of them."""
+    for sub in ("Annotations", "JPEGImages", "ImageSets/Main"):
+        (tmp_path / sub).mkdir(parents=True)
+    folder = changed_folder([])
+    folder.write(tmp_path)
+    for number, stem in enumerate(folder.pictures):
+        write_picture(tmp_path / "JPEGImages" / f"{stem}.png", value=number)
+    write_picture(tmp_path / "JPEGImages" / "val.png", value=99)
+    (tmp_path / "Annotations" / "val.xml").write_bytes(folder.pictures["a"].content())
+    (tmp_path / "ImageSets/Main/val.txt").write_text("val")
+    return tmp_path
+
+
+def check_voc(root: Path, meant: list[FolderChange], damaged: list[FolderChange]) -> None:
+    data = DataSpec(dataset="voc", root=str(root), select_on="val", report_on="val")
+    good = read_good(root, data)
+    try:
+        changed_folder([*meant, *damaged]).write(root)
+    except (UnicodeEncodeError, LookupError, ValueError):
+        return  # no program can write this file
+    reading = read(data)
+    if reading is None:
+        assert damaged, "meant, and refused"
+        return
+    assert_nothing_is_invented(reading, good)
+    assert_every_loss_is_counted(reading, good)
+    if not damaged:
+        assert reading.objects == good.objects
+        assert not reading.faults - Counter(duplicate_id=2)
+
+
+VOC_CHANGES = {
+    "meant": st.lists(st.sampled_from(MEANT_IN_VOC), max_size=3),
+    "damaged": st.lists(st.sampled_from(DAMAGED_IN_VOC), max_size=3),
+}
+
+
+@fuzzed(650)
+@given(**VOC_CHANGES)
+def test_a_changed_voc_folder_is_read_as_meant_or_counted_or_refused(
+    voc_folder: Path, **changes: Any
+) -> None:
+    check_voc(voc_folder, **changes)
+
+
+def check_text(folder: Path, text: str, encoding: str) -> None:
+    """The study is refused, or its data are gathered or refused."""
+    path = folder / "study.yaml"
+    path.write_bytes(text.replace("DATA", str(folder)).encode(encoding, errors="replace"))
+    try:
+        study, _ = load_study(path)
+        gather_facts(study.data, study.regimes)
+    except (SpecError, DataError) as error:
+        assert_is_sentence(error)
+
+
+TEXTS = st.one_of(
+    st.builds(with_value, st.sampled_from(PATHS), st.sampled_from(VALUES)),
+    st.builds(with_value, st.sampled_from(PATHS), st.sampled_from(VALUES), st.sampled_from(KEYS)),
+    st.builds(with_piece, st.floats(0, 1), st.sampled_from(PIECES), st.integers(0, 3)),
+    st.builds(lambda at: STUDY[: int(at * len(STUDY))], st.floats(0, 1)),
+)
+STUDIES = {"text": TEXTS, "encoding": st.sampled_from(("utf-8", "utf-8", "utf-16", "cp1252"))}
+
+
+def test_the_study_that_is_changed_is_good(pictures: Path) -> None:
+    path = pictures / "study.yaml"
+    path.write_text(STUDY.replace("DATA", str(pictures)))
+    study, _ = load_study(path)
+    assert gather_facts(study.data, study.regimes).regime_sizes == {"full": 3}
+
+
+@fuzzed(450)
+@given(**STUDIES)
+def test_a_changed_study_file_is_read_or_refused(pictures: Path, **changes: Any) -> None:
+    check_text(pictures, **changes)
+
+
+@pytest.mark.slow
+@fuzzed(22_500)
+@given(**CHANGES)
+def test_25_times_as_many_coco_files(pictures: Path, **changes: Any) -> None:
+    check_coco(pictures, **changes)
+
+
+@pytest.mark.slow
+@fuzzed(16_250)
+@given(**VOC_CHANGES)
+def test_25_times_as_many_voc_folders(voc_folder: Path, **changes: Any) -> None:
+    check_voc(voc_folder, **changes)
+
+
+@pytest.mark.slow
+@fuzzed(11_250)
+@given(**STUDIES)
+def test_25_times_as_many_study_files(pictures: Path, **changes: Any) -> None:
+    check_text(pictures, **changes)

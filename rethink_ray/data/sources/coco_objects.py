@@ -12,11 +12,11 @@ from rethink_ray.data.sources.raw import Box, Problem, RawObject
 from rethink_ray.data.sources.segmentations import read_segmentation
 from rethink_ray.data.sources.values import (
     area_of,
+    read_coordinates,
     read_flag,
     read_image_id,
     read_key,
     read_number,
-    read_coordinates,
     show,
 )
 

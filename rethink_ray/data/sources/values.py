@@ -6,7 +6,6 @@ no value, and the reader counts it: a guess would put a box where nothing is.
 
 import math
 import re
-from collections.abc import Sequence
 
 from rethink_ray.data.sources.raw import Box, id_from_name
 
@@ -117,10 +116,3 @@ def show(value: object) -> str:
 def area_of(box_xyxy: Box) -> float:
     """Returns the area of a box in square pixels; zero if its corners are swapped."""
     return max(box_xyxy[2] - box_xyxy[0], 0.0) * max(box_xyxy[3] - box_xyxy[1], 0.0)
-
-
-def sort_corners(corners: Sequence[float]) -> tuple[Box, bool]:
-    """Returns the box between two corners (x, y, x, y), and whether they were swapped."""
-    x0, y0, x1, y1 = corners
-    box = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
-    return box, box != (x0, y0, x1, y1)

@@ -18,7 +18,6 @@ from rethink_ray.data.sources.values import (
     read_number,
     read_side,
     show,
-    sort_corners,
 )
 
 CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
@@ -133,9 +132,7 @@ def _read_object(
         example = f"{where}: difficult {show(_text(node, 'difficult'))}"
         problems.append(Problem(kind="unreadable_crowd", example=example))
         return None
-    (x0, y0, x1, y1), were_swapped = sort_corners(numbers)
-    if were_swapped:
-        problems.append(Problem(kind="corners_swapped", example=f"{where} {show(stated)}"))
+    x0, y0, x1, y1 = numbers
     box: Box = (x0 - offset, y0 - offset, x1, y1)
     return RawObject(category=name or None, box_xyxy=box, is_crowd=is_crowd, area=area_of(box))
 
