@@ -6,7 +6,7 @@ Errors cross process borders on a cluster, so each of them survives pickling wit
 import re
 from typing import Self
 
-LONGEST_SHOWN = 600
+LONGEST_SHOWN = 2000
 """Characters of a value that a message shows."""
 ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 

@@ -42,6 +42,10 @@ def parse_yaml(text: str, where: str) -> Any:
         remedy = "Put quotes around values that are text."
         shown = f"an error: {error}"
         raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
+    except (AttributeError, KeyError, TypeError, IndexError):  # !!bool x, !!timestamp x
+        shown = "a tag that does not fit its value"
+        remedy = "Leave tags (!!...) out."
+        raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
     return _Plain(where).copy(tree, "", 0)
 
 

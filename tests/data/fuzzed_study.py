@@ -37,7 +37,7 @@ seed: 0
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, "", "abc", 0, -1, 1, 2.5, 10**400, 2**63, 1e300, "1e999", "nan"),
-    *(float("nan"), float("inf"), [], {}, [[]], [None], {"a": 1}, "\0", "x" * 3000, "12.5", "0"),
+    *(float("nan"), float("inf"), [], {}, [[]], [None], {"a": 1}, "\0", "x" * 9000, "12.5", "0"),
     *({"choice": [1, 1]}, {"uniform": [2, 1]}, {"log_uniform": [0, 1]}, {"int": [1, None]}),
     *("../..", "all", "20%", "0%", "-1%", ["a", "b"], {"holdout": 10**9}, {"images": None}, "~"),
 )
@@ -70,6 +70,8 @@ PIECES = (
         "\r",
     ),
     *("&a [*a]", "!!binary x", "0o9", "1_000", "=", "!!float x", "!!timestamp x", "@", "`"),
+    *("!!bool x", "!!int x", "!!set {a}", "!!omap [a: 1]", "!!pairs [a: 1]", "!!null x", "!!map x"),
+    *("!!seq x", "!!str [a]", "!x y", "!!int 9e9", "!!float ''", "!!timestamp [1]"),
 )
 
 

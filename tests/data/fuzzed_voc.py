@@ -181,7 +181,7 @@ def _damaged() -> Iterator[FolderChange]:
         for value in ("abc", "-20", "20.5", "1e999", "9" * 5000):
             yield _put(stem, ("fields", "size", "width"), value)
         yield from (_set(stem, "cut", v) for v in (0.0, 0.01, 0.3, 0.6, 0.9, 0.99))
-        yield from (_set(stem, "tail", v) for v in (b"<", b"\0", b"<annotation/>", b"text"))
+        yield from (_set(stem, "tail", v) for v in (b"<", b"\0", b"</annotation>", b"text"))
         yield from (_set(stem, "head", v) for v in (LAUGHS, "<!DOCTYPE annotation>", OUTSIDE))
         yield from (_set(stem, "root", v) for v in ("html", "Annotation", "a b", "1"))
         yield from (_set(stem, "declared", v) for v in ("utf-16", "utf-7", "punycode", "idna"))

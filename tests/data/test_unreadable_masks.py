@@ -55,6 +55,7 @@ def _areas(index: AnnotationIndex) -> list[int]:
         ([[str(number) for number in POLYGON]], 36),
         (RUNS, 8),
         ({"size": ["10", 20.0], "counts": ["42", 4.0, 6, 4, 144]}, 8),
+        ({"size": [10.0, 20.0], "counts": [42.0, 4.0, 6.0, 4.0, 144.0]}, 8),
     ],
 )
 def test_a_mask_of_another_form_is_read_as_what_it_means(

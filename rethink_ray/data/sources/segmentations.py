@@ -80,8 +80,9 @@ def _read_run_lengths(value: dict[str, Any]) -> Segmentation:
         counts = lengths
     if lengths is None or min(lengths, default=-1) < 0 or sum(lengths) != sides[0] * sides[1]:
         return UNREADABLE_SEGMENTATION
-    clean = {"size": sides, "counts": counts}
-    return Segmentation(text=json.dumps(value if clean == value else clean).encode())
+    is_plain = counts is value["counts"] and set(map(type, value["size"])) == {int}
+    clean = value if is_plain else {"size": sides, "counts": counts}
+    return Segmentation(text=json.dumps(clean).encode())
 
 
 def _read_lengths(counts: object) -> list[int] | None:
