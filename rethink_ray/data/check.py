@@ -177,9 +177,8 @@ def _check_objects(
             examples["unknown_category"].append(where)
         if annotated.is_crowd:
             examples["crowd"].append(where)
-            continue
         kind = _judge_box(annotated, size_wh)
-        if kind:
+        if kind == "box_degenerate" or (kind and not annotated.is_crowd):
             corners = ", ".join(f"{corner:g}" for corner in annotated.box_xyxy)
             examples[kind].append(f"{where} [{corners}]")
 

@@ -83,7 +83,7 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     disagrees = is_stated & ((widths != stated_widths) | (heights != stated_heights))
     num_by_kind = {
         "box_outside": int((is_outside(raw, clamped) & good & ~crowd).sum()),
-        "box_degenerate": int((~good & ~crowd).sum()),
+        "box_degenerate": int((~good).sum()),
         "unknown_category": int(index.image_column("num_unknown")[rows].sum()),
         "crowd": int(crowd.sum()),
         "unreadable_masks": int((states == MaskState.UNREADABLE).sum()),

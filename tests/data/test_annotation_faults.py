@@ -322,3 +322,9 @@ def test_of_two_pictures_of_one_stem_the_one_that_the_xml_names_is_meant(tmp_pat
     write_picture(tmp_path / "JPEGImages" / "a.png")
     index = open_split(_voc(tmp_path), "train")
     assert Path(index.entry(id_from_name("a")).path).name == "a.png"
+
+
+def test_a_crowd_without_a_box_is_counted_since_it_covers_nothing(tmp_path: Path) -> None:
+    data = _with(tmp_path, iscrowd=1, bbox=[7, 7, -5, -5], area=25)
+    assert _counted(data) == {"box_degenerate": 1, "crowd": 1}
+    assert count_faults(open_split(data, "train"), [1]) == {"box_degenerate": 1, "crowd": 1}

@@ -20,10 +20,10 @@ def read_stems(listed: Path, annotations: Path) -> list[str]:
     """
     try:
         lines = _decode(listed.read_bytes()).splitlines()
+        there = _list_names(annotations)
     except (OSError, UnicodeDecodeError) as error:
         must = "must be a text file with one file stem per line"
         raise DataError(explain(str(listed), must, str(error))) from error
-    there = _list_names(annotations)
     stems = {_find_stem(line.strip(), annotations, there) for line in lines if line.strip()}
     for stem in sorted(stems):
         if not read_file_name(f"{stem}.xml"):
