@@ -4,7 +4,7 @@ The same numbers are drawn for a (seed, epoch, image) under all settings, so tha
 be compared under equal draws.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -134,10 +134,9 @@ def flip(
     """Mirrors the image and its objects; ``swap`` exchanges left and right keypoints."""
     width = image.shape[-1]
     x0, y0, x1, y1 = objects.boxes_xyxy.T
-    mirrored = Objects(
+    mirrored = replace(
+        objects,
         boxes_xyxy=np.stack([width - x1, y0, width - x0, y1], axis=1),
-        labels=objects.labels,
-        area=objects.area,
         masks=None if objects.masks is None else objects.masks[:, :, ::-1],
         keypoints=_mirror_keypoints(objects.keypoints, width, swap),
     )

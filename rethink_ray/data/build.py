@@ -22,12 +22,13 @@ from rethink_ray.data.arrow_files import write_batch
 from rethink_ray.data.contents import FileContent
 from rethink_ray.data.inspection import InspectedPicture, Inspector, name_files
 from rethink_ray.data.levels import LevelRange, LevelRanges, choose_ranges
+from rethink_ray.data.mask_states import judge_mask
 from rethink_ray.data.orientation import AS_STORED, PictureHeader
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit, SplitSource
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import sha256_of_chunks
 
-INDEX_VERSION = 7
+INDEX_VERSION = 8
 IMAGES_TABLE = "images.arrow"
 OBJECTS_TABLE = "objects.arrow"
 
@@ -228,6 +229,7 @@ def _number_labels(categories: Sequence[str] | None, labels: dict[str, int]) -> 
 def _object_columns(kept: list[IndexedImage], labels: dict[str, int]) -> dict[str, Any]:
     objects = [annotated for image in kept for annotated in image.objects]
     corners = _stack_boxes(objects).reshape(-1)
+    states = [judge_mask(annotated, image.size) for image in kept for annotated in image.objects]
     return {
         "box_xyxy": pa.FixedSizeListArray.from_arrays(pa.array(corners, pa.float32()), 4),
         "label": pa.array([labels[annotated.category or ""] for annotated in objects], pa.int32()),
@@ -236,6 +238,7 @@ def _object_columns(kept: list[IndexedImage], labels: dict[str, int]) -> dict[st
         "segmentation": pa.array(
             [annotated.segmentation for annotated in objects], pa.large_binary()
         ),
+        "mask_state": pa.array(states, pa.uint8()),
         "keypoints": pa.array(
             [annotated.keypoints for annotated in objects], pa.large_list(pa.float32())
         ),

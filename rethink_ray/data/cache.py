@@ -44,7 +44,11 @@ def content_hash(paths: Sequence[Path]) -> str:
     memo = cache_folder() / "content" / digest_of_parts(*(f"{sign}" for sign in signs))[:32]
     if memo.exists():
         return memo.read_text(encoding="ascii")
-    digest = sha256_of_chunks(_contents_of(paths))
+    try:
+        digest = sha256_of_chunks(_contents_of(paths))
+    except OSError as error:
+        shown = f"{error.strerror}: {error.filename}"
+        raise DataError(explain("annotations", "must be readable files", shown)) from error
     newest = max((changed for _, _, changed in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
         _store_hash(memo, digest)

@@ -20,6 +20,7 @@ from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
 from rethink_ray.data.leaks import find_leaks, refresh_splits, require_disjoint
 from rethink_ray.data.learnable import clamp, has_pixels
 from rethink_ray.data.levels import LevelRanges, choose_ranges
+from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject
@@ -76,7 +77,8 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
 
     Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``size_disagrees``,
     ``box_outside``, ``box_degenerate``, ``unknown_category`` (train has no such category),
-    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``, ``levels_cut`` and
+    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with
+    masks), the ``unreadable_*`` fields of annotations that docs/data.md lists, ``levels_cut`` and
     ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``; for each EXIF
     orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind of deep
     picture its levels of black and white, as ``scaled_gray16_0_4095``.
@@ -89,6 +91,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     examples: Examples = defaultdict(list)
     for problem in raw.problems:
         examples[problem.kind].append(problem.example)
+    judged: list[tuple[str, RawObject, Size]] = []
     pictures = inspect_pictures(source.image_folders(), [image.path for image in raw.images])
     for image, seen in zip(raw.images, pictures, strict=True):
         size = annotated_wh = (image.width, image.height)
@@ -97,7 +100,9 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
+            judged += [(_name_picture(image.path), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
+    examples |= find_mask_faults(judged)
     names = [_name_picture(image.path) for image in raw.images]
     _check_levels(names, pictures, train.level_ranges, examples)
     return _count_examples(examples)
@@ -252,9 +257,8 @@ def _check_objects(
             examples["unknown_category"].append(where)
         if annotated.is_crowd:
             examples["crowd"].append(where)
-            continue
         kind = _judge_box(annotated, size_wh)
-        if kind:
+        if kind == "box_degenerate" or (kind and not annotated.is_crowd):
             corners = ", ".join(f"{corner:g}" for corner in annotated.box_xyxy)
             examples[kind].append(f"{where} [{corners}]")
 

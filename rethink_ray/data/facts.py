@@ -75,9 +75,12 @@ def gather_facts(
         },
         num_dropped=count_dropped(data),
         num_empty=count_empty(data),
-        has_masks=splits["train"].has_masks,
+        has_masks=all(_has_masks(splits["train"], ids) for ids in subsets.values())
+        and splits["train"].has_masks,
         num_keypoints=len(splits["train"].keypoint_names),
-        scored_masks=all(index.has_masks for index in scoring),
+        scored_masks=all(
+            bool((counted_objects(index) & index.masked_objects()).any()) for index in scoring
+        ),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
         undefined_metrics={split: names for split, names in undefined.items() if names},
         split_faults=_measure_splits(data, splits),
@@ -157,6 +160,13 @@ def _require_objects(index: AnnotationIndex, split: str) -> None:
         )
         shown = f"{len(index)} images without any"
         raise DataError(explain(f"split {split}", must, shown, remedy))
+
+
+def _has_masks(index: AnnotationIndex, image_ids: Sequence[int]) -> bool:
+    """Returns whether some object of these images has a mask to learn from."""
+    rows = np.isin(index.image_column("image_id"), image_ids)
+    in_use = np.repeat(rows, index.image_column("num_objects"))
+    return bool((in_use & index.masked_objects() & index.learnable_objects()).any())
 
 
 def _require_learnable(index: AnnotationIndex, regime: str, image_ids: Sequence[int]) -> None:

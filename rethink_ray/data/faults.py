@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.learnable import clamp, has_pixels, is_learnable
+from rethink_ray.data.mask_states import MaskState
 from rethink_ray.data.objects import Objects
 
 OUTSIDE_PX = 0.5
@@ -17,6 +18,17 @@ def is_outside(boxes_xyxy: NDArray[np.float32], clamped: NDArray[np.float32]) ->
     """Returns [N]: whether a box leaves the image by more than ``OUTSIDE_PX``."""
     outside: NDArray[np.bool_] = np.any(np.abs(boxes_xyxy - clamped) > OUTSIDE_PX, axis=1)
     return outside
+
+
+def is_findable(entry: ImageEntry) -> NDArray[np.bool_]:
+    """Returns [N]: whether an object's box has a part of the image, of whatever size.
+
+    COCO scores boxes of less than a pixel, too. A box with swapped corners, or beside the image,
+    has no part that a detection could overlap: it would count as missed by every detector.
+    """
+    boxes = clamp(entry.boxes_xyxy, np.array([entry.width, entry.height], np.float32))
+    findable: NDArray[np.bool_] = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
+    return findable
 
 
 def select_trainable(
@@ -35,7 +47,12 @@ def select_trainable(
     boxes = clamp(entry.boxes_xyxy, size)
     kept = is_learnable(boxes, entry.is_crowd)
     whole = Objects(
-        boxes_xyxy=boxes, labels=entry.labels, area=entry.area, masks=masks, keypoints=keypoints
+        boxes_xyxy=boxes,
+        labels=entry.labels,
+        area=entry.area,
+        masks=masks,
+        has_mask=None if masks is None else entry.has_mask,
+        keypoints=keypoints,
     )
     return whole.where(kept)
 
@@ -44,11 +61,12 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     """Counts the annotations that training on these images changes or leaves out, by kind.
 
     Counted in these images: ``box_outside`` (clamped), ``box_degenerate`` and ``unknown_category``
-    (dropped), ``crowd`` (not trained on), ``size_disagrees`` (the annotated size is neither the
-    stored picture's nor that of the picture turned by EXIF), ``levels_cut`` (a deep picture exceeds
-    the levels of black and white). Counted in the whole split: records
-    that the index could not use (``missing_image``, ``unreadable_image``,
-    ``unreadable_annotation``, ...). Kinds that do not occur are absent.
+    (dropped), ``crowd`` (not trained on), ``unreadable_masks`` and, in a split with masks,
+    ``missing_masks`` (no mask is learned from or scored), ``size_disagrees`` (the annotated size is
+    neither the stored picture's nor that of the picture turned by EXIF), ``levels_cut`` (a deep
+    picture exceeds the levels of black and white). In the whole split: what the reader could not
+    use (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``unreadable_box``,
+    ...). Kinds that do not occur are absent.
     """
     rows = np.searchsorted(index.image_column("image_id"), np.asarray(image_ids, np.int64))
     widths, heights = index.image_column("width")[rows], index.image_column("height")[rows]
@@ -59,15 +77,18 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     clamped = clamp(raw, sizes)
     crowd = index.object_column("is_crowd")[objects].astype(np.bool_)
     good = has_pixels(clamped)
+    states = index.object_column("mask_state")[objects]
     stated_widths = index.image_column("annotated_width")[rows]
     stated_heights = index.image_column("annotated_height")[rows]
     is_stated = (stated_widths > 0) & (stated_heights > 0)
     disagrees = is_stated & ((widths != stated_widths) | (heights != stated_heights))
     num_by_kind = {
         "box_outside": int((is_outside(raw, clamped) & good & ~crowd).sum()),
-        "box_degenerate": int((~good & ~crowd).sum()),
+        "box_degenerate": int((~good).sum()),
         "unknown_category": int(index.image_column("num_unknown")[rows].sum()),
         "crowd": int(crowd.sum()),
+        "unreadable_masks": int((states == MaskState.UNREADABLE).sum()),
+        "missing_masks": int(((states == MaskState.ABSENT) & ~crowd).sum()) * index.has_masks,
         "size_disagrees": int(disagrees.sum()),
         "levels_cut": int(index.image_column("levels_cut")[rows].sum()),
         **index.dropped,

@@ -35,6 +35,7 @@ from rethink_ray.data.contents import (
 from rethink_ray.data.inspection import Inspector, inspect_pictures
 from rethink_ray.data.learnable import clamp, count_visible, is_learnable
 from rethink_ray.data.levels import LevelRange, LevelRanges
+from rethink_ray.data.mask_states import MaskState
 from rethink_ray.data.masks import decode_segmentation, fill_box
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import SplitSource
@@ -68,6 +69,8 @@ class ImageEntry:
     """[N], from 1; 0 is background."""
     is_crowd: NDArray[np.bool_]
     area: NDArray[np.float32]
+    has_mask: NDArray[np.bool_]
+    """[N]: whether the object has a mask that can be read."""
     verified: tuple[int, ...] | None = None
     """Labels that annotators checked in this image (LVIS); ``None``: all."""
 
@@ -112,6 +115,7 @@ class AnnotationIndex:
         self._labels = self.object_column("label")
         self._crowd = self.object_column("is_crowd")
         self._area = self.object_column("area")
+        self._mask_state = self.object_column("mask_state")
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -133,6 +137,7 @@ class AnnotationIndex:
             labels=self._labels[objects].astype(np.int64),
             is_crowd=self._crowd[objects].astype(np.bool_),
             area=self._area[objects].copy(),
+            has_mask=self._mask_state[objects] == MaskState.READABLE,
             verified=None if verified is None else tuple(verified),
         )
 
@@ -143,12 +148,20 @@ class AnnotationIndex:
 
     @property
     def has_masks(self) -> bool:
-        """Whether any object of the split has a ``segmentation``."""
-        ends = np.frombuffer(self._objects.column("segmentation").buffers()[1] or b"", np.int64)
-        return bool(len(ends)) and int(ends[-1]) > 0
+        """Whether any object of the whole split has a mask that can be read."""
+        return bool(self.masked_objects().any())
+
+    def masked_objects(self) -> NDArray[np.bool_]:
+        """Returns, for each object of the whole split, whether it has a mask that can be read."""
+        masked: NDArray[np.bool_] = self._mask_state == MaskState.READABLE
+        return masked
 
     def masks(self, image_id: int) -> NDArray[np.uint8]:
-        """Returns the mask of each object: [N, H, W], 0 or 1; objects without one get their box."""
+        """Returns the mask of each object: [N, H, W], 0 or 1.
+
+        An object without a mask that can be read (``ImageEntry.has_mask``) has its box there, which
+        moves with the picture; no mask is learned from it or scored against it.
+        """
         row = self.row_of(image_id)
         height, width = (int(self.image_column(side)[row]) for side in ("height", "width"))
         boxes = self.boxes_xyxy[self.objects_of(row)]

@@ -227,7 +227,8 @@ def train_batches(
 
     A target holds ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from 1, ``image_id`` int64,
     ``area`` [N] float32, ``iscrowd`` [N] int64 (all zero), and for families that learn them
-    ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y, visibility).
+    ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y, visibility). ``has_mask``
+    [N] bool is there if an object has no mask that can be read: ``masks`` has its box.
 
     Args:
         index: the split.
@@ -352,6 +353,8 @@ def _build_target(sample: TrainSample) -> TargetTensors:
     }
     if sample.masks is not None:
         target["masks"] = torch.from_numpy(sample.masks.unpack())
+        if objects.has_mask is not None and objects.lacks_masks():
+            target["has_mask"] = torch.from_numpy(objects.has_mask)
     if objects.keypoints is not None:
         target["keypoints"] = torch.from_numpy(objects.keypoints)
     return target

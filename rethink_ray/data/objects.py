@@ -19,6 +19,9 @@ class Objects:
     """Square pixels, as annotated: COCO gives the area of the mask."""
     masks: NDArray[np.uint8] | None = None
     """[N, H, W], 0 or 1, at the image's size; ``None`` if no masks are needed."""
+    has_mask: NDArray[np.bool_] | None = None
+    """[N]: false for objects whose mask is unknown; ``masks`` has their box. ``None``: all have
+    one."""
     keypoints: NDArray[np.float32] | None = None
     """[N, K, 3]: x, y in pixels, visibility (0 not annotated, 1 covered, 2 visible); ``None`` if no
     keypoints are needed."""
@@ -33,8 +36,13 @@ class Objects:
             labels=self.labels[kept],
             area=self.area[kept],
             masks=None if self.masks is None else self.masks[kept],
+            has_mask=None if self.has_mask is None else self.has_mask[kept],
             keypoints=None if self.keypoints is None else self.keypoints[kept],
         )
+
+    def lacks_masks(self) -> bool:
+        """Returns whether the mask of any object is unknown."""
+        return self.has_mask is not None and not self.has_mask.all()
 
     def with_masks(self, masks: NDArray[np.uint8] | None) -> "Objects":
         """Returns the same objects with these masks."""

@@ -5,6 +5,7 @@ others are fitted to their visible part.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,12 @@ def paste(
         image: [3, H, W], which is pasted onto.
         objects: of ``image``, with masks.
         source: [3, H, W].
-        from_source: the objects of ``source``, with masks.
+        from_source: the objects of ``source``, with masks; objects whose mask is unknown stay.
         rng: draws the subset.
     """
     assert objects.masks is not None
     assert from_source.masks is not None
+    from_source = from_source.where(_known_masks(from_source))
     pasted = from_source.where(_draw_subset(len(from_source), rng))
     assert pasted.masks is not None
     cover: NDArray[np.bool_] = np.any(pasted.masks, axis=0)
@@ -66,9 +68,9 @@ def cover_objects(objects: Objects, cover: NDArray[np.bool_]) -> Objects:
     share = masks.sum(axis=(1, 2), dtype=np.int64) / np.maximum(before, 1)
     touched = share < 1.0
     boxes = np.where(touched[:, None], _find_boxes(masks), objects.boxes_xyxy)
-    left = Objects(
+    left = replace(
+        objects,
         boxes_xyxy=boxes.astype(np.float32),
-        labels=objects.labels,
         area=(objects.area * share).astype(np.float32),
         masks=masks,
         keypoints=None if objects.keypoints is None else _cover_keypoints(objects.keypoints, cover),
@@ -83,8 +85,13 @@ def join_objects(first: Objects, second: Objects) -> Objects:
         labels=np.concatenate([first.labels, second.labels]),
         area=np.concatenate([first.area, second.area]),
         masks=_concatenate(first.masks, second.masks),
+        has_mask=np.concatenate([_known_masks(first), _known_masks(second)]),
         keypoints=_concatenate(first.keypoints, second.keypoints),
     )
+
+
+def _known_masks(objects: Objects) -> NDArray[np.bool_]:
+    return np.ones(len(objects), np.bool_) if objects.has_mask is None else objects.has_mask
 
 
 def _concatenate(one: NDArray[Any] | None, two: NDArray[Any] | None) -> NDArray[Any] | None:

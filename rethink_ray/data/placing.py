@@ -1,5 +1,7 @@
 """Resizes an image onto a canvas, and moves and crops its objects with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -88,11 +90,10 @@ def crop_objects(moved: Objects, canvas_hw: CanvasSize) -> Objects:
     kept = has_pixels(boxes)
     if moved.masks is not None:
         kept &= moved.masks.any(axis=(1, 2))
-    return Objects(
+    return replace(
+        moved,
         boxes_xyxy=boxes,
-        labels=moved.labels,
         area=(moved.area * visible).astype(np.float32),
-        masks=moved.masks,
         keypoints=_keep_visible(moved.keypoints, canvas_hw),
     ).where(kept)
 
@@ -108,9 +109,9 @@ def _move_objects(
     if points is not None:
         placed = points[..., :2] * ratio + shift
         points = np.concatenate([placed, points[..., 2:]], axis=-1).astype(np.float32)
-    return Objects(
+    return replace(
+        objects,
         boxes_xyxy=boxes.astype(np.float32),
-        labels=objects.labels,
         area=objects.area * np.prod(ratio),
         masks=None if objects.masks is None else _resize_masks(objects.masks, scaled_hw),
         keypoints=points,

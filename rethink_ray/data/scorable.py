@@ -27,7 +27,10 @@ def find_undefined_metrics(index: AnnotationIndex) -> tuple[str, ...]:
     area = index.object_column("area")
     names = [f"ap_{size}" for size in _absent_sizes(area[counted])]
     if index.has_masks:
-        names += [f"mask_{name}" for name in names]
+        masked = area[counted & index.masked_objects()]
+        names += [f"mask_ap_{size}" for size in _absent_sizes(masked)]
+        if not len(masked):
+            names += ["mask_ap", "mask_ap50", "mask_ap75"]
     if index.keypoint_names:
         area = area[counted & (index.visible_keypoints() > 0)]
         names += [f"keypoint_ap_{size}" for size in _absent_sizes(area) if size != "s"]

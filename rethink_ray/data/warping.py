@@ -1,6 +1,7 @@
 """Rotates, shears and shifts an image with its boxes, masks and keypoints."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -58,10 +59,9 @@ def warp_affine(
         ).numpy()
     if points is not None:
         points = np.concatenate([move(points[..., :2]), points[..., 2:]], axis=-1)
-    moved = Objects(
+    moved = replace(
+        objects,
         boxes_xyxy=_bound_boxes(objects.boxes_xyxy, move),
-        labels=objects.labels,
-        area=objects.area,
         masks=masks,
         keypoints=points,
     )
@@ -101,13 +101,7 @@ def shift_in_boxes(
             gone = (y < y0) | (y > y1) | (points[number, :, 2] == 0)
             points[number, :, 1] = y
             points[number, gone] = 0.0
-    moved = Objects(
-        boxes_xyxy=objects.boxes_xyxy,
-        labels=objects.labels,
-        area=objects.area,
-        masks=masks,
-        keypoints=points,
-    )
+    moved = replace(objects, masks=masks, keypoints=points)
     if masks is None:
         return image, moved
     some_left: NDArray[np.bool_] = np.any(masks, axis=(1, 2))

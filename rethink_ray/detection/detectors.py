@@ -35,8 +35,9 @@ __all__ = ["Detector", "build_detector", "parameter_counts"]
 
 Target = Mapping[str, Tensor]
 """``boxes: [N, 4] float32 xyxy pixels``, ``labels: [N] int64 from 1``, ``image_id: int64``; for
-families that learn them ``masks: [N, H, W] uint8`` and ``keypoints: [N, K, 3] float32``."""
-TARGET_FIELDS = ("boxes", "masks", "keypoints")
+families that learn them ``masks: [N, H, W] uint8`` and ``keypoints: [N, K, 3] float32``.
+``has_mask: [N] bool``: the objects whose mask can be learned from; if it is absent, all."""
+TARGET_FIELDS = ("boxes", "masks", "has_mask", "keypoints")
 
 
 class Detector(nn.Module):

@@ -18,6 +18,7 @@ from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredic
 from torchvision.models.detection.roi_heads import maskrcnn_inference, maskrcnn_loss
 from torchvision.ops import MultiScaleRoIAlign
 
+from rethink_ray.detection.matching import find_indices
 from rethink_ray.detection.norms import head_norm
 from rethink_ray.detection.peers import Division, count_on
 from rethink_ray.detection.regions import Branch, Features, ObjectTensors, SampledProposals, Sizes
@@ -49,8 +50,11 @@ class MaskBranch(Branch):
         targets: Sequence[ObjectTensors],
         sizes: Sizes,
     ) -> dict[str, Tensor]:
-        """Returns the binary cross-entropy, averaged over positives' pixels in their class."""
-        boxes, matched = drawn.positives()
+        """Returns the binary cross-entropy, averaged over positives' pixels in their class.
+
+        Positives whose object has no mask that can be read (``has_mask``) are left out.
+        """
+        boxes, matched = _select_masked(*drawn.positives(), targets)
         logits = self(features, boxes, sizes)
         self.num_positive = count_on(logits.device, sum(len(b) for b in boxes))
         masks, labels = [t["masks"] for t in targets], [t["labels"] for t in targets]
@@ -67,6 +71,23 @@ class MaskBranch(Branch):
     def division(self) -> Division:
         """Returns the number of positives, which divided the newest loss."""
         return Division(names=("loss_mask",), count=self.num_positive)
+
+
+def _select_masked(
+    boxes: list[Tensor], matched: list[Tensor], targets: Sequence[ObjectTensors]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns the positives whose object has a mask; a target without ``has_mask`` has all."""
+    if not any("has_mask" in target for target in targets):
+        return boxes, matched
+    flags = [
+        target["has_mask"][rows] if "has_mask" in target else torch.ones_like(rows) > 0
+        for target, rows in zip(targets, matched, strict=True)
+    ]
+    kept = find_indices(flags)
+    return (
+        [one[rows] for one, rows in zip(boxes, kept, strict=True)],
+        [one[rows] for one, rows in zip(matched, kept, strict=True)],
+    )
 
 
 def paste_mask(square: Tensor, box_xyxy: Tensor, height: int, width: int) -> Tensor:

@@ -14,7 +14,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from rethink_ray.detection.scoring import Detection, GroundTruth, keypoint_sigmas
+from rethink_ray.detection.scoring import Detection, GroundTruth, keypoint_sigmas, mask_crowds
 from rethink_ray.spec.metrics import BOX_METRICS, KEYPOINT_METRICS, MASK_METRICS
 
 METRICS = {"bbox": BOX_METRICS, "segm": MASK_METRICS, "keypoints": KEYPOINT_METRICS}
@@ -92,13 +92,14 @@ def _build_coco(images: Records, categories: Records, annotations: Records) -> A
 def _build_annotations(ground_truth: Sequence[GroundTruth], kind: str) -> Records:
     rows: Records = []
     for g in ground_truth:
+        crowds = mask_crowds(g) if kind == "segm" else g.is_crowd
         for i, label in enumerate(g.labels):
             row = {
                 "image_id": g.image_id,
                 "category_id": int(label),
                 "bbox": _to_xywh(g.boxes_xyxy[i]),
                 "area": float(g.area[i]),
-                "iscrowd": int(g.is_crowd[i]),
+                "iscrowd": int(crowds[i]),
             }
             if kind == "segm" and g.masks is not None:
                 row["segmentation"] = g.masks[i]

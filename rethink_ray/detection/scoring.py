@@ -60,6 +60,10 @@ class GroundTruth:
     """[N], square pixels (in COCO of the mask); decides the size bin."""
     masks: Sequence[RunLengths] | None = None
     """N; ``None``: masks are not scored."""
+    has_mask: Array | None = None
+    """[N]: false for objects whose mask is unknown. ``masks`` has their box, and the metrics of
+    masks take it for a crowd: detections inside count neither as right nor as wrong. ``None``: all
+    masks are known."""
     keypoints: Array | None = None
     """[N, K, 3]: x, y, visibility; ``None``: keypoints are not scored."""
 
@@ -116,6 +120,12 @@ def score(
         points = _evaluate_keypoints(ground_truth, detections, num_categories)
         numbers |= _summarize(points, KEYPOINT_METRICS)
     return numbers
+
+
+def mask_crowds(truth: GroundTruth) -> Array:
+    """Returns [N]: which objects the metrics of masks take for crowds."""
+    crowds: Array = np.asarray(truth.is_crowd, np.bool_)
+    return crowds if truth.has_mask is None else crowds | ~np.asarray(truth.has_mask, np.bool_)
 
 
 def match_boxes(
@@ -241,6 +251,7 @@ def _build_truth(
     masks: Sequence[RunLengths] | None = None,
 ) -> Any:
     num_boxes = sum(len(g.labels) for g in ground_truth)
+    crowds = [g.is_crowd if masks is None else mask_crowds(g) for g in ground_truth]
     return hotcoco.COCO.from_arrays(
         [{"id": g.image_id} for g in ground_truth],
         _build_categories(num_categories),
@@ -249,7 +260,7 @@ def _build_truth(
         _to_xywh([g.boxes_xyxy for g in ground_truth]),
         ids=np.arange(1, num_boxes + 1),
         area=_concatenate([g.area for g in ground_truth], np.float64),
-        iscrowd=_concatenate([g.is_crowd for g in ground_truth], np.int64),
+        iscrowd=_concatenate(crowds, np.int64),
         segmentation=None if masks is None else list(masks),
     )
 

@@ -6,6 +6,8 @@ Errors cross process borders on a cluster, so each of them survives pickling wit
 import re
 from typing import Self
 
+LONGEST_SHOWN = 2000
+"""Characters of a value that a message shows."""
 ANY_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
@@ -40,7 +42,10 @@ def explain(where: str, must: str, came: object, remedy: str = "") -> Explanatio
         came: the value that broke it.
         remedy: what the reader can do, as a sentence.
     """
-    return Explanation.of(where, must, show_value(came), remedy)
+    shown = show_value(came)
+    if len(shown) > LONGEST_SHOWN:
+        shown = f"{shown[:LONGEST_SHOWN]}... ({len(shown)} characters)"
+    return Explanation.of(where, must, shown, remedy)
 
 
 def show_value(value: object) -> str:

@@ -42,6 +42,10 @@ def parse_yaml(text: str, where: str) -> Any:
         remedy = "Put quotes around values that are text."
         shown = f"an error: {error}"
         raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
+    except (AttributeError, KeyError, TypeError, IndexError):  # !!bool x, !!timestamp x
+        shown = "a tag that does not fit its value"
+        remedy = "Leave tags (!!...) out."
+        raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
     return _Plain(where).copy(tree, "", 0)
 
 
@@ -80,11 +84,17 @@ class _Plain:
             }
         if isinstance(tree, list):
             return [self.copy(inner, path, depth + 1) for inner in tree]
+        if isinstance(tree, str) and not _is_whole_text(tree):
+            shown, remedy = ascii(tree[:100]), "Take out what is no character."
+            raise SpecError(Explanation.of(self._where_is(path), "must be text", shown, remedy))
         return tree if isinstance(tree, str | int | float | None) else str(tree)
 
     def _name(self, key: Any, path: str) -> str:
-        if isinstance(key, str):
+        if isinstance(key, str) and _is_whole_text(key):
             return key
+        if isinstance(key, str):
+            shown = ascii(key[:100])
+            raise SpecError(Explanation.of(self._where_is(path), "names must be text", shown))
         if isinstance(key, int | float) and not isinstance(key, bool):
             return str(key)
         remedy = f"YAML does not take it for text: quote it, '{key}'."
@@ -95,3 +105,8 @@ class _Plain:
 
     def _where_is(self, path: str) -> str:
         return f"{self._where}: {path[1:]}" if path else self._where
+
+
+def _is_whole_text(text: str) -> bool:
+    """Whether no file, path or message chokes on the text: on a NUL, or on half a character."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)

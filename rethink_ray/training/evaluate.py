@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rethink_ray.data.faults import is_findable
 from rethink_ray.data.frequency import frequency_groups
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.loader import eval_batches
@@ -145,17 +146,19 @@ def _detect_everywhere(
 
 
 def build_truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:
-    """The annotations of an image as the scorer takes them, with what the family detects."""
-    masks = index.masks(entry.image_id) if family in WITH_MASKS else None
+    """The annotated objects, without those whose box has no part of the image."""
+    kept = is_findable(entry)
+    masks = index.masks(entry.image_id)[kept] if family in WITH_MASKS else None
     keypoints = index.keypoints(entry.image_id) if family in WITH_KEYPOINTS else None
     return GroundTruth(
         image_id=entry.image_id,
-        boxes_xyxy=entry.boxes_xyxy,
-        labels=entry.labels,
-        is_crowd=entry.is_crowd,
-        area=entry.area,
+        boxes_xyxy=entry.boxes_xyxy[kept],
+        labels=entry.labels[kept],
+        is_crowd=entry.is_crowd[kept],
+        area=entry.area[kept],
         masks=None if masks is None else [encode_mask(mask) for mask in masks],
-        keypoints=keypoints,
+        has_mask=None if masks is None else entry.has_mask[kept],
+        keypoints=None if keypoints is None else keypoints[kept],
     )
 
 

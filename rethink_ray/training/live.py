@@ -31,7 +31,7 @@ from rethink_ray.training.worker_context import WorkerContext
 
 BatchImages = Sequence[Tensor]
 BatchTargets = Sequence[Target]
-DEVICE_KEYS = ("boxes", "labels", "masks", "keypoints")
+DEVICE_KEYS = ("boxes", "labels", "masks", "has_mask", "keypoints")
 """Parts of a target that a detector computes with; they are moved to its device."""
 HOST_KEYS = ("image_id", "is_pseudo")
 """Parts that Python reads. They stay on the CPU: reading from a GPU would wait for it."""

@@ -147,7 +147,11 @@ def test_numbers_that_are_none_are_faults_and_not_crashes(tmp_path: Path) -> Non
     write_picture(tmp_path / "train" / "1.png")
     write_picture(tmp_path / "train" / "2.png")
     (tmp_path / "train.json").write_text(json.dumps(told))
-    assert _found(coco_spec(tmp_path)) == {"box_degenerate": 2, "unreadable_annotation": 1}
+    assert _found(coco_spec(tmp_path)) == {
+        "empty_image": 2,
+        "unreadable_annotation": 1,
+        "unreadable_box": 2,
+    }
 
 
 def test_only_a_data_set_of_which_nothing_can_be_read_is_an_error(tmp_path: Path) -> None:

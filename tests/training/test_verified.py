@@ -15,6 +15,7 @@ def _entry(verified: tuple[int, ...] | None) -> ImageEntry:
         labels=np.zeros(0, np.int64),
         is_crowd=np.zeros(0, np.bool_),
         area=np.zeros(0, np.float32),
+        has_mask=np.zeros(0, np.bool_),
         verified=verified,
     )
 

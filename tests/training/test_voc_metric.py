@@ -11,7 +11,7 @@ from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.study import ObjectiveSpec
 from rethink_ray.training.evaluate import DetectedSplit, build_truth
 from tests.builders import micro_trial
-from tests.data.data_files import voc_xml, write_voc
+from tests.data.data_files import voc_xml, write_picture, write_voc
 from tests.training.runs import climb
 
 VOC = ObjectiveSpec(metric="voc_ap50")
@@ -37,6 +37,7 @@ def test_a_difficult_object_of_an_xml_file_is_ignored_by_overlap(tmp_path: Path)
     hard_object = hard[hard.index("<object>") : hard.index("</annotation>")]
     both = easy.replace("</annotation>", f"{hard_object}</annotation>")
     write_voc(tmp_path, {"a": both}, {"train": ["a"], "val": ["a"]})
+    write_picture(tmp_path / "JPEGImages" / "a.jpg", 200, 200)
     index = open_split(DataSpec(dataset="voc", root=str(tmp_path)), "val")
     (image_id,) = index.image_ids.tolist()
     truth = build_truth(index.entry(image_id), index, "faster_rcnn")

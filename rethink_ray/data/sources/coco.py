@@ -1,30 +1,34 @@
 """Reads COCO's JSON: ``images``, ``annotations``, ``categories``; boxes as xywh.
 
-An unusable record is skipped and listed; only a file that is no COCO file is an error.
+An unusable record is skipped and listed. An error is a file that is no COCO file, or whose ids do
+not say which picture an object belongs to.
 """
 
 import json
-import math
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.sources.federated import build_unfinished_crowds, read_verified
-from rethink_ray.data.sources.raw import (
-    Box,
-    Problem,
-    RawImage,
-    RawObject,
-    RawSplit,
-    id_from_name,
+from rethink_ray.data.sources.coco_objects import group_objects
+from rethink_ray.data.sources.federated import (
+    build_unfinished_crowds,
+    list_unreadable_categories,
+    read_verified,
+)
+from rethink_ray.data.sources.raw import Problem, RawImage, RawObject, RawSplit
+from rethink_ray.data.sources.values import (
+    is_text,
+    read_file_name,
+    read_image_id,
+    read_key,
+    read_side,
+    show,
 )
 from rethink_ray.spec.errors import DataError, explain
 
-LARGEST_EXACT = 2**53
-"""float64 represents every integer up to here exactly."""
 _SIDES = [
     f"{side}_{part}"
     for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -62,47 +66,65 @@ class CocoSource:
         document = _load(self.annotations)
         problems: list[Problem] = []
         names = _read_category_names(self.annotations, document["categories"])
-        objects = _group_objects(document.pop("annotations"), names, problems)
+        objects = group_objects(document.pop("annotations"), names, problems)
         images = self._images(document["images"], names, objects, problems)
         problems += [
             Problem(kind="unknown_image", example=f"image_id {image_id} ({len(orphans)} boxes)")
             for image_id, orphans in objects.items()
         ]
+        keypoint_names = _read_keypoint_names(document["categories"], images)
+        problems += _find_other_keypoints(images, len(keypoint_names))
         return RawSplit(
             categories=tuple(names[key] for key in sorted(names, key=_sort_key)),
             images=tuple(images),
             problems=tuple(problems),
-            keypoint_names=_read_keypoint_names(document["categories"], images),
+            keypoint_names=keypoint_names,
         )
 
     def _images(
         self,
         records: list[Any],
-        names: Mapping[Any, str],
+        names: Mapping[int | str, str],
         objects: dict[int, list[RawObject]],
         problems: list[Problem],
     ) -> list[RawImage]:
         """Moves objects into their images; objects without an image stay in ``objects``."""
         images: dict[int, RawImage] = {}
         for record in records:
-            image_id = _read_image_id(record, "id")
-            file_name = _read_file_name(record)
+            image_id = read_image_id(record.get("id")) if isinstance(record, dict) else None
+            file_name = _read_name_of_picture(record)
             if image_id is None or not file_name:
-                problems.append(Problem(kind="unreadable_annotation", example=f"image {record}"))
+                problems.append(
+                    Problem(kind="unreadable_annotation", example=f"image {show(record)}")
+                )
             elif image_id in images:
-                problems.append(Problem(kind="duplicate_id", example=f"image {image_id}"))
+                self._require_one_file(record.get("id"), images[image_id].file_name, file_name)
+                problems.append(Problem(kind="duplicate_id", example=f"image {record.get('id')}"))
             else:
                 objects_here = objects.pop(image_id, [])
+                size = _read_size(record, file_name, problems)
+                problems += list_unreadable_categories(record, file_name)
                 images[image_id] = RawImage(
                     image_id=image_id,
                     file_name=file_name,
                     path=self.images.absolute() / file_name,
-                    width=_read_int(record.get("width")),
-                    height=_read_int(record.get("height")),
-                    objects=(*objects_here, *build_unfinished_crowds(record, names)),
+                    width=size[0],
+                    height=size[1],
+                    objects=(*objects_here, *build_unfinished_crowds(record, size, names)),
                     verified=read_verified(record, names, objects_here),
                 )
         return list(images.values())
+
+    def _require_one_file(self, image_id: object, first: str, second: str) -> None:
+        """Refuses two pictures of one id, since objects name their picture by its id alone."""
+        if first != second:
+            must = "must give each image an id of its own"
+            shown = f"id {show(image_id)} for {first} and for {second}"
+            remedy = (
+                "If this file was merged from several, number the images of each anew, with the "
+                "image_id of their annotations, and merge again."
+            )
+            raise DataError(explain(str(self.annotations), must, shown, remedy))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -125,28 +147,40 @@ def _not_coco_error(path: Path, reason: str) -> DataError:
     return DataError(explain(str(path), must, reason, "Check the path and that the copy is whole."))
 
 
-def _read_category_names(path: Path, records: list[Any]) -> dict[Any, str]:
-    names: dict[Any, str] = {}
+def _read_category_names(path: Path, records: list[Any]) -> dict[int | str, str]:
+    names: dict[int | str, str] = {}
     for record in records:
-        if not isinstance(record, dict) or "name" not in record or not _is_key(record.get("id")):
-            raise _not_coco_error(path, f"a category without id or name: {record}")
-        names[record["id"]] = str(record["name"])
+        key = read_key(record.get("id")) if isinstance(record, dict) else None
+        name = record.get("name") if key is not None else None
+        is_name = isinstance(name, int | str) and not isinstance(name, bool)
+        text = str(name).strip() if is_name else ""
+        if key is None or not text or not is_text(text):
+            raise _not_coco_error(path, f"a category without id or name: {show(record)}")
+        names[key] = text
     if not names or len(set(names.values())) != len(records):
         must = "must define at least one category, each id and each name once"
         names_twice = sorted(str(record["name"]) for record in records)
         raise DataError(
-            explain(str(path), must, names_twice, "Make the names of 'categories' distinct.")
+            explain(str(path), must, show(names_twice), "Make the names of 'categories' distinct.")
         )
     return names
 
 
-def _read_file_name(record: object) -> str:
+def _read_name_of_picture(record: object) -> str:
     """Returns the file's name; for LVIS, which has only ``coco_url``, folder and file of that."""
     fields = record if isinstance(record, dict) else {}
-    name, address = fields.get("file_name"), fields.get("coco_url")
-    if isinstance(name, str) and name:
-        return name
-    return "/".join(address.split("/")[-2:]) if isinstance(address, str) else ""
+    name, address = read_file_name(fields.get("file_name")), fields.get("coco_url")
+    return name or "/".join(read_file_name(address).split("/")[-2:])
+
+
+def _read_size(record: Mapping[str, Any], name: str, problems: list[Problem]) -> tuple[int, int]:
+    """Returns the stated width and height; zeros if the file does not say, or says no size."""
+    sides = [read_side(record.get(key)) for key in ("width", "height")]
+    if None in sides:
+        shown = show({key: record.get(key) for key in ("width", "height")})
+        problems.append(Problem(kind="unreadable_size", example=f"{name}: {shown}"))
+        return 0, 0
+    return sides[0] or 0, sides[1] or 0
 
 
 def _read_keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple[str, ...]:
@@ -164,78 +198,24 @@ def _read_keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple
     return PERSON_KEYPOINTS if size == 51 else tuple(str(k) for k in range(size // 3))
 
 
-def _group_objects(
-    records: list[Any], names: Mapping[Any, str], problems: list[Problem]
-) -> dict[int, list[RawObject]]:
-    objects: dict[int, list[RawObject]] = defaultdict(list)
-    seen: set[object] = set()
-    for position, record in enumerate(records):
-        records[position] = None  # frees the record: otherwise COCO would be in memory twice
-        image_id = _read_image_id(record, "image_id")
-        if image_id is None:
-            problems.append(Problem(kind="unreadable_annotation", example=f"object {record}"))
-            continue
-        annotation_id = record.get("id")
-        if annotation_id is not None and str(annotation_id) in seen:
-            problems.append(Problem(kind="duplicate_id", example=f"annotation {annotation_id}"))
-        seen.add(str(annotation_id))
-        objects[image_id].append(_read_object(record, names))
-    return dict(objects)
+def _find_other_keypoints(images: list[RawImage], num_keypoints: int) -> list[Problem]:
+    """Lists objects with other keypoints than the rest; they count as not annotated.
 
-
-def _read_object(record: Mapping[str, Any], names: Mapping[Any, str]) -> RawObject:
-    box = _read_box(record.get("bbox"))
-    segmentation = record.get("segmentation")
-    area = record.get("area")
-    category = record.get("category_id")
-    return RawObject(
-        category=names.get(category) if _is_key(category) else None,
-        box_xyxy=box,
-        is_crowd=bool(record.get("iscrowd", 0)),
-        area=float(area) if _is_number(area) else (box[2] - box[0]) * (box[3] - box[1]),
-        segmentation=json.dumps(segmentation).encode() if segmentation else b"",
-        keypoints=_read_keypoints(record.get("keypoints")),
-    )
-
-
-def _read_box(xywh: object) -> Box:
-    if not isinstance(xywh, list) or len(xywh) != 4 or not all(map(_is_number, xywh)):
-        return (0.0, 0.0, 0.0, 0.0)
-    x, y, width, height = (float(value) for value in xywh)
-    return (x, y, x + width, y + height)
-
-
-def _read_keypoints(values: object) -> tuple[float, ...]:
-    if not isinstance(values, list) or not all(map(_is_number, values)):
-        return ()
-    return tuple(float(value) for value in values)
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _read_int(value: object) -> int:
-    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
-
-
-def _read_image_id(record: object, key: str) -> int | None:
-    """Returns an integer id as it is, a name as its hash, and ``None`` if there is neither.
-
-    Integers that float64 cannot hold exactly are hashed too, since scoring would confuse images.
+    If the data set has no common ``num_keypoints``, the rest is what most objects have.
     """
-    value = record.get(key) if isinstance(record, dict) else None
-    if isinstance(value, str) and not value.isdecimal():
-        return id_from_name(value)
-    if not isinstance(value, str | int):
-        return None
-    number = int(value)
-    return number if abs(number) <= LARGEST_EXACT else id_from_name(str(number))
+    sizes = Counter(len(one.keypoints) for image in images for one in image.objects)
+    del sizes[0]
+    usual = 3 * num_keypoints or (sizes.most_common(1)[0][0] if sizes else 0)
+    return [
+        Problem(
+            kind="unreadable_keypoints",
+            example=f"{image.file_name}: {len(annotated.keypoints)} numbers, not {usual}",
+        )
+        for image in images
+        for annotated in image.objects
+        if len(annotated.keypoints) not in (0, usual)
+    ]
 
 
-def _is_key(value: object) -> bool:
-    return isinstance(value, int | float | str)
-
-
-def _sort_key(category_id: object) -> tuple[int, str]:
-    return (category_id, "") if isinstance(category_id, int) else (0, str(category_id))
+def _sort_key(category_id: int | str) -> tuple[int, str]:
+    return (category_id, "") if isinstance(category_id, int) else (0, category_id)

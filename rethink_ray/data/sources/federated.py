@@ -7,11 +7,12 @@ lists the categories that are known to be absent, and those with only some objec
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rethink_ray.data.sources.raw import RawObject
+from rethink_ray.data.sources.raw import Problem, RawObject
+from rethink_ray.data.sources.values import read_key, show
 
 
 def read_verified(
-    record: Mapping[str, Any], names: Mapping[Any, str], objects: Sequence[RawObject]
+    record: Mapping[str, Any], names: Mapping[int | str, str], objects: Sequence[RawObject]
 ) -> tuple[str, ...] | None:
     """Returns the categories that annotators checked in this image: present or known to be absent.
 
@@ -24,15 +25,17 @@ def read_verified(
     return tuple(sorted(present | set(_list_names(absent, names))))
 
 
-def build_unfinished_crowds(record: Mapping[str, Any], names: Mapping[Any, str]) -> list[RawObject]:
+def build_unfinished_crowds(
+    record: Mapping[str, Any], size: tuple[int, int], names: Mapping[int | str, str]
+) -> list[RawObject]:
     """Returns a crowd over the whole image for each category that is annotated only in part.
 
     Detections beyond the annotated objects then count neither as right nor as wrong, which is
-    LVIS's rule in COCO's terms.
+    LVIS's rule in COCO's terms. ``size``: width and height, zeros if the file does not say.
     """
     partly = record.get("not_exhaustive_category_ids")
-    width, height = record.get("width"), record.get("height")
-    if not isinstance(partly, list) or not isinstance(width, int) or not isinstance(height, int):
+    width, height = size
+    if not isinstance(partly, list) or not width or not height:
         return []
     return [
         RawObject(
@@ -45,5 +48,16 @@ def build_unfinished_crowds(record: Mapping[str, Any], names: Mapping[Any, str])
     ]
 
 
-def _list_names(ids: Sequence[Any], names: Mapping[Any, str]) -> list[str]:
-    return sorted({names[key] for key in ids if isinstance(key, int | str) and key in names})
+def list_unreadable_categories(record: Mapping[str, Any], file_name: str) -> list[Problem]:
+    """Lists the fields that hold something else than categories' ids; they count as absent."""
+    return [
+        Problem(kind="unreadable_categories", example=f"{file_name}: {key} {show(ids)}")
+        for key in ("neg_category_ids", "not_exhaustive_category_ids")
+        if (ids := record.get(key)) is not None
+        and not (isinstance(ids, list) and all(read_key(one) is not None for one in ids))
+    ]
+
+
+def _list_names(ids: Sequence[Any], names: Mapping[int | str, str]) -> list[str]:
+    keys = [read_key(value) for value in ids]
+    return sorted({names[key] for key in keys if key is not None and key in names})

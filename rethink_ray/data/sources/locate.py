@@ -25,8 +25,20 @@ def locate_source(data: DataSpec, split: str) -> SplitSource:
     """Returns the source of train, val, test or unlabelled; draws ``shapes`` if it is absent.
 
     Raises:
-        DataError: the data set has no such split, or its files are missing.
+        DataError: the data set has no such split, or its files are missing or have no usable names.
     """
+    try:
+        source = _locate(data, split)
+        for folder in source.image_folders().splitlines():
+            Path(folder).exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        must = "must name folders and files that the system can open"
+        shown = f"{error.strerror}: {str(error.filename)[:100]}"
+        raise DataError(explain(f"split {split}", must, shown, "Check data.root.")) from None
+    return source
+
+
+def _locate(data: DataSpec, split: str) -> SplitSource:
     if split == "unlabelled":
         return _locate_unlabelled(data)
     match data.dataset:

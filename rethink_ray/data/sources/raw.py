@@ -20,11 +20,13 @@ class RawObject:
     category: str | None
     """``None``: the object's category is not defined in the file."""
     box_xyxy: Box
-    """Absolute pixels, corners as continuous coordinates; all zero if the file gives no box."""
+    """Absolute pixels, corners as continuous coordinates."""
     is_crowd: bool
     area: float
     segmentation: bytes = b""
-    """COCO's ``segmentation`` as JSON; empty if there is none."""
+    """COCO's ``segmentation`` as JSON; empty if there is none that can be read."""
+    is_mask_unreadable: bool = False
+    """The file gives a ``segmentation`` that is no mask."""
     keypoints: tuple[float, ...] = ()
     """x, y, visibility, repeated."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from rethink_ray.data.cache import content_hash
 from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name, is_hidden
+from rethink_ray.data.sources.values import read_file_name, show
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -69,12 +70,19 @@ class UnlabelledSource:
     def _read_list(self, path: Path) -> list[str]:
         try:
             document: Any = json.loads(path.read_bytes())
-            return sorted({str(record["file_name"]) for record in document["images"]})
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            must = "must be a COCO JSON file whose 'images' have a 'file_name'"
-            reason = f"{type(error).__name__}: {error}"
-            remedy = "Or leave data.unlabelled.annotations out to take every image of the folder."
-            raise DataError(explain(str(path), must, reason, remedy)) from None
+            records = [record["file_name"] for record in document["images"]]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise _not_a_list_error(path, f"{type(error).__name__}: {error}") from None
+        for name in records:
+            if not read_file_name(name):
+                raise _not_a_list_error(path, f"file_name {show(name)}")
+        return sorted(set(records))
+
+
+def _not_a_list_error(path: Path, reason: str) -> DataError:
+    must = "must be a COCO JSON file whose 'images' have a 'file_name'"
+    remedy = "Or leave data.unlabelled.annotations out to take every image of the folder."
+    return DataError(explain(str(path), must, reason, remedy))
 
 
 def _require_path(path: Path, is_there: bool, contents: str) -> None:

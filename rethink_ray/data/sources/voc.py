@@ -5,14 +5,16 @@ VOC counts pixels from 1 and includes both corners in the box, so (xmin, ymin, x
 COCO's metrics ignore detections inside them, VOC's metrics those that overlap them.
 """
 
-import math
-import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.sources.raw import Box, Problem, RawImage, RawObject, RawSplit, id_from_name
+from rethink_ray.data.sources.raw import Problem, RawImage, RawSplit, id_from_name
+from rethink_ray.data.sources.values import is_text, show
+from rethink_ray.data.sources.voc_lists import read_stems
+from rethink_ray.data.sources.voc_xml import UnreadableXml, read_voc_file
 from rethink_ray.spec.errors import DataError, explain
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -29,14 +31,20 @@ class VocFolder:
 
     def stems(self) -> list[str]:
         """Returns the file stems of the split, sorted."""
-        if self.image_set is None:
-            return sorted(path.stem for path in self.annotations.glob("*.xml"))
-        try:
-            lines = self.image_set.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            must = "must be a text file with one file stem per line"
-            raise DataError(explain(str(self.image_set), must, str(error))) from error
-        return sorted({line.split()[0] for line in lines if line.strip()})
+        if self.image_set is not None:
+            return read_stems(self.image_set, self.annotations)
+        return sorted(path.stem for path in self._list_files() if is_text(path.name))
+
+    def list_unnameable(self) -> list[Problem]:
+        """Lists XML files whose names are no UTF-8, so that no record could name them."""
+        names = [path.name for path in self._list_files() if not is_text(path.name)]
+        return [Problem(kind="unreadable_annotation", example=show(name)) for name in names]
+
+    def _list_files(self) -> list[Path]:
+        """Returns all XML files, unless a list selects some; macOS puts hidden ones beside them."""
+        if self.image_set is not None:
+            return []
+        return [path for path in self.annotations.glob("*.xml") if not path.name.startswith(".")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,79 +79,89 @@ class VocSource:
     def read(self) -> RawSplit:
         """Returns all images with readable XML; the others are listed as problems."""
         problems: list[Problem] = []
-        images: dict[int, RawImage] = {}
-        for folder in self.folders:
-            for image in _read_folder(folder, self.offset, problems):
-                if image.image_id in images:
-                    problems.append(Problem(kind="duplicate_id", example=image.file_name))
-                images.setdefault(image.image_id, image)
+        images = [
+            image
+            for folder, stems in self._stems_by_folder(problems)
+            for image in _read_folder(folder, stems, self.offset, problems)
+        ]
+        problems += [problem for folder in self.folders for problem in folder.list_unnameable()]
         if not images:
             must = "must hold at least one XML file that can be read"
             shown = f"{len(problems)} unreadable ones" if problems else "none"
             raise DataError(
                 explain(self.name, must, shown, "Check data.root or the split's paths.")
             )
-        names = {annotated.category for image in images.values() for annotated in image.objects}
+        names = {annotated.category for image in images for annotated in image.objects}
         return RawSplit(
             categories=tuple(sorted(name for name in names if name is not None)),
-            images=tuple(images.values()),
+            images=tuple(images),
             problems=tuple(problems),
         )
 
+    def _stems_by_folder(self, problems: list[Problem]) -> list[tuple[VocFolder, dict[str, str]]]:
+        """Returns stem -> name of the image, by folder; two lists of one folder may share stems.
 
-def _read_folder(folder: VocFolder, offset: int, problems: list[Problem]) -> Iterator[RawImage]:
-    files = _map_files_by_stem(folder.images)
-    for stem in folder.stems():
+        An image is named by its stem. Stems that two folders share are named after their folders
+        too, as ``VOC2007/000001``: they are two pictures.
+
+        Raises:
+            DataError: two folders of one name have the same stem.
+        """
+        listed: dict[tuple[Path, str], VocFolder] = {}
+        for folder in self.folders:
+            for stem in folder.stems():
+                if (folder.annotations, stem) in listed:
+                    problems.append(Problem(kind="duplicate_id", example=f"{stem}, listed twice"))
+                listed.setdefault((folder.annotations, stem), folder)
+        num_folders = Counter(stem for _, stem in listed)
+        names = {
+            (path, stem): stem if num_folders[stem] == 1 else f"{path.parent.name}/{stem}"
+            for path, stem in listed
+        }
+        first: dict[str, Path] = {}
+        for (path, _), name in names.items():
+            if first.setdefault(name, path) != path:
+                must = "must have each picture in one of its folders"
+                shown = f"{name}.xml in {first[name]} and in {path}"
+                raise DataError(explain(self.name, must, shown, "Rename one of the folders."))
+        by_folder: dict[int, dict[str, str]] = {id(folder): {} for folder in self.folders}
+        for (path, stem), folder in listed.items():
+            by_folder[id(folder)][stem] = names[path, stem]
+        return [(folder, by_folder[id(folder)]) for folder in self.folders]
+
+
+def _read_folder(
+    folder: VocFolder, name_of: dict[str, str], offset: int, problems: list[Problem]
+) -> Iterator[RawImage]:
+    pictures = _list_pictures(folder.images)
+    files = {Path(name).stem: name for name in sorted(pictures, reverse=True)}
+    for stem, name in name_of.items():
         xml = folder.annotations / f"{stem}.xml"
         try:
-            root = ElementTree.parse(xml).getroot()
-        except (OSError, ElementTree.ParseError, UnicodeDecodeError) as error:
+            picture = read_voc_file(xml, offset)
+        except UnreadableXml as error:
             problems.append(Problem(kind="unreadable_annotation", example=f"{xml.name}: {error}"))
             continue
+        problems += picture.problems
         file_name = files.get(stem, f"{stem}.jpg")
-        stated_name = (root.findtext("filename") or "").strip()
-        if stated_name and stated_name not in (stem, file_name):
-            example = f"{xml.name} says {stated_name}"
+        if Path(picture.file_name).stem == stem and picture.file_name in pictures:
+            file_name = picture.file_name  # of a.jpg and a.png, the one that is meant
+        if picture.file_name and picture.file_name not in (stem, file_name):
+            example = f"{xml.name} says {picture.file_name}"
             problems.append(Problem(kind="file_name_disagrees", example=example))
         yield RawImage(
-            image_id=id_from_name(stem),
+            image_id=id_from_name(name),
             file_name=file_name,
             path=folder.images.absolute() / file_name,
-            width=int(_read_number(root.findtext("size/width"))),
-            height=int(_read_number(root.findtext("size/height"))),
-            objects=tuple(_read_object(element, offset) for element in root.iter("object")),
+            width=picture.size[0],
+            height=picture.size[1],
+            objects=picture.objects,
         )
 
 
-def _map_files_by_stem(folder: Path) -> dict[str, str]:
+def _list_pictures(folder: Path) -> frozenset[str]:
     if not folder.is_dir():
         must = "must be the folder of the images"
         raise DataError(explain(str(folder), must, "no such folder", "Check data.root."))
-    names = sorted((path.name for path in folder.iterdir()), reverse=True)
-    return {Path(name).stem: name for name in names if name.lower().endswith(IMAGE_SUFFIXES)}
-
-
-def _read_object(node: ElementTree.Element, offset: int) -> RawObject:
-    box = _read_box(node.find("bndbox"), offset)
-    return RawObject(
-        category=(node.findtext("name") or "").strip() or None,
-        box_xyxy=box,
-        is_crowd=_read_number(node.findtext("difficult")) > 0,
-        area=(box[2] - box[0]) * (box[3] - box[1]),
-    )
-
-
-def _read_box(node: ElementTree.Element | None, offset: int) -> Box:
-    if node is None:
-        return (0.0, 0.0, 0.0, 0.0)
-    corners = [_read_number(node.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]
-    return (corners[0] - offset, corners[1] - offset, corners[2], corners[3])
-
-
-def _read_number(text: str | None) -> float:
-    """Returns the number in ``text``; 0 if there is none."""
-    try:
-        value = float(text or 0)
-    except ValueError:
-        return 0.0
-    return value if math.isfinite(value) else 0.0
+    names = (path.name for path in folder.iterdir())
+    return frozenset(n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and is_text(n))

@@ -11,7 +11,7 @@ from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.study import Study
 
-BOXES_ALONE = "The training annotations hold boxes alone (no `segmentation`)"
+BOXES_ALONE = "The training annotations hold boxes alone (no `segmentation` that can be read)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,62 @@
+"""Reads VOC's lists of a split: one file stem per line, or a stem and a label -1, 0 or 1."""
+
+from pathlib import Path
+
+from rethink_ray.data.sources.values import is_text, read_file_name
+from rethink_ray.spec.errors import DataError, explain
+
+LABELS = ("-1", "0", "1")
+"""A list of one class says after each stem whether its image shows the class, or hardly."""
+
+
+def read_stems(listed: Path, annotations: Path) -> list[str]:
+    """Returns the file stems of a list, sorted, each once.
+
+    Stems may have blanks: a last column is a label only if it is -1, 0 or 1, and if there is no
+    XML file named after the whole line.
+
+    Raises:
+        DataError: the list is no text, or a line is no name of a file.
+    """
+    try:
+        lines = _decode(listed.read_bytes()).splitlines()
+        there = _list_names(annotations)
+    except (OSError, UnicodeDecodeError) as error:
+        must = "must be a text file with one file stem per line"
+        raise DataError(explain(str(listed), must, str(error))) from error
+    stems = {_find_stem(line.strip(), annotations, there) for line in lines if line.strip()}
+    for stem in sorted(stems):
+        if not read_file_name(f"{stem}.xml"):
+            must = "must name one file stem per line"
+            raise DataError(explain(str(listed), must, stem[:100], "Check that it is a text file."))
+    return sorted(stems)
+
+
+def _decode(content: bytes) -> str:
+    """Decodes UTF-8, or what the byte order mark of a Windows editor says."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return content.decode("utf-16")
+    return content.decode("utf-8-sig")
+
+
+def _list_names(folder: Path) -> frozenset[str]:
+    """Returns the XML files that the file system and a list can both name."""
+    if not folder.is_dir():
+        return frozenset()
+    return frozenset(path.name for path in folder.iterdir() if is_text(path.name))
+
+
+def _find_stem(line: str, annotations: Path, there: frozenset[str]) -> str:
+    if _is_there(line, annotations, there):
+        return line
+    stem, _, label = line.replace("\t", " ").rpartition(" ")
+    if label in LABELS and stem.strip():
+        return stem.strip()
+    bare = Path(line).stem if Path(line).suffix.lower() in (".xml", ".jpg", ".jpeg", ".png") else ""
+    return bare if bare and _is_there(bare, annotations, there) else line
+
+
+def _is_there(stem: str, annotations: Path, there: frozenset[str]) -> bool:
+    if "/" not in stem:
+        return f"{stem}.xml" in there
+    return bool(read_file_name(f"{stem}.xml")) and (annotations / f"{stem}.xml").is_file()
