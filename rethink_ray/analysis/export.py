@@ -24,6 +24,8 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Member
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import RecordError, explain
+from rethink_ray.spec.hashing import FIRST_IDENTITY
+from rethink_ray.spec.older_records import with_first_detector
 from rethink_ray.spec.resolve import Cell, ExportedConfig, cells_of
 
 
@@ -119,6 +121,8 @@ def build_config(
 ) -> ExportedConfig:
     """A trial of a cell as a run of exactly one length, with the numbers it got there."""
     config = view.config_of(member)
+    if directory.identity == FIRST_IDENTITY:
+        config = with_first_detector(config)
     schedule = config.recipe.schedule.model_copy(update={"lengths": (length,)})
     tree = config.model_dump() | {
         "recipe": config.recipe.model_copy(update={"schedule": schedule}),

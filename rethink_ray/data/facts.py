@@ -22,7 +22,7 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec, share_of
 
 
 def gather_facts(
@@ -105,7 +105,8 @@ def _fingerprint_of(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> st
     """Returns 16 hex digits for the annotations of these splits, and for a hold-out's share."""
     parts = [f"{split} {index.fingerprint}" for split, index in sorted(splits.items())]
     if is_share(data):
-        parts.append(f"select on {data.select_on}")
+        assert isinstance(data.select_on, HoldoutSpec), "only a hold-out is a share"
+        parts.append(f"select on a share of {share_of(str(data.select_on.holdout))}")
     return digest_of_parts("data", *parts)[:16]
 
 

@@ -23,10 +23,8 @@ from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.fusing import resize_nearest
 from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.norms import head_norm
-from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Neck
-
-PUBLISHED_REPEATS: dict[Neck, int] = {"fpn": 1, "nas_fpn": 7, "bifpn": 3}
-"""Ghiasi et al. 2019 (7 at 256 and 384 channels); Tan et al. 2020, D0."""
+from rethink_ray.spec.detector import PUBLISHED_REPEATS
+from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +102,7 @@ def build_pyramid(spec: DetectorSpec, body: Backbone) -> Pyramid:
 
 
 def count_repeats(spec: DetectorSpec) -> int:
-    """Returns how often the neck's cell is repeated."""
+    """Returns how often the cell of a searched neck is repeated."""
     return spec.neck_repeats or PUBLISHED_REPEATS[spec.neck]
 
 

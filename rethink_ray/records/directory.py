@@ -23,6 +23,7 @@ from rethink_ray.spec.claim import claims_digest
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
+from rethink_ray.spec.older_records import fill_first_study
 from rethink_ray.spec.study import Study
 
 LOCK_NAME = "records/writer.lock"
@@ -44,7 +45,7 @@ class StudyDirectory:
         self.copy = copy
         """Keeps ``root`` and the study's URI alike; None for a study on this machine's disk."""
         self._resolved = dict(resolved)
-        self.study = Study.model_validate_json(json.dumps(resolved["study"]))
+        self.study = _read_study(resolved["study"], self.identity)
         """The study as it was last continued."""
         self.facts = _facts_from(resolved["facts"])
         path = self.records_dir / "log.jsonl"
@@ -299,6 +300,12 @@ def _tree_of(study: Study) -> dict[str, Any]:
     """A study as JSON; keys left to their default are absent, because ``schedule`` reads that."""
     tree: dict[str, Any] = study.model_dump(mode="json", exclude_unset=True)
     return tree
+
+
+def _read_study(tree: Mapping[str, Any], identity: int) -> Study:
+    """The study of a record, with the defaults that its identity had."""
+    recorded = fill_first_study(tree) if identity == FIRST_IDENTITY else tree
+    return Study.model_validate_json(json.dumps(recorded))
 
 
 def _tree_of_facts(facts: DataFacts) -> dict[str, Any]:

@@ -156,8 +156,11 @@ class CellSearch:
             number += 1
 
     def _replicate(self, incumbent: Member, number: int) -> Member:
-        """The incumbent's values again, with the seeds of its replicate ``number``."""
-        trial = (incumbent.trial_id, number)
+        """The incumbent's values again, with the seeds of its replicate ``number``.
+
+        They come from the incumbent's seed and not from its id, which hashes every new field.
+        """
+        trial = (incumbent.seed, number)
         return self._configs.build_member(
             incumbent.params,
             seed_of(self._study.seed, self.view.cell.name, "replicate", *trial),

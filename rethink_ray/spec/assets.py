@@ -11,7 +11,7 @@ from pydantic import Field, TypeAdapter
 
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.hashing import asset_key, machine_of, written_out
-from rethink_ray.spec.pixel_input import InputSpec
+from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
 from rethink_ray.spec.resolve import with_seeds
 from rethink_ray.spec.trial_config import TrialConfig
@@ -27,7 +27,8 @@ class ClassifierAsset(Spec):
     upstream: UpstreamSpec
     """How the classifier is trained."""
     input: InputSpec | None = None
-    """How its pixels are normalised: ``init.input`` of the detectors that start from it."""
+    """How its pixels are normalised: ``init.input`` of the detectors that start from it. Null is
+    ImageNet's input."""
     upstream_source: str
     """``glyphs``, or the folder of images."""
     upstream_fingerprint: str
@@ -41,11 +42,11 @@ class ClassifierAsset(Spec):
 
     @property
     def key(self) -> str:
-        """Hash of everything above, with defaults written out."""
+        """Hash of everything above, with defaults and ImageNet's input written out."""
         made_from = {
             "detector": written_out(self.detector.model_dump(mode="json"), "detector"),
             "upstream": written_out(self.upstream.model_dump(mode="json"), "upstream"),
-            "input": self.input and self.input.model_dump(mode="json"),
+            "input": (self.input or IMAGENET).model_dump(mode="json"),
             "images": self.upstream_fingerprint,
             "backbone_code": self.backbone_code,
             **machine_of(self.threads, self.gpus),

@@ -32,6 +32,9 @@ TWO_STAGE = frozenset({"faster_rcnn", "cascade_rcnn"}) | WITH_MASKS | WITH_KEYPO
 CascadeIous = Annotated[tuple[Fraction, ...], Field(min_length=2, strict=False)]
 WITH_CASCADE = frozenset({"cascade_rcnn", "cascade_mask_rcnn"})
 """Families with several box stages."""
+PUBLISHED_REPEATS: Mapping[Neck, int] = {"nas_fpn": 7, "bifpn": 3}
+"""How often a neck repeats its cell. Source: Ghiasi et al. 2019 (7 at 256 and 384 channels), Tan et
+al. 2020 (D0)."""
 FORMER_KEYS: Mapping[str, tuple[str, ...]] = {
     "rpn_pre_nms": ("rpn_pre_nms_train", "rpn_pre_nms_test"),
     "rpn_post_nms": ("rpn_post_nms_train", "rpn_post_nms_test"),
@@ -218,15 +221,14 @@ class DetectorSpec(Spec):
         return taken
 
     def as_published(self) -> Self:
-        """The same detector with a value for each null that stands for its family's published one.
-
-        ``neck_repeats`` stays null.
-        """
-        published = {
+        """The same detector with a value for each null that stands for a published one."""
+        published: dict[str, Any] = {
             "box_loss": "giou" if self.family == "fcos" else "smooth_l1",
             "box_loss_beta": 1.0 if self.family in TWO_STAGE else 0.11,
             "rpn_post_nms_train": 2000 if self.family in WITH_CASCADE else 1000,
             "nms_iou": 0.6 if self.family == "fcos" else 0.5,
         }
+        if self.neck in PUBLISHED_REPEATS:
+            published["neck_repeats"] = PUBLISHED_REPEATS[self.neck]
         missing = {key: value for key, value in published.items() if getattr(self, key) is None}
         return self.model_copy(update=missing) if missing else self

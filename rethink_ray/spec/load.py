@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import Explanation, SpecError, explain
+from rethink_ray.spec.hashing import FIRST_IDENTITY
+from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.resolve import ExportedConfig
 from rethink_ray.spec.settings import (
@@ -83,13 +85,16 @@ def _find_former_paths(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def load_config(path: Path) -> ExportedConfig:
-    """The trial configuration of an exported file."""
+    """The trial configuration of an exported file; one of version 0.1 has the defaults of then."""
     _, tree = _read_yaml(path)
     if {"regimes", "arms"} & set(tree):
         remedy = "Run it, then take a configuration from: rethink-ray export DIR."
         must = "must be one run's configuration"
         raise SpecError(Explanation.of(str(path), must, "a study", remedy))
-    return validate(ExportedConfig, tree, str(path))
+    config = validate(ExportedConfig, tree, str(path))
+    if config.identity != FIRST_IDENTITY:
+        return config
+    return validate(ExportedConfig, fill_first_config(tree), str(path))
 
 
 def validate(model: type[_T], tree: Mapping[str, Any], where: str) -> _T:

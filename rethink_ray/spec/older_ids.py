@@ -1,16 +1,23 @@
 """Ids of identity 1, which version 0.1 wrote: they keep its records readable.
 
 Its hashes left out every value at its default. No new id is made like this: a study that was
-recorded under identity 1 is read, and never continued.
+recorded under identity 1 is read, and never continued. ``older_records`` fills in what its values
+were, which these functions expect.
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from rethink_ray.spec.assets import AssetSpec, ClassifierAsset, DetectorAsset, assets_of
+from rethink_ray.spec.assets import (
+    AssetSpec,
+    ClassifierAsset,
+    DetectorAsset,
+    assets_of,
+    direct_run,
+)
 from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.hashing import digest_of
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.recipe import AugmentSpec, DirectSpec
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
 
 YOUNGER_KEYS = (
@@ -22,15 +29,17 @@ YOUNGER_KEYS = (
 FIRST_DEFAULTS = {"rpn_pre_nms": 2000, "rpn_post_nms": 1000, "nms_iou": 0.5}
 """Defaults of version 0.1 under keys that have another default or another name now."""
 
+FIRST_DIRECT_AUGMENT = AugmentSpec(flip=0.5, scale=(0.8, 1.2))
+"""The augmentation of a first stage of which nothing was set; it kept an image's shape."""
+
 
 def first_trial_id(config: TrialConfig) -> str:
     """The id of this run under identity 1."""
-    squared = _with_direct_canvas(config.recipe, "square")  # the default; others are dumped
-    recipe = squared.model_dump(mode="json", exclude_defaults=True)
-    recipe.get("direct", {}).get("augment", {}).pop("canvas", None)
+    recipe = config.recipe.model_dump(
+        mode="json", exclude_defaults=True, exclude={"detector", "direct"}
+    )
     recipe.get("schedule", {}).pop("lengths", None)
-    recipe.pop("detector", None)
-    recipe |= _first_detector(config.recipe.detector)
+    recipe |= _first_detector(config.recipe.detector) | _first_direct(config.recipe.direct)
     unread = {
         "upstream": not uses_upstream(config.recipe),
         "direct": config.recipe.init.source != "direct",
@@ -62,6 +71,14 @@ def _first_detector(detector: DetectorSpec) -> dict[str, Any]:
     return {"detector": group} if group else {}
 
 
+def _first_direct(direct: DirectSpec) -> dict[str, Any]:
+    """The entry ``direct`` under the defaults of identity 1; none if it is empty."""
+    group = direct.model_dump(mode="json", exclude_defaults=True, exclude={"augment"})
+    if direct.augment != FIRST_DIRECT_AUGMENT:
+        group["augment"] = direct.augment.model_dump(mode="json", exclude_defaults=True)
+    return {"direct": group} if group else {}
+
+
 def _first_extras(config: TrialConfig) -> dict[str, Any]:
     """The entries that were in the hash only of runs that had them."""
     inputs: dict[str, Any] = {}
@@ -86,23 +103,28 @@ def _first_extras(config: TrialConfig) -> dict[str, Any]:
 
 
 def first_asset_keys(config: TrialConfig) -> tuple[str, ...]:
-    """The keys under identity 1 of the assets of this run, in the order of ``assets_of``.
+    """The keys under identity 1 of the assets of this run, in the order of ``assets_of``."""
+    first_stages = dict(_first_stages(config))
+    return tuple(_first_asset_key(first_stages.get(a.key, a)) for a in assets_of(config))
 
-    The first stage of direct pre-training kept an image's shape under identity 1.
+
+def _first_stages(config: TrialConfig) -> Iterator[tuple[str, AssetSpec]]:
+    """Key -> first stage of direct pre-training as identity 1 ran it, for the run and its teachers.
+
+    A square canvas left the longer side of the first stage as it is on others.
     """
-    return tuple(_first_asset_key(asset) for asset in assets_of(_with_first_canvas(config)))
-
-
-def _with_first_canvas(config: TrialConfig) -> TrialConfig:
-    recipe = _with_direct_canvas(config.recipe, "image")
-    teacher = config.teacher and _with_first_canvas(config.teacher)
-    return config.model_copy(update={"recipe": recipe, "teacher": teacher})
-
-
-def _with_direct_canvas(recipe: Recipe, canvas: Literal["image", "square"]) -> Recipe:
-    augment = recipe.direct.augment.model_copy(update={"canvas": canvas})
-    direct = recipe.direct.model_copy(update={"augment": augment})
-    return recipe.model_copy(update={"direct": direct})
+    recipe = config.recipe
+    if recipe.init.source == "direct":
+        augment = recipe.direct.augment.model_copy(update={"canvas": "image"})
+        direct = recipe.direct.model_copy(update={"augment": augment})
+        as_image = recipe.model_copy(update={"direct": direct})
+        stage = direct_run(config.model_copy(update={"recipe": as_image}))
+        first = stage.recipe.model_copy(update={"augment": recipe.direct.augment})
+        trained = stage.model_copy(update={"recipe": first})
+        now = DetectorAsset(kind="direct", trained=direct_run(config))
+        yield now.key, DetectorAsset(kind="direct", trained=trained)
+    if config.teacher is not None:
+        yield from _first_stages(config.teacher)
 
 
 def _first_asset_key(asset: AssetSpec) -> str:

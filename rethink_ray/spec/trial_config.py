@@ -2,9 +2,9 @@
 
 A trial's id is a hash of everything that determines its numbers, and of nothing else. So the same
 trial has the same id on every machine, and a longer ladder is the same trial. Every default is
-written out: a changed default gives a new id by itself. If an algorithm changes while the values
-stay, raise ``hashing.IDENTITY``; then no earlier id is used again. Ids of identity 1 are in
-``older_ids``.
+written out, and so is every published value that a null stands for: a changed default gives a new
+id by itself. If an algorithm changes while the values stay, raise ``hashing.IDENTITY``; then no
+earlier id is used again. Ids of identity 1 are in ``older_ids``.
 """
 
 from typing import Any
@@ -19,8 +19,10 @@ from rethink_ray.spec.hashing import (
     written_out,
 )
 from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, Images
+from rethink_ray.spec.settings import with_published
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
 
 
@@ -129,9 +131,11 @@ def _images_per_step(config: TrialConfig) -> int | None:
 
 
 def _recipe(config: TrialConfig) -> dict[str, Any]:
-    """The recipe's values, without the groups that a run of this recipe never reads."""
-    recipe = config.recipe
+    """The values that the run uses, without the groups that a run of this recipe never reads."""
+    recipe = with_published(config.recipe)
     tree: dict[str, Any] = recipe.model_dump(mode="json")
+    pixels = _input_of(config)
+    tree["init"]["input"] = pixels and pixels.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
     del tree["schedule"]["lengths"]
     if recipe.init.source == "file" and config.weights_digest:
@@ -147,6 +151,17 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
     if recipe.labels.kind == "human":
         del tree["labels"]
     return tree
+
+
+def _input_of(config: TrialConfig) -> InputSpec | None:
+    """How pixels enter the network; ``None`` if nothing but the file of its weights says so."""
+    init, labels = config.recipe.init, config.recipe.labels
+    if init.input is not None:
+        return init.input
+    if labels.kind != "human" and labels.start == "teacher":
+        return None if config.teacher is None else _input_of(config.teacher)
+    is_drawn_or_trained_here = init.source in ("random", "upstream", "direct")
+    return IMAGENET if is_drawn_or_trained_here and config.weights_file is None else None
 
 
 def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """One run from a configuration file, without a cluster: train it, score it, draw its boxes."""
 
+import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explain
+from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, InitSpec
 from rethink_ray.spec.regime import RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
@@ -146,7 +148,7 @@ def load_model(run: Path) -> TrainedModel:
     """The model in the folder ``run`` of ``train_config``, or in its ``model.pt``.
 
     A model that was trained on a GPU runs on the CPU if there is no GPU; in fp32 if it was trained
-    in tf32.
+    in tf32. One of version 0.1 is the network that it was trained as.
     """
     path = run / MODEL_FILE if run.is_dir() else run
     if not path.is_file():
@@ -156,7 +158,8 @@ def load_model(run: Path) -> TrainedModel:
     if not {"config", "model", "length", "categories"} <= set(content):
         remedy = "Name the folder that 'train' wrote."
         raise RecordError(explain(str(path), "must be a finished model", "a checkpoint", remedy))
-    config = TrialConfig.model_validate_json(content["config"])
+    recorded = fill_first_config(json.loads(content["config"]))
+    config = TrialConfig.model_validate_json(json.dumps(recorded))
     resources = config.resources
     gpus = resources.gpus_per_worker if torch.cuda.is_available() else 0.0
     ctx = WorkerContext.alone(resources.cpus_per_worker, gpus, resources.deterministic)

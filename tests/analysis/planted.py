@@ -20,6 +20,7 @@ from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
 from rethink_ray.spec.older_ids import first_asset_keys, first_trial_id
+from rethink_ray.spec.older_records import fill_first_study
 from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.resolve import Cell, CellResolver, cells_of, lengths_of
 from rethink_ray.spec.study import Study
@@ -87,6 +88,14 @@ class Planted:
     """What a cell's rungs say of their cost, as fields of ``RungDone``."""
 
     @property
+    def recorded(self) -> Study:
+        """The study as its records are read: with the defaults of their identity."""
+        if self.identity != FIRST_IDENTITY:
+            return self.study
+        tree = self.study.model_dump(mode="json", exclude_unset=True)
+        return Study.model_validate_json(json.dumps(fill_first_study(tree)))
+
+    @property
     def facts(self) -> DataFacts:
         return build_facts(self.study, report=self.report_images)
 
@@ -117,7 +126,7 @@ class Planted:
     def _teacher(self, cell: Cell, events: Sequence[Event]) -> Teacher | None:
         if self.study.arms[cell.arm].teacher is None:
             return None
-        return StudyView(self.study, StudyState(events), self.facts).cell(cell).choose_teacher()
+        return StudyView(self.recorded, StudyState(events), self.facts).cell(cell).choose_teacher()
 
     def _round(
         self,
@@ -134,7 +143,9 @@ class Planted:
         ):
             seed = zlib.crc32(f"{cell.name}{purpose}{number}".encode())
             teacher = taught.config if taught else None
-            config = CellResolver(self.study, cell, self.facts).resolve(values, seed, seed, teacher)
+            config = CellResolver(self.recorded, cell, self.facts).resolve(
+                values, seed, seed, teacher
+            )
             is_first = self.identity == FIRST_IDENTITY
             trial_id = first_trial_id(config) if is_first else config.trial_id
             member = Member(

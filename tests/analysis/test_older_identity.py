@@ -65,6 +65,38 @@ def test_a_single_trial_is_found_by_its_recorded_id(older: Path, tmp_path: Path)
     assert f"{replicate}-6x.yaml" in told.output
 
 
+def test_an_older_study_is_exported_with_the_network_that_it_had(tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "recipe": "faster_rcnn_r50",
+        "arms": {
+            "scratch": {"set": {"detector.anchor_base_px": 16}},
+            "pretrained": {"set": {"init.source": "upstream"}},
+        },
+    }
+    told = {}
+    for identity in (FIRST_IDENTITY, IDENTITY):
+        root = planted(identity, **changes).directory(tmp_path / f"s{identity}")
+        invoke("export", str(root), "--out", str(tmp_path / f"{identity}"))
+        config = load_config(tmp_path / f"{identity}" / "full-scratch-2x.yaml")
+        detector = config.recipe.detector.as_published()
+        told[identity] = (
+            *(detector.canonical_scale_px, detector.box_loss_beta),
+            *(detector.rpn_pre_nms_train, detector.rpn_pre_nms_test),
+        )
+    assert told == {FIRST_IDENTITY: (7 * 16, 1 / 9, 2000, 2000), IDENTITY: (224, 1.0, 2000, 1000)}
+
+
+def test_the_first_stages_of_an_older_study_are_found_whatever_their_canvas(tmp_path: Path) -> None:
+    canvases = {"default": {}, "square": {"direct.augment.canvas": "square"}}
+    arms = {arm: {"set": {"init.source": "direct"} | more} for arm, more in canvases.items()}
+    rows = {(arm, length): [9.0, 10.0, 11.0] for arm in arms for length in (2.0, 4.0, 6.0)}
+    source = Planted(build_study(arms=arms), written(rows), identity=FIRST_IDENTITY)
+    tables = read_tables(StudyDirectory.open(source.directory(tmp_path / "s")))
+    built = {row["key"] for row in tables.assets.to_pylist()}
+    used = {key for row in tables.trials.to_pylist() for key in row["assets"]}
+    assert built == used != set()
+
+
 def without_ids(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     kinds = [[key.partition("-")[0] for key in row.get("assets", [])] for row in rows]
     plain = [{k: v for k, v in row.items() if k not in ("trial_id", "of", "key")} for row in rows]

@@ -148,3 +148,14 @@ def test_a_hold_out_that_is_a_share_has_a_size_for_each_regime(tmp_path: Path) -
     assert gather_facts(sized, regimes).holdout_sizes == {}
     fingerprints = {gather_facts(data, regimes).fingerprint for data in (sized, share, larger)}
     assert len(fingerprints) == 3  # so trials that selected on other images have other ids
+
+
+def test_a_share_is_the_same_hold_out_however_it_is_spelt(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        write_coco(tmp_path, split, coco(many_images(180)))
+    sized = coco_spec(tmp_path, "train", "test", holdout=30)
+    shares = [
+        sized.model_copy(update={"select_on": HoldoutSpec(holdout=text)})
+        for text in ("20%", "20.0%", "20.00%")
+    ]
+    assert len({gather_facts(data, REGIMES).fingerprint for data in shares}) == 1

@@ -14,10 +14,12 @@ import pytest
 from rethink_ray.spec.assets import ClassifierAsset, assets_of
 from rethink_ray.spec.hashing import IDENTITY, NEUTRAL, digest_of, written_out
 from rethink_ray.spec.older_ids import first_asset_keys, first_trial_id
+from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import (
     AUGMENT_LEVELS,
     AugmentSpec,
     DetectorSpec,
+    DirectSpec,
     InitSpec,
     JointSpec,
     LabelsSpec,
@@ -46,7 +48,7 @@ under it would no longer be found, or would be mixed with other numbers.
 FIRST = {
     "scratch": ("4a938d731f7b",),
     "upstream": ("9e178a3a16c1", "classifier-fc0c256056f95cfc"),
-    "direct": ("f76c516be5f9", "direct-bf04d474e4ad1087"),
+    "direct": ("56bc40f23c01", "direct-a057fd0c605be082"),
     "file": ("a6e4ca1c7072",),
     "self_training": (
         *("925d27042582", "teacher-4622df9ea66060a5"),
@@ -61,6 +63,24 @@ FIRST = {
     "gpu_upstream": ("374e21c45f62", "classifier-ee72750ea7c5c148"),
 }
 """What version 0.1 named these runs and their assets, before ids had a number."""
+SQUARE = {"flip": 0.5, "scale": (0.8, 1.2), "canvas": "square"}
+FIRST_DIRECT: list[tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = [
+    ({"canvas": "image"}, {}, ("f76c516be5f9", "direct-bf04d474e4ad1087")),
+    ({"canvas": "image", "flip": 0.0}, {}, ("731797427a3b", "direct-6212eff1fc55b934")),
+    ({}, {}, ("56bc40f23c01", "direct-a057fd0c605be082")),
+    ({}, {"max_side_px": 160}, ("91a2d9a6cdd1", "direct-2d761c9fb2dbfac2")),
+]
+"""Augmentation of a first stage beside a square canvas, and settings of the detector -> what
+version 0.1 named the run and its first stage, which had a square canvas only where it was set."""
+PUBLISHED = [
+    ({"family": "retinanet"}, {"nms_iou": 0.5, "box_loss": "smooth_l1", "box_loss_beta": 0.11}),
+    ({"family": "fcos"}, {"nms_iou": 0.6, "box_loss": "giou"}),
+    ({"family": "faster_rcnn"}, {"box_loss_beta": 1.0, "rpn_post_nms_train": 1000}),
+    ({"family": "cascade_rcnn"}, {"rpn_post_nms_train": 2000}),
+    ({"neck": "nas_fpn"}, {"neck_repeats": 7}),
+    ({"neck": "bifpn"}, {"neck_repeats": 3}),
+]
+"""Settings of a detector, and published values that its nulls stand for."""
 
 
 def with_backbone(name: str, code: str) -> TrialConfig:
@@ -86,6 +106,68 @@ def test_the_ids_that_are_written_down_still_stand() -> None:
 def test_the_names_that_the_first_identity_gave_are_known_for_good() -> None:
     for name, run in samples().items():
         assert (first_trial_id(run), *first_asset_keys(run)) == FIRST[name], name
+
+
+@pytest.mark.parametrize(("augment", "detector", "names"), FIRST_DIRECT, ids=str)
+def test_the_first_identity_told_a_square_canvas_from_its_default(
+    augment: dict[str, Any], detector: dict[str, Any], names: tuple[str, str]
+) -> None:
+    recipe = with_parts(
+        detector=TINY.model_copy(update=detector),
+        init=InitSpec(source="direct"),
+        direct=DirectSpec(augment=AugmentSpec(**(SQUARE | augment))),
+    )
+    run = sample(recipe, asset_seed=9)
+    assert (first_trial_id(run), *first_asset_keys(run)) == names
+
+
+def names_of(run: TrialConfig) -> list[str]:
+    return [run.trial_id, *(asset.key for asset in assets_of(run))]
+
+
+@pytest.mark.parametrize(("settings", "published"), PUBLISHED, ids=str)
+def test_a_null_is_hashed_as_the_published_value_that_it_stands_for(
+    settings: dict[str, Any], published: dict[str, Any]
+) -> None:
+    def direct_and_teacher(**changes: Any) -> list[str]:
+        detector = TINY.model_copy(update=settings | changes)
+        recipe = with_parts(detector=detector, init=InitSpec(source="direct"))
+        taught = with_parts(labels=LabelsSpec(kind="continued"))
+        student = sample(taught, teacher=sample(with_parts(detector=detector)), asset_seed=8)
+        return names_of(sample(recipe, asset_seed=9)) + names_of(student)
+
+    assert direct_and_teacher(**published) == direct_and_teacher()
+    told = identity_of(sample(with_parts(detector=TINY.model_copy(update=settings))))
+    assert published.items() <= told["recipe"]["detector"].items()
+
+
+@pytest.mark.parametrize("source", ["random", "upstream", "direct"])
+def test_weights_that_are_made_here_have_imagenets_input_by_either_name(source: Any) -> None:
+    def named(pixels: InputSpec | None) -> list[str]:
+        run = sample(with_parts(init=InitSpec(source=source, input=pixels)), asset_seed=9)
+        return names_of(run)
+
+    assert named(None) == named(IMAGENET)
+    assert not {*named(None)} & {*named(IMAGENET.model_copy(update={"order": "bgr"}))}
+
+
+def test_a_student_has_the_input_of_the_teacher_that_it_starts_from() -> None:
+    bgr = IMAGENET.model_copy(update={"order": "bgr"})
+    teacher = sample(with_parts(init=InitSpec(input=bgr)))
+    labels = LabelsSpec(kind="continued")
+    silent, stated = (
+        sample(with_parts(labels=labels, init=InitSpec(input=pixels)), teacher=teacher)
+        for pixels in (None, bgr)
+    )
+    assert names_of(silent) == names_of(stated)
+
+
+def test_the_input_of_a_file_is_hashed_as_it_is_stated() -> None:
+    def named(pixels: InputSpec | None) -> str:
+        init = InitSpec(source="file", weights="w.pth", weights_norm="gn", input=pixels)
+        return sample(with_parts(init=init), weights_digest="w").trial_id
+
+    assert named(None) != named(IMAGENET)  # the file may say anything
 
 
 def paths_of(tree: dict[str, Any], prefix: str = "") -> set[str]:
