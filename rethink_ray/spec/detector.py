@@ -32,6 +32,8 @@ TWO_STAGE = frozenset({"faster_rcnn", "cascade_rcnn"}) | WITH_MASKS | WITH_KEYPO
 CascadeIous = Annotated[tuple[Fraction, ...], Field(min_length=2, strict=False)]
 WITH_CASCADE = frozenset({"cascade_rcnn", "cascade_mask_rcnn"})
 """Families with several box stages."""
+REFUSED_BETWEEN: Mapping[str, tuple[float, float]] = {"focal_gamma": (0.0, 1.0)}
+"""Keys that refuse every value between two values that they accept."""
 FORMER_KEYS: Mapping[str, tuple[str, ...]] = {
     "rpn_pre_nms": ("rpn_pre_nms_train", "rpn_pre_nms_test"),
     "rpn_post_nms": ("rpn_post_nms_train", "rpn_post_nms_test"),
