@@ -12,7 +12,7 @@ from rethink_ray.spec.study import ResourceSpec
 
 MAX_COUNT = 64
 """A whole-number range up to this size is enumerated; of a larger one three values are taken."""
-INSIDE = 0.618
+SHARE_INSIDE = 0.618
 """Share of the way from the lower end of a range to the value that is taken inside it."""
 ONE_PROCESS = ResourceSpec()
 
@@ -78,7 +78,7 @@ def _options(parameter: Parameter) -> tuple[Value, ...]:
         return parameter.choice
     low, high = parameter.bounds
     if parameter.kind != "int_uniform":
-        inside = float(f"{low + INSIDE * (high - low):.6g}")
+        inside = float(f"{low + SHARE_INSIDE * (high - low):.6g}")
         return (low, min(max(inside, low), high), high)
     if high - low < MAX_COUNT:
         return tuple(range(int(low), int(high) + 1))

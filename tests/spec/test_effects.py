@@ -7,7 +7,7 @@ import pytest
 from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipes import RECIPES
-from rethink_ray.spec.rules.effects import EFFECT_OF
+from rethink_ray.spec.rules.effects import READERS_OF
 from rethink_ray.spec.settings import known_paths
 from tests.search.search_builders import small_study
 from tests.spec.refusals import refused
@@ -80,7 +80,7 @@ def test_a_setting_that_a_run_reads_is_not(recipe: str, settings: dict[str, Any]
 def test_a_recipe_and_the_defaults_stand_anywhere(recipe: str) -> None:
     """The tiny recipes have counts of proposals in every family, of which one-stage ones read
     none."""
-    defaults = {path: getattr(DetectorSpec(), path.split(".")[1]) for path in EFFECT_OF}
+    defaults = {path: getattr(DetectorSpec(), path.split(".")[1]) for path in READERS_OF}
     named = {path: list(v) if isinstance(v, tuple) else v for path, v in defaults.items()}
     assert small_study(recipe=recipe, search={}, settings=named, arms={"scratch": {}})
 
@@ -130,5 +130,5 @@ def test_an_arm_that_copies_may_copy_what_it_does_not_read() -> None:
 
 
 def test_every_path_of_the_table_exists() -> None:
-    read = {f"detector.{key}" for effect in EFFECT_OF.values() for key in effect.reads}
-    assert {*EFFECT_OF, *read} <= known_paths().keys()
+    read = {f"detector.{key}" for readers in READERS_OF.values() for key in readers.reads}
+    assert {*READERS_OF, *read} <= known_paths().keys()

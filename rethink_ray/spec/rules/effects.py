@@ -21,61 +21,61 @@ from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True)
-class Effect:
+class Readers:
     """Who reads some keys of ``detector``."""
 
     keys: tuple[str, ...]
-    readers: str
+    in_words: str
     """The detectors that read them, in words."""
     reads: tuple[str, ...]
     """The keys of ``detector`` that decide it."""
     is_read: Callable[[DetectorSpec], bool]
 
 
-EFFECTS = (
-    Effect(
+READERS = (
+    Readers(
         keys=("focal_gamma", "focal_alpha"),
-        readers="a one-stage family",
+        in_words="a one-stage family",
         reads=("family",),
         is_read=lambda detector: detector.family not in TWO_STAGE,
     ),
-    Effect(
+    Readers(
         keys=(
             *("rpn_box_loss_beta", "rpn_box_loss_weight", "rpn_batch", "box_batch"),
             *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),
-            *("canonical_scale_px", "box_head_features"),
+            "canonical_scale_px",
         ),
-        readers="a two-stage family",
+        in_words="a two-stage family",
         reads=("family",),
         is_read=lambda detector: detector.family in TWO_STAGE,
     ),
-    Effect(
+    Readers(
         keys=("cascade_ious", "cascade_class_agnostic", "cascade_from"),
-        readers="a cascade",
+        in_words="a cascade",
         reads=("family",),
         is_read=lambda detector: detector.family in WITH_CASCADE,
     ),
-    Effect(
+    Readers(
         keys=("box_loss_beta",),
-        readers="box_loss: smooth_l1",
+        in_words="box_loss: smooth_l1",
         reads=("family", "box_loss"),
         is_read=lambda detector: detector.as_published().box_loss == "smooth_l1",
     ),
-    Effect(
+    Readers(
         keys=("neck_merge",),
-        readers="neck: nas_fpn",
+        in_words="neck: nas_fpn",
         reads=("neck",),
         is_read=lambda detector: detector.neck == "nas_fpn",
     ),
-    Effect(
+    Readers(
         keys=("neck_repeats",),
-        readers="neck: nas_fpn or bifpn",
+        in_words="neck: nas_fpn or bifpn",
         reads=("neck",),
         is_read=lambda detector: detector.neck != "fpn",
     ),
-    Effect(
+    Readers(
         keys=("p6_from",),
-        readers="a one-stage family with neck: fpn, on a backbone other than tiny",
+        in_words="a one-stage family with neck: fpn, on a backbone other than tiny",
         reads=("family", "neck", "backbone"),
         is_read=lambda detector: (
             detector.family not in TWO_STAGE
@@ -84,8 +84,8 @@ EFFECTS = (
         ),
     ),
 )
-EFFECT_OF: Mapping[str, Effect] = {
-    f"detector.{key}": effect for effect in EFFECTS for key in effect.keys
+READERS_OF: Mapping[str, Readers] = {
+    f"detector.{key}": readers for readers in READERS for key in readers.keys
 }
 """Dotted path -> who reads it; paths that every detector reads are left out."""
 
@@ -104,37 +104,37 @@ def _groups_of(study: Study) -> Iterator[tuple[str, Mapping[str, Any], tuple[Cel
 def _sets_what_nothing_reads(study: Study) -> bool | Breach:
     usual = (build_recipe(study.recipe), Recipe())
     for key, settings, cells in _groups_of(study):
-        for path in sorted(settled_paths(settings) & EFFECT_OF.keys()):
+        for path in sorted(settled_paths(settings) & READERS_OF.keys()):
             values = [value_at(base_recipe(study, cell), path) for cell in cells]
             known = [value_at(recipe, path) for recipe in usual]
             new = [value for value in values if value not in known]
             if new and not any(_is_read(study, cell, path) for cell in cells):
-                readers = EFFECT_OF[path].readers
-                return Breach(key=f"{key}.{path}", came=new[0], words={"readers": readers})
+                words = {"readers": READERS_OF[path].in_words}
+                return Breach(key=f"{key}.{path}", came=new[0], words=words)
     return False
 
 
 def _is_read(study: Study, cell: Cell, path: str) -> bool:
     """Whether any run of the cell reads the path."""
-    effect = EFFECT_OF[path]
-    paths = tuple(f"detector.{key}" for key in effect.reads)
+    readers = READERS_OF[path]
+    paths = tuple(f"detector.{key}" for key in readers.reads)
     runs = reachable_recipes(base_recipe(study, cell), space_of(study, cell), paths)
-    return any(effect.is_read(run.detector) for run in runs)
+    return any(readers.is_read(run.detector) for run in runs)
 
 
 def _searches_what_a_run_ignores(searched: SearchedCell) -> bool | Breach:
     """A cell that copies its values searches nothing, and takes what another cell has found."""
     if copied_cell(searched.study, searched.cell) is not None:
         return False
-    for path in searched.space.keys() & EFFECT_OF.keys():
-        effect = EFFECT_OF[path]
+    for path in filter(READERS_OF.__contains__, searched.space):
+        readers = READERS_OF[path]
         base = used_value_at(searched.recipe, path)
-        paths = (path, *(f"detector.{key}" for key in effect.reads))
+        paths = (path, *(f"detector.{key}" for key in readers.reads))
         for run in reachable_recipes(searched.recipe, searched.space, paths):
             value = used_value_at(run, path)
-            if value != base and not effect.is_read(run.detector):
-                read = {key: value_at(run, f"detector.{key}") for key in effect.reads}
-                words = {"readers": effect.readers, "path": path, "value": value}
+            if value != base and not readers.is_read(run.detector):
+                read = {key: value_at(run, f"detector.{key}") for key in readers.reads}
+                words = {"readers": readers.in_words}
                 return Breach(key=searched.key_of(path), came=read, words=words)
     return False
 
@@ -142,7 +142,7 @@ def _searches_what_a_run_ignores(searched: SearchedCell) -> bool | Breach:
 SETTING_EFFECTS: tuple[Rule[Study], ...] = (
     Rule(
         key="settings",
-        reads=("arms", "regimes", *EFFECT_OF),
+        reads=("arms", "regimes", *READERS_OF),
         broken=_sets_what_nothing_reads,
         must="must be left out without {readers}: nothing reads it",
         remedy="Set it where it is read.",
@@ -151,7 +151,7 @@ SETTING_EFFECTS: tuple[Rule[Study], ...] = (
 SEARCH_EFFECTS: tuple[Rule[SearchedCell], ...] = (
     Rule(
         key="search",
-        reads=("arms", *EFFECT_OF),
+        reads=("arms", *READERS_OF),
         broken=_searches_what_a_run_ignores,
         must="must be searched only with {readers}",
         remedy="Search it in the arms that read it, or under a condition (when).",

@@ -34,7 +34,7 @@ SHAPELESS = frozenset(
     )
 )
 """Settings of a detector that do not change the shapes of its weights."""
-INPUT_PATHS = ("labels.kind", "labels.start", "init.input", "init.source", "detector.backbone")
+PIXEL_PATHS = ("labels.kind", "labels.start", "init.input", "init.source", "detector.backbone")
 """Paths that decide which input a student states, and which one its teacher has."""
 LOOKING = ("batch_size", "precision", "init.input")
 """Settings beside ``detector`` and ``evaluation`` that a detector which only labels reads."""
@@ -213,7 +213,7 @@ def _has_another_network(student: Student) -> bool | Breach:
 
 def _states_another_input(student: Student) -> bool | Breach:
     """The student goes on from weights that saw other pixels than ``init.input`` says."""
-    for recipe in reachable_recipes(student.recipe, student.space, INPUT_PATHS):
+    for recipe in reachable_recipes(student.recipe, student.space, PIXEL_PATHS):
         stated = recipe.init.input
         if stated is None or not _goes_on(recipe):
             continue
@@ -239,7 +239,7 @@ def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
         yield from () if stated is None else (stated,)
         return
     teacher = Student(student.study, Cell(student.cell.regime, student.teacher))
-    for recipe in reachable_recipes(teacher.recipe, teacher.space, INPUT_PATHS):
+    for recipe in reachable_recipes(teacher.recipe, teacher.space, PIXEL_PATHS):
         init, is_vgg = recipe.init, recipe.detector.backbone == "vgg16"
         if init.input is not None:
             yield init.input
