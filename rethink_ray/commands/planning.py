@@ -18,6 +18,7 @@ from rethink_ray.spec.resolve import (
     Cell,
     base_recipe,
     cells_of,
+    copied_cell,
     lengths_of,
     space_of,
 )
@@ -166,10 +167,15 @@ def _draw_lines(study: Study, facts: DataFacts) -> Iterator[str]:
 
 
 def _space_lines(study: Study) -> Iterator[str]:
-    """The tuned paths and their ranges; cells with the same space share a line."""
+    """The tuned paths and their ranges; cells with the same space, or the same source, share a
+    line."""
     cells = cells_of(study)
     names_by_space: dict[str, list[str]] = {}
+    names_by_source: dict[str, list[str]] = {}
     for cell in cells:
+        if (source := copied_cell(study, cell)) is not None:
+            names_by_source.setdefault(source.name, []).append(cell.name)
+            continue
         space = "; ".join(
             f"{path} {_describe_range(parameter)}"
             for path, parameter in sorted(space_of(study, cell).items())
@@ -178,12 +184,17 @@ def _space_lines(study: Study) -> Iterator[str]:
     for space, names in names_by_space.items():
         where = "every cell" if len(names) == len(cells) > 1 else ", ".join(names)
         yield f"tuned in {where}: {space}"
+    for source_name, names in names_by_source.items():
+        yield f"copied from {source_name}: {', '.join(names)}"
 
 
 def _first_lines(study: Study) -> Iterator[str]:
-    """The configurations that cells try first, where they are more than the recipe's own."""
+    """The configurations that searched cells try first, where they are more than the recipe's
+    own."""
+    cells = cells_of(study)
+    searched = [cell for cell in cells if copied_cell(study, cell) is None]
     names_by_line: dict[str, list[str]] = {}
-    for cell in cells_of(study):
+    for cell in searched:
         base, *entries = CellRules(study, cell).first_values
         texts = [
             ", ".join(f"{path} {value}" for path, value in entry.items() if value != base.get(path))
@@ -193,7 +204,7 @@ def _first_lines(study: Study) -> Iterator[str]:
         names_by_line.setdefault(line, []).append(cell.name)
     for line, names in names_by_line.items():
         if line:
-            where = "every cell" if len(names_by_line) == 1 < len(names) else ", ".join(names)
+            where = "every cell" if len(names) == len(cells) > 1 else ", ".join(names)
             yield f"tried first in {where}: {line}"
 
 

@@ -164,11 +164,15 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
 
     ``picture_in_two_splits`` is a fault, for which ``run`` refuses the study. Under
     ``data.duplicates: drop`` it is the note ``dropped_duplicate`` of the split that loses the
-    picture. ``repeated_picture`` is the note that one split lists a picture twice.
+    picture, also of a picture without an object. ``repeated_picture`` is the note that one split
+    lists a picture twice.
     """
     refresh_splits(data)
+    drops = data.duplicates == "drop"
     listed = data.model_copy(update={"duplicates": "refuse"})
-    kind = "dropped_duplicate" if data.duplicates == "drop" else "picture_in_two_splits"
+    if drops:  # duplicates go first, and images without an object after them
+        listed = listed.model_copy(update={"keep_empty": True, "min_keypoints": None})
+    kind = "dropped_duplicate" if drops else "picture_in_two_splits"
     by_split: dict[str, Examples] = defaultdict(lambda: defaultdict(list))
     for leak in find_leaks(listed):
         for pair in {pair[0]: pair for pair in leak.pairs}.values():

@@ -83,8 +83,8 @@ def require_stated_input(norm: PixelNorm, stated: InputSpec | None, where: str) 
     """Raises ``SpecError`` if the loaded weights carry another input than a recipe states."""
     if stated is None or norm.is_set_to(stated):
         return
-    must = f"must be that of the weights it starts from ({_words_of(norm.read_input())})"
-    raise SpecError(explain(where, must, _words_of(stated), "Leave it out: the weights carry it."))
+    must = f"must be that of the weights it starts from ({norm.read_input().in_words})"
+    raise SpecError(explain(where, must, stated.in_words, "Leave it out: the weights carry it."))
 
 
 def input_of_model(state: Mapping[str, Tensor]) -> InputSpec:
@@ -107,8 +107,3 @@ def input_of_timm(backbone: str) -> InputSpec:
 
     known: Any = timm.get_pretrained_cfg(backbone.removeprefix(TIMM))
     return InputSpec.model_validate({"mean": known.mean, "std": known.std})
-
-
-def _words_of(pixels: InputSpec) -> str:
-    words = f"mean {[*pixels.mean]}, std {[*pixels.std]}, {pixels.order}"
-    return words if pixels.scale == 1 else f"{words}, scale {pixels.scale}"

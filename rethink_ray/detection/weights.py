@@ -16,7 +16,13 @@ from torch import Tensor
 from torchvision.models import WeightsEnum
 
 from rethink_ray.detection.adapters import is_adapter
-from rethink_ray.detection.pixel_norm import input_of_model, input_of_timm, input_of_torchvision
+from rethink_ray.detection.pixel_norm import (
+    PixelNorm,
+    input_of_model,
+    input_of_timm,
+    input_of_torchvision,
+    require_stated_input,
+)
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone
 from rethink_ray.spec.errors import SpecError, explain
@@ -63,7 +69,8 @@ def load_initial_weights(
     papers.
 
     Raises:
-        SpecError: the weights are missing or do not fit the backbone, or their input is not known.
+        SpecError: the weights are missing or do not fit the backbone, or their input is not known,
+            or is not the one that ``init`` states.
     """
     pixels = IMAGENET
     match init.source:
@@ -88,6 +95,8 @@ def load_initial_weights(
             where = f"init.weights {init.weights}"
             state = read_state_dict(Path(init.weights or ""), where)
             load_backbone(backbone, state, where)
+            if is_ours(init.weights or ""):
+                require_stated_input(PixelNorm(input_of_model(state)), init.input, "init.input")
             pixels = init.input or _find_input(spec, init, state)
     return init.input or pixels
 

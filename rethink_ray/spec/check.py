@@ -10,6 +10,7 @@ from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.spec.rules.batches import BATCH_RULES
 from rethink_ray.spec.rules.claims import CLAIM_NAME_RULES, ClaimNames
+from rethink_ray.spec.rules.effects import SEARCH_EFFECTS, SETTING_EFFECTS
 from rethink_ray.spec.rules.first_values import ENTRY_RULES, FIRST_RULES, entries_of
 from rethink_ray.spec.rules.images import (
     ANNOTATION_RULES,
@@ -48,6 +49,7 @@ def check_study(study: Study, where: str) -> None:
     _check_claims(study, where)
     for cell in cells_of(study):
         _check_cell(SearchedCell(study, cell), where)
+    check_rules(SETTING_EFFECTS, study, words, where)
     for entry in entries_of(study):
         check_rules(ENTRY_RULES, entry, {}, where)
     check_rules(FIRST_RULES, study, words, where)
@@ -127,6 +129,7 @@ def _check_cell(searched: SearchedCell, where: str) -> None:
     for path, parameter in searched.space.items():
         _check_conditions(parameter, searched, f"{where}: search.{path}.when")
     _check_reachable(searched, f"{where}: {searched.cell.name}")
+    check_rules(SEARCH_EFFECTS, searched, {}, where)
 
 
 def _check_parameter(searched: SearchedPath, where: str) -> None:

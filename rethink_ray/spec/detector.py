@@ -35,6 +35,8 @@ WITH_CASCADE = frozenset({"cascade_rcnn", "cascade_mask_rcnn"})
 PUBLISHED_REPEATS: Mapping[Neck, int] = {"nas_fpn": 7, "bifpn": 3}
 """How often a neck repeats its cell. Source: Ghiasi et al. 2019 (7 at 256 and 384 channels), Tan et
 al. 2020 (D0)."""
+REFUSED_BETWEEN: Mapping[str, tuple[float, float]] = {"focal_gamma": (0.0, 1.0)}
+"""Keys that refuse every value between two values that they accept."""
 FORMER_KEYS: Mapping[str, tuple[str, ...]] = {
     "rpn_pre_nms": ("rpn_pre_nms_train", "rpn_pre_nms_test"),
     "rpn_post_nms": ("rpn_post_nms_train", "rpn_post_nms_test"),

@@ -1,5 +1,6 @@
 """How pixels enter a network: the mean, the deviation and the order of channels of its weights."""
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -42,6 +43,20 @@ class InputSpec(Spec):
             must = f"must be {' or '.join(NAMED)}, or a group with mean and std"
             raise refuse_value(must, tree)
         return NAMED[tree]
+
+    @property
+    def in_words(self) -> str:
+        """Its numbers as messages show them."""
+        words = f"mean {[*self.mean]}, std {[*self.std]}, {self.order}"
+        return words if self.scale == 1 else f"{words}, scale {self.scale}"
+
+    def is_same(self, other: "InputSpec") -> bool:
+        """Whether both normalise alike, up to rounding, in whatever units."""
+        pairs = zip((*self.mean, *self.std), (*other.mean, *other.std), strict=True)
+        return self.order == other.order and all(
+            math.isclose(mine / self.scale, theirs / other.scale, rel_tol=1e-5, abs_tol=1e-7)
+            for mine, theirs in pairs
+        )
 
     rules = (
         Rule(

@@ -58,11 +58,8 @@ def _one_stage(network: Any) -> dict[str, Any]:
 
 
 def _box_loss(loss: BoxLoss) -> dict[str, Any]:
-    return {
-        "detector.box_loss": loss.kind,
-        "detector.box_loss_beta": loss.beta,
-        "detector.box_loss_weight": loss.weight,
-    }
+    settings = {"detector.box_loss": loss.kind, "detector.box_loss_weight": loss.weight}
+    return settings | ({"detector.box_loss_beta": loss.beta} if loss.kind == "smooth_l1" else {})
 
 
 def _two_stage(network: Any) -> dict[str, Any]:

@@ -125,3 +125,21 @@ def test_a_plan_says_what_is_tried_first(tmp_path: Path) -> None:
     both = "the recipe's own values; then optimizer.lr 0.04, schedule.decay.factor 0.02"
     assert f"tried first in full/a: {both}" in lines
     assert f"tried first in full/b: {both}; then optimizer.lr 0.01" in lines
+
+
+def test_a_cell_that_copies_its_values_tries_nothing_first(tmp_path: Path) -> None:
+    study = {
+        "search": {"optimizer.lr": {"log_uniform": [0.005, 0.2]}},
+        "try_first": [{"optimizer.lr": 0.04}],
+        "budget": {"trials": 2, "replicates": 1},
+        "arms": {"a": {}, "b": {}},
+        "tuning": {"copy_from": "a"},
+    }
+    given = load_study_input(written(tmp_path, study=study))
+    lines = list(plan_lines(given.study, given.facts, 1, tmp_path))
+    tried = "the recipe's own values; then optimizer.lr 0.04"
+    assert [x for x in lines if x.startswith("tried")] == [f"tried first in full/a: {tried}"]
+    assert [x for x in lines if x.startswith(("tuned", "copied"))] == [
+        "tuned in full/a: optimizer.lr log_uniform [0.005, 0.2]",
+        "copied from full/a: full/b",
+    ]

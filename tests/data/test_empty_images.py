@@ -82,6 +82,13 @@ def test_an_empty_duplicate_is_counted_once(data: DataSpec, tmp_path: Path) -> N
     assert facts.num_empty == 3
     assert facts.split_sizes["train"] == 10 - 2 - 3
     assert left_out_words(facts).count("left out") == 2
+    notes = {
+        note.kind: note.count
+        for note in check_data(drop_empty(data, duplicates="drop"), ["train"])["train"]
+    }
+    assert (notes["dropped_duplicate"], notes["dropped_empty"]) == (2, 3)
+    refused = {note.kind: note.count for note in check_data(drop_empty(data), ["train"])["train"]}
+    assert refused["picture_in_two_splits"] == 1, "run refuses the study for picture 1 alone"
 
 
 def test_trials_on_fewer_images_have_ids_of_their_own(data: DataSpec, tmp_path: Path) -> None:

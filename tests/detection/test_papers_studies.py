@@ -13,6 +13,7 @@ from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe
+from rethink_ray.spec.settings import flatten
 
 COCO_CATEGORIES = 80
 
@@ -120,6 +121,16 @@ def test_copy_paste_has_the_overlaps_and_sums_of_the_authors_configuration() -> 
     assert detector.cascade_ious == (0.6, 0.7, 0.8)
     assert (detector.neck, detector.neck_repeats, detector.neck_merge) == ("nas_fpn", 5, "sum")
     assert detector.box_head == "4conv2fc"
+
+
+def test_copy_paste_on_lvis_is_the_same_recipe_without_a_cascade() -> None:
+    coco = recipe_of("vasconcelos_2022_copy_paste", "copy_paste_frozen")
+    lvis = recipe_of("vasconcelos_2022_lvis", "frozen")
+    ours, theirs = flatten(lvis), flatten(coco)
+    assert {path for path in ours if ours[path] != theirs[path]} == {
+        *("detector.family", "detector.cascade_ious"),
+        *("detector.score_threshold", "detector.detections"),
+    }
 
 
 @pytest.mark.parametrize(

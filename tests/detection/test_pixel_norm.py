@@ -17,6 +17,7 @@ from rethink_ray.detection.pixel_norm import (
 )
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.networks import BACKBONES, from_torchvision
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 from rethink_ray.training.checkpoint import save_checkpoint
@@ -24,6 +25,9 @@ from tests.golden_words import assert_says
 
 DETECTRON = InputSpec(
     mean=(102.9801, 115.9465, 122.7717), std=(1.0, 1.0, 1.0), order="bgr", scale=255
+)
+DETECTRON_IN_ONES = InputSpec(
+    mean=(102.9801 / 255, 115.9465 / 255, 122.7717 / 255), std=(1 / 255,) * 3, order="bgr"
 )
 HALF = InputSpec(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 
@@ -107,6 +111,28 @@ def test_two_weights_of_one_torchvision_network_may_differ_in_their_input() -> N
     features = input_of_torchvision(weights.IMAGENET1K_FEATURES)
     assert features.std == pytest.approx((1 / 255,) * 3)
     assert [255 * x for x in features.mean] == pytest.approx([123, 117, 104], abs=0.01)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_torchvisions_weights_of_other_backbones_have_imagenets_input(backbone: str) -> None:
+    """Rules of the spec rest on it: they know the input of a teacher without torchvision."""
+    model = from_torchvision(backbone)
+    for weights in torchvision.models.get_model_weights(model) if model else ():
+        is_known = backbone != "vgg16" or weights.name == "IMAGENET1K_V1"
+        assert input_of_torchvision(weights).is_same(IMAGENET) == is_known
+
+
+@pytest.mark.parametrize("stated", [None, DETECTRON, DETECTRON_IN_ONES], ids=str)
+def test_a_file_of_ours_has_one_input_that_no_recipe_overrides(
+    stated: InputSpec | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "ours.pt"
+    taught = build_detector(tiny(), InitSpec(input=DETECTRON), 3, seed=0)
+    save_checkpoint(path, {"model": taught.state_dict()})
+    init = InitSpec(source="file", weights=str(path), weights_norm="bn", input=stated)
+    assert build_detector(tiny(), init, 3, seed=1).pixel_norm.is_set_to(DETECTRON)
+    with pytest.raises(SpecError, match="init.input: must be that of the weights it starts from"):
+        build_detector(tiny(), init.model_copy(update={"input": IMAGENET}), 3, seed=1)
 
 
 @pytest.mark.parametrize(

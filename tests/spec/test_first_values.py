@@ -55,6 +55,21 @@ def test_a_conditional_path_holds_where_its_condition_does() -> None:
         small_study(search=search, try_first=[{**entry, "optimizer.momentum": 0.85}])
 
 
+def test_a_range_binds_an_entry_only_where_the_entry_is_tried() -> None:
+    """``a`` searches no momentum, so its range of rates from 0.01 says nothing of this entry."""
+    wide = {
+        "optimizer.lr": {"log_uniform": [0.001, 0.2]},
+        "optimizer.momentum": {"uniform": [0.8, 0.95]},
+    }
+    arms = {"a": {"search": {"optimizer.lr": {"log_uniform": [0.01, 0.2]}}}, "b": {"search": wide}}
+    entry = {"optimizer.lr": 0.002, "optimizer.momentum": 0.85}
+    study = small_study(arms=arms, search={}, try_first=[entry])
+    assert len(first_values(study, Cell("full", "a"))) == 1
+    assert first_values(study, Cell("full", "b"))[1] == entry
+    with pytest.raises(SpecError, match="the range that full/a searches"):
+        small_study(arms=arms, search={}, try_first=[{"optimizer.lr": 0.002}])
+
+
 def test_whole_numbers_of_a_file_become_numbers_of_the_range() -> None:
     search = {"optimizer.lr": {"uniform": [0.01, 2.0]}}
     study = small_study(search=search, try_first=[{"optimizer.lr": 1}, {"optimizer.lr": 1.0}])

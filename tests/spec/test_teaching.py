@@ -193,3 +193,73 @@ def test_a_study_without_teachers_keeps_its_fingerprint() -> None:
     assert tree["arms"]["scratch"].pop("teacher") is None
     assert fingerprint_of(Study.model_validate_json(json.dumps(tree))) == fingerprint_of(plain)
     assert fingerprint_of(study({"student": STUDENT})) != fingerprint_of(plain)
+
+
+HALF: dict[str, Any] = {"mean": [0.5] * 3, "std": [0.5] * 3}
+IMAGENET_255: dict[str, Any] = {
+    "mean": [123.675, 116.28, 103.53],
+    "std": [58.395, 57.12, 57.375],
+    "scale": 255,
+}
+
+
+def student(**settings: Any) -> dict[str, Any]:
+    dotted = {path.replace("__", "."): value for path, value in settings.items()}
+    return {"set": {"labels.kind": "continued", **dotted}, "teacher": "scratch"}
+
+
+@pytest.mark.parametrize(
+    ("occasion", "arms"),
+    [
+        ("of a teacher from random weights", {"student": student(init__input=HALF)}),
+        (
+            "of a teacher that states another",
+            {"scratch": {"set": {"init.input": HALF}}, "student": student(init__input="imagenet")},
+        ),
+        (
+            "of a teacher's teacher",
+            {
+                "scratch": {"set": {"init.input": HALF}},
+                "first": student(),
+                "student": student(init__input="imagenet") | {"teacher": "first"},
+            },
+        ),
+        (
+            "of a file",
+            {
+                "student": student(init__input=HALF)
+                | {"teacher": {"file": "w", "set": {"init.input": "imagenet"}}}
+            },
+        ),
+        (
+            "found by a search",
+            {"student": student() | {"search": {"init.input": {"choice": [None, "imagenet"]}}}}
+            | {"scratch": {"set": {"init.input": HALF}}},
+        ),
+    ],
+)
+def test_a_student_cannot_state_another_input_than_its_teacher_has(
+    occasion: str, arms: dict[str, Any]
+) -> None:
+    with refused(f"the input {occasion}", ["full/student: init.input: must be that of"]):
+        study(arms)
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        {"student": student(init__input=IMAGENET_255)},
+        {"scratch": {"set": {"init.input": HALF}}, "student": student(init__input=HALF)},
+        {"scratch": {"set": {"init.input": HALF}}, "student": student()},
+        {
+            "student": {
+                **STUDENT,
+                "set": {**STUDENT["set"], "labels.start": "init", "init.input": HALF},
+            }
+        },
+        {"student": student(init__input=HALF) | {"teacher": {"file": "w.pth"}}},
+    ],
+    ids=["in other units", "the same", "none", "from its own weights", "of an unopened file"],
+)
+def test_a_student_may_state_the_input_that_its_teacher_has(arms: dict[str, Any]) -> None:
+    assert study(arms)

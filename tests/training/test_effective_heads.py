@@ -41,8 +41,10 @@ def test_the_live_network_has_the_values_of_the_recipe(
     live = read_detector(detector)
 
     require_recipe_values(recipe, live)
-    names = {*settings, "box_loss", "box_loss_beta", "nms_iou"}
+    names = {*settings, "box_loss", "nms_iou"}
     assert {f"detector.{name}" for name in names} <= live.keys()
+    is_smooth = recipe.detector.as_published().box_loss == "smooth_l1"
+    assert ("detector.box_loss_beta" in live) == is_smooth, "no other loss has a beta"
 
 
 def test_a_loss_that_is_not_the_recipes_is_an_error() -> None:

@@ -48,7 +48,10 @@ def _names_an_unsearched_path(first: FirstEntry) -> bool | Breach:
 
 
 def _leaves_a_range(first: FirstEntry) -> bool | Breach:
+    """The entry has a value outside the range of a cell that would try it."""
     for cell in first.cells:
+        if not applies_to(first.study, cell, first.entry):
+            continue
         space = space_of(first.study, cell)
         for path, value in first.entry.items():
             if path in space and not space[path].contains(value):

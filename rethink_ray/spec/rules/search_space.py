@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from rethink_ray.spec.detector import REFUSED_BETWEEN
 from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
@@ -68,6 +69,19 @@ def _has_no_range(searched: SearchedPath) -> bool | Breach:
     return not (is_count and parameter.kind == "int_uniform") and Breach(came=path)
 
 
+def _crosses_refused_values(searched: SearchedPath) -> bool | Breach:
+    """A range whose ends its field accepts, but not what lies between."""
+    group, _, key = searched.path.partition(".")
+    refused = REFUSED_BETWEEN.get(key) if group == "detector" else None
+    parameter = searched.parameter
+    if refused is None or parameter.choice is not None:
+        return False
+    low, high = parameter.bounds
+    words = {"first": refused[0], "last": refused[1]}
+    crosses = max(low, refused[0]) < min(high, refused[1])
+    return crosses and Breach(came=[low, high], words=words)
+
+
 def _misses_the_base(searched: SearchedPath) -> bool | Breach:
     """The space does not hold the value of the base recipe, which is tried first."""
     base = used_value_at(searched.recipe, searched.path)
@@ -98,6 +112,12 @@ PARAMETER_RULES: tuple[Rule[SearchedPath], ...] = (
         broken=_has_no_range,
         must="must hold a number to have a range",
         remedy="Use choice, or int_uniform for a count.",
+    ),
+    Rule(
+        key="",
+        broken=_crosses_refused_values,
+        must="must hold no value between {first:g} and {last:g}",
+        remedy="Begin at {last:g}, or list the values: choice.",
     ),
 )
 BASE_VALUE_RULES: tuple[Rule[SearchedPath], ...] = (

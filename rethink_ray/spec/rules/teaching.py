@@ -6,6 +6,8 @@ from typing import Any
 
 from rethink_ray.spec.direct import ONLY_DETECTING
 from rethink_ray.spec.errors import show_value
+from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, recipe_of_file, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
@@ -32,6 +34,8 @@ SHAPELESS = frozenset(
     )
 )
 """Settings of a detector that do not change the shapes of its weights."""
+PIXEL_PATHS = ("labels.kind", "labels.start", "init.input", "init.source", "detector.backbone")
+"""Paths that decide which input a student states, and which one its teacher has."""
 LOOKING = ("batch_size", "precision", "init.input")
 """Settings beside ``detector`` and ``evaluation`` that a detector which only labels reads."""
 
@@ -207,6 +211,44 @@ def _has_another_network(student: Student) -> bool | Breach:
     return False
 
 
+def _states_another_input(student: Student) -> bool | Breach:
+    """The student goes on from weights that saw other pixels than ``init.input`` says."""
+    for recipe in reachable_recipes(student.recipe, student.space, PIXEL_PATHS):
+        stated = recipe.init.input
+        if stated is None or not _goes_on(recipe):
+            continue
+        for taught in _inputs_of_teacher(student):
+            if not stated.is_same(taught):
+                key = f"{student.cell.name}: init.input"
+                return Breach(key=key, came=stated.in_words, words={"theirs": taught.in_words})
+    return False
+
+
+def _goes_on(recipe: Recipe) -> bool:
+    return recipe.labels.kind != "human" and recipe.labels.start == "teacher"
+
+
+def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
+    """Every input that the teacher's weights can have, as far as the study alone says it.
+
+    Files of weights say it themselves, when a run opens them. Of torchvision's weights, VGG-16's
+    differ in their input; those of the other backbones here have ImageNet's.
+    """
+    if student.teacher is None or isinstance(student.teacher, TeacherFile):
+        stated = student.recipe_of_teacher()[0].init.input if student.teacher else None
+        yield from () if stated is None else (stated,)
+        return
+    teacher = Student(student.study, Cell(student.cell.regime, student.teacher))
+    for recipe in reachable_recipes(teacher.recipe, teacher.space, PIXEL_PATHS):
+        init, is_vgg = recipe.init, recipe.detector.backbone == "vgg16"
+        if init.input is not None:
+            yield init.input
+        elif _goes_on(recipe):
+            yield from _inputs_of_teacher(teacher)
+        elif init.source != "file" and not (init.source == "torchvision" and is_vgg):
+            yield IMAGENET
+
+
 def _kind(path: str, value: object) -> object:
     """Weights of ``bn`` fit ``sync_bn``, which only shares its statistics."""
     return "bn" if path == "detector.norm" and value == "sync_bn" else value
@@ -260,5 +302,12 @@ STUDENT_RULES: tuple[Rule[Student], ...] = (
         broken=_has_another_network,
         must="must be that of {teacher}, which it goes on from ({theirs})",
         remedy="Or set labels.start: init, where any student learns from any teacher.",
+    ),
+    Rule(
+        key="init.input",
+        reads=("labels.kind", "labels.start", "init.source", "detector.backbone"),
+        broken=_states_another_input,
+        must="must be that of {teacher}, which it goes on from ({theirs})",
+        remedy="Leave it out: the weights carry it. Or set it in the teacher, too.",
     ),
 )
