@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rethink_ray.spec.first_values import applies_to, first_values
 from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
-from rethink_ray.spec.settings import nearest
+from rethink_ray.spec.settings import nearest, spell_number
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import FirstValues, Study
 
@@ -57,6 +57,19 @@ def _leaves_a_range(first: FirstEntry) -> bool | Breach:
     return False
 
 
+def _is_a_number_as_text(first: FirstEntry) -> bool | Breach:
+    for cell in first.cells:
+        space = space_of(first.study, cell)
+        for path, value in first.entry.items():
+            if path not in space or not isinstance(value, str) or space[path].contains(value):
+                continue
+            spelling = spell_number(value, is_whole=space[path].kind == "int_uniform")
+            if spelling:
+                words = {"spelling": spelling, "text": value}
+                return Breach(key=f"{first.key}.{path}", came=value, words=words)
+    return False
+
+
 def _describe(parameter: Parameter) -> str:
     options = parameter.choice if parameter.choice is not None else parameter.bounds
     return f"{parameter.kind} {list(options)}"
@@ -88,6 +101,13 @@ ENTRY_RULES: tuple[Rule[FirstEntry], ...] = (
     Rule(
         key="try_first",
         reads=("search", "arms"),
+        broken=_is_a_number_as_text,
+        must="must be a number",
+        remedy="Write {spelling} (YAML reads {text} as text).",
+    ),
+    Rule(
+        key="try_first",
+        reads=("search", "arms"),
         broken=_leaves_a_range,
         must="must lie in the range that {cell} searches ({range})",
         remedy="Widen the range, or take the value out.",
@@ -106,8 +126,8 @@ FIRST_RULES: tuple[Rule[Study], ...] = (
         reads=("budget.trials", "search", "arms"),
         broken=_tries_more_than_there_are_trials,
         must=(
-            "must leave each cell at most budget.trials = {trials} configurations to try first, "
-            "with the recipe's own values"
+            "must leave each cell no more to try first than budget.trials = {trials}, the recipe's "
+            "own values included"
         ),
         remedy="Set budget.trials to {num} (for {cell}), or shorten try_first.",
     ),
