@@ -108,9 +108,9 @@ ANCHORS = (
         published={"ap": 47.4, "mask_ap": 41.8},
     ),
 )
-"""Our networks cannot have the weights of the second versions. Their Faster and Mask R-CNN have batch
-norms in pyramid and box head, and two convolutions in the proposal network; their RetinaNet has
-GroupNorm in its heads, and computes P6 from the last stage. Source: torchvision,
+"""Our networks cannot have the weights of the second versions. Their Faster and Mask R-CNN have
+batch norms in pyramid and box head, and two convolutions in the proposal network; their RetinaNet
+has GroupNorm in its heads, and computes P6 from the last stage. Source: torchvision,
 torchvision/models/detection/ (``*_resnet50_fpn_v2``)."""
 
 
