@@ -2,7 +2,8 @@
 
 A detection is ignored if it overlaps a *difficult* object or a crowd by IoU 0.5; a small detection
 inside a large difficult object is wrong, where COCO's rule for crowds would ignore it. VOC counts
-pixels from 1 and includes both corners; with our continuous corners the devkit's ``+ 1`` on both sides is the plain overlap.
+pixels from 1 and includes both corners; with our continuous corners the devkit's ``+ 1`` on both
+sides is the plain overlap.
 """
 
 from collections.abc import Sequence

@@ -86,7 +86,8 @@ def _tries_more_than_there_are_trials(study: Study) -> bool | Breach:
     for cell in _searched_cells(study):
         num = len(first_values(study, cell))
         if num > trials:
-            return Breach(came=num, words={"trials": trials, "cell": cell.name, "num": num})
+            words = {"trials": trials, "s": "s" * (trials != 1), "cell": cell.name, "num": num}
+            return Breach(came=num, words=words)
     return False
 
 
@@ -126,8 +127,8 @@ FIRST_RULES: tuple[Rule[Study], ...] = (
         reads=("budget.trials", "search", "arms"),
         broken=_tries_more_than_there_are_trials,
         must=(
-            "must leave each cell no more to try first than budget.trials = {trials}, the recipe's "
-            "own values included"
+            "must leave each cell at most budget.trials = {trials} configuration{s} to try first, "
+            "with the recipe's own values"
         ),
         remedy="Set budget.trials to {num} (for {cell}), or shorten try_first.",
     ),
