@@ -13,6 +13,7 @@ from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.protocol.same_facts import require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
+from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.facts import DataFacts
@@ -75,7 +76,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     check_regimes(study, len(trainable_image_ids(study.data)), where)
     require_known_inputs(study, where)
     files = {} if is_planned_only else weight_files_of(study, where)
-    facts = gather_facts(study.data, study.regimes, files)
+    facts = gather_facts(study.data, study.regimes, files, upstream_classes_of(study))
     if not is_planned_only:
         keys = own_backbones_of(study, where)
         facts = replace(

@@ -4,30 +4,37 @@
     python scripts/anchor.py --root COCO --limit 50             # a trial run, without a verdict
     python scripts/anchor.py --root COCO --train --gpus 8       # trains Faster R-CNN for 1x, too
 
-Data, loader and scorer are this program's. The network is first torchvision's own with its own
-resize, one image at a time: it must reach the published AP. Then it gets our antialiased resize,
-and last our network gets the same weights, as an arm of a study would: our resize, our pasting of
-masks, epsilon 1e-5 in frozen norms. Weights come from torch's hub cache, from a download, or from
-``--weights DIR``. Exit code 1 if an AP is outside its tolerance, or if nothing ran.
+Data, loader and scorer are this program's. A row has three columns of AP:
+
+1. torchvision's network with its own resize, one image at a time: it must reach the published AP;
+2. the same network with our antialiased resize;
+3. our network with the same weights, as an arm of a study has it: our resize, our pasting of masks,
+   epsilon 1e-5 in frozen norms.
+
+Weights come from torch's hub cache, from a download, or from ``--weights DIR``. Exit code 1 if an
+AP is outside its tolerance, or if something was skipped.
 """
 
 import argparse
 import json
 import math
+import pickle
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 import torchvision
-from published_detectors import ANCHORS, Anchor, detect_images, list_ways
+from anchor_options import read_arguments, require_coco
+from published_detectors import ANCHORS, Anchor, detect_images, list_pipelines
 from torch import Tensor
 
 from rethink_ray.data.index import open_split
 from rethink_ray.detection.weights import read_state_dict
 from rethink_ray.session import load_study_input
-from rethink_ray.spec.errors import DataError
+from rethink_ray.spec.errors import RethinkError, SpecError
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 from rethink_ray.spec.resolve import CellResolver, cells_of
@@ -67,8 +74,8 @@ class Row:
         return abs(self.difference) <= self.tolerance + 1e-9
 
 
-class Skipped(Exception):
-    """A detector cannot be scored here; the message says what is missing."""
+class MissingWeights(Exception):
+    """A detector has no weights here that can be loaded; the message names the file."""
 
 
 def load_weights(anchor: Anchor, folder: Path | None) -> Mapping[str, Tensor]:
@@ -76,58 +83,69 @@ def load_weights(anchor: Anchor, folder: Path | None) -> Mapping[str, Tensor]:
     if folder is not None:
         path = folder / anchor.file
         if not path.is_file():
-            raise Skipped(f"{anchor.file} is not in {folder}")
-        return read_state_dict(path, str(path))
+            raise MissingWeights(f"{anchor.file} is not in {folder}")
+        try:
+            return read_state_dict(path, str(path))
+        except SpecError as error:
+            raise MissingWeights(str(error)) from error
     try:
         state: Mapping[str, Tensor] = anchor.weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise Skipped(
-            f"{anchor.file} cannot be downloaded ({reason}); give its folder with --weights"
+        raise MissingWeights(
+            f"{anchor.file} cannot be downloaded or read ({reason}); give its folder with --weights"
         ) from error
     return state
 
 
-def score_anchor(anchor: Anchor, given: argparse.Namespace) -> list[Row]:
+def score_anchor(anchor: Anchor, arguments: argparse.Namespace) -> list[Row]:
     """Returns a row for each published metric of a detector."""
-    state = load_weights(anchor, given.weights)
     kind = "person_keypoints" if anchor.family in WITH_KEYPOINTS else "instances"
+    require_coco(arguments.root, "val", kind)
+    state = load_weights(anchor, arguments.weights)
     split = SplitSpec(images="val2017", annotations=f"annotations/{kind}_val2017.json")
-    data = DataSpec(dataset={"train": split, "val": split}, root=str(given.root), format="coco")
+    data = DataSpec(dataset={"train": split, "val": split}, root=str(arguments.root), format="coco")
     index = open_split(data, "val")
-    ways = list_ways(anchor, state, index, given.device)
+    try:
+        pipelines = list_pipelines(anchor, state, index, arguments.device)
+    except (SpecError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise MissingWeights(f"{anchor.file} does not fit the network ({reason})") from error
     splits, images_per_second = detect_images(
-        ways, index, anchor.family, given.device, given.limit, given.loader_workers
+        pipelines, index, anchor.family, arguments.device, arguments.limit, arguments.loader_workers
     )
-    metrics = {way: detected.metrics(data) for way, detected in splits.items()}
+    metrics = {column: detected.metrics(data) for column, detected in splits.items()}
     return [
         Row(
             detector=anchor.name,
             metric=metric,
             published=published,
             tolerance=TOLERANCE,
-            ap={way: values[metric] for way, values in metrics.items()},
+            ap={column: values[metric] for column, values in metrics.items()},
             images_per_second=images_per_second,
         )
         for metric, published in anchor.published.items()
     ]
 
 
-def train_one_x(file: Path, given: argparse.Namespace) -> Row:
+def train_one_x(file: Path, arguments: argparse.Namespace) -> list[Row]:
     """Trains the one run of a study in the folder ``--out``; a stopped one goes on from there."""
-    workers = given.gpus if given.gpus > 1 else 0
-    machine = [f"resources.workers={workers}", f"resources.gpus_per_worker={min(given.gpus, 1)}"]
-    loaded = load_study_input(str(file), [f"data.root={given.root}", *machine])
+    workers = arguments.gpus if arguments.gpus > 1 else 0
+    machine = [
+        f"resources.workers={workers}",
+        f"resources.gpus_per_worker={min(arguments.gpus, 1)}",
+    ]
+    loaded = load_study_input(str(file), [f"data.root={arguments.root}", *machine])
     (cell,) = cells_of(loaded.study)
     config = CellResolver(loaded.study, cell, loaded.facts).resolve({}, seed=0)
     if workers:
         from rethink_ray.cluster.single import train_on_workers  # imports Ray
 
-        rungs = train_on_workers(config, given.out, workers, on_rung=lambda rung: None)
+        rungs = train_on_workers(config, arguments.out, workers, on_rung=lambda rung: None)
     else:
-        rungs = train_config(config, given.out)
+        rungs = train_config(config, arguments.out)
     images = config.recipe.batch_size * config.recipe.schedule.steps(rungs[-1].length)
-    return Row(
+    row = Row(
         detector=f"{config.recipe.detector.family}, trained here",
         metric="ap",
         published=ONE_X_AP,
@@ -135,6 +153,7 @@ def train_one_x(file: Path, given: argparse.Namespace) -> Row:
         ap={"our_network": rungs[-1].metrics[f"{config.data.report_on}/ap"]},
         images_per_second=images / rungs[-1].seconds_train,
     )
+    return [row]
 
 
 def list_header_lines() -> list[str]:
@@ -147,7 +166,9 @@ def list_header_lines() -> list[str]:
 
 def format_row(row: Row, *, judged: bool) -> str:
     """Returns the line of a row; a row that is not judged has no verdict."""
-    theirs, ours, network = (f"{row.ap[way]:.2f}" if way in row.ap else "-" for way in COLUMNS)
+    theirs, ours, network = (
+        f"{row.ap[column]:.2f}" if column in row.ap else "-" for column in COLUMNS
+    )
     both = {"torchvision", "our_resize"} <= row.ap.keys()
     effect = f"{row.ap['our_resize'] - row.ap['torchvision']:+.2f}" if both else "-"
     verdict = f"{'within' if row.is_within else 'NOT within'} {row.tolerance:g}" if judged else "-"
@@ -157,17 +178,17 @@ def format_row(row: Row, *, judged: bool) -> str:
 
 
 def write_json(
-    path: Path, rows: Sequence[Row], skipped: Mapping[str, str], given: argparse.Namespace
+    path: Path, rows: Sequence[Row], skipped: Mapping[str, str], arguments: argparse.Namespace
 ) -> None:
     """Writes rows, reasons and versions; an AP that is no number is null."""
     content = {
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
-        "device": str(given.device),
-        "limit": given.limit,
+        "device": str(arguments.device),
+        "limit": arguments.limit,
         "rows": [
             asdict(row)
-            | {"ap": {way: None if math.isnan(ap) else ap for way, ap in row.ap.items()}}
-            | {"is_within": None if given.limit else row.is_within}
+            | {"ap": {column: None if math.isnan(ap) else ap for column, ap in row.ap.items()}}
+            | {"is_within": None if arguments.limit else row.is_within}
             for row in rows
         ],
         "skipped": skipped,
@@ -175,54 +196,34 @@ def write_json(
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read_arguments(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
-    """Returns the options of the command line."""
-    formatter = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
-    parser.add_argument("--root", type=Path, required=True, help="COCO's folder")
-    parser.add_argument("--weights", type=Path, help="folder with torchvision's files of weights")
-    parser.add_argument("--only", nargs="*", choices=names, default=names, metavar="DETECTOR")
-    parser.add_argument("--limit", type=int, help="score so many images, without a verdict")
-    parser.add_argument("--device", type=torch.device, help="cuda if there is one, else cpu")
-    parser.add_argument("--loader-workers", type=int, default=2, help="processes that read images")
-    parser.add_argument("--train", action="store_true", help="train Faster R-CNN for 1x as well")
-    parser.add_argument("--gpus", type=int, default=1, help="GPUs of the training; 0: on a CPU")
-    parser.add_argument("--out", type=Path, default=Path("anchor"), help="folder of the training")
-    parser.add_argument("--json", type=Path, help="write the table to this file, too")
-    given = parser.parse_args(arguments)
-    if given.train and given.limit:
-        parser.error("--train must run in full, but got --limit. Leave one of them out.")
-    given.device = given.device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return given
-
-
 def main(
-    arguments: Sequence[str] | None = None,
+    options: Sequence[str] | None = None,
     anchors: Sequence[Anchor] = ANCHORS,
     study: Path = ONE_X,
 ) -> int:
-    """Prints each row once it is known; returns 1 if one is outside its tolerance or none ran."""
-    given = read_arguments(arguments, [anchor.name for anchor in anchors])
+    """Prints each row once it is known; returns 1 if one is outside its tolerance or skipped."""
+    arguments = read_arguments(options, [anchor.name for anchor in anchors], __doc__)
     rows: list[Row] = []
     skipped: dict[str, str] = {}
     print(*list_header_lines(), sep="\n")
-    for anchor in (anchor for anchor in anchors if anchor.name in given.only):
+    jobs = {a.name: partial(score_anchor, a) for a in anchors if a.name in arguments.only}
+    if arguments.train:
+        jobs["training"] = partial(train_one_x, study)
+    for name, score in jobs.items():
         try:
-            new_rows = score_anchor(anchor, given)
-        except (Skipped, DataError) as error:
-            skipped[anchor.name] = str(error)
-            continue
-        rows += new_rows
-        print(*(format_row(row, judged=not given.limit) for row in new_rows), sep="\n", flush=True)
-    if given.train:
-        rows.append(train_one_x(study, given))
-        print(format_row(rows[-1], judged=True))
+            new_rows = score(arguments)
+        except (MissingWeights, RethinkError) as error:
+            skipped[name] = str(error)
+        else:
+            rows += new_rows
+            lines = (format_row(row, judged=not arguments.limit) for row in new_rows)
+            print(*lines, sep="\n", flush=True)
+        if arguments.json:
+            write_json(arguments.json, rows, skipped, arguments)
     for name, reason in skipped.items():
         print(f"skipped {name}: {reason}")
-    if given.json:
-        write_json(given.json, rows, skipped, given)
-    is_good = bool(rows) and (bool(given.limit) or all(row.is_within for row in rows))
-    return 0 if is_good else 1
+    is_good = bool(arguments.limit) or all(row.is_within for row in rows)
+    return 0 if is_good and rows and not skipped else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""torchvision's published detectors: their AP, and ways to run their weights for the scorer.
+"""torchvision's published detectors: their AP, and pipelines that run their weights for the scorer.
 
-A way is a function from an image to its detections: torchvision's network with its own resize,
+A pipeline is a function from an image to its detections: torchvision's network with its own resize,
 the same network with our antialiased resize, or our network with the same weights.
 """
 
@@ -31,8 +31,9 @@ from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, Family, InitSp
 from rethink_ray.training.evaluate import DetectedSplit, build_detection, build_truth
 from rethink_ray.training.precision import use_precision
 
-Detect = Callable[[Tensor, ImageEntry], Detection]
+Pipeline = Callable[[Tensor, ImageEntry], Detection]
 FP32 = Recipe()
+"""A recipe says in which precision a network computes; the default one says float32."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,10 @@ ANCHORS = (
         published={"ap": 47.4, "mask_ap": 41.8},
     ),
 )
-"""The second versions have norms in pyramid and proposal network, or P6 from the last stage."""
+"""Our networks cannot have the weights of the second versions. Their Faster and Mask R-CNN have
+batch norms in pyramid and box head, and two convolutions in the proposal network; their RetinaNet
+has GroupNorm in its heads, and computes P6 from the last stage. Source: torchvision,
+torchvision/models/detection/ (``*_resnet50_fpn_v2``)."""
 
 
 class AntialiasedResize(Resize):
@@ -167,9 +171,9 @@ def detect_as_ours(detector: Detector, image: Tensor, entry: ImageEntry) -> Dete
     return build_detection(entry, detector.detect([image])[0])
 
 
-def list_ways(
+def list_pipelines(
     anchor: Anchor, state: Mapping[str, Tensor], index: AnnotationIndex, device: torch.device
-) -> dict[str, Detect]:
+) -> dict[str, Pipeline]:
     """Returns a function that detects for each key of ``COLUMNS`` that these weights allow."""
     network = build_published(anchor, state).to(device)
     theirs = network.transform
@@ -184,38 +188,39 @@ def list_ways(
         for name in anchor.weights.meta["categories"]
     ]
     labels = torch.tensor(numbers, device=device)
-    ways: dict[str, Detect] = {
+    pipelines: dict[str, Pipeline] = {
         "torchvision": partial(detect_as_published, network, theirs, labels),
         "our_resize": partial(detect_as_published, network, resize, labels),
     }
     if anchor.ours is not None:
-        ways["our_network"] = partial(
+        pipelines["our_network"] = partial(
             detect_as_ours, build_ours(anchor, state, categories).to(device)
         )
-    return ways
+    return pipelines
 
 
 def detect_images(
-    ways: Mapping[str, Detect],
+    pipelines: Mapping[str, Pipeline],
     index: AnnotationIndex,
     family: Family,
     device: torch.device,
     limit: int | None = None,
     loader_workers: int = 0,
 ) -> tuple[dict[str, DetectedSplit], float]:
-    """Detects in every image in each way; returns images per second of the first way, too."""
-    truths, seen, seconds = [], {way: list[Detection]() for way in ways}, dict.fromkeys(ways, 0.0)
+    """Detects in every image by each pipeline; returns images per second of the first one, too."""
+    truths, seconds = [], dict.fromkeys(pipelines, 0.0)
+    seen = {name: list[Detection]() for name in pipelines}
     image_ids = [int(image_id) for image_id in index.image_ids[:limit]]
     for (image,), (entry,) in eval_batches(index, image_ids, 1, num_workers=loader_workers):
         pixels = image.to(device)
         truths.append(build_truth(entry, index, family))
-        for way, detect in ways.items():
+        for name, detect in pipelines.items():
             started = time.perf_counter()
             with use_precision(FP32, device):
-                seen[way].append(detect(pixels, entry))
-            seconds[way] += time.perf_counter() - started
+                seen[name].append(detect(pixels, entry))
+            seconds[name] += time.perf_counter() - started
     splits = {
-        way: DetectedSplit(truths=truths, seen=detections, num_categories=len(index.categories))
-        for way, detections in seen.items()
+        name: DetectedSplit(truths=truths, seen=detections, num_categories=len(index.categories))
+        for name, detections in seen.items()
     }
     return splits, len(image_ids) / next(iter(seconds.values()))

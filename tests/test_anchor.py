@@ -29,7 +29,7 @@ from rethink_ray.spec.resolve import base_recipe, cells_of
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "scripts"))
 
 from anchor import ONE_X, main
-from published_detectors import ANCHORS, Anchor, build_published, detect_images, list_ways
+from published_detectors import ANCHORS, Anchor, build_published, detect_images, list_pipelines
 
 SIDE = 64
 SIZES_HW = ((SIDE, SIDE), (2 * SIDE, 2 * SIDE))
@@ -156,7 +156,7 @@ def test_a_detector_a_point_off_its_published_ap_fails(made: Path) -> None:
     assert not table["rows"][0]["is_within"]
 
 
-def test_pictures_that_need_no_resize_have_the_same_ap_in_each_way(
+def test_pictures_that_need_no_resize_have_the_same_ap_by_each_pipeline(
     made: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, table = run(made, replace(RETINANET, published={"ap": 1.0}), "--limit", "1")
@@ -183,11 +183,11 @@ def test_our_scorer_and_pycocotools_agree_on_the_same_detections(made: Path) -> 
     data = DataSpec(dataset={"train": split, "val": split}, root=root, format="coco")
     index = open_split(data, "val")
     state = torch.load(made / "weights" / MASK_RCNN.file, weights_only=True)
-    ways = list_ways(MASK_RCNN, state, index, CPU)
-    splits, _ = detect_images(ways, index, MASK_RCNN.family, CPU, limit=1)
-    scores = {way: detected.metrics(data) for way, detected in splits.items()}
-    for way, detected in splits.items():
-        assert largest_difference(scores[way], detected.reference_metrics()) < 1e-9
+    pipelines = list_pipelines(MASK_RCNN, state, index, CPU)
+    splits, _ = detect_images(pipelines, index, MASK_RCNN.family, CPU, limit=1)
+    scores = {name: detected.metrics(data) for name, detected in splits.items()}
+    for name, detected in splits.items():
+        assert largest_difference(scores[name], detected.reference_metrics()) < 1e-9
     assert scores["our_resize"]["mask_ap"] == pytest.approx(100.0, abs=1e-9)  # nothing to resize
     assert scores["our_network"]["mask_ap"] < 99.9  # masks are pasted in another way
 
@@ -202,6 +202,60 @@ def test_missing_weights_are_named_and_nothing_passes_without_a_detector(
         f"skipped retinanet_resnet50_fpn: retinanet_resnet50_fpn_coco-eeacb38b.pth "
         f"is not in {tmp_path}"
     )
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *options: str) -> str:
+    """The last line of the options' refusal."""
+    with pytest.raises(SystemExit) as ended:
+        main(options, anchors=[RETINANET])
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--limit", "0"], "argument --limit: must be at least 1 image, but got 0"),
+        (["--limit=-3"], "argument --limit: must be at least 1 image, but got -3"),
+        (["--device", "gpu"], "must be a device such as cpu, cuda or cuda:1, but got gpu"),
+        (["--only"], "--only must name a detector, but got none. Leave it out to score all."),
+        (["--json", "gone/table.json"], "--json must be in a folder that exists, but got gone/"),
+        (["--train"], "must be COCO's folder, with val2017, but got 'no such file'."),
+    ],
+)
+def test_options_that_cannot_work_are_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    assert message in refuse(capsys, "--root", str(tmp_path / "coco"), *options)
+
+
+def test_a_folder_that_is_not_cocos_is_named_before_weights_are_looked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--root", str(tmp_path), "--weights", str(tmp_path), "--device", "cpu"]
+    assert main(options, anchors=[RETINANET]) == 1
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(f"skipped {RETINANET.name}: --root {tmp_path}: must be COCO's folder")
+
+
+def test_a_damaged_or_wrong_file_skips_its_detector_and_the_table_keeps_the_others(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / RETINANET.file).write_bytes((made / "weights" / RETINANET.file).read_bytes())
+    (tmp_path / MASK_RCNN.file).write_bytes(b"no weights")
+    fcos = shrink("fcos_resnet50_fpn", {"ap": 100.0})
+    torch.save({"backbone.body.conv1.weight": torch.zeros(1)}, tmp_path / fcos.file)
+    table = tmp_path / "table.json"
+    options = ["--root", str(made / "coco" / RETINANET.name), "--weights", str(tmp_path)]
+    options += ["--device", "cpu", "--loader-workers", "0", "--json", str(table), "--limit", "1"]
+    assert main(options, anchors=[MASK_RCNN, fcos, replace(RETINANET, ours=None)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith(f"| {RETINANET.name} | ap |")
+    assert lines[3].startswith(f"skipped {MASK_RCNN.name}: {tmp_path / MASK_RCNN.file}: must be")
+    assert lines[4].startswith(f"skipped {fcos.name}: {fcos.file} does not fit the network (")
+    content = json.loads(table.read_text())
+    assert [row["detector"] for row in content["rows"]] == [RETINANET.name]
+    assert set(content["skipped"]) == {MASK_RCNN.name, fcos.name}
 
 
 def test_published_numbers_are_torchvisions() -> None:

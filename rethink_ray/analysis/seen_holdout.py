@@ -17,10 +17,10 @@ COCO_TRAIN = "train2017"
 
 
 def find_seen_holdout(study: Study, facts: DataFacts) -> Iterator[Caveat]:
-    """One for each regime and arm that starts from a detector in a file, or learns from one.
+    """Yields a caveat for each regime and arm whose runs start or learn from a detector in a file.
 
-    Only a hold-out cut from COCO's training images is seen: published COCO detectors learned from
-    all of them.
+    Only hold-outs cut from COCO's train are checked: published COCO detectors learned from all of
+    its images.
     """
     if not isinstance(study.data.select_on, HoldoutSpec) or not _is_coco(study.data):
         return
@@ -32,11 +32,12 @@ def find_seen_holdout(study: Study, facts: DataFacts) -> Iterator[Caveat]:
                     key=f"seen-holdout:{regime}/{arm}",
                     regime=regime,
                     arm=arm,
-                    text=f"{regime}/{arm}: {_say(study, files)}",
+                    text=f"{regime}/{arm}: {_format_caveat(study, files)}",
                 )
 
 
-def _say(study: Study, files: tuple[str, ...]) -> str:
+def _format_caveat(study: Study, files: tuple[str, ...]) -> str:
+    """Returns why scores on the hold-out are too high, with the names of the detectors' files."""
     text = (
         f"we cannot check what {listed(files)} was trained on. A COCO detector has learned from "
         f"all of {COCO_TRAIN}, and so from the hold-out that the search selects on: its scores "

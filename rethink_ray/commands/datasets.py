@@ -1,6 +1,8 @@
 """``rethink-ray data``: draw the built-in data set, check one of your own, build its index."""
 
+import itertools
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -94,6 +96,8 @@ def check(
     else:
         for line in check_lines(findings):
             print(line)
+        if begins_at_minus_one(data, findings):
+            print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
     refusal = find_refusal(data)
     if refusal:
         print(f"run, plan and doctor refuse this data set: {refusal}", file=sys.stderr)
@@ -112,6 +116,21 @@ def check_lines(findings: Mapping[str, "Sequence[DataFinding]"]) -> Iterator[str
             yield f"  {word:<5} {finding.kind:<24} {finding.count:>7}   {examples}"
             if kind := FAULT_KINDS.get(finding.kind):
                 yield f"        {kind.unit}: {kind.reason}"
+
+
+def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataFinding]"]) -> bool:
+    """Whether an example of a VOC box outside its picture begins one pixel left of it or above."""
+    named = data.dataset.values() if isinstance(data.dataset, dict) else ()
+    is_json = any(split.annotations.endswith(".json") for split in named)
+    if not data.may_be_voc or is_json or data.voc_offset == 0:
+        return False
+    examples = [
+        example
+        for finding in itertools.chain(*findings.values())
+        if finding.kind == "box_outside"
+        for example in finding.examples
+    ]
+    return any(re.search(r"\[(-1,|[^,]+, -1,)", example) for example in examples)
 
 
 def index(

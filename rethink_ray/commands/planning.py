@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.commands.status import plural
 from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
@@ -98,9 +99,10 @@ def _update_lines(study: Study, plan: Plan) -> Iterator[str]:
     yield line
     least, most = plan.steps_range
     if least < most:
+        num = study.budget.replicates
         yield f"at least {least:,}, at most {most:,} updates:"
         yield (
-            f"  each best configuration gets {study.budget.replicates} replicates, and one may be "
+            f"  each best configuration gets {plural(num, 'replicate')}, and one may be "
             "best at all lengths, or another at each;"
         )
         yield "  scores are made up here, so jobs and updates above are one case of many"

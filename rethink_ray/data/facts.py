@@ -17,7 +17,11 @@ from rethink_ray.data.regimes import (
 )
 from rethink_ray.data.scorable import counted_objects, find_undefined_metrics
 from rethink_ray.data.sizes import require_sizes
-from rethink_ray.data.upstream import require_upstream_pictures, upstream_fingerprint
+from rethink_ray.data.upstream import (
+    require_upstream_classes,
+    require_upstream_pictures,
+    upstream_fingerprint,
+)
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import FaultShare
@@ -26,7 +30,10 @@ from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec, share_of
 
 
 def gather_facts(
-    data: DataSpec, regimes: Mapping[str, RegimeSpec], files: Mapping[str, str] | None = None
+    data: DataSpec,
+    regimes: Mapping[str, RegimeSpec],
+    files: Mapping[str, str] | None = None,
+    upstream_classes: Sequence[int] = (),
 ) -> DataFacts:
     """Returns the facts of all splits and regimes of a study; builds missing indexes.
 
@@ -34,11 +41,13 @@ def gather_facts(
         data: where the images are.
         regimes: name -> regime.
         files: path of each file of weights -> the study key that names it, for messages.
+        upstream_classes: each ``upstream.classes`` of a run that needs ``data.upstream``.
 
     Raises:
         DataError: a regime is larger than the data set, a split or a file does not exist, most
             pictures of a split have another size than annotated, a scoring split has no object, a
-            regime none to learn from, or a picture of ``data.upstream`` cannot be read.
+            regime none to learn from, or ``data.upstream`` has a picture that cannot be read or
+            another number of classes.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     splits = _open_used_splits(data)
@@ -46,6 +55,8 @@ def gather_facts(
         require_sizes(index, split)
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
+    for num_classes in upstream_classes:
+        require_upstream_classes(data, num_classes)
     require_upstream_pictures(data)
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}

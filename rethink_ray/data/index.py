@@ -349,6 +349,9 @@ def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> Anno
 
 def _drop_empty(data: DataSpec, train: AnnotationIndex) -> AnnotationIndex:
     """Leaves out training images without an object, or without enough visible keypoints."""
+    if data.min_keypoints and not train.keypoint_names:
+        must = "must be left out, or 0, where training annotations have no keypoints"
+        raise DataError(explain("data.min_keypoints", must, data.min_keypoints))
     rows = np.searchsorted(train.image_column("image_id"), train.image_ids)
     kept = train.image_ids[train.has_learnable(data.min_keypoints)[rows]]
     if len(kept) == len(train):

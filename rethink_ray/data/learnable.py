@@ -1,14 +1,14 @@
-"""The one rule for annotated objects: which ones a detector learns from.
+"""Decides from which annotated objects a detector learns.
 
-A box is clamped to its image. If a side is then at most one pixel long, the object is dropped, and
-so is a crowd.
+A box is clamped to its image. An object is left out if a side of the clamped box is at most one
+pixel long, or if it is a crowd.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 DEGENERATE_PX = 1.0
-"""Sides must be longer than this: a click without a drag leaves a box of one pixel."""
+"""Both sides must be longer than this, in pixels: a click without a drag leaves a box of one."""
 
 
 def clamp(boxes_xyxy: NDArray[np.float32], size_wh: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -42,8 +42,8 @@ def count_visible(
     Args:
         values: x, y and visibility of all keypoints of all objects.
         offsets: [N + 1]; object i has the values from ``offsets[i]`` to ``offsets[i + 1]``. An
-            object with another number of them than ``3 * num_keypoints`` has no keypoint.
-        num_keypoints: of a whole object.
+            object with another number of values than ``3 * num_keypoints`` counts as one without.
+        num_keypoints: number of keypoints of an object that has any.
     """
     counts = np.zeros(len(offsets) - 1, np.int64)
     whole = np.diff(offsets) == 3 * num_keypoints

@@ -1,4 +1,4 @@
-"""Which objects of a split count when it is scored, and which metrics it can never give."""
+"""Finds which objects of a split count when it is scored, and which metrics are undefined on it."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,9 @@ from rethink_ray.spec.metrics import AREA_RANGES_PX2
 
 
 def counted_objects(index: AnnotationIndex) -> NDArray[np.bool_]:
-    """Returns, for each object of the whole split, whether finding it can be right.
+    """Returns, for each object of the whole split, whether a detection of it counts as correct.
 
-    It is no crowd, its box has pixels, and its image belongs to the index.
+    It does if the object is no crowd, its box has pixels, and its image belongs to the index.
     """
     in_use = np.isin(index.image_column("image_id"), index.image_ids)
     counted: NDArray[np.bool_] = np.repeat(in_use, index.image_column("num_objects"))

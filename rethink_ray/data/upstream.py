@@ -84,7 +84,7 @@ def open_upstream(data: DataSpec, spec: UpstreamSpec) -> ClassificationSet:
         must = "must be left out where data.upstream names a folder"
         raise DataError(explain("upstream.figures", must, spec.figures))
     else:
-        names = _name_classes(Path(data.upstream), spec)
+        names = _name_classes(Path(data.upstream), spec.classes)
         build_once(directory, partial(_decode_folder, data, names, spec))
     is_built_in = data.upstream == BUILT_IN
     return _load_set(directory, names, spec, print_of, is_built_in=is_built_in)
@@ -115,6 +115,16 @@ def upstream_files(data: DataSpec) -> list[Path]:
 def count_held_out(num_images: int) -> int:
     """Returns how many of so many images measure accuracy; the others are learned from."""
     return min(max(num_images // VAL_SHARE, 1), MOST_HELD_OUT)
+
+
+def require_upstream_classes(data: DataSpec, num_classes: int) -> None:
+    """Refuses a folder under ``data.upstream`` that has another number of classes.
+
+    Raises:
+        DataError: names the number of class folders.
+    """
+    if data.upstream != BUILT_IN:
+        _name_classes(Path(data.upstream), num_classes)
 
 
 def require_upstream_pictures(data: DataSpec) -> None:
@@ -171,12 +181,12 @@ def _load_set(
     )
 
 
-def _name_classes(root: Path, spec: UpstreamSpec) -> tuple[str, ...]:
+def _name_classes(root: Path, num_classes: int) -> tuple[str, ...]:
     names = tuple(folder.name for folder in _list_class_folders(root))
-    if len(names) != spec.classes:
+    if len(names) != num_classes:
         must = f"must be the number of class folders in {root} ({len(names)})"
         remedy = f"Set upstream.classes: {len(names)}."
-        raise DataError(explain("upstream.classes", must, spec.classes, remedy))
+        raise DataError(explain("upstream.classes", must, num_classes, remedy))
     return names
 
 

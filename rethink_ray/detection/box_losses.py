@@ -1,4 +1,4 @@
-"""The losses of boxes: distances of their coded deltas, or the generalised IoU of the boxes."""
+"""Computes box losses: distances between predicted and expected deltas, or generalised IoU."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +20,21 @@ class BoxLoss:
     weight: float
 
     @classmethod
-    def of(cls, spec: DetectorSpec) -> "BoxLoss":
-        """The loss of anchors or of a box head's proposals, from a spec without nulls."""
+    def build(cls, spec: DetectorSpec) -> "BoxLoss":
+        """Builds the loss of anchors or of a box head's proposals, from a spec without nulls."""
         assert spec.box_loss is not None, "build_network fills in published values"
         assert spec.box_loss_beta is not None, "build_network fills in published values"
         return cls(kind=spec.box_loss, beta=spec.box_loss_beta, weight=spec.box_loss_weight)
 
     @classmethod
-    def of_proposals(cls, spec: DetectorSpec) -> "BoxLoss":
-        """The loss of a proposal network."""
+    def build_for_proposals(cls, spec: DetectorSpec) -> "BoxLoss":
+        """Builds the loss of a proposal network."""
         return cls(kind="smooth_l1", beta=spec.rpn_box_loss_beta, weight=spec.rpn_box_loss_weight)
 
-    def per_box(self, deltas: Tensor, expected: Tensor, references: Tensor, coder: Any) -> Tensor:
-        """Returns the weighted loss ``[R]`` of each box, summed over its four deltas.
+    def measure_boxes(
+        self, deltas: Tensor, expected: Tensor, references: Tensor, coder: Any
+    ) -> Tensor:
+        """Returns the weighted loss ``[R]`` of each box (l1, smooth_l1: summed over four deltas).
 
         Args:
             deltas: predicted, ``[R, 4]``.

@@ -98,7 +98,7 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
 def _one_stage_losses(spec: DetectorSpec) -> dict[str, Any]:
     return {
         "focal_loss": FocalLoss(gamma=spec.focal_gamma, alpha=spec.focal_alpha),
-        "box_loss": BoxLoss.of(spec),
+        "box_loss": BoxLoss.build(spec),
     }
 
 
@@ -163,7 +163,7 @@ def _build_two_stage(
         pre_nms_top_n=counts,
         post_nms_top_n=kept,
         nms_thresh=RPN_NMS_IOU,
-        box_loss=BoxLoss.of_proposals(spec),
+        box_loss=BoxLoss.build_for_proposals(spec),
     )
     rpn.fg_bg_sampler = BalancedSampler("rpn", spec.rpn_batch, 0.5)
     pool = build_roi_pool(spec, pyramid, roi_side(spec))
@@ -194,7 +194,7 @@ def _build_box_heads(
         score_thresh=spec.score_threshold,
         nms_thresh=spec.nms_iou,
         detections_per_img=spec.detections,
-        box_loss=BoxLoss.of(spec),
+        box_loss=BoxLoss.build(spec),
     )
     purpose = f"box_{stage + 1}" if stage else "box"
     heads.fg_bg_sampler = BalancedSampler(purpose, spec.box_batch, 0.25)

@@ -144,7 +144,7 @@ class WholeBatchRetinaNet(OneStage, RetinaNet):  # type: ignore[misc]  # torchvi
         references = anchors.expand_as(boxes).flatten(0, 1)
         expected = self.box_coder.encode_single(boxes.flatten(0, 1), references)
         deltas = outputs["bbox_regression"].flatten(0, 1)
-        distances = self.box_loss.per_box(deltas, expected, references, self.box_coder)
+        distances = self.box_loss.measure_boxes(deltas, expected, references, self.box_coder)
         return {
             "classification": focal.masked_fill(matches == IGNORED, 0.0).sum(),
             "bbox_regression": _sum_foreground(distances.view_as(matches), matches),

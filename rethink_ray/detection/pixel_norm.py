@@ -19,28 +19,30 @@ PIXEL_NORM = "pixel_norm"
 class PixelNorm(nn.Module):
     """Turns RGB in 0..1 into a network's input. Its buffers travel with the network's weights.
 
-    A state dict without them, such as torchvision's, leaves them as they are.
+    A state dict without these buffers leaves mean, deviation and order unchanged.
     """
 
     mean: Tensor
     std: Tensor
     channels: Tensor
 
-    def __init__(self, pixels: InputSpec = IMAGENET) -> None:
+    def __init__(self, input_spec: InputSpec = IMAGENET) -> None:
         super().__init__()
-        # torchvision creates both on the device for each image, and waits for a GPU each time
+        # torchvision creates mean and deviation on the device for each image, and so waits for it
         self.register_buffer("mean", torch.empty(0))
         self.register_buffer("std", torch.empty(0))
         self.register_buffer("channels", torch.empty(0))
-        self.set_input(pixels)
+        self.set_input(input_spec)
 
-    def set_input(self, pixels: InputSpec) -> None:
+    def set_input(self, input_spec: InputSpec) -> None:
         """Takes over mean, deviation and order of channels."""
         device = self.mean.device if self.mean.numel() else "cpu"
-        mean, std = ([x / pixels.scale for x in values] for values in (pixels.mean, pixels.std))
+        mean, std = (
+            [x / input_spec.scale for x in values] for values in (input_spec.mean, input_spec.std)
+        )
         self.mean = torch.tensor(mean, device=device)[:, None, None]
         self.std = torch.tensor(std, device=device)[:, None, None]
-        self.channels = torch.tensor(CHANNEL_ORDERS[pixels.order], device=device)
+        self.channels = torch.tensor(CHANNEL_ORDERS[input_spec.order], device=device)
 
     def read_input(self) -> InputSpec:
         """Returns mean, deviation and order from the buffers, for pixels in 0..1.
@@ -56,9 +58,9 @@ class PixelNorm(nn.Module):
             {"mean": mean, "std": std, "order": "rgb" if is_rgb else "bgr"}
         )
 
-    def is_set_to(self, pixels: InputSpec) -> bool:
-        """Returns whether the buffers hold ``pixels``, up to rounding, in whatever units."""
-        other = PixelNorm(pixels)
+    def is_set_to(self, input_spec: InputSpec) -> bool:
+        """Returns whether the buffers hold ``input_spec``, up to rounding, in whatever units."""
+        other = PixelNorm(input_spec)
         return all(
             torch.allclose(mine.cpu().float(), theirs.float(), rtol=1e-5, atol=1e-7)
             for mine, theirs in zip(self.buffers(), other.buffers(), strict=True)
@@ -88,7 +90,8 @@ def require_stated_input(norm: PixelNorm, stated: InputSpec | None, where: str) 
 
 
 def input_of_model(state: Mapping[str, Tensor]) -> InputSpec:
-    """Returns the input that a model of ours carries; ImageNet's if it is older than such files."""
+    """Returns the input that a model of ours carries; ImageNet's if it was saved before
+    models carried their input."""
     norm = PixelNorm()
     names = [name for name in state if is_pixel_norm(name)]
     norm.load_state_dict({name.rsplit(".", 1)[1]: state[name] for name in names})

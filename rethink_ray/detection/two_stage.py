@@ -146,7 +146,7 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
         predicted = deltas.gather(1, positives.candidates[..., None].expand(-1, -1, 4)).flatten(
             0, 1
         )
-        distances = self.box_loss.per_box(predicted, expected, references, self.box_coder)
+        distances = self.box_loss.measure_boxes(predicted, expected, references, self.box_coder)
         of_positives = distances.masked_fill(~positives.is_drawn.flatten(), 0.0)
         return {
             "loss_objectness": entropy.masked_fill(~is_drawn, 0.0).sum() / divisor,
@@ -213,7 +213,7 @@ class BoxHeads(RoIHeads):  # type: ignore[misc]  # torchvision is untyped
         is_positive = labels > 0
         expected = torch.where(is_positive[:, None], expected, of_label.detach())
         regions = torch.cat(drawn.boxes_xyxy)
-        distances = self.box_loss.per_box(of_label, expected, regions, self.box_coder)
+        distances = self.box_loss.measure_boxes(of_label, expected, regions, self.box_coder)
         of_positives = distances.masked_fill(~is_positive, 0.0)
         entropy = cross_entropy(scores, labels, reduction="sum")
         return entropy / num_drawn, of_positives.sum() / num_drawn

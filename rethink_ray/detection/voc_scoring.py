@@ -1,8 +1,9 @@
 """Computes PASCAL VOC's average precision of boxes, as its devkit does, in points (0..100).
 
-*Difficult* objects and crowds are ignored by overlap: a small detection inside a large one is
-wrong, where COCO's rule for crowds would ignore it. VOC counts pixels from 1 and includes both
-corners; with our continuous corners the devkit's ``+ 1`` on both sides is the plain overlap.
+A detection is ignored if it overlaps a *difficult* object or a crowd by IoU 0.5; a small detection
+inside a large difficult object is wrong, where COCO's rule for crowds would ignore it. VOC counts
+pixels from 1 and includes both corners; with our continuous corners the devkit's ``+ 1`` on both
+sides is the plain overlap.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from rethink_ray.detection.scoring import Array, Detection, GroundTruth
 from rethink_ray.spec.metrics import VOC_METRICS
 
 VOC_OVERLAP = 0.5
-"""An object is detected from this overlap (IoU) on. Source: VOCdevkit, ``VOCevaldet.m``."""
+"""An object is detected if IoU >= 0.5. Source: VOCdevkit, ``VOCevaldet.m``."""
 RECALLS_2007 = np.arange(11) / 10
 """Recalls at which VOC 2007 reads precision. Source: VOCdevkit of 2007."""
 NO_OBJECT = -1
@@ -55,8 +56,10 @@ def score_voc(
     counts = _count_objects(ground_truth, num_categories)
     for label, num_objects in enumerate(counts):
         if num_objects:
-            recall, precision = _curve(matches, label, num_objects)
-            by_category.append((_area_under(recall, precision), _eleven_points(recall, precision)))
+            recall, precision = _compute_curve(matches, label, num_objects)
+            by_category.append(
+                (_integrate_precision(recall, precision), _average_eleven_points(recall, precision))
+            )
     if not by_category:
         return dict.fromkeys(VOC_METRICS, float("nan"))
     means = 100.0 * np.mean(by_category, axis=0)
@@ -64,13 +67,14 @@ def score_voc(
 
 
 def _count_objects(ground_truth: Sequence[GroundTruth], num_categories: int) -> list[int]:
-    """Counts, per label from 0 on, the objects that are not ignored."""
-    labels = [np.asarray(g.labels, np.int64)[~_ignored(g)] for g in ground_truth]
+    """Counts the objects that are not ignored; index = label; 0 stays empty."""
+    labels = [np.asarray(g.labels, np.int64)[~_find_ignored(g)] for g in ground_truth]
     joined = np.concatenate([np.zeros(0, np.int64), *labels])
     return [int(num) for num in np.bincount(joined, minlength=num_categories + 1)]
 
 
-def _ignored(truth: GroundTruth) -> NDArray[np.bool_]:
+def _find_ignored(truth: GroundTruth) -> NDArray[np.bool_]:
+    """Returns [N]: whether an object is difficult or a crowd."""
     return np.asarray(truth.is_crowd, np.bool_)
 
 
@@ -82,11 +86,11 @@ def _match_images(ground_truth: Sequence[GroundTruth], detections: Sequence[Dete
     for truth in ground_truth:
         seen = by_image.get(truth.image_id)
         if seen is not None and len(seen.labels):
-            best, overlap = _best_objects(truth, seen)
+            best, overlap = _find_best_objects(truth, seen)
             is_enough = overlap >= VOC_OVERLAP
             objects = np.where(is_enough, num_before + best, NO_OBJECT)
             ignored = np.zeros(len(best), np.bool_)
-            ignored[is_enough] = _ignored(truth)[best[is_enough]]
+            ignored[is_enough] = _find_ignored(truth)[best[is_enough]]
             labels, scores = np.asarray(seen.labels, np.int64), np.asarray(seen.scores, np.float64)
             parts.append((labels, scores, objects, ignored))
         num_before += len(truth.labels)
@@ -94,17 +98,17 @@ def _match_images(ground_truth: Sequence[GroundTruth], detections: Sequence[Dete
     return _Matches(labels=labels, scores=scores, objects=objects, is_ignored=is_ignored)
 
 
-def _best_objects(truth: GroundTruth, seen: Detection) -> tuple[NDArray[np.int64], Array]:
+def _find_best_objects(truth: GroundTruth, seen: Detection) -> tuple[NDArray[np.int64], Array]:
     """Returns [D], [D]: the object of its class that a detection overlaps most, and how much."""
     if not len(truth.labels):
         return np.zeros(len(seen.labels), np.int64), np.zeros(len(seen.labels))
-    overlaps = _overlaps(seen.boxes_xyxy, truth.boxes_xyxy)
+    overlaps = _compute_overlaps(seen.boxes_xyxy, truth.boxes_xyxy)
     overlaps = np.where(np.equal.outer(seen.labels, truth.labels), overlaps, 0.0)
     best = overlaps.argmax(axis=1)
     return best, overlaps[np.arange(len(best)), best]
 
 
-def _overlaps(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> Array:
+def _compute_overlaps(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64]) -> Array:
     """Returns [D, N]: intersection over union of every two boxes."""
     first, second = (np.asarray(b, np.float64).reshape(-1, 4) for b in (first_xyxy, second_xyxy))
     low = np.maximum(first[:, None, :2], second[None, :, :2])
@@ -116,7 +120,7 @@ def _overlaps(first_xyxy: NDArray[np.float64], second_xyxy: NDArray[np.float64])
     return overlaps
 
 
-def _curve(matches: _Matches, label: int, num_objects: int) -> tuple[Array, Array]:
+def _compute_curve(matches: _Matches, label: int, num_objects: int) -> tuple[Array, Array]:
     """Returns recall and precision after each detection of a category, best score first."""
     rows = np.flatnonzero(matches.labels == label)
     rows = rows[np.argsort(-matches.scores[rows], kind="stable")]
@@ -129,13 +133,13 @@ def _curve(matches: _Matches, label: int, num_objects: int) -> tuple[Array, Arra
     return right / num_objects, right / np.maximum(counted, 1)
 
 
-def _area_under(recall: Array, precision: Array) -> float:
+def _integrate_precision(recall: Array, precision: Array) -> float:
     """Returns the area under the falling envelope of precision over recall (VOC 2010 and later)."""
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     return float(np.sum(np.diff(recall, prepend=0.0) * envelope))
 
 
-def _eleven_points(recall: Array, precision: Array) -> float:
+def _average_eleven_points(recall: Array, precision: Array) -> float:
     """Returns the mean of the best precision at a recall of at least 0, 0.1 .. 1 (VOC 2007)."""
     best = [precision[recall >= least].max(initial=0.0) for least in RECALLS_2007]
     return float(np.mean(best))

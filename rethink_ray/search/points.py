@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from rethink_ray.search.sobol import draw_sobol
-from rethink_ray.spec.first_values import in_sampling_order
+from rethink_ray.spec.first_values import sort_for_sampling
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, base_values, space_of
 from rethink_ray.spec.space import Parameter, Value
@@ -71,7 +71,7 @@ class Space:
 
 def space_in(study: Study, cell: Cell) -> Space:
     """The search space of a cell."""
-    parameters = in_sampling_order(space_of(study, cell))
+    parameters = sort_for_sampling(space_of(study, cell))
     return Space(parameters=parameters, base=base_values(study, cell))
 
 

@@ -12,9 +12,14 @@ from pydantic import Field, TypeAdapter
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.hashing import asset_key, machine_of, written_out
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
+from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
-from rethink_ray.spec.resolve import with_seeds
-from rethink_ray.spec.trial_config import TrialConfig
+from rethink_ray.spec.resolve import base_recipe, cells_of, space_of, with_seeds
+from rethink_ray.spec.study import Study
+from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
+
+UPSTREAM_PATHS = ("init.source", "joint.weight", "upstream.classes")
+"""Recipe paths that decide whether upstream images must have so many classes."""
 
 
 class ClassifierAsset(Spec):
@@ -214,6 +219,17 @@ def _classifier_of(config: TrialConfig) -> ClassifierAsset:
         gpus=config.resources.gpus_per_worker,
         backbone_code=config.backbone_code,
     )
+
+
+def upstream_classes_of(study: Study) -> tuple[int, ...]:
+    """Every ``upstream.classes`` of a run that needs upstream images, for all that is searched."""
+    counts: set[int] = set()
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, UPSTREAM_PATHS):
+            if uses_upstream(recipe):
+                counts.add(recipe.upstream.classes)
+    return tuple(sorted(counts))
 
 
 def direct_run(config: TrialConfig) -> TrialConfig:

@@ -92,8 +92,8 @@ def check_regimes(study: Study, available: int | None, where: str) -> None:
     Raises:
         SpecError: with the key of the first rule that is broken.
     """
-    words = {**dict(study), "available": available}
-    check_rules(IMAGE_RULES, StudyImages(study, available), words, where)
+    images = StudyImages(study, available)
+    check_rules(IMAGE_RULES, images, {**dict(study), **images.words}, where)
 
 
 def check_facts(study: Study, facts: DataFacts, where: str) -> None:
@@ -114,7 +114,8 @@ def check_facts(study: Study, facts: DataFacts, where: str) -> None:
 def _check_claims(study: Study, where: str) -> None:
     values = {"arm": [*study.arms], "regime": [*study.regimes], "metric": [*MEASURED]}
     for name, claim in study.claims.items():
-        check_rules(CLAIM_NAME_RULES, ClaimNames(claim, values), {}, f"{where}: claims.{name}")
+        named = ClaimNames(claim, values, study.objective.metric)
+        check_rules(CLAIM_NAME_RULES, named, {}, f"{where}: claims.{name}")
 
 
 def _check_cell(searched: SearchedCell, where: str) -> None:

@@ -145,7 +145,10 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         is_met_in_runs=True,
     ),
     "crowd": FaultKind(
-        unit="boxes", fate="are not trained on", reason="they mark crowds", is_note=True
+        unit="boxes",
+        fate="are not trained on",
+        reason="they mark crowds or difficult objects",
+        is_note=True,
     ),
     "empty_image": FaultKind(
         unit="images", fate="are background", reason="they have no object", is_note=True

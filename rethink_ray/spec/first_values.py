@@ -1,4 +1,4 @@
-"""The configurations that a search tries before it proposes any: the recipe's own, ``try_first``'s.
+"""The values that a search tries before it proposes any: the recipe's, then ``try_first``'s.
 
 All of them stand at the beginning of a cell's trials, so samplers see their scores as they see the
 scores of any other trial.
@@ -16,9 +16,9 @@ from rethink_ray.spec.study import FirstValues, Study
 def first_values(study: Study, cell: Cell) -> tuple[dict[str, Value], ...]:
     """What a cell tries first, in order: the recipe's own values, then each entry of ``try_first``.
 
-    An entry of the study comes before those of the arm. It is left out where ``applies_to`` says
-    so, and where the cell has its values already. A path that an entry does not name has the
-    recipe's value.
+    An entry of the study comes before those of the arm. It is left out where ``applies_to`` is
+    false, and where an earlier configuration has the same values. A path that an entry does not
+    name has the recipe's value.
     """
     entries = (*study.try_first, *study.arms[cell.arm].try_first)
     applying = [entry for entry in entries if applies_to(study, cell, entry)]
@@ -31,8 +31,8 @@ def applies_to(study: Study, cell: Cell, entry: FirstValues) -> bool:
     return entry.keys() <= _complete(study, cell, entry).keys()
 
 
-def in_sampling_order(space: Mapping[str, Parameter]) -> dict[str, Parameter]:
-    """The parameters of a space, unconditional ones first: conditions are decided before."""
+def sort_for_sampling(space: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Sorts the parameters of a space so that a condition is sampled before what depends on it."""
     order = sorted(space, key=lambda path: (bool(space[path].when), path))
     return {path: space[path] for path in order}
 
@@ -41,16 +41,16 @@ def _complete(study: Study, cell: Cell, entry: FirstValues) -> dict[str, Value]:
     """The entry's values, and the recipe's at the other active paths of the cell."""
     base = base_values(study, cell)
     values: dict[str, Value] = {}
-    for path, parameter in in_sampling_order(space_of(study, cell)).items():
+    for path, parameter in sort_for_sampling(space_of(study, cell)).items():
         if parameter.active({**base, **values}):
             values[path] = _as_searched(path, parameter, entry.get(path, base[path]))
     return values
 
 
 def _as_searched(path: str, parameter: Parameter, value: Value) -> Value:
-    """The value as a sampler would have it: one of the options, or a number of the range's kind.
+    """Returns the value as a sampler returns it: one of the options, or a number of the range.
 
-    A length that is no option is the base recipe's longest one: it starts at the longest option.
+    The recipe's length may be no option; the longest option then takes its place.
     """
     if parameter.choice is None:
         is_float = parameter.kind != "int_uniform" and isinstance(value, int | float)

@@ -15,12 +15,15 @@ from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import FIRST_IDENTITY
 from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import Spec
+from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import ExportedConfig
 from rethink_ray.spec.settings import (
     FORMER_PATHS,
     explain_field,
+    join_missing_numbers,
     known_paths,
     nearest,
+    say_data_key,
     settled_paths,
 )
 from rethink_ray.spec.shipped import shipped_studies
@@ -106,7 +109,9 @@ def validate(model: type[_T], tree: Mapping[str, Any], where: str) -> _T:
     try:
         return model.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        messages = [_explain(model, e, where) for e in _relevant(error.errors())[:5]]
+        messages = [
+            _explain(model, e, where) for e in _relevant(join_missing_numbers(error.errors()))[:5]
+        ]
         raise SpecError(*dict.fromkeys(messages)) from None
 
 
@@ -158,8 +163,12 @@ def _read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
 
 def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
     """One error per key: of the errors of a union, the one that lies deepest."""
+    paths = [_clean(error["loc"]) for error in errors]
+    groups = {tuple(path[:depth]) for path in paths for depth in range(len(path))}
     deepest: dict[str, ErrorDetails] = {}
     for error in errors:
+        if tuple(_clean(error["loc"])) in groups:
+            continue  # another branch of a union has met the key inside
         key = ".".join(_clean(error["loc"])[:3])
         if key not in deepest or len(error["loc"]) > len(deepest[key]["loc"]):
             deepest[key] = error
@@ -180,12 +189,18 @@ def _explain(model: type[Spec], error: ErrorDetails, where: str) -> Explanation:
     if error["type"] == "extra_forbidden":
         known = _keys_at(model, parts[:-1])
         remedy = nearest(parts[-1], known)
+        is_elsewhere = model is Study and parts[0] in (parts[-1], "arms", "regimes")
+        if is_elsewhere and parts[-1] in DataSpec.model_fields:
+            remedy = say_data_key(parts[-1])
         if len(parts) == 1 and any(p.split(".")[0] == parts[0] for p in known_paths()):
             remedy = f"The recipe's own values stand under settings: settings.{parts[0]}..."
         return explain(path, "must be a known key", parts[-1], remedy)
     if error["type"] == "missing":
         keys = ", ".join(_keys_at(model, parts[:-1]))
         return Explanation.of(path, "must be given", "nothing", f"Known keys: {keys}.")
+    if parts[-2:-1] and "try_first" in parts and isinstance(error["input"], dict):
+        remedy = f"Write a path with dots: {parts[-1]}.KEY: VALUE."
+        return explain(path, "must be one value", error["input"], remedy)
     return explain_field(path, error)
 
 

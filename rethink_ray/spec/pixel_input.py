@@ -27,7 +27,8 @@ class InputSpec(Spec):
     mean: Annotated[ByChannel, Field(strict=False)]
     """The mean of each channel, in the order ``order`` and in the units of ``scale``."""
     std: Annotated[ByChannel, Field(strict=False)]
-    """The deviation of each channel, likewise. [1, 1, 1] where it is part of the weights."""
+    """The deviation of each channel, likewise. [1, 1, 1] if the first layer's
+    weights already contain the division."""
     order: Literal["rgb", "bgr"] = "rgb"
     """The order in which the network takes the channels, and of ``mean`` and ``std``. Source:
     Detectron, detectron/core/config.py (``bgr``)."""
@@ -65,6 +66,13 @@ class InputSpec(Spec):
             broken=lambda pixels: min(pixels.mean) < 0 or max(pixels.mean) > pixels.scale,
             must="must lie between 0 and scale = {scale}, the value of white",
             remedy="Write scale: 255 for the mean of pixels from 0 to 255.",
+        ),
+        Rule(
+            key="mean",
+            reads=("scale",),
+            broken=lambda pixels: pixels.scale == 255 and 0 < max(pixels.mean) <= 1,
+            must="must be the mean of pixels from 0 to 255 where scale is 255",
+            remedy="Leave scale out for the mean of pixels from 0 to 1.",
         ),
         Rule(
             key="std",

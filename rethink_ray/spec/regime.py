@@ -1,23 +1,35 @@
 """Which images: the data set, the splits that are looked at, and the nested subsets of train."""
 
 import math
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
-from rethink_ray.spec.rules.rule import Rule
+from rethink_ray.spec.rules.rule import Rule, refuse_value
 
 _T = TypeVar("_T")
 FromList = Annotated[_T, Field(strict=False)]
 """A tuple, a list in files: behind a validator of the raw tree a strict one would refuse that."""
-Percent = Annotated[str, Field(pattern=r"^(100|[0-9]{1,2}([.][0-9]+)?)%$")]
+SHARE = r"^(100|[0-9]{1,2}([.][0-9]+)?)%$"
+Percent = Annotated[str, Field(pattern=SHARE)]
 LARGEST_SET = 10**9
 """More images than any data set has: a share of it that is none is none of every set."""
 Images = PositiveInt | Literal["all"] | Percent
 LEAST_HELD_OUT = 20
 """Images that a hold-out has at least, where it is a share of its regime: AP on fewer ranks nothing
 but luck."""
+
+
+def _refuse_odd_holdout(holdout: Any) -> Any:
+    """A hold-out is a number of images or a share, in one sentence for all that it is not."""
+    is_number = isinstance(holdout, int) and not isinstance(holdout, bool) and holdout > 0
+    is_share = isinstance(holdout, str) and re.fullmatch(SHARE, holdout) and share_of(holdout) > 0
+    if is_number or is_share:
+        return holdout
+    must = "must be a number of images or a share such as 20% (above 0 and at most 100, no space)"
+    raise refuse_value(must, holdout)
 
 
 def num_images(images: Images, available: int) -> int:
@@ -79,21 +91,10 @@ class UnlabelledSpec(Spec):
 class HoldoutSpec(Spec):
     """A split that is cut from train and selects; its images are in no regime."""
 
-    holdout: PositiveInt | Percent
+    holdout: Annotated[PositiveInt | Percent, BeforeValidator(_refuse_odd_holdout)]
     """Number of training images that are set apart, outside every regime. ``20%`` scales with the
     regime: one of 10,000 images selects on 2,000 others, one of 1,000 on the first 200 of these,
     and none on fewer than 20."""
-
-    rules = (
-        Rule(
-            key="holdout",
-            broken=lambda select: (
-                isinstance(select.holdout, str) and share_of(select.holdout) == 0.0
-            ),
-            must="must be above 0%, or no image is left to select on",
-            remedy="Write a share such as 20%, or a number of images.",
-        ),
-    )
 
 
 class ShapesSpec(Spec):

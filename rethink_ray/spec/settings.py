@@ -13,8 +13,13 @@ from pydantic_core import ErrorDetails
 from rethink_ray.spec.detector import FORMER_KEYS
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.recipe import Recipe, Spec
+from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.rules.rule import BROKEN_RULE
 
+LIST_ERRORS = ("tuple_type", "list_type")
+"""Types of pydantic's errors for a value that should be a list."""
+TOO_FEW = "too_few"
+"""The type of an error for a list of a fixed length that lacks numbers."""
 LENGTH_PATH = "schedule.length"
 """One length, searched or set: short for ``schedule.lengths`` with one entry."""
 FORMER_PATHS: Mapping[str, tuple[str, ...]] = {
@@ -48,6 +53,20 @@ def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
         return f"Did you mean '{close[0]}'?"
     shown = sorted(known)
     return "Known: " + ", ".join(shown[:12]) + (", ..." if len(shown) > 12 else "") + "."
+
+
+def suggest_path(path: str) -> str:
+    """A remedy for an unknown path of the recipe; some belong to the study's data instead."""
+    key = path.rpartition(".")[2]
+    is_of_recipe = any(known.endswith(f".{key}") for known in known_paths())
+    if key in DataSpec.model_fields and (not is_of_recipe or path in (key, f"data.{key}")):
+        return say_data_key(key)
+    return nearest(path, known_paths())
+
+
+def say_data_key(key: str) -> str:
+    """The remedy for a key of the study's data that stands elsewhere."""
+    return f"Write data.{key}: it belongs to the study's data, which all arms and regimes share."
 
 
 def holds_float(path: str) -> bool:
@@ -109,9 +128,23 @@ def with_settings(recipe: Recipe, settings: Mapping[str, Any], where: str) -> Re
     try:
         return Recipe.model_validate_json(json.dumps(tree))
     except ValidationError as error:
-        first = error.errors()[0]
+        first = join_missing_numbers(error.errors())[0]
         path = ".".join(str(p) for p in first["loc"])
         raise SpecError(explain_field(f"{where}: {path}", first)) from None
+
+
+def join_missing_numbers(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """One error for a list that is too short, in place of one for each number that it lacks."""
+    joined: list[ErrorDetails] = []
+    for error in errors:
+        item = error["loc"][-1] if error["loc"] else None
+        if error["type"] == "missing" and isinstance(item, int):
+            group, limits = error["loc"][:-1], {"max_length": item + 1}
+            if joined and joined[-1]["type"] == TOO_FEW and joined[-1]["loc"] == group:
+                joined.pop()
+            error = {**error, "type": TOO_FEW, "loc": group, "ctx": limits}
+        joined.append(error)
+    return joined
 
 
 def settled_paths(settings: Mapping[str, Any], prefix: str = "") -> set[str]:
@@ -155,9 +188,7 @@ def _put(tree: dict[str, Any], path: str, value: Any, where: str, prefix: str = 
             else:
                 tree[leaf] = value
             return
-    raise SpecError(
-        explain(where, "must be a path of the recipe", full, nearest(full, known_paths()))
-    )
+    raise SpecError(explain(where, "must be a path of the recipe", full, suggest_path(full)))
 
 
 def explain_field(where: str, error: ErrorDetails) -> Explanation:
@@ -167,29 +198,54 @@ def explain_field(where: str, error: ErrorDetails) -> Explanation:
         parts = error["ctx"]
         key = f"{where}.{parts['key']}" if parts["key"] else where
         return Explanation.of(key, parts["must"], parts["came"], parts["remedy"])
-    number_wanted = error["type"] in ("float_type", "int_type")
-    if number_wanted and isinstance(came, str) and _is_number(came):
-        whole = error["type"] == "int_type" and float(came).is_integer()
-        spelt = str(int(float(came))) if whole else _yaml_number(came)
-        return explain(
-            where, "must be a number", came, f"Write {spelt} (YAML reads {came} as text)."
-        )
+    if error["type"] in ("float_type", "int_type") and isinstance(came, str):
+        spelling = spell_number(came, is_whole=error["type"] == "int_type")
+        if spelling:
+            remedy = f"Write {spelling} (YAML reads {came} as text)."
+            return explain(where, "must be a number", came, remedy)
     if came is None and error["type"] in ("model_type", "dict_type", "model_attributes_type"):
         remedy = "Write {} for an empty one."
         return Explanation.of(where, "must be a group of keys", "nothing", remedy)
-    return explain(where, _say_must(error), came)
+    remedy = ""
+    if error["type"] in LIST_ERRORS and isinstance(came, dict):
+        remedy = "Put it in brackets: [{...}]."
+    return explain(where, _say_must(error), came, remedy)
+
+
+def spell_number(text: str, *, is_whole: bool = False) -> str:
+    """Spells a number that YAML reads as text so that it reads a number: ``4.0e-2`` for ``4e-2``.
+
+    Empty if the text is no number. A whole one is spelt with its digits: ``1000`` for ``1e3``.
+    """
+    if not _is_number(text):
+        return ""
+    if is_whole and float(text).is_integer():
+        return str(int(float(text)))
+    return _yaml_number(text)
 
 
 def _say_must(error: ErrorDetails) -> str:
     """What must hold, in place of one of pydantic's messages: ``must have at least one entry``."""
     limits = error.get("ctx", {})
     match error["type"]:
+        case kind if kind in LIST_ERRORS:
+            return "must be a list"
+        case "float_type":
+            return "must be a number"
+        case "int_type":
+            return "must be a whole number"
+        case "bool_type":
+            return "must be true or false"
+        case "string_type":
+            return "must be text"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return "must be a group of keys"
         case "too_short" if limits["min_length"] == 1:
             return "must have at least one entry"
         case "too_short":
             return f"must have at least {limits['min_length']} entries"
-        case "too_long":
-            return f"must have at most {limits['max_length']} entries"
+        case "too_long" | "too_few":  # only lists of a fixed length have a most
+            return f"must be {limits['max_length']} numbers"
         case "string_too_short" if limits["min_length"] == 1:
             return "must not be empty"
     message = str(error["msg"])

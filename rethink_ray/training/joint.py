@@ -42,12 +42,12 @@ class JointImages:
     def batch(self, step: int, ctx: WorkerContext) -> Classified:
         """This worker's share of the images that update ``step`` classifies."""
         share = self.order.batch_size // ctx.world_size
-        mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
+        part = slice(ctx.rank * share, (ctx.rank + 1) * share)
         chosen = batch_indices(self.images, self.order, step)
         generator = generator_at(self.order.seed, "joint augment", step)
         pixels, crop = copy_pixels(self.images, chosen), self.images.crop_of(self.order)
-        batch = augment_batch(pixels, crop, generator, torch.device("cpu"), mine)
-        return batch, torch.from_numpy(self.images.labels[chosen[mine]])
+        batch = augment_batch(pixels, crop, generator, torch.device("cpu"), part)
+        return batch, torch.from_numpy(self.images.labels[chosen[part]])
 
 
 def open_joint(config: TrialConfig) -> JointImages | None:

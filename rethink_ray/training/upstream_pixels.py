@@ -17,13 +17,13 @@ PixelArray = NDArray[np.uint8]
 CropRange = tuple[float, float]
 
 SHIFT_SHARE = 16
-"""Images are shifted by at most one of this many parts of their side."""
+"""Images are shifted by at most their side divided by this."""
 ASPECT = (3 / 4, 4 / 3)
 """Width of a crop by its height. Source: torchvision, torchvision/transforms/transforms.py
 (``RandomResizedCrop``)."""
 TRIES = 10
-"""Draws of a crop until one fits into the image; then the whole image is taken. Source:
-torchvision, likewise."""
+"""Draws of a crop. The first that fits into the image is taken, and the whole image if none does.
+Source: torchvision, torchvision/transforms/transforms.py (``RandomResizedCrop``)."""
 
 
 def copy_pixels(images: ClassificationSet, indices: NDArray[np.int64]) -> PixelArray:
@@ -41,7 +41,7 @@ def augment_batch(
     crop: CropRange | None,
     generator: torch.Generator,
     device: torch.device,
-    mine: slice = slice(None),
+    part: slice = slice(None),
 ) -> Tensor:
     """Each image mirrored or not, and cropped, or shifted by up to a sixteenth of its side.
 
@@ -50,14 +50,14 @@ def augment_batch(
         crop: range of the area of crops, as a share of the image; ``None`` shifts.
         generator: draws for the whole batch, whichever part is returned.
         device: where crops are computed, and the result lies.
-        mine: the part of the batch that is returned, as float32 in 0..1.
+        part: which images of the batch are returned, as float32 in 0..1.
     """
     if crop is None:
-        return unit_range(flip_and_shift(pixels, generator)[mine]).to(device)
+        return unit_range(flip_and_shift(pixels, generator)[part]).to(device)
     boxes_xyxy = draw_crops(len(pixels), pixels.shape[-1], crop, generator)
     mirrored = torch.rand(len(pixels), generator=generator) < 0.5
-    batch = torch.from_numpy(pixels[mine]).to(device).float().div_(255.0)
-    return resize_crops(batch, boxes_xyxy[mine], mirrored[mine])
+    batch = torch.from_numpy(pixels[part]).to(device).float().div_(255.0)
+    return resize_crops(batch, boxes_xyxy[part], mirrored[part])
 
 
 def flip_and_shift(pixels: PixelArray, generator: torch.Generator) -> PixelArray:
@@ -97,8 +97,8 @@ def draw_crops(num: int, side: int, crop: CropRange, generator: torch.Generator)
 def resize_crops(batch: Tensor, boxes_xyxy: Tensor, mirrored: Tensor) -> Tensor:
     """Each crop resized to the whole image, bilinear; [N, 3, S, S].
 
-    A crop is never larger than the image, so nothing needs antialiasing. Next to its edge the
-    picture goes on, where a cut-out would repeat its last pixel.
+    A crop is never larger than the image, so nothing needs antialiasing. Pixels at the edge of a
+    crop are interpolated with the pixels outside it; a cut-out would repeat its last pixel.
     """
     x0, y0, x1, y1 = (2 * boxes_xyxy.to(batch.device) / batch.shape[-1] - 1).unbind(dim=1)
     zero, side = torch.zeros_like(x0), torch.where(mirrored.to(batch.device), -1.0, 1.0)

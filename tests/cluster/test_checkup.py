@@ -129,6 +129,15 @@ def test_masks_that_the_annotations_lack_are_told_before_a_run(tmp_path: Path) -
     assert not data.ok
 
 
+def test_an_upstream_folder_that_is_not_there_is_said_once(tmp_path: Path) -> None:
+    data = {"dataset": "shapes", "shapes": {"train": 8, "val": 2, "test": 2, "image_px": 64}}
+    study = micro_study(data=data | {"upstream": str(tmp_path / "gone")})
+    checks = named(list(examine_study(study, address=None, folder=tmp_path)))
+    assert "data.upstream: must be 'glyphs' or a folder" in checks["data set"].detail
+    assert checks["disk"].detail == "see data set"
+    assert not checks["disk"].ok
+
+
 def test_weights_that_can_be_read_are_well(tmp_path: Path) -> None:
     (tmp_path / "w.pt").write_bytes(b"x")
     settings = {"init.source": "file", "init.weights": str(tmp_path / "w.pt")}

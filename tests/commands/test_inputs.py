@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from rethink_ray.cli import app
@@ -12,6 +14,7 @@ from rethink_ray.commands.planning import plan_lines
 from rethink_ray.records.lock import writing
 from rethink_ray.session import load_study_input, start_study
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
+from tests.data.data_files import voc_xml, write_voc
 from tests.refusals import refused
 
 SHAPES: dict[str, Any] = {"train": 12, "val": 4, "test": 4, "image_px": 64, "unlabelled": 4}
@@ -108,6 +111,39 @@ def test_a_plan_says_how_many_images_each_regime_selects_on(tmp_path: Path) -> N
     )
     held_out = "images to select on: few 20, full 22 (a share of each regime, outside all of them)"
     assert held_out in lines
+
+
+def test_a_plan_compares_the_classes_of_the_runs_that_need_upstream_images(tmp_path: Path) -> None:
+    for name in ("ants", "bees"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "set" / name / "0.png")
+    data = {"dataset": "shapes", "shapes": SHAPES, "upstream": str(tmp_path / "set")}
+    path = written(tmp_path, study={"data": data})
+    load_study_input(path, is_planned_only=True)  # no arm starts from upstream
+    path = written(tmp_path, study={"data": data}, set={"init.source": "upstream"})
+    with pytest.raises(DataError, match=r"Set upstream\.classes: 2"):
+        load_study_input(path, is_planned_only=True)
+    load_study_input(path, ["settings.upstream.classes=2"], is_planned_only=True)
+
+
+def test_boxes_that_begin_at_minus_one_hint_at_files_that_count_from_zero(tmp_path: Path) -> None:
+    xml_of = {"a": voc_xml("a.jpg", [("cat", 0, 2, 9, 9)]), "b": voc_xml("b.jpg")}
+    write_voc(tmp_path, xml_of, {"train": ["a"], "val": ["b"], "test": ["b"]})
+    check = ["data", "check", "voc", "--set", f"data.root={tmp_path}"]
+    hint = "if these files count pixels from 0, set data.voc_offset: 0"
+    assert hint in CliRunner().invoke(app, check).stdout
+    assert hint not in CliRunner().invoke(app, [*check, "--set", "data.voc_offset=0"]).stdout
+
+
+def test_one_replicate_is_no_replicates(tmp_path: Path) -> None:
+    study = {
+        "schedule": {"lengths": [1, 2], "unit": 8, "warmup": 1, "decay": {"before_end": [0.5]}},
+        "search": {"optimizer.lr": {"log_uniform": [0.01, 0.1]}},
+        "budget": {"trials": 4, "replicates": 1},
+    }
+    given = load_study_input(written(tmp_path, study=study))
+    lines = "\n".join(plan_lines(given.study, given.facts, 1, tmp_path))
+    assert "each best configuration gets 1 replicate, and one may be" in lines
 
 
 def test_a_plan_says_what_is_tried_first(tmp_path: Path) -> None:

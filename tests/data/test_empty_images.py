@@ -161,6 +161,18 @@ def test_a_number_of_keypoints_needs_empty_images_to_go() -> None:
     assert validate(DataSpec, given, "data").min_keypoints == 1
 
 
+def test_a_number_of_keypoints_is_refused_where_annotations_have_boxes_alone(
+    data: DataSpec,
+) -> None:
+    with pytest.raises(DataError) as refused:
+        open_split(drop_empty(data, min_keypoints=3), "train")
+    assert str(refused.value) == (
+        "data.min_keypoints: must be left out, or 0, where training annotations have no "
+        "keypoints, but got 3."
+    )
+    assert _ids(drop_empty(data, min_keypoints=0)) == _ids(drop_empty(data))
+
+
 def test_a_picture_that_cannot_be_read_is_no_empty_image(data: DataSpec, tmp_path: Path) -> None:
     (tmp_path / "train" / "7.png").write_text("no picture")
     assert gather_facts(drop_empty(data), {}).num_empty == 3

@@ -221,8 +221,16 @@ def test_lists_of_several_years_make_up_a_split(tmp_path: Path) -> None:
         open_split(data, "test")
     assert_says("data", "split without labels", _message(refused.value, tmp_path))
     wrong = data.model_copy(update={"image_sets": {"train": ("VOC2007/nothing",)}})
-    with pytest.raises(DataError, match=r"YEAR/LIST.*but got 'VOC2007/nothing'"):
+    with pytest.raises(DataError, match=r"YEAR/LIST.*but got 'VOC2007/nothing'") as refused:
         open_split(wrong, "train")
+    remedy = (
+        f"{tmp_path}/VOCdevkit/VOC2007/ImageSets/Main/nothing.txt is missing; lists there: train, "
+        "trainval, val."
+    )
+    assert refused.value.remedy == remedy
+    absent = data.model_copy(update={"image_sets": {"train": ("VOC2010/train",)}})
+    with pytest.raises(DataError, match=f"There is no folder {tmp_path}/VOC2010"):
+        open_split(absent, "train")
 
 
 def test_a_relative_root_is_said_to_start_at_the_folder_of_the_command(

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,17 @@ def test_a_folder_must_have_the_classes_the_recipe_says(folder: Path) -> None:
         open_upstream(data, UpstreamSpec(classes=20))
     with pytest.raises(DataError, match="sub-folder of images per class"):
         open_upstream(DataSpec(dataset="shapes", upstream=str(folder / "ants")), UpstreamSpec())
+
+
+def test_the_facts_of_a_study_need_as_many_class_folders_as_its_recipes_say(folder: Path) -> None:
+    data = DataSpec(dataset="shapes", shapes=SCENES, upstream=str(folder))
+    gather_facts(data, {}, upstream_classes=(2,))
+    with pytest.raises(DataError) as refused:
+        gather_facts(data, {}, upstream_classes=(2, 20))
+    at_run = pytest.raises(DataError, match=re.escape(str(refused.value)))
+    with at_run:
+        open_upstream(data, UpstreamSpec(classes=20))
+    gather_facts(DataSpec(dataset="shapes", shapes=SCENES), {}, upstream_classes=(20,))
 
 
 def test_the_fingerprint_follows_the_files(folder: Path) -> None:

@@ -28,7 +28,7 @@ STILL = torch.zeros(1, 4)
 def distance(kind: BoxLossKind, beta: float, expected: list[float], weight: float = 1.0) -> float:
     """The loss of deltas of zero, from a square of 10 px."""
     loss = BoxLoss(kind=kind, beta=beta, weight=weight)
-    return loss.per_box(STILL, torch.tensor([expected]), SQUARE, CODER).item()
+    return loss.measure_boxes(STILL, torch.tensor([expected]), SQUARE, CODER).item()
 
 
 def network_of(family: Family, **settings: Any) -> Any:

@@ -147,7 +147,9 @@ def test_zophs_box_loss_is_a_huber_loss_of_delta_a_tenth_times_50(stem: str, arm
     detector = recipe_of(stem, arm).detector
     deltas = torch.tensor([[0.02, 0.1, 0.5, 0.0]])
 
-    [loss] = BoxLoss.of(detector).per_box(deltas, torch.zeros(1, 4), torch.zeros(1, 4), None)
+    [loss] = BoxLoss.build(detector).measure_boxes(
+        deltas, torch.zeros(1, 4), torch.zeros(1, 4), None
+    )
 
     huber = [0.0002, 0.005, 0.045, 0.0]
     assert loss.item() == pytest.approx(50 * sum(huber) / 4)  # the mean over four deltas

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
+from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts
@@ -36,11 +37,12 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
     if address is None:
         yield _slots(study)
     yield _images_at_once(study)
-    yield _data(study)
-    yield _faults(study)
+    data = _data(study)
+    yield data
+    yield _faults(study, data)
     yield from check_weights(study)
     yield from check_backbones(study)
-    yield _disk(study, folder)
+    yield _disk(study, folder, data)
 
 
 def _slots(study: Study) -> Check:
@@ -66,7 +68,8 @@ def _data(study: Study) -> Check:
         from rethink_ray.data.leaks import require_disjoint
 
         require_disjoint(study.data, study.study)
-        facts = gather_facts(study.data, study.regimes)
+        upstream_classes = upstream_classes_of(study)
+        facts = gather_facts(study.data, study.regimes, upstream_classes=upstream_classes)
         check_facts(study, facts, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         left_out = left_out_words(facts)
@@ -76,7 +79,13 @@ def _data(study: Study) -> Check:
     return try_check("data set", read, "rethink-ray data check tells more")
 
 
-def _faults(study: Study) -> Check:
+def _fail_once(name: str, error: Exception, data: Check) -> Check:
+    """A check that failed; an error that the check of the data set has shown is not repeated."""
+    detail = str(error)
+    return Check(name=name, ok=False, detail="see data set" if detail == data.detail else detail)
+
+
+def _faults(study: Study, data: Check) -> Check:
     """Fails if an image is lost. Bad boxes are clamped or dropped in training, and counted."""
     from rethink_ray.data.check import check_split
 
@@ -88,7 +97,7 @@ def _faults(study: Study) -> Check:
                 if fault.is_fault:
                     faults[fault.kind] += fault.count
     except (RethinkError, OSError) as error:
-        return Check(name="data faults", ok=False, detail=str(error))
+        return _fail_once("data faults", error, data)
     fact = ", ".join(f"{num} {kind}" for kind, num in sorted(faults.items())) or "none"
     num_lost = faults["missing_image"] + faults["unreadable_image"]
     remedy = "put the images in place; rethink-ray data check names them"
@@ -151,11 +160,11 @@ def _reach(weights: str | None, backbone: str) -> str:
         return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 
-def _disk(study: Study, folder: Path) -> Check:
+def _disk(study: Study, folder: Path, data: Check) -> Check:
     try:
         return check_disk(estimate_disk(study), free_bytes(folder))
     except (RethinkError, OSError) as error:
-        return Check(name="disk", ok=False, detail=str(error))
+        return _fail_once("disk", error, data)
 
 
 def check_disk(needed: int, free: int) -> Check:

@@ -158,7 +158,20 @@ def _locate_voc_list(root: Path, name: str) -> VocFolder:
                 image_set=image_set,
             )
     must = f"must name lists under {root} as YEAR/LIST: YEAR/ImageSets/Main/LIST.txt"
-    raise DataError(explain("data.image_sets", must, name, "For instance VOC2007/trainval."))
+    remedy = _say_voc_lists(root, year, listed)
+    raise DataError(explain("data.image_sets", must, name, remedy))
+
+
+def _say_voc_lists(root: Path, year: str, listed: str) -> str:
+    """Returns which file of a year is missing, and which lists there are."""
+    years = [path for path in (root / year, root / "VOCdevkit" / year) if path.is_dir()]
+    if not listed or not years:
+        return f"There is no folder {root / year}." if listed else "For instance VOC2007/trainval."
+    folder = years[0] / "ImageSets" / "Main"
+    stems = sorted(path.stem for path in folder.glob("*.txt"))
+    of_all = [stem for stem in stems if "_" not in stem]  # cat_train is the list of one class
+    there = ", ".join((of_all or stems)[:12]) or "none"
+    return f"{folder / listed}.txt is missing; lists there: {there}."
 
 
 def _locate_split_files(data: DataSpec, spec: SplitSpec) -> SplitSource:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rethink_ray.spec.claim import COLUMNS, STUDY_COLUMNS, Claim, allowed
+from rethink_ray.spec.metrics import VOC_METRICS
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.settings import known_paths, nearest
 
@@ -15,6 +16,8 @@ class ClaimNames:
     claim: Claim
     values: Mapping[str, list[str]]
     """Column -> every value that a claim may select."""
+    objective: str | None = None
+    """``objective.metric`` of the study; ``None`` if it is not known."""
 
 
 def _selects_by_no_column(named: ClaimNames) -> bool | Breach:
@@ -34,6 +37,18 @@ def _selects_no_value(named: ClaimNames) -> bool | Breach:
     return False
 
 
+def _selects_an_unscored_metric(named: ClaimNames) -> bool | Breach:
+    """VOC's metrics are scored where one of them is the objective."""
+    claim = named.claim
+    if named.objective is None or named.objective in VOC_METRICS:
+        return False
+    selectors = (claim.side, claim.against, claim.where, claim.more, claim.than)
+    selected = {v for s in selectors if s and "metric" in s for v in allowed(s["metric"])}
+    unscored = sorted(selected & set(VOC_METRICS))
+    words = {"objective": named.objective, "metric": unscored[0]} if unscored else {}
+    return bool(unscored) and Breach(came=unscored[0], words=words)
+
+
 CLAIM_NAME_RULES: tuple[Rule[ClaimNames], ...] = (
     Rule(
         key="",
@@ -46,5 +61,11 @@ CLAIM_NAME_RULES: tuple[Rule[ClaimNames], ...] = (
         broken=_selects_no_value,
         must="must name one of the study's {column}s",
         remedy="{nearest}",
+    ),
+    Rule(
+        key="",
+        broken=_selects_an_unscored_metric,
+        must="must name a metric that is scored where objective.metric is {objective}",
+        remedy="Make it the objective: objective: {{metric: {metric}}}.",
     ),
 )

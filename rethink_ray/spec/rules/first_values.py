@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rethink_ray.spec.first_values import applies_to, first_values
 from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
-from rethink_ray.spec.settings import nearest
+from rethink_ray.spec.settings import nearest, spell_number
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import FirstValues, Study
 
@@ -60,6 +60,19 @@ def _leaves_a_range(first: FirstEntry) -> bool | Breach:
     return False
 
 
+def _is_a_number_as_text(first: FirstEntry) -> bool | Breach:
+    for cell in first.cells:
+        space = space_of(first.study, cell)
+        for path, value in first.entry.items():
+            if path not in space or not isinstance(value, str) or space[path].contains(value):
+                continue
+            spelling = spell_number(value, is_whole=space[path].kind == "int_uniform")
+            if spelling:
+                words = {"spelling": spelling, "text": value}
+                return Breach(key=f"{first.key}.{path}", came=value, words=words)
+    return False
+
+
 def _describe(parameter: Parameter) -> str:
     options = parameter.choice if parameter.choice is not None else parameter.bounds
     return f"{parameter.kind} {list(options)}"
@@ -76,7 +89,8 @@ def _tries_more_than_there_are_trials(study: Study) -> bool | Breach:
     for cell in _searched_cells(study):
         num = len(first_values(study, cell))
         if num > trials:
-            return Breach(came=num, words={"trials": trials, "cell": cell.name, "num": num})
+            words = {"trials": trials, "s": "s" * (trials != 1), "cell": cell.name, "num": num}
+            return Breach(came=num, words=words)
     return False
 
 
@@ -87,6 +101,13 @@ ENTRY_RULES: tuple[Rule[FirstEntry], ...] = (
         broken=_names_an_unsearched_path,
         must="must name paths that are searched",
         remedy="{nearest}",
+    ),
+    Rule(
+        key="try_first",
+        reads=("search", "arms"),
+        broken=_is_a_number_as_text,
+        must="must be a number",
+        remedy="Write {spelling} (YAML reads {text} as text).",
     ),
     Rule(
         key="try_first",
@@ -109,7 +130,7 @@ FIRST_RULES: tuple[Rule[Study], ...] = (
         reads=("budget.trials", "search", "arms"),
         broken=_tries_more_than_there_are_trials,
         must=(
-            "must leave each cell at most budget.trials = {trials} configurations to try first, "
+            "must leave each cell at most budget.trials = {trials} configuration{s} to try first, "
             "with the recipe's own values"
         ),
         remedy="Set budget.trials to {num} (for {cell}), or shorten try_first.",

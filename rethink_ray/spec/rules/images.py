@@ -7,7 +7,7 @@ from typing import Any
 from rethink_ray.spec.direct import direct_steps
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Recipe
-from rethink_ray.spec.regime import num_images
+from rethink_ray.spec.regime import HoldoutSpec, num_images
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.study import Study
 
@@ -21,6 +21,13 @@ class StudyImages:
     study: Study
     available: int | None
     """``None``: the data set has not been read yet."""
+
+    @property
+    def words(self) -> Mapping[str, Any]:
+        """What the sentences of a rule are filled from."""
+        is_cut = isinstance(self.study.data.select_on, HoldoutSpec)
+        images = f"{self.available} training images"
+        return {"images": f"{images} that the hold-out leaves" if is_cut else f"{images} there are"}
 
     def leaves_images_out(self) -> bool:
         """Whether some regime is less than all images; assumed of a number before it is known."""
@@ -66,13 +73,13 @@ IMAGE_RULES: tuple[Rule[StudyImages], ...] = (
     Rule(
         key="regimes",
         broken=_asks_for_too_many,
-        must="must be at most the {available} training images there are",
+        must="must be at most the {images}",
         remedy="Write a smaller number, or all.",
     ),
     Rule(
         key="regimes",
         broken=_leaves_no_image,
-        must="must leave at least one of the {available} training images there are",
+        must="must leave at least one of the {images}",
         remedy="Write a larger share, or a number of images.",
     ),
     Rule(

@@ -9,7 +9,13 @@ from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
-from rethink_ray.spec.settings import LENGTH_PATH, holds_float, known_paths, nearest, used_value_at
+from rethink_ray.spec.settings import (
+    LENGTH_PATH,
+    holds_float,
+    known_paths,
+    suggest_path,
+    used_value_at,
+)
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
@@ -55,8 +61,8 @@ class Condition:
 
 
 def _is_unknown(path: str) -> bool | Breach:
-    known = known_paths()
-    return path not in known and Breach(came=path, words={"nearest": nearest(path, known)})
+    is_unknown = path not in known_paths()
+    return is_unknown and Breach(came=path, words={"nearest": suggest_path(path)})
 
 
 def _has_no_range(searched: SearchedPath) -> bool | Breach:
