@@ -64,12 +64,14 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
 
     Raises:
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
-            or what the detectors learn from; a file, or the code of a backbone, is missing; a file
-            does not say how its pixels are normalised, or does not fit the networks of its runs.
+            or what the detectors learn from; a pool or an upstream set is missing; a file, or the
+            code of a backbone, is missing; a file does not say how its pixels are normalised, or
+            does not fit the networks of its runs.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
     from rethink_ray.data.regimes import trainable_image_ids
+    from rethink_ray.training.source_checks import require_sources
 
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
@@ -83,6 +85,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
             backbones={name: code_of(name, key) for name, key in keys.items()},
         )
     check_facts(study, facts, where)
+    require_sources(study, where)
     if is_planned_only:
         return facts
     return replace(facts, detector_files=_examine_files(study, where))

@@ -12,7 +12,7 @@ from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
-from rethink_ray.spec.check import check_facts
+from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.reach import reachable_recipes
@@ -68,10 +68,14 @@ def _data(study: Study) -> Check:
     def read() -> str:
         from rethink_ray.data.facts import gather_facts
         from rethink_ray.data.leaks import require_disjoint
+        from rethink_ray.data.regimes import trainable_image_ids
+        from rethink_ray.training.source_checks import require_sources
 
         require_disjoint(study.data, study.study)
+        check_regimes(study, len(trainable_image_ids(study.data)), study.study)
         facts = gather_facts(study.data, study.regimes)
         check_facts(study, facts, study.study)
+        require_sources(study, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         left_out = left_out_words(facts)
         summary = f"{len(facts.categories)} categories; images: {sizes}"
