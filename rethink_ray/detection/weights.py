@@ -127,7 +127,11 @@ def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) ->
     if not fit.is_exact:
         must = "must fill the backbone exactly"
         raise SpecError(explain(where, must, fit.words, _choose_remedy(fit, state)))
-    return {k: theirs for k, theirs in names.items() if state[theirs].shape == needed[k].shape}
+    return {  # a counter of batches may be missing, or have another shape
+        ours: theirs
+        for ours, theirs in names.items()
+        if ours in needed and needed[ours].shape == state[theirs].shape
+    }
 
 
 def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, str]:

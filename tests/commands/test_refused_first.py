@@ -207,7 +207,7 @@ REFUSED_BY_DOCTOR: dict[str, tuple[str, Callable[[Path], Tree]]] = {
         lambda folder: from_file(folder, with_nan()),
     ),
     "weights of another width": (
-        "of its 65 tensors; of another shape: layer1.0.bn1.bias (16,) for (8,), ",
+        "but got '20 of its 65 tensors; of another shape: layer2.0.bn1.bias (16,) for (8,), ",
         lambda folder: from_file(folder, backbone(width=32)),
     ),
     "weights of another norm than said": (
