@@ -66,12 +66,12 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
             or what the detectors learn from; a pool or an upstream set is missing; a file, or the
             code of a backbone, is missing; a file does not say how its pixels are normalised, or
-            does not fit the networks of its runs.
+            does not fit the networks of its runs; an upstream picture is in a split that scores.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
     from rethink_ray.data.regimes import trainable_image_ids
-    from rethink_ray.training.source_checks import require_sources
+    from rethink_ray.training.source_checks import require_sources, require_unseen_upstream
 
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
@@ -88,6 +88,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     require_sources(study, where)
     if is_planned_only:
         return facts
+    require_unseen_upstream(study, where)
     return replace(facts, detector_files=_examine_files(study, where))
 
 

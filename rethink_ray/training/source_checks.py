@@ -6,7 +6,9 @@ It reads lists of files and indexes, no picture, so that ``plan`` is quick.
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.glyphs import select_figures
+from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
 from rethink_ray.data.upstream import BUILT_IN, upstream_files
 from rethink_ray.spec.errors import DataError, explain
@@ -32,7 +34,7 @@ def require_sources(study: Study, where: str) -> None:
     for cell, recipe in _list_recipes(study):
         upstream, labels = recipe.upstream, recipe.labels
         try:
-            if recipe.init.source == "upstream" or recipe.joint.weight:
+            if _learns_upstream(recipe):
                 key: tuple[object, ...] = (upstream.classes, upstream.figures)
                 if key not in checked:
                     _require_classes(study, recipe)
@@ -44,6 +46,26 @@ def require_sources(study: Study, where: str) -> None:
                     checked.add((images, labels.pool))
         except DataError as error:
             raise error.within(f"{where}: {cell.name}") from None
+
+
+def require_unseen_upstream(study: Study, where: str) -> None:
+    """No run learns upstream from a picture on which the study is scored.
+
+    It compares files of equal size, so ``plan`` leaves it to ``doctor`` and the start of ``run``.
+
+    Raises:
+        DataError: names the two files.
+    """
+    if study.data.upstream == BUILT_IN or not any(
+        _learns_upstream(recipe) for _, recipe in _list_recipes(study)
+    ):
+        return
+    pictures = list_pictures(upstream_files(study.data))
+    require_unseen(study.data, pictures, f"{where}: data.upstream")
+
+
+def _learns_upstream(recipe: Recipe) -> bool:
+    return recipe.init.source == "upstream" or bool(recipe.joint.weight)
 
 
 def _list_recipes(study: Study) -> Iterator[tuple[Cell, Recipe]]:

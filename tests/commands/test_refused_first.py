@@ -1,5 +1,6 @@
 """What ``run`` refuses, ``plan`` refuses first, or ``doctor`` where files must be loaded."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,14 @@ import yaml
 from torch import Tensor, nn
 
 from rethink_ray.cluster.doctor.study_checks import examine_study
+from rethink_ray.data.shapes import make_shapes
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.session import load_study_input
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.load import load_study
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
+from rethink_ray.spec.regime import ShapesSpec
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.training.checkpoint import save_checkpoint
 
@@ -183,7 +186,28 @@ def of_other_code(folder: Path, source: str) -> Tree:
     return arm(detector__backbone="nets_refused_first:build")
 
 
+def upstream_of_scored_pictures(folder: Path) -> Tree:
+    """Two classes of which one holds a picture of the test split."""
+    make_shapes(ShapesSpec(**SHAPES), folder / "scenes")
+    splits = {
+        split: {
+            "images": str(folder / "scenes" / split),
+            "annotations": str(folder / "scenes" / "annotations" / f"instances_{split}.json"),
+        }
+        for split in ("train", "val", "test")
+    }
+    upstream = class_folders(folder, 2)
+    shown = next((folder / "scenes" / "test").iterdir())
+    shutil.copy(shown, Path(upstream) / "class0" / "copy.png")
+    data = {"dataset": splits, "select_on": "val", "report_on": "test", "upstream": upstream}
+    return {"data": data, **arm(init__source="upstream", upstream__classes=2)}
+
+
 REFUSED_BY_DOCTOR: dict[str, tuple[str, Callable[[Path], Tree]]] = {
+    "an upstream picture on which the study is scored": (
+        "data.upstream: must learn from no picture of split test",
+        upstream_of_scored_pictures,
+    ),
     "a file that is missing": (
         "init.weights: must be a readable file",
         lambda folder: arm(

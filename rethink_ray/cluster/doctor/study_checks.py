@@ -69,13 +69,14 @@ def _data(study: Study) -> Check:
         from rethink_ray.data.facts import gather_facts
         from rethink_ray.data.leaks import require_disjoint
         from rethink_ray.data.regimes import trainable_image_ids
-        from rethink_ray.training.source_checks import require_sources
+        from rethink_ray.training.source_checks import require_sources, require_unseen_upstream
 
         require_disjoint(study.data, study.study)
         check_regimes(study, len(trainable_image_ids(study.data)), study.study)
         facts = gather_facts(study.data, study.regimes)
         check_facts(study, facts, study.study)
         require_sources(study, study.study)
+        require_unseen_upstream(study, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         left_out = left_out_words(facts)
         summary = f"{len(facts.categories)} categories; images: {sizes}"
