@@ -28,9 +28,10 @@ def _is_no_name_of_torchvision(run: Run) -> bool | Breach:
     if recipe.init.source != "torchvision":
         return False
     backbone, name = recipe.detector.backbone, recipe.init.weights or ""
-    known = ", ".join(WEIGHTS_OF_TORCHVISION[backbone])
-    is_known = names_weights_of_torchvision(backbone, name)
-    return not is_known and Breach(came=name, words={"known": known})
+    known = WEIGHTS_OF_TORCHVISION.get(backbone)
+    if known is None or names_weights_of_torchvision(backbone, name):
+        return False
+    return Breach(came=name, words={"known": ", ".join(known)})
 
 
 DIRECT_NORM_RULES: tuple[Rule[Run], ...] = (
@@ -72,13 +73,6 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         remedy="Use init.source: upstream or file, or a backbone of torchvision.",
     ),
     Rule(
-        key="init.weights",
-        reads=("init.source", "detector.backbone"),
-        broken=_is_no_name_of_torchvision,
-        must="must be a torchvision weights name of {detector.backbone}",
-        remedy="Known: {known}.",
-    ),
-    Rule(
         key="init.weights_norm",
         reads=("init.source", "detector.backbone"),
         broken=lambda run: (
@@ -103,6 +97,13 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: run.recipe.detector.norm != "gn" and _weights_norm(run.recipe) == "gn",
         must="must match weights that were trained with gn",
         remedy="Use norm gn.",
+    ),
+    Rule(
+        key="init.weights",
+        reads=("init.source", "detector.backbone"),
+        broken=_is_no_name_of_torchvision,
+        must="must be a torchvision weights name of {detector.backbone}",
+        remedy="Known: {known}.",
     ),
 )
 FROZEN_RULES: tuple[Rule[Run], ...] = (
