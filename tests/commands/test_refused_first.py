@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision
 import yaml
+from PIL import Image
 from torch import Tensor, nn
 
 from rethink_ray.cluster.doctor.study_checks import examine_study
@@ -61,7 +62,8 @@ def taught(**settings: Any) -> Tree:
 def class_folders(folder: Path, num: int) -> str:
     for number in range(num):
         (folder / "upstream" / f"class{number}").mkdir(parents=True)
-        (folder / "upstream" / f"class{number}" / "1.png").write_bytes(b"")
+        colour = (40 * number, 80, 120)
+        Image.new("RGB", (8, 8), colour).save(folder / "upstream" / f"class{number}" / "1.png")
     return str(folder / "upstream")
 
 
