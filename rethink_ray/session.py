@@ -4,7 +4,7 @@ Rooms that take seconds to import are imported inside the function that needs th
 """
 
 import platform
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import require_known_inputs, weight_files_of
+from rethink_ray.spec.weight_files import loads_weights, require_known_inputs, weight_files_of
 
 PACKAGES = ("rethink-ray", "torch", "torchvision", "ray", "optuna", "scipy", "numpy", "hotcoco")
 """A study's numbers depend on these."""
@@ -65,12 +65,14 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
 
     Raises:
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
-            or what the detectors learn from; a file, or the code of a backbone, is missing; a file
-            does not say how its pixels are normalised.
+            or what the detectors learn from; a pool or an upstream set is missing; a file, or the
+            code of a backbone, is missing; a file does not say how its pixels are normalised, or
+            does not fit the networks of its runs; an upstream picture is in a split that scores.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
     from rethink_ray.data.regimes import trainable_image_ids
+    from rethink_ray.training.source_checks import require_sources, require_unseen_upstream
 
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
@@ -82,19 +84,29 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
         facts = replace(
             facts,
             backbones={name: code_of(name, key) for name, key in keys.items()},
-            detector_files=_find_detector_files(files),
         )
     check_facts(study, facts, where)
-    return facts
+    require_sources(study, where)
+    if is_planned_only:
+        return facts
+    require_unseen_upstream(study, where)
+    return replace(facts, detector_files=_examine_files(study, where))
 
 
-def _find_detector_files(files: Collection[str]) -> tuple[str, ...]:
-    """Those of these files of weights that hold a whole detector."""
-    if not files:
+def _examine_files(study: Study, where: str) -> tuple[str, ...]:
+    """Loads every file of weights and builds every backbone of other code, before a run does.
+
+    Returns the files that hold a whole detector.
+    """
+    if not loads_weights(study) and not own_backbones_of(study, where):
         return ()
-    from rethink_ray.detection.weights import holds_detector  # imports torch
+    from rethink_ray.training.start_checks import (  # imports torch
+        require_buildable,
+        require_fitting_weights,
+    )
 
-    return tuple(path for path in files if holds_detector(Path(path)))
+    require_buildable(study, where)
+    return require_fitting_weights(study, where)
 
 
 def start_study(

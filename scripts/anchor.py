@@ -32,7 +32,7 @@ from published_detectors import ANCHORS, Anchor, detect_images, list_pipelines
 from torch import Tensor
 
 from rethink_ray.data.index import open_split
-from rethink_ray.detection.weights import read_state_dict
+from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.session import load_study_input
 from rethink_ray.spec.errors import RethinkError, SpecError
 from rethink_ray.spec.recipe import WITH_KEYPOINTS

@@ -4,8 +4,6 @@ All weights are loaded or none: every name and shape must agree, and an error li
 Only the classifier's last layer is dropped.
 """
 
-import io
-import pickle
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -25,34 +23,21 @@ from rethink_ray.detection.pixel_norm import (
 )
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone
+from rethink_ray.detection.tensor_files import read_state_dict
+from rethink_ray.detection.tensor_fit import (
+    TensorFit,
+    compare_tensors,
+    list_few,
+    require_finite_weights,
+)
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.spec.networks import from_torchvision, has_timm_tag
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
-from rethink_ray.spec.weight_files import OURS, STATE_THE_INPUT, is_ours
+from rethink_ray.spec.weight_files import STATE_THE_INPUT, is_ours
 
-CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
-"""Entries under which files store their tensors; ``teacher`` is the better of DINO's two."""
-DETECTOR_PARTS = (
-    "rpn",
-    "roi_head",
-    "proposal_generator",
-    "bbox_",
-    "neck",
-    "fpn",
-    "box_head",
-    "cls_subnet",
-    "classification_head",
-    "regression_head",
-)
-"""Beginnings of the names that only detectors have, as torchvision, detectron2, mmdetection and we
-call their parts."""
 SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
 """Words in the names of a self-supervised method's second network: MoCo's keys, BYOL's target."""
-UNREADABLE = (OSError, RuntimeError, EOFError, LookupError, ValueError, pickle.UnpicklingError)
-"""Exceptions of torch for files that are no weights."""
-_SHOWN = 5
 
 
 def load_initial_weights(
@@ -94,6 +79,7 @@ def load_initial_weights(
         case "file":
             where = f"init.weights {init.weights}"
             state = read_state_dict(Path(init.weights or ""), where)
+            require_fitting_file(backbone, state, where)
             load_backbone(backbone, state, where)
             if is_ours(init.weights or ""):
                 require_stated_input(PixelNorm(input_of_model(state)), init.input, "init.input")
@@ -123,32 +109,50 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
-    everything = backbone.state_dict()
-    ours = {name: value for name, value in everything.items() if not is_adapter(name)}
-    entries = _select_backbone(backbone, state)
-    counters = {k for k in {*ours, *entries} if k.endswith("num_batches_tracked")}
-    missing = sorted(ours.keys() - entries.keys() - counters)
-    unexpected = sorted(entries.keys() - ours.keys() - counters)
-    shapes = sorted(
-        f"{k} {tuple(entries[k].shape)} for {tuple(ours[k].shape)}"
-        for k in ours.keys() & entries.keys()
-        if entries[k].shape != ours[k].shape
-    )
-    if missing or unexpected or shapes:
-        raise SpecError(_describe_disagreement(where, missing, unexpected, shapes))
-    backbone.load_state_dict(everything | {k: entries.get(k, ours[k]) for k in ours})
+    names = _match_names(backbone, state, where)
+    taken = {ours: state[theirs] for ours, theirs in names.items()}
+    backbone.load_state_dict({**backbone.state_dict(), **taken})
 
 
-def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the backbone's part of a state dict, under our stage names."""
+def require_fitting_file(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:
+    """Refuses the state dict of a file that does not fill the backbone, or not with numbers.
+
+    Args:
+        backbone: it may be without content (on ``meta``), which costs little to build.
+        state: of the file.
+        where: the beginning of error messages.
+
+    Raises:
+        SpecError: as ``load_backbone``, or a tensor that the backbone takes over is not finite.
+    """
+    require_finite_weights(state, _match_names(backbone, state, where).values(), where)
+
+
+def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> dict[str, str]:
+    """Returns the backbone's names -> the names in the state dict; they fit each other exactly."""
+    needed = {name: v for name, v in backbone.state_dict().items() if not is_adapter(name)}
+    names = _select_backbone(backbone, state)
+    fit = compare_tensors(needed, {ours: state[theirs] for ours, theirs in names.items()})
+    if not fit.is_exact:
+        must = "must fill the backbone exactly"
+        raise SpecError(explain(where, must, fit.words, _choose_remedy(fit, state)))
+    return {  # a counter of batches may be missing, or have another shape
+        ours: theirs
+        for ours, theirs in names.items()
+        if ours in needed and needed[ours].shape == state[theirs].shape
+    }
+
+
+def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Returns our stage names -> the names of the backbone's part of a state dict."""
     our_names = backbone.state_dict().keys()
 
     def ours(name: str) -> str | None:
         return name if name in our_names else backbone.staged.rename(name)
 
     prefix = _find_prefix(state, our_names, ours)
-    entries = ((ours(k.removeprefix(prefix)), v) for k, v in state.items() if k.startswith(prefix))
-    return {name: value for name, value in entries if name is not None}
+    names = ((ours(k.removeprefix(prefix)), k) for k in state if k.startswith(prefix))
+    return {name: theirs for name, theirs in names if name is not None}
 
 
 def _find_prefix(
@@ -177,26 +181,22 @@ def _find_prefix(
     )
 
 
-def _describe_disagreement(
-    where: str, missing: list[str], unexpected: list[str], shapes: list[str]
-) -> str:
-    parts = {"missing": missing, "left over": unexpected, "of another shape": shapes}
-    differences = "; ".join(f"{word}: {_list_few(names)}" for word, names in parts.items() if names)
-    statistics = [k for k in missing + unexpected if "running_" in k]
-    if statistics and not shapes:
-        trained = "without" if statistics[0] in missing else "with"
-        remedy = (
+def _choose_remedy(fit: TensorFit, state: Mapping[str, Tensor]) -> str:
+    """Returns the remedy that is true of these differences."""
+    if fit.missing and 2 * fit.num_fitting < fit.num_needed:
+        return (
+            "These are weights of another network, or their names are others than torchvision's, "
+            f"timm's and mmdetection's. They have names such as {list_few(list(state))}."
+        )
+    differing = fit.missing + fit.left_over
+    is_of_norms = all("running_" in name for name in differing) and not fit.of_another_shape
+    if is_of_norms and differing and not fit.of_another_type:
+        trained = "without" if fit.missing else "with"
+        return (
             f"The weights were trained {trained} batch statistics: choose a detector.norm that "
             "fits them (bn, sync_bn and frozen_bn fit each other, gn fits gn only)."
         )
-    else:
-        remedy = "Choose weights of this detector.backbone (and detector.width), or change it."
-    return explain(where, "must fill the backbone exactly", differences, remedy)
-
-
-def _list_few(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return "Choose weights of this detector.backbone (and detector.width), or change it."
 
 
 def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
@@ -217,6 +217,17 @@ def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
     raise SpecError(explain("init.weights", must, name, remedy))
 
 
+def find_cached_file(backbone: str, name: str | None) -> Path | None:
+    """Returns the file in torch's hub cache with weights of torchvision; ``None``: not there yet.
+
+    Raises:
+        SpecError: as ``torchvision_weights``.
+    """
+    file_name = torchvision_weights(backbone, name).url.rsplit("/", 1)[-1]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    return path if path.is_file() else None
+
+
 def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
     weights = torchvision_weights(spec.backbone, init.weights)
     try:
@@ -230,42 +241,4 @@ def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor
                 "Copy the file there, or use init.source: file.",
             )
         ) from error
-    return state
-
-
-def holds_detector(path: Path) -> bool:
-    """Returns whether a file holds a whole detector; a file that cannot be read holds none."""
-    try:
-        state = read_state_dict(path, str(path))
-    except SpecError:
-        return False
-    return any(word.startswith(DETECTOR_PARTS) for name in state for word in name.split("."))
-
-
-def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
-    """Returns the tensors of a file by name; finds them under the entries in ``CONTAINERS``.
-
-    Raises:
-        SpecError: the file cannot be read without running code, holds no state dict, or is one of
-            ours and damaged.
-    """
-    remedy = "Save it with torch.save(model.state_dict(), path)."
-    try:
-        content = path.read_bytes()
-        if content.startswith(OURS):
-            header, _, content = content.partition(b"\n")
-            if header.split()[-1] != sha256_of(content).encode():
-                again = "Copy it or export it again."
-                raise SpecError(explain(where, "must match its checksum", "other bytes", again))
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except UNREADABLE as error:
-        must = "must be a file of tensors that loads without running code"
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise SpecError(explain(where, must, reason, remedy)) from error
-    for name in CONTAINERS:
-        if isinstance(state, dict) and isinstance(state.get(name), dict):
-            state = state[name]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        must = "must hold a state dict (name -> tensor)"
-        raise SpecError(explain(where, must, type(state).__name__, remedy))
     return state

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from rethink_ray.detection.pixel_norm import is_pixel_norm
+from rethink_ray.detection.tensor_fit import compare_tensors
 from rethink_ray.spec.errors import SpecError, explain
-
-_SHOWN = 5
 
 
 def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
@@ -25,26 +24,25 @@ def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) 
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
     ours = detector.state_dict()
-    counters = {k for k in {*ours, *state} if k.endswith("num_batches_tracked")}
-    optional = counters | {k for k in ours if is_pixel_norm(k)}
-    parts = {
-        "missing": sorted(ours.keys() - state.keys() - optional),
-        "left over": sorted(state.keys() - ours.keys() - counters),
-        "of another shape": sorted(
-            f"{k} {tuple(state[k].shape)} for {tuple(ours[k].shape)}"
-            for k in ours.keys() & state.keys()
-            if state[k].shape != ours[k].shape
-        ),
-    }
-    if any(parts.values()):
-        differences = "; ".join(
-            f"{word}: {_list_few(names)}" for word, names in parts.items() if names
-        )
-        remedy = "Both must agree in family, backbone, norms, neck, heads and categories."
-        raise SpecError(explain(where, "must fill the whole detector exactly", differences, remedy))
+    require_fitting_detector(ours, state, where)
     detector.load_state_dict({name: state.get(name, ours[name]) for name in ours})
 
 
-def _list_few(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def require_fitting_detector(
+    needed: Mapping[str, Tensor], state: Mapping[str, Tensor], where: str
+) -> None:
+    """Refuses a state dict that does not fill a detector exactly.
+
+    Args:
+        needed: the detector's tensors; they may be without content (on ``meta``).
+        state: under our names.
+        where: the beginning of error messages.
+
+    Raises:
+        SpecError: as ``load_detector``.
+    """
+    fit = compare_tensors(needed, state, optional={k for k in needed if is_pixel_norm(k)})
+    if not fit.is_exact:
+        must = "must fill the whole detector exactly"
+        remedy = "Both must agree in family, backbone, norms, neck, heads and categories."
+        raise SpecError(explain(where, must, fit.words, remedy))

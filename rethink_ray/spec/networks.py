@@ -48,6 +48,27 @@ def from_torchvision(name: str) -> str | None:
     return {"convnext_t": "convnext_tiny"}.get(name, name)
 
 
+WEIGHTS_OF_TORCHVISION = {
+    **dict.fromkeys(("resnet18", "resnet34"), ("IMAGENET1K_V1",)),
+    **dict.fromkeys(("resnet50", "resnet101", "resnet152"), ("IMAGENET1K_V1", "IMAGENET1K_V2")),
+    "resnext101_32x8d": ("IMAGENET1K_V1", "IMAGENET1K_V2"),
+    **dict.fromkeys(EFFICIENT, ("IMAGENET1K_V1",)),
+    "efficientnet_b1": ("IMAGENET1K_V1", "IMAGENET1K_V2"),
+    **dict.fromkeys(("swin_t", "convnext_t"), ("IMAGENET1K_V1",)),
+    "vgg16": ("IMAGENET1K_V1", "IMAGENET1K_FEATURES"),
+}
+"""Backbone -> the names of torchvision's weights. Source: vision, torchvision/models/."""
+
+
+def names_weights_of_torchvision(backbone: str, name: str) -> bool:
+    """Whether torchvision has weights of this name, ``IMAGENET1K_V1`` or
+    ``ResNet50_Weights.IMAGENET1K_V1``."""
+    group, dot, last = name.rpartition(".")
+    model = (from_torchvision(backbone) or "").replace("_", "").lower()
+    is_of_model = not dot or group.replace("_", "").lower() == f"{model}weights"
+    return is_of_model and last in WEIGHTS_OF_TORCHVISION.get(backbone, ())
+
+
 def _known(name: str) -> str:
     if name in BACKBONES or _is_pointer(name):
         return name

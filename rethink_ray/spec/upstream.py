@@ -58,6 +58,11 @@ class UpstreamSpec(Spec):
 
     rules = (
         Rule(
+            key="images",
+            broken=lambda upstream: upstream.images < 2,
+            must="must be at least 2: one to learn from and one to measure on",
+        ),
+        Rule(
             key="crop",
             broken=lambda upstream: sorted(upstream.crop or ()) != [*(upstream.crop or ())],
             must="must be [low, high] with low <= high",

@@ -39,6 +39,20 @@ def weight_files_of(study: Study, where: str) -> dict[str, str]:
     return keys
 
 
+def loads_weights(study: Study) -> bool:
+    """Whether any run starts from weights that were trained elsewhere, or has such a teacher."""
+    return any(
+        isinstance(study.arms[cell.arm].teacher, TeacherFile)
+        or any(
+            recipe.init.source in ("file", "torchvision")
+            for recipe in reachable_recipes(
+                base_recipe(study, cell), space_of(study, cell), ("init.source",)
+            )
+        )
+        for cell in cells_of(study)
+    )
+
+
 def require_known_inputs(study: Study, where: str) -> None:
     """Every file of weights that a run can start from has a known ``init.input``.
 

@@ -3,17 +3,24 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from rethink_ray.data.index import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
-from rethink_ray.detection.pixel_norm import require_stated_input
-from rethink_ray.detection.weights import read_state_dict
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.pixel_norm import (
+    PixelNorm,
+    input_of_model,
+    is_pixel_norm,
+    require_stated_input,
+)
+from rethink_ray.detection.tensor_files import read_state_dict
+from rethink_ray.detection.tensor_fit import require_finite_weights
+from rethink_ray.detection.whole import load_detector, require_fitting_detector
 from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.starting import require_same_file
@@ -48,11 +55,46 @@ def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
 def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, Tensor]:
     path = Path(config.weights_file or "")
     require_same_file(str(path), config.weights_digest, "teacher")
-    state, file_categories = _load_tensors(path, where)
-    expected = detector.state_dict()
     categories = open_split(config.data, "train").categories
-    renamed = rename_to_ours(state, expected)
-    return select_categories(renamed, expected, categories, file_categories, where)
+    return _load_in_order(path, detector.state_dict(), categories, where)
+
+
+def require_fitting_teacher(
+    path: Path, recipe: Recipe, categories: Sequence[str], where: str
+) -> Mapping[str, Tensor]:
+    """Refuses a file that ``load_teacher_file`` would refuse; the detector is never allocated.
+
+    Args:
+        path: the file.
+        recipe: the teacher's.
+        categories: of the data set.
+        where: the beginning of error messages.
+
+    Returns:
+        The file's tensors under our names.
+
+    Raises:
+        SpecError: as ``load_teacher_file``, or a tensor is not finite.
+    """
+    with torch.device("meta"):
+        detector = build_detector(recipe.detector, InitSpec(), len(categories), seed=0)
+    needed = detector.state_dict()
+    state = _load_in_order(path, needed, categories, where)
+    require_fitting_detector(needed, state, where)
+    require_finite_weights(state, state, where)
+    if any(map(is_pixel_norm, state)):
+        carried = PixelNorm(input_of_model(state))
+        require_stated_input(carried, recipe.init.input, f"{where}: init.input")
+    return state
+
+
+def _load_in_order(
+    path: Path, needed: Mapping[str, Tensor], categories: Sequence[str], where: str
+) -> Mapping[str, Tensor]:
+    """A file's tensors under our names, with outputs in the order of the data set's categories."""
+    state, file_categories = _load_tensors(path, where)
+    renamed = rename_to_ours(state, needed)
+    return select_categories(renamed, needed, categories, file_categories, where)
 
 
 def _load_tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:

@@ -138,12 +138,15 @@ def test_an_upstream_folder_that_is_not_there_is_said_once(tmp_path: Path) -> No
     assert not checks["disk"].ok
 
 
-def test_weights_that_can_be_read_are_well(tmp_path: Path) -> None:
+def test_weights_are_loaded_and_their_input_is_asked_for(tmp_path: Path) -> None:
+    """A file with one readable byte was once well."""
     (tmp_path / "w.pt").write_bytes(b"x")
     settings = {"init.source": "file", "init.weights": str(tmp_path / "w.pt")}
     study = micro_study(arms={"a": {"set": settings | {"init.weights_norm": "gn"}}})
     checks = named(list(examine_study(study, address=None, folder=tmp_path)))
-    assert checks[f"weights {tmp_path / 'w.pt'}"].detail == "readable"
+    weights = checks[f"weights {tmp_path / 'w.pt'}"]
+    assert not weights.ok
+    assert "must be a file of tensors" in weights.detail
     assert not checks["input of weights"].ok
     assert "w.pt are normalised" in checks["input of weights"].detail
 
@@ -164,10 +167,12 @@ def test_backbones_from_elsewhere_are_told_with_their_code(
     (tmp_path / "doctors_nets.py").write_text("x = 1\n")
     names = ("doctors_nets:build", "no_such_nets:build")
     arms = {name[:2]: {"set": {"detector.backbone": name}} for name in names}
-    here, gone = check_backbones(micro_study(arms=arms))
+    here, gone, built = check_backbones(micro_study(arms=arms))
     assert (here.name, here.ok, len(here.detail)) == ("backbone doctors_nets:build", True, 16)
     assert not gone.ok
     assert "full/no: detector.backbone no_such_nets:build" in gone.detail
+    assert not built.ok
+    assert "full/do: detector.backbone doctors_nets:build: must be an import" in built.detail
 
 
 def test_faults_are_counted_and_only_lost_images_must_be_mended(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from typer.testing import CliRunner
 
 from rethink_ray.cli import app
 from rethink_ray.commands.planning import plan_lines
+from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.records.lock import writing
 from rethink_ray.session import load_study_input, start_study
 from rethink_ray.spec.errors import DataError, RecordError, SpecError
+from rethink_ray.spec.recipe import DetectorSpec
 from tests.data.data_files import voc_xml, write_voc
 from tests.refusals import refused
 
@@ -84,14 +86,20 @@ def test_keypoints_that_the_annotations_lack_are_refused_before_the_first_trial(
 
 
 def test_a_study_knows_which_of_its_files_hold_a_detector(tmp_path: Path) -> None:
-    tensors = {"classifier": ["conv1.weight", "fc.bias"], "detector": ["rpn.head.conv.weight"]}
-    for name, keys in tensors.items():
-        torch.save(dict.fromkeys(keys, torch.zeros(1)), tmp_path / f"{name}.pth")
-    for name in tensors:
-        init = {"source": "file", "weights": str(tmp_path / f"{name}.pth"), "weights_norm": "bn"}
-        init["input"] = "imagenet"
-        facts = load_study_input(written(tmp_path, set={"init": init})).facts
-        assert facts.detector_files == ((init["weights"],) if name == "detector" else ())
+    """Of the same backbone, which fits: in a classifier, and in a detector."""
+    tiny = DetectorSpec(backbone="tiny", norm="bn", width=8, neck_channels=8)
+    backbone = build_classifier(tiny, 2, seed=0).backbone_state()
+    tensors = {
+        "classifier": backbone | {"fc.bias": torch.zeros(2)},
+        "detector": backbone | {"rpn.head.conv.weight": torch.zeros(1)},
+    }
+    for name, state in tensors.items():
+        path = str(tmp_path / f"{name}.pth")
+        torch.save({f"backbone.{k}" if "rpn" not in k else k: v for k, v in state.items()}, path)
+        init = {"source": "file", "weights": path, "weights_norm": "bn", "input": "imagenet"}
+        settings = {"init": init, "detector.norm": "bn", "detector.width": 8}
+        facts = load_study_input(written(tmp_path, set=settings)).facts
+        assert facts.detector_files == ((path,) if name == "detector" else ())
 
 
 def test_a_plan_says_how_many_images_each_regime_selects_on(tmp_path: Path) -> None:

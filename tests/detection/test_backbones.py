@@ -17,7 +17,12 @@ from rethink_ray.detection.norms import group_norm
 from rethink_ray.detection.weights import load_backbone, torchvision_weights
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import load_study
-from rethink_ray.spec.networks import BACKBONES
+from rethink_ray.spec.networks import (
+    BACKBONES,
+    WEIGHTS_OF_TORCHVISION,
+    from_torchvision,
+    names_weights_of_torchvision,
+)
 from rethink_ray.spec.pixel_input import IMAGENET
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Norm
 from rethink_ray.spec.resolve import base_recipe, cells_of
@@ -292,6 +297,17 @@ def test_torchvision_weights_go_by_their_full_name_or_what_follows_the_dot(
     detector = build_detector(spec, InitSpec(source="torchvision", weights=name), 3, seed=0)
 
     assert torch.equal(detector.backbone.state_dict()["stem.conv1.weight"], state["conv1.weight"])
+
+
+def test_the_names_that_a_study_may_say_are_torchvisions() -> None:
+    for backbone, names in WEIGHTS_OF_TORCHVISION.items():
+        weights = torchvision.models.get_model_weights(from_torchvision(backbone))
+        assert [one.name for one in weights] == list(names)
+        for one in weights:
+            assert names_weights_of_torchvision(backbone, one.name)
+            assert names_weights_of_torchvision(backbone, str(one))
+    assert WEIGHTS_OF_TORCHVISION.keys() == {name for name in BACKBONES if from_torchvision(name)}
+    assert not names_weights_of_torchvision("resnet50", "ResNet18_Weights.IMAGENET1K_V1")
 
 
 @pytest.mark.parametrize("study", shipped_studies().values(), ids=lambda path: path.stem)

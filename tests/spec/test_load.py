@@ -160,7 +160,7 @@ def test_weights_and_norms_that_mean_nothing_are_refused(
 def test_a_combination_that_only_the_search_reaches_is_refused_too(tmp_path: Path) -> None:
     text = GOOD.replace(
         "{init.source: upstream}",
-        "{init.source: torchvision, init.weights: X, detector.backbone: resnet50, "
+        "{init.source: torchvision, init.weights: IMAGENET1K_V1, detector.backbone: resnet50, "
         "detector.norm: bn}",
     )
     load_study(written(tmp_path, text))

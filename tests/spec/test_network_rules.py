@@ -9,7 +9,7 @@ from tests.builders import micro_recipe
 from tests.spec.refusals import refused
 
 FROM_UPSTREAM = {"init__source": "upstream"}
-BY_NAME = {"init__source": "torchvision", "init__weights": "X"}
+BY_NAME = {"init__source": "torchvision", "init__weights": "IMAGENET1K_V1"}
 
 
 @pytest.mark.parametrize(

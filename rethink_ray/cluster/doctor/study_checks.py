@@ -3,22 +3,26 @@
 import shutil
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
 from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
-from rethink_ray.spec.check import check_facts
+from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import INIT_PATHS, require_known_inputs, weight_files_of
+
+if TYPE_CHECKING:
+    from rethink_ray.training.start_checks import FileUse
 
 SERVER_ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
@@ -66,11 +70,16 @@ def _data(study: Study) -> Check:
     def read() -> str:
         from rethink_ray.data.facts import gather_facts
         from rethink_ray.data.leaks import require_disjoint
+        from rethink_ray.data.regimes import trainable_image_ids
+        from rethink_ray.training.source_checks import require_sources, require_unseen_upstream
 
         require_disjoint(study.data, study.study)
+        check_regimes(study, len(trainable_image_ids(study.data)), study.study)
         upstream_classes = upstream_classes_of(study)
         facts = gather_facts(study.data, study.regimes, upstream_classes=upstream_classes)
         check_facts(study, facts, study.study)
+        require_sources(study, study.study)
+        require_unseen_upstream(study, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         left_out = left_out_words(facts)
         summary = f"{len(facts.categories)} categories; images: {sizes}"
@@ -107,32 +116,54 @@ def _faults(study: Study, data: Check) -> Check:
 
 
 def check_weights(study: Study) -> Iterator[Check]:
-    """Every set of weights that a trial or a student may start from."""
-    pairs = {
-        (recipe.init.weights, recipe.detector.backbone): None
-        for cell in cells_of(study)
-        for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
-        if recipe.init.source == "torchvision"
-    }
-    for weights, backbone in pairs:
+    """Every set of weights that a run or a teacher may start from, loaded once."""
+    from rethink_ray.training.start_checks import list_file_uses, load_once
+
+    keys = weight_files_of(study, study.study)
+
+    def load(uses: "Sequence[FileUse]") -> str:
+        from rethink_ray.data.facts import digest_of_file
+
+        path = str(uses[0].path)
+        digest = digest_of_file(path, keys.get(path, study.study))
+        return f"{len(load_once(study, uses))} tensors, which fit; digest {digest}"
+
+    try:
+        files = list_file_uses(study, study.study)
+    except RethinkError as error:
+        yield Check(name="weights", ok=False, detail=str(error))
+        return
+    for path, uses in files.items():
+        yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
+    for weights, backbone in _list_downloads(study):
         yield try_check(
             f"weights {weights} of {backbone}",
             partial(_reach, weights, backbone),
             "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
             "file",
         )
-    for path, key in weight_files_of(study, study.study).items():
-        remedy = f"put the file there, or change {key}"
-        yield try_check(f"weights {path}", partial(_read, path), remedy)
-    if weight_files_of(study, study.study):
+    if keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
 
 
 def check_backbones(study: Study) -> Iterator[Check]:
-    """Every backbone that is not ours, and the digest of its code on this machine."""
-    for name, key in own_backbones_of(study, study.study).items():
-        remedy = f"install it, or change {key}"
-        yield try_check(f"backbone {name}", partial(code_of, name, key), remedy)
+    """Every backbone that is not ours, the digest of its code here, and whether it is built."""
+    keys = own_backbones_of(study, study.study)
+    for name, key in keys.items():
+        yield try_check(
+            f"backbone {name}", partial(code_of, name, key), f"install it, or change {key}"
+        )
+    if keys:
+        yield try_check(
+            "building backbones", partial(_build, study), "see rethink_ray.detection.plugins"
+        )
+
+
+def _build(study: Study) -> str:
+    from rethink_ray.training.start_checks import require_buildable
+
+    require_buildable(study, study.study)
+    return "all can be built"
 
 
 def _know_inputs(study: Study) -> str:
@@ -140,22 +171,23 @@ def _know_inputs(study: Study) -> str:
     return "known"
 
 
-def _read(path: str) -> str:
-    with Path(path).open("rb") as file:
-        file.read(1)
-    return "readable"
+def _list_downloads(study: Study) -> list[tuple[str, str]]:
+    """(weights, backbone) of torchvision that are not on this machine yet."""
+    from rethink_ray.detection.weights import find_cached_file
+
+    pairs = {
+        (recipe.init.weights or "", recipe.detector.backbone): None
+        for cell in cells_of(study)
+        for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
+        if recipe.init.source == "torchvision"
+    }
+    return [(weights, name) for weights, name in pairs if find_cached_file(name, weights) is None]
 
 
-def _reach(weights: str | None, backbone: str) -> str:
-    import torch
-
+def _reach(weights: str, backbone: str) -> str:
     from rethink_ray.detection.weights import torchvision_weights
 
-    url = torchvision_weights(backbone, weights).url
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if cached.is_file():
-        return f"cached, {gib(cached.stat().st_size)}"
-    request = urllib.request.Request(url, method="HEAD")
+    request = urllib.request.Request(torchvision_weights(backbone, weights).url, method="HEAD")
     with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
         return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 

@@ -1,9 +1,14 @@
 """Which weights a run can start from, and which stages can then stay frozen."""
 
-from rethink_ray.spec.networks import OWN_NORM, from_torchvision
+from rethink_ray.spec.networks import (
+    OWN_NORM,
+    WEIGHTS_OF_TORCHVISION,
+    from_torchvision,
+    names_weights_of_torchvision,
+)
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import Recipe
-from rethink_ray.spec.rules.rule import Rule
+from rethink_ray.spec.rules.rule import Breach, Rule
 
 
 def _weights_norm(recipe: Recipe) -> str | None:
@@ -16,6 +21,17 @@ def _weights_norm(recipe: Recipe) -> str | None:
 def _is_direct_with_gn_on_one_side(recipe: Recipe) -> bool:
     differ = (recipe.direct.norm == "gn") != (recipe.detector.norm == "gn")
     return recipe.init.source == "direct" and differ
+
+
+def _is_no_name_of_torchvision(run: Run) -> bool | Breach:
+    recipe = run.recipe
+    if recipe.init.source != "torchvision":
+        return False
+    backbone, name = recipe.detector.backbone, recipe.init.weights or ""
+    known = WEIGHTS_OF_TORCHVISION.get(backbone)
+    if known is None or names_weights_of_torchvision(backbone, name):
+        return False
+    return Breach(came=name, words={"known": ", ".join(known)})
 
 
 DIRECT_NORM_RULES: tuple[Rule[Run], ...] = (
@@ -81,6 +97,13 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: run.recipe.detector.norm != "gn" and _weights_norm(run.recipe) == "gn",
         must="must match weights that were trained with gn",
         remedy="Use norm gn.",
+    ),
+    Rule(
+        key="init.weights",
+        reads=("init.source", "detector.backbone"),
+        broken=_is_no_name_of_torchvision,
+        must="must be a torchvision weights name of {detector.backbone}",
+        remedy="Known: {known}.",
     ),
 )
 FROZEN_RULES: tuple[Rule[Run], ...] = (

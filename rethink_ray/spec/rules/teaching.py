@@ -36,6 +36,7 @@ SHAPELESS = frozenset(
 """Settings of a detector that do not change the shapes of its weights."""
 PIXEL_PATHS = ("labels.kind", "labels.start", "init.input", "init.source", "detector.backbone")
 """Paths that decide which input a student states, and which one its teacher has."""
+SCORE_THRESHOLD = "detector.score_threshold"
 LOOKING = ("batch_size", "precision", "init.input")
 """Settings beside ``detector`` and ``evaluation`` that a detector which only labels reads."""
 
@@ -179,6 +180,23 @@ def _hides_labels(student: Student) -> bool | Breach:
     return is_hidden and Breach(key=f"{student.key}.set", came=floor)
 
 
+def _hides_labels_of_an_arm(student: Student) -> bool | Breach:
+    """The teaching arm drops detections that score above the threshold of its labels."""
+    if not isinstance(student.teacher, str):
+        return False
+    cell = Cell(student.cell.regime, student.teacher)
+    teachers = reachable_recipes(
+        base_recipe(student.study, cell), space_of(student.study, cell), (SCORE_THRESHOLD,)
+    )
+    floor = max(recipe.detector.score_threshold for recipe in teachers)
+    paths = ("labels.kind", "labels.threshold")
+    for recipe in reachable_recipes(student.recipe, student.space, paths):
+        if recipe.labels.kind == "self_training" and recipe.labels.threshold < floor:
+            came, words = recipe.labels.threshold, {"floor": floor}
+            return Breach(key=f"{student.cell.name}: labels.threshold", came=came, words=words)
+    return False
+
+
 def _network_paths(student: Student) -> list[str]:
     """Paths that student and teacher must share for one to go on from the other's weights."""
     if not student.is_taught or not student.goes_on:
@@ -288,6 +306,13 @@ STUDENT_RULES: tuple[Rule[Student], ...] = (
         reads=("labels.threshold", "detector.score_threshold"),
         broken=_hides_labels,
         must="must leave detector.score_threshold at most labels.threshold = {labels.threshold:g}",
+    ),
+    Rule(
+        key="arms",
+        reads=("labels.threshold", SCORE_THRESHOLD),
+        broken=_hides_labels_of_an_arm,
+        must="must be at least detector.score_threshold = {floor:g} of {teacher}",
+        remedy="Raise it, or lower the teacher's.",
     ),
     Rule(
         key="detector",

@@ -1,0 +1,122 @@
+"""Reads files of weights: those of ``torch.save``, safetensors and this program's own.
+
+Nothing in a file can run. Objects beside the tensors, such as the arguments of a training script,
+are left out (``inert_pickle``).
+"""
+
+import io
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from torch import Tensor
+
+from rethink_ray.detection import inert_pickle
+from rethink_ray.detection.inert_pickle import Inert
+from rethink_ray.spec.errors import Explanation, SpecError, explain
+from rethink_ray.spec.hashing import sha256_of
+from rethink_ray.spec.weight_files import OURS
+
+CONTAINERS = ("state_dict", "model", "teacher", "model_state_dict", "network")
+"""Entries under which files store their tensors; ``teacher`` is the better of DINO's two."""
+DEEPEST = 4
+"""Entries inside entries that are looked into: a pickle may contain itself."""
+DETECTOR_PARTS = (
+    "rpn",
+    "roi_head",
+    "proposal_generator",
+    "bbox_",
+    "neck",
+    "fpn",
+    "box_head",
+    "cls_subnet",
+    "classification_head",
+    "regression_head",
+)
+"""Beginnings of the names that only detectors have, as torchvision, detectron2, mmdetection and we
+call their parts."""
+MOST_SHOWN = 5
+SAVE_A_STATE_DICT = "Save it with torch.save(model.state_dict(), path)."
+TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def holds_detector(state: Mapping[str, Tensor]) -> bool:
+    """Returns whether a state dict is of a whole detector."""
+    return any(word.startswith(DETECTOR_PARTS) for name in state for word in name.split("."))
+
+
+def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
+    """Returns the tensors of a file by name; finds them under the entries in ``CONTAINERS``.
+
+    Raises:
+        SpecError: the file cannot be read without running code, holds no state dict, or is one of
+            ours and damaged.
+    """
+    try:
+        content = _read_object(path.read_bytes(), where)
+    except SpecError:
+        raise
+    except Exception as error:  # a damaged file breaks any part of torch
+        must = "must be a file of tensors that loads without running code"
+        raise SpecError(explain(where, must, _name_reason(error), SAVE_A_STATE_DICT)) from error
+    for _ in range(DEEPEST):
+        inner = _find_inner(content)
+        content = content if inner is None else inner
+    is_dict = isinstance(content, Mapping)
+    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if is_dict else {}
+    if not tensors:
+        must = "must hold a state dict (name -> tensor)"
+        raise SpecError(Explanation.of(where, must, _describe(content), SAVE_A_STATE_DICT))
+    return {str(name): value.detach() for name, value in tensors.items()}
+
+
+def _read_object(content: bytes, where: str) -> Any:
+    """Returns what a file holds, with ``Inert`` objects where it has more than tensors."""
+    if content.startswith(OURS):
+        header, _, content = content.partition(b"\n")
+        if header.split()[-1] != sha256_of(content).encode():
+            again = "Copy it or export it again."
+            raise SpecError(explain(where, "must match its checksum", "other bytes", again))
+    if content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content):
+        return load_safetensors(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the age of a file
+        try:
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError:  # it has more than tensors; archives of code do not get here
+            return torch.load(
+                io.BytesIO(content),
+                map_location="cpu",
+                pickle_module=inert_pickle,
+                weights_only=False,
+            )
+
+
+def _find_inner(content: Any) -> Mapping[Any, Any] | None:
+    if not isinstance(content, Mapping):
+        return None
+    return next((content[k] for k in CONTAINERS if isinstance(content.get(k), Mapping)), None)
+
+
+def _describe(content: Any) -> str:
+    """Returns what a file holds in the place of a state dict, in a few words."""
+    if not isinstance(content, Mapping):
+        return f"an object of {_name_kind(content)}"
+    shown = [f"{name} ({_name_kind(value)})" for name, value in [*content.items()][:MOST_SHOWN]]
+    return f"a dictionary of {', '.join(shown) or 'nothing'}"
+
+
+def _name_kind(content: Any) -> str:
+    return content.origin if isinstance(content, Inert) else type(content).__name__
+
+
+def _name_reason(error: Exception) -> str:
+    if "TorchScript" in str(error):
+        return "a TorchScript archive, which is code"
+    first = next(iter(f"{type(error).__name__}: {error}".splitlines()), "")
+    return TERMINAL_CODE.sub("", first)

@@ -1,0 +1,97 @@
+"""Checks that a study has the images which its assets are made of: upstream sets and pools.
+
+It reads lists of files and indexes, no picture, so that ``plan`` is quick.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rethink_ray.data.contents import list_pictures
+from rethink_ray.data.glyphs import select_figures
+from rethink_ray.data.leaks import require_unseen
+from rethink_ray.data.pool import open_pool
+from rethink_ray.data.upstream import BUILT_IN, upstream_files
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.reach import reachable_recipes
+from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
+from rethink_ray.spec.study import Study
+
+SOURCE_PATHS = (
+    *("init.source", "joint.weight", "upstream.classes", "upstream.figures"),
+    *("labels.kind", "labels.pool"),
+)
+"""Recipe paths that decide which images a run needs beside its regime's."""
+
+
+def require_sources(study: Study, where: str) -> None:
+    """Every run finds the classes that it learns upstream, and images for its teacher to label.
+
+    Raises:
+        DataError: with the cell of the first run that does not.
+    """
+    checked: set[tuple[object, ...]] = set()
+    for cell, recipe in _list_recipes(study):
+        upstream, labels = recipe.upstream, recipe.labels
+        try:
+            if _learns_upstream(recipe):
+                key: tuple[object, ...] = (upstream.classes, upstream.figures)
+                if key not in checked:
+                    _require_classes(study, recipe)
+                    checked.add(key)
+            if labels.kind == "self_training":
+                images = study.regimes[cell.regime].images
+                if (images, labels.pool) not in checked:
+                    open_pool(study.data, images, labels.pool)
+                    checked.add((images, labels.pool))
+        except DataError as error:
+            raise error.within(f"{where}: {cell.name}") from None
+
+
+def require_unseen_upstream(study: Study, where: str) -> None:
+    """No run learns upstream from a picture on which the study is scored.
+
+    It compares files of equal size, so ``plan`` leaves it to ``doctor`` and the start of ``run``.
+
+    Raises:
+        DataError: names the two files.
+    """
+    if study.data.upstream == BUILT_IN or not any(
+        _learns_upstream(recipe) for _, recipe in _list_recipes(study)
+    ):
+        return
+    pictures = list_pictures(upstream_files(study.data))
+    require_unseen(study.data, pictures, f"{where}: data.upstream")
+
+
+def _learns_upstream(recipe: Recipe) -> bool:
+    return recipe.init.source == "upstream" or bool(recipe.joint.weight)
+
+
+def _list_recipes(study: Study) -> Iterator[tuple[Cell, Recipe]]:
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, SOURCE_PATHS):
+            yield cell, recipe
+
+
+def _require_classes(study: Study, recipe: Recipe) -> None:
+    """Refuses a number of classes that the upstream set does not have."""
+    data, spec = study.data, recipe.upstream
+    if data.upstream == BUILT_IN:
+        num = len(select_figures(spec))
+        if spec.classes > num:
+            must = f"must be at most {num}, the number of {spec.figures}"
+            raise DataError(explain("upstream.classes", must, spec.classes))
+        return
+    if spec.figures != "glyphs":
+        must = "must be left out where data.upstream names a folder"
+        raise DataError(explain("upstream.figures", must, spec.figures))
+    root = Path(data.upstream)
+    folders = {path.name for path in root.iterdir() if path.is_dir()}
+    num = len({path.relative_to(root).parts[0] for path in upstream_files(data)})
+    if spec.classes not in (num, len(folders)):
+        must = f"must be the number of class folders in {root} ({num})"
+        raise DataError(
+            explain("upstream.classes", must, spec.classes, f"Set upstream.classes: {num}.")
+        )
