@@ -31,7 +31,7 @@ from anchor_options import read_arguments, require_coco
 from published_detectors import ANCHORS, Anchor, detect_images, list_pipelines
 from torch import Tensor
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.session import load_study_input
 from rethink_ray.spec.errors import RethinkError, SpecError

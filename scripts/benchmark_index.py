@@ -109,7 +109,7 @@ _KEPT: list[object] = []
 
 
 def _build(annotations: Path) -> None:
-    from rethink_ray.data.index import build_index
+    from rethink_ray.data.splits import build_index
     from rethink_ray.spec.regime import DataSpec, SplitSpec
 
     split = SplitSpec(images=str(annotations.parent / "images"), annotations=str(annotations))
@@ -117,7 +117,7 @@ def _build(annotations: Path) -> None:
 
 
 def _open(annotations: Path) -> None:
-    from rethink_ray.data.index import open_split
+    from rethink_ray.data.splits import open_split
     from rethink_ray.spec.regime import DataSpec, SplitSpec
 
     split = SplitSpec(images=str(annotations.parent / "images"), annotations=str(annotations))

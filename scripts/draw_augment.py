@@ -14,10 +14,11 @@ from torch import Tensor
 
 from rethink_ray.data.augment import Augmentation, AugmentDraws, augment
 from rethink_ray.data.faults import select_trainable
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.objects import Objects, keypoint_swap
 from rethink_ray.data.pasting import draw_partner
 from rethink_ray.data.pictures import read_rgb
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec, ShapesSpec
 

@@ -19,7 +19,7 @@ from pycocotools import mask as coco_mask
 from torch import Tensor
 from torchvision.transforms.functional import to_tensor
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.foreign import OUTPUTS_OF_COCO
 from rethink_ray.detection.reference_scoring import largest_difference
 from rethink_ray.spec.load import load_study

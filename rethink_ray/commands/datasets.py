@@ -139,7 +139,7 @@ def index(
 ) -> None:
     """Index every split before the first trial has to; read every picture again."""
     data = load_data_spec(dataset, settings or [])
-    from rethink_ray.data.index import build_index
+    from rethink_ray.data.splits import build_index
 
     for split in splits_in_use(data):
         opened = build_index(data, split)

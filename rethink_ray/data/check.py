@@ -15,7 +15,6 @@ from rethink_ray.data.build import IndexLabels
 from rethink_ray.data.contents import find_repeated_pictures
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import is_outside
-from rethink_ray.data.index import open_listed, open_split
 from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
 from rethink_ray.data.leaks import find_leaks, refresh_splits, require_disjoint
 from rethink_ray.data.learnable import clamp, has_pixels
@@ -24,6 +23,7 @@ from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject
+from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.fault_kinds import is_note

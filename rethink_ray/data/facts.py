@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rethink_ray.data.fault_shares import measure_faults
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.leaks import count_dropped, refresh_splits
 from rethink_ray.data.regimes import (
     count_empty,
@@ -17,6 +17,7 @@ from rethink_ray.data.regimes import (
 )
 from rethink_ray.data.scorable import counted_objects, find_undefined_metrics
 from rethink_ray.data.sizes import require_sizes
+from rethink_ray.data.splits import open_split
 from rethink_ray.data.upstream import (
     require_upstream_classes,
     require_upstream_pictures,

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rethink_ray.data.faults import count_faults
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.fault_kinds import FaultShare, FaultUnit, describe_kind, is_note
 from rethink_ray.spec.regime import DataSpec
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import trainable_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.metrics import FREQUENCIES
 from rethink_ray.spec.regime import DataSpec
 

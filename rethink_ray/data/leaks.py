@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from rethink_ray.data.contents import Pictures, find_same_pictures
-from rethink_ray.data.index import open_listed, open_split, refresh_split
 from rethink_ray.data.regimes import count_empty, trainable_image_ids
+from rethink_ray.data.splits import open_listed, open_split, refresh_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec
 

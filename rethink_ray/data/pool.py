@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from rethink_ray.data.build import INDEX_VERSION, IndexLabels, write_index
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.contents import find_same_pictures
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.inspection import inspect_headers
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_chunks

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import find_same_pictures
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_held_out, num_images

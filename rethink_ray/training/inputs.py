@@ -8,11 +8,12 @@ from pathlib import Path
 from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.facts import measure_fingerprint
 from rethink_ray.data.fault_shares import measure_faults
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import Loading, TrainBatches, WorkerShare, train_batches
 from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import WITH_KEYPOINTS

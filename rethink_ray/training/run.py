@@ -12,12 +12,12 @@ from PIL import Image
 from torchvision.transforms.functional import to_pil_image
 
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.index import open_split, refresh_split
 from rethink_ray.data.inspection import name_files
 from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.levels import LevelRange, LevelRanges
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.data.pictures import BROKEN, picture_size, read_rgb
+from rethink_ray.data.splits import open_split, refresh_split
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.types import AssetDone, RungDone

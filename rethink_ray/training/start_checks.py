@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
 from rethink_ray.detection.weights import find_cached_file, require_fitting_file

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
 from rethink_ray.detection.pixel_norm import (

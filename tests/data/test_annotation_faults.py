@@ -10,8 +10,9 @@ from data_files import coco, coco_spec, voc_xml, write_coco, write_picture, writ
 from rethink_ray.data.check import check_split
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import count_faults
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.sources.raw import id_from_name
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from tests.golden_words import assert_says

@@ -16,9 +16,9 @@ from data_files import (
 from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
 from rethink_ray.data.faults import count_faults
-from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.order import RunOrder
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec

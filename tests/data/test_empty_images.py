@@ -8,8 +8,8 @@ from data_files import coco, coco_spec, voc_xml, write_coco, write_picture, writ
 
 from rethink_ray.data.check import check_data
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import holdout_image_ids, regime_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError, SpecError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.load import validate

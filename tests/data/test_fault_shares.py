@@ -8,8 +8,8 @@ from data_files import Box, coco, coco_spec, many_images, write_coco, write_pict
 
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.fault_shares import count_split_faults, measure_faults
-from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import regime_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.protocol.same_facts import require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.session import start_study

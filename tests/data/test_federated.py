@@ -7,7 +7,7 @@ from data_files import coco, write_picture
 
 from rethink_ray.data.check import check_split
 from rethink_ray.data.faults import select_trainable
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
 

@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from rethink_ray.data.check import check_split
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import count_faults, is_findable, select_trainable
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, SpecError
 from rethink_ray.spec.load import load_study

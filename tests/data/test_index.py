@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from data_files import coco, coco_spec, many_images, write_coco, write_picture
 
-from rethink_ray.data.index import build_index, open_split
+from rethink_ray.data.splits import build_index, open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec
 

@@ -12,11 +12,11 @@ from PIL import Image
 
 from rethink_ray.data.check import check_pools, check_split
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.index import build_index, open_split, refresh_split
 from rethink_ray.data.inspection import inspect_pictures, name_files
 from rethink_ray.data.leaks import require_disjoint
 from rethink_ray.data.pictures import picture_size
 from rethink_ray.data.pool import open_pool
+from rethink_ray.data.splits import build_index, open_split, refresh_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, UnlabelledSpec
 

@@ -10,7 +10,6 @@ from rethink_ray.data.check import check_data
 from rethink_ray.data.contents import are_unchanged, find_same_pictures, list_pictures
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.frequency import count_images_per_category
-from rethink_ray.data.index import build_index, open_split, refresh_split
 from rethink_ray.data.inspection import inspect_picture, inspect_pictures
 from rethink_ray.data.leaks import find_leaks, require_disjoint, require_unseen
 from rethink_ray.data.regimes import (
@@ -19,6 +18,7 @@ from rethink_ray.data.regimes import (
     regime_image_ids,
     trainable_image_ids,
 )
+from rethink_ray.data.splits import build_index, open_split, refresh_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec

@@ -12,10 +12,10 @@ from PIL import Image
 
 from rethink_ray.data.check import check_pools, check_split
 from rethink_ray.data.faults import count_faults
-from rethink_ray.data.index import build_index, open_split
 from rethink_ray.data.levels import LevelRange, choose_range, kind_of, read_levels
 from rethink_ray.data.loader import EvalImages
 from rethink_ray.data.pictures import read_rgb
+from rethink_ray.data.splits import build_index, open_split
 from rethink_ray.data.upstream import open_upstream
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec, UnlabelledSpec

@@ -11,7 +11,7 @@ from data_files import coco, coco_spec, many_images, write_coco
 from torch.utils.data import Dataset
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import (
     LoaderDied,
     Loading,
@@ -27,6 +27,7 @@ from rethink_ray.data.loader import (
 )
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.regimes import regime_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, TrainBatch, train_batches
 from rethink_ray.data.mixing import MixedBatches, Parts, mixed_batches
 from rethink_ray.data.order import RunOrder
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec

@@ -17,11 +17,11 @@ from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
 from rethink_ray.data.decoded import DecodedImages
 from rethink_ray.data.faults import count_faults
-from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, eval_batches, train_batches
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.orientation import PictureHeader, parse_orientation
 from rethink_ray.data.pictures import open_rgb, picture_size, read_header, read_rgb
+from rethink_ray.data.splits import open_split
 from rethink_ray.data.upstream import open_upstream
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec, UpstreamSpec
 from rethink_ray.spec.regime import DataSpec, SplitSpec

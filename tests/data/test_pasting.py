@@ -9,11 +9,11 @@ from data_files import coco, coco_spec, many_images, write_coco
 from scenes import box_of, scene
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.pasting import cover_objects, draw_partner, paste
 from rethink_ray.data.regimes import regime_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rethink_ray.data.index import open_split
 from rethink_ray.data.pool import LabelPool, TeacherLabels, open_labelled, open_pool
 from rethink_ray.data.regimes import regime_image_ids
 from rethink_ray.data.shapes import shapes_folder
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, UnlabelledSpec
 

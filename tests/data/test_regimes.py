@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from data_files import coco, coco_spec, many_images, write_coco
 
-from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import (
     digest_of_images,
     holdout_image_ids,
     open_scored,
     regime_image_ids,
 )
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import (
     DataSpec,

@@ -8,7 +8,6 @@ from PIL import Image
 
 from rethink_ray.data.chance import generator_from
 from rethink_ray.data.check import check_split
-from rethink_ray.data.index import open_split
 from rethink_ray.data.shapes import (
     CLASS_FREQUENCIES,
     MAX_OBJECTS,
@@ -18,6 +17,7 @@ from rethink_ray.data.shapes import (
     shapes_folder,
 )
 from rethink_ray.data.sources.coco import CocoSource
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.regime import DataSpec, ShapesSpec
 
 

@@ -8,7 +8,7 @@ from data_files import coco, coco_spec, many_images, voc_xml, write_coco, write_
 
 from rethink_ray.data.check import check_split, find_refusal
 from rethink_ray.data.facts import gather_facts
-from rethink_ray.data.index import build_index, refresh_split
+from rethink_ray.data.splits import build_index, refresh_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec
 from tests.golden_words import assert_says

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from data_files import coco, coco_spec, voc_xml, write_coco, write_picture, write_voc
 
-from rethink_ray.data.index import open_split
 from rethink_ray.data.sources.raw import id_from_name
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError, SpecError
 from rethink_ray.spec.load import validate
 from rethink_ray.spec.regime import DataSpec, SplitSpec

@@ -14,13 +14,14 @@ from rethink_ray.data.augment import Augmentation
 from rethink_ray.data.check import check_split
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import count_faults
-from rethink_ray.data.index import AnnotationIndex, open_split
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.masks import encode_run_lengths
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.pasting import paste
 from rethink_ray.data.scorable import find_undefined_metrics
 from rethink_ray.data.sources.segmentations import expand_counts, read_segmentation
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.masks import encode_mask
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec

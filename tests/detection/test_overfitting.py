@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.regime import DataSpec, ShapesSpec

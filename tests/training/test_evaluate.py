@@ -1,5 +1,5 @@
-from rethink_ray.data.index import open_split
 from rethink_ray.data.regimes import open_scored
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, ShapesSpec

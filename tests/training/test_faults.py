@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import LoaderDied
+from rethink_ray.data.splits import open_split
 from rethink_ray.spec.assets import AssetSpec, assets_of
 from rethink_ray.spec.errors import Infeasible
 from rethink_ray.training.assets import build_asset

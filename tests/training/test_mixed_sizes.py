@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rethink_ray.data.index import open_split
 from rethink_ray.data.loader import EvalImages
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.records.detections import read_detections

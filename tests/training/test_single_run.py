@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rethink_ray.data.index import open_split, refresh_split
+from rethink_ray.data.splits import open_split, refresh_split
 from rethink_ray.detection.reference_scoring import largest_difference
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, SplitSpec

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.data.facts import digest_of_file
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.spec.assets import assets_of

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.training.evaluate import _truth
 from tests.data.data_files import coco, coco_spec, write_coco
 

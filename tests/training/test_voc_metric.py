@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rethink_ray.data.index import open_split
+from rethink_ray.data.splits import open_split
 from rethink_ray.detection.scoring import Detection
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.study import ObjectiveSpec

@@ -1,0 +1,199 @@
+"""Opens the index of a split as a study uses it; builds it on first use.
+
+An index is stored under a hash of the annotation files, and built again when a picture changes.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rethink_ray.data.build import (
+    INDEX_VERSION,
+    IndexLabels,
+    build_from_source,
+)
+from rethink_ray.data.cache import build_anew, build_once
+from rethink_ray.data.chance import hash_order
+from rethink_ray.data.contents import (
+    UNSETTLED,
+    are_unchanged,
+    find_same_pictures,
+    read_size_and_time,
+)
+from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.inspection import Inspector, inspect_pictures
+from rethink_ray.data.sources.locate import locate_source
+from rethink_ray.data.sources.raw import SplitSource
+from rethink_ray.spec.cache import cache_folder
+from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, num_reserved
+
+OPENINGS = 3
+"""Attempts to open an index that another process is replacing."""
+CHECKED_UNREAD = 64
+"""Unreadable files that opening an index looks at again; ``refresh_split`` looks at all."""
+
+
+def open_split(data: DataSpec, split: str) -> AnnotationIndex:
+    """Returns the index of train, val, test or holdout; builds it on first use.
+
+    Where the hold-out is a share, this one is of the largest regime (``regimes.open_scored``).
+
+    Labels of every split follow the categories of train. An index that lacks unreadable images is
+    built again once one of them can be read. Under ``data.duplicates: drop`` train has no picture
+    of a scoring split, and the selecting split has no picture of the reporting split. Under
+    ``data.keep_empty: false`` train has no image without an object to learn from.
+
+    Raises:
+        DataError: the data set has no such split, or no image of it is left.
+    """
+    if split == "holdout":
+        return _open_holdout(data)
+    index = open_listed(data, split)
+    if data.duplicates == "drop":
+        index = _drop_duplicates(data, split, index)
+    return index if data.keep_empty or split != "train" else _drop_empty(data, index)
+
+
+def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
+    """Returns the index of train, val, test or unlabelled with all images, duplicates too."""
+    source, shared = _source_and_labels(data, split)
+    directory = _locate_index(source, shared)
+    build = partial(build_from_source, source, shared, _inspector(source, split))
+    index = _open_index(directory, build)
+    return _rebuild(directory, build) if _has_new_file(index) else index
+
+
+def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
+    """Returns the index of train, val or test; builds it again if a picture file has changed."""
+    index = open_listed(data, split)
+    earlier = {**index.file_contents(), **index.unread}
+    if are_unchanged([*earlier], [*earlier.values()]):
+        return index
+    source, shared = _source_and_labels(data, split)
+    build = partial(build_from_source, source, shared, _inspector(source, split))
+    return _rebuild(index.directory, build)
+
+
+def _inspector(source: SplitSource, split: str, *, anew: bool = False) -> Inspector:
+    """Returns an inspector that does not hash unlabelled images, of which there may be millions."""
+    is_hashed = split != "unlabelled"
+    return partial(inspect_pictures, source.image_folders(), hashed=is_hashed, anew=anew)
+
+
+def _has_new_file(index: AnnotationIndex) -> bool:
+    """Returns whether one of the first unreadable files is another file now."""
+    for path, seen in list(index.unread.items())[:CHECKED_UNREAD]:
+        num_bytes, changed_ns = read_size_and_time(path)
+        if num_bytes != seen.num_bytes or seen.changed_ns not in (changed_ns, UNSETTLED):
+            return True
+    return False
+
+
+def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
+    """Leaves out pictures that a scoring split (for the selecting split: the reporting one) has."""
+    scoring = {data.report_on, data.select_split} - {"holdout"}
+    keeps = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
+    pictures = index.pictures()
+    rows = {
+        row
+        for other in keeps
+        for row, _ in find_same_pictures(pictures, open_listed(data, other).pictures())
+    }
+    if not rows:
+        return index
+    left = [int(key) for row, key in enumerate(index.image_ids) if row not in rows]
+    if not left:
+        must = f"must hold an image that {' and '.join(sorted(keeps))} does not"
+        remedy = "Take other files for one of the splits, or set data.duplicates: refuse."
+        raise DataError(explain(f"split {split}", must, "none", remedy))
+    return AnnotationIndex(index.directory, only=tuple(left))
+
+
+def _drop_empty(data: DataSpec, train: AnnotationIndex) -> AnnotationIndex:
+    """Leaves out training images without an object, or without enough visible keypoints."""
+    if data.min_keypoints and not train.keypoint_names:
+        must = "must be left out, or 0, where training annotations have no keypoints"
+        raise DataError(explain("data.min_keypoints", must, data.min_keypoints))
+    rows = np.searchsorted(train.image_column("image_id"), train.image_ids)
+    kept = train.image_ids[train.has_learnable(data.min_keypoints)[rows]]
+    if len(kept) == len(train):
+        return train
+    if not len(kept):
+        must = "must hold an image with an object, or enough keypoints, to learn from"
+        remedy = "Check the annotations, or set data.keep_empty: true."
+        raise DataError(explain("split train", must, "none", remedy))
+    return AnnotationIndex(train.directory, only=tuple(map(int, kept)))
+
+
+def _open_index(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
+    """Opens the index in ``directory``, again if another process is replacing it."""
+    for _ in range(OPENINGS - 1):
+        before = _read_inode(build_once(directory, build))
+        try:
+            return AnnotationIndex(directory)
+        except DataError:
+            if before is not None and _read_inode(directory) == before:
+                raise
+    return AnnotationIndex(build_once(directory, build))
+
+
+def _rebuild(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
+    """Builds and opens a new index in place of the old one."""
+    build_anew(directory, build)
+    return _open_index(directory, build)
+
+
+def _read_inode(directory: Path) -> int | None:
+    """Returns ``None`` while another process is replacing the folder."""
+    try:
+        return directory.stat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def build_index(data: DataSpec, split: str) -> AnnotationIndex:
+    """Builds the index of train, val or test, even if there is one, and reads every picture."""
+    source, shared = _source_and_labels(data, split)
+    build = partial(build_from_source, source, shared, _inspector(source, split, anew=True))
+    return _rebuild(_locate_index(source, shared), build)
+
+
+def _source_and_labels(data: DataSpec, split: str) -> tuple[SplitSource, IndexLabels | None]:
+    """Returns the split's source and what train decides; ``None`` for train itself."""
+    source = locate_source(data, split)
+    if split == "train":
+        return source, None
+    train = open_listed(data, "train")
+    return source, IndexLabels(categories=train.categories, level_ranges=train.level_ranges)
+
+
+def _locate_index(source: SplitSource, shared: IndexLabels | None) -> Path:
+    key = digest_of_parts(
+        "index",
+        INDEX_VERSION,
+        source.image_folders(),
+        source.salt,
+        source.hash_annotations(),
+        *(("train",) if shared is None else ("labels of", *shared.categories)),
+        *(() if shared is None else map(str, sorted(shared.level_ranges.items()))),
+    )
+    return cache_folder() / "index" / key[:24]
+
+
+def _open_holdout(data: DataSpec) -> AnnotationIndex:
+    if not isinstance(data.select_on, HoldoutSpec):
+        must = "must be {holdout: N} for a study with a hold-out"
+        raise DataError(explain("data.select_on", must, data.select_on))
+    train = open_split(data, "train")
+    holdout = data.select_on.holdout
+    num = num_reserved(holdout, len(train))
+    if num >= len(train):
+        must = f"must leave some of the {len(train)} readable training images to train on"
+        shown = holdout if isinstance(holdout, int) else f"{holdout} (at least {num} images)"
+        raise DataError(explain("data.select_on.holdout", must, shown, "Ask for fewer."))
+    order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
+    return AnnotationIndex(train.directory, only=tuple(order[:num]))
