@@ -15,6 +15,8 @@ UNSETTLED = -1
 """Replaces the time stamp of a file that changed just before it was read: it is read again."""
 FILES_AT_ONCE = 8
 """Files whose bytes are read at a time."""
+FEW_FILES = 64
+"""So many files are looked at without threads, whose start takes longer and asks for memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,8 @@ def find_repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
 def are_unchanged(paths: Sequence[str], contents: Sequence[FileContent]) -> bool:
     """Returns whether every file still has its recorded size and time stamp."""
     recorded = [(content.num_bytes, content.changed_ns) for content in contents]
+    if len(paths) < FEW_FILES:
+        return [read_size_and_time(path) for path in paths] == recorded
     parts = [paths[start::FILES_AT_ONCE] for start in range(FILES_AT_ONCE)]
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         stamps = pool.map(lambda part: [read_size_and_time(path) for path in part], parts)

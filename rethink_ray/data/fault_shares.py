@@ -18,7 +18,7 @@ def measure_faults(
     """Returns kind of fault -> how many have it, out of how many; notes are left out.
 
     Records that the index left out belong to no image, so they are counted among all records of
-    the split. A box is no crowd; an object has one box, one mask and one list of keypoints.
+    the split. An object has one box, one mask and one list of keypoints; crowds are objects, too.
 
     Args:
         index: the split.
@@ -57,10 +57,7 @@ def _count_all(index: AnnotationIndex, in_use: NDArray[np.bool_], unit: FaultUni
     if unit == "images":
         return num_images
     counted = int(num_objects[in_use].sum() + index.image_column("num_unknown")[in_use].sum())
-    if unit == "records":
-        return num_images + counted
-    crowds = index.object_column("is_crowd")[np.repeat(in_use, num_objects)]
-    return counted - int(crowds.sum())
+    return num_images + counted if unit == "records" else counted
 
 
 def _count_left_out(dropped: Mapping[str, int], unit: FaultUnit) -> int:

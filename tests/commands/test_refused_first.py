@@ -107,7 +107,7 @@ REFUSED_BY_PLAN: dict[str, tuple[str, Callable[[Path], Tree]]] = {
     ),
     "figures and a folder": (
         "upstream.figures: must be left out where data.upstream names a folder",
-        lambda folder: upstream_in(folder, upstream__figures="shapes"),
+        lambda folder: upstream_in(folder, upstream__classes=2, upstream__figures="shapes"),
     ),
     "another number of classes than folders": (
         "upstream.classes: must be the number of class folders in ",

@@ -206,7 +206,7 @@ def test_a_hold_out_that_leaves_no_image_is_refused(tmp_path: Path) -> None:
     data = share_of(tmp_path / "set", 20)
     with pytest.raises(DataError, match=r"holdout: must leave some of the 20 .*20% \(at least 20"):
         regime_image_ids(data, "all")
-    with pytest.raises(ValueError, match=r"must be above 0%"):
+    with pytest.raises(ValueError, match=r"above 0 and at most 100"):
         HoldoutSpec(holdout="0%")
     with pytest.raises(ValueError, match=r"holdout"):
         HoldoutSpec(holdout="120%")
