@@ -52,10 +52,7 @@ def gather_facts(
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     splits = _open_used_splits(data)
-    for split, index in splits.items():
-        require_sizes(index, split)
-    for split in dict.fromkeys((data.select_split, data.report_on)):
-        _require_objects(splits[split], split)
+    _require_usable(data, splits)
     for num_classes in upstream_classes:
         require_upstream_classes(data, num_classes)
     require_upstream_pictures(data)
@@ -64,10 +61,6 @@ def gather_facts(
     for name, image_ids in subsets.items():
         _require_learnable(splits["train"], name, image_ids)
     sizes = {name: len(image_ids) for name, image_ids in subsets.items()}
-    undefined = {  # a smaller regime's hold-out lies inside that of a larger one
-        split: find_undefined_metrics(open_scored(data, split, min(sizes.values(), default=0)))
-        for split in dict.fromkeys((data.select_split, data.report_on))
-    }
     return DataFacts(
         fingerprint=_fingerprint_of(data, splits),
         categories=splits["train"].categories,
@@ -81,10 +74,7 @@ def gather_facts(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
         ),
         files=contents,
-        level_ranges={
-            kind: [scale.lowest, scale.highest]
-            for kind, scale in splits["train"].level_ranges.items()
-        },
+        level_ranges=_level_ranges(splits["train"]),
         num_dropped=count_dropped(data),
         num_empty=count_empty(data),
         has_masks=all(_has_masks(splits["train"], ids) for ids in subsets.values())
@@ -94,12 +84,36 @@ def gather_facts(
             bool((counted_objects(index) & index.masked_objects()).any()) for index in scoring
         ),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
-        undefined_metrics={split: names for split, names in undefined.items() if names},
+        undefined_metrics=_undefined_metrics(data, min(sizes.values(), default=0)),
         split_faults=_measure_splits(data, splits),
         regime_faults=_keep_faulty(
             {name: measure_faults(splits["train"], ids) for name, ids in subsets.items()}
         ),
     )
+
+
+def _require_usable(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> None:
+    """Refuses splits whose sizes mostly disagree, and scoring splits without objects."""
+    for split, index in splits.items():
+        require_sizes(index, split)
+    for split in dict.fromkeys((data.select_split, data.report_on)):
+        _require_objects(splits[split], split)
+
+
+def _undefined_metrics(data: DataSpec, smallest: int) -> dict[str, tuple[str, ...]]:
+    """Returns split -> metrics that are undefined on it; only splits with such metrics.
+
+    ``smallest``: images of the smallest regime, whose hold-out lies inside those of larger ones.
+    """
+    undefined = {
+        split: find_undefined_metrics(open_scored(data, split, smallest))
+        for split in dict.fromkeys((data.select_split, data.report_on))
+    }
+    return {split: names for split, names in undefined.items() if names}
+
+
+def _level_ranges(train: AnnotationIndex) -> dict[str, list[float]]:
+    return {kind: [scale.lowest, scale.highest] for kind, scale in train.level_ranges.items()}
 
 
 def measure_fingerprint(data: DataSpec) -> str:

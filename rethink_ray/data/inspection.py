@@ -1,7 +1,7 @@
 """Reads every picture file once: its content, header, levels and faults; remembers what it saw.
 
 What was seen is stored in the cache, per image folder, under each file's size and time stamp. So a
-picture is decoded again only if its file changed, whatever is built from it.
+picture is decoded again only if its file changed.
 """
 
 import fcntl

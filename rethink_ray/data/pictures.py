@@ -187,7 +187,7 @@ def _has_end_mark(path: Path, form: str) -> bool:
 
 
 def _check_jpeg_end(path: Path) -> None:
-    """Looks for the end mark behind the pixels of a JPEG, whatever follows it.
+    """Looks for the end mark behind the pixels of a JPEG; other bytes may follow it.
 
     Zeros in place of the rest of a file, which a broken download leaves, decode without an error.
 

@@ -18,7 +18,7 @@ def counted_objects(index: AnnotationIndex) -> NDArray[np.bool_]:
 
 
 def find_undefined_metrics(index: AnnotationIndex) -> tuple[str, ...]:
-    """Returns the average precisions that are no number on this split, whatever is detected.
+    """Returns the average precisions that are no number on this split.
 
     No object of the split has the size, or none has a keypoint. A split without any object is
     refused elsewhere.

@@ -59,7 +59,7 @@ class PixelNorm(nn.Module):
         )
 
     def is_set_to(self, input_spec: InputSpec) -> bool:
-        """Returns whether the buffers hold ``input_spec``, up to rounding, in whatever units."""
+        """Returns whether the buffers hold ``input_spec``, up to rounding; units may differ."""
         other = PixelNorm(input_spec)
         return all(
             torch.allclose(mine.cpu().float(), theirs.float(), rtol=1e-5, atol=1e-7)

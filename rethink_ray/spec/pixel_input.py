@@ -52,7 +52,7 @@ class InputSpec(Spec):
         return words if self.scale == 1 else f"{words}, scale {self.scale}"
 
     def is_same(self, other: "InputSpec") -> bool:
-        """Whether both normalise alike, up to rounding, in whatever units."""
+        """Whether both normalise alike, up to rounding; their units may differ."""
         pairs = zip((*self.mean, *self.std), (*other.mean, *other.std), strict=True)
         return self.order == other.order and all(
             math.isclose(mine / self.scale, theirs / other.scale, rel_tol=1e-5, abs_tol=1e-7)
