@@ -21,7 +21,7 @@ def is_outside(boxes_xyxy: NDArray[np.float32], clamped: NDArray[np.float32]) ->
 
 
 def is_findable(entry: ImageEntry) -> NDArray[np.bool_]:
-    """Returns [N]: whether an object's box has a part of the image, of whatever size.
+    """Returns [N]: whether an object's box has a part of the image, however small.
 
     COCO scores boxes of less than a pixel, too. A box with swapped corners, or beside the image,
     has no part that a detection could overlap: it would count as missed by every detector.

@@ -2,7 +2,7 @@
 
 ``torch.load`` takes this file as ``pickle_module``: it has the names of the standard ``pickle``. A
 pickle can only call what ``find_class`` hands out. That is ``OrderedDict``, a function that puts a
-tensor together, or an ``Inert`` object that does nothing, whatever the name in the file says.
+tensor together, or an ``Inert`` object that does nothing, even if the file names something else.
 """
 
 import pickle

@@ -4,13 +4,12 @@ It reads lists of files and indexes, no picture, so that ``plan`` is quick.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.glyphs import select_figures
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
-from rethink_ray.data.upstream import BUILT_IN, upstream_files
+from rethink_ray.data.upstream import BUILT_IN, require_upstream_classes, upstream_files
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
@@ -87,11 +86,4 @@ def _require_classes(study: Study, recipe: Recipe) -> None:
     if spec.figures != "glyphs":
         must = "must be left out where data.upstream names a folder"
         raise DataError(explain("upstream.figures", must, spec.figures))
-    root = Path(data.upstream)
-    folders = {path.name for path in root.iterdir() if path.is_dir()}
-    num = len({path.relative_to(root).parts[0] for path in upstream_files(data)})
-    if spec.classes not in (num, len(folders)):
-        must = f"must be the number of class folders in {root} ({num})"
-        raise DataError(
-            explain("upstream.classes", must, spec.classes, f"Set upstream.classes: {num}.")
-        )
+    require_upstream_classes(data, spec.classes)
