@@ -30,8 +30,8 @@ def expected(
     tmp_path_factory: pytest.TempPathFactory, data_cache: None
 ) -> dict[str, list[dict[str, Any]]]:
     """The tables of the study as one plain loop makes them, without any cluster."""
-    from micro_study import results, run_inline, start_micro
+    from micro_study import ONE_REGIME, results, run_inline, start_micro
 
-    directory = start_micro(tmp_path_factory.mktemp("inline") / "study")
+    directory = start_micro(tmp_path_factory.mktemp("inline") / "study", **ONE_REGIME)
     run_inline(directory)
     return results(directory)

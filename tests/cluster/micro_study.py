@@ -21,6 +21,9 @@ from rethink_ray.spec.study import Study
 from rethink_ray.training.stopping import never_stop
 from tests.builders import MICRO_DATA, MICRO_SETTINGS
 
+ONE_REGIME: dict[str, Any] = {"regimes": {"small": {"images": 6}}}
+"""Half of the micro study's cells, where one regime shows what is to be shown."""
+
 
 def micro_study(**changes: Any) -> Study:
     """Three lengths of 8, 12 and 16 updates; ``changes`` replace top-level keys."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from micro_study import results, start_micro
+from micro_study import ONE_REGIME, results, start_micro
 from processes import after_lines, resumed
 
 from rethink_ray.records.directory import StudyDirectory
@@ -28,7 +28,7 @@ def nodes() -> Iterator[Any]:
 def test_a_study_waits_for_room_uses_what_comes_and_outlives_a_machine(
     tmp_path: Path, nodes: Any, expected: dict[str, Any]
 ) -> None:
-    directory = start_micro(tmp_path / "study")
+    directory = start_micro(tmp_path / "study", **ONE_REGIME)
     with resumed(directory.root, "--address", nodes.address) as driver:
         after_lines(driver, "no node has room for a trial now")
         first = nodes.add_node(num_cpus=1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from micro_study import results, start_micro
+from micro_study import ONE_REGIME, results, start_micro
 from processes import after_lines, kill_all, resumed, slots_of, wait_until_dead
 
 from rethink_ray.cluster import run
@@ -22,8 +22,8 @@ pytestmark = pytest.mark.ray
 def test_two_slots_give_the_tables_of_a_plain_loop(
     tmp_path: Path, cluster: None, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run, "JOBS_PER_TUNER", 16)  # of about 20: a second Tuner goes on
-    directory = start_micro(tmp_path / "study")
+    monkeypatch.setattr(run, "JOBS_PER_TUNER", 8)  # of about 10: a second Tuner goes on
+    directory = start_micro(tmp_path / "study", **ONE_REGIME)
     outcome = run_study(directory, slots=2)
     assert outcome.status == "done"
     assert results(directory) == expected
@@ -47,7 +47,7 @@ def test_a_mistake_that_only_a_job_can_find_ends_the_study_with_that_error(
 def test_one_slot_whose_process_is_killed_gives_the_same_tables(
     tmp_path: Path, cluster: None, expected: dict[str, Any]
 ) -> None:
-    directory = start_micro(tmp_path / "study")
+    directory = start_micro(tmp_path / "study", **ONE_REGIME)
     num_started = 0
 
     def kill_in_the_third(event: Event) -> None:
@@ -68,7 +68,7 @@ def test_a_study_that_is_stopped_or_killed_goes_on_to_the_same_tables(
 ) -> None:
     import ray
 
-    directory = start_micro(tmp_path / "study")
+    directory = start_micro(tmp_path / "study", **ONE_REGIME)
     _interrupt(directory)
     _signal_the_whole_group(directory)
     _kill_driver_and_slots(directory, ray.get_runtime_context().gcs_address)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from micro_study import micro_study, results, run_inline, start_micro
+from micro_study import ONE_REGIME, micro_study, results, run_inline, start_micro
 
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
@@ -56,12 +56,12 @@ def _running(
 def test_machines_that_share_only_a_store_make_the_tables_of_one_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = start_micro(tmp_path / "alone")
+    alone = start_micro(tmp_path / "alone", **ONE_REGIME)
     run_inline(alone)
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
-        study = micro_study()
+        study = micro_study(**ONE_REGIME)
         facts = gather_facts(study.data, study.regimes)
         start_study(uri, study, "study: micro\n", facts, {"torch": "any"})
         for machine in range(1, 40):
@@ -105,7 +105,7 @@ def test_checkpoints_that_no_job_needs_are_deleted_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
-    study = micro_study(regimes={"small": {"images": 6}}, arms={"scratch": {}})
+    study = micro_study(**ONE_REGIME, arms={"scratch": {}})
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")
@@ -121,7 +121,7 @@ def test_a_damaged_asset_is_built_again_once_and_goes_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pretrained = {"pretrained": {"set": {"init.source": "upstream"}}}
-    study = micro_study(regimes={"small": {"images": 6}}, arms=pretrained)
+    study = micro_study(**ONE_REGIME, arms=pretrained)
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")
@@ -146,7 +146,7 @@ def test_what_a_trial_starts_from_is_not_sent_home_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretrained = {"pretrained": {"set": {"init.source": "upstream"}}}
-    study = micro_study(regimes={"small": {"images": 6}}, arms=pretrained)
+    study = micro_study(**ONE_REGIME, arms=pretrained)
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from micro_study import results, run_inline, start_micro
+from micro_study import ONE_REGIME, results, run_inline, start_micro
 
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.jobs import Job
 from rethink_ray.session import extend_study
 
-SMALL: dict[str, Any] = {"regimes": {"small": {"images": 6}}, "arms": {"scratch": {}}}
+ONE_CELL: dict[str, Any] = {**ONE_REGIME, "arms": {"scratch": {}}}
 
 
 def sweep(directory: StudyDirectory, *running: Job) -> list[str]:
@@ -23,7 +23,7 @@ def sweep(directory: StudyDirectory, *running: Job) -> list[str]:
 def test_losers_lose_their_trunks_and_a_longer_ladder_still_gives_the_same_numbers(
     tmp_path: Path,
 ) -> None:
-    kept, swept = start_micro(tmp_path / "kept", **SMALL), start_micro(tmp_path / "swept", **SMALL)
+    kept, swept = (start_micro(tmp_path / name, **ONE_CELL) for name in ("kept", "swept"))
     for directory in (kept, swept):
         run_inline(directory)
     left = sweep(swept)
@@ -36,7 +36,7 @@ def test_losers_lose_their_trunks_and_a_longer_ladder_still_gives_the_same_numbe
 
 
 def test_files_of_a_trial_that_runs_are_left_alone(tmp_path: Path) -> None:
-    directory = start_micro(tmp_path / "study", **SMALL)
+    directory = start_micro(tmp_path / "study", **ONE_CELL)
     run_inline(directory)
     everybody = sorted(path.name for path in (directory.root / "trials").iterdir())
     running = [

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from micro_study import micro_study, results
+from micro_study import ONE_REGIME, micro_study, results
 from processes import after_lines, family_of, kill_all, resumed
 
 from rethink_ray.data.facts import gather_facts
@@ -18,7 +18,7 @@ from tests.object_store import object_store
 def test_a_study_at_a_uri_outlives_the_machine_that_ran_it(
     tmp_path: Path, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = micro_study()
+    study = micro_study(**ONE_REGIME)
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")

@@ -31,6 +31,8 @@ from tests.detection.tiny_detectors import (
 FAMILIES = get_args(Family)
 NORMS = get_args(Norm)
 FROZEN = get_args(Frozen)
+LEARNED_FAST: tuple[Family, ...] = ("retinanet", "fcos", "mask_rcnn", "keypoint_rcnn")
+"""Families that learn a picture in the fast suite; the others are built of their parts."""
 
 
 def started(family: Family, norm: Norm, frozen: Frozen) -> Detector:
@@ -140,7 +142,13 @@ def test_detections_are_in_the_images_own_pixels_with_labels_from_one(family: Fa
     assert bool((found["scores"].diff() <= 0).all())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(family, marks=() if family in LEARNED_FAST else pytest.mark.slow)
+        for family in FAMILIES
+    ],
+)
 def test_a_detector_can_learn_one_picture_by_heart(family: Family) -> None:
     """Labels, boxes and pixels go through training and come out of detection as they went in."""
     detector = build_detector(tiny(family, norm="gn", width=32), InitSpec(), 3, seed=0)

@@ -126,7 +126,7 @@ def alone() -> dict[str, dict[str, Any]]:
     return every_update(WorkerContext(device=torch.device("cpu")))
 
 
-@pytest.mark.parametrize("world_size", [2, 4])
+@pytest.mark.parametrize("world_size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_workers_have_the_gradient_of_one_process(
     tmp_path: Path, alone: dict[str, dict[str, Any]], world_size: int
 ) -> None:

@@ -58,7 +58,7 @@ def test_a_stop_at_any_point_of_a_rung_changes_nothing(tmp_path: Path) -> None:
     config = micro_trial(RECIPES["faster_rcnn bn adamw"])
     whole = climb(config, tmp_path / "whole", (2.0,))
     questions = 8 + 1 + 2  # updates, before scoring, scored batches
-    for asked in range(questions):
+    for asked in (0, 1, 4, 7, 8, 9, 10):
         folder = tmp_path / f"stop at {asked}"
         with pytest.raises(Stopped):
             climb(config, folder, (2.0,), stop=stop_after(asked))
