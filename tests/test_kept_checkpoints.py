@@ -50,8 +50,8 @@ def run(directory: StudyDirectory, *, dropping: bool) -> int:
 
 
 def grow(directory: StudyDirectory, *, dropping: bool) -> list[dict[str, Any]]:
-    """The tables after a second run with more of everything."""
-    extend_study(directory, trials=4, replicates=2, lengths=[4.0])
+    """The tables after a second run with more replicates and a longer ladder."""
+    extend_study(directory, replicates=2, lengths=[4.0])
     run(directory, dropping=dropping)
     return results(directory)["rungs"]
 
