@@ -19,6 +19,8 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
     """
     recipe, cell, study = config.recipe, origin.cell, findings.study
     frozen = "" if recipe.init.frozen == "none" else f", frozen up to {recipe.init.frozen}"
+    if recipe.init.unfreeze is not None:
+        frozen += f" for the first {recipe.init.unfreeze.after:g}x"
     parts = [
         f"# {study.study}: {cell.name} at {times(origin.length)}",
         f"A {recipe.detector.family} on {recipe.detector.backbone} "

@@ -271,7 +271,7 @@ class _LadderRun:
             peak_memory_bytes=int(peak_memory_bytes),
             peak_memory_of=memory_kind(device),
             trained_share=machinery.price.trained_share,
-            step_flops=machinery.price.step_flops,
+            step_flops=machinery.price.mean_step_flops(total_steps),
             data_faults=machinery.count_met_faults(self.splits),
             host=platform.node(),
             instruction_set=instruction_set(),

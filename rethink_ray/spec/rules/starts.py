@@ -1,5 +1,6 @@
 """Which weights a run can start from, and which stages can then stay frozen."""
 
+from rethink_ray.spec.freezing import ABOVE_BACKBONE, WHOLE_BACKBONE
 from rethink_ray.spec.networks import (
     OWN_NORM,
     WEIGHTS_OF_TORCHVISION,
@@ -32,6 +33,20 @@ def _is_no_name_of_torchvision(run: Run) -> bool | Breach:
     if known is None or names_weights_of_torchvision(backbone, name):
         return False
     return Breach(came=name, words={"known": ", ".join(known)})
+
+
+def _goes_on_from_teacher(recipe: Recipe) -> bool:
+    return recipe.labels.kind != "human" and recipe.labels.start == "teacher"
+
+
+def _starts_whole(recipe: Recipe) -> bool:
+    """Whether neck and heads were trained before, too."""
+    return recipe.init.source in ("detector", "direct") or _goes_on_from_teacher(recipe)
+
+
+def keeps_backbone(recipe: Recipe) -> bool:
+    """Whether the whole backbone stays as it was loaded, to the end of the run."""
+    return recipe.init.frozen in WHOLE_BACKBONE and recipe.init.unfreeze is None
 
 
 DIRECT_NORM_RULES: tuple[Rule[Run], ...] = (
@@ -109,10 +124,47 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
 FROZEN_RULES: tuple[Rule[Run], ...] = (
     Rule(
         key="init.frozen",
-        reads=("init.source",),
-        broken=lambda run: run.recipe.init.source == "random" and run.recipe.init.frozen != "none",
+        reads=("init.source", "labels.kind", "labels.start"),
+        broken=lambda run: (
+            run.recipe.init.source == "random"
+            and run.recipe.init.frozen != "none"
+            and not _goes_on_from_teacher(run.recipe)
+        ),
         must="must be none on random weights",
         remedy="Frozen random layers cost 3.3 AP (Detectron's old default); load weights first.",
+    ),
+    Rule(
+        key="init.frozen",
+        reads=("init.source", "labels.kind", "labels.start"),
+        broken=lambda run: (
+            run.recipe.init.frozen in ABOVE_BACKBONE and not _starts_whole(run.recipe)
+        ),
+        must="must be backbone or less where neck and heads start from random weights",
+        remedy="Start from a whole detector (init.source: detector or direct, or a student with "
+        "labels.start: teacher), or set init.frozen: backbone.",
+    ),
+    Rule(
+        key="init.unfreeze",
+        reads=("init.frozen",),
+        broken=lambda run: (
+            run.recipe.init.unfreeze is not None and run.recipe.init.frozen == "none"
+        ),
+        must="must be left out where nothing is frozen",
+        remedy="Set init.frozen: backbone, or leave it out.",
+    ),
+    Rule(
+        key="optimizer.backbone_rate",
+        reads=("init.frozen", "init.unfreeze"),
+        broken=lambda run: keeps_backbone(run.recipe) and run.recipe.optimizer.backbone_rate != 1.0,
+        must="must be 1 where the whole backbone is frozen: it has no rate",
+        remedy="Leave it out, freeze fewer stages, or set init.unfreeze.",
+    ),
+    Rule(
+        key="optimizer.layer_decay",
+        reads=("init.frozen", "init.unfreeze"),
+        broken=lambda run: keeps_backbone(run.recipe) and run.recipe.optimizer.layer_decay != 1.0,
+        must="must be 1 where the whole backbone is frozen: its stages have no rate",
+        remedy="Leave it out, freeze fewer stages, or set init.unfreeze.",
     ),
     Rule(
         key="detector.norm",
