@@ -35,6 +35,7 @@ from rethink_ray.training.effective_optimizer import (
     read_freezing,
     read_optimizer,
 )
+from rethink_ray.training.effective_start import describe_start, read_keep_classes
 from rethink_ray.training.live import Live
 from rethink_ray.training.precision import read_precision, use_precision
 from rethink_ray.training.price import Price
@@ -66,6 +67,8 @@ def read_back(
         settings["detector.box_head"] = name_box_head(live.detector.network)
     settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     settings["init.input"] = input_of(live.detector, live.recipe.init.input)
+    if live.kept is not None:
+        settings["init.keep_classes"] = read_keep_classes(live)
     if spec.norm_batch is not None and settings.get("detector.norm") in ("bn", "sync_bn"):
         settings["detector.norm_batch"] = live.images_normalised_together(batch_images)
     if live.detector.padding_group.num_images is not None:
@@ -138,6 +141,7 @@ def describe(
             "parameter_groups": describe_groups(live.optimizer),
             "input": live.detector.pixel_norm.read_input().model_dump(mode="json"),
         },
+        **({} if live.kept is None else {"start": describe_start(live.kept)}),
         "environment": environment(live.ctx.device)
         | {"workers": live.ctx.world_size, "images_per_step": live.images_per_step},
     }

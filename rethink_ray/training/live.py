@@ -1,6 +1,5 @@
 """The live detector and its optimizer, and one update of both."""
 
-import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rethink_ray.detection.detector_start import KeptClasses
 from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, record_origin
+from rethink_ray.detection.learned_detectors import start_from_learned
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
@@ -78,6 +79,10 @@ class Live:
             where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
             load_detector(self.detector, start.whole, where)
             require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
+        self.kept: KeptClasses | None = None
+        """What was taken over from a detector of other categories; ``None``: nothing was."""
+        if start.learned is not None:
+            self.kept = self._start_from(start)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
         self.detector.to(ctx.device)
@@ -107,9 +112,8 @@ class Live:
             [*weights, *extra], norms, self.recipe.optimizer, self.detector.depths()
         )
         self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
+        # lets go of an earlier phase's exchange, whose hooks are on the parameters
         self.model: nn.Module = self.joint or self.losses
-        if self.ctx.world_size > 1:
-            gc.collect()  # the hooks of an earlier phase: with them gradients are exchanged twice
         self.model = self.ctx.wrap(self.model)
 
     def unfreeze_if_due(self, step: int) -> None:
@@ -122,6 +126,18 @@ class Live:
         before = self.optimizer
         self._start_phase(is_unfrozen=True)
         self.optimizer.state.update(before.state)
+
+    def _start_from(self, start: Start) -> KeptClasses:
+        """Load a trained detector; its input replaces ImageNet's, if it carries one."""
+        assert start.learned is not None, "only a run that starts from a detector calls this"
+        assert start.names is not None, "names come with the learned detector"
+        init = self.recipe.init
+        where = f"init.weights {init.weights}"
+        kept = start_from_learned(
+            self.detector, start.learned, start.names, init.keep_classes, where
+        )
+        require_stated_input(self.detector.pixel_norm, init.input, "init.input")
+        return kept
 
     def _build_joint(self, losses: nn.Module) -> JointLosses:
         """Joint training: ``losses`` and the classification loss of upstream images."""
