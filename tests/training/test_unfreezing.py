@@ -71,9 +71,7 @@ def test_a_branch_equals_a_stand_alone_run_however_late_the_switch(
         assert numbers(alone) == numbers([rung])
 
 
-def test_a_stop_before_at_or_after_the_switch_changes_nothing(
-    tmp_path: Path, assets: Path
-) -> None:
+def test_a_stop_before_at_or_after_the_switch_changes_nothing(tmp_path: Path, assets: Path) -> None:
     """With AdamW, whose moments and counts differ between the parts."""
     config = trial(0.5, optimizer__name="adamw", optimizer__lr=0.002)
     whole = climb(config, tmp_path / "whole", (2.0,), assets=assets)

@@ -69,8 +69,14 @@ def _unfreezes_outside_the_trunk(run: Run) -> bool | Breach:
     latest = schedule.steps(shortest) - max(schedule.points(shortest), default=1)
     switch = unfreeze.first_update(schedule.unit)
     return not 1 <= switch <= latest and Breach(
-        came=f"{unfreeze.after:g} (update {switch})",
-        words={"latest": latest, "shortest": f"{shortest:g}", "most": latest / schedule.unit},
+        came=unfreeze.after,
+        words={
+            "latest": latest,
+            "switch": switch,
+            "shortest": f"{shortest:g}",
+            "least": 1 / schedule.unit,
+            "most": latest / schedule.unit,
+        },
     )
 
 
@@ -112,6 +118,6 @@ SCHEDULE_RULES: tuple[Rule[Run], ...] = (
         reads=(LENGTH_PATH, "schedule.unit", "schedule.decay.kind"),
         broken=_unfreezes_outside_the_trunk,
         must="must begin within updates 1 to {latest}, before the rate of {shortest}x first falls",
-        remedy="Write {{after: {most:g}}} or less, or start the ladder at a longer length.",
+        remedy="This is update {switch}. Write a number between {least:g} and {most:g} as after.",
     ),
 )

@@ -201,7 +201,9 @@ FROZEN_RULES: tuple[Rule[Run], ...] = (
         key="init.unfreeze",
         reads=("init.frozen",),
         broken=lambda run: (
-            run.recipe.init.unfreeze is not None and run.recipe.init.frozen == "none"
+            run.recipe.init.frozen == "none"
+            and run.recipe.init.unfreeze is not None
+            and Breach(came=f"after: {run.recipe.init.unfreeze.after:g}")
         ),
         must="must be left out where nothing is frozen",
         remedy="Set init.frozen: backbone, or leave it out.",
