@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, metavar=("RECIPE", "DEPTH"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        print(json.dumps(measure(*arguments.one, arguments.updates)))
+        name, depth = arguments.one
+        print(json.dumps(measure(name, depth, arguments.updates)))
         return
     print("| recipe | frozen | trained | GFLOP an update | memory (MB) | step (ms) |")
     print("|---|---|---|---|---|---|")

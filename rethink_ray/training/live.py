@@ -86,8 +86,8 @@ class Live:
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
         self.detector.to(ctx.device)
-        unfreeze = recipe.init.unfreeze
-        self.unfreezes_at = unfreeze and unfreeze.first_update(recipe.schedule.unit)
+        unfreeze, unit = recipe.init.unfreeze, recipe.schedule.unit
+        self.unfreezes_at = None if unfreeze is None else unfreeze.first_update(unit)
         """Number of the first update in which every part trains; ``None``: frozen parts never."""
         self.origin = record_origin(self.detector.backbone, is_unfrozen_later=unfreeze is not None)
         if ctx.world_size > 1 and ctx.device.type == "cuda":
