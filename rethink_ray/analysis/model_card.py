@@ -19,13 +19,9 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
     """
     recipe, cell, study = config.recipe, origin.cell, findings.study
     frozen = "" if recipe.init.frozen == "none" else f", frozen up to {recipe.init.frozen}"
-<<<<<<< HEAD
     if recipe.init.unfreeze is not None:
         frozen += f" for the first {recipe.init.unfreeze.after:g}x"
-    start = recipe.init.source
-=======
     start: str = recipe.init.source
->>>>>>> w9a
     if start == "detector":
         start = f"a whole detector ({recipe.init.weights})"
     parts = [
