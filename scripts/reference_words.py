@@ -46,6 +46,8 @@ SOURCES = {
     "Gupta et al. 2019": "LVIS: A Dataset for Large Vocabulary Instance Segmentation",
     "He et al. 2017": "Mask R-CNN",
     "He et al. 2018": "Rethinking ImageNet Pre-training",
+    "Kumar et al. 2022": "Fine-Tuning can Distort Pretrained Features and Underperform "
+    "Out-of-Distribution",
     "Li et al. 2021": "Rethinking Training from Scratch for Object Detection",
     "Lin et al. 2017": "Feature Pyramid Networks for Object Detection (pyramid and box head), and "
     "Focal Loss for Dense Object Detection (RetinaNet)",
@@ -54,6 +56,7 @@ SOURCES = {
     "Ren et al. 2015": "Faster R-CNN: Towards Real-Time Object Detection",
     "Tan et al. 2020": "EfficientDet: Scalable and Efficient Object Detection",
     "Tian et al. 2019": "FCOS: Fully Convolutional One-Stage Object Detection",
+    "Wang et al. 2020": "Frustratingly Simple Few-Shot Object Detection",
     "Zoph et al. 2019": "Learning Data Augmentation Strategies for Object Detection",
     "Zoph et al. 2020": "Rethinking Pre-training and Self-training",
 }

@@ -25,6 +25,7 @@ OPTIONS = (
     "checkpoints.trunks",
     "checkpoints.detections",
     "resources.images_per_step",
+    "init.unfreeze",
     "data.unlabelled",
     "data.duplicates",
     "data.keep_empty",

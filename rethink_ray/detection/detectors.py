@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from rethink_ray.detection.backbones import Backbone, build_backbone
 from rethink_ray.detection.families import build_network, list_divisions, list_samplers
-from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
+from rethink_ray.detection.freezing import (
+    derive_depths,
+    freeze,
+    list_frozen_above,
+    parameter_counts,
+    split_by_decay,
+)
 from rethink_ray.detection.necks import build_pyramid
 from rethink_ray.detection.norms import derive_upper_spec
 from rethink_ray.detection.one_stage import OneStage
@@ -29,7 +35,7 @@ from rethink_ray.detection.whole_batch import (
     add_sums,
     sum_over_workers,
 )
-from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, InitSpec
+from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Frozen, InitSpec
 
 __all__ = ["Detector", "build_detector", "parameter_counts"]
 
@@ -41,7 +47,7 @@ TARGET_FIELDS = ("boxes", "masks", "has_mask", "keypoints")
 
 
 class Detector(nn.Module):
-    """A torchvision detector with two methods, ``losses`` and ``detect``, and frozen stages."""
+    """A torchvision detector with two methods, ``losses`` and ``detect``, and frozen parts."""
 
     def __init__(self, network: nn.Module, *, label_shift: int) -> None:
         """Wraps a network whose first class has the number ``1 - label_shift``."""
@@ -56,6 +62,8 @@ class Detector(nn.Module):
         """Largest batch of ``detect`` on a GPU; ``None``: all images of one size."""
         self.sized_by_loader = False
         """Whether training images have their final size already (``augment.short_side_px``)."""
+        self.frozen_above: tuple[str, ...] = ()
+        """Names of frozen modules of the network above the backbone; set by ``freeze``."""
 
     @property
     def backbone(self) -> Backbone:
@@ -72,7 +80,26 @@ class Detector(nn.Module):
     @property
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the frozen submodules."""
-        return tuple(f"network.backbone.body.{name}" for name in self.backbone.frozen_stages)
+        stages = (f"backbone.body.{name}" for name in self.backbone.frozen_stages)
+        return tuple(f"network.{name}" for name in (*stages, *self.frozen_above))
+
+    def freeze(self, upto: Frozen) -> None:
+        """Freezes every part up to and including ``upto``; all other parts train.
+
+        A frozen part has no gradient and stays in evaluation mode, so no statistic moves.
+        """
+        freeze(self.backbone, upto)
+        before, self.frozen_above = self.frozen_above, list_frozen_above(self.network, upto)
+        for name in {*before, *self.frozen_above}:
+            self.network.get_submodule(name).requires_grad_(name not in self.frozen_above)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Detector":
+        """Sets the mode of the trainable parts; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen_above:
+            self.network.get_submodule(name).eval()
+        return self
 
     def losses(
         self,
@@ -272,6 +299,10 @@ class Detector(nn.Module):
         """Returns the trainable parameters in two groups: non-norm parameters, norm parameters."""
         return split_by_decay(self)
 
+    def depths(self) -> dict[nn.Parameter, int]:
+        """Returns the depth of each parameter of the backbone, counted from its output."""
+        return derive_depths(self.backbone)
+
 
 def build_detector(
     spec: DetectorSpec,
@@ -285,7 +316,7 @@ def build_detector(
 
     Args:
         spec: the network.
-        init: the source of the backbone's weights, their input, and the stages to freeze.
+        init: the source of the backbone's weights, their input, and the parts to freeze.
         num_classes: without background.
         seed: draws all weights that ``init`` does not load.
         weights: for ``init.source: upstream``, a classifier's ``backbone_state()``.
@@ -300,8 +331,8 @@ def build_detector(
         pyramid = build_pyramid(upper, body)
         network = build_network(upper, pyramid, num_classes)
     pixels = load_initial_weights(body, spec, init, weights)
-    freeze(body, init.frozen)
     detector = Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1)
     detector.pixel_norm.set_input(pixels)
     detector.padding_group = PaddingGroup.of(spec)
+    detector.freeze(init.frozen)
     return detector.train()

@@ -19,12 +19,19 @@ class BackboneStart:
     """Over all parameters but adapters, frozen ones included."""
 
 
-def record_origin(backbone: Backbone) -> BackboneStart:
-    """Records the backbone's trainable weights (copied to the CPU) and its norm."""
+def record_origin(backbone: Backbone, *, is_unfrozen_later: bool = False) -> BackboneStart:
+    """Records the backbone's trainable weights (copied to the CPU) and its norm.
+
+    ``is_unfrozen_later``: weights that are frozen now will train as well.
+    """
     parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
     squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]
     return BackboneStart(
-        moving={n: p.detach().cpu().clone() for n, p in parameters.items() if p.requires_grad},
+        moving={
+            name: p.detach().cpu().clone()
+            for name, p in parameters.items()
+            if p.requires_grad or is_unfrozen_later
+        },
         squared_norm=float(torch.stack(squares).sum()) if squares else 0.0,
     )
 

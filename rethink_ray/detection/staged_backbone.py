@@ -36,6 +36,9 @@ class StagedBackbone:
     norm_eps: float | None = None
     """Epsilon with which each map is layer-normalised for the pyramid, as in detectors on
     transformers; ``None``: it is not. The 1x1 convolution behind it has scale and shift."""
+    layers: tuple[str, ...] = STAGES
+    """Paths of the layers that ``optimizer.layer_decay`` tells apart, in the order in which they
+    run: the stages, or the blocks of a plain transformer (``layer1.0``, ``layer1.1``, ...)."""
     origin: str | None = None
     """The recipe's name of the backbone, if its structure does not determine it."""
 

@@ -16,6 +16,8 @@ from rethink_ray.spec.detector import DetectorSpec as DetectorSpec
 from rethink_ray.spec.detector import Family as Family
 from rethink_ray.spec.detector import Neck as Neck
 from rethink_ray.spec.detector import Norm as Norm
+from rethink_ray.spec.freezing import Frozen as Frozen
+from rethink_ray.spec.freezing import UnfreezeSpec as UnfreezeSpec
 from rethink_ray.spec.model import Fraction as Fraction
 from rethink_ray.spec.model import Lengths as Lengths
 from rethink_ray.spec.model import PositiveFloat as PositiveFloat
@@ -25,8 +27,8 @@ from rethink_ray.spec.pixel_input import InputSpec as InputSpec
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.upstream import UpstreamSpec as UpstreamSpec
 
-Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
-Source = Literal["random", "torchvision", "file", "upstream", "direct"]
+Source = Literal["random", "torchvision", "file", "upstream", "direct", "detector"]
+KeepClasses = Literal["by_name", "none"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 
@@ -35,11 +37,17 @@ class InitSpec(Spec):
 
     source: Source = "random"
     """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
-    that this program trains first (``upstream``), or direct pre-training on the regime's images
-    (``direct``)."""
+    that this program trains first (``upstream``), direct pre-training on the regime's images
+    (``direct``), or a whole ``detector`` that was trained before on other images."""
     weights: str | None = None
-    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. Null for every
-    other source."""
+    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. With ``source:
+    detector`` it is the name of torchvision's detector weights (``COCO_V1``, or
+    ``FasterRCNN_ResNet50_FPN_Weights.COCO_V1``), the path of a detector's file, or
+    ``upstream_detector``. Null for every other source."""
+    keep_classes: KeepClasses = "by_name"
+    """With ``source: detector``: the rows of categories whose name the loaded detector shares are
+    kept (``by_name``; case does not count, and ``sofa`` is ``couch``), or all are as the seed drew
+    them (``none``). All other weights are loaded either way."""
     weights_norm: Literal["gn", "bn"] | None = None
     """The normalisation that the network in a file was trained with. It is required there, so that
     weights of batch norm never end up under GroupNorm."""
@@ -49,8 +57,14 @@ class InitSpec(Spec):
     what torchvision's weights, timm's (``timm:<name>.<tag>``) and models of ours say, and
     ImageNet's for weights that are drawn or trained here; any other file must have it stated."""
     frozen: Frozen = "none"
-    """The last stage that never trains: this stage and those before it have no gradient, no moving
-    statistics, and no place in the optimizer."""
+    """The last part that never trains: this part and those before it have no gradient, no moving
+    statistics, and no place in the optimizer. ``neck`` is the backbone and the pyramid; ``heads``
+    adds the proposal network and the hidden layers of all heads, so that only the last layers of
+    box, class, mask and keypoint branches train. Both need a whole detector to start from. Source:
+    Wang et al. 2020 (arXiv 2003.06957), ucbdrive/few-shot-object-detection,
+    fsdet/modeling/meta_arch/rcnn.py (``heads``)."""
+    unfreeze: UnfreezeSpec | None = None
+    """When everything that is frozen begins to train, with fresh momentum. Null is never."""
     zero_init_residual: bool = False
     """The last norm of each residual block starts at zero, so that the block starts as its
     shortcut; random weights only. Source: Goyal et al. 2017."""
@@ -156,6 +170,16 @@ class OptimizerSpec(Spec):
     """Weight decay of every trained parameter outside norms. Source: Detectron."""
     norm_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scales and shifts of norms. Source: He et al. 2018 (none)."""
+    backbone_rate: PositiveFloat = 1.0
+    """Factor on the learning rate of the backbone's parameters; neck, heads and adapters keep
+    ``lr``. Source: facebookresearch/detr, main.py (1e-5 beside 1e-4: 0.1); open-mmlab/mmdetection,
+    configs/detr/detr_r50_8xb2-150e_coco.py (``lr_mult`` 0.1)."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each stage of the backbone to the one before: ``layer4`` has
+    this factor, ``layer3`` its square, ``stem`` its fifth power; of a plain transformer each block
+    counts. It multiplies with ``backbone_rate``. Source: facebookresearch/detectron2,
+    projects/ViTDet/configs/COCO/mask_rcnn_vitdet_b_100ep.py (0.7 over 12 blocks) and
+    mask_rcnn_vitdet_l_100ep.py (0.8 over 24)."""
     clip_norm: PositiveFloat | None = None
     """Upper limit for the norm of the whole gradient; a longer gradient is scaled down to it. Null
     clips nothing."""

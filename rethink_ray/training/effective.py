@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import nn, optim
+from torch import nn
 
 from rethink_ray.data.loader import TrainBatches
 from rethink_ray.detection.bifpn import BiFpn
@@ -24,18 +24,22 @@ from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.settings import flatten, with_published
 from rethink_ray.training.effective_backbone import (
     NORM_OF,
-    frozen_of,
     input_of,
     norm_of,
     read_backbone,
     starts_at_zero,
 )
 from rethink_ray.training.effective_heads import name_box_head, read_family, read_heads
+from rethink_ray.training.effective_optimizer import (
+    describe_groups,
+    read_freezing,
+    read_optimizer,
+)
+from rethink_ray.training.effective_start import describe_start, read_keep_classes
 from rethink_ray.training.live import Live
-from rethink_ray.training.optimizer import set_rate
 from rethink_ray.training.precision import read_precision, use_precision
 from rethink_ray.training.price import Price
-from rethink_ray.training.schedule import RungSchedule, lr_at
+from rethink_ray.training.schedule import RungSchedule
 
 NECK_OF: dict[type[nn.Module], str] = {
     Fpn: "fpn",
@@ -50,7 +54,7 @@ def read_back(
     """Dotted recipe path -> live value. ``batch_images``: in one worker's batch."""
     spec = live.recipe.detector
     settings = read_optimizer(live, schedule) | read_detector(live.detector)
-    settings |= read_backbone(live.detector.backbone, spec.adapters)
+    settings |= read_backbone(live.detector.backbone, spec.adapters) | read_freezing(live)
     for name, value in batches.source.augment.model_dump().items():
         settings[f"augment.{name}"] = value
     if not live.detector.sized_by_loader:
@@ -63,7 +67,8 @@ def read_back(
         settings["detector.box_head"] = name_box_head(live.detector.network)
     settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     settings["init.input"] = input_of(live.detector, live.recipe.init.input)
-    settings["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
+    if live.kept is not None:
+        settings["init.keep_classes"] = read_keep_classes(live)
     if spec.norm_batch is not None and settings.get("detector.norm") in ("bn", "sync_bn"):
         settings["detector.norm_batch"] = live.images_normalised_together(batch_images)
     if live.detector.padding_group.num_images is not None:
@@ -71,27 +76,6 @@ def read_back(
     if spec.neck_repeats is not None and settings["detector.neck"] != "fpn":
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
         settings["detector.neck_repeats"] = len(neck.cells)
-    return settings
-
-
-def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
-    """The optimizer's settings at the peak of the schedule, the last update of the warm-up."""
-    peak = lr_at(schedule, live.recipe.optimizer.lr, max(schedule.warmup_steps - 1, 0))
-    set_rate(live.optimizer, peak)
-    groups = {group["part"]: group for group in live.optimizer.param_groups}
-    first = live.optimizer.param_groups[0]
-    rates = sorted({group["lr"] for group in live.optimizer.param_groups})
-    adamw = isinstance(live.optimizer, optim.AdamW)
-    settings = {
-        "optimizer.name": "adamw" if adamw else type(live.optimizer).__name__.lower(),
-        "optimizer.lr": rates[0] if len(rates) == 1 else rates,
-        "optimizer.momentum": first["betas"][0] if adamw else first["momentum"],
-        "optimizer.clip_norm": live.clip_norm,
-    }
-    if "weights" in groups:
-        settings["optimizer.weight_decay"] = groups["weights"]["weight_decay"]
-    if "norms" in groups:
-        settings["optimizer.norm_weight_decay"] = groups["norms"]["weight_decay"]
     return settings
 
 
@@ -150,10 +134,14 @@ def describe(
             "trainable_parameters": num_trained,
             "trainable_share": round(price.trained_share, 6),
             "step_flops": price.step_flops,
+            "unfrozen_step_flops": price.unfrozen_step_flops,
             "norm_layers": dict(sorted(norms.items())),
             "frozen_parts": list(live.detector.frozen_parts),
+            "unfreezes_at": live.unfreezes_at,
+            "parameter_groups": describe_groups(live.optimizer),
             "input": live.detector.pixel_norm.read_input().model_dump(mode="json"),
         },
+        **({} if live.kept is None else {"start": describe_start(live.kept)}),
         "environment": environment(live.ctx.device)
         | {"workers": live.ctx.world_size, "images_per_step": live.images_per_step},
     }

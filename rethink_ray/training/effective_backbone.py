@@ -1,4 +1,4 @@
-"""The settings of the live backbone: its name, norm, frozen stages and adapters."""
+"""The settings of the live backbone: its name, norm and adapters."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,12 +14,10 @@ from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.drift import BackboneStart
-from rethink_ray.detection.freezing import frozen_stages
 from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.residual import last_norm
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.pixel_input import InputSpec
-from rethink_ray.spec.recipe import Frozen
 
 NORM_OF: dict[type[nn.Module], str] = {
     GroupNorm: "gn",
@@ -101,14 +99,6 @@ def norm_of(backbone: Backbone, above: nn.Module) -> str | None:
     return "+".join(sorted(str(kind) for kind in kinds)) or None
 
 
-def frozen_of(backbone: Backbone, configured: Frozen) -> str:
-    """The last frozen stage; ``configured`` if it freezes the same stages."""
-    frozen = tuple(name for name in STAGES if _is_frozen(backbone.get_submodule(name)))
-    if frozen == frozen_stages(configured):
-        return configured
-    return "+".join(frozen) or "none"
-
-
 def starts_at_zero(backbone: Backbone, origin: BackboneStart) -> bool:
     """Whether every residual block began as its shortcut, by the weights before update 0."""
     blocks = [
@@ -118,10 +108,6 @@ def starts_at_zero(backbone: Backbone, origin: BackboneStart) -> bool:
     ]
     weights = [origin.moving.get(name) for name in blocks]
     return bool(weights) and all(w is not None and not w.any() for w in weights)
-
-
-def _is_frozen(stage: nn.Module) -> bool:
-    return not stage.training and not any(p.requires_grad for p in stage.parameters())
 
 
 def _norm(module: nn.Module) -> str | None:

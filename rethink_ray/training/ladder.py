@@ -244,7 +244,11 @@ class _LadderRun:
         machinery = self.machinery
         if self.ctx.is_main:
             if self.folders.models is not None:
-                content = {"model": machinery.live.detector.state_dict()}
+                content = {
+                    "model": machinery.live.detector.state_dict(),
+                    "categories": list(machinery.data.index.categories),
+                    "keypoints": list(machinery.data.index.keypoint_names),
+                }
                 save_checkpoint(model_path(self.folders.models, rung.length), content)
             machinery.files.add_rung(rung)
         self.ctx.barrier()
@@ -271,7 +275,7 @@ class _LadderRun:
             peak_memory_bytes=int(peak_memory_bytes),
             peak_memory_of=memory_kind(device),
             trained_share=machinery.price.trained_share,
-            step_flops=machinery.price.step_flops,
+            step_flops=machinery.price.mean_step_flops(total_steps),
             data_faults=machinery.count_met_faults(self.splits),
             host=platform.node(),
             instruction_set=instruction_set(),

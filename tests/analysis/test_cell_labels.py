@@ -58,6 +58,13 @@ def _label(study: Study, arm: str, column: str) -> str:
             "frozen",
             "backbone+adapters",
         ),
+        ({"init.source": "direct", "init.frozen": "heads"}, "frozen", "heads"),
+        (
+            {"init.source": "direct", "init.frozen": "neck", "init.unfreeze": {"after": 0.5}},
+            "frozen",
+            "neck+unfrozen",
+        ),
+        ({"optimizer.backbone_rate": 0.1}, "optimizer.backbone_rate", "0.1"),
         ({"init.source": "upstream"}, "init", "upstream"),
         ({"init.source": "upstream", "upstream.labels": "shuffled"}, "init", "upstream_shuffled"),
         ({"upstream.labels": "shuffled"}, "init", "random"),

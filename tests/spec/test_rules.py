@@ -43,6 +43,11 @@ CHANGES: list[dict[str, Any]] = [
     {"init.frozen": "stem", "schedule.lengths": [2.0, 1.0]},
     {"labels.kind": "continued", "labels.start": "init", "schedule.warmup": 10**6},
     {"labels.kind": "self_training", "labels.threshold": 0.01, "schedule.unit": 10**9},
+    {"init.source": "upstream", "init.frozen": "heads", "init.unfreeze": {"after": 99.0}},
+    {"init.source": "upstream", "init.unfreeze": {"after": 0.5}, "schedule.decay.kind": "cosine"},
+    {"init.source": "direct", "init.frozen": "neck", "optimizer.backbone_rate": 0.5},
+    {"init.source": "direct", "init.frozen": "layer4", "optimizer.layer_decay": 0.5},
+    {"labels.kind": "continued", "init.frozen": "heads", "joint.weight": 0.5},
     {"joint.weight": 0.5, "joint.batch_size": 7, "labels.kind": "self_training", "batch_size": 7},
 ]
 RESOURCES = [ResourceSpec(), ResourceSpec(workers=2, images_per_step=2)]
@@ -56,7 +61,7 @@ class ReadRecorder:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._group, name)
-        if isinstance(value, Spec):
+        if isinstance(value, Spec) and f"{self._prefix}{name}" not in known_paths():
             return ReadRecorder(value, self._read, f"{self._prefix}{name}.")
         if name not in type(self._group).model_fields:
             return partial(getattr(type(self._group), name), self)

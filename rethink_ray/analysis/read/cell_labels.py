@@ -145,8 +145,11 @@ def _init(paths: Mapping[str, Texts]) -> Texts:
 
 
 def _frozen(paths: Mapping[str, Texts]) -> Texts:
-    """``init.frozen``, and ``backbone+adapters`` for a frozen backbone that has some."""
+    """``init.frozen``, ``backbone+adapters`` for a frozen backbone that has some, and
+    ``neck+unfrozen`` for a neck that trains from ``init.unfreeze`` on."""
     frozen, adapters = paths["init.frozen"], paths["detector.adapters"]
+    if paths["init.unfreeze"] != {as_text(None)}:
+        return frozenset(f"{f}+unfrozen" for f in frozen)
     with_some = {f"{f}+adapters" if f == "backbone" else f for f in frozen}
     if adapters == {"0"}:
         return frozen

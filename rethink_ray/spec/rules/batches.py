@@ -11,6 +11,7 @@ from rethink_ray.spec.batches import Batch, batches_of, direct_batches_of, image
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.rules.starts import keeps_backbone
 
 MICRO = "resources.images_per_step"
 
@@ -159,8 +160,8 @@ BATCH_RULES: tuple[Rule[Run], ...] = (
 JOINT_BATCH_RULES: tuple[Rule[Run], ...] = (
     Rule(
         key="joint.weight",
-        reads=("init.frozen",),
-        broken=lambda run: run.recipe.joint.weight > 0 and run.recipe.init.frozen == "backbone",
+        reads=("init.frozen", "init.unfreeze"),
+        broken=lambda run: run.recipe.joint.weight > 0 and keeps_backbone(run.recipe),
         must="must be 0 on a frozen backbone, which cannot learn to classify",
     ),
     Rule(

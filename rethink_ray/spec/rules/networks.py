@@ -55,7 +55,7 @@ NETWORK_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: (
             run.recipe.detector.adapters > 0 and run.recipe.init.frozen != "backbone"
         ),
-        must="must be 0 unless the whole backbone is frozen: adapters learn in its place",
+        must="must be 0 unless init.frozen is backbone: adapters learn in its place",
         remedy="Set init.frozen: backbone.",
     ),
     Rule(

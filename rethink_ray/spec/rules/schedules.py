@@ -56,6 +56,30 @@ def _is_too_short(run: Run) -> bool | Breach:
     return False
 
 
+def _unfreezes_outside_the_trunk(run: Run) -> bool | Breach:
+    """The switch lies before the first update, or behind the trunk that all lengths share.
+
+    A cosine shares no trunk, and its first decay point is its warm-up: there the switch only has to
+    lie inside the shortest length.
+    """
+    schedule, unfreeze = run.recipe.schedule, run.recipe.init.unfreeze
+    if unfreeze is None or not schedule.lengths:
+        return False
+    shortest = min(schedule.lengths)
+    latest = schedule.steps(shortest) - max(schedule.points(shortest), default=1)
+    switch = unfreeze.first_update(schedule.unit)
+    return not 1 <= switch <= latest and Breach(
+        came=unfreeze.after,
+        words={
+            "latest": latest,
+            "switch": switch,
+            "shortest": f"{shortest:g}",
+            "least": 1 / schedule.unit,
+            "most": latest / schedule.unit,
+        },
+    )
+
+
 SCHEDULE_RULES: tuple[Rule[Run], ...] = (
     Rule(
         key="detector.cascade_from",
@@ -88,5 +112,12 @@ SCHEDULE_RULES: tuple[Rule[Run], ...] = (
         broken=_is_too_short,
         must="must fit warm-up (at least one update) + first decay point into {length}x",
         remedy="Start the ladder at a longer length, or shorten the warm-up.",
+    ),
+    Rule(
+        key="init.unfreeze",
+        reads=(LENGTH_PATH, "schedule.unit", "schedule.decay.kind"),
+        broken=_unfreezes_outside_the_trunk,
+        must="must begin within updates 1 to {latest}, before the rate of {shortest}x first falls",
+        remedy="This is update {switch}. Write a number between {least:g} and {most:g} as after.",
     ),
 )
