@@ -31,7 +31,7 @@ CHANGES: list[dict[str, Any]] = [
     {"detector.cascade_from": 10, "detector.neck": "bifpn", "detector.norm": "frozen_bn"},
     {"labels.kind": "self_training", "labels.share": 0.25, "detector.norm_batch": 2},
     {"labels.kind": "continued", "joint.weight": 0.5, "precision": "tf32"},
-    {"schedule.decay.before_end": {f"{n}": [0.4] for n in range(2, 7)}},
+    {"schedule.decay.before_end": {f"{n}": [0.4] for n in range(1, 7)}},
     {"schedule.decay.kind": "cosine", "batch_size": 12},
     {"detector.head_norm": "none", "detector.neck": "bifpn"},
     {"detector.backbone": "swin_t", "detector.norm": "frozen_bn", "init.source": "upstream"},
