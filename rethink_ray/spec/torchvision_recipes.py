@@ -2,6 +2,10 @@
 
 ``*_v1`` are ``*_resnet50_fpn``, ``*_v2`` are ``*_resnet50_fpn_v2``. 1x is torchvision's whole
 schedule on COCO; a study of other images sets ``schedule.unit``.
+
+The second detectors normalise 16 and 64 images together, so a smaller batch is refused. Runs that
+start from their weights take ``detector.norm: frozen_bn`` with ``head_norm: gn`` (RetinaNet) or
+``frozen_bn`` (the others), which keeps the statistics and scales that were loaded.
 """
 
 from collections.abc import Callable
@@ -75,6 +79,7 @@ def _second_retinanet() -> Recipe:
         detector=DetectorSpec(
             family="retinanet",
             norm="sync_bn",
+            norm_batch=16,
             neck_norm="none",
             head_norm="gn",
             p6_from="c5",
@@ -104,6 +109,7 @@ def _second_two_stage(family: Family) -> Recipe:
         detector=DetectorSpec(
             family=family,
             norm="sync_bn",
+            norm_batch=64,
             box_head="4conv1fc",
             box_loss_beta=1 / 9,
             rpn_convs=2,

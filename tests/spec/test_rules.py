@@ -28,6 +28,8 @@ CHANGES: list[dict[str, Any]] = [
     {"init.source": "upstream", "init.frozen": "backbone", "detector.adapters": 0.1},
     {"init.zero_init_residual": True, "detector.backbone": "resnet18"},
     {"detector.head_norm": "none", "detector.box_head": "2fc"},
+    {"detector.head_norm": "frozen_bn", "detector.neck_norm": "none", "detector.norm": "gn"},
+    {"detector.neck_norm": "frozen_bn", "detector.norm": "frozen_bn", "init.source": "upstream"},
     {"detector.cascade_from": 10, "detector.neck": "bifpn", "detector.norm": "frozen_bn"},
     {"labels.kind": "self_training", "labels.share": 0.25, "detector.norm_batch": 2},
     {"labels.kind": "continued", "joint.weight": 0.5, "precision": "tf32"},

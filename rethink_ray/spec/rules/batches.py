@@ -94,6 +94,8 @@ def _split_rules(
             reads=reads,
             broken=lambda run: _is_normalised_otherwise(run, batches(run.recipe)),
             must="must equal {product} = {together} under {batch.norm}",
+            remedy="Write {together}, or leave it out. Few images give poor statistics: "
+            "detector.norm: frozen_bn keeps those of loaded weights.",
         ),
     )
 
