@@ -15,6 +15,7 @@ from rethink_ray.detection.foreign import rename_to_ours
 from rethink_ray.detection.whole import load_detector, require_fitting_detector
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.recipes import build_recipe
+from tests.detection.tiny_detectors import pictures, tiny
 
 HW = (96, 128)
 NUM_CATEGORIES = 4
@@ -148,3 +149,21 @@ def test_a_recipe_finds_torchvisions_boxes_to_the_last_bit(recipe: str) -> None:
     if "keypoints" in expected:
         assert torch.equal(found["keypoints"][..., :2], expected["keypoints"][..., :2])
         assert torch.equal(found["keypoints"][..., 2], expected["keypoints_scores"])
+
+
+@torch.no_grad()
+def test_a_detector_with_frozen_norms_finds_what_it_found_when_they_learnt() -> None:
+    """torchvision's second Faster R-CNN in small: batch norm in backbone, pyramid and box head."""
+    learnt = tiny("faster_rcnn", "bn", box_head="4conv1fc", rpn_convs=2, score_threshold=0.0)
+    frozen = learnt.model_copy(update={"norm": "frozen_bn", "head_norm": "frozen_bn"})
+    source, twin = (
+        build_detector(s, InitSpec(), 3, seed=n) for n, s in enumerate((learnt, frozen))
+    )
+    source.load_state_dict(draw_state(source))
+    load_detector(twin, source.state_dict(), "twin")
+
+    [expected], [found] = source.detect(pictures(1)), twin.detect(pictures(1))
+
+    assert torch.equal(found["labels"], expected["labels"])
+    torch.testing.assert_close(found["boxes_xyxy"], expected["boxes_xyxy"], atol=1e-3, rtol=0)
+    torch.testing.assert_close(found["scores"], expected["scores"], atol=1e-5, rtol=0)
