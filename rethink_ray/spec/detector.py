@@ -255,6 +255,7 @@ class DetectorSpec(Spec):
             "box_loss_beta": 1.0 if self.family in TWO_STAGE else 0.11,
             "rpn_post_nms_train": 2000 if self.family in WITH_CASCADE else 1000,
             "nms_iou": 0.6 if self.family == "fcos" else 0.5,
+            "neck_norm": self.head_norm,
         }
         if self.neck in PUBLISHED_REPEATS:
             published["neck_repeats"] = PUBLISHED_REPEATS[self.neck]

@@ -1,7 +1,7 @@
 """Recipes of torchvision's detectors: networks that fit its COCO weights, trained as they were.
 
-``*_v1`` are ``*_resnet50_fpn``, ``*_v2`` are ``*_resnet50_fpn_v2``. 1x is torchvision's whole
-schedule on COCO; a study of other images sets ``schedule.unit``.
+``*_v1`` are ``*_resnet50_fpn``, ``*_v2`` are ``*_resnet50_fpn_v2``. 1x is 12 epochs of COCO, as
+elsewhere; a study of other images sets ``schedule.unit``.
 
 The second detectors normalise 16 and 64 images together, so a smaller batch is refused. Runs that
 start from their weights take ``detector.norm: frozen_bn`` with ``head_norm: gn`` (RetinaNet) or
@@ -24,6 +24,8 @@ from rethink_ray.spec.recipe import (
 TRAIN_IMAGES = 117_266
 """Images of COCO's train2017 with annotations. Source: detectron2's log of loading COCO;
 torchvision drops the others too (``references/detection/coco_utils.py``)."""
+EPOCHS_IN_1X = 12
+"""Detectron's 90,000 updates of 16 images are 12.3 epochs."""
 LARGE_SCALE_JITTER = (0.1, 2.0)
 
 
@@ -47,7 +49,7 @@ def _first(family: Family, lr: float = 0.02) -> Recipe:
     which anchors and regions are sampled; FCOS trains in float32; resizing is antialiased.
     """
     has_keypoints = family == "keypoint_rcnn"
-    epochs, drops = (46, (36, 43)) if has_keypoints else (26, (16, 22))
+    drops = (36 / 46 * 26, 43 / 46 * 26) if has_keypoints else (16.0, 22.0)
     of_family: dict[Family, dict[str, object]] = {
         "retinanet": {"box_loss": "l1", "detections": 300},
         "fcos": {"norm_epsilon": None, "score_threshold": 0.2},
@@ -59,7 +61,7 @@ def _first(family: Family, lr: float = 0.02) -> Recipe:
         init=InitSpec(source="torchvision", weights="IMAGENET1K_V1", frozen="layer1"),
         augment=AugmentSpec(short_side_px=(640, 800) if has_keypoints else None),
         optimizer=OptimizerSpec(lr=lr, norm_weight_decay=1e-4),
-        schedule=_schedule(26, 16, tuple((epochs - drop) / epochs for drop in drops)),
+        schedule=_schedule(26, 16, drops),
         batch_size=16,
     )
 
@@ -89,7 +91,7 @@ def _second_retinanet() -> Recipe:
         init=InitSpec(source="torchvision", weights="IMAGENET1K_V2", frozen="layer1"),
         augment=AugmentSpec(short_side_px=(480, 800)),
         optimizer=OptimizerSpec(name="adamw", lr=1e-4, weight_decay=0.05, norm_weight_decay=0.0),
-        schedule=_schedule(26, 16, (10 / 26, 4 / 26)),
+        schedule=_schedule(26, 16, (16, 22)),
         batch_size=16,
     )
 
@@ -117,19 +119,23 @@ def _second_two_stage(family: Family) -> Recipe:
         ),
         augment=AugmentSpec(scale=LARGE_SCALE_JITTER),
         optimizer=OptimizerSpec(lr=0.1, weight_decay=4e-5, norm_weight_decay=4e-5),
-        schedule=_schedule(400, 64, (48 / 400, 16 / 400)),
+        schedule=_schedule(400, 64, (352, 384)),
         batch_size=64,
     )
 
 
-def _schedule(epochs: int, batch_size: int, before_end: tuple[float, ...]) -> ScheduleSpec:
-    """A schedule whose 1x has these epochs of COCO; ``before_end`` is in shares of it."""
+def _schedule(epochs: int, batch_size: int, drops: tuple[float, ...]) -> ScheduleSpec:
+    """A schedule of some epochs of COCO whose rate drops at ``drops``, epochs too."""
     return ScheduleSpec(
-        unit=round(epochs * TRAIN_IMAGES / batch_size),
-        lengths=(1.0,),
+        unit=round(EPOCHS_IN_1X * TRAIN_IMAGES / batch_size),
+        lengths=(_in_units(epochs),),
         warmup=1000,
-        decay=DecaySpec(before_end=before_end),
+        decay=DecaySpec(before_end=tuple(_in_units(epochs - drop) for drop in drops)),
     )
+
+
+def _in_units(epochs: float) -> float:
+    return round(epochs / EPOCHS_IN_1X, 3)
 
 
 TORCHVISION_RECIPES: dict[str, Callable[[], Recipe]] = {

@@ -19,6 +19,7 @@ def read_norms(detector: Detector, spec: DetectorSpec) -> dict[str, Any]:
     A backbone without a norm of recipes (Swin, ConvNeXt) shows ``detector.norm`` in its pyramid
     alone. Heads without convolutions have nothing to normalise, and no value.
     """
+    spec = spec.as_published()
     network: Any = detector.network
     neck, hidden = network.backbone.fpn, list_hidden_layers(network)
     expected = resolve_neck_norm(spec)
