@@ -5,6 +5,7 @@
 Descriptions are the docstrings below the fields: change a sentence there, then run this again.
 """
 
+import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ SHARED = ("arms.NAME.search.PATH", "schedule.decay")
 """Groups that are described elsewhere on the page."""
 REPEATED = {"direct.optimizer": "optimizer", "direct.augment": "augment"}
 """Groups of the recipe that stand in it twice -> the path where they are described."""
+RECIPE_GROUPS = ("tiny_*", "*_r50", "*_r50_v1", "*_r50_v2")
+"""Patterns of the base recipes' names; each recipe fits one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,25 +229,28 @@ def _recipes_by_value(path: str, default: Any) -> list[tuple[Any, str]]:
 
 
 def _recipe_names(names: list[str]) -> str:
-    tiny = [name for name in RECIPES if name.startswith("tiny_")]
-    large = [name for name in RECIPES if name not in tiny]
-    for pattern, members in (("tiny_*", tiny), ("*_r50", large)):
-        if names == members:
-            return f"every `{pattern}`"
-    return join_words([f"`{name}`" for name in names], "and")
+    """Names in words; a whole group of recipes is named by its pattern."""
+    words, rest = [], list(names)
+    for pattern in RECIPE_GROUPS:
+        members = fnmatch.filter(RECIPES, pattern)
+        if set(members) <= set(names):
+            words.append(f"every `{pattern}`")
+            rest = [name for name in rest if name not in members]
+    return join_words([*words, *(f"`{name}`" for name in rest)], "and")
 
 
 def _base_recipe_lines() -> Iterator[str]:
     yield "## Base recipes"
     yield ""
     yield (
-        "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores and "
-        "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm. Each differs from the "
-        "defaults above in `detector.family` and in these values."
+        "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores, "
+        "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm, and `*_r50_v1` and "
+        "`*_r50_v2` are torchvision's first and second detectors. Each differs from the defaults "
+        "above in `detector.family` and in these values."
     )
     yield ""
-    for kind in ("tiny_", "_r50"):
-        yield f"- {', '.join(f'`{name}`' for name in RECIPES if kind in name)}"
+    for pattern in RECIPE_GROUPS:
+        yield f"- {', '.join(f'`{name}`' for name in fnmatch.filter(RECIPES, pattern))}"
     yield ""
     yield "| path | value | base recipes |"
     yield "|---|---|---|"

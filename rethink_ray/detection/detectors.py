@@ -20,7 +20,7 @@ from rethink_ray.detection.freezing import (
     split_by_decay,
 )
 from rethink_ray.detection.necks import build_pyramid
-from rethink_ray.detection.norms import derive_upper_spec
+from rethink_ray.detection.norms import set_frozen_epsilon
 from rethink_ray.detection.one_stage import OneStage
 from rethink_ray.detection.padding import PaddingGroup, Pass, group_into_passes
 from rethink_ray.detection.peers import Peers
@@ -327,9 +327,8 @@ def build_detector(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body = build_backbone(spec)
-        upper = derive_upper_spec(spec)
-        pyramid = build_pyramid(upper, body)
-        network = build_network(upper, pyramid, num_classes)
+        network = build_network(spec, build_pyramid(spec, body), num_classes)
+    set_frozen_epsilon(network, spec.norm_epsilon)
     pixels = load_initial_weights(body, spec, init, weights)
     detector = Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1)
     detector.pixel_norm.set_input(pixels)

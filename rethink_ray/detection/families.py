@@ -155,7 +155,7 @@ def _build_two_stage(
     kept = {"training": spec.rpn_post_nms_train, "testing": spec.rpn_post_nms_test}
     rpn = ProposalNetwork(
         anchors,
-        ProposalHead(spec.neck_channels, anchors.num_anchors_per_location()[0]),
+        ProposalHead(spec, anchors.num_anchors_per_location()[0]),
         fg_iou_thresh=RPN_FOREGROUND_IOU,
         bg_iou_thresh=RPN_BACKGROUND_IOU,
         batch_size_per_image=spec.rpn_batch,

@@ -44,13 +44,7 @@ def step_flops_per_image(
 
 def _replace_norm(spec: DetectorSpec) -> DetectorSpec:
     """Replaces a norm that needs other workers or trained weights; operations stay the same."""
-    match spec.norm:
-        case "sync_bn":
-            return spec.model_copy(update={"norm": "bn"})
-        case "frozen_bn":
-            return spec.model_copy(update={"norm": "bn", "head_norm": "none"})
-        case _:
-            return spec
+    return spec.with_norm("bn") if spec.norm in ("sync_bn", "frozen_bn") else spec
 
 
 def _build_target(spec: DetectorSpec, hw: tuple[int, int], number: int) -> dict[str, Tensor]:

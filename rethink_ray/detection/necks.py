@@ -22,7 +22,7 @@ from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.fusing import resize_nearest
 from rethink_ray.detection.nas_fpn import NasFpn
-from rethink_ray.detection.norms import head_norm
+from rethink_ray.detection.norms import neck_norm
 from rethink_ray.spec.detector import PUBLISHED_REPEATS
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec
 
@@ -107,7 +107,7 @@ def count_repeats(spec: DetectorSpec) -> int:
 
 
 def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.Module:
-    norm = head_norm(spec.norm)
+    norm = neck_norm(spec)
     if spec.neck == "fpn":
         c5_channels = channels[-1] if spec.p6_from == "c5" else None
         extra = _build_extra_levels(levels, spec.neck_channels, c5_channels)

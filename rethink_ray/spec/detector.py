@@ -10,6 +10,8 @@ from rethink_ray.spec.networks import BackboneName
 from rethink_ray.spec.rules.rule import Rule
 
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
+UpperNorm = Literal["same", "none", "gn", "frozen_bn"]
+"""The normalisation of a pyramid or of heads: the backbone's, none, or one of their own."""
 Family = Literal[
     "retinanet",
     "fcos",
@@ -64,9 +66,19 @@ class DetectorSpec(Spec):
     """How many neighbours in a training batch are padded to one size; GroupNorm sees the padding.
     Under ``bn`` and ``sync_bn`` the images that are normalised together are padded together, and
     scoring pads no image to another. Source: Detectron and detectron2 put two images on a GPU."""
-    head_norm: Literal["same", "none"] = "same"
-    """The normalisation of pyramid and heads: the backbone's, or none as in most published ``bn``
-    recipes. Under ``frozen_bn`` they have none either way."""
+    norm_epsilon: NotNegative | None = None
+    """What ``frozen_bn`` adds to a variance. Null is the network's own (1e-5 in residual ones).
+    Source: 0 in torchvision's first detectors with COCO weights
+    (``torchvision/models/detection/_utils.py``, ``overwrite_eps``), but 1e-5 in its FCOS."""
+    head_norm: UpperNorm = "same"
+    """The normalisation of the heads, and of the pyramid unless ``neck_norm`` says otherwise: the
+    backbone's (``same``), none as in most published ``bn`` recipes, GroupNorm (``gn``), or batch
+    norm whose loaded statistics and scales stay fixed (``frozen_bn``). Under ``frozen_bn`` in the
+    backbone ``same`` is none. Source: ``gn`` in torchvision's second RetinaNet, ``same`` under
+    ``sync_bn`` in its second Faster and Mask R-CNN."""
+    neck_norm: UpperNorm | None = None
+    """The normalisation of the pyramid. Null is that of ``head_norm``. Source: ``none`` in
+    torchvision's second RetinaNet, whose heads have GroupNorm."""
     width: PositiveInt = 64
     """Channels of the last two stages of the ``tiny`` backbone. Other backbones fix their own."""
     adapters: Fraction = 0.0
@@ -109,6 +121,9 @@ class DetectorSpec(Spec):
     """Cascade R-CNN: the update at which the later stages join; until then the first stage trains
     alone. It counts from the start, so that all lengths share their trunk. Source: He et al. 2018,
     sec. 4.1 (540,000 of 810,000 updates)."""
+    rpn_convs: PositiveInt = 1
+    """Two-stage detectors: convolutions in the head of the proposal network, which has no norm.
+    Source: Lin et al. 2017 (1); torchvision's second Faster and Mask R-CNN (2)."""
     mask_head_convs: Annotated[int, Field(ge=0)] = 4
     """Mask R-CNN: convolutions of the mask head. Source: He et al. 2017, fig. 4."""
     mask_head_channels: PositiveInt = 256
@@ -222,6 +237,17 @@ class DetectorSpec(Spec):
                 taken = dict.fromkeys(keys, tree[former]) | taken
         return taken
 
+    def with_norm(self, norm: Norm) -> Self:
+        """The same detector with another norm; pyramid and heads have norms where they had some."""
+        is_thawed = self.norm == "frozen_bn" and norm != "frozen_bn"
+        words = {"same": "none", "frozen_bn": "same"} if is_thawed else {}
+        update = {
+            "norm": norm,
+            "head_norm": words.get(self.head_norm, self.head_norm),
+            "neck_norm": words.get(self.neck_norm or "", self.neck_norm),
+        }
+        return self.model_copy(update=update)
+
     def as_published(self) -> Self:
         """The same detector with a value for each null that stands for a published one."""
         published: dict[str, Any] = {
@@ -229,6 +255,7 @@ class DetectorSpec(Spec):
             "box_loss_beta": 1.0 if self.family in TWO_STAGE else 0.11,
             "rpn_post_nms_train": 2000 if self.family in WITH_CASCADE else 1000,
             "nms_iou": 0.6 if self.family == "fcos" else 0.5,
+            "neck_norm": self.head_norm,
         }
         if self.neck in PUBLISHED_REPEATS:
             published["neck_repeats"] = PUBLISHED_REPEATS[self.neck]

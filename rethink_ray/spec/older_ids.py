@@ -21,6 +21,7 @@ from rethink_ray.spec.recipe import AugmentSpec, DirectSpec
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
 
 YOUNGER_KEYS = (
+    *("norm_epsilon", "neck_norm", "rpn_convs"),
     *("p6_from", "canonical_scale_px", "focal_gamma", "focal_alpha"),
     *("box_loss", "box_loss_beta", "box_loss_weight", "rpn_box_loss_beta", "rpn_box_loss_weight"),
     *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),

@@ -16,6 +16,7 @@ from rethink_ray.spec.detector import DetectorSpec as DetectorSpec
 from rethink_ray.spec.detector import Family as Family
 from rethink_ray.spec.detector import Neck as Neck
 from rethink_ray.spec.detector import Norm as Norm
+from rethink_ray.spec.detector import UpperNorm as UpperNorm
 from rethink_ray.spec.freezing import Frozen as Frozen
 from rethink_ray.spec.freezing import UnfreezeSpec as UnfreezeSpec
 from rethink_ray.spec.model import Fraction as Fraction

@@ -1,7 +1,7 @@
 """Named base recipes. A study names one and lists only what differs from it.
 
-The ``tiny_*`` recipes exist so that a study ends in minutes on two CPU cores; the others are the
-papers' scale.
+The ``tiny_*`` recipes exist so that a study ends in minutes on two CPU cores; ``*_r50`` are the
+papers' scale, and ``*_r50_v1`` and ``*_r50_v2`` torchvision's networks.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from rethink_ray.spec.recipe import (
     ScheduleSpec,
 )
 from rethink_ray.spec.settings import nearest
+from rethink_ray.spec.torchvision_recipes import TORCHVISION_RECIPES
 
 
 def _tiny(family: Family) -> Recipe:
@@ -130,6 +131,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "mask_rcnn_r50": lambda: _full_size("mask_rcnn", 0.02),
     "cascade_mask_rcnn_r50": lambda: _full_size("cascade_mask_rcnn", 0.02),
     "keypoint_rcnn_r50": lambda: _full_size("keypoint_rcnn", 0.02),
+    **TORCHVISION_RECIPES,
 }
 
 

@@ -25,11 +25,11 @@ from rethink_ray.spec.settings import flatten, with_published
 from rethink_ray.training.effective_backbone import (
     NORM_OF,
     input_of,
-    norm_of,
     read_backbone,
     starts_at_zero,
 )
 from rethink_ray.training.effective_heads import name_box_head, read_family, read_heads
+from rethink_ray.training.effective_norms import read_norms
 from rethink_ray.training.effective_optimizer import (
     describe_groups,
     read_freezing,
@@ -55,6 +55,7 @@ def read_back(
     spec = live.recipe.detector
     settings = read_optimizer(live, schedule) | read_detector(live.detector)
     settings |= read_backbone(live.detector.backbone, spec.adapters) | read_freezing(live)
+    settings |= read_norms(live.detector, spec)
     for name, value in batches.source.augment.model_dump().items():
         settings[f"augment.{name}"] = value
     if not live.detector.sized_by_loader:
@@ -92,11 +93,6 @@ def read_detector(detector: Detector) -> dict[str, Any]:
     }
     if isinstance(neck, NasFpn):
         settings["detector.neck_merge"] = neck.merge
-    norm = norm_of(detector.backbone, neck)
-    if norm is not None:
-        settings["detector.norm"] = norm
-    if norm in ("gn", "bn", "sync_bn", None):
-        settings["detector.head_norm"] = _head_norm(detector)
     return settings | read_heads(network)
 
 
@@ -163,14 +159,3 @@ def instruction_set() -> str:
     """The CPU instructions torch computes with (``AVX512``, ``AVX2``, ...)."""
     name: str = torch.backends.cpu.get_cpu_capability()
     return name
-
-
-def _head_norm(detector: Detector) -> str:
-    """``same`` if pyramid and heads have the backbone's kind of norm, else ``none``.
-
-    A backbone with a norm of its own kind (Swin, ConvNeXt) may have any norm above it.
-    """
-    in_backbone = {type(m) for m in detector.backbone.modules() if type(m) in NORM_OF}
-    inside = {id(m) for m in detector.backbone.modules()}
-    above = {type(m) for m in detector.modules() if id(m) not in inside}
-    return "same" if (in_backbone or set(NORM_OF)) & above else "none"

@@ -93,9 +93,12 @@ def input_of(detector: Detector, configured: InputSpec | None) -> dict[str, Any]
 
 def norm_of(backbone: Backbone, above: nn.Module) -> str | None:
     """The norm of the stages; if recipes have no name for it, that of the modules ``above``."""
-    stages = [backbone.get_submodule(name).modules() for name in STAGES]
-    kinds = {_norm(m) for stage in stages for m in stage} - {None}
-    kinds = kinds or {_norm(m) for m in above.modules()} - {None}
+    return name_norms(backbone.get_submodule(name) for name in STAGES) or name_norms([above])
+
+
+def name_norms(parts: Iterable[nn.Module]) -> str | None:
+    """The norm of all layers in these parts; ``None``: none that recipes have a name for."""
+    kinds = {_norm(layer) for part in parts for layer in part.modules()} - {None}
     return "+".join(sorted(str(kind) for kind in kinds)) or None
 
 

@@ -1,6 +1,8 @@
 """What every detector keeps, whatever its family, norm, neck and start."""
 
 import itertools
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -20,12 +22,14 @@ from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm, 
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.training.effective import read_detector, require_recipe_values
 from rethink_ray.training.effective_backbone import read_backbone, starts_at_zero
+from rethink_ray.training.effective_norms import read_norms
 from rethink_ray.training.effective_optimizer import frozen_of
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, total, update
 
 FAMILIES, NORMS, NECKS = get_args(Family), get_args(Norm), get_args(Neck)
 UPSTREAM: dict[str, object] = {"init.source": "upstream"}
+NOTHING: Mapping[str, object] = {}
 STARTS: dict[str, dict[str, object]] = {
     "random": {},
     "shortcuts": {"init.zero_init_residual": True},
@@ -63,7 +67,7 @@ Combination = tuple[Family, Norm, Neck, str]
 EVERY: list[Combination] = list(itertools.product(FAMILIES, NORMS, NECKS, STARTS))
 
 
-def recipe_of(combination: Combination) -> Recipe:
+def recipe_of(combination: Combination, above: Mapping[str, object] = NOTHING) -> Recipe:
     family, norm, neck, start = combination
     repeats = None if neck == "fpn" else 1
     spec = tiny(family, norm, neck=neck, neck_repeats=repeats, max_side_px=96)
@@ -71,13 +75,13 @@ def recipe_of(combination: Combination) -> Recipe:
     settings = STARTS[start] | {"direct.norm": trained_with}
     if start in ("file", "detector"):
         settings |= {"init.weights_norm": trained_with}
-    return with_settings(Recipe(detector=spec), settings, "contract")
+    return with_settings(Recipe(detector=spec), settings | dict(above), "contract")
 
 
-def refusal(combination: Combination) -> str:
+def refusal(combination: Combination, above: Mapping[str, object] = NOTHING) -> str:
     """The error, or nothing for a combination that means something."""
     try:
-        check_recipe(recipe_of(combination), "contract")
+        check_recipe(recipe_of(combination, above), "contract")
     except SpecError as error:
         return str(error)
     return ""
@@ -149,8 +153,10 @@ def started(recipe: Recipe, seed: int) -> Detector:
     return detector
 
 
-def require_contract(combination: Combination, folder: Path) -> None:
-    recipe = recipe_of(combination)
+def require_contract(
+    combination: Combination, folder: Path, above: Mapping[str, object] = NOTHING
+) -> None:
+    recipe = recipe_of(combination, above)
     detector = built(recipe, folder)
     before, origin = snapshot(detector), record_origin(detector.backbone)
 
@@ -185,7 +191,7 @@ def require_equal(detections: list[dict[str, Tensor]], others: list[dict[str, Te
 def stays(recipe: Recipe, name: str) -> bool:
     """Whether a number, a statistic included, is one that never moves; told by its name alone."""
     stage = name.removeprefix("network.backbone.body.").split(".")[0]
-    if ".pixel_norm." in name:
+    if ".pixel_norm." in name or is_frozen_above(recipe, name):
         return True
     if stage == name.split(".")[0]:
         return stays_above(recipe.init.frozen, name)
@@ -202,6 +208,16 @@ def stays_above(upto: str, name: str) -> bool:
         return upto in ("neck", "heads")
     is_last = any(last in name for last in LAST_LAYERS) and not name.startswith("network.rpn.")
     return upto == "heads" and not is_last
+
+
+def is_frozen_above(recipe: Recipe, name: str) -> bool:
+    """Whether a number belongs to a frozen norm of the pyramid or of a head on regions."""
+    heads, neck = recipe.detector.head_norm, recipe.detector.neck_norm
+    in_neck = (heads if neck is None else neck) == "frozen_bn"
+    in_heads = heads == "frozen_bn"
+    return (in_neck and re.search(r"_blocks\.\d+\.1\.", name) is not None) or (
+        in_heads and re.search(r"(box_head|masks\.head)\.\d+\.1\.", name) is not None
+    )
 
 
 def is_backbone_norm(name: str) -> bool:
@@ -260,6 +276,7 @@ def require_rates(recipe: Recipe, detector: Detector) -> None:
 
 def require_effective(recipe: Recipe, detector: Detector, origin: BackboneStart) -> None:
     found = read_detector(detector) | read_backbone(detector.backbone, recipe.detector.adapters)
+    found |= read_norms(detector, recipe.detector)
     expected = "none" if recipe.init.unfreeze is not None else recipe.init.frozen
     assert frozen_of(detector, expected) == expected
     found["init.zero_init_residual"] = starts_at_zero(detector.backbone, origin)
@@ -272,6 +289,36 @@ def test_a_detector_keeps_the_contract(combination: Combination, tmp_path: Path)
     """Builds, learns with a finite loss, moves exactly what is not frozen, statistics included,
     comes back from a state dict bit for bit, and is what was asked for."""
     require_contract(combination, tmp_path)
+
+
+FROM_CLASSIFIER: dict[str, object] = {"detector.norm_epsilon": 0.0, "detector.head_norm": "gn"}
+LOADED: dict[str, object] = {"detector.head_norm": "frozen_bn"}
+ABOVE: list[tuple[Combination, dict[str, object]]] = [
+    (
+        ("retinanet", "bn", "fpn", "upstream"),
+        {"detector.neck_norm": "none", "detector.head_norm": "gn"},
+    ),
+    (("retinanet", "frozen_bn", "fpn", "upstream"), FROM_CLASSIFIER),
+    (
+        ("retinanet", "frozen_bn", "fpn", "direct"),
+        {"detector.neck_norm": "frozen_bn", "detector.norm_epsilon": 0.001},
+    ),
+    (("fcos", "bn", "fpn", "random"), {"detector.head_norm": "none", "detector.neck_norm": "same"}),
+    (("faster_rcnn", "frozen_bn", "fpn", "upstream"), FROM_CLASSIFIER),
+    (("faster_rcnn", "bn", "nas_fpn", "random"), {"detector.head_norm": "gn"}),
+    (("cascade_rcnn", "sync_bn", "fpn", "random"), {"detector.rpn_convs": 2}),
+    (("mask_rcnn", "frozen_bn", "fpn", "direct"), LOADED | {"detector.rpn_convs": 2}),
+    (("cascade_mask_rcnn", "frozen_bn", "fpn", "direct"), LOADED | {"detector.neck_norm": "none"}),
+]
+"""Norms of pyramid and heads, and proposal heads, that no other combination has."""
+
+
+@pytest.mark.parametrize(("combination", "above"), ABOVE, ids=str)
+def test_norms_above_the_backbone_keep_the_contract(
+    combination: Combination, above: dict[str, object], tmp_path: Path
+) -> None:
+    assert not refusal(combination, above)
+    require_contract(combination, tmp_path, above)
 
 
 @pytest.mark.slow

@@ -79,6 +79,7 @@ PUBLISHED = [
     ({"family": "cascade_rcnn"}, {"rpn_post_nms_train": 2000}),
     ({"neck": "nas_fpn"}, {"neck_repeats": 7}),
     ({"neck": "bifpn"}, {"neck_repeats": 3}),
+    ({"head_norm": "none"}, {"neck_norm": "none"}),
 ]
 """Settings of a detector, and published values that its nulls stand for."""
 

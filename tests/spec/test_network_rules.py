@@ -73,6 +73,50 @@ def test_what_means_something_is_not(settings: dict[str, Any]) -> None:
     check_recipe(micro_recipe(**settings), "study.yaml")
 
 
+DIRECT = {"init__source": "direct", "direct__norm": "bn", "detector__norm": "frozen_bn"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "facts"),
+    [
+        ("tiny_retinanet", {"head_norm": "none", "neck": "bifpn"}, ["head_norm", "bifpn"]),
+        ("tiny_retinanet", {"neck_norm": "none", "neck": "bifpn"}, ["neck_norm", "bifpn"]),
+        ("tiny_retinanet", {"head_norm": "frozen_bn"}, ["head_norm", "retinanet"]),
+        ("tiny_retinanet", {"neck_norm": "frozen_bn"}, ["neck_norm", "detector.norm: gn"]),
+        ("tiny_faster_rcnn", {"head_norm": "frozen_bn"}, ["head_norm", "detector.norm: bn"]),
+        (
+            "tiny_faster_rcnn",
+            {"head_norm": "frozen_bn", "norm": "frozen_bn"},
+            ["head_norm", "init.source: detector"],
+        ),
+    ],
+)
+def test_norms_that_no_detector_can_have_are_refused(
+    recipe: str, settings: dict[str, Any], facts: list[str]
+) -> None:
+    changes = {f"detector__{key}": value for key, value in settings.items()} | FROM_UPSTREAM
+    with refused(f"norms above {recipe} {settings}", facts):
+        check_recipe(micro_recipe(recipe, **changes), "study.yaml")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [
+        ("tiny_retinanet", {"detector__neck_norm": "none", "detector__head_norm": "gn"}),
+        ("tiny_retinanet", DIRECT | {"detector__neck_norm": "frozen_bn"}),
+        ("tiny_mask_rcnn", DIRECT | {"detector__head_norm": "frozen_bn"}),
+        ("tiny_fcos", {"detector__head_norm": "none", "detector__norm": "bn"}),
+        (
+            "tiny_retinanet",
+            {"detector__head_norm": "none", "detector__neck_norm": "same"}
+            | {"detector__neck": "nas_fpn"},
+        ),
+    ],
+)
+def test_norms_above_the_backbone_may_differ(recipe: str, settings: dict[str, Any]) -> None:
+    check_recipe(micro_recipe(recipe, **settings), "study.yaml")
+
+
 @pytest.mark.parametrize("kind", ["l1", "smooth_l1"])
 def test_fcos_has_no_deltas_whose_distance_could_be_a_loss(kind: str) -> None:
     with refused(f"fcos with {kind}", ["detector.box_loss", f"'{kind}'", "fcos"]):

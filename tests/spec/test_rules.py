@@ -19,6 +19,7 @@ from rethink_ray.spec.rules.runs import IN_STUDY_RULES, RECIPE_RULES
 from rethink_ray.spec.settings import LENGTH_PATH, known_paths, with_settings
 from rethink_ray.spec.study import BudgetSpec, ResourceSpec
 
+LENGTHS = {length for name in RECIPES for length in build_recipe(name).schedule.lengths}
 CHANGES: list[dict[str, Any]] = [
     {},
     {"init.source": "direct"},
@@ -28,10 +29,12 @@ CHANGES: list[dict[str, Any]] = [
     {"init.source": "upstream", "init.frozen": "backbone", "detector.adapters": 0.1},
     {"init.zero_init_residual": True, "detector.backbone": "resnet18"},
     {"detector.head_norm": "none", "detector.box_head": "2fc"},
+    {"detector.head_norm": "frozen_bn", "detector.neck_norm": "none", "detector.norm": "gn"},
+    {"detector.neck_norm": "frozen_bn", "detector.norm": "frozen_bn", "init.source": "upstream"},
     {"detector.cascade_from": 10, "detector.neck": "bifpn", "detector.norm": "frozen_bn"},
     {"labels.kind": "self_training", "labels.share": 0.25, "detector.norm_batch": 2},
     {"labels.kind": "continued", "joint.weight": 0.5, "precision": "tf32"},
-    {"schedule.decay.before_end": {f"{n}": [0.4] for n in range(2, 7)}},
+    {"schedule.decay.before_end": {f"{length:g}": [0.4] for length in LENGTHS}},
     {"schedule.decay.kind": "cosine", "batch_size": 12},
     {"detector.head_norm": "none", "detector.neck": "bifpn"},
     {"detector.backbone": "swin_t", "detector.norm": "frozen_bn", "init.source": "upstream"},

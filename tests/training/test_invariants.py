@@ -29,7 +29,11 @@ LENGTHS = (2.0, 3.0, 4.0)
 RECIPES = {
     "retinanet gn sgd": micro_recipe(),
     "faster_rcnn bn adamw": micro_recipe(
-        "tiny_faster_rcnn", optimizer__name="adamw", optimizer__lr=0.002
+        "tiny_faster_rcnn",
+        optimizer__name="adamw",
+        optimizer__lr=0.002,
+        detector__neck_norm="gn",
+        detector__rpn_convs=2,
     ),
     "fcos gn bf16": micro_recipe("tiny_fcos", precision="bf16"),
 }

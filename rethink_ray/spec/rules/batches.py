@@ -62,7 +62,7 @@ def _is_normalised_otherwise(run: Run, batches: Iterable[Batch]) -> bool | Breac
 
 
 def _split_rules(
-    batches: Callable[[Recipe], Iterable[Batch]], reads: tuple[str, ...]
+    batches: Callable[[Recipe], Iterable[Batch]], reads: tuple[str, ...], norm_remedy: str = ""
 ) -> tuple[Rule[Run], ...]:
     """The rules about micro-batches and norms, for one source of batches."""
     return (
@@ -95,6 +95,7 @@ def _split_rules(
             reads=reads,
             broken=lambda run: _is_normalised_otherwise(run, batches(run.recipe)),
             must="must equal {product} = {together} under {batch.norm}",
+            remedy=norm_remedy,
         ),
     )
 
@@ -155,6 +156,8 @@ BATCH_RULES: tuple[Rule[Run], ...] = (
             "labels.kind",
             "labels.share",
         ),
+        "Write {together}, or leave it out. Few images give poor statistics: detector.norm: "
+        "frozen_bn keeps those of loaded weights.",
     ),
 )
 JOINT_BATCH_RULES: tuple[Rule[Run], ...] = (

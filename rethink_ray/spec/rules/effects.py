@@ -43,7 +43,7 @@ READERS = (
         keys=(
             *("rpn_box_loss_beta", "rpn_box_loss_weight", "rpn_batch", "box_batch"),
             *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),
-            "canonical_scale_px",
+            *("canonical_scale_px", "rpn_convs"),
         ),
         in_words="a two-stage family",
         reads=("family",),
@@ -60,6 +60,12 @@ READERS = (
         in_words="box_loss: smooth_l1",
         reads=("family", "box_loss"),
         is_read=lambda detector: detector.as_published().box_loss == "smooth_l1",
+    ),
+    Readers(
+        keys=("norm_epsilon",),
+        in_words="norm: frozen_bn",
+        reads=("norm",),
+        is_read=lambda detector: detector.norm == "frozen_bn",
     ),
     Readers(
         keys=("neck_merge",),

@@ -1,5 +1,6 @@
 """Which norms, necks, heads and adapters go together in one detector."""
 
+from collections.abc import Collection
 from itertools import pairwise
 
 from rethink_ray.spec.networks import OWN_NORM, RESIDUAL
@@ -7,14 +8,38 @@ from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.rules.rule import Breach, Rule
 
+LOADS_A_DETECTOR: Collection[str] = ("detector", "direct")
+"""``init.source`` of runs whose pyramid and heads come from a trained detector."""
+
+
+def _freezes_above(run: Run) -> bool | Breach:
+    """Whether heads or pyramid have frozen batch norms; names the key that says so."""
+    detector = run.recipe.detector
+    for name, norm in (("head_norm", detector.head_norm), ("neck_norm", detector.neck_norm)):
+        if norm == "frozen_bn":
+            return Breach(key=f"detector.{name}", came=norm)
+    return False
+
+
 HEAD_NORM_RULES: tuple[Rule[Run], ...] = (
     Rule(
         key="detector.head_norm",
-        reads=("detector.neck",),
+        reads=("detector.neck", "detector.neck_norm"),
         broken=lambda run: (
-            run.recipe.detector.head_norm == "none" and run.recipe.detector.neck != "fpn"
+            run.recipe.detector.head_norm == "none"
+            and run.recipe.detector.neck_norm is None
+            and run.recipe.detector.neck != "fpn"
         ),
         must="must be same under {detector.neck}",
+        remedy="Write same.",
+    ),
+    Rule(
+        key="detector.neck_norm",
+        reads=("detector.neck",),
+        broken=lambda run: (
+            run.recipe.detector.neck_norm == "none" and run.recipe.detector.neck != "fpn"
+        ),
+        must="must be same or gn under {detector.neck}",
         remedy="Write same.",
     ),
     Rule(
@@ -27,6 +52,32 @@ HEAD_NORM_RULES: tuple[Rule[Run], ...] = (
         ),
         must="must be same for fcos under gn: its towers are built with GroupNorm",
         remedy="Write same.",
+    ),
+    Rule(
+        key="detector.head_norm",
+        reads=("detector.family",),
+        broken=lambda run: (
+            run.recipe.detector.head_norm == "frozen_bn"
+            and run.recipe.detector.family not in TWO_STAGE
+        ),
+        must="must be same, none or gn for {detector.family}: its heads learn batch statistics of "
+        "each level",
+        remedy="Write same or gn; neck_norm: frozen_bn freezes those of the pyramid.",
+    ),
+    Rule(
+        key="detector.head_norm",
+        reads=("detector.norm", "detector.neck_norm"),
+        broken=lambda run: run.recipe.detector.norm != "frozen_bn" and _freezes_above(run),
+        must="must be same, none or gn under detector.norm: {detector.norm}",
+        remedy="Set detector.norm: frozen_bn as well.",
+    ),
+    Rule(
+        key="detector.head_norm",
+        reads=("init.source", "detector.neck_norm"),
+        broken=lambda run: run.recipe.init.source not in LOADS_A_DETECTOR and _freezes_above(run),
+        must="must be same, none or gn unless a whole detector is loaded: a frozen norm that was "
+        "never trained changes nothing",
+        remedy="Set init.source: detector, or write same.",
     ),
 )
 NETWORK_RULES: tuple[Rule[Run], ...] = (

@@ -23,6 +23,7 @@ SHAPELESS = frozenset(
         "min_side_px",
         "max_side_px",
         "norm_batch",
+        "norm_epsilon",
         "neck_merge",
         "anchor_base_px",
         "foreground_iou",
