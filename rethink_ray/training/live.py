@@ -1,7 +1,7 @@
 """The live detector and its optimizer, and one update of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from rethink_ray.detection.whole import load_detector
 from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_over_workers
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.training.ema import WeightAverage
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
     add_micro_batches,
@@ -93,6 +94,8 @@ class Live:
         self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
         self.detector.peers = ctx if ctx.world_size > 1 else None
         self.model = ctx.wrap(self.joint or self.losses)
+        ema = recipe.optimizer.ema
+        self.average = ema and WeightAverage(self.detector, ema, recipe.schedule.unit)
 
     def _build_joint(self, losses: nn.Module) -> JointLosses:
         """Joint training: ``losses`` and the classification loss of upstream images."""
@@ -133,6 +136,8 @@ class Live:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(step)
         return loss
 
     def images_normalised_together(self, share: int) -> int:
@@ -248,6 +253,8 @@ class Live:
         """Everything that updates change, for a checkpoint; the same on all workers."""
         self.ctx.broadcast_buffers(self.detector)
         state = {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
+        if self.average is not None:
+            state["average"] = self.average.state()
         if self.balance is not None:
             state["balance"] = self.balance.state()
         if self.joint is not None:
@@ -258,18 +265,28 @@ class Live:
         """Go on from a checkpoint's state."""
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load(state["average"])
         if self.balance is not None:
             self.balance.load(state["balance"])
         if self.joint is not None:
             self.joint.head.load_state_dict(state["head"])
 
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Inside, the detector has the weights that are scored and kept: their average, if the
+        recipe asks for one, else the live ones. It must not be entered twice."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
     def drift(self) -> float:
-        """How far the backbone's weights have moved since before the first update."""
-        return backbone_drift(self.detector.backbone, self.origin)
+        """How far the weights of the backbone that are scored have moved since before update 0."""
+        with self.scored_weights():
+            return backbone_drift(self.detector.backbone, self.origin)
 
     def is_finite(self) -> bool:
-        """Whether every trained parameter is a finite number."""
+        """Whether every trained parameter, and every average of one, is a finite number."""
         flags = [torch.isfinite(p.detach()).all() for p in self.trainable]
+        if self.average is not None:
+            flags.append(self.average.is_finite())
         return bool(torch.stack(flags).all())
 
 
