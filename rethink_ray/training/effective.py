@@ -87,7 +87,7 @@ def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
         "optimizer.lr": rates[0] if len(rates) == 1 else rates,
         "optimizer.momentum": first["betas"][0] if adamw else first["momentum"],
         "optimizer.clip_norm": live.clip_norm,
-        "optimizer.ema": live.average and {"half_life": live.average.half_life},
+        "optimizer.ema": None if live.average is None else {"half_life": live.average.half_life},
     }
     if "weights" in groups:
         settings["optimizer.weight_decay"] = groups["weights"]["weight_decay"]

@@ -4,6 +4,7 @@ It depends on the weights and on the number of the update alone, so all lengths 
 trunk. The average is a copy of the trained weights; frozen weights and buffers have none.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -19,7 +20,7 @@ def decay_at(half_life_steps: float, step: int) -> float:
     A half-life of 10 updates keeps 0.933 of it. Update 0 keeps at most 1/10, and update n at most
     (1 + n) / (10 + n). Source: tensorflow/tensorflow, python/training/moving_averages.py.
     """
-    return min(0.5 ** (1.0 / half_life_steps), (1 + step) / (10 + step))
+    return min(math.pow(0.5, 1.0 / half_life_steps), (1 + step) / (10 + step))
 
 
 class WeightAverage:

@@ -74,8 +74,8 @@ class Live:
             weights=start.backbone,
         )
         if start.whole is not None:
-            is_taught = recipe.labels.kind != "human"
-            where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
+            from_init = f"init.source: {recipe.init.source}"
+            where = "labels.start: teacher" if recipe.labels.goes_on else from_init
             load_detector(self.detector, start.whole, where)
             require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
@@ -84,7 +84,7 @@ class Live:
         self.origin = record_origin(self.detector.backbone)
         if ctx.world_size > 1 and ctx.device.type == "cuda":
             put_on_gpus(self.detector)
-        mixes = recipe.labels.kind == "self_training"
+        mixes = recipe.labels.has_pseudo
         self.balance = LossBalance(recipe.labels, ctx) if mixes else None
         self.losses = MixedLosses(self.detector) if mixes else self.detector
         self.joint = self._build_joint(self.losses) if recipe.joint.weight else None
@@ -94,8 +94,9 @@ class Live:
         self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
         self.detector.peers = ctx if ctx.world_size > 1 else None
         self.model = ctx.wrap(self.joint or self.losses)
-        ema = recipe.optimizer.ema
-        self.average = ema and WeightAverage(self.detector, ema, recipe.schedule.unit)
+        self.average = None
+        if (ema := recipe.optimizer.ema) is not None:
+            self.average = WeightAverage(self.detector, ema, recipe.schedule.unit)
 
     def _build_joint(self, losses: nn.Module) -> JointLosses:
         """Joint training: ``losses`` and the classification loss of upstream images."""

@@ -16,6 +16,7 @@ from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     PseudoLabelsAsset,
     pseudo_labels_of,
     starts_of,
@@ -94,7 +95,7 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
                 start = Start(backbone=load_asset_weights(spec, assets, ctx)["backbone"])
             case DetectorAsset():
                 start = Start(whole=load_asset_weights(spec, assets, ctx)["model"])
-            case PseudoLabelsAsset():
+            case PseudoLabelsAsset() | ImportedLabelsAsset():
                 pass  # holds no weights: see locate_labels
     return start
 
