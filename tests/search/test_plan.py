@@ -84,6 +84,14 @@ def test_disk_is_counted_as_files_come_and_go() -> None:
     assert plan.disk_final_bytes == 2 * 8000 + 3 * 4000, "one finalist, an incumbent per length"
 
 
+def test_an_average_of_the_weights_is_in_every_checkpoint_but_not_in_a_kept_model() -> None:
+    averaged = {"settings": {"optimizer.ema": {"half_life": 0.1}}}
+    budget = {"trials": 4, "keep": [4, 2, 1], "replicates": 0}
+    study = small_study(**ONE_CELL, budget=budget, **averaged)
+    plan = plan_study(study, facts_of(study), count_weights=lambda config: 1000)
+    assert plan.disk_final_bytes == 2 * 12_000 + 3 * 4000
+
+
 def test_what_is_kept_decides_how_much_disk_is_needed_at_the_end() -> None:
     def final(**checkpoints: str) -> int | None:
         budget = {"trials": 4, "keep": [4, 2, 1], "replicates": 0}
