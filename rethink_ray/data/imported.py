@@ -35,7 +35,7 @@ UNKNOWN_IMAGE = "unknown_image"
 UNKNOWN_CATEGORY = "unknown_category"
 OUTSIDE_POOL = "outside_pool"
 BELOW_THRESHOLD = "below_threshold"
-LEFT_OUT = {
+WHY_NO_LABEL = {
     UNREADABLE: "cannot be read",
     UNKNOWN_IMAGE: "name an image that the data set does not list",
     UNKNOWN_CATEGORY: "name a category that train does not have",
@@ -54,7 +54,7 @@ class ImportedDetections:
     by_image: Mapping[int, TeacherLabels]
     """Image id -> its labels, best first, for every image of the pool."""
     left_out: Mapping[str, int]
-    """Kind of ``LEFT_OUT`` -> number of detections; only kinds that occur."""
+    """Kind of ``WHY_NO_LABEL`` -> number of detections; only kinds that occur."""
     num_detections: int
     """All detections of the file."""
     has_masks: bool
@@ -120,7 +120,7 @@ def import_detections(data: DataSpec, pool: LabelPool, labels: LabelsSpec) -> Im
     has_masks = any(one.segmentation for seen in kept.values() for one in seen)
     return ImportedDetections(
         by_image={i: _as_labels(kept.get(i, []), has_masks) for i in pool.image_ids},
-        left_out={kind: left_out[kind] for kind in LEFT_OUT if left_out[kind]},
+        left_out={kind: left_out[kind] for kind in WHY_NO_LABEL if left_out[kind]},
         num_detections=len(records),
         has_masks=has_masks,
     )
@@ -225,7 +225,7 @@ def _require_mostly_known(
 ) -> None:
     for kind in MUST_BE_FEW:
         if 2 * left_out.get(kind, 0) > num:
-            must = f"must belong to this data set: few detections that {LEFT_OUT[kind]}"
+            must = f"must belong to this data set: few detections that {WHY_NO_LABEL[kind]}"
             shown = f"{left_out[kind]} of {num}, such as {examples[kind]}"
             remedy = (
                 "image_id is the id in the COCO file that lists the images, or a file's name; "

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.glyphs import select_figures
-from rethink_ray.data.imported import LEFT_OUT, ImportedDetections, import_detections
+from rethink_ray.data.imported import WHY_NO_LABEL, ImportedDetections, import_detections
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
 from rethink_ray.data.upstream import BUILT_IN, require_upstream_classes, upstream_files
@@ -108,7 +108,7 @@ def describe_imported_labels(study: Study) -> Iterator[str]:
 
 def say_left_out(detections: ImportedDetections) -> str:
     """How many detections are no labels, and why; empty if all are."""
-    return ", ".join(f"{num} {LEFT_OUT[kind]}" for kind, num in detections.left_out.items())
+    return ", ".join(f"{num} {WHY_NO_LABEL[kind]}" for kind, num in detections.left_out.items())
 
 
 def require_unseen_upstream(study: Study, where: str) -> None:
