@@ -1,5 +1,9 @@
 """The dry run against numbers one can count by hand."""
 
+from typing import Any
+
+import pytest
+
 from rethink_ray.search.costs import ladder_steps, new_steps, separate_steps
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import SimulatedCluster, replay
@@ -28,6 +32,12 @@ def test_a_cosine_shares_nothing_and_a_constant_rate_everything() -> None:
     constant = ScheduleSpec(unit=100, warmup=5, decay=DecaySpec(kind="constant"))
     assert ladder_steps(cosine, (2.0, 4.0)) == 600
     assert ladder_steps(constant, (2.0, 4.0)) == 400
+
+
+@pytest.mark.parametrize("kind", ["step", "one_minus_sqrt"])
+def test_a_decay_at_the_end_is_paid_for_by_each_length(kind: Any) -> None:
+    decay = DecaySpec(kind=kind, before_end=(0.4, 0.1))
+    assert ladder_steps(ScheduleSpec(unit=100, warmup=5, decay=decay), (2.0, 4.0)) == 400 + 40
 
 
 def test_a_plan_counts_rounds_trials_jobs_and_updates() -> None:
