@@ -4,7 +4,7 @@ Rooms that take seconds to import are imported inside the function that needs th
 """
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,7 +20,12 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import loads_weights, require_known_inputs, weight_files_of
+from rethink_ray.spec.weight_files import (
+    label_files_of,
+    loads_weights,
+    require_known_inputs,
+    weight_files_of,
+)
 
 PACKAGES = ("rethink-ray", "torch", "torchvision", "ray", "optuna", "scipy", "numpy", "hotcoco")
 """A study's numbers depend on these."""
@@ -77,7 +82,9 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
     require_known_inputs(study, where)
-    files = {} if is_planned_only else weight_files_of(study, where)
+    files = label_files_of(study, where)
+    if not is_planned_only:
+        files |= weight_files_of(study, where)
     facts = gather_facts(study.data, study.regimes, files, upstream_classes_of(study))
     if not is_planned_only:
         keys = own_backbones_of(study, where)
@@ -206,6 +213,15 @@ def collect_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def describe_labels(study: Study) -> Iterator[str]:
+    """What files of imported labels hold, for a plan; nothing where a study imports none."""
+    if not label_files_of(study, study.study):
+        return
+    from rethink_ray.training.source_checks import describe_imported_labels
+
+    yield from describe_imported_labels(study)
 
 
 def count_weights(config: TrialConfig) -> int:

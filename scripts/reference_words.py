@@ -44,6 +44,8 @@ SOURCES = {
     "Ghiasi et al. 2021": "Simple Copy-Paste Is a Strong Data Augmentation Method",
     "Goyal et al. 2017": "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
     "Gupta et al. 2019": "LVIS: A Dataset for Large Vocabulary Instance Segmentation",
+    "Hägele et al. 2024": "Scaling Laws and Compute-Optimal Training Beyond Fixed "
+    "Training Durations",
     "He et al. 2017": "Mask R-CNN",
     "He et al. 2018": "Rethinking ImageNet Pre-training",
     "Kumar et al. 2022": "Fine-Tuning can Distort Pretrained Features and Underperform "

@@ -8,7 +8,7 @@ from rethink_ray.commands.status import plural
 from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
-from rethink_ray.session import count_weights
+from rethink_ray.session import count_weights, describe_labels
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.draws import redraws
@@ -41,6 +41,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         yield f"images: {left_out}"
     if faults := say_met_faults(facts):
         yield f"data: {faults}"
+    yield from describe_labels(study)
     if study.data.select_split == study.data.report_on:
         yield (
             f"images: search and findings look at the same split ({study.data.report_on}), so "
@@ -77,6 +78,7 @@ ASSET_NAMES = {
     "direct": ("first stage of direct pre-training", "first stages of direct pre-training"),
     "teacher": ("teacher", "teachers"),
     "pseudo_labels": ("pool labelled by a teacher", "pools labelled by a teacher"),
+    "imported_labels": ("pool with imported labels", "pools with imported labels"),
 }
 """Kind of asset -> its name, for one and for several."""
 

@@ -30,6 +30,7 @@ ASSET_HELP = {
     "direct": "change the first stage (direct.optimizer, direct.warmup)",
     "teacher": "change the settings of the teacher's arm, or name another teacher",
     "pseudo_labels": "lower labels.threshold, or train the teacher longer",
+    "imported_labels": "lower labels.threshold, or name another labels.file",
 }
 """Kind of a refused asset -> what may make it fit."""
 

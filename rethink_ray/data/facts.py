@@ -41,7 +41,7 @@ def gather_facts(
     Args:
         data: where the images are.
         regimes: name -> regime.
-        files: path of each file of weights -> the study key that names it, for messages.
+        files: path of each file of weights or labels -> the study key that names it, for messages.
         upstream_classes: each ``upstream.classes`` of a run that needs ``data.upstream``.
 
     Raises:

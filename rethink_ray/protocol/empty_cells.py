@@ -22,6 +22,7 @@ ASSET_PATHS: dict[str, tuple[str, ...]] = {
     "direct": ("direct.", "detector."),
     "teacher": (),
     "pseudo_labels": ("labels.",),
+    "imported_labels": ("labels.",),
 }
 """Kind of an asset -> where a trial's own values may change it: beginnings of their paths."""
 

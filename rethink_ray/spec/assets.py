@@ -14,6 +14,7 @@ from rethink_ray.spec.hashing import asset_key, machine_of, written_out
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
+from rethink_ray.spec.regime import Images
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of, with_seeds
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
@@ -152,8 +153,59 @@ class PseudoLabelsAsset(Spec):
         return self.teacher.trained
 
 
+class ImportedLabelsAsset(Spec):
+    """The detections of another tool on images without human labels, matched with the images."""
+
+    kind: Literal["imported_labels"] = "imported_labels"
+    """Always ``imported_labels``."""
+    labels: LabelsSpec
+    """File, threshold, pool and ``keep_empty``; everything else stands at its default."""
+    labels_digest: str
+    """Hash of the file's content."""
+    images: Images
+    """Of the regime: ``labels.pool: rest`` is the training images outside it."""
+    draw: int
+    """Number of the regime's draw."""
+    regime_digest: str
+    """Hash of the regime's images; empty unless the pool depends on them."""
+    data_fingerprint: str
+    """Hash of the data set, which has the categories."""
+    unlabelled_fingerprint: str
+    """Hash of the images of ``data.unlabelled``; empty unless they are the pool."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the file's content, of the settings of the labels, and of the images."""
+        labels = written_out(self.labels.model_dump(mode="json"), "labels")
+        del labels["file"]  # its content counts, wherever it lies
+        made_from = {
+            "labels": labels,
+            "file": self.labels_digest,
+            "images": self.regime_digest,
+            "data": self.data_fingerprint,
+            "unlabelled": self.unlabelled_fingerprint,
+        }
+        return asset_key(self.kind, made_from)
+
+    @property
+    def needs(self) -> tuple["AssetSpec", ...]:
+        """It needs no other asset: the file is there."""
+        return ()
+
+    @property
+    def steps(self) -> int:
+        """0: reading a file needs no update."""
+        return 0
+
+    @property
+    def run(self) -> None:
+        """None: one process reads the file, for any number of workers per trial."""
+        return
+
+
 AssetSpec = Annotated[
-    ClassifierAsset | DetectorAsset | PseudoLabelsAsset, Field(discriminator="kind")
+    ClassifierAsset | DetectorAsset | PseudoLabelsAsset | ImportedLabelsAsset,
+    Field(discriminator="kind"),
 ]
 """Any asset; ``key`` names its folder, ``needs`` lists the assets that are built before it."""
 
@@ -172,27 +224,46 @@ def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
     """The assets that the run itself reads; after a teacher it starts from no other."""
-    labels = config.recipe.labels
-    if labels.kind == "human":
-        return _initial_of(config)
-    assert config.teacher is not None, "a run that is taught names its teacher"
-    teacher = DetectorAsset(kind="teacher", trained=config.teacher)
-    weights = (teacher,) if labels.start == "teacher" else _initial_of(config)
+    weights = _initial_of(config)
+    if config.recipe.labels.goes_on:
+        assert config.teacher is not None, "a run that is taught names its teacher"
+        weights = (DetectorAsset(kind="teacher", trained=config.teacher),)
     pseudo = pseudo_labels_of(config)
     return weights if pseudo is None else (*weights, pseudo)
 
 
-def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | None:
+def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | ImportedLabelsAsset | None:
     """The pseudo labels that the run learns from beside human ones; ``None`` if it has none."""
     labels = config.recipe.labels
-    if labels.kind != "self_training":
+    if not labels.has_pseudo:
         return None
+    if labels.kind == "imported":
+        return _imported_labels_of(config)
     assert config.teacher is not None, "a run that is taught names its teacher"
     return PseudoLabelsAsset(
         teacher=DetectorAsset(kind="teacher", trained=config.teacher),
         labels=LabelsSpec(
             threshold=labels.threshold, keep_empty=labels.keep_empty, pool=labels.pool
         ),
+    )
+
+
+def _imported_labels_of(config: TrialConfig) -> ImportedLabelsAsset:
+    labels, is_rest = config.recipe.labels, config.recipe.labels.pool == "rest"
+    return ImportedLabelsAsset(
+        labels=LabelsSpec(
+            kind=labels.kind,
+            file=labels.file,
+            threshold=labels.threshold,
+            keep_empty=labels.keep_empty,
+            pool=labels.pool,
+        ),
+        labels_digest=config.labels_digest,
+        images=config.images if is_rest else "all",
+        draw=config.draw if is_rest else 0,
+        regime_digest=config.regime_digest if is_rest else "",
+        data_fingerprint=config.data_fingerprint,
+        unlabelled_fingerprint="" if is_rest else config.unlabelled_fingerprint,
     )
 
 

@@ -68,7 +68,7 @@ def direct_batches_of(recipe: Recipe) -> Iterator[Batch]:
 
 def images_by_kind(recipe: Recipe) -> tuple[int, ...]:
     """Images of a batch with human labels and with pseudo labels, or all of them."""
-    if recipe.labels.kind != "self_training":
+    if not recipe.labels.has_pseudo:
         return (recipe.batch_size,)
     num_pseudo = round(recipe.batch_size * recipe.labels.share)
     return recipe.batch_size - num_pseudo, num_pseudo

@@ -12,6 +12,7 @@ from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     assets_of,
     direct_run,
 )
@@ -136,6 +137,8 @@ def _first_asset_key(asset: AssetSpec) -> str:
             )
         case DetectorAsset():
             made_from = [first_trial_id(asset.trained), asset.length]
+        case ImportedLabelsAsset():
+            return asset.key  # identity 1 had no such labels
         case _:
             labels = asset.labels.model_dump(mode="json", exclude_defaults=True)
             pool = asset.teacher.trained.unlabelled_fingerprint

@@ -17,8 +17,10 @@ from rethink_ray.spec.detector import Family as Family
 from rethink_ray.spec.detector import Neck as Neck
 from rethink_ray.spec.detector import Norm as Norm
 from rethink_ray.spec.detector import UpperNorm as UpperNorm
+from rethink_ray.spec.ema import EmaSpec as EmaSpec
 from rethink_ray.spec.freezing import Frozen as Frozen
 from rethink_ray.spec.freezing import UnfreezeSpec as UnfreezeSpec
+from rethink_ray.spec.labels import LabelsSpec as LabelsSpec
 from rethink_ray.spec.model import Fraction as Fraction
 from rethink_ray.spec.model import Lengths as Lengths
 from rethink_ray.spec.model import PositiveFloat as PositiveFloat
@@ -184,30 +186,40 @@ class OptimizerSpec(Spec):
     clip_norm: PositiveFloat | None = None
     """Upper limit for the norm of the whole gradient; a longer gradient is scaled down to it. Null
     clips nothing."""
+    ema: EmaSpec | None = None
+    """An exponential moving average of the weights, which is scored and kept in place of the last
+    weights: ``{half_life: 0.1}``. Null averages nothing."""
 
 
 class DecaySpec(Spec):
     """How a rung ends. Points count from the *end*, in units of 1x, and are the same for every
     length (He et al. 2018, sec. 3), or are given per length."""
 
-    kind: Literal["step", "constant", "cosine"] = "step"
-    """How the rate falls before the end: in steps, not at all, or along a half cosine to zero. A
-    cosine falls over the whole length, so that lengths share no updates. Source: Loshchilov &
-    Hutter 2017 (cosine)."""
+    kind: Literal["step", "constant", "cosine", "one_minus_sqrt"] = "step"
+    """How the rate falls before the end: in steps, not at all, along a half cosine to zero, or as 1
+    - sqrt(t), with t the part of the decay that is done. A cosine falls over the whole length, so
+    that lengths share no updates; ``one_minus_sqrt`` begins at the earliest point of
+    ``before_end``, where a constant rate ends, so that lengths share their trunk as under ``step``.
+    Source: Loshchilov & Hutter 2017 (cosine); Hägele et al. 2024, arXiv 2405.18392, and
+    epfml/schedules-and-scaling, src/optim/utils.py (1 - sqrt)."""
     before_end: tuple[PositiveFloat, ...] | dict[str, tuple[PositiveFloat, ...]] = (0.667, 0.222)
     """When ``step`` lowers the rate, in units of 1x before the end: the same points for every
-    length, or a mapping of each length (``'2'``) to its points. Source: He et al. 2018, sec. 3
-    (60,000 and 20,000 updates)."""
+    length, or a mapping of each length (``'2'``) to its points. The decay of ``one_minus_sqrt``
+    begins at the earliest and ends at zero; it passes over later points. Source: He et al. 2018,
+    sec. 3 (60,000 and 20,000 updates)."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Each of these points multiplies the rate by this. Source: He et al. 2018, sec. 3."""
+    """``step``: each of these points multiplies the rate by this. Source: He et al. 2018, sec.
+    3."""
 
     def points(self, length: float) -> tuple[float, ...]:
-        """Decay points of one length, in units of 1x before its end; empty unless ``step``."""
-        if self.kind != "step":
+        """Points of one length at which a constant rate ends or falls, in units of 1x before its
+        end; empty for ``constant`` and ``cosine``."""
+        if self.kind in ("constant", "cosine"):
             return ()
-        if isinstance(self.before_end, dict):
-            return self.before_end[f"{length:g}"]
-        return self.before_end
+        points = self.before_end
+        if isinstance(points, dict):
+            points = points[f"{length:g}"]
+        return points if self.kind == "step" else tuple(sorted(points)[-1:])
 
 
 class ScheduleSpec(Spec):
@@ -284,43 +296,6 @@ class DirectSpec(Spec):
     augment: AugmentSpec = AugmentSpec(flip=0.5, scale=(0.8, 1.2), canvas="square")
     """The augmentation of the first stage. Source: wxzs5/direct-pretraining (factors 0.8 to 1.2,
     crops and padding to a square)."""
-
-
-class LabelsSpec(Spec):
-    """What a run learns from: human labels alone, or pseudo labels of a teacher beside them.
-
-    Zoph et al. 2020, sec. 3: a teacher labels unlabelled images, scores below a hard threshold are
-    dropped, and the student learns from human and pseudo labels in one batch.
-    """
-
-    kind: Literal["human", "self_training", "continued"] = "human"
-    """Human labels alone, or a teacher's pseudo labels beside them. ``continued`` is the control:
-    the teacher goes on with human labels alone, for as many updates as the student. With half of
-    the student's ``batch_size`` it sees as many human labels as the student, with all of it as many
-    images. Source: Zoph et al. 2020, sec. 3."""
-    threshold: Fraction = 0.5
-    """Detections of the teacher that score below this are no labels. Source: Zoph et al. 2020, sec.
-    3."""
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The share of each batch that has pseudo labels; ``batch_size`` counts both kinds."""
-    alpha: PositiveFloat = 1.0
-    """Weight of the loss on pseudo labels: (L_human + alpha L_pseudo) / (1 + alpha). Source: Zoph
-    et al. 2020."""
-    normalise: bool = True
-    """The loss on pseudo labels is scaled to the loss on human ones by the ratio of their moving
-    averages. Source: Zoph et al. 2020, appendix B."""
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """The share of its last value that a moving average keeps at each update. Source: ours; the
-    paper does not say."""
-    start: Literal["teacher", "init"] = "teacher"
-    """The student's weights before its first update: the teacher's, or those that ``init``
-    gives."""
-    keep_empty: bool = False
-    """Images on which the teacher found nothing are used, as background alone. False leaves them
-    out."""
-    pool: Literal["unlabelled", "rest"] = "unlabelled"
-    """The images that the teacher labels: ``data.unlabelled``, or the training images outside the
-    regime, whose own labels are not read."""
 
 
 class EvaluationSpec(Spec):

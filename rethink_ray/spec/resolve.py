@@ -177,9 +177,11 @@ def recipe_of_file(study: Study, cell: Cell) -> Recipe:
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
     """The same run with another recipe, which may have other weights or another backbone."""
     is_file = starts_from_file(recipe.init)
+    is_imported = recipe.labels.kind == "imported"
     update = {
         "recipe": recipe,
         "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
+        "labels_digest": facts.files.get(recipe.labels.file or "", "") if is_imported else "",
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
     }
     return config.model_copy(update=update)
@@ -234,7 +236,7 @@ def with_seeds(
     The teacher is trained under ``asset_seed``, and the teacher's own assets under a seed derived
     from it. A teacher in a file keeps its weights.
     """
-    is_taught = config.recipe.labels.kind != "human"
+    is_taught = config.recipe.labels.has_teacher
     same_images = None if teacher is None or not is_taught else _on_images_of(config, teacher)
     is_file = same_images is not None and same_images.weights_file is not None
     learns = (is_taught and not is_file) or config.recipe.init.source == "direct"

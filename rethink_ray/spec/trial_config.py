@@ -55,6 +55,8 @@ class TrialConfig(Spec):
     """Hash of the file of weights that the run starts from (``init.source: file`` or ``detector``)
     or that replaces its training; empty where there is no such file, and in a plan that has not
     read it."""
+    labels_digest: str = ""
+    """Hash of the file of imported pseudo labels (``labels.file``); empty where there is none."""
     weights_file: str | None = None
     """A teacher's file of weights. A run with such a file is not trained, and its seed has no
     effect."""
@@ -154,6 +156,10 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
         del tree["joint"]
     if recipe.labels.kind == "human":
         del tree["labels"]
+    elif recipe.labels.kind == "imported":
+        del tree["labels"]["start"]
+        if config.labels_digest:
+            del tree["labels"]["file"]  # as for weights
     return tree
 
 
@@ -162,7 +168,7 @@ def _input_of(config: TrialConfig) -> InputSpec | None:
     init, labels = config.recipe.init, config.recipe.labels
     if init.input is not None:
         return init.input
-    if labels.kind != "human" and labels.start == "teacher":
+    if labels.goes_on:
         return None if config.teacher is None else _input_of(config.teacher)
     is_drawn_or_trained_here = init.source in ("random", "upstream", "direct")
     # torchvision's detectors normalise pixels as ImageNet's classifiers do
@@ -179,10 +185,12 @@ def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
         inputs["backbone_code"] = config.backbone_code
     if uses_upstream(config.recipe):
         inputs["upstream"] = config.upstream_fingerprint
-    if labels.kind == "self_training" and labels.pool == "unlabelled":
+    if labels.has_pseudo and labels.pool == "unlabelled":
         inputs["unlabelled"] = config.unlabelled_fingerprint
     if config.weights_digest:
         inputs["weights"] = config.weights_digest
+    if config.labels_digest:
+        inputs["imported_labels"] = config.labels_digest
     if config.weights_file is not None:
         inputs["stands_in"] = config.weights_digest or config.weights_file
     if config.asset_seed is not None:

@@ -1,4 +1,4 @@
-"""The files of weights that a study names: the ids of its trials cover their content."""
+"""The files of weights and labels that a study names: the ids of its trials cover their content."""
 
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from rethink_ray.spec.study import Study, TeacherFile
 
 INIT_PATHS = ("init.source", "init.weights")
 INPUT_PATHS = (*INIT_PATHS, "init.input", "detector.backbone")
+LABEL_PATHS = ("labels.kind", "labels.file")
 OURS = b"rethink-ray checkpoint "
 """The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
 STATE_THE_INPUT = (
@@ -37,6 +38,18 @@ def weight_files_of(study: Study, where: str) -> dict[str, str]:
         teacher = study.arms[cell.arm].teacher
         if isinstance(teacher, TeacherFile):
             keys.setdefault(teacher.file, f"{where}: arms.{cell.arm}.teacher.file")
+    return keys
+
+
+def label_files_of(study: Study, where: str) -> dict[str, str]:
+    """Path of each file of imported labels, as the study spells it, -> the key that names it first,
+    for errors."""
+    keys: dict[str, str] = {}
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, LABEL_PATHS):
+            if recipe.labels.kind == "imported" and recipe.labels.file:
+                keys.setdefault(recipe.labels.file, f"{where}: {cell.name}: labels.file")
     return keys
 
 

@@ -13,6 +13,7 @@ from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     PseudoLabelsAsset,
 )
 from rethink_ray.spec.backbone_code import require_code, require_same_code
@@ -21,6 +22,7 @@ from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.classify import Trained, train_classifier
 from rethink_ray.training.evaluate import score_split
+from rethink_ray.training.imported_labels import build_imported_labels
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
@@ -82,7 +84,7 @@ def rebuild_asset(
         Stopped: a checkpoint was written, from which the next call goes on.
     """
     is_main = ctx is None or ctx.is_main
-    if not isinstance(spec, ClassifierAsset):
+    if not isinstance(spec, ClassifierAsset | ImportedLabelsAsset):
         if is_main and isinstance(spec, DetectorAsset):
             weights_file(spec, assets / spec.key).unlink(missing_ok=True)
         if ctx is not None:
@@ -112,6 +114,8 @@ def _build(
         case PseudoLabelsAsset():
             ctx = ctx or WorkerContext.local(spec.teacher.trained)
             return _build_labels(spec, assets, ctx, interrupts)
+        case ImportedLabelsAsset():
+            return _import_labels(spec, data, assets / spec.key)
 
 
 def _build_classifier(
@@ -220,6 +224,14 @@ def _build_labels(
         return _conclude(folder, spec, {}, refused=refused, is_main=ctx.is_main)
     seconds = time.perf_counter() - started
     return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, is_main=ctx.is_main)
+
+
+def _import_labels(spec: ImportedLabelsAsset, data: DataSpec, folder: Path) -> AssetDone:
+    _write_spec(spec, folder)
+    started = time.perf_counter()
+    labelled = build_imported_labels(spec, data, folder)
+    seconds = time.perf_counter() - started
+    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused)
 
 
 def _write_spec(spec: AssetSpec, folder: Path) -> None:

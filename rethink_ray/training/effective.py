@@ -104,14 +104,20 @@ def require_recipe_values(recipe: Recipe, settings: Mapping[str, Any]) -> None:
     """
     configured = flatten(with_published(recipe))
     for path, value in settings.items():
-        is_same = (
-            math.isclose(value, configured[path], rel_tol=1e-9, abs_tol=0.0)
-            if isinstance(value, float) and isinstance(configured[path], float)
-            else value == configured[path]
-        )
-        if not is_same:
+        if not _is_same(value, configured[path]):
             must = f"must be {configured[path]!r} as in the recipe"
             raise Misconfigured(explain(path, must, value, "This is a fault of the program."))
+
+
+def _is_same(value: Any, configured: Any) -> bool:
+    """Equal, and floats up to rounding, also those of a group."""
+    if isinstance(value, Mapping) and isinstance(configured, Mapping):
+        return value.keys() == configured.keys() and all(
+            _is_same(value[key], configured[key]) for key in value
+        )
+    if isinstance(value, float) and isinstance(configured, float):
+        return math.isclose(value, configured, rel_tol=1e-9, abs_tol=0.0)
+    return bool(value == configured)
 
 
 def describe(

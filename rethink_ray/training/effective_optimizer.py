@@ -29,6 +29,7 @@ def read_optimizer(live: Live, schedule: RungSchedule) -> dict[str, Any]:
         "optimizer.lr": _one_of(rates.pop(0)),
         "optimizer.momentum": first["betas"][0] if adamw else first["momentum"],
         "optimizer.clip_norm": live.clip_norm,
+        "optimizer.ema": None if live.average is None else {"half_life": live.average.half_life},
     }
     for kind, path in KINDS.items():
         decays = {g["weight_decay"] for g in live.optimizer.param_groups if kind in g["part"]}

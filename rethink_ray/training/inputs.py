@@ -45,7 +45,7 @@ class TrialData:
         recipe = self.config.recipe
         if self.pseudo is not None:
             return self._mixed_batches(self.pseudo.index, start_step, ctx)
-        assert recipe.labels.kind != "self_training", "a student reads its teacher's labels"
+        assert not recipe.labels.has_pseudo, "pseudo labels are read beside human ones"
         return train_batches(
             self.index,
             self.image_ids,

@@ -1,7 +1,7 @@
 """The live detector and its optimizer, and one update of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from rethink_ray.detection.whole import load_detector
 from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_over_workers
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.training.ema import WeightAverage
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
     add_micro_batches,
@@ -75,8 +76,8 @@ class Live:
             weights=start.backbone,
         )
         if start.whole is not None:
-            is_taught = recipe.labels.kind != "human"
-            where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
+            from_init = f"init.source: {recipe.init.source}"
+            where = "labels.start: teacher" if recipe.labels.goes_on else from_init
             load_detector(self.detector, start.whole, where)
             require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
         self.kept: KeptClasses | None = None
@@ -92,12 +93,15 @@ class Live:
         self.origin = record_origin(self.detector.backbone, is_unfrozen_later=unfreeze is not None)
         if ctx.world_size > 1 and ctx.device.type == "cuda":
             put_on_gpus(self.detector)
-        mixes = recipe.labels.kind == "self_training"
+        mixes = recipe.labels.has_pseudo
         self.balance = LossBalance(recipe.labels, ctx) if mixes else None
         self.losses = MixedLosses(self.detector) if mixes else self.detector
         self.joint = self._build_joint(self.losses) if recipe.joint.weight else None
         self.detector.peers = ctx if ctx.world_size > 1 else None
+        self.average: WeightAverage | None = None
         self._start_phase(is_unfrozen=False)
+        if (ema := recipe.optimizer.ema) is not None:
+            self.average = WeightAverage(self.detector, ema, recipe.schedule.unit)
 
     def _start_phase(self, *, is_unfrozen: bool) -> None:
         """Build a fresh optimizer, and the exchange of gradients, for what trains in a phase.
@@ -115,6 +119,8 @@ class Live:
         # lets go of an earlier phase's exchange, whose hooks are on the parameters
         self.model: nn.Module = self.joint or self.losses
         self.model = self.ctx.wrap(self.model)
+        if self.average is not None:
+            self.average.track(self.detector)
 
     def unfreeze_if_due(self, step: int) -> None:
         """Make everything train from update ``init.unfreeze`` on; all workers call this together.
@@ -178,6 +184,8 @@ class Live:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(step)
         return loss
 
     def images_normalised_together(self, share: int) -> int:
@@ -297,6 +305,8 @@ class Live:
             "optimizer": self.optimizer.state_dict(),
             "is_unfrozen": self.is_unfrozen,
         }
+        if self.average is not None:
+            state["average"] = self.average.state()
         if self.balance is not None:
             state["balance"] = self.balance.state()
         if self.joint is not None:
@@ -309,18 +319,28 @@ class Live:
             self._start_phase(is_unfrozen=state["is_unfrozen"])
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load(state["average"])
         if self.balance is not None:
             self.balance.load(state["balance"])
         if self.joint is not None:
             self.joint.head.load_state_dict(state["head"])
 
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Inside, the detector has the weights that are scored and kept: their average, if the
+        recipe asks for one, else the live ones. It must not be entered twice."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
     def drift(self) -> float:
-        """How far the backbone's weights have moved since before the first update."""
-        return backbone_drift(self.detector.backbone, self.origin)
+        """How far the weights of the backbone that are scored have moved since before update 0."""
+        with self.scored_weights():
+            return backbone_drift(self.detector.backbone, self.origin)
 
     def is_finite(self) -> bool:
-        """Whether every trained parameter is a finite number."""
+        """Whether every trained parameter, and every average of one, is a finite number."""
         flags = [torch.isfinite(p.detach()).all() for p in self.trainable]
+        if self.average is not None:
+            flags.append(self.average.is_finite())
         return bool(torch.stack(flags).all())
 
 

@@ -1,4 +1,5 @@
-"""Checks that a study has the images which its assets are made of: upstream sets and pools.
+"""Checks that a study has the images and labels which its assets are made of: upstream sets, pools
+and files of detections.
 
 It reads lists of files and indexes, no picture, so that ``plan`` is quick.
 """
@@ -7,18 +8,20 @@ from collections.abc import Iterator
 
 from rethink_ray.data.contents import list_pictures
 from rethink_ray.data.glyphs import select_figures
+from rethink_ray.data.imported import WHY_NO_LABEL, ImportedDetections, import_detections
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
 from rethink_ray.data.upstream import BUILT_IN, require_upstream_classes, upstream_files
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.reach import reachable_recipes
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.recipe import WITH_MASKS, Recipe
+from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 
 SOURCE_PATHS = (
     *("init.source", "joint.weight", "upstream.classes", "upstream.figures"),
-    *("labels.kind", "labels.pool"),
+    *("labels.kind", "labels.pool", "labels.file", "detector.family", "augment.copy_paste"),
 )
 """Recipe paths that decide which images a run needs beside its regime's."""
 
@@ -43,8 +46,69 @@ def require_sources(study: Study, where: str) -> None:
                 if (images, labels.pool) not in checked:
                     open_pool(study.data, images, labels.pool)
                     checked.add((images, labels.pool))
+            if labels.kind == "imported":
+                _examine_once(study, cell, recipe, checked)
         except DataError as error:
             raise error.within(f"{where}: {cell.name}") from None
+
+
+def _examine_once(
+    study: Study, cell: Cell, recipe: Recipe, checked: set[tuple[object, ...]]
+) -> None:
+    """Refuses a file of labels that a run cannot use, or that has no label for it."""
+    images, labels = study.regimes[cell.regime].images, recipe.labels
+    family, copy_paste = recipe.detector.family, recipe.augment.copy_paste
+    key = (images, labels.model_dump_json(), family, copy_paste)
+    if key in checked:
+        return
+    detections = examine_imported_labels(study.data, images, recipe)
+    if not detections.num_boxes and "labels.threshold" not in space_of(study, cell):
+        must = f"must leave a detection of {labels.file} on the images of labels.pool {labels.pool}"
+        counts = f"none of {detections.num_detections}: {say_left_out(detections)}"
+        raise DataError(explain("labels.threshold", must, counts, "Lower it."))
+    checked.add(key)
+
+
+def examine_imported_labels(data: DataSpec, images: Images, recipe: Recipe) -> ImportedDetections:
+    """The labels that a run of ``recipe`` would learn from; refuses those that it cannot use.
+
+    Raises:
+        DataError: the file cannot be read, belongs to other images, or has no mask for a run that
+            needs masks; or there is no pool.
+    """
+    labels = recipe.labels
+    detections = import_detections(data, open_pool(data, images, labels.pool), labels)
+    needs_masks = recipe.detector.family in WITH_MASKS or recipe.augment.copy_paste > 0
+    if needs_masks and detections.num_boxes and not detections.has_masks:
+        must = "must have a segmentation of detections, from which masks are learned or pasted"
+        remedy = "Choose a detector.family without masks and augment.copy_paste: 0."
+        raise DataError(explain(f"labels.file {labels.file}", must, "boxes alone", remedy))
+    return detections
+
+
+def describe_imported_labels(study: Study) -> Iterator[str]:
+    """What each file of labels gives each regime's pool, one line for each that differs."""
+    lines: dict[str, None] = {}
+    for cell in cells_of(study):
+        recipe = base_recipe(study, cell)
+        if recipe.labels.kind != "imported":
+            continue
+        images = study.regimes[cell.regime].images
+        detections = examine_imported_labels(study.data, images, recipe)
+        num_labelled = sum(len(seen.labels) > 0 for seen in detections.by_image.values())
+        line = (
+            f"labels: {recipe.labels.file} gives {detections.num_boxes} boxes on {num_labelled} of "
+            f"{len(detections.by_image)} images of labels.pool {recipe.labels.pool}"
+        )
+        if detections.left_out:
+            line += f"; of {detections.num_detections} detections {say_left_out(detections)}"
+        lines[line] = None
+    yield from lines
+
+
+def say_left_out(detections: ImportedDetections) -> str:
+    """How many detections are no labels, and why; empty if all are."""
+    return ", ".join(f"{num} {WHY_NO_LABEL[kind]}" for kind, num in detections.left_out.items())
 
 
 def require_unseen_upstream(study: Study, where: str) -> None:

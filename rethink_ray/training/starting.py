@@ -17,6 +17,7 @@ from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     PseudoLabelsAsset,
     pseudo_labels_of,
     starts_of,
@@ -106,7 +107,7 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
                 start = Start(backbone=load_asset_weights(spec, assets, ctx)["backbone"])
             case DetectorAsset():
                 start = Start(whole=load_asset_weights(spec, assets, ctx)["model"])
-            case PseudoLabelsAsset():
+            case PseudoLabelsAsset() | ImportedLabelsAsset():
                 pass  # holds no weights: see locate_labels
     return start
 

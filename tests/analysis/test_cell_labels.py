@@ -69,6 +69,8 @@ def _label(study: Study, arm: str, column: str) -> str:
         ({"init.source": "upstream", "upstream.labels": "shuffled"}, "init", "upstream_shuffled"),
         ({"upstream.labels": "shuffled"}, "init", "random"),
         ({"joint.weight": 1.0}, "method", "supervised+joint"),
+        ({"optimizer.ema": {"half_life": 0.2}}, "method", "supervised+ema"),
+        ({"labels": {"kind": "imported", "file": "d.json"}}, "method", "imported"),
         ({"init.source": "direct"}, "method", "P1x"),
         ({"init.source": "direct", "direct.passes": 144.0}, "method", "P3x"),
     ],

@@ -20,6 +20,7 @@ from rethink_ray.spec.recipe import (
     AugmentSpec,
     DetectorSpec,
     DirectSpec,
+    EmaSpec,
     InitSpec,
     JointSpec,
     LabelsSpec,
@@ -93,8 +94,18 @@ def detecting(**changes: Any) -> Recipe:
     return with_parts(detector=TINY.model_copy(update=changes))
 
 
+def importing(path: str, digest: str, **changes: Any) -> TrialConfig:
+    labels = LabelsSpec(kind="imported", file=path, **changes)
+    recipe = with_parts(labels=labels)
+    return sample(recipe, labels_digest=digest, unlabelled_fingerprint="p" * 16)
+
+
 def test_the_ids_that_are_written_down_still_stand() -> None:
-    runs = samples() | {"plug_in": with_backbone("our_nets:build", "c" * 16)}
+    runs = samples() | {
+        "plug_in": with_backbone("our_nets:build", "c" * 16),
+        "averaged": sample(with_parts(optimizer=OptimizerSpec(ema=EmaSpec(half_life=0.2)))),
+        "imported": importing("d.json", "d" * 16),
+    }
     told = {name: [run.trial_id, *(a.key for a in assets_of(run))] for name, run in runs.items()}
     text = json.dumps(told, indent=1) + "\n"
     if os.environ.get("REWRITE_GOLDEN"):
@@ -216,6 +227,8 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         {"recipe": with_parts(schedule=ScheduleSpec(unit=61, lengths=(2.0, 4.0), warmup=20))},
         {"asset_seed": 1},
         {"weights_digest": "w"},
+        {"labels_digest": "d"},
+        {"recipe": with_parts(optimizer=OptimizerSpec(ema=EmaSpec()))},
         {"teacher": sample()},
     ],
     ids=str,
@@ -249,7 +262,7 @@ def test_every_field_of_a_run_is_known_to_matter_or_not_to() -> None:
     in_ids = {
         *("recipe", "seed", "data_fingerprint", "regime_digest", "asset_seed", "teacher"),
         *("upstream_fingerprint", "unlabelled_fingerprint", "weights_digest", "weights_file"),
-        *("backbone_code", "resources", "data"),
+        *("backbone_code", "resources", "data", "labels_digest"),
     }
     said_otherwise = {"images", "num_categories", "num_images", "draw"}  # by the two digests
     not_numbers = {"study", "regime", "arm", "objective"}
@@ -319,6 +332,18 @@ def test_weights_count_by_their_content_wherever_they_lie() -> None:
 
     assert started("a.pth", "1") == started("b.pth", "1") != started("a.pth", "2")
     assert started("a.pth", "") != started("b.pth", "")
+
+
+def test_imported_labels_count_by_content_and_start_from_init_whatever_labels_say() -> None:
+    def names(run: TrialConfig) -> list[str]:
+        return [run.trial_id, *(asset.key for asset in assets_of(run))]
+
+    first = importing("a.json", "1")
+    assert names(first) == names(importing("b.json", "1"))
+    assert names(first) == names(importing("a.json", "1", start="init"))
+    for other in (importing("a.json", "2"), importing("a.json", "1", threshold=0.6)):
+        assert not set(names(first)) & set(names(other))
+    assert importing("a.json", "").trial_id != importing("b.json", "").trial_id
 
 
 def test_the_rest_of_the_training_images_needs_no_unlabelled_ones() -> None:

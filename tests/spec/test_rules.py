@@ -66,6 +66,8 @@ class ReadRecorder:
         value = getattr(self._group, name)
         if isinstance(value, Spec) and f"{self._prefix}{name}" not in known_paths():
             return ReadRecorder(value, self._read, f"{self._prefix}{name}.")
+        if isinstance(getattr(type(self._group), name, None), property):
+            return getattr(type(self._group), name).fget(self)
         if name not in type(self._group).model_fields:
             return partial(getattr(type(self._group), name), self)
         self._read.add(f"{self._prefix}{name}")

@@ -78,7 +78,7 @@ def passes_labels(
     """
     if not images or any(path in space for path in PASSES):
         return {}
-    human = 1.0 - recipe.labels.share if recipe.labels.kind == "self_training" else 1.0
+    human = 1.0 - recipe.labels.share if recipe.labels.has_pseudo else 1.0
     seen = recipe.schedule.steps(length) * recipe.batch_size * human / images
     first = recipe.direct.passes if recipe.init.source == "direct" else 0.0
     return {"passes": frozenset({str(round(seen + first))})}
@@ -157,7 +157,8 @@ def _frozen(paths: Mapping[str, Texts]) -> Texts:
 
 
 def _method(recipe: Recipe, space: Mapping[str, Parameter]) -> Texts:
-    """``supervised``, ``self_training``, ``continued``, ``P1x``; ``+joint`` with joint training."""
+    """``supervised``, ``self_training``, ``continued``, ``imported``, ``P1x``; ``+joint`` with
+    joint training, ``+ema`` where averaged weights are scored."""
     if any(path in space for path in ("labels.kind", "direct.passes", "joint.weight")):
         return frozenset({"tuned"})
     if recipe.labels.kind != "human":
@@ -166,7 +167,8 @@ def _method(recipe: Recipe, space: Mapping[str, Parameter]) -> Texts:
         method = f"P{recipe.direct.passes / P1X_PASSES:.3g}x"
     else:
         method = "supervised"
-    return frozenset({method + ("+joint" if recipe.joint.weight else "")})
+    ema = "+ema" if recipe.optimizer.ema is not None else ""
+    return frozenset({method + ("+joint" if recipe.joint.weight else "") + ema})
 
 
 def _sizes(recipe: Recipe, space: Mapping[str, Parameter], images: int) -> dict[str, Texts]:

@@ -20,7 +20,12 @@ from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import INIT_PATHS, require_known_inputs, weight_files_of
+from rethink_ray.spec.weight_files import (
+    INIT_PATHS,
+    label_files_of,
+    require_known_inputs,
+    weight_files_of,
+)
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum
@@ -78,8 +83,8 @@ def _data(study: Study) -> Check:
 
         require_disjoint(study.data, study.study)
         check_regimes(study, len(trainable_image_ids(study.data)), study.study)
-        upstream_classes = upstream_classes_of(study)
-        facts = gather_facts(study.data, study.regimes, upstream_classes=upstream_classes)
+        files, upstream_classes = label_files_of(study, study.study), upstream_classes_of(study)
+        facts = gather_facts(study.data, study.regimes, files, upstream_classes)
         check_facts(study, facts, study.study)
         require_sources(study, study.study)
         require_unseen_upstream(study, study.study)

@@ -81,6 +81,10 @@ class CocoSource:
             keypoint_names=keypoint_names,
         )
 
+    def read_category_names(self) -> dict[int | str, str]:
+        """Returns id -> name of every category; reads the whole file."""
+        return _read_category_names(self.annotations, _load(self.annotations)["categories"])
+
     def _images(
         self,
         records: list[Any],

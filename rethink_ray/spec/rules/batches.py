@@ -20,7 +20,7 @@ def _leaves_no_whole_parts(run: Run) -> bool:
     """Some kind of label gets no whole number of images, none, or a number that workers cannot
     share."""
     labels, parts = run.recipe.labels, images_by_kind(run.recipe)
-    if labels.kind != "self_training":
+    if not labels.has_pseudo:
         return False
     is_whole = abs(run.recipe.batch_size * labels.share - parts[1]) < 1e-6
     return not is_whole or min(parts) < 1 or any(part % run.num_workers for part in parts)

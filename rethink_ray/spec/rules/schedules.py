@@ -37,11 +37,20 @@ def _is_endless(run: Run) -> bool | Breach:
 def _lacks_decay_points(run: Run) -> bool | Breach:
     """The first length that ``before_end`` has no entry for."""
     decay = run.recipe.schedule.decay
-    if decay.kind != "step" or not isinstance(decay.before_end, dict):
+    if decay.kind not in ("step", "one_minus_sqrt") or not isinstance(decay.before_end, dict):
         return False
     names = [f"{length:g}" for length in run.recipe.schedule.lengths]
     missing = [name for name in names if name not in decay.before_end]
     return bool(missing) and Breach(came=list(decay.before_end), words={"length": missing[0]})
+
+
+def _never_decays(run: Run) -> bool | Breach:
+    """The first length that ``one_minus_sqrt`` has no point to begin at."""
+    schedule = run.recipe.schedule
+    if schedule.decay.kind != "one_minus_sqrt":
+        return False
+    endless = [length for length in schedule.lengths if not schedule.decay.points(length)]
+    return bool(endless) and Breach(came=[], words={"length": f"{endless[0]:g}"})
 
 
 def _is_too_short(run: Run) -> bool | Breach:
@@ -105,6 +114,13 @@ SCHEDULE_RULES: tuple[Rule[Run], ...] = (
         reads=(LENGTH_PATH, "schedule.decay.kind"),
         broken=_lacks_decay_points,
         must="must have an entry '{length}'",
+    ),
+    Rule(
+        key="schedule.decay.before_end",
+        reads=(LENGTH_PATH, "schedule.decay.kind"),
+        broken=_never_decays,
+        must="must say where the decay of {length}x begins, under one_minus_sqrt",
+        remedy="Such as [0.667], or take schedule.decay.kind: constant.",
     ),
     Rule(
         key="schedule",

@@ -110,7 +110,7 @@ class Student(SearchedCell):
         """Whether any run of the cell may learn from a teacher."""
         searched = self.space.get("labels.kind")
         kinds = {self.recipe.labels.kind, *((searched.choice or ()) if searched else ())}
-        return kinds != {"human"}
+        return bool(kinds & {"self_training", "continued"})
 
     @property
     def goes_on(self) -> bool:
@@ -235,17 +235,13 @@ def _states_another_input(student: Student) -> bool | Breach:
     """The student goes on from weights that saw other pixels than ``init.input`` says."""
     for recipe in reachable_recipes(student.recipe, student.space, PIXEL_PATHS):
         stated = recipe.init.input
-        if stated is None or not _goes_on(recipe):
+        if stated is None or not recipe.labels.goes_on:
             continue
         for taught in _inputs_of_teacher(student):
             if not stated.is_same(taught):
                 key = f"{student.cell.name}: init.input"
                 return Breach(key=key, came=stated.in_words, words={"theirs": taught.in_words})
     return False
-
-
-def _goes_on(recipe: Recipe) -> bool:
-    return recipe.labels.kind != "human" and recipe.labels.start == "teacher"
 
 
 def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
@@ -263,7 +259,7 @@ def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
         init, is_vgg = recipe.init, recipe.detector.backbone == "vgg16"
         if init.input is not None:
             yield init.input
-        elif _goes_on(recipe):
+        elif recipe.labels.goes_on:
             yield from _inputs_of_teacher(teacher)
         elif not starts_from_file(init) and not (init.source == "torchvision" and is_vgg):
             yield IMAGENET
@@ -279,7 +275,7 @@ STUDENT_RULES: tuple[Rule[Student], ...] = (
         key="arms",
         reads=("labels.kind",),
         broken=_has_no_use_for_a_teacher,
-        must="must be left out where labels.kind is human",
+        must="must be left out where labels.kind is {labels.kind}",
         remedy="Or set labels.kind: self_training, or continued.",
     ),
     Rule(
