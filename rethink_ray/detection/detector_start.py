@@ -9,11 +9,16 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.class_names import BACKGROUND, match_categories
 from rethink_ray.detection.foreign import OUTPUTS_OF_COCO, PER_OUTPUT, rename_to_ours
 from rethink_ray.detection.whole import load_detector, require_fitting_detector
 from rethink_ray.spec.recipe import KeepClasses
 
+STATE_OF_A_RUN = ".has_joined"
+"""End of the name of a buffer that says how far a run has come, not what a network has learned."""
+IN_THE_BACKBONE = "network.backbone.body."
+"""Beginning of the names of a backbone's tensors; adapters in it may be new."""
 DELTAS = 4
 """Numbers that describe a box: a class-agnostic regression has this many rows."""
 
@@ -32,12 +37,16 @@ class KeptClasses:
 
     categories: Mapping[str, str]
     """Category of the data set -> the loaded detector's name for it. Its rows were kept."""
+    shared: Mapping[str, str]
+    """Category of the data set -> the loaded detector's name for it, whether kept or not."""
     drawn: tuple[str, ...]
     """Categories whose rows are as the seed drew them."""
     rows: Mapping[str, KeptRows]
     """Tensor with rows per category -> how many of them were kept, the background's included."""
     num_loaded: int
     """Tensors that were loaded whole."""
+    keypoints: tuple[str, ...] = ()
+    """Keypoints whose rows were kept."""
 
 
 def start_from_detector(
@@ -111,7 +120,11 @@ def fill_class_rows(
     comparing the two states names it.
     """
     filled = rename_to_ours(state, needed)
-    matches: dict[str, str] = {}
+    for name, value in needed.items():
+        is_new = is_adapter(name.removeprefix(IN_THE_BACKBONE)) and name not in filled
+        if is_new or name.endswith(STATE_OF_A_RUN):
+            filled[name] = value
+    shared: dict[str, str] = {}
     rows: dict[str, KeptRows] = {}
     for name, given in filled.items():
         if name not in needed or not PER_OUTPUT.search(name):
@@ -121,13 +134,14 @@ def fill_class_rows(
         if ours is None or theirs is None:
             continue
         outputs = _name_outputs(name, learned, num=theirs.shape[1])
-        if keep == "by_name":
-            matches |= match_categories(categories, outputs)
+        shared |= match_categories(categories, outputs)
         merged, num_kept = _merge_rows(ours, theirs, _list_outputs(name, categories), outputs, keep)
         filled[name] = merged.reshape(needed[name].shape)
         rows[name] = KeptRows(num_kept=num_kept, num_rows=len(needed[name]))
+    matches = shared if keep == "by_name" else {}
     kept = KeptClasses(
         categories=matches,
+        shared=shared,
         drawn=tuple(category for category in categories if category not in matches),
         rows=rows,
         num_loaded=len(needed.keys() & filled.keys() - rows.keys()),

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
+from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.hashing import (
     FIRST_IDENTITY,
     IDENTITY,
@@ -26,9 +27,6 @@ from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import with_published
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
-
-UPSTREAM_DETECTOR = "upstream_detector"
-"""The word of ``init.weights`` for the detector that this program trains first."""
 
 
 class UpstreamImages(Spec):
@@ -69,8 +67,9 @@ class TrialConfig(Spec):
     """The run that labels images for this one, or whose weights this one starts from. It trains to
     its longest length."""
     weights_digest: str = ""
-    """Hash of the file of weights that the run starts from (``init.source: file``) or that replaces
-    its training; empty where there is no such file, and in a plan that has not read it."""
+    """Hash of the file of weights that the run starts from (``init.source: file`` or ``detector``)
+    or that replaces its training; empty where there is no such file, and in a plan that has not
+    read it."""
     weights_file: str | None = None
     """A teacher's file of weights. A run with such a file is not trained, and its seed has no
     effect."""
@@ -162,8 +161,10 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
     tree["init"]["input"] = pixels and pixels.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
     del tree["schedule"]["lengths"]
-    if recipe.init.source == "file" and config.weights_digest:
+    if starts_from_file(recipe.init) and config.weights_digest:
         del tree["init"]["weights"]  # the content counts, wherever the file lies
+    if recipe.init.source != "detector":
+        del tree["init"]["keep_classes"]
     if recipe.init.source == "direct":
         tree["direct"]["augment"] = recipe.direct.augment.unbundled().model_dump(mode="json")
     else:
@@ -186,9 +187,11 @@ def _input_of(config: TrialConfig) -> InputSpec | None:
         return init.input
     if labels.kind != "human" and labels.start == "teacher":
         return None if config.teacher is None else _input_of(config.teacher)
-    is_ours = init.source in ("random", "upstream", "direct")
-    is_ours |= uses_upstream_detector(config.recipe)
-    return IMAGENET if is_ours and config.weights_file is None else None
+    is_drawn_or_trained_here = init.source in ("random", "upstream", "direct")
+    # torchvision's detectors normalise pixels as ImageNet's classifiers do
+    is_known = find_detector_origin(init) in ("torchvision", "upstream_detector")
+    has_it = is_drawn_or_trained_here or is_known
+    return IMAGENET if has_it and config.weights_file is None else None
 
 
 def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
@@ -225,4 +228,4 @@ def uses_upstream(recipe: Recipe) -> bool:
 
 def uses_upstream_detector(recipe: Recipe) -> bool:
     """Whether a run of this recipe starts from a detector that this program trains first."""
-    return recipe.init.source == "detector" and recipe.init.weights == UPSTREAM_DETECTOR
+    return find_detector_origin(recipe.init) == "upstream_detector"
