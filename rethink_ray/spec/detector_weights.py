@@ -39,7 +39,7 @@ def find_detector_origin(init: InitSpec) -> DetectorOrigin | None:
 
 
 def starts_from_file(init: InitSpec) -> bool:
-    """Whether the weights, of a backbone or of a whole detector, lie in a file that a study names."""
+    """Whether the weights of a backbone or of a whole detector lie in a file with a path."""
     return init.source == "file" or find_detector_origin(init) == "file"
 
 

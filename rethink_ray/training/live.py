@@ -102,7 +102,8 @@ class Live:
 
     def _start_from(self, start: Start) -> KeptClasses:
         """Load a trained detector; its input replaces ImageNet's, if it carries one."""
-        assert start.learned is not None and start.names is not None
+        assert start.learned is not None, "only a run that starts from a detector calls this"
+        assert start.names is not None, "names come with the learned detector"
         init = self.recipe.init
         where = f"init.weights {init.weights}"
         kept = start_from_learned(
