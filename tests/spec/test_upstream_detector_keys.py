@@ -179,6 +179,6 @@ def test_its_batch_divides_among_workers_and_its_adapters_are_none() -> None:
         check_recipe(
             micro_recipe(**UPSTREAM_START, batch_size=3), "recipe", ResourceSpec(workers=3)
         )
-    with_adapters = DETECTOR | {"init.frozen": "backbone", "detector.adapters": 4}
+    with_adapters = DETECTOR | {"init.frozen": "backbone", "detector.adapters": 0.5}
     with pytest.raises(SpecError, match=r"detector\.adapters: must be 0"):
         check_study(study(detector=with_adapters), "study")
