@@ -26,6 +26,7 @@ OPTIONS = (
     "checkpoints.detections",
     "resources.images_per_step",
     "data.unlabelled",
+    "data.upstream_detection",
     "data.duplicates",
     "data.keep_empty",
     "data.min_keypoints",

@@ -8,7 +8,7 @@ import pytest
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.search.plan import plan_study
 from rethink_ray.spec.assets import DetectorAsset, assets_of
-from rethink_ray.spec.check import check_recipe, check_study
+from rethink_ray.spec.check import check_facts, check_recipe, check_study
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, SplitSpec
@@ -182,3 +182,14 @@ def test_its_batch_divides_among_workers_and_its_adapters_are_none() -> None:
     with_adapters = DETECTOR | {"init.frozen": "backbone", "detector.adapters": 0.5}
     with pytest.raises(SpecError, match=r"detector\.adapters: must be 0"):
         check_study(study(detector=with_adapters), "study")
+
+
+def test_a_mask_detector_needs_masks_in_the_upstream_images_too() -> None:
+    masks = study(detector=DETECTOR).model_copy(update={"recipe": "tiny_mask_rcnn"})
+    boxes = made_up_facts({"all": 2000}, has_masks=False)
+    check_facts(masks, FACTS, "study")
+    facts = made_up_facts({"full": 400, "small": 60}, upstream_detection=boxes)
+    with pytest.raises(
+        SpecError, match=r"data\.upstream_detection: detector\.family: must be a fam"
+    ):
+        check_facts(masks, facts, "study")
