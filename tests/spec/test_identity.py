@@ -214,6 +214,7 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         {"recipe": with_parts(joint=JointSpec(weight=1.0))},
         {"recipe": with_parts(init=InitSpec(source="upstream"))},
         {"recipe": with_parts(init=InitSpec(source="direct"))},
+        {"recipe": with_parts(init=InitSpec(source="detector", weights="d.pt"))},
         {"recipe": with_parts(schedule=ScheduleSpec(unit=61, lengths=(2.0, 4.0), warmup=20))},
         {"asset_seed": 1},
         {"upstream_images": GLYPH_IMAGES},
