@@ -9,6 +9,7 @@ import torch
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detector_start import KeptClasses
 from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.foreign_names import convert_foreign
 from rethink_ray.detection.learned_detectors import (
     LearnedDetector,
     OutputNames,
@@ -24,6 +25,7 @@ from rethink_ray.detection.pixel_norm import (
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
@@ -39,19 +41,26 @@ def load_learned_detector(recipe: Recipe) -> LearnedDetector:
     where = f"init.weights {name}"
     if find_detector_origin(recipe.init) == "torchvision":
         return load_published_detector(recipe.detector, name, where)
-    return read_detector_file(Path(name), where)
+    return read_detector_file(Path(name), where, recipe.init.input)
 
 
-def read_detector_file(path: Path, where: str) -> LearnedDetector:
-    """The detector in a file of ours, of torchvision, or of others.
+def read_detector_file(path: Path, where: str, stated: InputSpec | None = None) -> LearnedDetector:
+    """The detector in a file of ours, of torchvision, detectron2 or mmdetection.
+
+    Args:
+        path: the file.
+        where: the beginning of error messages.
+        stated: ``init.input``.
 
     Raises:
-        SpecError: the file cannot be read, is damaged, or holds no whole detector.
+        SpecError: the file cannot be read, is damaged, or holds no whole detector; or its ResNet is
+            another one by its input.
     """
     try:
         content = load_checkpoint(path)
     except Damaged:
-        return LearnedDetector(state=read_state_dict(path, where))
+        state, categories = convert_foreign(read_state_dict(path, where), where, stated)
+        return LearnedDetector(state=state, categories=categories)
     return name_outputs(content, where)
 
 

@@ -155,7 +155,7 @@ def read_detector_use(use: FileUse) -> LearnedDetector:
     """
     if find_detector_origin(use.recipe.init) == "torchvision":
         return load_learned_detector(use.recipe)
-    return read_detector_file(use.path, use.where)
+    return read_detector_file(use.path, use.where, use.recipe.init.input)
 
 
 def list_kept_rows(study: Study, uses: Sequence[FileUse]) -> str:

@@ -189,9 +189,7 @@ def test_a_file_of_torchvisions_names_has_the_stated_input(tmp_path: Path) -> No
 
 
 def test_adapters_are_new_beside_a_loaded_detector(tmp_path: Path, path: Path) -> None:
-    live = live_of(
-        run_from(path, init__frozen="backbone", detector__adapters=0.25), tmp_path
-    )
+    live = live_of(run_from(path, init__frozen="backbone", detector__adapters=0.25), tmp_path)
     ups = [v for k, v in live.detector.state_dict().items() if k.endswith(".up.weight")]
     assert ups
     assert not any(bool(up.any()) for up in ups)
