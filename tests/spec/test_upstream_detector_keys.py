@@ -189,7 +189,5 @@ def test_a_mask_detector_needs_masks_in_the_upstream_images_too() -> None:
     boxes = made_up_facts({"all": 2000}, has_masks=False)
     check_facts(masks, FACTS, "study")
     facts = made_up_facts({"full": 400, "small": 60}, upstream_detection=boxes)
-    with pytest.raises(
-        SpecError, match=r"data\.upstream_detection: detector\.family: must be"
-    ):
+    with pytest.raises(SpecError, match=r"data\.upstream_detection: detector\.family: must be"):
         check_facts(masks, facts, "study")
