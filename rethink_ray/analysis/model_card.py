@@ -19,7 +19,7 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
     """
     recipe, cell, study = config.recipe, origin.cell, findings.study
     frozen = "" if recipe.init.frozen == "none" else f", frozen up to {recipe.init.frozen}"
-    start = recipe.init.source
+    start: str = recipe.init.source
     if start == "detector":
         start = f"a whole detector ({recipe.init.weights})"
     parts = [

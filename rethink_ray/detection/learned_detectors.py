@@ -19,7 +19,6 @@ from rethink_ray.spec.detector_weights import find_published_name
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, KeepClasses
 
-StateDict = Mapping[str, Tensor]
 KEYPOINTS_OF_COCO: tuple[str, ...] = tuple(
     KeypointRCNN_ResNet50_FPN_Weights.COCO_V1.meta["keypoint_names"]
 )
@@ -31,7 +30,7 @@ KEYPOINT_ROWS = ".kps_score_lowres."
 class LearnedDetector:
     """A trained detector's weights, and what its outputs stand for."""
 
-    state: StateDict
+    state: Mapping[str, Tensor]
     """Under our names or torchvision's."""
     categories: Sequence[str] | None = None
     """In the order of its outputs, without background; ``None``: unknown, and COCO's if there are
@@ -103,7 +102,7 @@ def start_from_learned(
 
 
 def require_fitting_learned(
-    needed: StateDict,
+    needed: Mapping[str, Tensor],
     learned: LearnedDetector,
     names: OutputNames,
     keep: KeepClasses,
@@ -128,7 +127,7 @@ def require_fitting_learned(
 
 
 def fill_keypoint_rows(
-    needed: StateDict, learned: LearnedDetector, keypoints: Sequence[str]
+    needed: Mapping[str, Tensor], learned: LearnedDetector, keypoints: Sequence[str]
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """Returns the learned state with heatmaps for ``keypoints``, and the names that both share.
 

@@ -45,7 +45,7 @@ SHAPE_PATHS = (
     *("detector.box_head_features", "detector.cascade_ious", "detector.cascade_class_agnostic"),
     *("detector.mask_head_convs", "detector.mask_head_channels"),
     *("detector.keypoint_head_convs", "detector.keypoint_head_channels"),
-    "detector.num_keypoints",
+    *("detector.num_keypoints", "detector.neck_norm", "detector.rpn_convs"),
 )
 """Recipe paths that decide the names and shapes of a whole detector's tensors."""
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torchvision.models import detection as published
 
 from rethink_ray.detection.class_names import ALIASES, match_categories
 from rethink_ray.detection.detector_start import (
@@ -17,7 +18,7 @@ from rethink_ray.detection.detector_start import (
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import OUTPUTS_OF_COCO
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.recipe import Family, InitSpec, KeepClasses
+from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, KeepClasses
 from tests.detection.tiny_detectors import tiny
 
 THEIRS = ("cat", "motorcycle", "dog")
@@ -181,3 +182,34 @@ def test_an_output_without_a_category_is_never_matched() -> None:
 def test_an_equal_name_goes_before_an_alias() -> None:
     assert match_categories(("sofa",), ("couch", "Sofa")) == {"sofa": "Sofa"}
     assert match_categories(("couch", "sofa"), ("couch",)) == {"couch": "couch", "sofa": "couch"}
+
+
+@pytest.mark.parametrize(
+    ("family", "build_theirs", "settings", "num_rows"),
+    [
+        ("retinanet", published.retinanet_resnet50_fpn, {}, 2),
+        ("fcos", published.fcos_resnet50_fpn, {}, 2),
+        ("faster_rcnn", published.fasterrcnn_resnet50_fpn, {"box_head": "2fc"}, 4),
+        ("mask_rcnn", published.maskrcnn_resnet50_fpn, {"box_head": "2fc"}, 6),
+        ("keypoint_rcnn", published.keypointrcnn_resnet50_fpn, {"box_head": "2fc"}, 4),
+    ],
+)
+def test_torchvisions_first_detectors_fill_ours(
+    family: Family, build_theirs: Any, settings: dict[str, Any], num_rows: int
+) -> None:
+    """Keypoint R-CNN finds persons alone; the others have the 91 outputs of COCO."""
+    has_keypoints = family == "keypoint_rcnn"
+    spec = DetectorSpec(family=family, norm="frozen_bn", **settings)
+    with torch.device("meta"):
+        theirs = build_theirs(weights=None, weights_backbone=None)
+        needed = build_detector(spec, InitSpec(), len(VOC), seed=0).state_dict()
+    kept = require_fitting_start(
+        needed,
+        theirs.state_dict(),
+        learned=("person",) if has_keypoints else None,
+        categories=VOC,
+        keep="by_name",
+        where="file",
+    )
+    assert len(kept.categories) == (1 if has_keypoints else 20)
+    assert len(kept.rows) == num_rows

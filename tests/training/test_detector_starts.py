@@ -161,6 +161,23 @@ def test_a_detector_that_does_not_fit_is_refused_before_anything_starts(tmp_path
     )
 
 
+def test_published_weights_are_compared_once_they_are_in_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    whole = {
+        "init": {"source": "detector", "weights": "COCO_V1"},
+        "detector": {"family": "fcos", "backbone": "resnet50", "norm": "frozen_bn"},
+        "detector.box_loss": None,
+    }
+    study = micro_study(arms={"scratch": {}, "whole": {"set": whole}})
+    assert not list_file_uses(study, "study.yaml")
+    cached = tmp_path / "hub" / "checkpoints" / "fcos_resnet50_fpn_coco-99b0c9b7.pth"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"")
+    assert list(list_file_uses(study, "study.yaml")) == [cached]
+
+
 def test_a_number_that_is_not_finite_and_another_input_are_refused(
     tmp_path: Path, path: Path
 ) -> None:
