@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from rethink_ray.data.facts import digest_of_file
-from rethink_ray.detection.learned_detectors import LearnedDetector, OutputNames, StateDict
+from rethink_ray.detection.learned_detectors import LearnedDetector, OutputNames
 from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
@@ -30,6 +32,8 @@ from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
 
 DONE_FILE = "DONE"
+
+StateDict = Mapping[str, Tensor]
 
 _log = logging.getLogger(__name__)
 
