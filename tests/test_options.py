@@ -27,6 +27,7 @@ OPTIONS = (
     "resources.images_per_step",
     "init.unfreeze",
     "data.unlabelled",
+    "data.upstream_detection",
     "data.duplicates",
     "data.keep_empty",
     "data.min_keypoints",

@@ -207,6 +207,9 @@ def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iter
     started = f"one upstream classifier ({listed(keys)})" if keys else "one file of weights"
     if len(keys) > 1:
         started = f"one upstream classifier for each norm ({listed(keys)})"
+    detectors = [key for key in started_from if key.startswith("upstream_detector-")]
+    if detectors:
+        started = f"one upstream detector ({listed(detectors)})"
     text = f"all replicates started from {started}: read every finding as 'with this checkpoint'."
     yield _of_cell("shared-start", result, text)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rethink_ray.judge.verdicts import Caveat
-from rethink_ray.spec.batches import batches_of
+from rethink_ray.spec.batches import batches_of, upstream_detector_batches_of
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
@@ -12,7 +12,10 @@ from rethink_ray.spec.study import ResourceSpec, Study
 ENOUGH_IMAGES = 16
 """Images whose common statistics count as enough: our choice. At 2 images a batch-norm ResNet-50
 has an error 10.6 points above GroupNorm's, at usual batch sizes both are alike (Wu & He 2018)."""
-BATCH_PATHS = ("init.source", "detector.norm", "batch_size", "labels.kind", "labels.share")
+BATCH_PATHS = (
+    *("init.source", "init.weights", "detector.norm", "batch_size"),
+    *("labels.kind", "labels.share", "upstream_detector.batch_size"),
+)
 
 
 def find_small_norm_batches(study: Study) -> Iterator[Caveat]:
@@ -38,9 +41,14 @@ def _list_norm_batches(study: Study, cell: Cell) -> set[int]:
 
 
 def _sizes(recipe: Recipe, resources: ResourceSpec) -> Iterator[int]:
-    """Images that share one set of statistics; none unless a whole detector's statistics move."""
+    """Images that share one set of statistics; none unless a whole detector's statistics move.
+
+    An upstream detector was trained on batches of a known size: a run on as large ones is left out.
+    """
     norm = recipe.detector.norm
+    known = [batch.at_once(resources) for batch in upstream_detector_batches_of(recipe)]
     if recipe.init.source == "detector" and norm in ("bn", "sync_bn"):
         for batch in batches_of(recipe):
             together = max(resources.workers, 1) if norm == "sync_bn" else 1
-            yield batch.at_once(resources) * together
+            if not known or batch.at_once(resources) < known[0]:
+                yield batch.at_once(resources) * together

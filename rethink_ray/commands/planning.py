@@ -76,6 +76,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
 ASSET_NAMES = {
     "classifier": ("upstream classifier", "upstream classifiers"),
     "direct": ("first stage of direct pre-training", "first stages of direct pre-training"),
+    "upstream_detector": ("upstream detector", "upstream detectors"),
     "teacher": ("teacher", "teachers"),
     "pseudo_labels": ("pool labelled by a teacher", "pools labelled by a teacher"),
     "imported_labels": ("pool with imported labels", "pools with imported labels"),

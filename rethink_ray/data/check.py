@@ -56,7 +56,8 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
     """Returns the findings of each split, including pictures that two splits in use share.
 
     The note ``dropped_empty`` counts images of train that ``data.keep_empty: false`` leaves out.
-    ``unlabelled`` and ``upstream`` count as splits if the data set names folders for them.
+    ``unlabelled``, ``upstream`` and ``upstream_detection`` count as splits if the data set names
+    images for them.
 
     The finding ``splits_not_compared`` says why the splits cannot be compared: one of them cannot
     be indexed, or the hold-out is as large as train.
@@ -109,9 +110,10 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
 
 
 def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
-    """Returns the findings of ``data.unlabelled`` and ``data.upstream``, which have no boxes.
+    """Returns the findings of ``data.unlabelled`` and ``data.upstream``, which have no boxes, and
+    of the training images of ``data.upstream_detection``.
 
-    Their damaged pictures are left out of the pool of a teacher; for upstream they are refused.
+    Damaged pictures are left out of the pool of a teacher; for a classifier they are refused.
     """
     by_pool: dict[str, list[DataFinding]] = {}
     if data.unlabelled is not None:
@@ -119,6 +121,8 @@ def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
         paths = [image.path for image in source.read().images]
         seen = inspect_pictures(source.image_folders(), paths, hashed=False)
         by_pool["unlabelled"] = _check_pictures(paths, seen, _find_labels(data).level_ranges)
+    if data.upstream_detection is not None:
+        by_pool["upstream_detection"] = check_split(data.upstream_detection, "train")
     if data.upstream != BUILT_IN:
         inspected = inspect_upstream(data)
         by_pool["upstream"] = _check_pictures([*inspected], [*inspected.values()], {})

@@ -18,6 +18,7 @@ from rethink_ray.data.build import (
     IMAGES_TABLE,
     OBJECTS_TABLE,
 )
+from rethink_ray.data.chance import generator_from
 from rethink_ray.data.contents import (
     FileContent,
     Pictures,
@@ -58,10 +59,23 @@ class ImageEntry:
 class AnnotationIndex:
     """The readable images of one split; pickled as a path, so that processes share its pages."""
 
-    def __init__(self, directory: Path, only: tuple[int, ...] | None = None) -> None:
-        """Maps the index in ``directory``; ``only`` lists the image ids to keep."""
+    def __init__(
+        self,
+        directory: Path,
+        only: tuple[int, ...] | None = None,
+        shuffled_under: int | None = None,
+    ) -> None:
+        """Maps the index in ``directory``.
+
+        Args:
+            directory: of the index.
+            only: the image ids to keep; ``None``: all.
+            shuffled_under: seed under which labels are permuted among all objects of the split;
+                ``None``: they are true.
+        """
         self.directory = directory
         self._only = only
+        self._shuffled_under = shuffled_under
         self._images, about = map_batch(directory / IMAGES_TABLE)
         self._objects, beside = map_batch(directory / OBJECTS_TABLE)
         if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
@@ -93,6 +107,9 @@ class AnnotationIndex:
         self.boxes_xyxy: NDArray[np.float32] = corners.reshape(-1, 4)
         """[all objects, 4], over the whole split, in image order."""
         self._labels = self.object_column("label")
+        if shuffled_under is not None:
+            shuffle = generator_from("shuffled classes", shuffled_under)
+            self._labels = shuffle.permutation(self._labels)
         self._crowd = self.object_column("is_crowd")
         self._area = self.object_column("area")
         self._mask_state = self.object_column("mask_state")
@@ -100,8 +117,14 @@ class AnnotationIndex:
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def __reduce__(self) -> tuple[type["AnnotationIndex"], tuple[Path, tuple[int, ...] | None]]:
-        return type(self), (self.directory, self._only)
+    def __reduce__(
+        self,
+    ) -> tuple[type["AnnotationIndex"], tuple[Path, tuple[int, ...] | None, int | None]]:
+        return type(self), (self.directory, self._only, self._shuffled_under)
+
+    def with_shuffled_labels(self, seed: int) -> "AnnotationIndex":
+        """Returns the same images, whose labels are permuted among all objects of the split."""
+        return AnnotationIndex(self.directory, self._only, seed)
 
     def entry(self, image_id: int) -> ImageEntry:
         """Returns the image of this id, with copies of its rows."""

@@ -38,7 +38,8 @@ def require_disjoint(data: DataSpec, where: str) -> None:
     """Refuses a data set whose training, selecting and reporting splits share a picture.
 
     Indexes of changed pictures are built again first. Under ``data.duplicates: drop`` nothing is
-    refused, because the shared pictures are left out.
+    refused, because the shared pictures are left out. The data set of an upstream detector is
+    checked likewise.
 
     Args:
         data: the data set; one split may both select and report.
@@ -47,6 +48,8 @@ def require_disjoint(data: DataSpec, where: str) -> None:
     Raises:
         DataError: two splits share a picture; names the first pairs of files and counts all.
     """
+    if data.upstream_detection is not None:
+        require_disjoint(data.upstream_detection, f"{where}: data.upstream_detection")
     refresh_splits(data)
     if data.duplicates == "drop":
         return

@@ -20,6 +20,7 @@ from rethink_ray.spec.study import Study
 ASSET_PATHS: dict[str, tuple[str, ...]] = {
     "classifier": ("upstream.", "detector."),
     "direct": ("direct.", "detector."),
+    "upstream_detector": ("upstream_detector.", "detector."),
     "teacher": (),
     "pseudo_labels": ("labels.",),
     "imported_labels": ("labels.",),

@@ -17,7 +17,8 @@ from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
 from rethink_ray.spec.regime import Images
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of, with_seeds
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
+from rethink_ray.spec.trial_config import TrialConfig, uses_upstream, uses_upstream_detector
+from rethink_ray.spec.upstream_detector import upstream_detector_recipe
 
 UPSTREAM_PATHS = ("init.source", "joint.weight", "upstream.classes")
 """Recipe paths that decide whether upstream images must have so many classes."""
@@ -79,11 +80,12 @@ class DetectorAsset(Spec):
     """A whole detector: a run of ``trained`` to its longest length, whose weights are kept.
 
     ``direct`` is the first stage of direct pre-training, ``teacher`` the incumbent of another arm,
-    or a detector in a file, which is taken over as it is.
+    or a detector in a file, which is taken over as it is. ``upstream_detector`` has learned from
+    another data set.
     """
 
-    kind: Literal["direct", "teacher"]
-    """First stage of direct pre-training, or a teacher."""
+    kind: Literal["direct", "teacher", "upstream_detector"]
+    """First stage of direct pre-training, a teacher, or an upstream detector."""
     trained: TrialConfig
     """The run whose last weights are the asset."""
 
@@ -273,6 +275,9 @@ def _initial_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
             return (_classifier_of(config),)
         case "direct":
             return (DetectorAsset(kind="direct", trained=direct_run(config)),)
+        case "detector" if uses_upstream_detector(config.recipe):
+            run = upstream_detector_run(config)
+            return (DetectorAsset(kind="upstream_detector", trained=run),)
         case _:
             return ()
 
@@ -309,3 +314,31 @@ def direct_run(config: TrialConfig) -> TrialConfig:
     seed = config.seed if config.asset_seed is None else config.asset_seed
     recipe = direct_recipe(config.recipe, config.num_images)
     return with_seeds(config.model_copy(update={"recipe": recipe}), seed, None)
+
+
+def upstream_detector_run(config: TrialConfig) -> TrialConfig:
+    """The training of the upstream detector that a run starts from, as a run of its own.
+
+    Nothing of it depends on the regime, the arm or the seed, so all cells share it.
+    """
+    data, images = config.data.upstream_detection, config.upstream_images
+    assert data is not None, "require_sources refuses a run without upstream images"
+    assert images is not None, "a run that starts from an upstream detector knows its images"
+    spec = config.recipe.upstream_detector
+    return TrialConfig(
+        study=config.study,
+        regime="all",
+        arm="upstream_detector",
+        images="all",
+        data=data,
+        recipe=upstream_detector_recipe(config.recipe),
+        resources=config.resources,
+        seed=spec.seed,
+        data_fingerprint=images.data_fingerprint,
+        regime_digest=images.regime_digest,
+        upstream_fingerprint="",
+        num_categories=len(images.categories),
+        num_images=images.num_images,
+        backbone_code=config.backbone_code,
+        shuffled_classes_seed=spec.seed if spec.labels == "shuffled" else None,
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rethink_ray.spec.recipe import Norm, Recipe
 from rethink_ray.spec.study import ResourceSpec
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +63,19 @@ def direct_batches_of(recipe: Recipe) -> Iterator[Batch]:
             num_images=recipe.direct.batch_size,
             norm=recipe.direct.norm,
             norm_batch=recipe.direct.norm_batch,
+            padding_group=recipe.detector.padding_group,
+        )
+
+
+def upstream_detector_batches_of(recipe: Recipe) -> Iterator[Batch]:
+    """The batch of the upstream detector; none where a run starts from no such detector."""
+    if uses_upstream_detector(recipe):
+        yield Batch(
+            key="upstream_detector.batch_size",
+            norm_key="detector.norm_batch",
+            num_images=recipe.upstream_detector.batch_size,
+            norm="bn" if recipe.detector.norm == "frozen_bn" else recipe.detector.norm,
+            norm_batch=None,
             padding_group=recipe.detector.padding_group,
         )
 

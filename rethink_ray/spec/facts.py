@@ -24,6 +24,8 @@ class DataFacts:
     """Hash of what upstream classifiers are trained on."""
     train_digest: str = ""
     """Hash of the ids of all images that a regime is drawn from."""
+    upstream_detection: "DataFacts | None" = None
+    """Facts of ``data.upstream_detection``, whose one regime is ``all``; ``None`` without it."""
     unlabelled_fingerprint: str = ""
     """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
     files: Mapping[str, str] = field(default_factory=dict)
@@ -63,7 +65,8 @@ class DataFacts:
     @property
     def without_faults(self) -> "DataFacts":
         """The facts that decide numbers, to be compared: later versions count other faults."""
-        return replace(self, split_faults={}, regime_faults={})
+        upstream = self.upstream_detection and self.upstream_detection.without_faults
+        return replace(self, split_faults={}, regime_faults={}, upstream_detection=upstream)
 
 
 def left_out_words(facts: DataFacts) -> str:

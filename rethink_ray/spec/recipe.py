@@ -28,6 +28,7 @@ from rethink_ray.spec.model import PositiveInt as PositiveInt
 from rethink_ray.spec.model import Spec as Spec
 from rethink_ray.spec.pixel_input import InputSpec as InputSpec
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.upstream import UpstreamDetectorSpec as UpstreamDetectorSpec
 from rethink_ray.spec.upstream import UpstreamSpec as UpstreamSpec
 
 Source = Literal["random", "torchvision", "file", "upstream", "direct", "detector"]
@@ -359,3 +360,5 @@ class Recipe(Spec):
     """Classification beside detection."""
     direct: DirectSpec = DirectSpec()
     """The first stage of ``init.source: direct``."""
+    upstream_detector: UpstreamDetectorSpec = UpstreamDetectorSpec()
+    """The detector of ``init.weights: upstream_detector``."""

@@ -13,6 +13,7 @@ from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
 from rethink_ray.spec.trial_config import TrialConfig as TrialConfig
+from rethink_ray.spec.trial_config import UpstreamImages, uses_upstream_detector
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -183,8 +184,22 @@ def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialC
         "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
         "labels_digest": facts.files.get(recipe.labels.file or "", "") if is_imported else "",
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
+        "upstream_images": _upstream_images(recipe, facts),
     }
     return config.model_copy(update=update)
+
+
+def _upstream_images(recipe: Recipe, facts: DataFacts) -> UpstreamImages | None:
+    """What the run's upstream detector learns from; ``None`` if it starts from none."""
+    upstream = facts.upstream_detection
+    if upstream is None or not uses_upstream_detector(recipe):
+        return None
+    return UpstreamImages(
+        data_fingerprint=upstream.fingerprint,
+        regime_digest=upstream.regime_digests["all"],
+        num_images=upstream.regime_sizes["all"],
+        categories=upstream.categories,
+    )
 
 
 def with_draw(config: TrialConfig, draw: int, facts: DataFacts) -> TrialConfig:

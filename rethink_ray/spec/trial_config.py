@@ -9,6 +9,8 @@ earlier id is used again. Ids of identity 1 are in ``older_ids``.
 
 from typing import Any
 
+from pydantic import Field
+
 from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.hashing import (
     FIRST_IDENTITY,
@@ -25,6 +27,19 @@ from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import with_published
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
+
+
+class UpstreamImages(Spec):
+    """What an upstream detector learns from, as measured when the study was resolved."""
+
+    data_fingerprint: str
+    """Hash of the annotations of every split in use."""
+    regime_digest: str
+    """Hash of the ids of the training images."""
+    num_images: int
+    """Number of training images."""
+    categories: tuple[str, ...]
+    """In label order."""
 
 
 class TrialConfig(Spec):
@@ -66,6 +81,12 @@ class TrialConfig(Spec):
     asset_seed: int | None = None
     """Seed of all assets that are learned from the regime's images; ``None``: there are none. The
     search trials of a cell share it, and each replicate has its own."""
+    upstream_images: UpstreamImages | None = Field(None, exclude_if=lambda images: images is None)
+    """Images of ``data.upstream_detection``; ``None`` where the run starts from no upstream
+    detector."""
+    shuffled_classes_seed: int | None = Field(None, exclude_if=lambda seed: seed is None)
+    """Seed under which the classes are permuted among all boxes of train; ``None``: they are true.
+    Only an upstream detector has such a seed (``upstream_detector.labels``)."""
 
     @property
     def trial_id(self) -> str:
@@ -152,6 +173,8 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
         del tree["direct"]
     if not uses_upstream(recipe):
         del tree["upstream"]
+    if not uses_upstream_detector(recipe):
+        del tree["upstream_detector"]
     if not recipe.joint.weight:
         del tree["joint"]
     if recipe.labels.kind == "human":
@@ -185,6 +208,11 @@ def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
         inputs["backbone_code"] = config.backbone_code
     if uses_upstream(config.recipe):
         inputs["upstream"] = config.upstream_fingerprint
+    if config.upstream_images is not None:
+        images = config.upstream_images
+        inputs["upstream_images"] = [images.data_fingerprint, images.regime_digest]
+    if config.shuffled_classes_seed is not None:
+        inputs["shuffled_classes_seed"] = config.shuffled_classes_seed
     if labels.has_pseudo and labels.pool == "unlabelled":
         inputs["unlabelled"] = config.unlabelled_fingerprint
     if config.weights_digest:
@@ -204,3 +232,8 @@ def uses_upstream(recipe: Recipe) -> bool:
     """Whether a run of this recipe starts from an upstream classifier, or classifies upstream
     images itself."""
     return recipe.init.source == "upstream" or recipe.joint.weight > 0
+
+
+def uses_upstream_detector(recipe: Recipe) -> bool:
+    """Whether a run of this recipe starts from a detector that this program trains first."""
+    return find_detector_origin(recipe.init) == "upstream_detector"

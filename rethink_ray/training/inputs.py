@@ -103,6 +103,8 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         must = f"must have {config.num_categories} categories"
         raise DataError(explain(f"regime {config.regime}", must, len(index.categories), PUT_BACK))
     _require_keypoints(config, index)
+    if config.shuffled_classes_seed is not None:
+        index = index.with_shuffled_labels(config.shuffled_classes_seed)
     return TrialData(
         config=config,
         index=index,

@@ -11,6 +11,8 @@ from rethink_ray.data.glyphs import select_figures
 from rethink_ray.data.imported import WHY_NO_LABEL, ImportedDetections, import_detections
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
+from rethink_ray.data.regimes import trainable_image_ids
+from rethink_ray.data.splits import open_split
 from rethink_ray.data.upstream import BUILT_IN, require_upstream_classes, upstream_files
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.reach import reachable_recipes
@@ -18,9 +20,10 @@ from rethink_ray.spec.recipe import WITH_MASKS, Recipe
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 SOURCE_PATHS = (
-    *("init.source", "joint.weight", "upstream.classes", "upstream.figures"),
+    *("init.source", "init.weights", "joint.weight", "upstream.classes", "upstream.figures"),
     *("labels.kind", "labels.pool", "labels.file", "detector.family", "augment.copy_paste"),
 )
 """Recipe paths that decide which images a run needs beside its regime's."""
@@ -41,6 +44,8 @@ def require_sources(study: Study, where: str) -> None:
                 if key not in checked:
                     _require_classes(study, recipe)
                     checked.add(key)
+            if uses_upstream_detector(recipe):
+                _require_upstream_detection(study)
             if labels.kind == "self_training":
                 images = study.regimes[cell.regime].images
                 if (images, labels.pool) not in checked:
@@ -119,12 +124,14 @@ def require_unseen_upstream(study: Study, where: str) -> None:
     Raises:
         DataError: names the two files.
     """
-    if study.data.upstream == BUILT_IN or not any(
-        _learns_upstream(recipe) for _, recipe in _list_recipes(study)
-    ):
-        return
-    pictures = list_pictures(upstream_files(study.data))
-    require_unseen(study.data, pictures, f"{where}: data.upstream")
+    recipes = [recipe for _, recipe in _list_recipes(study)]
+    if study.data.upstream != BUILT_IN and any(map(_learns_upstream, recipes)):
+        pictures = list_pictures(upstream_files(study.data))
+        require_unseen(study.data, pictures, f"{where}: data.upstream")
+    if any(map(uses_upstream_detector, recipes)):
+        _, upstream = study.data.detection_sets
+        pictures = open_split(upstream, "train").pictures(trainable_image_ids(upstream))
+        require_unseen(study.data, pictures, f"{where}: data.upstream_detection")
 
 
 def _learns_upstream(recipe: Recipe) -> bool:
@@ -151,3 +158,14 @@ def _require_classes(study: Study, recipe: Recipe) -> None:
         must = "must be left out where data.upstream names a folder"
         raise DataError(explain("upstream.figures", must, spec.figures))
     require_upstream_classes(data, spec.classes)
+
+
+def _require_upstream_detection(study: Study) -> None:
+    """Refuses an upstream detector without images to learn from."""
+    if len(study.data.detection_sets) == 1:
+        must = "must name the images of init.weights: upstream_detector"
+        remedy = (
+            "Write data.upstream_detection: {images: FOLDER, annotations: FILE}, or "
+            "{dataset: coco, root: FOLDER}."
+        )
+        raise DataError(explain("data.upstream_detection", must, None, remedy))

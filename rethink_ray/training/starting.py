@@ -105,11 +105,19 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
         match spec:
             case ClassifierAsset():
                 start = Start(backbone=load_asset_weights(spec, assets, ctx)["backbone"])
+            case DetectorAsset(kind="upstream_detector"):
+                start = _start_from_upstream(config, load_asset_weights(spec, assets, ctx))
             case DetectorAsset():
                 start = Start(whole=load_asset_weights(spec, assets, ctx)["model"])
             case PseudoLabelsAsset() | ImportedLabelsAsset():
                 pass  # holds no weights: see locate_labels
     return start
+
+
+def _start_from_upstream(config: TrialConfig, weights: Mapping[str, StateDict]) -> Start:
+    assert config.upstream_images is not None, "its facts name what the detector has learned"
+    learned = LearnedDetector(state=weights["model"], categories=config.upstream_images.categories)
+    return Start(learned=learned, names=output_names_of(config.data))
 
 
 def _is_teacher(spec: AssetSpec) -> bool:

@@ -36,6 +36,9 @@ def _label(study: Study, arm: str, column: str) -> str:
     return " or ".join(sorted(labels[column]))
 
 
+DETECTOR = {"init.source": "detector", "init.weights": "upstream_detector"}
+
+
 @pytest.mark.parametrize(
     ("settings", "column", "label"),
     [
@@ -68,6 +71,8 @@ def _label(study: Study, arm: str, column: str) -> str:
         ({"init.source": "upstream"}, "init", "upstream"),
         ({"init.source": "upstream", "upstream.labels": "shuffled"}, "init", "upstream_shuffled"),
         ({"upstream.labels": "shuffled"}, "init", "random"),
+        (DETECTOR, "init", "detector"),
+        (DETECTOR | {"upstream_detector.labels": "shuffled"}, "init", "detector_shuffled"),
         ({"joint.weight": 1.0}, "method", "supervised+joint"),
         ({"optimizer.ema": {"half_life": 0.2}}, "method", "supervised+ema"),
         ({"labels": {"kind": "imported", "file": "d.json"}}, "method", "imported"),

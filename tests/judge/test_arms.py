@@ -77,6 +77,16 @@ def test_a_detector_with_fixed_batch_norms_beside_group_norm_has_its_caveats() -
     assert "takes its statistics from 8 images at a time" in caveat.text
 
 
+@pytest.mark.parametrize(("upstream", "has_caveat"), [(8, False), (16, True)])
+def test_an_upstream_detectors_batch_norms_saw_batches_of_a_known_size(
+    upstream: int, has_caveat: bool
+) -> None:
+    detector = {"init.source": "detector", "init.weights": "upstream_detector"}
+    norm = {"detector.norm": "bn", "batch_size": 8, "upstream_detector.batch_size": upstream}
+    study = build_study(arms={"moving": {"set": detector | norm}})
+    assert bool([*find_small_norm_batches(study)]) == has_caveat
+
+
 def test_what_an_own_claim_s_sides_differ_in_stands_right_under_it() -> None:
     own = {
         "says": "strong augmentation ends ahead",

@@ -32,7 +32,7 @@ from rethink_ray.spec.recipe import (
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.settings import LENGTH_PATH, known_paths
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
-from rethink_ray.spec.trial_config import TrialConfig, identity_of, trial_id_of
+from rethink_ray.spec.trial_config import TrialConfig, UpstreamImages, identity_of, trial_id_of
 from tests.spec.run_samples import TINY, sample, samples, with_parts
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "ids" / f"identity_{IDENTITY}.json"
@@ -73,6 +73,9 @@ FIRST_DIRECT: list[tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = [
 ]
 """Augmentation of a first stage beside a square canvas, and settings of the detector -> what
 version 0.1 named the run and its first stage, which had a square canvas only where it was set."""
+GLYPH_IMAGES = UpstreamImages(
+    data_fingerprint="g" * 16, regime_digest="a" * 16, num_images=2000, categories=("arrow",)
+)
 PUBLISHED = [
     ({"family": "retinanet"}, {"nms_iou": 0.5, "box_loss": "smooth_l1", "box_loss_beta": 0.11}),
     ({"family": "fcos"}, {"nms_iou": 0.6, "box_loss": "giou"}),
@@ -195,12 +198,12 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         joint=JointSpec(weight=1.0),
         labels=LabelsSpec(kind="self_training"),
     )
+    init = InitSpec(source="detector", weights="upstream_detector")
+    from_detector = with_parts(init=init, labels=recipe.labels)
     told = identity_of(sample(recipe))
     assert told["identity"] == IDENTITY
-    unread = {"schedule.lengths", LENGTH_PATH, "init.keep_classes"}
-    assert paths_of(told["recipe"]) == set(known_paths()) - unread
-    whole = InitSpec(source="detector", weights="d.pt")
-    assert "init.keep_classes" in paths_of(identity_of(sample(with_parts(init=whole)))["recipe"])
+    hashed = paths_of(told["recipe"]) | paths_of(identity_of(sample(from_detector))["recipe"])
+    assert hashed == set(known_paths()) - {"schedule.lengths", LENGTH_PATH}
     assert told["recipe"]["optimizer"]["momentum"] == 0.9  # the recipe's default
     told["recipe"]["optimizer"]["momentum"] = 0.8
     assert digest_of(told)[:12] != sample(recipe).trial_id
@@ -226,6 +229,8 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         {"recipe": with_parts(init=InitSpec(source="detector", weights="d.pt"))},
         {"recipe": with_parts(schedule=ScheduleSpec(unit=61, lengths=(2.0, 4.0), warmup=20))},
         {"asset_seed": 1},
+        {"upstream_images": GLYPH_IMAGES},
+        {"shuffled_classes_seed": 0},
         {"weights_digest": "w"},
         {"labels_digest": "d"},
         {"recipe": with_parts(optimizer=OptimizerSpec(ema=EmaSpec()))},
@@ -263,6 +268,7 @@ def test_every_field_of_a_run_is_known_to_matter_or_not_to() -> None:
         *("recipe", "seed", "data_fingerprint", "regime_digest", "asset_seed", "teacher"),
         *("upstream_fingerprint", "unlabelled_fingerprint", "weights_digest", "weights_file"),
         *("backbone_code", "resources", "data", "labels_digest"),
+        *("upstream_images", "shuffled_classes_seed"),
     }
     said_otherwise = {"images", "num_categories", "num_images", "draw"}  # by the two digests
     not_numbers = {"study", "regime", "arm", "objective"}

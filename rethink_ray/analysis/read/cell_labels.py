@@ -19,7 +19,8 @@ from rethink_ray.spec.study import Study
 Texts = frozenset[str]
 SOURCES = {"torchvision": "imagenet"}
 """``init.source`` -> the word of published tables, where it is another one."""
-SHUFFLED = "upstream_shuffled"
+SHUFFLED = {"upstream": "upstream.labels", "detector": "upstream_detector.labels"}
+"""``init.source`` -> the path whose value ``shuffled`` makes it a control."""
 NECKS = {"nas_fpn": "nasfpn"}
 CASCADES = {"cascade_rcnn": "faster_rcnn", "cascade_mask_rcnn": "mask_rcnn"}
 P1X_PASSES = 48.0
@@ -134,13 +135,15 @@ def _detector(paths: Mapping[str, Texts]) -> Texts:
 def _init(paths: Mapping[str, Texts]) -> Texts:
     """The source of the weights.
 
-    A classifier of shuffled labels is a control, not a classifier as a paper means it.
+    A classifier or a detector of shuffled labels is a control, not one as a paper means it:
+    ``upstream_shuffled``, ``detector_shuffled``.
     """
     sources = {SOURCES.get(name, name) for name in paths["init.source"]}
-    if "upstream" in sources and "shuffled" in paths["upstream.labels"]:
-        sources.add(SHUFFLED)
-        if paths["upstream.labels"] == {"shuffled"}:
-            sources.discard("upstream")
+    for source, labels in SHUFFLED.items():
+        if source in sources and "shuffled" in paths[labels]:
+            sources.add(f"{source}_shuffled")
+            if paths[labels] == {"shuffled"}:
+                sources.discard(source)
     return frozenset(sources)
 
 

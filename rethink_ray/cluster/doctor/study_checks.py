@@ -91,6 +91,9 @@ def _data(study: Study) -> Check:
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         left_out = left_out_words(facts)
         summary = f"{len(facts.categories)} categories; images: {sizes}"
+        if (upstream := facts.upstream_detection) is not None:
+            num_images, num = upstream.regime_sizes["all"], len(upstream.categories)
+            summary += f"; upstream detection: {num_images} images of {num} categories"
         return f"{summary}; {left_out}" if left_out else summary
 
     return try_check("data set", read, "rethink-ray data check tells more")
@@ -108,11 +111,12 @@ def _faults(study: Study, data: Check) -> Check:
 
     faults: Counter[str] = Counter()
     try:
-        splits = {"train", study.data.report_on, study.data.select_split} - {"holdout"}
-        for split in sorted(splits):
-            for fault in check_split(study.data, split):
-                if fault.is_fault:
-                    faults[fault.kind] += fault.count
+        for dataset in study.data.detection_sets:
+            splits = {"train", dataset.report_on, dataset.select_split} - {"holdout"}
+            for split in sorted(splits):
+                for fault in check_split(dataset, split):
+                    if fault.is_fault:
+                        faults[fault.kind] += fault.count
     except (RethinkError, OSError) as error:
         return _fail_once("data faults", error, data)
     fact = ", ".join(f"{num} {kind}" for kind, num in sorted(faults.items())) or "none"

@@ -7,11 +7,18 @@ apart; without micro-batches the last group of a batch may be smaller.
 
 from collections.abc import Callable, Iterable
 
-from rethink_ray.spec.batches import Batch, batches_of, direct_batches_of, images_by_kind
+from rethink_ray.spec.batches import (
+    Batch,
+    batches_of,
+    direct_batches_of,
+    images_by_kind,
+    upstream_detector_batches_of,
+)
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.rules.starts import keeps_backbone
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 MICRO = "resources.images_per_step"
 
@@ -118,6 +125,24 @@ DIRECT_BATCH_RULES: tuple[Rule[Run], ...] = (
             "direct.norm",
             "direct.norm_batch",
             "direct.batch_size",
+        ),
+    ),
+)
+UPSTREAM_DETECTOR_BATCH_RULES: tuple[Rule[Run], ...] = (
+    Rule(
+        key="upstream_detector.batch_size",
+        reads=("init.source", "init.weights"),
+        broken=lambda run: (
+            uses_upstream_detector(run.recipe)
+            and run.recipe.upstream_detector.batch_size % run.num_workers > 0
+        ),
+        must="must divide among {resources.workers} workers",
+    ),
+    *_split_rules(
+        upstream_detector_batches_of,
+        (
+            *("init.source", "init.weights", "detector.norm", "detector.padding_group"),
+            "upstream_detector.batch_size",
         ),
     ),
 )

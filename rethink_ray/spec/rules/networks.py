@@ -7,6 +7,7 @@ from rethink_ray.spec.networks import OWN_NORM, RESIDUAL
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 LOADS_A_DETECTOR: Collection[str] = ("detector", "direct")
 """``init.source`` of runs whose pyramid and heads come from a trained detector."""
@@ -114,6 +115,13 @@ NETWORK_RULES: tuple[Rule[Run], ...] = (
         reads=("init.source",),
         broken=lambda run: run.recipe.detector.adapters > 0 and run.recipe.init.source == "direct",
         must="must be 0 with init.source: direct: its first stage would train them as well",
+        remedy="Start from a classifier, or leave adapters out.",
+    ),
+    Rule(
+        key="detector.adapters",
+        reads=("init.source", "init.weights"),
+        broken=lambda run: run.recipe.detector.adapters > 0 and uses_upstream_detector(run.recipe),
+        must="must be 0 with init.weights: upstream_detector, which would train them as well",
         remedy="Start from a classifier, or leave adapters out.",
     ),
     Rule(
