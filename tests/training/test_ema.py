@@ -76,7 +76,7 @@ def test_a_weight_that_begins_to_train_later_has_its_average_from_then_on() -> N
     assert [*average.state()] == ["1.weight"]
     layers[0].requires_grad_(True)
     average.track(layers)
-    assert [*average.state()] == ["1.weight", "0.weight"]
+    assert [*average.state()] == ["0.weight", "1.weight"]
 
 
 def test_training_ignores_the_average() -> None:

@@ -40,6 +40,7 @@ START: dict[str, Any] = {
     "direct__norm": "gn",
 }
 GENTLE = {"optimizer__backbone_rate": 0.5, "optimizer__layer_decay": 0.5}
+AVERAGED = {"optimizer__ema": {"half_life": 0.5}}
 
 
 def trial(after: float | None = 0.5, frozen: str = "heads", **settings: Any) -> TrialConfig:
@@ -58,11 +59,13 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("after", [0.5, 1.25])
+@pytest.mark.parametrize(
+    ("after", "settings"), [(0.5, GENTLE), (1.25, GENTLE), (1.25, AVERAGED)], ids=str
+)
 def test_a_branch_equals_a_stand_alone_run_however_late_the_switch(
-    tmp_path: Path, assets: Path, after: float
+    tmp_path: Path, assets: Path, after: float, settings: dict[str, Any]
 ) -> None:
-    config = trial(after, **GENTLE)
+    config = trial(after, **settings)
     ladder = climb(config, tmp_path / "ladder", LENGTHS, assets=assets)
     for rung in ladder:
         folder = tmp_path / f"{rung.length:g}"
@@ -73,7 +76,7 @@ def test_a_branch_equals_a_stand_alone_run_however_late_the_switch(
 
 def test_a_stop_before_at_or_after_the_switch_changes_nothing(tmp_path: Path, assets: Path) -> None:
     """With AdamW, whose moments and counts differ between the parts."""
-    config = trial(0.5, optimizer__name="adamw", optimizer__lr=0.002)
+    config = trial(0.5, optimizer__name="adamw", optimizer__lr=0.002, **AVERAGED)
     whole = climb(config, tmp_path / "whole", (2.0,), assets=assets)
     for asked in (1, 2, 3):  # the switch is update 2
         folder = tmp_path / f"stop at {asked}"
@@ -89,7 +92,7 @@ def test_many_stops_on_a_ladder_whose_trunk_ends_at_the_switch_change_nothing(
     tmp_path: Path, assets: Path
 ) -> None:
     """Its trunk file is frozen and its branch is not, so going back to the trunk freezes again."""
-    config = trial(1.25)
+    config = trial(1.25, **AVERAGED)
     whole = climb(config, tmp_path / "whole", LENGTHS, assets=assets)
     parts, stops = climb_with_stops(config, tmp_path / "parts", LENGTHS, every=3, assets=assets)
     assert stops >= 4
