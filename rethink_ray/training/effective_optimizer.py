@@ -88,22 +88,22 @@ def _read_factors(
 ) -> dict[str, Any]:
     """The two factors of the backbone; as ``configured`` if the live rates follow from them.
 
-    Empty where the backbone is frozen.
+    Empty where the backbone is frozen, or where heads have several rates and are refused already.
     """
-    if not rates:
+    if not rates or not isinstance(lr, float):
         return {}
-    factors = {depth: _one_of({rate / lr for rate in live}) for depth, live in rates.items()}
+    factors = {depth: {rate / lr for rate in live} for depth, live in rates.items()}
     follows = all(
         math.isclose(factor, rate_factor(configured, depth), rel_tol=1e-9)
-        for depth, factor in factors.items()
-        if isinstance(factor, float)
-    ) and all(isinstance(factor, float) for factor in factors.values())
+        for depth, at_depth in factors.items()
+        for factor in at_depth
+    )
     if follows:
         return {
             "optimizer.backbone_rate": configured.backbone_rate,
             "optimizer.layer_decay": configured.layer_decay,
         }
-    return {"optimizer.backbone_rate": factors}
+    return {"optimizer.backbone_rate": {d: _one_of(at_depth) for d, at_depth in factors.items()}}
 
 
 def _one_of(values: set[float]) -> Any:
