@@ -10,6 +10,7 @@ from typing import Any
 from rethink_ray.analysis.data_faults import find_data_caveats
 from rethink_ray.analysis.drawn_images import find_draw_caveats
 from rethink_ray.analysis.ladder_ends import find_ladder_caveats
+from rethink_ray.analysis.norm_batches import find_small_norm_batches
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import find_uneven_step_times
@@ -71,6 +72,7 @@ def find_caveats(
         caveats += find_large_select_split(tables, regime)
     caveats += find_data_caveats(tables)
     caveats += find_confounded_pairs(study)
+    caveats += find_small_norm_batches(study)
     caveats += find_draw_caveats(tables)
     caveats += find_ladder_caveats(study, records)
     caveats += find_twin_caveats(study, samples)

@@ -19,10 +19,13 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
     """
     recipe, cell, study = config.recipe, origin.cell, findings.study
     frozen = "" if recipe.init.frozen == "none" else f", frozen up to {recipe.init.frozen}"
+    start: str = recipe.init.source
+    if start == "detector":
+        start = f"a whole detector ({recipe.init.weights})"
     parts = [
         f"# {study.study}: {cell.name} at {times(origin.length)}",
         f"A {recipe.detector.family} on {recipe.detector.backbone} "
-        f"({recipe.detector.norm} normalisation), started from {recipe.init.source}{frozen}. "
+        f"({recipe.detector.norm} normalisation), started from {start}{frozen}. "
         f"It finds {_classes(findings)}.",
         "## How well it does",
         "\n".join(_scores(findings, origin)),

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
 
+from rethink_ray.detection.class_names import BACKGROUND as BACKGROUND
 from rethink_ray.spec.errors import SpecError, explain
 
-BACKGROUND = "__background__"
 OUTPUTS_OF_COCO: tuple[str, ...] = tuple(RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
 """Categories of torchvision's 91 outputs, background first."""
 RENAMES = (
@@ -24,9 +24,10 @@ RENAMES = (
 STAGE_RENAME = (r"^(network\.roi_heads\.)(box_head|box_predictor)\.", r"\1stages.0.\2.")
 """Renames the box head if our detector numbers its box stages."""
 PER_OUTPUT = re.compile(
-    r"(classification_head\.cls_logits|cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)$"
+    r"(classification_head\.cls_logits|cls_score|(?<!rpn\.head\.)bbox_pred|mask_fcn_logits)"
+    r"\.(weight|bias)$"
 )
-"""Tensors with rows per category; the proposal network's ``cls_logits`` is not among them."""
+"""Tensors with rows per category; those of the proposal network are not among them."""
 
 
 def rename_to_ours(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -76,6 +76,8 @@ def load_initial_weights(
         case "torchvision":
             load_backbone(backbone, _load_torchvision(spec, init), f"init.weights {init.weights}")
             pixels = input_of_torchvision(torchvision_weights(spec.backbone, init.weights))
+        case "detector":
+            pass  # the whole detector is loaded afterwards, and carries its input
         case "file":
             where = f"init.weights {init.weights}"
             state = read_state_dict(Path(init.weights or ""), where)
@@ -223,22 +225,30 @@ def find_cached_file(backbone: str, name: str | None) -> Path | None:
     Raises:
         SpecError: as ``torchvision_weights``.
     """
-    file_name = torchvision_weights(backbone, name).url.rsplit("/", 1)[-1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
+    return find_in_cache(torchvision_weights(backbone, name))
+
+
+def find_in_cache(weights: WeightsEnum) -> Path | None:
+    """Returns the file of torchvision's weights in torch's hub cache; ``None``: not there yet."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
     return path if path.is_file() else None
+
+
+def load_published_state(weights: WeightsEnum, where: str) -> Mapping[str, Tensor]:
+    """Returns torchvision's weights from torch's hub cache, or downloads them, by their digest.
+
+    Raises:
+        SpecError: they are not in the cache and cannot be downloaded.
+    """
+    try:
+        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        must = "must be in torch's hub cache or downloadable"
+        remedy = "Copy the file there, or name it as a file."
+        raise SpecError(explain(where, must, str(error), remedy)) from error
+    return state
 
 
 def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
     weights = torchvision_weights(spec.backbone, init.weights)
-    try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise SpecError(
-            explain(
-                f"init.weights {init.weights}",
-                "must be in torch's hub cache or downloadable",
-                str(error),
-                "Copy the file there, or use init.source: file.",
-            )
-        ) from error
-    return state
+    return load_published_state(weights, f"init.weights {init.weights}")

@@ -20,6 +20,7 @@ ORDER = [
     "unscored",
     "twins",
     "confounded",
+    "small-norm-batch",
     "edge",
     "failed-search",
     "few-report-images",

@@ -27,7 +27,8 @@ from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.upstream import UpstreamSpec as UpstreamSpec
 
 Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
-Source = Literal["random", "torchvision", "file", "upstream", "direct"]
+Source = Literal["random", "torchvision", "file", "upstream", "direct", "detector"]
+KeepClasses = Literal["by_name", "none"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 
@@ -36,11 +37,17 @@ class InitSpec(Spec):
 
     source: Source = "random"
     """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
-    that this program trains first (``upstream``), or direct pre-training on the regime's images
-    (``direct``)."""
+    that this program trains first (``upstream``), direct pre-training on the regime's images
+    (``direct``), or a whole ``detector`` that was trained before on other images."""
     weights: str | None = None
-    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. Null for every
-    other source."""
+    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. With ``source:
+    detector`` it is the name of torchvision's detector weights (``COCO_V1``, or
+    ``FasterRCNN_ResNet50_FPN_Weights.COCO_V1``), the path of a detector's file, or
+    ``upstream_detector``. Null for every other source."""
+    keep_classes: KeepClasses = "by_name"
+    """With ``source: detector``: the rows of categories whose name the loaded detector shares are
+    kept (``by_name``; case does not count, and ``sofa`` is ``couch``), or all are as the seed drew
+    them (``none``). All other weights are loaded either way."""
     weights_norm: Literal["gn", "bn"] | None = None
     """The normalisation that the network in a file was trained with. It is required there, so that
     weights of batch norm never end up under GroupNorm."""

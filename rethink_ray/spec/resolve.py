@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of, seed_of_assets
 from rethink_ray.spec.recipe import Recipe
@@ -175,7 +176,7 @@ def recipe_of_file(study: Study, cell: Cell) -> Recipe:
 
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
     """The same run with another recipe, which may have other weights or another backbone."""
-    is_file = recipe.init.source == "file"
+    is_file = starts_from_file(recipe.init)
     update = {
         "recipe": recipe,
         "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",

@@ -9,6 +9,7 @@ earlier id is used again. Ids of identity 1 are in ``older_ids``.
 
 from typing import Any
 
+from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.hashing import (
     FIRST_IDENTITY,
     IDENTITY,
@@ -51,8 +52,9 @@ class TrialConfig(Spec):
     """The run that labels images for this one, or whose weights this one starts from. It trains to
     its longest length."""
     weights_digest: str = ""
-    """Hash of the file of weights that the run starts from (``init.source: file``) or that replaces
-    its training; empty where there is no such file, and in a plan that has not read it."""
+    """Hash of the file of weights that the run starts from (``init.source: file`` or ``detector``)
+    or that replaces its training; empty where there is no such file, and in a plan that has not
+    read it."""
     weights_file: str | None = None
     """A teacher's file of weights. A run with such a file is not trained, and its seed has no
     effect."""
@@ -138,8 +140,10 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
     tree["init"]["input"] = pixels and pixels.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
     del tree["schedule"]["lengths"]
-    if recipe.init.source == "file" and config.weights_digest:
+    if starts_from_file(recipe.init) and config.weights_digest:
         del tree["init"]["weights"]  # the content counts, wherever the file lies
+    if recipe.init.source != "detector":
+        del tree["init"]["keep_classes"]
     if recipe.init.source == "direct":
         tree["direct"]["augment"] = recipe.direct.augment.unbundled().model_dump(mode="json")
     else:
@@ -161,7 +165,10 @@ def _input_of(config: TrialConfig) -> InputSpec | None:
     if labels.kind != "human" and labels.start == "teacher":
         return None if config.teacher is None else _input_of(config.teacher)
     is_drawn_or_trained_here = init.source in ("random", "upstream", "direct")
-    return IMAGENET if is_drawn_or_trained_here and config.weights_file is None else None
+    # torchvision's detectors normalise pixels as ImageNet's classifiers do
+    is_known = find_detector_origin(init) in ("torchvision", "upstream_detector")
+    has_it = is_drawn_or_trained_here or is_known
+    return IMAGENET if has_it and config.weights_file is None else None
 
 
 def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:

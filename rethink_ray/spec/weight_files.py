@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import has_timm_tag
 from rethink_ray.spec.reach import reachable_recipes
@@ -23,15 +24,15 @@ STATE_THE_INPUT = (
 def weight_files_of(study: Study, where: str) -> dict[str, str]:
     """Path, as the study spells it, -> the key that names it first, for errors.
 
-    They are the files of ``init.source: file``, for every recipe that the search can reach, and
-    those of teachers.
+    They are the files of ``init.source: file`` and ``detector``, for every recipe that the search
+    can reach, and those of teachers.
     """
     keys: dict[str, str] = {}
     for cell in cells_of(study):
         for recipe in reachable_recipes(
             base_recipe(study, cell), space_of(study, cell), INIT_PATHS
         ):
-            if recipe.init.source == "file" and recipe.init.weights:
+            if starts_from_file(recipe.init) and recipe.init.weights:
                 keys.setdefault(recipe.init.weights, f"{where}: {cell.name}: init.weights")
         teacher = study.arms[cell.arm].teacher
         if isinstance(teacher, TeacherFile):
@@ -44,7 +45,7 @@ def loads_weights(study: Study) -> bool:
     return any(
         isinstance(study.arms[cell.arm].teacher, TeacherFile)
         or any(
-            recipe.init.source in ("file", "torchvision")
+            recipe.init.source in ("file", "torchvision", "detector")
             for recipe in reachable_recipes(
                 base_recipe(study, cell), space_of(study, cell), ("init.source",)
             )
@@ -65,7 +66,8 @@ def require_known_inputs(study: Study, where: str) -> None:
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, INPUT_PATHS):
             path, is_stated = recipe.init.weights or "", recipe.init.input is not None
-            if recipe.init.source != "file" or is_stated or has_timm_tag(recipe.detector.backbone):
+            has_tag = recipe.init.source == "file" and has_timm_tag(recipe.detector.backbone)
+            if not starts_from_file(recipe.init) or is_stated or has_tag:
                 continue
             if Path(path).is_file() and not is_ours(path):
                 key = f"{where}: {cell.name}: init.input"

@@ -31,6 +31,7 @@ from rethink_ray.training.effective_backbone import (
 )
 from rethink_ray.training.effective_heads import name_box_head, read_family, read_heads
 from rethink_ray.training.effective_norms import read_norms
+from rethink_ray.training.effective_start import describe_start, read_keep_classes
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import set_rate
 from rethink_ray.training.precision import read_precision, use_precision
@@ -64,6 +65,8 @@ def read_back(
         settings["detector.box_head"] = name_box_head(live.detector.network)
     settings["init.zero_init_residual"] = starts_at_zero(live.detector.backbone, live.origin)
     settings["init.input"] = input_of(live.detector, live.recipe.init.input)
+    if live.kept is not None:
+        settings["init.keep_classes"] = read_keep_classes(live)
     settings["init.frozen"] = frozen_of(live.detector.backbone, live.recipe.init.frozen)
     if spec.norm_batch is not None and settings.get("detector.norm") in ("bn", "sync_bn"):
         settings["detector.norm_batch"] = live.images_normalised_together(batch_images)
@@ -150,6 +153,7 @@ def describe(
             "frozen_parts": list(live.detector.frozen_parts),
             "input": live.detector.pixel_norm.read_input().model_dump(mode="json"),
         },
+        **({} if live.kept is None else {"start": describe_start(live.kept)}),
         "environment": environment(live.ctx.device)
         | {"workers": live.ctx.world_size, "images_per_step": live.images_per_step},
     }

@@ -244,7 +244,11 @@ class _LadderRun:
         machinery = self.machinery
         if self.ctx.is_main:
             if self.folders.models is not None:
-                content = {"model": machinery.live.detector.state_dict()}
+                content = {
+                    "model": machinery.live.detector.state_dict(),
+                    "categories": list(machinery.data.index.categories),
+                    "keypoints": list(machinery.data.index.keypoint_names),
+                }
                 save_checkpoint(model_path(self.folders.models, rung.length), content)
             machinery.files.add_rung(rung)
         self.ctx.barrier()

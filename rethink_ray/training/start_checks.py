@@ -13,8 +13,10 @@ from torch import Tensor
 
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.backbones import build_backbone
+from rethink_ray.detection.learned_detectors import LearnedDetector, find_published_detector
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
-from rethink_ray.detection.weights import find_cached_file, require_fitting_file
+from rethink_ray.detection.weights import find_cached_file, find_in_cache, require_fitting_file
+from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.reach import reachable_recipes
@@ -22,10 +24,30 @@ from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import base_recipe, cells_of, recipe_of_file, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 from rethink_ray.spec.weight_files import INIT_PATHS
+from rethink_ray.training.detector_files import (
+    list_kept,
+    load_learned_detector,
+    output_names_of,
+    read_detector_file,
+    require_fitting_detector_file,
+)
 from rethink_ray.training.teacher_files import require_fitting_teacher
 
 NETWORK_PATHS = ("detector.backbone", "detector.width", "detector.norm")
 """Recipe paths that decide the names and shapes of a backbone's tensors."""
+
+
+SHAPE_PATHS = (
+    *NETWORK_PATHS,
+    *("detector.family", "detector.head_norm", "detector.adapters", "detector.neck"),
+    *("detector.neck_repeats", "detector.neck_merge", "detector.neck_channels"),
+    *("detector.p6_from", "detector.head_convs", "detector.box_head"),
+    *("detector.box_head_features", "detector.cascade_ious", "detector.cascade_class_agnostic"),
+    *("detector.mask_head_convs", "detector.mask_head_channels"),
+    *("detector.keypoint_head_convs", "detector.keypoint_head_channels"),
+    *("detector.num_keypoints", "detector.neck_norm", "detector.rpn_convs"),
+)
+"""Recipe paths that decide the names and shapes of a whole detector's tensors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,13 +59,18 @@ class FileUse:
     """The key that names the file, and the file: the beginning of error messages."""
     recipe: Recipe
     is_teacher: bool = False
-    """Whether the file fills the whole detector, not its backbone alone."""
+    """Whether a teacher's whole detector is in the file."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a run starts from the whole detector in the file, not from its backbone alone."""
+        return not self.is_teacher and self.recipe.init.source == "detector"
 
     @property
     def network(self) -> tuple[object, ...]:
         """What decides the tensors that the file must have."""
-        if self.is_teacher:
-            return (self.recipe.model_dump_json(),)
+        if self.is_teacher or self.is_whole:
+            return (self.recipe.model_dump_json(include={"detector", "init"}), self.is_teacher)
         return _network_of(self.recipe)
 
 
@@ -61,15 +88,16 @@ def list_file_uses(study: Study, where: str) -> Mapping[Path, Sequence[FileUse]]
 def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, (*INIT_PATHS, *NETWORK_PATHS)):
+        starts = {
+            r.init.source for r in reachable_recipes(base, space, (*INIT_PATHS, *NETWORK_PATHS))
+        }
+        paths = SHAPE_PATHS if "detector" in starts else NETWORK_PATHS
+        for recipe in reachable_recipes(base, space, (*INIT_PATHS, *paths)):
             named = recipe.init.weights or ""
             key = f"{where}: {cell.name}: init.weights {named}"
-            if recipe.init.source == "file":
-                yield FileUse(path=Path(named), where=key, recipe=recipe)
-            elif recipe.init.source == "torchvision":
-                cached = find_cached_file(recipe.detector.backbone, named)
-                if cached is not None:
-                    yield FileUse(path=cached, where=key, recipe=recipe)
+            path = _find_file(recipe)
+            if path is not None:
+                yield FileUse(path=path, where=key, recipe=recipe)
         teacher = study.arms[cell.arm].teacher
         if isinstance(teacher, TeacherFile):
             key = f"{where}: arms.{cell.arm}.teacher {teacher.file}"
@@ -79,6 +107,18 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
                 recipe=recipe_of_file(study, cell),
                 is_teacher=True,
             )
+
+
+def _find_file(recipe: Recipe) -> Path | None:
+    """The file of the weights that a run starts from; ``None``: none, or it is not here yet."""
+    init, detector = recipe.init, recipe.detector
+    if starts_from_file(init):
+        return Path(init.weights or "")
+    if find_detector_origin(init) == "torchvision":
+        return find_in_cache(find_published_detector(detector, init.weights or ""))
+    if init.source == "torchvision":
+        return find_cached_file(detector.backbone, init.weights)
+    return None
 
 
 def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
@@ -94,11 +134,46 @@ def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
             categories = open_split(study.data, "train").categories
             state = require_fitting_teacher(use.path, use.recipe, categories, use.where)
             continue
+        if use.is_whole:
+            names = output_names_of(study.data)
+            learned = read_detector_use(use)
+            require_fitting_detector_file(learned, use.recipe, names, use.where)
+            state = learned.state
+            continue
         state = state or read_state_dict(use.path, use.where)
         with torch.device("meta"):
             backbone = build_backbone(use.recipe.detector)
         require_fitting_file(backbone, state, use.where)
     return state
+
+
+def read_detector_use(use: FileUse) -> LearnedDetector:
+    """The detector in a file, with the names of its outputs.
+
+    Raises:
+        SpecError: the file cannot be read, or holds no detector.
+    """
+    if find_detector_origin(use.recipe.init) == "torchvision":
+        return load_learned_detector(use.recipe)
+    return read_detector_file(use.path, use.where, use.recipe.init.input)
+
+
+def list_kept_rows(study: Study, uses: Sequence[FileUse]) -> str:
+    """What the runs keep of the whole detector in a file, in words; empty if none starts from it.
+
+    Raises:
+        SpecError, DataError: as ``load_once``.
+    """
+    names = output_names_of(study.data)
+    texts = {
+        list_kept(
+            require_fitting_detector_file(read_detector_use(use), use.recipe, names, use.where),
+            names.categories,
+        ): None
+        for use in uses
+        if use.is_whole
+    }
+    return "; ".join(texts)
 
 
 def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:

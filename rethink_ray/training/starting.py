@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from rethink_ray.data.facts import digest_of_file
+from rethink_ray.detection.learned_detectors import LearnedDetector, OutputNames
 from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
@@ -21,9 +22,11 @@ from rethink_ray.spec.assets import (
     starts_of,
 )
 from rethink_ray.spec.backbone_code import require_same_code
+from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
+from rethink_ray.training.detector_files import load_learned_detector, output_names_of
 from rethink_ray.training.label_files import are_whole
 from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
@@ -56,6 +59,10 @@ class Start:
     """Backbone weights of an upstream classifier."""
     whole: StateDict | None = None
     """Weights of a whole detector. If given, only the frozen stages of ``init`` still count."""
+    learned: LearnedDetector | None = None
+    """A detector of other categories (``init.source: detector``): all but their rows is loaded."""
+    names: OutputNames | None = None
+    """What the run's detector finds; given with ``learned``."""
 
 
 FROM_SEED = Start()
@@ -81,12 +88,17 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
     Raises:
         DamagedAsset: an asset's weights cannot be read.
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
-        SpecError: the backbone's code has changed.
+        SpecError: the backbone's code has changed, or a whole detector cannot be read.
     """
     start = FROM_SEED
     require_same_code(config)
-    if config.recipe.init.source == "file":
-        require_same_file(config.recipe.init.weights or "", config.weights_digest, "init.weights")
+    init, goes_on = config.recipe.init, any(map(_is_teacher, starts_of(config)))
+    if starts_from_file(init):
+        require_same_file(init.weights or "", config.weights_digest, "init.weights")
+    if find_detector_origin(init) in ("torchvision", "file") and not goes_on:
+        start = Start(
+            learned=load_learned_detector(config.recipe), names=output_names_of(config.data)
+        )
     for spec in starts_of(config):
         locate_asset(spec, assets)
         match spec:
@@ -97,6 +109,11 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
             case PseudoLabelsAsset():
                 pass  # holds no weights: see locate_labels
     return start
+
+
+def _is_teacher(spec: AssetSpec) -> bool:
+    """Whether the run goes on from this asset instead of from what ``init`` names."""
+    return isinstance(spec, DetectorAsset) and spec.kind == "teacher"
 
 
 def require_same_file(path: str, digest: str, where: str) -> None:

@@ -186,7 +186,10 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
     )
     told = identity_of(sample(recipe))
     assert told["identity"] == IDENTITY
-    assert paths_of(told["recipe"]) == set(known_paths()) - {"schedule.lengths", LENGTH_PATH}
+    unread = {"schedule.lengths", LENGTH_PATH, "init.keep_classes"}
+    assert paths_of(told["recipe"]) == set(known_paths()) - unread
+    whole = InitSpec(source="detector", weights="d.pt")
+    assert "init.keep_classes" in paths_of(identity_of(sample(with_parts(init=whole)))["recipe"])
     assert told["recipe"]["optimizer"]["momentum"] == 0.9  # the recipe's default
     told["recipe"]["optimizer"]["momentum"] = 0.8
     assert digest_of(told)[:12] != sample(recipe).trial_id
@@ -209,6 +212,7 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         {"recipe": with_parts(joint=JointSpec(weight=1.0))},
         {"recipe": with_parts(init=InitSpec(source="upstream"))},
         {"recipe": with_parts(init=InitSpec(source="direct"))},
+        {"recipe": with_parts(init=InitSpec(source="detector", weights="d.pt"))},
         {"recipe": with_parts(schedule=ScheduleSpec(unit=61, lengths=(2.0, 4.0), warmup=20))},
         {"asset_seed": 1},
         {"weights_digest": "w"},

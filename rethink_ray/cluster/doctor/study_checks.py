@@ -14,6 +14,7 @@ from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts, check_regimes
+from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.reach import reachable_recipes
@@ -22,11 +23,13 @@ from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import INIT_PATHS, require_known_inputs, weight_files_of
 
 if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
+
     from rethink_ray.training.start_checks import FileUse
 
 SERVER_ANSWER_SECONDS = 10.0
 """How long a server of weights may take to answer."""
-NAME_PATHS = (*INIT_PATHS, "detector.backbone")
+NAME_PATHS = (*INIT_PATHS, "detector.backbone", "detector.family")
 """Recipe paths that decide which of torchvision's weights a trial starts from."""
 
 
@@ -117,7 +120,7 @@ def _faults(study: Study, data: Check) -> Check:
 
 def check_weights(study: Study) -> Iterator[Check]:
     """Every set of weights that a run or a teacher may start from, loaded once."""
-    from rethink_ray.training.start_checks import list_file_uses, load_once
+    from rethink_ray.training.start_checks import list_file_uses, list_kept_rows, load_once
 
     keys = weight_files_of(study, study.study)
 
@@ -126,7 +129,9 @@ def check_weights(study: Study) -> Iterator[Check]:
 
         path = str(uses[0].path)
         digest = digest_of_file(path, keys.get(path, study.study))
-        return f"{len(load_once(study, uses))} tensors, which fit; digest {digest}"
+        fitting = f"{len(load_once(study, uses))} tensors, which fit"
+        kept = list_kept_rows(study, uses)
+        return f"{fitting}; {kept}; digest {digest}" if kept else f"{fitting}; digest {digest}"
 
     try:
         files = list_file_uses(study, study.study)
@@ -135,12 +140,12 @@ def check_weights(study: Study) -> Iterator[Check]:
         return
     for path, uses in files.items():
         yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
-    for weights, backbone in _list_downloads(study):
+    for name, weights in _list_downloads(study).items():
         yield try_check(
-            f"weights {weights} of {backbone}",
-            partial(_reach, weights, backbone),
+            f"weights {name}",
+            partial(_reach, weights),
             "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
-            "file",
+            "file (a whole detector: with init.weights)",
         )
     if keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
@@ -171,23 +176,31 @@ def _know_inputs(study: Study) -> str:
     return "known"
 
 
-def _list_downloads(study: Study) -> list[tuple[str, str]]:
-    """(weights, backbone) of torchvision that are not on this machine yet."""
-    from rethink_ray.detection.weights import find_cached_file
+def _list_downloads(study: Study) -> "dict[str, WeightsEnum]":
+    """Name -> weights of torchvision that are not on this machine yet."""
+    from rethink_ray.detection.learned_detectors import find_published_detector
+    from rethink_ray.detection.weights import find_in_cache, torchvision_weights
 
-    pairs = {
-        (recipe.init.weights or "", recipe.detector.backbone): None
-        for cell in cells_of(study)
-        for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
-        if recipe.init.source == "torchvision"
-    }
-    return [(weights, name) for weights, name in pairs if find_cached_file(name, weights) is None]
+    downloads: dict[str, WeightsEnum] = {}
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, NAME_PATHS):
+            detector, name = recipe.detector, recipe.init.weights or ""
+            if recipe.init.source == "torchvision":
+                weights = torchvision_weights(detector.backbone, name)
+                text = f"{name} of {detector.backbone}"
+            elif find_detector_origin(recipe.init) == "torchvision":
+                weights = find_published_detector(detector, name)
+                text = str(weights)
+            else:
+                continue
+            if find_in_cache(weights) is None:
+                downloads[text] = weights
+    return downloads
 
 
-def _reach(weights: str, backbone: str) -> str:
-    from rethink_ray.detection.weights import torchvision_weights
-
-    request = urllib.request.Request(torchvision_weights(backbone, weights).url, method="HEAD")
+def _reach(weights: "WeightsEnum") -> str:
+    request = urllib.request.Request(weights.url, method="HEAD")
     with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
         return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 

@@ -1,5 +1,11 @@
 """Which weights a run can start from, and which stages can then stay frozen."""
 
+from rethink_ray.spec.detector_weights import (
+    find_detector_origin,
+    find_published_name,
+    list_published_names,
+    starts_from_file,
+)
 from rethink_ray.spec.networks import (
     OWN_NORM,
     WEIGHTS_OF_TORCHVISION,
@@ -15,7 +21,8 @@ def _weights_norm(recipe: Recipe) -> str | None:
     """The norm that the weights were trained with; ``None``: unknown, or it does not matter."""
     if recipe.detector.backbone in OWN_NORM:
         return None
-    return {"torchvision": "bn", "file": recipe.init.weights_norm}.get(recipe.init.source)
+    source = find_detector_origin(recipe.init) or recipe.init.source
+    return {"torchvision": "bn", "file": recipe.init.weights_norm}.get(source)
 
 
 def _is_direct_with_gn_on_one_side(recipe: Recipe) -> bool:
@@ -32,6 +39,17 @@ def _is_no_name_of_torchvision(run: Run) -> bool | Breach:
     if known is None or names_weights_of_torchvision(backbone, name):
         return False
     return Breach(came=name, words={"known": ", ".join(known)})
+
+
+def _is_no_published_detector(run: Run) -> bool | Breach:
+    recipe = run.recipe
+    if find_detector_origin(recipe.init) != "torchvision":
+        return False
+    name = recipe.init.weights or ""
+    if find_published_name(recipe.detector, name):
+        return False
+    known = ", ".join(list_published_names(recipe.detector))
+    return Breach(came=name, words={"known": f"Known: {known}" if known else "There are none"})
 
 
 DIRECT_NORM_RULES: tuple[Rule[Run], ...] = (
@@ -63,6 +81,30 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         remedy="Write IMAGENET1K_V1 for torchvision's, or the path of a file of weights.",
     ),
     Rule(
+        key="init.weights",
+        reads=("init.source",),
+        broken=lambda run: run.recipe.init.source == "detector" and not run.recipe.init.weights,
+        must="must name the detector to load",
+        remedy="Write COCO_V1 for torchvision's, the path of a file, or upstream_detector.",
+    ),
+    Rule(
+        key="init.weights",
+        reads=("init.source", "detector.family", "detector.backbone"),
+        broken=_is_no_published_detector,
+        must="must be the name of one set of torchvision's weights for a {detector.family} on "
+        "{detector.backbone}",
+        remedy="{known}. Or name a file, or upstream_detector.",
+    ),
+    Rule(
+        key="init.keep_classes",
+        reads=("init.source",),
+        broken=lambda run: (
+            run.recipe.init.keep_classes != "by_name" and run.recipe.init.source != "detector"
+        ),
+        must="must be by_name (the default) unless a whole detector is loaded",
+        remedy="Leave it out, or set init.source: detector.",
+    ),
+    Rule(
         key="init.source",
         reads=("detector.backbone",),
         broken=lambda run: (
@@ -74,14 +116,26 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
     ),
     Rule(
         key="init.weights_norm",
-        reads=("init.source", "detector.backbone"),
+        reads=("init.source", "init.weights", "detector.backbone"),
         broken=lambda run: (
-            run.recipe.init.source == "file"
+            starts_from_file(run.recipe.init)
             and run.recipe.init.weights_norm is None
             and run.recipe.detector.backbone not in OWN_NORM
         ),
         must="must say which norm the file was trained with",
         remedy="Write gn or bn.",
+    ),
+    Rule(
+        key="detector.norm",
+        reads=("init.source", "init.weights", "init.weights_norm", "detector.backbone"),
+        broken=lambda run: (
+            run.recipe.init.source == "detector"
+            and run.recipe.detector.norm == "gn"
+            and _weights_norm(run.recipe) == "bn"
+        ),
+        must="must match a detector that was trained with bn",
+        remedy="Use frozen_bn, which small batches need, or bn or sync_bn; or init.weights: "
+        "upstream_detector, which is trained with the norm of the recipe.",
     ),
     Rule(
         key="detector.norm",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.direct import ONLY_DETECTING
 from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
@@ -264,7 +265,7 @@ def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
             yield init.input
         elif _goes_on(recipe):
             yield from _inputs_of_teacher(teacher)
-        elif init.source != "file" and not (init.source == "torchvision" and is_vgg):
+        elif not starts_from_file(init) and not (init.source == "torchvision" and is_vgg):
             yield IMAGENET
 
 
