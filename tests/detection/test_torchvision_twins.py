@@ -1,5 +1,6 @@
 """Our recipes of torchvision's detectors find its boxes, to the last bit, on the same tensor."""
 
+import re
 from typing import Any
 
 import pytest
@@ -149,6 +150,31 @@ def test_a_recipe_finds_torchvisions_boxes_to_the_last_bit(recipe: str) -> None:
     if "keypoints" in expected:
         assert torch.equal(found["keypoints"][..., :2], expected["keypoints"][..., :2])
         assert torch.equal(found["keypoints"][..., 2], expected["keypoints_scores"])
+
+
+def name_as_before(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names of torchvision before 0.13, which its first COCO files have."""
+    older = {}
+    for name, value in state.items():
+        name = re.sub(r"(_blocks\.\d)\.0\.", r"\1.", name)
+        name = name.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        name = re.sub(r"mask_head\.(\d)\.0", lambda m: f"mask_head.mask_fcn{int(m[1]) + 1}", name)
+        name = re.sub(r"(_head\.conv)\.(\d)\.0", lambda m: f"{m[1]}.{2 * int(m[2])}", name)
+        older[name] = value
+    return older
+
+
+@pytest.mark.parametrize("recipe", ["retinanet_r50_v1", "fcos_r50_v1", "mask_rcnn_r50_v1"])
+def test_files_of_older_names_are_renamed_as_torchvision_does(recipe: str) -> None:
+    with torch.device("meta"):
+        theirs, ours = build_theirs(recipe), build_ours(recipe).state_dict()
+    state = theirs.state_dict()
+    older = name_as_before(state)
+    assert len(state.keys() - older.keys()) > 10
+    theirs.load_state_dict(older, assign=True)  # it knows these names
+    assert rename_to_ours(older, ours).keys() == rename_to_ours(state, ours).keys()
+    shapes = {name: value.shape for name, value in rename_to_ours(older, ours).items()}
+    assert shapes == {name: value.shape for name, value in rename_to_ours(state, ours).items()}
 
 
 @torch.no_grad()

@@ -11,13 +11,30 @@ from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.torchvision_recipes import TORCHVISION_RECIPES
 from tests.spec.refusals import refused
 
+COCO = {"init.source": "detector", "init.frozen": "none"}
 FROZEN = {"detector.norm": "frozen_bn", "batch_size": 8}
-LOADED = {"init.source": "direct", "init.weights": None, "direct.norm": "bn"}
+WEIGHTS = {
+    "retinanet_r50_v1": "RetinaNet_ResNet50_FPN_Weights.COCO_V1",
+    "fcos_r50_v1": "FCOS_ResNet50_FPN_Weights.COCO_V1",
+    "faster_rcnn_r50_v1": "FasterRCNN_ResNet50_FPN_Weights.COCO_V1",
+    "mask_rcnn_r50_v1": "MaskRCNN_ResNet50_FPN_Weights.COCO_V1",
+    "keypoint_rcnn_r50_v1": "KeypointRCNN_ResNet50_FPN_Weights.COCO_V1",
+    "retinanet_r50_v2": "RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1",
+    "faster_rcnn_r50_v2": "FasterRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+    "mask_rcnn_r50_v2": "MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1",
+}
+"""Recipe -> the COCO weights of its network."""
 
 
 @pytest.mark.parametrize("name", TORCHVISION_RECIPES)
 def test_a_recipe_of_torchvision_breaks_no_rule(name: str) -> None:
     check_recipe(build_recipe(name), name)
+
+
+@pytest.mark.parametrize("name", TORCHVISION_RECIPES)
+def test_a_recipe_can_start_from_its_coco_weights(name: str) -> None:
+    settings = COCO | {"init.weights": WEIGHTS[name]}
+    check_recipe(with_settings(build_recipe(name), settings, "test"), name)
 
 
 @pytest.mark.parametrize(
@@ -53,8 +70,9 @@ def test_the_second_detectors_are_not_trained_on_few_images_at_once() -> None:
     [("retinanet_r50_v2", "gn"), ("faster_rcnn_r50_v2", "frozen_bn")],
 )
 def test_their_loaded_norms_can_be_kept_with_few_images(name: str, head_norm: str) -> None:
-    kept: dict[str, Any] = FROZEN | LOADED | {"detector.head_norm": head_norm}
-    check_recipe(with_settings(build_recipe(name), kept, "test"), "study.yaml")
+    settings: dict[str, Any] = COCO | FROZEN | {"detector.head_norm": head_norm}
+    kept = with_settings(build_recipe(name), settings | {"init.weights": WEIGHTS[name]}, "test")
+    check_recipe(kept, "study.yaml")
 
 
 @pytest.mark.parametrize(
