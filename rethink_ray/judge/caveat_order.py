@@ -32,6 +32,7 @@ ORDER = [
     "unequal-cost",
     "unbooked-asset",
     "shared-start",
+    "shared-labels",
     "mixed-machines",
     "uneven-pace",
     "thin-spread",

@@ -46,11 +46,16 @@ class WeightAverage:
         return self.half_life_steps / self._unit
 
     def track(self, detector: nn.Module) -> None:
-        """Every trained weight has an average; one that has just begun to train begins its own."""
-        for name, weight in detector.named_parameters():
-            if weight.requires_grad and name not in self._weights:
-                self._weights[name] = weight
-                self._averages[name] = weight.detach().clone()
+        """The weights that train now have averages, and no others.
+
+        The average of a weight that has just begun to train begins at its present value.
+        """
+        trained = {name: p for name, p in detector.named_parameters() if p.requires_grad}
+        begun = {
+            name: p.detach().clone() for name, p in trained.items() if name not in self._weights
+        }
+        self._averages = {name: (self._averages | begun)[name] for name in trained}
+        self._weights = trained
 
     @torch.no_grad()
     def update(self, step: int) -> None:
@@ -86,10 +91,9 @@ class WeightAverage:
         return dict(self._averages)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, whose weights the detector has already.
 
-        Raises:
-            KeyError: it lacks a weight that trains.
+        A weight that did not train then is its own average.
         """
         for name, average in self._averages.items():
-            average.copy_(state[name])
+            average.copy_(state.get(name, self._weights[name].detach()))
