@@ -21,7 +21,9 @@ from rethink_ray.training.effective import read_detector, require_recipe_values
 from rethink_ray.training.effective_backbone import frozen_of, read_backbone, starts_at_zero
 from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, update
 
-FAMILIES, NORMS, NECKS = get_args(Family), get_args(Norm), get_args(Neck)
+FAMILIES, NORMS = get_args(Family), get_args(Norm)
+NECKS = tuple(neck for neck in get_args(Neck) if neck != "simple")
+"""``simple`` is the neck of plain ViTs alone: ``VIT_COMBINATIONS``."""
 UPSTREAM: dict[str, object] = {"init.source": "upstream"}
 STARTS: dict[str, dict[str, object]] = {
     "random": {},
@@ -45,8 +47,12 @@ EVERY: list[Combination] = list(itertools.product(FAMILIES, NORMS, NECKS, STARTS
 
 def recipe_of(combination: Combination) -> Recipe:
     family, norm, neck, start = combination
-    repeats = None if neck == "fpn" else 1
-    spec = tiny(family, norm, neck=neck, neck_repeats=repeats, max_side_px=96)
+    counts: dict[str, object] = {"neck": neck, "max_side_px": 96}
+    if neck == "simple":
+        counts |= {"backbone": "timm:test_vit"}
+    elif neck != "fpn":
+        counts |= {"neck_repeats": 1}
+    spec = tiny(family, norm, **counts)
     trained_with = "gn" if norm == "gn" else "bn"
     settings = STARTS[start] | {"direct.norm": trained_with}
     if start == "file":
@@ -63,6 +69,13 @@ def refusal(combination: Combination) -> str:
     return ""
 
 
+VIT_COMBINATIONS: list[Combination] = [
+    (family, ("gn", "bn", "sync_bn")[number % 3], "simple", start)
+    for number, (family, start) in enumerate(
+        zip(FAMILIES, ("random", "file", "upstream", "layer1", "backbone", "adapters", "direct"))
+    )
+]
+"""A plain ViT of timm under every family and every start, which take turns."""
 ALL = [combination for combination in EVERY if not refusal(combination)]
 
 
@@ -168,6 +181,12 @@ def require_effective(recipe: Recipe, detector: Detector, origin: BackboneStart)
 def test_a_detector_keeps_the_contract(combination: Combination, tmp_path: Path) -> None:
     """Builds, learns with a finite loss, moves exactly what is not frozen, statistics included,
     comes back from a state dict bit for bit, and is what was asked for."""
+    require_contract(combination, tmp_path)
+
+
+@pytest.mark.parametrize("combination", VIT_COMBINATIONS, ids="-".join)
+def test_a_plain_vit_keeps_the_contract(combination: Combination, tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="an extra: pip install 'rethink-ray[timm]'")
     require_contract(combination, tmp_path)
 
 

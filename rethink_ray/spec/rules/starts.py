@@ -1,9 +1,9 @@
 """Which weights a run can start from, and which stages can then stay frozen."""
 
 from rethink_ray.spec.networks import (
-    OWN_NORM,
     WEIGHTS_OF_TORCHVISION,
     from_torchvision,
+    has_own_norm,
     names_weights_of_torchvision,
 )
 from rethink_ray.spec.reach import Run
@@ -13,7 +13,7 @@ from rethink_ray.spec.rules.rule import Breach, Rule
 
 def _weights_norm(recipe: Recipe) -> str | None:
     """The norm that the weights were trained with; ``None``: unknown, or it does not matter."""
-    if recipe.detector.backbone in OWN_NORM:
+    if has_own_norm(recipe.detector.backbone):
         return None
     return {"torchvision": "bn", "file": recipe.init.weights_norm}.get(recipe.init.source)
 
@@ -78,7 +78,7 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: (
             run.recipe.init.source == "file"
             and run.recipe.init.weights_norm is None
-            and run.recipe.detector.backbone not in OWN_NORM
+            and not has_own_norm(run.recipe.detector.backbone)
         ),
         must="must say which norm the file was trained with",
         remedy="Write gn or bn.",
