@@ -5,7 +5,7 @@ Only the classifier's last layer is dropped.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from rethink_ray.detection.pixel_norm import (
     require_stated_input,
 )
 from rethink_ray.detection.residual import zero_last_norms
-from rethink_ray.detection.staged_backbone import Backbone
+from rethink_ray.detection.staged_backbone import Backbone, keep_tensors
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import (
     TensorFit,
@@ -109,6 +109,7 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
+    state = _convert(backbone, state)
     names = _match_names(backbone, state, where)
     taken = {ours: state[theirs] for ours, theirs in names.items()}
     backbone.load_state_dict({**backbone.state_dict(), **taken})
@@ -125,7 +126,18 @@ def require_fitting_file(backbone: Backbone, state: Mapping[str, Tensor], where:
     Raises:
         SpecError: as ``load_backbone``, or a tensor that the backbone takes over is not finite.
     """
+    state = _convert(backbone, state)
     require_finite_weights(state, _match_names(backbone, state, where).values(), where)
+
+
+def _convert(backbone: Backbone, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Returns the state dict, converted if the network needs other shapes than files have."""
+    if backbone.staged.convert is keep_tensors:
+        return state
+    prefix = _find_prefix(state, backbone)
+    return backbone.staged.convert(
+        {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+    )
 
 
 def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> dict[str, str]:
@@ -146,28 +158,31 @@ def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) ->
 def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, str]:
     """Returns our stage names -> the names of the backbone's part of a state dict."""
     our_names = backbone.state_dict().keys()
-
-    def ours(name: str) -> str | None:
-        return name if name in our_names else backbone.staged.rename(name)
-
-    prefix = _find_prefix(state, our_names, ours)
-    names = ((ours(k.removeprefix(prefix)), k) for k in state if k.startswith(prefix))
+    prefix = _find_prefix(state, backbone)
+    names = (
+        (_name_ours(k.removeprefix(prefix), backbone, our_names), k)
+        for k in state
+        if k.startswith(prefix)
+    )
     return {name: theirs for name, theirs in names if name is not None}
 
 
-def _find_prefix(
-    state: Mapping[str, Tensor], our_names: Collection[str], ours: Callable[[str], str | None]
-) -> str:
+def _name_ours(name: str, backbone: Backbone, our_names: Collection[str]) -> str | None:
+    return name if name in our_names else backbone.staged.rename(name)
+
+
+def _find_prefix(state: Mapping[str, Tensor], backbone: Backbone) -> str:
     """Returns the prefix of names that fits most of the backbone's names.
 
     It is ``network.backbone.body.`` for our detectors, ``backbone.`` for classifiers and
     mmdetection's files, ``module.encoder_q.`` for MoCo's, and empty for torchvision's.
     """
+    our_names = backbone.state_dict().keys()
     matches: Counter[str] = Counter()
     for name in state:
         words = name.split(".")
         for num in range(len(words)):
-            if ours(".".join(words[num:])) in our_names:
+            if _name_ours(".".join(words[num:]), backbone, our_names) in our_names:
                 matches["".join(f"{word}." for word in words[:num])] += 1
     return min(
         matches,
