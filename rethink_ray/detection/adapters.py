@@ -103,4 +103,6 @@ def _measure_channels(backbone: Backbone) -> dict[str, int]:
 
 
 def _count_channels(out: Tensor | Tokens, channels_last: bool) -> int:
-    return out.values.shape[-1] if isinstance(out, Tokens) else out.shape[-1 if channels_last else 1]
+    if isinstance(out, Tokens):
+        return out.values.shape[-1]
+    return out.shape[-1 if channels_last else 1]

@@ -33,11 +33,10 @@ PROBES_HW = ((224, 224), (256, 320))
 another, because a network for that size alone detects nothing in pictures of others."""
 BUILD_ERRORS = (RuntimeError, AttributeError, AssertionError, LookupError, TypeError, ValueError)
 """What timm raises for a network that it cannot build in this form."""
-ANY_SIZE: dict[str, dict[str, Any]] = dict.fromkeys(
-    ("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr"),
-    {"strict_img_size": False},
-)
-"""timm's module -> the arguments with which its networks take images of any size."""
+FOR_ANY_SIZE = {"strict_img_size": False}
+"""The argument with which timm's Swin Transformers take images of any size."""
+MADE_FOR_ONE_SIZE = ("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr")
+"""timm's modules whose networks need it."""
 CONTRACT = "See rethink_ray.detection.plugins for the rules of a backbone."
 
 
@@ -126,12 +125,12 @@ def _from_timm(name: str) -> StagedBackbone:
 
 
 def _list_arguments(name: str) -> Mapping[str, Any]:
+    """Returns the arguments with which a network of timm takes images of any size."""
     import timm
 
     bare = name.partition(".")[0]
-    if not timm.is_model(bare):
-        return {}
-    return ANY_SIZE.get(timm.model_entrypoint(bare).__module__.rpartition(".")[2], {})
+    module = timm.model_entrypoint(bare).__module__ if timm.is_model(bare) else ""
+    return FOR_ANY_SIZE if module.rpartition(".")[2] in MADE_FOR_ONE_SIZE else {}
 
 
 def _list_parts(net: nn.Module) -> dict[str, nn.Module]:

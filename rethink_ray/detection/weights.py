@@ -1,4 +1,4 @@
-"""Loads a backbone's weights: from torchvision, from a file, or from a classifier trained here.
+"""Loads a backbone's weights: published ones, a file's, or those of a classifier trained here.
 
 All weights are loaded or none: every name and shape must agree, and an error lists the differences.
 Only the classifier's last layer is dropped.
@@ -8,19 +8,16 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-import torch
-import torchvision
 from torch import Tensor
-from torchvision.models import WeightsEnum
 
 from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.pixel_norm import (
     PixelNorm,
     input_of_model,
     input_of_timm,
-    input_of_torchvision,
     require_stated_input,
 )
+from rethink_ray.detection.published_weights import find_published, resolve_input
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone, keep_tensors
 from rethink_ray.detection.tensor_files import read_state_dict
@@ -31,7 +28,7 @@ from rethink_ray.detection.tensor_fit import (
     require_finite_weights,
 )
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.networks import from_torchvision, has_timm_tag
+from rethink_ray.spec.networks import has_timm_tag
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 from rethink_ray.spec.weight_files import STATE_THE_INPUT, is_ours
@@ -73,28 +70,38 @@ def load_initial_weights(
                     )
                 )
             load_backbone(backbone, upstream, "init.source: upstream")
-        case "torchvision":
-            load_backbone(backbone, _load_torchvision(spec, init), f"init.weights {init.weights}")
-            pixels = input_of_torchvision(torchvision_weights(spec.backbone, init.weights))
+        case "torchvision" | "timm" | "hub":
+            where = f"init.weights {init.weights}"
+            published = find_published(spec.backbone, init)
+            assert published is not None, "these sources name published weights"
+            load_backbone(backbone, read_state_dict(published.fetch(), where), where)
+            pixels = resolve_input(published, init.input, "init.input")
         case "file":
             where = f"init.weights {init.weights}"
             state = read_state_dict(Path(init.weights or ""), where)
             require_fitting_file(backbone, state, where)
             load_backbone(backbone, state, where)
-            if is_ours(init.weights or ""):
-                require_stated_input(PixelNorm(input_of_model(state)), init.input, "init.input")
-            pixels = init.input or _find_input(spec, init, state)
+            pixels = _find_input(spec, init, state)
     return init.input or pixels
 
 
 def _find_input(spec: DetectorSpec, init: InitSpec, state: Mapping[str, Tensor]) -> InputSpec:
-    """Returns the input of the weights in a file from the file's origin."""
+    """Returns the input of the weights in a file: from its origin, else as ``init`` states it.
+
+    Raises:
+        SpecError: nothing says it, or the origin contradicts ``init``.
+    """
     if is_ours(init.weights or ""):
-        return input_of_model(state)
-    if has_timm_tag(spec.backbone):
-        return input_of_timm(spec.backbone)
-    must = f"must say how the pixels of {init.weights} are normalised"
-    raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
+        known = input_of_model(state)
+    elif has_timm_tag(spec.backbone):
+        known = input_of_timm(spec.backbone)
+    elif init.input is not None:
+        return init.input
+    else:
+        must = f"must say how the pixels of {init.weights} are normalised"
+        raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
+    require_stated_input(PixelNorm(known), init.input, "init.input")
+    return known
 
 
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:
@@ -212,48 +219,3 @@ def _choose_remedy(fit: TensorFit, state: Mapping[str, Tensor]) -> str:
             "fits them (bn, sync_bn and frozen_bn fit each other, gn fits gn only)."
         )
     return "Choose weights of this detector.backbone (and detector.width), or change it."
-
-
-def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
-    """Returns a backbone's weights by torchvision's name, ``ResNet50_Weights.IMAGENET1K_V1``.
-
-    The part after the dot is enough.
-
-    Raises:
-        SpecError: torchvision has no such weights; the message lists the available ones.
-    """
-    model = from_torchvision(backbone)
-    candidates = list(torchvision.models.get_model_weights(model)) if model else []
-    for weights in candidates:
-        if name in (weights.name, str(weights)):
-            return weights
-    must = f"must be a torchvision weights name of {backbone}"
-    remedy = f"Known: {', '.join(map(str, candidates)) or 'none; use init.source: upstream'}."
-    raise SpecError(explain("init.weights", must, name, remedy))
-
-
-def find_cached_file(backbone: str, name: str | None) -> Path | None:
-    """Returns the file in torch's hub cache with weights of torchvision; ``None``: not there yet.
-
-    Raises:
-        SpecError: as ``torchvision_weights``.
-    """
-    file_name = torchvision_weights(backbone, name).url.rsplit("/", 1)[-1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
-    return path if path.is_file() else None
-
-
-def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
-    weights = torchvision_weights(spec.backbone, init.weights)
-    try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise SpecError(
-            explain(
-                f"init.weights {init.weights}",
-                "must be in torch's hub cache or downloadable",
-                str(error),
-                "Copy the file there, or use init.source: file.",
-            )
-        ) from error
-    return state

@@ -12,6 +12,7 @@ from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
 from rethink_ray.spec.trial_config import TrialConfig as TrialConfig
+from rethink_ray.spec.weight_keys import weights_key
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -175,10 +176,9 @@ def recipe_of_file(study: Study, cell: Cell) -> Recipe:
 
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
     """The same run with another recipe, which may have other weights or another backbone."""
-    is_file = recipe.init.source == "file"
     update = {
         "recipe": recipe,
-        "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
+        "weights_digest": facts.files.get(weights_key(recipe.init, recipe.detector.backbone), ""),
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
     }
     return config.model_copy(update=update)

@@ -24,6 +24,7 @@ from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import with_published
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
+from rethink_ray.spec.weight_keys import FROM_HUB
 
 
 class TrialConfig(Spec):
@@ -51,8 +52,9 @@ class TrialConfig(Spec):
     """The run that labels images for this one, or whose weights this one starts from. It trains to
     its longest length."""
     weights_digest: str = ""
-    """Hash of the file of weights that the run starts from (``init.source: file``) or that replaces
-    its training; empty where there is no such file, and in a plan that has not read it."""
+    """Hash of the file of weights that the run starts from (``init.source: file``, ``timm`` or
+    ``hub``) or that replaces its training; empty where there is no such file, and in a plan that
+    has not read it."""
     weights_file: str | None = None
     """A teacher's file of weights. A run with such a file is not trained, and its seed has no
     effect."""
@@ -138,7 +140,7 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
     tree["init"]["input"] = pixels and pixels.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
     del tree["schedule"]["lengths"]
-    if recipe.init.source == "file" and config.weights_digest:
+    if recipe.init.source in FROM_HUB | {"file"} and config.weights_digest:
         del tree["init"]["weights"]  # the content counts, wherever the file lies
     if recipe.init.source == "direct":
         tree["direct"]["augment"] = recipe.direct.augment.unbundled().model_dump(mode="json")

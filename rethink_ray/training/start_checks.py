@@ -11,10 +11,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rethink_ray.data.facts import digest_of_file
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.backbones import build_backbone
+from rethink_ray.detection.hub_weights import HubWeights
+from rethink_ray.detection.necks import require_fitting_neck
+from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
-from rethink_ray.detection.weights import find_cached_file, require_fitting_file
+from rethink_ray.detection.weights import require_fitting_file
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.reach import reachable_recipes
@@ -38,6 +42,8 @@ class FileUse:
     recipe: Recipe
     is_teacher: bool = False
     """Whether the file fills the whole detector, not its backbone alone."""
+    published: PublishedWeights | None = None
+    """The weights that a library keeps in the file; ``None``: a file of the study."""
 
     @property
     def network(self) -> tuple[object, ...]:
@@ -50,7 +56,10 @@ class FileUse:
 def list_file_uses(study: Study, where: str) -> Mapping[Path, Sequence[FileUse]]:
     """File -> the networks that the study's runs and teachers build from it.
 
-    Weights of torchvision are among them if they are on this machine already.
+    Published weights are among them if they are on this machine already.
+
+    Raises:
+        SpecError: there are no published weights of a name, or a library is not installed.
     """
     uses: dict[Path, dict[tuple[object, ...], FileUse]] = {}
     for use in _find_uses(study, where):
@@ -66,10 +75,10 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
             key = f"{where}: {cell.name}: init.weights {named}"
             if recipe.init.source == "file":
                 yield FileUse(path=Path(named), where=key, recipe=recipe)
-            elif recipe.init.source == "torchvision":
-                cached = find_cached_file(recipe.detector.backbone, named)
-                if cached is not None:
-                    yield FileUse(path=cached, where=key, recipe=recipe)
+                continue
+            published = find_published(recipe.detector.backbone, recipe.init)
+            if published is not None and (cached := published.find()) is not None:
+                yield FileUse(path=cached, where=key, recipe=recipe, published=published)
         teacher = study.arms[cell.arm].teacher
         if isinstance(teacher, TeacherFile):
             key = f"{where}: arms.{cell.arm}.teacher {teacher.file}"
@@ -101,6 +110,17 @@ def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
     return state
 
 
+def digest_of_use(use: FileUse, where: str) -> str:
+    """The digest by which ids know the file; ``where`` is the key that names it.
+
+    Raises:
+        SpecError, DataError: it cannot be read.
+    """
+    if isinstance(use.published, HubWeights):
+        return use.published.compute_digest(where)
+    return digest_of_file(str(use.path), where)
+
+
 def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:
     """Every file of weights fits the networks of its runs; returns those that hold a detector.
 
@@ -114,22 +134,23 @@ def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:
 
 
 def require_buildable(study: Study, where: str) -> None:
-    """Every backbone of other code can be built, as its runs will build it.
+    """Every backbone of other code can be built, as its runs will build it, and has a fitting neck.
 
     Raises:
-        SpecError: it cannot be imported or built, or breaks a rule of ``detection.plugins``.
+        SpecError: it cannot be imported or built, breaks a rule of ``detection.plugins``, or has
+            another kind of maps than ``detector.neck`` needs.
     """
     built: set[tuple[object, ...]] = set()
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, NETWORK_PATHS):
-            network = _network_of(recipe)
+        for recipe in reachable_recipes(base, space, (*NETWORK_PATHS, "detector.neck")):
+            network = (*_network_of(recipe), recipe.detector.neck)
             if not is_own(recipe.detector.backbone) or network in built:
                 continue
             built.add(network)
             try:
                 with torch.device("meta"):
-                    build_backbone(recipe.detector)
+                    require_fitting_neck(recipe.detector, build_backbone(recipe.detector))
             except SpecError as error:
                 raise error.within(f"{where}: {cell.name}") from None
 

@@ -23,8 +23,10 @@ from rethink_ray.spec.assets import (
 from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.weight_keys import FROM_HUB
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.label_files import are_whole
+from rethink_ray.training.published_starts import require_same_download
 from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -81,12 +83,15 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
     Raises:
         DamagedAsset: an asset's weights cannot be read.
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
-        SpecError: the backbone's code has changed.
+        SpecError: the backbone's code has changed, or weights of a hub are missing here.
     """
     start = FROM_SEED
     require_same_code(config)
-    if config.recipe.init.source == "file":
-        require_same_file(config.recipe.init.weights or "", config.weights_digest, "init.weights")
+    init = config.recipe.init
+    if init.source == "file":
+        require_same_file(init.weights or "", config.weights_digest, "init.weights")
+    elif init.source in FROM_HUB:
+        require_same_download(config)
     for spec in starts_of(config):
         locate_asset(spec, assets)
         match spec:

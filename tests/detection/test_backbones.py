@@ -14,7 +14,8 @@ from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.freezing import freeze
 from rethink_ray.detection.norms import group_norm
-from rethink_ray.detection.weights import load_backbone, torchvision_weights
+from rethink_ray.detection.published_weights import torchvision_weights
+from rethink_ray.detection.weights import load_backbone
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import load_study
 from rethink_ray.spec.networks import (

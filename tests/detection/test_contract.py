@@ -69,13 +69,12 @@ def refusal(combination: Combination) -> str:
     return ""
 
 
+VIT_STARTS = ("random", "file", "upstream", "layer1", "backbone", "adapters", "direct")
 VIT_COMBINATIONS: list[Combination] = [
-    (family, ("gn", "bn", "sync_bn")[number % 3], "simple", start)
-    for number, (family, start) in enumerate(
-        zip(FAMILIES, ("random", "file", "upstream", "layer1", "backbone", "adapters", "direct"))
-    )
+    (family, ("gn", "bn", "sync_bn")[number % 3], "simple", VIT_STARTS[number])
+    for number, family in enumerate(FAMILIES)
 ]
-"""A plain ViT of timm under every family and every start, which take turns."""
+"""A plain ViT of timm under every family; starts and norms take turns."""
 ALL = [combination for combination in EVERY if not refusal(combination)]
 
 

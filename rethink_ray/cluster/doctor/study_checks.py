@@ -1,7 +1,6 @@
 """Preflight of one study: room for a job, its data set and faults in it, weights, disk."""
 
 import shutil
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,18 +15,15 @@ from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
-from rethink_ray.spec.reach import reachable_recipes
-from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
+from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import INIT_PATHS, require_known_inputs, weight_files_of
+from rethink_ray.spec.weight_files import require_known_inputs, weight_files_of
 
 if TYPE_CHECKING:
+    from rethink_ray.detection.published_weights import PublishedWeights
     from rethink_ray.training.start_checks import FileUse
 
-SERVER_ANSWER_SECONDS = 10.0
-"""How long a server of weights may take to answer."""
-NAME_PATHS = (*INIT_PATHS, "detector.backbone")
-"""Recipe paths that decide which of torchvision's weights a trial starts from."""
+TO_BE_DOWNLOADED = "to be downloaded"
 
 
 def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
@@ -117,33 +113,32 @@ def _faults(study: Study, data: Check) -> Check:
 
 def check_weights(study: Study) -> Iterator[Check]:
     """Every set of weights that a run or a teacher may start from, loaded once."""
-    from rethink_ray.training.start_checks import list_file_uses, load_once
+    from rethink_ray.training.published_starts import list_published
+    from rethink_ray.training.start_checks import digest_of_use, list_file_uses, load_once
 
     keys = weight_files_of(study, study.study)
 
     def load(uses: "Sequence[FileUse]") -> str:
-        from rethink_ray.data.facts import digest_of_file
-
-        path = str(uses[0].path)
-        digest = digest_of_file(path, keys.get(path, study.study))
+        digest = digest_of_use(uses[0], keys.get(str(uses[0].path), study.study))
         return f"{len(load_once(study, uses))} tensors, which fit; digest {digest}"
 
     try:
+        published = list_published(study, study.study)
         files = list_file_uses(study, study.study)
     except RethinkError as error:
         yield Check(name="weights", ok=False, detail=str(error))
         return
     for path, uses in files.items():
         yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
-    for weights, backbone in _list_downloads(study):
-        yield try_check(
-            f"weights {weights} of {backbone}",
-            partial(_reach, weights, backbone),
-            "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
-            "file",
-        )
-    if keys:
+    for key, (weights, _) in published.items():
+        if weights.find() is None:
+            yield try_check(f"weights {key}", partial(_reach, weights), weights.command)
+    if published or keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
+
+
+def _reach(weights: "PublishedWeights") -> str:
+    return f"{TO_BE_DOWNLOADED}, {gib(weights.measure_download())}"
 
 
 def check_backbones(study: Study) -> Iterator[Check]:
@@ -167,29 +162,11 @@ def _build(study: Study) -> str:
 
 
 def _know_inputs(study: Study) -> str:
+    from rethink_ray.training.published_starts import require_stated_inputs
+
     require_known_inputs(study, study.study)
+    require_stated_inputs(study, study.study)
     return "known"
-
-
-def _list_downloads(study: Study) -> list[tuple[str, str]]:
-    """(weights, backbone) of torchvision that are not on this machine yet."""
-    from rethink_ray.detection.weights import find_cached_file
-
-    pairs = {
-        (recipe.init.weights or "", recipe.detector.backbone): None
-        for cell in cells_of(study)
-        for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
-        if recipe.init.source == "torchvision"
-    }
-    return [(weights, name) for weights, name in pairs if find_cached_file(name, weights) is None]
-
-
-def _reach(weights: str, backbone: str) -> str:
-    from rethink_ray.detection.weights import torchvision_weights
-
-    request = urllib.request.Request(torchvision_weights(backbone, weights).url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
-        return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 
 def _disk(study: Study, folder: Path, data: Check) -> Check:

@@ -44,8 +44,7 @@ NETWORK_RULES: tuple[Rule[Run], ...] = (
         key="detector.neck",
         reads=("detector.backbone",),
         broken=lambda run: (
-            run.recipe.detector.neck != "simple"
-            and is_plain_vit_name(run.recipe.detector.backbone)
+            run.recipe.detector.neck != "simple" and is_plain_vit_name(run.recipe.detector.backbone)
         ),
         must="must be simple: {detector.backbone} is a plain ViT, which has maps of one stride",
         remedy="Write detector.neck: simple.",

@@ -14,6 +14,7 @@ from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.rules.search_space import SearchedCell
 from rethink_ray.spec.settings import flatten, nearest, settled_paths
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
+from rethink_ray.spec.weight_keys import FROM_HUB
 
 SHAPELESS = frozenset(
     f"detector.{name}"
@@ -263,7 +264,9 @@ def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
             yield init.input
         elif _goes_on(recipe):
             yield from _inputs_of_teacher(teacher)
-        elif init.source != "file" and not (init.source == "torchvision" and is_vgg):
+        elif init.source not in FROM_HUB | {"file"} and not (
+            init.source == "torchvision" and is_vgg
+        ):
             yield IMAGENET
 
 
