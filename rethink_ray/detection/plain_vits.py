@@ -13,7 +13,7 @@ import logging
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -126,7 +126,8 @@ def build_plain_vit(backbone: str) -> StagedBackbone:
     )
 
 
-def _describe_any_size(backbone: str) -> dict[str, Any]:
+@cache
+def _describe_any_size(backbone: str) -> Mapping[str, Any]:
     """Returns the arguments that build the network for patches of 16 px and images of any size."""
     with torch.device("meta"):
         published = _create(backbone, {})

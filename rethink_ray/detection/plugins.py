@@ -37,6 +37,8 @@ FOR_ANY_SIZE = {"strict_img_size": False}
 """The argument with which timm's Swin Transformers take images of any size."""
 MADE_FOR_ONE_SIZE = ("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr")
 """timm's modules whose networks need it."""
+_KEEPS_CONTRACT: set[str] = set()
+"""Networks of timm that this process has probed."""
 CONTRACT = "See rethink_ray.detection.plugins for the rules of a backbone."
 
 
@@ -51,7 +53,10 @@ def build_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
     for stage in staged.stages.values():  # the stages are new modules with the network's parts
         replace_batch_norms(stage, norm)
         keep_input_types(stage)
-    _require_contract(spec.backbone, staged)
+    if spec.backbone not in _KEEPS_CONTRACT:
+        _require_contract(spec.backbone, staged)
+        if is_timms:  # its name alone decides its shapes, and a probe takes seconds
+            _KEEPS_CONTRACT.add(spec.backbone)
     return staged
 
 

@@ -31,7 +31,7 @@ is the same network, and says which of timm's weights the file holds."""
 _TIMM_NAME = re.compile(r"timm:[A-Za-z_]\w*(?P<tag>\.\w+)?")
 
 
-_PLAIN_VIT = re.compile(r"timm:(test_)?(vit\d?|deit3?|eva|eva02|flexivit)_\w+(\.\w+)?")
+_PLAIN_VIT = re.compile(r"timm:(test_)?(vit\d?|deit3?|eva|eva02|flexivit)(_\w+)?(\.\w+)?")
 
 
 def is_plain_vit_name(name: str) -> bool:
