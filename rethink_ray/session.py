@@ -122,9 +122,9 @@ def describe_hub_weights(study: Study) -> tuple[str, ...]:
     """Lines about the licence and the place of weights from a hub; none without such weights."""
     if not hub_weights_of(study, study.study):
         return ()
-    from rethink_ray.training.published_starts import describe_hub_weights as describe
+    from rethink_ray.training.published_starts import describe_downloads
 
-    return tuple(describe(study, study.study))
+    return tuple(describe_downloads(study, study.study))
 
 
 def _examine_files(study: Study, where: str) -> tuple[str, ...]:

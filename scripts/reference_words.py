@@ -47,6 +47,7 @@ SOURCES = {
     "He et al. 2017": "Mask R-CNN",
     "He et al. 2018": "Rethinking ImageNet Pre-training",
     "Li et al. 2021": "Rethinking Training from Scratch for Object Detection",
+    "Li et al. 2022": "Exploring Plain Vision Transformer Backbones for Object Detection (ViTDet)",
     "Lin et al. 2017": "Feature Pyramid Networks for Object Detection (pyramid and box head), and "
     "Focal Loss for Dense Object Detection (RetinaNet)",
     "Loshchilov & Hutter 2017": "SGDR: Stochastic Gradient Descent with Warm Restarts",

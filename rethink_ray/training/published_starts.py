@@ -125,7 +125,7 @@ def describe_cached_weights(study: Study, where: str) -> Iterator[str]:
         yield f"{key} {weights.compute_digest(named_by)}" if is_here else f"{key} not here yet"
 
 
-def describe_hub_weights(study: Study, where: str) -> Iterator[str]:
+def describe_downloads(study: Study, where: str) -> Iterator[str]:
     """Lines for ``plan``: the licence of each download of a hub, and whether it is here."""
     for key, (recipe, named_by) in hub_weights_of(study, where).items():
         try:

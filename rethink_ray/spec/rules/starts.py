@@ -86,8 +86,8 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: (
             run.recipe.init.source in FROM_HUB and not run.recipe.detector.backbone.startswith(TIMM)
         ),
-        must="must name weights that exist: those of timm and of a hub are for timm's networks, not "
-        "for {detector.backbone!r}",
+        must="must name weights that exist: those of timm and of a hub are for timm's networks, "
+        "not for {detector.backbone!r}",
         remedy="Write detector.backbone: timm:<name>, or choose another source.",
     ),
     Rule(
