@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -168,9 +169,12 @@ class HubWeights:
     def _find_cached(self, name: str) -> Path | None:
         from huggingface_hub import try_to_load_from_cache
 
-        path = try_to_load_from_cache(
-            self.repository, name, cache_dir=find_hub_cache(), revision=self.revision
-        )
+        try:
+            path = try_to_load_from_cache(
+                self.repository, name, cache_dir=find_hub_cache(), revision=self.revision
+            )
+        except ValueError as error:  # no name that a repository can have
+            raise self._refuse(next(iter(str(error).splitlines()), "")) from None
         return Path(path) if isinstance(path, str) else None
 
     def _download(self, name: str) -> Path | None:
@@ -205,6 +209,7 @@ def find_hub_weights(backbone: str, init: InitSpec) -> HubWeights:
         SpecError: timm is not installed, has no such tag, or keeps these weights elsewhere.
     """
     architecture, key = backbone.removeprefix(TIMM).partition(".")[0], weights_key(init, backbone)
+    _require_timm(f"init.weights {init.weights}")
     if init.source == "timm":
         return _find_timms(architecture, init.weights or "", key)
     repository, _, revision = (init.weights or "").partition("@")
@@ -217,12 +222,8 @@ def find_hub_weights(backbone: str, init: InitSpec) -> HubWeights:
 
 
 def _find_timms(architecture: str, tag: str, key: str) -> HubWeights:
-    where = f"init.weights {tag}"
-    try:
-        import timm
-    except ImportError as error:
-        must, remedy = "needs timm, an optional package", "pip install 'rethink-ray[timm]'."
-        raise SpecError(explain(where, must, str(error), remedy)) from error
+    import timm
+
     tagged = list(_list_tags(architecture))
     if tag not in tagged:
         must = f"must be a tag of timm's weights of {architecture}"
@@ -232,7 +233,7 @@ def _find_timms(architecture: str, tag: str, key: str) -> HubWeights:
     if not known.hf_hub_id:
         must = "must be weights that timm keeps on the hub"
         remedy = f"Download {known.url} and use init.source: file."
-        raise SpecError(explain(where, must, "a file elsewhere", remedy))
+        raise SpecError(explain(f"init.weights {tag}", must, "a file elsewhere", remedy))
     named = (known.hf_hub_filename,) if known.hf_hub_filename else ()
     return HubWeights(
         key=key,
@@ -243,6 +244,14 @@ def _find_timms(architecture: str, tag: str, key: str) -> HubWeights:
         known_licence=known.license,
         file_names=(*named, *WEIGHT_FILES),
     )
+
+
+def _require_timm(where: str) -> None:
+    """Refuses if timm, or huggingface_hub that comes with it, is not installed."""
+    missing = [name for name in ("timm", "huggingface_hub") if find_spec(name) is None]
+    if missing:
+        must, remedy = "needs timm, an optional package", "pip install 'rethink-ray[timm]'."
+        raise SpecError(explain(where, must, f"no {missing[0]}", remedy))
 
 
 def _list_tags(architecture: str) -> Iterator[str]:

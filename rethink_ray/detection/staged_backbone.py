@@ -47,7 +47,9 @@ class Tokens:
 
     def to_map(self) -> Tensor:
         """Returns the tokens of the map as ``[N, C, H, W]``."""
-        return self.values[:, self.num_prefix :].unflatten(1, self.grid_hw).movedim(-1, 1)
+        num_images, _, channels = self.values.shape
+        inside = self.values[:, self.num_prefix :]
+        return inside.reshape(num_images, *self.grid_hw, channels).movedim(-1, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -170,6 +170,11 @@ def test_a_tag_that_timm_does_not_have_names_those_it_has() -> None:
         find_hub_weights("timm:vit_small_patch14_dinov2", init("timm", "lvd1"))
 
 
+def test_a_name_that_no_repository_can_have_is_refused(cache: Path) -> None:
+    with pytest.raises(SpecError, match="init.weights hub:our-lab/--vit: must be in the hub"):
+        hub("our-lab/--vit").find()
+
+
 def test_a_damaged_description_is_refused(cache: Path) -> None:
     put_repository(cache, OURS, vit_files() | {"config.json": b"{"})
     with pytest.raises(SpecError, match=r"must have a readable config\.json"):

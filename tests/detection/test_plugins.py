@@ -43,6 +43,18 @@ def headless(spec):
     return nn.Conv2d(3, 3, 1)
 
 
+class SquareAlone(nn.Conv2d):
+    def forward(self, x):
+        assert x.shape[-1] == x.shape[-2], "squares alone"
+        return super().forward(x)
+
+
+def for_one_size(spec):
+    net = build(spec)
+    net.layer1 = SquareAlone(4, 4, 3, stride=2, padding=1)
+    return net
+
+
 def breaks(spec):
     net = build(spec)
     net.layer2 = nn.Linear(1, 1)
@@ -86,7 +98,8 @@ def test_a_function_in_a_package_is_a_backbone(norm: Norm) -> None:
     [
         ("our_nets:coarse", r"layer1 \(stride 4\), but got \[1, 4, 28, 28\]"),
         ("our_nets:headless", "no stem, layer1, layer2, layer3, layer4"),
-        ("our_nets:breaks", "must run on a blank image"),
+        ("our_nets:breaks", "must run on a blank image of 224 x 224"),
+        ("our_nets:for_one_size", "must run on a blank image of 256 x 320"),
         ("our_nets:nothing", "has no attribute 'nothing'"),
         ("no_such_package:build", "No module named 'no_such_package'"),
     ],
