@@ -133,3 +133,22 @@ def test_a_neck_that_does_not_fit_an_unknown_network_is_refused_before_a_run(
 
     assert "full/a: detector.neck: must be fpn, nas_fpn or bifpn" in refusal_of_run(path)
     assert "has maps of four strides" in refusals_of_doctor(path)
+
+
+def test_without_a_connection_doctor_names_the_command_and_torchvision_is_left_to_the_nodes(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
+    from_torchvision = {"detector__backbone": "resnet18", "init__source": "torchvision"}
+    named = from_torchvision | {"init__weights": "IMAGENET1K_V1"}
+
+    given = load_study_input(str(written(tmp_path, named)))
+    assert given.facts.files == {}
+
+    path = written(tmp_path, FROM_HUB)
+    [line] = [line for line in plan_text(path) if "NOT THERE" in line]
+    assert line.endswith("run downloads it: hf download our-lab/vit")
+    assert "init.weights hub:our-lab/vit: must be in the hub's cache" in refusals_of_doctor(path)
