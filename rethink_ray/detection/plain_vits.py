@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from rethink_ray.detection.staged_backbone import STAGES, StagedBackbone, Tokens
 from rethink_ray.spec.networks import TIMM
@@ -30,6 +31,8 @@ CLASSES = ("VisionTransformer", "Eva")
 HEAD_PARTS = ("head", "head_dist", "fc_norm", "attn_pool", "mask_token")
 """Beginnings of the names behind the last map, and of the token that masked training alone needs.
 """
+
+SOME_COLUMNS = 4
 
 _log = logging.getLogger(__name__)
 
@@ -44,15 +47,78 @@ class TokenStem(nn.Module):
 
     def forward(self, images: Tensor) -> Tokens:
         """Returns the tokens of normalised images ``[N, 3, H, W]`` of any size."""
+        trunk: Any = self.trunk
         height, width = images.shape[-2:]
-        embedded = self.trunk._pos_embed(self.trunk.patch_embed(images))
-        values, rotation = embedded if isinstance(embedded, tuple) else (embedded, None)
+        grid_hw = trunk.patch_embed.dynamic_feat_size((height, width))
+        values = self._add_positions(trunk.patch_embed(images).flatten(1, 2), grid_hw)
+        rope = getattr(trunk, "rope", None)
         return Tokens(
-            values=self.trunk.norm_pre(values),
-            grid_hw=self.trunk.patch_embed.dynamic_feat_size((height, width)),
-            num_prefix=self.trunk.num_prefix_tokens,
-            rotation=rotation,
+            values=trunk.norm_pre(trunk.pos_drop(values)),
+            grid_hw=grid_hw,
+            num_prefix=trunk.num_prefix_tokens,
+            rotation=None if rope is None else rope.get_embed(shape=grid_hw),
         )
+
+    def _add_positions(self, patches: Tensor, grid_hw: tuple[int, int]) -> Tensor:
+        """Returns the prefix tokens and the patches ``[N, H * W, C]``, each with its position.
+
+        timm's own method resamples positions with a gradient that deterministic GPUs refuse.
+        """
+        trunk: Any = self.trunk
+        tokens = (trunk.cls_token, trunk.reg_token)
+        prefix = [t.expand(len(patches), -1, -1) for t in tokens if t is not None]
+        positions = trunk.pos_embed
+        if positions is None:
+            return torch.cat([*prefix, patches], dim=1)
+        num_others = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
+        others, inside = positions[:, :num_others], positions[:, num_others:]
+        published_hw = trunk.patch_embed.grid_size
+        if tuple(published_hw) != tuple(grid_hw):
+            maps = inside.unflatten(1, published_hw).movedim(-1, 1)
+            resampled: Tensor = ResampledMap.apply(maps, *grid_hw)
+            inside = resampled.flatten(2).movedim(1, -1)
+        if trunk.no_embed_class:
+            return torch.cat([*prefix, patches + inside], dim=1)
+        return torch.cat([*prefix, patches], dim=1) + torch.cat([others, inside], dim=1)
+
+
+class ResampledMap(torch.autograd.Function):
+    """Resamples ``[1, C, h, w]`` to ``[1, C, H, W]``, bicubic and antialiased as timm does.
+
+    PyTorch's gradient of this adds up in any order on GPUs, and is refused by deterministic
+    algorithms. Here it is two matrix products, which is the same because the axes are independent.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, height: int, width: int) -> Tensor:
+        """Returns the resampled maps."""
+        ctx.sizes = (*maps.shape[-2:], height, width)
+        return _resample(maps.float(), height, width).to(maps.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Returns the gradient of the maps."""
+        old_height, old_width, height, width = ctx.sizes
+        wide = gradient.float()
+        rows = _build_matrix(old_height, height, wide.device)
+        columns = _build_matrix(old_width, width, wide.device)
+        return (rows.T @ wide @ columns).to(gradient.dtype), None, None
+
+
+def _resample(maps: Tensor, height: int, width: int) -> Tensor:
+    resampled: Tensor = functional.interpolate(
+        maps, size=(height, width), mode="bicubic", antialias=True
+    )
+    return resampled
+
+
+def _build_matrix(old: int, new: int, device: torch.device) -> Tensor:
+    """Returns ``[new, old]``, the weights of the old positions in each new one along one axis.
+
+    Maps of one column would be resampled wrongly (torch 2.15 on CPUs), so these have several.
+    """
+    units = torch.eye(old, device=device)[None, :, :, None].expand(-1, -1, -1, SOME_COLUMNS)
+    return _resample(units.contiguous(), new, SOME_COLUMNS)[0, :, :, 0].T
 
 
 class TokenBlock(nn.Module):

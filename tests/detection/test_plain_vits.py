@@ -9,6 +9,7 @@ from torch import Tensor
 from rethink_ray.detection.backbones import Backbone, build_backbone
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.freezing import freeze
+from rethink_ray.detection.plain_vits import ResampledMap
 from rethink_ray.detection.weights import load_backbone, load_initial_weights, require_fitting_file
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
@@ -197,6 +198,19 @@ def test_a_level_reads_the_last_map_alone() -> None:
     changed = {**maps, "layer3": torch.zeros(1, 64, 4, 4)}
 
     require_equal(pyramid(maps), pyramid(changed))
+
+
+def test_the_gradient_of_resampled_positions_is_that_of_the_interpolation() -> None:
+    maps = torch.randn(1, 3, 5, 4, requires_grad=True)
+    weights = torch.randn(1, 3, 7, 9)
+    expected = torch.nn.functional.interpolate(maps, (7, 9), mode="bicubic", antialias=True)
+    gradient = torch.autograd.grad((expected * weights).sum(), maps)[0]
+
+    resampled = ResampledMap.apply(maps, 7, 9)
+
+    assert torch.equal(resampled, expected)
+    ours = torch.autograd.grad((resampled * weights).sum(), maps)[0]
+    torch.testing.assert_close(ours, gradient, rtol=1e-5, atol=1e-5)
 
 
 def test_bfloat16_training_of_a_vit_is_finite() -> None:
