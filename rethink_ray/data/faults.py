@@ -65,8 +65,8 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     ``missing_masks`` (no mask is learned from or scored), ``size_disagrees`` (the annotated size is
     neither the stored picture's nor that of the picture turned by EXIF), ``levels_cut`` (a deep
     picture exceeds the levels of black and white). In the whole split: what the reader could not
-    use (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``unreadable_box``,
-    ...). Kinds that do not occur are absent.
+    use (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``unreadable_object``,
+    ``unreadable_box``, ...). Kinds that do not occur are absent.
     """
     rows = np.searchsorted(index.image_column("image_id"), np.asarray(image_ids, np.int64))
     widths, heights = index.image_column("width")[rows], index.image_column("height")[rows]

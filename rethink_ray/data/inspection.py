@@ -20,7 +20,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from rethink_ray.data.cache import SETTLED_SECONDS
-from rethink_ray.data.contents import FEW_FILES, FILES_AT_ONCE, UNSETTLED, FileContent, read_size_and_time
+from rethink_ray.data.contents import (
+    FEW_FILES,
+    FILES_AT_ONCE,
+    UNSETTLED,
+    FileContent,
+    read_size_and_time,
+)
 from rethink_ray.data.levels import LevelRange
 from rethink_ray.data.orientation import PictureHeader
 from rethink_ray.data.pictures import LevelFacts, ReadFault, read_pixel_facts

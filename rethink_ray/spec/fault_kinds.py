@@ -49,7 +49,16 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         is_left_out=True,
     ),
     "unreadable_annotation": FaultKind(
-        unit="records", fate="were left out", reason="they cannot be read", is_left_out=True
+        unit="images",
+        fate="were left out",
+        reason="their entries in the annotation file, or their XML files, cannot be read",
+        is_left_out=True,
+    ),
+    "unreadable_object": FaultKind(
+        unit="boxes",
+        fate="were left out",
+        reason="nothing tells which image they belong to",
+        is_left_out=True,
     ),
     "unknown_image": FaultKind(
         unit="records",

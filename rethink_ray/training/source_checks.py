@@ -1,6 +1,6 @@
 """Checks that a study has the images which its assets are made of: upstream sets and pools.
 
-It reads lists of files and indexes, no picture, so that ``plan`` is quick.
+It reads lists of files and indexes, and pictures of equal size alone, so that ``plan`` is quick.
 """
 
 from collections.abc import Iterator
@@ -49,8 +49,6 @@ def require_sources(study: Study, where: str) -> None:
 
 def require_unseen_upstream(study: Study, where: str) -> None:
     """No run learns upstream from a picture on which the study is scored.
-
-    It compares files of equal size, so ``plan`` leaves it to ``doctor`` and the start of ``run``.
 
     Raises:
         DataError: names the two files.
