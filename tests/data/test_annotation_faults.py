@@ -250,6 +250,26 @@ def test_text_in_another_encoding_matters_only_in_names(declared: str, tmp_path:
     assert index.dropped == {"unreadable_annotation": 1}
 
 
+def test_capital_letters_in_tags_hide_no_object(tmp_path: Path) -> None:
+    text = _xml().replace("object>", "Object>").replace("bndbox>", "BndBox>")
+    index = _read_bytes(tmp_path, text.encode())
+    assert index.entry(id_from_name("a")).boxes_xyxy.tolist() == [[1, 1, 9, 9]]
+
+
+def test_an_object_with_two_boxes_is_left_out_and_counted(tmp_path: Path) -> None:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object>"
+    index = _read_bytes(tmp_path, _xml().replace("</object>", box, 1).encode())
+    assert index.dropped == {"unreadable_box": 1}
+
+
+def test_an_xml_file_that_links_to_itself_costs_one_image(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": voc_xml("a.jpg")}, {"train": ["a", "b"]})
+    (tmp_path / "Annotations" / "b.xml").symlink_to("b.xml")
+    index = open_split(DataSpec(dataset="voc", root=str(tmp_path)), "train")
+    assert index.image_ids.tolist() == [id_from_name("a")]
+    assert index.dropped == {"unreadable_annotation": 1}
+
+
 def test_a_namespace_hides_no_object(tmp_path: Path) -> None:
     text = _xml().replace("<annotation>", '<annotation xmlns="http://example.org/voc">')
     index = _read_bytes(tmp_path, text.encode())
