@@ -87,6 +87,11 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "unknown_category": FaultKind(
         unit="boxes", fate="were dropped", reason="train does not have their category"
     ),
+    "repeated_object": FaultKind(
+        unit="boxes",
+        fate="stay",
+        reason="another object of their picture has the same category and box",
+    ),
     "box_outside": FaultKind(
         unit="boxes", fate="were clamped", reason="they reach beyond their picture"
     ),

@@ -140,6 +140,17 @@ def test_a_check_refuses_a_regime_without_an_object_to_learn_from(tmp_path: Path
     assert find_refusal(data, small).startswith("regimes.small: " + must.format(2))
 
 
+def test_a_box_that_is_annotated_twice_stays_and_is_counted(tmp_path: Path) -> None:
+    cat, dog, big = ("cat", 2, 2, 5, 5), ("dog", 2, 2, 5, 5), ("cat", 2, 2, 5, 6)
+    write_coco(tmp_path, "train", coco({1: [cat, dog, cat, big, cat], 2: [cat]}))
+    index = open_split(coco_spec(tmp_path), "train")
+    assert len(index.entry(1).labels) == 5
+    assert count_faults(index, [1, 2]) == {"repeated_object": 2}
+    [finding] = check_split(coco_spec(tmp_path), "train")
+    assert (finding.kind, finding.count) == ("repeated_object", 2)
+    assert finding.examples[0] == "train/1.png: cat [2, 2, 7, 7]"
+
+
 def test_voc_faults_are_found(tmp_path: Path) -> None:
     xml_of = {
         "a": voc_xml("other.jpg", [("cat", 5, 5, 9, 9)]),
