@@ -128,6 +128,24 @@ def require_fitting_file(backbone: Backbone, state: Mapping[str, Tensor], where:
     require_finite_weights(state, _match_names(backbone, state, where).values(), where)
 
 
+def require_fitting_names(backbone: Backbone, spec: DetectorSpec, where: str) -> None:
+    """Refuses a backbone that torchvision's weights of its name will not fill; downloads nothing.
+
+    The names and shapes of weights are those of the network that they are for.
+
+    Args:
+        backbone: it may be without content (on ``meta``).
+        spec: names the backbone.
+        where: the beginning of error messages.
+
+    Raises:
+        SpecError: as ``load_backbone``.
+    """
+    with torch.device("meta"):
+        model = torchvision.models.get_model(from_torchvision(spec.backbone) or "", weights=None)
+    _match_names(backbone, model.state_dict(), where)
+
+
 def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> dict[str, str]:
     """Returns the backbone's names -> the names in the state dict; they fit each other exactly."""
     needed = {name: v for name, v in backbone.state_dict().items() if not is_adapter(name)}

@@ -1,15 +1,15 @@
 """Checks that a study has the images which its assets are made of: upstream sets and pools.
 
-It reads lists of files and indexes, no picture, so that ``plan`` is quick.
+It reads lists of files, indexes and what was seen of pictures before, so that ``plan`` is quick.
 """
 
 from collections.abc import Iterator
 
-from rethink_ray.data.contents import list_pictures
+from rethink_ray.data.contents import Pictures
 from rethink_ray.data.glyphs import select_figures
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
-from rethink_ray.data.upstream import BUILT_IN, require_upstream_classes, upstream_files
+from rethink_ray.data.upstream import BUILT_IN, inspect_upstream, require_upstream_classes
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
@@ -50,8 +50,6 @@ def require_sources(study: Study, where: str) -> None:
 def require_unseen_upstream(study: Study, where: str) -> None:
     """No run learns upstream from a picture on which the study is scored.
 
-    It compares files of equal size, so ``plan`` leaves it to ``doctor`` and the start of ``run``.
-
     Raises:
         DataError: names the two files.
     """
@@ -59,7 +57,12 @@ def require_unseen_upstream(study: Study, where: str) -> None:
         _learns_upstream(recipe) for _, recipe in _list_recipes(study)
     ):
         return
-    pictures = list_pictures(upstream_files(study.data))
+    seen = inspect_upstream(study.data)
+    pictures = Pictures(
+        paths=[*map(str, seen)],
+        num_bytes=[picture.content.num_bytes for picture in seen.values()],
+        digests=[picture.content.digest for picture in seen.values()],
+    )
     require_unseen(study.data, pictures, f"{where}: data.upstream")
 
 
