@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+import torch
+import torchvision
 from torch import Tensor
 
 from rethink_ray.detection.adapters import is_adapter
@@ -28,7 +30,7 @@ from rethink_ray.detection.tensor_fit import (
     require_finite_weights,
 )
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.networks import has_timm_tag
+from rethink_ray.spec.networks import from_torchvision, has_timm_tag
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 from rethink_ray.spec.weight_files import STATE_THE_INPUT, is_ours
@@ -147,6 +149,24 @@ def _convert(backbone: Backbone, state: Mapping[str, Tensor]) -> Mapping[str, Te
     return backbone.staged.convert(
         {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
     )
+
+
+def require_fitting_names(backbone: Backbone, spec: DetectorSpec, where: str) -> None:
+    """Refuses a backbone that torchvision's weights of its name will not fill; downloads nothing.
+
+    The names and shapes of weights are those of the network that they are for.
+
+    Args:
+        backbone: it may be without content (on ``meta``).
+        spec: names the backbone.
+        where: the beginning of error messages.
+
+    Raises:
+        SpecError: as ``load_backbone``.
+    """
+    with torch.device("meta"):
+        model = torchvision.models.get_model(from_torchvision(spec.backbone) or "", weights=None)
+    _match_names(backbone, model.state_dict(), where)
 
 
 def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> dict[str, str]:

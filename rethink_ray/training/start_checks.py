@@ -1,7 +1,7 @@
 """Loads every file of weights of a study once, and compares it with the networks that need it.
 
-``doctor`` and the start of ``run`` do this. A trial that needs a file may begin hours later. The
-networks are built without content, so this takes about as long as reading the files.
+``plan``, ``doctor`` and the start of ``run`` do this. A trial that needs a file may begin hours
+later. The networks are built without content, so this takes about as long as reading the files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from rethink_ray.detection.learned_detectors import LearnedDetector
 from rethink_ray.detection.necks import require_fitting_neck
 from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
-from rethink_ray.detection.weights import require_fitting_file
+from rethink_ray.detection.weights import require_fitting_file, require_fitting_names
 from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.networks import is_own
@@ -187,16 +187,50 @@ def digest_of_use(use: FileUse, where: str) -> str:
     return digest_of_file(str(use.path), where)
 
 
-def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:
+def require_fitting_weights(
+    study: Study, where: str, *, may_be_missing: bool = False
+) -> tuple[str, ...]:
     """Every file of weights fits the networks of its runs; returns those that hold a detector.
+
+    Args:
+        study: the study.
+        where: its file, for errors.
+        may_be_missing: passes over files that are not there yet, and networks of other code.
 
     Raises:
         SpecError, DataError: as ``load_once``.
     """
-    uses = list_file_uses(study, where)
-    return tuple(
-        str(path) for path, of_file in uses.items() if holds_detector(load_once(study, of_file))
-    )
+    require_fitting_downloads(study, where)
+    holding = []
+    for path, of_file in list_file_uses(study, where).items():
+        if may_be_missing:
+            of_file = [use for use in of_file if not is_own(use.recipe.detector.backbone)]
+            if not path.is_file() or not of_file:
+                continue
+        if holds_detector(load_once(study, of_file)):
+            holding.append(str(path))
+    return tuple(holding)
+
+
+def require_fitting_downloads(study: Study, where: str) -> None:
+    """torchvision's weights fit the networks of their runs; those on this machine are left out.
+
+    Raises:
+        SpecError: names and shapes of the weights are not those of the network.
+    """
+    fitting: set[tuple[object, ...]] = set()
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, (*INIT_PATHS, *NETWORK_PATHS)):
+            spec, named = recipe.detector, recipe.init.weights
+            if recipe.init.source != "torchvision" or _network_of(recipe) in fitting:
+                continue
+            weights = find_published(spec, recipe.init)
+            if weights is not None and weights.find() is None:
+                with torch.device("meta"):
+                    backbone = build_backbone(spec)
+                require_fitting_names(backbone, spec, f"{where}: {cell.name}: init.weights {named}")
+                fitting.add(_network_of(recipe))
 
 
 def require_buildable(study: Study, where: str) -> None:

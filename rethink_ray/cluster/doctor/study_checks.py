@@ -1,5 +1,6 @@
 """Preflight of one study: room for a job, its data set and faults in it, weights, disk."""
 
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
+from rethink_ray.spec.fault_kinds import describe_kind
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import label_files_of, require_known_inputs, weight_files_of
@@ -92,25 +94,31 @@ def _fail_once(name: str, error: Exception, data: Check) -> Check:
 
 
 def _faults(study: Study, data: Check) -> Check:
-    """Fails if an image is lost. Bad boxes are clamped or dropped in training, and counted."""
-    from rethink_ray.data.check import check_split
+    """Fails if an image is lost; other faults are counted in the records too."""
+    from rethink_ray.data.check import check_pools, check_split
 
     faults: Counter[str] = Counter()
     try:
-        for dataset in study.data.detection_sets:
-            splits = {"train", dataset.report_on, dataset.select_split} - {"holdout"}
-            for split in sorted(splits):
-                for fault in check_split(dataset, split):
-                    if fault.is_fault:
-                        faults[fault.kind] += fault.count
+        by_split = [
+            check_split(dataset, split)
+            for dataset in study.data.detection_sets
+            for split in sorted({"train", dataset.report_on, dataset.select_split} - {"holdout"})
+        ]
+        for fault in itertools.chain(*by_split, *check_pools(study.data).values()):
+            if fault.is_fault:
+                faults[fault.kind] += fault.count
     except (RethinkError, OSError) as error:
         return _fail_once("data faults", error, data)
-    fact = ", ".join(f"{num} {kind}" for kind, num in sorted(faults.items())) or "none"
+    fact = "; ".join(_say_fault(kind, num) for kind, num in sorted(faults.items())) or "none"
     num_lost = faults["missing_image"] + faults["unreadable_image"]
     remedy = "put the images in place; rethink-ray data check names them"
-    if faults and not num_lost:
-        fact += " (boxes are clamped or dropped, and counted in the records)"
     return build_check("data faults", fact, num_lost == 0, remedy)
+
+
+def _say_fault(kind: str, count: int) -> str:
+    """``3 box_degenerate (boxes: they have no pixels inside their picture)``, as `data check`."""
+    words = describe_kind(kind)
+    return f"{count} {kind} ({words.unit}: {words.reason})"
 
 
 def check_weights(study: Study) -> Iterator[Check]:
@@ -139,9 +147,11 @@ def check_weights(study: Study) -> Iterator[Check]:
         return
     for path, uses in files.items():
         yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
-    for key, (weights, _) in published.items():
-        if weights.find() is None:
-            yield try_check(f"weights {key}", partial(_reach, weights), weights.command)
+    missing = {key: weights for key, (weights, _) in published.items() if weights.find() is None}
+    if missing:
+        yield try_check("names of weights", partial(_fit_downloads, study), "change init.weights")
+    for key, weights in missing.items():
+        yield try_check(f"weights {key}", partial(_reach, weights), weights.command)
     if published or keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
 
@@ -168,6 +178,13 @@ def _build(study: Study) -> str:
 
     require_buildable(study, study.study)
     return "all can be built"
+
+
+def _fit_downloads(study: Study) -> str:
+    from rethink_ray.training.start_checks import require_fitting_downloads
+
+    require_fitting_downloads(study, study.study)
+    return "those to be downloaded fit"
 
 
 def _know_inputs(study: Study) -> str:
