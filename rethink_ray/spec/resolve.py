@@ -180,6 +180,7 @@ def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialC
         "recipe": recipe,
         "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
+        "family_code": facts.backbones.get(recipe.detector.family, ""),
     }
     return config.model_copy(update=update)
 

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.networks import has_timm_tag
+from rethink_ray.spec.networks import has_timm_tag, is_own
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 
 INIT_PATHS = ("init.source", "init.weights")
-INPUT_PATHS = (*INIT_PATHS, "init.input", "detector.backbone")
+INPUT_PATHS = (*INIT_PATHS, "init.input", "detector.backbone", "detector.family")
 OURS = b"rethink-ray checkpoint "
 """The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
 STATE_THE_INPUT = (
@@ -65,7 +65,9 @@ def require_known_inputs(study: Study, where: str) -> None:
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, INPUT_PATHS):
             path, is_stated = recipe.init.weights or "", recipe.init.input is not None
-            if recipe.init.source != "file" or is_stated or has_timm_tag(recipe.detector.backbone):
+            detector = recipe.detector
+            is_known = has_timm_tag(detector.backbone) or is_own(detector.family)
+            if recipe.init.source != "file" or is_stated or is_known:
                 continue
             if Path(path).is_file() and not is_ours(path):
                 key = f"{where}: {cell.name}: init.input"
