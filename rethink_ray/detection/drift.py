@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rethink_ray.detection.adapters import is_adapter
-from rethink_ray.detection.staged_backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +18,7 @@ class BackboneStart:
     """Over all parameters but adapters, frozen ones included."""
 
 
-def record_origin(backbone: Backbone) -> BackboneStart:
+def record_origin(backbone: nn.Module) -> BackboneStart:
     """Records the backbone's trainable weights (copied to the CPU) and its norm."""
     parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
     squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]
@@ -29,7 +28,7 @@ def record_origin(backbone: Backbone) -> BackboneStart:
     )
 
 
-def backbone_drift(backbone: Backbone, origin: BackboneStart) -> float:
+def backbone_drift(backbone: nn.Module, origin: BackboneStart) -> float:
     """Returns |w - w0| / |w0| over all parameters of the backbone; 0 if none has moved."""
     now = backbone.state_dict()
     moved = [

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.freezing import freeze
 from rethink_ray.detection.operations import count_operations
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, DetectorSpec, Frozen, InitSpec
 
@@ -27,7 +26,7 @@ def step_flops_per_image(
     little on both.
     """
     detector = build_detector(_replace_norm(spec), InitSpec(), num_classes, seed=0).to(device)
-    freeze(detector.backbone, frozen)
+    detector.freeze(frozen)
     generator = torch.Generator().manual_seed(0)
     hw = (spec.min_side_px, spec.max_side_px)
     images = [torch.rand(3, *hw, generator=generator).to(device) for _ in range(NUM_PICTURES)]

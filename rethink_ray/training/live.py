@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, record_origin
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
@@ -79,8 +80,12 @@ class Live:
             require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
+        if isinstance(self.detector.network, OwnNetwork):
+            share = recipe.batch_size // ctx.world_size
+            is_cut = (images_per_step or share) < share
+            self.detector.network.require_whole_batches(ctx.world_size, is_cut=is_cut)
         self.detector.to(ctx.device)
-        self.origin = record_origin(self.detector.backbone)
+        self.origin = record_origin(self.detector.drift_part)
         if ctx.world_size > 1 and ctx.device.type == "cuda":
             put_on_gpus(self.detector)
         mixes = recipe.labels.kind == "self_training"
@@ -265,7 +270,7 @@ class Live:
 
     def drift(self) -> float:
         """How far the backbone's weights have moved since before the first update."""
-        return backbone_drift(self.detector.backbone, self.origin)
+        return backbone_drift(self.detector.drift_part, self.origin)
 
     def is_finite(self) -> bool:
         """Whether every trained parameter is a finite number."""
