@@ -15,8 +15,8 @@ read ``family``, ``min_side_px``, ``max_side_px``, ``score_threshold``, ``nms_io
 
 It may also have ``backbone``, the part that ``init.frozen: backbone`` freezes and whose drift is
 recorded; ``parameter_groups()``, which divides the trainable parameters into ``weights`` and
-``norms``; ``class_tensors``, patterns of the names of tensors with rows for classes, which a file of
-weights does not fill; ``rename_weights(state)``, which gives a foreign file its names; and
+``norms``; ``class_tensors``, patterns of the names of tensors with rows for classes, which a file
+of weights does not fill; ``rename_weights(state)``, which gives a foreign file its names; and
 ``read_settings()``, the live values of keys of ``detector``. ``rethink-ray check-detector`` checks
 all of this.
 """
@@ -108,9 +108,7 @@ class OwnNetwork(nn.Module):
             for one in detections
         ]
 
-    def _losses(
-        self, images: list[Tensor], targets: list[dict[str, Tensor]]
-    ) -> dict[str, Tensor]:
+    def _losses(self, images: list[Tensor], targets: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         assert self.position is not None, "a position is set before each forward"
         seed, step, image_ids = self.position.seed, self.position.step, self.position.image_ids
         named = [
@@ -155,6 +153,13 @@ class OwnNetwork(nn.Module):
         self.is_frozen = True
         self.train(self.training)
 
+    def read_frozen(self) -> str:
+        """Returns ``backbone`` if all of the live backbone is frozen, else ``none``."""
+        part = self.backbone_part
+        if part is None or part.training or any(p.requires_grad for p in part.parameters()):
+            return "none"
+        return "backbone"
+
     def train(self, mode: bool = True) -> "OwnNetwork":
         """Sets the mode of all parts; a frozen backbone stays in evaluation mode."""
         super().train(mode)
@@ -166,11 +171,11 @@ class OwnNetwork(nn.Module):
         """Returns the trainable parameters outside norms, and those of norms."""
         group = getattr(self.model, "parameter_groups", None)
         if group is None:
-            return split_by_decay(self.model)
+            # modules can share parameters
+            weights, norms = map(list, map(dict.fromkeys, split_by_decay(self.model)))
+            return weights, norms
         groups: Mapping[str, Sequence[nn.Parameter]] = group()
-        weights, norms = (
-            [p for p in groups.get(name, ()) if p.requires_grad] for name in GROUPS
-        )
+        weights, norms = ([p for p in groups.get(name, ()) if p.requires_grad] for name in GROUPS)
         return weights, norms
 
     def read_settings(self) -> dict[str, Any]:
@@ -211,8 +216,8 @@ class OwnNetwork(nn.Module):
             }
         elif (rename := getattr(self.model, "rename_weights", None)) is not None:
             state = rename(state)
-        needed = {k: v for k, v in self.model.state_dict().items() if not self._is_of_class(k)}
-        given = {name: value for name, value in state.items() if not self._is_of_class(name)}
+        needed = {k: v for k, v in self.model.state_dict().items() if not self.is_of_class(k)}
+        given = {name: value for name, value in state.items() if not self.is_of_class(name)}
         fit = compare_tensors(needed, given)
         if not fit.is_exact:
             must = f"must fill {self.family} exactly, but for its rows of classes"
@@ -220,7 +225,8 @@ class OwnNetwork(nn.Module):
         require_finite_weights(given, given, where)
         return {name: value for name, value in given.items() if name in needed}
 
-    def _is_of_class(self, name: str) -> bool:
+    def is_of_class(self, name: str) -> bool:
+        """Whether a tensor of the model has rows for classes."""
         patterns: Sequence[str] = getattr(self.model, "class_tensors", ())
         return any(fnmatchcase(name, pattern) for pattern in patterns)
 

@@ -1,9 +1,9 @@
 """The code of backbones and detectors that are not ours: numbers depend on it, so ids cover it.
 
-A network of timm or transformers is identified by the library's version, a function by the source of
-its module and by the versions of the network libraries that the source imports. Detectors of
-torchvision have no code here, because our own families are built on torchvision too. Modules are located and read, never
-imported: planning a study does not import torch.
+A network of timm or transformers is identified by the library's version, a function by the source
+of its module and by the versions of the network libraries that the source imports. Detectors of
+torchvision have no code here, because our own families are built on torchvision too. Modules are
+located and read, never imported: planning a study does not import torch.
 """
 
 import ast

@@ -46,16 +46,19 @@ class FamilyAxes:
     it is built."""
     nms_iou: float = 0.5
     """The published overlap of its non-maximum suppression, which null stands for."""
+    frozen_norms: bool = False
+    """Whether its backbone's batch norms never learn, so that random weights would not either."""
     library: str | None = None
     """The package that its numbers depend on; its version is part of ids."""
 
 
-def _rt_detr(size: str) -> FamilyAxes:
+def _rt_detr(size: str, *, frozen_norms: bool) -> FamilyAxes:
     return FamilyAxes(
         build=f"rethink_ray.detection.rt_detr:build_{size}",
         reads=SIDES | {"score_threshold", "detections"},
         multiple_px=32,
         shares_batches=False,
+        frozen_norms=frozen_norms,
         library="transformers",
     )
 
@@ -75,13 +78,15 @@ SHIPPED_FAMILIES: Mapping[str, FamilyAxes] = {
         shares_batches=False,
         nms_iou=0.55,
     ),
-    "transformers:rtdetr_v2_r18vd": _rt_detr("rtdetr_v2_r18vd"),
-    "transformers:rtdetr_v2_r50vd": _rt_detr("rtdetr_v2_r50vd"),
+    "transformers:rtdetr_v2_r18vd": _rt_detr("rtdetr_v2_r18vd", frozen_norms=False),
+    "transformers:rtdetr_v2_r50vd": _rt_detr("rtdetr_v2_r50vd", frozen_norms=True),
 }
 """Family that ships beside ours -> what it reads. Source: pytorch/vision,
 torchvision/models/detection/ssd.py and ssdlite.py; huggingface/transformers,
-src/transformers/models/rt_detr_v2. The SSD on VGG has no norm, so batches of any size have the same
-losses; SSDlite's batch norms and the denoising queries of RT-DETR see all images of a pass."""
+src/transformers/models/rt_detr_v2; lyuwenyu/RT-DETR, rtdetrv2_pytorch/configs/rtdetrv2 (norms of
+ResNet-50 are frozen, those of ResNet-18 are not). The SSD on VGG has no norm, so its losses can be
+added up over parts of a batch; SSDlite's batch norms and RT-DETR's denoising queries see all images
+of a pass."""
 
 
 def axes_of(family: str) -> FamilyAxes | None:

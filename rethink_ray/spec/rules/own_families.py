@@ -107,6 +107,11 @@ def _is_no_multiple(run: Run) -> bool | Breach:
     return Breach(came=list(sides), words={"multiple": axes.multiple_px})
 
 
+def _has_frozen_random_norms(run: Run) -> bool:
+    axes = axes_of(run.recipe.detector.family)
+    return axes is not None and axes.frozen_norms and run.recipe.init.source == "random"
+
+
 def _cannot_share(run: Run) -> bool:
     axes = axes_of(run.recipe.detector.family)
     return axes is not None and axes.shares_batches is False
@@ -122,6 +127,13 @@ OWN_FAMILY_RULES: tuple[Rule[Run], ...] = (
             remedy=axis.remedy,
         )
         for axis in REFUSED_AXES
+    ),
+    Rule(
+        key="init.source",
+        reads=("detector.family",),
+        broken=_has_frozen_random_norms,
+        must="must load weights with {detector.family}, whose batch norms never learn",
+        remedy="Write init.source: file, or take transformers:rtdetr_v2_r18vd.",
     ),
     Rule(
         key="detector.min_side_px",
