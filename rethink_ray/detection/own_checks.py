@@ -141,7 +141,7 @@ def _name_wrong_losses(losses: Mapping[str, Tensor]) -> str:
         if loss.dim():
             return f"{name} has the shape {tuple(loss.shape)}"
         if not bool(torch.isfinite(loss)):
-            return f"{name} is {float(loss)}"
+            return f"{name} is {float(loss.detach())}"
     return ""
 
 
@@ -203,7 +203,7 @@ def _adds_up_over_parts(subject: Subject) -> str:
     for name, loss in whole.divide(whole.denominators).items():
         part = parts.divide(parts.denominators)[name]
         if not torch.isclose(part, loss, rtol=LOSS_TOLERANCE, atol=LOSS_TOLERANCE):
-            return f"{name} is {float(loss):.6g} in one pass and {float(part):.6g} in three"
+            return f"{name} is {loss.item():.6g} in one pass and {part.item():.6g} in three"
     return ""
 
 
@@ -292,7 +292,7 @@ def _uses_no_other_generators(subject: Subject) -> str:
 def _generator_states() -> dict[str, object]:
     return {
         "Python's random": random.getstate(),
-        "numpy.random": np.random.get_state()[1].tobytes(),  # type: ignore[union-attr]
+        "numpy.random": repr(np.random.get_state(legacy=False)["state"]),  # type: ignore[call-overload]
         "torch's generator": bytes(torch.get_rng_state().tolist()),
     }
 

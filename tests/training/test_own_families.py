@@ -1,0 +1,136 @@
+"""Runs of a detector of other code: the four invariants, micro-batches, freezing, effective values."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rethink_ray.detection.detectors import build_detector
+from rethink_ray.spec.backbone_code import code_of
+from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.settings import with_settings
+from rethink_ray.training.checkpoint import load_checkpoint
+from rethink_ray.training.live import Live
+from rethink_ray.training.run import evaluate_checkpoint, train_config
+from rethink_ray.training.trial_files import model_path
+from rethink_ray.training.worker_context import WorkerContext
+from tests.builders import micro_trial
+from tests.detection.own_example import EXAMPLE, MODULE, importable, small
+from tests.detection.tiny_detectors import pictures, targets
+from tests.training.runs import climb, climb_with_stops, digest, digests, numbers
+
+LENGTHS = (2.0, 3.0, 4.0)
+DROPPING = f"{MODULE}:build_dropping"
+SHARED = f"{MODULE}:build_shared"
+SCHEDULE = {"unit": 4, "lengths": [2.0, 3.0, 4.0], "warmup": 2}
+
+
+@pytest.fixture(autouse=True)
+def module(tmp_path: Path) -> Iterator[None]:
+    with importable(tmp_path):
+        yield
+
+
+def recipe_of(family: str, **settings: Any) -> Recipe:
+    dotted = {path.replace("__", "."): value for path, value in settings.items()}
+    base = {
+        "detector": {"family": family, "min_side_px": 64, "max_side_px": 64},
+        "detector.score_threshold": 0.0,
+        "schedule": SCHEDULE,
+        "schedule.decay.before_end": [0.75, 0.25],
+        "batch_size": 2,
+    }
+    return with_settings(Recipe(), {**base, **dotted}, "test")
+
+
+def trial(family: str, **settings: Any) -> TrialConfig:
+    config = micro_trial(recipe_of(family, **settings))
+    return config.model_copy(update={"family_code": code_of(family, "test")})
+
+
+def test_a_branch_equals_a_stand_alone_run_and_repeats_in_this_process(tmp_path: Path) -> None:
+    config = trial(DROPPING, augment__scale=[0.8, 1.2])
+    ladder = climb(config, tmp_path / "ladder", LENGTHS)
+    for rung in ladder:
+        folder = tmp_path / f"{rung.length:g}"
+        alone = climb(config, folder, (rung.length,))
+        assert digest(folder, rung.length) == digest(tmp_path / "ladder", rung.length)
+        assert numbers(alone) == numbers([rung])
+
+
+def test_many_stops_on_one_ladder_change_nothing(tmp_path: Path) -> None:
+    config = trial(DROPPING, optimizer__name="adamw", optimizer__lr=0.001)
+    whole = climb(config, tmp_path / "whole", LENGTHS)
+    parts, stops = climb_with_stops(config, tmp_path / "parts", LENGTHS, every=4)
+    assert stops >= 24 // 4
+    assert numbers(parts) == numbers(whole)
+    assert digests(tmp_path / "parts", LENGTHS) == digests(tmp_path / "whole", LENGTHS)
+
+
+def test_an_exported_configuration_trains_and_scores_the_same(tmp_path: Path) -> None:
+    config = trial(EXAMPLE)
+    [*_, last] = train_config(config, tmp_path / "run")
+    scores = evaluate_checkpoint(tmp_path / "run", "val")
+    assert scores["val/ap"] == last.metrics["val/ap"]
+
+
+def test_effective_values_are_those_of_the_live_detector(tmp_path: Path) -> None:
+    torch.save(build_detector(small(), InitSpec(), 6, seed=0).state_dict(), tmp_path / "w.pt")
+    started = {"init__source": "file", "init__weights": str(tmp_path / "w.pt")}
+    climb(trial(EXAMPLE, init__frozen="backbone", **started), tmp_path / "run", (2.0,))
+    summary = json.loads((tmp_path / "run" / "effective.json").read_text())
+    effective, model = summary["effective"], summary["model"]
+    assert (effective["detector.family"], effective["init.frozen"]) == (EXAMPLE, "backbone")
+    assert (effective["detector.min_side_px"], effective["detector.max_side_px"]) == (64, 64)
+    assert "detector.norm" not in effective
+    assert model["frozen_parts"] == ["network.model.backbone"]
+    assert 0 < model["trainable_share"] < 0.3
+    assert model["step_flops"] > 0
+
+
+def test_a_frozen_backbone_does_not_drift_and_a_trained_one_does(tmp_path: Path) -> None:
+    start = build_detector(small(), InitSpec(), 6, seed=0).state_dict()
+    torch.save(start, tmp_path / "w.pt")
+    started = {"init__source": "file", "init__weights": str(tmp_path / "w.pt")}
+    drifts = []
+    for frozen in ("backbone", "none"):
+        config = trial(EXAMPLE, init__frozen=frozen, **started)
+        [rung] = climb(config, tmp_path / frozen, (2.0,))
+        drifts.append(rung.metrics["train/backbone_drift"])
+        model = load_checkpoint(model_path(tmp_path / frozen / "models", 2.0))["model"]
+        first = "network.model.backbone.0.weight"
+        assert torch.equal(model[first], start[first]) == (frozen == "backbone")
+    assert drifts[0] == 0.0 < drifts[1]
+
+
+def gradient(family: str, images_per_step: int | None) -> list[torch.Tensor]:
+    recipe = recipe_of(family, batch_size=4, optimizer__lr=1.0, optimizer__momentum=0.0)
+    ctx = WorkerContext.alone(1, 0, False)
+    live = Live(recipe, 3, 1, ctx, images_per_step=images_per_step)
+    before = [p.detach().clone() for p in live.trainable]
+    live.update(pictures(4), targets(4), rate=1.0, step=0)
+    return [then - p.detach() for then, p in zip(before, live.trainable, strict=True)]
+
+
+def test_micro_batches_have_the_gradient_of_the_whole_batch() -> None:
+    whole, split = gradient(SHARED, None), gradient(SHARED, 2)
+    for one, other in zip(whole, split, strict=True):
+        assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_a_detector_that_needs_whole_batches_is_refused_micro_batches() -> None:
+    with pytest.raises(SpecError, match="resources.images_per_step: must give .* a whole batch"):
+        gradient(EXAMPLE, 2)
+
+
+def test_a_run_whose_code_has_changed_is_refused(tmp_path: Path) -> None:
+    config = trial(EXAMPLE)
+    with (tmp_path / f"{MODULE}.py").open("a") as file:
+        file.write("# another line\n")
+    with pytest.raises(SpecError, match=f"detector.family {EXAMPLE}: must be the code that"):
+        climb(config, tmp_path / "run", (2.0,))
