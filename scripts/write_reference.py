@@ -16,6 +16,7 @@ from reference_words import MEASURES, SOURCES, as_yaml, join_words, split_source
 
 from rethink_ray.spec.metrics import MEASURED
 from rethink_ray.spec.networks import EFFICIENT, OWN_NORM, RESIDUAL
+from rethink_ray.spec.own_families import FOR_ANY, SHIPPED_FAMILIES
 from rethink_ray.spec.recipe import AUGMENT_LEVELS, Recipe
 from rethink_ray.spec.recipes import RECIPES, build_recipe
 from rethink_ray.spec.settings import LENGTH_PATH, flatten
@@ -286,6 +287,17 @@ def _plugin_lines() -> Iterator[str]:
     yield "- `stem`, `layer1`, `layer2`, `layer3`, `layer4`: modules that run one after another;"
     yield "  the maps of `layer1` to `layer4` have strides 4, 8, 16 and 32"
     yield "- `channels`: the output channels of `layer1` to `layer4`, four whole numbers"
+    yield ""
+    yield "`detector.family` takes these names beside ours:"
+    yield ""
+    for name, axes in SHIPPED_FAMILIES.items():
+        keys = ", ".join(f"`{key}`" for key in sorted(axes.reads))
+        yield f"- `{name}`, which reads {keys}"
+    keys = ", ".join(f"`{key}`" for key in sorted(FOR_ANY))
+    yield (
+        "- `package.module:build`: a function of yours, called as `build(spec, num_classes)`, which "
+        f"may read {keys} ([a detector of your own](networks.md#a-detector-of-your-own))"
+    )
     yield ""
 
 

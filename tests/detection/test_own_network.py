@@ -20,7 +20,7 @@ from rethink_ray.spec.recipe import InitSpec
 from tests.detection.own_example import EXAMPLE, MODULE, importable, read_example, small
 from tests.detection.tiny_detectors import mixed_pictures, mixed_targets, update
 
-BROKEN = '''
+BROKEN = """
 
 class LosesSeed(Cells):
     def losses(self, images, targets, *, seed, step):
@@ -126,7 +126,7 @@ for _kind in [*globals().values()]:
         def _build(spec, num_classes, kind=_kind):
             return kind(spec, num_classes)
         globals()[f"build_{_kind.__name__}"] = _build
-'''
+"""
 TAKES_SPEC = "build_FindsNothing = lambda spec, num_classes: FindsNothing()\n"
 
 
