@@ -295,8 +295,8 @@ def _plugin_lines() -> Iterator[str]:
         yield f"- `{name}`, which reads {keys}"
     keys = ", ".join(f"`{key}`" for key in sorted(FOR_ANY))
     yield (
-        "- `package.module:build`: a function of yours, called as `build(spec, num_classes)`, which "
-        f"may read {keys} ([a detector of your own](networks.md#a-detector-of-your-own))"
+        "- `package.module:build`: a function of yours, called as `build(spec, num_classes)`, "
+        f"which may read {keys} ([a detector of your own](networks.md#a-detector-of-your-own))"
     )
     yield ""
 

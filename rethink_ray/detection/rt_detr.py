@@ -7,13 +7,15 @@ src/transformers/models/rt_detr_v2 and src/transformers/loss/loss_rt_detr.py; th
 convert_rt_detr_v2_weights_to_hf.py; Lv et al. 2024.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import box_convert, clip_boxes_to_image
 from transformers import RTDetrResNetConfig, RTDetrV2Config, RTDetrV2ForObjectDetection
+from transformers.utils import logging
 
 from rethink_ray.detection.resize import resize_image
 from rethink_ray.spec.recipe import DetectorSpec
@@ -35,9 +37,6 @@ BACKBONES: Mapping[str, Mapping[str, Any]] = {
     "r50vd": {},
 }
 """Size -> what differs from transformers' ResNet-D-50."""
-TIED = ("class_embed.", "bbox_embed.")
-"""Heads of the decoder that stand under two names; checkpoints have one of them."""
-TIED_PREFIX = "model.decoder."
 
 
 class RtDetr(nn.Module):
@@ -113,18 +112,39 @@ class RtDetr(nn.Module):
         return torch.stack([resize_image(image, self.side_px, self.side_px) for image in images])
 
     def rename_weights(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gives a checkpoint of the hub the names of this module, tied heads under both names."""
-        both = dict(state)
-        for name, value in state.items():
-            if name.startswith(TIED):
-                both.setdefault(f"{TIED_PREFIX}{name}", value)
-            elif name.startswith(tuple(f"{TIED_PREFIX}{head}" for head in TIED)):
-                both.setdefault(name.removeprefix(TIED_PREFIX), value)
-        return {f"network.{name}": value for name, value in both.items()}
+        """Gives a checkpoint of the hub the names of this module.
+
+        Its names are older than those of the network, and of heads that are tied it has one.
+        transformers knows both, so a second network is loaded; a tensor that it lacks or does not
+        know is lacking or left over here too.
+        """
+        with torch.random.fork_rng(devices=[]), _without_progress_bars():
+            loaded, report = RTDetrV2ForObjectDetection.from_pretrained(
+                None,
+                config=self.network.config,
+                state_dict=dict(state),
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        drawn = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+        renamed = {name: v for name, v in loaded.state_dict().items() if name not in drawn}
+        renamed |= {name: state[name] for name in report["unexpected_keys"] if name in state}
+        return {f"network.{name}": value for name, value in renamed.items()}
 
     def read_settings(self) -> dict[str, Any]:
         """Returns the live values of the settings that a study can change."""
         return {"score_threshold": self.score_threshold, "detections": self.num_detections}
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    was_enabled = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            logging.enable_progress_bar()
 
 
 def build_rtdetr_v2_r18vd(spec: DetectorSpec, num_classes: int) -> RtDetr:

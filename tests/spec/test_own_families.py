@@ -69,6 +69,7 @@ UNUSUAL: dict[str, Any] = {
     "init.frozen": "layer2",
     "init.input": "imagenet",
     "init.weights_norm": "gn",
+    "init.zero_init_residual": True,
     "augment.short_side_px": [64, 96],
     "evaluation.scales": [0.5, 1.0],
     "evaluation.flip": True,

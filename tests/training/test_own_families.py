@@ -1,4 +1,4 @@
-"""Runs of a detector of other code: the four invariants, micro-batches, freezing, effective values."""
+"""Runs of a detector of other code: invariants, micro-batches, freezing, effective values."""
 
 import json
 from collections.abc import Iterator

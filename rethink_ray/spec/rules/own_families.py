@@ -51,6 +51,12 @@ REFUSED_AXES = (
         "Remove it.",
     ),
     RefusedAxis(
+        "init.zero_init_residual",
+        (False,),
+        "must be false with {detector.family}, which draws its own weights",
+        "Remove it.",
+    ),
+    RefusedAxis(
         "augment.short_side_px",
         (None,),
         "must be left out with {detector.family}, which resizes every image itself",
