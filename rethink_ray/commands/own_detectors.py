@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-Family = Annotated[
+CheckedFamily = Annotated[
     str, typer.Argument(help="package.module:build, or a family such as torchvision:ssd300_vgg16")
 ]
 
@@ -15,7 +15,7 @@ def register_detector_commands(app: typer.Typer) -> None:
 
 
 def check_detector(
-    family: Family,
+    family: CheckedFamily,
     side_px: Annotated[
         int | None, typer.Option(min=32, help="detector.min_side_px and max_side_px of the check")
     ] = None,

@@ -292,7 +292,7 @@ def _uses_no_other_generators(subject: Subject) -> str:
 def _generator_states() -> dict[str, object]:
     return {
         "Python's random": random.getstate(),
-        "numpy.random": repr(np.random.get_state(legacy=False)["state"]),  # type: ignore[call-overload]
+        "numpy.random": repr(np.random.get_state(legacy=False)["state"]),
         "torch's generator": bytes(torch.get_rng_state().tolist()),
     }
 

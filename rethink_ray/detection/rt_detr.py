@@ -32,7 +32,7 @@ SIZES: Mapping[str, Mapping[str, Any]] = {
 }
 """Size -> what differs from transformers' defaults, beside the backbone. The norms of ResNet-D-18
 learn, as in lyuwenyu/RT-DETR, rtdetrv2_pytorch/configs/rtdetrv2/rtdetrv2_r18vd_120e_coco.yml."""
-BACKBONES: Mapping[str, Mapping[str, Any]] = {
+BACKBONE_SIZES: Mapping[str, Mapping[str, Any]] = {
     "r18vd": {**SMALL_BACKBONE, "depths": [2, 2, 2, 2]},
     "r50vd": {},
 }
@@ -64,7 +64,8 @@ class RtDetr(nn.Module):
     @property
     def backbone(self) -> nn.Module:
         """The ResNet-D."""
-        return self.network.get_submodule("model.backbone")
+        backbone: nn.Module = self.network.get_submodule("model.backbone")
+        return backbone
 
     def losses(
         self,
@@ -159,7 +160,9 @@ def build_rtdetr_v2_r50vd(spec: DetectorSpec, num_classes: int) -> RtDetr:
 
 def derive_config(size: str, num_classes: int) -> RTDetrV2Config:
     """Returns the configuration of a published size for this number of classes."""
-    backbone = RTDetrResNetConfig(out_features=["stage2", "stage3", "stage4"], **BACKBONES[size])
+    backbone = RTDetrResNetConfig(
+        out_features=["stage2", "stage3", "stage4"], **BACKBONE_SIZES[size]
+    )
     return RTDetrV2Config(backbone_config=backbone, num_labels=num_classes, **SIZES[size])
 
 

@@ -50,7 +50,8 @@ class TorchvisionSsd(nn.Module):
     @property
     def backbone(self) -> nn.Module:
         """The classifier's layers and the extra ones behind it, as torchvision calls them."""
-        return self.network.get_submodule("backbone")
+        backbone: nn.Module = self.network.get_submodule("backbone")
+        return backbone
 
     def losses(
         self,
@@ -107,8 +108,7 @@ def build_ssdlite320(spec: DetectorSpec, num_classes: int) -> TorchvisionSsd:
 
     The first convolution of each classification head is depthwise, and has no rows for classes.
     """
-    rows = ("head.classification_head.module_list.?.1.weight",)
-    rows += ("head.classification_head.module_list.?.1.bias",)
+    rows = [f"head.classification_head.module_list.?.1.{kind}" for kind in ("weight", "bias")]
     network = _build(ssdlite320_mobilenet_v3_large, spec, num_classes)
     return TorchvisionSsd(network, rows, shares_batches=False)
 

@@ -51,7 +51,9 @@ def code_of(network: str, where: str) -> str:
     """
     module, _, _ = network.partition(":")
     shipped = SHIPPED_FAMILIES.get(network)
-    library = TIMM.rstrip(":") if network.startswith(TIMM) else shipped and shipped.library
+    library = TIMM.rstrip(":") if network.startswith(TIMM) else None
+    if shipped is not None:
+        library = shipped.library
     if library is not None:
         if _installed(library) is None:
             must = f"needs {library} on this machine"

@@ -148,7 +148,7 @@ def _ssd300() -> Recipe:
     """torchvision's SSD on VGG16 at 300 px, as its reference trains it on COCO.
 
     A rate of 0.002 for 32 images, decay 5e-4, 120 epochs that end in steps at 80 and 110, warm-up
-    of 1,000 updates: pytorch/vision, ``references/detection/README.md`` and ``train.py``. 1x is 12
+    of 1,000 updates: pytorch/vision, ``references/detection/README.md`` and ``train.py``. 1x is 20
     epochs of 117,266 images. Deviation: scale jitter and colours in the place of zooming out and
     random crops.
     """
@@ -164,17 +164,17 @@ def _ssd300() -> Recipe:
         augment=AugmentSpec(flip=0.5, scale=(0.5, 2.0), color=0.4),
         optimizer=OptimizerSpec(lr=0.002, weight_decay=5e-4, norm_weight_decay=5e-4),
         schedule=ScheduleSpec(
-            unit=43_975,
-            lengths=(10.0,),
+            unit=73_290,
+            lengths=(3.0, 4.0, 5.0, 6.0),
             warmup=1000,
-            decay=DecaySpec(before_end=(3.333, 0.833)),
+            decay=DecaySpec(before_end=(2.0, 0.5)),
         ),
         batch_size=32,
     )
 
 
 def _rtdetr_r18() -> Recipe:
-    """RT-DETRv2-S at 640 px: AdamW at a constant rate of 1e-4, 120 epochs of COCO at batch 16.
+    """RT-DETRv2-S at 640 px: AdamW at a constant rate of 1e-4, 120 epochs of COCO (6x) at batch 16.
 
     Source: lyuwenyu/RT-DETR, ``rtdetrv2_pytorch/configs/rtdetrv2`` (``include/optimizer.yml``,
     ``rtdetrv2_r18vd_120e_coco.yml``). Deviations: one input size in the place of multi-scale
@@ -191,7 +191,10 @@ def _rtdetr_r18() -> Recipe:
         augment=AugmentSpec(flip=0.5, scale=(0.5, 2.0), color=0.4),
         optimizer=OptimizerSpec(name="adamw", lr=1e-4, weight_decay=1e-4, clip_norm=0.1),
         schedule=ScheduleSpec(
-            unit=87_950, lengths=(10.0,), warmup=2000, decay=DecaySpec(kind="constant")
+            unit=146_580,
+            lengths=(2.0, 3.0, 4.0, 5.0, 6.0),
+            warmup=2000,
+            decay=DecaySpec(kind="constant"),
         ),
         batch_size=16,
     )

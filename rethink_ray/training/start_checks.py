@@ -30,7 +30,7 @@ from rethink_ray.training.teacher_files import require_fitting_teacher
 
 NETWORK_PATHS = ("detector.family", "detector.backbone", "detector.width", "detector.norm")
 """Recipe paths that decide the names and shapes of the tensors that a file fills."""
-ANY_NUMBER = 1
+ANY_CLASS_COUNT = 1
 """Of classes: rows of classes are never taken from a file."""
 
 
@@ -156,9 +156,9 @@ def build_without_content(detector: DetectorSpec) -> OwnNetwork:
     with torch.random.fork_rng(devices=[]):
         try:
             with torch.device("meta"):
-                return build_own_network(detector, ANY_NUMBER)
+                return build_own_network(detector, ANY_CLASS_COUNT)
         except SpecError:
-            return build_own_network(detector, ANY_NUMBER)
+            return build_own_network(detector, ANY_CLASS_COUNT)
 
 
 def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cell) -> None:
