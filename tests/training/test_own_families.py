@@ -14,14 +14,17 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.settings import with_settings
+from rethink_ray.spec.study import Study
 from rethink_ray.training.checkpoint import load_checkpoint
 from rethink_ray.training.live import Live
 from rethink_ray.training.run import evaluate_checkpoint, train_config
+from rethink_ray.training.start_checks import require_buildable, require_fitting_weights
 from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_trial
 from tests.detection.own_example import EXAMPLE, MODULE, importable, small
 from tests.detection.tiny_detectors import pictures, targets
+from tests.search.search_builders import small_study
 from tests.training.runs import climb, climb_with_stops, digest, digests, numbers
 
 LENGTHS = (2.0, 3.0, 4.0)
@@ -134,3 +137,35 @@ def test_a_run_whose_code_has_changed_is_refused(tmp_path: Path) -> None:
         file.write("# another line\n")
     with pytest.raises(SpecError, match=f"detector.family {EXAMPLE}: must be the code that"):
         climb(config, tmp_path / "run", (2.0,))
+
+
+def study_of(
+    family: str = EXAMPLE, settings: dict[str, Any] | None = None, **changes: Any
+) -> Study:
+    arm = {"detector.family": family, **(settings or {})}
+    return small_study(arms={"own": {"set": arm}}, search={}, **changes)
+
+
+def test_what_its_runs_would_refuse_is_refused_before_the_study_starts() -> None:
+    require_buildable(study_of(SHARED, resources={"images_per_step": 4}), "s.yaml")
+    with pytest.raises(SpecError, match="full/own: resources.images_per_step: must give"):
+        require_buildable(study_of(resources={"images_per_step": 4}), "s.yaml")
+    # the example keeps 100 boxes, whatever detector.detections says
+    with pytest.raises(SpecError, match="full/own: detector.detections: must be left out.* 50"):
+        require_buildable(study_of(settings={"detector.detections": 50}), "s.yaml")
+    require_buildable(study_of(settings={"detector.nms_iou": 0.7}), "s.yaml")
+    with pytest.raises(SpecError, match="full/own: detector.family our_detectors:gone: must be an"):
+        require_buildable(study_of(f"{MODULE}:gone"), "s.yaml")
+
+
+def test_its_file_of_weights_is_compared_before_the_study_starts(tmp_path: Path) -> None:
+    for name, spec in {"fits": small(), "other": small(SHARED)}.items():
+        state = build_detector(spec, InitSpec(), 7, seed=0).state_dict()
+        torch.save(
+            {k: v for k, v in state.items() if name == "fits" or "boxes" not in k}, tmp_path / name
+        )
+    started = {"init.source": "file", "init.weights": str(tmp_path / "fits")}
+    require_fitting_weights(study_of(settings=started), "s.yaml")
+    started["init.weights"] = str(tmp_path / "other")
+    with pytest.raises(SpecError, match="full/own: init.weights .* must fill our_detectors:build"):
+        require_fitting_weights(study_of(settings=started), "s.yaml")
