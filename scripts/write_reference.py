@@ -5,6 +5,7 @@
 Descriptions are the docstrings below the fields: change a sentence there, then run this again.
 """
 
+import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -227,12 +228,15 @@ def _recipes_by_value(path: str, default: Any) -> list[tuple[Any, str]]:
 
 
 def _recipe_names(names: list[str]) -> str:
-    tiny = [name for name in RECIPES if name.startswith("tiny_")]
-    large = [name for name in RECIPES if name not in tiny]
-    for pattern, members in (("tiny_*", tiny), ("*_r50", large)):
-        if names == members:
-            return f"every `{pattern}`"
-    return join_words([f"`{name}`" for name in names], "and")
+    """The names in words; all recipes of a pattern are named by it."""
+    words: list[str] = []
+    left = list(names)
+    for pattern in ("tiny_*", "*_r50"):
+        members = fnmatch.filter(RECIPES, pattern)
+        if set(members) <= set(left):
+            words.append(f"every `{pattern}`")
+            left = [name for name in left if name not in members]
+    return join_words([*words, *(f"`{name}`" for name in left)], "and")
 
 
 def _base_recipe_lines() -> Iterator[str]:
@@ -240,12 +244,15 @@ def _base_recipe_lines() -> Iterator[str]:
     yield ""
     yield (
         "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores and "
-        "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm. Each differs from the "
-        "defaults above in `detector.family` and in these values."
+        "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm; the others are detectors "
+        "of torchvision and transformers. Each differs from the defaults above in `detector.family` "
+        "and in these values."
     )
     yield ""
-    for kind in ("tiny_", "_r50"):
-        yield f"- {', '.join(f'`{name}`' for name in RECIPES if kind in name)}"
+    patterned = [fnmatch.filter(RECIPES, pattern) for pattern in ("tiny_*", "*_r50")]
+    others = [name for name in RECIPES if name not in {n for names in patterned for n in names}]
+    for names in (*patterned, others):
+        yield f"- {', '.join(f'`{name}`' for name in names)}"
     yield ""
     yield "| path | value | base recipes |"
     yield "|---|---|---|"
