@@ -245,14 +245,14 @@ def _base_recipe_lines() -> Iterator[str]:
     yield (
         "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores and "
         "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm; the others are detectors "
-        "of torchvision and transformers. Each differs from the defaults above in `detector.family` "
-        "and in these values."
+        "of torchvision and transformers. Each differs from the defaults above in "
+        "`detector.family` and in these values."
     )
     yield ""
     patterned = [fnmatch.filter(RECIPES, pattern) for pattern in ("tiny_*", "*_r50")]
-    others = [name for name in RECIPES if name not in {n for names in patterned for n in names}]
-    for names in (*patterned, others):
-        yield f"- {', '.join(f'`{name}`' for name in names)}"
+    others = [name for name in RECIPES if not any(name in alike for alike in patterned)]
+    for alike in (*patterned, others):
+        yield f"- {', '.join(f'`{name}`' for name in alike)}"
     yield ""
     yield "| path | value | base recipes |"
     yield "|---|---|---|"
