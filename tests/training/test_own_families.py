@@ -25,6 +25,7 @@ from tests.builders import micro_trial
 from tests.detection.own_example import EXAMPLE, MODULE, importable, small
 from tests.detection.tiny_detectors import pictures, targets
 from tests.search.search_builders import small_study
+from tests.training.groups import in_a_group
 from tests.training.runs import climb, climb_with_stops, digest, digests, numbers
 
 LENGTHS = (2.0, 3.0, 4.0)
@@ -124,6 +125,33 @@ def test_micro_batches_have_the_gradient_of_the_whole_batch() -> None:
     whole, split = gradient(SHARED, None), gradient(SHARED, 2)
     for one, other in zip(whole, split, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def gradient_of(ctx: WorkerContext) -> torch.Tensor:
+    """The gradient of four pictures; the last two, which worker 1 of 2 has, hold nothing."""
+    share = 4 // ctx.world_size
+    mine = slice(ctx.rank * share, (ctx.rank + 1) * share)
+    batch = targets(4)
+    for target in batch[2:]:
+        target |= {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    live = Live(recipe_of(SHARED, batch_size=4), 3, 1, ctx)
+    live.update(pictures(4)[mine], batch[mine], rate=0.01, step=0)
+    return torch.cat([p.grad.flatten() for p in live.trainable if p.grad is not None])
+
+
+def gradient_in_a_group(folder: Path, rank: int, world_size: int) -> torch.Tensor:
+    with importable(folder / f"module {rank}"):
+        ctx = WorkerContext(device=torch.device("cpu"), rank=rank, world_size=world_size)
+        return gradient_of(ctx)
+
+
+def test_two_workers_have_the_gradient_of_one_process(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    expected = gradient_of(WorkerContext(device=torch.device("cpu")))
+    for rank in range(2):
+        (tmp_path / f"module {rank}").mkdir()
+    for of_worker in in_a_group(gradient_in_a_group, tmp_path, 2, 2):
+        assert float((of_worker - expected).norm() / expected.norm()) <= 1e-5
 
 
 def test_a_detector_that_needs_whole_batches_is_refused_micro_batches() -> None:
