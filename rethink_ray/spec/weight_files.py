@@ -4,13 +4,13 @@ from pathlib import Path
 
 from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.networks import has_timm_tag
+from rethink_ray.spec.networks import has_timm_tag, is_own
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study, TeacherFile
 
 INIT_PATHS = ("init.source", "init.weights")
-INPUT_PATHS = (*INIT_PATHS, "init.input", "detector.backbone")
+INPUT_PATHS = (*INIT_PATHS, "init.input", "detector.backbone", "detector.family")
 LABEL_PATHS = ("labels.kind", "labels.file")
 OURS = b"rethink-ray checkpoint "
 """The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
@@ -79,8 +79,10 @@ def require_known_inputs(study: Study, where: str) -> None:
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, INPUT_PATHS):
             path, is_stated = recipe.init.weights or "", recipe.init.input is not None
-            has_tag = recipe.init.source == "file" and has_timm_tag(recipe.detector.backbone)
-            if not starts_from_file(recipe.init) or is_stated or has_tag:
+            detector = recipe.detector
+            has_tag = recipe.init.source == "file" and has_timm_tag(detector.backbone)
+            is_known = has_tag or is_own(detector.family)
+            if not starts_from_file(recipe.init) or is_stated or is_known:
                 continue
             if Path(path).is_file() and not is_ours(path):
                 key = f"{where}: {cell.name}: init.input"

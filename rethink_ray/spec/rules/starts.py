@@ -11,6 +11,7 @@ from rethink_ray.spec.networks import (
     OWN_NORM,
     WEIGHTS_OF_TORCHVISION,
     from_torchvision,
+    is_own,
     names_weights_of_torchvision,
 )
 from rethink_ray.spec.reach import Run
@@ -131,10 +132,11 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
     ),
     Rule(
         key="init.weights_norm",
-        reads=("init.source", "init.weights", "detector.backbone"),
+        reads=("init.source", "init.weights", "detector.backbone", "detector.family"),
         broken=lambda run: (
             starts_from_file(run.recipe.init)
             and run.recipe.init.weights_norm is None
+            and not is_own(run.recipe.detector.family)
             and run.recipe.detector.backbone not in OWN_NORM
         ),
         must="must say which norm the file was trained with",
