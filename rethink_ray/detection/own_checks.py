@@ -233,7 +233,8 @@ def _name_wrong_values(one: Mapping[str, Tensor], image: Tensor) -> str:
         return "a score outside 0..1"
     if bool((scores[1:] > scores[:-1]).any()):
         return "scores that rise"
-    if bool(((boxes < 0) | (boxes > limits)).any()) or not bool(boxes.isfinite().all()):
+    outside = (boxes < -BOX_TOLERANCE_PX) | (boxes > limits + BOX_TOLERANCE_PX)  # resizing rounds
+    if bool(outside.any()) or not bool(boxes.isfinite().all()):
         return f"a box outside its image of {width} x {height} px"
     return "a box that ends before it begins" if bool((boxes[:, 2:] < boxes[:, :2]).any()) else ""
 
