@@ -17,6 +17,7 @@ from reference_words import MEASURES, SOURCES, as_yaml, join_words, split_source
 
 from rethink_ray.spec.metrics import MEASURED
 from rethink_ray.spec.networks import EFFICIENT, OWN_NORM, RESIDUAL
+from rethink_ray.spec.own_families import FOR_ANY, SHIPPED_FAMILIES
 from rethink_ray.spec.recipe import AUGMENT_LEVELS, Recipe
 from rethink_ray.spec.recipes import RECIPES, build_recipe
 from rethink_ray.spec.settings import LENGTH_PATH, flatten
@@ -38,7 +39,7 @@ SHARED = ("arms.NAME.search.PATH", "schedule.decay", "data.upstream_detection")
 REPEATED = {"direct.optimizer": "optimizer", "direct.augment": "augment"}
 """Groups of the recipe that stand in it twice -> the path where they are described."""
 RECIPE_GROUPS = ("tiny_*", "*_r50", "*_r50_v1", "*_r50_v2")
-"""Patterns of the base recipes' names; each recipe fits one."""
+"""Patterns of names of base recipes of our families; each of these recipes fits one."""
 TWO_STAGE_GROUPS = ("tiny_*_rcnn", "*_rcnn_r50", "*_rcnn_r50_v1", "*_rcnn_r50_v2")
 """Patterns of their two-stage recipes."""
 
@@ -247,12 +248,15 @@ def _base_recipe_lines() -> Iterator[str]:
     yield (
         "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores, "
         "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm, and `*_r50_v1` and "
-        "`*_r50_v2` are torchvision's first and second detectors. Each differs from the defaults "
-        "above in `detector.family` and in these values."
+        "`*_r50_v2` are torchvision's first and second detectors; the others are detectors of "
+        "other code. Each differs from the defaults above in `detector.family` and in these "
+        "values."
     )
     yield ""
-    for pattern in RECIPE_GROUPS:
-        yield f"- {', '.join(f'`{name}`' for name in fnmatch.filter(RECIPES, pattern))}"
+    groups = [fnmatch.filter(RECIPES, pattern) for pattern in RECIPE_GROUPS]
+    others = [name for name in RECIPES if not any(name in group for group in groups)]
+    for members in (*groups, others):
+        yield f"- {', '.join(f'`{name}`' for name in members)}"
     yield ""
     yield "| path | value | base recipes |"
     yield "|---|---|---|"
@@ -294,6 +298,17 @@ def _plugin_lines() -> Iterator[str]:
     yield "- `stem`, `layer1`, `layer2`, `layer3`, `layer4`: modules that run one after another;"
     yield "  the maps of `layer1` to `layer4` have strides 4, 8, 16 and 32"
     yield "- `channels`: the output channels of `layer1` to `layer4`, four whole numbers"
+    yield ""
+    yield "`detector.family` takes these names beside ours:"
+    yield ""
+    for name, axes in SHIPPED_FAMILIES.items():
+        keys = ", ".join(f"`{key}`" for key in sorted(axes.reads))
+        yield f"- `{name}`, which reads {keys}"
+    keys = ", ".join(f"`{key}`" for key in sorted(FOR_ANY))
+    yield (
+        "- `package.module:build`: a function of yours, called as `build(spec, num_classes)`, "
+        f"which may read {keys} ([a detector of your own](networks.md#a-detector-of-your-own))"
+    )
     yield ""
 
 

@@ -25,6 +25,8 @@ from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.protocol.tables import StudyTables
+from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.own_families import network_in_words
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
@@ -381,8 +383,10 @@ def describe_fixed_recipe(study: Study) -> Caveat:
         searched |= set(space_of(study, cell))
     recipe = base_recipe(study, cells_of(study)[0])
     parts: Sequence[str] = [
-        f"{recipe.detector.family} on {recipe.detector.backbone}",
-        "" if "detector.norm" in searched else f"{recipe.detector.norm} normalisation",
+        network_in_words(recipe.detector.family, recipe.detector.backbone),
+        ""
+        if "detector.norm" in searched or is_own(recipe.detector.family)
+        else f"{recipe.detector.norm} normalisation",
         f"{recipe.detector.min_side_px} px",
         "" if "batch_size" in searched else f"batch {recipe.batch_size}",
         "" if "optimizer.name" in searched else recipe.optimizer.name,

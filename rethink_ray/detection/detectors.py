@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.backbones import Backbone, build_backbone
-from rethink_ray.detection.families import build_network, list_divisions, list_samplers
+from rethink_ray.detection.families import build_network, list_divisions, set_position
 from rethink_ray.detection.freezing import (
     derive_depths,
     freeze,
@@ -22,6 +22,7 @@ from rethink_ray.detection.freezing import (
 from rethink_ray.detection.necks import build_pyramid
 from rethink_ray.detection.norms import set_frozen_epsilon
 from rethink_ray.detection.one_stage import OneStage
+from rethink_ray.detection.own_network import OwnNetwork, build_own_network
 from rethink_ray.detection.padding import PaddingGroup, Pass, group_into_passes
 from rethink_ray.detection.peers import Peers
 from rethink_ray.detection.pixel_norm import PixelNorm
@@ -35,6 +36,7 @@ from rethink_ray.detection.whole_batch import (
     add_sums,
     sum_over_workers,
 )
+from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Frozen, InitSpec
 
 __all__ = ["Detector", "build_detector", "parameter_counts"]
@@ -47,7 +49,10 @@ TARGET_FIELDS = ("boxes", "masks", "has_mask", "keypoints")
 
 
 class Detector(nn.Module):
-    """A torchvision detector with two methods, ``losses`` and ``detect``, and frozen parts."""
+    """A detector with two methods, ``losses`` and ``detect``, and frozen parts.
+
+    Its network is one of ours, or an ``OwnNetwork`` around a detector of other code.
+    """
 
     def __init__(self, network: nn.Module, *, label_shift: int) -> None:
         """Wraps a network whose first class has the number ``1 - label_shift``."""
@@ -78,8 +83,17 @@ class Detector(nn.Module):
         return self._transform.pixel_norm
 
     @property
+    def drift_part(self) -> nn.Module:
+        """The part whose drift is recorded: the backbone, or all of a detector that names none."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.backbone_part or self.network.model
+        return self.backbone
+
+    @property
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the frozen submodules."""
+        if isinstance(self.network, OwnNetwork):
+            return tuple(f"network.{name}" for name in self.network.frozen_names)
         stages = (f"backbone.body.{name}" for name in self.backbone.frozen_stages)
         return tuple(f"network.{name}" for name in (*stages, *self.frozen_above))
 
@@ -88,6 +102,9 @@ class Detector(nn.Module):
 
         A frozen part has no gradient and stays in evaluation mode, so no statistic moves.
         """
+        if isinstance(self.network, OwnNetwork):
+            self.network.freeze(upto)
+            return
         freeze(self.backbone, upto)
         before, self.frozen_above = self.frozen_above, list_frozen_above(self.network, upto)
         for name in {*before, *self.frozen_above}:
@@ -187,8 +204,8 @@ class Detector(nn.Module):
         """Returns the loss sums of images of one padded size; ``position`` is (seed, step)."""
         seed, step = position
         image_ids = tuple(int(target["image_id"]) for target in targets)
-        for sampler in list_samplers(self.network):
-            sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
+        position_in_run = SamplePosition(seed=seed, step=step, image_ids=image_ids)
+        set_position(self.network, position_in_run)
         inner = [
             {key: target[key] for key in TARGET_FIELDS if key in target}
             | {"labels": target["labels"] - self.label_shift}
@@ -291,16 +308,29 @@ class Detector(nn.Module):
         maps: dict[str, Tensor] = self.backbone(prepared.tensors)
         return maps
 
+    def count_thawed(self) -> int:
+        """Returns the number of weights that train when nothing is frozen any more."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.count_thawed()
+        return sum(p.numel() for p in self.parameters())
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """Returns all trainable parameters, in module order."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def decayed_and_norm_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Returns the trainable parameters in two groups: non-norm parameters, norm parameters."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.group_parameters()
         return split_by_decay(self)
 
     def depths(self) -> dict[nn.Parameter, int]:
-        """Returns the depth of each parameter of the backbone, counted from its output."""
+        """Returns the depth of each parameter of the backbone, counted from its output.
+
+        The backbone of a detector of other code counts as one layer.
+        """
+        if isinstance(self.network, OwnNetwork):
+            return dict.fromkeys(self.network.backbone_parameters(), 1)
         return derive_depths(self.backbone)
 
 
@@ -322,8 +352,10 @@ def build_detector(
         weights: for ``init.source: upstream``, a classifier's ``backbone_state()``.
 
     Raises:
-        SpecError: the weights do not fit the backbone.
+        SpecError: the weights do not fit, or a detector that is not ours breaks its contract.
     """
+    if is_own(spec.family):
+        return _build_own_detector(spec, init, num_classes, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body = build_backbone(spec)
@@ -333,5 +365,17 @@ def build_detector(
     detector = Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1)
     detector.pixel_norm.set_input(pixels)
     detector.padding_group = PaddingGroup.of(spec)
+    detector.freeze(init.frozen)
+    return detector.train()
+
+
+def _build_own_detector(
+    spec: DetectorSpec, init: InitSpec, num_classes: int, seed: int
+) -> Detector:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = build_own_network(spec, num_classes)
+    network.load_start(init)
+    detector = Detector(network, label_shift=0)
     detector.freeze(init.frozen)
     return detector.train()

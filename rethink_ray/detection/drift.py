@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rethink_ray.detection.adapters import is_adapter
-from rethink_ray.detection.staged_backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,8 +18,8 @@ class BackboneStart:
     """Over all parameters but adapters, frozen ones included."""
 
 
-def record_origin(backbone: Backbone, *, is_unfrozen_later: bool = False) -> BackboneStart:
-    """Records the backbone's trainable weights (copied to the CPU) and its norm.
+def record_origin(backbone: nn.Module, *, is_unfrozen_later: bool = False) -> BackboneStart:
+    """Records a backbone's trainable weights (copied to the CPU) and its norm.
 
     ``is_unfrozen_later``: weights that are frozen now will train as well.
     """
@@ -36,7 +35,7 @@ def record_origin(backbone: Backbone, *, is_unfrozen_later: bool = False) -> Bac
     )
 
 
-def backbone_drift(backbone: Backbone, origin: BackboneStart) -> float:
+def backbone_drift(backbone: nn.Module, origin: BackboneStart) -> float:
     """Returns |w - w0| / |w0| over all parameters of the backbone; 0 if none has moved."""
     now = backbone.state_dict()
     moved = [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.cache import cache_folder
+from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.networks import TIMM, is_own
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
@@ -26,7 +27,8 @@ def num_weights(detector: DetectorSpec, num_categories: int) -> int:
     if key in (shipped := read_shipped_sizes()):
         return shipped[key]
     is_timms = detector.backbone.startswith(TIMM)
-    if is_own(detector.backbone) and not is_timms:  # its code may change at any time
+    runs_other_code = is_own(detector.family) or (is_own(detector.backbone) and not is_timms)
+    if runs_other_code:  # it may change at any time
         return count_built_weights(detector, num_categories)
     path = cache_folder() / "sizes" / f"{key}-{_code_digest()}"
     with suppress(OSError, ValueError):
@@ -38,12 +40,20 @@ def num_weights(detector: DetectorSpec, num_categories: int) -> int:
 
 
 def count_built_weights(detector: DetectorSpec, num_categories: int) -> int:
-    """Weights of a detector, counted on one that torch builds without allocating them."""
+    """Weights of a detector, counted on one that torch builds without allocating them.
+
+    A detector of other code whose building needs numbers is allocated.
+    """
     import torch
 
     from rethink_ray.detection.detectors import build_detector
 
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            built = build_detector(detector, InitSpec(), num_categories, seed=0)
+    except SpecError:
+        if not is_own(detector.family):
+            raise
         built = build_detector(detector, InitSpec(), num_categories, seed=0)
     return sum(p.numel() for p in built.parameters())
 

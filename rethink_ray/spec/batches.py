@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.recipe import Norm, Recipe
 from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.spec.trial_config import uses_upstream_detector
@@ -37,7 +38,7 @@ class Batch:
 
 def batches_of(recipe: Recipe) -> Iterator[Batch]:
     """What a batch of the recipe consists of: human and pseudo labels pass the network apart."""
-    sizes = images_by_kind(recipe)
+    sizes, detector = images_by_kind(recipe), recipe.detector
     keys = ["batch_size"]
     if len(sizes) == 2:
         keys = ["the human share of batch_size", "the pseudo share of batch_size"]
@@ -48,9 +49,9 @@ def batches_of(recipe: Recipe) -> Iterator[Batch]:
             key=key,
             norm_key="detector.norm_batch",
             num_images=num_images,
-            norm=recipe.detector.norm,
-            norm_batch=recipe.detector.norm_batch,
-            padding_group=recipe.detector.padding_group,
+            norm=detector.norm,
+            norm_batch=detector.norm_batch,
+            padding_group=1 if is_own(detector.family) else detector.padding_group,
         )
 
 

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from rethink_ray.spec.model import Fraction, NotNegative, PositiveInt, Spec
 from rethink_ray.spec.networks import BackboneName
+from rethink_ray.spec.own_families import FamilyName, axes_of
 from rethink_ray.spec.rules.rule import Rule
 
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
@@ -21,6 +22,7 @@ Family = Literal[
     "cascade_mask_rcnn",
     "keypoint_rcnn",
 ]
+"""Our families; ``detector.family`` can name others too."""
 Neck = Literal["fpn", "nas_fpn", "bifpn", "simple"]
 BoxLossKind = Literal["l1", "smooth_l1", "giou"]
 
@@ -49,9 +51,14 @@ FORMER_KEYS: Mapping[str, tuple[str, ...]] = {
 class DetectorSpec(Spec):
     """Which network, and every count inside it that changes its numbers or its cost."""
 
-    family: Family = "retinanet"
-    """The detector: one-stage (``retinanet``, ``fcos``) or two-stage (the others). Source: Lin et
-    al. 2017, Tian et al. 2019, Ren et al. 2015, Cai & Vasconcelos 2018, He et al. 2017."""
+    family: FamilyName = "retinanet"
+    """The detector: one-stage (``retinanet``, ``fcos``) or two-stage (``faster_rcnn``,
+    ``cascade_rcnn``, ``mask_rcnn``, ``cascade_mask_rcnn``, ``keypoint_rcnn``);
+    ``torchvision:ssd300_vgg16``, ``torchvision:ssdlite320_mobilenet_v3_large``,
+    ``transformers:rtdetr_v2_r18vd`` or ``transformers:rtdetr_v2_r50vd``; or
+    ``package.module:build`` for one of your own. Source: Lin et al. 2017, Tian et al. 2019, Ren et
+    al. 2015, Cai & Vasconcelos 2018, He et al. 2017, Liu et al. 2016 (SSD), Sandler et al. 2018
+    (SSDlite), Lv et al. 2024 (RT-DETRv2)."""
     backbone: BackboneName = "resnet50"
     """The network below the pyramid: a name (``resnet50``, ``efficientnet_b7``, ``swin_t``),
     ``timm:<name>`` (plain ViTs too, such as ``timm:vit_small_patch14_dinov2``), or
@@ -211,8 +218,8 @@ class DetectorSpec(Spec):
     """Detections that score below this are dropped. Source: Lin et al. 2017."""
     nms_iou: Fraction | None = None
     """The overlap (IoU) with a better box of its class from which a detection is dropped. Null is
-    as published: 0.5, and 0.6 for FCOS. Source: Lin et al. 2017; ``tianzhi0549/FCOS``,
-    ``fcos_core/config/defaults.py``; torchvision."""
+    as published: 0.5, 0.6 for FCOS, 0.45 for SSD and 0.55 for SSDlite. Source: Lin et al. 2017;
+    ``tianzhi0549/FCOS``, ``fcos_core/config/defaults.py``; torchvision."""
     detections: PositiveInt = 100
     """Best detections per image that are kept, over all categories. COCO's evaluation counts the
     best 100 of each category in an image. Source: 100 in Detectron on COCO; 300 on LVIS (Gupta et
@@ -252,11 +259,12 @@ class DetectorSpec(Spec):
 
     def as_published(self) -> Self:
         """The same detector with a value for each null that stands for a published one."""
+        axes = axes_of(self.family)
         published: dict[str, Any] = {
             "box_loss": "giou" if self.family == "fcos" else "smooth_l1",
             "box_loss_beta": 1.0 if self.family in TWO_STAGE else 0.11,
             "rpn_post_nms_train": 2000 if self.family in WITH_CASCADE else 1000,
-            "nms_iou": 0.6 if self.family == "fcos" else 0.5,
+            "nms_iou": (0.6 if self.family == "fcos" else 0.5) if axes is None else axes.nms_iou,
             "neck_norm": self.head_norm,
         }
         if self.neck in PUBLISHED_REPEATS:

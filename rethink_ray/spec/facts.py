@@ -35,8 +35,8 @@ class DataFacts:
     detector_files: tuple[str, ...] = ()
     """Those of ``files`` that hold a whole detector, which has learned from boxes already."""
     backbones: Mapping[str, str] = field(default_factory=dict)
-    """Backbone of other code (``timm:<name>``, ``package.module:function``) -> its code, as
-    ``backbone_code`` names it."""
+    """Backbone or family of other code (``timm:<name>``, ``package.module:function``) -> its code,
+    as ``backbone_code`` names it."""
     has_masks: bool | None = None
     """Whether any training object has a mask; ``None``: not known."""
     num_keypoints: int | None = None

@@ -49,7 +49,8 @@ def has_own_norm(name: str) -> bool:
 
 
 def is_own(name: str) -> bool:
-    """Whether the name is of other code: ``timm:<name>`` or ``package.module:build``."""
+    """Whether the name, of a backbone or a family, is of other code: ``timm:<name>``,
+    ``torchvision:<name>`` or ``package.module:build``."""
     return ":" in name
 
 
@@ -88,7 +89,7 @@ def names_weights_of_torchvision(backbone: str, name: str) -> bool:
 
 
 def _known(name: str) -> str:
-    if name in BACKBONES or _is_pointer(name):
+    if name in BACKBONES or is_pointer(name):
         return name
     [*close] = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(BACKBONES)}"
@@ -97,7 +98,8 @@ def _known(name: str) -> str:
     )
 
 
-def _is_pointer(name: str) -> bool:
+def is_pointer(name: str) -> bool:
+    """Whether the name has the form ``timm:<name>`` or ``package.module:function``."""
     if name.startswith(TIMM):
         return _TIMM_NAME.fullmatch(name) is not None
     module, colon, rest = name.partition(":")

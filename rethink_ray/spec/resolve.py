@@ -184,6 +184,7 @@ def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialC
         "labels_digest": facts.files.get(recipe.labels.file or "", "") if is_imported else "",
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
         "upstream_images": _upstream_images(recipe, facts),
+        "family_code": facts.backbones.get(recipe.detector.family, ""),
     }
     return config.model_copy(update=update)
 

@@ -79,6 +79,8 @@ class TrialConfig(Spec):
     backbone_code: str = ""
     """Version or source hash of the code of a backbone that is not ours; empty for ours, and in
     records of identity 1."""
+    family_code: str = ""
+    """The same of the code of a detector that is not ours (``detector.family``)."""
     asset_seed: int | None = None
     """Seed of all assets that are learned from the regime's images; ``None``: there are none. The
     search trials of a cell share it, and each replicate has its own."""
@@ -188,8 +190,11 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
 
 
 def _input_of(config: TrialConfig) -> InputSpec | None:
-    """How pixels enter the network; ``None`` if nothing but the file of its weights says so."""
+    """How pixels enter the network; ``None`` if nothing but the file of its weights says so, or
+    the code of a detector that is not ours."""
     init, labels = config.recipe.init, config.recipe.labels
+    if is_own(config.recipe.detector.family):
+        return None
     if init.input is not None:
         return init.input
     if labels.goes_on:
@@ -207,6 +212,8 @@ def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
     labels, teacher = config.recipe.labels, config.teacher
     if is_own(config.recipe.detector.backbone):
         inputs["backbone_code"] = config.backbone_code
+    if is_own(config.recipe.detector.family):
+        inputs["family_code"] = config.family_code
     if uses_upstream(config.recipe):
         inputs["upstream"] = config.upstream_fingerprint
     if config.upstream_images is not None:

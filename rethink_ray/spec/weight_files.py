@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.networks import has_timm_tag
+from rethink_ray.spec.networks import has_timm_tag, is_own
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
@@ -111,8 +111,9 @@ def require_known_inputs(study: Study, where: str) -> None:
     """
     for cell_name, recipe in list_starts(study):
         path, is_stated = recipe.init.weights or "", recipe.init.input is not None
-        has_tag = recipe.init.source == "file" and has_timm_tag(recipe.detector.backbone)
-        if not starts_from_file(recipe.init) or is_stated or has_tag:
+        detector = recipe.detector
+        has_tag = recipe.init.source == "file" and has_timm_tag(detector.backbone)
+        if not starts_from_file(recipe.init) or is_stated or has_tag or is_own(detector.family):
             continue
         if Path(path).is_file() and not is_ours(path):
             key = f"{where}: {cell_name}: init.input"

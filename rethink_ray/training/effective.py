@@ -19,6 +19,7 @@ from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.detectors import Detector, parameter_counts
 from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.necks import Fpn
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.simple_pyramid import SimplePyramid
 from rethink_ray.spec.detector import PUBLISHED_REPEATS
 from rethink_ray.spec.errors import Misconfigured, explain
@@ -55,10 +56,11 @@ def read_back(
     live: Live, schedule: RungSchedule, batches: TrainBatches, batch_images: int
 ) -> dict[str, Any]:
     """Dotted recipe path -> live value. ``batch_images``: in one worker's batch."""
-    spec = live.recipe.detector
-    settings = read_optimizer(live, schedule) | read_detector(live.detector)
-    settings |= read_backbone(live.detector.backbone, spec.adapters) | read_freezing(live)
-    settings |= read_norms(live.detector, spec)
+    settings = read_optimizer(live, schedule) | read_freezing(live)
+    if isinstance(live.detector.network, OwnNetwork):
+        settings |= read_own_network(live.detector.network)
+    else:
+        settings |= _read_our_network(live, batch_images)
     for name, value in batches.source.augment.model_dump().items():
         settings[f"augment.{name}"] = value
     if not live.detector.sized_by_loader:
@@ -66,6 +68,25 @@ def read_back(
     settings["batch_size"] = batch_images * live.ctx.world_size
     with use_precision(live.recipe, live.ctx.device):
         settings["precision"] = read_precision(live.ctx.device)
+    return settings
+
+
+def read_own_network(network: OwnNetwork) -> dict[str, Any]:
+    """The settings of a detector that is not ours, as far as it tells them."""
+    live_values = {f"detector.{key}": value for key, value in network.read_settings().items()}
+    return {
+        "detector.family": network.family,
+        "detector.min_side_px": network.transform.min_size[0],
+        "detector.max_side_px": network.transform.max_size,
+        **live_values,
+    }
+
+
+def _read_our_network(live: Live, batch_images: int) -> dict[str, Any]:
+    """The settings of a network of ours and of its input."""
+    spec = live.recipe.detector
+    settings = read_detector(live.detector) | read_backbone(live.detector.backbone, spec.adapters)
+    settings |= read_norms(live.detector, spec)
     if spec.box_head is not None:
         del settings["detector.head_convs"]
         settings["detector.box_head"] = name_box_head(live.detector.network)

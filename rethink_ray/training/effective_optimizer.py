@@ -8,6 +8,7 @@ from torch import optim
 
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.freezing import frozen_stages, list_frozen_above
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.spec.recipe import Frozen, OptimizerSpec
 from rethink_ray.training.live import Live
 from rethink_ray.training.optimizer import rate_factor, set_rate
@@ -54,6 +55,8 @@ def read_freezing(live: Live) -> dict[str, Any]:
 
 def frozen_of(detector: Detector, configured: Frozen) -> str:
     """The frozen parts of a live detector; ``configured`` if it freezes the same ones."""
+    if isinstance(detector.network, OwnNetwork):
+        return detector.network.read_frozen()
     frozen = [name for name in _name_parts(detector, "heads") if _is_frozen(detector, name)]
     if frozen == _name_parts(detector, configured):
         return configured

@@ -11,6 +11,7 @@ from rethink_ray.detection.detector_start import KeptClasses
 from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, record_origin
 from rethink_ray.detection.learned_detectors import start_from_learned
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
@@ -86,11 +87,15 @@ class Live:
             self.kept = self._start_from(start)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
+        if isinstance(self.detector.network, OwnNetwork):
+            self.detector.network.require_usable(recipe, ctx.world_size, images_per_step)
         self.detector.to(ctx.device)
         unfreeze, unit = recipe.init.unfreeze, recipe.schedule.unit
         self.unfreezes_at = None if unfreeze is None else unfreeze.first_update(unit)
         """Number of the first update in which every part trains; ``None``: frozen parts never."""
-        self.origin = record_origin(self.detector.backbone, is_unfrozen_later=unfreeze is not None)
+        self.origin = record_origin(
+            self.detector.drift_part, is_unfrozen_later=unfreeze is not None
+        )
         if ctx.world_size > 1 and ctx.device.type == "cuda":
             put_on_gpus(self.detector)
         mixes = recipe.labels.has_pseudo
@@ -334,7 +339,7 @@ class Live:
     def drift(self) -> float:
         """How far the weights of the backbone that are scored have moved since before update 0."""
         with self.scored_weights():
-            return backbone_drift(self.detector.backbone, self.origin)
+            return backbone_drift(self.detector.drift_part, self.origin)
 
     def is_finite(self) -> bool:
         """Whether every trained parameter, and every average of one, is a finite number."""

@@ -48,7 +48,8 @@ def measure_price(live: Live) -> Price:
         torch.cuda.empty_cache()
     start_counting(device)
     return Price(
-        trained_share=1.0 if is_unfrozen else num_trained / num_parameters,
+        trained_share=(live.detector.count_thawed() if is_unfrozen else num_trained)
+        / num_parameters,
         step_flops=step_flops,
         unfreezes_at=live.unfreezes_at,
         unfrozen_step_flops=unfrozen_step_flops,

@@ -17,15 +17,20 @@ from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.hub_weights import HubWeights
 from rethink_ray.detection.learned_detectors import LearnedDetector
 from rethink_ray.detection.necks import require_fitting_neck
+from rethink_ray.detection.own_network import OwnNetwork, build_own_network
 from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
 from rethink_ray.detection.weights import require_fitting_file, require_fitting_names
+from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.detector_weights import starts_from_file
-from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.own_families import FOR_ANY, SIDES
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
-from rethink_ray.spec.resolve import base_recipe, cells_of, recipe_of_file, space_of
+from rethink_ray.spec.recipes import build_recipe
+from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, recipe_of_file, space_of
+from rethink_ray.spec.settings import value_at
 from rethink_ray.spec.study import Study, TeacherFile
 from rethink_ray.spec.weight_files import INIT_PATHS
 from rethink_ray.training.detector_files import (
@@ -37,13 +42,15 @@ from rethink_ray.training.detector_files import (
 )
 from rethink_ray.training.teacher_files import require_fitting_teacher
 
-NETWORK_PATHS = ("detector.backbone", "detector.width", "detector.norm")
-"""Recipe paths that decide the names and shapes of a backbone's tensors."""
-
-
+NETWORK_PATHS = ("detector.family", "detector.backbone", "detector.width", "detector.norm")
+"""Recipe paths that decide the names and shapes of the tensors that a file fills."""
+ANY_CLASS_COUNT = 1
+"""Of classes: rows of classes are never taken from a file."""
+BACKBONE_USES = ("init.frozen", "optimizer.backbone_rate")
+"""Recipe paths that only a detector whose backbone is known can follow."""
 SHAPE_PATHS = (
     *NETWORK_PATHS,
-    *("detector.family", "detector.head_norm", "detector.adapters", "detector.neck"),
+    *("detector.head_norm", "detector.adapters", "detector.neck"),
     *("detector.neck_repeats", "detector.neck_merge", "detector.neck_channels"),
     *("detector.p6_from", "detector.head_convs", "detector.box_head"),
     *("detector.box_head_features", "detector.cascade_ious", "detector.cascade_class_agnostic"),
@@ -141,6 +148,9 @@ def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
             state = learned.state
             continue
         state = state or read_state_dict(use.path, use.where)
+        if is_own(use.recipe.detector.family):
+            build_without_content(use.recipe.detector).require_fitting(state, use.where)
+            continue
         with torch.device("meta"):
             backbone = build_backbone(use.recipe.detector)
         require_fitting_file(backbone, state, use.where)
@@ -204,10 +214,11 @@ def require_fitting_weights(
     holding = []
     for path, of_file in list_file_uses(study, where).items():
         if may_be_missing:
-            of_file = [use for use in of_file if not is_own(use.recipe.detector.backbone)]
+            of_file = [use for use in of_file if not _runs_other_code(use.recipe)]
             if not path.is_file() or not of_file:
                 continue
-        if holds_detector(load_once(study, of_file)):
+        holds_own = any(is_own(use.recipe.detector.family) for use in of_file)
+        if holds_detector(load_once(study, of_file)) or holds_own:
             holding.append(str(path))
     return tuple(holding)
 
@@ -234,27 +245,74 @@ def require_fitting_downloads(study: Study, where: str) -> None:
 
 
 def require_buildable(study: Study, where: str) -> None:
-    """Every backbone of other code can be built, as its runs will build it, and has a fitting neck.
+    """Every backbone and detector of other code can be built, as its runs will build it.
 
     Raises:
-        SpecError: it cannot be imported or built, breaks a rule of ``detection.plugins``, or has
+        SpecError: it cannot be imported or built, or breaks a rule of ``detection.plugins`` or
+            ``detection.own_network``; it does not read a setting, cannot share a batch, or has
             another kind of maps than ``detector.neck`` needs.
     """
     built: set[tuple[object, ...]] = set()
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, (*NETWORK_PATHS, "detector.neck")):
-            network = (*_network_of(recipe), recipe.detector.neck)
-            if not is_own(recipe.detector.backbone) or network in built:
+        for recipe in reachable_recipes(
+            base, space, (*NETWORK_PATHS, "detector.neck", *BACKBONE_USES)
+        ):
+            detector = recipe.detector
+            network = (*_network_of(recipe), detector.neck)
+            if is_own(detector.family):
+                network = (*network, *(value_at(recipe, path) for path in BACKBONE_USES), cell.arm)
+            elif not is_own(detector.backbone):
+                continue
+            if network in built:
                 continue
             built.add(network)
             try:
+                if is_own(detector.family):
+                    _require_usable(build_without_content(detector), recipe, study, cell)
+                    continue
                 with torch.device("meta"):
-                    require_fitting_neck(recipe.detector, build_backbone(recipe.detector))
+                    require_fitting_neck(detector, build_backbone(detector))
             except SpecError as error:
                 raise error.within(f"{where}: {cell.name}") from None
 
 
+def build_without_content(detector: DetectorSpec) -> OwnNetwork:
+    """A detector of other code on ``meta``, or allocated if its code needs numbers."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build_own_network(detector, ANY_CLASS_COUNT)
+        except SpecError:
+            return build_own_network(detector, ANY_CLASS_COUNT)
+
+
+def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cell) -> None:
+    """The detector reads what the study sets for it, has a backbone to freeze or to slow down, and
+    can share batches if it has to."""
+    network.freeze(recipe.init.frozen)
+    resources = study.resources
+    network.require_usable(recipe, max(resources.workers, 1), resources.images_per_step)
+    usual = (build_recipe(study.recipe).detector, DetectorSpec())
+    space = space_of(study, cell)
+    for key in sorted(FOR_ANY - SIDES - network.keys_read):
+        is_set = getattr(recipe.detector, key) not in {getattr(one, key) for one in usual}
+        if is_set or f"detector.{key}" in space:
+            must = f"must be left out: {network.family} does not read it"
+            came = getattr(recipe.detector, key)
+            raise SpecError(explain(f"detector.{key}", must, came, "Remove it."))
+
+
+def _runs_other_code(recipe: Recipe) -> bool:
+    """Whether backbone or detector are built by code that is not ours."""
+    return is_own(recipe.detector.backbone) or is_own(recipe.detector.family)
+
+
 def _network_of(recipe: Recipe) -> tuple[object, ...]:
     """The values at ``NETWORK_PATHS``."""
-    return (recipe.detector.backbone, recipe.detector.width, recipe.detector.norm)
+    return (
+        recipe.detector.family,
+        recipe.detector.backbone,
+        recipe.detector.width,
+        recipe.detector.norm,
+    )

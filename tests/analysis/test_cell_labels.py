@@ -55,6 +55,9 @@ DETECTOR = {"init.source": "detector", "init.weights": "upstream_detector"}
         ),
         ({"detector.neck": "nas_fpn"}, "detector", "retinanet+nasfpn"),
         ({"detector.neck": "fpn"}, "detector", "retinanet"),
+        ({"detector.family": "our.nets:build"}, "detector", "our.nets:build"),
+        ({"detector.family": "our.nets:build"}, "backbone", "its own"),
+        ({"detector.family": "our.nets:build"}, "norm", "its own"),
         ({"init.source": "upstream", "init.frozen": "backbone"}, "frozen", "backbone"),
         (
             {"init.source": "upstream", "init.frozen": "backbone", "detector.adapters": 0.25},

@@ -256,6 +256,7 @@ def test_what_determines_the_numbers_is_in_the_id(change: dict[str, Any]) -> Non
         {"recipe": with_parts(labels=LabelsSpec(threshold=0.1))},
         {"upstream_fingerprint": "v", "unlabelled_fingerprint": "v"},
         {"backbone_code": "of a backbone of ours there is none"},
+        {"family_code": "nor of a family of ours"},
     ],
     ids=str,
 )
@@ -267,7 +268,7 @@ def test_every_field_of_a_run_is_known_to_matter_or_not_to() -> None:
     in_ids = {
         *("recipe", "seed", "data_fingerprint", "regime_digest", "asset_seed", "teacher"),
         *("upstream_fingerprint", "unlabelled_fingerprint", "weights_digest", "weights_file"),
-        *("backbone_code", "resources", "data", "labels_digest"),
+        *("backbone_code", "family_code", "resources", "data", "labels_digest"),
         *("upstream_images", "shuffled_classes_seed"),
     }
     said_otherwise = {"images", "num_categories", "num_images", "draw"}  # by the two digests

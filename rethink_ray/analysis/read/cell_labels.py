@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.recipe import AUGMENT_LEVELS, AugmentSpec, Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.settings import flatten
@@ -52,8 +53,8 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         **{column: frozenset({text}) for column, text in plain.items()},
         **_sizes(recipe, space, images),
         "detector": _detector(paths),
-        "backbone": paths["detector.backbone"],
-        "norm": paths["detector.norm"],
+        "backbone": _of_our_networks(paths, "detector.backbone"),
+        "norm": _of_our_networks(paths, "detector.norm"),
         "init": _init(paths),
         "frozen": _frozen(paths),
         "batch": paths["batch_size"],
@@ -125,11 +126,22 @@ def _detector(paths: Mapping[str, Texts]) -> Texts:
     """``retinanet``, ``faster_rcnn+fpn``, ``faster_rcnn+nasfpn+cascade``."""
     labels = set()
     for family, neck in itertools.product(paths["detector.family"], paths["detector.neck"]):
+        if is_own(family):
+            labels.add(family)
+            continue
         name = CASCADES.get(family, family)
         if neck != "fpn" or name == "faster_rcnn":
             name += f"+{NECKS.get(neck, neck)}"
         labels.add(name + ("+cascade" if family in CASCADES else ""))
     return frozenset(labels)
+
+
+def _of_our_networks(paths: Mapping[str, Texts], path: str) -> Texts:
+    """A setting of our networks; detectors that are not ours have a backbone and norms of their
+    own."""
+    is_other = {is_own(family) for family in paths["detector.family"]}
+    ours = paths[path] if False in is_other else frozenset()
+    return ours | ({"its own"} if True in is_other else set())
 
 
 def _init(paths: Mapping[str, Texts]) -> Texts:

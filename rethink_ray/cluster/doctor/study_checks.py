@@ -161,15 +161,20 @@ def _reach(weights: "PublishedWeights") -> str:
 
 
 def check_backbones(study: Study) -> Iterator[Check]:
-    """Every backbone that is not ours, the digest of its code here, and whether it is built."""
+    """Every backbone and detector that is not ours, the digest of its code here, and whether it is
+    built."""
     keys = own_backbones_of(study, study.study)
     for name, key in keys.items():
         yield try_check(
-            f"backbone {name}", partial(code_of, name, key), f"install it, or change {key}"
+            f"{key.rpartition('.')[2]} {name}",
+            partial(code_of, name, key),
+            f"install it, or change {key}",
         )
     if keys:
         yield try_check(
-            "building backbones", partial(_build, study), "see rethink_ray.detection.plugins"
+            "building networks",
+            partial(_build, study),
+            "see rethink_ray.detection.plugins and own_network",
         )
 
 

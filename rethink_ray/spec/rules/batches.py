@@ -175,6 +175,7 @@ BATCH_RULES: tuple[Rule[Run], ...] = (
         batches_of,
         (
             "batch_size",
+            "detector.family",
             "detector.norm",
             "detector.norm_batch",
             "detector.padding_group",

@@ -15,6 +15,7 @@ from rethink_ray.spec.networks import (
     from_torchvision,
     has_own_norm,
     has_timm_tag,
+    is_own,
     names_weights_of_torchvision,
 )
 from rethink_ray.spec.reach import Run
@@ -182,10 +183,11 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
     ),
     Rule(
         key="init.weights_norm",
-        reads=("init.source", "init.weights", "detector.backbone"),
+        reads=("init.source", "init.weights", "detector.backbone", "detector.family"),
         broken=lambda run: (
             starts_from_file(run.recipe.init)
             and run.recipe.init.weights_norm is None
+            and not is_own(run.recipe.detector.family)
             and not has_own_norm(run.recipe.detector.backbone)
         ),
         must="must say which norm the file was trained with",
