@@ -91,7 +91,7 @@ def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
         >>> plan.cells[0].cell.name, plan.cells[1].cell.name
         ('full/scratch', 'full/pretrained')
         >>> plan.steps, plan.separate_steps  # with trunks shared between lengths, and without
-        (13464, 22920)
+        (13392, 23040)
     """
     from rethink_ray.search.plan import plan_study
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rethink_ray.detection.backbones import Backbone, build_backbone
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.freezing import freeze
+from rethink_ray.detection.freezing import derive_depths, freeze
 from rethink_ray.detection.plain_vits import ResampledMap
 from rethink_ray.detection.weights import load_backbone, load_initial_weights, require_fitting_file
 from rethink_ray.spec.check import check_recipe
@@ -159,6 +159,20 @@ def test_the_stages_are_the_embedding_and_quarters_of_the_blocks(
     positions = backbone.get_parameter("stem.trunk.pos_embed")
     assert not positions.requires_grad
     assert not backbone.get_submodule("stem").training
+
+
+def test_each_block_is_a_layer_of_its_own_for_layer_decay() -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(spec("timm:vit_small_patch14_dinov2"))
+    depths = derive_depths(backbone)
+    parameters = dict(backbone.named_parameters())
+    by_layer = {
+        "stem.trunk.pos_embed": 13,
+        "layer1.blocks_0.block.attn.qkv.weight": 12,
+        "layer4.blocks_11.block.attn.qkv.weight": 1,
+        "layer4.norm.norm.weight": 1,
+    }
+    assert {name: depths[parameters[name]] for name in by_layer} == by_layer
 
 
 @pytest.mark.parametrize("norm", ["gn", "bn"])
