@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rethink_ray.protocol.extension import extend, fingerprint_of, merge
+from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.same_facts import require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
@@ -21,9 +22,11 @@ from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import (
+    hub_weights_of,
     label_files_of,
     loads_weights,
     require_known_inputs,
+    states_known_input,
     weight_files_of,
 )
 
@@ -66,13 +69,14 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     Args:
         study: the study.
         where: its file, for errors.
-        is_planned_only: leaves files and code out, which need not be there yet.
+        is_planned_only: files and code need not be there yet; files that are there are examined.
 
     Raises:
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
-            or what the detectors learn from; a pool or an upstream set is missing; a file, or the
-            code of a backbone, is missing; a file does not say how its pixels are normalised, or
-            does not fit the networks of its runs; an upstream picture is in a split that scores.
+            or what the detectors learn from; a pool or an upstream set is missing; a file, weights
+            of a hub, or the code of a backbone are missing; a file does not say how its pixels are
+            normalised, or does not fit the networks of its runs; a stated input contradicts its
+            weights; an upstream picture is in a split that scores.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
@@ -82,6 +86,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
     require_known_inputs(study, where)
+    _require_stated_inputs(study, where)
     files = label_files_of(study, where)
     if not is_planned_only:
         files |= weight_files_of(study, where)
@@ -94,26 +99,57 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
         )
     check_facts(study, facts, where)
     require_sources(study, where)
+    require_unseen_upstream(study, where)
+    published = {} if is_planned_only else _fetch_published(study, where)
+    detector_files = _examine_files(study, where, is_planned_only=is_planned_only)
     if is_planned_only:
         return facts
-    require_unseen_upstream(study, where)
-    return replace(facts, detector_files=_examine_files(study, where))
+    return replace(facts, files={**facts.files, **published}, detector_files=detector_files)
 
 
-def _examine_files(study: Study, where: str) -> tuple[str, ...]:
+def _require_stated_inputs(study: Study, where: str) -> None:
+    if states_known_input(study):
+        from rethink_ray.training.published_starts import require_stated_inputs  # imports torch
+
+        require_stated_inputs(study, where)
+
+
+def _fetch_published(study: Study, where: str) -> dict[str, str]:
+    """Downloads published weights that this machine lacks; name of a hub's -> its digest."""
+    if not loads_weights(study):
+        return {}
+    from rethink_ray.training.published_starts import fetch_published  # imports torch
+
+    return fetch_published(study, where)
+
+
+def describe_hub_weights(study: Study) -> tuple[str, ...]:
+    """Lines about the licence and the place of weights from a hub; none without such weights."""
+    if not hub_weights_of(study, study.study):
+        return ()
+    from rethink_ray.training.published_starts import describe_downloads
+
+    return tuple(describe_downloads(study, study.study))
+
+
+def _examine_files(study: Study, where: str, *, is_planned_only: bool) -> tuple[str, ...]:
     """Loads every file of weights and builds every backbone of other code, before a run does.
+
+    A plan passes over files that are not there yet, and runs no code but ours.
 
     Returns the files that hold a whole detector.
     """
-    if not loads_weights(study) and not own_backbones_of(study, where):
+    runs_other_code = not is_planned_only and own_backbones_of(study, where)
+    if not loads_weights(study) and not runs_other_code:
         return ()
     from rethink_ray.training.start_checks import (  # imports torch
         require_buildable,
         require_fitting_weights,
     )
 
-    require_buildable(study, where)
-    return require_fitting_weights(study, where)
+    if runs_other_code:
+        require_buildable(study, where)
+    return require_fitting_weights(study, where, may_be_missing=is_planned_only)
 
 
 def start_study(
@@ -168,6 +204,27 @@ def continue_study(directory: StudyDirectory, study: Study, facts: DataFacts) ->
         directory.reread()
         merged = merge(directory.study, study)
         return merged != directory.study and directory.restate(merged)
+
+
+def require_same_inputs(directory: StudyDirectory) -> None:
+    """Files, downloaded weights and code of a study that has jobs left are as it was started with.
+
+    A study file given again is compared by ``continue_study``; this is for a study's directory.
+
+    Raises:
+        DataError: a file, weights of a hub, or the code of a backbone are others now, or are gone.
+        SpecError: the code of a backbone, or weights of a hub, cannot be found.
+    """
+    facts, study = directory.facts, directory.study
+    if progress_of(study, directory.load_state()).complete:
+        return
+    from rethink_ray.data.facts import digest_of_file  # takes a second
+
+    paths = label_files_of(study, study.study) | weight_files_of(study, study.study)
+    files = {path: digest_of_file(path, f"file {path}") for path in paths}
+    files |= _fetch_published(study, study.study)
+    backbones = {name: code_of(name, "detector.backbone") for name in facts.backbones}
+    require_same_facts(facts, replace(facts, files=files, backbones=backbones))
 
 
 def extend_study(

@@ -202,6 +202,10 @@ def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iter
             "trained on is not recorded: read every finding as 'with this teacher'."
         )
         yield _of_cell("shared-teacher", result, text)
+    if labels := base_recipe(study, Cell(result.regime, result.arm)).labels.file:
+        text = f"all replicates learned from one file of labels ({labels})"
+        text = f"{text}: read every finding as 'with these labels'."
+        yield _of_cell("shared-labels", result, text)
     if result.source in ("random", "direct"):
         return
     started_from = cost.of(result.regime, result.arm).assets

@@ -80,7 +80,7 @@ def resume(
     from rethink_ray.cluster.resume import resume_lines
     from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
-    from rethink_ray.session import extend_study
+    from rethink_ray.session import extend_study, require_same_inputs
     from rethink_ray.spec.errors import SpecError, explain
 
     trackers = tracker_names(log)
@@ -91,6 +91,7 @@ def resume(
     opened = StudyDirectory.open(directory)
     before = opened.study
     extend_study(opened, trials=trials, replicates=replicates, searches=searches, lengths=longer)
+    require_same_inputs(opened)
     for line in resume_lines(opened, before):
         print(line)
     _run_to_end(opened, address, slots, trackers)

@@ -98,7 +98,7 @@ def _make_folder(folder: Path) -> None:
 def _read_size_and_time(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
-    except FileNotFoundError:
+    except OSError:  # missing, or a link to itself: its reader says so
         return -1, 0
     return status.st_size, status.st_mtime_ns
 

@@ -5,7 +5,7 @@ error.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,18 @@ from rethink_ray.data.levels import LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.sources.locate import locate_source
-from rethink_ray.data.sources.raw import RawImage, RawObject
+from rethink_ray.data.sources.raw import Box, RawImage, RawObject
 from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.fault_kinds import is_note
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 NUM_EXAMPLES = 3
 ORIENTATION, SCALED = "orientation", "scaled"
 """How the kinds of some notes begin: EXIF orientations, and scales of deep pictures."""
+
+WHOLE: Mapping[str, RegimeSpec] = {"all": RegimeSpec(images="all")}
 
 Examples = dict[str, list[str]]
 """Kind -> one line of text for each occurrence."""
@@ -76,7 +78,8 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
 def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     """Returns the findings of train, val or test, sorted by kind.
 
-    Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``size_disagrees``,
+    Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``,
+    ``unreadable_object``, ``size_disagrees``, ``repeated_object``,
     ``box_outside``, ``box_degenerate``, ``unknown_category`` (train has no such category),
     ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with
     masks), the ``unreadable_*`` fields of annotations that docs/data.md lists, ``levels_cut`` and
@@ -153,11 +156,14 @@ def _check_pictures(
     return _count_examples(examples)
 
 
-def find_refusal(data: DataSpec) -> str:
-    """Returns why ``run``, ``plan`` and ``doctor`` refuse the data set; empty if they do not."""
+def find_refusal(data: DataSpec, regimes: Mapping[str, RegimeSpec] = WHOLE) -> str:
+    """Returns why ``run``, ``plan`` and ``doctor`` refuse the data set; empty if they do not.
+
+    ``regimes``: those of a study; by default one of all images.
+    """
     try:
         require_disjoint(data, "splits")
-        gather_facts(data, {})
+        gather_facts(data, regimes)
     except DataError as error:
         return str(error)
     return ""
@@ -259,16 +265,25 @@ def _check_objects(
     if not image.objects:
         examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
+    met: set[tuple[str | None, Box]] = set()
     for annotated in image.objects:
         where = f"{_name_picture(image.path)}: {annotated.category}"
+        key = (annotated.category, annotated.box_xyxy)
+        if not annotated.is_crowd and annotated.category in categories:
+            if key in met:
+                examples["repeated_object"].append(f"{where} {_show_box(annotated)}")
+            met.add(key)
         if annotated.category not in categories:
             examples["unknown_category"].append(where)
         if annotated.is_crowd:
             examples["crowd"].append(where)
         kind = _judge_box(annotated, size_wh)
         if kind == "box_degenerate" or (kind and not annotated.is_crowd):
-            corners = ", ".join(f"{corner:g}" for corner in annotated.box_xyxy)
-            examples[kind].append(f"{where} [{corners}]")
+            examples[kind].append(f"{where} {_show_box(annotated)}")
+
+
+def _show_box(annotated: RawObject) -> str:
+    return f"[{', '.join(f'{corner:g}' for corner in annotated.box_xyxy)}]"
 
 
 def _judge_box(annotated: RawObject, size_wh: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:

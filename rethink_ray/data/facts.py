@@ -156,12 +156,14 @@ def _measure_splits(
 ) -> dict[str, dict[str, FaultShare]]:
     images = {split: index.image_ids.tolist() for split, index in splits.items()}
     images["train"] = [*trainable_image_ids(data)]
-    return _keep_faulty(
-        {
-            split: measure_faults(index, images[split], is_holdout=split == "holdout")
-            for split, index in splits.items()
-        }
-    )
+    measured = {
+        split: measure_faults(index, images[split], is_holdout=split == "holdout")
+        for split, index in splits.items()
+    }
+    if data.unlabelled is not None:
+        pool = open_split(data, "unlabelled")
+        measured["unlabelled"] = measure_faults(pool, pool.image_ids.tolist())
+    return _keep_faulty(measured)
 
 
 def _keep_faulty(shares: dict[str, dict[str, FaultShare]]) -> dict[str, dict[str, FaultShare]]:

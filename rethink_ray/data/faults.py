@@ -61,11 +61,12 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     """Counts the annotations that training on these images changes or leaves out, by kind.
 
     Counted in these images: ``box_outside`` (clamped), ``box_degenerate`` and ``unknown_category``
-    (dropped), ``crowd`` (not trained on), ``unreadable_masks`` and, in a split with masks,
-    ``missing_masks`` (no mask is learned from or scored), ``size_disagrees`` (the annotated size is
-    neither the stored picture's nor that of the picture turned by EXIF), ``levels_cut`` (a deep
-    picture exceeds the levels of black and white). In the whole split: what the reader could not
-    use (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``unreadable_box``,
+    (dropped), ``crowd`` (not trained on), ``repeated_object`` (a box that is annotated twice
+    stays), ``unreadable_masks`` and, in a split with masks, ``missing_masks`` (no mask is learned
+    from or scored), ``size_disagrees`` (the annotated size is neither the stored picture's nor that
+    of the picture turned by EXIF), ``levels_cut`` (a deep picture exceeds the levels of black and
+    white). In the whole split: what the reader could not use (``missing_image``,
+    ``unreadable_image``, ``unreadable_annotation``, ``unreadable_object``, ``unreadable_box``,
     ...). Kinds that do not occur are absent.
     """
     rows = np.searchsorted(index.image_column("image_id"), np.asarray(image_ids, np.int64))
@@ -87,6 +88,7 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
         "box_degenerate": int((~good).sum()),
         "unknown_category": int(index.image_column("num_unknown")[rows].sum()),
         "crowd": int(crowd.sum()),
+        "repeated_object": _count_repeated(index, objects, counts),
         "unreadable_masks": int((states == MaskState.UNREADABLE).sum()),
         "missing_masks": int(((states == MaskState.ABSENT) & ~crowd).sum()) * index.has_masks,
         "size_disagrees": int(disagrees.sum()),
@@ -94,6 +96,18 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
         **index.dropped,
     }
     return {kind: count for kind, count in num_by_kind.items() if count}
+
+
+def _count_repeated(
+    index: AnnotationIndex, objects: NDArray[np.int64], counts: NDArray[np.int32]
+) -> int:
+    """Counts objects with the label and box of the one before, since an index has them sorted."""
+    owner = np.repeat(np.arange(len(counts)), counts)
+    labels, boxes = index.object_column("label")[objects], index.boxes_xyxy[objects]
+    is_same = (owner[1:] == owner[:-1]) & (labels[1:] == labels[:-1])
+    is_same &= np.all(boxes[1:] == boxes[:-1], axis=1)
+    crowd = index.object_column("is_crowd")[objects].astype(np.bool_)
+    return int((is_same & ~crowd[1:] & ~crowd[:-1]).sum())
 
 
 def _concatenate_ranges(first: NDArray[np.int64], counts: NDArray[np.int32]) -> NDArray[np.int64]:

@@ -20,7 +20,13 @@ from typing import Any, Final
 import pyarrow as pa
 
 from rethink_ray.data.cache import SETTLED_SECONDS
-from rethink_ray.data.contents import FILES_AT_ONCE, UNSETTLED, FileContent, read_size_and_time
+from rethink_ray.data.contents import (
+    FEW_FILES,
+    FILES_AT_ONCE,
+    UNSETTLED,
+    FileContent,
+    read_size_and_time,
+)
 from rethink_ray.data.levels import LevelRange
 from rethink_ray.data.orientation import PictureHeader
 from rethink_ray.data.pictures import LevelFacts, ReadFault, read_pixel_facts
@@ -111,9 +117,13 @@ def _find_unchanged(
     known: Mapping[str, InspectedPicture], paths: Sequence[Path], hashed: bool
 ) -> list[InspectedPicture | None]:
     """Returns what is known of each file; ``None`` if it changed or its content was not hashed."""
-    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        stamps = pool.map(read_size_and_time, map(str, paths))
-        pairs = [(known.get(str(path)), stamp) for path, stamp in zip(paths, stamps, strict=True)]
+    names = list(map(str, paths))
+    if len(names) < FEW_FILES:
+        stamps = list(map(read_size_and_time, names))
+    else:
+        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+            stamps = list(pool.map(read_size_and_time, names))
+    pairs = [(known.get(name), stamp) for name, stamp in zip(names, stamps, strict=True)]
     return [
         seen if seen and _is_known(seen.content, stamp, hashed) else None for seen, stamp in pairs
     ]

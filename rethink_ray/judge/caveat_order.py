@@ -33,6 +33,7 @@ ORDER = [
     "unequal-cost",
     "unbooked-asset",
     "shared-start",
+    "shared-labels",
     "mixed-machines",
     "uneven-pace",
     "thin-spread",

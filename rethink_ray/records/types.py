@@ -101,8 +101,9 @@ class RungDone:
     ``init.unfreeze`` on average over all updates of this length."""
     data_faults: Mapping[str, int] = field(default_factory=dict)
     """``<split>/<kind>`` -> count: faults of the regime's training images, as
-    ``train/box_degenerate``, and of the splits that scored. Kinds without a split are of training
-    images, recorded by a version that counted no others."""
+    ``train/box_degenerate``, of the splits that scored, and of ``unlabelled`` where a teacher
+    labelled its images for the run. Kinds without a split are of training images, recorded by a
+    version that counted no others."""
     host: str = ""
     instruction_set: str = ""
     at: float = 0.0

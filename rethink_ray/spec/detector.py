@@ -23,7 +23,7 @@ Family = Literal[
     "keypoint_rcnn",
 ]
 """Our families; ``detector.family`` can name others too."""
-Neck = Literal["fpn", "nas_fpn", "bifpn"]
+Neck = Literal["fpn", "nas_fpn", "bifpn", "simple"]
 BoxLossKind = Literal["l1", "smooth_l1", "giou"]
 
 WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
@@ -61,7 +61,8 @@ class DetectorSpec(Spec):
     (SSDlite), Lv et al. 2024 (RT-DETRv2)."""
     backbone: BackboneName = "resnet50"
     """The network below the pyramid: a name (``resnet50``, ``efficientnet_b7``, ``swin_t``),
-    ``timm:<name>``, or ``package.module:function`` for one of your own."""
+    ``timm:<name>`` (plain ViTs too, such as ``timm:vit_small_patch14_dinov2``), or
+    ``package.module:function`` for one of your own."""
     norm: Norm = "gn"
     """The normalisation: GroupNorm, batch norm of each worker, batch norm over all workers, or
     batch norm whose statistics and scales stay fixed. Source: GroupNorm in both arms as in He et
@@ -93,8 +94,9 @@ class DetectorSpec(Spec):
     of the block's channels. 0 adds no adapters. Source: Rebuffi et al. 2017."""
     neck: Neck = "fpn"
     """The feature pyramid. ``nas_fpn`` and ``bifpn`` have levels P3 to P7 in every family; on
-    ``tiny`` they have the levels of its FPN. Source: Lin et al. 2017, Ghiasi et al. 2019, Tan et
-    al. 2020."""
+    ``tiny`` they have the levels of its FPN. ``simple`` is the pyramid of plain ViTs, and theirs
+    alone: every level comes from the one last map. Source: Lin et al. 2017, Ghiasi et al. 2019, Tan
+    et al. 2020, Li et al. 2022 (ViTDet)."""
     neck_repeats: PositiveInt | None = None
     """How often NAS-FPN or BiFPN repeats its cell. Null is as published: 7 times and 3 times.
     Source: Ghiasi et al. 2019, Tan et al. 2020."""

@@ -30,7 +30,8 @@ class DataFacts:
     """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Path of each file of weights that runs start from, and of imported labels, as the study
-    spells it -> hash of its content."""
+    spells it, or the name of weights of a hub (``timm:<name>.<tag>``, ``hub:org/name``) -> hash of
+    its content."""
     detector_files: tuple[str, ...] = ()
     """Those of ``files`` that hold a whole detector, which has learned from boxes already."""
     backbones: Mapping[str, str] = field(default_factory=dict)
@@ -56,8 +57,9 @@ class DataFacts:
     """Training images that ``data.keep_empty: false`` leaves out, those of duplicates not
     counted again."""
     split_faults: Mapping[str, Mapping[str, FaultShare]] = field(default_factory=dict)
-    """Split in use -> kind of fault -> how many of its images, boxes or masks have it; only splits
-    with a fault. Empty in studies that were started by a version that did not count them."""
+    """Split in use (``unlabelled``, too, if the data set has such images) -> kind of fault -> how
+    many of its images, boxes or masks have it; only splits with a fault. Empty in studies that were
+    started by a version that did not count them."""
     regime_faults: Mapping[str, Mapping[str, FaultShare]] = field(default_factory=dict)
     """The same of each regime's images. Records that were left out before regimes were drawn are
     counted in every regime, as they are in train."""

@@ -49,7 +49,16 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         is_left_out=True,
     ),
     "unreadable_annotation": FaultKind(
-        unit="records", fate="were left out", reason="they cannot be read", is_left_out=True
+        unit="images",
+        fate="were left out",
+        reason="their entries in the annotation file, or their XML files, cannot be read",
+        is_left_out=True,
+    ),
+    "unreadable_object": FaultKind(
+        unit="boxes",
+        fate="were left out",
+        reason="nothing tells which image they belong to",
+        is_left_out=True,
     ),
     "unknown_image": FaultKind(
         unit="records",
@@ -77,6 +86,11 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     ),
     "unknown_category": FaultKind(
         unit="boxes", fate="were dropped", reason="train does not have their category"
+    ),
+    "repeated_object": FaultKind(
+        unit="boxes",
+        fate="stay",
+        reason="another object of their picture has the same category and box",
     ),
     "box_outside": FaultKind(
         unit="boxes", fate="were clamped", reason="they reach beyond their picture"

@@ -88,10 +88,9 @@ class WeightAverage:
         return dict(self._averages)
 
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint, whose weights the detector has already.
 
-        Raises:
-            KeyError: it lacks a weight that trains.
+        A weight that did not train then is its own average.
         """
         for name, average in self._averages.items():
-            average.copy_(state[name])
+            average.copy_(state.get(name, self._weights[name].detach()))

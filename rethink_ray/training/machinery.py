@@ -136,11 +136,18 @@ class Machinery:
         return sorted(set(self.ctx.gather(sorted(self.broken_images))))
 
     def count_met_faults(self, splits: Sequence[str]) -> dict[str, int]:
-        """``<split>/<kind>`` -> count: faults in the training images and in splits that score."""
+        """``<split>/<kind>`` -> count: faults in the images that the run learns or is scored on.
+
+        ``unlabelled`` is among the splits if a teacher labelled its images for this run.
+        """
         faults = {"train": dict(self.data.faults)}
         if broken := self.all_broken_images():
             faults["train"][BROKEN_SINCE_INDEXED] = len(broken)
-        for split in splits:
+        labels = self.config.recipe.labels
+        pools = (
+            ["unlabelled"] if labels.kind == "self_training" and labels.pool == "unlabelled" else []
+        )
+        for split in (*splits, *pools):
             faults.setdefault(split, count_split_faults(self.config.data, split))
         return {
             f"{split}/{kind}": count

@@ -1,19 +1,19 @@
 """Checks that a study has the images and labels which its assets are made of: upstream sets, pools
 and files of detections.
 
-It reads lists of files and indexes, no picture, so that ``plan`` is quick.
+It reads lists of files, indexes and what was seen of pictures before, so that ``plan`` is quick.
 """
 
 from collections.abc import Iterator
 
-from rethink_ray.data.contents import list_pictures
+from rethink_ray.data.contents import Pictures
 from rethink_ray.data.glyphs import select_figures
 from rethink_ray.data.imported import WHY_NO_LABEL, ImportedDetections, import_detections
 from rethink_ray.data.leaks import require_unseen
 from rethink_ray.data.pool import open_pool
 from rethink_ray.data.regimes import trainable_image_ids
 from rethink_ray.data.splits import open_split
-from rethink_ray.data.upstream import BUILT_IN, require_upstream_classes, upstream_files
+from rethink_ray.data.upstream import BUILT_IN, inspect_upstream, require_upstream_classes
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import WITH_MASKS, Recipe
@@ -119,14 +119,17 @@ def say_left_out(detections: ImportedDetections) -> str:
 def require_unseen_upstream(study: Study, where: str) -> None:
     """No run learns upstream from a picture on which the study is scored.
 
-    It compares files of equal size, so ``plan`` leaves it to ``doctor`` and the start of ``run``.
-
     Raises:
         DataError: names the two files.
     """
     recipes = [recipe for _, recipe in _list_recipes(study)]
     if study.data.upstream != BUILT_IN and any(map(_learns_upstream, recipes)):
-        pictures = list_pictures(upstream_files(study.data))
+        seen = inspect_upstream(study.data)
+        pictures = Pictures(
+            paths=[*map(str, seen)],
+            num_bytes=[picture.content.num_bytes for picture in seen.values()],
+            digests=[picture.content.digest for picture in seen.values()],
+        )
         require_unseen(study.data, pictures, f"{where}: data.upstream")
     if any(map(uses_upstream_detector, recipes)):
         _, upstream = study.data.detection_sets

@@ -1,7 +1,7 @@
 """Loads every file of weights of a study once, and compares it with the networks that need it.
 
-``doctor`` and the start of ``run`` do this. A trial that needs a file may begin hours later. The
-networks are built without content, so this takes about as long as reading the files.
+``plan``, ``doctor`` and the start of ``run`` do this. A trial that needs a file may begin hours
+later. The networks are built without content, so this takes about as long as reading the files.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +11,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rethink_ray.data.facts import digest_of_file
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.backbones import build_backbone
-from rethink_ray.detection.learned_detectors import LearnedDetector, find_published_detector
+from rethink_ray.detection.hub_weights import HubWeights
+from rethink_ray.detection.learned_detectors import LearnedDetector
+from rethink_ray.detection.necks import require_fitting_neck
 from rethink_ray.detection.own_network import OwnNetwork, build_own_network
+from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
-from rethink_ray.detection.weights import find_cached_file, find_in_cache, require_fitting_file
+from rethink_ray.detection.weights import require_fitting_file, require_fitting_names
 from rethink_ray.spec.detector import DetectorSpec
-from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
+from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.own_families import FOR_ANY, SIDES
@@ -42,8 +46,8 @@ NETWORK_PATHS = ("detector.family", "detector.backbone", "detector.width", "dete
 """Recipe paths that decide the names and shapes of the tensors that a file fills."""
 ANY_CLASS_COUNT = 1
 """Of classes: rows of classes are never taken from a file."""
-BACKBONE_USES = ("init.frozen", "optimizer.backbone_rate")
-"""Recipe paths that only a detector whose backbone is known can follow."""
+BUILDING_PATHS = ("detector.neck", "init.frozen", "optimizer.backbone_rate")
+"""Recipe paths that need a backbone of a certain kind, or one that the detector names at all."""
 SHAPE_PATHS = (
     *NETWORK_PATHS,
     *("detector.head_norm", "detector.adapters", "detector.neck"),
@@ -67,11 +71,19 @@ class FileUse:
     recipe: Recipe
     is_teacher: bool = False
     """Whether a teacher's whole detector is in the file."""
+    published: PublishedWeights | None = None
+    """The weights that a library keeps in the file; ``None``: a file of the study."""
 
     @property
     def is_whole(self) -> bool:
         """Whether a run starts from the whole detector in the file, not from its backbone alone."""
         return not self.is_teacher and self.recipe.init.source == "detector"
+
+    @property
+    def has_other_code(self) -> bool:
+        """Whether backbone or detector are built by code that is not ours."""
+        detector = self.recipe.detector
+        return is_own(detector.backbone) or is_own(detector.family)
 
     @property
     def network(self) -> tuple[object, ...]:
@@ -84,7 +96,10 @@ class FileUse:
 def list_file_uses(study: Study, where: str) -> Mapping[Path, Sequence[FileUse]]:
     """File -> the networks that the study's runs and teachers build from it.
 
-    Weights of torchvision are among them if they are on this machine already.
+    Published weights are among them if they are on this machine already.
+
+    Raises:
+        SpecError: there are no published weights of a name, or a library is not installed.
     """
     uses: dict[Path, dict[tuple[object, ...], FileUse]] = {}
     for use in _find_uses(study, where):
@@ -102,9 +117,12 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
         for recipe in reachable_recipes(base, space, (*INIT_PATHS, *paths)):
             named = recipe.init.weights or ""
             key = f"{where}: {cell.name}: init.weights {named}"
-            path = _find_file(recipe)
-            if path is not None:
-                yield FileUse(path=path, where=key, recipe=recipe)
+            if starts_from_file(recipe.init):
+                yield FileUse(path=Path(named), where=key, recipe=recipe)
+                continue
+            published = find_published(recipe.detector, recipe.init)
+            if published is not None and (cached := published.find()) is not None:
+                yield FileUse(path=cached, where=key, recipe=recipe, published=published)
         teacher = study.arms[cell.arm].teacher
         if isinstance(teacher, TeacherFile):
             key = f"{where}: arms.{cell.arm}.teacher {teacher.file}"
@@ -114,18 +132,6 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
                 recipe=recipe_of_file(study, cell),
                 is_teacher=True,
             )
-
-
-def _find_file(recipe: Recipe) -> Path | None:
-    """The file of the weights that a run starts from; ``None``: none, or it is not here yet."""
-    init, detector = recipe.init, recipe.detector
-    if starts_from_file(init):
-        return Path(init.weights or "")
-    if find_detector_origin(init) == "torchvision":
-        return find_in_cache(find_published_detector(detector, init.weights or ""))
-    if init.source == "torchvision":
-        return find_cached_file(detector.backbone, init.weights)
-    return None
 
 
 def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
@@ -163,7 +169,7 @@ def read_detector_use(use: FileUse) -> LearnedDetector:
     Raises:
         SpecError: the file cannot be read, or holds no detector.
     """
-    if find_detector_origin(use.recipe.init) == "torchvision":
+    if use.published is not None:
         return load_learned_detector(use.recipe)
     return read_detector_file(use.path, use.where, use.recipe.init.input)
 
@@ -186,35 +192,80 @@ def list_kept_rows(study: Study, uses: Sequence[FileUse]) -> str:
     return "; ".join(texts)
 
 
-def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:
+def digest_of_use(use: FileUse, where: str) -> str:
+    """The digest by which ids know the file; ``where`` is the key that names it.
+
+    Raises:
+        SpecError, DataError: it cannot be read.
+    """
+    if isinstance(use.published, HubWeights):
+        return use.published.compute_digest(where)
+    return digest_of_file(str(use.path), where)
+
+
+def require_fitting_weights(
+    study: Study, where: str, *, may_be_missing: bool = False
+) -> tuple[str, ...]:
     """Every file of weights fits the networks of its runs; returns those that hold a detector.
+
+    Args:
+        study: the study.
+        where: its file, for errors.
+        may_be_missing: passes over files that are not there yet, and networks of other code.
 
     Raises:
         SpecError, DataError: as ``load_once``.
     """
-    uses = list_file_uses(study, where)
-    return tuple(
-        str(path)
-        for path, of_file in uses.items()
-        if holds_detector(load_once(study, of_file))
-        or any(is_own(use.recipe.detector.family) for use in of_file)
-    )
+    require_fitting_downloads(study, where)
+    holding = []
+    for path, of_file in list_file_uses(study, where).items():
+        if may_be_missing:
+            of_file = [use for use in of_file if not use.has_other_code]
+            if not path.is_file() or not of_file:
+                continue
+        is_of_own_family = any(is_own(use.recipe.detector.family) for use in of_file)
+        if holds_detector(load_once(study, of_file)) or is_of_own_family:
+            holding.append(str(path))
+    return tuple(holding)
+
+
+def require_fitting_downloads(study: Study, where: str) -> None:
+    """torchvision's weights fit the networks of their runs; those on this machine are left out.
+
+    Raises:
+        SpecError: names and shapes of the weights are not those of the network.
+    """
+    fitting: set[tuple[object, ...]] = set()
+    for cell in cells_of(study):
+        base, space = base_recipe(study, cell), space_of(study, cell)
+        for recipe in reachable_recipes(base, space, (*INIT_PATHS, *NETWORK_PATHS)):
+            spec, named = recipe.detector, recipe.init.weights
+            if recipe.init.source != "torchvision" or _network_of(recipe) in fitting:
+                continue
+            weights = find_published(spec, recipe.init)
+            if weights is not None and weights.find() is None:
+                with torch.device("meta"):
+                    backbone = build_backbone(spec)
+                require_fitting_names(backbone, spec, f"{where}: {cell.name}: init.weights {named}")
+                fitting.add(_network_of(recipe))
 
 
 def require_buildable(study: Study, where: str) -> None:
-    """Every backbone and detector of other code can be built, as its runs will build it.
+    """Every backbone and detector of other code can be built and used as its runs will do it.
 
     Raises:
         SpecError: it cannot be imported or built, or breaks a rule of ``detection.plugins`` or
-            ``detection.own_network``; it does not read a setting, or cannot share a batch.
+            ``detection.own_network``; a backbone has another kind of maps than ``detector.neck``
+            needs; a detector does not read a setting, or cannot share a batch.
     """
     built: set[tuple[object, ...]] = set()
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, (*NETWORK_PATHS, *BACKBONE_USES)):
-            detector, network = recipe.detector, _network_of(recipe)
+        for recipe in reachable_recipes(base, space, (*NETWORK_PATHS, *BUILDING_PATHS)):
+            detector = recipe.detector
+            network = (*_network_of(recipe), *(value_at(recipe, path) for path in BUILDING_PATHS))
             if is_own(detector.family):
-                network = (*network, *(value_at(recipe, path) for path in BACKBONE_USES), cell.arm)
+                network = (*network, cell.arm)
             elif not is_own(detector.backbone):
                 continue
             if network in built:
@@ -225,7 +276,7 @@ def require_buildable(study: Study, where: str) -> None:
                     _require_usable(build_without_content(detector), recipe, study, cell)
                     continue
                 with torch.device("meta"):
-                    build_backbone(detector)
+                    require_fitting_neck(detector, build_backbone(detector))
             except SpecError as error:
                 raise error.within(f"{where}: {cell.name}") from None
 

@@ -71,6 +71,16 @@ def test_a_first_stage_of_its_own_is_no_shared_start() -> None:
     assert not list(find_shared_start(found.study, replace(result, source="direct"), found.cost))
 
 
+def test_labels_from_one_file_read_with_these_labels() -> None:
+    labels = {"kind": "imported", "file": "detections.json"}
+    study = build_study(arms={"scratch": {}, "pretrained": {"set": {"labels": labels}}})
+    found = _findings(Planted(build_study(), written(ROWS)))
+    (result,) = [r for regime in found.regimes for r in regime.cells if r.arm == "pretrained"]
+    (caveat,) = find_shared_start(study, replace(result, source="random"), found.cost) or ()
+    assert caveat.key == "shared-labels:full/pretrained"
+    assert "one file of labels (detections.json)" in caveat.text
+
+
 def test_selecting_and_reporting_on_one_split_is_named() -> None:
     data = {"dataset": "shapes", "select_on": "test", "report_on": "test"}
     assert "select-is-report" in _keys(_findings(Planted(build_study(data=data), written(ROWS))))

@@ -1,4 +1,7 @@
-"""What ``run`` refuses, ``plan`` refuses first, or ``doctor`` where files must be loaded."""
+"""What ``run`` refuses, ``plan`` and ``doctor`` refuse first.
+
+``plan`` leaves out files and code that need not be there yet.
+"""
 
 import json
 import shutil
@@ -13,19 +16,24 @@ import torchvision
 import yaml
 from PIL import Image
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from rethink_ray.cli import app
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.commands.planning import plan_lines
 from rethink_ray.data.shapes import make_shapes, shapes_folder
+from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.session import load_study_input
-from rethink_ray.spec.errors import RethinkError
+from rethink_ray.detection.weights import require_fitting_names
+from rethink_ray.session import load_study_input, require_same_inputs, start_or_continue
+from rethink_ray.spec.errors import DataError, RethinkError, SpecError
 from rethink_ray.spec.load import load_study
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 from rethink_ray.spec.regime import ShapesSpec
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.training.checkpoint import save_checkpoint
+from rethink_ray.training.start_checks import require_fitting_downloads
 
 Tree = dict[str, Any]
 SHAPES = {"train": 12, "val": 4, "test": 4, "image_px": 64}
@@ -257,16 +265,10 @@ def upstream_of_scored_pictures(folder: Path) -> Tree:
     return {"data": data, **arm(init__source="upstream", upstream__classes=2)}
 
 
-REFUSED_BY_DOCTOR: dict[str, tuple[str, Callable[[Path], Tree]]] = {
+REFUSED_BY_PLAN |= {
     "an upstream picture on which the study is scored": (
         "data.upstream: must learn from no picture of split test",
         upstream_of_scored_pictures,
-    ),
-    "a file that is missing": (
-        "init.weights: must be a readable file",
-        lambda folder: arm(
-            init__source="file", init__weights=str(folder / "no"), init__weights_norm="bn"
-        ),
     ),
     "a file that is no weights": (
         "must be a file of tensors that loads without running code",
@@ -309,6 +311,14 @@ REFUSED_BY_DOCTOR: dict[str, tuple[str, Callable[[Path], Tree]]] = {
     "a teacher of COCO's categories": (
         "must detect every category of the data set",
         lambda folder: taught_by_file(folder, detector(91)),
+    ),
+}
+REFUSED_BY_DOCTOR: dict[str, tuple[str, Callable[[Path], Tree]]] = {
+    "a file that is missing": (
+        "init.weights: must be a readable file",
+        lambda folder: arm(
+            init__source="file", init__weights=str(folder / "no"), init__weights_norm="bn"
+        ),
     ),
     "a backbone whose code has no such function": (
         "must be an importable module and a function in it",
@@ -354,7 +364,7 @@ def test_plan_and_doctor_refuse_in_the_words_of_run(kind: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", REFUSED_BY_DOCTOR)
-def test_doctor_loads_files_and_refuses_in_the_words_of_run(
+def test_doctor_refuses_what_is_not_there_in_the_words_of_run(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -401,6 +411,36 @@ def test_weights_that_torchvision_has_fetched_are_loaded_before_a_run(
     refusal = refusal_of_run(path)
     assert "must be a file of tensors that loads" in refusal
     assert refusal in refusals_of_doctor(path)
+
+
+def test_weights_to_be_downloaded_are_compared_by_name_before_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    settings = TORCHVISION | {"init__weights": "IMAGENET1K_V1"}
+    study, _ = load_study(study_file(tmp_path, **arm(**settings)))
+    require_fitting_downloads(study, "s.yaml")
+    spec = DetectorSpec(backbone="resnet18", norm="gn")
+    with torch.device("meta"):
+        network = build_backbone(spec)
+    with pytest.raises(SpecError, match="but got '60 of its 60 tensors; left over: .*running_mean"):
+        require_fitting_names(network, spec, "init.weights IMAGENET1K_V1")
+
+
+@pytest.mark.parametrize("content", [None, b"other"])
+def test_a_file_of_weights_that_was_replaced_is_refused_before_a_study_goes_on(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    path = study_file(tmp_path, **from_file(tmp_path, backbone()))
+    directory = start_or_continue(tmp_path / "study", load_study_input(str(path)))
+    require_same_inputs(directory)
+    (tmp_path / "w.pth").unlink()
+    if content is not None:
+        (tmp_path / "w.pth").write_bytes(content)
+    resumed = CliRunner().invoke(app, ["resume", str(directory.root)])
+    assert isinstance(resumed.exception, DataError)
+    assert f"file {tmp_path / 'w.pth'}: must be " in str(resumed.exception)
+    assert not resumed.output
 
 
 def test_a_teacher_that_fits_passes(tmp_path: Path) -> None:

@@ -192,8 +192,10 @@ def _damaged() -> Iterator[Change]:
         yield from (_put(("categories", i), value) for value in NO_RECORDS)
         yield from (_repeat("categories", i), _repeat("categories", i, name="cow"))
     for key in ("images", "annotations", "categories"):
-        yield from (_put((key,), value) for value in (None, {}, "x", 7, []))
+        yield from (_put((key,), value) for value in (None, {}, "x", 7))
         yield _drop((key,))
+    for key in ("images", "categories"):  # without objects a file has pictures of background
+        yield _put((key,), [])
 
 
 MEANT = tuple(_meant())

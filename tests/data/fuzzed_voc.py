@@ -122,7 +122,7 @@ def _put(stem: str, path: tuple[Any, ...], value: Any) -> FolderChange:
 def _list(**changes: Any) -> FolderChange:
     def apply(folder: Folder) -> None:
         for key, value in changes.items():
-            setattr(folder, key, value)
+            setattr(folder, key, copy.deepcopy(value))  # a later change may alter it
 
     return FolderChange(f"list: {changes}", apply)
 

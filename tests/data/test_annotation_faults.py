@@ -84,8 +84,8 @@ def test_a_crowd_may_be_said_in_other_types_too(flag: object, tmp_path: Path) ->
         ({"bbox": [1e300, 2, 5, 5]}, "unreadable_box"),
         ({"iscrowd": 2}, "unreadable_crowd"),
         ({"iscrowd": "abc"}, "unreadable_crowd"),
-        ({"image_id": 1.5}, "unreadable_annotation"),
-        ({"image_id": True}, "unreadable_annotation"),
+        ({"image_id": 1.5}, "unreadable_object"),
+        ({"image_id": True}, "unreadable_object"),
         ({"category_id": None}, "unknown_category"),
         ({"category_id": [1]}, "unknown_category"),
     ],
@@ -247,6 +247,26 @@ def test_text_in_another_encoding_matters_only_in_names(declared: str, tmp_path:
     path = _xml("cat", head, "<path>\u56fe\u7247</path>").encode("gbk")
     assert _read_bytes(tmp_path / "path", path).categories == ("cat",)
     index = _read_bytes(tmp_path / "name", _xml("\u5c71\u7f8a", head).encode("gbk"))
+    assert index.dropped == {"unreadable_annotation": 1}
+
+
+def test_capital_letters_in_tags_hide_no_object(tmp_path: Path) -> None:
+    text = _xml().replace("object>", "Object>").replace("bndbox>", "BndBox>")
+    index = _read_bytes(tmp_path, text.encode())
+    assert index.entry(id_from_name("a")).boxes_xyxy.tolist() == [[1, 1, 9, 9]]
+
+
+def test_an_object_with_two_boxes_is_left_out_and_counted(tmp_path: Path) -> None:
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox></object>"
+    index = _read_bytes(tmp_path, _xml().replace("</object>", box, 1).encode())
+    assert index.dropped == {"unreadable_box": 1}
+
+
+def test_an_xml_file_that_links_to_itself_costs_one_image(tmp_path: Path) -> None:
+    write_voc(tmp_path, {"a": voc_xml("a.jpg")}, {"train": ["a", "b"]})
+    (tmp_path / "Annotations" / "b.xml").symlink_to("b.xml")
+    index = open_split(DataSpec(dataset="voc", root=str(tmp_path)), "train")
+    assert index.image_ids.tolist() == [id_from_name("a")]
     assert index.dropped == {"unreadable_annotation": 1}
 
 

@@ -14,14 +14,14 @@ from data_files import (
 )
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.check import check_split
+from rethink_ray.data.check import check_split, find_refusal
 from rethink_ray.data.faults import count_faults
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.recipe import AugmentSpec, DetectorSpec
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 
 def _found(data: DataSpec, split: str = "train") -> dict[str, int]:
@@ -125,6 +125,30 @@ def test_a_pixel_that_cannot_be_decoded_is_found_by_decoding(tmp_path: Path) -> 
     path = tmp_path / "train" / "1.png"
     spoil_pixels(path)
     assert _found(coco_spec(tmp_path)) == {"unreadable_image": 1}
+
+
+def test_a_check_refuses_a_regime_without_an_object_to_learn_from(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        document = coco(many_images(4))
+        for record in document["annotations"]:
+            record["iscrowd"] = int(split == "train")
+        write_coco(tmp_path, split, document)
+    data = coco_spec(tmp_path, "train", "val", "test")
+    must = "must hold at least one object to learn from, but got '{} images without any'"
+    assert find_refusal(data).startswith("regimes.all: " + must.format(4))
+    small = {"small": RegimeSpec(images=2)}
+    assert find_refusal(data, small).startswith("regimes.small: " + must.format(2))
+
+
+def test_a_box_that_is_annotated_twice_stays_and_is_counted(tmp_path: Path) -> None:
+    cat, dog, big = ("cat", 2, 2, 5, 5), ("dog", 2, 2, 5, 5), ("cat", 2, 2, 5, 6)
+    write_coco(tmp_path, "train", coco({1: [cat, dog, cat, big, cat], 2: [cat]}))
+    index = open_split(coco_spec(tmp_path), "train")
+    assert len(index.entry(1).labels) == 5
+    assert count_faults(index, [1, 2]) == {"repeated_object": 2}
+    [finding] = check_split(coco_spec(tmp_path), "train")
+    assert (finding.kind, finding.count) == ("repeated_object", 2)
+    assert finding.examples[0] == "train/1.png: cat [2, 2, 7, 7]"
 
 
 def test_voc_faults_are_found(tmp_path: Path) -> None:

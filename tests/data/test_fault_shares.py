@@ -1,5 +1,6 @@
 """What share of its images and boxes a regime or split loses, by numbers of a pencil."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.met_faults import list_met_faults
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import DataSpec, RegimeSpec, UnlabelledSpec
 from tests.records.small_records import small_study
 
 WITHOUT_PIXELS: Box = ("cat", 25, 2, 4, 4)
@@ -45,6 +46,34 @@ def test_three_of_ten_boxes_without_pixels_are_30_percent_of_train(lossy: DataSp
     assert facts.split_faults == {"train": {"box_degenerate": FaultShare(count=3, total=10)}}
     (met,) = list_met_faults(facts)
     assert met.sentence.startswith("30 % of the boxes of train were dropped (3 of 10): they have")
+
+
+def test_a_picture_that_a_pool_lost_is_counted_with_the_splits(
+    lossy: DataSpec, tmp_path: Path
+) -> None:
+    for number in range(4):
+        write_picture(tmp_path / "pool" / f"{number}.png", value=number)
+    (tmp_path / "pool" / "3.png").write_bytes(b"")
+    data = lossy.model_copy(update={"unlabelled": UnlabelledSpec(images=str(tmp_path / "pool"))})
+    facts = gather_facts(data, FULL)
+    lost = {"unreadable_image": FaultShare(count=1, total=4)}
+    assert facts.split_faults["unlabelled"] == lost
+    assert list_met_faults(facts)[-1].summary == "1 of 4 images of unlabelled were left out"
+
+
+def test_an_object_without_an_image_is_counted_among_boxes_and_an_image_among_images(
+    tmp_path: Path,
+) -> None:
+    document = coco(many_images(4))
+    write_coco(tmp_path, "train", document)
+    document["annotations"][0]["image_id"] = None
+    document["images"].append({"id": None, "file_name": "x.png"})
+    (tmp_path / "train.json").write_text(json.dumps(document))
+    index = open_split(coco_spec(tmp_path), "train")
+    assert measure_faults(index, index.image_ids.tolist()) == {
+        "unreadable_object": FaultShare(count=1, total=4),
+        "unreadable_annotation": FaultShare(count=1, total=5),
+    }
 
 
 def test_a_regime_counts_the_boxes_of_its_own_images(lossy: DataSpec) -> None:

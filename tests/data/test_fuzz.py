@@ -1,4 +1,4 @@
-"""Inputs with faults that real files have, and their neighbours: 440 a run, always the same ones.
+"""Inputs with faults that real files have, and their neighbours: 2,000 a run, always the same ones.
 
 Each is read as meant, counted by `data check`, or refused in a sentence. It is never a traceback,
 and never an object that the file does not describe. `pytest -m slow` tries 50,000.
@@ -130,8 +130,14 @@ def assert_nothing_is_invented(reading: Reading, good: Reading) -> None:
 
 
 def assert_every_loss_is_counted(data: DataSpec, reading: Reading, good: Reading) -> None:
-    """Each difference is a fault, and a study on what is left goes on or is refused."""
-    if reading.objects == good.objects:
+    """Each difference is a fault, and a study on what is left goes on or is refused.
+
+    A crowd needs no mask: all of its box is the crowd then.
+    """
+    boxes_alone = {key: (None, points) for key, (_, points) in good.objects.items() if key[3]}
+    unmasked = {key for key, (mask, _) in reading.objects.items() if mask is None}
+    meant = {k: boxes_alone.get(k, v) if k in unmasked else v for k, v in good.objects.items()}
+    if reading.objects == meant:
         return
     assert reading.faults - good.faults, "objects differ, and no fault is counted"
     try:
@@ -196,7 +202,7 @@ CHANGES = {
 }
 
 
-@fuzzed(200)
+@fuzzed(900)
 @given(**CHANGES)
 def test_a_changed_coco_file_is_read_as_meant_or_counted_or_refused(
     pictures: Path, **changes: Any
@@ -243,7 +249,7 @@ VOC_CHANGES = {
 }
 
 
-@fuzzed(150)
+@fuzzed(650)
 @given(**VOC_CHANGES)
 def test_a_changed_voc_folder_is_read_as_meant_or_counted_or_refused(
     voc_folder: Path, **changes: Any
@@ -278,7 +284,7 @@ def test_the_study_that_is_changed_is_good(pictures: Path) -> None:
     assert gather_facts(study.data, study.regimes).regime_sizes == {"full": 3}
 
 
-@fuzzed(90)
+@fuzzed(450)
 @given(**STUDIES)
 def test_a_changed_study_file_is_read_or_refused(pictures: Path, **changes: Any) -> None:
     check_text(pictures, **changes)

@@ -77,6 +77,18 @@ def test_a_weight_that_begins_to_train_later_has_its_average_from_then_on() -> N
     layers[0].requires_grad_(True)
     average.track(layers)
     assert [*average.state()] == ["0.weight", "1.weight"]
+    layers[1].requires_grad_(False)
+    average.track(layers)
+    assert [*average.state()] == ["0.weight"]
+
+
+def test_a_checkpoint_from_before_a_weight_trained_has_the_weight_as_its_average() -> None:
+    layer, average = average_of(3.0)
+    nn.init.constant_(layer.weight, 7.0)
+    average.load({})
+    assert averaged(average) == 7.0
+    average.load({"weight": torch.tensor([[5.0]])})
+    assert averaged(average) == 5.0
 
 
 def test_training_ignores_the_average() -> None:

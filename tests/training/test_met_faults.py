@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import DataSpec, UnlabelledSpec
 from rethink_ray.training.machinery import Machinery
 from rethink_ray.training.trial_files import RunFolders
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_trial
-from tests.data.data_files import coco, coco_spec, write_coco
+from tests.data.data_files import coco, coco_spec, write_coco, write_picture
 
 
 def lossy(folder: Path) -> DataSpec:
@@ -40,3 +40,23 @@ def test_images_that_break_during_the_run_are_counted_once_each(tmp_path: Path) 
     run = machinery_on(lossy(tmp_path), tmp_path)
     run.broken_images |= {1, 3}
     assert run.count_met_faults(())["train/broken_since_indexed"] == 2
+
+
+def test_pictures_that_a_pool_lost_are_counted_in_runs_that_learn_from_the_pool(
+    tmp_path: Path,
+) -> None:
+    for number in range(3):
+        write_picture(tmp_path / "pool" / f"{number}.png", value=number)
+    (tmp_path / "pool" / "2.png").write_bytes(b"")
+    data = lossy(tmp_path).model_copy(
+        update={"unlabelled": UnlabelledSpec(images=str(tmp_path / "pool"))}
+    )
+    run = machinery_on(data, tmp_path)
+    assert run.count_met_faults(()) == {"train/box_degenerate": 1}
+    labels = run.config.recipe.labels.model_copy(update={"kind": "self_training"})
+    recipe = run.config.recipe.model_copy(update={"labels": labels})
+    run.config = run.config.model_copy(update={"recipe": recipe})
+    assert run.count_met_faults(()) == {
+        "train/box_degenerate": 1,
+        "unlabelled/unreadable_image": 1,
+    }

@@ -96,6 +96,18 @@ def test_a_frozen_backbone_is_the_upstream_detectors(tmp_path: Path, built: Path
     assert not any(name.startswith("network.backbone.body.") for name in moved)
 
 
+def test_batch_norms_stand_still_at_what_the_upstream_detector_has_seen(tmp_path: Path) -> None:
+    config = upstream_trial(detector__norm="frozen_bn")
+    build_asset(asset_of(config), UPSTREAM_DATA, tmp_path)
+    ctx = WorkerContext.local(config)
+    live = Live(config.recipe, config.num_categories, 1, ctx, load_start(config, tmp_path, ctx))
+    given, state = state_of(config, tmp_path), live.detector.state_dict()
+    statistics = [name for name in state if name.endswith("running_var")]
+    assert statistics
+    assert all(torch.equal(state[name], given[name]) for name in statistics)
+    assert not any((given[name] == 1).all() for name in statistics)
+
+
 def test_shuffled_classes_keep_boxes_and_the_number_of_each_class() -> None:
     plain = asset_of(upstream_trial()).trained
     control = asset_of(upstream_trial(upstream_detector__labels="shuffled")).trained

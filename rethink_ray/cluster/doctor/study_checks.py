@@ -1,7 +1,7 @@
 """Preflight of one study: room for a job, its data set and faults in it, weights, disk."""
 
+import itertools
 import shutil
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,28 +14,16 @@ from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts, check_regimes
-from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
-from rethink_ray.spec.reach import reachable_recipes
-from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
+from rethink_ray.spec.fault_kinds import describe_kind
+from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import (
-    INIT_PATHS,
-    label_files_of,
-    require_known_inputs,
-    weight_files_of,
-)
+from rethink_ray.spec.weight_files import label_files_of, require_known_inputs, weight_files_of
 
 if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
-
+    from rethink_ray.detection.published_weights import PublishedWeights
     from rethink_ray.training.start_checks import FileUse
-
-SERVER_ANSWER_SECONDS = 10.0
-"""How long a server of weights may take to answer."""
-NAME_PATHS = (*INIT_PATHS, "detector.backbone", "detector.family")
-"""Recipe paths that decide which of torchvision's weights a trial starts from."""
 
 
 def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
@@ -106,58 +94,70 @@ def _fail_once(name: str, error: Exception, data: Check) -> Check:
 
 
 def _faults(study: Study, data: Check) -> Check:
-    """Fails if an image is lost. Bad boxes are clamped or dropped in training, and counted."""
-    from rethink_ray.data.check import check_split
+    """Fails if an image is lost; other faults are counted in the records too."""
+    from rethink_ray.data.check import check_pools, check_split
 
     faults: Counter[str] = Counter()
     try:
-        for dataset in study.data.detection_sets:
-            splits = {"train", dataset.report_on, dataset.select_split} - {"holdout"}
-            for split in sorted(splits):
-                for fault in check_split(dataset, split):
-                    if fault.is_fault:
-                        faults[fault.kind] += fault.count
+        by_split = [
+            check_split(dataset, split)
+            for dataset in study.data.detection_sets
+            for split in sorted({"train", dataset.report_on, dataset.select_split} - {"holdout"})
+        ]
+        for fault in itertools.chain(*by_split, *check_pools(study.data).values()):
+            if fault.is_fault:
+                faults[fault.kind] += fault.count
     except (RethinkError, OSError) as error:
         return _fail_once("data faults", error, data)
-    fact = ", ".join(f"{num} {kind}" for kind, num in sorted(faults.items())) or "none"
+    fact = "; ".join(_say_fault(kind, num) for kind, num in sorted(faults.items())) or "none"
     num_lost = faults["missing_image"] + faults["unreadable_image"]
     remedy = "put the images in place; rethink-ray data check names them"
-    if faults and not num_lost:
-        fact += " (boxes are clamped or dropped, and counted in the records)"
     return build_check("data faults", fact, num_lost == 0, remedy)
+
+
+def _say_fault(kind: str, count: int) -> str:
+    """``3 box_degenerate (boxes: they have no pixels inside their picture)``, as `data check`."""
+    words = describe_kind(kind)
+    return f"{count} {kind} ({words.unit}: {words.reason})"
 
 
 def check_weights(study: Study) -> Iterator[Check]:
     """Every set of weights that a run or a teacher may start from, loaded once."""
-    from rethink_ray.training.start_checks import list_file_uses, list_kept_rows, load_once
+    from rethink_ray.training.published_starts import list_published
+    from rethink_ray.training.start_checks import (
+        digest_of_use,
+        list_file_uses,
+        list_kept_rows,
+        load_once,
+    )
 
     keys = weight_files_of(study, study.study)
 
     def load(uses: "Sequence[FileUse]") -> str:
-        from rethink_ray.data.facts import digest_of_file
-
-        path = str(uses[0].path)
-        digest = digest_of_file(path, keys.get(path, study.study))
+        digest = digest_of_use(uses[0], keys.get(str(uses[0].path), study.study))
         fitting = f"{len(load_once(study, uses))} tensors, which fit"
         kept = list_kept_rows(study, uses)
         return f"{fitting}; {kept}; digest {digest}" if kept else f"{fitting}; digest {digest}"
 
     try:
+        published = list_published(study, study.study)
         files = list_file_uses(study, study.study)
     except RethinkError as error:
         yield Check(name="weights", ok=False, detail=str(error))
         return
     for path, uses in files.items():
         yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
-    for name, weights in _list_downloads(study).items():
-        yield try_check(
-            f"weights {name}",
-            partial(_reach, weights),
-            "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
-            "file (a whole detector: with init.weights)",
-        )
-    if keys:
+    missing = {key: weights for key, (weights, _) in published.items() if weights.find() is None}
+    if missing:
+        yield try_check("names of weights", partial(_fit_downloads, study), "change init.weights")
+    for key, weights in missing.items():
+        yield try_check(f"weights {key}", partial(_reach, weights), weights.command)
+    if published or keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
+
+
+def _reach(weights: "PublishedWeights") -> str:
+    return f"to be downloaded, {gib(weights.measure_download())}"
 
 
 def check_backbones(study: Study) -> Iterator[Check]:
@@ -185,38 +185,19 @@ def _build(study: Study) -> str:
     return "all can be built"
 
 
+def _fit_downloads(study: Study) -> str:
+    from rethink_ray.training.start_checks import require_fitting_downloads
+
+    require_fitting_downloads(study, study.study)
+    return "those to be downloaded fit"
+
+
 def _know_inputs(study: Study) -> str:
+    from rethink_ray.training.published_starts import require_stated_inputs
+
     require_known_inputs(study, study.study)
+    require_stated_inputs(study, study.study)
     return "known"
-
-
-def _list_downloads(study: Study) -> "dict[str, WeightsEnum]":
-    """Name -> weights of torchvision that are not on this machine yet."""
-    from rethink_ray.detection.learned_detectors import find_published_detector
-    from rethink_ray.detection.weights import find_in_cache, torchvision_weights
-
-    downloads: dict[str, WeightsEnum] = {}
-    for cell in cells_of(study):
-        base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, NAME_PATHS):
-            detector, name = recipe.detector, recipe.init.weights or ""
-            if recipe.init.source == "torchvision":
-                weights = torchvision_weights(detector.backbone, name)
-                text = f"{name} of {detector.backbone}"
-            elif find_detector_origin(recipe.init) == "torchvision":
-                weights = find_published_detector(detector, name)
-                text = str(weights)
-            else:
-                continue
-            if find_in_cache(weights) is None:
-                downloads[text] = weights
-    return downloads
-
-
-def _reach(weights: "WeightsEnum") -> str:
-    request = urllib.request.Request(weights.url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
-        return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 
 def _disk(study: Study, folder: Path, data: Check) -> Check:

@@ -37,7 +37,7 @@ def group_objects(
         records[position] = None  # frees the record: otherwise COCO would be in memory twice
         image_id = read_image_id(record.get("image_id")) if isinstance(record, dict) else None
         if image_id is None:
-            problems.append(Problem(kind="unreadable_annotation", example=f"object {show(record)}"))
+            problems.append(Problem(kind="unreadable_object", example=show(record)))
             continue
         annotated = _read_object(record, names, problems)
         if annotated is None:

@@ -75,7 +75,7 @@ def read_voc_file(path: Path, offset: int) -> VocPicture:
 
 
 def _parse(content: bytes) -> ElementTree.Element:
-    """Returns the root; tags lose their namespaces."""
+    """Returns the root; tags lose their namespaces and capital letters."""
     text, is_known = _decode(content)
     text = _DECLARATION.sub("", text, count=1).strip()
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -85,8 +85,8 @@ def _parse(content: bytes) -> ElementTree.Element:
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
         raise UnreadableXml(str(error)) from None
     for node in root.iter():
-        node.tag = node.tag.rpartition("}")[2]
-    if root.tag.lower() != "annotation" and root.find(".//object") is None:
+        node.tag = node.tag.rpartition("}")[2].lower()
+    if root.tag != "annotation" and root.find(".//object") is None:
         raise UnreadableXml(f"no VOC annotation, but <{root.tag}>")
     if not is_known and not all(_text(node, "name").isascii() for node in root.iter("object")):
         raise UnreadableXml("names of categories in an encoding that the file does not declare")
@@ -124,6 +124,9 @@ def _read_object(
     corners = [read_number(text) for text in stated]
     numbers = [number for number in corners if number is not None and abs(number) <= LARGEST_PX]
     where = f"{file_name}: {name}"
+    if len(node.findall("bndbox")) > 1:  # nothing tells which one the name belongs to
+        problems.append(Problem(kind="unreadable_box", example=f"{where} has two boxes"))
+        return None
     if len(numbers) != len(CORNER_TAGS):
         problems.append(Problem(kind="unreadable_box", example=f"{where} {show(stated)}"))
         return None
