@@ -26,9 +26,8 @@ def num_weights(detector: DetectorSpec, num_categories: int) -> int:
     key = size_key(detector, num_categories)
     if key in (shipped := read_shipped_sizes()):
         return shipped[key]
-    is_timms = detector.backbone.startswith(TIMM)
-    runs_other_code = is_own(detector.family) or (is_own(detector.backbone) and not is_timms)
-    if runs_other_code:  # it may change at any time
+    is_own_backbone = is_own(detector.backbone) and not detector.backbone.startswith(TIMM)
+    if is_own_backbone or is_own(detector.family):  # their code may change at any time
         return count_built_weights(detector, num_categories)
     path = cache_folder() / "sizes" / f"{key}-{_code_digest()}"
     with suppress(OSError, ValueError):

@@ -113,7 +113,8 @@ def require_known_inputs(study: Study, where: str) -> None:
         path, is_stated = recipe.init.weights or "", recipe.init.input is not None
         detector = recipe.detector
         has_tag = recipe.init.source == "file" and has_timm_tag(detector.backbone)
-        if not starts_from_file(recipe.init) or is_stated or has_tag or is_own(detector.family):
+        is_known = has_tag or is_own(detector.family)
+        if not starts_from_file(recipe.init) or is_stated or is_known:
             continue
         if Path(path).is_file() and not is_ours(path):
             key = f"{where}: {cell_name}: init.input"

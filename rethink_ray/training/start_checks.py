@@ -46,8 +46,8 @@ NETWORK_PATHS = ("detector.family", "detector.backbone", "detector.width", "dete
 """Recipe paths that decide the names and shapes of the tensors that a file fills."""
 ANY_CLASS_COUNT = 1
 """Of classes: rows of classes are never taken from a file."""
-BACKBONE_USES = ("init.frozen", "optimizer.backbone_rate")
-"""Recipe paths that only a detector whose backbone is known can follow."""
+BUILDING_PATHS = ("detector.neck", "init.frozen", "optimizer.backbone_rate")
+"""Recipe paths that need a backbone of a certain kind, or one that the detector names at all."""
 SHAPE_PATHS = (
     *NETWORK_PATHS,
     *("detector.head_norm", "detector.adapters", "detector.neck"),
@@ -78,6 +78,12 @@ class FileUse:
     def is_whole(self) -> bool:
         """Whether a run starts from the whole detector in the file, not from its backbone alone."""
         return not self.is_teacher and self.recipe.init.source == "detector"
+
+    @property
+    def has_other_code(self) -> bool:
+        """Whether backbone or detector are built by code that is not ours."""
+        detector = self.recipe.detector
+        return is_own(detector.backbone) or is_own(detector.family)
 
     @property
     def network(self) -> tuple[object, ...]:
@@ -214,11 +220,11 @@ def require_fitting_weights(
     holding = []
     for path, of_file in list_file_uses(study, where).items():
         if may_be_missing:
-            of_file = [use for use in of_file if not _runs_other_code(use.recipe)]
+            of_file = [use for use in of_file if not use.has_other_code]
             if not path.is_file() or not of_file:
                 continue
-        holds_own = any(is_own(use.recipe.detector.family) for use in of_file)
-        if holds_detector(load_once(study, of_file)) or holds_own:
+        is_of_own_family = any(is_own(use.recipe.detector.family) for use in of_file)
+        if holds_detector(load_once(study, of_file)) or is_of_own_family:
             holding.append(str(path))
     return tuple(holding)
 
@@ -245,23 +251,21 @@ def require_fitting_downloads(study: Study, where: str) -> None:
 
 
 def require_buildable(study: Study, where: str) -> None:
-    """Every backbone and detector of other code can be built, as its runs will build it.
+    """Every backbone and detector of other code can be built and used as its runs will do it.
 
     Raises:
         SpecError: it cannot be imported or built, or breaks a rule of ``detection.plugins`` or
-            ``detection.own_network``; it does not read a setting, cannot share a batch, or has
-            another kind of maps than ``detector.neck`` needs.
+            ``detection.own_network``; a backbone has another kind of maps than ``detector.neck``
+            needs; a detector does not read a setting, or cannot share a batch.
     """
     built: set[tuple[object, ...]] = set()
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(
-            base, space, (*NETWORK_PATHS, "detector.neck", *BACKBONE_USES)
-        ):
+        for recipe in reachable_recipes(base, space, (*NETWORK_PATHS, *BUILDING_PATHS)):
             detector = recipe.detector
-            network = (*_network_of(recipe), detector.neck)
+            network = (*_network_of(recipe), *(value_at(recipe, path) for path in BUILDING_PATHS))
             if is_own(detector.family):
-                network = (*network, *(value_at(recipe, path) for path in BACKBONE_USES), cell.arm)
+                network = (*network, cell.arm)
             elif not is_own(detector.backbone):
                 continue
             if network in built:
@@ -301,11 +305,6 @@ def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cel
             must = f"must be left out: {network.family} does not read it"
             came = getattr(recipe.detector, key)
             raise SpecError(explain(f"detector.{key}", must, came, "Remove it."))
-
-
-def _runs_other_code(recipe: Recipe) -> bool:
-    """Whether backbone or detector are built by code that is not ours."""
-    return is_own(recipe.detector.backbone) or is_own(recipe.detector.family)
 
 
 def _network_of(recipe: Recipe) -> tuple[object, ...]:
