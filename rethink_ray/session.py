@@ -21,9 +21,11 @@ from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import (
+    hub_weights_of,
     label_files_of,
     loads_weights,
     require_known_inputs,
+    states_known_input,
     weight_files_of,
 )
 
@@ -70,9 +72,10 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
 
     Raises:
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
-            or what the detectors learn from; a pool or an upstream set is missing; a file, or the
-            code of a backbone, is missing; a file does not say how its pixels are normalised, or
-            does not fit the networks of its runs; an upstream picture is in a split that scores.
+            or what the detectors learn from; a pool or an upstream set is missing; a file, weights
+            of a hub, or the code of a backbone are missing; a file does not say how its pixels are
+            normalised, or does not fit the networks of its runs; a stated input contradicts its
+            weights; an upstream picture is in a split that scores.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
@@ -82,6 +85,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
     require_known_inputs(study, where)
+    _require_stated_inputs(study, where)
     files = label_files_of(study, where)
     if not is_planned_only:
         files |= weight_files_of(study, where)
@@ -97,7 +101,33 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     if is_planned_only:
         return facts
     require_unseen_upstream(study, where)
+    facts = replace(facts, files={**facts.files, **_fetch_published(study, where)})
     return replace(facts, detector_files=_examine_files(study, where))
+
+
+def _require_stated_inputs(study: Study, where: str) -> None:
+    if states_known_input(study):
+        from rethink_ray.training.published_starts import require_stated_inputs  # imports torch
+
+        require_stated_inputs(study, where)
+
+
+def _fetch_published(study: Study, where: str) -> dict[str, str]:
+    """Downloads published weights that this machine lacks; name of a hub's -> its digest."""
+    if not loads_weights(study):
+        return {}
+    from rethink_ray.training.published_starts import fetch_published  # imports torch
+
+    return fetch_published(study, where)
+
+
+def describe_hub_weights(study: Study) -> tuple[str, ...]:
+    """Lines about the licence and the place of weights from a hub; none without such weights."""
+    if not hub_weights_of(study, study.study):
+        return ()
+    from rethink_ray.training.published_starts import describe_downloads
+
+    return tuple(describe_downloads(study, study.study))
 
 
 def _examine_files(study: Study, where: str) -> tuple[str, ...]:

@@ -51,6 +51,7 @@ SOURCES = {
     "Kumar et al. 2022": "Fine-Tuning can Distort Pretrained Features and Underperform "
     "Out-of-Distribution",
     "Li et al. 2021": "Rethinking Training from Scratch for Object Detection",
+    "Li et al. 2022": "Exploring Plain Vision Transformer Backbones for Object Detection (ViTDet)",
     "Lin et al. 2017": "Feature Pyramid Networks for Object Detection (pyramid and box head), and "
     "Focal Loss for Dense Object Detection (RetinaNet)",
     "Loshchilov & Hutter 2017": "SGDR: Stochastic Gradient Descent with Warm Restarts",

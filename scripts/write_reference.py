@@ -39,6 +39,8 @@ REPEATED = {"direct.optimizer": "optimizer", "direct.augment": "augment"}
 """Groups of the recipe that stand in it twice -> the path where they are described."""
 RECIPE_GROUPS = ("tiny_*", "*_r50", "*_r50_v1", "*_r50_v2")
 """Patterns of the base recipes' names; each recipe fits one."""
+TWO_STAGE_GROUPS = ("tiny_*_rcnn", "*_rcnn_r50", "*_rcnn_r50_v1", "*_rcnn_r50_v2")
+"""Patterns of their two-stage recipes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +233,9 @@ def _recipes_by_value(path: str, default: Any) -> list[tuple[Any, str]]:
 def _recipe_names(names: list[str]) -> str:
     """Names in words; a whole group of recipes is named by its pattern."""
     words, rest = [], list(names)
-    for pattern in RECIPE_GROUPS:
+    for pattern in (*RECIPE_GROUPS, *TWO_STAGE_GROUPS):
         members = fnmatch.filter(RECIPES, pattern)
-        if set(members) <= set(names):
+        if set(members) <= set(rest):
             words.append(f"every `{pattern}`")
             rest = [name for name in rest if name not in members]
     return join_words([*words, *(f"`{name}`" for name in rest)], "and")

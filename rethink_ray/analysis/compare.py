@@ -23,7 +23,7 @@ from rethink_ray.records.store import is_uri, without_secrets
 from rethink_ray.spec.claim import MATCHED, Claim, Selector
 from rethink_ray.spec.errors import SpecError, explain
 
-CLASSIFIER = ("imagenet", "jft300m", "file", "upstream")
+CLASSIFIER = ("imagenet", "jft300m", "file", "upstream", "timm", "hub")
 FROZEN = ("backbone", "neck", "heads")
 TUNED = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
 ROLES: dict[str, Selector] = {

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, get_weight
 from torchvision.models.detection import KeypointRCNN_ResNet50_FPN_Weights
 
 from rethink_ray.detection.detector_start import (
@@ -13,10 +12,9 @@ from rethink_ray.detection.detector_start import (
     start_from_detector,
 )
 from rethink_ray.detection.foreign import rename_to_ours
+from rethink_ray.detection.published_weights import find_published_detector
+from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import require_finite_weights
-from rethink_ray.detection.weights import load_published_state
-from rethink_ray.spec.detector_weights import find_published_name
-from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, KeepClasses
 
 KEYPOINTS_OF_COCO: tuple[str, ...] = tuple(
@@ -39,32 +37,19 @@ class LearnedDetector:
     """In the order of its outputs; ``None``: it finds none, or they are unknown."""
 
 
-def find_published_detector(detector: DetectorSpec, name: str) -> WeightsEnum:
-    """Returns torchvision's weights of a whole detector.
-
-    Raises:
-        SpecError: there are none of this name for this family and backbone.
-    """
-    full_name = find_published_name(detector, name)
-    if full_name is None:
-        must = f"must be the name of torchvision's weights for a {detector.family}"
-        raise SpecError(explain("init.weights", must, name))
-    return get_weight(full_name)
-
-
 def load_published_detector(detector: DetectorSpec, name: str, where: str) -> LearnedDetector:
     """Returns a detector of torchvision's by name; it is downloaded if it is not in the cache.
 
     Raises:
         SpecError: there is none, or it can be neither found nor downloaded.
     """
-    weights = find_published_detector(detector, name)
-    has_keypoints = detector.family in WITH_KEYPOINTS
+    published = find_published_detector(detector, name)
+    meta, has_keypoints = published.weights.meta, detector.family in WITH_KEYPOINTS
     return LearnedDetector(
-        state=load_published_state(weights, where),
+        state=read_state_dict(published.fetch(), where),
         # its two outputs are "no person" and "person"; the other detectors have COCO's 91
-        categories=tuple(weights.meta["categories"][1:]) if has_keypoints else None,
-        keypoints=tuple(weights.meta["keypoint_names"]) if has_keypoints else None,
+        categories=tuple(meta["categories"][1:]) if has_keypoints else None,
+        keypoints=tuple(meta["keypoint_names"]) if has_keypoints else None,
     )
 
 

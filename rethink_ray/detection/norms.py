@@ -119,7 +119,9 @@ def resolve_norm(norm: Norm, upper: UpperNorm) -> Norm | None:
 
 
 def resolve_neck_norm(spec: DetectorSpec) -> Norm | None:
-    """Returns the norm of the pyramid; ``None``: no norm."""
+    """Returns the norm of the pyramid; ``None``: no norm, or (``simple``) layer norms alone."""
+    if spec.neck == "simple":
+        return None
     return resolve_norm(spec.norm, spec.head_norm if spec.neck_norm is None else spec.neck_norm)
 
 

@@ -21,7 +21,7 @@ Family = Literal[
     "cascade_mask_rcnn",
     "keypoint_rcnn",
 ]
-Neck = Literal["fpn", "nas_fpn", "bifpn"]
+Neck = Literal["fpn", "nas_fpn", "bifpn", "simple"]
 BoxLossKind = Literal["l1", "smooth_l1", "giou"]
 
 WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
@@ -54,7 +54,8 @@ class DetectorSpec(Spec):
     al. 2017, Tian et al. 2019, Ren et al. 2015, Cai & Vasconcelos 2018, He et al. 2017."""
     backbone: BackboneName = "resnet50"
     """The network below the pyramid: a name (``resnet50``, ``efficientnet_b7``, ``swin_t``),
-    ``timm:<name>``, or ``package.module:function`` for one of your own."""
+    ``timm:<name>`` (plain ViTs too, such as ``timm:vit_small_patch14_dinov2``), or
+    ``package.module:function`` for one of your own."""
     norm: Norm = "gn"
     """The normalisation: GroupNorm, batch norm of each worker, batch norm over all workers, or
     batch norm whose statistics and scales stay fixed. Source: GroupNorm in both arms as in He et
@@ -86,8 +87,9 @@ class DetectorSpec(Spec):
     of the block's channels. 0 adds no adapters. Source: Rebuffi et al. 2017."""
     neck: Neck = "fpn"
     """The feature pyramid. ``nas_fpn`` and ``bifpn`` have levels P3 to P7 in every family; on
-    ``tiny`` they have the levels of its FPN. Source: Lin et al. 2017, Ghiasi et al. 2019, Tan et
-    al. 2020."""
+    ``tiny`` they have the levels of its FPN. ``simple`` is the pyramid of plain ViTs, and theirs
+    alone: every level comes from the one last map. Source: Lin et al. 2017, Ghiasi et al. 2019, Tan
+    et al. 2020, Li et al. 2022 (ViTDet)."""
     neck_repeats: PositiveInt | None = None
     """How often NAS-FPN or BiFPN repeats its cell. Null is as published: 7 times and 3 times.
     Source: Ghiasi et al. 2019, Tan et al. 2020."""

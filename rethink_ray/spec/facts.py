@@ -30,7 +30,8 @@ class DataFacts:
     """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Path of each file of weights that runs start from, and of imported labels, as the study
-    spells it -> hash of its content."""
+    spells it, or the name of weights of a hub (``timm:<name>.<tag>``, ``hub:org/name``) -> hash of
+    its content."""
     detector_files: tuple[str, ...] = ()
     """Those of ``files`` that hold a whole detector, which has learned from boxes already."""
     backbones: Mapping[str, str] = field(default_factory=dict)

@@ -31,7 +31,7 @@ from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.upstream import UpstreamDetectorSpec as UpstreamDetectorSpec
 from rethink_ray.spec.upstream import UpstreamSpec as UpstreamSpec
 
-Source = Literal["random", "torchvision", "file", "upstream", "direct", "detector"]
+Source = Literal["random", "torchvision", "file", "upstream", "direct", "detector", "timm", "hub"]
 KeepClasses = Literal["by_name", "none"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
@@ -42,10 +42,12 @@ class InitSpec(Spec):
     source: Source = "random"
     """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
     that this program trains first (``upstream``), direct pre-training on the regime's images
-    (``direct``), or a whole ``detector`` that was trained before on other images."""
+    (``direct``), a whole ``detector`` that was trained before on other images, weights of timm by
+    their tag (``timm``), or timm's network in a repository of the Hugging Face hub (``hub``)."""
     weights: str | None = None
-    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. With ``source:
-    detector`` it is the name of torchvision's detector weights (``COCO_V1``, or
+    """The name of torchvision weights (``IMAGENET1K_V1``), the path of a file, a tag of timm's
+    weights (``lvd142m``), or a repository of the hub (``org/name`` or ``org/name@revision``). With
+    ``source: detector`` it is the name of torchvision's detector weights (``COCO_V1``, or
     ``FasterRCNN_ResNet50_FPN_Weights.COCO_V1``), the path of a detector's file, or
     ``upstream_detector``. Null for every other source."""
     keep_classes: KeepClasses = "by_name"
@@ -54,12 +56,14 @@ class InitSpec(Spec):
     them (``none``). All other weights are loaded either way."""
     weights_norm: Literal["gn", "bn"] | None = None
     """The normalisation that the network in a file was trained with. It is required there, so that
-    weights of batch norm never end up under GroupNorm."""
+    weights of batch norm never end up under GroupNorm; networks with norms of their own need none.
+    """
     input: InputSpec | None = None
     """Mean, deviation and channel order of the pixels that the weights were trained on: the word
     ``imagenet``, or numbers. It belongs to the network, and exported models carry it. Null takes
-    what torchvision's weights, timm's (``timm:<name>.<tag>``) and models of ours say, and
-    ImageNet's for weights that are drawn or trained here; any other file must have it stated."""
+    what torchvision's weights, timm's (``timm:<name>.<tag>``), a hub's ``config.json`` and models
+    of ours say, and ImageNet's for weights that are drawn or trained here; any other file must have
+    it stated. A stated input that contradicts known weights is refused."""
     frozen: Frozen = "none"
     """The last part that never trains: this part and those before it have no gradient, no moving
     statistics, and no place in the optimizer. ``neck`` is the backbone and the pyramid; ``heads``

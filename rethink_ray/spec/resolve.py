@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of, seed_of_assets
 from rethink_ray.spec.recipe import Recipe
@@ -14,6 +13,7 @@ from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
 from rethink_ray.spec.trial_config import TrialConfig as TrialConfig
 from rethink_ray.spec.trial_config import UpstreamImages, uses_upstream_detector
+from rethink_ray.spec.weight_keys import weights_key
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -177,11 +177,10 @@ def recipe_of_file(study: Study, cell: Cell) -> Recipe:
 
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
     """The same run with another recipe, which may have other weights or another backbone."""
-    is_file = starts_from_file(recipe.init)
     is_imported = recipe.labels.kind == "imported"
     update = {
         "recipe": recipe,
-        "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
+        "weights_digest": facts.files.get(weights_key(recipe.init, recipe.detector.backbone), ""),
         "labels_digest": facts.files.get(recipe.labels.file or "", "") if is_imported else "",
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
         "upstream_images": _upstream_images(recipe, facts),

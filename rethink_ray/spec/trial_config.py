@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
+from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.hashing import (
     FIRST_IDENTITY,
     IDENTITY,
@@ -27,6 +27,7 @@ from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import with_published
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
+from rethink_ray.spec.weight_keys import weights_key
 
 
 class UpstreamImages(Spec):
@@ -67,9 +68,9 @@ class TrialConfig(Spec):
     """The run that labels images for this one, or whose weights this one starts from. It trains to
     its longest length."""
     weights_digest: str = ""
-    """Hash of the file of weights that the run starts from (``init.source: file`` or ``detector``)
-    or that replaces its training; empty where there is no such file, and in a plan that has not
-    read it."""
+    """Hash of the file of weights that the run starts from (``init.source: file``, ``detector``,
+    ``timm`` or ``hub``) or that replaces its training; empty where there is no such file, and in a
+    plan that has not read it."""
     labels_digest: str = ""
     """Hash of the file of imported pseudo labels (``labels.file``); empty where there is none."""
     weights_file: str | None = None
@@ -163,7 +164,7 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
     tree["init"]["input"] = pixels and pixels.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
     del tree["schedule"]["lengths"]
-    if starts_from_file(recipe.init) and config.weights_digest:
+    if weights_key(recipe.init, recipe.detector.backbone) and config.weights_digest:
         del tree["init"]["weights"]  # the content counts, wherever the file lies
     if recipe.init.source != "detector":
         del tree["init"]["keep_classes"]

@@ -19,6 +19,8 @@ from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.detectors import Detector, parameter_counts
 from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.necks import Fpn
+from rethink_ray.detection.simple_pyramid import SimplePyramid
+from rethink_ray.spec.detector import PUBLISHED_REPEATS
 from rethink_ray.spec.errors import Misconfigured, explain
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.settings import flatten, with_published
@@ -45,6 +47,7 @@ NECK_OF: dict[type[nn.Module], str] = {
     Fpn: "fpn",
     NasFpn: "nas_fpn",
     BiFpn: "bifpn",
+    SimplePyramid: "simple",
 }
 
 
@@ -74,7 +77,7 @@ def read_back(
         settings["detector.norm_batch"] = live.images_normalised_together(batch_images)
     if live.detector.padding_group.num_images is not None:
         settings["detector.padding_group"] = live.detector.padding_group.num_images
-    if spec.neck_repeats is not None and settings["detector.neck"] != "fpn":
+    if spec.neck_repeats is not None and settings["detector.neck"] in PUBLISHED_REPEATS:
         neck: Any = live.detector.network.get_submodule("backbone.fpn")
         settings["detector.neck_repeats"] = len(neck.cells)
     return settings

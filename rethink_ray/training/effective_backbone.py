@@ -91,9 +91,9 @@ def input_of(detector: Detector, configured: InputSpec | None) -> dict[str, Any]
     return live.model_dump(mode="json")
 
 
-def norm_of(backbone: Backbone, above: nn.Module) -> str | None:
+def norm_of(backbone: Backbone, above: Iterable[nn.Module] = ()) -> str | None:
     """The norm of the stages; if recipes have no name for it, that of the modules ``above``."""
-    return name_norms(backbone.get_submodule(name) for name in STAGES) or name_norms([above])
+    return name_norms(backbone.get_submodule(name) for name in STAGES) or name_norms(above)
 
 
 def name_norms(parts: Iterable[nn.Module]) -> str | None:

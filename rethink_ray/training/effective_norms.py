@@ -17,7 +17,8 @@ def read_norms(detector: Detector, spec: DetectorSpec) -> dict[str, Any]:
     """Dotted recipe path -> live value; the recipe's word if it means the layers that are there.
 
     A backbone without a norm of recipes (Swin, ConvNeXt) shows ``detector.norm`` in its pyramid
-    alone. Heads without convolutions have nothing to normalise, and no value.
+    alone, and a plain ViT in its heads. Heads without convolutions have nothing to normalise, and
+    no value.
     """
     spec = spec.as_published()
     network: Any = detector.network
@@ -26,7 +27,10 @@ def read_norms(detector: Detector, spec: DetectorSpec) -> dict[str, Any]:
     settings = {"detector.neck_norm": _say([neck], expected, spec.neck_norm)}
     if any(isinstance(layer, nn.Conv2d) for part in hidden for layer in part.modules()):
         settings["detector.head_norm"] = _say(hidden, resolve_head_norm(spec), spec.head_norm)
-    norm = norm_of(detector.backbone, neck if expected == spec.norm else nn.Identity())
+    above = [neck] if expected == spec.norm else []
+    if spec.neck == "simple" and resolve_head_norm(spec) == spec.norm:
+        above = hidden
+    norm = norm_of(detector.backbone, above)
     if norm is not None:
         settings["detector.norm"] = norm
     if spec.norm == "frozen_bn" and spec.norm_epsilon is not None:

@@ -11,12 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from rethink_ray.data.facts import digest_of_file
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.backbones import build_backbone
-from rethink_ray.detection.learned_detectors import LearnedDetector, find_published_detector
+from rethink_ray.detection.hub_weights import HubWeights
+from rethink_ray.detection.learned_detectors import LearnedDetector
+from rethink_ray.detection.necks import require_fitting_neck
+from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
-from rethink_ray.detection.weights import find_cached_file, find_in_cache, require_fitting_file
-from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
+from rethink_ray.detection.weights import require_fitting_file
+from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.reach import reachable_recipes
@@ -60,6 +64,8 @@ class FileUse:
     recipe: Recipe
     is_teacher: bool = False
     """Whether a teacher's whole detector is in the file."""
+    published: PublishedWeights | None = None
+    """The weights that a library keeps in the file; ``None``: a file of the study."""
 
     @property
     def is_whole(self) -> bool:
@@ -77,7 +83,10 @@ class FileUse:
 def list_file_uses(study: Study, where: str) -> Mapping[Path, Sequence[FileUse]]:
     """File -> the networks that the study's runs and teachers build from it.
 
-    Weights of torchvision are among them if they are on this machine already.
+    Published weights are among them if they are on this machine already.
+
+    Raises:
+        SpecError: there are no published weights of a name, or a library is not installed.
     """
     uses: dict[Path, dict[tuple[object, ...], FileUse]] = {}
     for use in _find_uses(study, where):
@@ -95,9 +104,12 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
         for recipe in reachable_recipes(base, space, (*INIT_PATHS, *paths)):
             named = recipe.init.weights or ""
             key = f"{where}: {cell.name}: init.weights {named}"
-            path = _find_file(recipe)
-            if path is not None:
-                yield FileUse(path=path, where=key, recipe=recipe)
+            if starts_from_file(recipe.init):
+                yield FileUse(path=Path(named), where=key, recipe=recipe)
+                continue
+            published = find_published(recipe.detector, recipe.init)
+            if published is not None and (cached := published.find()) is not None:
+                yield FileUse(path=cached, where=key, recipe=recipe, published=published)
         teacher = study.arms[cell.arm].teacher
         if isinstance(teacher, TeacherFile):
             key = f"{where}: arms.{cell.arm}.teacher {teacher.file}"
@@ -107,18 +119,6 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
                 recipe=recipe_of_file(study, cell),
                 is_teacher=True,
             )
-
-
-def _find_file(recipe: Recipe) -> Path | None:
-    """The file of the weights that a run starts from; ``None``: none, or it is not here yet."""
-    init, detector = recipe.init, recipe.detector
-    if starts_from_file(init):
-        return Path(init.weights or "")
-    if find_detector_origin(init) == "torchvision":
-        return find_in_cache(find_published_detector(detector, init.weights or ""))
-    if init.source == "torchvision":
-        return find_cached_file(detector.backbone, init.weights)
-    return None
 
 
 def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
@@ -153,7 +153,7 @@ def read_detector_use(use: FileUse) -> LearnedDetector:
     Raises:
         SpecError: the file cannot be read, or holds no detector.
     """
-    if find_detector_origin(use.recipe.init) == "torchvision":
+    if use.published is not None:
         return load_learned_detector(use.recipe)
     return read_detector_file(use.path, use.where, use.recipe.init.input)
 
@@ -176,6 +176,17 @@ def list_kept_rows(study: Study, uses: Sequence[FileUse]) -> str:
     return "; ".join(texts)
 
 
+def digest_of_use(use: FileUse, where: str) -> str:
+    """The digest by which ids know the file; ``where`` is the key that names it.
+
+    Raises:
+        SpecError, DataError: it cannot be read.
+    """
+    if isinstance(use.published, HubWeights):
+        return use.published.compute_digest(where)
+    return digest_of_file(str(use.path), where)
+
+
 def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:
     """Every file of weights fits the networks of its runs; returns those that hold a detector.
 
@@ -189,22 +200,23 @@ def require_fitting_weights(study: Study, where: str) -> tuple[str, ...]:
 
 
 def require_buildable(study: Study, where: str) -> None:
-    """Every backbone of other code can be built, as its runs will build it.
+    """Every backbone of other code can be built, as its runs will build it, and has a fitting neck.
 
     Raises:
-        SpecError: it cannot be imported or built, or breaks a rule of ``detection.plugins``.
+        SpecError: it cannot be imported or built, breaks a rule of ``detection.plugins``, or has
+            another kind of maps than ``detector.neck`` needs.
     """
     built: set[tuple[object, ...]] = set()
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, NETWORK_PATHS):
-            network = _network_of(recipe)
+        for recipe in reachable_recipes(base, space, (*NETWORK_PATHS, "detector.neck")):
+            network = (*_network_of(recipe), recipe.detector.neck)
             if not is_own(recipe.detector.backbone) or network in built:
                 continue
             built.add(network)
             try:
                 with torch.device("meta"):
-                    build_backbone(recipe.detector)
+                    require_fitting_neck(recipe.detector, build_backbone(recipe.detector))
             except SpecError as error:
                 raise error.within(f"{where}: {cell.name}") from None
 

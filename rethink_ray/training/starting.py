@@ -26,9 +26,11 @@ from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.weight_keys import FROM_HUB
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
 from rethink_ray.training.detector_files import load_learned_detector, output_names_of
 from rethink_ray.training.label_files import are_whole
+from rethink_ray.training.published_starts import require_same_download
 from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -89,13 +91,16 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
     Raises:
         DamagedAsset: an asset's weights cannot be read.
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
-        SpecError: the backbone's code has changed, or a whole detector cannot be read.
+        SpecError: the backbone's code has changed, a whole detector cannot be read, or weights of a
+            hub are missing here.
     """
     start = FROM_SEED
     require_same_code(config)
     init, goes_on = config.recipe.init, any(map(_is_teacher, starts_of(config)))
     if starts_from_file(init):
         require_same_file(init.weights or "", config.weights_digest, "init.weights")
+    elif init.source in FROM_HUB:
+        require_same_download(config)
     if find_detector_origin(init) in ("torchvision", "file") and not goes_on:
         start = Start(
             learned=load_learned_detector(config.recipe), names=output_names_of(config.data)

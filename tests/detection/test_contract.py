@@ -14,6 +14,7 @@ from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detector_start import start_from_detector
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.drift import BackboneStart, record_origin
+from rethink_ray.detection.staged_backbone import Tokens
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.direct import direct_recipe
@@ -27,7 +28,9 @@ from rethink_ray.training.effective_optimizer import frozen_of
 from rethink_ray.training.optimizer import build_optimizer, set_rate
 from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, total, update
 
-FAMILIES, NORMS, NECKS = get_args(Family), get_args(Norm), get_args(Neck)
+FAMILIES, NORMS = get_args(Family), get_args(Norm)
+NECKS = tuple(neck for neck in get_args(Neck) if neck != "simple")
+"""``simple`` is the neck of plain ViTs alone: ``VIT_COMBINATIONS``."""
 UPSTREAM: dict[str, object] = {"init.source": "upstream"}
 NOTHING: Mapping[str, object] = {}
 STARTS: dict[str, dict[str, object]] = {
@@ -69,8 +72,12 @@ EVERY: list[Combination] = list(itertools.product(FAMILIES, NORMS, NECKS, STARTS
 
 def recipe_of(combination: Combination, above: Mapping[str, object] = NOTHING) -> Recipe:
     family, norm, neck, start = combination
-    repeats = None if neck == "fpn" else 1
-    spec = tiny(family, norm, neck=neck, neck_repeats=repeats, max_side_px=96)
+    counts: dict[str, object] = {"neck": neck, "max_side_px": 96}
+    if neck == "simple":
+        counts |= {"backbone": "timm:test_vit"}
+    elif neck != "fpn":
+        counts |= {"neck_repeats": 1}
+    spec = tiny(family, norm, **counts)
     trained_with = "gn" if norm == "gn" else "bn"
     settings = STARTS[start] | {"direct.norm": trained_with}
     if start in ("file", "detector"):
@@ -87,6 +94,15 @@ def refusal(combination: Combination, above: Mapping[str, object] = NOTHING) -> 
     return ""
 
 
+VIT_STARTS = (
+    *("random", "file", "upstream", "layer1", "backbone", "adapters", "direct"),
+    *("neck", "heads", "detector"),
+)
+VIT_COMBINATIONS: list[Combination] = [
+    (FAMILIES[number % len(FAMILIES)], ("gn", "bn", "sync_bn")[number % 3], "simple", start)
+    for number, start in enumerate(VIT_STARTS)
+]
+"""A plain ViT of timm under every family; starts and norms take turns."""
 ALL = [combination for combination in EVERY if not refusal(combination)]
 
 
@@ -240,6 +256,7 @@ def require_no_graph_in_frozen_parts(detector: Detector) -> None:
     recorded: dict[str, bool] = {}
 
     def record(name: str, output: Any) -> None:
+        output = output.values if isinstance(output, Tokens) else output
         tensors = output.values() if isinstance(output, dict) else output
         tensors = [output] if isinstance(output, Tensor) else tensors
         flat = [t for one in tensors for t in ([one] if isinstance(one, Tensor) else one)]
@@ -319,6 +336,12 @@ def test_norms_above_the_backbone_keep_the_contract(
 ) -> None:
     assert not refusal(combination, above)
     require_contract(combination, tmp_path, above)
+
+
+@pytest.mark.parametrize("combination", VIT_COMBINATIONS, ids="-".join)
+def test_a_plain_vit_keeps_the_contract(combination: Combination, tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="an extra: pip install 'rethink-ray[timm]'")
+    require_contract(combination, tmp_path)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from tests.builders import micro_recipe
 from tests.spec.refusals import refused
 
 FROM_UPSTREAM = {"init__source": "upstream"}
+VIT = {"detector__backbone": "timm:vit_small_patch14_dinov2", "detector__neck": "simple"}
 BY_NAME = {"init__source": "torchvision", "init__weights": "IMAGENET1K_V1"}
 
 
@@ -43,6 +44,23 @@ BY_NAME = {"init__source": "torchvision", "init__weights": "IMAGENET1K_V1"}
             {"detector__neck": "bifpn", "detector__norm": "frozen_bn", **FROM_UPSTREAM},
             "bifpn",
         ),
+        ({"detector__neck": "simple"}, "tiny has maps of four strides"),
+        ({"detector__backbone": "timm:vit_small_patch14_dinov2"}, "is a plain ViT"),
+        ({**VIT, "detector__norm": "frozen_bn", **FROM_UPSTREAM}, "no batch norm to freeze"),
+        ({"init__source": "timm", "init__weights": "lvd142m"}, "timm's networks, not for 'tiny'"),
+        ({**VIT, "init__source": "hub"}, "must name the weights to load"),
+        ({**VIT, "init__source": "timm", "init__weights": "a/b"}, "must be a tag of timm's"),
+        ({**VIT, "init__source": "hub", "init__weights": "lvd142m"}, "org/name@revision"),
+        (
+            {**VIT, "detector__backbone": "timm:vit_small_patch14_dinov2.lvd142m"}
+            | {"init__source": "timm", "init__weights": "other"},
+            "must be the tag of timm:vit_small_patch14_dinov2.lvd142m",
+        ),
+        (
+            {"detector__backbone": "timm:resnet50", "detector__norm": "gn"}
+            | {"init__source": "timm", "init__weights": "a1_in1k", "init__weights_norm": "bn"},
+            "must match weights that were trained with bn",
+        ),
         ({"detector__adapters": 0.1}, "init.frozen: backbone"),
         (
             {"detector__adapters": 0.1, "init__source": "direct", "init__frozen": "backbone"}
@@ -67,6 +85,12 @@ def test_what_means_nothing_is_refused(settings: dict[str, Any], fact: str) -> N
         | FROM_UPSTREAM,
         {"init__zero_init_residual": True},
         {"detector__backbone": "my_package.networks:build"},
+        {**VIT, "init__source": "timm", "init__weights": "lvd142m", "init__frozen": "backbone"},
+        {**VIT, "init__source": "hub", "init__weights": "org/name@v2", "detector__norm": "bn"},
+        {**VIT, "init__source": "file", "init__weights": "vit.pth"},
+        {**VIT, "detector__head_norm": "none", "detector__norm": "gn"},
+        {"detector__backbone": "timm:resnet50", "detector__norm": "bn"}
+        | {"init__source": "timm", "init__weights": "a1_in1k"},
     ],
 )
 def test_what_means_something_is_not(settings: dict[str, Any]) -> None:

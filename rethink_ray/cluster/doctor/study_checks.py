@@ -1,7 +1,6 @@
 """Preflight of one study: room for a job, its data set and faults in it, weights, disk."""
 
 import shutil
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,28 +13,15 @@ from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts, check_regimes
-from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
-from rethink_ray.spec.reach import reachable_recipes
-from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
+from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import (
-    INIT_PATHS,
-    label_files_of,
-    require_known_inputs,
-    weight_files_of,
-)
+from rethink_ray.spec.weight_files import label_files_of, require_known_inputs, weight_files_of
 
 if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
-
+    from rethink_ray.detection.published_weights import PublishedWeights
     from rethink_ray.training.start_checks import FileUse
-
-SERVER_ANSWER_SECONDS = 10.0
-"""How long a server of weights may take to answer."""
-NAME_PATHS = (*INIT_PATHS, "detector.backbone", "detector.family")
-"""Recipe paths that decide which of torchvision's weights a trial starts from."""
 
 
 def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
@@ -129,35 +115,39 @@ def _faults(study: Study, data: Check) -> Check:
 
 def check_weights(study: Study) -> Iterator[Check]:
     """Every set of weights that a run or a teacher may start from, loaded once."""
-    from rethink_ray.training.start_checks import list_file_uses, list_kept_rows, load_once
+    from rethink_ray.training.published_starts import list_published
+    from rethink_ray.training.start_checks import (
+        digest_of_use,
+        list_file_uses,
+        list_kept_rows,
+        load_once,
+    )
 
     keys = weight_files_of(study, study.study)
 
     def load(uses: "Sequence[FileUse]") -> str:
-        from rethink_ray.data.facts import digest_of_file
-
-        path = str(uses[0].path)
-        digest = digest_of_file(path, keys.get(path, study.study))
+        digest = digest_of_use(uses[0], keys.get(str(uses[0].path), study.study))
         fitting = f"{len(load_once(study, uses))} tensors, which fit"
         kept = list_kept_rows(study, uses)
         return f"{fitting}; {kept}; digest {digest}" if kept else f"{fitting}; digest {digest}"
 
     try:
+        published = list_published(study, study.study)
         files = list_file_uses(study, study.study)
     except RethinkError as error:
         yield Check(name="weights", ok=False, detail=str(error))
         return
     for path, uses in files.items():
         yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
-    for name, weights in _list_downloads(study).items():
-        yield try_check(
-            f"weights {name}",
-            partial(_reach, weights),
-            "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
-            "file (a whole detector: with init.weights)",
-        )
-    if keys:
+    for key, (weights, _) in published.items():
+        if weights.find() is None:
+            yield try_check(f"weights {key}", partial(_reach, weights), weights.command)
+    if published or keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
+
+
+def _reach(weights: "PublishedWeights") -> str:
+    return f"to be downloaded, {gib(weights.measure_download())}"
 
 
 def check_backbones(study: Study) -> Iterator[Check]:
@@ -181,37 +171,11 @@ def _build(study: Study) -> str:
 
 
 def _know_inputs(study: Study) -> str:
+    from rethink_ray.training.published_starts import require_stated_inputs
+
     require_known_inputs(study, study.study)
+    require_stated_inputs(study, study.study)
     return "known"
-
-
-def _list_downloads(study: Study) -> "dict[str, WeightsEnum]":
-    """Name -> weights of torchvision that are not on this machine yet."""
-    from rethink_ray.detection.learned_detectors import find_published_detector
-    from rethink_ray.detection.weights import find_in_cache, torchvision_weights
-
-    downloads: dict[str, WeightsEnum] = {}
-    for cell in cells_of(study):
-        base, space = base_recipe(study, cell), space_of(study, cell)
-        for recipe in reachable_recipes(base, space, NAME_PATHS):
-            detector, name = recipe.detector, recipe.init.weights or ""
-            if recipe.init.source == "torchvision":
-                weights = torchvision_weights(detector.backbone, name)
-                text = f"{name} of {detector.backbone}"
-            elif find_detector_origin(recipe.init) == "torchvision":
-                weights = find_published_detector(detector, name)
-                text = str(weights)
-            else:
-                continue
-            if find_in_cache(weights) is None:
-                downloads[text] = weights
-    return downloads
-
-
-def _reach(weights: "WeightsEnum") -> str:
-    request = urllib.request.Request(weights.url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
-        return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 
 def _disk(study: Study, folder: Path, data: Check) -> Check:

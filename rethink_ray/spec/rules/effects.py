@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rethink_ray.spec.detector import TWO_STAGE, WITH_CASCADE, DetectorSpec
+from rethink_ray.spec.detector import (
+    PUBLISHED_REPEATS,
+    TWO_STAGE,
+    WITH_CASCADE,
+    DetectorSpec,
+)
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
@@ -68,6 +73,12 @@ READERS = (
         is_read=lambda detector: detector.norm == "frozen_bn",
     ),
     Readers(
+        keys=("neck_norm",),
+        in_words="neck: fpn, nas_fpn or bifpn",
+        reads=("neck",),
+        is_read=lambda detector: detector.neck != "simple",
+    ),
+    Readers(
         keys=("neck_merge",),
         in_words="neck: nas_fpn",
         reads=("neck",),
@@ -77,7 +88,7 @@ READERS = (
         keys=("neck_repeats",),
         in_words="neck: nas_fpn or bifpn",
         reads=("neck",),
-        is_read=lambda detector: detector.neck != "fpn",
+        is_read=lambda detector: detector.neck in PUBLISHED_REPEATS,
     ),
     Readers(
         keys=("p6_from",),

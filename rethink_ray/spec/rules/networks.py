@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from itertools import pairwise
 
-from rethink_ray.spec.networks import OWN_NORM, RESIDUAL
+from rethink_ray.spec.networks import BACKBONES, RESIDUAL, has_own_norm, is_plain_vit_name
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.rules.rule import Breach, Rule
@@ -29,7 +29,7 @@ HEAD_NORM_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: (
             run.recipe.detector.head_norm == "none"
             and run.recipe.detector.neck_norm is None
-            and run.recipe.detector.neck != "fpn"
+            and run.recipe.detector.neck not in ("fpn", "simple")
         ),
         must="must be same under {detector.neck}",
         remedy="Write same.",
@@ -38,7 +38,8 @@ HEAD_NORM_RULES: tuple[Rule[Run], ...] = (
         key="detector.neck_norm",
         reads=("detector.neck",),
         broken=lambda run: (
-            run.recipe.detector.neck_norm == "none" and run.recipe.detector.neck != "fpn"
+            run.recipe.detector.neck_norm == "none"
+            and run.recipe.detector.neck not in ("fpn", "simple")
         ),
         must="must be same or gn under {detector.neck}",
         remedy="Write same.",
@@ -83,10 +84,28 @@ HEAD_NORM_RULES: tuple[Rule[Run], ...] = (
 )
 NETWORK_RULES: tuple[Rule[Run], ...] = (
     Rule(
+        key="detector.neck",
+        reads=("detector.backbone",),
+        broken=lambda run: (
+            run.recipe.detector.neck == "simple" and run.recipe.detector.backbone in BACKBONES
+        ),
+        must="must be fpn, nas_fpn or bifpn: {detector.backbone} has maps of four strides",
+        remedy="simple is the pyramid of plain ViTs, such as timm:vit_small_patch16_dinov3.",
+    ),
+    Rule(
+        key="detector.neck",
+        reads=("detector.backbone",),
+        broken=lambda run: (
+            run.recipe.detector.neck != "simple" and is_plain_vit_name(run.recipe.detector.backbone)
+        ),
+        must="must be simple: {detector.backbone} is a plain ViT, which has maps of one stride",
+        remedy="Write detector.neck: simple.",
+    ),
+    Rule(
         key="detector.norm",
         reads=("detector.backbone",),
         broken=lambda run: (
-            run.recipe.detector.norm == "frozen_bn" and run.recipe.detector.backbone in OWN_NORM
+            run.recipe.detector.norm == "frozen_bn" and has_own_norm(run.recipe.detector.backbone)
         ),
         must="must be gn, bn or sync_bn: {detector.backbone} has no batch norm to freeze",
         remedy="The norm is then used in neck and heads alone.",

@@ -1,5 +1,7 @@
 """Which weights a run can start from, and which stages can then stay frozen."""
 
+import re
+
 from rethink_ray.spec.detector_weights import (
     find_detector_origin,
     find_published_name,
@@ -8,22 +10,29 @@ from rethink_ray.spec.detector_weights import (
 )
 from rethink_ray.spec.freezing import ABOVE_BACKBONE, WHOLE_BACKBONE
 from rethink_ray.spec.networks import (
-    OWN_NORM,
+    TIMM,
     WEIGHTS_OF_TORCHVISION,
     from_torchvision,
+    has_own_norm,
+    has_timm_tag,
     names_weights_of_torchvision,
 )
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.weight_keys import FROM_HUB
+
+TIMM_TAG = re.compile(r"\w+")
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 def _weights_norm(recipe: Recipe) -> str | None:
     """The norm that the weights were trained with; ``None``: unknown, or it does not matter."""
-    if recipe.detector.backbone in OWN_NORM:
+    if has_own_norm(recipe.detector.backbone):
         return None
     source = find_detector_origin(recipe.init) or recipe.init.source
-    return {"torchvision": "bn", "file": recipe.init.weights_norm}.get(source)
+    stated = recipe.init.weights_norm
+    return {"torchvision": "bn", "file": stated, "timm": stated, "hub": stated}.get(source)
 
 
 def _is_direct_with_gn_on_one_side(recipe: Recipe) -> bool:
@@ -67,6 +76,11 @@ def _is_no_published_detector(run: Run) -> bool | Breach:
     return Breach(came=name, words={"known": f"Known: {known}" if known else "There are none"})
 
 
+def _is_misspelt(recipe: Recipe, source: str, form: re.Pattern[str]) -> bool:
+    weights = recipe.init.weights
+    return recipe.init.source == source and bool(weights) and not form.fullmatch(weights or "")
+
+
 DIRECT_NORM_RULES: tuple[Rule[Run], ...] = (
     Rule(
         key="detector.norm",
@@ -90,10 +104,47 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         key="init.weights",
         reads=("init.source",),
         broken=lambda run: (
-            run.recipe.init.source in ("torchvision", "file") and not run.recipe.init.weights
+            run.recipe.init.source in FROM_HUB | {"torchvision", "file"}
+            and not run.recipe.init.weights
         ),
         must="must name the weights to load",
-        remedy="Write IMAGENET1K_V1 for torchvision's, or the path of a file of weights.",
+        remedy="Write IMAGENET1K_V1 for torchvision's, the path of a file of weights, a tag of "
+        "timm's such as lvd142m, or org/name for a repository of the hub.",
+    ),
+    Rule(
+        key="init.source",
+        reads=("detector.backbone",),
+        broken=lambda run: (
+            run.recipe.init.source in FROM_HUB and not run.recipe.detector.backbone.startswith(TIMM)
+        ),
+        must="must name weights that exist: those of timm and of a hub are for timm's networks, "
+        "not for {detector.backbone!r}",
+        remedy="Write detector.backbone: timm:<name>, or choose another source.",
+    ),
+    Rule(
+        key="init.weights",
+        reads=("init.source",),
+        broken=lambda run: _is_misspelt(run.recipe, "timm", TIMM_TAG),
+        must="must be a tag of timm's weights, such as lvd142m or a1_in1k",
+        remedy="timm:<name>.<tag> has the tag after its dot.",
+    ),
+    Rule(
+        key="init.weights",
+        reads=("init.source",),
+        broken=lambda run: _is_misspelt(run.recipe, "hub", HUB_NAME),
+        must="must be a repository of the hub, org/name or org/name@revision",
+        remedy="For a file write init.source: file.",
+    ),
+    Rule(
+        key="init.weights",
+        reads=("init.source", "detector.backbone"),
+        broken=lambda run: (
+            run.recipe.init.source == "timm"
+            and has_timm_tag(run.recipe.detector.backbone)
+            and run.recipe.detector.backbone.partition(".")[2] != run.recipe.init.weights
+        ),
+        must="must be the tag of {detector.backbone}",
+        remedy="Write the tag in one of the two places, or the same in both.",
     ),
     Rule(
         key="init.weights",
@@ -135,7 +186,7 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: (
             starts_from_file(run.recipe.init)
             and run.recipe.init.weights_norm is None
-            and run.recipe.detector.backbone not in OWN_NORM
+            and not has_own_norm(run.recipe.detector.backbone)
         ),
         must="must say which norm the file was trained with",
         remedy="Write gn or bn.",

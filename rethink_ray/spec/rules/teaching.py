@@ -15,6 +15,7 @@ from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.rules.search_space import SearchedCell
 from rethink_ray.spec.settings import flatten, nearest, settled_paths
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
+from rethink_ray.spec.weight_keys import FROM_HUB
 
 SHAPELESS = frozenset(
     f"detector.{name}"
@@ -261,7 +262,9 @@ def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
             yield init.input
         elif recipe.labels.goes_on:
             yield from _inputs_of_teacher(teacher)
-        elif not starts_from_file(init) and not (init.source == "torchvision" and is_vgg):
+        elif not (starts_from_file(init) or init.source in FROM_HUB) and not (
+            init.source == "torchvision" and is_vgg
+        ):
             yield IMAGENET
 
 
