@@ -89,6 +89,23 @@ EQUAL_PASSES = {
         "classifier": {"set": {**UPSTREAM, "schedule.lengths": [5, 7, 9]}},
     }
 }
+DETECTOR = {"init.source": "detector", "init.weights": "upstream_detector"}
+SCENES = {
+    "dataset": "shapes",
+    "select_on": "val",
+    "report_on": "test",
+    "upstream_detection": {"dataset": "shapes", "shapes": {"figures": "glyphs", "train": 2000}},
+}
+STARTS = {
+    "data": SCENES,
+    **_arms(
+        scratch={},
+        classifier=UPSTREAM,
+        detector=DETECTOR,
+        last_layers={**DETECTOR, "init.frozen": "heads"},
+    ),
+}
+MODERATE = {**STARTS, "settings": {"detector.backbone": "resnet18"}}
 VOC = {
     "data": {"dataset": "voc", "root": "nowhere", "select_on": "val", "report_on": "test"},
     "regimes": {"full": {"images": 15000}},
@@ -150,6 +167,13 @@ CASES: dict[str, Case] = {
     "he_2018/low-rate-overfits": _two(
         _arms(short={}, long={"schedule.decay.before_end": [1.0, 0.13]}), "short", "long"
     ),
+    "li_2019/above-classifier": _two(STARTS, "detector", "classifier"),
+    "li_2019/localisation": Case(
+        STARTS,
+        {"detector": {"ap75": 23, "ap50": 30}, "classifier": {"ap75": 20, "ap50": 30}},
+        {"detector": {"ap75": 20, "ap50": 33}, "classifier": {"ap75": 20, "ap50": 30}},
+    ),
+    "wang_2020/last-layers": _two(STARTS, "last_layers", "detector"),
     "zoph_2020/augmentation": Case(
         LEVELS,
         {"scratch_s1": 10, "pretrained_s1": 13, "scratch_s4": 12, "pretrained_s4": 11},
@@ -273,6 +297,17 @@ CASES: dict[str, Case] = {
     "vasconcelos_2022/cost-parameters": _two(THREE, "frozen", "tuned", "trained_share"),
     "vasconcelos_2022/cost-memory": _two(THREE, "frozen", "tuned", "peak_gb"),
     "vasconcelos_2022/cost": _two(THREE, "frozen", "tuned", "step_ms"),
+    "lee_2022/fine-tuning": Case(
+        STARTS, {"detector": 20, "last_layers": 20}, {"detector": 20, "last_layers": 23}
+    ),
+    "muralidharan_2025/moderate-size": Case(
+        MODERATE,
+        {"detector": 23, "classifier": 20, "scratch": 20},
+        {"detector": 17, "classifier": 20, "scratch": 20},
+    ),
+    "muralidharan_2025/low-capacity": Case(
+        STARTS, {"scratch": 20, "detector": 20}, {"scratch": 17, "detector": 20}
+    ),
 }
 
 

@@ -18,7 +18,9 @@ from rethink_ray.detection.detector_start import (
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import OUTPUTS_OF_COCO
 from rethink_ray.spec.errors import SpecError
+from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, KeepClasses
+from rethink_ray.spec.resolve import Cell, base_recipe
 from tests.detection.tiny_detectors import tiny
 
 THEIRS = ("cat", "motorcycle", "dog")
@@ -213,3 +215,18 @@ def test_torchvisions_first_detectors_fill_ours(
     )
     assert len(kept.categories) == (1 if has_keypoints else 20)
     assert len(kept.rows) == num_rows
+
+
+@pytest.mark.parametrize("stem", ["detector_start", "own_data"])
+def test_torchvisions_detector_fills_that_of_a_study_that_ships_under_learning_norms(
+    stem: str,
+) -> None:
+    recipe = base_recipe(load_study(find_study(stem))[0], Cell("full", "detector"))
+    with torch.device("meta"):
+        theirs = published.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+        needed = build_detector(recipe.detector, InitSpec(), len(VOC), seed=0).state_dict()
+    kept = require_fitting_start(
+        needed, theirs.state_dict(), learned=None, categories=VOC, keep="by_name", where="file"
+    )
+    assert recipe.detector.norm != "frozen_bn"
+    assert len(kept.categories) == 20
