@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.analysis.claims_sheet import claims_sheet
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.judge.claims import ClaimOutcome
 from rethink_ray.judge.verdicts import Verdict
@@ -369,6 +370,15 @@ def test_a_claim_is_supported_where_it_was_planted_and_contradicted_where_its_op
         assert found.findings, found.untested
         assert {f.verdict for f in found.findings} == {wanted}, [f.sentence for f in found.findings]
         assert all(f.evidence for f in found.findings)
+
+
+def test_the_sheet_names_the_paper_of_every_claim_on_whole_detectors() -> None:
+    study = build_study(**{"budget": FIVE, **STARTS})
+    planted = Planted(study, noisy(lambda cell, length: 20.0, 0.05, 7))
+    sheet = claims_sheet(derive_findings(planted.tables()).claims, study)
+    reported = {str(row[0]).partition(":")[0]: row[-1] for row in sheet.rows}
+    for paper in ("Li 2019", "Wang 2020", "Lee 2022", "Muralidharan 2025"):
+        assert reported[paper] == "no table of it ships"
 
 
 def test_with_one_arm_from_random_weights_no_claim_is_tested_and_each_says_why() -> None:
