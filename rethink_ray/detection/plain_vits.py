@@ -188,6 +188,7 @@ def build_plain_vit(backbone: str) -> StagedBackbone:
         strides=(PATCH_PX, PATCH_PX, PATCH_PX, PATCH_PX),
         rename=partial(_rename, stage_of, frozenset(net.state_dict()), has_norm),
         convert=partial(_convert, backbone, settings),
+        layers=(STAGES[0], *(f"{stage}.blocks_{i}" for i, stage in stage_of.items())),
         origin=backbone,
     )
 
