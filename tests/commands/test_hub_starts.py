@@ -19,6 +19,10 @@ pytest.importorskip("timm", reason="an extra: pip install 'rethink-ray[timm]'")
 OURS = "our-lab/vit"
 VIT = {"detector__backbone": "timm:test_vit", "detector__neck": "simple", "detector__norm": "gn"}
 FROM_HUB = VIT | {"init__source": "hub", "init__weights": OURS}
+WHOLE = {
+    **{"detector__backbone": "resnet50", "detector__norm": "frozen_bn"},
+    **{"init__source": "detector", "init__weights": "RetinaNet_ResNet50_FPN_Weights.COCO_V1"},
+}
 FROM_TIMM = VIT | {"init__source": "timm", "init__weights": "r160_in1k"}
 
 
@@ -110,8 +114,9 @@ def test_weights_that_do_not_fit_are_refused_before_a_run(cache: Path, tmp_path:
         {"detector__backbone": "resnet18", "init__source": "torchvision"}
         | {"init__weights": "IMAGENET1K_V1"}
         | {"init__input": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}},
+        WHOLE | {"init__input": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}},
     ],
-    ids=["a tag of timm's", "a file of a tag", "torchvision's"],
+    ids=["a tag of timm's", "a file of a tag", "torchvision's", "a detector of torchvision's"],
 )
 def test_a_stated_input_that_contradicts_known_weights_is_refused_by_plan_doctor_and_run(
     cache: Path, tmp_path: Path, settings: dict[str, Any]
@@ -145,8 +150,10 @@ def test_without_a_connection_doctor_names_the_command_and_torchvision_is_left_t
     from_torchvision = {"detector__backbone": "resnet18", "init__source": "torchvision"}
     named = from_torchvision | {"init__weights": "IMAGENET1K_V1"}
 
-    given = load_study_input(str(written(tmp_path, named)))
-    assert given.facts.files == {}
+    for settings in (named, WHOLE):
+        path = written(tmp_path, settings)
+        assert load_study_input(str(path)).facts.files == {}
+        assert "init.weights (with init.source: file for a backbone)" in refusals_of_doctor(path)
 
     path = written(tmp_path, FROM_HUB)
     [line] = [line for line in plan_text(path) if "NOT THERE" in line]

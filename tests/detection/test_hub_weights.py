@@ -218,3 +218,23 @@ def test_torchvisions_weights_go_through_the_same_door(
     assert weights.find() == path == weights.fetch()
     assert weights.key == str(torchvision_weights("resnet18", "IMAGENET1K_V1"))
     assert find_published(DetectorSpec(backbone="resnet18"), InitSpec()) is None
+
+
+def test_torchvisions_whole_detectors_go_through_the_same_door(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    spec = DetectorSpec(family="fcos", backbone="resnet50", norm="frozen_bn")
+
+    weights = find_published(spec, init("detector", "COCO_V1"))
+
+    assert weights is not None
+    assert weights.find() is None
+    assert weights.key == "FCOS_ResNet50_FPN_Weights.COCO_V1"
+    assert weights.read_input("test") == IMAGENET
+    path = tmp_path / "hub" / "checkpoints" / "fcos_resnet50_fpn_coco-99b0c9b7.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert weights.find() == path == weights.fetch()
+    assert find_published(spec, init("detector", "upstream_detector")) is None
+    assert find_published(spec, init("detector", "detector.pth")) is None

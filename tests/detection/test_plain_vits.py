@@ -14,6 +14,8 @@ from rethink_ray.detection.weights import load_backbone, load_initial_weights, r
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import DetectorSpec, Frozen, InitSpec, Neck, Norm, Recipe
+from rethink_ray.training.effective import require_recipe_values
+from rethink_ray.training.effective_norms import read_norms
 from tests.detection.tiny_detectors import pictures, targets, tiny
 
 timm = pytest.importorskip("timm", reason="an extra: pip install 'rethink-ray[timm]'")
@@ -297,3 +299,27 @@ def test_a_vit_is_loaded_from_a_file_with_the_input_that_the_recipe_states(tmp_p
 
     assert pixels.mean == (0.5, 0.5, 0.5)
     assert torch.equal(backbone.get_parameter("stem.trunk.pos_embed"), net.pos_embed)
+
+
+def test_rates_fall_from_block_to_block() -> None:
+    backbone = build_backbone(spec("timm:test_vit"))
+    depths = derive_depths(backbone)
+
+    found = {name: depths[parameter] for name, parameter in backbone.named_parameters()}
+
+    assert {depth for name, depth in found.items() if name.startswith("layer4.norm")} == {1}
+    blocks = [f"{layer}.block.norm1.weight" for layer in backbone.staged.layers[1:]]
+    assert [found[name] for name in blocks] == [6, 5, 4, 3, 2, 1]
+    assert {depth for name, depth in found.items() if name.startswith("stem.")} == {7}
+
+
+def test_the_norm_of_the_heads_is_read_back_and_the_pyramid_has_layer_norms_alone() -> None:
+    for norm, upper in (("gn", "same"), ("bn", "gn"), ("gn", "none")):
+        detector_spec = spec("timm:test_vit", norm).model_copy(update={"head_norm": upper})
+        check_recipe(Recipe(detector=detector_spec), "test")
+
+        norms = read_norms(build_detector(detector_spec, InitSpec(), 3, seed=0), detector_spec)
+
+        require_recipe_values(Recipe(detector=detector_spec), norms)
+        assert norms["detector.head_norm"] == upper
+        assert ("detector.norm" in norms) == (upper == "same")

@@ -17,6 +17,7 @@ TWO_STAGE = {"detector": {"family": "faster_rcnn"}}
 RESNET = {"detector.backbone": "resnet18"}
 NAS_FPN = {"detector.neck": "nas_fpn"}
 MERGE = {"detector.neck_merge": "sum"}
+PLAIN_VIT = {"detector.backbone": "timm:test_vit", "detector.neck": "simple"}
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,7 @@ MERGE = {"detector.neck_merge": "sum"}
         ("tiny_faster_rcnn", {"detector.cascade_from": 100}, "detector.cascade_from"),
         ("tiny_fcos", {"detector.rpn_convs": 2}, "detector.rpn_convs"),
         ("tiny_faster_rcnn", {"detector.norm_epsilon": 0.0}, "detector.norm_epsilon"),
+        ("tiny_retinanet", {**PLAIN_VIT, "detector.neck_norm": "gn"}, "detector.neck_norm"),
     ],
 )
 @pytest.mark.parametrize("place", ["settings", "arm", "regime"])
