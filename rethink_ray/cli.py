@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from rethink_ray.commands import datasets, results, single, study
+from rethink_ray.commands import datasets, own_detectors, results, single, study
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, SpecError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app = typer.Typer(
 study.register_study_commands(app)
 results.register_result_commands(app)
 single.register_run_commands(app)
+own_detectors.register_detector_commands(app)
 app.add_typer(datasets.build_data_group(), name="data")
 
 

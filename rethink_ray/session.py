@@ -4,7 +4,7 @@ Rooms that take seconds to import are imported inside the function that needs th
 """
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +21,14 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import loads_weights, require_known_inputs, weight_files_of
+from rethink_ray.spec.weight_files import (
+    hub_weights_of,
+    label_files_of,
+    loads_weights,
+    require_known_inputs,
+    states_known_input,
+    weight_files_of,
+)
 
 PACKAGES = ("rethink-ray", "torch", "torchvision", "ray", "optuna", "scipy", "numpy", "hotcoco")
 """A study's numbers depend on these."""
@@ -66,9 +73,10 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
 
     Raises:
         SpecError, DataError: the data are missing, show a picture in two splits, or lack a regime
-            or what the detectors learn from; a pool or an upstream set is missing; a file, or the
-            code of a backbone, is missing; a file does not say how its pixels are normalised, or
-            does not fit the networks of its runs; an upstream picture is in a split that scores.
+            or what the detectors learn from; a pool or an upstream set is missing; a file, weights
+            of a hub, or the code of a backbone are missing; a file does not say how its pixels are
+            normalised, or does not fit the networks of its runs; a stated input contradicts its
+            weights; an upstream picture is in a split that scores.
     """
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
@@ -78,7 +86,10 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     require_disjoint(study.data, where)
     check_regimes(study, len(trainable_image_ids(study.data)), where)
     require_known_inputs(study, where)
-    files = {} if is_planned_only else weight_files_of(study, where)
+    _require_stated_inputs(study, where)
+    files = label_files_of(study, where)
+    if not is_planned_only:
+        files |= weight_files_of(study, where)
     facts = gather_facts(study.data, study.regimes, files, upstream_classes_of(study))
     if not is_planned_only:
         keys = own_backbones_of(study, where)
@@ -89,8 +100,36 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     check_facts(study, facts, where)
     require_sources(study, where)
     require_unseen_upstream(study, where)
+    published = {} if is_planned_only else _fetch_published(study, where)
     detector_files = _examine_files(study, where, is_planned_only=is_planned_only)
-    return facts if is_planned_only else replace(facts, detector_files=detector_files)
+    if is_planned_only:
+        return facts
+    return replace(facts, files={**facts.files, **published}, detector_files=detector_files)
+
+
+def _require_stated_inputs(study: Study, where: str) -> None:
+    if states_known_input(study):
+        from rethink_ray.training.published_starts import require_stated_inputs  # imports torch
+
+        require_stated_inputs(study, where)
+
+
+def _fetch_published(study: Study, where: str) -> dict[str, str]:
+    """Downloads published weights that this machine lacks; name of a hub's -> its digest."""
+    if not loads_weights(study):
+        return {}
+    from rethink_ray.training.published_starts import fetch_published  # imports torch
+
+    return fetch_published(study, where)
+
+
+def describe_hub_weights(study: Study) -> tuple[str, ...]:
+    """Lines about the licence and the place of weights from a hub; none without such weights."""
+    if not hub_weights_of(study, study.study):
+        return ()
+    from rethink_ray.training.published_starts import describe_downloads
+
+    return tuple(describe_downloads(study, study.study))
 
 
 def _examine_files(study: Study, where: str, *, is_planned_only: bool) -> tuple[str, ...]:
@@ -168,20 +207,22 @@ def continue_study(directory: StudyDirectory, study: Study, facts: DataFacts) ->
 
 
 def require_same_inputs(directory: StudyDirectory) -> None:
-    """The files of weights and the code of a study that has jobs left are as when it was started.
+    """Files, downloaded weights and code of a study that has jobs left are as it was started with.
 
     A study file given again is compared by ``continue_study``; this is for a study's directory.
 
     Raises:
-        DataError: a file, or the code of a backbone, is another one now, or is gone.
-        SpecError: the code of a backbone cannot be found.
+        DataError: a file, weights of a hub, or the code of a backbone are others now, or are gone.
+        SpecError: the code of a backbone, or weights of a hub, cannot be found.
     """
-    facts = directory.facts
-    if progress_of(directory.study, directory.load_state()).complete:
+    facts, study = directory.facts, directory.study
+    if progress_of(study, directory.load_state()).complete:
         return
     from rethink_ray.data.facts import digest_of_file  # takes a second
 
-    files = {path: digest_of_file(path, f"weights {path}") for path in facts.files}
+    paths = label_files_of(study, study.study) | weight_files_of(study, study.study)
+    files = {path: digest_of_file(path, f"file {path}") for path in paths}
+    files |= _fetch_published(study, study.study)
     backbones = {name: code_of(name, "detector.backbone") for name in facts.backbones}
     require_same_facts(facts, replace(facts, files=files, backbones=backbones))
 
@@ -229,6 +270,15 @@ def collect_versions() -> dict[str, str]:
         except PackageNotFoundError:
             versions[package] = "not installed"
     return versions
+
+
+def describe_labels(study: Study) -> Iterator[str]:
+    """What files of imported labels hold, for a plan; nothing where a study imports none."""
+    if not label_files_of(study, study.study):
+        return
+    from rethink_ray.training.source_checks import describe_imported_labels
+
+    yield from describe_imported_labels(study)
 
 
 def count_weights(config: TrialConfig) -> int:

@@ -27,7 +27,8 @@ from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.scoring import Detection
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.pixel_input import InputSpec
-from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, Family, InitSpec, Recipe
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, Family, InitSpec, Recipe
+from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.training.evaluate import DetectedSplit, build_detection, build_truth
 from rethink_ray.training.precision import use_precision
 
@@ -43,12 +44,14 @@ class Anchor:
     name: str
     """torchvision's name of the detector; the weights are its ``COCO_V1``."""
     family: Family
+    recipe: str | None
+    """Our recipe of it; ``None``: our network does not run."""
     published: Mapping[str, float]
     """Metric -> AP. Source: torchvision, ``meta`` of the weights."""
     frozen_eps: float | None = None
     """Epsilon of the backbone's frozen norms; ``None``: its norms are batch norms."""
-    ours: Mapping[str, Any] | None = None
-    """Settings of our network for these weights; ``None``: it cannot have them."""
+    ours: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of our network, if not the recipe's."""
     sizes: Mapping[str, Any] = field(default_factory=dict)
     """Settings of torchvision's network, if not its own."""
 
@@ -63,55 +66,61 @@ class Anchor:
         return Path(self.weights.url).name
 
 
-TWO_LAYERS = {"box_head": "2fc"}
 ANCHORS = (
     Anchor(
         name="fasterrcnn_resnet50_fpn",
         family="faster_rcnn",
+        recipe="faster_rcnn_r50_v1",
         published={"ap": 37.0},
         frozen_eps=0.0,
-        ours=TWO_LAYERS,
     ),
     Anchor(
         name="retinanet_resnet50_fpn",
         family="retinanet",
+        recipe="retinanet_r50_v1",
         published={"ap": 36.4},
         frozen_eps=0.0,
-        ours={"detections": 300},
     ),
     Anchor(
         name="maskrcnn_resnet50_fpn",
         family="mask_rcnn",
+        recipe="mask_rcnn_r50_v1",
         published={"ap": 37.9, "mask_ap": 34.6},
         frozen_eps=0.0,
-        ours=TWO_LAYERS,
     ),
     Anchor(
         name="fcos_resnet50_fpn",
         family="fcos",
+        recipe="fcos_r50_v1",
         published={"ap": 39.2},
         frozen_eps=1e-5,
-        ours={"score_threshold": 0.2, "nms_iou": 0.6},
     ),
     Anchor(
         name="keypointrcnn_resnet50_fpn",
         family="keypoint_rcnn",
+        recipe="keypoint_rcnn_r50_v1",
         published={"ap": 54.6, "keypoint_ap": 65.0},
         frozen_eps=0.0,
-        ours=TWO_LAYERS,
     ),
-    Anchor(name="fasterrcnn_resnet50_fpn_v2", family="faster_rcnn", published={"ap": 46.7}),
-    Anchor(name="retinanet_resnet50_fpn_v2", family="retinanet", published={"ap": 41.5}),
+    Anchor(
+        name="fasterrcnn_resnet50_fpn_v2",
+        family="faster_rcnn",
+        recipe="faster_rcnn_r50_v2",
+        published={"ap": 46.7},
+    ),
+    Anchor(
+        name="retinanet_resnet50_fpn_v2",
+        family="retinanet",
+        recipe="retinanet_r50_v2",
+        published={"ap": 41.5},
+    ),
     Anchor(
         name="maskrcnn_resnet50_fpn_v2",
         family="mask_rcnn",
+        recipe="mask_rcnn_r50_v2",
         published={"ap": 47.4, "mask_ap": 41.8},
     ),
 )
-"""Our networks cannot have the weights of the second versions. Their Faster and Mask R-CNN have
-batch norms in pyramid and box head, and two convolutions in the proposal network; their RetinaNet
-has GroupNorm in its heads, and computes P6 from the last stage. Source: torchvision,
-torchvision/models/detection/ (``*_resnet50_fpn_v2``)."""
 
 
 class AntialiasedResize(Resize):
@@ -132,9 +141,11 @@ def build_published(anchor: Anchor, state: Mapping[str, Tensor] | None) -> Any:
     return network.eval()
 
 
-def build_ours(anchor: Anchor, state: Mapping[str, Tensor], categories: Sequence[str]) -> Detector:
+def build_ours(
+    anchor: Anchor, recipe: str, state: Mapping[str, Tensor], categories: Sequence[str]
+) -> Detector:
     """Builds our detector of the data set's categories with torchvision's weights."""
-    spec = DetectorSpec(family=anchor.family, norm="frozen_bn", **(anchor.ours or {}))
+    spec = build_recipe(recipe).detector.model_copy(update=dict(anchor.ours))
     detector = build_detector(spec, InitSpec(), len(categories), seed=0)
     expected = detector.state_dict()
     renamed = rename_to_ours(state, expected)
@@ -174,7 +185,7 @@ def detect_as_ours(detector: Detector, image: Tensor, entry: ImageEntry) -> Dete
 def list_pipelines(
     anchor: Anchor, state: Mapping[str, Tensor], index: AnnotationIndex, device: torch.device
 ) -> dict[str, Pipeline]:
-    """Returns a function that detects for each key of ``COLUMNS`` that these weights allow."""
+    """Returns a function that detects for each key of ``COLUMNS`` that the anchor has."""
     network = build_published(anchor, state).to(device)
     theirs = network.transform
     resize = AntialiasedResize(theirs.min_size[-1], theirs.max_size)
@@ -192,10 +203,10 @@ def list_pipelines(
         "torchvision": partial(detect_as_published, network, theirs, labels),
         "our_resize": partial(detect_as_published, network, resize, labels),
     }
-    if anchor.ours is not None:
-        pipelines["our_network"] = partial(
-            detect_as_ours, build_ours(anchor, state, categories).to(device)
-        )
+    if anchor.recipe is not None:
+        # torchvision has renamed the tensors of its older files on loading them
+        ours = build_ours(anchor, anchor.recipe, network.state_dict(), categories)
+        pipelines["our_network"] = partial(detect_as_ours, ours.to(device))
     return pipelines
 
 

@@ -44,16 +44,26 @@ SOURCES = {
     "Ghiasi et al. 2021": "Simple Copy-Paste Is a Strong Data Augmentation Method",
     "Goyal et al. 2017": "Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour",
     "Gupta et al. 2019": "LVIS: A Dataset for Large Vocabulary Instance Segmentation",
+    "Hägele et al. 2024": "Scaling Laws and Compute-Optimal Training Beyond Fixed "
+    "Training Durations",
     "He et al. 2017": "Mask R-CNN",
     "He et al. 2018": "Rethinking ImageNet Pre-training",
+    "Kumar et al. 2022": "Fine-Tuning can Distort Pretrained Features and Underperform "
+    "Out-of-Distribution",
     "Li et al. 2021": "Rethinking Training from Scratch for Object Detection",
+    "Li et al. 2022": "Exploring Plain Vision Transformer Backbones for Object Detection (ViTDet)",
     "Lin et al. 2017": "Feature Pyramid Networks for Object Detection (pyramid and box head), and "
     "Focal Loss for Dense Object Detection (RetinaNet)",
+    "Liu et al. 2016": "SSD: Single Shot MultiBox Detector",
     "Loshchilov & Hutter 2017": "SGDR: Stochastic Gradient Descent with Warm Restarts",
+    "Lv et al. 2024": "RT-DETRv2: Improved Baseline with Bag-of-Freebies for Real-Time Detection "
+    "Transformer",
     "Rebuffi et al. 2017": "Learning Multiple Visual Domains with Residual Adapters",
     "Ren et al. 2015": "Faster R-CNN: Towards Real-Time Object Detection",
+    "Sandler et al. 2018": "MobileNetV2: Inverted Residuals and Linear Bottlenecks",
     "Tan et al. 2020": "EfficientDet: Scalable and Efficient Object Detection",
     "Tian et al. 2019": "FCOS: Fully Convolutional One-Stage Object Detection",
+    "Wang et al. 2020": "Frustratingly Simple Few-Shot Object Detection",
     "Zoph et al. 2019": "Learning Data Augmentation Strategies for Object Detection",
     "Zoph et al. 2020": "Rethinking Pre-training and Self-training",
 }

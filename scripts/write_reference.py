@@ -5,6 +5,7 @@
 Descriptions are the docstrings below the fields: change a sentence there, then run this again.
 """
 
+import fnmatch
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from reference_words import MEASURES, SOURCES, as_yaml, join_words, split_source
 
 from rethink_ray.spec.metrics import MEASURED
 from rethink_ray.spec.networks import EFFICIENT, OWN_NORM, RESIDUAL
+from rethink_ray.spec.own_families import FOR_ANY, SHIPPED_FAMILIES
 from rethink_ray.spec.recipe import AUGMENT_LEVELS, Recipe
 from rethink_ray.spec.recipes import RECIPES, build_recipe
 from rethink_ray.spec.settings import LENGTH_PATH, flatten
@@ -32,10 +34,14 @@ NAMES = {
     "claims": "NAME",
 }
 """Keys whose sub-keys the study names itself -> what stands for such a name here."""
-SHARED = ("arms.NAME.search.PATH", "schedule.decay")
+SHARED = ("arms.NAME.search.PATH", "schedule.decay", "data.upstream_detection")
 """Groups that are described elsewhere on the page."""
 REPEATED = {"direct.optimizer": "optimizer", "direct.augment": "augment"}
 """Groups of the recipe that stand in it twice -> the path where they are described."""
+RECIPE_GROUPS = ("tiny_*", "*_r50", "*_r50_v1", "*_r50_v2")
+"""Patterns of names of base recipes of our families; each of these recipes fits one."""
+TWO_STAGE_GROUPS = ("tiny_*_rcnn", "*_rcnn_r50", "*_rcnn_r50_v1", "*_rcnn_r50_v2")
+"""Patterns of their two-stage recipes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,25 +232,31 @@ def _recipes_by_value(path: str, default: Any) -> list[tuple[Any, str]]:
 
 
 def _recipe_names(names: list[str]) -> str:
-    tiny = [name for name in RECIPES if name.startswith("tiny_")]
-    large = [name for name in RECIPES if name not in tiny]
-    for pattern, members in (("tiny_*", tiny), ("*_r50", large)):
-        if names == members:
-            return f"every `{pattern}`"
-    return join_words([f"`{name}`" for name in names], "and")
+    """Names in words; a whole group of recipes is named by its pattern."""
+    words, rest = [], list(names)
+    for pattern in (*RECIPE_GROUPS, *TWO_STAGE_GROUPS):
+        members = fnmatch.filter(RECIPES, pattern)
+        if set(members) <= set(rest):
+            words.append(f"every `{pattern}`")
+            rest = [name for name in rest if name not in members]
+    return join_words([*words, *(f"`{name}`" for name in rest)], "and")
 
 
 def _base_recipe_lines() -> Iterator[str]:
     yield "## Base recipes"
     yield ""
     yield (
-        "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores and "
-        "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm. Each differs from the "
-        "defaults above in `detector.family` and in these values."
+        "`recipe: NAME` names one of these. `tiny_*` recipes end in minutes on two CPU cores, "
+        "`*_r50` recipes are He et al. 2018's ResNet-50 with GroupNorm, and `*_r50_v1` and "
+        "`*_r50_v2` are torchvision's first and second detectors; the others are detectors of "
+        "other code. Each differs from the defaults above in `detector.family` and in these "
+        "values."
     )
     yield ""
-    for kind in ("tiny_", "_r50"):
-        yield f"- {', '.join(f'`{name}`' for name in RECIPES if kind in name)}"
+    groups = [fnmatch.filter(RECIPES, pattern) for pattern in RECIPE_GROUPS]
+    others = [name for name in RECIPES if not any(name in group for group in groups)]
+    for members in (*groups, others):
+        yield f"- {', '.join(f'`{name}`' for name in members)}"
     yield ""
     yield "| path | value | base recipes |"
     yield "|---|---|---|"
@@ -286,6 +298,17 @@ def _plugin_lines() -> Iterator[str]:
     yield "- `stem`, `layer1`, `layer2`, `layer3`, `layer4`: modules that run one after another;"
     yield "  the maps of `layer1` to `layer4` have strides 4, 8, 16 and 32"
     yield "- `channels`: the output channels of `layer1` to `layer4`, four whole numbers"
+    yield ""
+    yield "`detector.family` takes these names beside ours:"
+    yield ""
+    for name, axes in SHIPPED_FAMILIES.items():
+        keys = ", ".join(f"`{key}`" for key in sorted(axes.reads))
+        yield f"- `{name}`, which reads {keys}"
+    keys = ", ".join(f"`{key}`" for key in sorted(FOR_ANY))
+    yield (
+        "- `package.module:build`: a function of yours, called as `build(spec, num_classes)`, "
+        f"which may read {keys} ([a detector of your own](networks.md#a-detector-of-your-own))"
+    )
     yield ""
 
 

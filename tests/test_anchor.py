@@ -42,7 +42,7 @@ CPU = torch.device("cpu")
 def shrink(name: str, published: Mapping[str, float], **sizes: int) -> Anchor:
     """An anchor on pictures of 64 px, which is published with these numbers."""
     (anchor,) = (anchor for anchor in ANCHORS if anchor.name == name)
-    ours = {**(anchor.ours or {}), "min_side_px": SIDE, "max_side_px": SIDE}
+    ours = {**anchor.ours, "min_side_px": SIDE, "max_side_px": SIDE}
     sizes = {"min_size": SIDE, "max_size": SIDE, **sizes}
     return replace(anchor, sizes=sizes, ours=ours, published=published)
 
@@ -151,7 +151,7 @@ def test_a_detector_at_its_published_ap_passes(
 
 
 def test_a_detector_a_point_off_its_published_ap_fails(made: Path) -> None:
-    status, table = run(made, replace(RETINANET, published={"ap": 99.0}, ours=None))
+    status, table = run(made, replace(RETINANET, published={"ap": 99.0}, recipe=None))
     assert status == 1
     assert not table["rows"][0]["is_within"]
 
@@ -169,7 +169,7 @@ def test_pictures_that_need_no_resize_have_the_same_ap_by_each_pipeline(
 
 
 def test_masks_are_scored_as_torchvision_pastes_them(made: Path) -> None:
-    status, table = run(made, replace(MASK_RCNN, ours=None))
+    status, table = run(made, replace(MASK_RCNN, recipe=None))
     boxes, masks = table["rows"]
     assert (boxes["metric"], masks["metric"]) == ("ap", "mask_ap")
     assert boxes["ap"]["torchvision"] == pytest.approx(100.0, abs=1e-9)
@@ -248,7 +248,7 @@ def test_a_damaged_or_wrong_file_skips_its_detector_and_the_table_keeps_the_othe
     table = tmp_path / "table.json"
     options = ["--root", str(made / "coco" / RETINANET.name), "--weights", str(tmp_path)]
     options += ["--device", "cpu", "--loader-workers", "0", "--json", str(table), "--limit", "1"]
-    assert main(options, anchors=[MASK_RCNN, fcos, replace(RETINANET, ours=None)]) == 1
+    assert main(options, anchors=[MASK_RCNN, fcos, replace(RETINANET, recipe=None)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith(f"| {RETINANET.name} | ap |")
     assert lines[3].startswith(f"skipped {MASK_RCNN.name}: {tmp_path / MASK_RCNN.file}: must be")
@@ -270,7 +270,7 @@ def test_frozen_norms_have_the_epsilon_of_the_published_weights() -> None:
     """torchvision sets epsilon to 0 for each of these weights but FCOS's."""
     network = build_published(RETINANET, None)
     assert network.backbone.body.bn1.eps == network.backbone.body.layer4[2].bn3.eps == 0.0
-    eps = {anchor.name: anchor.frozen_eps for anchor in ANCHORS if anchor.ours is not None}
+    eps = {anchor.name: anchor.frozen_eps for anchor in ANCHORS if anchor.frozen_eps is not None}
     assert eps.pop("fcos_resnet50_fpn") == 1e-5
     assert [*eps.values()] == [0.0] * 4
 

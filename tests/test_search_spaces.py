@@ -34,6 +34,7 @@ from rethink_ray.spec.resolve import (
 )
 from rethink_ray.spec.settings import flatten
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
 HERE = Path(__file__).resolve().parent
 STEMS = sorted(path.stem for path in (HERE.parent / "search_spaces").glob("*.yaml"))
@@ -41,6 +42,10 @@ STEMS = sorted(path.stem for path in (HERE.parent / "search_spaces").glob("*.yam
 
 COCO = {"train": 118_287, "val": 5_000}
 """Images of COCO 2017."""
+GLYPH_SCENES = made_up_facts(
+    {"all": 2000}, categories=tuple(f"category {number}" for number in range(12))
+)
+"""What upstream detectors of shipped studies learn from."""
 
 
 def facts_of(study: Study) -> DataFacts:
@@ -67,6 +72,7 @@ def facts_of(study: Study) -> DataFacts:
             if isinstance(holdout, HoldoutSpec) and isinstance(holdout.holdout, str)
         },
         upstream_fingerprint="u" * 16,
+        upstream_detection=study.data.upstream_detection and GLYPH_SCENES,
     )
 
 

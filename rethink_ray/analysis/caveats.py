@@ -10,6 +10,7 @@ from typing import Any
 from rethink_ray.analysis.data_faults import find_data_caveats
 from rethink_ray.analysis.drawn_images import find_draw_caveats
 from rethink_ray.analysis.ladder_ends import find_ladder_caveats
+from rethink_ray.analysis.norm_batches import find_small_norm_batches
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import find_uneven_step_times
@@ -24,6 +25,8 @@ from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.protocol.tables import StudyTables
+from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.own_families import network_in_words
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
@@ -71,6 +74,7 @@ def find_caveats(
         caveats += find_large_select_split(tables, regime)
     caveats += find_data_caveats(tables)
     caveats += find_confounded_pairs(study)
+    caveats += find_small_norm_batches(study)
     caveats += find_draw_caveats(tables)
     caveats += find_ladder_caveats(study, records)
     caveats += find_twin_caveats(study, samples)
@@ -198,6 +202,10 @@ def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iter
             "trained on is not recorded: read every finding as 'with this teacher'."
         )
         yield _of_cell("shared-teacher", result, text)
+    if labels := base_recipe(study, Cell(result.regime, result.arm)).labels.file:
+        text = f"all replicates learned from one file of labels ({labels})"
+        text = f"{text}: read every finding as 'with these labels'."
+        yield _of_cell("shared-labels", result, text)
     if result.source in ("random", "direct"):
         return
     started_from = cost.of(result.regime, result.arm).assets
@@ -205,6 +213,9 @@ def find_shared_start(study: Study, result: CellResult, cost: StudyCost) -> Iter
     started = f"one upstream classifier ({listed(keys)})" if keys else "one file of weights"
     if len(keys) > 1:
         started = f"one upstream classifier for each norm ({listed(keys)})"
+    detectors = [key for key in started_from if key.startswith("upstream_detector-")]
+    if detectors:
+        started = f"one upstream detector ({listed(detectors)})"
     text = f"all replicates started from {started}: read every finding as 'with this checkpoint'."
     yield _of_cell("shared-start", result, text)
 
@@ -372,8 +383,10 @@ def describe_fixed_recipe(study: Study) -> Caveat:
         searched |= set(space_of(study, cell))
     recipe = base_recipe(study, cells_of(study)[0])
     parts: Sequence[str] = [
-        f"{recipe.detector.family} on {recipe.detector.backbone}",
-        "" if "detector.norm" in searched else f"{recipe.detector.norm} normalisation",
+        network_in_words(recipe.detector.family, recipe.detector.backbone),
+        ""
+        if "detector.norm" in searched or is_own(recipe.detector.family)
+        else f"{recipe.detector.norm} normalisation",
         f"{recipe.detector.min_side_px} px",
         "" if "batch_size" in searched else f"batch {recipe.batch_size}",
         "" if "optimizer.name" in searched else recipe.optimizer.name,

@@ -10,13 +10,6 @@ from rethink_ray.judge.wording import counted, signed
 from rethink_ray.spec.claim import claims_digest, paper_claims
 from rethink_ray.spec.study import Study
 
-PAPERS = {
-    "he_2018": "He 2018",
-    "zoph_2020": "Zoph 2020",
-    "li_2021": "Li 2021",
-    "vasconcelos_2022": "Vasconcelos 2022",
-}
-
 
 def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
     """The papers' claims that this study can speak to, each beside what its paper reports."""
@@ -29,11 +22,11 @@ def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
             numbers = finding.sentence.removeprefix(f"{where}: ").rstrip(".")
             rows.append(
                 (
-                    f"{PAPERS[paper]}: {outcome.claim.says}",
+                    f"{_name_paper(paper)}: {outcome.claim.says}",
                     where,
                     numbers,
                     finding.verdict.value,
-                    reported.get(outcome.name, "not in its tables"),
+                    reported.get(outcome.name, _say_unreported(paper)),
                 )
             )
     return Sheet(
@@ -42,6 +35,15 @@ def claims_sheet(claims: StudyClaims, study: Study) -> Sheet:
         columns=("claim", "where", "here, 95 % interval", "verdict", "as reported there"),
         rows=tuple(rows),
     )
+
+
+def _name_paper(stem: str) -> str:
+    """``he_2018`` -> ``He 2018``."""
+    return stem.replace("_", " ").capitalize()
+
+
+def _say_unreported(stem: str) -> str:
+    return "not in its tables" if stem in published_names() else "no table of it ships"
 
 
 def _note(claims: StudyClaims, study: Study) -> str:

@@ -23,12 +23,15 @@ from rethink_ray.records.store import is_uri, without_secrets
 from rethink_ray.spec.claim import MATCHED, Claim, Selector
 from rethink_ray.spec.errors import SpecError, explain
 
-CLASSIFIER = ("imagenet", "jft300m", "file", "upstream")
+CLASSIFIER = ("imagenet", "jft300m", "file", "upstream", "timm", "hub")
+FROZEN = ("backbone", "neck", "heads")
 TUNED = ("none", "stem", "layer1", "layer2", "layer3", "layer4")
 ROLES: dict[str, Selector] = {
     "scratch": {"init": "random", "method": "supervised"},
     "fine-tuned": {"init": CLASSIFIER, "frozen": TUNED, "method": "supervised"},
     "frozen": {"init": CLASSIFIER, "frozen": "backbone", "method": "supervised"},
+    "whole detector": {"init": "detector", "frozen": TUNED, "method": "supervised"},
+    "frozen whole detector": {"init": "detector", "frozen": FROZEN, "method": "supervised"},
     "direct": {"init": "direct"},
     "self-trained": {"init": "random", "method": "self_training"},
 }
@@ -36,6 +39,9 @@ CONTRASTS = (
     ("fine-tuned", "scratch"),
     ("frozen", "scratch"),
     ("frozen", "fine-tuned"),
+    ("whole detector", "scratch"),
+    ("whole detector", "fine-tuned"),
+    ("frozen whole detector", "whole detector"),
     ("direct", "scratch"),
     ("direct", "fine-tuned"),
     ("self-trained", "scratch"),

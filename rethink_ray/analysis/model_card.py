@@ -5,6 +5,9 @@ from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, metric_name, span, times
+from rethink_ray.spec.detector import DetectorSpec
+from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.own_families import network_in_words
 from rethink_ray.spec.resolve import Cell, ExportedConfig
 
 
@@ -19,10 +22,14 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
     """
     recipe, cell, study = config.recipe, origin.cell, findings.study
     frozen = "" if recipe.init.frozen == "none" else f", frozen up to {recipe.init.frozen}"
+    if recipe.init.unfreeze is not None:
+        frozen += f" for the first {recipe.init.unfreeze.after:g}x"
+    start: str = recipe.init.source
+    if start == "detector":
+        start = f"a whole detector ({recipe.init.weights})"
     parts = [
         f"# {study.study}: {cell.name} at {times(origin.length)}",
-        f"A {recipe.detector.family} on {recipe.detector.backbone} "
-        f"({recipe.detector.norm} normalisation), started from {recipe.init.source}{frozen}. "
+        f"A {_network(recipe.detector)}, started from {start}{frozen}. "
         f"It finds {_classes(findings)}.",
         "## How well it does",
         "\n".join(_scores(findings, origin)),
@@ -39,6 +46,11 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
         f"    rethink-ray train {file} --out again      # repeats it from its configuration",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _network(detector: DetectorSpec) -> str:
+    words = network_in_words(detector.family, detector.backbone)
+    return words if is_own(detector.family) else f"{words} ({detector.norm} normalisation)"
 
 
 def _classes(findings: Findings) -> str:

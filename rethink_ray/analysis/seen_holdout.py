@@ -5,6 +5,7 @@ from pathlib import PurePath
 
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import listed
+from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec
@@ -64,5 +65,7 @@ def _detector_files(study: Study, facts: DataFacts, cell: Cell) -> Iterator[str]
         yield from _detector_files(study, facts, cell.of_arm(teacher))
     recipes = reachable_recipes(base_recipe(study, cell), space_of(study, cell), INIT_PATHS)
     for recipe in recipes:
-        if recipe.init.source == "file" and recipe.init.weights in facts.detector_files:
-            yield recipe.init.weights
+        init = recipe.init
+        is_file = starts_from_file(init) and init.weights in facts.detector_files
+        if init.weights and (is_file or find_detector_origin(init) == "torchvision"):
+            yield init.weights

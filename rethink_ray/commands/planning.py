@@ -8,7 +8,7 @@ from rethink_ray.commands.status import plural
 from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
-from rethink_ray.session import count_weights
+from rethink_ray.session import count_weights, describe_hub_weights, describe_labels
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.draws import redraws
@@ -41,6 +41,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         yield f"images: {left_out}"
     if faults := say_met_faults(facts):
         yield f"data: {faults}"
+    yield from describe_labels(study)
     if study.data.select_split == study.data.report_on:
         yield (
             f"images: search and findings look at the same split ({study.data.report_on}), so "
@@ -61,6 +62,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     for path, key in weight_files_of(study, study.study).items():
         if not Path(path).is_file():
             yield f"weights: {path} is NOT THERE ({key}); run refuses to start without it"
+    yield from describe_hub_weights(study)
     yield _slot_line(plan)
     if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
         kept = study.checkpoints
@@ -75,8 +77,10 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
 ASSET_NAMES = {
     "classifier": ("upstream classifier", "upstream classifiers"),
     "direct": ("first stage of direct pre-training", "first stages of direct pre-training"),
+    "upstream_detector": ("upstream detector", "upstream detectors"),
     "teacher": ("teacher", "teachers"),
     "pseudo_labels": ("pool labelled by a teacher", "pools labelled by a teacher"),
+    "imported_labels": ("pool with imported labels", "pools with imported labels"),
 }
 """Kind of asset -> its name, for one and for several."""
 

@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 ASSET_HELP = {
     "classifier": "change upstream.steps, upstream.images or upstream.lr",
     "direct": "change the first stage (direct.optimizer, direct.warmup)",
+    "upstream_detector": "change upstream_detector.lr, warmup or clip_norm",
     "teacher": "change the settings of the teacher's arm, or name another teacher",
     "pseudo_labels": "lower labels.threshold, or train the teacher longer",
+    "imported_labels": "lower labels.threshold, or name another labels.file",
 }
 """Kind of a refused asset -> what may make it fit."""
 

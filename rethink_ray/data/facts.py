@@ -41,7 +41,7 @@ def gather_facts(
     Args:
         data: where the images are.
         regimes: name -> regime.
-        files: path of each file of weights -> the study key that names it, for messages.
+        files: path of each file of weights or labels -> the study key that names it, for messages.
         upstream_classes: each ``upstream.classes`` of a run that needs ``data.upstream``.
 
     Raises:
@@ -70,6 +70,11 @@ def gather_facts(
         holdout_sizes=_holdout_sizes(data, sizes),
         train_digest=digest_of_images(trainable_image_ids(data)),
         upstream_fingerprint=upstream_fingerprint(data),
+        upstream_detection=(
+            None
+            if data.upstream_detection is None
+            else gather_facts(data.upstream_detection, {"all": RegimeSpec(images="all")})
+        ),
         unlabelled_fingerprint=(
             "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
         ),

@@ -1,12 +1,13 @@
 """The built-in data set ``shapes``: generated scenes with boxes, masks and keypoints, as COCO.
 
 Objects of six classes of unequal frequency cover each other on a textured background. Colour, size
-and angle do not depend on the class. Every image is a function of (seed, split, number).
+and angle do not depend on the class. Every image is a function of (seed, split, number). With
+``figures: glyphs`` the same scenes show twelve other classes, which an upstream detector learns.
 """
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 from rethink_ray.data.cache import build_once
 from rethink_ray.data.chance import generator_from
+from rethink_ray.data.glyph_figures import GLYPHS
 from rethink_ray.data.masks import encode_segmentation
 from rethink_ray.data.outlines import SHAPES, Figure, Points, Pose, rasterize, rim
 from rethink_ray.data.painting import draw_scene_background, fill_figure, to_bytes
@@ -36,7 +38,11 @@ CLASS_FREQUENCIES = {
     "cross": 0.08,
     "ring": 0.05,
 }
+NUM_GLYPHS = 12
+"""Classes of scenes of glyphs: the first ones, as ``upstream.classes: 12`` has them."""
 MAX_OBJECTS = 4
+FIGURES: Mapping[str, Figure] = {**SHAPES, **GLYPHS}
+"""Class name -> figure; no name is in both."""
 RADIUS = (0.11, 0.26)
 """As a share of the image side; drawn log-uniformly."""
 MIN_VISIBLE = 0.3
@@ -86,12 +92,21 @@ def make_shapes(spec: ShapesSpec, directory: Path) -> None:
     build_once(directory, partial(_draw_data_set, spec))
 
 
-def draw_scene(rng: np.random.Generator, px: int) -> tuple[NDArray[np.uint8], list[SceneObject]]:
+def class_frequencies(spec: ShapesSpec) -> Mapping[str, float]:
+    """Returns class name -> the share of objects that have it, in label order."""
+    if spec.figures == "shapes":
+        return CLASS_FREQUENCIES
+    return dict.fromkeys(list(GLYPHS)[:NUM_GLYPHS], 1 / NUM_GLYPHS)
+
+
+def draw_scene(
+    rng: np.random.Generator, px: int, frequencies: Mapping[str, float] = CLASS_FREQUENCIES
+) -> tuple[NDArray[np.uint8], list[SceneObject]]:
     """Draws an image [px, px, 3] uint8 with 1 to 4 objects, the last one on top."""
     picture = draw_scene_background(rng, px)
     placed: list[SceneObject] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
-        kind = str(rng.choice(list(CLASS_FREQUENCIES), p=list(CLASS_FREQUENCIES.values())))
+        kind = str(rng.choice(list(frequencies), p=list(frequencies.values())))
         new_object = _place_figure(rng, kind, placed, px)
         if new_object is not None:
             new, cover = new_object
@@ -118,11 +133,12 @@ def _place_figure(
             angle=float(rng.uniform(0.0, 2 * np.pi)),
             squeeze=float(rng.uniform(0.8, 1.0)),
         )
-        cover = rasterize(SHAPES[kind], pose, px)
+        figure = FIGURES[kind]
+        cover = rasterize(figure, pose, px)
         whole = cover > 0.5
         if all(_stays_visible(other, whole) for other in placed) and whole.any():
             new = SceneObject(
-                kind=kind, figure=SHAPES[kind], pose=pose, whole=whole, visible=whole.copy()
+                kind=kind, figure=figure, pose=pose, whole=whole, visible=whole.copy()
             )
             return new, cover
     return None
@@ -154,27 +170,33 @@ def _draw_split(
 ) -> dict[str, Any]:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    frequencies = class_frequencies(spec)
     for number in range(getattr(spec, split)):
         image_id = first_id + number + 1
-        rng = generator_from("shapes", GENERATOR_VERSION, spec.seed, split, number)
-        pixels, placed = draw_scene(rng, spec.image_px)
+        rng = generator_from(spec.figures, GENERATOR_VERSION, spec.seed, split, number)
+        pixels, placed = draw_scene(rng, spec.image_px, frequencies)
         see(sha256_of(pixels.tobytes()))
         name = f"{number + 1:06d}.png"
         Image.fromarray(pixels).save(folder / name, compress_level=1)
         size = {"width": spec.image_px, "height": spec.image_px}
         images.append({"id": image_id, "file_name": name, **size})
         for position in range(len(placed)):
-            row = _build_annotation(placed, position, spec.image_px)
+            row = _build_annotation(placed, position, spec.image_px, list(frequencies))
             annotations.append({"id": len(annotations) + 1, "image_id": image_id, **row})
     categories = [
         {"id": number, "name": kind, "keypoints": list(KEYPOINTS), "skeleton": []}
-        for number, kind in enumerate(CLASS_FREQUENCIES, start=1)
+        for number, kind in enumerate(frequencies, start=1)
     ]
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _build_annotation(placed: list[SceneObject], position: int, px: int) -> dict[str, Any]:
-    """Returns the COCO record of one object's visible part, exact to the pixel."""
+def _build_annotation(
+    placed: list[SceneObject], position: int, px: int, kinds: Sequence[str]
+) -> dict[str, Any]:
+    """Returns the COCO record of one object's visible part, exact to the pixel.
+
+    ``kinds``: class names in label order.
+    """
     mine = placed[position]
     rows = np.flatnonzero(mine.visible.any(axis=1))
     columns = np.flatnonzero(mine.visible.any(axis=0))
@@ -183,7 +205,7 @@ def _build_annotation(placed: list[SceneObject], position: int, px: int) -> dict
     for later in placed[position + 1 :]:
         covered |= later.whole
     return {
-        "category_id": list(CLASS_FREQUENCIES).index(mine.kind) + 1,
+        "category_id": kinds.index(mine.kind) + 1,
         "bbox": [x0, y0, int(columns[-1]) + 1 - x0, int(rows[-1]) + 1 - y0],
         "area": int(mine.visible.sum()),
         "iscrowd": 0,

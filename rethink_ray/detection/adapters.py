@@ -8,7 +8,8 @@ bottleneck. ``up`` starts at zero, so that the first features are those of the f
 import torch
 from torch import Tensor, nn
 
-from rethink_ray.detection.staged_backbone import STAGES, Backbone
+from rethink_ray.detection.plain_vits import LastNorm
+from rethink_ray.detection.staged_backbone import STAGES, Backbone, Tokens
 from rethink_ray.spec.recipe import DetectorSpec
 
 MIN_WIDTH = 4
@@ -17,7 +18,7 @@ BLOCK_PROBE_PX = 64
 
 
 class Adapter(nn.Module):
-    """A bottleneck beside the identity, for ``[N, C, H, W]`` or channels-last maps.
+    """A bottleneck beside the identity, for ``[N, C, H, W]`` or channels-last maps, or tokens.
 
     It has no norm: a frozen block keeps its own statistics (Houlsby et al. 2019).
     """
@@ -33,11 +34,16 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.up.bias)  # type: ignore[arg-type]
         self.channels_last = channels_last
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the map plus the learned change."""
-        maps = x.movedim(-1, 1) if self.channels_last else x
+    def forward(self, x: Tensor | Tokens) -> Tensor | Tokens:
+        """Returns the map, or the tokens, plus the learned change."""
+        if isinstance(x, Tokens):  # as a map of one row, channels last
+            return x.with_values(x.values + self._change(x.values[:, None], is_last=True)[:, 0])
+        return x + self._change(x, is_last=self.channels_last)
+
+    def _change(self, x: Tensor, *, is_last: bool) -> Tensor:
+        maps = x.movedim(-1, 1) if is_last else x
         change: Tensor = self.up(torch.relu(self.down(maps)))
-        return x + (change.movedim(1, -1) if self.channels_last else change)
+        return change.movedim(1, -1) if is_last else change
 
 
 def add_adapters(backbone: Backbone, spec: DetectorSpec) -> None:
@@ -63,6 +69,8 @@ def is_adapter(name: str) -> bool:
 
 def _list_blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Lists path and module of each block that gets an adapter: the innermost ones of a stage."""
+    if isinstance(module, LastNorm):
+        return []
     if not isinstance(module, nn.Sequential):
         return [(path, module)] if next(module.children(), None) is not None else []
     inner = [
@@ -77,10 +85,10 @@ def _list_blocks(path: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 def _measure_channels(backbone: Backbone) -> dict[str, int]:
     """Measures path of a block (``layer1_0``) -> its output channels, on a blank image."""
     channels: dict[str, int] = {}
-    dim = -1 if backbone.staged.channels_last else 1
+    last = backbone.staged.channels_last
     hooks = [
         block.register_forward_hook(
-            lambda _, __, out, path=path: channels.__setitem__(path, out.shape[dim])
+            lambda _, __, out, path=path: channels.__setitem__(path, _count_channels(out, last))
         )
         for stage in STAGES[1:]
         for path, block in _list_blocks(stage, backbone.get_submodule(stage))
@@ -92,3 +100,9 @@ def _measure_channels(backbone: Backbone) -> dict[str, int]:
     for hook in hooks:
         hook.remove()
     return channels
+
+
+def _count_channels(out: Tensor | Tokens, channels_last: bool) -> int:
+    if isinstance(out, Tokens):
+        return out.values.shape[-1]
+    return out.shape[-1 if channels_last else 1]

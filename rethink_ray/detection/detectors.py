@@ -11,11 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from rethink_ray.detection.backbones import Backbone, build_backbone
-from rethink_ray.detection.families import build_network, list_divisions, list_samplers
-from rethink_ray.detection.freezing import freeze, parameter_counts, split_by_decay
+from rethink_ray.detection.families import build_network, list_divisions, set_position
+from rethink_ray.detection.freezing import (
+    derive_depths,
+    freeze,
+    list_frozen_above,
+    parameter_counts,
+    split_by_decay,
+)
 from rethink_ray.detection.necks import build_pyramid
-from rethink_ray.detection.norms import derive_upper_spec
+from rethink_ray.detection.norms import set_frozen_epsilon
 from rethink_ray.detection.one_stage import OneStage
+from rethink_ray.detection.own_network import OwnNetwork, build_own_network
 from rethink_ray.detection.padding import PaddingGroup, Pass, group_into_passes
 from rethink_ray.detection.peers import Peers
 from rethink_ray.detection.pixel_norm import PixelNorm
@@ -29,7 +36,8 @@ from rethink_ray.detection.whole_batch import (
     add_sums,
     sum_over_workers,
 )
-from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, InitSpec
+from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec, Frozen, InitSpec
 
 __all__ = ["Detector", "build_detector", "parameter_counts"]
 
@@ -41,7 +49,10 @@ TARGET_FIELDS = ("boxes", "masks", "has_mask", "keypoints")
 
 
 class Detector(nn.Module):
-    """A torchvision detector with two methods, ``losses`` and ``detect``, and frozen stages."""
+    """A detector with two methods, ``losses`` and ``detect``, and frozen parts.
+
+    Its network is one of ours, or an ``OwnNetwork`` around a detector of other code.
+    """
 
     def __init__(self, network: nn.Module, *, label_shift: int) -> None:
         """Wraps a network whose first class has the number ``1 - label_shift``."""
@@ -56,6 +67,8 @@ class Detector(nn.Module):
         """Largest batch of ``detect`` on a GPU; ``None``: all images of one size."""
         self.sized_by_loader = False
         """Whether training images have their final size already (``augment.short_side_px``)."""
+        self.frozen_above: tuple[str, ...] = ()
+        """Names of frozen modules of the network above the backbone; set by ``freeze``."""
 
     @property
     def backbone(self) -> Backbone:
@@ -70,9 +83,40 @@ class Detector(nn.Module):
         return self._transform.pixel_norm
 
     @property
+    def drift_part(self) -> nn.Module:
+        """The part whose drift is recorded: the backbone, or all of a detector that names none."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.backbone_part or self.network.model
+        return self.backbone
+
+    @property
     def frozen_parts(self) -> tuple[str, ...]:
         """Names of the frozen submodules."""
-        return tuple(f"network.backbone.body.{name}" for name in self.backbone.frozen_stages)
+        if isinstance(self.network, OwnNetwork):
+            return tuple(f"network.{name}" for name in self.network.frozen_names)
+        stages = (f"backbone.body.{name}" for name in self.backbone.frozen_stages)
+        return tuple(f"network.{name}" for name in (*stages, *self.frozen_above))
+
+    def freeze(self, upto: Frozen) -> None:
+        """Freezes every part up to and including ``upto``; all other parts train.
+
+        A frozen part has no gradient and stays in evaluation mode, so no statistic moves.
+        """
+        if isinstance(self.network, OwnNetwork):
+            self.network.freeze(upto)
+            return
+        freeze(self.backbone, upto)
+        before, self.frozen_above = self.frozen_above, list_frozen_above(self.network, upto)
+        for name in {*before, *self.frozen_above}:
+            self.network.get_submodule(name).requires_grad_(name not in self.frozen_above)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Detector":
+        """Sets the mode of the trainable parts; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name in self.frozen_above:
+            self.network.get_submodule(name).eval()
+        return self
 
     def losses(
         self,
@@ -160,8 +204,8 @@ class Detector(nn.Module):
         """Returns the loss sums of images of one padded size; ``position`` is (seed, step)."""
         seed, step = position
         image_ids = tuple(int(target["image_id"]) for target in targets)
-        for sampler in list_samplers(self.network):
-            sampler.position = SamplePosition(seed=seed, step=step, image_ids=image_ids)
+        position_in_run = SamplePosition(seed=seed, step=step, image_ids=image_ids)
+        set_position(self.network, position_in_run)
         inner = [
             {key: target[key] for key in TARGET_FIELDS if key in target}
             | {"labels": target["labels"] - self.label_shift}
@@ -264,13 +308,30 @@ class Detector(nn.Module):
         maps: dict[str, Tensor] = self.backbone(prepared.tensors)
         return maps
 
+    def count_thawed(self) -> int:
+        """Returns the number of weights that train when nothing is frozen any more."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.count_thawed()
+        return sum(p.numel() for p in self.parameters())
+
     def trainable_parameters(self) -> list[nn.Parameter]:
         """Returns all trainable parameters, in module order."""
         return [p for p in self.parameters() if p.requires_grad]
 
     def decayed_and_norm_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Returns the trainable parameters in two groups: non-norm parameters, norm parameters."""
+        if isinstance(self.network, OwnNetwork):
+            return self.network.group_parameters()
         return split_by_decay(self)
+
+    def depths(self) -> dict[nn.Parameter, int]:
+        """Returns the depth of each parameter of the backbone, counted from its output.
+
+        The backbone of a detector of other code counts as one layer.
+        """
+        if isinstance(self.network, OwnNetwork):
+            return dict.fromkeys(self.network.backbone_parameters(), 1)
+        return derive_depths(self.backbone)
 
 
 def build_detector(
@@ -285,23 +346,36 @@ def build_detector(
 
     Args:
         spec: the network.
-        init: the source of the backbone's weights, their input, and the stages to freeze.
+        init: the source of the backbone's weights, their input, and the parts to freeze.
         num_classes: without background.
         seed: draws all weights that ``init`` does not load.
         weights: for ``init.source: upstream``, a classifier's ``backbone_state()``.
 
     Raises:
-        SpecError: the weights do not fit the backbone.
+        SpecError: the weights do not fit, or a detector that is not ours breaks its contract.
     """
+    if is_own(spec.family):
+        return _build_own_detector(spec, init, num_classes, seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         body = build_backbone(spec)
-        upper = derive_upper_spec(spec)
-        pyramid = build_pyramid(upper, body)
-        network = build_network(upper, pyramid, num_classes)
+        network = build_network(spec, build_pyramid(spec, body), num_classes)
+    set_frozen_epsilon(network, spec.norm_epsilon)
     pixels = load_initial_weights(body, spec, init, weights)
-    freeze(body, init.frozen)
     detector = Detector(network, label_shift=0 if spec.family in TWO_STAGE else 1)
     detector.pixel_norm.set_input(pixels)
     detector.padding_group = PaddingGroup.of(spec)
+    detector.freeze(init.frozen)
+    return detector.train()
+
+
+def _build_own_detector(
+    spec: DetectorSpec, init: InitSpec, num_classes: int, seed: int
+) -> Detector:
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = build_own_network(spec, num_classes)
+    network.load_start(init)
+    detector = Detector(network, label_shift=0)
+    detector.freeze(init.frozen)
     return detector.train()

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rethink_ray.detection.adapters import is_adapter
-from rethink_ray.detection.staged_backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,17 +18,24 @@ class BackboneStart:
     """Over all parameters but adapters, frozen ones included."""
 
 
-def record_origin(backbone: Backbone) -> BackboneStart:
-    """Records the backbone's trainable weights (copied to the CPU) and its norm."""
+def record_origin(backbone: nn.Module, *, is_unfrozen_later: bool = False) -> BackboneStart:
+    """Records a backbone's trainable weights (copied to the CPU) and its norm.
+
+    ``is_unfrozen_later``: weights that are frozen now will train as well.
+    """
     parameters = {name: p for name, p in backbone.named_parameters() if not is_adapter(name)}
     squares = [p.detach().double().square().sum().cpu() for p in parameters.values()]
     return BackboneStart(
-        moving={n: p.detach().cpu().clone() for n, p in parameters.items() if p.requires_grad},
+        moving={
+            name: p.detach().cpu().clone()
+            for name, p in parameters.items()
+            if p.requires_grad or is_unfrozen_later
+        },
         squared_norm=float(torch.stack(squares).sum()) if squares else 0.0,
     )
 
 
-def backbone_drift(backbone: Backbone, origin: BackboneStart) -> float:
+def backbone_drift(backbone: nn.Module, origin: BackboneStart) -> float:
     """Returns |w - w0| / |w0| over all parameters of the backbone; 0 if none has moved."""
     now = backbone.state_dict()
     moved = [

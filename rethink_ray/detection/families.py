@@ -31,11 +31,12 @@ from rethink_ray.detection.one_stage import (
     WholeBatchFcos,
     WholeBatchRetinaNet,
 )
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.peers import Division
 from rethink_ray.detection.resize import Resize
-from rethink_ray.detection.sampling import BalancedSampler
+from rethink_ray.detection.sampling import BalancedSampler, SamplePosition
 from rethink_ray.detection.two_stage import BoxHeads, ProposalNetwork, RegionPool, TwoStage
-from rethink_ray.spec.recipe import DetectorSpec, Family
+from rethink_ray.spec.recipe import DetectorSpec
 
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
 RPN_FOREGROUND_IOU, RPN_BACKGROUND_IOU, RPN_NMS_IOU = 0.7, 0.3, 0.7
@@ -155,7 +156,7 @@ def _build_two_stage(
     kept = {"training": spec.rpn_post_nms_train, "testing": spec.rpn_post_nms_test}
     rpn = ProposalNetwork(
         anchors,
-        ProposalHead(spec.neck_channels, anchors.num_anchors_per_location()[0]),
+        ProposalHead(spec, anchors.num_anchors_per_location()[0]),
         fg_iou_thresh=RPN_FOREGROUND_IOU,
         bg_iou_thresh=RPN_BACKGROUND_IOU,
         batch_size_per_image=spec.rpn_batch,
@@ -243,7 +244,7 @@ def build_roi_pool(spec: DetectorSpec, pyramid: Pyramid, cells: int) -> RegionPo
     return pool
 
 
-FAMILIES: dict[Family, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
+FAMILIES: dict[str, Callable[[DetectorSpec, Pyramid, int], nn.Module]] = {
     "retinanet": build_retinanet,
     "fcos": build_fcos,
     "faster_rcnn": build_faster_rcnn,
@@ -262,6 +263,12 @@ def build_network(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.
     return network
 
 
+def set_position(network: nn.Module, position: SamplePosition) -> None:
+    """Tells every part that draws at random which losses come next."""
+    for part in (network,) if isinstance(network, OwnNetwork) else list_samplers(network):
+        part.position = position
+
+
 def list_samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
     """Lists all samplers of the network; one-stage families have none."""
     parts = [getattr(network, name, None) for name in ("rpn", "roi_heads")]
@@ -272,7 +279,7 @@ def list_samplers(network: nn.Module) -> tuple[BalancedSampler, ...]:
 
 def list_divisions(network: nn.Module) -> tuple[Division, ...]:
     """Lists the counts that divided the losses of the newest batch, for every family."""
-    if isinstance(network, OneStage):
+    if isinstance(network, OneStage | OwnNetwork):
         return network.divisions()
     of_samplers = tuple(
         Division(names=SAMPLED_LOSSES[sampler.purpose], count=sampler.num_drawn, at_least=1)

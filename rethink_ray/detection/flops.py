@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
-from rethink_ray.detection.freezing import freeze
 from rethink_ray.detection.operations import count_operations
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, DetectorSpec, Frozen, InitSpec
 
@@ -21,13 +20,13 @@ def step_flops_per_image(
 ) -> float:
     """Counts the operations of forward and backward pass for one image of the largest size.
 
-    Convolutions, matrix products, attention and ROIAlign are counted as they run, so frozen stages
+    Convolutions, matrix products, attention and ROIAlign are counted as they run, so frozen parts
     reduce the count. A multiplication and an addition are two operations. Pictures are noise with
     eight objects and weights are random; the number of proposals of a two-stage family depends a
     little on both.
     """
     detector = build_detector(_replace_norm(spec), InitSpec(), num_classes, seed=0).to(device)
-    freeze(detector.backbone, frozen)
+    detector.freeze(frozen)
     generator = torch.Generator().manual_seed(0)
     hw = (spec.min_side_px, spec.max_side_px)
     images = [torch.rand(3, *hw, generator=generator).to(device) for _ in range(NUM_PICTURES)]
@@ -45,13 +44,7 @@ def step_flops_per_image(
 
 def _replace_norm(spec: DetectorSpec) -> DetectorSpec:
     """Replaces a norm that needs other workers or trained weights; operations stay the same."""
-    match spec.norm:
-        case "sync_bn":
-            return spec.model_copy(update={"norm": "bn"})
-        case "frozen_bn":
-            return spec.model_copy(update={"norm": "bn", "head_norm": "none"})
-        case _:
-            return spec
+    return spec.with_norm("bn") if spec.norm in ("sync_bn", "frozen_bn") else spec
 
 
 def _build_target(spec: DetectorSpec, hw: tuple[int, int], number: int) -> dict[str, Tensor]:

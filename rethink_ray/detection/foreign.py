@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights
 
+from rethink_ray.detection.class_names import BACKGROUND as BACKGROUND
 from rethink_ray.spec.errors import SpecError, explain
 
-BACKGROUND = "__background__"
 OUTPUTS_OF_COCO: tuple[str, ...] = tuple(RetinaNet_ResNet50_FPN_Weights.COCO_V1.meta["categories"])
 """Categories of torchvision's 91 outputs, background first."""
 RENAMES = (
@@ -21,18 +21,35 @@ RENAMES = (
     (r"^(network\.roi_heads\.)(mask|keypoint)_(head|predictor)\.", r"\1branches.\2s.\3."),
 )
 """Patterns for beginnings of torchvision's names, and our replacements."""
+OLDER_RENAMES = (
+    (r"^(network\.backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2"),
+    (r"^(network\.rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
+    *((rf"^(network\..*masks\.head)\.mask_fcn{n + 1}\.", rf"\1.{n}.0.") for n in range(4)),
+)
+"""Renames layers of torchvision before 0.13, whose names its first COCO files still have. Source:
+``_load_from_state_dict`` of its pyramid and heads."""
+OLDER_TOWERS = tuple(
+    (rf"^(network\.head\.\w+_head\.conv)\.{2 * n}\.(weight|bias)$", rf"\1.{n}.0.\2")
+    for n in range(4)
+)
+"""The same for RetinaNet's towers. FCOS's have such names to this day."""
+TOWER = "network.head.classification_head.conv.0.0.weight"
+"""A tensor that RetinaNet has and FCOS has not."""
 STAGE_RENAME = (r"^(network\.roi_heads\.)(box_head|box_predictor)\.", r"\1stages.0.\2.")
 """Renames the box head if our detector numbers its box stages."""
 PER_OUTPUT = re.compile(
-    r"(classification_head\.cls_logits|cls_score|bbox_pred|mask_fcn_logits)\.(weight|bias)$"
+    r"(classification_head\.cls_logits|cls_score|(?<!rpn\.head\.)bbox_pred|mask_fcn_logits)"
+    r"\.(weight|bias)$"
 )
-"""Tensors with rows per category; the proposal network's ``cls_logits`` is not among them."""
+"""Tensors with rows per category; those of the proposal network are not among them."""
 
 
 def rename_to_ours(state: Mapping[str, Tensor], ours: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Renames a state dict from torchvision's names to ours; our names stay as they are."""
     in_a_row = any(".roi_heads.stages." in name for name in ours)
-    rules = (*RENAMES, STAGE_RENAME) if in_a_row else RENAMES
+    rules = (*RENAMES, *OLDER_RENAMES, *([STAGE_RENAME] if in_a_row else []))
+    if TOWER in ours:
+        rules = (*rules, *OLDER_TOWERS)
     return {_rename(name, rules): value for name, value in state.items()}
 
 

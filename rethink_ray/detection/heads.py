@@ -23,7 +23,7 @@ from torchvision.models.detection.rpn import RPNHead
 from torchvision.ops import Conv2dNormActivation
 
 from rethink_ray.detection.necks import full_precision, pyramid_levels
-from rethink_ray.detection.norms import NormLayer, group_norm, head_norm, set_level, tower_norm
+from rethink_ray.detection.norms import NormLayer, head_norm, set_level, tower_norm
 from rethink_ray.spec.recipe import DetectorSpec
 
 
@@ -32,7 +32,7 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
 
     def __init__(self, spec: DetectorSpec, num_anchors: int, num_classes: int) -> None:
         super().__init__(spec.neck_channels, num_anchors, num_classes)
-        norm = tower_norm(spec.norm, pyramid_levels(spec).count)
+        norm = tower_norm(spec, pyramid_levels(spec).count)
         self.classification_head.conv = _build_tower(spec, norm)
         self.regression_head.conv = _build_tower(spec, norm)
 
@@ -42,12 +42,12 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
 
 
 class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
-    """FCOS's two towers; GroupNorm in them if the backbone's norm is frozen (Tian et al. 2019)."""
+    """FCOS's two towers; GroupNorm in them if heads have no other norm (Tian et al. 2019)."""
 
     def __init__(self, spec: DetectorSpec, num_classes: int) -> None:
         width, depth = spec.neck_channels, spec.head_convs
         super().__init__(width, 1, num_classes, num_convs=0)
-        norm = tower_norm(spec.norm, pyramid_levels(spec).count) or group_norm
+        norm = tower_norm(spec, pyramid_levels(spec).count)
         self.classification_head = FCOSClassificationHead(
             width, 1, num_classes, depth, norm_layer=norm
         )
@@ -59,7 +59,10 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
-    """The proposal network's head: one convolution without norm."""
+    """The proposal network's head: ``rpn_convs`` convolutions without norm."""
+
+    def __init__(self, spec: DetectorSpec, num_anchors: int) -> None:
+        super().__init__(spec.neck_channels, num_anchors, conv_depth=spec.rpn_convs)
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """Returns objectness logits and box deltas per level."""
@@ -123,7 +126,7 @@ def build_box_head(spec: DetectorSpec) -> nn.Module:
         head = TwoMLPHead(width * side**2, features)
     else:
         layers = ([width] * num_convolutions, [features] * num_connected)
-        head = FastRCNNConvFCHead((width, side, side), *layers, head_norm(spec.norm))
+        head = FastRCNNConvFCHead((width, side, side), *layers, head_norm(spec))
     for layer in head.modules():
         if isinstance(layer, nn.Linear):
             nn.init.kaiming_uniform_(layer.weight, a=1)

@@ -35,7 +35,7 @@ class MaskBranch(Branch):
 
     def __init__(self, spec: DetectorSpec, pool: MultiScaleRoIAlign, num_classes: int) -> None:
         width, depth = spec.mask_head_channels, spec.mask_head_convs
-        norm, inputs = head_norm(spec.norm), width if depth else spec.neck_channels
+        norm, inputs = head_norm(spec), width if depth else spec.neck_channels
         super().__init__(
             pool,
             MaskRCNNHeads(spec.neck_channels, [width] * depth, 1, norm_layer=norm),

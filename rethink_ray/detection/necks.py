@@ -22,8 +22,10 @@ from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.bifpn import BiFpn
 from rethink_ray.detection.fusing import resize_nearest
 from rethink_ray.detection.nas_fpn import NasFpn
-from rethink_ray.detection.norms import head_norm
+from rethink_ray.detection.norms import neck_norm
+from rethink_ray.detection.simple_pyramid import SimplePyramid
 from rethink_ray.spec.detector import PUBLISHED_REPEATS
+from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import TWO_STAGE, DetectorSpec
 
 
@@ -53,7 +55,7 @@ def pyramid_levels(spec: DetectorSpec) -> Levels:
     Necks that were searched on P3-P7 have these levels in every family.
     """
     is_tiny = spec.backbone == "tiny"
-    from_p2 = spec.family in TWO_STAGE and (spec.neck == "fpn" or is_tiny)
+    from_p2 = spec.family in TWO_STAGE and (spec.neck in ("fpn", "simple") or is_tiny)
     stages, stride = (STAGES[1:], 4) if from_p2 else (STAGES[2:], 8)
     if is_tiny:
         return Levels(stages=stages, first_stride=stride, extra="none")
@@ -95,10 +97,34 @@ class Pyramid(nn.Module):
 
 
 def build_pyramid(spec: DetectorSpec, body: Backbone) -> Pyramid:
-    """Builds the pyramid of the recipe's family, with norms as in the papers."""
+    """Builds the pyramid of the recipe's family, with norms as in the papers.
+
+    Raises:
+        SpecError: the neck does not fit the backbone's maps.
+    """
+    require_fitting_neck(spec, body)
     levels = pyramid_levels(spec)
     channels = list(body.channels[-len(levels.stages) :])
     return Pyramid(body, _build_neck(spec, levels, channels), spec)
+
+
+def require_fitting_neck(spec: DetectorSpec, body: Backbone) -> None:
+    """Refuses a simple pyramid on maps of four strides, and every other neck on one map.
+
+    Rules of the spec do so by the backbone's name; this knows the network.
+
+    Raises:
+        SpecError: the neck does not fit the backbone's maps.
+    """
+    if body.staged.has_one_stride == (spec.neck == "simple"):
+        return
+    if spec.neck == "simple":
+        must = f"must be fpn, nas_fpn or bifpn: {spec.backbone} has maps of four strides"
+        remedy = "simple is the pyramid of plain ViTs."
+    else:
+        must = f"must be simple: {spec.backbone} is a plain ViT, which has maps of one stride"
+        remedy = "Write detector.neck: simple."
+    raise SpecError(explain("detector.neck", must, spec.neck, remedy))
 
 
 def count_repeats(spec: DetectorSpec) -> int:
@@ -107,7 +133,15 @@ def count_repeats(spec: DetectorSpec) -> int:
 
 
 def _build_neck(spec: DetectorSpec, levels: Levels, channels: list[int]) -> nn.Module:
-    norm = head_norm(spec.norm)
+    if spec.neck == "simple":
+        return SimplePyramid(
+            channels[-1],
+            spec.neck_channels,
+            first_stride=levels.first_stride,
+            names=levels.stages,
+            coarser=_build_extra_levels(levels, spec.neck_channels, None),
+        )
+    norm = neck_norm(spec)
     if spec.neck == "fpn":
         c5_channels = channels[-1] if spec.p6_from == "c5" else None
         extra = _build_extra_levels(levels, spec.neck_channels, c5_channels)

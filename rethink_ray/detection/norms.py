@@ -1,7 +1,7 @@
 """Chooses the normalisation layers of backbone, pyramid and heads.
 
-GroupNorm and (synchronised) batch normalisation are in backbone, pyramid and heads (He et al. 2018,
-sec. 3); frozen batch normalisation is in the backbone only.
+Unless a recipe says otherwise, GroupNorm and (synchronised) batch normalisation are in backbone,
+pyramid and heads (He et al. 2018, sec. 3), and frozen batch normalisation in the backbone alone.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.recipe import DetectorSpec, Norm
+from rethink_ray.spec.recipe import DetectorSpec, Norm, UpperNorm
 
 NormLayer = Callable[[int], nn.Module]
 MAX_GROUPS = 32
@@ -107,25 +107,58 @@ def _replace_fused(layer: nn.BatchNorm2d, norm: Norm) -> nn.Module:
     return nn.Sequential(group_norm(layer.num_features), layer.get_submodule("act"))
 
 
-def head_norm(norm: Norm) -> NormLayer | None:
-    """Returns the layer type of pyramid and heads; ``None`` for ``frozen_bn``, as in the papers."""
-    return None if norm == "frozen_bn" else backbone_norm(norm)
+def resolve_norm(norm: Norm, upper: UpperNorm) -> Norm | None:
+    """Returns the norm that ``upper`` means above a backbone of ``norm``; ``None``: no norm."""
+    match upper:
+        case "same":
+            return None if norm == "frozen_bn" else norm
+        case "none":
+            return None
+        case _:
+            return upper
 
 
-def tower_norm(norm: Norm, num_levels: int) -> NormLayer | None:
+def resolve_neck_norm(spec: DetectorSpec) -> Norm | None:
+    """Returns the norm of the pyramid; ``None``: no norm, or (``simple``) layer norms alone."""
+    if spec.neck == "simple":
+        return None
+    return resolve_norm(spec.norm, spec.head_norm if spec.neck_norm is None else spec.neck_norm)
+
+
+def resolve_head_norm(spec: DetectorSpec) -> Norm | None:
+    """Returns the norm of the heads; FCOS has GroupNorm where others have none (Tian et al.)."""
+    norm = resolve_norm(spec.norm, spec.head_norm)
+    return "gn" if norm is None and spec.family == "fcos" else norm
+
+
+def neck_norm(spec: DetectorSpec) -> NormLayer | None:
+    """Returns the layer type of the pyramid; ``None``: it has no norm."""
+    norm = resolve_neck_norm(spec)
+    return None if norm is None else backbone_norm(norm)
+
+
+def head_norm(spec: DetectorSpec) -> NormLayer | None:
+    """Returns the layer type of the heads; ``None``: they have no norm."""
+    norm = resolve_head_norm(spec)
+    return None if norm is None else backbone_norm(norm)
+
+
+def tower_norm(spec: DetectorSpec, num_levels: int) -> NormLayer | None:
     """Returns the layer type of a shared tower; batch statistics are kept per level."""
-    match norm:
+    match resolve_head_norm(spec):
         case "bn":
             return partial(LevelNorm, nn.BatchNorm2d, num_levels)
         case "sync_bn":
             return partial(LevelNorm, SyncBatchNorm, num_levels)
         case _:
-            return head_norm(norm)
+            return head_norm(spec)
 
 
-def derive_upper_spec(spec: DetectorSpec) -> DetectorSpec:
-    """Returns the settings of pyramid and heads: with ``frozen_bn`` if they have no norm."""
-    return spec if spec.head_norm == "same" else spec.model_copy(update={"norm": "frozen_bn"})
+def set_frozen_epsilon(net: nn.Module, epsilon: float | None) -> None:
+    """Sets the epsilon of every frozen batch norm; ``None`` leaves each layer its own."""
+    for layer in net.modules():
+        if epsilon is not None and isinstance(layer, FrozenBatchNorm2d):
+            layer.eps = epsilon
 
 
 def classifier_norm(norm: Norm) -> Norm:

@@ -5,7 +5,8 @@ and ``layer1`` to ``layer4``, each of which reads the output of the one before, 
 ``channels``: the output channels of ``layer1`` to ``layer4``. Its weights are constants or drawn
 from the global generator. Its batch norms are replaced by ``detector.norm``. Its group and layer
 norms keep their weights and return the type of their input (``detection.norm_layers``). The
-backbone is run once on a blank image to check this contract; an error names the first broken rule.
+backbone is run on blank images of two sizes to check this contract; an error names the first broken
+rule. Plain ViTs of timm have one map and are built by ``detection.plain_vits``.
 """
 
 import importlib
@@ -19,6 +20,7 @@ from torch import nn
 
 from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
+from rethink_ray.detection.plain_vits import build_plain_vit, is_plain_vit
 from rethink_ray.detection.staged_backbone import STAGES, Backbone, StagedBackbone
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import TIMM
@@ -26,8 +28,17 @@ from rethink_ray.spec.recipe import DetectorSpec, Norm
 
 STRIDES = (4, 8, 16, 32)
 """Strides of ``layer1`` to ``layer4``."""
-PROBE_PX = 224
-"""Side of the blank image; most networks of timm are designed for this size."""
+PROBES_HW = ((224, 224), (256, 320))
+"""Heights and widths of the blank images: the size that most networks of timm are designed for, and
+another, because a network for that size alone detects nothing in pictures of others."""
+BUILD_ERRORS = (RuntimeError, AttributeError, AssertionError, LookupError, TypeError, ValueError)
+"""What timm raises for a network that it cannot build in this form."""
+FOR_ANY_SIZE = {"strict_img_size": False}
+"""The argument with which timm's Swin Transformers take images of any size."""
+MADE_FOR_ONE_SIZE = ("swin_transformer", "swin_transformer_v2", "swin_transformer_v2_cr")
+"""timm's modules whose networks need it."""
+_KEEPS_CONTRACT: set[str] = set()
+"""Networks of timm that this process has probed."""
 CONTRACT = "See rethink_ray.detection.plugins for the rules of a backbone."
 
 
@@ -42,7 +53,10 @@ def build_plugin(spec: DetectorSpec, norm: Norm) -> StagedBackbone:
     for stage in staged.stages.values():  # the stages are new modules with the network's parts
         replace_batch_norms(stage, norm)
         keep_input_types(stage)
-    _require_contract(spec.backbone, staged)
+    if spec.backbone not in _KEEPS_CONTRACT:
+        _require_contract(spec.backbone, staged)
+        if is_timms:  # its name alone decides its shapes, and a probe takes seconds
+            _KEEPS_CONTRACT.add(spec.backbone)
     return staged
 
 
@@ -78,12 +92,17 @@ def _from_timm(name: str) -> StagedBackbone:
         remedy = "pip install 'rethink-ray[timm]'."
         must = "needs timm, an optional package"
         raise _plugin_error(name, must, str(error), remedy) from error
+    bare = name.removeprefix(TIMM)
     try:
-        net: Any = timm.create_model(name.removeprefix(TIMM), pretrained=False, features_only=True)
+        if is_plain_vit(bare):
+            return build_plain_vit(name)
+        net: Any = timm.create_model(
+            bare, pretrained=False, features_only=True, **_list_arguments(bare)
+        )
         flat = _list_parts(net)
         last = {s: _find_last_part(net.feature_info, s, list(flat)) for s in STRIDES}
-    except (RuntimeError, AttributeError, AssertionError, KeyError) as error:
-        must = "must be a network of timm with maps at strides 4, 8, 16 and 32"
+    except BUILD_ERRORS as error:
+        must = "must be a plain ViT of timm, or a network with maps at strides 4, 8, 16 and 32"
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise _plugin_error(name, must, reason, "Look at timm.list_models().") from error
     order = list(flat)
@@ -108,6 +127,15 @@ def _from_timm(name: str) -> StagedBackbone:
         channels_last=str(getattr(net, "output_fmt", "")).endswith("NHWC"),
         origin=name,
     )
+
+
+def _list_arguments(name: str) -> Mapping[str, Any]:
+    """Returns the arguments with which a network of timm takes images of any size."""
+    import timm
+
+    bare = name.partition(".")[0]
+    module = timm.model_entrypoint(bare).__module__ if timm.is_model(bare) else ""
+    return FOR_ANY_SIZE if module.rpartition(".")[2] in MADE_FOR_ONE_SIZE else {}
 
 
 def _list_parts(net: nn.Module) -> dict[str, nn.Module]:
@@ -147,17 +175,19 @@ def _rename_timm(stage_of: Mapping[str, str], name: str) -> str | None:
 def _require_contract(name: str, staged: StagedBackbone) -> None:
     probe = Backbone(staged).eval()
     device = next((p.device for p in probe.parameters()), torch.device("cpu"))
-    try:
-        maps = probe(torch.zeros(1, 3, PROBE_PX, PROBE_PX, device=device))
-    except Exception as error:
-        must = f"must run on a blank image of {PROBE_PX} x {PROBE_PX}"
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _plugin_error(name, must, reason, CONTRACT) from error
-    for (stage, x), channels, stride in zip(maps.items(), staged.channels, STRIDES, strict=True):
-        expected_shape = (1, channels, PROBE_PX // stride, PROBE_PX // stride)
-        if tuple(x.shape) != expected_shape:
-            must = f"must return a map of shape {expected_shape} from {stage} (stride {stride})"
-            raise _plugin_error(name, must, tuple(x.shape), CONTRACT)
+    for height, width in PROBES_HW:
+        try:
+            maps = probe(torch.zeros(1, 3, height, width, device=device))
+        except Exception as error:
+            must = f"must run on a blank image of {height} x {width}"
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _plugin_error(name, must, reason, CONTRACT) from error
+        shapes = zip(maps.items(), staged.channels, staged.strides, strict=True)
+        for (stage, x), channels, stride in shapes:
+            expected_shape = (1, channels, height // stride, width // stride)
+            if tuple(x.shape) != expected_shape:
+                must = f"must return a map of shape {expected_shape} from {stage} (stride {stride})"
+                raise _plugin_error(name, must, tuple(x.shape), CONTRACT)
     probe.train()
 
 

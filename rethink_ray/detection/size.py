@@ -7,13 +7,14 @@ for the studies that ship are in ``shipped_sizes.json``; others are kept in this
 import json
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.cache import cache_folder
+from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.hashing import digest_of
-from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.networks import TIMM, is_own
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
 
 SHIPPED_SIZES = Path(__file__).with_name("shipped_sizes.json")
@@ -25,7 +26,8 @@ def num_weights(detector: DetectorSpec, num_categories: int) -> int:
     key = size_key(detector, num_categories)
     if key in (shipped := read_shipped_sizes()):
         return shipped[key]
-    if is_own(detector.backbone):  # its code may change at any time
+    is_own_backbone = is_own(detector.backbone) and not detector.backbone.startswith(TIMM)
+    if is_own_backbone or is_own(detector.family):  # their code may change at any time
         return count_built_weights(detector, num_categories)
     path = cache_folder() / "sizes" / f"{key}-{_code_digest()}"
     with suppress(OSError, ValueError):
@@ -37,12 +39,20 @@ def num_weights(detector: DetectorSpec, num_categories: int) -> int:
 
 
 def count_built_weights(detector: DetectorSpec, num_categories: int) -> int:
-    """Weights of a detector, counted on one that torch builds without allocating them."""
+    """Weights of a detector, counted on one that torch builds without allocating them.
+
+    A detector of other code whose building needs numbers is allocated.
+    """
     import torch
 
     from rethink_ray.detection.detectors import build_detector
 
-    with torch.device("meta"):
+    try:
+        with torch.device("meta"):
+            built = build_detector(detector, InitSpec(), num_categories, seed=0)
+    except SpecError:
+        if not is_own(detector.family):
+            raise
         built = build_detector(detector, InitSpec(), num_categories, seed=0)
     return sum(p.numel() for p in built.parameters())
 
@@ -62,4 +72,11 @@ def read_shipped_sizes() -> dict[str, int]:
 def _code_digest() -> str:
     """Changes with the code that builds detectors."""
     sources = [path.read_text() for path in sorted(SHIPPED_SIZES.parent.glob("*.py"))]
-    return digest_of([*sources, version("torchvision")])
+    return digest_of([*sources, version("torchvision"), _timm_version()])
+
+
+def _timm_version() -> str:
+    try:
+        return version("timm")
+    except PackageNotFoundError:
+        return ""

@@ -1,13 +1,14 @@
 """Backbones in five stages, ``stem`` and ``layer1 .. layer4``.
 
-All networks have these stages, at strides 1-4, 4, 8, 16, 32, so that freezing and loading of
-weights work alike for all of them.
+All networks have these stages, so that freezing and loading of weights work alike for all of them.
+The strides of their maps are 4, 8, 16 and 32; those of plain ViTs are 16 throughout.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,22 +23,65 @@ def keep_name(name: str) -> str | None:
     return name
 
 
+def keep_tensors(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Returns the tensors as they are, for files with a network's own shapes."""
+    return state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """An image as the blocks of a plain ViT see it, between two stages."""
+
+    values: Tensor
+    """``[N, num_prefix + H * W, C]``."""
+    grid_hw: tuple[int, int]
+    """Height and width of the map in patches."""
+    num_prefix: int
+    """Tokens before those of the map: class and register tokens."""
+    rotation: Tensor | None = None
+    """Rotary position embedding, which every block applies again."""
+
+    def with_values(self, values: Tensor) -> "Tokens":
+        """Returns other values at the same positions."""
+        return replace(self, values=values)
+
+    def to_map(self) -> Tensor:
+        """Returns the tokens of the map as ``[N, C, H, W]``."""
+        num_images, _, channels = self.values.shape
+        inside = self.values[:, self.num_prefix :]
+        return inside.reshape(num_images, *self.grid_hw, channels).movedim(-1, 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagedBackbone:
     """A network in five stages, without its classifier."""
 
     stages: Mapping[str, nn.Module]
+    """Each reads the output of the one before: a map, or ``Tokens``."""
     channels: tuple[int, int, int, int]
     """Output channels of ``layer1 .. layer4``."""
+    strides: tuple[int, int, int, int] = (4, 8, 16, 32)
+    """Strides of the maps of ``layer1 .. layer4``."""
     rename: Callable[[str], str | None] = keep_name
     """Maps the source's name of a tensor to ours; ``None`` for the classifier's tensors."""
+    convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = keep_tensors
+    """Converts a file's tensors, without a prefix in their names, to the source's names and the
+    network's shapes."""
     channels_last: bool = False
     """Whether stages return ``[N, H, W, C]``."""
     norm_eps: float | None = None
     """Epsilon with which each map is layer-normalised for the pyramid, as in detectors on
     transformers; ``None``: it is not. The 1x1 convolution behind it has scale and shift."""
+    layers: tuple[str, ...] = STAGES
+    """Paths of the layers that ``optimizer.layer_decay`` tells apart, in the order in which they
+    run: the stages, or the blocks of a plain transformer (``layer1.0``, ``layer1.1``, ...)."""
     origin: str | None = None
     """The recipe's name of the backbone, if its structure does not determine it."""
+
+    @property
+    def has_one_stride(self) -> bool:
+        """Whether all maps have one stride, as those of a plain ViT."""
+        return len(set(self.strides)) == 1
 
 
 class Backbone(nn.Module):
@@ -61,7 +105,7 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Returns the maps of ``layer1 .. layer4`` for normalised images ``[N, 3, H, W]``."""
         features: OrderedDict[str, Tensor] = OrderedDict()
-        x = images
+        x: Any = images
         for name in STAGES:
             is_still = name in self.frozen_stages and self.adapters is None
             with torch.no_grad() if is_still else nullcontext():
@@ -70,11 +114,10 @@ class Backbone(nn.Module):
                     features[name] = self._to_map(x)
         return features
 
-    def _run_stage(self, path: str, module: nn.Module, x: Tensor) -> Tensor:
+    def _run_stage(self, path: str, module: nn.Module, x: Any) -> Any:
         """Runs a stage; if there are adapters, block by block."""
         if self.adapters is None:
-            whole: Tensor = module(x)
-            return whole
+            return module(x)
         if isinstance(module, nn.Sequential):
             for name, child in module.named_children():
                 x = self._run_stage(f"{path}_{name}", child, x)
@@ -84,8 +127,10 @@ class Backbone(nn.Module):
             x = self.adapters[path](x)
         return x
 
-    def _to_map(self, x: Tensor) -> Tensor:
+    def _to_map(self, x: Tensor | Tokens) -> Tensor:
         """Returns a stage's output as ``[N, C, H, W]``, normalised if ``norm_eps`` is set."""
+        if isinstance(x, Tokens):
+            return x.to_map()
         if self.staged.norm_eps is not None:
             last = x if self.staged.channels_last else x.movedim(1, -1)
             return layer_norm(last, last.shape[-1:], eps=self.staged.norm_eps).movedim(-1, 1)

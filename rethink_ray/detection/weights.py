@@ -1,28 +1,27 @@
-"""Loads a backbone's weights: from torchvision, from a file, or from a classifier trained here.
+"""Loads a backbone's weights: published ones, a file's, or those of a classifier trained here.
 
 All weights are loaded or none: every name and shape must agree, and an error lists the differences.
 Only the classifier's last layer is dropped.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 import torchvision
 from torch import Tensor
-from torchvision.models import WeightsEnum
 
 from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.pixel_norm import (
     PixelNorm,
     input_of_model,
     input_of_timm,
-    input_of_torchvision,
     require_stated_input,
 )
+from rethink_ray.detection.published_weights import find_published, resolve_input
 from rethink_ray.detection.residual import zero_last_norms
-from rethink_ray.detection.staged_backbone import Backbone
+from rethink_ray.detection.staged_backbone import Backbone, keep_tensors
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import (
     TensorFit,
@@ -73,28 +72,40 @@ def load_initial_weights(
                     )
                 )
             load_backbone(backbone, upstream, "init.source: upstream")
-        case "torchvision":
-            load_backbone(backbone, _load_torchvision(spec, init), f"init.weights {init.weights}")
-            pixels = input_of_torchvision(torchvision_weights(spec.backbone, init.weights))
+        case "torchvision" | "timm" | "hub":
+            where = f"init.weights {init.weights}"
+            published = find_published(spec, init)
+            assert published is not None, "these sources name published weights"
+            load_backbone(backbone, read_state_dict(published.fetch(), where), where)
+            pixels = resolve_input(published, init.input, "init.input")
+        case "detector":
+            pass  # the whole detector is loaded afterwards, and carries its input
         case "file":
             where = f"init.weights {init.weights}"
             state = read_state_dict(Path(init.weights or ""), where)
             require_fitting_file(backbone, state, where)
             load_backbone(backbone, state, where)
-            if is_ours(init.weights or ""):
-                require_stated_input(PixelNorm(input_of_model(state)), init.input, "init.input")
-            pixels = init.input or _find_input(spec, init, state)
+            pixels = _find_input(spec, init, state)
     return init.input or pixels
 
 
 def _find_input(spec: DetectorSpec, init: InitSpec, state: Mapping[str, Tensor]) -> InputSpec:
-    """Returns the input of the weights in a file from the file's origin."""
+    """Returns the input of the weights in a file: from its origin, else as ``init`` states it.
+
+    Raises:
+        SpecError: nothing says it, or the origin contradicts ``init``.
+    """
     if is_ours(init.weights or ""):
-        return input_of_model(state)
-    if has_timm_tag(spec.backbone):
-        return input_of_timm(spec.backbone)
-    must = f"must say how the pixels of {init.weights} are normalised"
-    raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
+        known = input_of_model(state)
+    elif has_timm_tag(spec.backbone):
+        known = input_of_timm(spec.backbone)
+    elif init.input is not None:
+        return init.input
+    else:
+        must = f"must say how the pixels of {init.weights} are normalised"
+        raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
+    require_stated_input(PixelNorm(known), init.input, "init.input")
+    return known
 
 
 def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -> None:
@@ -109,6 +120,7 @@ def load_backbone(backbone: Backbone, state: Mapping[str, Tensor], where: str) -
     Raises:
         SpecError: a name is missing or left over, or a shape differs; the message lists them.
     """
+    state = _convert(backbone, state)
     names = _match_names(backbone, state, where)
     taken = {ours: state[theirs] for ours, theirs in names.items()}
     backbone.load_state_dict({**backbone.state_dict(), **taken})
@@ -125,7 +137,18 @@ def require_fitting_file(backbone: Backbone, state: Mapping[str, Tensor], where:
     Raises:
         SpecError: as ``load_backbone``, or a tensor that the backbone takes over is not finite.
     """
+    state = _convert(backbone, state)
     require_finite_weights(state, _match_names(backbone, state, where).values(), where)
+
+
+def _convert(backbone: Backbone, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Returns the state dict, converted if the network needs other shapes than files have."""
+    if backbone.staged.convert is keep_tensors:
+        return state
+    prefix = _find_prefix(state, backbone)
+    return backbone.staged.convert(
+        {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
+    )
 
 
 def require_fitting_names(backbone: Backbone, spec: DetectorSpec, where: str) -> None:
@@ -164,28 +187,31 @@ def _match_names(backbone: Backbone, state: Mapping[str, Tensor], where: str) ->
 def _select_backbone(backbone: Backbone, state: Mapping[str, Tensor]) -> dict[str, str]:
     """Returns our stage names -> the names of the backbone's part of a state dict."""
     our_names = backbone.state_dict().keys()
-
-    def ours(name: str) -> str | None:
-        return name if name in our_names else backbone.staged.rename(name)
-
-    prefix = _find_prefix(state, our_names, ours)
-    names = ((ours(k.removeprefix(prefix)), k) for k in state if k.startswith(prefix))
+    prefix = _find_prefix(state, backbone)
+    names = (
+        (_name_ours(k.removeprefix(prefix), backbone, our_names), k)
+        for k in state
+        if k.startswith(prefix)
+    )
     return {name: theirs for name, theirs in names if name is not None}
 
 
-def _find_prefix(
-    state: Mapping[str, Tensor], our_names: Collection[str], ours: Callable[[str], str | None]
-) -> str:
+def _name_ours(name: str, backbone: Backbone, our_names: Collection[str]) -> str | None:
+    return name if name in our_names else backbone.staged.rename(name)
+
+
+def _find_prefix(state: Mapping[str, Tensor], backbone: Backbone) -> str:
     """Returns the prefix of names that fits most of the backbone's names.
 
     It is ``network.backbone.body.`` for our detectors, ``backbone.`` for classifiers and
     mmdetection's files, ``module.encoder_q.`` for MoCo's, and empty for torchvision's.
     """
+    our_names = backbone.state_dict().keys()
     matches: Counter[str] = Counter()
     for name in state:
         words = name.split(".")
         for num in range(len(words)):
-            if ours(".".join(words[num:])) in our_names:
+            if _name_ours(".".join(words[num:]), backbone, our_names) in our_names:
                 matches["".join(f"{word}." for word in words[:num])] += 1
     return min(
         matches,
@@ -215,48 +241,3 @@ def _choose_remedy(fit: TensorFit, state: Mapping[str, Tensor]) -> str:
             "fits them (bn, sync_bn and frozen_bn fit each other, gn fits gn only)."
         )
     return "Choose weights of this detector.backbone (and detector.width), or change it."
-
-
-def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:
-    """Returns a backbone's weights by torchvision's name, ``ResNet50_Weights.IMAGENET1K_V1``.
-
-    The part after the dot is enough.
-
-    Raises:
-        SpecError: torchvision has no such weights; the message lists the available ones.
-    """
-    model = from_torchvision(backbone)
-    candidates = list(torchvision.models.get_model_weights(model)) if model else []
-    for weights in candidates:
-        if name in (weights.name, str(weights)):
-            return weights
-    must = f"must be a torchvision weights name of {backbone}"
-    remedy = f"Known: {', '.join(map(str, candidates)) or 'none; use init.source: upstream'}."
-    raise SpecError(explain("init.weights", must, name, remedy))
-
-
-def find_cached_file(backbone: str, name: str | None) -> Path | None:
-    """Returns the file in torch's hub cache with weights of torchvision; ``None``: not there yet.
-
-    Raises:
-        SpecError: as ``torchvision_weights``.
-    """
-    file_name = torchvision_weights(backbone, name).url.rsplit("/", 1)[-1]
-    path = Path(torch.hub.get_dir()) / "checkpoints" / file_name
-    return path if path.is_file() else None
-
-
-def _load_torchvision(spec: DetectorSpec, init: InitSpec) -> Mapping[str, Tensor]:
-    weights = torchvision_weights(spec.backbone, init.weights)
-    try:
-        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        raise SpecError(
-            explain(
-                f"init.weights {init.weights}",
-                "must be in torch's hub cache or downloadable",
-                str(error),
-                "Copy the file there, or use init.source: file.",
-            )
-        ) from error
-    return state

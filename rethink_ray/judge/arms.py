@@ -15,7 +15,7 @@ from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
 START = "what they start from"
-STARTS = ("init", "upstream", "direct")
+STARTS = ("init", "upstream", "direct", "upstream_detector")
 """Groups of a recipe that say where weights come from. ``find_differences`` joins them to START."""
 IGNORED_PATHS = ("schedule.lengths",)
 """Paths that ``find_differences`` ignores: at a length that both arms have, the other lengths of

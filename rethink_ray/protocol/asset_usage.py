@@ -8,7 +8,10 @@ from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.older_ids import first_asset_keys
 from rethink_ray.spec.resolve import Cell, TrialConfig, base_recipe
 
-DECIDING = ("detector.", "init.", "upstream.", "direct.", "labels.", "precision")
+DECIDING = (
+    *("detector.", "init.", "upstream.", "direct.", "upstream_detector.", "labels."),
+    "precision",
+)
 """Only these groups of a recipe decide what an asset is made from."""
 
 
@@ -41,7 +44,7 @@ class AssetUsage:
         """Whether no trial of the cell can start from an asset."""
         if view.cell not in self._starts_plain:
             recipe = base_recipe(self._view.study, view.cell)
-            needs_none = recipe.init.source not in ("upstream", "direct")
+            needs_none = recipe.init.source not in ("upstream", "direct", "detector")
             searched = {"init.source", "labels.kind"} & view.rules.space.keys()
             is_plain = needs_none and recipe.labels.kind == "human" and not searched
             self._starts_plain[view.cell] = is_plain

@@ -20,8 +20,10 @@ from rethink_ray.spec.study import Study
 ASSET_PATHS: dict[str, tuple[str, ...]] = {
     "classifier": ("upstream.", "detector."),
     "direct": ("direct.", "detector."),
+    "upstream_detector": ("upstream_detector.", "detector."),
     "teacher": (),
     "pseudo_labels": ("labels.",),
+    "imported_labels": ("labels.",),
 }
 """Kind of an asset -> where a trial's own values may change it: beginnings of their paths."""
 

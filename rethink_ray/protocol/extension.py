@@ -42,6 +42,7 @@ YOUNGER_DATA_KEYS = {
     "image_sets": None,
     "keep_empty": True,
     "min_keypoints": None,
+    "upstream_detection": None,
     "voc_offset": 1,
 }
 """Keys of ``data`` that are younger than the first release -> default."""
@@ -81,6 +82,8 @@ def _fixed_keys(study: Study) -> dict[str, Any]:
     for key, default in YOUNGER_DATA_KEYS.items():
         if tree["data"][key] == default:
             del tree["data"][key]
+    if study.data.upstream_detection is not None:
+        del tree["data"]["upstream_detection"]["root"]  # free, as data.root is
     if isinstance(tree["data"]["dataset"], dict):
         tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
     return tree

@@ -97,7 +97,8 @@ class RungDone:
     trained_share: float | None = None
     """Share of the detector's parameters that are trained; ``None``: an older version."""
     step_flops: float | None = None
-    """Floating-point operations of one update, whole batch, largest image size."""
+    """Floating-point operations of one update, whole batch, largest image size; with
+    ``init.unfreeze`` on average over all updates of this length."""
     data_faults: Mapping[str, int] = field(default_factory=dict)
     """``<split>/<kind>`` -> count: faults of the regime's training images, as
     ``train/box_degenerate``, of the splits that scored, and of ``unlabelled`` where a teacher

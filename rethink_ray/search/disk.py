@@ -15,7 +15,8 @@ from rethink_ray.spec.resolve import Cell, TrialConfig
 
 WeightCount = Callable[[TrialConfig], int]
 STATES_PER_WEIGHT = {"sgd": 2, "adamw": 3}
-"""Floats kept per weight in a checkpoint: the weight and its optimizer's state."""
+"""Floats kept per weight in a checkpoint: the weight and its optimizer's state. ``optimizer.ema``
+adds one."""
 TRUNK_FILES = 2
 """Training keeps the newest trunk file and the one before it."""
 DETECTION_BYTES = 24
@@ -97,7 +98,8 @@ class DiskMeter:
         trial_id, config = job.trial
         if trial_id not in self._weights:
             weights = 4 * self._count_weights(config)
-            states = STATES_PER_WEIGHT[config.recipe.optimizer.name]
+            optimizer = config.recipe.optimizer
+            states = STATES_PER_WEIGHT[optimizer.name] + (optimizer.ema is not None)
             self._weights[trial_id] = (weights * states, weights)
         if job.detections is not None:
             most = self._report_images * config.recipe.detector.detections

@@ -14,9 +14,11 @@ from rethink_ray.spec.hashing import asset_key, machine_of, written_out
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import DetectorSpec, LabelsSpec, Spec, UpstreamSpec
+from rethink_ray.spec.regime import Images
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of, with_seeds
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
+from rethink_ray.spec.trial_config import TrialConfig, uses_upstream, uses_upstream_detector
+from rethink_ray.spec.upstream_detector import upstream_detector_recipe
 
 UPSTREAM_PATHS = ("init.source", "joint.weight", "upstream.classes")
 """Recipe paths that decide whether upstream images must have so many classes."""
@@ -78,11 +80,12 @@ class DetectorAsset(Spec):
     """A whole detector: a run of ``trained`` to its longest length, whose weights are kept.
 
     ``direct`` is the first stage of direct pre-training, ``teacher`` the incumbent of another arm,
-    or a detector in a file, which is taken over as it is.
+    or a detector in a file, which is taken over as it is. ``upstream_detector`` has learned from
+    another data set.
     """
 
-    kind: Literal["direct", "teacher"]
-    """First stage of direct pre-training, or a teacher."""
+    kind: Literal["direct", "teacher", "upstream_detector"]
+    """First stage of direct pre-training, a teacher, or an upstream detector."""
     trained: TrialConfig
     """The run whose last weights are the asset."""
 
@@ -152,8 +155,59 @@ class PseudoLabelsAsset(Spec):
         return self.teacher.trained
 
 
+class ImportedLabelsAsset(Spec):
+    """The detections of another tool on images without human labels, matched with the images."""
+
+    kind: Literal["imported_labels"] = "imported_labels"
+    """Always ``imported_labels``."""
+    labels: LabelsSpec
+    """File, threshold, pool and ``keep_empty``; everything else stands at its default."""
+    labels_digest: str
+    """Hash of the file's content."""
+    images: Images
+    """Of the regime: ``labels.pool: rest`` is the training images outside it."""
+    draw: int
+    """Number of the regime's draw."""
+    regime_digest: str
+    """Hash of the regime's images; empty unless the pool depends on them."""
+    data_fingerprint: str
+    """Hash of the data set, which has the categories."""
+    unlabelled_fingerprint: str
+    """Hash of the images of ``data.unlabelled``; empty unless they are the pool."""
+
+    @property
+    def key(self) -> str:
+        """Hash of the file's content, of the settings of the labels, and of the images."""
+        labels = written_out(self.labels.model_dump(mode="json"), "labels")
+        del labels["file"]  # its content counts, wherever it lies
+        made_from = {
+            "labels": labels,
+            "file": self.labels_digest,
+            "images": self.regime_digest,
+            "data": self.data_fingerprint,
+            "unlabelled": self.unlabelled_fingerprint,
+        }
+        return asset_key(self.kind, made_from)
+
+    @property
+    def needs(self) -> tuple["AssetSpec", ...]:
+        """It needs no other asset: the file is there."""
+        return ()
+
+    @property
+    def steps(self) -> int:
+        """0: reading a file needs no update."""
+        return 0
+
+    @property
+    def run(self) -> None:
+        """None: one process reads the file, for any number of workers per trial."""
+        return
+
+
 AssetSpec = Annotated[
-    ClassifierAsset | DetectorAsset | PseudoLabelsAsset, Field(discriminator="kind")
+    ClassifierAsset | DetectorAsset | PseudoLabelsAsset | ImportedLabelsAsset,
+    Field(discriminator="kind"),
 ]
 """Any asset; ``key`` names its folder, ``needs`` lists the assets that are built before it."""
 
@@ -172,21 +226,21 @@ def assets_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
 
 def starts_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
     """The assets that the run itself reads; after a teacher it starts from no other."""
-    labels = config.recipe.labels
-    if labels.kind == "human":
-        return _initial_of(config)
-    assert config.teacher is not None, "a run that is taught names its teacher"
-    teacher = DetectorAsset(kind="teacher", trained=config.teacher)
-    weights = (teacher,) if labels.start == "teacher" else _initial_of(config)
+    weights = _initial_of(config)
+    if config.recipe.labels.goes_on:
+        assert config.teacher is not None, "a run that is taught names its teacher"
+        weights = (DetectorAsset(kind="teacher", trained=config.teacher),)
     pseudo = pseudo_labels_of(config)
     return weights if pseudo is None else (*weights, pseudo)
 
 
-def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | None:
+def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | ImportedLabelsAsset | None:
     """The pseudo labels that the run learns from beside human ones; ``None`` if it has none."""
     labels = config.recipe.labels
-    if labels.kind != "self_training":
+    if not labels.has_pseudo:
         return None
+    if labels.kind == "imported":
+        return _imported_labels_of(config)
     assert config.teacher is not None, "a run that is taught names its teacher"
     return PseudoLabelsAsset(
         teacher=DetectorAsset(kind="teacher", trained=config.teacher),
@@ -196,12 +250,34 @@ def pseudo_labels_of(config: TrialConfig) -> PseudoLabelsAsset | None:
     )
 
 
+def _imported_labels_of(config: TrialConfig) -> ImportedLabelsAsset:
+    labels, is_rest = config.recipe.labels, config.recipe.labels.pool == "rest"
+    return ImportedLabelsAsset(
+        labels=LabelsSpec(
+            kind=labels.kind,
+            file=labels.file,
+            threshold=labels.threshold,
+            keep_empty=labels.keep_empty,
+            pool=labels.pool,
+        ),
+        labels_digest=config.labels_digest,
+        images=config.images if is_rest else "all",
+        draw=config.draw if is_rest else 0,
+        regime_digest=config.regime_digest if is_rest else "",
+        data_fingerprint=config.data_fingerprint,
+        unlabelled_fingerprint="" if is_rest else config.unlabelled_fingerprint,
+    )
+
+
 def _initial_of(config: TrialConfig) -> tuple[AssetSpec, ...]:
     match config.recipe.init.source:
         case "upstream":
             return (_classifier_of(config),)
         case "direct":
             return (DetectorAsset(kind="direct", trained=direct_run(config)),)
+        case "detector" if uses_upstream_detector(config.recipe):
+            run = upstream_detector_run(config)
+            return (DetectorAsset(kind="upstream_detector", trained=run),)
         case _:
             return ()
 
@@ -238,3 +314,31 @@ def direct_run(config: TrialConfig) -> TrialConfig:
     seed = config.seed if config.asset_seed is None else config.asset_seed
     recipe = direct_recipe(config.recipe, config.num_images)
     return with_seeds(config.model_copy(update={"recipe": recipe}), seed, None)
+
+
+def upstream_detector_run(config: TrialConfig) -> TrialConfig:
+    """The training of the upstream detector that a run starts from, as a run of its own.
+
+    Nothing of it depends on the regime, the arm or the seed, so all cells share it.
+    """
+    data, images = config.data.upstream_detection, config.upstream_images
+    assert data is not None, "require_sources refuses a run without upstream images"
+    assert images is not None, "a run that starts from an upstream detector knows its images"
+    spec = config.recipe.upstream_detector
+    return TrialConfig(
+        study=config.study,
+        regime="all",
+        arm="upstream_detector",
+        images="all",
+        data=data,
+        recipe=upstream_detector_recipe(config.recipe),
+        resources=config.resources,
+        seed=spec.seed,
+        data_fingerprint=images.data_fingerprint,
+        regime_digest=images.regime_digest,
+        upstream_fingerprint="",
+        num_categories=len(images.categories),
+        num_images=images.num_images,
+        backbone_code=config.backbone_code,
+        shuffled_classes_seed=spec.seed if spec.labels == "shuffled" else None,
+    )

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.recipe import Norm, Recipe
 from rethink_ray.spec.study import ResourceSpec
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +38,7 @@ class Batch:
 
 def batches_of(recipe: Recipe) -> Iterator[Batch]:
     """What a batch of the recipe consists of: human and pseudo labels pass the network apart."""
-    sizes = images_by_kind(recipe)
+    sizes, detector = images_by_kind(recipe), recipe.detector
     keys = ["batch_size"]
     if len(sizes) == 2:
         keys = ["the human share of batch_size", "the pseudo share of batch_size"]
@@ -47,9 +49,9 @@ def batches_of(recipe: Recipe) -> Iterator[Batch]:
             key=key,
             norm_key="detector.norm_batch",
             num_images=num_images,
-            norm=recipe.detector.norm,
-            norm_batch=recipe.detector.norm_batch,
-            padding_group=recipe.detector.padding_group,
+            norm=detector.norm,
+            norm_batch=detector.norm_batch,
+            padding_group=1 if is_own(detector.family) else detector.padding_group,
         )
 
 
@@ -66,9 +68,22 @@ def direct_batches_of(recipe: Recipe) -> Iterator[Batch]:
         )
 
 
+def upstream_detector_batches_of(recipe: Recipe) -> Iterator[Batch]:
+    """The batch of the upstream detector; none where a run starts from no such detector."""
+    if uses_upstream_detector(recipe):
+        yield Batch(
+            key="upstream_detector.batch_size",
+            norm_key="detector.norm_batch",
+            num_images=recipe.upstream_detector.batch_size,
+            norm="bn" if recipe.detector.norm == "frozen_bn" else recipe.detector.norm,
+            norm_batch=None,
+            padding_group=recipe.detector.padding_group,
+        )
+
+
 def images_by_kind(recipe: Recipe) -> tuple[int, ...]:
     """Images of a batch with human labels and with pseudo labels, or all of them."""
-    if recipe.labels.kind != "self_training":
+    if not recipe.labels.has_pseudo:
         return (recipe.batch_size,)
     num_pseudo = round(recipe.batch_size * recipe.labels.share)
     return recipe.batch_size - num_pseudo, num_pseudo

@@ -36,6 +36,14 @@ from rethink_ray.spec.rules.teaching import STUDENT_RULES, TEACHER_RULES, Studen
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import ResourceSpec, Study
+from rethink_ray.spec.trial_config import uses_upstream_detector
+from rethink_ray.spec.upstream_detector import upstream_detector_recipe
+
+UPSTREAM_DETECTOR_PATHS = (
+    *("init.source", "init.weights"),
+    *("detector.family", "detector.num_keypoints"),
+)
+"""Recipe paths that decide whether an upstream detector fits the images that it learns from."""
 
 
 def check_study(study: Study, where: str) -> None:
@@ -109,6 +117,22 @@ def check_facts(study: Study, facts: DataFacts, where: str) -> None:
             for recipe in reachable_recipes(searched.recipe, searched.space, rule.paths):
                 run = RunOnImages(recipe, facts, num_images)
                 check_rules([rule], run, run.words, f"{where}: {searched.cell.name}")
+        _check_upstream_detector(searched, facts.upstream_detection, where)
+
+
+def _check_upstream_detector(searched: SearchedCell, facts: DataFacts | None, where: str) -> None:
+    """The upstream detectors of a cell find in their images what they learn from.
+
+    ``facts``: of these images; ``None``: there are none, which the check of the data refuses.
+    """
+    if facts is None:
+        return
+    key = f"{where}: {searched.cell.name}: data.upstream_detection"
+    for recipe in reachable_recipes(searched.recipe, searched.space, UPSTREAM_DETECTOR_PATHS):
+        if uses_upstream_detector(recipe):
+            upstream = upstream_detector_recipe(recipe)
+            run = RunOnImages(upstream, facts, facts.regime_sizes["all"])
+            check_rules(ANNOTATION_RULES, run, run.words, key)
 
 
 def _check_claims(study: Study, where: str) -> None:

@@ -64,6 +64,17 @@ STUDY_COLUMNS = ("arm", "dataset", "low_rate", "stage_1_px", "stage_2_px", "pass
 after the first decay, in units of 1x."""
 RATIO_MARGIN = 0.05
 """Costs within this share of each other count as equal where a claim does not say."""
+PAPERS = (
+    "he_2018",
+    "li_2019",
+    "wang_2020",
+    "zoph_2020",
+    "li_2021",
+    "vasconcelos_2022",
+    "lee_2022",
+    "muralidharan_2025",
+)
+"""Files in ``claims/``, papers in time order."""
 Selector = dict[str, Value | tuple[Value, ...]]
 """Column, or dotted path of the recipe -> the value it must have, or the values it may have."""
 
@@ -246,9 +257,9 @@ def allowed(values: Value | tuple[Value, ...]) -> frozenset[str]:
 
 @cache
 def paper_claims() -> Mapping[str, Claim]:
-    """``he_2018/catch-up`` -> claim, for every claim of the four papers, papers in time order."""
+    """``he_2018/catch-up`` -> claim, for every claim of a paper, papers in time order."""
     claims: dict[str, Claim] = {}
-    for stem in ("he_2018", "zoph_2020", "li_2021", "vasconcelos_2022"):
+    for stem in PAPERS:
         text = (Path(__file__).parent / "claims" / f"{stem}.yaml").read_text(encoding="utf-8")
         tree: dict[str, Any] = parse_yaml(text, stem)["claims"]
         for name, entry in tree.items():

@@ -7,9 +7,12 @@ from pydantic import Field, model_validator
 
 from rethink_ray.spec.model import Fraction, NotNegative, PositiveInt, Spec
 from rethink_ray.spec.networks import BackboneName
+from rethink_ray.spec.own_families import FamilyName, axes_of
 from rethink_ray.spec.rules.rule import Rule
 
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
+UpperNorm = Literal["same", "none", "gn", "frozen_bn"]
+"""The normalisation of a pyramid or of heads: the backbone's, none, or one of their own."""
 Family = Literal[
     "retinanet",
     "fcos",
@@ -19,7 +22,8 @@ Family = Literal[
     "cascade_mask_rcnn",
     "keypoint_rcnn",
 ]
-Neck = Literal["fpn", "nas_fpn", "bifpn"]
+"""Our families; ``detector.family`` can name others too."""
+Neck = Literal["fpn", "nas_fpn", "bifpn", "simple"]
 BoxLossKind = Literal["l1", "smooth_l1", "giou"]
 
 WITH_MASKS = frozenset({"mask_rcnn", "cascade_mask_rcnn"})
@@ -47,12 +51,18 @@ FORMER_KEYS: Mapping[str, tuple[str, ...]] = {
 class DetectorSpec(Spec):
     """Which network, and every count inside it that changes its numbers or its cost."""
 
-    family: Family = "retinanet"
-    """The detector: one-stage (``retinanet``, ``fcos``) or two-stage (the others). Source: Lin et
-    al. 2017, Tian et al. 2019, Ren et al. 2015, Cai & Vasconcelos 2018, He et al. 2017."""
+    family: FamilyName = "retinanet"
+    """The detector: one-stage (``retinanet``, ``fcos``) or two-stage (``faster_rcnn``,
+    ``cascade_rcnn``, ``mask_rcnn``, ``cascade_mask_rcnn``, ``keypoint_rcnn``);
+    ``torchvision:ssd300_vgg16``, ``torchvision:ssdlite320_mobilenet_v3_large``,
+    ``transformers:rtdetr_v2_r18vd`` or ``transformers:rtdetr_v2_r50vd``; or
+    ``package.module:build`` for one of your own. Source: Lin et al. 2017, Tian et al. 2019, Ren et
+    al. 2015, Cai & Vasconcelos 2018, He et al. 2017, Liu et al. 2016 (SSD), Sandler et al. 2018
+    (SSDlite), Lv et al. 2024 (RT-DETRv2)."""
     backbone: BackboneName = "resnet50"
     """The network below the pyramid: a name (``resnet50``, ``efficientnet_b7``, ``swin_t``),
-    ``timm:<name>``, or ``package.module:function`` for one of your own."""
+    ``timm:<name>`` (plain ViTs too, such as ``timm:vit_small_patch14_dinov2``), or
+    ``package.module:function`` for one of your own."""
     norm: Norm = "gn"
     """The normalisation: GroupNorm, batch norm of each worker, batch norm over all workers, or
     batch norm whose statistics and scales stay fixed. Source: GroupNorm in both arms as in He et
@@ -64,9 +74,19 @@ class DetectorSpec(Spec):
     """How many neighbours in a training batch are padded to one size; GroupNorm sees the padding.
     Under ``bn`` and ``sync_bn`` the images that are normalised together are padded together, and
     scoring pads no image to another. Source: Detectron and detectron2 put two images on a GPU."""
-    head_norm: Literal["same", "none"] = "same"
-    """The normalisation of pyramid and heads: the backbone's, or none as in most published ``bn``
-    recipes. Under ``frozen_bn`` they have none either way."""
+    norm_epsilon: NotNegative | None = None
+    """What ``frozen_bn`` adds to a variance. Null is the network's own (1e-5 in residual ones).
+    Source: 0 in torchvision's first detectors with COCO weights
+    (``torchvision/models/detection/_utils.py``, ``overwrite_eps``), but 1e-5 in its FCOS."""
+    head_norm: UpperNorm = "same"
+    """The normalisation of the heads, and of the pyramid unless ``neck_norm`` says otherwise: the
+    backbone's (``same``), none as in most published ``bn`` recipes, GroupNorm (``gn``), or batch
+    norm whose loaded statistics and scales stay fixed (``frozen_bn``). Under ``frozen_bn`` in the
+    backbone ``same`` is none. Source: ``gn`` in torchvision's second RetinaNet, ``same`` under
+    ``sync_bn`` in its second Faster and Mask R-CNN."""
+    neck_norm: UpperNorm | None = None
+    """The normalisation of the pyramid. Null is that of ``head_norm``. Source: ``none`` in
+    torchvision's second RetinaNet, whose heads have GroupNorm."""
     width: PositiveInt = 64
     """Channels of the last two stages of the ``tiny`` backbone. Other backbones fix their own."""
     adapters: Fraction = 0.0
@@ -74,8 +94,9 @@ class DetectorSpec(Spec):
     of the block's channels. 0 adds no adapters. Source: Rebuffi et al. 2017."""
     neck: Neck = "fpn"
     """The feature pyramid. ``nas_fpn`` and ``bifpn`` have levels P3 to P7 in every family; on
-    ``tiny`` they have the levels of its FPN. Source: Lin et al. 2017, Ghiasi et al. 2019, Tan et
-    al. 2020."""
+    ``tiny`` they have the levels of its FPN. ``simple`` is the pyramid of plain ViTs, and theirs
+    alone: every level comes from the one last map. Source: Lin et al. 2017, Ghiasi et al. 2019, Tan
+    et al. 2020, Li et al. 2022 (ViTDet)."""
     neck_repeats: PositiveInt | None = None
     """How often NAS-FPN or BiFPN repeats its cell. Null is as published: 7 times and 3 times.
     Source: Ghiasi et al. 2019, Tan et al. 2020."""
@@ -109,6 +130,9 @@ class DetectorSpec(Spec):
     """Cascade R-CNN: the update at which the later stages join; until then the first stage trains
     alone. It counts from the start, so that all lengths share their trunk. Source: He et al. 2018,
     sec. 4.1 (540,000 of 810,000 updates)."""
+    rpn_convs: PositiveInt = 1
+    """Two-stage detectors: convolutions in the head of the proposal network, which has no norm.
+    Source: Lin et al. 2017 (1); torchvision's second Faster and Mask R-CNN (2)."""
     mask_head_convs: Annotated[int, Field(ge=0)] = 4
     """Mask R-CNN: convolutions of the mask head. Source: He et al. 2017, fig. 4."""
     mask_head_channels: PositiveInt = 256
@@ -194,8 +218,8 @@ class DetectorSpec(Spec):
     """Detections that score below this are dropped. Source: Lin et al. 2017."""
     nms_iou: Fraction | None = None
     """The overlap (IoU) with a better box of its class from which a detection is dropped. Null is
-    as published: 0.5, and 0.6 for FCOS. Source: Lin et al. 2017; ``tianzhi0549/FCOS``,
-    ``fcos_core/config/defaults.py``; torchvision."""
+    as published: 0.5, 0.6 for FCOS, 0.45 for SSD and 0.55 for SSDlite. Source: Lin et al. 2017;
+    ``tianzhi0549/FCOS``, ``fcos_core/config/defaults.py``; torchvision."""
     detections: PositiveInt = 100
     """Best detections per image that are kept, over all categories. COCO's evaluation counts the
     best 100 of each category in an image. Source: 100 in Detectron on COCO; 300 on LVIS (Gupta et
@@ -222,13 +246,26 @@ class DetectorSpec(Spec):
                 taken = dict.fromkeys(keys, tree[former]) | taken
         return taken
 
+    def with_norm(self, norm: Norm) -> Self:
+        """The same detector with another norm; pyramid and heads have norms where they had some."""
+        is_thawed = self.norm == "frozen_bn" and norm != "frozen_bn"
+        words = {"same": "none", "frozen_bn": "same"} if is_thawed else {}
+        update = {
+            "norm": norm,
+            "head_norm": words.get(self.head_norm, self.head_norm),
+            "neck_norm": words.get(self.neck_norm or "", self.neck_norm),
+        }
+        return self.model_copy(update=update)
+
     def as_published(self) -> Self:
         """The same detector with a value for each null that stands for a published one."""
+        axes = axes_of(self.family)
         published: dict[str, Any] = {
             "box_loss": "giou" if self.family == "fcos" else "smooth_l1",
             "box_loss_beta": 1.0 if self.family in TWO_STAGE else 0.11,
             "rpn_post_nms_train": 2000 if self.family in WITH_CASCADE else 1000,
-            "nms_iou": 0.6 if self.family == "fcos" else 0.5,
+            "nms_iou": (0.6 if self.family == "fcos" else 0.5) if axes is None else axes.nms_iou,
+            "neck_norm": self.head_norm,
         }
         if self.neck in PUBLISHED_REPEATS:
             published["neck_repeats"] = PUBLISHED_REPEATS[self.neck]

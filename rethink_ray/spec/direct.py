@@ -58,10 +58,8 @@ def _smaller(recipe: Recipe) -> DetectorSpec:
     update: Mapping[str, object] = {
         "min_side_px": shorter,
         "max_side_px": direct.max_side_px or longer,
-        "norm": direct.norm,
-        "head_norm": "none" if detector.norm == "frozen_bn" else detector.head_norm,
         "norm_batch": direct.norm_batch,
         "cascade_from": 0,  # it counts updates of the second stage; the first one trains all stages
         **{name: getattr(plain, name) for name in ONLY_DETECTING},
     }
-    return detector.model_copy(update=update)
+    return detector.with_norm(direct.norm).model_copy(update=update)

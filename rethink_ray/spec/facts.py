@@ -24,16 +24,19 @@ class DataFacts:
     """Hash of what upstream classifiers are trained on."""
     train_digest: str = ""
     """Hash of the ids of all images that a regime is drawn from."""
+    upstream_detection: "DataFacts | None" = None
+    """Facts of ``data.upstream_detection``, whose one regime is ``all``; ``None`` without it."""
     unlabelled_fingerprint: str = ""
     """Hash of the images that ``data.unlabelled`` names; empty where it names none."""
     files: Mapping[str, str] = field(default_factory=dict)
-    """Path of each file of weights that runs start from, as the study spells it -> hash of its
-    content."""
+    """Path of each file of weights that runs start from, and of imported labels, as the study
+    spells it, or the name of weights of a hub (``timm:<name>.<tag>``, ``hub:org/name``) -> hash of
+    its content."""
     detector_files: tuple[str, ...] = ()
     """Those of ``files`` that hold a whole detector, which has learned from boxes already."""
     backbones: Mapping[str, str] = field(default_factory=dict)
-    """Backbone of other code (``timm:<name>``, ``package.module:function``) -> its code, as
-    ``backbone_code`` names it."""
+    """Backbone or family of other code (``timm:<name>``, ``package.module:function``) -> its code,
+    as ``backbone_code`` names it."""
     has_masks: bool | None = None
     """Whether any training object has a mask; ``None``: not known."""
     num_keypoints: int | None = None
@@ -64,7 +67,8 @@ class DataFacts:
     @property
     def without_faults(self) -> "DataFacts":
         """The facts that decide numbers, to be compared: later versions count other faults."""
-        return replace(self, split_faults={}, regime_faults={})
+        upstream = self.upstream_detection and self.upstream_detection.without_faults
+        return replace(self, split_faults={}, regime_faults={}, upstream_detection=upstream)
 
 
 def left_out_words(facts: DataFacts) -> str:

@@ -21,7 +21,8 @@ RESIDUAL = (
 """``resnext152_32x8d`` is the X152 of He et al. 2018: blocks 3, 8, 36, 3. No weights are public."""
 EFFICIENT = tuple(f"efficientnet_b{size}" for size in range(8))
 OWN_NORM = ("swin_t", "convnext_t", "vgg16")
-"""They keep their LayerNorms, or have no norm: ``detector.norm`` sets that of neck and heads."""
+"""They keep their LayerNorms, or have no norm: ``detector.norm`` sets that of neck and heads. So do
+plain ViTs of timm (``has_own_norm``)."""
 BACKBONES = (*RESIDUAL, *EFFICIENT, *OWN_NORM)
 
 TIMM = "timm:"
@@ -30,8 +31,26 @@ is the same network, and says which of timm's weights the file holds."""
 _TIMM_NAME = re.compile(r"timm:[A-Za-z_]\w*(?P<tag>\.\w+)?")
 
 
+_PLAIN_VIT = re.compile(r"timm:(test_)?(vit\d?|deit3?|eva|eva02|flexivit)(_\w+)?(\.\w+)?")
+
+
+def is_plain_vit_name(name: str) -> bool:
+    """Whether timm names plain ViTs like this: one map at one stride, and norms of their own.
+
+    Networks of such a name that are none, with convolutions before the patches, are refused when
+    they are built.
+    """
+    return _PLAIN_VIT.fullmatch(name) is not None
+
+
+def has_own_norm(name: str) -> bool:
+    """Whether ``detector.norm`` leaves the backbone's norms as they are, by its name alone."""
+    return name in OWN_NORM or is_plain_vit_name(name)
+
+
 def is_own(name: str) -> bool:
-    """Whether the name is of other code: ``timm:<name>`` or ``package.module:build``."""
+    """Whether the name, of a backbone or a family, is of other code: ``timm:<name>``,
+    ``torchvision:<name>`` or ``package.module:build``."""
     return ":" in name
 
 
@@ -70,7 +89,7 @@ def names_weights_of_torchvision(backbone: str, name: str) -> bool:
 
 
 def _known(name: str) -> str:
-    if name in BACKBONES or _is_pointer(name):
+    if name in BACKBONES or is_pointer(name):
         return name
     [*close] = difflib.get_close_matches(name, BACKBONES, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(BACKBONES)}"
@@ -79,7 +98,8 @@ def _known(name: str) -> str:
     )
 
 
-def _is_pointer(name: str) -> bool:
+def is_pointer(name: str) -> bool:
+    """Whether the name has the form ``timm:<name>`` or ``package.module:function``."""
     if name.startswith(TIMM):
         return _TIMM_NAME.fullmatch(name) is not None
     module, colon, rest = name.partition(":")

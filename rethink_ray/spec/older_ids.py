@@ -12,6 +12,7 @@ from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     assets_of,
     direct_run,
 )
@@ -21,6 +22,7 @@ from rethink_ray.spec.recipe import AugmentSpec, DirectSpec
 from rethink_ray.spec.trial_config import TrialConfig, uses_upstream
 
 YOUNGER_KEYS = (
+    *("norm_epsilon", "neck_norm", "rpn_convs"),
     *("p6_from", "canonical_scale_px", "focal_gamma", "focal_alpha"),
     *("box_loss", "box_loss_beta", "box_loss_weight", "rpn_box_loss_beta", "rpn_box_loss_weight"),
     *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),
@@ -135,6 +137,8 @@ def _first_asset_key(asset: AssetSpec) -> str:
             )
         case DetectorAsset():
             made_from = [first_trial_id(asset.trained), asset.length]
+        case ImportedLabelsAsset():
+            return asset.key  # identity 1 had no such labels
         case _:
             labels = asset.labels.model_dump(mode="json", exclude_defaults=True)
             pool = asset.teacher.trained.unlabelled_fingerprint

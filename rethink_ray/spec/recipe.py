@@ -16,6 +16,11 @@ from rethink_ray.spec.detector import DetectorSpec as DetectorSpec
 from rethink_ray.spec.detector import Family as Family
 from rethink_ray.spec.detector import Neck as Neck
 from rethink_ray.spec.detector import Norm as Norm
+from rethink_ray.spec.detector import UpperNorm as UpperNorm
+from rethink_ray.spec.ema import EmaSpec as EmaSpec
+from rethink_ray.spec.freezing import Frozen as Frozen
+from rethink_ray.spec.freezing import UnfreezeSpec as UnfreezeSpec
+from rethink_ray.spec.labels import LabelsSpec as LabelsSpec
 from rethink_ray.spec.model import Fraction as Fraction
 from rethink_ray.spec.model import Lengths as Lengths
 from rethink_ray.spec.model import PositiveFloat as PositiveFloat
@@ -23,10 +28,11 @@ from rethink_ray.spec.model import PositiveInt as PositiveInt
 from rethink_ray.spec.model import Spec as Spec
 from rethink_ray.spec.pixel_input import InputSpec as InputSpec
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.upstream import UpstreamDetectorSpec as UpstreamDetectorSpec
 from rethink_ray.spec.upstream import UpstreamSpec as UpstreamSpec
 
-Frozen = Literal["none", "stem", "layer1", "layer2", "layer3", "layer4", "backbone"]
-Source = Literal["random", "torchvision", "file", "upstream", "direct"]
+Source = Literal["random", "torchvision", "file", "upstream", "direct", "detector", "timm", "hub"]
+KeepClasses = Literal["by_name", "none"]
 Precision = Literal["fp32", "tf32", "bf16"]
 
 
@@ -35,22 +41,38 @@ class InitSpec(Spec):
 
     source: Source = "random"
     """Weights before the first update: random ones, a torchvision classifier, a file, a classifier
-    that this program trains first (``upstream``), or direct pre-training on the regime's images
-    (``direct``)."""
+    that this program trains first (``upstream``), direct pre-training on the regime's images
+    (``direct``), a whole ``detector`` that was trained before on other images, weights of timm by
+    their tag (``timm``), or timm's network in a repository of the Hugging Face hub (``hub``)."""
     weights: str | None = None
-    """The name of torchvision weights (``IMAGENET1K_V1``) or the path of a file. Null for every
-    other source."""
+    """The name of torchvision weights (``IMAGENET1K_V1``), the path of a file, a tag of timm's
+    weights (``lvd142m``), or a repository of the hub (``org/name`` or ``org/name@revision``). With
+    ``source: detector`` it is the name of torchvision's detector weights (``COCO_V1``, or
+    ``FasterRCNN_ResNet50_FPN_Weights.COCO_V1``), the path of a detector's file, or
+    ``upstream_detector``. Null for every other source."""
+    keep_classes: KeepClasses = "by_name"
+    """With ``source: detector``: the rows of categories whose name the loaded detector shares are
+    kept (``by_name``; case does not count, and ``sofa`` is ``couch``), or all are as the seed drew
+    them (``none``). All other weights are loaded either way."""
     weights_norm: Literal["gn", "bn"] | None = None
     """The normalisation that the network in a file was trained with. It is required there, so that
-    weights of batch norm never end up under GroupNorm."""
+    weights of batch norm never end up under GroupNorm; networks with norms of their own need none.
+    """
     input: InputSpec | None = None
     """Mean, deviation and channel order of the pixels that the weights were trained on: the word
     ``imagenet``, or numbers. It belongs to the network, and exported models carry it. Null takes
-    what torchvision's weights, timm's (``timm:<name>.<tag>``) and models of ours say, and
-    ImageNet's for weights that are drawn or trained here; any other file must have it stated."""
+    what torchvision's weights, timm's (``timm:<name>.<tag>``), a hub's ``config.json`` and models
+    of ours say, and ImageNet's for weights that are drawn or trained here; any other file must have
+    it stated. A stated input that contradicts known weights is refused."""
     frozen: Frozen = "none"
-    """The last stage that never trains: this stage and those before it have no gradient, no moving
-    statistics, and no place in the optimizer."""
+    """The last part that never trains: this part and those before it have no gradient, no moving
+    statistics, and no place in the optimizer. ``neck`` is the backbone and the pyramid; ``heads``
+    adds the proposal network and the hidden layers of all heads, so that only the last layers of
+    box, class, mask and keypoint branches train. Both need a whole detector to start from. Source:
+    Wang et al. 2020 (arXiv 2003.06957), ucbdrive/few-shot-object-detection,
+    fsdet/modeling/meta_arch/rcnn.py (``heads``)."""
+    unfreeze: UnfreezeSpec | None = None
+    """When everything that is frozen begins to train, with fresh momentum. Null is never."""
     zero_init_residual: bool = False
     """The last norm of each residual block starts at zero, so that the block starts as its
     shortcut; random weights only. Source: Goyal et al. 2017."""
@@ -156,33 +178,53 @@ class OptimizerSpec(Spec):
     """Weight decay of every trained parameter outside norms. Source: Detectron."""
     norm_weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of the scales and shifts of norms. Source: He et al. 2018 (none)."""
+    backbone_rate: PositiveFloat = 1.0
+    """Factor on the learning rate of the backbone's parameters; neck, heads and adapters keep
+    ``lr``. Source: facebookresearch/detr, main.py (1e-5 beside 1e-4: 0.1); open-mmlab/mmdetection,
+    configs/detr/detr_r50_8xb2-150e_coco.py (``lr_mult`` 0.1)."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Factor on the learning rate from each stage of the backbone to the one before: ``layer4`` has
+    this factor, ``layer3`` its square, ``stem`` its fifth power; of a plain transformer each block
+    counts. It multiplies with ``backbone_rate``. Source: facebookresearch/detectron2,
+    projects/ViTDet/configs/COCO/mask_rcnn_vitdet_b_100ep.py (0.7 over 12 blocks) and
+    mask_rcnn_vitdet_l_100ep.py (0.8 over 24)."""
     clip_norm: PositiveFloat | None = None
     """Upper limit for the norm of the whole gradient; a longer gradient is scaled down to it. Null
     clips nothing."""
+    ema: EmaSpec | None = None
+    """An exponential moving average of the weights, which is scored and kept in place of the last
+    weights: ``{half_life: 0.1}``. Null averages nothing."""
 
 
 class DecaySpec(Spec):
     """How a rung ends. Points count from the *end*, in units of 1x, and are the same for every
     length (He et al. 2018, sec. 3), or are given per length."""
 
-    kind: Literal["step", "constant", "cosine"] = "step"
-    """How the rate falls before the end: in steps, not at all, or along a half cosine to zero. A
-    cosine falls over the whole length, so that lengths share no updates. Source: Loshchilov &
-    Hutter 2017 (cosine)."""
+    kind: Literal["step", "constant", "cosine", "one_minus_sqrt"] = "step"
+    """How the rate falls before the end: in steps, not at all, along a half cosine to zero, or as 1
+    - sqrt(t), with t the part of the decay that is done. A cosine falls over the whole length, so
+    that lengths share no updates; ``one_minus_sqrt`` begins at the earliest point of
+    ``before_end``, where a constant rate ends, so that lengths share their trunk as under ``step``.
+    Source: Loshchilov & Hutter 2017 (cosine); Hägele et al. 2024, arXiv 2405.18392, and
+    epfml/schedules-and-scaling, src/optim/utils.py (1 - sqrt)."""
     before_end: tuple[PositiveFloat, ...] | dict[str, tuple[PositiveFloat, ...]] = (0.667, 0.222)
     """When ``step`` lowers the rate, in units of 1x before the end: the same points for every
-    length, or a mapping of each length (``'2'``) to its points. Source: He et al. 2018, sec. 3
-    (60,000 and 20,000 updates)."""
+    length, or a mapping of each length (``'2'``) to its points. The decay of ``one_minus_sqrt``
+    begins at the earliest and ends at zero; it passes over later points. Source: He et al. 2018,
+    sec. 3 (60,000 and 20,000 updates)."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Each of these points multiplies the rate by this. Source: He et al. 2018, sec. 3."""
+    """``step``: each of these points multiplies the rate by this. Source: He et al. 2018, sec.
+    3."""
 
     def points(self, length: float) -> tuple[float, ...]:
-        """Decay points of one length, in units of 1x before its end; empty unless ``step``."""
-        if self.kind != "step":
+        """Points of one length at which a constant rate ends or falls, in units of 1x before its
+        end; empty for ``constant`` and ``cosine``."""
+        if self.kind in ("constant", "cosine"):
             return ()
-        if isinstance(self.before_end, dict):
-            return self.before_end[f"{length:g}"]
-        return self.before_end
+        points = self.before_end
+        if isinstance(points, dict):
+            points = points[f"{length:g}"]
+        return points if self.kind == "step" else tuple(sorted(points)[-1:])
 
 
 class ScheduleSpec(Spec):
@@ -261,43 +303,6 @@ class DirectSpec(Spec):
     crops and padding to a square)."""
 
 
-class LabelsSpec(Spec):
-    """What a run learns from: human labels alone, or pseudo labels of a teacher beside them.
-
-    Zoph et al. 2020, sec. 3: a teacher labels unlabelled images, scores below a hard threshold are
-    dropped, and the student learns from human and pseudo labels in one batch.
-    """
-
-    kind: Literal["human", "self_training", "continued"] = "human"
-    """Human labels alone, or a teacher's pseudo labels beside them. ``continued`` is the control:
-    the teacher goes on with human labels alone, for as many updates as the student. With half of
-    the student's ``batch_size`` it sees as many human labels as the student, with all of it as many
-    images. Source: Zoph et al. 2020, sec. 3."""
-    threshold: Fraction = 0.5
-    """Detections of the teacher that score below this are no labels. Source: Zoph et al. 2020, sec.
-    3."""
-    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The share of each batch that has pseudo labels; ``batch_size`` counts both kinds."""
-    alpha: PositiveFloat = 1.0
-    """Weight of the loss on pseudo labels: (L_human + alpha L_pseudo) / (1 + alpha). Source: Zoph
-    et al. 2020."""
-    normalise: bool = True
-    """The loss on pseudo labels is scaled to the loss on human ones by the ratio of their moving
-    averages. Source: Zoph et al. 2020, appendix B."""
-    average: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    """The share of its last value that a moving average keeps at each update. Source: ours; the
-    paper does not say."""
-    start: Literal["teacher", "init"] = "teacher"
-    """The student's weights before its first update: the teacher's, or those that ``init``
-    gives."""
-    keep_empty: bool = False
-    """Images on which the teacher found nothing are used, as background alone. False leaves them
-    out."""
-    pool: Literal["unlabelled", "rest"] = "unlabelled"
-    """The images that the teacher labels: ``data.unlabelled``, or the training images outside the
-    regime, whose own labels are not read."""
-
-
 class EvaluationSpec(Spec):
     """Test-time augmentation: each image is scored in all views, and NMS merges the detections."""
 
@@ -359,3 +364,5 @@ class Recipe(Spec):
     """Classification beside detection."""
     direct: DirectSpec = DirectSpec()
     """The first stage of ``init.source: direct``."""
+    upstream_detector: UpstreamDetectorSpec = UpstreamDetectorSpec()
+    """The detector of ``init.weights: upstream_detector``."""

@@ -1,7 +1,7 @@
 """Named base recipes. A study names one and lists only what differs from it.
 
-The ``tiny_*`` recipes exist so that a study ends in minutes on two CPU cores; the others are the
-papers' scale.
+The ``tiny_*`` recipes exist so that a study ends in minutes on two CPU cores; ``*_r50`` are the
+papers' scale, and ``*_r50_v1`` and ``*_r50_v2`` torchvision's networks.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from rethink_ray.spec.recipe import (
     ScheduleSpec,
 )
 from rethink_ray.spec.settings import nearest
+from rethink_ray.spec.torchvision_recipes import TORCHVISION_RECIPES
 
 
 def _tiny(family: Family) -> Recipe:
@@ -115,6 +116,91 @@ def _full_size(family: Family, lr: float) -> Recipe:
     )
 
 
+def _ssdlite320() -> Recipe:
+    """The smallest detector of torchvision, for a CPU: 320 px, 2.2 M parameters, batch 16.
+
+    Scores, suppression and counts are torchvision's (``torchvision/models/detection/ssdlite.py``).
+    Its reference (pytorch/vision, ``references/detection/README.md``) has a rate of 0.15 for 192
+    images, 660 epochs of COCO and a cosine. Deviations: the rate falls with the batch (0.0125 for
+    16), a short schedule in steps, and scale jitter in the place of random crops.
+    """
+    return Recipe(
+        detector=DetectorSpec(
+            family="torchvision:ssdlite320_mobilenet_v3_large",
+            min_side_px=320,
+            max_side_px=320,
+            score_threshold=0.001,
+            detections=300,
+            candidates=300,
+        ),
+        augment=AugmentSpec(flip=0.5, scale=(0.8, 1.2)),
+        optimizer=OptimizerSpec(lr=0.0125, weight_decay=4e-5, norm_weight_decay=4e-5),
+        schedule=ScheduleSpec(
+            unit=300,
+            lengths=(2.0, 4.0, 6.0),
+            warmup=50,
+            decay=DecaySpec(before_end=(0.4, 0.13)),
+        ),
+        batch_size=16,
+    )
+
+
+def _ssd300() -> Recipe:
+    """torchvision's SSD on VGG16 at 300 px, as its reference trains it on COCO.
+
+    A rate of 0.002 for 32 images, decay 5e-4, 120 epochs that end in steps at 80 and 110, warm-up
+    of 1,000 updates: pytorch/vision, ``references/detection/README.md`` and ``train.py``. 1x is 20
+    epochs of 117,266 images. Deviation: scale jitter and colours in the place of zooming out and
+    random crops.
+    """
+    return Recipe(
+        detector=DetectorSpec(
+            family="torchvision:ssd300_vgg16",
+            min_side_px=300,
+            max_side_px=300,
+            score_threshold=0.01,
+            detections=200,
+            candidates=400,
+        ),
+        augment=AugmentSpec(flip=0.5, scale=(0.5, 2.0), color=0.4),
+        optimizer=OptimizerSpec(lr=0.002, weight_decay=5e-4, norm_weight_decay=5e-4),
+        schedule=ScheduleSpec(
+            unit=73_290,
+            lengths=(3.0, 4.0, 5.0, 6.0),
+            warmup=1000,
+            decay=DecaySpec(before_end=(2.0, 0.5)),
+        ),
+        batch_size=32,
+    )
+
+
+def _rtdetr_r18() -> Recipe:
+    """RT-DETRv2-S at 640 px: AdamW at a constant rate of 1e-4, 120 epochs of COCO (6x) at batch 16.
+
+    Source: lyuwenyu/RT-DETR, ``rtdetrv2_pytorch/configs/rtdetrv2`` (``include/optimizer.yml``,
+    ``rtdetrv2_r18vd_120e_coco.yml``). Deviations: one input size in the place of multi-scale
+    batches, and scale jitter in the place of its zooms and crops.
+    """
+    return Recipe(
+        detector=DetectorSpec(
+            family="transformers:rtdetr_v2_r18vd",
+            min_side_px=640,
+            max_side_px=640,
+            score_threshold=0.0,
+            detections=300,
+        ),
+        augment=AugmentSpec(flip=0.5, scale=(0.5, 2.0), color=0.4),
+        optimizer=OptimizerSpec(name="adamw", lr=1e-4, weight_decay=1e-4, clip_norm=0.1),
+        schedule=ScheduleSpec(
+            unit=146_580,
+            lengths=(2.0, 3.0, 4.0, 5.0, 6.0),
+            warmup=2000,
+            decay=DecaySpec(kind="constant"),
+        ),
+        batch_size=16,
+    )
+
+
 RECIPES: dict[str, Callable[[], Recipe]] = {
     "tiny_retinanet": lambda: _tiny("retinanet"),
     "tiny_fcos": lambda: _tiny("fcos"),
@@ -123,6 +209,9 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "tiny_mask_rcnn": lambda: _tiny("mask_rcnn"),
     "tiny_cascade_mask_rcnn": lambda: _tiny("cascade_mask_rcnn"),
     "tiny_keypoint_rcnn": lambda: _tiny("keypoint_rcnn"),
+    "ssdlite320": _ssdlite320,
+    "ssd300_vgg16": _ssd300,
+    "rtdetr_v2_r18": _rtdetr_r18,
     "retinanet_r50": lambda: _full_size("retinanet", 0.01),
     "fcos_r50": lambda: _full_size("fcos", 0.01),
     "faster_rcnn_r50": lambda: _full_size("faster_rcnn", 0.02),
@@ -130,6 +219,7 @@ RECIPES: dict[str, Callable[[], Recipe]] = {
     "mask_rcnn_r50": lambda: _full_size("mask_rcnn", 0.02),
     "cascade_mask_rcnn_r50": lambda: _full_size("cascade_mask_rcnn", 0.02),
     "keypoint_rcnn_r50": lambda: _full_size("keypoint_rcnn", 0.02),
+    **TORCHVISION_RECIPES,
 }
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from rethink_ray.spec.recipe import PositiveInt, Spec
-from rethink_ray.spec.rules.rule import Rule, refuse_value
+from rethink_ray.spec.rules.rule import Breach, Rule, refuse_value
 
 _T = TypeVar("_T")
 FromList = Annotated[_T, Field(strict=False)]
@@ -100,6 +100,10 @@ class HoldoutSpec(Spec):
 class ShapesSpec(Spec):
     """The data set that this program draws; every key here changes its images."""
 
+    figures: Literal["shapes", "glyphs"] = Field("shapes", exclude_if=lambda f: f == "shapes")
+    """The figures in the scenes: six shapes of unequal frequency, or the first twelve of the glyphs
+    that upstream classifiers learn, all equally frequent. No glyph is a shape."""
+
     train: PositiveInt = 800
     """Training images."""
     val: PositiveInt = 200
@@ -112,6 +116,19 @@ class ShapesSpec(Spec):
     """Side of the square images, in pixels."""
     seed: int = 0
     """Seed of the pictures."""
+
+
+def _complete_upstream(tree: Any) -> Any:
+    """Splits that score stand where the data set of an upstream detector leaves them out."""
+    if not isinstance(tree, dict):
+        return tree
+    if "images" in tree or "annotations" in tree:
+        files = {key: tree[key] for key in SplitSpec.model_fields if key in tree}
+        others = {key: value for key, value in tree.items() if key not in files}
+        tree = {"dataset": {"train": files}, "select_on": {"holdout": "10%"}, **others}
+    selects = tree.get("select_on", "val")
+    reports = selects if isinstance(selects, str) else "holdout"
+    return {"select_on": selects, "report_on": reports} | tree
 
 
 class DataSpec(Spec):
@@ -154,6 +171,11 @@ class DataSpec(Spec):
     upstream: str = "glyphs"
     """Classification images for ``init.source: upstream``: the built-in glyphs, or a folder with
     one sub-folder of images per class."""
+    upstream_detection: Annotated["DataSpec | None", BeforeValidator(_complete_upstream)] = None
+    """The other detection data set, from which the detector of ``init.weights: upstream_detector``
+    learns. It is written as this group, or as ``{images: FOLDER, annotations: FILE}``, of which a
+    tenth is held out. It learns from all of train; ``select_on`` (``val``, if left out) measures
+    its AP. Drawn scenes need other figures: ``{dataset: shapes, shapes: {figures: glyphs}}``."""
     unlabelled: UnlabelledSpec | None = None
     """Images for ``labels.kind: self_training``. Null takes those of ``shapes.unlabelled``."""
     image_sets: dict[Literal["train", "val", "test"], FromList[tuple[str, ...]]] | None = None
@@ -196,7 +218,22 @@ class DataSpec(Spec):
             must="must be left out where empty images stay",
             remedy="Set data.keep_empty: false.",
         ),
+        Rule(
+            key="upstream_detection",
+            broken=lambda data: (
+                data.upstream_detection is not None
+                and data.upstream_detection.upstream_detection is not None
+                and Breach(came="one that has another")
+            ),
+            must="must be one data set, whose detector starts from random weights",
+            remedy="Leave the inner upstream_detection out.",
+        ),
     )
+
+    @property
+    def detection_sets(self) -> tuple["DataSpec", ...]:
+        """This data set, and that of the upstream detector if there is one."""
+        return (self,) if self.upstream_detection is None else (self, self.upstream_detection)
 
     @property
     def may_be_voc(self) -> bool:

@@ -12,6 +12,8 @@ from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
 from rethink_ray.spec.trial_config import ExportedConfig as ExportedConfig
 from rethink_ray.spec.trial_config import TrialConfig as TrialConfig
+from rethink_ray.spec.trial_config import UpstreamImages, uses_upstream_detector
+from rethink_ray.spec.weight_keys import weights_key
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -175,13 +177,29 @@ def recipe_of_file(study: Study, cell: Cell) -> Recipe:
 
 def with_recipe(config: TrialConfig, recipe: Recipe, facts: DataFacts) -> TrialConfig:
     """The same run with another recipe, which may have other weights or another backbone."""
-    is_file = recipe.init.source == "file"
+    is_imported = recipe.labels.kind == "imported"
     update = {
         "recipe": recipe,
-        "weights_digest": facts.files.get(recipe.init.weights or "", "") if is_file else "",
+        "weights_digest": facts.files.get(weights_key(recipe.init, recipe.detector.backbone), ""),
+        "labels_digest": facts.files.get(recipe.labels.file or "", "") if is_imported else "",
         "backbone_code": facts.backbones.get(recipe.detector.backbone, ""),
+        "upstream_images": _upstream_images(recipe, facts),
+        "family_code": facts.backbones.get(recipe.detector.family, ""),
     }
     return config.model_copy(update=update)
+
+
+def _upstream_images(recipe: Recipe, facts: DataFacts) -> UpstreamImages | None:
+    """What the run's upstream detector learns from; ``None`` if it starts from none."""
+    upstream = facts.upstream_detection
+    if upstream is None or not uses_upstream_detector(recipe):
+        return None
+    return UpstreamImages(
+        data_fingerprint=upstream.fingerprint,
+        regime_digest=upstream.regime_digests["all"],
+        num_images=upstream.regime_sizes["all"],
+        categories=upstream.categories,
+    )
 
 
 def with_draw(config: TrialConfig, draw: int, facts: DataFacts) -> TrialConfig:
@@ -233,7 +251,7 @@ def with_seeds(
     The teacher is trained under ``asset_seed``, and the teacher's own assets under a seed derived
     from it. A teacher in a file keeps its weights.
     """
-    is_taught = config.recipe.labels.kind != "human"
+    is_taught = config.recipe.labels.has_teacher
     same_images = None if teacher is None or not is_taught else _on_images_of(config, teacher)
     is_file = same_images is not None and same_images.weights_file is not None
     learns = (is_taught and not is_file) or config.recipe.init.source == "direct"

@@ -27,6 +27,8 @@ FORMER_PATHS: Mapping[str, tuple[str, ...]] = {
     for former, keys in FORMER_KEYS.items()
 }
 """Paths of version 0.1 -> the paths that have taken their place."""
+USUAL_NAMES = {"optimizer.learning_rate": "optimizer.lr"}
+"""Names that other programs use -> ours, where a path that looks more alike means another thing."""
 
 
 @cache
@@ -48,6 +50,8 @@ def nearest(name: str, known: Mapping[str, object] | list[str]) -> str:
     """A remedy for an unknown name: ``Did you mean 'x'?``, or the known names if none is close."""
     if name in FORMER_PATHS:
         return f"Write {' and '.join(FORMER_PATHS[name])}."
+    if USUAL_NAMES.get(name) in known:
+        return f"Did you mean '{USUAL_NAMES[name]}'?"
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     if close:
         return f"Did you mean '{close[0]}'?"

@@ -9,6 +9,9 @@ earlier id is used again. Ids of identity 1 are in ``older_ids``.
 
 from typing import Any
 
+from pydantic import Field
+
+from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.hashing import (
     FIRST_IDENTITY,
     IDENTITY,
@@ -24,6 +27,20 @@ from rethink_ray.spec.recipe import Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.settings import with_published
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
+from rethink_ray.spec.weight_keys import weights_key
+
+
+class UpstreamImages(Spec):
+    """What an upstream detector learns from, as measured when the study was resolved."""
+
+    data_fingerprint: str
+    """Hash of the annotations of every split in use."""
+    regime_digest: str
+    """Hash of the ids of the training images."""
+    num_images: int
+    """Number of training images."""
+    categories: tuple[str, ...]
+    """In label order."""
 
 
 class TrialConfig(Spec):
@@ -51,17 +68,28 @@ class TrialConfig(Spec):
     """The run that labels images for this one, or whose weights this one starts from. It trains to
     its longest length."""
     weights_digest: str = ""
-    """Hash of the file of weights that the run starts from (``init.source: file``) or that replaces
-    its training; empty where there is no such file, and in a plan that has not read it."""
+    """Hash of the file of weights that the run starts from (``init.source: file``, ``detector``,
+    ``timm`` or ``hub``) or that replaces its training; empty where there is no such file, and in a
+    plan that has not read it."""
+    labels_digest: str = ""
+    """Hash of the file of imported pseudo labels (``labels.file``); empty where there is none."""
     weights_file: str | None = None
     """A teacher's file of weights. A run with such a file is not trained, and its seed has no
     effect."""
     backbone_code: str = ""
     """Version or source hash of the code of a backbone that is not ours; empty for ours, and in
     records of identity 1."""
+    family_code: str = ""
+    """The same of the code of a detector that is not ours (``detector.family``)."""
     asset_seed: int | None = None
     """Seed of all assets that are learned from the regime's images; ``None``: there are none. The
     search trials of a cell share it, and each replicate has its own."""
+    upstream_images: UpstreamImages | None = Field(None, exclude_if=lambda images: images is None)
+    """Images of ``data.upstream_detection``; ``None`` where the run starts from no upstream
+    detector."""
+    shuffled_classes_seed: int | None = Field(None, exclude_if=lambda seed: seed is None)
+    """Seed under which the classes are permuted among all boxes of train; ``None``: they are true.
+    Only an upstream detector has such a seed (``upstream_detector.labels``)."""
 
     @property
     def trial_id(self) -> str:
@@ -138,30 +166,44 @@ def _recipe(config: TrialConfig) -> dict[str, Any]:
     tree["init"]["input"] = pixels and pixels.model_dump(mode="json")
     tree["augment"] = recipe.augment.unbundled().model_dump(mode="json")
     del tree["schedule"]["lengths"]
-    if recipe.init.source == "file" and config.weights_digest:
+    if weights_key(recipe.init, recipe.detector.backbone) and config.weights_digest:
         del tree["init"]["weights"]  # the content counts, wherever the file lies
+    if recipe.init.source != "detector":
+        del tree["init"]["keep_classes"]
     if recipe.init.source == "direct":
         tree["direct"]["augment"] = recipe.direct.augment.unbundled().model_dump(mode="json")
     else:
         del tree["direct"]
     if not uses_upstream(recipe):
         del tree["upstream"]
+    if not uses_upstream_detector(recipe):
+        del tree["upstream_detector"]
     if not recipe.joint.weight:
         del tree["joint"]
     if recipe.labels.kind == "human":
         del tree["labels"]
+    elif recipe.labels.kind == "imported":
+        del tree["labels"]["start"]
+        if config.labels_digest:
+            del tree["labels"]["file"]  # as for weights
     return tree
 
 
 def _input_of(config: TrialConfig) -> InputSpec | None:
-    """How pixels enter the network; ``None`` if nothing but the file of its weights says so."""
+    """How pixels enter the network; ``None`` if nothing but the file of its weights says so, or
+    the code of a detector that is not ours."""
     init, labels = config.recipe.init, config.recipe.labels
+    if is_own(config.recipe.detector.family):
+        return None
     if init.input is not None:
         return init.input
-    if labels.kind != "human" and labels.start == "teacher":
+    if labels.goes_on:
         return None if config.teacher is None else _input_of(config.teacher)
     is_drawn_or_trained_here = init.source in ("random", "upstream", "direct")
-    return IMAGENET if is_drawn_or_trained_here and config.weights_file is None else None
+    # torchvision's detectors normalise pixels as ImageNet's classifiers do
+    is_known = find_detector_origin(init) in ("torchvision", "upstream_detector")
+    has_it = is_drawn_or_trained_here or is_known
+    return IMAGENET if has_it and config.weights_file is None else None
 
 
 def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
@@ -170,12 +212,21 @@ def _learned_from(config: TrialConfig, neutral: Neutral) -> dict[str, Any]:
     labels, teacher = config.recipe.labels, config.teacher
     if is_own(config.recipe.detector.backbone):
         inputs["backbone_code"] = config.backbone_code
+    if is_own(config.recipe.detector.family):
+        inputs["family_code"] = config.family_code
     if uses_upstream(config.recipe):
         inputs["upstream"] = config.upstream_fingerprint
-    if labels.kind == "self_training" and labels.pool == "unlabelled":
+    if config.upstream_images is not None:
+        images = config.upstream_images
+        inputs["upstream_images"] = [images.data_fingerprint, images.regime_digest]
+    if config.shuffled_classes_seed is not None:
+        inputs["shuffled_classes_seed"] = config.shuffled_classes_seed
+    if labels.has_pseudo and labels.pool == "unlabelled":
         inputs["unlabelled"] = config.unlabelled_fingerprint
     if config.weights_digest:
         inputs["weights"] = config.weights_digest
+    if config.labels_digest:
+        inputs["imported_labels"] = config.labels_digest
     if config.weights_file is not None:
         inputs["stands_in"] = config.weights_digest or config.weights_file
     if config.asset_seed is not None:
@@ -189,3 +240,8 @@ def uses_upstream(recipe: Recipe) -> bool:
     """Whether a run of this recipe starts from an upstream classifier, or classifies upstream
     images itself."""
     return recipe.init.source == "upstream" or recipe.joint.weight > 0
+
+
+def uses_upstream_detector(recipe: Recipe) -> bool:
+    """Whether a run of this recipe starts from a detector that this program trains first."""
+    return find_detector_origin(recipe.init) == "upstream_detector"

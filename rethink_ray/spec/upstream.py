@@ -68,3 +68,51 @@ class UpstreamSpec(Spec):
             must="must be [low, high] with low <= high",
         ),
     )
+
+
+class UpstreamDetectorSpec(Spec):
+    """How this program trains the detector that ``init.weights: upstream_detector`` names.
+
+    It is the recipe's own detector, from random weights, on ``data.upstream_detection``, with plain
+    flips. The rate falls to a tenth after two thirds of the updates and again after eight ninths.
+    Source: Detectron's 1x (90,000 updates, lower from 60,000 and 80,000 on).
+    """
+
+    steps: PositiveInt = 90_000
+    """Updates in which the detector is trained. Source: Detectron (1x)."""
+    batch_size: PositiveInt = 16
+    """Images in each of these updates, over all workers. Source: Detectron."""
+    optimizer: Literal["adamw", "sgd"] = "sgd"
+    """Stochastic gradient descent with a momentum of 0.9, or AdamW with a beta1 of 0.9. Source:
+    Detectron (``sgd``)."""
+    lr: PositiveFloat = 0.02
+    """The peak learning rate, for the whole batch. Source: Goyal et al. 2017 (0.02 for 16
+    images)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Weight decay of everything but norms. Source: Detectron."""
+    warmup: Annotated[int, Field(ge=0)] = 500
+    """Updates in which the rate rises linearly to its peak. Source: Detectron."""
+    clip_norm: PositiveFloat | None = None
+    """Upper limit for the norm of the whole gradient. Null clips nothing."""
+    min_side_px: PositiveInt | None = None
+    """The shorter side of its images, in pixels. Null is the recipe's
+    ``detector.min_side_px``."""
+    max_side_px: PositiveInt | None = None
+    """Upper limit of the longer side of its images, in pixels. Null is the recipe's
+    ``detector.max_side_px``."""
+    labels: Literal["true", "shuffled"] = "true"
+    """``shuffled`` permutes the classes among all boxes of its training images: a control that
+    keeps pictures and boxes and takes the meaning of the classes. Its AP is measured against true
+    classes."""
+    seed: int = 0
+    """Seed of its first weights and of the order of images."""
+
+    rules = (
+        Rule(
+            key="warmup",
+            reads=("steps",),
+            broken=lambda upstream: upstream.warmup >= upstream.steps * 2 / 3,
+            must="must end before the rate falls, at two thirds of the {steps} updates",
+            remedy="Write a smaller number.",
+        ),
+    )

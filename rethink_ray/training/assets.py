@@ -13,6 +13,7 @@ from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     PseudoLabelsAsset,
 )
 from rethink_ray.spec.backbone_code import require_code, require_same_code
@@ -21,6 +22,7 @@ from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.checkpoint import save_checkpoint, sweep, write_json
 from rethink_ray.training.classify import Trained, train_classifier
 from rethink_ray.training.evaluate import score_split
+from rethink_ray.training.imported_labels import build_imported_labels
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.ladder import train_ladder
 from rethink_ray.training.memory import is_out_of_memory
@@ -82,7 +84,7 @@ def rebuild_asset(
         Stopped: a checkpoint was written, from which the next call goes on.
     """
     is_main = ctx is None or ctx.is_main
-    if not isinstance(spec, ClassifierAsset):
+    if not isinstance(spec, ClassifierAsset | ImportedLabelsAsset):
         if is_main and isinstance(spec, DetectorAsset):
             weights_file(spec, assets / spec.key).unlink(missing_ok=True)
         if ctx is not None:
@@ -108,10 +110,14 @@ def _build(
             return _build_classifier(spec, data, assets / spec.key, watch)
         case DetectorAsset():
             ctx = ctx or WorkerContext.local(spec.trained)
+            if ctx.is_main and spec.trained.weights_file is None:
+                _require_unseen_images(spec, data)
             return _build_detector(spec, assets, ctx, interrupts)
         case PseudoLabelsAsset():
             ctx = ctx or WorkerContext.local(spec.teacher.trained)
             return _build_labels(spec, assets, ctx, interrupts)
+        case ImportedLabelsAsset():
+            return _import_labels(spec, data, assets / spec.key)
 
 
 def _build_classifier(
@@ -145,24 +151,22 @@ def _build_detector(
 ) -> AssetDone:
     """A detector trained by the ladder that trains every run.
 
-    A teacher is scored on the split that the search selects by, so that its quality is known. The
-    first stage of direct pre-training is not scored: its learning rate never fell.
+    A teacher is scored on the split that the search selects by, and an upstream detector on that of
+    its own data set, so that their quality is known. The first stage of direct pre-training is not
+    scored: its learning rate never fell.
     """
     folder, config = assets / spec.key, spec.trained
     if config.weights_file is not None:
         return _take_over(spec, folder, ctx, interrupts)
     if ctx.is_main:
         _write_spec(spec, folder)
-        images = open_trial_data(config)
-        learned_from = images.index.pictures(images.image_ids)
-        require_unseen(config.data, learned_from, f"asset {spec.key}")
     models = weights_file(spec, folder).parent
     try:
         [rung] = train_ladder(
             config,
             (spec.length,),
             RunFolders(trial=folder, assets=assets, models=models),
-            splits=(config.data.select_split,) if spec.kind == "teacher" else (),
+            splits=() if spec.kind == "direct" else (config.data.select_split,),
             ctx=ctx,
             interrupts=interrupts,
         )
@@ -176,6 +180,15 @@ def _build_detector(
         for checkpoint in (*folder.glob("trunk-*.pt"), *folder.glob("branch.pt")):
             checkpoint.unlink(missing_ok=True)
     return _conclude(folder, spec, metrics, seconds, is_main=ctx.is_main)
+
+
+def _require_unseen_images(spec: DetectorAsset, data: DataSpec) -> None:
+    """Refuses a detector that would learn from a picture on which it, or the study, is scored."""
+    images = open_trial_data(spec.trained)
+    learned_from = images.index.pictures(images.image_ids)
+    require_unseen(spec.trained.data, learned_from, f"asset {spec.key}")
+    if spec.kind == "upstream_detector":
+        require_unseen(data, learned_from, f"asset {spec.key}")
 
 
 def _take_over(
@@ -220,6 +233,14 @@ def _build_labels(
         return _conclude(folder, spec, {}, refused=refused, is_main=ctx.is_main)
     seconds = time.perf_counter() - started
     return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused, is_main=ctx.is_main)
+
+
+def _import_labels(spec: ImportedLabelsAsset, data: DataSpec, folder: Path) -> AssetDone:
+    _write_spec(spec, folder)
+    started = time.perf_counter()
+    labelled = build_imported_labels(spec, data, folder)
+    seconds = time.perf_counter() - started
+    return _conclude(folder, spec, labelled.metrics, seconds, labelled.refused)
 
 
 def _write_spec(spec: AssetSpec, folder: Path) -> None:

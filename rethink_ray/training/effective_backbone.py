@@ -1,4 +1,4 @@
-"""The settings of the live backbone: its name, norm, frozen stages and adapters."""
+"""The settings of the live backbone: its name, norm and adapters."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -14,12 +14,10 @@ from rethink_ray.detection.adapters import Adapter, bottleneck
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.drift import BackboneStart
-from rethink_ray.detection.freezing import frozen_stages
 from rethink_ray.detection.norm_layers import FrozenBatchNorm2d, GroupNorm
 from rethink_ray.detection.residual import last_norm
 from rethink_ray.detection.sync import SyncBatchNorm
 from rethink_ray.spec.pixel_input import InputSpec
-from rethink_ray.spec.recipe import Frozen
 
 NORM_OF: dict[type[nn.Module], str] = {
     GroupNorm: "gn",
@@ -93,20 +91,15 @@ def input_of(detector: Detector, configured: InputSpec | None) -> dict[str, Any]
     return live.model_dump(mode="json")
 
 
-def norm_of(backbone: Backbone, above: nn.Module) -> str | None:
+def norm_of(backbone: Backbone, above: Iterable[nn.Module] = ()) -> str | None:
     """The norm of the stages; if recipes have no name for it, that of the modules ``above``."""
-    stages = [backbone.get_submodule(name).modules() for name in STAGES]
-    kinds = {_norm(m) for stage in stages for m in stage} - {None}
-    kinds = kinds or {_norm(m) for m in above.modules()} - {None}
+    return name_norms(backbone.get_submodule(name) for name in STAGES) or name_norms(above)
+
+
+def name_norms(parts: Iterable[nn.Module]) -> str | None:
+    """The norm of all layers in these parts; ``None``: none that recipes have a name for."""
+    kinds = {_norm(layer) for part in parts for layer in part.modules()} - {None}
     return "+".join(sorted(str(kind) for kind in kinds)) or None
-
-
-def frozen_of(backbone: Backbone, configured: Frozen) -> str:
-    """The last frozen stage; ``configured`` if it freezes the same stages."""
-    frozen = tuple(name for name in STAGES if _is_frozen(backbone.get_submodule(name)))
-    if frozen == frozen_stages(configured):
-        return configured
-    return "+".join(frozen) or "none"
 
 
 def starts_at_zero(backbone: Backbone, origin: BackboneStart) -> bool:
@@ -118,10 +111,6 @@ def starts_at_zero(backbone: Backbone, origin: BackboneStart) -> bool:
     ]
     weights = [origin.moving.get(name) for name in blocks]
     return bool(weights) and all(w is not None and not w.any() for w in weights)
-
-
-def _is_frozen(stage: nn.Module) -> bool:
-    return not stage.training and not any(p.requires_grad for p in stage.parameters())
 
 
 def _norm(module: nn.Module) -> str | None:

@@ -68,6 +68,7 @@ def _two_stage(network: Any) -> dict[str, Any]:
         "detector.anchor_base_px": rpn.anchor_generator.sizes[0][0],
         "detector.head_convs": _same(_convolutions(s.box_head) for s in stages),
         "detector.canonical_scale_px": _same(s.box_roi_pool.canonical_scale for s in stages),
+        "detector.rpn_convs": _convolutions(rpn.head.conv),
         "detector.rpn_box_loss_beta": rpn.box_loss.beta,
         "detector.rpn_box_loss_weight": rpn.box_loss.weight,
         **_box_loss(_same(stage.box_loss for stage in stages)),
@@ -118,6 +119,15 @@ def _branches(network: Any) -> dict[str, Any]:
 def _stages(network: Any) -> list[Any]:
     heads = network.roi_heads
     return list(heads.stages) if isinstance(heads, StagedHeads) else [heads]
+
+
+def list_hidden_layers(network: Any) -> list[nn.Module]:
+    """The parts of heads that can have a norm: towers, box heads and the mask head."""
+    if not hasattr(network, "roi_heads"):
+        return [network.head.classification_head.conv, network.head.regression_head.conv]
+    branches = getattr(network.roi_heads, "branches", {})
+    masks = [branches["masks"].head] if "masks" in branches else []
+    return [*(stage.box_head for stage in _stages(network)), *masks]
 
 
 def name_box_head(network: Any) -> str:

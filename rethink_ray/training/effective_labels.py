@@ -22,7 +22,7 @@ def read_labels(
         return {}
     parts, balance = batches.parts, live.balance
     label_settings = {
-        "labels.kind": "self_training",
+        "labels.kind": pseudo.kind,
         "labels.share": parts.pseudo / (parts.human + parts.pseudo),
         "labels.alpha": balance.alpha,
         "labels.normalise": balance.normalise,

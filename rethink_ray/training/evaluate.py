@@ -25,7 +25,7 @@ from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.detection.voc_scoring import score_voc
 from rethink_ray.records.detections import write_detections
 from rethink_ray.spec.metrics import VOC_METRICS
-from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Family
+from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Metric
@@ -145,7 +145,7 @@ def _detect_everywhere(
     return sorted(ctx.gather(pairs), key=lambda pair: pair[0].image_id)
 
 
-def build_truth(entry: ImageEntry, index: AnnotationIndex, family: Family) -> GroundTruth:
+def build_truth(entry: ImageEntry, index: AnnotationIndex, family: str) -> GroundTruth:
     """The annotated objects, without those whose box has no part of the image."""
     kept = is_findable(entry)
     masks = index.masks(entry.image_id)[kept] if family in WITH_MASKS else None

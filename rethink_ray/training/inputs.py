@@ -45,7 +45,7 @@ class TrialData:
         recipe = self.config.recipe
         if self.pseudo is not None:
             return self._mixed_batches(self.pseudo.index, start_step, ctx)
-        assert recipe.labels.kind != "self_training", "a student reads its teacher's labels"
+        assert not recipe.labels.has_pseudo, "pseudo labels are read beside human ones"
         return train_batches(
             self.index,
             self.image_ids,
@@ -103,6 +103,8 @@ def open_trial_data(config: TrialConfig, labels: Path | None = None) -> TrialDat
         must = f"must have {config.num_categories} categories"
         raise DataError(explain(f"regime {config.regime}", must, len(index.categories), PUT_BACK))
     _require_keypoints(config, index)
+    if config.shuffled_classes_seed is not None:
+        index = index.with_shuffled_labels(config.shuffled_classes_seed)
     return TrialData(
         config=config,
         index=index,

@@ -213,19 +213,20 @@ class _LadderRun:
         if stop:
             where = f"{self.position.length:g}x"
             raise Stopped(f"{self.config.trial_id} is to be scored at {where}")
-        detector = self.machinery.live.detector
-        self.ctx.broadcast_buffers(detector)
+        live = self.machinery.live
+        self.ctx.broadcast_buffers(live.detector)
         scores: dict[str, float] = {}
         try:
-            for split in self.splits:
-                scores |= score_split(
-                    detector,
-                    self.config,
-                    split,
-                    self.ctx,
-                    stop=self.watch.interrupts.stop,
-                    detections=self._detections_file(split),
-                )
+            with live.scored_weights():
+                for split in self.splits:
+                    scores |= score_split(
+                        live.detector,
+                        self.config,
+                        split,
+                        self.ctx,
+                        stop=self.watch.interrupts.stop,
+                        detections=self._detections_file(split),
+                    )
         except Stopped:
             self._save()
             raise
@@ -244,8 +245,13 @@ class _LadderRun:
         machinery = self.machinery
         if self.ctx.is_main:
             if self.folders.models is not None:
-                content = {"model": machinery.live.detector.state_dict()}
-                save_checkpoint(model_path(self.folders.models, rung.length), content)
+                with machinery.live.scored_weights():
+                    content = {
+                        "model": machinery.live.detector.state_dict(),
+                        "categories": list(machinery.data.index.categories),
+                        "keypoints": list(machinery.data.index.keypoint_names),
+                    }
+                    save_checkpoint(model_path(self.folders.models, rung.length), content)
             machinery.files.add_rung(rung)
         self.ctx.barrier()
         return rung
@@ -271,7 +277,7 @@ class _LadderRun:
             peak_memory_bytes=int(peak_memory_bytes),
             peak_memory_of=memory_kind(device),
             trained_share=machinery.price.trained_share,
-            step_flops=machinery.price.step_flops,
+            step_flops=machinery.price.mean_step_flops(total_steps),
             data_faults=machinery.count_met_faults(self.splits),
             host=platform.node(),
             instruction_set=instruction_set(),

@@ -1,20 +1,24 @@
 """The live detector and its optimizer, and one update of both."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rethink_ray.detection.detector_start import KeptClasses
 from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, record_origin
+from rethink_ray.detection.learned_detectors import start_from_learned
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.sync import put_on_gpus
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_over_workers
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import InitSpec, Recipe
+from rethink_ray.training.ema import WeightAverage
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
     add_micro_batches,
@@ -73,26 +77,78 @@ class Live:
             weights=start.backbone,
         )
         if start.whole is not None:
-            is_taught = recipe.labels.kind != "human"
-            where = "labels.start: teacher" if is_taught else f"init.source: {recipe.init.source}"
+            from_init = f"init.source: {recipe.init.source}"
+            where = "labels.start: teacher" if recipe.labels.goes_on else from_init
             load_detector(self.detector, start.whole, where)
             require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
+        self.kept: KeptClasses | None = None
+        """What was taken over from a detector of other categories; ``None``: nothing was."""
+        if start.learned is not None:
+            self.kept = self._start_from(start)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
+        if isinstance(self.detector.network, OwnNetwork):
+            self.detector.network.require_usable(recipe, ctx.world_size, images_per_step)
         self.detector.to(ctx.device)
-        self.origin = record_origin(self.detector.backbone)
+        unfreeze, unit = recipe.init.unfreeze, recipe.schedule.unit
+        self.unfreezes_at = None if unfreeze is None else unfreeze.first_update(unit)
+        """Number of the first update in which every part trains; ``None``: frozen parts never."""
+        self.origin = record_origin(
+            self.detector.drift_part, is_unfrozen_later=unfreeze is not None
+        )
         if ctx.world_size > 1 and ctx.device.type == "cuda":
             put_on_gpus(self.detector)
-        mixes = recipe.labels.kind == "self_training"
+        mixes = recipe.labels.has_pseudo
         self.balance = LossBalance(recipe.labels, ctx) if mixes else None
         self.losses = MixedLosses(self.detector) if mixes else self.detector
         self.joint = self._build_joint(self.losses) if recipe.joint.weight else None
+        self.detector.peers = ctx if ctx.world_size > 1 else None
+        self.average: WeightAverage | None = None
+        self._start_phase(is_unfrozen=False)
+        if (ema := recipe.optimizer.ema) is not None:
+            self.average = WeightAverage(self.detector, ema, recipe.schedule.unit)
+
+    def _start_phase(self, *, is_unfrozen: bool) -> None:
+        """Build a fresh optimizer, and the exchange of gradients, for what trains in a phase.
+
+        ``is_unfrozen``: everything trains, from ``init.unfreeze`` on.
+        """
+        self.is_unfrozen = is_unfrozen
+        self.detector.freeze("none" if is_unfrozen else self.recipe.init.frozen)
         weights, norms = self.detector.decayed_and_norm_parameters()
         extra = [] if self.joint is None else list(self.joint.head.parameters())
-        self.optimizer = build_optimizer([*weights, *extra], norms, recipe.optimizer)
+        self.optimizer = build_optimizer(
+            [*weights, *extra], norms, self.recipe.optimizer, self.detector.depths()
+        )
         self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
-        self.detector.peers = ctx if ctx.world_size > 1 else None
-        self.model = ctx.wrap(self.joint or self.losses)
+        # lets go of an earlier phase's exchange, whose hooks are on the parameters
+        self.model: nn.Module = self.joint or self.losses
+        self.model = self.ctx.wrap(self.model)
+        if self.average is not None:
+            self.average.track(self.detector)
+
+    def unfreeze_if_due(self, step: int) -> None:
+        """Make everything train from update ``init.unfreeze`` on; all workers call this together.
+
+        What trained before keeps its momentum; what was frozen has none yet.
+        """
+        if self.is_unfrozen or self.unfreezes_at is None or step < self.unfreezes_at:
+            return
+        before = self.optimizer
+        self._start_phase(is_unfrozen=True)
+        self.optimizer.state.update(before.state)
+
+    def _start_from(self, start: Start) -> KeptClasses:
+        """Load a trained detector; its input replaces ImageNet's, if it carries one."""
+        assert start.learned is not None, "only a run that starts from a detector calls this"
+        assert start.names is not None, "names come with the learned detector"
+        init = self.recipe.init
+        where = f"init.weights {init.weights}"
+        kept = start_from_learned(
+            self.detector, start.learned, start.names, init.keep_classes, where
+        )
+        require_stated_input(self.detector.pixel_norm, init.input, "init.input")
+        return kept
 
     def _build_joint(self, losses: nn.Module) -> JointLosses:
         """Joint training: ``losses`` and the classification loss of upstream images."""
@@ -133,6 +189,8 @@ class Live:
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trainable, self.clip_norm)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update(step)
         return loss
 
     def images_normalised_together(self, share: int) -> int:
@@ -247,7 +305,13 @@ class Live:
     def state(self) -> dict[str, Any]:
         """Everything that updates change, for a checkpoint; the same on all workers."""
         self.ctx.broadcast_buffers(self.detector)
-        state = {"model": self.detector.state_dict(), "optimizer": self.optimizer.state_dict()}
+        state = {
+            "model": self.detector.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "is_unfrozen": self.is_unfrozen,
+        }
+        if self.average is not None:
+            state["average"] = self.average.state()
         if self.balance is not None:
             state["balance"] = self.balance.state()
         if self.joint is not None:
@@ -256,20 +320,32 @@ class Live:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's state."""
+        if state["is_unfrozen"] != self.is_unfrozen:
+            self._start_phase(is_unfrozen=state["is_unfrozen"])
         self.detector.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load(state["average"])
         if self.balance is not None:
             self.balance.load(state["balance"])
         if self.joint is not None:
             self.joint.head.load_state_dict(state["head"])
 
+    def scored_weights(self) -> AbstractContextManager[None]:
+        """Inside, the detector has the weights that are scored and kept: their average, if the
+        recipe asks for one, else the live ones. It must not be entered twice."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
     def drift(self) -> float:
-        """How far the backbone's weights have moved since before the first update."""
-        return backbone_drift(self.detector.backbone, self.origin)
+        """How far the weights of the backbone that are scored have moved since before update 0."""
+        with self.scored_weights():
+            return backbone_drift(self.detector.drift_part, self.origin)
 
     def is_finite(self) -> bool:
-        """Whether every trained parameter is a finite number."""
+        """Whether every trained parameter, and every average of one, is a finite number."""
         flags = [torch.isfinite(p.detach()).all() for p in self.trainable]
+        if self.average is not None:
+            flags.append(self.average.is_finite())
         return bool(torch.stack(flags).all())
 
 

@@ -37,7 +37,8 @@ class Machinery:
         """Ids of images that this worker could not read, though they were whole when indexed."""
         self._live: Live | None = None
         self._trace: LossTrace | None = None
-        self._is_checked = False
+        self._checked_phase: bool | None = None
+        """``Live.is_unfrozen`` when the settings were compared; ``None``: they were not yet."""
 
     @property
     def live(self) -> Live:
@@ -79,7 +80,7 @@ class Machinery:
         self._live = self._trace = None
 
     def update(self, step: int, schedule: RungSchedule, batches: TrainBatches) -> None:
-        """Make one update with the next batch; the first one checks the settings before.
+        """Make one update with the next batch; the first one of a phase checks the settings.
 
         Raises:
             Diverged: a loss is not a finite number.
@@ -87,6 +88,7 @@ class Machinery:
         """
         images, targets = next(batches)
         self.broken_images |= batches.broken
+        self.live.unfreeze_if_due(step)
         self._check_once(schedule, batches, len(images))
         loss = self.live.update(
             images,
@@ -98,11 +100,12 @@ class Machinery:
         self.trace.add(step, loss)
 
     def _check_once(self, schedule: RungSchedule, batches: TrainBatches, num_images: int) -> None:
-        """Compare the settings of model, optimizer and batch with the recipe, once per run.
+        """Compare the settings of model, optimizer and batch with the recipe.
 
-        ``effective.json`` then lists them.
+        This happens once, and once more when frozen parts begin to train. ``effective.json`` then
+        lists them.
         """
-        if self._is_checked:
+        if self._checked_phase == self.live.is_unfrozen:
             return
         settings = read_back(self.live, schedule, batches, num_images)
         settings |= read_labels(self.live, batches, self.data.pseudo, settings)
@@ -112,7 +115,7 @@ class Machinery:
             summary = describe(self.live, settings, batches, self.price)
             path = self.files.directory / "effective.json"
             write_json(path, {"trial_id": self.config.trial_id, **summary})
-        self._is_checked = True
+        self._checked_phase = self.live.is_unfrozen
 
     def state(self) -> dict[str, Any]:
         """The content of a checkpoint: everything that updates change, the same on all workers."""

@@ -54,7 +54,7 @@ class TrainedTeacher:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelled:
-    """Counts over a pool that a teacher has labelled."""
+    """Counts over a pool with pseudo labels."""
 
     metrics: dict[str, float]
     """``images``, ``images_kept``, ``images_empty``, ``images_scored`` (left out of the pool),
@@ -71,6 +71,7 @@ class PseudoLabels:
     threshold: float
     keep_empty: bool
     pool: Literal["unlabelled", "rest"]
+    kind: Literal["self_training", "imported"]
 
 
 def build_pseudo_labels(
@@ -112,7 +113,7 @@ def build_pseudo_labels(
     if ctx.is_main:
         sweep(folder / LABELS_FOLDER)
     settings = {"threshold": labels.threshold, "keep_empty": labels.keep_empty, "pool": labels.pool}
-    parts = _split_into_parts(pool, config.recipe.batch_size, images_per_part)
+    parts = split_into_parts(pool, config.recipe.batch_size, images_per_part)
     for number, image_ids in enumerate(parts):
         path = part_path(folder, number)
         if ctx.any_of((not is_whole(path),))[0]:
@@ -120,7 +121,7 @@ def build_pseudo_labels(
             if ctx.is_main:
                 write_part(path, labels_by_image, settings, len(parts))
             ctx.barrier()
-    return _summarize(read_all(folder), pool, labels)
+    return summarize_labels(read_all(folder), pool, labels)
 
 
 def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
@@ -134,7 +135,7 @@ def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
     settings = parts.settings
     pool = open_pool(config.data, config.images, settings["pool"], config.draw)
     if set(pool.image_ids) != parts.by_image.keys():
-        must = f"must hold the {len(parts.by_image)} images that the teacher labelled"
+        must = f"must hold the {len(parts.by_image)} images that were labelled"
         remedy = "Put them back as they were, or start a new study."
         raise DataError(
             explain(
@@ -146,6 +147,7 @@ def open_pseudo_labels(config: TrialConfig, folder: Path) -> PseudoLabels:
         threshold=settings["threshold"],
         keep_empty=settings["keep_empty"],
         pool=settings["pool"],
+        kind=settings.get("kind", "self_training"),
     )
 
 
@@ -166,7 +168,7 @@ def _build_detector(teacher: TrainedTeacher, ctx: WorkerContext) -> Detector:
     return detector.to(ctx.device).eval()
 
 
-def _split_into_parts(
+def split_into_parts(
     pool: LabelPool, batch_size: int, images_per_part: int
 ) -> list[tuple[int, ...]]:
     """The image ids of each part. A part is whole batches, so its labels do not depend on it."""
@@ -237,7 +239,8 @@ def _as_json(run_lengths: Mapping[str, Any]) -> str:
     return json.dumps({"size": [int(side) for side in run_lengths["size"]], "counts": text})
 
 
-def _summarize(parts: PoolLabels, pool: LabelPool, labels: LabelsSpec) -> Labelled:
+def summarize_labels(parts: PoolLabels, pool: LabelPool, labels: LabelsSpec) -> Labelled:
+    """Counts over a pool, and why it cannot be learned from if it has no label."""
     seen = parts.by_image.values()
     categories = pool.index.categories
     counts = Counter(int(label) for one in seen for label in one.labels)
@@ -259,7 +262,7 @@ def _summarize(parts: PoolLabels, pool: LabelPool, labels: LabelsSpec) -> Labell
 
 
 def _explain_no_labels(metrics: Mapping[str, float], labels: LabelsSpec) -> str:
-    return (
-        f"the teacher finds nothing above labels.threshold {labels.threshold:g} on "
-        f"{metrics['images']:.0f} images; lower it, or train the teacher longer"
-    )
+    seen = f"nothing above labels.threshold {labels.threshold:g} on {metrics['images']:.0f} images"
+    if labels.kind == "imported":
+        return f"{labels.file} has {seen}; lower it"
+    return f"the teacher finds {seen}; lower it, or train the teacher longer"

@@ -123,6 +123,7 @@ def conclude_run(config: TrialConfig, out: Path, rungs: Sequence[RungDone]) -> P
         "config": config.model_dump_json(include=set(TrialConfig.model_fields)),
         "length": last.length,
         "categories": list(train.categories),
+        "keypoints": list(train.keypoint_names),
         "level_ranges": {
             kind: [scale.lowest, scale.highest] for kind, scale in train.level_ranges.items()
         },

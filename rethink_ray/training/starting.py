@@ -12,19 +12,25 @@ from pathlib import Path
 from torch import Tensor
 
 from rethink_ray.data.facts import digest_of_file
+from rethink_ray.detection.learned_detectors import LearnedDetector, OutputNames
 from rethink_ray.spec.assets import (
     AssetSpec,
     ClassifierAsset,
     DetectorAsset,
+    ImportedLabelsAsset,
     PseudoLabelsAsset,
     pseudo_labels_of,
     starts_of,
 )
 from rethink_ray.spec.backbone_code import require_same_code
+from rethink_ray.spec.detector_weights import find_detector_origin, starts_from_file
 from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.weight_keys import FROM_HUB
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
+from rethink_ray.training.detector_files import load_learned_detector, output_names_of
 from rethink_ray.training.label_files import are_whole
+from rethink_ray.training.published_starts import require_same_download
 from rethink_ray.training.trial_files import model_path
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -56,6 +62,10 @@ class Start:
     """Backbone weights of an upstream classifier."""
     whole: StateDict | None = None
     """Weights of a whole detector. If given, only the frozen stages of ``init`` still count."""
+    learned: LearnedDetector | None = None
+    """A detector of other categories (``init.source: detector``): all but their rows is loaded."""
+    names: OutputNames | None = None
+    """What the run's detector finds; given with ``learned``."""
 
 
 FROM_SEED = Start()
@@ -81,22 +91,43 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
     Raises:
         DamagedAsset: an asset's weights cannot be read.
         DataError: an asset was never built, or ``init.weights`` is another file than it was.
-        SpecError: the backbone's code has changed.
+        SpecError: the backbone's code has changed, a whole detector cannot be read, or weights of a
+            hub are missing here.
     """
     start = FROM_SEED
     require_same_code(config)
-    if config.recipe.init.source == "file":
-        require_same_file(config.recipe.init.weights or "", config.weights_digest, "init.weights")
+    init, goes_on = config.recipe.init, any(map(_is_teacher, starts_of(config)))
+    if starts_from_file(init):
+        require_same_file(init.weights or "", config.weights_digest, "init.weights")
+    elif init.source in FROM_HUB:
+        require_same_download(config)
+    if find_detector_origin(init) in ("torchvision", "file") and not goes_on:
+        start = Start(
+            learned=load_learned_detector(config.recipe), names=output_names_of(config.data)
+        )
     for spec in starts_of(config):
         locate_asset(spec, assets)
         match spec:
             case ClassifierAsset():
                 start = Start(backbone=load_asset_weights(spec, assets, ctx)["backbone"])
+            case DetectorAsset(kind="upstream_detector"):
+                start = _start_from_upstream(config, load_asset_weights(spec, assets, ctx))
             case DetectorAsset():
                 start = Start(whole=load_asset_weights(spec, assets, ctx)["model"])
-            case PseudoLabelsAsset():
+            case PseudoLabelsAsset() | ImportedLabelsAsset():
                 pass  # holds no weights: see locate_labels
     return start
+
+
+def _start_from_upstream(config: TrialConfig, weights: Mapping[str, StateDict]) -> Start:
+    assert config.upstream_images is not None, "its facts name what the detector has learned"
+    learned = LearnedDetector(state=weights["model"], categories=config.upstream_images.categories)
+    return Start(learned=learned, names=output_names_of(config.data))
+
+
+def _is_teacher(spec: AssetSpec) -> bool:
+    """Whether the run goes on from this asset instead of from what ``init`` names."""
+    return isinstance(spec, DetectorAsset) and spec.kind == "teacher"
 
 
 def require_same_file(path: str, digest: str, where: str) -> None:

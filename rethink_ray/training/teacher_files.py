@@ -15,14 +15,12 @@ from rethink_ray.detection.pixel_norm import (
     is_pixel_norm,
     require_stated_input,
 )
-from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import require_finite_weights
 from rethink_ray.detection.whole import load_detector, require_fitting_detector
 from rethink_ray.spec.backbone_code import require_same_code
-from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.checkpoint import Damaged, load_checkpoint
+from rethink_ray.training.detector_files import read_detector_file
 from rethink_ray.training.starting import require_same_file
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -92,20 +90,6 @@ def _load_in_order(
     path: Path, needed: Mapping[str, Tensor], categories: Sequence[str], where: str
 ) -> Mapping[str, Tensor]:
     """A file's tensors under our names, with outputs in the order of the data set's categories."""
-    state, file_categories = _load_tensors(path, where)
-    renamed = rename_to_ours(state, needed)
-    return select_categories(renamed, needed, categories, file_categories, where)
-
-
-def _load_tensors(path: Path, where: str) -> tuple[Mapping[str, Tensor], Sequence[str] | None]:
-    """A file's state dict, and the categories of its outputs if the file names them."""
-    try:
-        content = load_checkpoint(path)
-    except Damaged:
-        return read_state_dict(path, where), None
-    if not isinstance(content.get("model"), dict):
-        must = "must hold a whole detector"
-        raise SpecError(
-            explain(where, must, ", ".join(content), "Such as export --weights writes.")
-        )
-    return content["model"], content.get("categories")
+    learned = read_detector_file(path, where)
+    renamed = rename_to_ours(learned.state, needed)
+    return select_categories(renamed, needed, categories, learned.categories, where)

@@ -24,6 +24,7 @@ from rethink_ray.spec.older_records import fill_first_study
 from rethink_ray.spec.regime import num_images
 from rethink_ray.spec.resolve import Cell, CellResolver, cells_of, lengths_of
 from rethink_ray.spec.study import Study
+from tests.builders import made_up_facts
 
 Score = Callable[[Cell, float, str, int], float]
 """(cell, length, purpose, number of the trial in its cell) -> AP."""
@@ -47,7 +48,8 @@ def build_study(**changes: Any) -> Study:
 
 
 def build_facts(study: Study, *, train: int = 400, report: int = 600) -> DataFacts:
-    """Facts of a data set with ``train`` images."""
+    """Facts of a data set with ``train`` images, and of upstream scenes if the study names any."""
+    upstream = study.data.upstream_detection
     sizes = {n: num_images(r.images, train) for n, r in study.regimes.items()}
     return DataFacts(
         fingerprint="d" * 16,
@@ -56,6 +58,7 @@ def build_facts(study: Study, *, train: int = 400, report: int = 600) -> DataFac
         regime_digests={name: name * 2 for name in sizes},
         split_sizes={"train": train, "val": 60, "test": report},
         upstream_fingerprint="u" * 16,
+        upstream_detection=upstream and made_up_facts({"all": 2000}),
     )
 
 
@@ -160,8 +163,9 @@ class Planted:
             members.append(member)
             keys = [asset.key for asset in assets_of(config)]
             for key in first_asset_keys(config) if is_first else keys:
-                metrics = {"accuracy": 0.8, "chance": 0.05}
                 kind = key.partition("-")[0]
+                classified = {"accuracy": 0.8, "chance": 0.05}
+                metrics = {"val/ap": 12.5} if kind == "upstream_detector" else classified
                 took = self.asset_seconds.get(kind, 100.0)
                 done = AssetDone(key=key, kind=kind, metrics=metrics, seconds=took)
                 assets[key] = done

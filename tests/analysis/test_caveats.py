@@ -9,7 +9,7 @@ from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.space import Parameter
-from tests.analysis.planted import Planted, build_study, noisy, written
+from tests.analysis.planted import TREE, Planted, build_study, noisy, written
 
 ROWS = {
     (arm, length): [9.0, 10.0, 11.0] for arm in ("scratch", "pretrained") for length in (2, 4, 6)
@@ -46,6 +46,21 @@ def test_one_upstream_classifier_for_all_replicates_reads_with_this_checkpoint()
     assert "one upstream classifier (classifier-" in shared.text
 
 
+def test_one_upstream_detector_for_all_replicates_is_shown_with_its_ap() -> None:
+    data = TREE["data"] | {
+        "upstream_detection": {"dataset": "shapes", "shapes": {"figures": "glyphs"}}
+    }
+    start = {"init.source": "detector", "init.weights": "upstream_detector"}
+    study = build_study(data=data, arms={"scratch": {}, "detector": {"set": start}})
+    found = _findings(Planted(study, lambda cell, *_: 20.0))
+    (shared,) = [c for c in found.caveats if c.key.startswith("shared-start")]
+    assert "one upstream detector (upstream_detector-" in shared.text
+    [asset] = found.cost.assets
+    assert (asset.kind, asset.ap, asset.accuracy) == ("upstream_detector", 12.5, None)
+    assert found.cost.of("full", "detector").asset_seconds == 100.0
+    assert found.cost.of("full", "scratch").asset_seconds == 0.0
+
+
 def test_a_first_stage_of_its_own_is_no_shared_start() -> None:
     """Direct pre-training is repeated with each replicate's seed; a classifier is not."""
     found = _findings(Planted(build_study(), written(ROWS)))
@@ -54,6 +69,16 @@ def test_a_first_stage_of_its_own_is_no_shared_start() -> None:
         "shared-start:full/pretrained"
     ]
     assert not list(find_shared_start(found.study, replace(result, source="direct"), found.cost))
+
+
+def test_labels_from_one_file_read_with_these_labels() -> None:
+    labels = {"kind": "imported", "file": "detections.json"}
+    study = build_study(arms={"scratch": {}, "pretrained": {"set": {"labels": labels}}})
+    found = _findings(Planted(build_study(), written(ROWS)))
+    (result,) = [r for regime in found.regimes for r in regime.cells if r.arm == "pretrained"]
+    (caveat,) = find_shared_start(study, replace(result, source="random"), found.cost) or ()
+    assert caveat.key == "shared-labels:full/pretrained"
+    assert "one file of labels (detections.json)" in caveat.text
 
 
 def test_selecting_and_reporting_on_one_split_is_named() -> None:

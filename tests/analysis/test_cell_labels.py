@@ -36,6 +36,9 @@ def _label(study: Study, arm: str, column: str) -> str:
     return " or ".join(sorted(labels[column]))
 
 
+DETECTOR = {"init.source": "detector", "init.weights": "upstream_detector"}
+
+
 @pytest.mark.parametrize(
     ("settings", "column", "label"),
     [
@@ -52,16 +55,30 @@ def _label(study: Study, arm: str, column: str) -> str:
         ),
         ({"detector.neck": "nas_fpn"}, "detector", "retinanet+nasfpn"),
         ({"detector.neck": "fpn"}, "detector", "retinanet"),
+        ({"detector.family": "our.nets:build"}, "detector", "our.nets:build"),
+        ({"detector.family": "our.nets:build"}, "backbone", "its own"),
+        ({"detector.family": "our.nets:build"}, "norm", "its own"),
         ({"init.source": "upstream", "init.frozen": "backbone"}, "frozen", "backbone"),
         (
             {"init.source": "upstream", "init.frozen": "backbone", "detector.adapters": 0.25},
             "frozen",
             "backbone+adapters",
         ),
+        ({"init.source": "direct", "init.frozen": "heads"}, "frozen", "heads"),
+        (
+            {"init.source": "direct", "init.frozen": "neck", "init.unfreeze": {"after": 0.5}},
+            "frozen",
+            "neck+unfrozen",
+        ),
+        ({"optimizer.backbone_rate": 0.1}, "optimizer.backbone_rate", "0.1"),
         ({"init.source": "upstream"}, "init", "upstream"),
         ({"init.source": "upstream", "upstream.labels": "shuffled"}, "init", "upstream_shuffled"),
         ({"upstream.labels": "shuffled"}, "init", "random"),
+        (DETECTOR, "init", "detector"),
+        (DETECTOR | {"upstream_detector.labels": "shuffled"}, "init", "detector_shuffled"),
         ({"joint.weight": 1.0}, "method", "supervised+joint"),
+        ({"optimizer.ema": {"half_life": 0.2}}, "method", "supervised+ema"),
+        ({"labels": {"kind": "imported", "file": "d.json"}}, "method", "imported"),
         ({"init.source": "direct"}, "method", "P1x"),
         ({"init.source": "direct", "direct.passes": 144.0}, "method", "P3x"),
     ],

@@ -27,6 +27,9 @@ TESTED_BY: Mapping[str, str] = {
     "he_2018/norm": "he_2018_variants",
     "he_2018/norm-kinds": "he_2018_variants",
     "he_2018/low-rate-overfits": "he_2018_variants",
+    "li_2019/above-classifier": "detector_start",
+    "li_2019/localisation": "detector_start",
+    "wang_2020/last-layers": "detector_start",
     "zoph_2020/augmentation": "zoph_2020",
     "zoph_2020/strong-augmentation": "zoph_2020",
     "zoph_2020/labels": "zoph_2020",
@@ -59,6 +62,9 @@ TESTED_BY: Mapping[str, str] = {
     "vasconcelos_2022/cost-parameters": "vasconcelos_2022",
     "vasconcelos_2022/cost-memory": "vasconcelos_2022",
     "vasconcelos_2022/cost": "vasconcelos_2022",
+    "lee_2022/fine-tuning": "detector_start",
+    "muralidharan_2025/moderate-size": "detector_start",
+    "muralidharan_2025/low-capacity": "detector_start_mini",
 }
 IMAGES: Mapping[str, int] = {"coco": 113_287, "lvis": 95_170, "voc": 10_228}
 """In the training sets of full-scale studies, outside their hold-outs."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rethink_ray.analysis.claims_sheet import claims_sheet
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.judge.claims import ClaimOutcome
 from rethink_ray.judge.verdicts import Verdict
@@ -89,6 +90,23 @@ EQUAL_PASSES = {
         "classifier": {"set": {**UPSTREAM, "schedule.lengths": [5, 7, 9]}},
     }
 }
+DETECTOR = {"init.source": "detector", "init.weights": "upstream_detector"}
+SCENES = {
+    "dataset": "shapes",
+    "select_on": "val",
+    "report_on": "test",
+    "upstream_detection": {"dataset": "shapes", "shapes": {"figures": "glyphs", "train": 2000}},
+}
+STARTS = {
+    "data": SCENES,
+    **_arms(
+        scratch={},
+        classifier=UPSTREAM,
+        detector=DETECTOR,
+        last_layers={**DETECTOR, "init.frozen": "heads"},
+    ),
+}
+MODERATE = {**STARTS, "settings": {"detector.backbone": "resnet18"}}
 VOC = {
     "data": {"dataset": "voc", "root": "nowhere", "select_on": "val", "report_on": "test"},
     "regimes": {"full": {"images": 15000}},
@@ -150,6 +168,13 @@ CASES: dict[str, Case] = {
     "he_2018/low-rate-overfits": _two(
         _arms(short={}, long={"schedule.decay.before_end": [1.0, 0.13]}), "short", "long"
     ),
+    "li_2019/above-classifier": _two(STARTS, "detector", "classifier"),
+    "li_2019/localisation": Case(
+        STARTS,
+        {"detector": {"ap75": 23, "ap50": 30}, "classifier": {"ap75": 20, "ap50": 30}},
+        {"detector": {"ap75": 20, "ap50": 33}, "classifier": {"ap75": 20, "ap50": 30}},
+    ),
+    "wang_2020/last-layers": _two(STARTS, "last_layers", "detector"),
     "zoph_2020/augmentation": Case(
         LEVELS,
         {"scratch_s1": 10, "pretrained_s1": 13, "scratch_s4": 12, "pretrained_s4": 11},
@@ -273,6 +298,17 @@ CASES: dict[str, Case] = {
     "vasconcelos_2022/cost-parameters": _two(THREE, "frozen", "tuned", "trained_share"),
     "vasconcelos_2022/cost-memory": _two(THREE, "frozen", "tuned", "peak_gb"),
     "vasconcelos_2022/cost": _two(THREE, "frozen", "tuned", "step_ms"),
+    "lee_2022/fine-tuning": Case(
+        STARTS, {"detector": 20, "last_layers": 20}, {"detector": 20, "last_layers": 23}
+    ),
+    "muralidharan_2025/moderate-size": Case(
+        MODERATE,
+        {"detector": 23, "classifier": 20, "scratch": 20},
+        {"detector": 17, "classifier": 20, "scratch": 20},
+    ),
+    "muralidharan_2025/low-capacity": Case(
+        STARTS, {"scratch": 20, "detector": 20}, {"scratch": 17, "detector": 20}
+    ),
 }
 
 
@@ -334,6 +370,15 @@ def test_a_claim_is_supported_where_it_was_planted_and_contradicted_where_its_op
         assert found.findings, found.untested
         assert {f.verdict for f in found.findings} == {wanted}, [f.sentence for f in found.findings]
         assert all(f.evidence for f in found.findings)
+
+
+def test_the_sheet_names_the_paper_of_every_claim_on_whole_detectors() -> None:
+    study = build_study(**{"budget": FIVE, **STARTS})
+    planted = Planted(study, noisy(lambda cell, length: 20.0, 0.05, 7))
+    sheet = claims_sheet(derive_findings(planted.tables()).claims, study)
+    reported = {str(row[0]).partition(":")[0]: row[-1] for row in sheet.rows}
+    for paper in ("Li 2019", "Wang 2020", "Lee 2022", "Muralidharan 2025"):
+        assert reported[paper] == "no table of it ships"
 
 
 def test_with_one_arm_from_random_weights_no_claim_is_tested_and_each_says_why() -> None:

@@ -41,6 +41,15 @@ def test_a_file_counts_if_it_holds_a_detector_and_not_if_it_holds_a_classifier()
     assert keys(study, facts_with()) == set()
 
 
+def test_a_published_detector_by_name_has_seen_the_hold_out_too() -> None:
+    name = "RetinaNet_ResNet50_FPN_Weights.COCO_V1"
+    init = {"source": "detector", "weights": name}
+    resnet = {"detector.backbone": "resnet50", "detector.norm": "frozen_bn"}
+    assert keys(study_of({"set": resnet | {"init": init}}), facts_with()) == {
+        "seen-holdout:full/other"
+    }
+
+
 def test_a_student_inherits_its_teachers_file() -> None:
     arms = {"scratch": {}, "tutor": {"set": FROM_FILE}, "student": LABELLED | {"teacher": "tutor"}}
     study = build_study(data=COCO, arms=arms)

@@ -3,6 +3,7 @@
 ``plan`` leaves out files and code that need not be there yet.
 """
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -19,7 +20,8 @@ from typer.testing import CliRunner
 
 from rethink_ray.cli import app
 from rethink_ray.cluster.doctor.study_checks import examine_study
-from rethink_ray.data.shapes import make_shapes
+from rethink_ray.commands.planning import plan_lines
+from rethink_ray.data.shapes import make_shapes, shapes_folder
 from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import build_detector
@@ -67,6 +69,23 @@ def taught(**settings: Any) -> Tree:
     return {"arms": {"a": {}, "b": {"teacher": "a", "set": STUDENT | own}}}
 
 
+def importing(folder: Path, records: Any, **settings: Any) -> Tree:
+    """An arm with another tool's detections on four images without labels."""
+    path = folder / "detections.json"
+    path.write_text(json.dumps(records))
+    labels = {"labels__kind": "imported", "labels__file": str(path)}
+    data = {"dataset": "shapes", "shapes": SHAPES | {"unlabelled": 4}}
+    return {"data": data, **arm(**(labels | settings))}
+
+
+def detection(folder: Path, category_id: Any = 1) -> Tree:
+    """One on the first image of the pool, with a score of 0.6."""
+    shapes = ShapesSpec(**SHAPES, unlabelled=4)
+    names = sorted(path.name for path in (shapes_folder(shapes) / "unlabelled").iterdir())
+    box = {"bbox": [8, 8, 20, 20], "score": 0.6}
+    return {"image_id": names[0], "category_id": category_id} | box
+
+
 def class_folders(folder: Path, num: int) -> str:
     for number in range(num):
         (folder / "upstream" / f"class{number}").mkdir(parents=True)
@@ -108,6 +127,39 @@ REFUSED_BY_PLAN: dict[str, tuple[str, Callable[[Path], Tree]]] = {
     "no images left for a teacher": (
         "full/b: labels.pool rest: must leave images for the teacher to label",
         lambda _: taught(labels__pool="rest"),
+    ),
+    "imported labels whose file is missing": (
+        "full/a: labels.file: must be a readable file",
+        lambda folder: importing(folder, [], labels__file=str(folder / "no.json")),
+    ),
+    "imported labels that are no list": (
+        "must be a JSON list of {image_id, category_id, bbox, score}, COCO's results format, but "
+        "got 'a JSON dict'",
+        lambda folder: importing(folder, {"images": []}),
+    ),
+    "imported labels of other images": (
+        "few detections that name an image that the data set does not list",
+        lambda folder: importing(folder, [detection(folder) | {"image_id": 999}]),
+    ),
+    "imported labels of other categories": (
+        "few detections that name a category that train does not have",
+        lambda folder: importing(folder, [detection(folder, "zebra")]),
+    ),
+    "imported labels that all score too low": (
+        "labels.threshold: must leave a detection of ",
+        lambda folder: importing(folder, [detection(folder)], labels__threshold=0.7),
+    ),
+    "imported labels without the masks that a run learns": (
+        "must have a segmentation of detections, from which masks are learned or pasted",
+        lambda folder: importing(folder, [detection(folder)], detector__family="mask_rcnn"),
+    ),
+    "imported labels without a file": (
+        "labels.file: must name the file of detections where labels.kind is imported",
+        lambda _: arm(labels__kind="imported"),
+    ),
+    "a file of labels that nothing imports": (
+        "labels.file: must be left out where labels.kind is human",
+        lambda _: arm(labels__file="detections.json"),
     ),
     "more classes than figures": (
         "full/a: upstream.classes: must be at most ",
@@ -387,7 +439,7 @@ def test_a_file_of_weights_that_was_replaced_is_refused_before_a_study_goes_on(
         (tmp_path / "w.pth").write_bytes(content)
     resumed = CliRunner().invoke(app, ["resume", str(directory.root)])
     assert isinstance(resumed.exception, DataError)
-    assert f"weights {tmp_path / 'w.pth'}: must be " in str(resumed.exception)
+    assert f"file {tmp_path / 'w.pth'}: must be " in str(resumed.exception)
     assert not resumed.output
 
 
@@ -395,3 +447,17 @@ def test_a_teacher_that_fits_passes(tmp_path: Path) -> None:
     path = study_file(tmp_path, **taught_by_file(tmp_path, detector(6)))
     assert load_study_input(str(path)).facts.detector_files == (str(tmp_path / "teacher.pth"),)
     assert refusals_of_doctor(path) == ""
+
+
+def test_a_plan_says_what_imported_labels_give(tmp_path: Path) -> None:
+    records = [detection(tmp_path)] * 3 + [detection(tmp_path, "zebra")]
+    path = study_file(tmp_path, **importing(tmp_path, records))
+    study, _ = load_study(path)
+    assert refusals_of_doctor(path) == ""
+    facts = load_study_input(str(path), is_planned_only=True).facts
+    lines = [*plan_lines(study, facts, 1, tmp_path)]
+    assert (
+        f"labels: {tmp_path / 'detections.json'} gives 3 boxes on 1 of 4 images of labels.pool "
+        "unlabelled; of 4 detections 1 name a category that train does not have"
+    ) in lines
+    assert "assets: 1 pool with imported labels" in lines

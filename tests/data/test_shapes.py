@@ -12,9 +12,11 @@ from rethink_ray.data.shapes import (
     CLASS_FREQUENCIES,
     MAX_OBJECTS,
     MIN_VISIBLE,
+    class_frequencies,
     draw_scene,
     make_shapes,
     shapes_folder,
+    shapes_salt,
 )
 from rethink_ray.data.sources.coco import CocoSource
 from rethink_ray.data.splits import open_split
@@ -123,3 +125,18 @@ def test_the_files_are_plain_coco(shapes: DataSpec) -> None:
     assert raw.categories == tuple(CLASS_FREQUENCIES)
     assert len(raw.images) == 12
     assert raw.problems == ()
+
+
+def test_scenes_of_glyphs_show_twelve_equally_frequent_classes_that_are_no_shapes() -> None:
+    glyphs = ShapesSpec(figures="glyphs")
+    frequencies = class_frequencies(glyphs)
+    assert list(frequencies)[:3] == ["arrow", "heart", "crescent"]
+    assert list(frequencies.values()) == [1 / 12] * 12
+    assert not set(frequencies) & set(CLASS_FREQUENCIES)
+    _, placed = draw_scene(generator_from("glyphs", 1), 64, frequencies)
+    assert {one.kind for one in placed} <= set(frequencies)
+
+
+def test_the_figures_are_part_of_a_data_sets_name_only_if_they_are_no_shapes() -> None:
+    assert "figures" not in shapes_salt(ShapesSpec())
+    assert '"figures":"glyphs"' in shapes_salt(ShapesSpec(figures="glyphs"))

@@ -14,7 +14,8 @@ from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.detection.freezing import freeze
 from rethink_ray.detection.norms import group_norm
-from rethink_ray.detection.weights import load_backbone, torchvision_weights
+from rethink_ray.detection.published_weights import torchvision_weights
+from rethink_ray.detection.weights import load_backbone
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import load_study
 from rethink_ray.spec.networks import (
@@ -175,7 +176,7 @@ def test_the_norm_of_efficientnet_gives_way_with_its_own_epsilon(norm: Norm) -> 
     with torch.device("meta"):
         backbone = build_backbone(DetectorSpec(backbone="efficientnet_b5", norm=norm))
 
-    assert norm_of(backbone, nn.Identity()) == norm
+    assert norm_of(backbone) == norm
     epsilons = {m.eps for m in backbone.modules() if hasattr(m, "eps")}
     assert epsilons == ({1e-5} if norm == "gn" else {1e-3})
 
@@ -192,7 +193,7 @@ def test_networks_with_norms_of_their_own_take_the_asked_one_above_them(name: st
     with torch.device("meta"):
         detector = build_detector(spec, InitSpec(), 3, seed=0)
 
-    assert norm_of(detector.backbone, detector.network.get_submodule("backbone.fpn")) == "gn"
+    assert norm_of(detector.backbone, [detector.network.get_submodule("backbone.fpn")]) == "gn"
     assert not any(isinstance(m, nn.GroupNorm) for m in detector.backbone.modules())
 
 

@@ -1,16 +1,20 @@
 """What every detector keeps, whatever its family, norm, neck and start."""
 
 import itertools
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from rethink_ray.detection.classifier import build_classifier
+from rethink_ray.detection.detector_start import start_from_detector
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.drift import BackboneStart, record_origin
+from rethink_ray.detection.staged_backbone import Tokens
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.direct import direct_recipe
@@ -18,11 +22,17 @@ from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm, Recipe
 from rethink_ray.spec.settings import with_settings
 from rethink_ray.training.effective import read_detector, require_recipe_values
-from rethink_ray.training.effective_backbone import frozen_of, read_backbone, starts_at_zero
-from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, update
+from rethink_ray.training.effective_backbone import read_backbone, starts_at_zero
+from rethink_ray.training.effective_norms import read_norms
+from rethink_ray.training.effective_optimizer import frozen_of
+from rethink_ray.training.optimizer import build_optimizer, set_rate
+from tests.detection.tiny_detectors import mixed_pictures, snapshot, tiny, total, update
 
-FAMILIES, NORMS, NECKS = get_args(Family), get_args(Norm), get_args(Neck)
+FAMILIES, NORMS = get_args(Family), get_args(Norm)
+NECKS = tuple(neck for neck in get_args(Neck) if neck != "simple")
+"""``simple`` is the neck of plain ViTs alone: ``VIT_COMBINATIONS``."""
 UPSTREAM: dict[str, object] = {"init.source": "upstream"}
+NOTHING: Mapping[str, object] = {}
 STARTS: dict[str, dict[str, object]] = {
     "random": {},
     "shortcuts": {"init.zero_init_residual": True},
@@ -32,8 +42,25 @@ STARTS: dict[str, dict[str, object]] = {
     "backbone": UPSTREAM | {"init.frozen": "backbone"},
     "adapters": UPSTREAM | {"init.frozen": "backbone", "detector.adapters": 0.25},
     "direct": {"init.source": "direct"},
+    "neck": {"init.source": "direct", "init.frozen": "neck"},
+    "heads": {"init.source": "direct", "init.frozen": "heads"},
+    "unfrozen": UPSTREAM
+    | {"init.frozen": "backbone", "init.unfreeze": {"after": 0.5}}
+    | {"optimizer.backbone_rate": 0.5, "optimizer.layer_decay": 0.25},
+    "detector": {
+        "init.source": "detector",
+        "init.weights": "detector.pt",
+        "init.input": "imagenet",
+        "init.frozen": "layer1",
+    },
 }
-"""Where the weights come from, and which of them never move."""
+"""Where the weights come from, which of them never move, and which move slowly."""
+LAST_LAYERS = (
+    *(".cls_logits.", ".bbox_reg.", ".bbox_ctrness.", ".cls_score.", ".bbox_pred."),
+    *(".mask_fcn_logits.", ".kps_score_lowres."),
+)
+RATES = {"layer4": 1 / 8, "layer3": 1 / 32, "layer2": 1 / 128, "layer1": 1 / 512, "stem": 1 / 2048}
+"""Half of a quarter, of a quarter of that, and so on down to the pixels."""
 REFUSED = {
     "must be trainable on random weights": "Use gn, bn or sync_bn",
     "must have a norm that learns under detector.neck": "Use gn, bn or sync_bn",
@@ -43,26 +70,39 @@ Combination = tuple[Family, Norm, Neck, str]
 EVERY: list[Combination] = list(itertools.product(FAMILIES, NORMS, NECKS, STARTS))
 
 
-def recipe_of(combination: Combination) -> Recipe:
+def recipe_of(combination: Combination, above: Mapping[str, object] = NOTHING) -> Recipe:
     family, norm, neck, start = combination
-    repeats = None if neck == "fpn" else 1
-    spec = tiny(family, norm, neck=neck, neck_repeats=repeats, max_side_px=96)
+    counts: dict[str, object] = {"neck": neck, "max_side_px": 96}
+    if neck == "simple":
+        counts |= {"backbone": "timm:test_vit"}
+    elif neck != "fpn":
+        counts |= {"neck_repeats": 1}
+    spec = tiny(family, norm, **counts)
     trained_with = "gn" if norm == "gn" else "bn"
     settings = STARTS[start] | {"direct.norm": trained_with}
-    if start == "file":
+    if start in ("file", "detector"):
         settings |= {"init.weights_norm": trained_with}
-    return with_settings(Recipe(detector=spec), settings, "contract")
+    return with_settings(Recipe(detector=spec), settings | dict(above), "contract")
 
 
-def refusal(combination: Combination) -> str:
+def refusal(combination: Combination, above: Mapping[str, object] = NOTHING) -> str:
     """The error, or nothing for a combination that means something."""
     try:
-        check_recipe(recipe_of(combination), "contract")
+        check_recipe(recipe_of(combination, above), "contract")
     except SpecError as error:
         return str(error)
     return ""
 
 
+VIT_STARTS = (
+    *("random", "file", "upstream", "layer1", "backbone", "adapters", "direct"),
+    *("neck", "heads", "detector"),
+)
+VIT_COMBINATIONS: list[Combination] = [
+    (FAMILIES[number % len(FAMILIES)], ("gn", "bn", "sync_bn")[number % 3], "simple", start)
+    for number, start in enumerate(VIT_STARTS)
+]
+"""A plain ViT of timm under every family; starts and norms take turns."""
 ALL = [combination for combination in EVERY if not refusal(combination)]
 
 
@@ -86,7 +126,10 @@ def built(recipe: Recipe, folder: Path, seed: int = 0) -> Detector:
     match init.source:
         case "upstream":
             state = build_classifier(plain, 4, seed=9).backbone_state()
-            return build_detector(spec, init, 3, seed=seed, weights=state)
+            detector = build_detector(spec, init, 3, seed=seed, weights=state)
+            if init.unfreeze is not None:
+                detector.freeze("none")  # as a run does at its switch
+            return detector
         case "file":
             path = folder / str(init.weights)
             torch.save(build_classifier(plain, 4, seed=9).state_dict(), path)
@@ -97,18 +140,47 @@ def built(recipe: Recipe, folder: Path, seed: int = 0) -> Detector:
             detector = build_detector(spec, InitSpec(frozen=init.frozen), 3, seed=seed)
             load_detector(detector, first.state_dict(), "init.source: direct")
             return detector
+        case "detector":
+            return started(recipe, seed)
         case _:
             return build_detector(spec, init, 3, seed=seed)
 
 
-def require_contract(combination: Combination, folder: Path) -> None:
-    recipe = recipe_of(combination)
+def started(recipe: Recipe, seed: int) -> Detector:
+    """From a detector of four categories, with one in common."""
+    theirs, ours = ("cat", "dog", "bird", "fish"), ("dog", "whale", "ant")
+    learned = build_detector(recipe.detector, InitSpec(), len(theirs), seed=9)
+    detector = build_detector(recipe.detector, recipe.init, len(ours), seed=seed)
+    drawn = snapshot(detector)
+    kept = start_from_detector(
+        detector,
+        learned.state_dict(),
+        learned=theirs,
+        categories=ours,
+        keep=recipe.init.keep_classes,
+        where="contract",
+    )
+    assert dict(kept.categories) == {"dog": "dog"}
+    for name, value in detector.state_dict().items():
+        if name not in kept.rows:
+            assert torch.equal(value, learned.state_dict()[name]), name
+        elif name.endswith(".weight"):  # biases are all drawn the same
+            assert not torch.equal(value, drawn[name]), name
+    return detector
+
+
+def require_contract(
+    combination: Combination, folder: Path, above: Mapping[str, object] = NOTHING
+) -> None:
+    recipe = recipe_of(combination, above)
     detector = built(recipe, folder)
     before, origin = snapshot(detector), record_origin(detector.backbone)
 
     update(detector, 3 if recipe.detector.adapters else 2, mixed=True)
 
     require_frozen(recipe, detector)
+    require_no_graph_in_frozen_parts(detector)
+    require_rates(recipe, detector)
     for name, value in detector.state_dict().items():
         assert torch.equal(value, before[name]) == stays(recipe, name), name
     again = built(recipe, folder, seed=1)
@@ -135,12 +207,33 @@ def require_equal(detections: list[dict[str, Tensor]], others: list[dict[str, Te
 def stays(recipe: Recipe, name: str) -> bool:
     """Whether a number, a statistic included, is one that never moves; told by its name alone."""
     stage = name.removeprefix("network.backbone.body.").split(".")[0]
-    if ".pixel_norm." in name:
+    if ".pixel_norm." in name or is_frozen_above(recipe, name):
         return True
-    if stage == name.split(".")[0] or stage == "adapters":
+    if stage == name.split(".")[0]:
+        return stays_above(recipe.init.frozen, name)
+    if stage == "adapters":
         return False
-    frozen = {"layer1": ("stem", "layer1"), "backbone": (stage,)}.get(recipe.init.frozen, ())
+    upto = "none" if recipe.init.unfreeze is not None else recipe.init.frozen
+    frozen = {"layer1": ("stem", "layer1"), "none": ()}.get(upto, (stage,))
     return stage in frozen or (recipe.detector.norm == "frozen_bn" and is_backbone_norm(name))
+
+
+def stays_above(upto: str, name: str) -> bool:
+    """As ``stays``, for neck and heads."""
+    if name.startswith("network.backbone.fpn."):
+        return upto in ("neck", "heads")
+    is_last = any(last in name for last in LAST_LAYERS) and not name.startswith("network.rpn.")
+    return upto == "heads" and not is_last
+
+
+def is_frozen_above(recipe: Recipe, name: str) -> bool:
+    """Whether a number belongs to a frozen norm of the pyramid or of a head on regions."""
+    heads, neck = recipe.detector.head_norm, recipe.detector.neck_norm
+    in_neck = (heads if neck is None else neck) == "frozen_bn"
+    in_heads = heads == "frozen_bn"
+    return (in_neck and re.search(r"_blocks\.\d+\.1\.", name) is not None) or (
+        in_heads and re.search(r"(box_head|masks\.head)\.\d+\.1\.", name) is not None
+    )
 
 
 def is_backbone_norm(name: str) -> bool:
@@ -156,9 +249,53 @@ def require_frozen(recipe: Recipe, detector: Detector) -> None:
         assert (id(parameter) in grouped) == (not stays(recipe, name)), name
 
 
+def require_no_graph_in_frozen_parts(detector: Detector) -> None:
+    """No gradient is recorded in a frozen part unless something before it trains (adapters)."""
+    if not detector.frozen_parts:
+        return
+    recorded: dict[str, bool] = {}
+
+    def record(name: str, output: Any) -> None:
+        output = output.values if isinstance(output, Tokens) else output
+        tensors = output.values() if isinstance(output, dict) else output
+        tensors = [output] if isinstance(output, Tensor) else tensors
+        flat = [t for one in tensors for t in ([one] if isinstance(one, Tensor) else one)]
+        recorded[name] = any(tensor.requires_grad for tensor in flat)
+
+    hooks = [
+        detector.get_submodule(name).register_forward_hook(
+            lambda _, __, output, name=name: record(name, output)
+        )
+        for name in detector.frozen_parts
+    ]
+    assert total(detector, mixed=True).requires_grad
+    for hook in hooks:
+        hook.remove()
+    has_adapters = detector.backbone.adapters is not None
+    assert has_adapters or recorded == dict.fromkeys(detector.frozen_parts, False)
+
+
+def require_rates(recipe: Recipe, detector: Detector) -> None:
+    """The rate of each parameter, told by its name alone, and each in the group of its decay."""
+    spec = recipe.optimizer.model_copy(update={"weight_decay": 0.5, "norm_weight_decay": 0.25})
+    groups = detector.decayed_and_norm_parameters()
+    optimizer = build_optimizer(*groups, spec, detector.depths())
+    set_rate(optimizer, 2.0)
+    norms = {id(parameter) for parameter in groups[1]}
+    names = {id(parameter): name for name, parameter in detector.named_parameters()}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            stage = names[id(parameter)].removeprefix("network.backbone.body.").split(".")[0]
+            is_gentle = recipe.optimizer.layer_decay != 1.0
+            assert group["lr"] == 2.0 * (RATES.get(stage, 1.0) if is_gentle else 1.0)
+            assert group["weight_decay"] == (0.25 if id(parameter) in norms else 0.5)
+
+
 def require_effective(recipe: Recipe, detector: Detector, origin: BackboneStart) -> None:
     found = read_detector(detector) | read_backbone(detector.backbone, recipe.detector.adapters)
-    found["init.frozen"] = frozen_of(detector.backbone, recipe.init.frozen)
+    found |= read_norms(detector, recipe.detector)
+    expected = "none" if recipe.init.unfreeze is not None else recipe.init.frozen
+    assert frozen_of(detector, expected) == expected
     found["init.zero_init_residual"] = starts_at_zero(detector.backbone, origin)
     require_recipe_values(recipe, found)
     assert {"detector.family", "detector.norm", "detector.neck", "detector.adapters"} <= set(found)
@@ -171,20 +308,56 @@ def test_a_detector_keeps_the_contract(combination: Combination, tmp_path: Path)
     require_contract(combination, tmp_path)
 
 
+FROM_CLASSIFIER: dict[str, object] = {"detector.norm_epsilon": 0.0, "detector.head_norm": "gn"}
+LOADED: dict[str, object] = {"detector.head_norm": "frozen_bn"}
+ABOVE: list[tuple[Combination, dict[str, object]]] = [
+    (
+        ("retinanet", "bn", "fpn", "upstream"),
+        {"detector.neck_norm": "none", "detector.head_norm": "gn"},
+    ),
+    (("retinanet", "frozen_bn", "fpn", "upstream"), FROM_CLASSIFIER),
+    (
+        ("retinanet", "frozen_bn", "fpn", "direct"),
+        {"detector.neck_norm": "frozen_bn", "detector.norm_epsilon": 0.001},
+    ),
+    (("fcos", "bn", "fpn", "random"), {"detector.head_norm": "none", "detector.neck_norm": "same"}),
+    (("faster_rcnn", "frozen_bn", "fpn", "upstream"), FROM_CLASSIFIER),
+    (("faster_rcnn", "bn", "nas_fpn", "random"), {"detector.head_norm": "gn"}),
+    (("cascade_rcnn", "sync_bn", "fpn", "random"), {"detector.rpn_convs": 2}),
+    (("mask_rcnn", "frozen_bn", "fpn", "direct"), LOADED | {"detector.rpn_convs": 2}),
+    (("cascade_mask_rcnn", "frozen_bn", "fpn", "direct"), LOADED | {"detector.neck_norm": "none"}),
+]
+"""Norms of pyramid and heads, and proposal heads, that no other combination has."""
+
+
+@pytest.mark.parametrize(("combination", "above"), ABOVE, ids=str)
+def test_norms_above_the_backbone_keep_the_contract(
+    combination: Combination, above: dict[str, object], tmp_path: Path
+) -> None:
+    assert not refusal(combination, above)
+    require_contract(combination, tmp_path, above)
+
+
+@pytest.mark.parametrize("combination", VIT_COMBINATIONS, ids="-".join)
+def test_a_plain_vit_keeps_the_contract(combination: Combination, tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="an extra: pip install 'rethink-ray[timm]'")
+    require_contract(combination, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_combination_keeps_the_contract(family: Family, tmp_path: Path) -> None:
     own = [c for c in ALL if c[0] == family]
-    assert len(own) == 78
+    assert len(own) == 118
     for combination in own:
         require_contract(combination, tmp_path)
 
 
 def test_frozen_batch_norm_alone_is_refused_and_only_where_nothing_could_be_learnt() -> None:
-    """On random weights, and under necks that stand on norms of their own: 126 of 672."""
+    """On random weights, and under necks that stand on norms of their own: 182 of 1,008."""
     refused = [c for c in EVERY if c not in ALL]
 
-    assert len(refused) == 126
+    assert len(refused) == 182
     for combination in refused:
         _, norm, neck, start = combination
         assert norm == "frozen_bn"

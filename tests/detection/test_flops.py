@@ -32,6 +32,25 @@ def test_a_frozen_backbone_saves_its_whole_backward_pass() -> None:
     assert free - frozen == (stem + blocks) * 2 - stem + laterals
 
 
+def test_each_part_that_is_frozen_saves_its_backward_pass_and_its_inputs_gradient() -> None:
+    pixels = (8**2, 4**2, 2**2)  # of the maps P3 to P5
+    laterals = sum(conv(i, 16, 1, n) for i, n in zip((16, 32, 32), pixels, strict=True))
+    blocks = sum(conv(16, 16, 3, n) for n in pixels)
+    tower = 2 * blocks  # one convolution in each of two towers
+    last = sum(conv(16, 9 * 3, 3, n) + conv(16, 9 * 4, 3, n) for n in pixels)
+
+    backbone, neck, heads = (
+        step_flops_per_image(tiny(width=32), frozen, 3, CPU)
+        for frozen in ("backbone", "neck", "heads")
+    )
+
+    # gradients by the weights of laterals and blocks, and by the blocks' input; the towers then
+    # need no gradient by their input
+    assert backbone - neck == laterals + 2 * blocks + tower
+    # gradients by the towers' weights; the last layers then need none by their input
+    assert neck - heads == tower + last
+
+
 def test_only_what_is_multiplied_counts_so_norms_cost_nothing() -> None:
     norms: tuple[Norm, ...] = get_args(Norm)
     counts = {norm: step_flops_per_image(tiny(norm=norm), "none", 3, CPU) for norm in norms}

@@ -197,3 +197,12 @@ def test_a_classifier_is_no_detector(tmp_path: Path, name: str) -> None:
     with torch.device("meta"):
         model = classifiers.get_model(name, weights=None)
     assert not is_detector(saved(tmp_path / "classifier.pth", model, "backbone."))
+
+
+def test_two_categories_do_not_reorder_the_proposal_network() -> None:
+    detector = ours("faster_rcnn", 2, backbone="tiny", neck_channels=8)
+    needed = detector.state_dict()
+    name = "network.rpn.head.bbox_pred.bias"  # 12 numbers, as four per output would be
+    state = {**needed, name: torch.arange(12.0)}
+    reordered = select_categories(state, needed, ("dog", "cat"), ("cat", "dog"), "file")
+    assert reordered[name].tolist() == list(range(12))

@@ -19,7 +19,8 @@ from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, Neck, Norm
 from tests.builders import micro_recipe
 from tests.detection.tiny_detectors import snapshot, tiny, total, update
 
-NECKS = get_args(Neck)
+NECKS = tuple(neck for neck in get_args(Neck) if neck != "simple")
+"""``simple`` is the neck of plain ViTs alone: ``test_plain_vits``."""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from rethink_ray.detection.backbones import STAGES, build_backbone
 from rethink_ray.detection.detectors import build_detector
@@ -43,6 +42,18 @@ def headless(spec):
     return nn.Conv2d(3, 3, 1)
 
 
+class SquareAlone(nn.Conv2d):
+    def forward(self, x):
+        assert x.shape[-1] == x.shape[-2], "squares alone"
+        return super().forward(x)
+
+
+def for_one_size(spec):
+    net = build(spec)
+    net.layer1 = SquareAlone(4, 4, 3, stride=2, padding=1)
+    return net
+
+
 def breaks(spec):
     net = build(spec)
     net.layer2 = nn.Linear(1, 1)
@@ -77,7 +88,7 @@ def test_a_function_in_a_package_is_a_backbone(norm: Norm) -> None:
         (8, 4, 4),
         (16, 2, 2),
     ]
-    assert (name_of(backbone), norm_of(backbone, nn.Identity())) == ("our_nets:build", norm)
+    assert (name_of(backbone), norm_of(backbone)) == ("our_nets:build", norm)
     assert backbone.training
 
 
@@ -86,7 +97,8 @@ def test_a_function_in_a_package_is_a_backbone(norm: Norm) -> None:
     [
         ("our_nets:coarse", r"layer1 \(stride 4\), but got \[1, 4, 28, 28\]"),
         ("our_nets:headless", "no stem, layer1, layer2, layer3, layer4"),
-        ("our_nets:breaks", "must run on a blank image"),
+        ("our_nets:breaks", "must run on a blank image of 224 x 224"),
+        ("our_nets:for_one_size", "must run on a blank image of 256 x 320"),
         ("our_nets:nothing", "has no attribute 'nothing'"),
         ("no_such_package:build", "No module named 'no_such_package'"),
     ],

@@ -5,7 +5,12 @@ from typing import Any
 import pytest
 
 from rethink_ray.analysis.findings import Findings, derive_findings
-from rethink_ray.judge.arms import differ_in_start_alone, find_differences
+from rethink_ray.analysis.norm_batches import find_small_norm_batches
+from rethink_ray.judge.arms import (
+    differ_in_start_alone,
+    find_confounded_pairs,
+    find_differences,
+)
 from rethink_ray.spec.load import find_study, load_study
 from tests.analysis.planted import Planted, build_study, written
 
@@ -49,6 +54,37 @@ def test_a_difference_of_two_things_at_once_has_its_caveat_beside_it() -> None:
     )
     touched = {f.kind for f in findings.findings if "confounded:full/strong-scratch" in f.caveats}
     assert touched == {"arms", "catch_up"}  # how long one arm needs is its own affair
+
+
+def test_a_detector_with_fixed_batch_norms_beside_group_norm_has_its_caveats() -> None:
+    """Its weights fix its norm, so scratch differs from it in two things; few images in a third."""
+    name = "RetinaNet_ResNet50_FPN_Weights.COCO_V1"
+    whole = {"init.source": "detector", "init.weights": name, "detector.backbone": "resnet50"}
+    resnet = {"detector.backbone": "resnet50", "batch_size": 8}
+    arms: dict[str, Any] = {
+        "scratch": {"set": resnet | {"detector.norm": "gn"}},
+        "frozen": {"set": resnet | whole | {"detector.norm": "frozen_bn"}},
+        "moving": {"set": resnet | whole | {"detector.norm": "bn"}},
+    }
+    study = build_study(arms=arms)
+    texts = {caveat.key: caveat.text for caveat in find_confounded_pairs(study)}
+    assert (
+        "differ in detector.norm and what they start from"
+        in (texts["confounded:full/frozen-scratch"])
+    )
+    (caveat,) = find_small_norm_batches(study)
+    assert caveat.key == "small-norm-batch:full/moving"
+    assert "takes its statistics from 8 images at a time" in caveat.text
+
+
+@pytest.mark.parametrize(("upstream", "has_caveat"), [(8, False), (16, True)])
+def test_an_upstream_detectors_batch_norms_saw_batches_of_a_known_size(
+    upstream: int, has_caveat: bool
+) -> None:
+    detector = {"init.source": "detector", "init.weights": "upstream_detector"}
+    norm = {"detector.norm": "bn", "batch_size": 8, "upstream_detector.batch_size": upstream}
+    study = build_study(arms={"moving": {"set": detector | norm}})
+    assert bool([*find_small_norm_batches(study)]) == has_caveat
 
 
 def test_what_an_own_claim_s_sides_differ_in_stands_right_under_it() -> None:

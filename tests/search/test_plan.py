@@ -1,5 +1,9 @@
 """The dry run against numbers one can count by hand."""
 
+from typing import Any
+
+import pytest
+
 from rethink_ray.search.costs import ladder_steps, new_steps, separate_steps
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import SimulatedCluster, replay
@@ -28,6 +32,12 @@ def test_a_cosine_shares_nothing_and_a_constant_rate_everything() -> None:
     constant = ScheduleSpec(unit=100, warmup=5, decay=DecaySpec(kind="constant"))
     assert ladder_steps(cosine, (2.0, 4.0)) == 600
     assert ladder_steps(constant, (2.0, 4.0)) == 400
+
+
+@pytest.mark.parametrize("kind", ["step", "one_minus_sqrt"])
+def test_a_decay_at_the_end_is_paid_for_by_each_length(kind: Any) -> None:
+    decay = DecaySpec(kind=kind, before_end=(0.4, 0.1))
+    assert ladder_steps(ScheduleSpec(unit=100, warmup=5, decay=decay), (2.0, 4.0)) == 400 + 40
 
 
 def test_a_plan_counts_rounds_trials_jobs_and_updates() -> None:
@@ -82,6 +92,14 @@ def test_disk_is_counted_as_files_come_and_go() -> None:
     # weights so far, and the branch and the next file of the one that runs
     assert plan.disk_bytes == 4 * 2 * 8000 + 4000 + 2 * 8000
     assert plan.disk_final_bytes == 2 * 8000 + 3 * 4000, "one finalist, an incumbent per length"
+
+
+def test_an_average_of_the_weights_is_in_every_checkpoint_but_not_in_a_kept_model() -> None:
+    averaged = {"settings": {"optimizer.ema": {"half_life": 0.1}}}
+    budget = {"trials": 4, "keep": [4, 2, 1], "replicates": 0}
+    study = small_study(**ONE_CELL, budget=budget, **averaged)
+    plan = plan_study(study, facts_of(study), count_weights=lambda config: 1000)
+    assert plan.disk_final_bytes == 2 * 12_000 + 3 * 4000
 
 
 def test_what_is_kept_decides_how_much_disk_is_needed_at_the_end() -> None:

@@ -17,6 +17,7 @@ TWO_STAGE = {"detector": {"family": "faster_rcnn"}}
 RESNET = {"detector.backbone": "resnet18"}
 NAS_FPN = {"detector.neck": "nas_fpn"}
 MERGE = {"detector.neck_merge": "sum"}
+PLAIN_VIT = {"detector.backbone": "timm:test_vit", "detector.neck": "simple"}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +46,9 @@ MERGE = {"detector.neck_merge": "sum"}
         ("tiny_faster_rcnn", {**RESNET, "detector.p6_from": "c5"}, "detector.p6_from"),
         ("tiny_retinanet", {**RESNET, **NAS_FPN, "detector.p6_from": "c5"}, "detector.p6_from"),
         ("tiny_faster_rcnn", {"detector.cascade_from": 100}, "detector.cascade_from"),
+        ("tiny_fcos", {"detector.rpn_convs": 2}, "detector.rpn_convs"),
+        ("tiny_faster_rcnn", {"detector.norm_epsilon": 0.0}, "detector.norm_epsilon"),
+        ("tiny_retinanet", {**PLAIN_VIT, "detector.neck_norm": "gn"}, "detector.neck_norm"),
     ],
 )
 @pytest.mark.parametrize("place", ["settings", "arm", "regime"])
@@ -70,6 +74,7 @@ def test_a_setting_that_nothing_reads_is_refused(
         ("tiny_retinanet", {"detector.box_loss": "smooth_l1", "detector.box_loss_beta": 0.5}),
         ("tiny_retinanet", {**NAS_FPN, **MERGE, "detector.neck_repeats": 2}),
         ("tiny_fcos", {**RESNET, "detector.p6_from": "c5"}),
+        ("tiny_faster_rcnn", {"detector.rpn_convs": 2}),
     ],
 )
 def test_a_setting_that_a_run_reads_is_not(recipe: str, settings: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from rethink_ray.spec.recipe import (
     AugmentSpec,
     DetectorSpec,
     DirectSpec,
+    EmaSpec,
     InitSpec,
     JointSpec,
     LabelsSpec,
@@ -31,7 +32,7 @@ from rethink_ray.spec.recipe import (
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.settings import LENGTH_PATH, known_paths
 from rethink_ray.spec.study import ObjectiveSpec, ResourceSpec
-from rethink_ray.spec.trial_config import TrialConfig, identity_of, trial_id_of
+from rethink_ray.spec.trial_config import TrialConfig, UpstreamImages, identity_of, trial_id_of
 from tests.spec.run_samples import TINY, sample, samples, with_parts
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden" / "ids" / f"identity_{IDENTITY}.json"
@@ -72,6 +73,9 @@ FIRST_DIRECT: list[tuple[dict[str, Any], dict[str, Any], tuple[str, str]]] = [
 ]
 """Augmentation of a first stage beside a square canvas, and settings of the detector -> what
 version 0.1 named the run and its first stage, which had a square canvas only where it was set."""
+GLYPH_IMAGES = UpstreamImages(
+    data_fingerprint="g" * 16, regime_digest="a" * 16, num_images=2000, categories=("arrow",)
+)
 PUBLISHED = [
     ({"family": "retinanet"}, {"nms_iou": 0.5, "box_loss": "smooth_l1", "box_loss_beta": 0.11}),
     ({"family": "fcos"}, {"nms_iou": 0.6, "box_loss": "giou"}),
@@ -79,6 +83,7 @@ PUBLISHED = [
     ({"family": "cascade_rcnn"}, {"rpn_post_nms_train": 2000}),
     ({"neck": "nas_fpn"}, {"neck_repeats": 7}),
     ({"neck": "bifpn"}, {"neck_repeats": 3}),
+    ({"head_norm": "none"}, {"neck_norm": "none"}),
 ]
 """Settings of a detector, and published values that its nulls stand for."""
 
@@ -92,8 +97,18 @@ def detecting(**changes: Any) -> Recipe:
     return with_parts(detector=TINY.model_copy(update=changes))
 
 
+def importing(path: str, digest: str, **changes: Any) -> TrialConfig:
+    labels = LabelsSpec(kind="imported", file=path, **changes)
+    recipe = with_parts(labels=labels)
+    return sample(recipe, labels_digest=digest, unlabelled_fingerprint="p" * 16)
+
+
 def test_the_ids_that_are_written_down_still_stand() -> None:
-    runs = samples() | {"plug_in": with_backbone("our_nets:build", "c" * 16)}
+    runs = samples() | {
+        "plug_in": with_backbone("our_nets:build", "c" * 16),
+        "averaged": sample(with_parts(optimizer=OptimizerSpec(ema=EmaSpec(half_life=0.2)))),
+        "imported": importing("d.json", "d" * 16),
+    }
     told = {name: [run.trial_id, *(a.key for a in assets_of(run))] for name, run in runs.items()}
     text = json.dumps(told, indent=1) + "\n"
     if os.environ.get("REWRITE_GOLDEN"):
@@ -183,9 +198,12 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         joint=JointSpec(weight=1.0),
         labels=LabelsSpec(kind="self_training"),
     )
+    init = InitSpec(source="detector", weights="upstream_detector")
+    from_detector = with_parts(init=init, labels=recipe.labels)
     told = identity_of(sample(recipe))
     assert told["identity"] == IDENTITY
-    assert paths_of(told["recipe"]) == set(known_paths()) - {"schedule.lengths", LENGTH_PATH}
+    hashed = paths_of(told["recipe"]) | paths_of(identity_of(sample(from_detector))["recipe"])
+    assert hashed == set(known_paths()) - {"schedule.lengths", LENGTH_PATH}
     assert told["recipe"]["optimizer"]["momentum"] == 0.9  # the recipe's default
     told["recipe"]["optimizer"]["momentum"] = 0.8
     assert digest_of(told)[:12] != sample(recipe).trial_id
@@ -208,9 +226,14 @@ def test_an_id_hashes_every_value_of_a_recipe_defaults_written_out() -> None:
         {"recipe": with_parts(joint=JointSpec(weight=1.0))},
         {"recipe": with_parts(init=InitSpec(source="upstream"))},
         {"recipe": with_parts(init=InitSpec(source="direct"))},
+        {"recipe": with_parts(init=InitSpec(source="detector", weights="d.pt"))},
         {"recipe": with_parts(schedule=ScheduleSpec(unit=61, lengths=(2.0, 4.0), warmup=20))},
         {"asset_seed": 1},
+        {"upstream_images": GLYPH_IMAGES},
+        {"shuffled_classes_seed": 0},
         {"weights_digest": "w"},
+        {"labels_digest": "d"},
+        {"recipe": with_parts(optimizer=OptimizerSpec(ema=EmaSpec()))},
         {"teacher": sample()},
     ],
     ids=str,
@@ -233,6 +256,7 @@ def test_what_determines_the_numbers_is_in_the_id(change: dict[str, Any]) -> Non
         {"recipe": with_parts(labels=LabelsSpec(threshold=0.1))},
         {"upstream_fingerprint": "v", "unlabelled_fingerprint": "v"},
         {"backbone_code": "of a backbone of ours there is none"},
+        {"family_code": "nor of a family of ours"},
     ],
     ids=str,
 )
@@ -244,7 +268,8 @@ def test_every_field_of_a_run_is_known_to_matter_or_not_to() -> None:
     in_ids = {
         *("recipe", "seed", "data_fingerprint", "regime_digest", "asset_seed", "teacher"),
         *("upstream_fingerprint", "unlabelled_fingerprint", "weights_digest", "weights_file"),
-        *("backbone_code", "resources", "data"),
+        *("backbone_code", "family_code", "resources", "data", "labels_digest"),
+        *("upstream_images", "shuffled_classes_seed"),
     }
     said_otherwise = {"images", "num_categories", "num_images", "draw"}  # by the two digests
     not_numbers = {"study", "regime", "arm", "objective"}
@@ -314,6 +339,18 @@ def test_weights_count_by_their_content_wherever_they_lie() -> None:
 
     assert started("a.pth", "1") == started("b.pth", "1") != started("a.pth", "2")
     assert started("a.pth", "") != started("b.pth", "")
+
+
+def test_imported_labels_count_by_content_and_start_from_init_whatever_labels_say() -> None:
+    def names(run: TrialConfig) -> list[str]:
+        return [run.trial_id, *(asset.key for asset in assets_of(run))]
+
+    first = importing("a.json", "1")
+    assert names(first) == names(importing("b.json", "1"))
+    assert names(first) == names(importing("a.json", "1", start="init"))
+    for other in (importing("a.json", "2"), importing("a.json", "1", threshold=0.6)):
+        assert not set(names(first)) & set(names(other))
+    assert importing("a.json", "").trial_id != importing("b.json", "").trial_id
 
 
 def test_the_rest_of_the_training_images_needs_no_unlabelled_ones() -> None:

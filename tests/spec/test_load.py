@@ -65,6 +65,13 @@ BAD = [
         "{unit: 10, lengths: [1, 2], warmup: 0, decay: {before_end: [1]}}",
         ["10 updates"],
     ),
+    (
+        "schedule.decay",
+        "{kind: one_minus_sqrt, before_end: []}",
+        ["schedule.decay.before_end", "where the decay of 2x begins"],
+    ),
+    ("settings.optimizer.ema", "{half_life: 0}", ["optimizer.ema.half_life", "greater than 0"]),
+    ("settings.optimizer.ema.half_life", "0.1", ["'optimizer.ema.half_life'", "optimizer.ema"]),
     ("budget.keep", "[4, 8, 2]", ["budget.keep", "[4, 8, 2]"]),
     ("budget.keep", "[8, 4]", ["budget.keep", "3 lengths"]),
     ("budget.keep", "[9, 4, 2]", ["budget.keep", "8 trials"]),

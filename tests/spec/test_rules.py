@@ -19,6 +19,7 @@ from rethink_ray.spec.rules.runs import IN_STUDY_RULES, RECIPE_RULES
 from rethink_ray.spec.settings import LENGTH_PATH, known_paths, with_settings
 from rethink_ray.spec.study import BudgetSpec, ResourceSpec
 
+LENGTHS = {length for name in RECIPES for length in build_recipe(name).schedule.lengths}
 CHANGES: list[dict[str, Any]] = [
     {},
     {"init.source": "direct"},
@@ -28,10 +29,12 @@ CHANGES: list[dict[str, Any]] = [
     {"init.source": "upstream", "init.frozen": "backbone", "detector.adapters": 0.1},
     {"init.zero_init_residual": True, "detector.backbone": "resnet18"},
     {"detector.head_norm": "none", "detector.box_head": "2fc"},
+    {"detector.head_norm": "frozen_bn", "detector.neck_norm": "none", "detector.norm": "gn"},
+    {"detector.neck_norm": "frozen_bn", "detector.norm": "frozen_bn", "init.source": "upstream"},
     {"detector.cascade_from": 10, "detector.neck": "bifpn", "detector.norm": "frozen_bn"},
     {"labels.kind": "self_training", "labels.share": 0.25, "detector.norm_batch": 2},
     {"labels.kind": "continued", "joint.weight": 0.5, "precision": "tf32"},
-    {"schedule.decay.before_end": {f"{n}": [0.4] for n in range(2, 7)}},
+    {"schedule.decay.before_end": {f"{length:g}": [0.4] for length in LENGTHS}},
     {"schedule.decay.kind": "cosine", "batch_size": 12},
     {"detector.head_norm": "none", "detector.neck": "bifpn"},
     {"detector.backbone": "swin_t", "detector.norm": "frozen_bn", "init.source": "upstream"},
@@ -43,6 +46,11 @@ CHANGES: list[dict[str, Any]] = [
     {"init.frozen": "stem", "schedule.lengths": [2.0, 1.0]},
     {"labels.kind": "continued", "labels.start": "init", "schedule.warmup": 10**6},
     {"labels.kind": "self_training", "labels.threshold": 0.01, "schedule.unit": 10**9},
+    {"init.source": "upstream", "init.frozen": "heads", "init.unfreeze": {"after": 99.0}},
+    {"init.source": "upstream", "init.unfreeze": {"after": 0.5}, "schedule.decay.kind": "cosine"},
+    {"init.source": "direct", "init.frozen": "neck", "optimizer.backbone_rate": 0.5},
+    {"init.source": "direct", "init.frozen": "layer4", "optimizer.layer_decay": 0.5},
+    {"labels.kind": "continued", "init.frozen": "heads", "joint.weight": 0.5},
     {"joint.weight": 0.5, "joint.batch_size": 7, "labels.kind": "self_training", "batch_size": 7},
 ]
 RESOURCES = [ResourceSpec(), ResourceSpec(workers=2, images_per_step=2)]
@@ -56,8 +64,10 @@ class ReadRecorder:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._group, name)
-        if isinstance(value, Spec):
+        if isinstance(value, Spec) and f"{self._prefix}{name}" not in known_paths():
             return ReadRecorder(value, self._read, f"{self._prefix}{name}.")
+        if isinstance(getattr(type(self._group), name, None), property):
+            return getattr(type(self._group), name).fget(self)
         if name not in type(self._group).model_fields:
             return partial(getattr(type(self._group), name), self)
         self._read.add(f"{self._prefix}{name}")

@@ -63,6 +63,16 @@ def test_students_may_teach_and_may_differ_from_their_teacher_where_weights_do_n
             ["arms.student.teacher", "teacher: scratch"],
         ),
         (
+            "a teacher beside imported labels",
+            {
+                "student": {
+                    "set": {"labels": {"kind": "imported", "file": "d.json"}},
+                    "teacher": "scratch",
+                }
+            },
+            ["arms.student.teacher", "labels.kind is imported"],
+        ),
+        (
             "a teacher of human labels",
             {"student": {"teacher": "scratch"}},
             ["arms.student.teacher", "labels.kind"],

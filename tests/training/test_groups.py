@@ -32,6 +32,11 @@ def trial(family: str = "tiny_retinanet", workers: int = 2, **settings: Any) -> 
     return micro_trial(micro_recipe(family, batch_size=4, **settings), workers=workers)
 
 
+def averaged_trial(workers: int) -> TrialConfig:
+    ema = {"half_life": 0.5}
+    return trial("tiny_faster_rcnn", workers, detector__norm="sync_bn", optimizer__ema=ema)
+
+
 def ctx_of(rank: int) -> WorkerContext:
     return WorkerContext(device=torch.device("cpu"), rank=rank, world_size=dist.get_world_size())
 
@@ -86,7 +91,7 @@ def test_one_workers_request_to_stop_ends_the_scoring_of_all(tmp_path: Path) -> 
 
 def climb_with_a_stop(folder: Path, rank: int, workers: int) -> list[Any]:
     """Stopped again and again at the last worker's request, then to the end."""
-    config = trial("tiny_faster_rcnn", workers, detector__norm="sync_bn")
+    config = averaged_trial(workers)
     told: list[Any] = []
     for asked in (1, 2, 10_000):
         stop = at(rank, workers - 1, stop_after(asked))
@@ -108,7 +113,7 @@ def test_a_group_that_is_stopped_goes_on_to_the_same_numbers(tmp_path: Path) -> 
 
 
 def climb_whole(folder: Path, rank: int, workers: int) -> list[Any]:
-    config = trial("tiny_faster_rcnn", workers, detector__norm="sync_bn")
+    config = averaged_trial(workers)
     return numbers(climb(config, folder, LENGTHS, ctx=ctx_of(rank)))
 
 
@@ -117,7 +122,7 @@ def climb_in_a_group_of_one(folder: Path, rank: int) -> list[Any]:
 
 
 def test_one_worker_is_no_worker_to_the_last_bit(tmp_path: Path) -> None:
-    config = trial("tiny_faster_rcnn", 0, detector__norm="sync_bn")
+    config = averaged_trial(0)
     none = climb(config, tmp_path / "none", LENGTHS)
     [(one, world_size)] = in_a_group(climb_in_a_group_of_one, tmp_path / "one", 1)
     assert world_size == 1

@@ -26,12 +26,22 @@ from tests.training.runs import (
 )
 
 LENGTHS = (2.0, 3.0, 4.0)
+AVERAGED = "retinanet bn averaged"
 RECIPES = {
     "retinanet gn sgd": micro_recipe(),
     "faster_rcnn bn adamw": micro_recipe(
-        "tiny_faster_rcnn", optimizer__name="adamw", optimizer__lr=0.002
+        "tiny_faster_rcnn",
+        optimizer__name="adamw",
+        optimizer__lr=0.002,
+        detector__neck_norm="gn",
+        detector__rpn_convs=2,
     ),
     "fcos gn bf16": micro_recipe("tiny_fcos", precision="bf16"),
+    AVERAGED: micro_recipe(
+        detector__norm="bn",
+        optimizer__ema={"half_life": 0.5},
+        schedule__decay__kind="one_minus_sqrt",
+    ),
 }
 
 
@@ -46,7 +56,7 @@ def test_a_branch_equals_a_stand_alone_run_of_its_length(tmp_path: Path, name: s
         assert numbers(alone) == numbers([rung])
 
 
-@pytest.mark.parametrize("kind", ["constant", "cosine"])
+@pytest.mark.parametrize("kind", ["constant", "cosine", "one_minus_sqrt"])
 def test_other_decays_also_equal_their_stand_alone_runs(tmp_path: Path, kind: str) -> None:
     config = micro_trial(micro_recipe(schedule__decay__kind=kind))
     climb(config, tmp_path / "ladder", (2.0, 3.0))
@@ -67,9 +77,11 @@ def test_a_stop_at_any_point_of_a_rung_changes_nothing(tmp_path: Path) -> None:
     assert climb(config, tmp_path / "never", (2.0,), stop=stop_after(questions))
 
 
-def test_many_stops_on_one_ladder_change_nothing(tmp_path: Path) -> None:
-    whole = climb(micro_trial(), tmp_path / "whole", LENGTHS)
-    parts, stops = climb_with_stops(micro_trial(), tmp_path / "parts", LENGTHS, every=4)
+@pytest.mark.parametrize("name", ["retinanet gn sgd", AVERAGED])
+def test_many_stops_on_one_ladder_change_nothing(tmp_path: Path, name: str) -> None:
+    config = micro_trial(RECIPES[name])
+    whole = climb(config, tmp_path / "whole", LENGTHS)
+    parts, stops = climb_with_stops(config, tmp_path / "parts", LENGTHS, every=4)
     assert stops >= 24 // 4
     assert numbers(parts) == numbers(whole)
     assert digests(tmp_path / "parts", LENGTHS) == digests(tmp_path / "whole", LENGTHS)
@@ -100,11 +112,12 @@ def climb_until_killed(cache: str, folder: Path, steps_before_death: int) -> Non
 
     os.environ["RETHINK_RAY_CACHE"] = cache
     questions = iter(range(1_000_000))
-    climb(micro_trial(), folder, LENGTHS, stop=die, save_seconds=0.0)
+    climb(micro_trial(RECIPES[AVERAGED]), folder, LENGTHS, stop=die, save_seconds=0.0)
 
 
 def test_a_killed_process_is_continued_bit_for_bit(tmp_path: Path) -> None:
-    whole = climb(micro_trial(), tmp_path / "whole", LENGTHS)
+    config = micro_trial(RECIPES[AVERAGED])
+    whole = climb(config, tmp_path / "whole", LENGTHS)
     folder = tmp_path / "killed"
     for steps in (7, 14):
         process = in_another_process(
@@ -112,7 +125,7 @@ def test_a_killed_process_is_continued_bit_for_bit(tmp_path: Path) -> None:
         )
         process.join()
         assert process.exitcode == -signal.SIGKILL
-    rungs = climb(micro_trial(), folder, LENGTHS)
+    rungs = climb(config, folder, LENGTHS)
     assert numbers(rungs) == numbers(whole)
     assert digests(folder, LENGTHS) == digests(tmp_path / "whole", LENGTHS)
 
@@ -125,7 +138,7 @@ def test_loader_workers_change_nothing(tmp_path: Path) -> None:
 
 
 def test_what_ran_before_in_the_process_changes_nothing(tmp_path: Path) -> None:
-    config = micro_trial(RECIPES["faster_rcnn bn adamw"], seed=5)
+    config = micro_trial(RECIPES[AVERAGED], seed=5)
     alone = climb(config, tmp_path / "alone", (2.0,))
     climb(micro_trial(RECIPES["retinanet gn sgd"], seed=9), tmp_path / "other", (2.0,))
     torch.rand(17)
@@ -134,8 +147,9 @@ def test_what_ran_before_in_the_process_changes_nothing(tmp_path: Path) -> None:
     assert digest(tmp_path / "after", 2.0) == digest(tmp_path / "alone", 2.0)
 
 
-def test_a_configuration_written_as_yaml_reproduces_its_number(tmp_path: Path) -> None:
-    config = micro_trial(RECIPES["fcos gn bf16"])
+@pytest.mark.parametrize("name", ["fcos gn bf16", AVERAGED])
+def test_a_configuration_written_as_yaml_reproduces_its_number(tmp_path: Path, name: str) -> None:
+    config = micro_trial(RECIPES[name])
     rungs = climb(config, tmp_path / "trial", LENGTHS, splits=("val", "test"))
     path = tmp_path / "best.yaml"
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))

@@ -172,6 +172,7 @@ def test_the_effective_configuration_is_read_back_and_written_down(
         name,
         optimizer__lr=0.0123,
         optimizer__momentum=0.75,
+        optimizer__ema={"half_life": 0.3},
         init__frozen="layer1",
         augment__scale=[0.5, 1.5],
     )
@@ -181,6 +182,7 @@ def test_the_effective_configuration_is_read_back_and_written_down(
     found = told["effective"]
     assert found["optimizer.lr"] == 0.0123
     assert found["optimizer.momentum"] == 0.75
+    assert found["optimizer.ema"] == {"half_life": pytest.approx(0.3)}
     assert found["optimizer.norm_weight_decay"] == 0.0
     assert found["detector.family"] == recipe.detector.family
     assert found["detector.norm"] == recipe.detector.norm
@@ -202,7 +204,13 @@ def test_a_warm_up_may_end_where_the_first_drop_begins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("path", "value"),
-    [("optimizer.lr", 0.03), ("detector.norm", "bn"), ("batch_size", 4), ("init.frozen", "stem")],
+    [
+        ("optimizer.lr", 0.03),
+        ("optimizer.ema", {"half_life": 0.1}),
+        ("detector.norm", "bn"),
+        ("batch_size", 4),
+        ("init.frozen", "stem"),
+    ],
 )
 def test_a_difference_from_what_was_asked_is_an_error(path: str, value: Any) -> None:
     with pytest.raises(Misconfigured, match=path):

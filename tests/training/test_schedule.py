@@ -54,3 +54,22 @@ def test_decay_points_may_differ_per_length() -> None:
     spec = HE.model_copy(update={"decay": decay})
     assert schedule_of(spec, 2.0).branch_at == 150
     assert schedule_of(spec, 6.0).branch_at == 500
+
+
+def test_one_minus_sqrt_falls_from_the_peak_where_the_branch_begins() -> None:
+    spec = HE.model_copy(update={"decay": DecaySpec(kind="one_minus_sqrt", before_end=(0.64,))})
+    schedule = schedule_of(spec, 2.0)
+    assert schedule.branch_at == 200 - 64
+    rates = {step: lr_at(schedule, 1.0, step) for step in (135, 136, 152, 172, 199)}
+    assert rates[135] == rates[136] == 1.0
+    assert rates[152] == pytest.approx(1 - 4 / 8)  # 16 of 64 updates of the decay are done
+    assert rates[172] == pytest.approx(1 - 6 / 8)
+    assert rates[199] == pytest.approx(1 - (63 / 64) ** 0.5)
+
+
+def test_one_minus_sqrt_begins_at_the_earliest_point_and_passes_over_the_others() -> None:
+    step = HE.model_copy(update={"decay": DecaySpec(before_end=(0.2, 0.6))})
+    other = HE.model_copy(update={"decay": DecaySpec(kind="one_minus_sqrt", before_end=(0.2, 0.6))})
+    for length in (2.0, 6.0):
+        assert schedule_of(other, length).branch_at == schedule_of(step, length).branch_at
+        assert schedule_of(other, length).before_end == (60,)

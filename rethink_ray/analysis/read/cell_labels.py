@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.recipe import AUGMENT_LEVELS, AugmentSpec, Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, copied_cell, space_of
 from rethink_ray.spec.settings import flatten
@@ -19,7 +20,8 @@ from rethink_ray.spec.study import Study
 Texts = frozenset[str]
 SOURCES = {"torchvision": "imagenet"}
 """``init.source`` -> the word of published tables, where it is another one."""
-SHUFFLED = "upstream_shuffled"
+SHUFFLED = {"upstream": "upstream.labels", "detector": "upstream_detector.labels"}
+"""``init.source`` -> the path whose value ``shuffled`` makes it a control."""
 NECKS = {"nas_fpn": "nasfpn"}
 CASCADES = {"cascade_rcnn": "faster_rcnn", "cascade_mask_rcnn": "mask_rcnn"}
 P1X_PASSES = 48.0
@@ -51,8 +53,8 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         **{column: frozenset({text}) for column, text in plain.items()},
         **_sizes(recipe, space, images),
         "detector": _detector(paths),
-        "backbone": paths["detector.backbone"],
-        "norm": paths["detector.norm"],
+        "backbone": _of_our_networks(paths, "detector.backbone"),
+        "norm": _of_our_networks(paths, "detector.norm"),
         "init": _init(paths),
         "frozen": _frozen(paths),
         "batch": paths["batch_size"],
@@ -78,7 +80,7 @@ def passes_labels(
     """
     if not images or any(path in space for path in PASSES):
         return {}
-    human = 1.0 - recipe.labels.share if recipe.labels.kind == "self_training" else 1.0
+    human = 1.0 - recipe.labels.share if recipe.labels.has_pseudo else 1.0
     seen = recipe.schedule.steps(length) * recipe.batch_size * human / images
     first = recipe.direct.passes if recipe.init.source == "direct" else 0.0
     return {"passes": frozenset({str(round(seen + first))})}
@@ -124,6 +126,9 @@ def _detector(paths: Mapping[str, Texts]) -> Texts:
     """``retinanet``, ``faster_rcnn+fpn``, ``faster_rcnn+nasfpn+cascade``."""
     labels = set()
     for family, neck in itertools.product(paths["detector.family"], paths["detector.neck"]):
+        if is_own(family):
+            labels.add(family)
+            continue
         name = CASCADES.get(family, family)
         if neck != "fpn" or name == "faster_rcnn":
             name += f"+{NECKS.get(neck, neck)}"
@@ -131,22 +136,35 @@ def _detector(paths: Mapping[str, Texts]) -> Texts:
     return frozenset(labels)
 
 
+def _of_our_networks(paths: Mapping[str, Texts], path: str) -> Texts:
+    """A setting of our networks; detectors that are not ours have a backbone and norms of their
+    own."""
+    is_other = {is_own(family) for family in paths["detector.family"]}
+    ours = paths[path] if False in is_other else frozenset()
+    return ours | ({"its own"} if True in is_other else set())
+
+
 def _init(paths: Mapping[str, Texts]) -> Texts:
     """The source of the weights.
 
-    A classifier of shuffled labels is a control, not a classifier as a paper means it.
+    A classifier or a detector of shuffled labels is a control, not one as a paper means it:
+    ``upstream_shuffled``, ``detector_shuffled``.
     """
     sources = {SOURCES.get(name, name) for name in paths["init.source"]}
-    if "upstream" in sources and "shuffled" in paths["upstream.labels"]:
-        sources.add(SHUFFLED)
-        if paths["upstream.labels"] == {"shuffled"}:
-            sources.discard("upstream")
+    for source, labels in SHUFFLED.items():
+        if source in sources and "shuffled" in paths[labels]:
+            sources.add(f"{source}_shuffled")
+            if paths[labels] == {"shuffled"}:
+                sources.discard(source)
     return frozenset(sources)
 
 
 def _frozen(paths: Mapping[str, Texts]) -> Texts:
-    """``init.frozen``, and ``backbone+adapters`` for a frozen backbone that has some."""
+    """``init.frozen``, ``backbone+adapters`` for a frozen backbone that has some, and
+    ``neck+unfrozen`` for a neck that trains from ``init.unfreeze`` on."""
     frozen, adapters = paths["init.frozen"], paths["detector.adapters"]
+    if paths["init.unfreeze"] != {as_text(None)}:
+        return frozenset(f"{f}+unfrozen" for f in frozen)
     with_some = {f"{f}+adapters" if f == "backbone" else f for f in frozen}
     if adapters == {"0"}:
         return frozen
@@ -154,7 +172,8 @@ def _frozen(paths: Mapping[str, Texts]) -> Texts:
 
 
 def _method(recipe: Recipe, space: Mapping[str, Parameter]) -> Texts:
-    """``supervised``, ``self_training``, ``continued``, ``P1x``; ``+joint`` with joint training."""
+    """``supervised``, ``self_training``, ``continued``, ``imported``, ``P1x``; ``+joint`` with
+    joint training, ``+ema`` where averaged weights are scored."""
     if any(path in space for path in ("labels.kind", "direct.passes", "joint.weight")):
         return frozenset({"tuned"})
     if recipe.labels.kind != "human":
@@ -163,7 +182,8 @@ def _method(recipe: Recipe, space: Mapping[str, Parameter]) -> Texts:
         method = f"P{recipe.direct.passes / P1X_PASSES:.3g}x"
     else:
         method = "supervised"
-    return frozenset({method + ("+joint" if recipe.joint.weight else "")})
+    ema = "+ema" if recipe.optimizer.ema is not None else ""
+    return frozenset({method + ("+joint" if recipe.joint.weight else "") + ema})
 
 
 def _sizes(recipe: Recipe, space: Mapping[str, Parameter], images: int) -> dict[str, Texts]:

@@ -13,7 +13,6 @@ from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.statistics import Estimate, mean_of
-from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study
 
@@ -47,11 +46,7 @@ def measure_drifts(
 
 
 def _source(study: Study, cell: Cell, result: CellResult) -> str:
-    return "a teacher" if _starts_from_teacher(base_recipe(study, cell)) else result.source
-
-
-def _starts_from_teacher(recipe: Recipe) -> bool:
-    return recipe.labels.kind != "human" and recipe.labels.start == "teacher"
+    return "a teacher" if base_recipe(study, cell).labels.goes_on else result.source
 
 
 def _mean(record: CellRecord, point: CurvePoint) -> Estimate | None:

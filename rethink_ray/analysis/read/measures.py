@@ -7,20 +7,22 @@ from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CurvePoint
 from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.spec.metrics import FREQUENCIES, SCORES
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 ALWAYS_SCORED = SCORES[:6]
 """Metrics that every rung has, so that replicates still to come will have them."""
 BOX_FREQUENCY_METRICS = tuple(f"ap_{name}" for name in FREQUENCIES)
 
 
-def still_to_come(study: Study, source: str) -> tuple[str, ...]:
-    """What replicates of an arm that starts from ``source`` will have, before the first has run."""
+def still_to_come(study: Study, recipe: Recipe) -> tuple[str, ...]:
+    """What replicates of an arm of this recipe will have, before the first has run."""
     scores = ALWAYS_SCORED + (BOX_FREQUENCY_METRICS if study.data.frequency else ())
     costs = ["backbone_drift", "step_ms", "step_gflops", "trained_share"]
     if study.resources.gpus_per_worker:
         costs.append("peak_gb")
-    if source in ("upstream", "direct"):
+    if recipe.init.source in ("upstream", "direct") or uses_upstream_detector(recipe):
         costs.append("pretrain_hours")
     return tuple(dict.fromkeys((*scores, study.objective.metric, *costs)))
 

@@ -156,8 +156,8 @@ def _measured(
     A replicate that the method ended has the worst score in every score there is.
     """
     if point is None:
-        source = base_recipe(study, record.cell).init.source
-        return {metric: {} for metric in still_to_come(study, source)}
+        recipe = base_recipe(study, record.cell)
+        return {metric: {} for metric in still_to_come(study, recipe)}
     if not point.of_searches:
         return _of_replicates(study, record, point, length, cost)
     measured: dict[str, dict[int, float]] = {metric: {} for metric in ALWAYS_SCORED}

@@ -67,6 +67,7 @@ def find_uneven_step_times(study: Study, records: Mapping[Cell, CellRecord]) -> 
 
 
 def _method_of(recipe: Recipe, params: Mapping[str, Value]) -> str:
-    fixed = recipe.model_dump_json(exclude={"schedule", "upstream", "direct", "optimizer"})
+    trained_before = {"upstream", "direct", "upstream_detector"}
+    fixed = recipe.model_dump_json(exclude={"schedule", "optimizer", *trained_before})
     tuned = {p: v for p, v in params.items() if not p.startswith(("schedule.", "optimizer."))}
     return f"{fixed}{sorted(tuned.items())}"

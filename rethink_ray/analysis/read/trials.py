@@ -5,7 +5,7 @@ The only file of this room that names a column of ``trials`` or ``rungs``.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
@@ -47,6 +47,8 @@ SEARCH_COLUMNS = ("search", "searches")
 CONVERGED = "converged"
 """Column of trials: the length at which their round stopped improving; older studies lack it."""
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
+ASSET_METRICS = "metrics"
+"""Column of assets that older studies lack: every metric of each."""
 RUNG_COLUMNS = (
     "regime",
     "arm",
@@ -127,6 +129,8 @@ class Asset:
     accuracy: float | None
     chance: float | None
     """Both 0..1."""
+    ap: float | None
+    """Box AP in points of a detector that was scored, on the split that selects."""
     seconds: float
     refused: str
     """Why no trial may start from it; empty if it is fit."""
@@ -228,17 +232,23 @@ def read_assets(table: pa.Table) -> tuple[Asset, ...]:
     Raises:
         RecordError: a column is missing.
     """
+    extra = [name for name in table.column_names if name == ASSET_METRICS]
     return tuple(
         Asset(
             key=row["key"],
             kind=row["kind"],
             accuracy=_finite(row["accuracy"]),
             chance=_finite(row["chance"]),
+            ap=_finite(_find_ap(row.get(ASSET_METRICS) or ())),
             seconds=row["seconds"] or 0.0,
             refused=row["refused"] or "",
         )
-        for row in _rows(table, ASSET_COLUMNS, "assets")
+        for row in _rows(table, ASSET_COLUMNS, "assets", extra)
     )
+
+
+def _find_ap(metrics: Iterable[tuple[str, float]]) -> float | None:
+    return next((value for name, value in metrics if name.endswith("/ap")), None)
 
 
 def _scores(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], RungScore]]:

@@ -1,4 +1,4 @@
-"""What trials started from: each asset's accuracy, time, and whether it was fit to start from."""
+"""What trials started from: each asset's accuracy or AP, its time, and whether it was fit."""
 
 from collections.abc import Sequence
 
@@ -15,19 +15,21 @@ def _derive(given: SectionInput) -> tuple[Asset, ...]:
 def _build(given: SectionInput, rows: Sequence[Asset]) -> Sheet:
     return Sheet(
         title=ASSETS_USED.title,
-        note="Accuracy of each classifier on its own held-out images. Refused: below twice chance.",
-        columns=("asset", "accuracy", "chance", "time", "verdict"),
+        note="Accuracy of each classifier on its own held-out images; AP of a detector on the "
+        "split that selects. Refused: a classifier below twice chance.",
+        columns=("asset", "accuracy", "chance", "AP", "time", "verdict"),
         rows=tuple(
             (
                 asset.key,
                 percent(asset.accuracy) if asset.accuracy is not None else "-",
                 percent(asset.chance) if asset.chance is not None else "-",
+                f"{asset.ap:.1f}" if asset.ap is not None else "-",
                 duration(asset.seconds),
                 asset.refused or "fit",
             )
             for asset in rows
         ),
-        numeric=frozenset({1, 2, 3}),
+        numeric=frozenset({1, 2, 3, 4}),
     )
 
 

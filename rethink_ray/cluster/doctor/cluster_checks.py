@@ -255,5 +255,10 @@ def _describe_backbones(study: str) -> str:
 
 
 def _describe_weights(study: str) -> str:
-    lacking = [c.name for c in check_weights(Study.model_validate_json(study)) if not c.ok]
-    return f"no {', '.join(lacking)}" if lacking else "all there"
+    from rethink_ray.training.published_starts import describe_cached_weights
+
+    checked = Study.model_validate_json(study)
+    lacking = [c.name for c in check_weights(checked) if not c.ok]
+    if lacking:
+        return f"no {', '.join(lacking)}"
+    return "; ".join(["all there", *describe_cached_weights(checked, checked.study)])

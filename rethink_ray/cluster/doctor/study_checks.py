@@ -2,7 +2,6 @@
 
 import itertools
 import shutil
-import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -18,18 +17,13 @@ from rethink_ray.spec.check import check_facts, check_regimes
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.fault_kinds import describe_kind
-from rethink_ray.spec.reach import reachable_recipes
-from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
+from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.weight_files import INIT_PATHS, require_known_inputs, weight_files_of
+from rethink_ray.spec.weight_files import label_files_of, require_known_inputs, weight_files_of
 
 if TYPE_CHECKING:
+    from rethink_ray.detection.published_weights import PublishedWeights
     from rethink_ray.training.start_checks import FileUse
-
-SERVER_ANSWER_SECONDS = 10.0
-"""How long a server of weights may take to answer."""
-NAME_PATHS = (*INIT_PATHS, "detector.backbone")
-"""Recipe paths that decide which of torchvision's weights a trial starts from."""
 
 
 def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterator[Check]:
@@ -77,14 +71,17 @@ def _data(study: Study) -> Check:
 
         require_disjoint(study.data, study.study)
         check_regimes(study, len(trainable_image_ids(study.data)), study.study)
-        upstream_classes = upstream_classes_of(study)
-        facts = gather_facts(study.data, study.regimes, upstream_classes=upstream_classes)
+        files, upstream_classes = label_files_of(study, study.study), upstream_classes_of(study)
+        facts = gather_facts(study.data, study.regimes, files, upstream_classes)
         check_facts(study, facts, study.study)
         require_sources(study, study.study)
         require_unseen_upstream(study, study.study)
         sizes = ", ".join(f"{split} {num}" for split, num in facts.split_sizes.items())
         left_out = left_out_words(facts)
         summary = f"{len(facts.categories)} categories; images: {sizes}"
+        if (upstream := facts.upstream_detection) is not None:
+            num_images, num = upstream.regime_sizes["all"], len(upstream.categories)
+            summary += f"; upstream detection: {num_images} images of {num} categories"
         return f"{summary}; {left_out}" if left_out else summary
 
     return try_check("data set", read, "rethink-ray data check tells more")
@@ -102,8 +99,11 @@ def _faults(study: Study, data: Check) -> Check:
 
     faults: Counter[str] = Counter()
     try:
-        splits = {"train", study.data.report_on, study.data.select_split} - {"holdout"}
-        by_split = [check_split(study.data, split) for split in sorted(splits)]
+        by_split = [
+            check_split(dataset, split)
+            for dataset in study.data.detection_sets
+            for split in sorted({"train", dataset.report_on, dataset.select_split} - {"holdout"})
+        ]
         for fault in itertools.chain(*by_split, *check_pools(study.data).values()):
             if fault.is_fault:
                 faults[fault.kind] += fault.count
@@ -123,48 +123,58 @@ def _say_fault(kind: str, count: int) -> str:
 
 def check_weights(study: Study) -> Iterator[Check]:
     """Every set of weights that a run or a teacher may start from, loaded once."""
-    from rethink_ray.training.start_checks import list_file_uses, load_once
+    from rethink_ray.training.published_starts import list_published
+    from rethink_ray.training.start_checks import (
+        digest_of_use,
+        list_file_uses,
+        list_kept_rows,
+        load_once,
+    )
 
     keys = weight_files_of(study, study.study)
 
     def load(uses: "Sequence[FileUse]") -> str:
-        from rethink_ray.data.facts import digest_of_file
-
-        path = str(uses[0].path)
-        digest = digest_of_file(path, keys.get(path, study.study))
-        return f"{len(load_once(study, uses))} tensors, which fit; digest {digest}"
+        digest = digest_of_use(uses[0], keys.get(str(uses[0].path), study.study))
+        fitting = f"{len(load_once(study, uses))} tensors, which fit"
+        kept = list_kept_rows(study, uses)
+        return f"{fitting}; {kept}; digest {digest}" if kept else f"{fitting}; digest {digest}"
 
     try:
+        published = list_published(study, study.study)
         files = list_file_uses(study, study.study)
     except RethinkError as error:
         yield Check(name="weights", ok=False, detail=str(error))
         return
     for path, uses in files.items():
         yield try_check(f"weights {path}", partial(load, uses), f"change {uses[0].where}")
-    downloads = _list_downloads(study)
-    if downloads:
+    missing = {key: weights for key, (weights, _) in published.items() if weights.find() is None}
+    if missing:
         yield try_check("names of weights", partial(_fit_downloads, study), "change init.weights")
-    for weights, backbone in downloads:
-        yield try_check(
-            f"weights {weights} of {backbone}",
-            partial(_reach, weights, backbone),
-            "copy the file into torch's hub folder (checkpoints/), or name it with init.source: "
-            "file",
-        )
-    if keys:
+    for key, weights in missing.items():
+        yield try_check(f"weights {key}", partial(_reach, weights), weights.command)
+    if published or keys:
         yield try_check("input of weights", partial(_know_inputs, study), "set init.input")
 
 
+def _reach(weights: "PublishedWeights") -> str:
+    return f"to be downloaded, {gib(weights.measure_download())}"
+
+
 def check_backbones(study: Study) -> Iterator[Check]:
-    """Every backbone that is not ours, the digest of its code here, and whether it is built."""
+    """Every backbone and detector that is not ours, the digest of its code here, and whether it is
+    built."""
     keys = own_backbones_of(study, study.study)
     for name, key in keys.items():
         yield try_check(
-            f"backbone {name}", partial(code_of, name, key), f"install it, or change {key}"
+            f"{key.rpartition('.')[2]} {name}",
+            partial(code_of, name, key),
+            f"install it, or change {key}",
         )
     if keys:
         yield try_check(
-            "building backbones", partial(_build, study), "see rethink_ray.detection.plugins"
+            "building networks",
+            partial(_build, study),
+            "see rethink_ray.detection.plugins and own_network",
         )
 
 
@@ -183,29 +193,11 @@ def _fit_downloads(study: Study) -> str:
 
 
 def _know_inputs(study: Study) -> str:
+    from rethink_ray.training.published_starts import require_stated_inputs
+
     require_known_inputs(study, study.study)
+    require_stated_inputs(study, study.study)
     return "known"
-
-
-def _list_downloads(study: Study) -> list[tuple[str, str]]:
-    """(weights, backbone) of torchvision that are not on this machine yet."""
-    from rethink_ray.detection.weights import find_cached_file
-
-    pairs = {
-        (recipe.init.weights or "", recipe.detector.backbone): None
-        for cell in cells_of(study)
-        for recipe in reachable_recipes(base_recipe(study, cell), space_of(study, cell), NAME_PATHS)
-        if recipe.init.source == "torchvision"
-    }
-    return [(weights, name) for weights, name in pairs if find_cached_file(name, weights) is None]
-
-
-def _reach(weights: str, backbone: str) -> str:
-    from rethink_ray.detection.weights import torchvision_weights
-
-    request = urllib.request.Request(torchvision_weights(backbone, weights).url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=SERVER_ANSWER_SECONDS) as answer:
-        return f"to be downloaded, {gib(int(answer.headers.get('Content-Length', 0)))}"
 
 
 def _disk(study: Study, folder: Path, data: Check) -> Check:

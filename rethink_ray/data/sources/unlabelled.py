@@ -10,7 +10,7 @@ from typing import Any
 
 from rethink_ray.data.cache import content_hash
 from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name, is_hidden
-from rethink_ray.data.sources.values import read_file_name, show
+from rethink_ray.data.sources.values import read_file_name, read_image_id, show
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -20,7 +20,7 @@ from rethink_ray.spec.hashing import digest_of_parts
 class UnlabelledSource:
     """A folder of images; ``listed`` is the JSON file that selects some of them.
 
-    Hidden folders and files are left out: programs keep copies and notes there.
+    Hidden folders and files are left out, because programs keep copies and notes in them.
     """
 
     images: Path
@@ -37,7 +37,11 @@ class UnlabelledSource:
         return str(self.images.absolute())
 
     def hash_annotations(self) -> str:
-        """Returns a hash of the JSON file, or of every image file's name and size."""
+        """Returns a hash of the JSON file, or of every image file's name and size.
+
+        Raises:
+            DataError: there is no such file or folder.
+        """
         if self.listed is not None:
             _require_path(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
@@ -46,7 +50,11 @@ class UnlabelledSource:
         )
 
     def read(self) -> RawSplit:
-        """Returns all images, without categories or objects."""
+        """Returns all images, without categories or objects.
+
+        Raises:
+            DataError: there is no such folder, or the JSON file lists no images by name.
+        """
         names = self._list_folder() if self.listed is None else self._read_list(self.listed)
         images = tuple(
             RawImage(
@@ -61,6 +69,17 @@ class UnlabelledSource:
         )
         return RawSplit(categories=(), images=images, problems=())
 
+    def read_ids(self) -> dict[int, int]:
+        """Returns each image's id in the JSON file -> its id in our index; none for a folder."""
+        if self.listed is None:
+            return {}
+        ids: dict[int, int] = {}
+        for record in self._read_records(self.listed):
+            image_id = read_image_id(record.get("id"))
+            if image_id is not None:
+                ids.setdefault(image_id, id_from_name(record["file_name"]))
+        return ids
+
     def _list_folder(self) -> list[str]:
         _require_path(self.images, self.images.is_dir(), "a folder of images")
         paths = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -68,15 +87,20 @@ class UnlabelledSource:
         return sorted(name.as_posix() for name in names if not any(map(is_hidden, name.parts)))
 
     def _read_list(self, path: Path) -> list[str]:
+        return sorted({record["file_name"] for record in self._read_records(path)})
+
+    def _read_records(self, path: Path) -> list[dict[str, Any]]:
+        """Returns the entries of ``images``, each of which names a file."""
         try:
             document: Any = json.loads(path.read_bytes())
-            records = [record["file_name"] for record in document["images"]]
+            records: list[dict[str, Any]] = document["images"]
+            names = [record["file_name"] for record in records]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise _not_a_list_error(path, f"{type(error).__name__}: {error}") from None
-        for name in records:
+        for name in names:
             if not read_file_name(name):
                 raise _not_a_list_error(path, f"file_name {show(name)}")
-        return sorted(set(records))
+        return records
 
 
 def _not_a_list_error(path: Path, reason: str) -> DataError:

@@ -7,10 +7,18 @@ apart; without micro-batches the last group of a batch may be smaller.
 
 from collections.abc import Callable, Iterable
 
-from rethink_ray.spec.batches import Batch, batches_of, direct_batches_of, images_by_kind
+from rethink_ray.spec.batches import (
+    Batch,
+    batches_of,
+    direct_batches_of,
+    images_by_kind,
+    upstream_detector_batches_of,
+)
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.rules.rule import Breach, Rule
+from rethink_ray.spec.rules.starts import keeps_backbone
+from rethink_ray.spec.trial_config import uses_upstream_detector
 
 MICRO = "resources.images_per_step"
 
@@ -19,7 +27,7 @@ def _leaves_no_whole_parts(run: Run) -> bool:
     """Some kind of label gets no whole number of images, none, or a number that workers cannot
     share."""
     labels, parts = run.recipe.labels, images_by_kind(run.recipe)
-    if labels.kind != "self_training":
+    if not labels.has_pseudo:
         return False
     is_whole = abs(run.recipe.batch_size * labels.share - parts[1]) < 1e-6
     return not is_whole or min(parts) < 1 or any(part % run.num_workers for part in parts)
@@ -61,7 +69,7 @@ def _is_normalised_otherwise(run: Run, batches: Iterable[Batch]) -> bool | Breac
 
 
 def _split_rules(
-    batches: Callable[[Recipe], Iterable[Batch]], reads: tuple[str, ...]
+    batches: Callable[[Recipe], Iterable[Batch]], reads: tuple[str, ...], norm_remedy: str = ""
 ) -> tuple[Rule[Run], ...]:
     """The rules about micro-batches and norms, for one source of batches."""
     return (
@@ -94,6 +102,7 @@ def _split_rules(
             reads=reads,
             broken=lambda run: _is_normalised_otherwise(run, batches(run.recipe)),
             must="must equal {product} = {together} under {batch.norm}",
+            remedy=norm_remedy,
         ),
     )
 
@@ -116,6 +125,24 @@ DIRECT_BATCH_RULES: tuple[Rule[Run], ...] = (
             "direct.norm",
             "direct.norm_batch",
             "direct.batch_size",
+        ),
+    ),
+)
+UPSTREAM_DETECTOR_BATCH_RULES: tuple[Rule[Run], ...] = (
+    Rule(
+        key="upstream_detector.batch_size",
+        reads=("init.source", "init.weights"),
+        broken=lambda run: (
+            uses_upstream_detector(run.recipe)
+            and run.recipe.upstream_detector.batch_size % run.num_workers > 0
+        ),
+        must="must divide among {resources.workers} workers",
+    ),
+    *_split_rules(
+        upstream_detector_batches_of,
+        (
+            *("init.source", "init.weights", "detector.norm", "detector.padding_group"),
+            "upstream_detector.batch_size",
         ),
     ),
 )
@@ -148,19 +175,22 @@ BATCH_RULES: tuple[Rule[Run], ...] = (
         batches_of,
         (
             "batch_size",
+            "detector.family",
             "detector.norm",
             "detector.norm_batch",
             "detector.padding_group",
             "labels.kind",
             "labels.share",
         ),
+        "Write {together}, or leave it out. Few images give poor statistics: detector.norm: "
+        "frozen_bn keeps those of loaded weights.",
     ),
 )
 JOINT_BATCH_RULES: tuple[Rule[Run], ...] = (
     Rule(
         key="joint.weight",
-        reads=("init.frozen",),
-        broken=lambda run: run.recipe.joint.weight > 0 and run.recipe.init.frozen == "backbone",
+        reads=("init.frozen", "init.unfreeze"),
+        broken=lambda run: run.recipe.joint.weight > 0 and keeps_backbone(run.recipe),
         must="must be 0 on a frozen backbone, which cannot learn to classify",
     ),
     Rule(

@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rethink_ray.spec.detector import TWO_STAGE, WITH_CASCADE, DetectorSpec
+from rethink_ray.spec.detector import (
+    PUBLISHED_REPEATS,
+    TWO_STAGE,
+    WITH_CASCADE,
+    DetectorSpec,
+)
+from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.own_families import reads_key
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
@@ -31,6 +38,10 @@ class Readers:
     """The keys of ``detector`` that decide it."""
     is_read: Callable[[DetectorSpec], bool]
 
+    def hold(self, detector: DetectorSpec, path: str) -> bool:
+        """Whether the detector is among them, and its family reads the path at all."""
+        return self.is_read(detector) and reads_key(detector.family, path.partition(".")[2])
+
 
 READERS = (
     Readers(
@@ -43,7 +54,7 @@ READERS = (
         keys=(
             *("rpn_box_loss_beta", "rpn_box_loss_weight", "rpn_batch", "box_batch"),
             *("rpn_pre_nms_train", "rpn_pre_nms_test", "rpn_post_nms_train", "rpn_post_nms_test"),
-            "canonical_scale_px",
+            *("canonical_scale_px", "rpn_convs"),
         ),
         in_words="a two-stage family",
         reads=("family",),
@@ -62,6 +73,18 @@ READERS = (
         is_read=lambda detector: detector.as_published().box_loss == "smooth_l1",
     ),
     Readers(
+        keys=("norm_epsilon",),
+        in_words="norm: frozen_bn",
+        reads=("norm",),
+        is_read=lambda detector: detector.norm == "frozen_bn",
+    ),
+    Readers(
+        keys=("neck_norm",),
+        in_words="neck: fpn, nas_fpn or bifpn",
+        reads=("neck",),
+        is_read=lambda detector: detector.neck != "simple",
+    ),
+    Readers(
         keys=("neck_merge",),
         in_words="neck: nas_fpn",
         reads=("neck",),
@@ -71,7 +94,7 @@ READERS = (
         keys=("neck_repeats",),
         in_words="neck: nas_fpn or bifpn",
         reads=("neck",),
-        is_read=lambda detector: detector.neck != "fpn",
+        is_read=lambda detector: detector.neck in PUBLISHED_REPEATS,
     ),
     Readers(
         keys=("p6_from",),
@@ -87,7 +110,30 @@ READERS = (
 READERS_OF: Mapping[str, Readers] = {
     f"detector.{key}": readers for readers in READERS for key in readers.keys
 }
-"""Dotted path -> who reads it; paths that every detector reads are left out."""
+"""Dotted path -> who reads it; paths that each of our families reads are left out."""
+OTHERS = Readers(
+    keys=tuple(k for k in DetectorSpec.model_fields if f"detector.{k}" not in READERS_OF),
+    in_words="a family that has it",
+    reads=("family",),
+    is_read=lambda detector: True,
+)
+READERS_BESIDE_OWN: Mapping[str, Readers] = {
+    **READERS_OF,
+    **{f"detector.{key}": OTHERS for key in OTHERS.keys},
+}
+"""The same with the other paths of ``detector``, which only detectors that are not ours ignore."""
+
+
+def _readers_in(study: Study, cells: tuple[Cell, ...]) -> Mapping[str, Readers]:
+    """Dotted path -> who reads it, of the paths that some run of these cells may ignore."""
+    runs = (
+        run
+        for cell in cells
+        for run in reachable_recipes(
+            base_recipe(study, cell), space_of(study, cell), ("detector.family",)
+        )
+    )
+    return READERS_BESIDE_OWN if any(is_own(r.detector.family) for r in runs) else READERS_OF
 
 
 def _groups_of(study: Study) -> Iterator[tuple[str, Mapping[str, Any], tuple[Cell, ...]]]:
@@ -103,36 +149,39 @@ def _groups_of(study: Study) -> Iterator[tuple[str, Mapping[str, Any], tuple[Cel
 
 def _sets_what_nothing_reads(study: Study) -> bool | Breach:
     usual = (build_recipe(study.recipe), Recipe())
+    table = _readers_in(study, cells_of(study))
     for key, settings, cells in _groups_of(study):
-        for path in sorted(settled_paths(settings) & READERS_OF.keys()):
+        for path in sorted(settled_paths(settings) & table.keys()):
             values = [value_at(base_recipe(study, cell), path) for cell in cells]
             known = [value_at(recipe, path) for recipe in usual]
             new = [value for value in values if value not in known]
             if new and not any(_is_read(study, cell, path) for cell in cells):
-                words = {"readers": READERS_OF[path].in_words}
+                words = {"readers": table[path].in_words}
                 return Breach(key=f"{key}.{path}", came=new[0], words=words)
     return False
 
 
 def _is_read(study: Study, cell: Cell, path: str) -> bool:
     """Whether any run of the cell reads the path."""
-    readers = READERS_OF[path]
-    paths = tuple(f"detector.{key}" for key in readers.reads)
+    readers = READERS_BESIDE_OWN[path]
+    paths = tuple(dict.fromkeys(f"detector.{key}" for key in ("family", *readers.reads)))
     runs = reachable_recipes(base_recipe(study, cell), space_of(study, cell), paths)
-    return any(readers.is_read(run.detector) for run in runs)
+    return any(readers.hold(run.detector, path) for run in runs)
 
 
 def _searches_what_a_run_ignores(searched: SearchedCell) -> bool | Breach:
     """A cell that copies its values searches nothing, and takes what another cell has found."""
     if copied_cell(searched.study, searched.cell) is not None:
         return False
-    for path in filter(READERS_OF.__contains__, searched.space):
-        readers = READERS_OF[path]
+    table = _readers_in(searched.study, (searched.cell,))
+    for path in filter(table.__contains__, searched.space):
+        readers = table[path]
         base = used_value_at(searched.recipe, path)
-        paths = (path, *(f"detector.{key}" for key in readers.reads))
+        deciding = (f"detector.{key}" for key in ("family", *readers.reads))
+        paths = tuple(dict.fromkeys((path, *deciding)))
         for run in reachable_recipes(searched.recipe, searched.space, paths):
             value = used_value_at(run, path)
-            if value != base and not readers.is_read(run.detector):
+            if value != base and not readers.hold(run.detector, path):
                 read = {key: value_at(run, f"detector.{key}") for key in readers.reads}
                 words = {"readers": readers.in_words}
                 return Breach(key=searched.key_of(path), came=read, words=words)
@@ -142,7 +191,7 @@ def _searches_what_a_run_ignores(searched: SearchedCell) -> bool | Breach:
 SETTING_EFFECTS: tuple[Rule[Study], ...] = (
     Rule(
         key="settings",
-        reads=("arms", "regimes", *READERS_OF),
+        reads=("arms", "regimes", *READERS_BESIDE_OWN),
         broken=_sets_what_nothing_reads,
         must="must be left out without {readers}: nothing reads it",
         remedy="Set it where it is read.",
@@ -151,7 +200,7 @@ SETTING_EFFECTS: tuple[Rule[Study], ...] = (
 SEARCH_EFFECTS: tuple[Rule[SearchedCell], ...] = (
     Rule(
         key="search",
-        reads=("arms", *READERS_OF),
+        reads=("arms", *READERS_BESIDE_OWN),
         broken=_searches_what_a_run_ignores,
         must="must be searched only with {readers}",
         remedy="Search it in the arms that read it, or under a condition (when).",

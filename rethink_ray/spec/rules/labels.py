@@ -6,6 +6,20 @@ from rethink_ray.spec.rules.rule import Rule
 
 LABEL_RULES: tuple[Rule[Run], ...] = (
     Rule(
+        key="labels.file",
+        reads=("labels.kind",),
+        broken=lambda run: run.recipe.labels.kind == "imported" and not run.recipe.labels.file,
+        must="must name the file of detections where labels.kind is imported",
+        remedy="Write the path of a JSON list of {{image_id, category_id, bbox, score}}.",
+    ),
+    Rule(
+        key="labels.file",
+        reads=("labels.kind",),
+        broken=lambda run: bool(run.recipe.labels.file) and run.recipe.labels.kind != "imported",
+        must="must be left out where labels.kind is {labels.kind}",
+        remedy="Or set labels.kind: imported.",
+    ),
+    Rule(
         key="labels.start",
         reads=("labels.kind",),
         broken=lambda run: (
@@ -18,8 +32,7 @@ LABEL_RULES: tuple[Rule[Run], ...] = (
         key="detector.family",
         reads=("labels.kind",),
         broken=lambda run: (
-            run.recipe.labels.kind == "self_training"
-            and run.recipe.detector.family in WITH_KEYPOINTS
+            run.recipe.labels.has_pseudo and run.recipe.detector.family in WITH_KEYPOINTS
         ),
         must="must be without keypoints: pseudo labels have none",
         remedy="Self-train a family of boxes or masks.",

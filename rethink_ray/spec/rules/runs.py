@@ -6,16 +6,24 @@ trial is lost hours later to a combination that could have been refused at once.
 
 from rethink_ray.spec.reach import Run
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
-from rethink_ray.spec.rules.batches import BATCH_RULES, DIRECT_BATCH_RULES, JOINT_BATCH_RULES
+from rethink_ray.spec.rules.batches import (
+    BATCH_RULES,
+    DIRECT_BATCH_RULES,
+    JOINT_BATCH_RULES,
+    UPSTREAM_DETECTOR_BATCH_RULES,
+)
 from rethink_ray.spec.rules.labels import LABEL_RULES
 from rethink_ray.spec.rules.networks import HEAD_NORM_RULES, HEAD_RULES, NETWORK_RULES
+from rethink_ray.spec.rules.own_families import OWN_FAMILY_RULES
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.rules.schedules import SCHEDULE_RULES
 from rethink_ray.spec.rules.starts import DIRECT_NORM_RULES, FROZEN_RULES, WEIGHT_RULES
 
 RECIPE_RULES: tuple[Rule[Run], ...] = (
+    *OWN_FAMILY_RULES,
     *DIRECT_NORM_RULES,
     *DIRECT_BATCH_RULES,
+    *UPSTREAM_DETECTOR_BATCH_RULES,
     *WEIGHT_RULES,
     *HEAD_NORM_RULES,
     *NETWORK_RULES,

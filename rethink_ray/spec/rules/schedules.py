@@ -37,11 +37,20 @@ def _is_endless(run: Run) -> bool | Breach:
 def _lacks_decay_points(run: Run) -> bool | Breach:
     """The first length that ``before_end`` has no entry for."""
     decay = run.recipe.schedule.decay
-    if decay.kind != "step" or not isinstance(decay.before_end, dict):
+    if decay.kind not in ("step", "one_minus_sqrt") or not isinstance(decay.before_end, dict):
         return False
     names = [f"{length:g}" for length in run.recipe.schedule.lengths]
     missing = [name for name in names if name not in decay.before_end]
     return bool(missing) and Breach(came=list(decay.before_end), words={"length": missing[0]})
+
+
+def _never_decays(run: Run) -> bool | Breach:
+    """The first length that ``one_minus_sqrt`` has no point to begin at."""
+    schedule = run.recipe.schedule
+    if schedule.decay.kind != "one_minus_sqrt":
+        return False
+    endless = [length for length in schedule.lengths if not schedule.decay.points(length)]
+    return bool(endless) and Breach(came=[], words={"length": f"{endless[0]:g}"})
 
 
 def _is_too_short(run: Run) -> bool | Breach:
@@ -54,6 +63,30 @@ def _is_too_short(run: Run) -> bool | Breach:
             came = f"{warmup} + {first} > {schedule.steps(length)} updates"
             return Breach(came=came, words={"length": f"{length:g}"})
     return False
+
+
+def _unfreezes_outside_the_trunk(run: Run) -> bool | Breach:
+    """The switch lies before the first update, or behind the trunk that all lengths share.
+
+    A cosine shares no trunk, and its first decay point is its warm-up: there the switch only has to
+    lie inside the shortest length.
+    """
+    schedule, unfreeze = run.recipe.schedule, run.recipe.init.unfreeze
+    if unfreeze is None or not schedule.lengths:
+        return False
+    shortest = min(schedule.lengths)
+    latest = schedule.steps(shortest) - max(schedule.points(shortest), default=1)
+    switch = unfreeze.first_update(schedule.unit)
+    return not 1 <= switch <= latest and Breach(
+        came=unfreeze.after,
+        words={
+            "latest": latest,
+            "switch": switch,
+            "shortest": f"{shortest:g}",
+            "least": 1 / schedule.unit,
+            "most": latest / schedule.unit,
+        },
+    )
 
 
 SCHEDULE_RULES: tuple[Rule[Run], ...] = (
@@ -83,10 +116,24 @@ SCHEDULE_RULES: tuple[Rule[Run], ...] = (
         must="must have an entry '{length}'",
     ),
     Rule(
+        key="schedule.decay.before_end",
+        reads=(LENGTH_PATH, "schedule.decay.kind"),
+        broken=_never_decays,
+        must="must say where the decay of {length}x begins, under one_minus_sqrt",
+        remedy="Such as [0.667], or take schedule.decay.kind: constant.",
+    ),
+    Rule(
         key="schedule",
         reads=(LENGTH_PATH, "schedule.unit", "schedule.warmup", "schedule.decay.kind"),
         broken=_is_too_short,
         must="must fit warm-up (at least one update) + first decay point into {length}x",
         remedy="Start the ladder at a longer length, or shorten the warm-up.",
+    ),
+    Rule(
+        key="init.unfreeze",
+        reads=(LENGTH_PATH, "schedule.unit", "schedule.decay.kind"),
+        broken=_unfreezes_outside_the_trunk,
+        must="must begin within updates 1 to {latest}, before the rate of {shortest}x first falls",
+        remedy="This is update {switch}. Write a number between {least:g} and {most:g} as after.",
     ),
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.direct import ONLY_DETECTING
 from rethink_ray.spec.errors import show_value
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
@@ -14,6 +15,7 @@ from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.rules.search_space import SearchedCell
 from rethink_ray.spec.settings import flatten, nearest, settled_paths
 from rethink_ray.spec.study import CopyFrom, Study, TeacherFile
+from rethink_ray.spec.weight_keys import FROM_HUB
 
 SHAPELESS = frozenset(
     f"detector.{name}"
@@ -22,6 +24,7 @@ SHAPELESS = frozenset(
         "min_side_px",
         "max_side_px",
         "norm_batch",
+        "norm_epsilon",
         "neck_merge",
         "anchor_base_px",
         "foreground_iou",
@@ -108,7 +111,7 @@ class Student(SearchedCell):
         """Whether any run of the cell may learn from a teacher."""
         searched = self.space.get("labels.kind")
         kinds = {self.recipe.labels.kind, *((searched.choice or ()) if searched else ())}
-        return kinds != {"human"}
+        return bool(kinds & {"self_training", "continued"})
 
     @property
     def goes_on(self) -> bool:
@@ -233,17 +236,13 @@ def _states_another_input(student: Student) -> bool | Breach:
     """The student goes on from weights that saw other pixels than ``init.input`` says."""
     for recipe in reachable_recipes(student.recipe, student.space, PIXEL_PATHS):
         stated = recipe.init.input
-        if stated is None or not _goes_on(recipe):
+        if stated is None or not recipe.labels.goes_on:
             continue
         for taught in _inputs_of_teacher(student):
             if not stated.is_same(taught):
                 key = f"{student.cell.name}: init.input"
                 return Breach(key=key, came=stated.in_words, words={"theirs": taught.in_words})
     return False
-
-
-def _goes_on(recipe: Recipe) -> bool:
-    return recipe.labels.kind != "human" and recipe.labels.start == "teacher"
 
 
 def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
@@ -261,9 +260,11 @@ def _inputs_of_teacher(student: Student) -> Iterator[InputSpec]:
         init, is_vgg = recipe.init, recipe.detector.backbone == "vgg16"
         if init.input is not None:
             yield init.input
-        elif _goes_on(recipe):
+        elif recipe.labels.goes_on:
             yield from _inputs_of_teacher(teacher)
-        elif init.source != "file" and not (init.source == "torchvision" and is_vgg):
+        elif not (starts_from_file(init) or init.source in FROM_HUB) and not (
+            init.source == "torchvision" and is_vgg
+        ):
             yield IMAGENET
 
 
@@ -277,7 +278,7 @@ STUDENT_RULES: tuple[Rule[Student], ...] = (
         key="arms",
         reads=("labels.kind",),
         broken=_has_no_use_for_a_teacher,
-        must="must be left out where labels.kind is human",
+        must="must be left out where labels.kind is {labels.kind}",
         remedy="Or set labels.kind: self_training, or continued.",
     ),
     Rule(
