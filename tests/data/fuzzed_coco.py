@@ -52,6 +52,8 @@ NO_NUMBERS: tuple[Any, ...] = (
 NO_FLAGS: tuple[Any, ...] = ("abc", "2", 2, -1, 0.5, [], {}, [0], "0 0", float("nan"), 10**400)
 NO_IDS: tuple[Any, ...] = (None, True, 1.5, [], {}, [1], float("nan"), float("inf"), "", "\ud800")
 STRANGE_IDS: tuple[Any, ...] = ("abc", 99, -7, 2**70, 10**400, "9" * 5000, "1 2")
+UNKNOWN_IDS: tuple[Any, ...] = ("xyz", 98, -8, 2**71, 10**401, "8" * 5000, "2 1")
+"""Of no image and no category, also where those have one of ``STRANGE_IDS``."""
 NO_NAMES: tuple[Any, ...] = (None, "", [], {}, 7, True, "\0", "a\0b", "\ud800", "x" * 300, ".", "/")
 NO_RECORDS: tuple[Any, ...] = (None, [], "x", 7, True, {}, [[1]])
 NO_MASKS: tuple[Any, ...] = (
@@ -166,8 +168,8 @@ def _damaged() -> Iterator[Change]:
         yield from (_put((*here, "bbox"), value) for value in boxes)
         yield from (_put((*here, "area"), v) for v in (*NO_NUMBERS[1:], -5, 0) if v not in ([1],))
         yield from (_put((*here, "iscrowd"), value) for value in NO_FLAGS)
-        yield from (_put((*here, "image_id"), value) for value in (*NO_IDS, *STRANGE_IDS))
-        yield from (_put((*here, "category_id"), value) for value in (*NO_IDS, *STRANGE_IDS))
+        yield from (_put((*here, "image_id"), value) for value in (*NO_IDS, *UNKNOWN_IDS))
+        yield from (_put((*here, "category_id"), value) for value in (*NO_IDS, *UNKNOWN_IDS))
         yield from (_put((*here, "segmentation"), value) for value in NO_MASKS)
         yield from (_put((*here, "segmentation"), value) for value in (None, [], "", {}))
         points = ("abc", 7, {}, [1, 2], [1, 2, 2, 1, 2, 2], [None] * 3, [1, "x", 2])
