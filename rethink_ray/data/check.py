@@ -158,14 +158,16 @@ def _check_pictures(
     return _count_examples(examples)
 
 
-def find_refusal(data: DataSpec, regimes: Mapping[str, RegimeSpec] = WHOLE) -> str:
+def find_refusal(
+    data: DataSpec, regimes: Mapping[str, RegimeSpec] = WHOLE, draws: Sequence[int] = ()
+) -> str:
     """Returns why ``run``, ``plan`` and ``doctor`` refuse the data set; empty if they do not.
 
-    ``regimes``: those of a study; by default one of all images.
+    ``regimes`` and ``draws``: those of a study; by default one regime of all images.
     """
     try:
         require_disjoint(data, "splits")
-        gather_facts(data, regimes)
+        gather_facts(data, regimes, draws=draws)
     except DataError as error:
         return str(error)
     return ""
