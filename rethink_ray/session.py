@@ -17,6 +17,7 @@ from rethink_ray.records.lock import writing
 from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_facts, check_regimes
+from rethink_ray.spec.draws import list_planned_draws
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import TrialConfig
@@ -90,7 +91,8 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     files = label_files_of(study, where)
     if not is_planned_only:
         files |= weight_files_of(study, where)
-    facts = gather_facts(study.data, study.regimes, files, upstream_classes_of(study))
+    upstream_classes, draws = upstream_classes_of(study), list_planned_draws(study)
+    facts = gather_facts(study.data, study.regimes, files, upstream_classes, draws)
     if not is_planned_only:
         keys = own_backbones_of(study, where)
         facts = replace(

@@ -83,7 +83,7 @@ def check(
 
     Training copes with each fault and counts it; a note is only worth knowing.
     """
-    data, regimes = load_data_and_regimes(dataset, settings or [])
+    data, regimes, draws = load_data_and_regimes(dataset, settings or [])
     from rethink_ray.data.check import check_data, find_refusal  # after typos: takes a second
 
     findings = check_data(data, splits_in_use(data))
@@ -98,7 +98,7 @@ def check(
             print(line)
         if begins_at_minus_one(data, findings):
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
-    refusal = find_refusal(data, regimes)
+    refusal = find_refusal(data, regimes, draws)
     if refusal:
         print(f"run, plan and doctor refuse this data set: {refusal}", file=sys.stderr)
     has_fault = any(finding.is_fault for of_split in findings.values() for finding in of_split)
@@ -138,7 +138,7 @@ def index(
     settings: DataOption = None,
 ) -> None:
     """Index every split before the first trial has to; read every picture again."""
-    data, _ = load_data_and_regimes(dataset, settings or [])
+    data, *_ = load_data_and_regimes(dataset, settings or [])
     from rethink_ray.data.splits import build_index
 
     for split in splits_in_use(data):
@@ -148,14 +148,16 @@ def index(
 
 def load_data_and_regimes(
     name: str, settings: Sequence[str]
-) -> "tuple[DataSpec, Mapping[str, RegimeSpec]]":
-    """The data block and the regimes of a study file, or a data set named by kind and ``settings``.
+) -> "tuple[DataSpec, Mapping[str, RegimeSpec], Sequence[int]]":
+    """The data block, the regimes and the draws of a study file, or a data set named by kind and
+    ``settings``.
 
     The only regime of a data set without a study is all of its images.
 
     Raises:
         SpecError: a setting does not name a key of the data block in full, as ``data.root``.
     """
+    from rethink_ray.spec.draws import list_planned_draws
     from rethink_ray.spec.load import find_study, load_study, put_override, validate
     from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
@@ -165,9 +167,9 @@ def load_data_and_regimes(
         tree: dict[str, Any] = {"data": {"dataset": name}}
         for setting in settings:
             put_override(tree, setting)
-        return validate(DataSpec, tree["data"], "data"), {"all": RegimeSpec(images="all")}
+        return validate(DataSpec, tree["data"], "data"), {"all": RegimeSpec(images="all")}, ()
     study, _ = load_study(find_study(name), settings)
-    return study.data, study.regimes
+    return study.data, study.regimes, list_planned_draws(study)
 
 
 def _require_data_path(setting: str) -> None:

@@ -24,11 +24,11 @@ from rethink_ray.data.inspection import InspectedPicture, Inspector, name_files
 from rethink_ray.data.levels import LevelRange, LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import judge_mask
 from rethink_ray.data.orientation import AS_STORED, PictureHeader
-from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit, SplitSource
+from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit, SplitSource, round_box
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import sha256_of_chunks
 
-INDEX_VERSION = 9
+INDEX_VERSION = 10
 IMAGES_TABLE = "images.arrow"
 OBJECTS_TABLE = "objects.arrow"
 
@@ -52,6 +52,8 @@ class IndexedImage:
     """The kind of a deep picture; empty for eight bits per channel."""
     levels: LevelRange | None
     """The levels of a deep picture; ``None`` if only its header was read."""
+    is_finite: bool
+    """Whether all levels of a deep picture are numbers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +134,7 @@ def write_index(
     }
     columns = _image_columns(kept, labels)
     columns["levels_cut"] = pa.array([int(_is_cut(image, ranges)) for image in kept], pa.uint8())
+    columns["levels_not_finite"] = pa.array([int(not one.is_finite) for one in kept], pa.uint8())
     write_batch(directory / IMAGES_TABLE, columns, about)
 
 
@@ -173,7 +176,7 @@ def _index_image(
     image: RawImage, seen: InspectedPicture, header: PictureHeader, labels: dict[str, int]
 ) -> IndexedImage:
     objects = [object_ for object_ in image.objects if object_.category in labels]
-    objects.sort(key=lambda object_: _order(object_, labels))
+    objects.sort(key=lambda object_: _sort_key(object_, labels))
     annotated_wh = (image.width, image.height)
     is_turned = header.is_turned(annotated_wh)
     return IndexedImage(
@@ -185,7 +188,14 @@ def _index_image(
         content=seen.content,
         kind=header.kind,
         levels=seen.facts.levels,
+        is_finite=seen.facts.is_finite,
     )
+
+
+def _sort_key(annotated: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
+    """Returns a key by which objects with the same box in the index follow each other."""
+    order = _order(annotated, labels)
+    return (order[0], round_box(annotated.box_xyxy), annotated.is_crowd, *order[1:])
 
 
 def _order(annotated: RawObject, labels: dict[str, int]) -> tuple[Any, ...]:
@@ -272,5 +282,7 @@ def _yield_identity(
             yield image.content.digest or str(image.content.num_bytes).encode()
         if image.turned_by != AS_STORED:
             yield f"|turned by {image.turned_by}".encode()
+        if raw.verified is not None:
+            yield f"|verified {_number_labels(raw.verified, labels)}".encode()
         for annotated in image.objects:
             yield f"{_order(annotated, labels)}".encode()

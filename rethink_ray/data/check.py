@@ -22,7 +22,7 @@ from rethink_ray.data.levels import LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.sources.locate import locate_source
-from rethink_ray.data.sources.raw import Box, RawImage, RawObject
+from rethink_ray.data.sources.raw import RawImage, RawObject, round_box
 from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
@@ -73,7 +73,9 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
         failure = DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))
         across = {"train": [failure]}
     for split, findings in across.items():
-        by_split[split] = sorted([*by_split[split], *findings], key=lambda finding: finding.kind)
+        if findings:  # also of a split that was not asked for: a fault of two splits concerns both
+            both = [*by_split.get(split, []), *findings]
+            by_split[split] = sorted(both, key=lambda finding: finding.kind)
     return by_split
 
 
@@ -161,14 +163,16 @@ def _check_pictures(
     return _count_examples(examples)
 
 
-def find_refusal(data: DataSpec, regimes: Mapping[str, RegimeSpec] = WHOLE) -> str:
+def find_refusal(
+    data: DataSpec, regimes: Mapping[str, RegimeSpec] = WHOLE, draws: Sequence[int] = ()
+) -> str:
     """Returns why ``run``, ``plan`` and ``doctor`` refuse the data set; empty if they do not.
 
-    ``regimes``: those of a study; by default one of all images.
+    ``regimes`` and ``draws``: those of a study; by default one regime of all images.
     """
     try:
         require_disjoint(data, "splits")
-        gather_facts(data, regimes)
+        gather_facts(data, regimes, draws=draws)
     except DataError as error:
         return str(error)
     return ""
@@ -272,10 +276,10 @@ def _check_objects(
     if not image.objects:
         examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
-    earlier: set[tuple[str | None, Box]] = set()
+    earlier: set[tuple[str | None, tuple[float, ...]]] = set()
     for annotated in image.objects:
         where = f"{_name_picture(image.path)}: {annotated.category}"
-        key = (annotated.category, annotated.box_xyxy)
+        key = (annotated.category, round_box(annotated.box_xyxy))
         if not annotated.is_crowd and annotated.category in categories:
             if key in earlier:
                 examples["repeated_object"].append(f"{where} {_show_box(annotated)}")
@@ -284,7 +288,7 @@ def _check_objects(
             examples["unknown_category"].append(where)
         if annotated.is_crowd:
             examples["crowd"].append(where)
-        kind = _judge_box(annotated, size_wh)
+        kind = _judge_box(annotated, size_wh) if is_stated(size) else ""
         if kind == "box_degenerate" or (kind and not annotated.is_crowd):
             examples[kind].append(f"{where} {_show_box(annotated)}")
 

@@ -27,7 +27,7 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec, share_of
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec, num_images, share_of
 
 
 def gather_facts(
@@ -35,6 +35,7 @@ def gather_facts(
     regimes: Mapping[str, RegimeSpec],
     files: Mapping[str, str] | None = None,
     upstream_classes: Sequence[int] = (),
+    draws: Sequence[int] = (),
 ) -> DataFacts:
     """Returns the facts of all splits and regimes of a study; builds missing indexes.
 
@@ -43,12 +44,13 @@ def gather_facts(
         regimes: name -> regime.
         files: path of each file of weights or labels -> the study key that names it, for messages.
         upstream_classes: each ``upstream.classes`` of a run that needs ``data.upstream``.
+        draws: those of replicates (``list_planned_draws``), which need objects to learn from, too.
 
     Raises:
         DataError: a regime is larger than the data set, a split or a file does not exist, most
             pictures of a split have another size than annotated, a scoring split has no object, a
-            regime none to learn from, or ``data.upstream`` has a picture that cannot be read or
-            another number of classes.
+            regime or a draw none to learn from, or ``data.upstream`` has a picture that cannot be
+            read or another number of classes.
     """
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     splits = _open_used_splits(data)
@@ -59,7 +61,8 @@ def gather_facts(
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
     subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
     for name, image_ids in subsets.items():
-        _require_learnable(splits["train"], name, image_ids)
+        _require_learnable(splits["train"], f"regimes.{name}", image_ids)
+    redrawn = _draw_smallest(data, splits["train"], regimes, draws)
     sizes = {name: len(image_ids) for name, image_ids in subsets.items()}
     return DataFacts(
         fingerprint=_fingerprint_of(data, splits),
@@ -82,7 +85,7 @@ def gather_facts(
         level_ranges=_level_ranges(splits["train"]),
         num_dropped=count_dropped(data),
         num_empty=count_empty(data),
-        has_masks=all(_has_masks(splits["train"], ids) for ids in subsets.values())
+        has_masks=all(_has_masks(splits["train"], ids) for ids in (*subsets.values(), *redrawn))
         and splits["train"].has_masks,
         num_keypoints=len(splits["train"].keypoint_names),
         scored_masks=all(
@@ -203,8 +206,8 @@ def _has_masks(index: AnnotationIndex, image_ids: Sequence[int]) -> bool:
     return bool((in_use & index.masked_objects() & index.learnable_objects()).any())
 
 
-def _require_learnable(index: AnnotationIndex, regime: str, image_ids: Sequence[int]) -> None:
-    """Refuses a regime without an object to learn from: every arm would end at 0 AP."""
+def _require_learnable(index: AnnotationIndex, where: str, image_ids: Sequence[int]) -> None:
+    """Refuses images without an object to learn from: every arm would end at 0 AP."""
     rows = np.isin(index.image_column("image_id"), image_ids)
     if not index.has_learnable(min_keypoints=0)[rows].any():
         must = "must hold at least one object to learn from"
@@ -213,4 +216,26 @@ def _require_learnable(index: AnnotationIndex, regime: str, image_ids: Sequence[
             "`rethink-ray data check`, or ask for more images."
         )
         shown = f"{len(image_ids)} images without any"
-        raise DataError(explain(f"regimes.{regime}", must, shown, remedy))
+        raise DataError(explain(where, must, shown, remedy))
+
+
+def _draw_smallest(
+    data: DataSpec,
+    train: AnnotationIndex,
+    regimes: Mapping[str, RegimeSpec],
+    draws: Sequence[int],
+) -> list[tuple[int, ...]]:
+    """Returns the images of each draw of the smallest regime; larger regimes contain them.
+
+    Raises:
+        DataError: a draw has no object to learn from.
+    """
+    available = len(trainable_image_ids(data)) if draws else 0
+    sizes = {name: num_images(regime.images, available) for name, regime in regimes.items()}
+    name = min(sizes, key=lambda regime: sizes[regime], default="")
+    if not name or sizes[name] == available:  # there is one draw of all images
+        return []
+    drawn = [regime_image_ids(data, regimes[name].images, draw) for draw in draws]
+    for draw, image_ids in zip(draws, drawn, strict=True):
+        _require_learnable(train, f"regimes.{name}, draw {draw} of replicate.vary", image_ids)
+    return drawn

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from rethink_ray.data.faults import count_faults
 from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.mask_states import MaskState
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.fault_kinds import FaultShare, FaultUnit, describe_kind, is_note
 from rethink_ray.spec.regime import DataSpec
@@ -18,7 +19,7 @@ def measure_faults(
     """Returns kind of fault -> the number that has it, and the number of all; no notes.
 
     Records that the index left out belong to no image, so they are counted among all records of
-    the split. An object has one box, one mask and one list of keypoints; crowds are objects, too.
+    the split. Masks and keypoints are counted among the objects that have some. Crowds are objects.
 
     Args:
         index: the split.
@@ -48,14 +49,18 @@ def count_split_faults(data: DataSpec, split: str) -> dict[str, int]:
 
 
 def _count_all(index: AnnotationIndex, in_use: NDArray[np.bool_], unit: FaultUnit) -> int:
-    """Counts the images, objects or records of these images that the index holds.
+    """Counts the images, boxes, masks, keypoints or records of these images that the index holds.
 
-    Objects of an unknown category are counted too: the index has only their number.
+    Boxes of an unknown category are counted too: the index has only their number.
     """
     num_objects = index.image_column("num_objects")
     num_images = int(in_use.sum())
     if unit == "images":
         return num_images
+    if unit in ("masks", "keypoints"):
+        states_mask = index.object_column("mask_state") != MaskState.ABSENT
+        is_stated = states_mask if unit == "masks" else index.visible_keypoints() > 0
+        return int((is_stated & np.repeat(in_use, num_objects)).sum())
     counted = int(num_objects[in_use].sum() + index.image_column("num_unknown")[in_use].sum())
     return num_images + counted if unit == "records" else counted
 

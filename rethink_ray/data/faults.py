@@ -65,9 +65,9 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     stays), ``unreadable_masks`` and, in a split with masks, ``missing_masks`` (no mask is learned
     from or scored), ``size_disagrees`` (the annotated size is neither the stored picture's nor that
     of the picture turned by EXIF), ``levels_cut`` (a deep picture exceeds the levels of black and
-    white). In the whole split: what the reader could not use (``missing_image``,
-    ``unreadable_image``, ``unreadable_annotation``, ``unreadable_object``, ``unreadable_box``,
-    ...). Kinds that do not occur are absent.
+    white) and ``levels_not_finite``. In the whole split: what the reader could not use
+    (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``unreadable_object``,
+    ``unreadable_box``, ...). Kinds that do not occur are absent.
     """
     rows = np.searchsorted(index.image_column("image_id"), np.asarray(image_ids, np.int64))
     widths, heights = index.image_column("width")[rows], index.image_column("height")[rows]
@@ -93,6 +93,7 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
         "missing_masks": int(((states == MaskState.ABSENT) & ~crowd).sum()) * index.has_masks,
         "size_disagrees": int(disagrees.sum()),
         "levels_cut": int(index.image_column("levels_cut")[rows].sum()),
+        "levels_not_finite": int(index.image_column("levels_not_finite")[rows].sum()),
         **index.dropped,
     }
     return {kind: count for kind, count in num_by_kind.items() if count}

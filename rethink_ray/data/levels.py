@@ -27,6 +27,8 @@ OUTLIERS: Final = 0.01
 
 _BIG_ENDIAN: Final = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 """Pillow's formats of big-endian TIFF. libtiff returns the machine's own byte order instead."""
+_TWO_BYTES: Final = (";16B", ";16L", ";16N")
+"""Ends of Pillow's formats with 16 bits per channel; ``BGR;16`` has 16 bits for all three."""
 _OTHER_BYTE: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 """Byte order at the end of a raw mode -> the order that makes Pillow unpack the other byte."""
 
@@ -54,7 +56,7 @@ def kind_of(picture: Image.Image) -> str:
         return GRAY_16
     if picture.mode in ("I", "F"):
         return GRAY_32 if picture.mode == "I" else FLOAT_32
-    return COLOUR_16 if any(";16" in raw for raw in _raw_modes(picture)) else ""
+    return COLOUR_16 if any(raw.endswith(_TWO_BYTES) for raw in _raw_modes(picture)) else ""
 
 
 def read_levels(picture: Image.Image, kind: str) -> NDArray[np.float64]:

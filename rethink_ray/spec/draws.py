@@ -16,6 +16,14 @@ def redraws(study: Study, facts: DataFacts, regime: str) -> bool:
     return num_images(study.regimes[regime].images, available) < available
 
 
+def list_planned_draws(study: Study) -> tuple[int, ...]:
+    """The draws of a regime's images that replicates are to train on; none if all share one."""
+    if "subset" not in study.replicate.vary:
+        return ()
+    searches, replicates = range(study.budget.searches), range(study.budget.replicates)
+    return tuple(draw_of(search, number) for search in searches for number in replicates)
+
+
 def draw_of(search: int, number: int) -> int:
     """The draw for replicate ``number`` of a cell's search; it is the same in every arm.
 

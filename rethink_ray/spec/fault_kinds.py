@@ -95,6 +95,7 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         unit="keypoints",
         fate="count as not annotated",
         reason="they cannot be read, or are fewer or more than those of other objects",
+        is_left_out=True,
         learned="keypoints",
     ),
     "unreadable_area": FaultKind(

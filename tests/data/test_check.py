@@ -1,8 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from data_files import (
+    Box,
     coco,
     coco_spec,
     many_images,
@@ -14,7 +16,7 @@ from data_files import (
 )
 
 from rethink_ray.data.augment import Augmentation
-from rethink_ray.data.check import check_split, find_refusal
+from rethink_ray.data.check import check_data, check_split, find_refusal
 from rethink_ray.data.faults import count_faults
 from rethink_ray.data.loader import Loading, train_batches
 from rethink_ray.data.order import RunOrder
@@ -149,6 +151,40 @@ def test_a_box_that_is_annotated_twice_stays_and_is_counted(tmp_path: Path) -> N
     [finding] = check_split(coco_spec(tmp_path), "train")
     assert (finding.kind, finding.count) == ("repeated_object", 2)
     assert finding.examples[0] == "train/1.png: cat [2, 2, 7, 7]"
+
+
+def test_boxes_that_are_one_in_32_bits_are_repeated_for_the_check_and_in_training(
+    tmp_path: Path,
+) -> None:
+    near: list[Box] = [("cat", 2, 3, 5, 5), ("cat", 2 + 1e-9, 2, 5, 5), ("cat", 2 + 2e-9, 3, 5, 5)]
+    write_coco(tmp_path, "train", coco({1: near}))
+    assert _found(coco_spec(tmp_path)) == {"repeated_object": 1}
+    assert count_faults(open_split(coco_spec(tmp_path), "train"), [1]) == {"repeated_object": 1}
+
+
+@pytest.mark.parametrize("sides", [{}, {"width": 20}, {"width": 0, "height": 0}], ids=str)
+def test_boxes_of_a_missing_picture_of_unknown_size_are_not_judged(
+    tmp_path: Path, sides: dict[str, int]
+) -> None:
+    told = coco({1: [("cat", 2, 2, 5, 5)], 2: [("cat", 2, 2, 5, 5), ("cat", 9, 2, 5, 5)]})
+    told["images"][1] = {"id": 2, "file_name": "2.png", **sides}
+    write_coco(tmp_path, "train", told)
+    (tmp_path / "train" / "2.png").unlink()
+    assert _found(coco_spec(tmp_path)) == {"missing_image": 1}
+    assert count_faults(open_split(coco_spec(tmp_path), "train"), [1]) == {"missing_image": 1}
+
+
+def test_a_check_of_one_split_names_the_pictures_that_it_shares(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(3)))
+    data = coco_spec(tmp_path, "train", "val", "test")
+    assert check_data(data, ["val"]) == {"val": []}
+    shutil.copy(tmp_path / "val" / "1.png", tmp_path / "train" / "2.png")
+    found = check_data(data, ["val"])
+    assert {split: [one.kind for one in of_split] for split, of_split in found.items()} == {
+        "val": [],
+        "train": ["picture_in_two_splits"],
+    }
 
 
 def test_voc_faults_are_found(tmp_path: Path) -> None:

@@ -1,13 +1,19 @@
+import json
 from pathlib import Path
 
 import pytest
 from data_files import Box, coco, coco_spec, many_images, write_coco
 
+from rethink_ray.data.check import find_refusal
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
+from rethink_ray.session import gather_study_facts
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
+from rethink_ray.spec.study import Study
 
+DISTINCT = 6
+"""A seed under which the first images of draws 0 to 3 differ."""
 REGIMES = {"full": RegimeSpec(images="all"), "small": RegimeSpec(images=10)}
 
 
@@ -131,6 +137,58 @@ def test_a_split_or_regime_of_crowds_or_boxes_without_pixels_is_refused(
     where = "split val" if split == "val" else "regimes.full"
     with pytest.raises(DataError, match=rf"{where}: must hold at least one object.*2 images"):
         gather_facts(coco_spec(tmp_path, "train", "val", "test"), {"full": REGIMES["full"]})
+
+
+def test_a_draw_of_replicates_without_an_object_to_learn_from_is_refused(tmp_path: Path) -> None:
+    """The one image of draw 3 has no object; draws 0 and 1 are other images."""
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(10)))
+    data = coco_spec(tmp_path, "train", "val", "test", subset_seed=DISTINCT)
+    regimes = {"pair": RegimeSpec(images=2), "one": RegimeSpec(images=1)}
+    [first], [second], [empty] = (regime_image_ids(data, 1, draw) for draw in (0, 1, 3))
+    assert len({first, second, empty}) == 3
+    gather_facts(data, regimes, draws=(1, 3))
+    write_coco(tmp_path, "train", coco({**many_images(10), empty: []}))
+    gather_facts(data, regimes)
+    must = "regimes.one, draw 3 of replicate.vary: must hold at least one object to learn from"
+    assert find_refusal(data, regimes, (1, 3)).startswith(must)
+    assert find_refusal(data, regimes, (1,)) == ""
+    assert find_refusal(data, {"full": REGIMES["full"]}, (1, 3)) == ""
+
+
+def test_a_study_is_refused_for_a_draw_of_one_of_its_replicates(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(10)))
+    data = coco_spec(tmp_path, "train", "val", "test", subset_seed=DISTINCT)
+    [empty] = regime_image_ids(data, 1, draw=3)
+    write_coco(tmp_path, "train", coco({**many_images(10), empty: []}))
+    tree = {
+        "study": "drawn",
+        "data": data.model_dump(mode="json", exclude_defaults=True),
+        "regimes": {"one": {"images": 1}},
+        "recipe": "tiny_retinanet",
+        "arms": {"scratch": {}},
+        "budget": {"replicates": 2},
+        "replicate": {"vary": ["seed", "subset"]},
+    }
+    gather_study_facts(Study.model_validate_json(json.dumps(tree)), "drawn.yaml")
+    tree["budget"] = {"replicates": 3}
+    with pytest.raises(DataError, match=r"regimes.one, draw 3 of replicate.vary"):
+        gather_study_facts(Study.model_validate_json(json.dumps(tree)), "drawn.yaml")
+
+
+def test_a_data_set_has_masks_only_if_every_draw_has(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_coco(tmp_path, split, coco(many_images(10)))
+    data = coco_spec(tmp_path, "train", "val", "test", subset_seed=DISTINCT)
+    tree = coco(many_images(10))
+    for record in tree["annotations"]:
+        if record["image_id"] not in regime_image_ids(data, 1, draw=3):
+            record["segmentation"] = [[2, 2, 6, 2, 6, 6]]
+    write_coco(tmp_path, "train", tree)
+    regimes = {"one": RegimeSpec(images=1)}
+    assert gather_facts(data, regimes, draws=(1,)).has_masks
+    assert not gather_facts(data, regimes, draws=(1, 3)).has_masks
 
 
 def test_a_hold_out_that_is_a_share_has_a_size_for_each_regime(tmp_path: Path) -> None:

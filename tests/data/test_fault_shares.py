@@ -130,6 +130,39 @@ def test_records_that_name_no_image_are_counted_among_images_and_objects(tmp_pat
     assert facts.split_faults["val"] == {"unknown_image": FaultShare(count=1, total=21)}
 
 
+def test_masks_and_keypoints_are_counted_among_the_objects_that_have_some(tmp_path: Path) -> None:
+    """Of 40 boxes ten have a mask and eight keypoints; of each, every second one is broken."""
+    document = coco(many_images(40))
+    document["categories"][0]["keypoints"] = ["nose"]
+    for number, record in enumerate(document["annotations"]):
+        is_whole = number % 2
+        if number < 10:
+            record["segmentation"] = [[2, 2, 6, 2, 6, 6]] if is_whole else [[2, 2]]
+        elif number < 18:
+            record["keypoints"] = [5, 5, 2] if is_whole else [[1, 1], "x"][number % 4 // 2]
+        elif number < 30:
+            record["keypoints"] = [0, 0, 0]
+    write_coco(tmp_path, "train", document)
+    index = open_split(coco_spec(tmp_path), "train")
+    half = measure_faults(index, index.image_ids.tolist())
+    assert half.pop("missing_masks") == FaultShare(count=30, total=40)
+    assert half == {
+        "unreadable_masks": FaultShare(count=5, total=10),
+        "unreadable_keypoints": FaultShare(count=4, total=8),
+    }
+    assert measure_faults(index, [1, 2, 3, 40])["unreadable_masks"].percent == "67 %"
+
+
+def test_a_mask_that_lost_a_piece_is_counted_among_masks(tmp_path: Path) -> None:
+    document = coco(many_images(8))
+    for record in document["annotations"][:4]:
+        record["segmentation"] = [[2, 2, 6, 2, 6, 6], *([[2, 2]] * (record["id"] == 1))]
+    write_coco(tmp_path, "train", document)
+    index = open_split(coco_spec(tmp_path), "train")
+    faults = measure_faults(index, index.image_ids.tolist())
+    assert faults["mask_piece_left_out"] == FaultShare(count=1, total=4)
+
+
 def test_a_hold_out_has_no_share_in_what_train_lost_before_it_was_cut(tmp_path: Path) -> None:
     for split in ("train", "test"):
         write_coco(tmp_path, split, coco(many_images(12)))

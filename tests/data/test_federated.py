@@ -32,6 +32,20 @@ def test_an_image_says_which_categories_were_looked_for(lvis: DataSpec) -> None:
     assert [index.entry(key).verified for key in (1, 2)] == [(1, 2), (2,)]
 
 
+def test_other_categories_that_were_looked_for_are_other_data(lvis: DataSpec) -> None:
+    """They decide which detections count as wrong."""
+    file = Path(str(lvis.root)) / "annotations" / "lvis_v1_train.json"
+    told = json.loads(file.read_text())
+    prints = []
+    for absent in ([2], [2, 1], [], None):
+        told["images"][0]["neg_category_ids"] = absent
+        file.write_text(json.dumps(told))
+        prints.append(open_split(lvis, "train").fingerprint)
+    first, same, *others = prints
+    assert first == same  # a category that is marked was looked for
+    assert len({first, *others}) == 3
+
+
 def test_a_category_marked_in_part_is_a_crowd_over_the_image(lvis: DataSpec) -> None:
     entry = open_split(lvis, "train").entry(2)
     assert sorted(zip(entry.is_crowd.tolist(), entry.boxes_xyxy.tolist(), strict=True)) == [

@@ -1,6 +1,7 @@
 """Deep pictures become eight bits by one scale per kind, which the training split decides."""
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rethink_ray.data.check import check_pools, check_split
+from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.faults import count_faults
 from rethink_ray.data.levels import LevelRange, choose_range, kind_of, read_levels
 from rethink_ray.data.loader import EvalImages
 from rethink_ray.data.pictures import read_rgb
 from rethink_ray.data.splits import build_index, open_split
 from rethink_ray.data.upstream import open_upstream
+from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.recipe import UpstreamSpec
 from rethink_ray.spec.regime import DataSpec, UnlabelledSpec
 
@@ -178,6 +181,31 @@ def test_levels_that_are_no_numbers_become_black_and_are_counted(tmp_path: Path)
     data = coco_spec(tmp_path)
     assert read_image(data, "train", 1) == [0, 255, 255, 0]
     assert found_in(data) == {"levels_not_finite": 1, "scaled_float32_0_255": 2}
+    index = open_split(data, "train")
+    assert measure_faults(index, [1, 2]) == {"levels_not_finite": FaultShare(count=1, total=2)}
+    assert measure_faults(index, [2]) == {}
+
+
+def write_bmp_16(path: Path, pixel: int, masks: tuple[int, int, int]) -> Path:
+    """A BMP of one pixel of 16 bits, which the masks share out among red, green and blue."""
+    size = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+    content = size + struct.pack("<III", *masks) + struct.pack("<HH", pixel, 0)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", 14 + len(content), 0, 0, 66) + content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("pixel", "masks"),
+    [(0b11111_000000_00000, (0xF800, 0x7E0, 0x1F)), (0b0_11111_00000_00000, (0x7C00, 0x3E0, 0x1F))],
+    ids=["5, 6 and 5 bits", "5, 5 and 5 bits"],
+)
+def test_16_bits_for_three_colours_are_no_deep_picture(
+    tmp_path: Path, pixel: int, masks: tuple[int, int, int]
+) -> None:
+    path = write_bmp_16(tmp_path / "red.bmp", pixel, masks)
+    with Image.open(path) as picture:
+        assert kind_of(picture) == ""
+    assert read_rgb(str(path)).ravel().tolist() == [255, 0, 0]
 
 
 def test_pictures_of_eight_bits_are_left_alone(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.check import check_regimes, check_study
-from rethink_ray.spec.draws import draw_of, num_drawable, redraws
+from rethink_ray.spec.draws import draw_of, list_planned_draws, num_drawable, redraws
 from rethink_ray.spec.resolve import Cell, CellResolver, ExportedConfig, TrialConfig, digest_of_draw
 from rethink_ray.spec.study import Study
 from tests.builders import made_up_facts
@@ -50,6 +50,13 @@ def test_only_a_regime_that_leaves_images_out_is_drawn_again() -> None:
     facts = replace(FACTS, split_sizes=FACTS.split_sizes | {"holdout": 340})
     assert num_drawable(held_out, facts) == 60
     assert not redraws(held_out, facts, "small")  # all sixty that the hold-out leaves
+
+
+def test_each_search_of_a_study_has_a_draw_for_each_of_its_replicates() -> None:
+    assert list_planned_draws(study(budget={"replicates": 3})) == (1, 2, 3)
+    several = study(budget={"replicates": 2, "searches": 2})
+    assert list_planned_draws(several) == (1, 2, 10_001, 10_002)
+    assert list_planned_draws(study(vary=("seed",))) == ()
 
 
 def test_a_study_that_says_nothing_is_the_study_it_was() -> None:

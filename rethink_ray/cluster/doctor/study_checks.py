@@ -14,6 +14,7 @@ from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.check import check_facts, check_regimes
+from rethink_ray.spec.draws import list_planned_draws
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.fault_kinds import describe_kind
@@ -72,7 +73,8 @@ def _data(study: Study) -> Check:
         require_disjoint(study.data, study.study)
         check_regimes(study, len(trainable_image_ids(study.data)), study.study)
         files, upstream_classes = label_files_of(study, study.study), upstream_classes_of(study)
-        facts = gather_facts(study.data, study.regimes, files, upstream_classes)
+        draws = list_planned_draws(study)
+        facts = gather_facts(study.data, study.regimes, files, upstream_classes, draws)
         check_facts(study, facts, study.study)
         require_sources(study, study.study)
         require_unseen_upstream(study, study.study)

@@ -4,6 +4,7 @@ Boxes are as annotated, faults included. Categories are names, because two files
 number them differently.
 """
 
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -97,6 +98,11 @@ class SplitSource(Protocol):
         Raises:
             DataError: no annotation can be read.
         """
+
+
+def round_box(box_xyxy: Box) -> tuple[float, ...]:
+    """Returns the corners as an index holds them, in 32 bits."""
+    return tuple(array("f", box_xyxy))
 
 
 def id_from_name(name: str) -> int:
