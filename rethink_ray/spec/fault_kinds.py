@@ -61,7 +61,7 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         is_left_out=True,
     ),
     "unknown_image": FaultKind(
-        unit="records",
+        unit="boxes",
         fate="were left out",
         reason="they name an image that is not listed",
         is_left_out=True,
