@@ -33,7 +33,7 @@ from rethink_ray.data.pictures import LevelFacts, ReadFault, read_pixel_facts
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
 
-INSPECTION_VERSION = 1
+INSPECTION_VERSION = 2
 NO_HEADER: Final = PictureHeader(stored_wh=(0, 0), orientation=0, decodes_turned=False)
 MANY = 100
 """So many files are decoded by one process of a machine, while others wait for what it saw."""

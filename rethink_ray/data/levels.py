@@ -5,6 +5,7 @@ Pillow keeps eight bits of such pictures or clips them. Their files do not say w
 """
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ OVERSHOOT: Final = 1.1
 OUTLIERS: Final = 0.01
 """Share of the pictures that may exceed the scale: one hot pixel must not darken a data set."""
 
+_DEEP_COLOURS: Final = re.compile(";16[BLN]")
+"""Ends of Pillow's names for 16 bits per channel; ``BGR;16`` has 16 bits for three channels."""
 _BIG_ENDIAN: Final = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 """Pillow's formats of big-endian TIFF. libtiff returns the machine's own byte order instead."""
 _OTHER_BYTE: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
@@ -53,7 +56,7 @@ def kind_of(picture: Image.Image) -> str:
         return GRAY_16
     if picture.mode in ("I", "F"):
         return GRAY_32 if picture.mode == "I" else FLOAT_32
-    return COLOUR_16 if any(";16" in raw for raw in _raw_modes(picture)) else ""
+    return COLOUR_16 if any(map(_DEEP_COLOURS.search, _raw_modes(picture))) else ""
 
 
 def read_levels(picture: Image.Image, kind: str) -> NDArray[np.float64]:
