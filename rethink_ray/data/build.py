@@ -28,7 +28,7 @@ from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit, SplitSou
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import sha256_of_chunks
 
-INDEX_VERSION = 9
+INDEX_VERSION = 10
 IMAGES_TABLE = "images.arrow"
 OBJECTS_TABLE = "objects.arrow"
 
