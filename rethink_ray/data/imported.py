@@ -142,7 +142,8 @@ class _ImageNames:
             self._by_number = {number: i for number, i in listed.items() if i in known}
         else:
             stems = {name: i for name, i in self._by_name.items() if name.isdecimal()}
-            self._by_number = {int(name): i for name, i in stems.items()}
+            num_stems = Counter(map(int, stems))
+            self._by_number = {int(n): i for n, i in stems.items() if num_stems[int(n)] == 1}
 
     def find(self, name: object) -> int | None:
         """Returns the image's id in our index; ``None`` if there is no such image."""
@@ -176,16 +177,16 @@ def _label_of(
 ) -> Mapping[int | str | None, int]:
     """Returns category id or name (in lower case) -> label from 1.
 
-    A COCO file of train is read again for its ids, if a detection has a number.
+    A COCO file of train is read again for its ids, if a detection has no category's name.
     """
     numbered = [*enumerate(categories, start=1)]
     labels: dict[int | str | None, int] = {name.casefold(): label for label, name in numbered}
     if len(labels) < len(categories):  # names that differ in case alone say nothing without it
         twice = Counter(name.casefold() for name in categories)
         labels = {key: label for key, label in labels.items() if twice[str(key)] == 1}
-    ids = (record.get("category_id") for record in records if isinstance(record, dict))
+    ids = {_category_key(r.get("category_id")) for r in records if isinstance(r, dict)}
     source = locate_source(data, "train")
-    if isinstance(source, CocoSource) and any(isinstance(read_key(value), int) for value in ids):
+    if isinstance(source, CocoSource) and not ids - {None} <= set(labels):
         label_of = {name: label for label, name in numbered}
         names = source.read_category_names()
         labels |= {_category_key(k): label_of[n] for k, n in names.items() if n in label_of}

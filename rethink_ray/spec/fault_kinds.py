@@ -48,7 +48,7 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         "images", "their entries in the annotation file, or their XML files, cannot be read"
     ),
     "unreadable_object": _left_out("boxes", "nothing tells which image they belong to"),
-    "unknown_image": _left_out("records", "they name an image that is not listed"),
+    "unknown_image": _left_out("boxes", "they name an image that is not listed"),
     "duplicate_id": FaultKind(
         unit="records", fate="may be mixed up", reason="another record has the same id"
     ),

@@ -121,13 +121,13 @@ def test_images_that_were_left_out_are_counted_among_all_that_are_listed(tmp_pat
     assert facts.split_faults["train"] == facts.regime_faults["full"] == unreadable
 
 
-def test_records_that_name_no_image_are_counted_among_images_and_objects(tmp_path: Path) -> None:
+def test_objects_that_name_no_image_are_counted_among_all_objects(tmp_path: Path) -> None:
     tree = coco(many_images(10))
     tree["annotations"].append({**tree["annotations"][0], "id": 50, "image_id": 1234})
     for split in ("train", "val", "test"):
         write_coco(tmp_path, split, tree)
     facts = gather_facts(coco_spec(tmp_path, "train", "val", "test"), FULL)
-    assert facts.split_faults["val"] == {"unknown_image": FaultShare(count=1, total=21)}
+    assert facts.split_faults["val"] == {"unknown_image": FaultShare(count=1, total=11)}
 
 
 def test_masks_and_keypoints_are_counted_among_the_objects_that_have_some(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from data_files import coco, coco_spec, write_coco, write_picture
 
 from rethink_ray.data.imported import ImportedDetections, import_detections
 from rethink_ray.data.pool import open_pool
@@ -12,7 +13,7 @@ from rethink_ray.data.shapes import make_shapes
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.labels import LabelsSpec
-from rethink_ray.spec.regime import DataSpec, ShapesSpec
+from rethink_ray.spec.regime import DataSpec, ShapesSpec, UnlabelledSpec
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,23 @@ def test_a_folder_of_numbered_pictures_is_found_by_number(scenes: Path) -> None:
     name = next(name for name in names_of(scenes) if Path(name).stem.isdecimal())
     seen = imported(scenes, data, [detection(int(Path(name).stem))])
     assert seen.by_image[ids_of(data, [name])[0]].labels.tolist() == [1]
+
+
+def test_a_number_that_two_pictures_bear_names_neither(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco({1: [("cat", 2, 2, 5, 5)]}, {1: "cat"}))
+    tree = json.loads((tmp_path / "train.json").read_text())
+    tree["categories"][0]["id"] = tree["annotations"][0]["category_id"] = "01"
+    (tmp_path / "train.json").write_text(json.dumps(tree))
+    for name in ("7", "007", "8"):
+        write_picture(tmp_path / "pool" / f"{name}.png", mark=name)
+    pool = UnlabelledSpec(images=str(tmp_path / "pool"))
+    write_coco(tmp_path, "val", coco({1: [("cat", 2, 2, 5, 5)]}, {1: "cat"}))
+    scored = {"unlabelled": pool, "report_on": "val"}
+    data = coco_spec(tmp_path, "train", "val").model_copy(update=scored)
+    seen = imported(tmp_path, data, [detection(name, "01") for name in (7, "007", 8)])
+    assert seen.left_out == {"unknown_image": 1}
+    found = [seen.num_boxes, *(len(seen.by_image[i].labels) for i in ids_of(data, ["007.png"]))]
+    assert found == [2, 1]
 
 
 def test_what_becomes_no_label_is_counted_by_reason(scenes: Path) -> None:

@@ -244,3 +244,15 @@ def test_a_pool_without_labels_is_scaled_as_train_is(tmp_path: Path) -> None:
     assert (image * 255).round().unique().tolist() == [16]
     [finding] = check_pools(data)["unlabelled"]
     assert finding.kind == "scaled_gray16_0_4095"
+
+
+def test_a_bitmap_of_five_or_six_bits_per_channel_is_not_deep(tmp_path: Path) -> None:
+    for green, masks in ((6, (0xF800, 0x07E0, 0x001F)), (5, (0x7C00, 0x03E0, 0x001F))):
+        path = tmp_path / f"{green}.bmp"
+        head = struct.pack("<IiiHHIIiiII", 40, 2, 1, 1, 16, 3, 4, 0, 0, 0, 0)
+        pixels = struct.pack("<HH", masks[0], masks[2])  # red and blue
+        content = struct.pack("<IHHI", 14 + 40 + 12 + 4, 0, 0, 14 + 40 + 12) + head
+        path.write_bytes(b"BM" + content + struct.pack("<III", *masks) + pixels)
+        with Image.open(path) as picture:
+            assert kind_of(picture) == ""
+        assert read_rgb(str(path))[:, 0].tolist() == [[255, 0], [0, 0], [0, 255]]

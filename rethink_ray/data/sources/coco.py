@@ -77,8 +77,9 @@ class CocoSource:
         objects = group_objects(document.pop("annotations"), names, problems)
         images = self._build_images(document["images"], names, objects, problems)
         problems += [
-            Problem(kind="unknown_image", example=f"image_id {image_id} ({len(orphans)} boxes)")
+            Problem(kind="unknown_image", example=f"image_id {image_id}: {show(orphan.box_xyxy)}")
             for image_id, orphans in objects.items()
+            for orphan in orphans
         ]
         keypoint_names = _read_keypoint_names(document["categories"], images)
         problems += _find_other_keypoints(images, len(keypoint_names))
@@ -110,7 +111,8 @@ class CocoSource:
                     Problem(kind="unreadable_annotation", example=f"image {show(record)}")
                 )
             elif image_id in images:
-                self._require_one_file(record.get("id"), images[image_id].file_name, file_name)
+                size = _read_size(record, file_name, [])
+                self._require_one_picture(record.get("id"), images[image_id], file_name, size)
                 problems.append(Problem(kind="duplicate_id", example=f"image {record.get('id')}"))
             else:
                 objects_here = objects.pop(image_id, [])
@@ -127,11 +129,20 @@ class CocoSource:
                 )
         return list(images.values())
 
-    def _require_one_file(self, image_id: object, first: str, second: str) -> None:
-        """Refuses two pictures of one id, since objects name their picture by its id alone."""
-        if first != second:
+    def _require_one_picture(
+        self, image_id: object, first: RawImage, file_name: str, size: tuple[int, int]
+    ) -> None:
+        """Refuses two pictures of one id, since objects name their picture by its id alone.
+
+        Two folders may hold files of one name, whose sizes then tell them apart.
+        """
+        names, sizes = (first.file_name, file_name), ((first.width, first.height), size)
+        differ = any(0 not in sides and len(set(sides)) > 1 for sides in zip(*sizes, strict=True))
+        if names[0] != names[1] or differ:
+            shown_sizes = [f" ({width} x {height})" if differ else "" for width, height in sizes]
+            pictures = [f"{name}{size}" for name, size in zip(names, shown_sizes, strict=True)]
             must = "must give each image an id of its own"
-            shown = f"id {show(image_id)} for {first} and for {second}"
+            shown = f"id {show(image_id)} for {pictures[0]} and for {pictures[1]}"
             remedy = (
                 "If this file was merged from several, number the images of each anew, with the "
                 "image_id of their annotations, and merge again."

@@ -33,7 +33,8 @@ def group_objects(
     because nothing else in the file refers to that id.
     """
     objects: dict[int, list[RawObject]] = defaultdict(list)
-    content_of: dict[int | str, int] = {}
+    contents: set[tuple[int | str, int, RawObject]] = set()
+    ids: set[int | str] = set()
     for position, record in enumerate(records):
         records[position] = None  # frees the record: otherwise COCO would be in memory twice
         image_id = read_image_id(record.get("image_id")) if isinstance(record, dict) else None
@@ -45,12 +46,13 @@ def group_objects(
             continue
         annotation_id = read_key(record.get("id"))
         if annotation_id is not None:
-            content = hash((image_id, annotated))
-            is_new = annotation_id not in content_of
-            if not is_new:
+            content = (annotation_id, image_id, annotated)
+            if annotation_id in ids:
                 problems.append(Problem(kind="duplicate_id", example=f"annotation {annotation_id}"))
-            if content_of.setdefault(annotation_id, content) == content and not is_new:
-                continue
+                if content in contents:
+                    continue
+            ids.add(annotation_id)
+            contents.add(content)
         objects[image_id].append(annotated)
     return dict(objects)
 

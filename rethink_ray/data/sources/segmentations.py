@@ -9,7 +9,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rethink_ray.data.sources.values import LARGEST_PX, read_coordinates, read_side
+from rethink_ray.data.sources.values import (
+    LARGEST_PX,
+    read_coordinates,
+    read_number,
+    read_side,
+)
 
 MIN_CORNERS = 3
 """A polygon has at least three. COCO's own reader takes four numbers for a box."""
@@ -93,10 +98,12 @@ def _read_lengths(counts: object) -> list[int] | None:
         return None
     if set(map(type, counts)) <= {int}:
         return counts
-    numbers = read_coordinates(counts)
-    if numbers is None or any(number != int(number) for number in numbers):
-        return None
-    return [int(number) for number in numbers]
+    lengths: list[int] = []
+    for number in map(read_number, counts):
+        if number is None or number != int(number):
+            return None
+        lengths.append(int(number))
+    return lengths
 
 
 def expand_counts(text: str) -> list[int] | None:

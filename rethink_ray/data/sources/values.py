@@ -16,7 +16,8 @@ LARGEST_EXACT = 2**53
 SHOWN = 100
 """Characters of a value that an example or a message shows."""
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_INTEGER = re.compile(r"(-?\d{1,40})(\.0{1,9})?", re.ASCII)
+_INTEGER = re.compile(r"(0|-?[1-9]\d{0,39})(\.0{1,9})?", re.ASCII)
+"""Without leading zeros: 007 and 7 may be the names of two pictures."""
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
 _LONGEST_NAME_BYTES = 255
 """Length of the longest file name that a file system takes."""
@@ -65,7 +66,7 @@ def read_side(value: object) -> int | None:
 
 
 def read_key(value: object) -> int | str | None:
-    """Returns an id as a whole number or a name: 1, 1.0 and "1" are one id."""
+    """Returns an id as a whole number or a name: 1, 1.0 and "1" are one id, "01" is another."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str):

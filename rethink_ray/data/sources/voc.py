@@ -6,16 +6,17 @@ COCO's metrics ignore detections inside them, VOC's metrics those that overlap t
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.sources.raw import Problem, RawImage, RawSplit, id_from_name
+from rethink_ray.data.sources.raw import Problem, RawImage, RawSplit, id_from_name, is_hidden
 from rethink_ray.data.sources.values import is_text, show
-from rethink_ray.data.sources.voc_lists import read_stems
+from rethink_ray.data.sources.voc_lists import list_xml_files, read_stems
 from rethink_ray.data.sources.voc_xml import UnreadableXml, read_voc_file
 from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.hashing import digest_of_parts
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 
@@ -29,22 +30,32 @@ class VocFolder:
     image_set: Path | None
     """File with one stem per line; ``None``: every XML file."""
 
-    def stems(self) -> list[str]:
-        """Returns the file stems of the split, sorted."""
-        if self.image_set is not None:
-            return read_stems(self.image_set, self.annotations)
-        return sorted(path.stem for path in self._list_files() if is_text(path.name))
+    def find_files(self) -> dict[str, Path]:
+        """Returns stem -> XML file of the split, sorted; macOS puts hidden files beside them."""
+        files = list_xml_files(self.annotations)
+        file_of = {path.stem: path for path in files if is_text(path.name)}  # a.xml, not a.XML
+        if self.image_set is None:
+            return {stem: file_of[stem] for stem in sorted(file_of) if not is_hidden(stem)}
+        stems = read_stems(self.image_set, self.annotations)
+        return {stem: file_of.get(stem, self.annotations / f"{stem}.xml") for stem in stems}
 
-    def list_unnameable(self) -> list[Problem]:
-        """Lists XML files whose names are not UTF-8, so that no record could name them."""
-        names = [path.name for path in self._list_files() if not is_text(path.name)]
-        return [Problem(kind="unreadable_annotation", example=show(name)) for name in names]
+    def list_unusable(self) -> list[Problem]:
+        """Lists XML files whose names are no UTF-8, so that no record could name them.
 
-    def _list_files(self) -> list[Path]:
-        """Returns all XML files, unless a list selects some; macOS puts hidden ones beside them."""
+        ``a.XML`` beside ``a.xml`` is listed too. A list of stems selects other files.
+        """
         if self.image_set is not None:
             return []
-        return [path for path in self.annotations.glob("*.xml") if not path.name.startswith(".")]
+        names = [path.name for path in list_xml_files(self.annotations)]
+        used = {path.name for path in self.find_files().values()}
+        unused = [name for name in names if name not in used and not is_hidden(name)]
+        return [
+            Problem(
+                kind="duplicate_id" if is_text(name) else "unreadable_annotation",
+                example=show(name),
+            )
+            for name in unused
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +77,18 @@ class VocSource:
         return "\n".join(str(folder.images.absolute()) for folder in self.folders)
 
     def hash_annotations(self) -> str:
-        """Returns a hash of the split's XML files, followed by the offset if it is not 1."""
-        digest = content_hash(
-            [
-                folder.annotations / f"{stem}.xml"
-                for folder in self.folders
-                for stem in folder.stems()
-            ]
-        )
+        """Returns a hash of the split's XML files, of how their corners are read, and of pictures.
+
+        Names of pictures count where they decide which file is an image's: of a.jpg and a.png.
+        """
+        by_folder = [(folder, folder.find_files()) for folder in self.folders]
+        digest = content_hash([path for _, xml_of in by_folder for path in xml_of.values()])
+        pictures = [
+            f"{number} {name}"
+            for number, (folder, xml_of) in enumerate(by_folder)
+            for name in _find_ambiguous(folder.images, xml_of)
+        ]
+        digest = digest_of_parts(digest, *pictures) if pictures else digest
         return digest if self.offset == 1 else f"{digest}, offset {self.offset}"
 
     def read(self) -> RawSplit:
@@ -88,7 +103,7 @@ class VocSource:
             for folder, stems in self._stems_by_folder(problems)
             for image in _read_folder(folder, stems, self.offset, problems)
         ]
-        problems += [problem for folder in self.folders for problem in folder.list_unnameable()]
+        problems += [problem for folder in self.folders for problem in folder.list_unusable()]
         if not images:
             must = "must hold at least one XML file that can be read"
             shown = f"{len(problems)} unreadable ones" if problems else "none"
@@ -113,7 +128,7 @@ class VocSource:
         """
         listed: dict[tuple[Path, str], VocFolder] = {}
         for folder in self.folders:
-            for stem in folder.stems():
+            for stem in folder.find_files():
                 if (folder.annotations, stem) in listed:
                     problems.append(Problem(kind="duplicate_id", example=f"{stem}, listed twice"))
                 listed.setdefault((folder.annotations, stem), folder)
@@ -140,8 +155,9 @@ def _read_folder(
     """Yields the images of a folder; ``name_of`` maps the stem of each to the image's name."""
     pictures = _list_pictures(folder.images)
     file_of = {Path(name).stem: name for name in sorted(pictures, reverse=True)}
+    xml_of = folder.find_files()
     for stem, name in name_of.items():
-        xml = folder.annotations / f"{stem}.xml"
+        xml = xml_of[stem]
         try:
             picture = read_voc_file(xml, offset)
         except UnreadableXml as error:
@@ -170,3 +186,15 @@ def _list_pictures(folder: Path) -> frozenset[str]:
         raise DataError(explain(str(folder), must, "no such folder", "Check data.root."))
     names = (path.name for path in folder.iterdir())
     return frozenset(n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and is_text(n))
+
+
+def _find_ambiguous(folder: Path, stems: Iterable[str]) -> list[str]:
+    """Returns the pictures of these stems, but for a stem whose only picture is ``stem.jpg``.
+
+    Such a file is looked for where there is none: an index notes that it is missing.
+    """
+    names_of: dict[str, list[str]] = {}
+    for name in sorted(_list_pictures(folder)) if folder.is_dir() else ():
+        names_of.setdefault(Path(name).stem, []).append(name)
+    listed = [(stem, names_of.get(stem, [])) for stem in stems]
+    return [name for stem, names in listed if names != [f"{stem}.jpg"] for name in names]

@@ -39,11 +39,16 @@ def _decode(content: bytes) -> str:
     return content.decode("utf-8-sig")
 
 
-def _list_names(folder: Path) -> frozenset[str]:
-    """Returns the XML files that the file system and a list can both name."""
+def list_xml_files(folder: Path) -> list[Path]:
+    """Returns the files with the suffix ``.xml`` in small or capital letters, sorted by name."""
     if not folder.is_dir():
-        return frozenset()
-    return frozenset(path.name for path in folder.iterdir() if is_text(path.name))
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() == ".xml")
+
+
+def _list_names(folder: Path) -> frozenset[str]:
+    """Returns the XML files that the file system and a list can both name, ending in ``.xml``."""
+    return frozenset(f"{p.stem}.xml" for p in list_xml_files(folder) if is_text(p.name))
 
 
 def _find_stem(line: str, annotations: Path, xml_names: frozenset[str]) -> str:

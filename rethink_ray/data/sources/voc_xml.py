@@ -104,16 +104,27 @@ def _decode(content: bytes) -> tuple[str, bool]:
             return _decode_as(content[len(mark) :], codec)
     declared = _DECLARED.match(content)
     codec = declared[1].decode("ascii").lower().replace("_", "-") if declared else "utf-8"
+    if declared and _try_codec(declared[0], codec) != _try_codec(declared[0], "ascii"):
+        codec = "utf-8"  # .NET declares UTF-16 in files of other encodings
     return _decode_as(content, _WIDER.get(codec, codec))
 
 
 def _decode_as(content: bytes, codec: str) -> tuple[str, bool]:
-    for candidate in (codec, "utf-8"):
-        try:
-            return content.decode(candidate), True
-        except (LookupError, ValueError):
-            continue
-    return content.decode("latin-1"), False
+    """Decodes as declared, or as UTF-8 if that fails or yields more characters than UTF-8.
+
+    A character of three bytes in UTF-8 would be three of an 8-bit codec, one and a half of GBK. One
+    of two bytes would be one of GBK, too: then the declaration decides.
+    """
+    texts = [text for name in (codec, "utf-8") if (text := _try_codec(content, name)) is not None]
+    return (min(texts, key=len), True) if texts else (content.decode("latin-1"), False)
+
+
+def _try_codec(content: bytes, codec: str) -> str | None:
+    """Returns the text; ``None`` if there is no such codec, or it cannot read these bytes."""
+    try:
+        return content.decode(codec)
+    except (LookupError, ValueError):
+        return None
 
 
 def _read_object(
