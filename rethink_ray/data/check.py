@@ -34,9 +34,10 @@ ORIENTATION, SCALED = "orientation", "scaled"
 """How the kinds of some notes begin: EXIF orientations, and scales of deep pictures."""
 
 WHOLE: Mapping[str, RegimeSpec] = {"all": RegimeSpec(images="all")}
+"""A single regime: all images."""
 
 Examples = dict[str, list[str]]
-"""Kind -> one line of text for each occurrence."""
+"""Kind of fault or note -> one line of text for each occurrence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,12 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
     """
     by_split = {split: check_split(data, split) for split in splits} | check_pools(data)
     try:
-        more = check_duplicates(data)
-        more["train"] = [*more.get("train", []), *check_empty(data)]
+        across = check_duplicates(data)
+        across["train"] = [*across.get("train", []), *check_empty(data)]
     except DataError as error:
-        more = {"train": [DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))]}
-    for split, findings in more.items():
+        failure = DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))
+        across = {"train": [failure]}
+    for split, findings in across.items():
         by_split[split] = sorted([*by_split[split], *findings], key=lambda finding: finding.kind)
     return by_split
 
@@ -87,7 +89,10 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind of deep
     picture its levels of black and white, as ``scaled_gray16_0_4095``.
 
-    Each picture is decoded once: what was seen is stored until its file changes.
+    Each picture is decoded once; its facts are stored until its file changes.
+
+    Raises:
+        DataError: the data set has no such split, or none of its annotations can be read.
     """
     source = locate_source(data, split)
     raw = source.read()
@@ -95,7 +100,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     examples: Examples = defaultdict(list)
     for problem in raw.problems:
         examples[problem.kind].append(problem.example)
-    judged: list[tuple[str, RawObject, Size]] = []
+    objects: list[tuple[str, RawObject, Size]] = []
     pictures = inspect_pictures(source.image_folders(), [image.path for image in raw.images])
     for image, seen in zip(raw.images, pictures, strict=True):
         size = annotated_wh = (image.width, image.height)
@@ -104,9 +109,9 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
-            judged += [(_name_picture(image.path), one, size) for one in image.objects]
+            objects += [(_name_picture(image.path), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
-    examples |= find_mask_faults(judged)
+    examples |= find_mask_faults(objects)
     names = [_name_picture(image.path) for image in raw.images]
     _check_levels(names, pictures, train.level_ranges, examples)
     return _count_examples(examples)
@@ -133,7 +138,7 @@ def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
 
 
 def _find_labels(data: DataSpec) -> IndexLabels:
-    """Returns what train decides for other splits; categories alone if none of it can be read."""
+    """Returns train's categories and levels; categories alone if no picture of it can be read."""
     try:
         train = open_split(data, "train")
     except DataError:
@@ -144,7 +149,7 @@ def _find_labels(data: DataSpec) -> IndexLabels:
 def _check_pictures(
     paths: Sequence[Path], pictures: Sequence[InspectedPicture], given: LevelRanges
 ) -> list[DataFinding]:
-    """Returns the findings of pictures that state no size."""
+    """Returns the findings of pictures without annotations; ``given`` are the ranges of train."""
     examples: Examples = defaultdict(list)
     names = [_name_picture(path) for path in paths]
     for name, seen in zip(names, pictures, strict=True):
@@ -225,6 +230,7 @@ def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:
 def _check_header(
     file_name: str, header: PictureHeader, annotated_wh: Size, examples: Examples
 ) -> None:
+    """Adds the note of an EXIF orientation, and the fault of a size that disagrees."""
     size = header.size_for(annotated_wh)
     if header.orientation != AS_STORED:
         how = "turned" if header.is_turned(annotated_wh) else "as_stored"
@@ -262,17 +268,18 @@ def _check_levels(
 def _check_objects(
     image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Examples
 ) -> None:
+    """Adds the notes and faults of an image's objects; ``categories`` are those of train."""
     if not image.objects:
         examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
-    met: set[tuple[str | None, Box]] = set()
+    earlier: set[tuple[str | None, Box]] = set()
     for annotated in image.objects:
         where = f"{_name_picture(image.path)}: {annotated.category}"
         key = (annotated.category, annotated.box_xyxy)
         if not annotated.is_crowd and annotated.category in categories:
-            if key in met:
+            if key in earlier:
                 examples["repeated_object"].append(f"{where} {_show_box(annotated)}")
-            met.add(key)
+            earlier.add(key)
         if annotated.category not in categories:
             examples["unknown_category"].append(where)
         if annotated.is_crowd:
@@ -287,6 +294,7 @@ def _show_box(annotated: RawObject) -> str:
 
 
 def _judge_box(annotated: RawObject, size_wh: np.ndarray[tuple[int], np.dtype[np.float32]]) -> str:
+    """Returns the kind of fault of a box in a picture of this size; empty for a sound box."""
     box = np.array([annotated.box_xyxy], np.float32)
     clamped = clamp(box, size_wh)
     if not has_pixels(clamped)[0]:

@@ -17,8 +17,9 @@ CAPACITY_BYTES: Final = 64 * 2**20
 """Room for a few thousand small images; once it is full, further images are decoded each time."""
 
 Stamp = tuple[int, int]
+"""Time stamp of a file in nanoseconds, and its size in bytes."""
 PixelKey = tuple[str, int, int, tuple[tuple[str, LevelRange], ...]]
-"""Path, width, height, levels of black and white."""
+"""Path, width and height in pixels, levels of black and white of each kind of deep picture."""
 
 
 class DecodedImages:
@@ -35,7 +36,11 @@ class DecodedImages:
     def read(
         self, path: str, width: int, height: int, ranges: LevelRanges | None = None
     ) -> tuple[Tensor, bool]:
-        """Returns [3, H, W] uint8, read-only, and True; gray and False if the file broke."""
+        """Returns pixels [3, H, W] uint8 and whether the file could be read; gray if it could not.
+
+        Callers share the pixels and must not write to them. ``width`` and ``height`` are those of
+        the index, in pixels.
+        """
         key: PixelKey = (path, width, height, tuple((ranges or {}).items()))
         stamp = _read_stamp(path)
         cached = self._kept.get(key)
@@ -53,7 +58,7 @@ class DecodedImages:
 PROCESS_CACHE = DecodedImages()
 """The cache of loaders that have no loader processes."""
 NO_CACHE = DecodedImages(capacity_bytes=0)
-"""For loader processes, each of which would keep a copy of its own."""
+"""Keeps nothing: for loader processes, each of which would hold a copy of its own."""
 
 
 def _read_stamp(path: str) -> Stamp | None:

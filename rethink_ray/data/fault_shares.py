@@ -15,7 +15,7 @@ from rethink_ray.spec.regime import DataSpec
 def measure_faults(
     index: AnnotationIndex, image_ids: Sequence[int], *, is_holdout: bool = False
 ) -> dict[str, FaultShare]:
-    """Returns kind of fault -> how many have it, out of how many; notes are left out.
+    """Returns kind of fault -> the number that has it, and the number of all; no notes.
 
     Records that the index left out belong to no image, so they are counted among all records of
     the split. An object has one box, one mask and one list of keypoints; crowds are objects, too.
@@ -23,7 +23,7 @@ def measure_faults(
     Args:
         index: the split.
         image_ids: the images to count in.
-        is_holdout: what the index left out is train's, and is counted there.
+        is_holdout: true to pass over records that the index left out: train counts them.
     """
     in_use = np.isin(index.image_column("image_id"), np.asarray(image_ids, np.int64))
     everywhere = np.ones_like(in_use)
@@ -41,7 +41,7 @@ def measure_faults(
 
 
 def count_split_faults(data: DataSpec, split: str) -> dict[str, int]:
-    """Returns kind of fault -> count, in a split that scores; notes are left out."""
+    """Returns kind of fault -> number of those that have it, in a split that scores; no notes."""
     index = open_split(data, split)
     shares = measure_faults(index, index.image_ids.tolist(), is_holdout=split == "holdout")
     return {kind: share.count for kind, share in shares.items()}
@@ -61,7 +61,7 @@ def _count_all(index: AnnotationIndex, in_use: NDArray[np.bool_], unit: FaultUni
 
 
 def _count_left_out(dropped: Mapping[str, int], unit: FaultUnit) -> int:
-    """Counts what the index does not hold; every image and box is a record, too."""
+    """Counts the units that the index does not hold; every image and box is a record, too."""
     kinds = [(describe_kind(kind), count) for kind, count in dropped.items()]
     units = (unit, *(("images", "boxes") if unit == "records" else ()))
     return sum(count for kind, count in kinds if kind.is_left_out and kind.unit in units)

@@ -42,14 +42,16 @@ class ImageEntry:
     path: str
     """Absolute."""
     width: int
-    """In pixels; of the picture as it was annotated, that is, turned by EXIF or as stored."""
+    """In pixels, of the picture as it was annotated: turned by EXIF, or as stored."""
     height: int
     boxes_xyxy: NDArray[np.float32]
     """[N, 4], absolute pixels."""
     labels: NDArray[np.int64]
     """[N], from 1; 0 is background."""
     is_crowd: NDArray[np.bool_]
+    """[N]."""
     area: NDArray[np.float32]
+    """[N], square pixels, as annotated."""
     has_mask: NDArray[np.bool_]
     """[N]: whether the object has a mask that can be read."""
     verified: tuple[int, ...] | None = None
@@ -76,28 +78,29 @@ class AnnotationIndex:
         self.directory = directory
         self._only = only
         self._shuffled_under = shuffled_under
-        self._images, about = map_batch(directory / IMAGES_TABLE)
-        self._objects, beside = map_batch(directory / OBJECTS_TABLE)
-        if beside.get("fingerprint", about["fingerprint"]) != about["fingerprint"]:
+        self._images, metadata = map_batch(directory / IMAGES_TABLE)
+        self._objects, objects_metadata = map_batch(directory / OBJECTS_TABLE)
+        fingerprint = metadata["fingerprint"]
+        if objects_metadata.get("fingerprint", fingerprint) != fingerprint:
             raise explain_damaged_index(directory, "files of two different builds")
-        self.categories: tuple[str, ...] = tuple(about["categories"])
-        self.dropped: Mapping[str, int] = about["dropped"]
+        self.categories: tuple[str, ...] = tuple(metadata["categories"])
+        self.dropped: Mapping[str, int] = metadata["dropped"]
         """Kind of fault -> number of records that were left out, over the whole split."""
         self.unread: Mapping[str, FileContent] = {
             path: FileContent(num_bytes=num_bytes, changed_ns=changed_ns, digest=None)
-            for path, num_bytes, changed_ns in about["unread"]
+            for path, num_bytes, changed_ns in metadata["unread"]
         }
         """Files that could not be read when the index was built, as they were then."""
         self.level_ranges: LevelRanges = {
             kind: LevelRange(lowest=lowest, highest=highest)
-            for kind, (lowest, highest) in about["level_ranges"].items()
+            for kind, (lowest, highest) in metadata["level_ranges"].items()
         }
         """Levels of black and white for each kind of deep picture."""
-        self.keypoint_names: tuple[str, ...] = tuple(about["keypoint_names"])
+        self.keypoint_names: tuple[str, ...] = tuple(metadata["keypoint_names"])
         """Names of the K keypoints, in order; empty if objects do not share one list of them."""
         self._all_ids: NDArray[np.int64] = self.image_column("image_id")
         self.image_ids: NDArray[np.int64] = self._all_ids
-        self.fingerprint: str = about["fingerprint"]
+        self.fingerprint: str = fingerprint
         if only is not None:
             self.image_ids = np.array(sorted(only), np.int64)
             self.fingerprint = digest_of_parts(self.fingerprint, *sorted(only))[:16]
@@ -127,7 +130,11 @@ class AnnotationIndex:
         return AnnotationIndex(self.directory, self._only, seed)
 
     def entry(self, image_id: int) -> ImageEntry:
-        """Returns the image of this id, with copies of its rows."""
+        """Returns the image of this id, with copies of its rows.
+
+        Raises:
+            DataError: the split has no image of this id.
+        """
         row = self.row_of(image_id)
         objects = self.objects_of(row)
         verified = self._images.column("verified")[row].as_py()
@@ -162,8 +169,8 @@ class AnnotationIndex:
     def masks(self, image_id: int) -> NDArray[np.uint8]:
         """Returns the mask of each object: [N, H, W], 0 or 1.
 
-        An object without a mask that can be read (``ImageEntry.has_mask``) has its box there, which
-        moves with the picture; no mask is learned from it or scored against it.
+        An object without a mask that can be read (``ImageEntry.has_mask``) has its box filled, so
+        that the box moves with the picture; no mask is learned from it or scored against it.
         """
         row = self.row_of(image_id)
         height, width = (int(self.image_column(side)[row]) for side in ("height", "width"))
@@ -175,7 +182,10 @@ class AnnotationIndex:
         return masks
 
     def keypoints(self, image_id: int) -> NDArray[np.float32] | None:
-        """Returns [N, K, 3] x, y, visibility; zeros for objects without any, ``None`` if K is 0."""
+        """Returns [N, K, 3]: x and y in pixels, visibility; ``None`` if K is 0.
+
+        An object without keypoints has zeros.
+        """
         num = len(self.keypoint_names)
         if not num:
             return None

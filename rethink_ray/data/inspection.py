@@ -1,7 +1,7 @@
-"""Reads every picture file once: its content, header, levels and faults; remembers what it saw.
+"""Decodes every picture file once, and stores its digest, header, levels and faults.
 
-What was seen is stored in the cache, per image folder, under each file's size and time stamp. So a
-picture is decoded again only if its file changed.
+The cache has one store per list of image folders. Facts of a file hold while its size and time
+stamp stay the same, so a picture is decoded again only if its file changed.
 """
 
 import fcntl
@@ -35,8 +35,8 @@ from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
 
 INSPECTION_VERSION = 1
 NO_HEADER: Final = PictureHeader(stored_wh=(0, 0), orientation=0, decodes_turned=False)
-MANY = 100
-"""So many files are decoded by one process of a machine, while others wait for what it saw."""
+MIN_FILES_TO_LOCK = 100
+"""From this number of files on, one process of a machine decodes them while others wait for it."""
 NUM_NAMED = 3
 """Damaged files that a message names; it counts the rest."""
 
@@ -45,32 +45,34 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InspectedPicture:
-    """What one reading of a picture file told."""
+    """The facts that one reading of a picture file gave."""
 
     content: FileContent
     header: PictureHeader | ReadFault
-    """Or the fault of the file, which then counts as no picture."""
+    """The fault of the file takes its place if the file cannot be read as a picture."""
     facts: LevelFacts
 
 
 Inspector = Callable[[Sequence[Path]], list[InspectedPicture]]
-"""Returns what is known of each file, in order."""
+"""Returns the facts of each file, in the order of the files."""
 
 
 def inspect_pictures(
     folders: str, paths: Sequence[Path], *, hashed: bool = True, anew: bool = False
 ) -> list[InspectedPicture]:
-    """Returns what is known of every file; decodes those that are new or changed, on all cores.
+    """Returns the facts of every file, in order; decodes new and changed files, on all cores.
+
+    A file that cannot be read raises nothing: its fault is the ``header``.
 
     Args:
-        folders: the image folders, one per line: they name the store.
-        paths: the files.
-        hashed: false to leave the content of files unhashed.
+        folders: the image folders, one path per line; each such text has a store of its own.
+        paths: the files; one may be listed twice.
+        hashed: false to leave files unhashed, so that ``content.digest`` may be ``None``.
         anew: true to read every file again.
     """
     store = cache_folder() / "pictures" / f"{_key_of(folders)}.arrow"
     seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
-    if seen.count(None) < MANY:
+    if seen.count(None) < MIN_FILES_TO_LOCK:
         return _inspect_missing(store, paths, seen, hashed)
     with _hold_lock(store):  # another process may have inspected them in the meantime
         seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
@@ -78,14 +80,24 @@ def inspect_pictures(
 
 
 def inspect_headers(paths: Sequence[Path]) -> list[InspectedPicture]:
-    """Returns what headers and sizes of files tell, for pictures that were inspected before."""
+    """Returns header and size of each file, in order, without hashing it.
+
+    A file is decoded only if it lacks its format's end mark: use this for pictures that were
+    inspected before.
+    """
     inspect = partial(inspect_picture, hashed=False, decode=False)
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         return list(pool.map(inspect, paths))
 
 
 def inspect_picture(path: Path, *, hashed: bool, decode: bool = True) -> InspectedPicture:
-    """Reads one picture file."""
+    """Returns the facts of one picture file.
+
+    Args:
+        path: the file.
+        hashed: false to leave the file unhashed.
+        decode: false to read the header and the end of the file alone.
+    """
     num_bytes, changed_ns = read_size_and_time(str(path))
     is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_SECONDS
     digest: bytes | None = None
@@ -103,7 +115,7 @@ def inspect_picture(path: Path, *, hashed: bool, decode: bool = True) -> Inspect
 
 
 def name_files(paths: Sequence[Path | str]) -> str:
-    """Returns the first three paths, and how many more there are."""
+    """Returns the first three paths as text, and how many more there are."""
     named = ", ".join(str(path) for path in paths[:NUM_NAMED])
     rest = len(paths) - NUM_NAMED
     return f"{named} and {rest} more" if rest > 0 else named
@@ -116,7 +128,7 @@ def _key_of(folders: str) -> str:
 def _find_unchanged(
     known: Mapping[str, InspectedPicture], paths: Sequence[Path], hashed: bool
 ) -> list[InspectedPicture | None]:
-    """Returns what is known of each file; ``None`` if it changed or its content was not hashed."""
+    """Returns the known facts of each file; ``None`` if it changed or lacks a digest it needs."""
     names = list(map(str, paths))
     if len(names) < FEW_FILES:
         stamps = list(map(read_size_and_time, names))
@@ -151,7 +163,10 @@ def _inspect_missing(
 
 @contextmanager
 def _hold_lock(store: Path) -> Iterator[None]:
-    """Lets one process of a machine at a time decode a folder; without locks, all may."""
+    """Holds the lock of a store, which one process of a machine can hold at a time.
+
+    On a file system without locks every process goes on at once.
+    """
     try:
         store.parent.mkdir(parents=True, exist_ok=True)
         file = store.with_suffix(".lock").open("w")
@@ -170,10 +185,11 @@ _TYPES: Final[dict[str, Any]] = {
     **{"orientation": pa.uint8(), "decodes_turned": pa.bool_(), "kind": pa.string()},
     **{"lowest": pa.float64(), "highest": pa.float64(), "is_finite": pa.bool_()},
 }
+"""Column of a store -> its type."""
 
 
 def _write_store(store: Path, seen: Mapping[str, InspectedPicture]) -> None:
-    """Replaces the store; one that cannot be written costs the next reader time, and no more."""
+    """Replaces the store. If it cannot be written, the next command decodes the files again."""
     rows = [_row_of(path, picture) for path, picture in seen.items()]
     columns = [pa.array([row[name] for row in rows], kind) for name, kind in _TYPES.items()]
     batch = pa.record_batch(columns, names=list(_TYPES))
@@ -184,7 +200,7 @@ def _write_store(store: Path, seen: Mapping[str, InspectedPicture]) -> None:
             writer.write_batch(batch)
         os.replace(fresh, store)
     except OSError as error:
-        _log.info("cannot store what pictures were seen in %s: %s", store.parent, error)
+        _log.info("cannot store the facts of pictures in %s: %s", store.parent, error)
 
 
 def _row_of(path: str, seen: InspectedPicture) -> dict[str, Any]:
@@ -208,7 +224,7 @@ def _row_of(path: str, seen: InspectedPicture) -> dict[str, Any]:
 
 
 def _read_store(store: Path) -> dict[str, InspectedPicture]:
-    """Returns path -> what was seen; nothing if there is no store, or a damaged one."""
+    """Returns path -> facts of the file; empty if there is no store, or a damaged one."""
     try:
         batch = pa.ipc.open_file(pa.memory_map(str(store))).get_batch(0)
         columns = [batch.column(name).to_pylist() for name in _TYPES]

@@ -1,4 +1,4 @@
-"""Checks that no picture is in two of: training data, the selecting split, the reporting split.
+"""Checks that training data, the selecting split and the reporting split share no picture.
 
 Two pictures are the same if the bytes of their files are; names do not matter.
 """
@@ -18,7 +18,7 @@ SHOWN_PAIRS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leak:
-    """Pictures that two splits share."""
+    """Pictures that ``split`` and ``other`` share."""
 
     split: str
     other: str
@@ -74,7 +74,7 @@ def refresh_splits(data: DataSpec) -> None:
 
 
 def find_leaks(data: DataSpec) -> list[Leak]:
-    """Returns a ``Leak`` for every two splits in use that share a picture.
+    """Returns a ``Leak`` for each pair of splits in use that share a picture.
 
     Train is compared without its hold-out.
     """
@@ -91,18 +91,20 @@ def find_leaks(data: DataSpec) -> list[Leak]:
 
 
 def count_dropped(data: DataSpec) -> dict[str, int]:
-    """Counts the images that ``data.duplicates: drop`` leaves out, for splits that lose some.
+    """Returns split -> number of images that ``data.duplicates: drop`` leaves out.
 
-    The reporting split keeps all images. The hold-out is taken from the images that are left.
+    Splits that lose no image are not listed. The reporting split keeps all images. The
+    hold-out is taken from the images that are left.
     """
     if data.duplicates != "drop":
         return {}
     losing = {"train", data.select_split} - {"holdout"}
-    listed = {split: len(open_listed(data, split)) for split in losing}
-    left = {split: len(open_split(data, split)) for split in listed}
+    num_listed = {split: len(open_listed(data, split)) for split in losing}
+    num_left = {split: len(open_split(data, split)) for split in losing}
     held_out = len(open_split(data, "holdout")) if data.select_split == "holdout" else 0
-    left["train"] = len(trainable_image_ids(data)) + held_out + count_empty(data)
-    return {split: num - left[split] for split, num in sorted(listed.items()) if num > left[split]}
+    num_left["train"] = len(trainable_image_ids(data)) + held_out + count_empty(data)
+    dropped = {split: num - num_left[split] for split, num in sorted(num_listed.items())}
+    return {split: num for split, num in dropped.items() if num > 0}
 
 
 def require_unseen(data: DataSpec, learned_from: Pictures, where: str) -> None:

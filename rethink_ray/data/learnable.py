@@ -12,7 +12,10 @@ DEGENERATE_PX = 1.0
 
 
 def clamp(boxes_xyxy: NDArray[np.float32], size_wh: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Clamps boxes [N, 4] to images of ``size_wh`` ([2] or [N, 2] width and height)."""
+    """Returns boxes [N, 4], in absolute pixels, cut at the edges of their images.
+
+    ``size_wh``: [2] or [N, 2], width and height of the images.
+    """
     far = np.concatenate([size_wh, size_wh], axis=-1)
     clamped: NDArray[np.float32] = np.clip(boxes_xyxy, 0.0, far, dtype=np.float32)
     return clamped

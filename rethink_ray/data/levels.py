@@ -1,4 +1,4 @@
-"""Levels of deep pictures: 16 and 32 bits per channel, and floats; and their scale to eight bits.
+"""Reads the levels of deep pictures (16 or 32 bits per channel, floats), scales them to eight bits.
 
 Pillow keeps eight bits of such pictures or clips them. Their files do not say which level is white
 (12 bits of a camera lie in 16), so the pictures of the training split decide, together.
@@ -19,7 +19,7 @@ GRAY_16, GRAY_32, FLOAT_32, COLOUR_16 = "gray16", "gray32", "float32", "colour16
 DEPTHS: Final = (1, 8, 10, 12, 14, 16)
 """Bits per channel whose highest level is taken for white."""
 DARKEST_SHARE: Final = 1 / 8
-"""A depth of which less than this share is used is not taken for the pictures' depth."""
+"""Pictures must use at least this share of a depth for it to be taken for theirs."""
 OVERSHOOT: Final = 1.1
 """Floats may exceed white, and fall below black, by a tenth: resizing overshoots at edges."""
 OUTLIERS: Final = 0.01
@@ -28,6 +28,7 @@ OUTLIERS: Final = 0.01
 _BIG_ENDIAN: Final = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 """Pillow's formats of big-endian TIFF. libtiff returns the machine's own byte order instead."""
 _OTHER_BYTE: Final = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+"""Byte order at the end of a raw mode -> the order that makes Pillow unpack the other byte."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class LevelRange:
     highest: float
 
     def is_within(self, other: "LevelRange") -> bool:
-        """Whether the other range cuts no level of this one, rounding and overshoot aside."""
+        """Whether no level of this range exceeds the other by more than a tenth of its span."""
         slack = (OVERSHOOT - 1.0) * (other.highest - other.lowest)
         return self.lowest >= other.lowest - slack and self.highest <= other.highest + slack
 
@@ -61,7 +62,7 @@ def read_levels(picture: Image.Image, kind: str) -> NDArray[np.float64]:
 
     Args:
         picture: opened from a path.
-        kind: its ``kind_of``.
+        kind: of the picture, from ``kind_of``.
     """
     if kind == COLOUR_16:
         return _read_deep_colours(picture)
@@ -75,7 +76,7 @@ def read_levels(picture: Image.Image, kind: str) -> NDArray[np.float64]:
 
 
 def find_range(levels: NDArray[np.float64]) -> tuple[LevelRange, bool]:
-    """Returns the range of the finite levels, and whether all are finite."""
+    """Returns the range of the finite levels, and whether all are finite; 0..0 if none is."""
     finite = np.isfinite(levels)
     is_finite = bool(finite.all())
     kept = levels if is_finite else levels[finite]
@@ -90,6 +91,10 @@ def choose_range(kind: str, ranges: Iterable[LevelRange]) -> LevelRange:
     Black is 0 and white the highest level of the smallest depth (1, 8, 10, 12, 14 or 16 bits;
     for floats also 0..1) that holds 99 of 100 pictures. If no depth fits, as with negative levels
     or heights in metres, black and white are the extremes of those 99 of 100.
+
+    Args:
+        kind: of the pictures, from ``kind_of``.
+        ranges: lowest and highest level of each picture; at least one.
     """
     pictures = list(ranges)
     lowest = -_exceeded_by_few([-picture.lowest for picture in pictures])
@@ -111,10 +116,10 @@ def choose_ranges(pictures: Iterable[tuple[str, LevelRange]], given: LevelRanges
         pictures: kind and range of each deep picture of a split.
         given: the ranges of train, for another split.
     """
-    of_kind: dict[str, list[LevelRange]] = {}
+    ranges_of: dict[str, list[LevelRange]] = {}
     for kind, levels in pictures:
-        of_kind.setdefault(kind, []).append(levels)
-    chosen = {kind: choose_range(kind, levels) for kind, levels in sorted(of_kind.items())}
+        ranges_of.setdefault(kind, []).append(levels)
+    chosen = {kind: choose_range(kind, levels) for kind, levels in sorted(ranges_of.items())}
     return {**chosen, **given}
 
 

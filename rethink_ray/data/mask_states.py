@@ -14,11 +14,11 @@ class MaskState(IntEnum):
     ABSENT = 0
     READABLE = 1
     UNREADABLE = 2
-    """It gives something that is no mask, or a mask without a pixel in the picture."""
+    """The annotation has something that is no mask, or a mask without a pixel in the picture."""
 
 
 def judge_mask(annotated: RawObject, size_wh: tuple[int, int]) -> MaskState:
-    """Returns the state of an object's mask in a picture of this width and height."""
+    """Returns the state of an object's mask in a picture of this width and height in pixels."""
     if annotated.is_mask_unreadable:
         return MaskState.UNREADABLE
     if not annotated.segmentation:
@@ -31,12 +31,12 @@ def judge_mask(annotated: RawObject, size_wh: tuple[int, int]) -> MaskState:
 def find_mask_faults(
     objects: Iterable[tuple[str, RawObject, tuple[int, int]]],
 ) -> dict[str, list[str]]:
-    """Returns an example for each object without a mask that can be read, by kind.
+    """Returns kind of fault -> one line for each object without a mask that can be read.
 
-    Objects without any mask are faults if others of the split have one; crowds need none.
+    An object without any mask is a fault if others of the split have one; a crowd needs none.
 
     Args:
-        objects: name of the picture, object, width and height of the picture.
+        objects: name of the picture, object, width and height of the picture in pixels.
     """
     examples: dict[MaskState, list[str]] = {state: [] for state in MaskState}
     for picture, annotated, size in objects:

@@ -18,10 +18,10 @@ def counted_objects(index: AnnotationIndex) -> NDArray[np.bool_]:
 
 
 def find_undefined_metrics(index: AnnotationIndex) -> tuple[str, ...]:
-    """Returns the average precisions that are no number on this split.
+    """Returns the names of the metrics that are no number on this split, such as ``ap_s``.
 
-    No object of the split has the size, or none has a keypoint. A split without any object is
-    refused elsewhere.
+    ``ap_s`` is undefined if no object that counts is small, ``mask_ap`` if none has a mask,
+    ``keypoint_ap`` if none has a keypoint. A split without any object is refused elsewhere.
     """
     counted = counted_objects(index)
     area = index.object_column("area")
@@ -40,6 +40,7 @@ def find_undefined_metrics(index: AnnotationIndex) -> tuple[str, ...]:
 
 
 def _absent_sizes(area: NDArray[np.float32]) -> list[str]:
+    """Returns the size classes (s, m, l) in which none of the areas [N], in square pixels, lies."""
     return [
         size
         for size, (least, most) in AREA_RANGES_PX2.items()

@@ -1,6 +1,6 @@
 """Refuses splits whose pictures mostly have another size than their annotations state.
 
-Their boxes belong to pictures that are not there: pictures were resized or turned afterwards.
+The boxes of such a split fit other pictures: these were resized or turned after annotation.
 """
 
 import numpy as np
@@ -17,10 +17,10 @@ ROUNDING_PX = 1
 def require_sizes(index: AnnotationIndex, split: str) -> None:
     """Refuses a split if most of its pictures have another size than annotated.
 
-    Sizes are compared after turning by EXIF. Annotations that state no size are left out.
+    Sizes are compared after turning by EXIF. Pictures without an annotated size do not count.
 
     Raises:
-        DataError: names the first three pictures and counts all.
+        DataError: most pictures have another size; names the first three and counts all.
     """
     in_split = np.isin(index.image_column("image_id"), index.image_ids)
     stated = _columns(index, "annotated_width", "annotated_height")
@@ -45,6 +45,7 @@ def require_sizes(index: AnnotationIndex, split: str) -> None:
 
 
 def _columns(index: AnnotationIndex, *names: str) -> NDArray[np.int64]:
+    """Returns [images, names]: columns of the whole split, side by side."""
     return np.stack([index.image_column(name).astype(np.int64) for name in names], axis=1)
 
 

@@ -40,7 +40,8 @@ CHECKED_UNREAD = 64
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of train, val, test or holdout; builds it on first use.
 
-    Where the hold-out is a share, this one is of the largest regime (``regimes.open_scored``).
+    If the hold-out is a share of each regime, this is the hold-out of the largest regime;
+    ``regimes.open_scored`` opens those of smaller ones.
 
     Labels of every split follow the categories of train. An index that lacks unreadable images is
     built again once one of them can be read. Under ``data.duplicates: drop`` train has no picture
@@ -59,7 +60,13 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
 
 
 def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
-    """Returns the index of train, val, test or unlabelled with all images, duplicates too."""
+    """Returns the index of train, val, test or unlabelled with all readable images.
+
+    Duplicates and images without an object are among them.
+
+    Raises:
+        DataError: the data set has no such split, or no image of it can be read.
+    """
     source, shared = _source_and_labels(data, split)
     directory = _locate_index(source, shared)
     build = partial(build_from_source, source, shared, _inspector(source, split))
@@ -68,7 +75,10 @@ def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
 
 
 def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
-    """Returns the index of train, val or test; builds it again if a picture file has changed."""
+    """Returns the index of a split; builds it again if a picture file has changed.
+
+    The splits and the errors are those of ``open_listed``.
+    """
     index = open_listed(data, split)
     earlier = {**index.file_contents(), **index.unread}
     if are_unchanged([*earlier], [*earlier.values()]):
@@ -85,7 +95,7 @@ def _inspector(source: SplitSource, split: str, *, anew: bool = False) -> Inspec
 
 
 def _has_new_file(index: AnnotationIndex) -> bool:
-    """Returns whether one of the first unreadable files is another file now."""
+    """Returns whether one of the first unreadable files has changed since it was indexed."""
     for path, seen in list(index.unread.items())[:CHECKED_UNREAD]:
         num_bytes, changed_ns = read_size_and_time(path)
         if num_bytes != seen.num_bytes or seen.changed_ns not in (changed_ns, UNSETTLED):
@@ -94,23 +104,26 @@ def _has_new_file(index: AnnotationIndex) -> bool:
 
 
 def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> AnnotationIndex:
-    """Leaves out pictures that a scoring split (for the selecting split: the reporting one) has."""
+    """Leaves out pictures that another split keeps.
+
+    For train these are the scoring splits, for the selecting split it is the reporting split.
+    """
     scoring = {data.report_on, data.select_split} - {"holdout"}
-    keeps = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
+    keepers = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
     pictures = index.pictures()
     rows = {
         row
-        for other in keeps
+        for other in keepers
         for row, _ in find_same_pictures(pictures, open_listed(data, other).pictures())
     }
     if not rows:
         return index
-    left = [int(key) for row, key in enumerate(index.image_ids) if row not in rows]
-    if not left:
-        must = f"must hold an image that {' and '.join(sorted(keeps))} does not"
+    kept = [int(key) for row, key in enumerate(index.image_ids) if row not in rows]
+    if not kept:
+        must = f"must hold an image that {' and '.join(sorted(keepers))} does not"
         remedy = "Take other files for one of the splits, or set data.duplicates: refuse."
         raise DataError(explain(f"split {split}", must, "none", remedy))
-    return AnnotationIndex(index.directory, only=tuple(left))
+    return AnnotationIndex(index.directory, only=tuple(kept))
 
 
 def _drop_empty(data: DataSpec, train: AnnotationIndex) -> AnnotationIndex:
@@ -148,7 +161,7 @@ def _rebuild(directory: Path, build: Callable[[Path], None]) -> AnnotationIndex:
 
 
 def _read_inode(directory: Path) -> int | None:
-    """Returns ``None`` while another process is replacing the folder."""
+    """Returns the folder's inode number; ``None`` while another process is replacing it."""
     try:
         return directory.stat().st_ino
     except FileNotFoundError:
@@ -156,14 +169,18 @@ def _read_inode(directory: Path) -> int | None:
 
 
 def build_index(data: DataSpec, split: str) -> AnnotationIndex:
-    """Builds the index of train, val or test, even if there is one, and reads every picture."""
+    """Builds the index of train, val or test anew, reads every picture, and returns the index.
+
+    Raises:
+        DataError: the data set has no such split, or no image of it can be read.
+    """
     source, shared = _source_and_labels(data, split)
     build = partial(build_from_source, source, shared, _inspector(source, split, anew=True))
     return _rebuild(_locate_index(source, shared), build)
 
 
 def _source_and_labels(data: DataSpec, split: str) -> tuple[SplitSource, IndexLabels | None]:
-    """Returns the split's source and what train decides; ``None`` for train itself."""
+    """Returns the split's source, and train's categories and levels; ``None`` for train itself."""
     source = locate_source(data, split)
     if split == "train":
         return source, None

@@ -16,8 +16,7 @@ _build_tensor: Any = torch._utils._rebuild_tensor
 
 
 class Inert:
-    """Stands for an object of the file. It takes everything that a pickle hands over and keeps
-    nothing."""
+    """Stands for an object of the file, takes all that a pickle hands over, and keeps nothing."""
 
     origin = ""
     """The name in the file, as ``argparse.Namespace``."""
@@ -36,7 +35,7 @@ class Inert:
         pass
 
     def __call__(self, *_: Any, **__: Any) -> "Inert":
-        """A name that the file calls, such as ``builtins.getattr``, may be called once more."""
+        """Returns another inert object: a file may call the result of a call, as of ``getattr``."""
         return type(self)()
 
     def append(self, *_: Any) -> None:
@@ -58,7 +57,7 @@ class TensorBuilder:
         self._name = name
 
     def __call__(self, *args: Any) -> Any:
-        """Builds the tensor; hooks and attributes of tensors are left out."""
+        """Returns the tensor; its hooks and attributes are left out."""
         match self._name, args:
             case "_rebuild_tensor_v2", (storage, offset, size, stride, *_):
                 return _build_tensor(storage, offset, size, stride)
@@ -87,7 +86,7 @@ class Unpickler(pickle.Unpickler):
     """Resolves names to the three kinds of objects that can run nothing."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns what a name of the file stands for; imports nothing."""
+        """Returns the harmless object that stands for a name of the file; imports nothing."""
         if (module, name) == ("collections", "OrderedDict"):
             return OrderedDict
         if (module, name) in BUILDERS:
@@ -96,5 +95,9 @@ class Unpickler(pickle.Unpickler):
 
 
 def load(file: Any, **settings: Any) -> Any:
-    """Reads one object, as ``pickle.load`` does."""
+    """Returns the object that an open binary file holds, as ``pickle.load`` does.
+
+    Raises:
+        pickle.UnpicklingError: the file is damaged, or builds a tensor from other arguments.
+    """
     return Unpickler(file, **settings).load()

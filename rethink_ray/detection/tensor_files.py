@@ -41,17 +41,22 @@ DETECTOR_PARTS = (
 """Beginnings of the names that only detectors have, as torchvision, detectron2, mmdetection and we
 call their parts."""
 MOST_SHOWN = 5
+"""Entries of a dictionary that a message names."""
 SAVE_A_STATE_DICT = "Save it with torch.save(model.state_dict(), path)."
 TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def holds_detector(state: Mapping[str, Tensor]) -> bool:
-    """Returns whether a state dict is of a whole detector."""
+    """Returns whether a state dict belongs to a whole detector, not to a backbone alone."""
     return any(word.startswith(DETECTOR_PARTS) for name in state for word in name.split("."))
 
 
 def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
     """Returns the tensors of a file by name; finds them under the entries in ``CONTAINERS``.
+
+    Args:
+        path: the file.
+        where: the beginning of error messages.
 
     Raises:
         SpecError: the file cannot be read without running code, holds no state dict, or is one of
@@ -76,7 +81,7 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
 
 
 def _read_object(content: bytes, where: str) -> Any:
-    """Returns what a file holds, with ``Inert`` objects where it has more than tensors."""
+    """Returns the content of a file, with ``Inert`` objects for all that is no tensor."""
     if content.startswith(OURS):
         header, _, content = content.partition(b"\n")
         if header.split()[-1] != sha256_of(content).encode():
@@ -85,7 +90,7 @@ def _read_object(content: bytes, where: str) -> Any:
     if content[8:9] == b"{" and int.from_bytes(content[:8], "little") < len(content):
         return load_safetensors(content)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about the age of a file
+        warnings.simplefilter("ignore")  # torch warns of files in an old format
         try:
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         except pickle.UnpicklingError:  # it has more than tensors; archives of code do not get here
@@ -98,13 +103,14 @@ def _read_object(content: bytes, where: str) -> Any:
 
 
 def _find_inner(content: Any) -> Mapping[Any, Any] | None:
+    """Returns the first entry of ``CONTAINERS`` that is a dictionary; ``None`` without one."""
     if not isinstance(content, Mapping):
         return None
     return next((content[k] for k in CONTAINERS if isinstance(content.get(k), Mapping)), None)
 
 
 def _describe(content: Any) -> str:
-    """Returns what a file holds in the place of a state dict, in a few words."""
+    """Describes, in a few words, a content that is no state dict."""
     if not isinstance(content, Mapping):
         return f"an object of {_name_kind(content)}"
     shown = [f"{name} ({_name_kind(value)})" for name, value in [*content.items()][:MOST_SHOWN]]

@@ -17,22 +17,26 @@ class TensorFit:
     """How far a state dict fills a network."""
 
     num_needed: int
-    """Tensors of the network."""
+    """Tensors of the network, without optional ones that the state dict lacks."""
     num_fitting: int
-    """Those of them that the state dict has, with their shape."""
+    """Those of them that the state dict has in their shape and type."""
     missing: tuple[str, ...]
+    """Names that the network has and the state dict lacks."""
     left_over: tuple[str, ...]
+    """Names that the state dict has and the network lacks."""
     of_another_shape: tuple[str, ...]
+    """Name and both shapes: ``fc.weight (2, 3) for (4, 3)``."""
     of_another_type: tuple[str, ...]
+    """Name and both types: ``fc.weight int8 for float32``."""
 
     @property
     def is_exact(self) -> bool:
-        """Returns whether every tensor of either side has one of the other's."""
+        """Whether every needed tensor fits and no tensor is left over."""
         return self.num_fitting == self.num_needed and not self.left_over
 
     @property
     def words(self) -> str:
-        """How many tensors fit, and three examples of each difference."""
+        """The number of tensors that fit, and three examples of each difference, in words."""
         parts = {
             "missing": self.missing,
             "left over": self.left_over,
@@ -51,12 +55,12 @@ def compare_tensors(
     *,
     optional: Collection[str] = (),
 ) -> TensorFit:
-    """Compares a state dict with a network's tensors, which may be without content (``meta``).
+    """Returns how far a state dict fills a network; tensors may be without content (``meta``).
 
     Args:
         needed: the network's tensors.
         state: the state dict, under the network's names.
-        optional: names that either side may lack. Counters of batch norms always are.
+        optional: names that the state dict may lack; counters of batch norms always are.
     """
     counters = {k for k in {*needed, *state} if k.endswith("num_batches_tracked")}
     common = needed.keys() & state.keys() - counters
@@ -101,7 +105,7 @@ def list_few(names: Sequence[str]) -> str:
 
 
 def _is_same_kind(needed: Tensor, given: Tensor) -> bool:
-    """Whole numbers in the place of weights are quantised weights, which mean something else."""
+    """Whether both hold floats or neither does: whole numbers would be quantised weights."""
     return needed.is_floating_point() == given.is_floating_point()
 
 

@@ -1,6 +1,7 @@
-"""Names every kind of fault that a data set can have, in words: the only place that spells them.
+"""Describes every kind of fault that a data set can have, in words.
 
-``data check``, ``plan``, ``run``, ``status``, caveats and the report read this table.
+``data check``, ``plan``, ``run``, ``status``, caveats and the report read this table, and no other
+module spells these words.
 """
 
 from collections.abc import Mapping
@@ -8,9 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 FaultUnit = Literal["images", "boxes", "masks", "keypoints", "records"]
-"""What a kind is counted in. ``records``: entries of the annotation file, images and objects."""
+"""The things that a kind counts. ``records``: images and objects of the annotation file."""
 NOTE_PREFIXES = ("orientation", "scaled")
-"""How the kinds of notes begin that carry values: EXIF orientations, scales of deep pictures."""
+"""Beginnings of kinds with a value in their name: EXIF orientations, scales of deep pictures."""
 BROKEN_SINCE_INDEXED = "broken_since_indexed"
 """A picture that training could read when it was indexed, and cannot read now."""
 
@@ -21,66 +22,38 @@ class FaultKind:
 
     unit: FaultUnit
     fate: str
-    """Verb and object: what happens to those that have it."""
+    """Verb and object, such as ``were clamped``: the treatment of those that have the fault."""
     reason: str
-    """A clause with a subject and a verb."""
+    """A clause with a subject and a verb: why they have the fault."""
     is_left_out: bool = False
-    """Those that have it are not in the index; they are counted in addition to those that are."""
+    """Whether those that have the fault are not in the index, and add to the number of all."""
     learned: Literal["masks", "keypoints"] | None = None
     """Only detectors that learn these are affected; ``None``: all."""
     is_note: bool = False
-    """Worth knowing, and no fault: it is neither in the records nor a caveat."""
+    """Whether the kind is worth knowing, but no fault: records and caveats leave it out."""
     is_met_in_runs: bool = False
-    """Only a run can meet it: the data set was whole when the study started."""
+    """Whether only a run can meet the fault: the data set was whole when the study started."""
+
+
+def _left_out(unit: FaultUnit, reason: str) -> FaultKind:
+    """Returns the kind of records that are not in the index."""
+    return FaultKind(unit=unit, fate="were left out", reason=reason, is_left_out=True)
 
 
 _SAME_PICTURE = "another split shows the same picture"
 FAULT_KINDS: Mapping[str, FaultKind] = {
-    "missing_image": FaultKind(
-        unit="images",
-        fate="were left out",
-        reason="their files are missing",
-        is_left_out=True,
+    "missing_image": _left_out("images", "their files are missing"),
+    "unreadable_image": _left_out("images", "their files cannot be read"),
+    "unreadable_annotation": _left_out(
+        "images", "their entries in the annotation file, or their XML files, cannot be read"
     ),
-    "unreadable_image": FaultKind(
-        unit="images",
-        fate="were left out",
-        reason="their files cannot be read",
-        is_left_out=True,
-    ),
-    "unreadable_annotation": FaultKind(
-        unit="images",
-        fate="were left out",
-        reason="their entries in the annotation file, or their XML files, cannot be read",
-        is_left_out=True,
-    ),
-    "unreadable_object": FaultKind(
-        unit="boxes",
-        fate="were left out",
-        reason="nothing tells which image they belong to",
-        is_left_out=True,
-    ),
-    "unknown_image": FaultKind(
-        unit="records",
-        fate="were left out",
-        reason="they name an image that is not listed",
-        is_left_out=True,
-    ),
+    "unreadable_object": _left_out("boxes", "nothing tells which image they belong to"),
+    "unknown_image": _left_out("records", "they name an image that is not listed"),
     "duplicate_id": FaultKind(
         unit="records", fate="may be mixed up", reason="another record has the same id"
     ),
-    "unreadable_box": FaultKind(
-        unit="boxes",
-        fate="were left out",
-        reason="their coordinates cannot be read",
-        is_left_out=True,
-    ),
-    "unreadable_crowd": FaultKind(
-        unit="boxes",
-        fate="were left out",
-        reason="it cannot be read whether they mark a crowd",
-        is_left_out=True,
-    ),
+    "unreadable_box": _left_out("boxes", "their coordinates cannot be read"),
+    "unreadable_crowd": _left_out("boxes", "it cannot be read whether they mark a crowd"),
     "box_degenerate": FaultKind(
         unit="boxes", fate="were dropped", reason="they have no pixels inside their picture"
     ),
@@ -187,7 +160,7 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
 
 
 def describe_kind(kind: str) -> FaultKind:
-    """The words of a kind; of one that this version does not know, its name."""
+    """Returns the words of a kind; a kind that this version does not know is called by its name."""
     unknown = FaultKind(unit="records", fate="have a fault", reason=f"this version names it {kind}")
     return FAULT_KINDS.get(kind, unknown)
 
@@ -199,14 +172,14 @@ def is_note(kind: str) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultShare:
-    """How many images, boxes or masks have a kind of fault."""
+    """How many images, boxes, masks or other units have a kind of fault."""
 
     count: int
     total: int
-    """How many there are, those with the fault included."""
+    """The number of all of them, those with the fault included."""
 
     @property
     def percent(self) -> str:
-        """``30 %``, and below ten ``1.4 %``."""
+        """The share as text: ``30 %``, and below ten ``1.4 %``."""
         value = 100.0 * self.count / self.total
         return f"{value:.0f} %" if value >= 10.0 else f"{value:.1f} %"

@@ -1,4 +1,4 @@
-"""Lists the faults of its data that a study meets, from the facts, and says them in words."""
+"""Lists the data faults that a study meets, and puts them into sentences."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ class MetFault:
     kind: str
     split: str
     regime: str | None
-    """``None``: it is about the whole split."""
+    """``None``: the fault concerns the whole split."""
     share: FaultShare
 
     @property
     def sentence(self) -> str:
-        """``30 % of the boxes of train were dropped (3 of 10): they have no pixels ...``."""
+        """A sentence, as ``30 % of the boxes of train were dropped (3 of 10): they have ...``."""
         words = describe_kind(self.kind)
         where = f"{self.regime}: " if self.regime else ""
         of = "" if self.regime else f" of {self.split}"
@@ -30,21 +30,21 @@ class MetFault:
 
     @property
     def summary(self) -> str:
-        """``3 of 10 boxes of train were dropped``."""
+        """A short sentence, as ``3 of 10 boxes of train were dropped``."""
         words = describe_kind(self.kind)
         of = f"regime {self.regime}" if self.regime else self.split
         return f"{self.share.count} of {self.share.total} {words.unit} of {of} {words.fate}"
 
 
 def list_met_faults(facts: DataFacts) -> tuple[MetFault, ...]:
-    """The faults of train, then those of the splits that score.
+    """Returns the faults of train, then those of the splits that score.
 
     A fault that is as frequent in every regime as in all of train is listed once, of train.
     """
-    met = [one for kind in _in_order(facts) for one in _in_training(facts, kind)]
+    met = [one for kind in _order_kinds(facts) for one in _list_in_training(facts, kind)]
     for split, shares in facts.split_faults.items():
         if split != "train":
-            kinds = [kind for kind in _in_order(facts) if kind in shares]
+            kinds = [kind for kind in _order_kinds(facts) if kind in shares]
             met += [
                 MetFault(kind=kind, split=split, regime=None, share=shares[kind]) for kind in kinds
             ]
@@ -52,12 +52,13 @@ def list_met_faults(facts: DataFacts) -> tuple[MetFault, ...]:
 
 
 def say_met_faults(facts: DataFacts) -> str:
-    """One line for ``status``, ``run`` and ``plan``; empty if the study meets no fault."""
+    """Returns one line for ``status``, ``run`` and ``plan``; empty if the study meets no fault."""
     met = "; ".join(one.summary for one in list_met_faults(facts))
     return f"{met} {SEE_CHECK}" if met else ""
 
 
-def _in_training(facts: DataFacts, kind: str) -> list[MetFault]:
+def _list_in_training(facts: DataFacts, kind: str) -> list[MetFault]:
+    """Returns a kind of fault once for all of train if every regime agrees, else by regime."""
     by_regime = {
         regime: shares[kind] for regime, shares in facts.regime_faults.items() if kind in shares
     }
@@ -72,8 +73,8 @@ def _in_training(facts: DataFacts, kind: str) -> list[MetFault]:
     ]
 
 
-def _in_order(facts: DataFacts) -> list[str]:
-    """Every kind that the facts count, in the order of the table; unknown kinds last."""
+def _order_kinds(facts: DataFacts) -> list[str]:
+    """Returns every kind that the facts count, in the order of the table; unknown kinds last."""
     groups = (*facts.split_faults.values(), *facts.regime_faults.values())
     counted = {kind for shares in groups for kind in shares}
     return [*(k for k in FAULT_KINDS if k in counted), *sorted(counted - FAULT_KINDS.keys())]

@@ -1,7 +1,7 @@
 """Checks that a study has the images and labels which its assets are made of: upstream sets, pools
 and files of detections.
 
-It reads lists of files, indexes and what was seen of pictures before, so that ``plan`` is quick.
+It reads lists of files, indexes and stored facts of pictures, so that ``plan`` is quick.
 """
 
 from collections.abc import Iterator
@@ -26,14 +26,14 @@ SOURCE_PATHS = (
     *("init.source", "init.weights", "joint.weight", "upstream.classes", "upstream.figures"),
     *("labels.kind", "labels.pool", "labels.file", "detector.family", "augment.copy_paste"),
 )
-"""Recipe paths that decide which images a run needs beside its regime's."""
+"""Recipe paths that decide which images a run needs beside those of its regime."""
 
 
 def require_sources(study: Study, where: str) -> None:
     """Every run finds the classes that it learns upstream, and images for its teacher to label.
 
     Raises:
-        DataError: with the cell of the first run that does not.
+        DataError: names the cell of the first run that lacks classes or images.
     """
     checked: set[tuple[object, ...]] = set()
     for cell, recipe in _list_recipes(study):
@@ -120,7 +120,7 @@ def require_unseen_upstream(study: Study, where: str) -> None:
     """No run learns upstream from a picture on which the study is scored.
 
     Raises:
-        DataError: names the two files.
+        DataError: a picture is in both; names the two files.
     """
     recipes = [recipe for _, recipe in _list_recipes(study)]
     if study.data.upstream != BUILT_IN and any(map(_learns_upstream, recipes)):
@@ -142,6 +142,7 @@ def _learns_upstream(recipe: Recipe) -> bool:
 
 
 def _list_recipes(study: Study) -> Iterator[tuple[Cell, Recipe]]:
+    """Yields each cell with every recipe that differs in ``SOURCE_PATHS``."""
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, SOURCE_PATHS):
@@ -149,7 +150,7 @@ def _list_recipes(study: Study) -> Iterator[tuple[Cell, Recipe]]:
 
 
 def _require_classes(study: Study, recipe: Recipe) -> None:
-    """Refuses a number of classes that the upstream set does not have."""
+    """Refuses a number of classes, or a kind of figure, that the upstream set does not have."""
     data, spec = study.data, recipe.upstream
     if data.upstream == BUILT_IN:
         num = len(select_figures(spec))

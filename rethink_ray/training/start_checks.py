@@ -87,14 +87,14 @@ class FileUse:
 
     @property
     def network(self) -> tuple[object, ...]:
-        """What decides the tensors that the file must have."""
+        """The parts of the recipe that decide which tensors the file must have."""
         if self.is_teacher or self.is_whole:
             return (self.recipe.model_dump_json(include={"detector", "init"}), self.is_teacher)
         return _network_of(self.recipe)
 
 
 def list_file_uses(study: Study, where: str) -> Mapping[Path, Sequence[FileUse]]:
-    """File -> the networks that the study's runs and teachers build from it.
+    """Returns file -> the networks that the study's runs and teachers build from it.
 
     Published weights are among them if they are on this machine already.
 
@@ -104,10 +104,11 @@ def list_file_uses(study: Study, where: str) -> Mapping[Path, Sequence[FileUse]]
     uses: dict[Path, dict[tuple[object, ...], FileUse]] = {}
     for use in _find_uses(study, where):
         uses.setdefault(use.path, {}).setdefault(use.network, use)
-    return {path: [*of_file.values()] for path, of_file in uses.items()}
+    return {path: [*by_network.values()] for path, by_network in uses.items()}
 
 
 def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
+    """Yields every use of a file, also of networks that several cells build."""
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
         starts = {
@@ -115,10 +116,10 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
         }
         paths = SHAPE_PATHS if "detector" in starts else NETWORK_PATHS
         for recipe in reachable_recipes(base, space, (*INIT_PATHS, *paths)):
-            named = recipe.init.weights or ""
-            key = f"{where}: {cell.name}: init.weights {named}"
+            weights = recipe.init.weights or ""
+            key = f"{where}: {cell.name}: init.weights {weights}"
             if starts_from_file(recipe.init):
-                yield FileUse(path=Path(named), where=key, recipe=recipe)
+                yield FileUse(path=Path(weights), where=key, recipe=recipe)
                 continue
             published = find_published(recipe.detector, recipe.init)
             if published is not None and (cached := published.find()) is not None:
@@ -135,7 +136,11 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
 
 
 def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
-    """The tensors of one file, which fits every network that is built from it.
+    """Returns the tensors of one file, which fits every network that is built from it.
+
+    Args:
+        study: the study.
+        uses: the networks that take this file, at least one.
 
     Raises:
         SpecError: the file cannot be read, does not fit one of the networks, or holds a NaN.
@@ -210,27 +215,29 @@ def require_fitting_weights(
 
     Args:
         study: the study.
-        where: its file, for errors.
-        may_be_missing: passes over files that are not there yet, and networks of other code.
+        where: its file, for error messages.
+        may_be_missing: true to skip files that are not there yet, and backbones of other code.
 
     Raises:
         SpecError, DataError: as ``load_once``.
     """
     require_fitting_downloads(study, where)
-    holding = []
-    for path, of_file in list_file_uses(study, where).items():
+    detector_files = []
+    for path, uses in list_file_uses(study, where).items():
         if may_be_missing:
-            of_file = [use for use in of_file if not use.has_other_code]
-            if not path.is_file() or not of_file:
+            uses = [use for use in uses if not use.has_other_code]
+            if not path.is_file() or not uses:
                 continue
-        is_of_own_family = any(is_own(use.recipe.detector.family) for use in of_file)
-        if holds_detector(load_once(study, of_file)) or is_of_own_family:
-            holding.append(str(path))
-    return tuple(holding)
+        is_of_own_family = any(is_own(use.recipe.detector.family) for use in uses)
+        if holds_detector(load_once(study, uses)) or is_of_own_family:
+            detector_files.append(str(path))
+    return tuple(detector_files)
 
 
 def require_fitting_downloads(study: Study, where: str) -> None:
-    """torchvision's weights fit the networks of their runs; those on this machine are left out.
+    """torchvision's weights that are still to be downloaded fit the networks of their runs.
+
+    ``require_fitting_weights`` compares those on this machine by their files.
 
     Raises:
         SpecError: names and shapes of the weights are not those of the network.
@@ -239,14 +246,15 @@ def require_fitting_downloads(study: Study, where: str) -> None:
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, (*INIT_PATHS, *NETWORK_PATHS)):
-            spec, named = recipe.detector, recipe.init.weights
+            spec, weights = recipe.detector, recipe.init.weights
             if recipe.init.source != "torchvision" or _network_of(recipe) in fitting:
                 continue
-            weights = find_published(spec, recipe.init)
-            if weights is not None and weights.find() is None:
+            published = find_published(spec, recipe.init)
+            if published is not None and published.find() is None:
                 with torch.device("meta"):
                     backbone = build_backbone(spec)
-                require_fitting_names(backbone, spec, f"{where}: {cell.name}: init.weights {named}")
+                key = f"{where}: {cell.name}: init.weights {weights}"
+                require_fitting_names(backbone, spec, key)
                 fitting.add(_network_of(recipe))
 
 
@@ -308,7 +316,7 @@ def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cel
 
 
 def _network_of(recipe: Recipe) -> tuple[object, ...]:
-    """The values at ``NETWORK_PATHS``."""
+    """Returns the values at ``NETWORK_PATHS``."""
     return (
         recipe.detector.family,
         recipe.detector.backbone,

@@ -244,6 +244,7 @@ def test_a_relative_root_is_said_to_start_at_the_folder_of_the_command(
             open_split(data, "train")
         remedy = refused.value.remedy
         assert (
-            f"A relative data.root starts at the folder of the command, here {tmp_path}." in remedy
+            f"A relative data.root starts at the folder where the command runs, here {tmp_path}."
+            in remedy
         )
         assert "Set data.root in the file" in remedy

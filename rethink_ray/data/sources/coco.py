@@ -1,7 +1,7 @@
 """Reads COCO's JSON: ``images``, ``annotations``, ``categories``; boxes as xywh.
 
-An unusable record is skipped and listed. An error is a file that is no COCO file, or whose ids do
-not say which picture an object belongs to.
+An unusable record is skipped and listed. A file that is no COCO file, or whose ids do not say which
+picture an object belongs to, is an error.
 """
 
 import json
@@ -29,12 +29,12 @@ from rethink_ray.data.sources.values import (
 )
 from rethink_ray.spec.errors import DataError, explain
 
-_SIDES = [
+_PAIRED_PARTS = [
     f"{side}_{part}"
     for part in ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
     for side in ("left", "right")
 ]
-PERSON_KEYPOINTS = ("nose", *_SIDES)
+PERSON_KEYPOINTS = ("nose", *_PAIRED_PARTS)
 """COCO's keypoints of a person, in its order."""
 
 
@@ -56,18 +56,26 @@ class CocoSource:
         return str(self.images.absolute())
 
     def hash_annotations(self) -> str:
-        """Returns the hash of the JSON file."""
+        """Returns the hash of the JSON file.
+
+        Raises:
+            DataError: there is no such file.
+        """
         if not self.annotations.is_file():
             raise _not_coco_error(self.annotations, "no such file")
         return content_hash([self.annotations])
 
     def read(self) -> RawSplit:
-        """Returns all images with their objects; takes memory of about seven times the file."""
+        """Returns all images with their objects; takes memory of about seven times the file.
+
+        Raises:
+            DataError: the file is no COCO file, or an id or a category name stands for two things.
+        """
         document = _load(self.annotations)
         problems: list[Problem] = []
         names = _read_category_names(self.annotations, document["categories"])
         objects = group_objects(document.pop("annotations"), names, problems)
-        images = self._images(document["images"], names, objects, problems)
+        images = self._build_images(document["images"], names, objects, problems)
         problems += [
             Problem(kind="unknown_image", example=f"image_id {image_id} ({len(orphans)} boxes)")
             for image_id, orphans in objects.items()
@@ -85,7 +93,7 @@ class CocoSource:
         """Returns id -> name of every category; reads the whole file."""
         return _read_category_names(self.annotations, _load(self.annotations)["categories"])
 
-    def _images(
+    def _build_images(
         self,
         records: list[Any],
         names: Mapping[int | str, str],
@@ -152,6 +160,7 @@ def _not_coco_error(path: Path, reason: str) -> DataError:
 
 
 def _read_category_names(path: Path, records: list[Any]) -> dict[int | str, str]:
+    """Returns category id -> name; refuses records without either, and names or ids given twice."""
     names: dict[int | str, str] = {}
     for record in records:
         key = read_key(record.get("id")) if isinstance(record, dict) else None
@@ -163,9 +172,9 @@ def _read_category_names(path: Path, records: list[Any]) -> dict[int | str, str]
         names[key] = text
     if not names or len(set(names.values())) != len(records):
         must = "must define at least one category, each id and each name once"
-        names_twice = sorted(str(record["name"]) for record in records)
+        all_names = sorted(str(record["name"]) for record in records)
         raise DataError(
-            explain(str(path), must, show(names_twice), "Make the names of 'categories' distinct.")
+            explain(str(path), must, show(all_names), "Make the names of 'categories' distinct.")
         )
     return names
 
@@ -178,7 +187,7 @@ def _read_name_of_picture(record: object) -> str:
 
 
 def _read_size(record: Mapping[str, Any], name: str, problems: list[Problem]) -> tuple[int, int]:
-    """Returns the stated width and height; zeros if the file does not say, or says no size."""
+    """Returns the stated width and height; zeros if there are none, or none that are sizes."""
     sides = [read_side(record.get(key)) for key in ("width", "height")]
     if None in sides:
         shown = show({key: record.get(key) for key in ("width", "height")})
@@ -205,7 +214,8 @@ def _read_keypoint_names(categories: list[Any], images: list[RawImage]) -> tuple
 def _find_other_keypoints(images: list[RawImage], num_keypoints: int) -> list[Problem]:
     """Lists objects with other keypoints than the rest; they count as not annotated.
 
-    If the data set has no common ``num_keypoints``, the rest is what most objects have.
+    ``num_keypoints`` is 0 if categories share no list of keypoints; the number that most objects
+    have then counts as usual.
     """
     sizes = Counter(len(one.keypoints) for image in images for one in image.objects)
     del sizes[0]

@@ -21,12 +21,13 @@ from rethink_ray.data.sources.values import (
 )
 
 LARGEST_AREA_PX2 = 1e10
+"""Larger numbers are no areas: this is a square of ``LARGEST_PX``."""
 
 
 def group_objects(
     records: list[Any], names: Mapping[int | str, str], problems: list[Problem]
 ) -> dict[int, list[RawObject]]:
-    """Returns image id -> its objects; lists problems, and empties ``records`` on the way.
+    """Returns image id -> its objects; adds to ``problems``, and empties ``records``.
 
     A record that repeats another one with its id is left out. One that repeats an id alone is kept,
     because nothing else in the file refers to that id.
@@ -57,6 +58,7 @@ def group_objects(
 def _read_object(
     record: Mapping[str, Any], names: Mapping[int | str, str], problems: list[Problem]
 ) -> RawObject | None:
+    """Returns the object, with its faults listed; ``None`` if its box or flag cannot be read."""
     box, is_crowd = _read_box(record.get("bbox")), read_flag(record.get("iscrowd"))
     area = None if box is None else _read_area(record.get("area"), box)
     segmentation = read_segmentation(record.get("segmentation"))
@@ -88,7 +90,10 @@ def _read_object(
 
 
 def _read_box(xywh: object) -> Box | None:
-    """Returns the corners of a box of four numbers; a negative size leaves them swapped."""
+    """Returns the corners of a box; ``None`` unless it has four numbers.
+
+    A negative width or height leaves the corners swapped.
+    """
     numbers = read_coordinates(xywh)
     if numbers is None or len(numbers) != 4:
         return None
@@ -97,7 +102,10 @@ def _read_box(xywh: object) -> Box | None:
 
 
 def _read_area(value: object, box_xyxy: Box) -> float | None:
-    """Returns the annotated area, that of the box if there is none; ``None`` for no such area."""
+    """Returns the annotated area, or that of the box if none is annotated, in square pixels.
+
+    ``None`` if the annotated value cannot be the area of this box.
+    """
     if value is None:
         return area_of(box_xyxy)
     area = read_number(value)
@@ -107,7 +115,7 @@ def _read_area(value: object, box_xyxy: Box) -> float | None:
 
 
 def _read_keypoints(values: object) -> tuple[float, ...] | None:
-    """Returns x, y, visibility, repeated; empty if there are none."""
+    """Returns x, y, visibility, repeated; empty without keypoints, ``None`` for other values."""
     if values is None:
         return ()
     numbers = read_coordinates(values)

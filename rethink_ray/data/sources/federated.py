@@ -1,7 +1,7 @@
-"""Reads LVIS's fields for categories that an image annotates not at all or only in part.
+"""Reads LVIS's lists of categories that are absent from an image, or annotated only in part.
 
-LVIS does not annotate all 1,203 categories in every image (Gupta et al. 2019, sec. 4). An image
-lists the categories that are known to be absent, and those with only some objects annotated.
+LVIS does not annotate all 1,203 categories in every image (Gupta et al. 2019, sec. 4). The record
+of an image lists the categories known to be absent, and those with only some objects annotated.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ def build_unfinished_crowds(
 
 
 def list_unreadable_categories(record: Mapping[str, Any], file_name: str) -> list[Problem]:
-    """Lists the fields that hold something else than categories' ids; they count as absent."""
+    """Lists the fields that hold anything but category ids; they count as not stated."""
     return [
         Problem(kind="unreadable_categories", example=f"{file_name}: {key} {show(ids)}")
         for key in ("neg_category_ids", "not_exhaustive_category_ids")

@@ -108,10 +108,10 @@ def _require_folder(root: Path, layout: str) -> None:
     if not root.is_dir():
         must = f"must be the folder of the data set, with {layout}"
         shown = "a file" if root.exists() else "a folder that does not exist"
-        remedy = "Set data.root in the file, or of a study with --set data.root=DIR."
+        remedy = "Set data.root in the file, or add --set data.root=DIR to the command of a study."
         if not root.is_absolute():
-            start = f"A relative data.root starts at the folder of the command, here {Path.cwd()}."
-            remedy = f"{start} {remedy}"
+            start = "A relative data.root starts at the folder where the command runs"
+            remedy = f"{start}, here {Path.cwd()}. {remedy}"
         raise DataError(explain(f"data.root {root}", must, shown, remedy))
 
 
@@ -121,8 +121,8 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
         lists = [names for key, names in data.image_sets.items() if key == split]
         if not lists:
             raise _missing_split_error(split, list(data.image_sets))
-        listed = tuple(_locate_voc_list(root, name) for name in lists[0])
-        return VocSource(folders=listed, offset=data.voc_offset)
+        named_folders = tuple(_locate_voc_list(root, name) for name in lists[0])
+        return VocSource(folders=named_folders, offset=data.voc_offset)
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
     voc_folders = [
@@ -147,7 +147,7 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
 
 
 def _locate_voc_list(root: Path, name: str) -> VocFolder:
-    """Returns the list ``trainval`` of the year ``VOC2007`` for the name ``VOC2007/trainval``."""
+    """Returns folder and list for a name of year and list, such as ``VOC2007/trainval``."""
     year, _, listed = name.partition("/")
     for folder in (root / year, root / "VOCdevkit" / year):
         image_set = folder / "ImageSets" / "Main" / f"{listed}.txt"
@@ -163,7 +163,7 @@ def _locate_voc_list(root: Path, name: str) -> VocFolder:
 
 
 def _say_voc_lists(root: Path, year: str, listed: str) -> str:
-    """Returns which file of a year is missing, and which lists there are."""
+    """Returns in words which file of a year is missing, and which lists there are."""
     years = [path for path in (root / year, root / "VOCdevkit" / year) if path.is_dir()]
     if not listed or not years:
         return f"There is no folder {root / year}." if listed else "For instance VOC2007/trainval."
@@ -190,7 +190,7 @@ def _guess_format(annotations: Path) -> Literal["coco", "voc"]:
     return "coco" if annotations.suffix == ".json" else "voc"
 
 
-def _missing_split_error(split: str, have: list[str]) -> DataError:
-    must = f"must name a split with labels ({', '.join(have)})"
+def _missing_split_error(split: str, labelled: list[str]) -> DataError:
+    must = f"must name a split with labels ({', '.join(labelled)})"
     remedy = "Name one of these. A study can cut one from train: select_on: {holdout: 500}."
     return DataError(explain("data", must, split, remedy))

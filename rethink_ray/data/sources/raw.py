@@ -1,4 +1,4 @@
-"""The contents of an annotation file, before any check.
+"""Types for the contents of an annotation file, before any check.
 
 Boxes are as annotated, faults included. Categories are names, because two files of one data set may
 number them differently.
@@ -11,6 +11,7 @@ from typing import Protocol
 from rethink_ray.spec.hashing import digest_of_parts
 
 Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,12 +24,13 @@ class RawObject:
     """Absolute pixels, corners as continuous coordinates."""
     is_crowd: bool
     area: float
+    """Square pixels; that of the box if the file gives none."""
     segmentation: bytes = b""
     """COCO's ``segmentation`` as JSON; empty if there is none that can be read."""
     is_mask_unreadable: bool = False
     """The file gives a ``segmentation`` that is no mask."""
     keypoints: tuple[float, ...] = ()
-    """x, y, visibility, repeated."""
+    """x and y in pixels, visibility, repeated."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +41,7 @@ class RawImage:
     file_name: str
     path: Path
     width: int
-    """As annotated; 0 if the file does not say."""
+    """In pixels, as annotated; 0 if the file does not say."""
     height: int
     objects: tuple[RawObject, ...]
     verified: tuple[str, ...] | None = None
@@ -51,7 +53,9 @@ class Problem:
     """A record that a reader skipped, or that disagrees with another one."""
 
     kind: str
+    """A kind of ``spec.fault_kinds``."""
     example: str
+    """One line of text: the record, and its value that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class RawSplit:
 
 
 class SplitSource(Protocol):
-    """The files that one split is read from."""
+    """The files from which one split is read."""
 
     @property
     def name(self) -> str:
@@ -75,13 +79,17 @@ class SplitSource(Protocol):
 
     @property
     def salt(self) -> str:
-        """Added to the fingerprint: what determines the pictures of built-in sets; else empty."""
+        """Added to the fingerprint: the settings that draw a built-in set; empty for other sets."""
 
     def image_folders(self) -> str:
         """Returns the image folders, one per line; an index holds their paths."""
 
     def hash_annotations(self) -> str:
-        """Returns a hash of the annotation files."""
+        """Returns a hash of the annotation files.
+
+        Raises:
+            DataError: they do not exist.
+        """
 
     def read(self) -> RawSplit:
         """Returns the contents of the annotation files.

@@ -12,7 +12,7 @@ from typing import Any
 from rethink_ray.data.sources.values import LARGEST_PX, read_coordinates, read_side
 
 MIN_CORNERS = 3
-"""COCO's own reader takes four numbers for a box, and two for nothing."""
+"""A polygon has at least three. COCO's own reader takes four numbers for a box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +22,9 @@ class Segmentation:
     text: bytes = b""
     """COCO's ``segmentation`` as JSON; empty if there is none that can be read."""
     is_unreadable: bool = False
-    """The file gives something, and it is no mask."""
+    """The file gives a value that is no mask."""
     num_left_out: int = 0
-    """Pieces that are no polygon, of a mask with other pieces that are."""
+    """Number of pieces that are no polygon, of a mask with at least one polygon."""
 
 
 NO_SEGMENTATION = Segmentation()
@@ -32,7 +32,7 @@ UNREADABLE_SEGMENTATION = Segmentation(is_unreadable=True)
 
 
 def read_segmentation(value: object) -> Segmentation:
-    """Returns the mask that a file gives; nothing, ``null`` and ``[]`` are none."""
+    """Returns the mask that a file gives; ``null``, ``[]`` and other empty values are none."""
     if value is None or value == "" or value == [] or value == {}:
         return NO_SEGMENTATION
     if isinstance(value, list):
@@ -52,7 +52,7 @@ def _read_polygons(value: list[Any]) -> Segmentation:
 
 
 def _read_polygon(piece: object) -> list[float] | None:
-    """Returns x, y, x, y, ... of three corners or more."""
+    """Returns x, y, x, y, ... of three corners or more; ``None`` if the piece is no polygon."""
     numbers = piece if isinstance(piece, list) and _are_pixels(piece) else read_coordinates(piece)
     if numbers is None or len(numbers) % 2 or len(numbers) < 2 * MIN_CORNERS:
         return None
@@ -60,7 +60,10 @@ def _read_polygon(piece: object) -> list[float] | None:
 
 
 def _are_pixels(values: list[Any]) -> bool:
-    """Returns what ``read_coordinates`` would find, twenty times as fast: COCO has 50 million."""
+    """Returns whether all values are numbers that ``read_coordinates`` takes.
+
+    This is twenty times as fast, and COCO has 50 million of them.
+    """
     if not values or not set(map(type, values)) <= {int, float}:
         return False
     inside = min(values) >= -LARGEST_PX and max(values) <= LARGEST_PX
@@ -97,11 +100,11 @@ def _read_lengths(counts: object) -> list[int] | None:
 
 
 def expand_counts(text: str) -> list[int] | None:
-    """Returns the run lengths that COCO's compressed form holds; ``None`` if it holds none.
+    """Returns the run lengths, in pixels, of COCO's compressed form; ``None`` for any other text.
 
-    A number has five bits a character, lowest first, the sixth bit of a character says that more
-    follow, and the fifth bit of the last one is the sign. From the fourth number on, the one two
-    before is added. Source: cocoapi, ``common/maskApi.c``.
+    A character holds five bits of a number, the lowest first. Its sixth bit says that more follow,
+    and the fifth bit of the last character is the sign. From the fourth number on, the number two
+    before it is added. Source: cocoapi, ``common/maskApi.c``.
     """
     lengths: list[int] = []
     number, shift = 0, 0

@@ -20,7 +20,7 @@ from rethink_ray.spec.hashing import digest_of_parts
 class UnlabelledSource:
     """A folder of images; ``listed`` is the JSON file that selects some of them.
 
-    Hidden folders and files are left out: programs keep copies and notes there.
+    Hidden folders and files are left out, because programs keep copies and notes in them.
     """
 
     images: Path
@@ -37,7 +37,11 @@ class UnlabelledSource:
         return str(self.images.absolute())
 
     def hash_annotations(self) -> str:
-        """Returns a hash of the JSON file, or of every image file's name and size."""
+        """Returns a hash of the JSON file, or of every image file's name and size.
+
+        Raises:
+            DataError: there is no such file or folder.
+        """
         if self.listed is not None:
             _require_path(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
@@ -46,7 +50,11 @@ class UnlabelledSource:
         )
 
     def read(self) -> RawSplit:
-        """Returns all images, without categories or objects."""
+        """Returns all images, without categories or objects.
+
+        Raises:
+            DataError: there is no such folder, or the JSON file lists no images by name.
+        """
         names = self._list_folder() if self.listed is None else self._read_list(self.listed)
         images = tuple(
             RawImage(

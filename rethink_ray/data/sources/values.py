@@ -1,7 +1,7 @@
-"""Reads single values of annotation files as what they plainly mean, and nothing further.
+"""Reads single values of annotation files whose meaning is plain, and no others.
 
-A number in a text ("12.5") is that number, 1.0 is 1, "0" and "false" are false. Everything else is
-no value, and the reader counts it: a guess would put a box where nothing is.
+A number in a text ("12.5") is that number, 1.0 is 1, "0" and "false" are false. Any other value is
+not read, and the reader counts it: a guess would put a box where nothing is.
 """
 
 import math
@@ -18,12 +18,12 @@ SHOWN = 100
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"(-?\d{1,40})(\.0{1,9})?", re.ASCII)
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True}
-_LONGEST_NAME = 255
-"""Bytes of a file's name that a file system takes."""
+_LONGEST_NAME_BYTES = 255
+"""Length of the longest file name that a file system takes."""
 
 
 def read_number(value: object) -> float | None:
-    """Returns a finite number, also from a text; ``None`` for anything else, true and false too."""
+    """Returns a finite number, also from a text; ``None`` for other values, true and false too."""
     if isinstance(value, str) and len(value) <= SHOWN and _NUMBER.fullmatch(value.strip()):
         value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -36,7 +36,7 @@ def read_number(value: object) -> float | None:
 
 
 def read_coordinates(values: object) -> list[float] | None:
-    """Returns a list of coordinates; ``None`` if it is no list, or holds one that is none."""
+    """Returns coordinates in pixels; ``None`` if one of the values is none, or they are no list."""
     if not isinstance(values, list | tuple):
         return None
     numbers = [read_number(value) for value in values]
@@ -55,7 +55,7 @@ def read_flag(value: object) -> bool | None:
 
 
 def read_side(value: object) -> int | None:
-    """Returns a picture's width or height, 0 if it is not stated; ``None`` if it is no size."""
+    """Returns a width or height in pixels, 0 if it is not stated; ``None`` if it is no size."""
     if value is None or value == "":
         return 0
     number = read_number(value)
@@ -80,7 +80,7 @@ def read_key(value: object) -> int | str | None:
 
 
 def read_image_id(value: object) -> int | None:
-    """Returns a whole number as it is, a name as its hash, and ``None`` if there is neither.
+    """Returns an image id: a whole number as it is, a name as its hash; ``None`` for neither.
 
     Numbers that float64 cannot hold exactly are hashed too, since scoring would confuse images.
     """
@@ -95,7 +95,7 @@ def read_file_name(value: object) -> str:
     if not isinstance(value, str) or not is_text(value) or "\0" in value:
         return ""
     parts = value.split("/")
-    return value if max(len(part.encode()) for part in parts) <= _LONGEST_NAME else ""
+    return value if max(len(part.encode()) for part in parts) <= _LONGEST_NAME_BYTES else ""
 
 
 def is_text(value: str) -> bool:

@@ -36,7 +36,7 @@ class VocFolder:
         return sorted(path.stem for path in self._list_files() if is_text(path.name))
 
     def list_unnameable(self) -> list[Problem]:
-        """Lists XML files whose names are no UTF-8, so that no record could name them."""
+        """Lists XML files whose names are not UTF-8, so that no record could name them."""
         names = [path.name for path in self._list_files() if not is_text(path.name)]
         return [Problem(kind="unreadable_annotation", example=show(name)) for name in names]
 
@@ -58,7 +58,7 @@ class VocSource:
 
     @property
     def name(self) -> str:
-        """The annotation folders."""
+        """The lists of the split, or the annotation folders where there is no list."""
         return ", ".join(str(folder.image_set or folder.annotations) for folder in self.folders)
 
     def image_folders(self) -> str:
@@ -66,7 +66,7 @@ class VocSource:
         return "\n".join(str(folder.images.absolute()) for folder in self.folders)
 
     def hash_annotations(self) -> str:
-        """Returns a hash of the split's XML files, and of how their corners are read."""
+        """Returns a hash of the split's XML files, followed by the offset if it is not 1."""
         digest = content_hash(
             [
                 folder.annotations / f"{stem}.xml"
@@ -77,7 +77,11 @@ class VocSource:
         return digest if self.offset == 1 else f"{digest}, offset {self.offset}"
 
     def read(self) -> RawSplit:
-        """Returns all images with readable XML; the others are listed as problems."""
+        """Returns all images with readable XML; the others are listed as problems.
+
+        Raises:
+            DataError: no XML file can be read, or two folders of one name share a stem.
+        """
         problems: list[Problem] = []
         images = [
             image
@@ -118,11 +122,11 @@ class VocSource:
             (path, stem): stem if num_folders[stem] == 1 else f"{path.parent.name}/{stem}"
             for path, stem in listed
         }
-        first: dict[str, Path] = {}
+        folder_of: dict[str, Path] = {}
         for (path, _), name in names.items():
-            if first.setdefault(name, path) != path:
+            if folder_of.setdefault(name, path) != path:
                 must = "must have each picture in one of its folders"
-                shown = f"{name}.xml in {first[name]} and in {path}"
+                shown = f"{name}.xml in {folder_of[name]} and in {path}"
                 raise DataError(explain(self.name, must, shown, "Rename one of the folders."))
         by_folder: dict[int, dict[str, str]] = {id(folder): {} for folder in self.folders}
         for (path, stem), folder in listed.items():
@@ -133,8 +137,9 @@ class VocSource:
 def _read_folder(
     folder: VocFolder, name_of: dict[str, str], offset: int, problems: list[Problem]
 ) -> Iterator[RawImage]:
+    """Yields the images of a folder; ``name_of`` maps the stem of each to the image's name."""
     pictures = _list_pictures(folder.images)
-    files = {Path(name).stem: name for name in sorted(pictures, reverse=True)}
+    file_of = {Path(name).stem: name for name in sorted(pictures, reverse=True)}
     for stem, name in name_of.items():
         xml = folder.annotations / f"{stem}.xml"
         try:
@@ -143,9 +148,9 @@ def _read_folder(
             problems.append(Problem(kind="unreadable_annotation", example=f"{xml.name}: {error}"))
             continue
         problems += picture.problems
-        file_name = files.get(stem, f"{stem}.jpg")
+        file_name = file_of.get(stem, f"{stem}.jpg")
         if Path(picture.file_name).stem == stem and picture.file_name in pictures:
-            file_name = picture.file_name  # of a.jpg and a.png, the one that is meant
+            file_name = picture.file_name  # the XML file decides between a.jpg and a.png
         if picture.file_name and picture.file_name not in (stem, file_name):
             example = f"{xml.name} says {picture.file_name}"
             problems.append(Problem(kind="file_name_disagrees", example=example))

@@ -6,7 +6,7 @@ from rethink_ray.data.sources.values import is_text, read_file_name
 from rethink_ray.spec.errors import DataError, explain
 
 LABELS = ("-1", "0", "1")
-"""A list of one class says after each stem whether its image shows the class, or hardly."""
+"""In the list of one class: its image lacks the class, shows difficult objects of it, shows it."""
 
 
 def read_stems(listed: Path, annotations: Path) -> list[str]:
@@ -20,11 +20,11 @@ def read_stems(listed: Path, annotations: Path) -> list[str]:
     """
     try:
         lines = _decode(listed.read_bytes()).splitlines()
-        there = _list_names(annotations)
+        xml_names = _list_names(annotations)
     except (OSError, UnicodeDecodeError) as error:
         must = "must be a text file with one file stem per line"
         raise DataError(explain(str(listed), must, str(error))) from error
-    stems = {_find_stem(line.strip(), annotations, there) for line in lines if line.strip()}
+    stems = {_find_stem(line.strip(), annotations, xml_names) for line in lines if line.strip()}
     for stem in sorted(stems):
         if not read_file_name(f"{stem}.xml"):
             must = "must name one file stem per line"
@@ -46,17 +46,18 @@ def _list_names(folder: Path) -> frozenset[str]:
     return frozenset(path.name for path in folder.iterdir() if is_text(path.name))
 
 
-def _find_stem(line: str, annotations: Path, there: frozenset[str]) -> str:
-    if _is_there(line, annotations, there):
+def _find_stem(line: str, annotations: Path, xml_names: frozenset[str]) -> str:
+    """Returns the stem that a line names: without its label, and without a suffix."""
+    if _has_xml(line, annotations, xml_names):
         return line
     stem, _, label = line.replace("\t", " ").rpartition(" ")
     if label in LABELS and stem.strip():
         return stem.strip()
     bare = Path(line).stem if Path(line).suffix.lower() in (".xml", ".jpg", ".jpeg", ".png") else ""
-    return bare if bare and _is_there(bare, annotations, there) else line
+    return bare if bare and _has_xml(bare, annotations, xml_names) else line
 
 
-def _is_there(stem: str, annotations: Path, there: frozenset[str]) -> bool:
+def _has_xml(stem: str, annotations: Path, xml_names: frozenset[str]) -> bool:
     if "/" not in stem:
-        return f"{stem}.xml" in there
+        return f"{stem}.xml" in xml_names
     return bool(read_file_name(f"{stem}.xml")) and (annotations / f"{stem}.xml").is_file()

@@ -29,11 +29,11 @@ _BYTE_ORDER_MARKS = (
 _DECLARED = re.compile(rb"""^\s*<\?xml[^>]*?\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']""")
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _WIDER = {"gb2312": "gb18030", "gbk": "gb18030", "cp936": "gb18030", "iso-8859-1": "cp1252"}
-"""Codecs that read all of what programs write under the name of a smaller one."""
+"""Declared codec -> a wider one, since programs also write characters that the first lacks."""
 
 
 class UnreadableXml(Exception):
-    """The reason why a file cannot be read, in a few words."""
+    """An XML file that cannot be read; its message is the reason, in a few words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class VocPicture:
     file_name: str
     """As the file states it; empty if it does not."""
     size: tuple[int, int]
-    """Width and height; zeros if the file does not say."""
+    """Width and height in pixels; zeros if the file does not say."""
     objects: tuple[RawObject, ...]
     problems: tuple[Problem, ...]
 
@@ -52,7 +52,7 @@ def read_voc_file(path: Path, offset: int) -> VocPicture:
     """Returns the picture that an XML file describes; ``offset`` is subtracted from xmin and ymin.
 
     Raises:
-        UnreadableXml: the file is no VOC file, or its encoding cannot be told.
+        UnreadableXml: the file is missing or no VOC file, or its encoding is unknown.
     """
     try:
         content = path.read_bytes()
@@ -75,7 +75,7 @@ def read_voc_file(path: Path, offset: int) -> VocPicture:
 
 
 def _parse(content: bytes) -> ElementTree.Element:
-    """Returns the root; tags lose their namespaces and capital letters."""
+    """Returns the root element; tags lose their namespaces and capital letters."""
     text, is_known = _decode(content)
     text = _DECLARATION.sub("", text, count=1).strip()
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -94,7 +94,7 @@ def _parse(content: bytes) -> ElementTree.Element:
 
 
 def _decode(content: bytes) -> tuple[str, bool]:
-    """Returns the text, and whether all of it is as written.
+    """Returns the text, and whether its encoding is known.
 
     Text in an unknown encoding is read byte by byte: in every common one, ASCII stands for itself,
     and only ``name`` and numbers are read.

@@ -1,4 +1,4 @@
-"""What ``try_first`` may say: values that some cell searches, at most as many as trials."""
+"""Rules of ``try_first``: some cell searches each value, and a cell has a trial for each entry."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from rethink_ray.spec.first_values import applies_to, first_values
 from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.settings import nearest, spell_number
-from rethink_ray.spec.space import Parameter
+from rethink_ray.spec.space import Parameter, Value
 from rethink_ray.spec.study import FirstValues, Study
 
 
@@ -23,18 +23,19 @@ class FirstEntry:
 
 
 def entries_of(study: Study) -> Iterator[FirstEntry]:
-    """Every entry of a study and of its arms."""
+    """Yields every entry of a study, then those of its arms."""
     cells = _searched_cells(study)
-    for index, entry in enumerate(study.try_first):
-        yield FirstEntry(study, f"try_first[{index}]", entry, cells)
+    groups = [("", study.try_first, cells)]
     for arm, spec in study.arms.items():
-        inside = tuple(cell for cell in cells if cell.arm == arm)
-        for index, entry in enumerate(spec.try_first):
-            yield FirstEntry(study, f"arms.{arm}.try_first[{index}]", entry, inside)
+        cells_of_arm = tuple(cell for cell in cells if cell.arm == arm)
+        groups.append((f"arms.{arm}.", spec.try_first, cells_of_arm))
+    for prefix, entries, searched in groups:
+        for index, entry in enumerate(entries):
+            yield FirstEntry(study, f"{prefix}try_first[{index}]", entry, searched)
 
 
 def _searched_cells(study: Study) -> tuple[Cell, ...]:
-    """Every cell that is searched; one that copies its values tries nothing."""
+    """Returns every cell that is searched; a cell that copies its values tries none of its own."""
     return tuple(cell for cell in cells_of(study) if copied_cell(study, cell) is None)
 
 
@@ -49,31 +50,36 @@ def _names_an_unsearched_path(first: FirstEntry) -> bool | Breach:
 
 def _leaves_a_range(first: FirstEntry) -> bool | Breach:
     """The entry has a value outside the range of a cell that would try it."""
-    for cell in first.cells:
-        if not applies_to(first.study, cell, first.entry):
-            continue
-        space = space_of(first.study, cell)
-        for path, value in first.entry.items():
-            if path in space and not space[path].contains(value):
-                words = {"range": _describe(space[path]), "cell": cell.name}
-                return Breach(key=f"{first.key}.{path}", came=value, words=words)
+    for cell, parameter, path, value in _values_outside(first):
+        if applies_to(first.study, cell, first.entry):
+            words = {"range": _describe(parameter), "cell": cell.name}
+            return Breach(key=f"{first.key}.{path}", came=value, words=words)
     return False
 
 
 def _is_a_number_as_text(first: FirstEntry) -> bool | Breach:
-    for cell in first.cells:
-        space = space_of(first.study, cell)
-        for path, value in first.entry.items():
-            if path not in space or not isinstance(value, str) or space[path].contains(value):
-                continue
-            spelling = spell_number(value, is_whole=space[path].kind == "int_uniform")
-            if spelling:
-                words = {"spelling": spelling, "text": value}
-                return Breach(key=f"{first.key}.{path}", came=value, words=words)
+    """The entry has a text, in place of a number that YAML would read from another spelling."""
+    for _, parameter, path, value in _values_outside(first):
+        if not isinstance(value, str):
+            continue
+        spelling = spell_number(value, is_whole=parameter.kind == "int_uniform")
+        if spelling:
+            words = {"spelling": spelling, "text": value}
+            return Breach(key=f"{first.key}.{path}", came=value, words=words)
     return False
 
 
+def _values_outside(first: FirstEntry) -> Iterator[tuple[Cell, Parameter, str, Value]]:
+    """Yields cell, parameter, path and value wherever a cell's space lacks a value of the entry."""
+    for cell in first.cells:
+        space = space_of(first.study, cell)
+        for path, value in first.entry.items():
+            if path in space and not space[path].contains(value):
+                yield cell, space[path], path, value
+
+
 def _describe(parameter: Parameter) -> str:
+    """Returns kind and range, or options, as a study file writes them."""
     options = parameter.choice if parameter.choice is not None else parameter.bounds
     return f"{parameter.kind} {list(options)}"
 
