@@ -123,7 +123,9 @@ def write_index(
     if unread:
         shown = name_files([path for path, _ in unread])
         noun = "picture" if len(unread) == 1 else "pictures"
-        _log.warning("%s: %d missing or unreadable %s left out: %s", name, len(unread), noun, shown)
+        words = {"missing_image": "missing", "unreadable_image": "unreadable"}
+        how = " or ".join(word for kind, word in words.items() if dropped[kind])
+        _log.warning("%s: %d %s %s left out: %s", name, len(unread), how, noun, shown)
     ranges = choose_ranges(
         ((image.kind, image.levels) for image in kept if image.levels), shared.level_ranges
     )
