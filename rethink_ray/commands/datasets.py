@@ -23,6 +23,8 @@ DataOption = Annotated[
         "--set", metavar="PATH=VALUE", help="a key of data, e.g. data.root=/data/coco; repeatable"
     ),
 ]
+MOST_CLASSES = 100
+"""Classes that `data check` lists."""
 ImageCount = Annotated[int, typer.Option(min=1, help="images of this split")]
 
 
@@ -96,6 +98,8 @@ def check(
     else:
         for line in check_lines(findings):
             print(line)
+        for line in class_lines(data):
+            print(line)
         if begins_at_minus_one(data, findings):
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
     refusal = find_refusal(data, regimes, draws)
@@ -115,7 +119,26 @@ def check_lines(findings: Mapping[str, "Sequence[DataFinding]"]) -> Iterator[str
             examples = ", ".join(finding.examples[:3])
             yield f"  {word:<5} {finding.kind:<24} {finding.count:>7}   {examples}"
             if kind := FAULT_KINDS.get(finding.kind):
-                yield f"        {kind.unit}: {kind.reason}"
+                yield f"        {kind.unit_words}: {kind.reason}"
+
+
+def class_lines(data: "DataSpec") -> Iterator[str]:
+    """One line per class with its objects in each split; none if a split cannot be opened."""
+    from rethink_ray.data.check import quote_name
+    from rethink_ray.data.class_counts import count_classes
+    from rethink_ray.spec.errors import DataError
+
+    try:
+        counts = count_classes(data)
+    except DataError:
+        return
+    yield "classes, with their objects:"
+    names = list(counts["train"])
+    for name in names[:MOST_CLASSES]:
+        numbers = ", ".join(f"{split} {of_split[name]}" for split, of_split in counts.items())
+        yield f"  {quote_name(name)}: {numbers}"
+    if len(names) > MOST_CLASSES:
+        yield f"  and {len(names) - MOST_CLASSES} more"
 
 
 def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataFinding]"]) -> bool:

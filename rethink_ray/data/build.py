@@ -24,8 +24,10 @@ from rethink_ray.data.inspection import InspectedPicture, Inspector, name_files
 from rethink_ray.data.levels import LevelRange, LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import judge_mask
 from rethink_ray.data.orientation import AS_STORED, PictureHeader
+from rethink_ray.data.other_forms import say_other_form
 from rethink_ray.data.sources.raw import RawImage, RawObject, RawSplit, SplitSource, round_box
-from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.errors import DataError, Explanation
+from rethink_ray.spec.fault_kinds import describe_kind
 from rethink_ray.spec.hashing import sha256_of_chunks
 
 INDEX_VERSION = 10
@@ -112,13 +114,20 @@ def write_index(
     kept, dropped, unread = _select_readable(raw, labels, inspect)
     if not kept:
         must = "must have at least one image that can be read"
-        shown = f"{len(raw.images)} images, left out: {dict(dropped)}"
+        losses = [
+            f"{num} {describe_kind(kind).unit_words}: {kind}" for kind, num in dropped.items()
+        ]
+        shown = f"none of {len(raw.images)}, left out: {', '.join(losses) or 'none'}"
         shown += f" ({name_files([path for path, _ in unread])})" if unread else ""
-        raise DataError(explain(name, must, shown, "Run `rethink-ray data check`."))
+        forms = [say_other_form(Path(path)) for path, _ in unread[:1]]
+        remedy = f"Check the split's folder of images{forms[0] if forms else ''}."
+        raise DataError(Explanation.of(name, must, shown, remedy))
     if unread:
         shown = name_files([path for path, _ in unread])
         noun = "picture" if len(unread) == 1 else "pictures"
-        _log.warning("%s: %d unreadable %s left out: %s", name, len(unread), noun, shown)
+        words = {"missing_image": "missing", "unreadable_image": "unreadable"}
+        how = " or ".join(word for kind, word in words.items() if dropped[kind])
+        _log.warning("%s: %d %s %s left out: %s", name, len(unread), how, noun, shown)
     ranges = choose_ranges(
         ((image.kind, image.levels) for image in kept if image.levels), shared.level_ranges
     )

@@ -12,6 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from rethink_ray.data.build import IndexLabels
+from rethink_ray.data.class_counts import (
+    count_classes,
+    find_alike,
+    find_unscored,
+    find_untrained,
+)
 from rethink_ray.data.contents import find_repeated_pictures
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import is_outside
@@ -21,6 +27,7 @@ from rethink_ray.data.learnable import clamp, has_pixels
 from rethink_ray.data.levels import LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
+from rethink_ray.data.other_forms import say_other_form
 from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import RawImage, RawObject, round_box
 from rethink_ray.data.splits import open_listed, open_split
@@ -69,6 +76,8 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
     try:
         across = check_duplicates(data)
         across["train"] = [*across.get("train", []), *check_empty(data)]
+        for split, findings in check_classes(data).items():
+            across[split] = [*across.get(split, []), *findings]
     except DataError as error:
         failure = DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))
         across = {"train": [failure]}
@@ -107,13 +116,16 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     for image, seen in zip(raw.images, pictures, strict=True):
         size = annotated_wh = (image.width, image.height)
         if isinstance(seen.header, str):
-            examples[seen.header].append(_name_picture(image.path))
+            examples[seen.header].append(_name_picture(image.path) + say_other_form(image.path))
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
             objects += [(_name_picture(image.path), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
     examples |= find_mask_faults(objects)
+    known = () if split == "train" else train.categories
+    for one, other in find_alike(raw.categories, known):
+        examples["similar_names"].append(f"{quote_name(one)} = {quote_name(other)}")
     names = [_name_picture(image.path) for image in raw.images]
     _check_levels(names, pictures, train.level_ranges, examples)
     return _count_examples(examples)
@@ -204,6 +216,27 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
     return {split: _count_examples(kinds) for split, kinds in by_split.items()}
 
 
+def check_classes(data: DataSpec) -> dict[str, list[DataFinding]]:
+    """Returns the notes of classes that train or a split that scores has no object of, by split.
+
+    Raises:
+        DataError: a split cannot be opened.
+    """
+    counts = count_classes(data)
+    untrained, unscored = find_untrained(counts), find_unscored(counts)
+    by_split: dict[str, list[DataFinding]] = {}
+    for split in untrained.keys() - {"holdout"}:
+        kinds = {"untrained_class": untrained[split], "unscored_class": unscored[split]}
+        examples = {kind: [*map(quote_name, names)] for kind, names in kinds.items() if names}
+        by_split[split] = _count_examples(examples)
+    return by_split
+
+
+def quote_name(name: str) -> str:
+    """Returns the name of a class, in quotes if blanks at its ends would be overlooked."""
+    return name if name == name.strip() and name else f"'{name}'"
+
+
 def check_empty(data: DataSpec) -> list[DataFinding]:
     """Returns the note of the images of train that ``data.keep_empty: false`` leaves out."""
     if data.keep_empty:
@@ -278,7 +311,8 @@ def _check_objects(
     size_wh = np.array(size, np.float32)
     earlier: set[tuple[str | None, tuple[float, ...]]] = set()
     for annotated in image.objects:
-        where = f"{_name_picture(image.path)}: {annotated.category}"
+        category = annotated.category or "a category that the file does not name"
+        where = f"{_name_picture(image.path)}: {category}"
         key = (annotated.category, round_box(annotated.box_xyxy))
         if not annotated.is_crowd and annotated.category in categories:
             if key in earlier:

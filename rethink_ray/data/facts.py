@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rethink_ray.data.class_counts import count_classes, find_untrained
 from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.leaks import count_dropped, refresh_splits
@@ -93,6 +94,11 @@ def gather_facts(
         ),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
         undefined_metrics=_undefined_metrics(data, min(sizes.values(), default=0)),
+        untrained_classes={
+            split: tuple(names)
+            for split, names in find_untrained(count_classes(data)).items()
+            if names
+        },
         split_faults=_measure_splits(data, splits),
         regime_faults=_keep_faulty(
             {name: measure_faults(splits["train"], ids) for name, ids in subsets.items()}

@@ -17,6 +17,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from rethink_ray.detection import inert_pickle
+from rethink_ray.detection.damaged_weights import is_cut_error, require_whole_download
 from rethink_ray.detection.inert_pickle import Inert
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import sha256_of
@@ -82,6 +83,7 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
 
 def _read_object(content: bytes, where: str) -> Any:
     """Returns the content of a file, with ``Inert`` objects for all that is no tensor."""
+    require_whole_download(content, where)
     if content.startswith(OURS):
         header, _, content = content.partition(b"\n")
         if header.split()[-1] != sha256_of(content).encode():
@@ -124,5 +126,7 @@ def _name_kind(content: Any) -> str:
 def _name_reason(error: Exception) -> str:
     if "TorchScript" in str(error):
         return "a TorchScript archive, which is code"
+    if is_cut_error(error):
+        return "a file that is cut; download it again"
     first = next(iter(f"{type(error).__name__}: {error}".splitlines()), "")
     return TERMINAL_CODE.sub("", first)

@@ -56,6 +56,8 @@ class DataFacts:
     num_empty: int = 0
     """Training images that ``data.keep_empty: false`` leaves out, those of duplicates not
     counted again."""
+    untrained_classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Split that scores -> its classes of which train has no object; only splits with some."""
     split_faults: Mapping[str, Mapping[str, FaultShare]] = field(default_factory=dict)
     """Split in use (``unlabelled``, too, if the data set has such images) -> kind of fault -> how
     many of its images, boxes or masks have it; only splits with a fault. Empty in studies that were
@@ -68,7 +70,13 @@ class DataFacts:
     def without_faults(self) -> "DataFacts":
         """The facts that decide numbers, to be compared: later versions count other faults."""
         upstream = self.upstream_detection and self.upstream_detection.without_faults
-        return replace(self, split_faults={}, regime_faults={}, upstream_detection=upstream)
+        return replace(
+            self,
+            untrained_classes={},
+            split_faults={},
+            regime_faults={},
+            upstream_detection=upstream,
+        )
 
 
 def left_out_words(facts: DataFacts) -> str:

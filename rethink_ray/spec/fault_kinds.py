@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-FaultUnit = Literal["images", "boxes", "masks", "keypoints", "records"]
+FaultUnit = Literal["images", "boxes", "masks", "keypoints", "records", "classes"]
 """The things that a kind counts. ``records``: images and objects of the annotation file."""
 NOTE_PREFIXES = ("orientation", "scaled")
 """Beginnings of kinds with a value in their name: EXIF orientations, scales of deep pictures."""
@@ -34,6 +34,11 @@ class FaultKind:
     is_met_in_runs: bool = False
     """Whether only a run can meet the fault: the data set was whole when the study started."""
 
+    @property
+    def unit_words(self) -> str:
+        """The unit in a sentence."""
+        return "images and boxes" if self.unit == "records" else self.unit
+
 
 def _left_out(unit: FaultUnit, reason: str) -> FaultKind:
     """Returns the kind of records that are not in the index."""
@@ -50,7 +55,9 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     "unreadable_object": _left_out("boxes", "nothing tells which image they belong to"),
     "unknown_image": _left_out("boxes", "they name an image that is not listed"),
     "duplicate_id": FaultKind(
-        unit="records", fate="may be mixed up", reason="another record has the same id"
+        unit="records",
+        fate="share their id",
+        reason="another one before has the same id; equal ones count once, other boxes stay",
     ),
     "unreadable_box": _left_out("boxes", "their coordinates cannot be read"),
     "unreadable_crowd": _left_out("boxes", "it cannot be read whether they mark a crowd"),
@@ -140,6 +147,18 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
     ),
     "empty_image": FaultKind(
         unit="images", fate="are background", reason="they have no object", is_note=True
+    ),
+    "untrained_class": FaultKind(
+        unit="classes", fate="score 0 AP", reason="train has no object of them", is_note=True
+    ),
+    "unscored_class": FaultKind(
+        unit="classes", fate="have no score", reason="only train has objects of them", is_note=True
+    ),
+    "similar_names": FaultKind(
+        unit="classes",
+        fate="stay two classes",
+        reason="the names differ in case, blanks or one letter",
+        is_note=True,
     ),
     "repeated_picture": FaultKind(
         unit="images",

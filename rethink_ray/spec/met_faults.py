@@ -25,15 +25,16 @@ class MetFault:
         where = f"{self.regime}: " if self.regime else ""
         of = "" if self.regime else f" of {self.split}"
         counts = f"({self.share.count} of {self.share.total})"
-        head = f"{where}{self.share.percent} of the {words.unit}{of} {words.fate} {counts}"
+        head = f"{where}{self.share.percent} of the {words.unit_words}{of} {words.fate} {counts}"
         return f"{head}: {words.reason} {SEE_CHECK}"
 
     @property
     def summary(self) -> str:
-        """A short sentence, as ``3 of 10 boxes of train were dropped``."""
+        """A short sentence, as ``3 of 10 boxes of train were dropped (box_degenerate)``."""
         words = describe_kind(self.kind)
         of = f"regime {self.regime}" if self.regime else self.split
-        return f"{self.share.count} of {self.share.total} {words.unit} of {of} {words.fate}"
+        counts = f"{self.share.count} of {self.share.total} {words.unit_words} of {of}"
+        return f"{counts} {words.fate} ({self.kind})"
 
 
 def list_met_faults(facts: DataFacts) -> tuple[MetFault, ...]:

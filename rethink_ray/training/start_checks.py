@@ -87,7 +87,7 @@ class FileUse:
 
     @property
     def network(self) -> tuple[object, ...]:
-        """What decides the tensors that the file must have."""
+        """The parts of the recipe that decide which tensors the file must have."""
         if self.is_teacher or self.is_whole:
             return (self.recipe.model_dump_json(include={"detector", "init"}), self.is_teacher)
         return _network_of(self.recipe)
@@ -115,10 +115,10 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
         }
         paths = SHAPE_PATHS if "detector" in starts else NETWORK_PATHS
         for recipe in reachable_recipes(base, space, (*INIT_PATHS, *paths)):
-            named = recipe.init.weights or ""
-            key = f"{where}: {cell.name}: init.weights {named}"
+            weights = recipe.init.weights or ""
+            key = f"{where}: {cell.name}: init.weights {weights}"
             if starts_from_file(recipe.init):
-                yield FileUse(path=Path(named), where=key, recipe=recipe)
+                yield FileUse(path=Path(weights), where=key, recipe=recipe)
                 continue
             published = find_published(recipe.detector, recipe.init)
             if published is not None and (cached := published.find()) is not None:
@@ -308,7 +308,7 @@ def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cel
 
 
 def _network_of(recipe: Recipe) -> tuple[object, ...]:
-    """The values at ``NETWORK_PATHS``."""
+    """Returns the values at ``NETWORK_PATHS``."""
     return (
         recipe.detector.family,
         recipe.detector.backbone,

@@ -16,7 +16,7 @@ from tests.records.small_records import FACTS, small_study
 
 DROPPED = {"box_degenerate": FaultShare(count=3, total=10)}
 LOSSY = replace(FACTS, split_faults={"train": DROPPED}, regime_faults={"full": DROPPED})
-LINE = "data: 3 of 10 boxes of train were dropped (see rethink-ray data check)"
+LINE = "data: 3 of 10 boxes of train were dropped (box_degenerate) (see rethink-ray data check)"
 
 
 def lines_of(facts: DataFacts, root: Path) -> dict[str, list[str]]:

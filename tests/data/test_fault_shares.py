@@ -58,7 +58,10 @@ def test_a_picture_that_a_pool_lost_is_counted_with_the_splits(
     facts = gather_facts(data, FULL)
     lost = {"unreadable_image": FaultShare(count=1, total=4)}
     assert facts.split_faults["unlabelled"] == lost
-    assert list_met_faults(facts)[-1].summary == "1 of 4 images of unlabelled were left out"
+    assert (
+        list_met_faults(facts)[-1].summary
+        == "1 of 4 images of unlabelled were left out (unreadable_image)"
+    )
 
 
 def test_an_object_without_an_image_is_counted_among_boxes_and_an_image_among_images(

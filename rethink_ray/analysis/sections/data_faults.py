@@ -28,7 +28,7 @@ def _row(met: MetFault) -> tuple[str, ...]:
     return (
         f"regime {met.regime}" if met.regime else met.split,
         met.kind,
-        f"{met.share.count} of {met.share.total} {words.unit}",
+        f"{met.share.count} of {met.share.total} {words.unit_words}",
         met.share.percent,
         f"{words.fate}: {words.reason}",
     )

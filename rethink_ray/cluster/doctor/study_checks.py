@@ -96,8 +96,12 @@ def _fail_once(name: str, error: Exception, data: Check) -> Check:
 
 
 def _faults(study: Study, data: Check) -> Check:
-    """Fails if an image is lost; other faults are counted in the records too."""
+    """Fails if an image is lost, or a tenth of what a split in use has, to one kind of fault.
+
+    Other faults are counted in the records, too.
+    """
     from rethink_ray.data.check import check_pools, check_split
+    from rethink_ray.data.heavy_losses import find_heavy_losses
 
     faults: Counter[str] = Counter()
     try:
@@ -109,18 +113,21 @@ def _faults(study: Study, data: Check) -> Check:
         for fault in itertools.chain(*by_split, *check_pools(study.data).values()):
             if fault.is_fault:
                 faults[fault.kind] += fault.count
+        losses = [loss for one in study.data.detection_sets for loss in find_heavy_losses(one)]
     except (RethinkError, OSError) as error:
         return _fail_once("data faults", error, data)
     fact = "; ".join(_say_fault(kind, num) for kind, num in sorted(faults.items())) or "none"
     num_lost = faults["missing_image"] + faults["unreadable_image"]
     remedy = "put the images in place; rethink-ray data check names them"
-    return build_check("data faults", fact, num_lost == 0, remedy)
+    if losses and not num_lost:
+        remedy = f"mend the annotations. {'. '.join(losses)}"
+    return build_check("data faults", fact, not num_lost and not losses, remedy)
 
 
 def _say_fault(kind: str, count: int) -> str:
     """``3 box_degenerate (boxes: they have no pixels inside their picture)``, as `data check`."""
     words = describe_kind(kind)
-    return f"{count} {kind} ({words.unit}: {words.reason})"
+    return f"{count} {kind} ({words.unit_words}: {words.reason})"
 
 
 def check_weights(study: Study) -> Iterator[Check]:

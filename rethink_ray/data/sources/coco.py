@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.cache import content_hash
+from rethink_ray.data.sources.coco_categories import not_coco_error, read_category_names
 from rethink_ray.data.sources.coco_objects import group_objects
 from rethink_ray.data.sources.federated import (
     build_unfinished_crowds,
@@ -20,10 +21,8 @@ from rethink_ray.data.sources.federated import (
 )
 from rethink_ray.data.sources.raw import Problem, RawImage, RawObject, RawSplit
 from rethink_ray.data.sources.values import (
-    is_text,
     read_file_name,
     read_image_id,
-    read_key,
     read_side,
     show,
 )
@@ -62,7 +61,7 @@ class CocoSource:
             DataError: there is no such file.
         """
         if not self.annotations.is_file():
-            raise _not_coco_error(self.annotations, "no such file")
+            raise not_coco_error(self.annotations, "no such file")
         return content_hash([self.annotations])
 
     def read(self) -> RawSplit:
@@ -73,7 +72,7 @@ class CocoSource:
         """
         document = _load(self.annotations)
         problems: list[Problem] = []
-        names = _read_category_names(self.annotations, document["categories"])
+        names = self._read_names(document)
         objects = group_objects(document.pop("annotations"), names, problems)
         images = self._build_images(document["images"], names, objects, problems)
         problems += [
@@ -92,7 +91,12 @@ class CocoSource:
 
     def read_category_names(self) -> dict[int | str, str]:
         """Returns id -> name of every category; reads the whole file."""
-        return _read_category_names(self.annotations, _load(self.annotations)["categories"])
+        return self._read_names(_load(self.annotations))
+
+    def _read_names(self, document: Mapping[str, Any]) -> dict[int | str, str]:
+        """Returns id -> name of the document's categories."""
+        categories, annotations = document["categories"], document["annotations"]
+        return read_category_names(self.annotations, categories, annotations)
 
     def _build_images(
         self,
@@ -154,40 +158,19 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise _not_coco_error(path, error.strerror or "unreadable") from error
+        raise not_coco_error(path, error.strerror or "unreadable") from error
+    except UnicodeDecodeError as error:
+        must, shown = "must be text in UTF-8", f"byte {error.start} in another encoding"
+        remedy = "Save the file as UTF-8: its text may be in Latin-1 or GBK."
+        raise DataError(explain(str(path), must, shown, remedy)) from error
     except (ValueError, RecursionError) as error:
-        raise _not_coco_error(path, f"no JSON: {error}") from error
+        raise not_coco_error(path, f"no JSON: {error}") from error
     if not isinstance(document, dict):
-        raise _not_coco_error(path, f"a JSON {type(document).__name__}")
+        raise not_coco_error(path, f"a JSON {type(document).__name__}")
     for key in ("images", "annotations", "categories"):
         if not isinstance(document.get(key), list):
-            raise _not_coco_error(path, f"no list '{key}'")
+            raise not_coco_error(path, f"no list '{key}'")
     return document
-
-
-def _not_coco_error(path: Path, reason: str) -> DataError:
-    must = "must be a COCO JSON file with lists 'images', 'annotations' and 'categories'"
-    return DataError(explain(str(path), must, reason, "Check the path and that the copy is whole."))
-
-
-def _read_category_names(path: Path, records: list[Any]) -> dict[int | str, str]:
-    """Returns category id -> name; refuses records without either, and names or ids given twice."""
-    names: dict[int | str, str] = {}
-    for record in records:
-        key = read_key(record.get("id")) if isinstance(record, dict) else None
-        name = record.get("name") if key is not None else None
-        is_name = isinstance(name, int | str) and not isinstance(name, bool)
-        text = str(name).strip() if is_name else ""
-        if key is None or not text or not is_text(text):
-            raise _not_coco_error(path, f"a category without id or name: {show(record)}")
-        names[key] = text
-    if not names or len(set(names.values())) != len(records):
-        must = "must define at least one category, each id and each name once"
-        all_names = sorted(str(record["name"]) for record in records)
-        raise DataError(
-            explain(str(path), must, show(all_names), "Make the names of 'categories' distinct.")
-        )
-    return names
 
 
 def _read_name_of_picture(record: object) -> str:

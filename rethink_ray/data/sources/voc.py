@@ -107,9 +107,11 @@ class VocSource:
         if not images:
             must = "must hold at least one XML file that can be read"
             shown = f"{len(problems)} unreadable ones" if problems else "none"
-            raise DataError(
-                explain(self.name, must, shown, "Check data.root or the split's paths.")
-            )
+            remedy = "Check data.root or the split's paths."
+            lists = [folder for folder in self.folders if folder.image_set is not None]
+            if not all(stem.isascii() for folder in lists for stem in folder.find_files()):
+                remedy += " If the list is in GBK or Latin-1, save it as UTF-8."
+            raise DataError(explain(self.name, must, shown, remedy))
         names = {annotated.category for image in images for annotated in image.objects}
         return RawSplit(
             categories=tuple(sorted(name for name in names if name is not None)),

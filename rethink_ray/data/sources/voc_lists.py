@@ -21,7 +21,11 @@ def read_stems(listed: Path, annotations: Path) -> list[str]:
     try:
         lines = _decode(listed.read_bytes()).splitlines()
         xml_names = _list_names(annotations)
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        must, shown = "must be text in UTF-8", f"byte {error.start} in another encoding"
+        remedy = "Save the list as UTF-8: its names may be in GBK or Latin-1."
+        raise DataError(explain(str(listed), must, shown, remedy)) from error
+    except OSError as error:
         must = "must be a text file with one file stem per line"
         raise DataError(explain(str(listed), must, str(error))) from error
     stems = {_find_stem(line.strip(), annotations, xml_names) for line in lines if line.strip()}
