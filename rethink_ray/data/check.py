@@ -22,7 +22,8 @@ from rethink_ray.data.levels import LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.sources.locate import locate_source
-from rethink_ray.data.sources.raw import Box, RawImage, RawObject
+from rethink_ray.data.sources.raw import Box, Problem, RawImage, RawObject
+from rethink_ray.data.sources.values import show_path
 from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
@@ -71,7 +72,9 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
     except DataError as error:
         more = {"train": [DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))]}
     for split, findings in more.items():
-        by_split[split] = sorted([*by_split[split], *findings], key=lambda finding: finding.kind)
+        if findings or split in by_split:
+            findings = [*by_split.get(split, []), *findings]
+            by_split[split] = sorted(findings, key=lambda finding: finding.kind)
     return by_split
 
 
@@ -121,9 +124,11 @@ def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
     by_pool: dict[str, list[DataFinding]] = {}
     if data.unlabelled is not None:
         source = locate_source(data, "unlabelled")
-        paths = [image.path for image in source.read().images]
+        raw = source.read()
+        paths = [image.path for image in raw.images]
         seen = inspect_pictures(source.image_folders(), paths, hashed=False)
-        by_pool["unlabelled"] = _check_pictures(paths, seen, _find_labels(data).level_ranges)
+        ranges = _find_labels(data).level_ranges
+        by_pool["unlabelled"] = _check_pictures(paths, seen, ranges, raw.problems)
     if data.upstream_detection is not None:
         by_pool["upstream_detection"] = check_split(data.upstream_detection, "train")
     if data.upstream != BUILT_IN:
@@ -142,10 +147,15 @@ def _find_labels(data: DataSpec) -> IndexLabels:
 
 
 def _check_pictures(
-    paths: Sequence[Path], pictures: Sequence[InspectedPicture], given: LevelRanges
+    paths: Sequence[Path],
+    pictures: Sequence[InspectedPicture],
+    given: LevelRanges,
+    problems: Sequence[Problem] = (),
 ) -> list[DataFinding]:
-    """Returns the findings of pictures that state no size."""
+    """Returns the findings of pictures that state no size, and the problems of their reader."""
     examples: Examples = defaultdict(list)
+    for problem in problems:
+        examples[problem.kind].append(problem.example)
     names = [_name_picture(path) for path in paths]
     for name, seen in zip(names, pictures, strict=True):
         if isinstance(seen.header, str):
@@ -212,7 +222,7 @@ def _show_pair(path: str, twin: str) -> str:
 
 def _name_picture(path: Path) -> str:
     """Returns a picture's folder and name, since splits often use the same file names."""
-    return f"{path.parent.name}/{path.name}"
+    return show_path(f"{path.parent.name}/{path.name}")
 
 
 def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:
