@@ -42,7 +42,7 @@ DETECTOR_PARTS = (
 """Beginnings of the names that only detectors have, as torchvision, detectron2, mmdetection and we
 call their parts."""
 MOST_SHOWN = 5
-LONGEST_SHOWN = 100
+LONGEST_KEY = 100
 """Characters of a name in the file that a message shows."""
 LONGEST_REASON = 300
 """Characters of an error of torch that a message shows."""
@@ -138,7 +138,7 @@ def _name_kind(content: Any) -> str:
 
 
 def _cut(name: str) -> str:
-    return ascii(name)[1:-1][:LONGEST_SHOWN]
+    return ascii(name)[1:-1][:LONGEST_KEY]
 
 
 def _name_reason(error: Exception) -> str:
