@@ -29,7 +29,8 @@ from rethink_ray.data.mask_states import find_mask_faults
 from rethink_ray.data.orientation import AS_STORED, UNSTATED, PictureHeader, Size, is_stated
 from rethink_ray.data.other_forms import say_other_form
 from rethink_ray.data.sources.locate import locate_source
-from rethink_ray.data.sources.raw import RawImage, RawObject, round_box
+from rethink_ray.data.sources.raw import Problem, RawImage, RawObject, round_box
+from rethink_ray.data.sources.values import show_path
 from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
@@ -140,9 +141,11 @@ def check_pools(data: DataSpec) -> dict[str, list[DataFinding]]:
     by_pool: dict[str, list[DataFinding]] = {}
     if data.unlabelled is not None:
         source = locate_source(data, "unlabelled")
-        paths = [image.path for image in source.read().images]
+        raw = source.read()
+        paths = [image.path for image in raw.images]
         seen = inspect_pictures(source.image_folders(), paths, hashed=False)
-        by_pool["unlabelled"] = _check_pictures(paths, seen, _find_labels(data).level_ranges)
+        ranges = _find_labels(data).level_ranges
+        by_pool["unlabelled"] = _check_pictures(paths, seen, ranges, raw.problems)
     if data.upstream_detection is not None:
         by_pool["upstream_detection"] = check_split(data.upstream_detection, "train")
     if data.upstream != BUILT_IN:
@@ -161,10 +164,18 @@ def _find_labels(data: DataSpec) -> IndexLabels:
 
 
 def _check_pictures(
-    paths: Sequence[Path], pictures: Sequence[InspectedPicture], given: LevelRanges
+    paths: Sequence[Path],
+    pictures: Sequence[InspectedPicture],
+    given: LevelRanges,
+    problems: Sequence[Problem] = (),
 ) -> list[DataFinding]:
-    """Returns the findings of pictures without annotations; ``given`` are the ranges of train."""
+    """Returns the findings of pictures without annotations, and the problems of their reader.
+
+    ``given`` are the ranges of train.
+    """
     examples: Examples = defaultdict(list)
+    for problem in problems:
+        examples[problem.kind].append(problem.example)
     names = [_name_picture(path) for path in paths]
     for name, seen in zip(names, pictures, strict=True):
         if isinstance(seen.header, str):
@@ -254,7 +265,7 @@ def _show_pair(path: str, twin: str) -> str:
 
 def _name_picture(path: Path) -> str:
     """Returns a picture's folder and name, since splits often use the same file names."""
-    return f"{path.parent.name}/{path.name}"
+    return show_path(f"{path.parent.name}/{path.name}")
 
 
 def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:

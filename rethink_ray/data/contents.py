@@ -3,6 +3,7 @@
 A picture that was saved again, turned or resized counts as another picture.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,14 @@ from rethink_ray.spec.hashing import sha256_of_file
 
 UNSETTLED = -1
 """Replaces the time stamp of a file that changed just before it was read: it is read again."""
+RETRIED = -2
+"""Replaces the time stamp of a file whose reading failed for a reason that may pass."""
+LASTING_ERRORS = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
+    | {errno.ESPIPE, errno.ENXIO, errno.EFBIG, errno.EOVERFLOW}
+)
+"""Numbers of errors that stay until the file changes: it is absent, or damage in it leads a reader
+to a position that no file has."""
 FILES_AT_ONCE = 8
 """Files whose bytes are read at a time."""
 FEW_FILES = 64
@@ -25,7 +34,7 @@ class FileContent:
 
     num_bytes: int
     changed_ns: int
-    """Its time stamp, or ``UNSETTLED``."""
+    """Its time stamp, ``UNSETTLED`` or ``RETRIED``."""
     digest: bytes | None
     """32 bytes; ``None``: only the size was read."""
 
@@ -93,3 +102,21 @@ def read_size_and_time(path: str) -> tuple[int, int]:
     except OSError:
         return 0, 0
     return status.st_size, status.st_mtime_ns
+
+
+def may_pass(error: BaseException) -> bool:
+    """Returns whether reading may succeed later though the file's size and time stay the same.
+
+    So it is with a closed file (chmod), too many open files, and a network drive that is away.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    return number is not None and number not in LASTING_ERRORS
+
+
+def is_readable(path: str) -> bool:
+    """Returns whether every byte of a file can be read now."""
+    try:
+        sha256_of_file(path)
+    except OSError:
+        return False
+    return True

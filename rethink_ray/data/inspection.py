@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,13 +23,16 @@ from rethink_ray.data.cache import SETTLED_SECONDS
 from rethink_ray.data.contents import (
     FEW_FILES,
     FILES_AT_ONCE,
+    RETRIED,
     UNSETTLED,
     FileContent,
+    may_pass,
     read_size_and_time,
 )
 from rethink_ray.data.levels import LevelRange
 from rethink_ray.data.orientation import PictureHeader
-from rethink_ray.data.pictures import LevelFacts, ReadFault, read_pixel_facts
+from rethink_ray.data.pictures import LevelFacts, ReadFault, name_fault, read_pixel_facts
+from rethink_ray.data.sources.values import is_text, show_path
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
 
@@ -93,22 +96,30 @@ def inspect_headers(paths: Sequence[Path]) -> list[InspectedPicture]:
 def inspect_picture(path: Path, *, hashed: bool, decode: bool = True) -> InspectedPicture:
     """Returns the facts of one picture file.
 
+    A path that is no text cannot be named, and its picture counts as unreadable. A file whose
+    reading fails for a reason that may pass is read again next time.
+
     Args:
         path: the file.
         hashed: false to leave the file unhashed.
         decode: false to read the header and the end of the file alone.
     """
     num_bytes, changed_ns = read_size_and_time(str(path))
-    is_settled = abs(time.time() - changed_ns / 1e9) > SETTLED_SECONDS
+    if abs(time.time() - changed_ns / 1e9) <= SETTLED_SECONDS:
+        changed_ns = UNSETTLED
     digest: bytes | None = None
+    read: tuple[PictureHeader, LevelFacts] | ReadFault = "unreadable_image"
     try:
-        digest = sha256_of_file(str(path)) if hashed else None
-        read = read_pixel_facts(path, decode=decode)
-    except OSError:
-        read = "unreadable_image" if path.is_file() else "missing_image"
-    content = FileContent(
-        num_bytes=num_bytes, changed_ns=changed_ns if is_settled else UNSETTLED, digest=digest
-    )
+        if is_text(str(path)):
+            digest = sha256_of_file(str(path)) if hashed else None
+            read = read_pixel_facts(path, decode=decode)
+    except (OSError, MemoryError) as error:
+        read = name_fault(error)
+        if isinstance(error, MemoryError):
+            changed_ns = UNSETTLED  # its bytes can be read: only a refresh tries again
+        elif may_pass(error):
+            changed_ns = RETRIED
+    content = FileContent(num_bytes=num_bytes, changed_ns=changed_ns, digest=digest)
     if isinstance(read, str):
         return InspectedPicture(content=content, header=read, facts=LevelFacts())
     return InspectedPicture(content=content, header=read[0], facts=read[1])
@@ -116,7 +127,7 @@ def inspect_picture(path: Path, *, hashed: bool, decode: bool = True) -> Inspect
 
 def name_files(paths: Sequence[Path | str]) -> str:
     """Returns the first three paths as text, and how many more there are."""
-    named = ", ".join(str(path) for path in paths[:NUM_NAMED])
+    named = ", ".join(show_path(path) for path in paths[:NUM_NAMED])
     rest = len(paths) - NUM_NAMED
     return f"{named} and {rest} more" if rest > 0 else named
 
@@ -157,7 +168,12 @@ def _inspect_missing(
         with ThreadPoolExecutor(max(FILES_AT_ONCE, os.cpu_count() or 1)) as pool:
             read = pool.map(partial(inspect_picture, hashed=hashed), gaps)
             new = dict(zip(map(str, gaps), read, strict=True))
-        _write_store(store, _read_store(store) | new)
+        lasting = {
+            path: picture
+            for path, picture in new.items()
+            if picture.content.changed_ns != RETRIED and is_text(path)
+        }
+        _write_store(store, {**_read_store(store), **lasting})
     return [known or new[str(path)] for path, known in zip(paths, seen, strict=True)]
 
 
@@ -223,13 +239,21 @@ def _row_of(path: str, seen: InspectedPicture) -> dict[str, Any]:
     }
 
 
-def _read_store(store: Path) -> dict[str, InspectedPicture]:
+def _read_store(store: Path) -> Mapping[str, InspectedPicture]:
     """Returns path -> facts of the file; empty if there is no store, or a damaged one."""
     try:
-        batch = pa.ipc.open_file(pa.memory_map(str(store))).get_batch(0)
-        columns = [batch.column(name).to_pylist() for name in _TYPES]
+        status = os.stat(store)
+        return _parse_store(store, (status.st_ino, status.st_mtime_ns, status.st_size))
     except (OSError, KeyError, pa.ArrowInvalid):
         return {}
+
+
+@lru_cache(maxsize=2)
+def _parse_store(store: Path, _: tuple[int, int, int]) -> Mapping[str, InspectedPicture]:
+    """Reads a store, once as long as it has this inode, time stamp and size: 100,000 pictures take
+    a second."""
+    batch = pa.ipc.open_file(pa.memory_map(str(store))).get_batch(0)
+    columns = [batch.column(name).to_pylist() for name in _TYPES]
     rows = (dict(zip(_TYPES, values, strict=True)) for values in zip(*columns, strict=True))
     return {row["path"]: _picture_of(row) for row in rows}
 

@@ -3,6 +3,7 @@
 Every picture is opened here, so that EXIF orientation follows one rule (``orientation.py``).
 """
 
+import errno
 import logging
 import struct
 import zlib
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from rethink_ray.data.contents import may_pass
 from rethink_ray.data.levels import (
     LevelRange,
     LevelRanges,
@@ -40,8 +42,11 @@ ReadFault = Literal["missing_image", "unreadable_image"]
 BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError),
     *(TypeError, AttributeError, LookupError, ArithmeticError, struct.error),
+    *(RuntimeError, MemoryError),
 )
-"""Exceptions of PIL for damaged pictures; it raises those of the second line for TIFF only."""
+"""Exceptions of PIL for damaged pictures; it raises those of the second line for TIFF only, and
+those of the third for AVIF and for pictures that do not fit into memory."""
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
 _START_OF_SCAN, _FILL = 0xDA, 0xFF
@@ -65,7 +70,10 @@ def read_header(path: Path, *, decode: bool = False) -> PictureHeader | ReadFaul
 
     A file without its format's end mark is decoded to check it; ``decode`` decodes every file.
     """
-    read = read_pixel_facts(path, decode=decode)
+    try:
+        read = read_pixel_facts(path, decode=decode)
+    except (OSError, MemoryError) as error:
+        return name_fault(error)
     return read if isinstance(read, str) else read[0]
 
 
@@ -80,6 +88,10 @@ def read_pixel_facts(
     Args:
         path: of the file.
         decode: false to read the header and the end of the file alone.
+
+    Raises:
+        OSError: for a reason that may pass (``may_pass``).
+        MemoryError: the picture does not fit into the memory that is free now.
     """
     try:
         with Image.open(path) as picture:
@@ -95,11 +107,17 @@ def read_pixel_facts(
                 _check_jpeg_end(path)
                 picture.draft(None, (1, 1))
             picture.load()
-    except FileNotFoundError:
-        return "missing_image"
-    except BROKEN:
-        return "missing_image" if path.is_dir() else "unreadable_image"
+    except BROKEN as error:
+        if isinstance(error, MemoryError) or may_pass(error):
+            raise
+        return name_fault(error)
     return header, LevelFacts()
+
+
+def name_fault(error: BaseException) -> ReadFault:
+    """Returns the fault of a file that cannot be opened or decoded."""
+    is_absent = isinstance(error, OSError) and error.errno in _ABSENT
+    return "missing_image" if is_absent else "unreadable_image"
 
 
 def picture_size(path: Path, *, decode: bool = False) -> Size | ReadFault:

@@ -17,9 +17,11 @@ from rethink_ray.data.build import (
 from rethink_ray.data.cache import build_anew, build_once
 from rethink_ray.data.chance import hash_order
 from rethink_ray.data.contents import (
+    RETRIED,
     UNSETTLED,
     are_unchanged,
     find_same_pictures,
+    is_readable,
     read_size_and_time,
 )
 from rethink_ray.data.index import AnnotationIndex
@@ -80,8 +82,10 @@ def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
     The splits and the errors are those of ``open_listed``.
     """
     index = open_listed(data, split)
-    earlier = {**index.file_contents(), **index.unread}
-    if are_unchanged([*earlier], [*earlier.values()]):
+    lasting = {path: seen for path, seen in index.unread.items() if seen.changed_ns != RETRIED}
+    earlier = {**index.file_contents(), **lasting}
+    is_unchanged = are_unchanged([*earlier], [*earlier.values()])
+    if is_unchanged and not _has_new_file(index, len(index.unread)):
         return index
     source, shared = _source_and_labels(data, split)
     build = partial(build_from_source, source, shared, _inspector(source, split))
@@ -94,9 +98,13 @@ def _inspector(source: SplitSource, split: str, *, anew: bool = False) -> Inspec
     return partial(inspect_pictures, source.image_folders(), hashed=is_hashed, anew=anew)
 
 
-def _has_new_file(index: AnnotationIndex) -> bool:
-    """Returns whether one of the first unreadable files has changed since it was indexed."""
-    for path, seen in list(index.unread.items())[:CHECKED_UNREAD]:
+def _has_new_file(index: AnnotationIndex, most: int = CHECKED_UNREAD) -> bool:
+    """Returns whether one of the first unreadable files is another file now, or opens again."""
+    for path, seen in list(index.unread.items())[:most]:
+        if seen.changed_ns == RETRIED:
+            if is_readable(path):
+                return True
+            continue
         num_bytes, changed_ns = read_size_and_time(path)
         if num_bytes != seen.num_bytes or seen.changed_ns not in (changed_ns, UNSETTLED):
             return True

@@ -17,6 +17,7 @@ from rethink_ray.data.levels import LevelRanges, choose_ranges
 from rethink_ray.data.pictures import open_rgb
 from rethink_ray.data.shapes import GENERATOR_VERSION
 from rethink_ray.data.sources.raw import is_hidden
+from rethink_ray.data.sources.values import show_path
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
@@ -99,7 +100,9 @@ def upstream_fingerprint(data: DataSpec) -> str:
         return digest_of_parts(BUILT_IN, GENERATOR_VERSION)[:16]
     root = Path(data.upstream)
     contents = {path: seen.content.digest or b"" for path, seen in inspect_upstream(data).items()}
-    parts = (f"{path.relative_to(root)} {digest.hex()}" for path, digest in contents.items())
+    parts = (
+        f"{show_path(path.relative_to(root))} {digest.hex()}" for path, digest in contents.items()
+    )
     return digest_of_parts(PIXELS_VERSION, *parts)[:16]
 
 

@@ -6,8 +6,9 @@ tensor together, or an ``Inert`` object that does nothing, even if the file name
 """
 
 import pickle
+import sys
 from collections import OrderedDict
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -20,6 +21,8 @@ class Inert:
 
     origin = ""
     """The name in the file, as ``argparse.Namespace``."""
+    dump_patches = False
+    """``torch.load`` asks this of the class of a module in a file from before torch 1.6."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Inert":
         """Takes any arguments."""
@@ -82,8 +85,21 @@ BUILDERS = {
 torch/nn/parameter.py."""
 
 
-class Unpickler(pickle.Unpickler):
-    """Resolves names to the three kinds of objects that can run nothing."""
+class Unpickler(pickle._Unpickler):
+    """Resolves names to the three kinds of objects that can run nothing.
+
+    It is the one written in Python, whose memo is a dictionary: that of the one in C is as long as
+    the largest number in the file, and a file of 20 bytes could take all memory.
+    """
+
+    dispatch: ClassVar[Any] = dict(pickle._Unpickler.dispatch)
+
+    def load_bytearray8(self: Any) -> None:
+        """Reads bytes before it makes room for them: the file may state any number."""
+        num_bytes = int.from_bytes(self.read(8), "little")
+        self.append(bytearray(self.read(min(num_bytes, sys.maxsize))))
+
+    dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
 
     def find_class(self, module: str, name: str) -> Any:
         """Returns the harmless object that stands for a name of the file; imports nothing."""

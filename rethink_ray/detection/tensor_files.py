@@ -19,6 +19,7 @@ from torch import Tensor
 from rethink_ray.detection import inert_pickle
 from rethink_ray.detection.damaged_weights import is_cut_error, require_whole_download
 from rethink_ray.detection.inert_pickle import Inert
+from rethink_ray.detection.tensor_fit import list_few
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.spec.weight_files import OURS
@@ -43,6 +44,10 @@ DETECTOR_PARTS = (
 call their parts."""
 MOST_SHOWN = 5
 """Entries of a dictionary that a message names."""
+LONGEST_KEY = 100
+"""Characters of a name in the file that a message shows."""
+LONGEST_REASON = 300
+"""Characters of an error of torch that a message shows."""
 SAVE_A_STATE_DICT = "Save it with torch.save(model.state_dict(), path)."
 TERMINAL_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -65,19 +70,26 @@ def read_state_dict(path: Path, where: str) -> Mapping[str, Tensor]:
     """
     try:
         content = _read_object(path.read_bytes(), where)
+        for _ in range(DEEPEST):
+            inner = _find_inner(content)
+            content = content if inner is None else inner
+        entries = dict(content) if isinstance(content, Mapping) else {}
     except SpecError:
         raise
     except Exception as error:  # a damaged file breaks any part of torch
         must = "must be a file of tensors that loads without running code"
         raise SpecError(explain(where, must, _name_reason(error), SAVE_A_STATE_DICT)) from error
-    for _ in range(DEEPEST):
-        inner = _find_inner(content)
-        content = content if inner is None else inner
-    is_dict = isinstance(content, Mapping)
-    tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)} if is_dict else {}
-    if not tensors:
+    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+    if not tensors or not all(isinstance(name, str | int) for name in tensors):
         must = "must hold a state dict (name -> tensor)"
-        raise SpecError(Explanation.of(where, must, _describe(content), SAVE_A_STATE_DICT))
+        shown = f"an object of {_name_kind(content)}"
+        shown = _describe(entries) if isinstance(content, Mapping) else shown
+        raise SpecError(Explanation.of(where, must, shown, SAVE_A_STATE_DICT))
+    odd = [str(name) for name, value in tensors.items() if not _is_plain(value)]
+    if odd:
+        must = "must hold tensors with all their numbers (no meta, sparse or quantised ones)"
+        shown = f"others in {list_few(odd)}"
+        raise SpecError(Explanation.of(where, must, shown, SAVE_A_STATE_DICT))
     return {str(name): value.detach() for name, value in tensors.items()}
 
 
@@ -111,16 +123,30 @@ def _find_inner(content: Any) -> Mapping[Any, Any] | None:
     return next((content[k] for k in CONTAINERS if isinstance(content.get(k), Mapping)), None)
 
 
-def _describe(content: Any) -> str:
-    """Describes, in a few words, a content that is no state dict."""
-    if not isinstance(content, Mapping):
-        return f"an object of {_name_kind(content)}"
-    shown = [f"{name} ({_name_kind(value)})" for name, value in [*content.items()][:MOST_SHOWN]]
+def _is_plain(tensor: Tensor) -> bool:
+    """Returns whether the numbers of a tensor lie one by one in memory."""
+    is_strided = tensor.layout is torch.strided and not tensor.is_nested
+    return is_strided and not tensor.is_quantized and tensor.device.type == "cpu"
+
+
+def _describe(entries: Mapping[Any, Any]) -> str:
+    """Returns what a dictionary holds in the place of a state dict, in a few words."""
+    shown = [f"{_name_key(k)} ({_name_kind(v)})" for k, v in [*entries.items()][:MOST_SHOWN]]
     return f"a dictionary of {', '.join(shown) or 'nothing'}"
 
 
+def _name_key(key: Any) -> str:
+    """Returns a key as messages show it: a tuple of tuples can be a million times as long as its
+    file."""
+    return _cut(key) if isinstance(key, str) else f"{_name_kind(key)} as a name"
+
+
 def _name_kind(content: Any) -> str:
-    return content.origin if isinstance(content, Inert) else type(content).__name__
+    return _cut(content.origin) if isinstance(content, Inert) else type(content).__name__
+
+
+def _cut(name: str) -> str:
+    return ascii(name)[1:-1][:LONGEST_KEY]
 
 
 def _name_reason(error: Exception) -> str:
@@ -129,4 +155,4 @@ def _name_reason(error: Exception) -> str:
     if is_cut_error(error):
         return "a file that is cut; download it again"
     first = next(iter(f"{type(error).__name__}: {error}".splitlines()), "")
-    return TERMINAL_CODE.sub("", first)
+    return TERMINAL_CODE.sub("", first)[:LONGEST_REASON]

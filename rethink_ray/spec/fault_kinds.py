@@ -80,9 +80,6 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         fate="may show other things than their boxes mark",
         reason="their annotations state another size",
     ),
-    "corners_swapped": FaultKind(
-        unit="boxes", fate="were read from corner to corner", reason="their corners are swapped"
-    ),
     "unreadable_masks": FaultKind(
         unit="masks",
         fate="were left out",

@@ -4,8 +4,11 @@ import argparse
 import io
 import os
 import pickle
+import tracemalloc
+import warnings
 import zipfile
 from collections import OrderedDict, defaultdict, deque
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rethink_ray.detection import inert_pickle
 from rethink_ray.detection.classifier import build_classifier
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.tensor_files import read_state_dict
@@ -250,3 +254,57 @@ def test_a_fit_is_counted_by_pencil() -> None:
         "1 of its 4 tensors; missing: b; left over: e; of another shape: c (3,) for (2,); "
         "of another type: d int8 for float32"
     )
+
+
+@pytest.mark.parametrize("kind", ["meta", "sparse", "quantised"])
+def test_tensors_without_plain_numbers_are_refused_by_name(tmp_path: Path, kind: str) -> None:
+    odd = {
+        "meta": lambda: torch.empty(2, device="meta"),
+        "sparse": lambda: torch.eye(2).to_sparse(),
+        "quantised": lambda: torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8),
+    }[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the age of quantised and sparse tensors
+        torch.save({"a": torch.ones(2), "b": odd()}, tmp_path / "w.pth")
+    with pytest.raises(SpecError, match=r"file: must hold tensors with all .*others in b\."):
+        read_state_dict(tmp_path / "w.pth", "file")
+
+
+@pytest.mark.parametrize("name", ["items", "keys", "get"])
+def test_a_dictionary_whose_methods_the_pickle_replaced_is_refused(
+    tmp_path: Path, name: str
+) -> None:
+    text = name.encode()
+    state = b"}X" + len(text).to_bytes(4, "little") + text + b"K\x01sb."
+    handmade(tmp_path / "w.pth", b"\x80\x02ccollections\nOrderedDict\n)R" + state)
+    with pytest.raises(SpecError, match=r"file: must "):
+        read_state_dict(tmp_path / "w.pth", "file")
+
+
+def test_a_module_beside_the_tensors_of_an_old_file_is_left_out(tmp_path: Path) -> None:
+    content = {"state_dict": weights(), "model_ema": nn.Linear(2, 2)}
+    torch.save(content, tmp_path / "w.pth", _use_new_zipfile_serialization=False)
+    assert read_state_dict(tmp_path / "w.pth", "file").keys() == weights().keys()
+
+
+def test_a_small_pickle_takes_little_memory(tmp_path: Path) -> None:
+    """LONG_BINPUT states a place in the memo, BYTEARRAY8 a length: here far beyond the file."""
+    place, length = (2**31 - 1).to_bytes(4, "little"), (2**40).to_bytes(8, "little")
+    for pickled in (b"\x80\x02Nr" + place + b".", b"\x80\x05\x96" + length + b"."):
+        tracemalloc.start()
+        inert_pickle_reads(pickled)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+        tracemalloc.stop()
+
+
+def inert_pickle_reads(pickled: bytes) -> None:
+    with suppress(pickle.UnpicklingError, EOFError):
+        inert_pickle.load(io.BytesIO(pickled))
+
+
+def test_a_tuple_of_tuples_as_a_name_makes_no_long_message(tmp_path: Path) -> None:
+    """Twenty-two pairs, each of which holds the one before twice, are written in 16 MB."""
+    handmade(tmp_path / "w.pth", b"\x80\x02}K\x01" + 22 * b"2\x86" + b"K\x01s.")
+    with pytest.raises(SpecError, match=r"tuple as a name \(int\)") as caught:
+        read_state_dict(tmp_path / "w.pth", "file")
+    assert len(str(caught.value)) < 500

@@ -9,8 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.sources.raw import RawImage, RawSplit, id_from_name, is_hidden
-from rethink_ray.data.sources.values import read_file_name, read_image_id, show
+from rethink_ray.data.contents import read_size_and_time
+from rethink_ray.data.sources.raw import (
+    Problem,
+    RawImage,
+    RawSplit,
+    id_from_name,
+    is_hidden,
+)
+from rethink_ray.data.sources.values import (
+    is_text,
+    read_file_name,
+    read_image_id,
+    show,
+    show_path,
+)
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -45,17 +58,21 @@ class UnlabelledSource:
         if self.listed is not None:
             _require_path(self.listed, self.listed.is_file(), "a COCO JSON file")
             return content_hash([self.listed])
-        return digest_of_parts(
-            *(f"{name} {(self.images / name).stat().st_size}" for name in self._list_folder())
-        )
+        names, unnameable = self._list_folder()
+        sizes = (read_size_and_time(str(self.images / name))[0] for name in names)
+        parts = [f"{name} {size}" for name, size in zip(names, sizes, strict=True)]
+        return digest_of_parts(*parts, *unnameable)
 
     def read(self) -> RawSplit:
         """Returns all images, without categories or objects.
 
+        Files whose names are no UTF-8 are listed as problems: no record could name them.
+
         Raises:
             DataError: there is no such folder, or the JSON file lists no images by name.
         """
-        names = self._list_folder() if self.listed is None else self._read_list(self.listed)
+        listed = self.listed
+        names, unnameable = (self._read_list(listed), []) if listed else self._list_folder()
         images = tuple(
             RawImage(
                 image_id=id_from_name(name),
@@ -67,7 +84,8 @@ class UnlabelledSource:
             )
             for name in names
         )
-        return RawSplit(categories=(), images=images, problems=())
+        problems = tuple(Problem(kind="unreadable_image", example=name) for name in unnameable)
+        return RawSplit(categories=(), images=images, problems=problems)
 
     def read_ids(self) -> dict[int, int]:
         """Returns each image's id in the JSON file -> its id in our index; none for a folder."""
@@ -80,11 +98,14 @@ class UnlabelledSource:
                 ids.setdefault(image_id, id_from_name(record["file_name"]))
         return ids
 
-    def _list_folder(self) -> list[str]:
+    def _list_folder(self) -> tuple[list[str], list[str]]:
+        """Returns the names of all images, and those that are no text as messages show them."""
         _require_path(self.images, self.images.is_dir(), "a folder of images")
         paths = (path for path in self.images.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        names = (path.relative_to(self.images) for path in paths)
-        return sorted(name.as_posix() for name in names if not any(map(is_hidden, name.parts)))
+        within = (path.relative_to(self.images) for path in paths)
+        names = [name.as_posix() for name in within if not any(map(is_hidden, name.parts))]
+        unnameable = [show_path(name) for name in names if not is_text(name)]
+        return sorted(filter(is_text, names)), sorted(unnameable)
 
     def _read_list(self, path: Path) -> list[str]:
         return sorted({record["file_name"] for record in self._read_records(path)})

@@ -114,6 +114,11 @@ def show(value: object) -> str:
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
+def show_path(path: object) -> str:
+    """Returns a path as it is written; bytes that are no UTF-8 become ``\\udcff``."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
 def area_of(box_xyxy: Box) -> float:
     """Returns the area of a box in square pixels; zero if its corners are swapped."""
     return max(box_xyxy[2] - box_xyxy[0], 0.0) * max(box_xyxy[3] - box_xyxy[1], 0.0)

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
 from pathlib import Path
 
+from rethink_ray.data.contents import may_pass
 from rethink_ray.data.sources.raw import Box, Problem, RawObject
 from rethink_ray.data.sources.values import (
     LARGEST_PX,
@@ -19,6 +20,7 @@ from rethink_ray.data.sources.values import (
     read_side,
     show,
 )
+from rethink_ray.spec.errors import DataError, explain
 
 CORNER_TAGS = ("xmin", "ymin", "xmax", "ymax")
 _BYTE_ORDER_MARKS = (
@@ -53,10 +55,14 @@ def read_voc_file(path: Path, offset: int) -> VocPicture:
 
     Raises:
         UnreadableXml: the file is missing or no VOC file, or its encoding is unknown.
+        DataError: the file cannot be read for a reason that may pass.
     """
     try:
         content = path.read_bytes()
     except (OSError, ValueError) as error:
+        if may_pass(error):
+            must, remedy = "must be a file that can be read", "Try again once it can."
+            raise DataError(explain(str(path), must, str(error), remedy)) from error
         raise UnreadableXml(getattr(error, "strerror", None) or str(error)) from None
     root = _parse(content)
     problems: list[Problem] = []
