@@ -260,7 +260,10 @@ def check_empty(data: DataSpec) -> list[DataFinding]:
 
 
 def _show_pair(path: str, twin: str) -> str:
-    return f"{_name_picture(Path(path))} = {_name_picture(Path(twin))}"
+    if path == twin:
+        return f"{_name_picture(Path(path))}, listed twice"
+    names = [_name_picture(Path(one)) for one in (path, twin)]
+    return " = ".join(names if names[0] != names[1] else (path, twin))
 
 
 def _name_picture(path: Path) -> str:

@@ -107,6 +107,11 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         fate="were given the area of their box",
         reason="the annotated area cannot be read",
     ),
+    "area_unbelievable": FaultKind(
+        unit="boxes",
+        fate="were given the area of their mask or box",
+        reason="the annotated area is larger than their box, or below a hundredth of it",
+    ),
     "unreadable_size": FaultKind(
         unit="images",
         fate="count as images without an annotated size",

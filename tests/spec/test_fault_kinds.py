@@ -97,7 +97,7 @@ def test_one_line_names_train_first_then_the_splits_that_score() -> None:
         regime_faults={"full": shares(3, 10)},
     )
     assert say_met_faults(facts) == (
-        "3 of 10 boxes of train were dropped; 1 of 5 images of val were left out "
-        "(see rethink-ray data check)"
+        "3 of 10 boxes of train were dropped (box_degenerate); "
+        "1 of 5 images of val were left out (missing_image) (see rethink-ray data check)"
     )
     assert say_met_faults(FACTS) == ""

@@ -5,6 +5,7 @@ picture an object belongs to, is an error.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class CocoSource:
         names = self._read_names(document)
         objects = group_objects(document.pop("annotations"), names, problems)
         images = self._build_images(document["images"], names, objects, problems)
+        self._require_one_id(images)
         problems += [
             Problem(kind="unknown_image", example=f"image_id {image_id}: {show(orphan.box_xyxy)}")
             for image_id, orphans in objects.items()
@@ -150,6 +152,21 @@ class CocoSource:
             remedy = (
                 "If this file was merged from several, number the images of each anew, with the "
                 "image_id of their annotations, and merge again."
+            )
+            raise DataError(explain(str(self.annotations), must, shown, remedy))
+
+    def _require_one_id(self, images: list[RawImage]) -> None:
+        """Refuses a picture under two ids with other objects: each half would be background."""
+        first: dict[str, RawImage] = {}
+        for image in images:
+            twin = first.setdefault(os.path.normpath(image.path), image)
+            if set(twin.objects) == set(image.objects):
+                continue
+            must = "must list each picture once, with all of its objects"
+            shown = f"{image.file_name} under the ids {twin.image_id} and {image.image_id}"
+            remedy = (
+                "Its objects are split between them, and those of the other id would count as "
+                "background. Give all of them one image_id and delete the other image."
             )
             raise DataError(explain(str(self.annotations), must, shown, remedy))
 

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from rethink_ray.data.sources.areas import is_area_believable, measure_mask
 from rethink_ray.data.sources.raw import Box, Problem, RawObject
 from rethink_ray.data.sources.segmentations import read_segmentation
 from rethink_ray.data.sources.values import (
@@ -64,11 +65,15 @@ def _read_object(
     box, is_crowd = _read_box(record.get("bbox")), read_flag(record.get("iscrowd"))
     area = None if box is None else _read_area(record.get("area"), box)
     segmentation = read_segmentation(record.get("segmentation"))
+    is_believable = box is None or not area or is_area_believable(area, box, segmentation.text)
+    if box is not None and not is_believable:
+        area = measure_mask(segmentation.text) or area_of(box)
     keypoints = _read_keypoints(record.get("keypoints"))
     faults = {
         "unreadable_box": ("bbox", box is None),
         "unreadable_crowd": ("iscrowd", is_crowd is None),
         "unreadable_area": ("area", box is not None and area is None),
+        "area_unbelievable": ("area", not is_believable),
         "unreadable_keypoints": ("keypoints", keypoints is None),
         "mask_piece_left_out": ("segmentation", segmentation.num_left_out > 0),
     }
