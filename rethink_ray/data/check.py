@@ -106,6 +106,8 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
             judged += [(_name_picture(image.path), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
+    if raw.shifted_categories and "unknown_category" in examples:
+        examples["unknown_category"][0] += f" ({raw.shifted_categories})"
     examples |= find_mask_faults(judged)
     names = [_name_picture(image.path) for image in raw.images]
     _check_levels(names, pictures, train.level_ranges, examples)

@@ -27,7 +27,7 @@ def is_area_believable(area: float, box_xyxy: Box, segmentation: bytes) -> bool:
     width, height = box_xyxy[2] - box_xyxy[0], box_xyxy[3] - box_xyxy[1]
     if width <= 0 or height <= 0:
         return True
-    most = (width + CORNER_ROUNDING_PX) * (height + ROUNDING_PX)
+    most = (width + CORNER_ROUNDING_PX) * (height + CORNER_ROUNDING_PX)
     if SMALLEST_SHARE * width * height <= area <= most:
         return True
     mask_area = measure_mask(segmentation)

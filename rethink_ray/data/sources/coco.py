@@ -67,6 +67,7 @@ class CocoSource:
         document = _load(self.annotations)
         problems: list[Problem] = []
         names = _read_category_names(self.annotations, document["categories"])
+        shifted = _describe_shift(document["annotations"], names)
         objects = group_objects(document.pop("annotations"), names, problems)
         images = self._images(document["images"], names, objects, problems)
         self._require_one_id(images)
@@ -80,6 +81,7 @@ class CocoSource:
             categories=tuple(names[key] for key in sorted(names, key=_sort_key)),
             images=tuple(images),
             problems=tuple(problems),
+            shifted_categories=shifted,
             keypoint_names=keypoint_names,
         )
 
@@ -185,6 +187,22 @@ def _read_category_names(path: Path, records: list[Any]) -> dict[int | str, str]
             explain(str(path), must, show(names_twice), "Make the names of 'categories' distinct.")
         )
     return names
+
+
+def _describe_shift(records: list[Any], names: Mapping[int | str, str]) -> str:
+    """Returns in words that objects begin one below, or end one above, the listed categories.
+
+    Empty for anything else, and if all of their categories are listed.
+    """
+    keys = {read_key(record.get("category_id")) for record in records if isinstance(record, dict)}
+    used, listed = ([key for key in some if isinstance(key, int)] for some in (keys, names))
+    if not used or not listed or set(used) <= names.keys():
+        return ""
+    is_shifted = min(used) == min(listed) - 1 or max(used) == max(listed) + 1
+    ranges = f"end at {max(used)}, those of categories at {max(listed)}"
+    if min(used) == min(listed) - 1:
+        ranges = f"begin at {min(used)}, those of categories at {min(listed)}"
+    return f"ids of annotations {ranges}: all labels may be off by one" if is_shifted else ""
 
 
 def _read_name_of_picture(record: object) -> str:
