@@ -124,6 +124,8 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
             objects += [(_name_picture(image.path), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
     examples |= find_mask_faults(objects)
+    if raw.shifted_categories and "unknown_category" in examples:
+        examples["unknown_category"][0] += f" ({raw.shifted_categories})"
     known = () if split == "train" else train.categories
     for one, other in find_alike(raw.categories, known):
         examples["similar_names"].append(f"{quote_name(one)} = {quote_name(other)}")

@@ -75,3 +75,22 @@ def test_a_picture_under_two_ids_with_the_same_objects_is_a_note(tmp_path: Path)
     ]
     (note,) = [one for one in found if one.kind == "repeated_picture"]
     assert note.examples == ("train/1.png, listed twice",)
+
+
+@pytest.mark.parametrize(
+    ("shift", "sentence"),
+    [
+        (-1, "ids of annotations begin at 0, those of categories at 1"),
+        (1, "ids of annotations end at 3, those of categories at 2"),
+    ],
+)
+def test_categories_that_are_counted_from_another_number_are_named(
+    tmp_path: Path, shift: int, sentence: str
+) -> None:
+    told = coco({1: [("cat", 2, 2, 5, 4)], 2: [("dog", 2, 2, 6, 4)]})
+    for record in told["annotations"]:
+        record["category_id"] += shift  # type: ignore[operator]
+    write_coco(tmp_path, "train", told)
+    found = {one.kind: one for one in check_split(coco_spec(tmp_path), "train")}
+    assert found["unknown_category"].count == 1
+    assert sentence in found["unknown_category"].examples[0]

@@ -74,6 +74,7 @@ class CocoSource:
         document = _load(self.annotations)
         problems: list[Problem] = []
         names = self._read_names(document)
+        shifted = _describe_shift(document["annotations"], names)
         objects = group_objects(document.pop("annotations"), names, problems)
         images = self._build_images(document["images"], names, objects, problems)
         self._require_one_id(images)
@@ -88,6 +89,7 @@ class CocoSource:
             categories=tuple(names[key] for key in sorted(names, key=_sort_key)),
             images=tuple(images),
             problems=tuple(problems),
+            shifted_categories=shifted,
             keypoint_names=keypoint_names,
         )
 
@@ -188,6 +190,22 @@ def _load(path: Path) -> dict[str, Any]:
         if not isinstance(document.get(key), list):
             raise not_coco_error(path, f"no list '{key}'")
     return document
+
+
+def _describe_shift(records: list[Any], names: Mapping[int | str, str]) -> str:
+    """Returns in words that objects begin one below, or end one above, the listed categories.
+
+    Empty for anything else, and if all of their categories are listed.
+    """
+    keys = {read_key(record.get("category_id")) for record in records if isinstance(record, dict)}
+    used, listed = ([key for key in some if isinstance(key, int)] for some in (keys, names))
+    if not used or not listed or set(used) <= names.keys():
+        return ""
+    is_shifted = min(used) == min(listed) - 1 or max(used) == max(listed) + 1
+    ranges = f"end at {max(used)}, those of categories at {max(listed)}"
+    if min(used) == min(listed) - 1:
+        ranges = f"begin at {min(used)}, those of categories at {min(listed)}"
+    return f"ids of annotations {ranges}: all labels may be off by one" if is_shifted else ""
 
 
 def _read_name_of_picture(record: object) -> str:

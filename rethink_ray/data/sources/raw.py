@@ -67,6 +67,8 @@ class RawSplit:
     """In label order: COCO by category id, VOC by name."""
     images: tuple[RawImage, ...]
     problems: tuple[Problem, ...]
+    shifted_categories: str = ""
+    """A sentence, if objects number categories from another number than the file's list does."""
     keypoint_names: tuple[str, ...] = ()
     """Names of the keypoints, in order; empty if objects do not share one list of them."""
 
