@@ -21,12 +21,7 @@ from rethink_ray.data.sources.federated import (
     read_verified,
 )
 from rethink_ray.data.sources.raw import Problem, RawImage, RawObject, RawSplit
-from rethink_ray.data.sources.values import (
-    read_file_name,
-    read_image_id,
-    read_side,
-    show,
-)
+from rethink_ray.data.sources.values import read_file_name, read_image_id, read_key, read_side, show
 from rethink_ray.spec.errors import DataError, explain
 
 _PAIRED_PARTS = [
