@@ -223,8 +223,8 @@ def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
     told = invoke("data", "check", str(tmp_path / "own.yaml"), "--strict")
     assert told.exit_code == 0, told.output
-    splits = [line.partition(":")[0] for line in told.output.splitlines() if line[:1] != " "]
-    assert splits == ["train", "val", "test"]
+    parts = [line.partition(":")[0] for line in told.output.splitlines() if line[:1] != " "]
+    assert parts == ["train", "val", "test", "classes, with their objects"]
     refused = invoke("data", "check", "coco", "--set", f"data.root={tmp_path / 's'}")
     assert "data.dataset: {train: {images" in str(refused.exception)
     refused = invoke("data", "check", "coco", "--set", "root=/data/coco")
