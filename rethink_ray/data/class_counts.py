@@ -70,6 +70,8 @@ def _are_alike(first: str, second: str) -> bool:
     one, other = _simplify(first), _simplify(second)
     if one == other:
         return True
+    if _differ_in_single_letters(first, second):
+        return False
     shorter, longer = sorted((one, other), key=len)
     if len(shorter) < SHORTEST_ALIKE or len(longer) > len(shorter) + 1:
         return False
@@ -85,5 +87,15 @@ def _are_alike(first: str, second: str) -> bool:
     )
 
 
+def _differ_in_single_letters(first: str, second: str) -> bool:
+    """Returns whether the words of two names are equal but for words of one letter: type A, B."""
+    pairs = list(zip(_split(first), _split(second), strict=False))
+    return len(pairs) > 1 and all(one == other or len(one + other) == 2 for one, other in pairs)
+
+
+def _split(name: str) -> list[str]:
+    return name.casefold().replace("_", " ").replace("-", " ").split()
+
+
 def _simplify(name: str) -> str:
-    return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
+    return "".join(_split(name))

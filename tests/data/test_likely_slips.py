@@ -43,6 +43,7 @@ def test_names_that_are_nearly_equal_are_a_note(tmp_path: Path) -> None:
     assert len(pairs) == 3
     assert {name for pair in pairs for name in pair} == {"Helmet", "helmet", "hemlet"}
     assert find_alike(["vest", "vest "], ["vest"]) == [("vest", "vest ")]
+    assert find_alike(["letter_a", "letter_b", "type A", "type B"]) == []
     write_coco(tmp_path, "train", coco({1: [CAT]}, {1: "cat", 2: "Cat"}))
     kinds = {one.kind: one.examples for one in check_split(coco_spec(tmp_path), "train")}
     assert kinds["similar_names"] == ("cat = Cat",)

@@ -180,7 +180,7 @@ def test_a_backbone_is_taken_from_a_model_of_ours_and_garbage_is_named(tmp_path:
     assert torch.equal(detector.state_dict()[name], state[name])
     for content in (b"", b"not a tensor\n" * 9, b"PK\x03\x04"):
         path.write_bytes(content)
-        with pytest.raises(SpecError, match="must be a file of tensors that loads without"):
+        with pytest.raises(SpecError, match="must be a (whole )?file of tensors"):
             read_state_dict(path, "init.weights")
     path.write_bytes(b"rethink-ray checkpoint 1\nx")
     with pytest.raises(SpecError, match="must match its checksum"):
