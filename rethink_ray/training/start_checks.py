@@ -303,8 +303,8 @@ def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cel
         is_set = getattr(recipe.detector, key) not in {getattr(one, key) for one in usual}
         if is_set or f"detector.{key}" in space:
             must = f"must be left out: {network.family} does not read it"
-            came = getattr(recipe.detector, key)
-            raise SpecError(explain(f"detector.{key}", must, came, "Remove it."))
+            setting = getattr(recipe.detector, key)
+            raise SpecError(explain(f"detector.{key}", must, setting, "Remove it."))
 
 
 def _network_of(recipe: Recipe) -> tuple[object, ...]:
