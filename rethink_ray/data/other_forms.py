@@ -32,7 +32,7 @@ def say_other_form(path: Path) -> str:
 
 def _list_candidates(path: Path) -> Iterator[Path]:
     """Yields the file under other spellings of its name."""
-    yield path.with_name(unquote(path.name))
+    yield path.parent / unquote(path.name)  # with_name refuses "/" and "%2F"
     yield path.parent / path.name.replace("\\", "/")
     yield path.parent / path.name.replace("\\", "/").rpartition("/")[2]
     yield path.parent.parent / path.name

@@ -76,6 +76,11 @@ def test_a_missing_file_is_found_under_another_form(
     assert find_other_form(tmp_path / "other.jpg") is None
 
 
+@pytest.mark.parametrize("name", ["/", "%2F", "..", "%00", "a%2Fb.png"])
+def test_a_name_that_no_file_can_have_has_no_other_form(tmp_path: Path, name: str) -> None:
+    assert find_other_form(tmp_path / name) is None
+
+
 def test_a_split_without_its_files_says_so_in_words_and_where_they_are(tmp_path: Path) -> None:
     write_coco(tmp_path, "train", coco({1: [CAT]}))
     os.rename(tmp_path / "train/1.png", tmp_path / "train/1.PNG")
