@@ -38,9 +38,10 @@ def build_anew(target: Path, build: Callable[[Path], None]) -> Path:
 def content_hash(paths: Sequence[Path]) -> str:
     """Hashes the names and bytes of these files, in sorted order; absent files are skipped.
 
-    The hash is cached under the files' sizes and time stamps, so a second call reads no file.
+    The hash is cached under the files' sizes and time stamps, so a second call reads no file. The
+    time of the last change of any kind counts too, because a program can set that of the content.
     """
-    signs = sorted((str(path), *_read_size_and_time(path)) for path in paths)
+    signs = sorted((str(path), *_read_size_and_times(path)) for path in paths)
     memo = cache_folder() / "content" / digest_of_parts(*(f"{sign}" for sign in signs))[:32]
     if memo.exists():
         return memo.read_text(encoding="ascii")
@@ -49,7 +50,7 @@ def content_hash(paths: Sequence[Path]) -> str:
     except OSError as error:
         shown = f"{error.strerror}: {error.filename}"
         raise DataError(explain("annotations", "must be readable files", shown)) from error
-    newest = max((changed for _, _, changed in signs), default=0)
+    newest = max((max(times) for _, _, *times in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
         _store_hash(memo, digest)
     return digest
@@ -95,12 +96,12 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _read_size_and_time(path: Path) -> tuple[int, int]:
+def _read_size_and_times(path: Path) -> tuple[int, int, int]:
     try:
         status = path.stat()
     except OSError:  # missing, or a link to itself: its reader says so
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
+        return -1, 0, 0
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _contents_of(paths: Sequence[Path]) -> Iterator[bytes]:

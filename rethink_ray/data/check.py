@@ -93,13 +93,13 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     """Returns the findings of train, val or test, sorted by kind.
 
     Faults: ``missing_image``, ``unreadable_image``, ``unreadable_annotation``,
-    ``unreadable_object``, ``size_disagrees``, ``repeated_object``,
-    ``box_outside``, ``box_degenerate``, ``unknown_category`` (train has no such category),
-    ``unknown_image``, ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with
-    masks), the ``unreadable_*`` fields of annotations that docs/data.md lists, ``levels_cut`` and
-    ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``; for each EXIF
-    orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind of deep
-    picture its levels of black and white, as ``scaled_gray16_0_4095``.
+    ``unreadable_object``, ``size_disagrees``, ``repeated_object``, ``box_outside``,
+    ``box_degenerate``, ``unknown_category`` (train has no such category), ``unknown_image``,
+    ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with masks),
+    ``mask_off_box``, the ``unreadable_*`` fields of annotations that docs/data.md lists,
+    ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``;
+    for each EXIF orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind
+    of deep picture its levels of black and white, as ``scaled_gray16_0_4095``.
 
     Each picture is decoded once; its facts are stored until its file changes.
 

@@ -17,7 +17,7 @@ from rethink_ray.data.regimes import (
     trainable_image_ids,
 )
 from rethink_ray.data.scorable import counted_objects, find_undefined_metrics
-from rethink_ray.data.sizes import require_sizes
+from rethink_ray.data.sizes import require_boxes_inside, require_sizes
 from rethink_ray.data.splits import open_split
 from rethink_ray.data.upstream import (
     require_upstream_classes,
@@ -49,7 +49,8 @@ def gather_facts(
 
     Raises:
         DataError: a regime is larger than the data set, a split or a file does not exist, most
-            pictures of a split have another size than annotated, a scoring split has no object, a
+            pictures of a split have another size than annotated, most of its boxes lie outside
+            their pictures or have no pixels there, a scoring split has no object, a
             regime or a draw none to learn from, or ``data.upstream`` has a picture that cannot be
             read or another number of classes.
     """
@@ -107,9 +108,10 @@ def gather_facts(
 
 
 def _require_usable(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> None:
-    """Refuses splits whose sizes mostly disagree, and scoring splits without objects."""
+    """Refuses splits that fit other pictures than theirs, and scoring splits without objects."""
     for split, index in splits.items():
         require_sizes(index, split)
+        require_boxes_inside(index, split)
     for split in dict.fromkeys((data.select_split, data.report_on)):
         _require_objects(splits[split], split)
 

@@ -63,11 +63,12 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
     Counted in these images: ``box_outside`` (clamped), ``box_degenerate`` and ``unknown_category``
     (dropped), ``crowd`` (not trained on), ``repeated_object`` (a box that is annotated twice
     stays), ``unreadable_masks`` and, in a split with masks, ``missing_masks`` (no mask is learned
-    from or scored), ``size_disagrees`` (the annotated size is neither the stored picture's nor that
-    of the picture turned by EXIF), ``levels_cut`` (a deep picture exceeds the levels of black and
-    white) and ``levels_not_finite``. In the whole split: what the reader could not use
-    (``missing_image``, ``unreadable_image``, ``unreadable_annotation``, ``unreadable_object``,
-    ``unreadable_box``, ...). Kinds that do not occur are absent.
+    from or scored), ``mask_off_box`` (the mask stays), ``size_disagrees`` (the annotated size is
+    neither the stored picture's nor that of the picture turned by EXIF), ``levels_cut`` (a deep
+    picture exceeds the levels of black and white) and ``levels_not_finite``. In the whole split:
+    what the reader could not use (``missing_image``, ``unreadable_image``,
+    ``unreadable_annotation``, ``unreadable_object``, ``unreadable_box``, ...). Kinds that do not
+    occur are absent.
     """
     rows = np.searchsorted(index.image_column("image_id"), np.asarray(image_ids, np.int64))
     widths, heights = index.image_column("width")[rows], index.image_column("height")[rows]
@@ -90,6 +91,7 @@ def count_faults(index: AnnotationIndex, image_ids: Sequence[int]) -> Mapping[st
         "crowd": int(crowd.sum()),
         "repeated_object": _count_repeated(index, objects, counts),
         "unreadable_masks": int((states == MaskState.UNREADABLE).sum()),
+        "mask_off_box": int((states == MaskState.OFF_BOX).sum()),
         "missing_masks": int(((states == MaskState.ABSENT) & ~crowd).sum()) * index.has_masks,
         "size_disagrees": int(disagrees.sum()),
         "levels_cut": int(index.image_column("levels_cut")[rows].sum()),

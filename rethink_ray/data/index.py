@@ -25,7 +25,7 @@ from rethink_ray.data.contents import (
 )
 from rethink_ray.data.learnable import clamp, count_visible, is_learnable
 from rethink_ray.data.levels import LevelRange, LevelRanges
-from rethink_ray.data.mask_states import MaskState
+from rethink_ray.data.mask_states import HAS_MASK
 from rethink_ray.data.masks import decode_segmentation, fill_box
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -147,7 +147,7 @@ class AnnotationIndex:
             labels=self._labels[objects].astype(np.int64),
             is_crowd=self._crowd[objects].astype(np.bool_),
             area=self._area[objects].copy(),
-            has_mask=self._mask_state[objects] == MaskState.READABLE,
+            has_mask=np.isin(self._mask_state[objects], HAS_MASK),
             verified=None if verified is None else tuple(verified),
         )
 
@@ -163,7 +163,7 @@ class AnnotationIndex:
 
     def masked_objects(self) -> NDArray[np.bool_]:
         """Returns, for each object of the whole split, whether it has a mask that can be read."""
-        masked: NDArray[np.bool_] = self._mask_state == MaskState.READABLE
+        masked: NDArray[np.bool_] = np.isin(self._mask_state, HAS_MASK)
         return masked
 
     def masks(self, image_id: int) -> NDArray[np.uint8]:

@@ -52,13 +52,24 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> NDArray[n
     return pixels if pixels.any() else None
 
 
-def covers_pixels(segmentation: Any, height: int, width: int) -> bool:
-    """Returns whether ``decode_segmentation`` gives a mask, without decoding it: 0.05 ms."""
+def find_extent(
+    segmentation: Any, height: int, width: int
+) -> tuple[float, float, float, float] | None:
+    """Returns the box (x, y, x, y) of the pixels that ``decode_segmentation`` gives.
+
+    ``None``: it gives no mask. Nothing is decoded: 0.05 ms.
+    """
     try:
         parts = _encode_parts(segmentation, height, width)
-        return bool(parts) and int(coco_mask.area(coco_mask.merge(parts))) > 0
+        if not parts:
+            return None
+        mask = coco_mask.merge(parts)
+        if not int(coco_mask.area(mask)):
+            return None
+        x, y, mask_width, mask_height = map(float, coco_mask.toBbox(mask))
     except (TypeError, ValueError):
-        return False
+        return None
+    return x, y, x + mask_width, y + mask_height
 
 
 def fill_box(box_xyxy: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:

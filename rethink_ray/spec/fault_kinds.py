@@ -86,6 +86,12 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         reason="they cannot be read, or cover no pixel of their picture",
         learned="masks",
     ),
+    "mask_off_box": FaultKind(
+        unit="masks",
+        fate="stay",
+        reason="they cover another place than their box, or a small part of it",
+        learned="masks",
+    ),
     "missing_masks": FaultKind(
         unit="boxes",
         fate="have no mask",

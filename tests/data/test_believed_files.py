@@ -44,10 +44,10 @@ def test_masks_are_measured_in_polygons_and_run_lengths() -> None:
 def test_scaled_areas_are_counted_and_replaced_by_those_of_the_boxes(
     tmp_path: Path, factor: float
 ) -> None:
-    told = coco({1: [("cat", 2, 2, 5, 4)], 2: [("cat", 2, 2, 6, 4)]})
-    for record in told["annotations"]:
+    document = coco({1: [("cat", 2, 2, 5, 4)], 2: [("cat", 2, 2, 6, 4)]})
+    for record in document["annotations"]:
         record["area"] *= factor  # type: ignore[operator]
-    write_coco(tmp_path, "train", told)
+    write_coco(tmp_path, "train", document)
     data = coco_spec(tmp_path)
     index = open_split(data, "train")
     assert index.object_column("area").tolist() == [20.0, 24.0]
@@ -57,23 +57,23 @@ def test_scaled_areas_are_counted_and_replaced_by_those_of_the_boxes(
 
 @pytest.mark.parametrize("name", ["1.png", "./1.png"])
 def test_a_picture_under_two_ids_with_other_objects_is_refused(tmp_path: Path, name: str) -> None:
-    told = coco({1: [("cat", 2, 2, 5, 5)], 2: [("dog", 9, 2, 5, 5)]})
-    told["images"][1]["file_name"] = name
-    write_coco(tmp_path, "train", told)
+    document = coco({1: [("cat", 2, 2, 5, 5)], 2: [("dog", 9, 2, 5, 5)]})
+    document["images"][1]["file_name"] = name
+    write_coco(tmp_path, "train", document)
     with pytest.raises(DataError, match=r"1\.png under the ids 1 and 2"):
         check_split(coco_spec(tmp_path), "train")
 
 
 def test_a_picture_under_two_ids_with_the_same_objects_is_a_note(tmp_path: Path) -> None:
-    told = coco({1: [("cat", 2, 2, 5, 5)], 2: [("cat", 2, 2, 5, 5)], 3: [("dog", 2, 2, 5, 5)]})
-    told["images"][1]["file_name"] = "1.png"
+    document = coco({1: [("cat", 2, 2, 5, 5)], 2: [("cat", 2, 2, 5, 5)], 3: [("dog", 2, 2, 5, 5)]})
+    document["images"][1]["file_name"] = "1.png"
     for split in ("train", "val", "test"):
-        write_coco(tmp_path, split, told)
+        write_coco(tmp_path, split, document)
         write_picture(tmp_path / split / "1.png", mark=split)
-    found = check_data(coco_spec(tmp_path, "train", "val", "test"), ["train", "val", "test"])[
+    findings = check_data(coco_spec(tmp_path, "train", "val", "test"), ["train", "val", "test"])[
         "train"
     ]
-    (note,) = [one for one in found if one.kind == "repeated_picture"]
+    (note,) = [one for one in findings if one.kind == "repeated_picture"]
     assert note.examples == ("train/1.png, listed twice",)
 
 
@@ -87,10 +87,10 @@ def test_a_picture_under_two_ids_with_the_same_objects_is_a_note(tmp_path: Path)
 def test_categories_that_are_counted_from_another_number_are_named(
     tmp_path: Path, shift: int, sentence: str
 ) -> None:
-    told = coco({1: [("cat", 2, 2, 5, 4)], 2: [("dog", 2, 2, 6, 4)]})
-    for record in told["annotations"]:
+    document = coco({1: [("cat", 2, 2, 5, 4)], 2: [("dog", 2, 2, 6, 4)]})
+    for record in document["annotations"]:
         record["category_id"] += shift  # type: ignore[operator]
-    write_coco(tmp_path, "train", told)
-    found = {one.kind: one for one in check_split(coco_spec(tmp_path), "train")}
-    assert found["unknown_category"].count == 1
-    assert sentence in found["unknown_category"].examples[0]
+    write_coco(tmp_path, "train", document)
+    findings = {one.kind: one for one in check_split(coco_spec(tmp_path), "train")}
+    assert findings["unknown_category"].count == 1
+    assert sentence in findings["unknown_category"].examples[0]

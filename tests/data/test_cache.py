@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,21 @@ def test_a_content_hash_knows_names_and_bytes_and_not_folders(tmp_path: Path) ->
         (tmp_path / folder / "file").write_text(text)
     a, b, c = (content_hash([tmp_path / folder / "file"]) for folder in "abc")
     assert a == b != c
+
+
+def test_a_file_that_was_given_its_old_time_stamp_again_is_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rethink_ray.data.cache.SETTLED_SECONDS", -1.0)  # each hash is kept
+    monkeypatch.setenv("RETHINK_RAY_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "file"
+    file.write_text("one")
+    before, first = file.stat(), content_hash([file])
+    while file.stat().st_ctime_ns == before.st_ctime_ns:  # clocks of file systems tick in ms
+        file.write_text("two")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert file.stat().st_mtime_ns == before.st_mtime_ns
+    assert content_hash([file]) != first
 
 
 def test_a_cache_that_cannot_be_written_says_which_variable_to_set(tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ def test_masks_and_keypoints_are_counted_among_the_objects_that_have_some(tmp_pa
     index = open_split(coco_spec(tmp_path), "train")
     half = measure_faults(index, index.image_ids.tolist())
     assert half.pop("missing_masks") == FaultShare(count=30, total=40)
+    assert half.pop("mask_off_box") == FaultShare(count=4, total=10)
     assert half == {
         "unreadable_masks": FaultShare(count=5, total=10),
         "unreadable_keypoints": FaultShare(count=4, total=8),

@@ -117,9 +117,9 @@ def test_a_list_or_json_in_another_encoding_is_to_be_saved_as_utf8(tmp_path: Pat
 
 
 def test_an_unused_category_of_the_same_name_is_to_be_deleted(tmp_path: Path) -> None:
-    told = coco({1: [CAT]})
-    told["categories"] = [{"id": 0, "name": "cat "}, {"id": 1, "name": "cat"}]
-    write_coco(tmp_path, "train", told)
+    document = coco({1: [CAT]})
+    document["categories"] = [{"id": 0, "name": "cat "}, {"id": 1, "name": "cat"}]
+    write_coco(tmp_path, "train", document)
     with pytest.raises(DataError) as refused:
         open_split(coco_spec(tmp_path), "train")
     assert "but got 'cat ' with id 0 and 'cat' with id 1." in str(refused.value)

@@ -108,3 +108,53 @@ def test_indexing_by_hand_reads_every_picture_again(data: DataSpec, tmp_path: Pa
     assert build_index(data, "train").entry(1).width == 20
     resize(tmp_path / "train", range(1, 7), (40, 20))
     assert build_index(data, "train").entry(1).width == 40
+
+
+def split_of(folder: Path, boxes: list[tuple[float, ...]], size: tuple[int, int]) -> DataSpec:
+    """One picture of ``size`` in train with these boxes (x, y, width, height); val is whole."""
+    write_coco(folder, "train", coco({1: [("cat", *box) for box in boxes]}))
+    write_picture(folder / "train" / "1.png", *size)
+    document = json.loads((folder / "train.json").read_text())
+    document["images"][0] |= {"width": size[0], "height": size[1]}
+    (folder / "train.json").write_text(json.dumps(document))
+    write_coco(folder, "val", coco(many_images(2)))
+    return coco_spec(folder, "train", "val").model_copy(update={"report_on": "val"})
+
+
+HALVED = [
+    (2.0, 2.0, 6.0, 6.0),
+    (12.0, 12.0, 6.0, 6.0),
+    (12.0, 2.0, 6.0, 6.0),
+    (2.0, 12.0, 6.0, 6.0),
+]
+"""Boxes of a picture of 20 x 20, which is 10 x 10 now; its stated size was corrected, too."""
+
+
+@pytest.mark.parametrize(
+    ("boxes", "size", "hint"),
+    [
+        (HALVED, (10, 10), "If the pictures were resized"),
+        ([(0.1, 0.2, 0.3, 0.3), (0.5, 0.5, 0.4, 0.2)], (20, 20), "look like shares"),
+        ([(10.0, 12.0, 19.0, 20.0), (11.0, 11.0, 18.0, 15.0)], (20, 20), "look like two corners"),
+    ],
+)
+def test_a_split_whose_boxes_mostly_lie_outside_is_refused_with_the_likely_reason(
+    tmp_path: Path, boxes: list[tuple[float, ...]], size: tuple[int, int], hint: str
+) -> None:
+    data = split_of(tmp_path, boxes, size)
+    with pytest.raises(DataError, match="split train: must have most boxes") as refused:
+        gather_facts(data, {})
+    assert hint in str(refused.value)
+    assert find_refusal(data) == str(refused.value)
+
+
+def test_half_of_the_boxes_may_lie_outside_and_are_counted(tmp_path: Path) -> None:
+    data = split_of(tmp_path, [HALVED[0], (1.0, 1.0, 5.0, 5.0), *HALVED[1:3]], (10, 10))
+    gather_facts(data, {})
+    kinds = {one.kind: one.count for one in check_split(data, "train")}
+    assert kinds == {"box_degenerate": 2}
+
+
+def test_a_box_that_keeps_more_than_half_of_its_area_is_inside(tmp_path: Path) -> None:
+    data = split_of(tmp_path, [(4.0, 4.0, 8.0, 6.0), (5.0, 4.0, 9.0, 6.0)], (10, 10))  # 6/8, 5/9
+    gather_facts(data, {})

@@ -66,7 +66,7 @@ def test_a_mask_of_another_form_is_read_as_what_it_means(
     index = open_split(data, "train")
     assert index.entry(1).has_mask.tolist() == [True, True]
     assert _areas(index)[0] == area
-    assert _counted(data) == {}
+    assert _counted(data) == ({} if area == 36 else {"mask_off_box": 1})  # of a box of 36 pixels
 
 
 @pytest.mark.parametrize("mask", NO_MASKS)
@@ -173,3 +173,24 @@ def test_compressed_run_lengths_are_those_of_cocos_own_encoder() -> None:
         compressed = read_segmentation({"size": [40, 70], "counts": text})
         assert not compressed.is_unreadable
         assert read_segmentation({"size": [40, 71], "counts": text}).is_unreadable
+
+
+@pytest.mark.parametrize(
+    ("polygon", "is_off"),
+    [
+        ([[2, 2, 8, 2, 8, 8, 2, 8]], False),  # the cat's box
+        ([[2, 2, 8, 2, 8, 6, 2, 6]], False),  # 24 of 36 pixels
+        ([[2, 2, 4, 2, 4, 4, 2, 4]], True),  # a third of each side
+        ([[9, 9, 15, 9, 15, 10, 9, 10]], True),  # beside it
+    ],
+)
+def test_a_mask_of_another_place_than_its_box_is_counted_and_stays(
+    tmp_path: Path, polygon: list[list[int]], is_off: bool
+) -> None:
+    data = _masked(tmp_path, polygon)
+    index = open_split(data, "train")
+    expected = {"mask_off_box": 1} if is_off else {}
+    assert count_faults(index, [1]) == expected
+    assert _counted(data) == expected
+    assert index.entry(1).has_mask.all()
+    assert index.has_masks

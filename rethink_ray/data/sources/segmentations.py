@@ -1,7 +1,7 @@
 """Reads COCO's ``segmentation``: polygons or run lengths, compressed or not.
 
 A list of numbers is one polygon, and numbers in texts count as numbers. A picture's size is not
-known here: ``masks.covers_pixels`` decides whether anything of a mask lies in its picture.
+known here: ``masks.find_extent`` decides whether anything of a mask lies in its picture.
 """
 
 import json
