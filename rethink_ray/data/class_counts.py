@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.scorable import counted_objects
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.regime import DataSpec
@@ -21,9 +22,14 @@ def count_classes(data: DataSpec) -> ClassCounts:
     Raises:
         DataError: a split cannot be opened.
     """
+    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    return count_objects({split: open_split(data, split) for split in used})
+
+
+def count_objects(splits: Mapping[str, AnnotationIndex]) -> ClassCounts:
+    """Returns how many objects of each class these open splits have."""
     counts = {}
-    for split in dict.fromkeys(("train", data.select_split, data.report_on)):
-        index = open_split(data, split)
+    for split, index in splits.items():
         labels = index.object_column("label")[counted_objects(index)]
         numbers = np.bincount(labels, minlength=len(index.categories) + 1)[1:]
         counts[split] = dict(zip(index.categories, numbers.tolist(), strict=True))
