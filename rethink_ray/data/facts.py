@@ -85,7 +85,7 @@ def gather_facts(
         scored_masks=all(map(_scores_masks, scoring)),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
         undefined_metrics=_undefined_metrics(data, splits, min(sizes.values(), default=0)),
-        untrained_classes=_untrained_classes(splits),
+        untrained_classes=_untrained_classes(splits, trainable),
         split_faults=_measure_splits(splits, trainable, pool),
         regime_faults=_measure_regimes(splits["train"], subsets),
     )
@@ -112,8 +112,11 @@ def _gather_upstream(data: DataSpec) -> DataFacts | None:
     return gather_facts(data.upstream_detection, {"all": RegimeSpec(images="all")})
 
 
-def _untrained_classes(splits: Mapping[str, AnnotationIndex]) -> dict[str, tuple[str, ...]]:
-    untrained = find_untrained(count_objects(splits))
+def _untrained_classes(
+    splits: Mapping[str, AnnotationIndex], trainable: Sequence[int]
+) -> dict[str, tuple[str, ...]]:
+    """Returns split that scores -> classes without an object to learn from; only with some."""
+    untrained = find_untrained(count_objects(splits, trainable))
     return {split: tuple(names) for split, names in untrained.items() if names}
 
 
