@@ -225,7 +225,8 @@ def require_same_inputs(directory: StudyDirectory) -> None:
     paths = label_files_of(study, study.study) | weight_files_of(study, study.study)
     files = {path: digest_of_file(path, f"file {path}") for path in paths}
     files |= _fetch_published(study, study.study)
-    backbones = {name: code_of(name, "detector.backbone") for name in facts.backbones}
+    keys = own_backbones_of(study, study.study)
+    backbones = {name: code_of(name, keys.get(name, study.study)) for name in facts.backbones}
     require_same_facts(facts, replace(facts, files=files, backbones=backbones))
 
 

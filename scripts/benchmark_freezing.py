@@ -2,7 +2,7 @@
 
 python scripts/benchmark_freezing.py [--recipes tiny_retinanet ...] [--processes 5] [--updates 8]
 
-Every depth of every recipe runs in processes of its own, in turns, each with one thread. Memory is
+Every depth of every recipe runs in separate processes, in turns, each with one thread. Memory is
 how much the process grows by its updates. Each row prints medians over the processes and, in
 brackets, the median of their ratios to ``none`` in the same turn.
 """

@@ -43,8 +43,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         yield f"data: {faults}"
     for split, names in facts.untrained_classes.items():
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        word = "class" if len(names) == 1 else "classes"
-        yield f"data: {word} {shown} of {split}: no object in train, so they score 0 AP"
+        words = f"class {shown} scores" if len(names) == 1 else f"classes {shown} score"
+        yield f"data: {words} 0 AP on {split}, because train has no object to learn them from"
     yield from describe_labels(study)
     if study.data.select_split == study.data.report_on:
         yield (

@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from rethink_ray.data.index import AnnotationIndex
+from rethink_ray.data.regimes import trainable_image_ids
 from rethink_ray.data.scorable import counted_objects
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.regime import DataSpec
 
 ClassCounts = Mapping[str, Mapping[str, int]]
-"""Split -> class, in label order -> its objects, without crowds and boxes without pixels."""
+"""Split -> class, in label order -> its objects, without crowds and boxes without pixels; train
+has no images of the hold-out."""
 SHORTEST_ALIKE = 5
 """Letters of the shortest names that are alike if one letter differs: ``cat`` and ``bat`` are two
 words, ``helmet`` and ``hemlet`` one."""
@@ -21,10 +24,23 @@ def count_classes(data: DataSpec) -> ClassCounts:
     Raises:
         DataError: a split cannot be opened.
     """
+    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    splits = {split: open_split(data, split) for split in used}
+    return count_objects(splits, trainable_image_ids(data))
+
+
+def count_objects(splits: Mapping[str, AnnotationIndex], trainable: Sequence[int]) -> ClassCounts:
+    """Returns how many objects of each class these open splits have.
+
+    ``trainable``: the images of train that count, which a hold-out does not have.
+    """
     counts = {}
-    for split in dict.fromkeys(("train", data.select_split, data.report_on)):
-        index = open_split(data, split)
-        labels = index.object_column("label")[counted_objects(index)]
+    for split, index in splits.items():
+        counted = counted_objects(index)
+        if split == "train":
+            in_use = np.isin(index.image_column("image_id"), trainable)
+            counted &= np.repeat(in_use, index.image_column("num_objects"))
+        labels = index.object_column("label")[counted]
         numbers = np.bincount(labels, minlength=len(index.categories) + 1)[1:]
         counts[split] = dict(zip(index.categories, numbers.tolist(), strict=True))
     return counts

@@ -4,6 +4,8 @@ A picture that was saved again, turned or resized counts as another picture.
 """
 
 import errno
+import itertools
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +18,13 @@ UNSETTLED = -1
 """Replaces the time stamp of a file that changed just before it was read: it is read again."""
 RETRIED = -2
 """Replaces the time stamp of a file whose reading failed for a reason that may pass."""
-LASTING_ERRORS = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL}
-    | {errno.ESPIPE, errno.ENXIO, errno.EFBIG, errno.EOVERFLOW}
+ABSENT_ERRORS = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
 )
+"""Numbers of errors of a path at which there is no file."""
+LASTING_ERRORS = ABSENT_ERRORS | {
+    *(errno.EINVAL, errno.ESPIPE, errno.ENXIO, errno.EFBIG, errno.EOVERFLOW),
+}
 """Numbers of errors that stay until the file changes: it is absent, or damage in it leads a reader
 to a position that no file has."""
 FILES_AT_ONCE = 8
@@ -87,12 +92,18 @@ def find_repeated_pictures(pictures: Pictures) -> list[tuple[int, int]]:
 def are_unchanged(paths: Sequence[str], contents: Sequence[FileContent]) -> bool:
     """Returns whether every file still has its recorded size and time stamp."""
     recorded = [(content.num_bytes, content.changed_ns) for content in contents]
+    return read_sizes_and_times(paths) == recorded
+
+
+def read_sizes_and_times(paths: Sequence[str]) -> list[tuple[int, int]]:
+    """Returns ``read_size_and_time`` of each file, in order; of many files several at a time."""
     if len(paths) < FEW_FILES:
-        return [read_size_and_time(path) for path in paths] == recorded
-    parts = [paths[start::FILES_AT_ONCE] for start in range(FILES_AT_ONCE)]
+        return list(map(read_size_and_time, paths))
+    length = math.ceil(len(paths) / FILES_AT_ONCE)
+    parts = [paths[start : start + length] for start in range(0, len(paths), length)]
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-        stamps = pool.map(lambda part: [read_size_and_time(path) for path in part], parts)
-        return all(stamp == recorded[start::FILES_AT_ONCE] for start, stamp in enumerate(stamps))
+        stamps = pool.map(lambda part: list(map(read_size_and_time, part)), parts)
+        return list(itertools.chain.from_iterable(stamps))
 
 
 def read_size_and_time(path: str) -> tuple[int, int]:

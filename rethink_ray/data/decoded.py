@@ -58,7 +58,7 @@ class DecodedImages:
 PROCESS_CACHE = DecodedImages()
 """The cache of loaders that have no loader processes."""
 NO_CACHE = DecodedImages(capacity_bytes=0)
-"""Keeps nothing: for loader processes, each of which would hold a copy of its own."""
+"""Keeps nothing: for loader processes, each of which would hold a copy."""
 
 
 def _read_stamp(path: str) -> Stamp | None:

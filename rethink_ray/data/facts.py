@@ -4,16 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from rethink_ray.data.class_counts import count_classes, find_untrained
+from rethink_ray.data.class_counts import count_objects, find_untrained
 from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.leaks import count_dropped, refresh_splits
 from rethink_ray.data.regimes import (
+    choose_images,
     count_empty,
     digest_of_images,
     is_share,
-    open_scored,
-    regime_image_ids,
+    limit_to_scored,
     trainable_image_ids,
 )
 from rethink_ray.data.scorable import counted_objects, find_undefined_metrics
@@ -57,53 +57,38 @@ def gather_facts(
     contents = {path: digest_of_file(path, where) for path, where in (files or {}).items()}
     splits = _open_used_splits(data)
     _require_usable(data, splits)
-    for num_classes in upstream_classes:
-        require_upstream_classes(data, num_classes)
-    require_upstream_pictures(data)
+    _require_upstream(data, upstream_classes)
     scoring = [splits[split] for split in (data.select_split, data.report_on)]
-    subsets = {name: regime_image_ids(data, regime.images) for name, regime in regimes.items()}
+    trainable = trainable_image_ids(data)
+    subsets = {name: choose_images(data, trainable, one.images) for name, one in regimes.items()}
     for name, image_ids in subsets.items():
         _require_learnable(splits["train"], f"regimes.{name}", image_ids)
-    redrawn = _draw_smallest(data, splits["train"], regimes, draws)
+    redrawn = _draw_smallest(data, splits["train"], trainable, regimes, draws)
     sizes = {name: len(image_ids) for name, image_ids in subsets.items()}
+    pool = None if data.unlabelled is None else open_split(data, "unlabelled")
     return DataFacts(
         fingerprint=_fingerprint_of(data, splits),
         categories=splits["train"].categories,
         regime_sizes=sizes,
         regime_digests={name: digest_of_images(image_ids) for name, image_ids in subsets.items()},
         split_sizes={split: len(index) for split, index in splits.items()},
-        holdout_sizes=_holdout_sizes(data, sizes),
-        train_digest=digest_of_images(trainable_image_ids(data)),
+        holdout_sizes=_holdout_sizes(data, splits, sizes),
+        train_digest=digest_of_images(trainable),
         upstream_fingerprint=upstream_fingerprint(data),
-        upstream_detection=(
-            None
-            if data.upstream_detection is None
-            else gather_facts(data.upstream_detection, {"all": RegimeSpec(images="all")})
-        ),
-        unlabelled_fingerprint=(
-            "" if data.unlabelled is None else open_split(data, "unlabelled").fingerprint
-        ),
+        upstream_detection=_gather_upstream(data),
+        unlabelled_fingerprint="" if pool is None else pool.fingerprint,
         files=contents,
         level_ranges=_level_ranges(splits["train"]),
         num_dropped=count_dropped(data),
         num_empty=count_empty(data),
-        has_masks=all(_has_masks(splits["train"], ids) for ids in (*subsets.values(), *redrawn))
-        and splits["train"].has_masks,
+        has_masks=_have_masks(splits["train"], [*subsets.values(), *redrawn]),
         num_keypoints=len(splits["train"].keypoint_names),
-        scored_masks=all(
-            bool((counted_objects(index) & index.masked_objects()).any()) for index in scoring
-        ),
+        scored_masks=all(map(_scores_masks, scoring)),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
-        undefined_metrics=_undefined_metrics(data, min(sizes.values(), default=0)),
-        untrained_classes={
-            split: tuple(names)
-            for split, names in find_untrained(count_classes(data)).items()
-            if names
-        },
-        split_faults=_measure_splits(data, splits),
-        regime_faults=_keep_faulty(
-            {name: measure_faults(splits["train"], ids) for name, ids in subsets.items()}
-        ),
+        undefined_metrics=_undefined_metrics(data, splits, min(sizes.values(), default=0)),
+        untrained_classes=_untrained_classes(splits, trainable),
+        split_faults=_measure_splits(splits, trainable, pool),
+        regime_faults=_measure_regimes(splits["train"], subsets),
     )
 
 
@@ -116,13 +101,36 @@ def _require_usable(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> No
         _require_objects(splits[split], split)
 
 
-def _undefined_metrics(data: DataSpec, smallest: int) -> dict[str, tuple[str, ...]]:
+def _require_upstream(data: DataSpec, upstream_classes: Sequence[int]) -> None:
+    for num_classes in upstream_classes:
+        require_upstream_classes(data, num_classes)
+    require_upstream_pictures(data)
+
+
+def _gather_upstream(data: DataSpec) -> DataFacts | None:
+    """Returns the facts of the data set of an upstream detector; ``None`` without one."""
+    if data.upstream_detection is None:
+        return None
+    return gather_facts(data.upstream_detection, {"all": RegimeSpec(images="all")})
+
+
+def _untrained_classes(
+    splits: Mapping[str, AnnotationIndex], trainable: Sequence[int]
+) -> dict[str, tuple[str, ...]]:
+    """Returns split that scores -> classes without an object to learn from; only with some."""
+    untrained = find_untrained(count_objects(splits, trainable))
+    return {split: tuple(names) for split, names in untrained.items() if names}
+
+
+def _undefined_metrics(
+    data: DataSpec, splits: Mapping[str, AnnotationIndex], smallest: int
+) -> dict[str, tuple[str, ...]]:
     """Returns split -> metrics that are undefined on it; only splits with such metrics.
 
     ``smallest``: images of the smallest regime, whose hold-out lies inside those of larger ones.
     """
     undefined = {
-        split: find_undefined_metrics(open_scored(data, split, smallest))
+        split: find_undefined_metrics(limit_to_scored(data, splits[split], split, smallest))
         for split in dict.fromkeys((data.select_split, data.report_on))
     }
     return {split: names for split, names in undefined.items() if names}
@@ -152,29 +160,39 @@ def _fingerprint_of(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> st
     return digest_of_parts("data", *parts)[:16]
 
 
-def _holdout_sizes(data: DataSpec, regime_sizes: Mapping[str, int]) -> dict[str, int]:
+def _holdout_sizes(
+    data: DataSpec, splits: Mapping[str, AnnotationIndex], regime_sizes: Mapping[str, int]
+) -> dict[str, int]:
     """Returns regime -> number of images that it selects on; empty unless they are a share."""
     if not is_share(data):
         return {}
-    held_out = {name: open_scored(data, "holdout", num) for name, num in regime_sizes.items()}
+    held_out = {
+        name: limit_to_scored(data, splits["holdout"], "holdout", num)
+        for name, num in regime_sizes.items()
+    }
     for name, index in held_out.items():
         _require_objects(index, f"holdout of regime {name}")
     return {name: len(index) for name, index in held_out.items()}
 
 
 def _measure_splits(
-    data: DataSpec, splits: Mapping[str, AnnotationIndex]
+    splits: Mapping[str, AnnotationIndex], trainable: Sequence[int], pool: AnnotationIndex | None
 ) -> dict[str, dict[str, FaultShare]]:
     images = {split: index.image_ids.tolist() for split, index in splits.items()}
-    images["train"] = [*trainable_image_ids(data)]
+    images["train"] = [*trainable]
     measured = {
         split: measure_faults(index, images[split], is_holdout=split == "holdout")
         for split, index in splits.items()
     }
-    if data.unlabelled is not None:
-        pool = open_split(data, "unlabelled")
+    if pool is not None:
         measured["unlabelled"] = measure_faults(pool, pool.image_ids.tolist())
     return _keep_faulty(measured)
+
+
+def _measure_regimes(
+    train: AnnotationIndex, subsets: Mapping[str, Sequence[int]]
+) -> dict[str, dict[str, FaultShare]]:
+    return _keep_faulty({name: measure_faults(train, ids) for name, ids in subsets.items()})
 
 
 def _keep_faulty(shares: dict[str, dict[str, FaultShare]]) -> dict[str, dict[str, FaultShare]]:
@@ -207,11 +225,17 @@ def _require_objects(index: AnnotationIndex, split: str) -> None:
         raise DataError(explain(f"split {split}", must, shown, remedy))
 
 
-def _has_masks(index: AnnotationIndex, image_ids: Sequence[int]) -> bool:
-    """Returns whether some object of these images has a mask to learn from."""
-    rows = np.isin(index.image_column("image_id"), image_ids)
-    in_use = np.repeat(rows, index.image_column("num_objects"))
-    return bool((in_use & index.masked_objects() & index.learnable_objects()).any())
+def _have_masks(train: AnnotationIndex, subsets: Sequence[Sequence[int]]) -> bool:
+    """Returns whether each of these sets of images has an object with a mask to learn from."""
+    image_id, num_objects = train.image_column("image_id"), train.image_column("num_objects")
+    masked = train.masked_objects() & train.learnable_objects()
+    of_subsets = (np.repeat(np.isin(image_id, ids), num_objects) for ids in subsets)
+    return train.has_masks and all((masked & in_use).any() for in_use in of_subsets)
+
+
+def _scores_masks(index: AnnotationIndex) -> bool:
+    """Returns whether some object that counts when the split is scored has a mask."""
+    return bool((counted_objects(index) & index.masked_objects()).any())
 
 
 def _require_learnable(index: AnnotationIndex, where: str, image_ids: Sequence[int]) -> None:
@@ -230,6 +254,7 @@ def _require_learnable(index: AnnotationIndex, where: str, image_ids: Sequence[i
 def _draw_smallest(
     data: DataSpec,
     train: AnnotationIndex,
+    trainable: Sequence[int],
     regimes: Mapping[str, RegimeSpec],
     draws: Sequence[int],
 ) -> list[tuple[int, ...]]:
@@ -238,12 +263,13 @@ def _draw_smallest(
     Raises:
         DataError: a draw has no object to learn from.
     """
-    available = len(trainable_image_ids(data)) if draws else 0
-    sizes = {name: num_images(regime.images, available) for name, regime in regimes.items()}
-    name = min(sizes, key=lambda regime: sizes[regime], default="")
-    if not name or sizes[name] == available:  # there is one draw of all images
+    if not draws or not regimes:
         return []
-    drawn = [regime_image_ids(data, regimes[name].images, draw) for draw in draws]
+    sizes = {name: num_images(one.images, len(trainable)) for name, one in regimes.items()}
+    name = min(sizes, key=lambda regime: sizes[regime])
+    if sizes[name] == len(trainable):  # there is one draw of all images
+        return []
+    drawn = [choose_images(data, trainable, regimes[name].images, draw) for draw in draws]
     for draw, image_ids in zip(draws, drawn, strict=True):
         _require_learnable(train, f"regimes.{name}, draw {draw} of replicate.vary", image_ids)
     return drawn

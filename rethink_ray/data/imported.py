@@ -179,15 +179,14 @@ def _label_of(
 
     A COCO file of train is read again for its ids, if a detection has no category's name.
     """
-    numbered = [*enumerate(categories, start=1)]
-    labels: dict[int | str | None, int] = {name.casefold(): label for label, name in numbered}
-    if len(labels) < len(categories):  # names that differ in case alone say nothing without it
-        twice = Counter(name.casefold() for name in categories)
-        labels = {key: label for key, label in labels.items() if twice[str(key)] == 1}
-    ids = {_category_key(r.get("category_id")) for r in records if isinstance(r, dict)}
     source = locate_source(data, "train")
+    has_ids = isinstance(source, CocoSource)  # a number is an id there, and else a name
+    keys = [name.casefold() if has_ids else _category_key(name) for name in categories]
+    num_names = Counter(keys)  # names that differ in case alone say nothing without it
+    labels = {key: label for label, key in enumerate(keys, start=1) if num_names[key] == 1}
+    ids = {_category_key(r.get("category_id")) for r in records if isinstance(r, dict)}
     if isinstance(source, CocoSource) and not ids - {None} <= set(labels):
-        label_of = {name: label for label, name in numbered}
+        label_of = {name: label for label, name in enumerate(categories, start=1)}
         names = source.read_category_names()
         labels |= {_category_key(k): label_of[n] for k, n in names.items() if n in label_of}
     return labels

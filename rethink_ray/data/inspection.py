@@ -21,13 +21,13 @@ import pyarrow as pa
 
 from rethink_ray.data.cache import SETTLED_SECONDS
 from rethink_ray.data.contents import (
-    FEW_FILES,
     FILES_AT_ONCE,
     RETRIED,
     UNSETTLED,
     FileContent,
     may_pass,
     read_size_and_time,
+    read_sizes_and_times,
 )
 from rethink_ray.data.levels import LevelRange
 from rethink_ray.data.orientation import PictureHeader
@@ -68,7 +68,7 @@ def inspect_pictures(
     A file that cannot be read raises nothing: its fault is the ``header``.
 
     Args:
-        folders: the image folders, one path per line; each such text has a store of its own.
+        folders: the image folders, one path per line; each such text names another store.
         paths: the files; one may be listed twice.
         hashed: false to leave files unhashed, so that ``content.digest`` may be ``None``.
         anew: true to read every file again.
@@ -141,12 +141,8 @@ def _find_unchanged(
 ) -> list[InspectedPicture | None]:
     """Returns the known facts of each file; ``None`` if it changed or lacks a digest it needs."""
     names = list(map(str, paths))
-    if len(names) < FEW_FILES:
-        stamps = list(map(read_size_and_time, names))
-    else:
-        with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
-            stamps = list(pool.map(read_size_and_time, names))
-    pairs = [(known.get(name), stamp) for name, stamp in zip(names, stamps, strict=True)]
+    stamps = zip(names, read_sizes_and_times(names), strict=True)
+    pairs = [(known.get(name), stamp) for name, stamp in stamps]
     return [
         seen if seen and _is_known(seen.content, stamp, hashed) else None for seen, stamp in pairs
     ]

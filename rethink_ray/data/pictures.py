@@ -3,7 +3,6 @@
 Every picture is opened here, so that EXIF orientation follows one rule (``orientation.py``).
 """
 
-import errno
 import logging
 import struct
 import zlib
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
-from rethink_ray.data.contents import may_pass
+from rethink_ray.data.contents import ABSENT_ERRORS, may_pass
 from rethink_ray.data.levels import (
     LevelRange,
     LevelRanges,
@@ -46,7 +45,6 @@ BROKEN = (
 )
 """Exceptions of PIL for damaged pictures; it raises those of the second line for TIFF only, and
 those of the third for AVIF and for pictures that do not fit into memory."""
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
 _LAST_BYTES = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 _TAIL = 64
 _START_OF_SCAN, _FILL = 0xDA, 0xFF
@@ -116,7 +114,7 @@ def read_pixel_facts(
 
 def name_fault(error: BaseException) -> ReadFault:
     """Returns the fault of a file that cannot be opened or decoded."""
-    is_absent = isinstance(error, OSError) and error.errno in _ABSENT
+    is_absent = isinstance(error, OSError) and error.errno in ABSENT_ERRORS
     return "missing_image" if is_absent else "unreadable_image"
 
 

@@ -20,8 +20,18 @@ def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int
     Raises:
         DataError: there are fewer images, or the share is less than one of them.
     """
+    return choose_images(data, trainable_image_ids(data), images, draw)
+
+
+def choose_images(
+    data: DataSpec, trainable: Iterable[int], images: Images, draw: int = 0
+) -> tuple[int, ...]:
+    """Returns the images of a regime, as ``regime_image_ids``, out of the ``trainable`` ones.
+
+    For a caller that asks for several regimes: it opens the data set once.
+    """
     purpose = f"regime, draw {draw}" if draw else "regime"
-    order = hash_order(purpose, data.subset_seed, trainable_image_ids(data))
+    order = hash_order(purpose, data.subset_seed, trainable)
     num_wanted = num_images(images, len(order))
     if not num_wanted:
         must = f"must leave at least one of the {len(order)} training images"
@@ -74,7 +84,13 @@ def open_scored(data: DataSpec, split: str, num_trained_on: int) -> AnnotationIn
     Only a hold-out that is a share differs from regime to regime: that of a smaller regime is
     inside that of a larger one.
     """
-    index = open_split(data, split)
+    return limit_to_scored(data, open_split(data, split), split, num_trained_on)
+
+
+def limit_to_scored(
+    data: DataSpec, index: AnnotationIndex, split: str, num_trained_on: int
+) -> AnnotationIndex:
+    """Returns the part of an open split that ``open_scored`` would open."""
     if split != "holdout" or not is_share(data):
         return index
     assert isinstance(data.select_on, HoldoutSpec), "only a hold-out is a share"

@@ -82,10 +82,12 @@ def _fixed_keys(study: Study) -> dict[str, Any]:
     for key, default in YOUNGER_DATA_KEYS.items():
         if tree["data"][key] == default:
             del tree["data"][key]
-    if study.data.upstream_detection is not None:
-        del tree["data"]["upstream_detection"]["root"]  # free, as data.root is
-    if isinstance(tree["data"]["dataset"], dict):
-        tree["data"]["dataset"] = sorted(tree["data"]["dataset"])
+    upstream = tree["data"].get("upstream_detection")
+    if upstream is not None:
+        del upstream["root"]  # free, as data.root is
+    for data in filter(None, (tree["data"], upstream)):
+        if isinstance(data["dataset"], dict):  # paths are free, too
+            data["dataset"] = sorted(data["dataset"])
     return tree
 
 

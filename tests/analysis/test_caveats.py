@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rethink_ray.analysis.caveats import find_range_end, find_shared_start
+from rethink_ray.analysis.cell_caveats import find_range_end, find_shared_start
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.show.render import as_markdown, as_terminal
 from rethink_ray.protocol.tables import build_tables

@@ -196,6 +196,20 @@ def test_faults_are_counted_and_only_lost_images_must_be_mended(tmp_path: Path) 
     assert_says("cluster", "doctor: lost images", faults.detail)
 
 
+def test_a_fault_of_an_upstream_data_set_is_counted_once(tmp_path: Path) -> None:
+    drawn = {"train": 40, "val": 2, "test": 2, "image_px": 32}
+    make_shapes(ShapesSpec.model_validate(drawn | {"figures": "glyphs"}), tmp_path / "glyphs")
+    path = tmp_path / "glyphs" / "annotations" / "instances_train.json"
+    tree = json.loads(path.read_text())
+    tree["annotations"][0]["bbox"] = [-20.0, 0.0, 40.0, 40.0]
+    path.write_text(json.dumps(tree))
+    upstream = {"images": str(tmp_path / "glyphs" / "train"), "annotations": str(path)}
+    data = {"dataset": "shapes", "shapes": drawn, "upstream_detection": upstream}
+    study = micro_study(data=data, regimes={"full": {"images": "all"}})
+    faults = named(list(examine_study(study, address=None, folder=tmp_path)))["data faults"]
+    assert faults.detail.startswith("1 box_outside ")
+
+
 def test_a_disk_that_is_too_small_is_told_with_both_numbers() -> None:
     assert 0 < estimate_disk(micro_study()) < 2**30
     assert check_disk(2 * 2**30, 2 * 2**30).ok

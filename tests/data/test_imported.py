@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_files import coco, coco_spec, write_coco, write_picture
+from data_files import coco, coco_spec, voc_xml, write_coco, write_picture, write_voc
 
 from rethink_ray.data.imported import ImportedDetections, import_detections
 from rethink_ray.data.pool import open_pool
@@ -174,3 +174,12 @@ def test_a_file_of_something_else_is_refused(scenes: Path, records: Any, sentenc
         imported(scenes, data_in(scenes), records)
     assert str(caught.value).startswith("labels.file ")
     assert sentence in str(caught.value)
+
+
+def test_categories_that_are_called_by_numbers_are_found_by_name(tmp_path: Path) -> None:
+    files = {stem: voc_xml(f"{stem}.jpg", [("7", 2, 2, 9, 9)]) for stem in "abc"}
+    write_voc(tmp_path, files, {"train": ["a", "b"], "val": ["c"]})
+    data = DataSpec(dataset="voc", root=str(tmp_path), report_on="val")
+    seen = imported(tmp_path, data, [detection("a", "7"), detection("b", 7)], "rest", 1)
+    assert seen.num_boxes == 1
+    assert seen.left_out == {"outside_pool": 1}

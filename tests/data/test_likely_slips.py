@@ -13,11 +13,12 @@ from rethink_ray.data.class_counts import find_alike
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.heavy_losses import find_heavy_losses
 from rethink_ray.data.other_forms import find_other_form
+from rethink_ray.data.regimes import holdout_image_ids
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.met_faults import MetFault
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
 
 CAT, DOG = ("cat", 2, 2, 5, 5), ("dog", 2, 2, 5, 5)
 
@@ -36,6 +37,22 @@ def test_classes_that_only_one_split_has_are_named(uneven: DataSpec) -> None:
     facts = gather_facts(uneven, {"all": RegimeSpec(images="all")})
     assert facts.untrained_classes == {"val": ("dog",)}
     assert [*class_lines(uneven)][1:] == ["  cat: train 2, val 0", "  dog: train 0, val 1"]
+
+
+def test_a_class_that_only_the_hold_out_has_is_not_trained(tmp_path: Path) -> None:
+    write_coco(tmp_path, "train", coco({number: [CAT] for number in range(1, 7)}))
+    write_coco(tmp_path, "val", coco({1: [CAT, DOG]}))
+    cut = {"report_on": "val", "select_on": HoldoutSpec(holdout=2)}
+    data = coco_spec(tmp_path, "train", "val").model_copy(update=cut)
+    held_out = holdout_image_ids(data)
+    objects = {number: [DOG if number in held_out else CAT] for number in range(1, 7)}
+    write_coco(tmp_path, "train", coco(objects))
+    facts = gather_facts(data, {"all": RegimeSpec(images="all")})
+    assert facts.untrained_classes == {"holdout": ("dog",), "val": ("dog",)}
+    assert [*class_lines(data)][1:] == [
+        "  cat: train 4, holdout 0, val 1",
+        "  dog: train 0, holdout 2, val 1",
+    ]
 
 
 def test_names_that_are_nearly_equal_are_a_note(tmp_path: Path) -> None:

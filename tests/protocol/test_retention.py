@@ -144,3 +144,13 @@ def test_what_is_kept_is_no_part_of_what_a_study_is(change: dict[str, Any]) -> N
     assert fingerprint_of(keeping(**change)) == fingerprint_of(small_study())
     merged = merge(small_study(), keeping(**change))
     assert merged.checkpoints == keeping(**change).checkpoints
+
+
+def test_the_files_of_an_upstream_data_set_may_move() -> None:
+    def upstream_in(folder: str) -> str:
+        upstream = {"images": f"{folder}/images", "annotations": f"{folder}/boxes.json"}
+        data = {"dataset": "shapes", "upstream_detection": upstream}
+        return fingerprint_of(small_study(data=data))
+
+    assert upstream_in("/here") == upstream_in("/there")
+    assert upstream_in("/here") != fingerprint_of(small_study())

@@ -137,8 +137,7 @@ def _detector(paths: Mapping[str, Texts]) -> Texts:
 
 
 def _of_our_networks(paths: Mapping[str, Texts], path: str) -> Texts:
-    """A setting of our networks; detectors that are not ours have a backbone and norms of their
-    own."""
+    """A setting of our networks; ``its own`` for a detector that is not ours, which brings it."""
     is_other = {is_own(family) for family in paths["detector.family"]}
     ours = paths[path] if False in is_other else frozenset()
     return ours | ({"its own"} if True in is_other else set())

@@ -5,15 +5,16 @@ VOC counts pixels from 1 and includes both corners in the box, so (xmin, ymin, x
 COCO's metrics ignore detections inside them, VOC's metrics those that overlap them.
 """
 
+import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.data.cache import content_hash
 from rethink_ray.data.sources.raw import Problem, RawImage, RawSplit, id_from_name, is_hidden
 from rethink_ray.data.sources.values import is_text, show
-from rethink_ray.data.sources.voc_lists import list_xml_files, read_stems
+from rethink_ray.data.sources.voc_lists import get_stem, list_xml_names, read_stems
 from rethink_ray.data.sources.voc_xml import UnreadableXml, read_voc_file
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
@@ -32,22 +33,26 @@ class VocFolder:
 
     def find_files(self) -> dict[str, Path]:
         """Returns stem -> XML file of the split, sorted; macOS puts hidden files beside them."""
-        files = list_xml_files(self.annotations)
-        file_of = {path.stem: path for path in files if is_text(path.name)}  # a.xml, not a.XML
+        names = filter(is_text, list_xml_names(self.annotations))
+        name_of = {get_stem(name): name for name in names}  # a.xml, not a.XML
         if self.image_set is None:
-            return {stem: file_of[stem] for stem in sorted(file_of) if not is_hidden(stem)}
-        stems = read_stems(self.image_set, self.annotations)
-        return {stem: file_of.get(stem, self.annotations / f"{stem}.xml") for stem in stems}
+            stems = sorted(stem for stem in name_of if not is_hidden(stem))
+        else:
+            stems = read_stems(self.image_set, self.annotations, name_of.keys())
+        return {stem: self.annotations / name_of.get(stem, f"{stem}.xml") for stem in stems}
 
-    def list_unusable(self) -> list[Problem]:
+    def list_unusable(self, xml_of: Mapping[str, Path]) -> list[Problem]:
         """Lists XML files whose names are no UTF-8, so that no record could name them.
 
         ``a.XML`` beside ``a.xml`` is listed too. A list of stems selects other files.
+
+        Args:
+            xml_of: the files of the split (``find_files``).
         """
         if self.image_set is not None:
             return []
-        names = [path.name for path in list_xml_files(self.annotations)]
-        used = {path.name for path in self.find_files().values()}
+        names = list_xml_names(self.annotations)
+        used = {path.name for path in xml_of.values()}
         unused = [name for name in names if name not in used and not is_hidden(name)]
         return [
             Problem(
@@ -98,18 +103,21 @@ class VocSource:
             DataError: no XML file can be read, or two folders of one name share a stem.
         """
         problems: list[Problem] = []
+        files = [folder.find_files() for folder in self.folders]
+        by_folder = zip(self.folders, files, self._name_images(files, problems), strict=True)
         images = [
             image
-            for folder, stems in self._stems_by_folder(problems)
-            for image in _read_folder(folder, stems, self.offset, problems)
+            for folder, xml_of, name_of in by_folder
+            for image in _read_folder(folder.images, xml_of, name_of, self.offset, problems)
         ]
-        problems += [problem for folder in self.folders for problem in folder.list_unusable()]
+        for folder, xml_of in zip(self.folders, files, strict=True):
+            problems += folder.list_unusable(xml_of)
         if not images:
             must = "must hold at least one XML file that can be read"
             shown = f"{len(problems)} unreadable ones" if problems else "none"
             remedy = "Check data.root or the split's paths."
-            lists = [folder for folder in self.folders if folder.image_set is not None]
-            if not all(stem.isascii() for folder in lists for stem in folder.find_files()):
+            lists = [x for f, x in zip(self.folders, files, strict=True) if f.image_set is not None]
+            if not all(stem.isascii() for xml_of in lists for stem in xml_of):
                 remedy += " If the list is in GBK or Latin-1, save it as UTF-8."
             raise DataError(explain(self.name, must, shown, remedy))
         names = {annotated.category for image in images for annotated in image.objects}
@@ -119,45 +127,51 @@ class VocSource:
             problems=tuple(problems),
         )
 
-    def _stems_by_folder(self, problems: list[Problem]) -> list[tuple[VocFolder, dict[str, str]]]:
-        """Returns stem -> name of the image, by folder; two lists of one folder may share stems.
+    def _name_images(
+        self, files: Sequence[Mapping[str, Path]], problems: list[Problem]
+    ) -> list[dict[str, str]]:
+        """Returns stem -> name of the image, of each folder.
 
         An image is named by its stem. Stems that two folders share are named after their folders
-        too, as ``VOC2007/000001``: they are two pictures.
+        too, as ``VOC2007/000001``: they are two pictures. A stem of two lists of one folder is of
+        the first.
+
+        Args:
+            files: stem -> XML file, of each folder (``find_files``).
+            problems: to which stems that are listed twice are added.
 
         Raises:
             DataError: two folders of one name have the same stem.
         """
-        listed: dict[tuple[Path, str], VocFolder] = {}
-        for folder in self.folders:
-            for stem in folder.find_files():
+        listed: dict[tuple[Path, str], int] = {}
+        for number, (folder, xml_of) in enumerate(zip(self.folders, files, strict=True)):
+            for stem in xml_of:
                 if (folder.annotations, stem) in listed:
                     problems.append(Problem(kind="duplicate_id", example=f"{stem}, listed twice"))
-                listed.setdefault((folder.annotations, stem), folder)
+                listed.setdefault((folder.annotations, stem), number)
         num_folders = Counter(stem for _, stem in listed)
-        names = {
-            (path, stem): stem if num_folders[stem] == 1 else f"{path.parent.name}/{stem}"
-            for path, stem in listed
-        }
         folder_of: dict[str, Path] = {}
-        for (path, _), name in names.items():
+        by_folder: list[dict[str, str]] = [{} for _ in files]
+        for (path, stem), number in listed.items():
+            name = stem if num_folders[stem] == 1 else f"{path.parent.name}/{stem}"
             if folder_of.setdefault(name, path) != path:
                 must = "must have each picture in one of its folders"
                 shown = f"{name}.xml in {folder_of[name]} and in {path}"
                 raise DataError(explain(self.name, must, shown, "Rename one of the folders."))
-        by_folder: dict[int, dict[str, str]] = {id(folder): {} for folder in self.folders}
-        for (path, stem), folder in listed.items():
-            by_folder[id(folder)][stem] = names[path, stem]
-        return [(folder, by_folder[id(folder)]) for folder in self.folders]
+            by_folder[number][stem] = name
+        return by_folder
 
 
 def _read_folder(
-    folder: VocFolder, name_of: dict[str, str], offset: int, problems: list[Problem]
+    images: Path,
+    xml_of: Mapping[str, Path],
+    name_of: Mapping[str, str],
+    offset: int,
+    problems: list[Problem],
 ) -> Iterator[RawImage]:
     """Yields the images of a folder; ``name_of`` maps the stem of each to the image's name."""
-    pictures = _list_pictures(folder.images)
-    file_of = {Path(name).stem: name for name in sorted(pictures, reverse=True)}
-    xml_of = folder.find_files()
+    pictures = _list_pictures(images)
+    file_of = {get_stem(name): name for name in sorted(pictures, reverse=True)}
     for stem, name in name_of.items():
         xml = xml_of[stem]
         try:
@@ -175,7 +189,7 @@ def _read_folder(
         yield RawImage(
             image_id=id_from_name(name),
             file_name=file_name,
-            path=folder.images.absolute() / file_name,
+            path=images.absolute() / file_name,
             width=picture.size[0],
             height=picture.size[1],
             objects=picture.objects,
@@ -186,7 +200,7 @@ def _list_pictures(folder: Path) -> frozenset[str]:
     if not folder.is_dir():
         must = "must be the folder of the images"
         raise DataError(explain(str(folder), must, "no such folder", "Check data.root."))
-    names = (path.name for path in folder.iterdir())
+    names = os.listdir(folder)
     return frozenset(n for n in names if n.lower().endswith(IMAGE_SUFFIXES) and is_text(n))
 
 
@@ -197,6 +211,6 @@ def _find_ambiguous(folder: Path, stems: Iterable[str]) -> list[str]:
     """
     names_of: dict[str, list[str]] = {}
     for name in sorted(_list_pictures(folder)) if folder.is_dir() else ():
-        names_of.setdefault(Path(name).stem, []).append(name)
+        names_of.setdefault(get_stem(name), []).append(name)
     listed = [(stem, names_of.get(stem, [])) for stem in stems]
     return [name for stem, names in listed if names != [f"{stem}.jpg"] for name in names]
