@@ -8,7 +8,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ class HubWeights:
     known_input: InputSpec | None = None
     """Their input, if timm knows it; else the repository's ``config.json`` says it."""
     known_licence: str | None = None
-    file_names: tuple[str, ...] = field(default=WEIGHT_FILES)
+    file_names: tuple[str, ...] = WEIGHT_FILES
 
     def find(self) -> Path | None:
         """Returns the file of weights in this machine's cache; ``None``: not there yet."""
@@ -101,9 +101,10 @@ class HubWeights:
         Raises:
             SpecError: as ``fetch``, or the description cannot be read.
         """
+        path = self.fetch()  # brings the description that says the input
         pixels = self.read_input(where)
         known = None if pixels is None else pixels.model_dump(mode="json")
-        return digest_of([sha256_of_file(self.fetch()).hex(), known])
+        return digest_of([sha256_of_file(path).hex(), known])
 
     def read_input(self, where: str) -> InputSpec | None:
         """Returns the input of the weights; ``None`` if neither timm nor the repository says it.
