@@ -80,7 +80,9 @@ class Live:
             from_init = f"init.source: {recipe.init.source}"
             where = "labels.start: teacher" if recipe.labels.goes_on else from_init
             load_detector(self.detector, start.whole, where)
-            require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
+            require_stated_input(
+                self.detector.pixel_norm.read_input(), recipe.init.input, "init.input"
+            )
         self.kept: KeptClasses | None = None
         """What was taken over from a detector of other categories; ``None``: nothing was."""
         if start.learned is not None:
@@ -147,7 +149,7 @@ class Live:
         kept = start_from_learned(
             self.detector, start.learned, start.names, init.keep_classes, where
         )
-        require_stated_input(self.detector.pixel_norm, init.input, "init.input")
+        require_stated_input(self.detector.pixel_norm.read_input(), init.input, "init.input")
         return kept
 
     def _build_joint(self, losses: nn.Module) -> JointLosses:
