@@ -326,6 +326,16 @@ def build_own_network(spec: DetectorSpec, num_classes: int) -> OwnNetwork:
     return OwnNetwork(model, spec, frozenset(readable._keys_read))
 
 
+def build_without_content(spec: DetectorSpec, num_classes: int) -> OwnNetwork:
+    """Builds as ``build_own_network`` on ``meta``, or allocated if other code needs numbers."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build_own_network(spec, num_classes)
+        except SpecError:
+            return build_own_network(spec, num_classes)
+
+
 def _import_function(family: str, axes: FamilyAxes) -> Callable[[Any, int], Any]:
     module_name, _, function = axes.build.partition(":")
     try:
