@@ -26,7 +26,7 @@ Family = Literal[
 """Our families; ``detector.family`` can name others too."""
 OUR_FAMILIES: tuple[Family, ...] = get_args(Family)
 SIDES = frozenset({"min_side_px", "max_side_px"})
-"""Keys of ``detector`` that augmentation reads as well, whatever detector follows."""
+"""Keys of ``detector`` that augmentation reads as well, before any detector."""
 FOR_ANY = SIDES | {"score_threshold", "nms_iou", "detections"}
 """Keys of ``detector`` that the function of a family may read; studies can set no others."""
 
