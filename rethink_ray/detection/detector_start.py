@@ -7,12 +7,11 @@ kept; the seed's draw stands in all others, so a new category of a focal loss ha
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from rethink_ray.detection.adapters import is_adapter
 from rethink_ray.detection.class_names import BACKGROUND, match_categories
-from rethink_ray.detection.foreign import OUTPUTS_OF_COCO, PER_OUTPUT, rename_to_ours
-from rethink_ray.detection.whole import load_detector, require_fitting_detector
+from rethink_ray.detection.foreign import OUTPUTS_OF_COCO, PER_OUTPUT
 from rethink_ray.spec.recipe import KeepClasses
 
 STATE_OF_A_RUN = ".has_joined"
@@ -49,64 +48,6 @@ class KeptClasses:
     """Keypoints whose rows were kept."""
 
 
-def start_from_detector(
-    detector: nn.Module,
-    state: Mapping[str, Tensor],
-    *,
-    learned: Sequence[str] | None,
-    categories: Sequence[str],
-    keep: KeepClasses,
-    where: str,
-) -> KeptClasses:
-    """Copies a trained detector into a new one, without the rows of categories they do not share.
-
-    Box regression of one-stage detectors, centerness, the proposal network, class-agnostic
-    regression and the background's rows have no category, and are loaded.
-
-    Args:
-        detector: gets the weights. Rows that are not kept stay as they are.
-        state: of a detector with the same network, under our names or torchvision's.
-        learned: its categories in the order of its outputs; ``None``: unknown, and they are COCO's
-            if there are as many outputs as torchvision's detectors have.
-        categories: of the data set, in the order of ``detector``'s outputs.
-        keep: whether rows of a shared name are kept.
-        where: the beginning of error messages.
-
-    Raises:
-        SpecError: a name is missing or left over, or a shape differs; the message lists them.
-    """
-    filled, kept = fill_class_rows(detector.state_dict(), state, learned, categories, keep)
-    load_detector(detector, filled, where)
-    return kept
-
-
-def require_fitting_start(
-    needed: Mapping[str, Tensor],
-    state: Mapping[str, Tensor],
-    *,
-    learned: Sequence[str] | None,
-    categories: Sequence[str],
-    keep: KeepClasses,
-    where: str,
-) -> KeptClasses:
-    """Compares as ``start_from_detector`` does, and loads nothing.
-
-    Args:
-        needed: the new detector's tensors; they may be without content (on ``meta``).
-        state: as there, and so are the others.
-        learned: as there.
-        categories: as there.
-        keep: as there.
-        where: as there.
-
-    Raises:
-        SpecError: as there.
-    """
-    filled, kept = fill_class_rows(needed, state, learned, categories, keep)
-    require_fitting_detector(needed, filled, where)
-    return kept
-
-
 def fill_class_rows(
     needed: Mapping[str, Tensor],
     state: Mapping[str, Tensor],
@@ -114,12 +55,22 @@ def fill_class_rows(
     categories: Sequence[str],
     keep: KeepClasses,
 ) -> tuple[dict[str, Tensor], KeptClasses]:
-    """Returns the loaded state under our names, with ``needed``'s rows where none is kept.
+    """Returns the loaded state with ``needed``'s rows where none is kept.
 
-    A tensor whose shape differs in anything but its categories stays as it was loaded, so that
-    comparing the two states names it.
+    Box regression of one-stage detectors, centerness, the proposal network, class-agnostic
+    regression and the background's rows have no category, and are loaded. A tensor whose shape
+    differs in anything but its categories stays as it was loaded, so that comparing the two states
+    names it.
+
+    Args:
+        needed: the new detector's tensors; they may be without content (on ``meta``).
+        state: of a detector with the same network, under our names.
+        learned: its categories in the order of its outputs; ``None``: unknown, and they are COCO's
+            if there are as many outputs as torchvision's detectors have.
+        categories: of the data set, in the order of the new detector's outputs.
+        keep: whether rows of a shared name are kept.
     """
-    filled = rename_to_ours(state, needed)
+    filled = dict(state)
     for name, value in needed.items():
         is_new = is_adapter(name.removeprefix(IN_THE_BACKBONE)) and name not in filled
         if is_new or name.endswith(STATE_OF_A_RUN):

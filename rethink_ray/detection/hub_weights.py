@@ -8,13 +8,13 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rethink_ray.detection.pixel_norm import input_of_timm
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.hashing import digest_of, sha256_of_file
 from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.pixel_input import InputSpec
@@ -30,6 +30,8 @@ WEIGHT_FILES = (
 """Files with weights of a repository, in the order in which timm prefers them. Source:
 pytorch-image-models, timm/models/_hub.py."""
 CONFIG_FILE, CARD_FILE = "config.json", "README.md"
+_LONGEST_REASON = 240
+"""Characters of an error of the hub that a message shows."""
 TRUE_WORDS = {"1", "ON", "YES", "TRUE"}
 LICENCE_LINE = re.compile(r"^license(_name)?:\s*(.+?)\s*$", re.MULTILINE)
 
@@ -47,7 +49,7 @@ class HubWeights:
     known_input: InputSpec | None = None
     """Their input, if timm knows it; else the repository's ``config.json`` says it."""
     known_licence: str | None = None
-    file_names: tuple[str, ...] = field(default=WEIGHT_FILES)
+    file_names: tuple[str, ...] = WEIGHT_FILES
 
     def find(self) -> Path | None:
         """Returns the file of weights in this machine's cache; ``None``: not there yet."""
@@ -70,8 +72,7 @@ class HubWeights:
             paths = (self._download(name) for name in self.file_names)
             path = next((path for path in paths if path is not None), None)
         except Exception as error:  # of huggingface_hub, of its HTTP client, of the disk
-            reason = next(iter(str(error).strip().splitlines()), "")
-            raise self._refuse(f"{type(error).__name__}: {reason[:200]}") from error
+            raise self._refuse(say_error(error)[:_LONGEST_REASON]) from error
         if path is None:
             raise self._refuse(f"a repository without {', '.join(self.file_names)}")
         return path
@@ -92,7 +93,7 @@ class HubWeights:
                 url = hf_hub_url(self.repository, name, revision=self.revision)
                 return get_hf_file_metadata(url).size or 0
             except Exception as error:  # as in ``fetch``
-                reason = next(iter(str(error).strip().splitlines()), "")[:200]
+                reason = say_error(error)[:_LONGEST_REASON]
         raise self._refuse(reason or "no file of weights there")
 
     def compute_digest(self, where: str) -> str:
@@ -101,9 +102,10 @@ class HubWeights:
         Raises:
             SpecError: as ``fetch``, or the description cannot be read.
         """
+        path = self.fetch()  # brings the description that says the input
         pixels = self.read_input(where)
         known = None if pixels is None else pixels.model_dump(mode="json")
-        return digest_of([sha256_of_file(self.fetch()).hex(), known])
+        return digest_of([sha256_of_file(path).hex(), known])
 
     def read_input(self, where: str) -> InputSpec | None:
         """Returns the input of the weights; ``None`` if neither timm nor the repository says it.
@@ -174,7 +176,7 @@ class HubWeights:
                 self.repository, name, cache_dir=find_hub_cache(), revision=self.revision
             )
         except ValueError as error:  # no name that a repository can have
-            raise self._refuse(next(iter(str(error).splitlines()), "")) from None
+            raise self._refuse(say_error(error)[:_LONGEST_REASON]) from None
         return Path(path) if isinstance(path, str) else None
 
     def _download(self, name: str) -> Path | None:

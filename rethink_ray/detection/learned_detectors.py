@@ -6,15 +6,12 @@ from dataclasses import dataclass, replace
 from torch import Tensor, nn
 from torchvision.models.detection import KeypointRCNN_ResNet50_FPN_Weights
 
-from rethink_ray.detection.detector_start import (
-    KeptClasses,
-    require_fitting_start,
-    start_from_detector,
-)
+from rethink_ray.detection.detector_start import KeptClasses, fill_class_rows
 from rethink_ray.detection.foreign import rename_to_ours
 from rethink_ray.detection.published_weights import find_published_detector
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import require_finite_weights
+from rethink_ray.detection.whole import load_detector, require_fitting_detector
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, KeepClasses
 
 KEYPOINTS_OF_COCO: tuple[str, ...] = tuple(
@@ -68,22 +65,22 @@ def start_from_learned(
     keep: KeepClasses,
     where: str,
 ) -> KeptClasses:
-    """Starts as ``start_from_detector`` does, with the rows of shared keypoints besides.
+    """Copies a trained detector into a new one, without the rows of outputs they do not share.
+
+    Args:
+        detector: gets the weights. Rows that are not kept stay as they are.
+        learned: a detector with the same network.
+        names: what the outputs of ``detector`` stand for.
+        keep: whether rows of a shared category are kept.
+        where: the beginning of error messages.
 
     Raises:
-        SpecError: the weights hold a number that is not finite, or do not fit.
+        SpecError: the weights hold a number that is not finite, or do not fit: a name is missing or
+            left over, or a shape differs; the message lists them.
     """
-    require_finite_weights(learned.state, learned.state, where)
-    state, kept_keypoints = fill_keypoint_rows(detector.state_dict(), learned, names.keypoints)
-    kept = start_from_detector(
-        detector,
-        state,
-        learned=learned.categories,
-        categories=names.categories,
-        keep=keep,
-        where=where,
-    )
-    return replace(kept, keypoints=kept_keypoints)
+    filled, kept = _fill(detector.state_dict(), learned, names, keep, where)
+    load_detector(detector, filled, where)
+    return kept
 
 
 def require_fitting_learned(
@@ -98,23 +95,30 @@ def require_fitting_learned(
     Raises:
         SpecError: as there.
     """
+    filled, kept = _fill(needed, learned, names, keep, where)
+    require_fitting_detector(needed, filled, where)
+    return kept
+
+
+def _fill(
+    needed: Mapping[str, Tensor],
+    learned: LearnedDetector,
+    names: OutputNames,
+    keep: KeepClasses,
+    where: str,
+) -> tuple[Mapping[str, Tensor], KeptClasses]:
+    """Returns the learned state with ``needed``'s rows where none is kept, and what is kept."""
     require_finite_weights(learned.state, learned.state, where)
-    state, kept_keypoints = fill_keypoint_rows(needed, learned, names.keypoints)
-    kept = require_fitting_start(
-        needed,
-        state,
-        learned=learned.categories,
-        categories=names.categories,
-        keep=keep,
-        where=where,
-    )
-    return replace(kept, keypoints=kept_keypoints)
+    state, keypoints = fill_keypoint_rows(needed, learned, names.keypoints)
+    filled, kept = fill_class_rows(needed, state, learned.categories, names.categories, keep)
+    return filled, replace(kept, keypoints=keypoints)
 
 
 def fill_keypoint_rows(
     needed: Mapping[str, Tensor], learned: LearnedDetector, keypoints: Sequence[str]
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Returns the learned state with heatmaps for ``keypoints``, and the names that both share.
+    """Returns the learned state, under our names, with heatmaps for ``keypoints``, and the names
+    that both share.
 
     A keypoint of another name, and all of them if names are unknown, is as ``needed`` has it.
     """

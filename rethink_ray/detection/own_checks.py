@@ -1,4 +1,4 @@
-"""Checks a detector of one's own against its contract, one line for each rule.
+"""Checks a detector of other code against its contract, one line for each rule.
 
 Two pictures of different shape with objects of all sizes and one without are shown to it. Two
 updates come before the check of gradients, because a layer behind a zero gets its first gradient in
@@ -9,7 +9,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.tensor_fit import list_few
 from rethink_ray.detection.whole_batch import add_sums
+from rethink_ray.spec.errors import say_error
 from rethink_ray.spec.own_families import axes_of
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Recipe
 from rethink_ray.spec.settings import with_settings
@@ -60,8 +61,8 @@ class Subject:
     """A detector under test, and the pictures that it is shown."""
 
     spec: DetectorSpec
-    images: tuple[Tensor, ...] = field(default_factory=lambda: draw_pictures())
-    targets: tuple[Mapping[str, Tensor], ...] = field(default_factory=lambda: place_objects())
+    images: tuple[Tensor, ...]
+    targets: tuple[Mapping[str, Tensor], ...]
 
     @cached_property
     def detector(self) -> Detector:
@@ -103,13 +104,12 @@ def check_own_detector(spec: DetectorSpec) -> Iterator[CheckedRule]:
     Raises:
         SpecError: the detector cannot be built at all.
     """
-    subject = Subject(spec)
+    subject = Subject(spec, draw_pictures(), place_objects())
     for name, check in CHECKS.items():
         try:
             shortcoming = check(subject)
-        except Exception as error:  # the rule is broken, whatever other code raised
-            reason = str(error).strip() or "without a message"
-            shortcoming = f"{type(error).__name__}: {reason}".splitlines()[0]
+        except Exception as error:  # other code may raise anything, and the rule is broken
+            shortcoming = say_error(error)
         yield CheckedRule(name, shortcoming)
 
 

@@ -37,7 +37,7 @@ from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.sampling import SamplePosition
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import compare_tensors, require_finite_weights
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.own_families import FamilyAxes, axes_of
 from rethink_ray.spec.pixel_input import InputSpec
@@ -263,7 +263,7 @@ class OwnNetwork(nn.Module):
             images_per_step: of a worker in one pass; ``None``: all at once.
 
         Raises:
-            SpecError: the backbone has a rate of its own, and the detector names no backbone; or
+            SpecError: ``optimizer.backbone_rate`` is not 1, and the detector names no backbone; or
                 workers or micro-batches share a batch, and ``shares_batches`` is not true.
         """
         rate = recipe.optimizer.backbone_rate
@@ -273,12 +273,12 @@ class OwnNetwork(nn.Module):
         is_cut = (images_per_step or share) < share
         if self.shares_batches or (num_workers == 1 and not is_cut):
             return
-        key, came = ("resources.images_per_step", "micro-batches")
+        key, parts = "resources.images_per_step", "micro-batches"
         if num_workers > 1:
-            key, came = "resources.workers", f"{num_workers} workers"
+            key, parts = "resources.workers", f"{num_workers} workers"
         must = f"must give {self.family} a whole batch in one process and one pass"
         remedy = "Leave it out, or let losses return its divisions (shares_batches = True)."
-        raise SpecError(explain(key, must, came, remedy))
+        raise SpecError(explain(key, must, parts, remedy))
 
 
 class ReadableSpec:
@@ -315,15 +315,24 @@ def build_own_network(spec: DetectorSpec, num_classes: int) -> OwnNetwork:
     except SpecError:
         raise
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         must = "must be built without an error"
-        raise _own_error(spec.family, must, reason, OWN_CONTRACT) from error
+        raise _own_error(spec.family, must, say_error(error), OWN_CONTRACT) from error
     lacking = [name for name in ("losses", "detect") if not callable(getattr(model, name, None))]
     if not isinstance(model, nn.Module) or lacking:
         shown = f"a {type(model).__name__} without {' and '.join(lacking)}" if lacking else "none"
         must = "must return a torch module with losses and detect"
         raise _own_error(spec.family, must, shown, OWN_CONTRACT)
     return OwnNetwork(model, spec, frozenset(readable._keys_read))
+
+
+def build_without_content(spec: DetectorSpec, num_classes: int) -> OwnNetwork:
+    """Builds as ``build_own_network`` on ``meta``, or allocated if other code needs numbers."""
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device("meta"):
+                return build_own_network(spec, num_classes)
+        except SpecError:
+            return build_own_network(spec, num_classes)
 
 
 def _import_function(family: str, axes: FamilyAxes) -> Callable[[Any, int], Any]:

@@ -60,11 +60,7 @@ class PixelNorm(nn.Module):
 
     def is_set_to(self, input_spec: InputSpec) -> bool:
         """Returns whether the buffers hold ``input_spec``, up to rounding; units may differ."""
-        other = PixelNorm(input_spec)
-        return all(
-            torch.allclose(mine.cpu().float(), theirs.float(), rtol=1e-5, atol=1e-7)
-            for mine, theirs in zip(self.buffers(), other.buffers(), strict=True)
-        )
+        return self.read_input().is_same(input_spec)
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalises images ``[..., 3, H, W]``."""
@@ -81,11 +77,11 @@ def is_pixel_norm(name: str) -> bool:
     return PIXEL_NORM in name.split(".")
 
 
-def require_stated_input(norm: PixelNorm, stated: InputSpec | None, where: str) -> None:
-    """Raises ``SpecError`` if the loaded weights carry another input than a recipe states."""
-    if stated is None or norm.is_set_to(stated):
+def require_stated_input(known: InputSpec, stated: InputSpec | None, where: str) -> None:
+    """Raises ``SpecError`` if the loaded weights have another input than a recipe states."""
+    if stated is None or known.is_same(stated):
         return
-    must = f"must be that of the weights it starts from ({norm.read_input().in_words})"
+    must = f"must be that of the weights it starts from ({known.in_words})"
     raise SpecError(explain(where, must, stated.in_words, "Leave it out: the weights carry it."))
 
 

@@ -1,4 +1,4 @@
-"""Builds plain ViTs of timm: one map at stride 16, whatever the size of their patches.
+"""Builds plain ViTs of timm: one map at stride 16 for patches of any size.
 
 A patch of 14 px becomes one of 16 px, so that maps keep the strides on which anchors and pooling
 count: timm's checkpoint filter resamples the patch embedding of published weights (Beyer et al.

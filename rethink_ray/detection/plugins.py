@@ -22,7 +22,7 @@ from rethink_ray.detection.norm_layers import keep_input_types
 from rethink_ray.detection.norms import replace_batch_norms
 from rethink_ray.detection.plain_vits import build_plain_vit, is_plain_vit
 from rethink_ray.detection.staged_backbone import STAGES, Backbone, StagedBackbone
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.recipe import DetectorSpec, Norm
 
@@ -103,8 +103,8 @@ def _from_timm(name: str) -> StagedBackbone:
         last = {s: _find_last_part(net.feature_info, s, list(flat)) for s in STRIDES}
     except BUILD_ERRORS as error:
         must = "must be a plain ViT of timm, or a network with maps at strides 4, 8, 16 and 32"
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise _plugin_error(name, must, reason, "Look at timm.list_models().") from error
+        remedy = "Look at timm.list_models()."
+        raise _plugin_error(name, must, say_error(error), remedy) from error
     order = list(flat)
     early = [
         order.index(_flatten_name(i["module"])) for i in net.feature_info.info if i["reduction"] < 4
@@ -180,8 +180,7 @@ def _require_contract(name: str, staged: StagedBackbone) -> None:
             maps = probe(torch.zeros(1, 3, height, width, device=device))
         except Exception as error:
             must = f"must run on a blank image of {height} x {width}"
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise _plugin_error(name, must, reason, CONTRACT) from error
+            raise _plugin_error(name, must, say_error(error), CONTRACT) from error
         shapes = zip(maps.items(), staged.channels, staged.strides, strict=True)
         for (stage, x), channels, stride in shapes:
             expected_shape = (1, channels, height // stride, width // stride)

@@ -15,7 +15,7 @@ import torchvision
 from torchvision.models import WeightsEnum, get_weight
 
 from rethink_ray.detection.hub_weights import find_hub_weights
-from rethink_ray.detection.pixel_norm import PixelNorm, input_of_torchvision, require_stated_input
+from rethink_ray.detection.pixel_norm import input_of_torchvision, require_stated_input
 from rethink_ray.spec.detector_weights import find_detector_origin, find_published_name
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import from_torchvision
@@ -151,7 +151,7 @@ def resolve_input(weights: PublishedWeights, stated: InputSpec | None, where: st
     """
     known = weights.read_input(where)
     if known is not None:
-        require_stated_input(PixelNorm(known), stated, where)
+        require_stated_input(known, stated, where)
         return stated or known
     if stated is not None:
         return stated

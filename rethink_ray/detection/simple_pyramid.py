@@ -1,8 +1,8 @@
 """The pyramid of plain ViTs (Li et al. 2022, ViTDet): every level comes from the one last map.
 
 Deconvolutions make the finer levels, pooling the coarser one; there is no top-down path. Layer
-norms follow the convolutions whatever ``detector.norm`` says, as in detectron2,
-projects/ViTDet and detectron2/modeling/backbone/vit.py (``SimpleFeaturePyramid``).
+norms follow the convolutions under each ``detector.norm``, as in detectron2, projects/ViTDet and
+detectron2/modeling/backbone/vit.py (``SimpleFeaturePyramid``).
 """
 
 from collections import OrderedDict

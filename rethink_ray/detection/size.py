@@ -12,7 +12,6 @@ from pathlib import Path
 
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.cache import cache_folder
-from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.networks import TIMM, is_own
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
@@ -46,14 +45,13 @@ def count_built_weights(detector: DetectorSpec, num_categories: int) -> int:
     import torch
 
     from rethink_ray.detection.detectors import build_detector
+    from rethink_ray.detection.own_network import build_without_content
 
-    try:
+    if is_own(detector.family):
+        built: torch.nn.Module = build_without_content(detector, num_categories)
+    else:
         with torch.device("meta"):
             built = build_detector(detector, InitSpec(), num_categories, seed=0)
-    except SpecError:
-        if not is_own(detector.family):
-            raise
-        built = build_detector(detector, InitSpec(), num_categories, seed=0)
     return sum(p.numel() for p in built.parameters())
 
 

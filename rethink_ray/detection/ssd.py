@@ -1,4 +1,4 @@
-"""torchvision's SSD300 and SSDlite320 as families, by the rules of a detector of one's own.
+"""torchvision's SSD300 and SSDlite320 as families, by the rules of a detector of other code.
 
 Images become squares of 300 or 320 px. Weights are drawn as torchvision draws them without
 pre-trained ones. Source: pytorch/vision, torchvision/models/detection/ssd.py and ssdlite.py; Liu et

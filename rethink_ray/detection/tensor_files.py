@@ -20,7 +20,7 @@ from rethink_ray.detection import inert_pickle
 from rethink_ray.detection.damaged_weights import is_cut_error, require_whole_download
 from rethink_ray.detection.inert_pickle import Inert
 from rethink_ray.detection.tensor_fit import list_few
-from rethink_ray.spec.errors import Explanation, SpecError, explain
+from rethink_ray.spec.errors import Explanation, SpecError, explain, say_error
 from rethink_ray.spec.hashing import sha256_of
 from rethink_ray.spec.weight_files import OURS
 
@@ -154,5 +154,4 @@ def _name_reason(error: Exception) -> str:
         return "a TorchScript archive, which is code"
     if is_cut_error(error):
         return "a file that is cut; download it again"
-    first = next(iter(f"{type(error).__name__}: {error}".splitlines()), "")
-    return TERMINAL_CODE.sub("", first)[:LONGEST_REASON]
+    return TERMINAL_CODE.sub("", say_error(error))[:LONGEST_REASON]

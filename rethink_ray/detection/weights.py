@@ -13,12 +13,7 @@ import torchvision
 from torch import Tensor
 
 from rethink_ray.detection.adapters import is_adapter
-from rethink_ray.detection.pixel_norm import (
-    PixelNorm,
-    input_of_model,
-    input_of_timm,
-    require_stated_input,
-)
+from rethink_ray.detection.pixel_norm import input_of_model, input_of_timm, require_stated_input
 from rethink_ray.detection.published_weights import find_published, resolve_input
 from rethink_ray.detection.residual import zero_last_norms
 from rethink_ray.detection.staged_backbone import Backbone, keep_tensors
@@ -104,7 +99,7 @@ def _find_input(spec: DetectorSpec, init: InitSpec, state: Mapping[str, Tensor])
     else:
         must = f"must say how the pixels of {init.weights} are normalised"
         raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
-    require_stated_input(PixelNorm(known), init.input, "init.input")
+    require_stated_input(known, init.input, "init.input")
     return known
 
 

@@ -317,7 +317,7 @@ def direct_run(config: TrialConfig) -> TrialConfig:
 
 
 def upstream_detector_run(config: TrialConfig) -> TrialConfig:
-    """The training of the upstream detector that a run starts from, as a run of its own.
+    """The training of the upstream detector that a run starts from, as another run.
 
     Nothing of it depends on the regime, the arm or the seed, so all cells share it.
     """

@@ -7,22 +7,13 @@ from pydantic import Field, model_validator
 
 from rethink_ray.spec.model import Fraction, NotNegative, PositiveInt, Spec
 from rethink_ray.spec.networks import BackboneName
+from rethink_ray.spec.own_families import Family as Family
 from rethink_ray.spec.own_families import FamilyName, axes_of
 from rethink_ray.spec.rules.rule import Rule
 
 Norm = Literal["gn", "bn", "sync_bn", "frozen_bn"]
 UpperNorm = Literal["same", "none", "gn", "frozen_bn"]
 """The normalisation of a pyramid or of heads: the backbone's, none, or one of their own."""
-Family = Literal[
-    "retinanet",
-    "fcos",
-    "faster_rcnn",
-    "cascade_rcnn",
-    "mask_rcnn",
-    "cascade_mask_rcnn",
-    "keypoint_rcnn",
-]
-"""Our families; ``detector.family`` can name others too."""
 Neck = Literal["fpn", "nas_fpn", "bifpn", "simple"]
 BoxLossKind = Literal["l1", "smooth_l1", "giou"]
 

@@ -48,6 +48,12 @@ def explain(where: str, must: str, came: object, remedy: str = "") -> Explanatio
     return Explanation.of(where, must, shown, remedy)
 
 
+def say_error(error: BaseException) -> str:
+    """``KeyError: 'blocks'``: the type of another program's error, and its message's first line."""
+    message = str(error).strip() or "without a message"
+    return f"{type(error).__name__}: {message}".splitlines()[0]
+
+
 def show_value(value: object) -> str:
     """A value as a study file says it: ``null``, ``true``, ``[2, 4]``, ``{unit: 60}``, ``'gn'``."""
     match value:

@@ -7,14 +7,14 @@ rules as ``package.module:build`` (``rethink_ray.detection.own_network``).
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator
 
 from rethink_ray.spec.networks import is_own, is_pointer
 from rethink_ray.spec.rules.rule import refuse_value
 
-OUR_FAMILIES = (
+Family = Literal[
     "retinanet",
     "fcos",
     "faster_rcnn",
@@ -22,9 +22,11 @@ OUR_FAMILIES = (
     "mask_rcnn",
     "cascade_mask_rcnn",
     "keypoint_rcnn",
-)
+]
+"""Our families; ``detector.family`` can name others too."""
+OUR_FAMILIES: tuple[Family, ...] = get_args(Family)
 SIDES = frozenset({"min_side_px", "max_side_px"})
-"""Keys of ``detector`` that augmentation reads as well, whatever detector follows."""
+"""Keys of ``detector`` that augmentation reads as well, before any detector."""
 FOR_ANY = SIDES | {"score_threshold", "nms_iou", "detections"}
 """Keys of ``detector`` that the function of a family may read; studies can set no others."""
 

@@ -27,8 +27,8 @@ class InputSpec(Spec):
     mean: Annotated[ByChannel, Field(strict=False)]
     """The mean of each channel, in the order ``order`` and in the units of ``scale``."""
     std: Annotated[ByChannel, Field(strict=False)]
-    """The deviation of each channel, likewise. [1, 1, 1] if the first layer's
-    weights already contain the division."""
+    """The deviation of each channel, likewise. [1, 1, 1] if the first layer's weights already
+    contain the division."""
     order: Literal["rgb", "bgr"] = "rgb"
     """The order in which the network takes the channels, and of ``mean`` and ``std``. Source:
     Detectron, detectron/core/config.py (``bgr``)."""

@@ -42,16 +42,11 @@ def upstream_detector_recipe(recipe: Recipe) -> Recipe:
 
 
 def _train_all(recipe: Recipe) -> DetectorSpec:
-    """The run's detector with a norm that learns, as settings that only scoring reads have it.
-
-    Frozen batch norm has no counterpart in the heads, so there the heads have none.
-    """
+    """The run's detector with a norm that learns, as settings that only scoring reads have it."""
     detector, upstream, plain = recipe.detector, recipe.upstream_detector, DetectorSpec()
-    is_frozen = detector.norm == "frozen_bn"
-    return detector.model_copy(
+    learning = detector.with_norm("bn") if detector.norm == "frozen_bn" else detector
+    return learning.model_copy(
         update={
-            "norm": "bn" if is_frozen else detector.norm,
-            "head_norm": "none" if is_frozen else detector.head_norm,
             "norm_batch": None,
             "cascade_from": 0,  # it counts updates of the run; upstream all stages train at once
             "min_side_px": upstream.min_side_px or detector.min_side_px,

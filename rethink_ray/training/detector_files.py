@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detector_start import KeptClasses
@@ -16,12 +17,7 @@ from rethink_ray.detection.learned_detectors import (
     load_published_detector,
     require_fitting_learned,
 )
-from rethink_ray.detection.pixel_norm import (
-    PixelNorm,
-    input_of_model,
-    is_pixel_norm,
-    require_stated_input,
-)
+from rethink_ray.detection.pixel_norm import input_of_model, is_pixel_norm, require_stated_input
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.spec.detector_weights import find_detector_origin
 from rethink_ray.spec.errors import SpecError, explain
@@ -105,15 +101,14 @@ def require_fitting_detector_file(
         detector = build_detector(recipe.detector, InitSpec(), len(names.categories), seed=0)
     needed = detector.state_dict()
     kept = require_fitting_learned(needed, learned, names, recipe.init.keep_classes, where)
-    require_carried_input(learned, recipe, f"{where}: init.input")
+    require_carried_input(learned.state, recipe, f"{where}: init.input")
     return kept
 
 
-def require_carried_input(learned: LearnedDetector, recipe: Recipe, where: str) -> None:
+def require_carried_input(state: Mapping[str, Tensor], recipe: Recipe, where: str) -> None:
     """Raises ``SpecError`` if a detector carries another input than the recipe states."""
-    if any(map(is_pixel_norm, learned.state)):
-        carried = PixelNorm(input_of_model(learned.state))
-        require_stated_input(carried, recipe.init.input, where)
+    if any(map(is_pixel_norm, state)):
+        require_stated_input(input_of_model(state), recipe.init.input, where)
 
 
 def list_kept(kept: KeptClasses, categories: Sequence[str]) -> str:

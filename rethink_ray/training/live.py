@@ -76,15 +76,8 @@ class Live:
             seed=derive_seed(seed, "init"),
             weights=start.backbone,
         )
-        if start.whole is not None:
-            from_init = f"init.source: {recipe.init.source}"
-            where = "labels.start: teacher" if recipe.labels.goes_on else from_init
-            load_detector(self.detector, start.whole, where)
-            require_stated_input(self.detector.pixel_norm, recipe.init.input, "init.input")
-        self.kept: KeptClasses | None = None
+        self.kept = self._load_whole(start)
         """What was taken over from a detector of other categories; ``None``: nothing was."""
-        if start.learned is not None:
-            self.kept = self._start_from(start)
         self.detector.sized_by_loader = recipe.augment.short_side_px is not None
         self.detector.images_per_step = images_per_step
         if isinstance(self.detector.network, OwnNetwork):
@@ -138,16 +131,22 @@ class Live:
         self._start_phase(is_unfrozen=True)
         self.optimizer.state.update(before.state)
 
-    def _start_from(self, start: Start) -> KeptClasses:
-        """Load a trained detector; its input replaces ImageNet's, if it carries one."""
-        assert start.learned is not None, "only a run that starts from a detector calls this"
-        assert start.names is not None, "names come with the learned detector"
-        init = self.recipe.init
-        where = f"init.weights {init.weights}"
-        kept = start_from_learned(
-            self.detector, start.learned, start.names, init.keep_classes, where
-        )
-        require_stated_input(self.detector.pixel_norm, init.input, "init.input")
+    def _load_whole(self, start: Start) -> KeptClasses | None:
+        """Load a trained detector, if there is one; its input replaces ImageNet's if it has one."""
+        init, kept = self.recipe.init, None
+        if start.whole is not None:
+            from_init = f"init.source: {init.source}"
+            where = "labels.start: teacher" if self.recipe.labels.goes_on else from_init
+            load_detector(self.detector, start.whole, where)
+        elif start.learned is not None:
+            assert start.names is not None, "names come with the learned detector"
+            where = f"init.weights {init.weights}"
+            kept = start_from_learned(
+                self.detector, start.learned, start.names, init.keep_classes, where
+            )
+        else:
+            return None
+        require_stated_input(self.detector.pixel_norm.read_input(), init.input, "init.input")
         return kept
 
     def _build_joint(self, losses: nn.Module) -> JointLosses:

@@ -41,15 +41,14 @@ class Price:
 def measure_price(live: Live) -> Price:
     """The price of an update. Memory that counting takes does not enter the run's peak on a GPU."""
     num_trained, num_parameters = parameter_counts(live.detector)
-    device, is_unfrozen = live.ctx.device, live.unfreezes_at is not None
+    device, thaws = live.ctx.device, live.unfreezes_at is not None
     step_flops = _count_step_flops(live, live.recipe.init.frozen)
-    unfrozen_step_flops = _count_step_flops(live, "none") if is_unfrozen else None
+    unfrozen_step_flops = _count_step_flops(live, "none") if thaws else None
     if device.type == "cuda":
         torch.cuda.empty_cache()
     start_counting(device)
     return Price(
-        trained_share=(live.detector.count_thawed() if is_unfrozen else num_trained)
-        / num_parameters,
+        trained_share=(live.detector.count_thawed() if thaws else num_trained) / num_parameters,
         step_flops=step_flops,
         unfreezes_at=live.unfreezes_at,
         unfrozen_step_flops=unfrozen_step_flops,

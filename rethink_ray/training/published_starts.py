@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterator, Mapping
 
 from rethink_ray.detection.hub_weights import HubWeights, find_hub_weights, is_offline
-from rethink_ray.detection.pixel_norm import PixelNorm, input_of_timm, require_stated_input
+from rethink_ray.detection.pixel_norm import input_of_timm, require_stated_input
 from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.spec.errors import DataError, SpecError, explain
 from rethink_ray.spec.networks import has_timm_tag
@@ -89,7 +89,7 @@ def _require_stated_input(recipe: Recipe) -> None:
     else:
         return
     if known is not None:
-        require_stated_input(PixelNorm(known), init.input, "init.input")
+        require_stated_input(known, init.input, "init.input")
 
 
 def require_same_download(config: TrialConfig) -> None:

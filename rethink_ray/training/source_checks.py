@@ -20,7 +20,7 @@ from rethink_ray.spec.recipe import WITH_MASKS, Recipe
 from rethink_ray.spec.regime import DataSpec, Images
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
-from rethink_ray.spec.trial_config import uses_upstream_detector
+from rethink_ray.spec.trial_config import uses_upstream, uses_upstream_detector
 
 SOURCE_PATHS = (
     *("init.source", "init.weights", "joint.weight", "upstream.classes", "upstream.figures"),
@@ -39,7 +39,7 @@ def require_sources(study: Study, where: str) -> None:
     for cell, recipe in _list_recipes(study):
         upstream, labels = recipe.upstream, recipe.labels
         try:
-            if _learns_upstream(recipe):
+            if uses_upstream(recipe):
                 key: tuple[object, ...] = (upstream.classes, upstream.figures)
                 if key not in checked:
                     _require_classes(study, recipe)
@@ -123,7 +123,7 @@ def require_unseen_upstream(study: Study, where: str) -> None:
         DataError: a picture is in both; names the two files.
     """
     recipes = [recipe for _, recipe in _list_recipes(study)]
-    if study.data.upstream != BUILT_IN and any(map(_learns_upstream, recipes)):
+    if study.data.upstream != BUILT_IN and any(map(uses_upstream, recipes)):
         seen = inspect_upstream(study.data)
         pictures = Pictures(
             paths=[*map(str, seen)],
@@ -135,10 +135,6 @@ def require_unseen_upstream(study: Study, where: str) -> None:
         _, upstream = study.data.detection_sets
         pictures = open_split(upstream, "train").pictures(trainable_image_ids(upstream))
         require_unseen(study.data, pictures, f"{where}: data.upstream_detection")
-
-
-def _learns_upstream(recipe: Recipe) -> bool:
-    return recipe.init.source == "upstream" or bool(recipe.joint.weight)
 
 
 def _list_recipes(study: Study) -> Iterator[tuple[Cell, Recipe]]:

@@ -14,10 +14,11 @@ from torch import Tensor
 from rethink_ray.data.facts import digest_of_file
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.backbones import build_backbone
+from rethink_ray.detection.detector_start import KeptClasses
 from rethink_ray.detection.hub_weights import HubWeights
 from rethink_ray.detection.learned_detectors import LearnedDetector
 from rethink_ray.detection.necks import require_fitting_neck
-from rethink_ray.detection.own_network import OwnNetwork, build_own_network
+from rethink_ray.detection.own_network import OwnNetwork, build_without_content
 from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
 from rethink_ray.detection.weights import require_fitting_file, require_fitting_names
@@ -26,6 +27,7 @@ from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.own_families import FOR_ANY, SIDES
+from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
@@ -142,33 +144,49 @@ def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
         DataError: the data set, whose categories a teacher must know, cannot be read.
     """
     state: Mapping[str, Tensor] = {}
+    for learned, _ in _compare_whole_detectors(study, uses):
+        state = learned.state
     for use in uses:
         if use.is_teacher:
             categories = open_split(study.data, "train").categories
             state = require_fitting_teacher(use.path, use.recipe, categories, use.where)
-            continue
-        if use.is_whole:
-            names = output_names_of(study.data)
-            learned = read_detector_use(use)
-            require_fitting_detector_file(learned, use.recipe, names, use.where)
-            state = learned.state
-            continue
-        state = state or read_state_dict(use.path, use.where)
-        if is_own(use.recipe.detector.family):
-            build_without_content(use.recipe.detector).require_fitting(state, use.where)
-            continue
-        with torch.device("meta"):
-            backbone = build_backbone(use.recipe.detector)
-        require_fitting_file(backbone, state, use.where)
+        elif not use.is_whole:
+            state = state or read_state_dict(use.path, use.where)
+            _require_fitting_network(use, state)
     return state
 
 
-def read_detector_use(use: FileUse) -> LearnedDetector:
-    """The detector in a file, with the names of its outputs.
+def _require_fitting_network(use: FileUse, state: Mapping[str, Tensor]) -> None:
+    """Refuses a file that does not fill a backbone of ours, or a detector of other code."""
+    detector = use.recipe.detector
+    if is_own(detector.family):
+        build_without_content(detector, ANY_CLASS_COUNT).require_fitting(state, use.where)
+        return
+    with torch.device("meta"):
+        backbone = build_backbone(detector)
+    require_fitting_file(backbone, state, use.where)
 
-    Raises:
-        SpecError: the file cannot be read, or holds no detector.
+
+def _compare_whole_detectors(
+    study: Study, uses: Sequence[FileUse]
+) -> Iterator[tuple[LearnedDetector, KeptClasses]]:
+    """Yields the whole detector in a file for each run that starts from it, and what it keeps.
+
+    The file is read once for each ``init.input``, which decides whether it is refused.
     """
+    learned: dict[InputSpec | None, LearnedDetector] = {}
+    for use in uses:
+        if use.is_whole:
+            stated = use.recipe.init.input
+            if stated not in learned:
+                learned[stated] = _read_detector(use)
+            names = output_names_of(study.data)
+            kept = require_fitting_detector_file(learned[stated], use.recipe, names, use.where)
+            yield learned[stated], kept
+
+
+def _read_detector(use: FileUse) -> LearnedDetector:
+    """Returns the detector in a file, with the names of its outputs."""
     if use.published is not None:
         return load_learned_detector(use.recipe)
     return read_detector_file(use.path, use.where, use.recipe.init.input)
@@ -180,14 +198,9 @@ def list_kept_rows(study: Study, uses: Sequence[FileUse]) -> str:
     Raises:
         SpecError, DataError: as ``load_once``.
     """
-    names = output_names_of(study.data)
     texts = {
-        list_kept(
-            require_fitting_detector_file(read_detector_use(use), use.recipe, names, use.where),
-            names.categories,
-        ): None
-        for use in uses
-        if use.is_whole
+        list_kept(kept, output_names_of(study.data).categories): None
+        for _, kept in _compare_whole_detectors(study, uses)
     }
     return "; ".join(texts)
 
@@ -273,22 +286,13 @@ def require_buildable(study: Study, where: str) -> None:
             built.add(network)
             try:
                 if is_own(detector.family):
-                    _require_usable(build_without_content(detector), recipe, study, cell)
+                    other = build_without_content(detector, ANY_CLASS_COUNT)
+                    _require_usable(other, recipe, study, cell)
                     continue
                 with torch.device("meta"):
                     require_fitting_neck(detector, build_backbone(detector))
             except SpecError as error:
                 raise error.within(f"{where}: {cell.name}") from None
-
-
-def build_without_content(detector: DetectorSpec) -> OwnNetwork:
-    """A detector of other code on ``meta``, or allocated if its code needs numbers."""
-    with torch.random.fork_rng(devices=[]):
-        try:
-            with torch.device("meta"):
-                return build_own_network(detector, ANY_CLASS_COUNT)
-        except SpecError:
-            return build_own_network(detector, ANY_CLASS_COUNT)
 
 
 def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cell) -> None:
@@ -309,9 +313,4 @@ def _require_usable(network: OwnNetwork, recipe: Recipe, study: Study, cell: Cel
 
 def _network_of(recipe: Recipe) -> tuple[object, ...]:
     """Returns the values at ``NETWORK_PATHS``."""
-    return (
-        recipe.detector.family,
-        recipe.detector.backbone,
-        recipe.detector.width,
-        recipe.detector.norm,
-    )
+    return tuple(value_at(recipe, path) for path in NETWORK_PATHS)

@@ -9,18 +9,13 @@ from torch import Tensor
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
-from rethink_ray.detection.pixel_norm import (
-    PixelNorm,
-    input_of_model,
-    is_pixel_norm,
-    require_stated_input,
-)
+from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.tensor_fit import require_finite_weights
 from rethink_ray.detection.whole import load_detector, require_fitting_detector
 from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.detector_files import read_detector_file
+from rethink_ray.training.detector_files import read_detector_file, require_carried_input
 from rethink_ray.training.starting import require_same_file
 from rethink_ray.training.worker_context import WorkerContext
 
@@ -45,7 +40,9 @@ def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
     detector = build_detector(recipe.detector, stated, config.num_categories, seed=0)
     state = ctx.broadcast(_read(config, detector, where) if ctx.is_main else {})
     load_detector(detector, state, where)
-    require_stated_input(detector.pixel_norm, recipe.init.input, f"{where}: init.input")
+    require_stated_input(
+        detector.pixel_norm.read_input(), recipe.init.input, f"{where}: init.input"
+    )
     detector.images_per_step = config.resources.images_per_step
     return detector.to(ctx.device).eval()
 
@@ -80,9 +77,7 @@ def require_fitting_teacher(
     state = _load_in_order(path, needed, categories, where)
     require_fitting_detector(needed, state, where)
     require_finite_weights(state, state, where)
-    if any(map(is_pixel_norm, state)):
-        carried = PixelNorm(input_of_model(state))
-        require_stated_input(carried, recipe.init.input, f"{where}: init.input")
+    require_carried_input(state, recipe, f"{where}: init.input")
     return state
 
 

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor
 
 from rethink_ray.detection.classifier import build_classifier
-from rethink_ray.detection.detector_start import start_from_detector
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.drift import BackboneStart, record_origin
+from rethink_ray.detection.learned_detectors import (
+    LearnedDetector,
+    OutputNames,
+    start_from_learned,
+)
 from rethink_ray.detection.staged_backbone import Tokens
 from rethink_ray.detection.whole import load_detector
 from rethink_ray.spec.check import check_recipe
@@ -149,21 +153,20 @@ def built(recipe: Recipe, folder: Path, seed: int = 0) -> Detector:
 def started(recipe: Recipe, seed: int) -> Detector:
     """From a detector of four categories, with one in common."""
     theirs, ours = ("cat", "dog", "bird", "fish"), ("dog", "whale", "ant")
-    learned = build_detector(recipe.detector, InitSpec(), len(theirs), seed=9)
+    learned = snapshot(build_detector(recipe.detector, InitSpec(), len(theirs), seed=9))
     detector = build_detector(recipe.detector, recipe.init, len(ours), seed=seed)
     drawn = snapshot(detector)
-    kept = start_from_detector(
+    kept = start_from_learned(
         detector,
-        learned.state_dict(),
-        learned=theirs,
-        categories=ours,
-        keep=recipe.init.keep_classes,
-        where="contract",
+        LearnedDetector(state=learned, categories=theirs),
+        OutputNames(categories=ours),
+        recipe.init.keep_classes,
+        "contract",
     )
     assert dict(kept.categories) == {"dog": "dog"}
     for name, value in detector.state_dict().items():
         if name not in kept.rows:
-            assert torch.equal(value, learned.state_dict()[name]), name
+            assert torch.equal(value, learned[name]), name
         elif name.endswith(".weight"):  # biases are all drawn the same
             assert not torch.equal(value, drawn[name]), name
     return detector

@@ -9,14 +9,16 @@ from torch import Tensor
 from torchvision.models import detection as published
 
 from rethink_ray.detection.class_names import ALIASES, match_categories
-from rethink_ray.detection.detector_start import (
-    KeptClasses,
-    KeptRows,
-    require_fitting_start,
-    start_from_detector,
-)
+from rethink_ray.detection.detector_start import KeptClasses, KeptRows, fill_class_rows
 from rethink_ray.detection.detectors import Detector, build_detector
-from rethink_ray.detection.foreign import OUTPUTS_OF_COCO
+from rethink_ray.detection.foreign import OUTPUTS_OF_COCO, rename_to_ours
+from rethink_ray.detection.learned_detectors import (
+    LearnedDetector,
+    OutputNames,
+    require_fitting_learned,
+    start_from_learned,
+)
+from rethink_ray.detection.whole import require_fitting_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec, KeepClasses
@@ -40,11 +42,28 @@ def build(family: Family, num: int, seed: int, **counts: Any) -> Detector:
 
 
 def start(
-    detector: Detector, state: dict[str, Tensor], keep: KeepClasses = "by_name"
+    detector: Detector,
+    state: dict[str, Tensor],
+    keep: KeepClasses = "by_name",
+    *,
+    theirs: tuple[str, ...] | None = THEIRS,
+    ours: tuple[str, ...] = OURS,
 ) -> KeptClasses:
-    return start_from_detector(
-        detector, state, learned=THEIRS, categories=OURS, keep=keep, where="file"
-    )
+    learned = LearnedDetector(state=state, categories=theirs)
+    return start_from_learned(detector, learned, OutputNames(categories=ours), keep, "file")
+
+
+def compare(
+    needed: dict[str, Tensor],
+    state: dict[str, Tensor],
+    theirs: tuple[str, ...] | None,
+    ours: tuple[str, ...],
+) -> KeptClasses:
+    """Tensors may be without content."""
+    renamed = rename_to_ours(state, needed)
+    filled, kept = fill_class_rows(needed, renamed, theirs, ours, "by_name")
+    require_fitting_detector(needed, filled, "file")
+    return kept
 
 
 def state_of(family: Family, **rows: Tensor) -> dict[str, Tensor]:
@@ -122,21 +141,19 @@ def test_keeping_none_keeps_the_background_alone() -> None:
 
 def test_another_number_of_categories_fits_and_other_anchors_do_not() -> None:
     detector = build("retinanet", 5, seed=0)
-    same = {"categories": (*OURS, "horse", "cow"), "keep": "by_name", "where": "file"}
+    ours = (*OURS, "horse", "cow")
     state = build("retinanet", 3, seed=1).state_dict()
-    kept = start_from_detector(detector, state, learned=THEIRS, **same)  # type: ignore[arg-type]
+    kept = start(detector, state, ours=ours)
     assert kept.rows[f"{LOGITS}bias"] == KeptRows(num_kept=18, num_rows=45)
     state[f"{LOGITS}bias"] = torch.zeros(3 * 8)  # eight anchors are not nine
     with pytest.raises(SpecError, match="of another shape: .*cls_logits.bias"):
-        start_from_detector(detector, state, learned=THEIRS, **same)  # type: ignore[arg-type]
+        start(detector, state, ours=ours)
 
 
 def test_unknown_names_keep_nothing_even_if_their_number_agrees() -> None:
     detector = build("retinanet", 3, seed=0)
     state = build("retinanet", 3, seed=1).state_dict()
-    kept = start_from_detector(
-        detector, state, learned=None, categories=OURS, keep="by_name", where="file"
-    )
+    kept = start(detector, state, theirs=None)
     assert kept.drawn == OURS
     drawn = build("retinanet", 3, seed=0).state_dict()
     assert torch.equal(detector.state_dict()[f"{LOGITS}weight"], drawn[f"{LOGITS}weight"])
@@ -149,9 +166,7 @@ def test_ninety_one_outputs_are_cocos() -> None:
         state[f"{base}weight"] = torch.zeros(rows, 32)
         state[f"{base}bias"] = torch.arange(float(rows))
     detector = build("faster_rcnn", 3, seed=0)
-    kept = start_from_detector(
-        detector, state, learned=None, categories=OURS, keep="by_name", where="file"
-    )
+    kept = start(detector, state, theirs=None)
     # COCO's ids: dog 18, motorcycle 4
     assert detector.state_dict()[f"{HEADS}box_predictor.cls_score.bias"].tolist() == [0, 18, 4, 0]
     assert kept.drawn == ("whale",)
@@ -162,12 +177,13 @@ def test_a_start_is_compared_without_content() -> None:
         detector = build("mask_rcnn", 3, seed=0)
     state = state_of("mask_rcnn")
     needed = detector.state_dict()
-    same = {"learned": THEIRS, "categories": OURS, "keep": "by_name", "where": "file"}
-    kept = require_fitting_start(needed, state, **same)  # type: ignore[arg-type]
+    learned = LearnedDetector(state=state, categories=THEIRS)
+    names = OutputNames(categories=OURS)
+    kept = require_fitting_learned(needed, learned, names, "by_name", "file")
     assert kept == start(build("mask_rcnn", 3, seed=0), state)
     del state["network.rpn.head.conv.0.0.weight"]
     with pytest.raises(SpecError, match=r"missing: network\.rpn\.head\.conv"):
-        require_fitting_start(needed, state, **same)  # type: ignore[arg-type]
+        require_fitting_learned(needed, learned, names, "by_name", "file")
 
 
 def test_voc_shares_all_its_twenty_categories_with_coco() -> None:
@@ -205,14 +221,7 @@ def test_torchvisions_first_detectors_fill_ours(
     with torch.device("meta"):
         theirs = build_theirs(weights=None, weights_backbone=None)
         needed = build_detector(spec, InitSpec(), len(VOC), seed=0).state_dict()
-    kept = require_fitting_start(
-        needed,
-        theirs.state_dict(),
-        learned=("person",) if has_keypoints else None,
-        categories=VOC,
-        keep="by_name",
-        where="file",
-    )
+    kept = compare(needed, theirs.state_dict(), ("person",) if has_keypoints else None, VOC)
     assert len(kept.categories) == (1 if has_keypoints else 20)
     assert len(kept.rows) == num_rows
 
@@ -225,8 +234,6 @@ def test_torchvisions_detector_fills_that_of_a_study_that_ships_under_learning_n
     with torch.device("meta"):
         theirs = published.fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
         needed = build_detector(recipe.detector, InitSpec(), len(VOC), seed=0).state_dict()
-    kept = require_fitting_start(
-        needed, theirs.state_dict(), learned=None, categories=VOC, keep="by_name", where="file"
-    )
+    kept = compare(needed, theirs.state_dict(), None, VOC)
     assert recipe.detector.norm != "frozen_bn"
     assert len(kept.categories) == 20

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rethink_ray.detection.detector_start import require_fitting_start
+from rethink_ray.detection.detector_start import fill_class_rows
 from rethink_ray.detection.detectors import build_detector
+from rethink_ray.detection.foreign import rename_to_ours
 from rethink_ray.detection.foreign_names import CATEGORIES_OF_COCO, convert_foreign
+from rethink_ray.detection.whole import require_fitting_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
@@ -137,9 +139,9 @@ def test_a_published_detector_fills_ours(family: Family, write: Any) -> None:
         needed = build_detector(spec, InitSpec(), len(OURS), seed=0).state_dict()
     state, learned = convert_foreign(theirs, "file")
     assert learned == CATEGORIES_OF_COCO
-    kept = require_fitting_start(
-        needed, state, learned=learned, categories=OURS, keep="by_name", where="file"
-    )
+    renamed = rename_to_ours(state, needed)
+    filled, kept = fill_class_rows(needed, renamed, learned, OURS, "by_name")
+    require_fitting_detector(needed, filled, "file")
     assert kept.categories == {"dog": "dog"}
     assert len(kept.rows) == {"retinanet": 2, "faster_rcnn": 4, "mask_rcnn": 6}[family]
 

@@ -118,6 +118,25 @@ def test_a_digest_follows_the_weights_and_the_input_and_no_other_description(cac
     assert digest() == first
 
 
+def test_a_digest_is_the_same_before_and_after_the_download(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = vit_files()
+
+    def download(weights: HubWeights, name: str) -> Path | None:
+        if name not in files:
+            return None
+        return put_repository(cache, weights.repository, {name: files[name]}) / name
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.setattr(HubWeights, "_download", download)
+
+    first = hub().compute_digest("test")
+
+    assert hub().find() is not None
+    assert hub().compute_digest("test") == first
+
+
 def test_a_description_of_older_timm_is_read_too(cache: Path) -> None:
     flat = b'{"architecture": "test_vit", "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}'
     put_repository(cache, OURS, vit_files() | {"config.json": flat})

@@ -13,6 +13,8 @@ from rethink_ray.detection.own_checks import (
     Subject,
     check_own_detector,
     describe_checked,
+    draw_pictures,
+    place_objects,
 )
 from rethink_ray.detection.size import count_built_weights
 from rethink_ray.spec.errors import SpecError
@@ -169,7 +171,8 @@ def test_the_example_of_the_page_is_short_and_keeps_the_contract() -> None:
 )
 def test_a_broken_rule_is_told_by_name(kind: str, rule: str, shown: str) -> None:
     [check] = [function for name, function in CHECKS.items() if name.startswith(rule)]
-    assert shown in check(Subject(small(f"{MODULE}:build_{kind}")))
+    spec = small(f"{MODULE}:build_{kind}")
+    assert shown in check(Subject(spec, draw_pictures(), place_objects()))
 
 
 @pytest.mark.parametrize(

@@ -236,10 +236,10 @@ def test_a_stated_input_must_be_that_of_the_loaded_weights() -> None:
         mean=(102.9801 / 255, 115.9465 / 255, 122.7717 / 255), std=(1 / 255,) * 3, order="bgr"
     )
 
-    require_stated_input(norm, None, "init.input")
-    require_stated_input(norm, same, "init.input")
+    require_stated_input(norm.read_input(), None, "init.input")
+    require_stated_input(norm.read_input(), same, "init.input")
     with pytest.raises(SpecError) as refused:
-        require_stated_input(norm, HALF, "init.input")
+        require_stated_input(norm.read_input(), HALF, "init.input")
     assert_says("detection", "another input than that of the weights", str(refused.value))
 
 

@@ -12,6 +12,7 @@ from tests.spec.refusals import refused
 UPSTREAM = {"init__source": "upstream"}
 DIRECT = {"init__source": "direct", "direct__norm": "gn"}
 STUDENT = {"labels__kind": "self_training"}
+IMPORTED = {"labels__kind": "imported", "labels__file": "d.json"}
 FROZEN = UPSTREAM | {"init__frozen": "backbone"}
 
 
@@ -28,6 +29,11 @@ def after(units: float) -> dict[str, Any]:
             | {"labels__start": "init", "init__source": "upstream"}
             | {"init__frozen": "heads"},
             ["init.frozen", "'heads'", "labels.start: teacher"],
+        ),
+        (IMPORTED | {"init__frozen": "layer2"}, ["init.frozen", "must be none on random weights"]),
+        (
+            IMPORTED | UPSTREAM | {"init__frozen": "heads"},
+            ["init.frozen", "'heads'", "neck and heads start from random weights"],
         ),
         (UPSTREAM | after(0.5), ["init.unfreeze", "init.frozen: backbone"]),
         # 2x of 4 updates leaves the trunk at update 5, where its rate falls first

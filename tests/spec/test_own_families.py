@@ -12,8 +12,8 @@ from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.own_families import OUR_FAMILIES, SHIPPED_FAMILIES
-from rethink_ray.spec.recipe import Family, Recipe
+from rethink_ray.spec.own_families import SHIPPED_FAMILIES
+from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.recipes import build_recipe
 from rethink_ray.spec.rules.own_families import REFUSED_AXES
 from rethink_ray.spec.settings import known_paths, used_value_at, value_at, with_settings
@@ -34,10 +34,6 @@ def recipe_of(family: str, **settings: Any) -> Recipe:
     dotted = {path.replace("__", "."): value for path, value in settings.items()}
     sides = {"min_side_px": SIDES[family], "max_side_px": SIDES[family]}
     return with_settings(Recipe(), {"detector": {"family": family, **sides}, **dotted}, "test")
-
-
-def test_our_families_are_named_twice_alike() -> None:
-    assert Family.__args__ == OUR_FAMILIES  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

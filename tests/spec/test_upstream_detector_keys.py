@@ -119,6 +119,28 @@ def test_it_is_trained_as_detectron_trains_in_its_own_sizes() -> None:
     assert recipe.detector.score_threshold == 0.05
 
 
+@pytest.mark.parametrize(
+    ("above", "upstream"),
+    [
+        ({"head_norm": "gn", "neck_norm": "none"}, ("gn", "none")),
+        ({"head_norm": "frozen_bn"}, ("same", None)),
+        ({"neck_norm": "frozen_bn"}, ("none", "same")),
+        ({"neck_norm": "same"}, ("none", "none")),
+    ],
+)
+def test_it_has_norms_where_a_run_with_frozen_ones_has_some(
+    above: dict[str, str], upstream: tuple[str, str | None]
+) -> None:
+    """Otherwise its weights would not fill the run's detector."""
+    settings = {f"detector__{key}": value for key, value in above.items()}
+    frozen = micro_recipe(
+        **UPSTREAM_START, detector__family="faster_rcnn", detector__norm="frozen_bn", **settings
+    )
+    detector = upstream_detector_recipe(frozen).detector
+    assert detector.norm == "bn"
+    assert (detector.head_norm, detector.neck_norm) == upstream
+
+
 def asset_kinds(*arms: dict[str, Any]) -> dict[str, tuple[int, int]]:
     named = {f"arm{number}": settings for number, settings in enumerate(arms)}
     return dict(plan_study(study(**named), FACTS).asset_kinds)

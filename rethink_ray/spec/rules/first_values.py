@@ -35,7 +35,7 @@ def entries_of(study: Study) -> Iterator[FirstEntry]:
 
 
 def _searched_cells(study: Study) -> tuple[Cell, ...]:
-    """Returns every cell that is searched; a cell that copies its values tries none of its own."""
+    """Returns every cell that is searched; a cell that copies its values tries none."""
     return tuple(cell for cell in cells_of(study) if copied_cell(study, cell) is None)
 
 

@@ -52,13 +52,9 @@ def _is_no_name_of_torchvision(run: Run) -> bool | Breach:
     return Breach(came=name, words={"known": ", ".join(known)})
 
 
-def _goes_on_from_teacher(recipe: Recipe) -> bool:
-    return recipe.labels.kind != "human" and recipe.labels.start == "teacher"
-
-
 def _starts_whole(recipe: Recipe) -> bool:
     """Whether neck and heads were trained before, too."""
-    return recipe.init.source in ("detector", "direct") or _goes_on_from_teacher(recipe)
+    return recipe.init.source in ("detector", "direct") or recipe.labels.goes_on
 
 
 def keeps_backbone(recipe: Recipe) -> bool:
@@ -235,7 +231,7 @@ FROZEN_RULES: tuple[Rule[Run], ...] = (
         broken=lambda run: (
             run.recipe.init.source == "random"
             and run.recipe.init.frozen != "none"
-            and not _goes_on_from_teacher(run.recipe)
+            and not run.recipe.labels.goes_on
         ),
         must="must be none on random weights",
         remedy="Frozen random layers cost 3.3 AP (Detectron's old default); load weights first.",

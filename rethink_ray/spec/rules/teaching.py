@@ -195,8 +195,8 @@ def _hides_labels_of_an_arm(student: Student) -> bool | Breach:
     paths = ("labels.kind", "labels.threshold")
     for recipe in reachable_recipes(student.recipe, student.space, paths):
         if recipe.labels.kind == "self_training" and recipe.labels.threshold < floor:
-            came, words = recipe.labels.threshold, {"floor": floor}
-            return Breach(key=f"{student.cell.name}: labels.threshold", came=came, words=words)
+            key = f"{student.cell.name}: labels.threshold"
+            return Breach(key=key, came=recipe.labels.threshold, words={"floor": floor})
     return False
 
 
