@@ -38,8 +38,8 @@ def plan_hours_lines(
     from rethink_ray.search.hours import estimate_hours  # a plan without paces needs none of it
 
     if measured is None:
-        yield "hours: not known before the first rung, because no pace was measured. --pace takes the"
-        yield "  directory of a study that ran here, or a file that status DIR --write-pace FILE wrote"
+        yield "hours: not known before the first rung, because no pace was measured. --pace takes"
+        yield "  the directory of a study that ran here, or a file of status DIR --write-pace FILE"
         return
     hours = estimate_hours(study, facts, measured.arms, slots=slots)
     jobs = "1 slot" if slots == 1 else f"{slots} slots"
