@@ -66,7 +66,7 @@ def _describe_passes(study: Study, facts: DataFacts, cell: Cell) -> str:
     """``4x = 480 updates = 32 passes; 8x = 960 = 64 over 120 images``."""
     recipe, num_images = base_recipe(study, cell), facts.regime_sizes[cell.regime]
     batch = images_by_kind(recipe)[0]
-    parts = []
+    parts: list[str] = []
     for length in lengths_of(study, cell):
         updates = recipe.schedule.steps(length)
         passes = f"{updates * batch / num_images:.3g}"
