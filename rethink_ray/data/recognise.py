@@ -14,10 +14,10 @@ __all__ = ["RecognisedData", "recognise_folder"]
 
 Recogniser = Callable[[FolderTree], RecognisedData | None]
 RECOGNISERS: Mapping[str, Recogniser] = {
-    coco.LOOKED_FOR: coco.recognise_coco,
-    voc.LOOKED_FOR: voc.recognise_voc,
-    yolo.LOOKED_FOR: yolo.recognise_yolo,
-    imagefolder.LOOKED_FOR: imagefolder.recognise_imagefolder,
+    coco.COCO_FORM: coco.recognise_coco,
+    voc.VOC_FORM: voc.recognise_voc,
+    yolo.YOLO_FORM: yolo.recognise_yolo,
+    imagefolder.IMAGEFOLDER_FORM: imagefolder.recognise_imagefolder,
 }
 """The form that is looked for, in words -> the function that looks for it."""
 
@@ -48,7 +48,9 @@ def recognise_folder(folder: Path) -> RecognisedData:
         return recognise_folder(inner)
     if not formats:
         must = f"must hold labelled pictures as {'; or '.join(RECOGNISERS)}"
-        remedy = "Name the files in a study file (docs/data.md), or convert: rethink-ray data import."
+        remedy = (
+            "Name the files in a study file (docs/data.md), or convert: rethink-ray data import."
+        )
         raise DataError(explain(str(folder), must, tree.describe(), remedy))
     if len(formats) > 1:
         must = "must have its labels in one format, since two may disagree"

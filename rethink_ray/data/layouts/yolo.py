@@ -5,7 +5,7 @@ from rethink_ray.data.layouts.tree import FolderTree
 from rethink_ray.data.sources.yolo import YoloSource
 from rethink_ray.data.sources.yolo_config import find_yolo_file, read_yolo_config
 
-LOOKED_FOR = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
+YOLO_FORM = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
 
 
 def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
@@ -29,7 +29,9 @@ def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
     if not is_yaml and not sources["train"].has_labels():
         return None  # a list of classes alone may belong to another format
     labelled = [split for split in sources if split == "train" or sources[split].has_labels()]
-    notes = [f"{path.name}: {split} {why}, so it is no split" for split, why in config.absent.items()]
+    notes = [
+        f"{path.name}: {split} {why}, so it is no split" for split, why in config.absent.items()
+    ]
     notes += [
         f"{path.name}: no picture of {split} has a label file, so it is no split"
         for split in sources
