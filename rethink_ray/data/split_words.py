@@ -1,6 +1,7 @@
 """Says in one line what a split holds: pictures, boxes, their sizes, masks and keypoints."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rethink_ray.data.index import AnnotationIndex
 
@@ -27,9 +28,7 @@ def describe_split(index: AnnotationIndex) -> str:
     return ", ".join(parts)
 
 
-def _describe_sizes(
-    index: AnnotationIndex, in_use: np.ndarray[tuple[int], np.dtype[np.bool_]]
-) -> str:
+def _describe_sizes(index: AnnotationIndex, in_use: NDArray[np.bool_]) -> str:
     """Returns the size of all pictures, or of the smallest and the largest by area."""
     sides = [index.image_column(side)[in_use].astype(np.int64) for side in ("width", "height")]
     order = np.argsort(sides[0] * sides[1], kind="stable")

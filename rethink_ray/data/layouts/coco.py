@@ -17,7 +17,7 @@ JSON_PEEK_BYTES = 1_000_000
 NUM_LOOKED_UP = 50
 """Names of pictures that are looked for."""
 OTHER_COCO_FILES = ("captions", "image_info", "panoptic", "stuff", "person_keypoints")
-"""Beginnings of COCO's files beside ``instances``; ``person_keypoints`` is taken where it is alone."""
+"""Beginnings of COCO's files beside ``instances``; only ``person_keypoints`` may stand alone."""
 _KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _FIRST_KEY = re.compile(
     rb'\s*(\xef\xbb\xbf)?\{\s*"(info|licenses|images|annotations|categories|type)"'

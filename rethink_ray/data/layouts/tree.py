@@ -105,7 +105,6 @@ def _name(folder: str) -> str:
 
 
 def _count(kinds: Mapping[str, tuple[str, ...]]) -> str:
-    num_of = Counter(
-        {suffix or "files without a suffix": len(names) for suffix, names in kinds.items()}
-    )
-    return ", ".join(f"{num} {suffix}" for suffix, num in num_of.most_common(4))
+    num_of = Counter({suffix: len(names) for suffix, names in kinds.items()})
+    most = num_of.most_common(4)
+    return ", ".join(f"{num} {suffix or 'files without a suffix'}" for suffix, num in most)
