@@ -97,7 +97,7 @@ def check(
     Training copes with each fault and counts it; a note is only worth knowing.
     """
     recognised = recognise_path(dataset)
-    data, regimes, draws = load_data_and_regimes(dataset, settings or [])
+    data, regimes, draws = load_data_and_regimes(dataset, settings or [], recognised)
     from rethink_ray.data.check import check_data, find_refusal  # after typos: takes a second
 
     findings = check_data(data, splits_in_use(data))
@@ -258,12 +258,13 @@ def import_labels(
 
 
 def load_data_and_regimes(
-    name: str, settings: Sequence[str]
+    name: str, settings: Sequence[str], recognised: "RecognisedData | None" = None
 ) -> "tuple[DataSpec, Mapping[str, RegimeSpec], Sequence[int]]":
     """The data block, the regimes and the draws of a study file, a folder of labelled pictures, or
     a data set named by kind and ``settings``.
 
-    The only regime of a data set without a study is all of its images.
+    The only regime of a data set without a study is all of its images. ``recognised`` is the
+    format of the folder, where it is known already.
 
     Raises:
         SpecError: a setting does not name a key of the data block in full, as ``data.root``.
@@ -274,7 +275,7 @@ def load_data_and_regimes(
 
     for setting in settings:
         _require_data_path(setting)
-    recognised = recognise_path(name)
+    recognised = recognised or recognise_path(name)
     if name in NAMED_SETS or recognised is not None:
         tree: dict[str, Any] = {"data": {"dataset": name}}
         if recognised is not None:
