@@ -98,7 +98,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     ``box_degenerate``, ``unknown_category`` (train has no such category), ``unknown_image``,
     ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with masks),
     ``mask_off_box``, the ``unreadable_*`` fields of annotations that docs/data.md lists,
-    ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``;
+    ``box_not_normalised``, ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``;
     for each EXIF orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind
     of deep picture its levels of black and white, as ``scaled_gray16_0_4095``.
 
@@ -122,7 +122,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
-            objects += [(_name_picture(image.path), one, size) for one in image.objects]
+            objects += [(_locate_object(image, one), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
     examples |= find_mask_faults(objects)
     if raw.shifted_categories and "unknown_category" in examples:
@@ -274,6 +274,13 @@ def _name_picture(path: Path) -> str:
     return show_path(f"{path.parent.name}/{path.name}")
 
 
+def _locate_object(image: RawImage, annotated: RawObject) -> str:
+    """Returns the line of an object in its text file, or the name of its picture."""
+    if annotated.line:
+        return f"{image.label_file} line {annotated.line}"
+    return _name_picture(image.path)
+
+
 def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:
     return [
         DataFinding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
@@ -323,13 +330,13 @@ def _check_objects(
     image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Examples
 ) -> None:
     """Adds the notes and faults of an image's objects; ``categories`` are those of train."""
-    if not image.objects:
+    if not image.objects and is_stated(size):
         examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
     earlier: set[tuple[str | None, tuple[float, ...]]] = set()
     for annotated in image.objects:
         category = annotated.category or "a category that the file does not name"
-        where = f"{_name_picture(image.path)}: {category}"
+        where = f"{_locate_object(image, annotated)}: {category}"
         key = (annotated.category, round_box(annotated.box_xyxy))
         if not annotated.is_crowd and annotated.category in categories:
             if key in earlier:
