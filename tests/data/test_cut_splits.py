@@ -200,7 +200,7 @@ def test_a_voc_set_without_lists_is_cut(tmp_path: Path) -> None:
     write_voc_without_lists(tmp_path, 20)
     data = DataSpec(dataset="voc", root=str(tmp_path))
     with pytest.raises(DataError, match=r"without lists: data.split: \{val: 20%, test: 20%\}"):
-        open_split(data, "train")
+        open_split(data, "val")
     data = DataSpec(dataset="voc", root=str(tmp_path), split=DataSplit(val="20%", test="20%"))
     assert [len(open_split(data, split)) for split in SPLITS] == [12, 4, 4]
 
