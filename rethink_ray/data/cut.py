@@ -58,6 +58,8 @@ def deal_pictures(
         if least > fullest:
             grouping, dealt, fullest = tried, by_picture, least
         most = most / 2 if likeness is not None else 0
+    if not pictures:  # the index of train says why
+        return grouping, dealt
     _require_groups(grouping, shares, split)
     _require_object_in_each(pictures, dealt, shares)
     return grouping, dealt

@@ -1,10 +1,9 @@
-import json
 import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from data_files import spoil_pixels, voc_xml, write_picture
+from data_files import spoil_pixels, voc_xml
 from looking import SIDE, cut_spec, draw, slide, write_pictures
 from PIL import Image, ImageOps
 
@@ -172,7 +171,7 @@ def test_the_frames_of_one_video_are_parted_and_that_is_told(tmp_path: Path) -> 
 
 
 def test_fewer_groups_than_splits_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    write_pictures(tmp_path, {f"{kind}/{at}.png": draw(at) for at in range(9) for kind in "ab"})
+    write_pictures(tmp_path, {f"{'ab'[at % 2]}/{at}.png": draw(at) for at in range(18)})
     data = cut_spec(tmp_path, val="20%", test="20%", group="folder")
     with pytest.raises(DataError, match=r"each of train, val and test.*2 groups of 18 pictures"):
         open_split(data, "train")
@@ -212,7 +211,7 @@ def test_a_split_that_the_files_have_is_not_cut_again(tmp_path: Path) -> None:
     (lists / "train.txt").write_text("\n".join(map(str, range(16))))
     (lists / "val.txt").write_text("\n".join(map(str, range(16, 20))))
     data = DataSpec(dataset="voc", root=str(tmp_path), split=DataSplit(val="20%", test="20%"))
-    with pytest.raises(DataError, match=r"split.val must cut only splits.*Leave val out"):
+    with pytest.raises(DataError, match=r"split.val: must cut only splits.*Leave val out"):
         open_split(data, "train")
     data = DataSpec(dataset="voc", root=str(tmp_path), split=DataSplit(test="25%"))
     assert [len(open_split(data, split)) for split in SPLITS] == [12, 4, 4]
@@ -233,17 +232,3 @@ def test_a_set_without_a_readable_picture_is_refused_as_any_other(tmp_path: Path
     shutil.rmtree(tmp_path / "all")
     with pytest.raises(DataError, match="at least one image that can be read"):
         open_split(cut_spec(tmp_path), "val")
-
-
-def test_pictures_that_all_look_alike_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "all").mkdir()
-    write_pictures(tmp_path, {f"{at}.png": draw(0) for at in range(3)})
-    for at in range(12):
-        write_picture(tmp_path / "all" / f"{at}.png", SIDE, SIDE, mark=str(at))
-    tree = json.loads((tmp_path / "all.json").read_text())
-    tree["images"] = [
-        {"id": at, "file_name": f"{at}.png", "width": SIDE, "height": SIDE} for at in range(12)
-    ]
-    (tmp_path / "all.json").write_text(json.dumps(tree))
-    with pytest.raises(DataError, match=r"1 group of 12 pictures.*group: none"):
-        open_split(cut_spec(tmp_path), "train")
