@@ -14,7 +14,7 @@ from rethink_ray.spec.data_split import DataSplit, RegexGroups
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import CutFacts
 
-ENOUGH = 0.5
+FULL_ENOUGH = 0.5
 """Chains are parted until each split has at least this share of the pictures it asks for."""
 NUM_SHOWN = 3
 """Groups that ``data check`` shows, and pictures of each."""
@@ -49,7 +49,7 @@ def deal_pictures(
     shares = {GIVER: 1 - sum(split.shares.values()), **split.shares}
     most, fullest = shares[GIVER] * len(pictures), -1.0
     grouping, dealt = Grouping(group_of=()), list[str]()
-    while most >= 1 and fullest < ENOUGH:
+    while most >= 1 and fullest < FULL_ENOUGH:
         tried = group_pictures(pictures, split, likeness, most)
         splits = deal_groups(_describe_groups(pictures, tried), split.shares, split.seed)
         by_picture = [splits[group] for group in tried.group_of]
