@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from data_files import spoil_pixels, voc_xml
-from looking import SIDE, cut_spec, draw, slide, write_pictures
 from PIL import Image, ImageOps
 
 from rethink_ray.data.cut_splits import locate_split, open_cut
@@ -16,6 +15,7 @@ from rethink_ray.spec.data_split import DataSplit
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import say_cut
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
+from tests.looking import SIDE, cut_spec, draw, slide, write_pictures
 
 SPLITS = ("train", "val", "test")
 ALL = {"all": RegimeSpec(images="all")}
