@@ -140,7 +140,10 @@ def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
 
     if recognised is None:
         return
-    scoring = choose_scoring(recognised.splits) if len(recognised.splits) > 1 else {}
+    splits = recognised.splits
+    scoring: dict[str, Any] = choose_scoring(splits) if len(splits) > 1 else {}
+    if len(splits) == 2:  # one split that selects and reports would flatter the values it selects
+        scoring["select_on"] = {"holdout": "20%"}
     yield "\nin a study file:\n"
     yield yaml.safe_dump({"data": recognised.data | scoring}, sort_keys=False).rstrip()
     if not scoring:
