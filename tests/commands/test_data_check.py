@@ -75,3 +75,5 @@ def test_a_folder_of_no_format_is_refused(tmp_path: Path) -> None:
     assert_says(
         "commands", "a folder of no format", str(shown.exception).replace(str(tmp_path), "DIR")
     )
+    shown = CliRunner().invoke(app, ["data", "check", f"{tmp_path}/nowhere/"])
+    assert "a folder that does not exist" in str(shown.exception)
