@@ -256,7 +256,7 @@ def _read_data_file(path: Path) -> YoloConfig:
 
 def _read_class_list(root: Path, path: Path) -> YoloConfig:
     """Reads a folder without ``data.yaml``, whose splits are its folders."""
-    splits = {}
+    splits: dict[str, tuple[Path, ...]] = {}
     for split, words in YOLO_SPLIT_KEYS.items():
         folders = [root / sub for word in words for sub in (f"images/{word}", f"{word}/images")]
         lists = [root / f"{word}{LIST_SUFFIX}" for word in words]
