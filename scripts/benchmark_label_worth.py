@@ -19,7 +19,7 @@ from numpy.random import Generator
 
 from rethink_ray.judge.label_worth import (
     GRID,
-    ImageRange,
+    ImagesNeeded,
     SizeCurve,
     SizePoint,
     find_images_needed,
@@ -57,7 +57,7 @@ def ahead(reference: Curve) -> Curve:
 
 
 def power_law(images: float) -> float:
-    return 45.0 - 38.0 * (images / 50.0) ** -0.5
+    return 45.0 - 38.0 / math.sqrt(images / 50.0)
 
 
 def saturating(images: float) -> float:
@@ -153,14 +153,14 @@ def find_true_need(reference: Curve, score: float) -> float:
     return high
 
 
-def holds(needed: ImageRange, true: float) -> bool:
+def holds(needed: ImagesNeeded, true: float) -> bool:
     """Whether a range holds a number of images. One that fits no number holds none."""
     slack = 1.0 + 1e-6
     is_above = needed.low is None or true > needed.low / slack
     return is_above and (needed.high is None or true < needed.high * slack)
 
 
-def interpolate(score: SizePoint, reference: SizeCurve) -> ImageRange:
+def interpolate(score: SizePoint, reference: SizeCurve) -> ImagesNeeded:
     """The range if the reference were linear in the logarithm of images between two regimes."""
     points = reference.points
     first, last = points[0].images, points[-1].images
@@ -182,7 +182,7 @@ def interpolate(score: SizePoint, reference: SizeCurve) -> ImageRange:
         if interval is None or interval[1] >= 0.0:
             break
         high = images
-    return ImageRange(estimate=None, low=low, high=high)
+    return ImagesNeeded(estimate=None, low=low, high=high)
 
 
 def rate_worth(

@@ -61,7 +61,7 @@ class SizeCurve:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageRange:
+class ImagesNeeded:
     """The numbers of images, counted from those of the arm, that the scores do not rule out."""
 
     estimate: float | None
@@ -96,9 +96,9 @@ class LabelWorth:
     length: float
     score: float
     """Mean of the arm."""
-    more_images: ImageRange
+    more_images: ImagesNeeded
     """How many more images the reference needs for that score; below zero: it needs fewer."""
-    by_power_law: ImageRange | None = None
+    by_power_law: ImagesNeeded | None = None
     """The same if the reference's scores follow a power law of the images; None with fewer than
     four regimes, or if no power law fits."""
     untested: str = ""
@@ -155,7 +155,7 @@ def _measure_point(
     )
 
 
-def find_images_needed(score: SizePoint, reference: SizeCurve) -> ImageRange:
+def find_images_needed(score: SizePoint, reference: SizeCurve) -> ImagesNeeded:
     """How many images the reference needs for a score, if its own never falls with more images.
 
     Args:
@@ -165,7 +165,7 @@ def find_images_needed(score: SizePoint, reference: SizeCurve) -> ImageRange:
     steps = [(point.images, subtract([(1.0, score), (-1.0, point)])) for point in reference.points]
     tested = [(images, step) for images, step in steps if step and step.se is not None]
     if _falls(tested):
-        return ImageRange(estimate=None, low=None, high=None, is_empty=True)
+        return ImagesNeeded(estimate=None, low=None, high=None, is_empty=True)
     low = high = None
     for images, step in tested:
         if _side_of(step) <= 0:
@@ -175,7 +175,9 @@ def find_images_needed(score: SizePoint, reference: SizeCurve) -> ImageRange:
         if _side_of(step) >= 0:
             break
         high = float(images)
-    return ImageRange(estimate=_keep_inside(_meet(score, reference), low, high), low=low, high=high)
+    return ImagesNeeded(
+        estimate=_keep_inside(_meet(score, reference), low, high), low=low, high=high
+    )
 
 
 def _side_of(step: Estimate, level: float = LEVEL) -> int:
@@ -245,7 +247,7 @@ def _fit(reference: SizeCurve) -> PowerLaw | None:
     return fit_power_law([point.images for point in points], groups)
 
 
-def invert_power_law(score: SizePoint, reference: SizeCurve, law: PowerLaw) -> ImageRange:
+def invert_power_law(score: SizePoint, reference: SizeCurve, law: PowerLaw) -> ImagesNeeded:
     """The numbers of images at which the law and a score do not differ, between the regimes.
 
     The law's value is a weighted sum of the reference's means, so its difference from the score is
@@ -265,7 +267,7 @@ def invert_power_law(score: SizePoint, reference: SizeCurve, law: PowerLaw) -> I
         high = images
     meeting = law.images_for(score.mean)
     inside = meeting is not None and first <= meeting <= last
-    return ImageRange(estimate=meeting if inside else None, low=low, high=high)
+    return ImagesNeeded(estimate=meeting if inside else None, low=low, high=high)
 
 
 def _compare_with_law(
@@ -275,10 +277,10 @@ def _compare_with_law(
     weights = law.weights_at(images)
     terms = [(-w, point) for w, point in zip(weights, reference.points, strict=True)]
     difference = subtract([(1.0, score), *terms])
-    return difference and difference.interval()
+    return None if difference is None else difference.interval()
 
 
-def _count_from(images: int, needed: ImageRange) -> ImageRange:
+def _count_from(images: int, needed: ImagesNeeded) -> ImagesNeeded:
     """The range counted from a number of images that is there already."""
     ends = (None if x is None else x - images for x in (needed.estimate, needed.low, needed.high))
     estimate, low, high = ends

@@ -2,7 +2,7 @@
 
 import math
 
-from rethink_ray.judge.label_worth import ImageGain, ImageRange, LabelWorth
+from rethink_ray.judge.label_worth import ImageGain, ImagesNeeded, LabelWorth
 from rethink_ray.judge.wording import counted, signed, span
 
 
@@ -48,13 +48,14 @@ def _say_at_least(worth: LabelWorth, metric: str) -> str:
         )
     if low < 0.0:
         return (
-            f"whether {arm} is worth any labelled images is open: {reference} is below its {metric} "
-            f"with {-low:.0f} images fewer, and not shown to be above it with any number of images."
+            f"whether {arm} is worth any labelled images is open: {reference} is below its "
+            f"{metric} with {-low:.0f} images fewer, and not shown to be above it with any number "
+            "of images."
         )
     amount = f"more than {low:.0f} more" if low > 0.0 else "more"
     return (
-        f"{arm} is worth {amount} labelled images; how many is open: {reference} is not shown to be "
-        f"above its {metric} with any number of images."
+        f"{arm} is worth {amount} labelled images; how many is open: {reference} is not shown to "
+        f"be above its {metric} with any number of images."
     )
 
 
@@ -87,26 +88,26 @@ def _say_interval(worth: LabelWorth, metric: str) -> str:
         )
     needs = ""
     if ends.estimate is not None:
-        needed = about(worth.images + ends.estimate)
+        needed = round_images(worth.images + ends.estimate)
         needs = f": {reference} needs about {needed} for the same {metric}"
     return f"{arm} is worth as much as {_amount(ends)} more labelled images{needs}."
 
 
-def _turn(ends: ImageRange) -> ImageRange:
+def _turn(ends: ImagesNeeded) -> ImagesNeeded:
     """The range of how many fewer images."""
     estimate, low, high = (None if x is None else -x for x in (ends.estimate, ends.high, ends.low))
-    return ImageRange(estimate=estimate, low=low, high=high)
+    return ImagesNeeded(estimate=estimate, low=low, high=high)
 
 
-def _amount(ends: ImageRange) -> str:
+def _amount(ends: ImagesNeeded) -> str:
     """``about 160 [40, 340]``, or ``40 to 340`` without an estimate."""
     low, high = (f"{x or 0.0:.0f}" for x in (ends.low, ends.high))
     if ends.estimate is None:
         return f"{low} to {high}"
-    return f"about {about(ends.estimate)} [{low}, {high}]"
+    return f"about {round_images(ends.estimate)} [{low}, {high}]"
 
 
-def about(images: float) -> str:
+def round_images(images: float) -> str:
     """A number of images with two digits: ``160`` of 163.2."""
     if abs(images) < 1.0:
         return "0"
@@ -114,7 +115,7 @@ def about(images: float) -> str:
     return f"{round(images, min(digits, 0)):.0f}"
 
 
-def range_text(ends: ImageRange | None) -> str:
+def range_text(ends: ImagesNeeded | None) -> str:
     """A range in a table: ``160 [40, 340]``, ``> 340``, ``<= 40``, ``open`` or ``none fits``."""
     if ends is None:
         return "-"
@@ -128,7 +129,7 @@ def range_text(ends: ImageRange | None) -> str:
         case "at most":
             return f"<= {ends.high:.0f}"
     low, high = (x or 0.0 for x in (ends.low, ends.high))
-    estimate = "" if ends.estimate is None else f"{about(ends.estimate)} "
+    estimate = "" if ends.estimate is None else f"{round_images(ends.estimate)} "
     return f"{estimate}[{low:.0f}, {high:.0f}]"
 
 

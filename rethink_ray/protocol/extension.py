@@ -37,7 +37,7 @@ SHOWN_KEYS = 5
 """An error about another study names at most so many keys."""
 OF_CELLS = ("search", "settings", "schedule", "arms", "regimes", "try_first", "recipe", "tuning")
 """Keys that say what a cell trains: other values of them can be an arm of their own."""
-NAMED = ("arms.", "regimes.", "claims")
+ADDABLE = ("arms.", "regimes.", "claims")
 """Keys that can be added to a study that has begun."""
 ADD_COMMAND = "rethink-ray resume DIR --study FILE"
 
@@ -213,7 +213,7 @@ def _require_same_study(current: Study, from_file: Study, add_with: str) -> None
     more = f" and {len(changes) - SHOWN_KEYS} more" if len(changes) > SHOWN_KEYS else ""
     remedy = "Set the values back to continue (only trials, replicates, searches and lengths may "
     remedy += "grow), or give the new study another --out."
-    if any(f" is {ABSENT} (" in one and one.startswith(NAMED) for one in changes):
+    if any(f" is {ABSENT} (" in one and one.startswith(ADDABLE) for one in changes):
         remedy += " Arms, regimes and claims that are there stay in the file."
     if any(change.startswith(OF_CELLS) for change in changes):
         remedy += f" To try other values as well, add an arm or a regime that has them: {add_with}"

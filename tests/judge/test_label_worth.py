@@ -15,7 +15,7 @@ from rethink_ray.judge.label_worth import (
     measure_label_worth,
     subtract,
 )
-from rethink_ray.judge.label_worth_words import about, describe_gain, describe_label_worth
+from rethink_ray.judge.label_worth_words import describe_gain, describe_label_worth, round_images
 from rethink_ray.judge.power_law import fit_power_law
 from tests.golden_words import assert_says
 
@@ -214,7 +214,7 @@ def test_every_kind_of_range_is_a_sentence() -> None:
     ("images", "text"), [(163.2, "160"), (-163.2, "-160"), (0.4, "0"), (12.3, "12"), (9.6, "10")]
 )
 def test_an_estimate_has_two_digits(images: float, text: str) -> None:
-    assert about(images) == text
+    assert round_images(images) == text
 
 
 @pytest.mark.parametrize("name", ["plateau", "unequal noise"])

@@ -86,8 +86,8 @@ def _read_pair(source: _Source, regimes: list[str], arms: tuple[str, str]) -> Cu
             point = source.results[cells[arm]].point(length)
             if point is not None and point.values:
                 points[arm].append(_read_point(source, cells[arm], point))
-    reference, arm = (SizeCurve(arm=name, points=tuple(points[name])) for name in arms)
-    return CurvePair(arm=arm, reference=reference)
+    reference, compared = (SizeCurve(arm=name, points=tuple(points[name])) for name in arms)
+    return CurvePair(arm=compared, reference=reference)
 
 
 def _pick_lengths(source: _Source, cells: Mapping[str, Cell]) -> dict[str, float]:
