@@ -4,14 +4,21 @@ Rooms that take seconds to import are imported inside the function that needs th
 """
 
 import platform
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rethink_ray.protocol.extension import extend, fingerprint_of, merge
+from rethink_ray.protocol.extension import (
+    ADD_COMMAND,
+    add_from_file,
+    extend,
+    fingerprint_of,
+    merge,
+)
 from rethink_ray.protocol.remaining import progress_of
-from rethink_ray.protocol.same_facts import require_same_facts
+from rethink_ray.protocol.same_facts import merge_facts, require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.run_progress import read_progress
@@ -48,6 +55,8 @@ class StudyInput:
     yaml_text: str
     """Its file."""
     facts: DataFacts
+    file: str = "FILE"
+    """Its path, for messages; ``FILE`` where there is none."""
 
 
 def load_study_input(
@@ -66,7 +75,7 @@ def load_study_input(
     path = find_study(name)
     study, text = load_study(path, settings)
     facts = gather_study_facts(study, str(path), is_planned_only=is_planned_only)
-    return StudyInput(study=study, yaml_text=text, facts=facts)
+    return StudyInput(study=study, yaml_text=text, facts=facts, file=str(path))
 
 
 def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = False) -> DataFacts:
@@ -171,8 +180,12 @@ def start_study(
     ``versions`` are of this machine unless given.
 
     Raises:
+        SpecError: the study names edits, which only a study that has begun can have.
         RecordError: there is a study already, or other files; a URI that does not answer.
     """
+    if study.edits:
+        must = "must be left out of a study file: the program writes it"
+        raise SpecError(explain(f"{study.study}: edits", must, len(study.edits)))
     return StudyDirectory.create(
         where,
         study,
@@ -192,25 +205,60 @@ def start_or_continue(where: Path | str, given: StudyInput) -> StudyDirectory:
     if not StudyDirectory.holds_study(where):
         return start_study(where, given.study, given.yaml_text, given.facts)
     directory = StudyDirectory.open(where)
-    continue_study(directory, given.study, given.facts)
+    add_with = f"rethink-ray resume {shlex.quote(directory.address)} --study {given.file}"
+    continue_study(directory, given.study, given.facts, add_with)
     return directory
 
 
-def continue_study(directory: StudyDirectory, study: Study, facts: DataFacts) -> bool:
+def continue_study(
+    directory: StudyDirectory, study: Study, facts: DataFacts, add_with: str = ADD_COMMAND
+) -> bool:
     """The directory holds a study file given again, perhaps larger; True if that changed anything.
 
+    Args:
+        directory: the study.
+        study: as its file says it now.
+        facts: of its data.
+        add_with: the command that adds arms, for messages.
+
     Raises:
-        SpecError: it is another study.
+        SpecError: it is another study, or has arms, regimes or claims that this one lacks.
         DataError: the data are not those the study was started on.
         RecordError: another process runs the study; its records are of another identity.
     """
     directory.require_own_identity()
+    merge(directory.study, study, add_with)  # another study is refused without waiting for the lock
     require_same_facts(directory.facts, facts)
-    merge(directory.study, study)  # another study is refused without waiting for the lock
     with writing(directory.lock()):
         directory.reread()
-        merged = merge(directory.study, study)
+        merged = merge(directory.study, study, add_with)
         return merged != directory.study and directory.restate(merged)
+
+
+def edit_study(directory: StudyDirectory, given: StudyInput) -> bool:
+    """The directory holds an edited study file: its new arms, regimes and claims are cells of their
+    own from now on. True if that changed anything.
+
+    Args:
+        directory: the study.
+        given: the edited file, checked against its data.
+
+    Raises:
+        SpecError: the file changes or removes something.
+        DataError: the data are not those the study was started on.
+        RecordError: another process runs the study; its records are of another identity.
+    """
+    directory.require_own_identity()
+    add_from_file(directory.study, given.study, given.file, has_results=True)
+    merge_facts(directory.facts, given.facts)
+    with writing(directory.lock()):
+        directory.reread()
+        has_results = bool(directory.load_state().rungs)
+        study = add_from_file(directory.study, given.study, given.file, has_results=has_results)
+        facts = merge_facts(directory.facts, given.facts)
+        if study == directory.study:
+            return directory.restate(study)
+        return directory.restate_with(study, facts, None if has_results else fingerprint_of(study))
 
 
 def require_same_inputs(directory: StudyDirectory) -> None:

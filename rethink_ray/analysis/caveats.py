@@ -5,6 +5,7 @@ Each function looks for one thing and yields a caveat for each time it is there,
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from rethink_ray.analysis.added_later import find_added_later
 from rethink_ray.analysis.cell_caveats import find_cell_caveats
 from rethink_ray.analysis.data_faults import find_data_caveats
 from rethink_ray.analysis.drawn_images import find_draw_caveats
@@ -70,6 +71,7 @@ def find_caveats(
     caveats += find_report_split_caveats(tables)
     caveats += find_seen_holdout(study, tables.facts)
     caveats += find_search_caveats(study)
+    caveats += find_added_later(study)
     caveats.append(describe_fixed_recipe(study))
     return tuple(caveats)
 

@@ -8,6 +8,7 @@ from rethink_ray.judge.claims import StudyClaims, judge_reported
 from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.wording import counted, signed
 from rethink_ray.spec.claim import claims_digest, paper_claims
+from rethink_ray.spec.edits import select_declared_claims
 from rethink_ray.spec.study import Study
 
 
@@ -54,7 +55,7 @@ def _note(claims: StudyClaims, study: Study) -> str:
     ]
     if not claims.declared:
         parts.append("This study began before the claims were written into it.")
-    elif claims.declared != claims_digest(study.claims):
+    elif claims.declared != claims_digest(select_declared_claims(study)):
         parts.append("The papers' claims have changed since this study began.")
     if untested:
         more = "more " if len(untested) < len(claims.papers) else ""

@@ -34,6 +34,7 @@ from rethink_ray.judge.wording import counted, metric_name, signed, span, times,
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.claim import about, paper_claims
+from rethink_ray.spec.edits import select_post_hoc
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study
@@ -190,7 +191,7 @@ def _judge(
         rows = list(study_samples(study, tables.facts, records, results, cost))
         declared = about(study.objective.metric, study.claims)
         papers = measure_claims(paper_claims(), rows, study.margin)
-        return papers, measure_claims(declared, rows, study.margin)
+        return papers, measure_claims(declared, rows, study.margin, select_post_hoc(study))
 
     papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small

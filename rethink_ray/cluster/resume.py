@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.protocol.additions import find_additions
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.spec.resolve import cells_of
 from rethink_ray.spec.study import Study
 
 
@@ -17,8 +19,12 @@ def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
     """Lines that say what is finished, how the study grew since ``before``, and what comes next."""
     study, state = directory.study, directory.load_state()
     lines = list(_describe_finished(directory, state))
-    if study != before:
-        ladder = ", ".join(f"{x:g}x" for x in study.schedule.lengths or ())
+    added = find_additions(before, study)
+    if not added.is_empty:
+        num_cells = len(cells_of(study)) - len(cells_of(before))
+        lines.append(f"added: {added.words} ({_count(num_cells, 'cell')} more)")
+    if study.budget != before.budget or _ladder_of(study) != _ladder_of(before):
+        ladder = ", ".join(f"{x:g}x" for x in _ladder_of(study))
         budget = before.budget
         lines.append(
             f"budget per cell: {budget.trials} -> {study.budget.trials} trials, "
@@ -42,6 +48,10 @@ def _describe_finished(directory: StudyDirectory, state: StudyState) -> Iterator
     yield f"finished: {rungs}, {assets}; trials: {trials or 'no trial yet'}"
     if waiting:
         yield f"waiting: {_count(waiting, 'trial')}"
+
+
+def _ladder_of(study: Study) -> tuple[float, ...]:
+    return study.schedule.lengths or ()
 
 
 def _describe_searches(before: int, now: int) -> str:

@@ -84,17 +84,26 @@ def resume(
     replicates: Annotated[int | None, typer.Option(help="replicates per incumbent, in all")] = None,
     searches: Annotated[int | None, typer.Option(help="searches per cell, in all")] = None,
     lengths: Annotated[str | None, typer.Option(help="longer lengths, e.g. 9,12")] = None,
+    edited: Annotated[
+        str | None,
+        typer.Option("--study", help="the study's file, with more arms, regimes or claims"),
+    ] = None,
     address: Address = None,
     slots: Slots = None,
     hours: Hours = None,
     log: Log = "tensorboard",
 ) -> None:
-    """Continue a study from its directory, also with a larger budget."""
+    """Continue a study from its directory, also with a larger budget or with more arms."""
     limit = _limit_to(hours)
     from rethink_ray.cluster.resume import resume_lines
     from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
-    from rethink_ray.session import extend_study, require_same_inputs
+    from rethink_ray.session import (
+        edit_study,
+        extend_study,
+        load_study_input,
+        require_same_inputs,
+    )
     from rethink_ray.spec.errors import SpecError, explain
 
     trackers = tracker_names(log)
@@ -104,6 +113,8 @@ def resume(
         raise SpecError(explain("--lengths", "must read like 9,12", lengths)) from None
     opened = StudyDirectory.open(directory)
     before = opened.study
+    if edited is not None:
+        edit_study(opened, load_study_input(edited))
     extend_study(opened, trials=trials, replicates=replicates, searches=searches, lengths=longer)
     require_same_inputs(opened)
     for line in resume_lines(opened, before):

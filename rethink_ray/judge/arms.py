@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import listed
 from rethink_ray.spec.claim import as_text
+from rethink_ray.spec.edits import select_first_arms
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.settings import flatten
@@ -35,8 +36,8 @@ def find_twins(study: Study) -> dict[str, str]:
 
 def find_reference_arm(study: Study, regime: str) -> str:
     """The arm that the others are compared with: the first one with random weights, if there is
-    one, else the first."""
-    arms = list(study.arms)
+    one, else the first. An arm that was added after the first result is none."""
+    arms = select_first_arms(study)
     return next((arm for arm in arms if _is_random(study, regime, arm)), arms[0])
 
 

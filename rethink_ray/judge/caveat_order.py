@@ -26,6 +26,7 @@ ORDER = [
     "failed-search",
     "few-report-images",
     "seen-holdout",
+    "added-later",
     "unequal-budget",
     "unequal-first",
     "select-larger",

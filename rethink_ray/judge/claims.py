@@ -5,7 +5,7 @@ then corrected together with the headlines. Published numbers are single, so the
 *as reported* and no interval, and agree with a claim by their plain difference.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rethink_ray.judge.arms import START, group_of
@@ -39,11 +39,18 @@ class MeasuredClaim:
     measured: tuple[Measurement, ...]
     untested: str
     """Why there is no comparison; empty where there is one."""
+    is_post_hoc: bool = False
+    """It was written after the first result, so it is never primary."""
+
+    @property
+    def is_primary(self) -> bool:
+        """It is corrected together with the headlines."""
+        return self.claim.primary and not self.is_post_hoc
 
     @property
     def primary(self) -> tuple[Measurement | None, ...]:
         """Comparisons to correct with the headlines; (None,) if it could not be tested."""
-        return (self.measured or (None,)) if self.claim.primary else ()
+        return (self.measured or (None,)) if self.is_primary else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,8 @@ class ClaimOutcome:
     findings: tuple[Finding, ...]
     untested: str
     """Why there is no finding; empty where there is one."""
+    is_primary: bool = False
+    is_post_hoc: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +76,22 @@ class StudyClaims:
 
 
 def measure_claims(
-    claims: Mapping[str, Claim], samples: Iterable[ScoreSample], margin: float = MARGIN
+    claims: Mapping[str, Claim],
+    samples: Iterable[ScoreSample],
+    margin: float = MARGIN,
+    post_hoc: Collection[str] = (),
 ) -> tuple[MeasuredClaim, ...]:
-    """Every claim, measured in every comparison that these samples allow, in order."""
+    """Every claim, measured in every comparison that these samples allow, in order.
+
+    Args:
+        claims: by name.
+        samples: of a study or a table.
+        margin: of the study.
+        post_hoc: names of the claims that were written after the first result.
+    """
     known = list(samples)
-    return tuple(_measure_claim(name, claim, known, margin) for name, claim in claims.items())
+    measured = (_measure_claim(name, claim, known, margin) for name, claim in claims.items())
+    return tuple(replace(claim, is_post_hoc=claim.name in post_hoc) for claim in measured)
 
 
 def _measure_claim(
@@ -108,23 +128,32 @@ def judge_reported(
 def _outcome(claim: MeasuredClaim, decisions: Sequence[Judgement], unit: str) -> ClaimOutcome:
     columns = find_varying_columns([m.comparison for m in claim.measured])
     findings = tuple(
-        _state(claim.name, measured, decision, columns, unit)
+        _state(claim, measured, decision, columns, unit)
         for measured, decision in zip(claim.measured, decisions, strict=True)
     )
     return ClaimOutcome(
-        name=claim.name, claim=claim.claim, findings=findings, untested=claim.untested
+        name=claim.name,
+        claim=claim.claim,
+        findings=findings,
+        untested=claim.untested,
+        is_primary=claim.is_primary,
+        is_post_hoc=claim.is_post_hoc,
     )
 
 
 def _state(
-    name: str, measured: Measurement, decision: Judgement, columns: Sequence[str], unit: str
+    of: MeasuredClaim,
+    measured: Measurement,
+    decision: Judgement,
+    columns: Sequence[str],
+    unit: str,
 ) -> Finding:
     claim, comparison = measured.claim, measured.comparison
-    is_primary = claim.primary and decision.verdict is not Verdict.AS_REPORTED
+    is_primary = of.is_primary and decision.verdict is not Verdict.AS_REPORTED
     family: FindingFamily = "primary" if is_primary else "descriptive"
     setting = say_setting(comparison, columns)
     return Finding(
-        key=f"claim:{name}[{setting}]",
+        key=f"claim:{of.name}[{setting}]",
         kind="claim",
         family=family,
         regime=comparison.labels.get("regime", ""),
@@ -141,6 +170,7 @@ def _state(
         evidence=comparison.evidence,
         caveats=_caveat_texts(measured),
         agrees=decision.agrees,
+        post_hoc=of.is_post_hoc,
     )
 
 
@@ -160,7 +190,8 @@ def judge_own_claims(
 
 
 def _state_own(outcome: ClaimOutcome) -> Iterator[Finding]:
-    says = f"{outcome.name}: that {outcome.claim.says}"
+    mark = " (post hoc)" if outcome.is_post_hoc else ""
+    says = f"{outcome.name}{mark}: that {outcome.claim.says}"
     for finding in outcome.findings:
         yield replace(
             finding,
@@ -172,13 +203,14 @@ def _state_own(outcome: ClaimOutcome) -> Iterator[Finding]:
         yield Finding(
             key=f"claim:{outcome.name}",
             kind="claim",
-            family="primary" if outcome.claim.primary else "descriptive",
+            family="primary" if outcome.is_primary else "descriptive",
             regime="",
             arms=(),
             lengths=(),
             claim=outcome.claim.says,
             sentence=f"{says} {say_verdict(Verdict.NOT_TESTED)}: {outcome.untested}.",
             verdict=Verdict.NOT_TESTED,
+            post_hoc=outcome.is_post_hoc,
         )
 
 

@@ -38,7 +38,8 @@ class ScoreSample:
     notes: tuple[str, ...] = ()
     """Caveats about this sample, as clauses."""
     looks: int = 1
-    """How often results were read while replicates were added; see ``statistics``."""
+    """How often results were read while replicates were added, or before the cell was; see
+    ``statistics``."""
     recipe: Mapping[str, str] = field(default_factory=dict)
     """Dotted path of the recipe -> value; empty for published numbers."""
     absent: str = ""

@@ -3,8 +3,8 @@
 Every function takes plain floats and knows nothing of arms or studies. Below three values there is
 no interval: with two, the 95 % quantile of t is 12.7, which is too wide to act on.
 
-Adding replicates after a look at the results is a second test. So every level of error is divided
-by the number of looks (Bonferroni); a p value is multiplied by it, which is the same.
+Adding replicates, or an arm, after a look at the results is a second test. So every level of error
+is divided by the number of looks (Bonferroni); a p value is multiplied by it, which is the same.
 """
 
 import math

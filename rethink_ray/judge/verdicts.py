@@ -57,6 +57,8 @@ class Finding:
     """Keys into ``Findings.caveats``; kind ``claim``: the texts themselves."""
     agrees: bool | None = None
     """Published numbers: whether they are in line with the claim; None: too close to say."""
+    post_hoc: bool = False
+    """A claim that was written after the first result: outside the corrected family."""
 
     @property
     def interval(self) -> tuple[float, float] | None:

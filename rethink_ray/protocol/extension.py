@@ -1,4 +1,4 @@
-"""How a study that has started may grow: more trials, replicates or searches, longer lengths.
+"""How a study that has started may grow: a larger budget, longer lengths, more arms or regimes.
 
 All other keys are fixed; the study's fingerprint is their hash.
 """
@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rethink_ray.protocol.additions import find_additions
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import digest_of
@@ -34,6 +35,11 @@ folder of the data may differ from machine to machine; their content is in the f
 ABSENT = "left out"
 SHOWN_KEYS = 5
 """An error about another study names at most so many keys."""
+OF_CELLS = ("search", "settings", "schedule", "arms", "regimes", "try_first", "recipe", "tuning")
+"""Keys that say what a cell trains: other values of them can be an arm of their own."""
+ADDABLE = ("arms.", "regimes.", "claims")
+"""Keys that can be added to a study that has begun."""
+ADD_COMMAND = "rethink-ray resume DIR --study FILE"
 
 YOUNGER_DATA_KEYS = {
     "unlabelled": None,
@@ -49,8 +55,19 @@ YOUNGER_DATA_KEYS = {
 
 
 def fingerprint_of(study: Study) -> str:
-    """The hash of all keys that a started study cannot change, as 16 hex digits."""
-    return digest_of(_fixed_keys(study))
+    """The hash of all keys that a started study cannot change, as 16 hex digits.
+
+    What was added after the first result is left out: the study keeps the hash that it began with.
+    """
+    tree = _fixed_keys(study)
+    for edit in study.edits:
+        added = (("arms", edit.arms), ("regimes", edit.regimes), ("claims", edit.claims))
+        for group, names in added:
+            for name in names:
+                del tree[group][name]
+    if not tree.get("claims"):
+        tree.pop("claims", None)
+    return digest_of(tree)
 
 
 def _fixed_keys(study: Study) -> dict[str, Any]:
@@ -61,6 +78,7 @@ def _fixed_keys(study: Study) -> dict[str, Any]:
     """
     tree: dict[str, Any] = study.model_dump(mode="json")
     tree["objective"]["goal"] = "maximize"
+    tree.pop("edits", None)
     for *groups, leaf in FREE:
         inner = tree
         for group in groups:
@@ -143,28 +161,73 @@ def extend(
     return checked
 
 
-def merge(current: Study, from_file: Study) -> Study:
+def merge(current: Study, from_file: Study, add_with: str = ADD_COMMAND) -> Study:
     """The study of a file that is run again, with the larger budget and the longer ladder of both.
 
     Args:
         current: the study as it was last continued.
         from_file: the same study as its file says it now.
+        add_with: the command that adds arms, for the message.
 
     Raises:
-        SpecError: the file describes another study than the one that was started.
+        SpecError: the file describes another study than the one that was started, or adds to it.
     """
+    additions = find_additions(current, from_file)
+    _require_same_study(current, additions.take_out_of(from_file), add_with)
+    if not additions.is_empty:
+        must = "must have the arms, regimes and claims that this directory was started with"
+        shown = f"new ones: {additions.words}"
+        raise SpecError(Explanation.of("study", must, shown, f"To add them: {add_with}"))
+    return _merge_budgets(current, from_file)
+
+
+def add_from_file(current: Study, from_file: Study, where: str, *, has_results: bool) -> Study:
+    """The study with the arms, regimes and claims that its edited file adds, perhaps larger too.
+
+    Args:
+        current: the study as it was last continued.
+        from_file: the same study as its file says it now.
+        where: the file, for messages.
+        has_results: a score was recorded before, so that the additions count as a look later.
+
+    Raises:
+        SpecError: the file changes or removes something, or the study it makes cannot be run.
+    """
+    additions = find_additions(current, from_file)
+    kept = additions.take_out_of(from_file)
+    _require_same_study(current, kept, ADD_COMMAND)
+    grown = _merge_budgets(current, kept)
+    if additions.is_empty:
+        return grown
+    changed = additions.put_into(grown, has_results=has_results)
+    checked = Study.model_validate_json(changed.model_dump_json(exclude_unset=True))
+    check_study(checked, where)
+    return checked
+
+
+def _require_same_study(current: Study, from_file: Study, add_with: str) -> None:
+    """Refuses a file that changes or leaves out a key that a started study cannot change."""
     changes = list(_changed_keys(_fixed_keys(current), _fixed_keys(from_file)))
-    if changes:
-        more = f" and {len(changes) - SHOWN_KEYS} more" if len(changes) > SHOWN_KEYS else ""
-        raise SpecError(
-            Explanation.of(
-                "study",
-                "must be the study that this directory was started with",
-                f"other values: {'; '.join(changes[:SHOWN_KEYS])}{more}",
-                "Set the values back to continue (only trials, replicates, searches and lengths "
-                "may grow), or give the new study another --out.",
-            )
-        )
+    if not changes:
+        return
+    more = f" and {len(changes) - SHOWN_KEYS} more" if len(changes) > SHOWN_KEYS else ""
+    remedy = "Set the values back to continue (only trials, replicates, searches and lengths may "
+    remedy += "grow), or give the new study another --out."
+    if any(f" is {ABSENT} (" in one and one.startswith(ADDABLE) for one in changes):
+        remedy += " Arms, regimes and claims that are there stay in the file."
+    if any(change.startswith(OF_CELLS) for change in changes):
+        remedy += f" To try other values as well, add an arm or a regime that has them: {add_with}"
+    must = "must be the study that this directory was started with"
+    shown = f"other values: {'; '.join(changes[:SHOWN_KEYS])}{more}"
+    raise SpecError(Explanation.of("study", must, shown, remedy))
+
+
+def _merge_budgets(current: Study, from_file: Study) -> Study:
+    """The started study with the larger budget, the longer ladder and the free keys of its file.
+
+    Raises:
+        SpecError: the ladder or the halving of the file does not begin as the study's.
+    """
     old, new = _ladder(current), _ladder(from_file)
     if new != old[: len(new)] and new[: len(old)] != old:
         raise SpecError(explain("schedule.lengths", f"must begin with {list(old)}", list(new)))

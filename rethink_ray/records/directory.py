@@ -20,6 +20,7 @@ from rethink_ray.records.store import Store, is_uri, without_secrets
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.records.working_copy import WorkingCopy
 from rethink_ray.spec.claim import claims_digest
+from rethink_ray.spec.edits import select_declared_claims
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
@@ -85,7 +86,7 @@ class StudyDirectory:
             "format": FORMAT,
             "identity": IDENTITY,
             "fingerprint": fingerprint,
-            "claims": claims_digest(study.claims),
+            "claims": claims_digest(select_declared_claims(study)),
             "study": _tree_of(study),
             "facts": _tree_of_facts(facts),
             "versions": dict(versions),
@@ -275,7 +276,7 @@ class StudyDirectory:
             RecordError: the file is gone, or cannot be understood.
         """
         now = type(self).open(self.copy.uri if self.copy else self.root)
-        self._resolved, self.study = now._resolved, now.study
+        self._resolved, self.study, self.facts = now._resolved, now.study, now.facts
 
     def restate(self, study: Study) -> bool:
         """``resolved.json`` holds ``study``, as it was continued; True if that changed anything.
@@ -285,10 +286,34 @@ class StudyDirectory:
         Raises:
             RecordError: the disk refused.
         """
-        tree = _tree_of(study)
-        is_changed = bool(tree != self._resolved["study"])
+        return self._rewrite(study, {"study": _tree_of(study)})
+
+    def restate_with(self, study: Study, facts: DataFacts, fingerprint: str | None) -> bool:
+        """The same of a study with more cells, and with the facts of what they need.
+
+        All of it is one file: after a crash the study is as it was, or as it is to be.
+
+        Args:
+            study: with the additions.
+            facts: of its data.
+            fingerprint: its new one if it has no result yet, so that its claims are declared now;
+                None: it keeps the one it began with.
+
+        Raises:
+            RecordError: the disk refused.
+        """
+        changes: dict[str, Any] = {"study": _tree_of(study), "facts": _tree_of_facts(facts)}
+        if fingerprint is not None:
+            claims = claims_digest(select_declared_claims(study))
+            changes |= {"fingerprint": fingerprint, "claims": claims}
+        is_changed = self._rewrite(study, changes)
+        self.facts = facts
+        return is_changed
+
+    def _rewrite(self, study: Study, changes: Mapping[str, Any]) -> bool:
+        is_changed = any(self._resolved.get(key) != value for key, value in changes.items())
         if is_changed:
-            resolved = self._resolved | {"study": tree}
+            resolved = self._resolved | dict(changes)
             with _refusals_named(self.address):
                 self.write("resolved.json", json.dumps(resolved, indent=1))
             self._resolved = resolved

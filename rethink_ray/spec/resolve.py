@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from rethink_ray.spec.edits import count_looks_before
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import digest_of, seed_of_assets
 from rethink_ray.spec.recipe import Recipe
@@ -37,14 +38,26 @@ class Cell:
 
 
 def cells_of(study: Study) -> tuple[Cell, ...]:
-    """Every cell, regimes in the file's order, arms inside them."""
-    return tuple(Cell(regime, arm) for regime in study.regimes for arm in study.arms)
+    """Every cell, regimes in the file's order, arms inside them; added cells come last."""
+    cells = [Cell(regime, arm) for regime in study.regimes for arm in study.arms]
+    return _put_added_last(study, cells)
+
+
+def _put_added_last(study: Study, cells: list[Cell]) -> tuple[Cell, ...]:
+    """The cells in their order, those of each edit after all that were there before it."""
+    if not study.edits:
+        return tuple(cells)
+    return tuple(sorted(cells, key=lambda c: count_looks_before(study, c.regime, c.arm)))
 
 
 def searches_of(study: Study) -> tuple[Cell, ...]:
-    """Every search of every cell: the first search of all cells, then the second, ..."""
+    """Every search of every cell: the first search of all cells, then the second, ...
+
+    Searches of cells that were added come last.
+    """
     numbers = range(study.budget.searches)
-    return tuple(Cell(c.regime, c.arm, number) for number in numbers for c in cells_of(study))
+    searches = [Cell(c.regime, c.arm, number) for number in numbers for c in cells_of(study)]
+    return _put_added_last(study, searches)
 
 
 def copied_cell(study: Study, cell: Cell) -> Cell | None:

@@ -214,6 +214,17 @@ class CheckpointSpec(Spec):
     these: at most 100 for each label and image, about 20 bytes each before compression."""
 
 
+class StudyEdit(Spec):
+    """What one edit of the file added to a study that had results."""
+
+    arms: tuple[str, ...] = ()
+    """Names of the arms that it added."""
+    regimes: tuple[str, ...] = ()
+    """Names of the regimes that it added."""
+    claims: tuple[str, ...] = ()
+    """Names of the claims that it added: they are post hoc."""
+
+
 class BaseRecipes(dict[tuple[str, str], Recipe]):
     """(Regime, arm) -> base recipe of one study object, filled by ``resolve.base_recipe``.
 
@@ -277,7 +288,10 @@ class Study(Spec):
     """Files of its trials that the study keeps."""
     claims: dict[str, Claim] = {}
     """Name of each claim that this study is held against, beside the papers' claims. They are fixed
-    once the study has started."""
+    once the study has started; one that is added after the first result is *post hoc*."""
+    edits: tuple[StudyEdit, ...] = Field((), exclude_if=lambda said: not said)
+    """What ``resume --study`` added after the first result, one entry for each time. The program
+    writes it into ``resolved.json``; a study file leaves it out."""
     seed: int = 0
     """Seed from which proposals and the seeds of trials are made."""
     _base_recipes: BaseRecipes = PrivateAttr(default_factory=BaseRecipes)

@@ -135,8 +135,9 @@ def test_findings_json_has_the_keys_that_are_kept() -> None:
         "peak_memory_bytes": 9,
         "peak_memory_of": "gpu",
     }
+    regimes = {"full": {"images": "all"}, "few": {"images": 60}, "half": {"images": 200}}
     planted = Planted(
-        build_study(claims=claims, regimes={"full": {"images": "all"}, "few": {"images": 60}}),
+        build_study(claims=claims, regimes=regimes),
         noisy(lambda cell, length: 10.0 + length, 0.5, 3),
         metrics=lambda cell, length, number: {"train/backbone_drift": 0.1 * length},
         price=lambda cell: price,

@@ -187,9 +187,10 @@ def test_another_study_is_refused_with_each_key_and_both_values(
 
 
 def test_of_many_keys_the_error_names_five() -> None:
-    names = {f"arm {i}": {} for i in range(9)}
+    others = {f"optimizer.{key}": 0.5 for key in ("momentum", "weight_decay")}
+    others |= {"batch_size": 4, "augment.color": 0.1, "optimizer.lr": 0.05}
     with pytest.raises(SpecError, match="and [0-9]+ more. Set") as caught:
-        merge(small_study(), small_study(arms=names))
+        merge(small_study(), small_study(settings=others, search={}, seed=7, margin=2.0))
     assert caught.value.came.count("started with") == 5
 
 

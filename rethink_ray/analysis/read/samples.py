@@ -16,6 +16,7 @@ from rethink_ray.judge.samples import Labels, ScoreSample
 from rethink_ray.judge.wording import counted, times
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.spec.claim import as_text
+from rethink_ray.spec.edits import count_looks_before
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
@@ -87,6 +88,8 @@ class _Row:
     configuration: str
     recipe: Mapping[str, str]
     absent: str
+    looks_before: int
+    """How often results could be read before the cell was added."""
 
 
 def _rows(study: Study, cell: Cell, result: CellResult, facts: DataFacts) -> Iterator[_Row]:
@@ -106,6 +109,7 @@ def _rows(study: Study, cell: Cell, result: CellResult, facts: DataFacts) -> Ite
             configuration=_configuration(searches, point, length),
             recipe=recipe,
             absent="" if point else _why_absent(result, length),
+            looks_before=count_looks_before(study, cell.regime, cell.arm),
         )
 
 
@@ -120,7 +124,7 @@ def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> ScoreSample:
         evidence=tuple(trial_ids),
         configuration=row.configuration,
         merit=point.select if point else None,
-        looks=point.looks if point else 1,
+        looks=(point.looks if point else 1) + row.looks_before,
         recipe=row.recipe,
         absent=row.absent,
         all_failed=bool(trial_ids) and point is not None and len(point.failed) == len(trial_ids),

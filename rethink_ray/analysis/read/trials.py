@@ -46,6 +46,8 @@ SEARCH_COLUMNS = ("search", "searches")
 """Columns of trials that older studies lack: those have one search a cell."""
 CONVERGED = "converged"
 """Column of trials: the length at which their round stopped improving; older studies lack it."""
+DRAW = "draw"
+"""Column of trials: which draw of its regime's images it trained on; older studies lack it."""
 ASSET_COLUMNS = ("key", "kind", "accuracy", "chance", "seconds", "refused")
 ASSET_METRICS = "metrics"
 """Column of assets that older studies lack: every metric of each."""
@@ -96,6 +98,8 @@ class Trial:
     """How many searches the study had when its round was proposed."""
     converged: float | None = None
     """Search trials: the length at which their round stopped improving; None: it has not."""
+    draw: int = 0
+    """Which draw of its regime's images it trained on; 0 is the regime itself."""
 
     @property
     def can_run(self) -> bool:
@@ -174,7 +178,7 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
         RecordError: a column is missing, so the tables are not this program's.
     """
     study = tables.study
-    younger = (*PRICE_COLUMNS, *SEARCH_COLUMNS, CONVERGED)
+    younger = (*PRICE_COLUMNS, *SEARCH_COLUMNS, CONVERGED, DRAW)
     known = [name for name in younger if name in tables.trials.column_names]
     trials = _rows(tables.trials, TRIAL_COLUMNS, "trials", known)
     by_cell: dict[Cell, list[dict[str, Any]]] = {cell: [] for cell in cells_of(study)}
@@ -379,6 +383,7 @@ def _trial(row: Mapping[str, Any]) -> Trial:
         search=row.get("search") or 0,
         searches=row.get("searches") or 1,
         converged=row.get(CONVERGED),
+        draw=row.get(DRAW) or 0,
     )
 
 

@@ -11,6 +11,7 @@ from rethink_ray.analysis.sections.drift import DRIFT
 from rethink_ray.analysis.sections.equal_hours import EQUAL_HOURS
 from rethink_ray.analysis.sections.halving_cost import HALVING_COST
 from rethink_ray.analysis.sections.importance import IMPORTANCE
+from rethink_ray.analysis.sections.label_worth import LABEL_WORTH
 from rethink_ray.analysis.sections.method_costs import METHOD_COSTS
 from rethink_ray.analysis.sections.new_images import NEW_IMAGES
 from rethink_ray.analysis.sections.pooled import POOLED
@@ -21,6 +22,7 @@ from rethink_ray.analysis.sections.transfer import TRANSFER
 __all__ = ["NEW_IMAGES", "ON_REQUEST", "POOLED", "PRICES", "SECTIONS", "sections_in"]
 
 SECTIONS: tuple[Section, ...] = (
+    LABEL_WORTH,
     DRIFT,
     CELL_COSTS,
     METHOD_COSTS,

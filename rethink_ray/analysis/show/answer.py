@@ -8,6 +8,7 @@ from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import counted, metric_name, percent, times
 from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.spec.edits import has_added_cells, select_declared_claims
 
 
 def answer_lines(findings: Findings) -> list[str]:
@@ -49,14 +50,14 @@ def family_note(findings: Findings) -> str:
         f"two lengths of one configuration are paired by {pair_word}. "
         f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
         f"{ALPHA:g}, but one on the same difference as a primary comparison takes its corrected p. "
-        f"{_equivalence_words(findings)}{_looks_note(findings)}"
+        f"{_equivalence_words(findings)}{_looks_note(findings)}{_post_hoc_note(findings)}"
     )
 
 
 def _equivalence_words(findings: Findings) -> str:
     """What an equivalence rests on. A primary claim about a margin is corrected like any other."""
     rule = "Equivalent: the 90 % interval lies inside the margin"
-    claims = findings.study.claims.values()
+    claims = select_declared_claims(findings.study).values()
     if any(claim.primary and expectation_of(claim) != "above" for claim in claims):
         return (
             f"{rule}, and where a primary claim tests the same difference against the margin, its "
@@ -84,11 +85,26 @@ def _looks_note(findings: Findings) -> str:
     looks = findings.looks
     if looks == 1:
         return ""
+    if has_added_cells(findings.study):
+        return (
+            " Arms or regimes were added after results had been seen. A comparison with them is "
+            f"a later look, the last ones as look {looks}: its p value is multiplied by that "
+            "number, and its 95 % interval is widened to match. It also enlarges the family."
+        )
     more = "Searches or replicates" if num_searches(findings.study) > 1 else "Replicates"
     return (
         f" {more} were added after results had been seen: with {looks} looks, every p value "
         f"of a difference is multiplied by {looks}, and its 95 % interval is a "
         f"{100.0 - 5.0 / looks:.3g} % interval."
+    )
+
+
+def _post_hoc_note(findings: Findings) -> str:
+    if not any(finding.post_hoc for finding in findings.findings):
+        return ""
+    return (
+        " A claim marked post hoc was written after results had been seen: it is outside the "
+        "family, and a study of its own must confirm it."
     )
 
 

@@ -20,6 +20,7 @@ from rethink_ray.analysis.compare import ComparedSource, Effect
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import Configuration, CurvePoint
 from rethink_ray.analysis.read.trials import Trial
+from rethink_ray.judge.claims import ClaimOutcome
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.claim import Claim
@@ -168,5 +169,6 @@ LEFT_OUT: Mapping[type, frozenset[str]] = {
     Configuration: frozenset({"params"}),
     ComparedSource: frozenset({"samples"}),
     Effect: frozenset({"matched_pair"}),
+    ClaimOutcome: frozenset({"is_primary", "is_post_hoc"}),  # its findings say so
 }
 """Type -> fields that are not written."""

@@ -47,9 +47,10 @@ def curve_sheets(findings: Findings, kept: Containment) -> dict[str, Sheet]:
 
 
 def difference_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """Every difference between two arms."""
+    """Every difference between two arms, and the tables that put it in other units."""
     title = "Differences between arms"
-    return (one_sheet(kept, title, partial(differences_sheet, findings), needs=(FINDINGS,)),)
+    differences = one_sheet(kept, title, partial(differences_sheet, findings), needs=(FINDINGS,))
+    return (differences, *section_sheets(findings, kept, "differences"))
 
 
 def claim_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
