@@ -64,7 +64,8 @@ def _say_why(study: Study, answer: RegimeAnswer, chosen: Recommendation) -> Iter
             few = f"No arm has {MIN_REPLICATES} {unit_name(study)}, so nothing is shown"
             yield f"{few}: {arm} has the highest mean so far."
         case _:
-            yield f"{listed([arm, *tied])} may each be the best: none of them is shown to be worse."
+            none = "neither" if len(tied) == 1 else "none of them"
+            yield f"{listed([arm, *tied])} may each be the best: {none} is shown to be worse."
             yield from _say_outside(outside)
             behind = _behind(answer, arm)
             if answer.why == "cheapest":
@@ -93,8 +94,8 @@ def _say_expected(study: Study, chosen: Recommendation, *, varies: bool) -> str:
     mean, metric, split = chosen.mean, metric_name(study), study.data.report_on
     if mean is None:
         return (
-            "What to expect of it is not known: it has no replicates, and the score of its search "
-            "trial is biased upwards, because it was chosen by it."
+            "What to expect of it is not known: it has no replicates, and its search trial was "
+            "chosen because it scored well."
         )
     over = _say_values(study, mean.nums[0], varies=varies)
     if chosen.expected is None:
@@ -138,9 +139,9 @@ def say_hours(study: Study, hours: float) -> str:
 
 
 def _say_left_out(answer: RegimeAnswer) -> Iterator[str]:
-    """The arms that were not compared, and why."""
+    """The arms that were not compared, and why; of a study's only arm it has been said."""
     for ranked in answer.arms:
-        if ranked.why_not:
+        if ranked.why_not and answer.why != "unreplicated":
             yield f"Not compared: {ranked.arm}, because {ranked.why_not}."
 
 
