@@ -72,8 +72,8 @@ def _say_why(study: Study, answer: RegimeAnswer, chosen: Recommendation) -> Iter
                 within = f"shown to be less than {study.margin:g} {metric} behind the best"
                 yield f"{arm} is the cheapest of them, and {within} (at most {behind:.2f})."
             else:
-                most = f"at most {behind:.1f} {metric} behind the best of them"
-                yield f"{arm} has the highest mean; it is {most}."
+                most = f"; it is at most {behind:.1f} {metric} behind the best of them"
+                yield f"{arm} has the highest mean{most if behind >= 0.05 else ''}."
 
 
 def _say_outside(outside: Sequence[RankedArm]) -> Iterator[str]:

@@ -179,7 +179,7 @@ def three_arms() -> tuple[Study, tuple[Question, ...]]:
 )
 @example(seed=0, num=3, lead=2.0, sd=0.0625, primary={"above", "equal"})
 @example(seed=0, num=4, lead=-1.625, sd=0.0546875, primary={"equal"})
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_two_findings_of_one_difference_contradict_each_other(
     seed: int, num: int, lead: float, sd: float, primary: set[str]
 ) -> None:
