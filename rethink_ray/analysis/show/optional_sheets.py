@@ -34,6 +34,16 @@ def sheets(findings: Findings, contained: Containment | None = None) -> tuple[Sh
     )
 
 
+def short_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
+    """The tables that findings rest on: curves, corrected differences, the best configurations."""
+    return (
+        *curve_sheets(findings, kept).values(),
+        *difference_sheets(findings, kept, all_lengths=False),
+        *best_sheets(findings, kept),
+        *caveat_sheets(findings, kept),
+    )
+
+
 def curve_sheets(findings: Findings, kept: Containment) -> dict[str, Sheet]:
     """Regime -> its scores by schedule length."""
     return {
@@ -46,10 +56,14 @@ def curve_sheets(findings: Findings, kept: Containment) -> dict[str, Sheet]:
     }
 
 
-def difference_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """Every difference between two arms, and the tables that put it in other units."""
+def difference_sheets(
+    findings: Findings, kept: Containment, *, all_lengths: bool = True
+) -> tuple[Sheet, ...]:
+    """Differences between two arms (without ``all_lengths`` the corrected ones alone), and the
+    tables that put them in other units."""
     title = "Differences between arms"
-    differences = one_sheet(kept, title, partial(differences_sheet, findings), needs=(FINDINGS,))
+    build = partial(differences_sheet, findings, all_lengths=all_lengths)
+    differences = one_sheet(kept, title, build, needs=(FINDINGS,))
     return (differences, *section_sheets(findings, kept, "differences"))
 
 
