@@ -182,7 +182,7 @@ def find_mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
 def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
     """Limits of the report split: its size, and whether the search looked at it too."""
     study, facts = tables.study, tables.facts
-    name, size = study.data.report_on, facts.split_sizes.get(study.data.report_on, 0)
+    name, size = study.data.report_split, facts.split_sizes.get(study.data.report_split, 0)
     if name == study.data.select_split:
         text = f"search and findings look at the same split ({name}): scores are biased upwards."
         yield Caveat(key="select-is-report", text=text)

@@ -207,9 +207,7 @@ def _require_data_path(setting: str) -> None:
 
 def splits_in_use(data: "DataSpec") -> list[str]:
     """Train, and the splits that a study selects and reports on; a hold-out is part of train."""
-    from rethink_ray.spec.regime import HoldoutSpec
+    from rethink_ray.spec.regime import HOLDOUTS
 
-    scored = [data.report_on]
-    if not isinstance(data.select_on, HoldoutSpec):
-        scored.insert(0, data.select_on)
-    return list(dict.fromkeys(["train", *scored]))
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
+    return [split for split in used if split not in HOLDOUTS]

@@ -46,9 +46,9 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         words = f"class {shown} scores" if len(names) == 1 else f"classes {shown} score"
         yield f"data: {words} 0 AP on {split}, because train has no object to learn them from"
     yield from describe_labels(study)
-    if study.data.select_split == study.data.report_on:
+    if study.data.select_split == study.data.report_split:
         yield (
-            f"images: search and findings look at the same split ({study.data.report_on}), so "
+            f"images: search and findings look at the same split ({study.data.report_split}), so "
             "scores are biased upwards; data.select_on: {holdout: 20%} cuts one from train"
         )
     yield ""

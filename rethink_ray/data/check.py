@@ -35,7 +35,7 @@ from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.fault_kinds import is_note
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import HOLDOUTS, DataSpec, RegimeSpec
 
 NUM_EXAMPLES = 3
 ORIENTATION, SCALED = "orientation", "scaled"
@@ -221,7 +221,7 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
     for leak in find_leaks(listed):
         for pair in {pair[0]: pair for pair in leak.pairs}.values():
             by_split[leak.loser][kind].append(f"{_show_pair(*pair)} of {leak.other}")
-    for split in {"train", data.select_split, data.report_on} - {"holdout"}:
+    for split in {"train", data.select_split, data.report_split} - HOLDOUTS:
         pictures = open_listed(data, split).pictures()
         for row, first in find_repeated_pictures(pictures):
             example = _show_pair(pictures.paths[row], pictures.paths[first])
@@ -238,7 +238,7 @@ def check_classes(data: DataSpec) -> dict[str, list[DataFinding]]:
     counts = count_classes(data)
     untrained, unscored = find_untrained(counts), find_unscored(counts)
     by_split: dict[str, list[DataFinding]] = {}
-    for split in untrained.keys() - {"holdout"}:
+    for split in untrained.keys() - HOLDOUTS:
         kinds = {"untrained_class": untrained[split], "unscored_class": unscored[split]}
         examples = {kind: [*map(quote_name, names)] for kind, names in kinds.items() if names}
         by_split[split] = _count_examples(examples)

@@ -24,11 +24,18 @@ from rethink_ray.data.upstream import (
     require_upstream_pictures,
     upstream_fingerprint,
 )
+from rethink_ray.spec.data_split import share_of
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec, num_images, share_of
+from rethink_ray.spec.regime import (
+    HOLDOUTS,
+    DataSpec,
+    HoldoutSpec,
+    RegimeSpec,
+    num_images,
+)
 
 
 def gather_facts(
@@ -58,7 +65,7 @@ def gather_facts(
     splits = _open_used_splits(data)
     _require_usable(data, splits)
     _require_upstream(data, upstream_classes)
-    scoring = [splits[split] for split in (data.select_split, data.report_on)]
+    scoring = [splits[split] for split in (data.select_split, data.report_split)]
     trainable = trainable_image_ids(data)
     subsets = {name: choose_images(data, trainable, one.images) for name, one in regimes.items()}
     for name, image_ids in subsets.items():
@@ -97,7 +104,7 @@ def _require_usable(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> No
     for split, index in splits.items():
         require_sizes(index, split)
         require_boxes_inside(index, split)
-    for split in dict.fromkeys((data.select_split, data.report_on)):
+    for split in dict.fromkeys((data.select_split, data.report_split)):
         _require_objects(splits[split], split)
 
 
@@ -131,7 +138,7 @@ def _undefined_metrics(
     """
     undefined = {
         split: find_undefined_metrics(limit_to_scored(data, splits[split], split, smallest))
-        for split in dict.fromkeys((data.select_split, data.report_on))
+        for split in dict.fromkeys((data.select_split, data.report_split))
     }
     return {split: names for split, names in undefined.items() if names}
 
@@ -147,7 +154,7 @@ def measure_fingerprint(data: DataSpec) -> str:
 
 
 def _open_used_splits(data: DataSpec) -> dict[str, AnnotationIndex]:
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
     return {split: open_split(data, split) for split in used}
 
 
@@ -181,7 +188,7 @@ def _measure_splits(
     images = {split: index.image_ids.tolist() for split, index in splits.items()}
     images["train"] = [*trainable]
     measured = {
-        split: measure_faults(index, images[split], is_holdout=split == "holdout")
+        split: measure_faults(index, images[split], is_holdout=split in HOLDOUTS)
         for split, index in splits.items()
     }
     if pool is not None:

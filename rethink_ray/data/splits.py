@@ -3,7 +3,7 @@
 An index is stored under a hash of the annotation files, and built again when a picture changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,14 @@ from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, num_reserved
+from rethink_ray.spec.regime import (
+    HOLDOUTS,
+    REPORT_HOLDOUT,
+    DataSpec,
+    HoldoutSpec,
+    num_reported,
+    num_reserved,
+)
 
 OPENINGS = 3
 """Attempts to open an index that another process is replacing."""
@@ -40,9 +47,9 @@ CHECKED_UNREAD = 64
 
 
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
-    """Returns the index of train, val, test or holdout; builds it on first use.
+    """Returns the index of train, val, test or a hold-out; builds it on first use.
 
-    If the hold-out is a share of each regime, this is the hold-out of the largest regime;
+    If the hold-out of ``select_on`` is a share of each regime, this is that of the largest regime;
     ``regimes.open_scored`` opens those of smaller ones.
 
     Labels of every split follow the categories of train. An index that lacks unreadable images is
@@ -53,8 +60,8 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
     Raises:
         DataError: the data set has no such split, or no image of it is left.
     """
-    if split == "holdout":
-        return _open_holdout(data)
+    if split in HOLDOUTS:
+        return _open_holdout(data, split)
     index = open_listed(data, split)
     if data.duplicates == "drop":
         index = _drop_duplicates(data, split, index)
@@ -116,8 +123,9 @@ def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> Anno
 
     For train these are the scoring splits, for the selecting split it is the reporting split.
     """
-    scoring = {data.report_on, data.select_split} - {"holdout"}
-    keepers = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
+    scoring = {data.report_split, data.select_split} - HOLDOUTS
+    reporting = {data.report_split} - HOLDOUTS
+    keepers = {"train": scoring, data.select_split: reporting}.get(split, set()) - {split}
     pictures = index.pictures()
     rows = {
         row
@@ -209,16 +217,44 @@ def _locate_index(source: SplitSource, shared: IndexLabels | None) -> Path:
     return cache_folder() / "index" / key[:24]
 
 
-def _open_holdout(data: DataSpec) -> AnnotationIndex:
-    if not isinstance(data.select_on, HoldoutSpec):
+def list_remaining(
+    data: DataSpec, train: AnnotationIndex, held_out: Iterable[int]
+) -> tuple[int, ...]:
+    """Returns the images of train that are not held out, ascending.
+
+    Under ``data.duplicates: drop`` those that show a held-out picture are left out, too.
+    """
+    apart = set(held_out)
+    left = [int(key) for key in train.image_ids if int(key) not in apart]
+    if not apart or data.duplicates != "drop":
+        return tuple(left)
+    twins = find_same_pictures(train.pictures(left), train.pictures(sorted(apart)))
+    dropped = {left[row] for row, _ in twins}
+    return tuple(key for key in left if key not in dropped)
+
+
+def _open_holdout(data: DataSpec, split: str) -> AnnotationIndex:
+    """Opens a hold-out: the one that reports is cut from train, the other one from the rest."""
+    is_reporting = split == REPORT_HOLDOUT
+    key, scored = ("report_on", data.report_on) if is_reporting else ("select_on", data.select_on)
+    if not isinstance(scored, HoldoutSpec):
         must = "must be {holdout: N} for a study with a hold-out"
-        raise DataError(explain("data.select_on", must, data.select_on))
+        raise DataError(explain(f"data.{key}", must, scored))
     train = open_split(data, "train")
-    holdout = data.select_on.holdout
-    num = num_reserved(holdout, len(train))
-    if num >= len(train):
-        must = f"must leave some of the {len(train)} readable training images to train on"
-        shown = holdout if isinstance(holdout, int) else f"{holdout} (at least {num} images)"
-        raise DataError(explain("data.select_on.holdout", must, shown, "Ask for fewer."))
-    order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
+    cut_first = () if is_reporting else _list_reported(data)
+    left = list_remaining(data, train, cut_first)
+    num = (num_reported if is_reporting else num_reserved)(scored.holdout, len(left))
+    if num >= len(left):
+        must = f"must leave some of the {len(left)} readable training images to train on"
+        is_share = isinstance(scored.holdout, str)
+        shown = f"{scored.holdout} (at least {num} images)" if is_share else scored.holdout
+        raise DataError(explain(f"data.{key}.holdout", must, shown, "Ask for fewer."))
+    order = hash_order("report holdout" if is_reporting else "holdout", data.subset_seed, left)
     return AnnotationIndex(train.directory, only=tuple(order[:num]))
+
+
+def _list_reported(data: DataSpec) -> tuple[int, ...]:
+    """Returns the training images that ``report_on`` holds out; none if it names a split."""
+    if not isinstance(data.report_on, HoldoutSpec):
+        return ()
+    return tuple(map(int, open_split(data, REPORT_HOLDOUT).image_ids))

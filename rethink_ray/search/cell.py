@@ -248,4 +248,4 @@ def _splits_of(study: Study, purpose: Purpose) -> tuple[str, ...]:
     """The splits that a rung is scored on; search trials are scored on the selection split only."""
     if purpose == "search":
         return (study.data.select_split,)
-    return tuple(dict.fromkeys((study.data.select_split, study.data.report_on)))
+    return tuple(dict.fromkeys((study.data.select_split, study.data.report_split)))

@@ -235,7 +235,7 @@ class _LadderRun:
     def _detections_file(self, split: str) -> Path | None:
         """The file for the detections of a split; None except for the split of the findings."""
         folder = self.folders.detections
-        if folder is None or split != self.config.data.report_on:
+        if folder is None or split != self.config.data.report_split:
             return None
         return folder / file_name(self.position.length)
 
