@@ -148,7 +148,8 @@ class DataSpec(Spec):
     """Where images and boxes come from, and which split decides what."""
 
     dataset: (
-        Literal["shapes", "coco", "lvis", "voc"] | dict[Literal["train", "val", "test"], SplitSpec]
+        Literal["shapes", "coco", "lvis", "voc", "yolo"]
+        | dict[Literal["train", "val", "test"], SplitSpec]
     )
     """A data set in its documented layout, the built-in ``shapes``, or a mapping of split to
     files."""
@@ -156,8 +157,9 @@ class DataSpec(Spec):
     """Format of splits that are named by their files. Null: annotations in a ``.json`` are COCO,
     all others VOC."""
     root: str | None = None
-    """Folder of ``coco``, ``lvis`` and ``voc``; they require it. Paths of files are relative to it.
-    A relative folder starts where the command runs. For ``shapes`` null is the cache."""
+    """Folder of ``coco``, ``lvis``, ``voc`` and ``yolo``; they require it. For ``yolo`` it may be
+    the ``data.yaml`` itself. Paths of files are relative to it. A relative folder starts where the
+    command runs. For ``shapes`` null is the cache."""
     shapes: ShapesSpec = ShapesSpec()
     """The drawn scenes of ``dataset: shapes``."""
     split: DataSplit | None = Field(None, exclude_if=lambda split: split is None)
@@ -217,7 +219,7 @@ class DataSpec(Spec):
         Rule(
             key="root",
             reads=("dataset",),
-            broken=lambda data: data.dataset in ("coco", "lvis", "voc") and not data.root,
+            broken=lambda data: data.dataset in ("coco", "lvis", "voc", "yolo") and not data.root,
             must="must name the data set's folder",
             remedy="Set data.root in the study file, or with --set data.root=DIR.",
         ),

@@ -1,0 +1,45 @@
+"""Recognises a YOLO data set: ``data.yaml``, Darknet's ``obj.data``, or a list of class names."""
+
+from rethink_ray.data.layouts.recognised import RecognisedData
+from rethink_ray.data.layouts.tree import FolderTree
+from rethink_ray.data.sources.yolo import YoloSource
+from rethink_ray.data.sources.yolo_config import find_yolo_file, read_yolo_config
+
+LOOKED_FOR = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
+
+
+def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
+    """Returns a YOLO data set; ``None`` if no file of the folder itself names its classes.
+
+    Args:
+        tree: the folder. Its root may be the ``data.yaml`` itself.
+
+    Raises:
+        DataError: such a file is there, but has no training pictures with labels.
+    """
+    path = find_yolo_file(tree.root)
+    if path is None:
+        return None
+    config = read_yolo_config(path)
+    is_yaml = path.suffix in (".yaml", ".yml")
+    sources = {
+        split: YoloSource(config=config, entries=entries)
+        for split, entries in config.splits.items()
+    }
+    if not is_yaml and not sources["train"].has_labels():
+        return None  # a list of classes alone may belong to another format
+    labelled = [split for split in sources if split == "train" or sources[split].has_labels()]
+    notes = [f"{path.name}: {split} {why}, so it is no split" for split, why in config.absent.items()]
+    notes += [
+        f"{path.name}: no picture of {split} has a label file, so it is no split"
+        for split in sources
+        if split not in labelled
+    ]
+    is_first = find_yolo_file(path.parent) == path
+    root = path.parent if tree.root.is_file() and is_first else tree.root
+    return RecognisedData(
+        format=f"YOLO ({path.name})",
+        data={"dataset": "yolo", "root": str(root)},
+        splits=tuple(labelled),
+        notes=tuple(notes),
+    )
