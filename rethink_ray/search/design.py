@@ -166,23 +166,22 @@ def rank_designs(request: DesignRequest) -> tuple[RatedDesign, ...]:
         SpecError: no candidate fits; the message says how many hours the smallest one needs.
     """
     for choices in (SHARES, SMALL_SHARES):
-        shares = _list_shares(request, choices)
+        shares = list_shares(request.num_images, choices)
         rated = [r for r in _rate_all(request, shares) if r.hours <= request.hours]
         if rated:
             return tuple(sorted(rated, key=lambda one: -one.worth)[:MOST_RANKED])
-    raise _refuse_hours(request)
+    raise refuse_hours(request, find_smallest_design(request))
 
 
 def find_smallest_design(request: DesignRequest) -> RatedDesign:
     """The design of the lowest cost, whatever the hours; of equals the earlier candidate."""
-    choices = [*_list_shares(request, SHARES), *_list_shares(request, SMALL_SHARES)]
-    return min(_rate_all(request, choices), key=lambda one: one.hours)
+    return min(_rate_all(request, list_shares(request.num_images)), key=lambda one: one.hours)
 
 
 def say_left_out(request: DesignRequest, design: Design) -> tuple[str, ...]:
     """What more hours would add to a design, one phrase each."""
     lines = [f"arm {name}" for name, _ in request.paces if name not in design.arms]
-    possible = {share for shares in _list_shares(request, SHARES) for share in shares}
+    possible = {share for shares in list_shares(request.num_images, SHARES) for share in shares}
     missing = [s for s in sorted(possible, reverse=True) if s not in design.shares]
     lines += [f"regime {REGIME_NAMES[share]}" for share in missing]
     if design.searches == 1:
@@ -193,15 +192,17 @@ def say_left_out(request: DesignRequest, design: Design) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _refuse_hours(request: DesignRequest) -> SpecError:
-    smallest = find_smallest_design(request)
-    design, least = smallest.design, round_up(smallest.hours)
+def refuse_hours(request: DesignRequest, smallest: RatedDesign, slower: float = 1.0) -> SpecError:
+    """The error that says how many hours the smallest sensible study needs.
+
+    ``slower``: how much longer that study takes than its design's bound.
+    """
+    design, least = smallest.design, round_up(slower * smallest.hours)
     must = f"must be at least {least:g}, which the smallest sensible study needs"
-    arms = " and ".join(design.arms)
     remedy = (
-        f"That study has the arms {arms}, {design.trials} trials and "
-        f"{design.num_values} replicates an arm. Write --hours {least:g}, or take a machine with "
-        "more slots, or fewer pictures."
+        f"That study compares {' and '.join(design.arms)} with {design.trials} trials and "
+        f"{design.num_values} replicates each. Write --hours {least:g}, or take a machine with "
+        "more slots."
     )
     return SpecError(explain("--hours", must, request.hours, remedy))
 
@@ -212,15 +213,15 @@ def round_up(hours: float) -> float:
     return math.ceil(hours / scale - 1e-9) * scale
 
 
-def _list_shares(
-    request: DesignRequest, choices: Sequence[tuple[float, ...]]
+def list_shares(
+    num_images: int, choices: Sequence[tuple[float, ...]] = (*SHARES, *SMALL_SHARES)
 ) -> list[tuple[float, ...]]:
     """The regimes that the pictures suffice for; all pictures always do."""
-    least = LEAST_OF_A_SHARE if choices is SMALL_SHARES else LEAST_IMAGES
     return [
         shares
         for shares in choices
-        if shares == (1.0,) or shares[-1] * request.num_images >= least
+        if shares == (1.0,)
+        or shares[-1] * num_images >= (LEAST_IMAGES if 1.0 in shares else LEAST_OF_A_SHARE)
     ]
 
 
