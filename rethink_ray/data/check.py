@@ -121,7 +121,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
-            objects += [(_name_picture(image.path), one, size) for one in image.objects]
+            objects += [(_locate_object(image, one), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
     examples |= find_mask_faults(objects)
     if raw.shifted_categories and "unknown_category" in examples:
@@ -273,6 +273,13 @@ def _name_picture(path: Path) -> str:
     return show_path(f"{path.parent.name}/{path.name}")
 
 
+def _locate_object(image: RawImage, annotated: RawObject) -> str:
+    """Returns the line of an object in its text file, or the name of its picture."""
+    if annotated.line:
+        return f"{image.label_file} line {annotated.line}"
+    return _name_picture(image.path)
+
+
 def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:
     return [
         DataFinding(kind=kind, count=len(examples), examples=tuple(examples[:NUM_EXAMPLES]))
@@ -322,13 +329,13 @@ def _check_objects(
     image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Examples
 ) -> None:
     """Adds the notes and faults of an image's objects; ``categories`` are those of train."""
-    if not image.objects:
+    if not image.objects and is_stated(size):
         examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
     earlier: set[tuple[str | None, tuple[float, ...]]] = set()
     for annotated in image.objects:
         category = annotated.category or "a category that the file does not name"
-        where = f"{_name_picture(image.path)}: {category}"
+        where = f"{_locate_object(image, annotated)}: {category}"
         key = (annotated.category, round_box(annotated.box_xyxy))
         if not annotated.is_crowd and annotated.category in categories:
             if key in earlier:

@@ -8,16 +8,16 @@ from rethink_ray.data.layouts import coco, imagefolder, voc, yolo
 from rethink_ray.data.layouts.recognised import RecognisedData
 from rethink_ray.data.layouts.tree import FolderTree, scan_folder
 from rethink_ray.data.sources.yolo_config import is_yolo_yaml
-from rethink_ray.spec.errors import DataError, explain
+from rethink_ray.spec.errors import DataError, Explanation, explain
 
 __all__ = ["RecognisedData", "recognise_folder"]
 
 Recogniser = Callable[[FolderTree], RecognisedData | None]
 RECOGNISERS: Mapping[str, Recogniser] = {
-    coco.LOOKED_FOR: coco.recognise_coco,
-    voc.LOOKED_FOR: voc.recognise_voc,
-    yolo.LOOKED_FOR: yolo.recognise_yolo,
-    imagefolder.LOOKED_FOR: imagefolder.recognise_imagefolder,
+    coco.COCO_FORM: coco.recognise_coco,
+    voc.VOC_FORM: voc.recognise_voc,
+    yolo.YOLO_FORM: yolo.recognise_yolo,
+    imagefolder.IMAGEFOLDER_FORM: imagefolder.recognise_imagefolder,
 }
 """The form that is looked for, in words -> the function that looks for it."""
 
@@ -47,15 +47,22 @@ def recognise_folder(folder: Path) -> RecognisedData:
     if not formats and inner is not None:
         return recognise_folder(inner)
     if not formats:
-        must = f"must hold labelled pictures as {'; or '.join(RECOGNISERS)}"
-        remedy = "Name the files in a study file (docs/data.md), or convert: rethink-ray data import."
-        raise DataError(explain(str(folder), must, tree.describe(), remedy))
+        raise _unknown_format_error(tree)
     if len(formats) > 1:
         must = "must have its labels in one format, since two may disagree"
         shown = " and ".join(recognised.format for recognised in formats)
         remedy = "Move one of them out of the folder; or name the data.yaml itself, for YOLO."
-        raise DataError(explain(str(folder), must, shown, remedy))
+        raise DataError(Explanation.of(str(folder), must, shown, remedy))
     return formats[0]
+
+
+def _unknown_format_error(tree: FolderTree) -> DataError:
+    must = f"must hold labelled pictures in one of these forms: {'; '.join(RECOGNISERS)}"
+    remedy = "Name the files in a study file (docs/data.md), or convert: rethink-ray data import."
+    if yolo.has_label_lines(tree):
+        must = "must name the classes of its YOLO labels, in data.yaml or classes.txt"
+        remedy = "Write data.yaml: {train: images, names: [cat, dog]}, in the order of class ids."
+    return DataError(Explanation.of(str(tree.root), must, tree.describe(), remedy))
 
 
 def _find_single_folder(tree: FolderTree) -> Path | None:

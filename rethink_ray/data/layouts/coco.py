@@ -8,18 +8,20 @@ from rethink_ray.data.layouts.recognised import RecognisedData
 from rethink_ray.data.layouts.tree import FolderTree, name_split
 from rethink_ray.spec.errors import DataError, explain
 
-LOOKED_FOR = (
+COCO_FORM = (
     "COCO (a .json with images, annotations and categories: annotations/instances_*.json, "
     "_annotations.coco.json beside its pictures, result.json)"
 )
-PEEKED_BYTES = 1_000_000
+JSON_PEEK_BYTES = 1_000_000
 """So much of a JSON file is read to see whether it is COCO's, and which pictures it names."""
-NUM_NAMES = 50
+NUM_LOOKED_UP = 50
 """Names of pictures that are looked for."""
-OTHER_KINDS = ("captions", "image_info", "panoptic", "stuff", "person_keypoints")
-"""Beginnings of COCO's files beside ``instances``; ``person_keypoints`` is taken where it is alone."""
+OTHER_COCO_FILES = ("captions", "image_info", "panoptic", "stuff", "person_keypoints")
+"""Beginnings of COCO's files beside ``instances``; only ``person_keypoints`` may stand alone."""
 _KEY = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
-_FIRST_KEY = re.compile(rb'\s*(\xef\xbb\xbf)?\{\s*"(info|licenses|images|annotations|categories|type)"')
+_FIRST_KEY = re.compile(
+    rb'\s*(\xef\xbb\xbf)?\{\s*"(info|licenses|images|annotations|categories|type)"'
+)
 _FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
@@ -76,7 +78,7 @@ def _name_layout(tree: FolderTree) -> RecognisedData | None:
 def _is_coco(path: Path) -> bool:
     """Returns whether a JSON file begins as COCO's do; small files must have all three lists."""
     with path.open("rb") as file:
-        begin = file.read(PEEKED_BYTES)
+        begin = file.read(JSON_PEEK_BYTES)
         is_whole = not file.read(1)
     if _FIRST_KEY.match(begin) is None:
         return False
@@ -84,11 +86,9 @@ def _is_coco(path: Path) -> bool:
     return len(keys) == 3 if is_whole else bool(keys)
 
 
-def _assign_splits(
-    tree: FolderTree, files: list[tuple[str, str]]
-) -> dict[str, tuple[str, str]]:
+def _assign_splits(tree: FolderTree, files: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     """Returns split -> folder and name of its file; a single file is train."""
-    main = [file for file in files if not file[1].startswith(OTHER_KINDS)]
+    main = [file for file in files if not file[1].startswith(OTHER_COCO_FILES)]
     files = main or [file for file in files if file[1].startswith("person_keypoints")] or files
     if len(files) == 1:
         return {"train": files[0]}
@@ -96,7 +96,11 @@ def _assign_splits(
     for folder, name in files:
         split = name_split(name) or name_split(folder.rpartition("/")[2])
         by_split.setdefault(split, []).append((folder, name))
-    if "" in by_split or "train" not in by_split or any(len(some) > 1 for some in by_split.values()):
+    if (
+        "" in by_split
+        or "train" not in by_split
+        or any(len(some) > 1 for some in by_split.values())
+    ):
         must = "must have one JSON file for each of train, val and test, named after it"
         shown = ", ".join(_join(*file) for file in files[:6])
         remedy = "Name the files in a study file: data.dataset (docs/data.md)."
@@ -112,7 +116,7 @@ def _find_pictures(tree: FolderTree, folder: str, name: str) -> str:
     """
     path = tree.path_of(folder, name)
     with path.open("rb") as file:
-        texts = _FILE_NAME.findall(file.read(PEEKED_BYTES))[:NUM_NAMES]
+        texts = _FILE_NAME.findall(file.read(JSON_PEEK_BYTES))[:NUM_LOOKED_UP]
     names = [json.loads(text) for text in texts]
     best, most = "", 0
     for other in sorted(tree.files, key=lambda other: (other != folder, len(other), other)):

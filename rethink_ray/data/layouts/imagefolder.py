@@ -5,7 +5,7 @@ from rethink_ray.data.layouts.tree import FolderTree, name_split
 from rethink_ray.data.sources.imagefolder import METADATA, is_metadata
 from rethink_ray.spec.errors import DataError, explain
 
-LOOKED_FOR = "Hugging Face imagefolder (metadata.jsonl with file_name and objects)"
+IMAGEFOLDER_FORM = "Hugging Face imagefolder (metadata.jsonl with file_name and objects)"
 
 
 def recognise_imagefolder(tree: FolderTree) -> RecognisedData | None:

@@ -32,7 +32,9 @@ class FolderTree:
 
     def list_folders(self, *suffixes: str) -> list[str]:
         """Returns the folders that hold a file with one of these suffixes."""
-        return [folder for folder, kinds in self.files.items() if not kinds.keys().isdisjoint(suffixes)]
+        return [
+            folder for folder, kinds in self.files.items() if not kinds.keys().isdisjoint(suffixes)
+        ]
 
     def list_files(self, folder: str, *suffixes: str) -> list[str]:
         """Returns the names of a folder's files with these suffixes, sorted."""
@@ -53,7 +55,9 @@ class FolderTree:
 
     def describe(self) -> str:
         """Returns in words which files there are, folder by folder."""
-        lines = [f"{_name(folder)} with {_count(kinds)}" for folder, kinds in self.files.items() if kinds]
+        lines = [
+            f"{_name(folder)} with {_count(kinds)}" for folder, kinds in self.files.items() if kinds
+        ]
         rest = len(lines) - SHOWN_FOLDERS
         more = [f"{rest} more folders"] if rest > 0 else []
         return "; ".join([*lines[:SHOWN_FOLDERS], *more]) or "no file"
@@ -101,5 +105,6 @@ def _name(folder: str) -> str:
 
 
 def _count(kinds: Mapping[str, tuple[str, ...]]) -> str:
-    num_of = Counter({suffix or "files without a suffix": len(names) for suffix, names in kinds.items()})
-    return ", ".join(f"{num} {suffix}" for suffix, num in num_of.most_common(4))
+    num_of = Counter({suffix: len(names) for suffix, names in kinds.items()})
+    most = num_of.most_common(4)
+    return ", ".join(f"{num} {suffix or 'files without a suffix'}" for suffix, num in most)

@@ -4,14 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from rethink_ray.data.layouts.recognised import RecognisedData
-from rethink_ray.data.layouts.tree import FolderTree, name_split
+from rethink_ray.data.layouts.tree import SPLIT_WORDS, FolderTree, name_split
 from rethink_ray.data.sources.voc_lists import get_stem
 from rethink_ray.spec.errors import DataError, explain
 
-LOOKED_FOR = "PASCAL VOC (one .xml with <annotation> per picture, beside it or in another folder)"
-YEARS = ("VOC2007", "VOC2012", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012")
-LISTS = "ImageSets/Main"
-PEEKED_BYTES = 4096
+VOC_FORM = "PASCAL VOC (one .xml with <annotation> per picture, beside it or in another folder)"
+VOC_YEARS = ("VOC2007", "VOC2012", "VOCdevkit/VOC2007", "VOCdevkit/VOC2012")
+VOC_LISTS = "ImageSets/Main"
+NO_LISTS = f"no lists of splits ({VOC_LISTS}): one split, train"
+XML_PEEK_BYTES = 4096
 """So much of an XML file is read to see whether it is VOC's."""
 
 
@@ -22,7 +23,7 @@ def recognise_voc(tree: FolderTree) -> RecognisedData | None:
         DataError: XML files lie in several folders that do not say which split they are, or have
             no pictures.
     """
-    years = [year for year in YEARS if tree.list_files(f"{year}/Annotations", ".xml")]
+    years = [year for year in VOC_YEARS if tree.list_files(f"{year}/Annotations", ".xml")]
     if years and not tree.list_files("Annotations", ".xml"):
         return _recognise_years(tree, years)
     folders = [folder for folder in tree.list_folders(".xml") if _is_voc(tree, folder)]
@@ -31,7 +32,7 @@ def recognise_voc(tree: FolderTree) -> RecognisedData | None:
     if folders == ["Annotations"] and tree.list_pictures("JPEGImages"):
         return _recognise_lists(tree)
     files = dict(_pair_folders(tree, folders))
-    notes = () if len(files) > 1 else ("no lists of splits (ImageSets/Main): one split, train",)
+    notes = () if len(files) > 1 else (NO_LISTS,)
     where = "beside" if files["train"]["images"] == files["train"]["annotations"] else "apart from"
     return RecognisedData(
         format=f"PASCAL VOC (XML {where} the pictures)",
@@ -42,10 +43,10 @@ def recognise_voc(tree: FolderTree) -> RecognisedData | None:
 
 
 def _recognise_years(tree: FolderTree, years: list[str]) -> RecognisedData:
-    lists = {split for year in years for split in _list_splits(tree, f"{year}/{LISTS}")}
+    lists = {split for year in years for split in _list_splits(tree, f"{year}/{VOC_LISTS}")}
     splits = tuple(split for split in ("train", "val", "test") if split in lists)
     if "train" not in splits:
-        must = f"must have a list {LISTS}/train.txt in one of its years"
+        must = f"must have a list {VOC_LISTS}/train.txt in one of its years"
         raise DataError(explain(str(tree.root), must, ", ".join(sorted(lists)) or "no list"))
     return RecognisedData(
         format=f"PASCAL VOC ({', '.join(years)})",
@@ -56,32 +57,51 @@ def _recognise_years(tree: FolderTree, years: list[str]) -> RecognisedData:
 
 
 def _recognise_lists(tree: FolderTree) -> RecognisedData:
-    """Returns a folder with ``Annotations`` and ``JPEGImages``, in VOC's own layout."""
-    lists = _list_splits(tree, LISTS)
-    splits = tuple(split for split in ("train", "val", "test") if split in lists)
-    notes: tuple[str, ...] = ()
+    """Returns a folder with ``Annotations`` and ``JPEGImages``, in VOC's own layout.
+
+    Raises:
+        DataError: none of its lists is of train.
+    """
+    lists = _list_splits(tree, VOC_LISTS)
+    chosen = _choose_lists(lists)
+    if lists and "train" not in chosen:
+        must = f"must have a list {VOC_LISTS}/train.txt, or trainval.txt"
+        shown, remedy = ", ".join(lists[:12]), "Rename one, or name it in data.image_sets."
+        raise DataError(explain(str(tree.root), must, shown, remedy))
     dataset: Any = "voc"
-    if "train" not in splits:
+    notes = [] if lists else [NO_LISTS]
+    if any(split != name for split, name in chosen.items()):
+        notes = [f"{split} is the list {name}.txt" for split, name in chosen.items()]
         files = {"images": "JPEGImages", "annotations": "Annotations"}
-        whole = next((name for name in ("trainval", "default") if name in lists), "")
-        splits = tuple(split for split in splits if split != "val" or whole != "trainval")
         dataset = {
-            split: files | {"image_set": f"{LISTS}/{name}.txt"}
-            for split, name in {"train": whole, **{name: name for name in splits}}.items()
-            if name
+            split: files | {"image_set": f"{VOC_LISTS}/{name}.txt"}
+            for split, name in chosen.items()
         }
-        dataset = {"train": dataset.get("train", files), **dataset}
-        notes = (f"train is the list {whole}.txt",) if whole else ("no list of train: every XML file",)
-        splits = ("train", *splits)
-        if not whole and len(splits) > 1:
-            must = f"must have a list {LISTS}/train.txt, since it has lists of other splits"
-            raise DataError(explain(str(tree.root), must, ", ".join(sorted(lists))))
     return RecognisedData(
         format="PASCAL VOC (Annotations/, JPEGImages/)",
         data={"dataset": dataset, "root": str(tree.root)},
-        splits=splits,
-        notes=notes,
+        splits=tuple(chosen) or ("train",),
+        notes=tuple(notes),
     )
+
+
+def _choose_lists(lists: list[str]) -> dict[str, str]:
+    """Returns split -> the list that is it, of train, val and test.
+
+    The only list is train, whatever its name: CVAT calls it ``default``. ``trainval`` has the
+    pictures of val too, so there is no val beside it.
+    """
+    chosen = {}
+    for split, words in SPLIT_WORDS.items():
+        names = [name for word in words for name in lists if name.lower() == word]
+        chosen |= {split: names[0]} if names else {}
+    if "train" not in chosen and "default" in lists:
+        chosen = {"train": "default", **chosen}
+    if len(lists) == 1:
+        chosen = {"train": lists[0]}
+    if chosen.get("train", "").lower() == "trainval":
+        chosen.pop("val", None)
+    return chosen
 
 
 def _list_splits(tree: FolderTree, folder: str) -> list[str]:
@@ -94,7 +114,7 @@ def _is_voc(tree: FolderTree, folder: str) -> bool:
     """Returns whether one of the first XML files of a folder is VOC's."""
     for name in tree.list_files(folder, ".xml")[:3]:
         with tree.path_of(folder, name).open("rb") as file:
-            if b"<annotation>" in file.read(PEEKED_BYTES).replace(b" ", b""):
+            if b"<annotation>" in file.read(XML_PEEK_BYTES).replace(b" ", b""):
                 return True
     return False
 

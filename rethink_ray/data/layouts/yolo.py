@@ -1,11 +1,15 @@
 """Recognises a YOLO data set: ``data.yaml``, Darknet's ``obj.data``, or a list of class names."""
 
+import re
+
 from rethink_ray.data.layouts.recognised import RecognisedData
 from rethink_ray.data.layouts.tree import FolderTree
+from rethink_ray.data.sources.voc_lists import get_stem
 from rethink_ray.data.sources.yolo import YoloSource
 from rethink_ray.data.sources.yolo_config import find_yolo_file, read_yolo_config
 
-LOOKED_FOR = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
+_BOX_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.ASCII)
+YOLO_FORM = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
 
 
 def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
@@ -29,7 +33,9 @@ def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
     if not is_yaml and not sources["train"].has_labels():
         return None  # a list of classes alone may belong to another format
     labelled = [split for split in sources if split == "train" or sources[split].has_labels()]
-    notes = [f"{path.name}: {split} {why}, so it is no split" for split, why in config.absent.items()]
+    notes = [
+        f"{path.name}: {split} {why}, so it is no split" for split, why in config.absent.items()
+    ]
     notes += [
         f"{path.name}: no picture of {split} has a label file, so it is no split"
         for split in sources
@@ -43,3 +49,15 @@ def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
         splits=tuple(labelled),
         notes=tuple(notes),
     )
+
+
+def has_label_lines(tree: FolderTree) -> bool:
+    """Returns whether a text file in a folder ``labels``, or beside a picture, has YOLO's lines."""
+    for folder in tree.list_folders(".txt"):
+        stems = {get_stem(name) for name in tree.list_pictures(folder)}
+        for name in tree.list_files(folder, ".txt"):
+            if get_stem(name) in stems or "labels" in folder.split("/"):
+                text = tree.path_of(folder, name).read_text(encoding="utf-8", errors="replace")
+                if text.strip():
+                    return _BOX_LINE.fullmatch(text.splitlines()[0]) is not None
+    return False

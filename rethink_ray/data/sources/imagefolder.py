@@ -88,8 +88,7 @@ def _list_objects(path: Path, number: int, record: dict[str, Any]) -> list[tuple
     if not objects:
         return []
     if isinstance(objects, list):  # one object per entry, in place of one list per key
-        found = [one if isinstance(one, dict) else {} for one in objects]
-        return [(_get_first(one, BOX_KEYS), _get_first(one, CLASS_KEYS)) for one in found]
+        return [(_get_first(one, BOX_KEYS), _get_first(one, CLASS_KEYS)) for one in objects]
     boxes, classes = _get_first(objects, BOX_KEYS), _get_first(objects, CLASS_KEYS)
     boxes, classes = boxes or [], classes or []
     if not isinstance(boxes, list) or not isinstance(classes, list) or len(boxes) != len(classes):

@@ -140,9 +140,7 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
     ]
     if split == "train" and len(folders) == 1 and not _has_voc_lists(folders[0]):
         annotations = folders[0] / "Annotations"
-        whole = VocFolder(
-            images=folders[0] / "JPEGImages", annotations=annotations, image_set=None
-        )
+        whole = VocFolder(images=folders[0] / "JPEGImages", annotations=annotations, image_set=None)
         return VocSource(folders=(whole,), offset=data.voc_offset)
     if not voc_folders:
         must = f"must have ImageSets/Main/{split}.txt, in it or in its folder VOC2007 or VOC2012"

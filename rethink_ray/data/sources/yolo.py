@@ -29,10 +29,10 @@ from rethink_ray.data.sources.yolo_lines import LabelFormat, read_label_lines
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
 
-IMAGE_FOLDERS = ("images", "JPEGImages")
+PICTURE_FOLDER_NAMES = ("images", "JPEGImages")
 """Names of folders of pictures; ``labels`` in their place is the folder of the label files."""
-LABELS = "labels"
-NO_LABELS = tuple(Path(name).name for name in CLASS_LISTS)
+LABEL_FOLDER_NAME = "labels"
+NO_LABEL_FILES = tuple(Path(name).name for name in CLASS_LISTS)
 """Text files in a folder of labels that are the labels of no picture."""
 
 
@@ -177,8 +177,11 @@ def _find_label_folder(folder: Path) -> Path:
     there is neither, labels lie beside the pictures.
     """
     for position in reversed(range(len(folder.parts))):
-        if folder.parts[position] in IMAGE_FOLDERS:
-            labels, inner = Path(*folder.parts[:position], LABELS), folder.parts[position + 1 :]
+        if folder.parts[position] in PICTURE_FOLDER_NAMES:
+            labels, inner = (
+                Path(*folder.parts[:position], LABEL_FOLDER_NAME),
+                folder.parts[position + 1 :],
+            )
             for depth in range(len(inner), -1, -1):
                 if labels.joinpath(*inner[:depth]).is_dir():
                     return labels.joinpath(*inner[:depth])
@@ -213,7 +216,7 @@ def _find_orphans(folder: Path, pictures: Sequence[Path]) -> Iterator[Problem]:
         stems = {path.stem for path in pictures if path.parent == parent}
         for name in sorted(os.listdir(labels)):
             stem, suffix = os.path.splitext(name)
-            if suffix == ".txt" and stem not in stems and name not in NO_LABELS:
+            if suffix == ".txt" and stem not in stems and name not in NO_LABEL_FILES:
                 example = f"{_show(labels / name)} is there, its picture is not"
                 yield Problem(kind="missing_image", example=example)
 

@@ -15,14 +15,14 @@ import yaml
 from rethink_ray.data.sources.values import is_text, show
 from rethink_ray.spec.errors import DataError, explain
 
-SPLIT_KEYS: Mapping[str, tuple[str, ...]] = {
+YOLO_SPLIT_KEYS: Mapping[str, tuple[str, ...]] = {
     "train": ("train",),
     "val": ("val", "valid", "validation"),
     "test": ("test",),
 }
 """Split -> its keys in ``data.yaml``, and its folders where there is no such file."""
 LIST_SUFFIX = ".txt"
-FIRST_CHOICE = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+FIRST_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 YOLO_LAYOUT = "data.yaml (names, train, val), or classes.txt beside images/ and labels/"
 
@@ -57,17 +57,17 @@ def find_yolo_file(root: Path) -> Path | None:
     """
     if root.is_file():
         return root
-    first = [root / name for name in FIRST_CHOICE if (root / name).is_file()]
+    first = [root / name for name in FIRST_YAML_NAMES if (root / name).is_file()]
     others = [path for path in sorted(root.glob("*.y*ml")) if path not in first]
-    found = [path for path in (*first, *others) if is_yolo_yaml(path)]
-    if first and found[:1] == first[:1]:
+    usable = [path for path in (*first, *others) if is_yolo_yaml(path)]
+    if first and usable[:1] == first[:1]:
         return first[0]
-    if len(found) > 1:
-        names = ", ".join(path.name for path in found)
-        must = f"must have one file that describes a YOLO data set, or one called {FIRST_CHOICE[0]}"
+    if len(usable) > 1:
+        names = ", ".join(path.name for path in usable)
+        must = "must have one file that describes a YOLO data set, or one called data.yaml"
         raise DataError(explain(str(root), must, names, "Name the file itself as data.root."))
     lists = [*sorted(root.glob("*.data")), *(root / name for name in CLASS_LISTS)]
-    return next((path for path in (*found, *lists) if path.is_file()), None)
+    return next((path for path in (*usable, *lists) if path.is_file()), None)
 
 
 def is_yolo_yaml(path: Path) -> bool:
@@ -78,7 +78,7 @@ def is_yolo_yaml(path: Path) -> bool:
         tree = _parse_yaml(path)
     except DataError:
         return False
-    splits = {key for keys in SPLIT_KEYS.values() for key in keys} | {"path"}
+    splits = {key for keys in YOLO_SPLIT_KEYS.values() for key in keys} | {"path"}
     return not {"names", "nc"}.isdisjoint(tree) and not splits.isdisjoint(tree)
 
 
@@ -104,7 +104,7 @@ def _read_yaml(path: Path) -> YoloConfig:
     tree = _parse_yaml(path)
     stated = {
         split: _as_list(next((tree[key] for key in keys if tree.get(key)), []))
-        for split, keys in SPLIT_KEYS.items()
+        for split, keys in YOLO_SPLIT_KEYS.items()
     }
     folder = _choose_folder(path, str(tree.get("path") or ""), stated["train"])
     splits = {s: _find_entries(folder, entries) for s, entries in stated.items() if entries}
@@ -246,7 +246,7 @@ def _read_data_file(path: Path) -> YoloConfig:
         raise DataError(explain(f"{path}: names", must, stated.get("names")))
     splits = {
         split: _find_entries(folder, [stated[key] for key in keys if key in stated])
-        for split, keys in SPLIT_KEYS.items()
+        for split, keys in YOLO_SPLIT_KEYS.items()
         if not stated.keys().isdisjoint(keys)
     }
     return _build_config(path, folder, names=_list_names(names_file), splits=splits)
@@ -255,7 +255,7 @@ def _read_data_file(path: Path) -> YoloConfig:
 def _read_class_list(root: Path, path: Path) -> YoloConfig:
     """Reads a folder without ``data.yaml``, whose splits are its folders."""
     splits = {}
-    for split, words in SPLIT_KEYS.items():
+    for split, words in YOLO_SPLIT_KEYS.items():
         folders = [root / sub for word in words for sub in (f"images/{word}", f"{word}/images")]
         lists = [root / f"{word}{LIST_SUFFIX}" for word in words]
         there = [entry for entry in (*folders, *lists) if entry.exists()]

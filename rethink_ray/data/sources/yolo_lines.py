@@ -1,8 +1,8 @@
 """Reads the label file of one picture: a line per object, in shares of the picture's sides.
 
-    3 0.5 0.5 0.2 0.4                class, middle x and y, width, height
-    3 0.1 0.1 0.9 0.1 0.5 0.8        class, and the corners of a polygon
-    0 0.5 0.5 0.2 0.4 0.4 0.4 2      class, box, and the keypoints that kpt_shape states
+3 0.5 0.5 0.2 0.4                class, middle x and y, width, height
+3 0.1 0.1 0.9 0.1 0.5 0.8        class, and the corners of a polygon
+0 0.5 0.5 0.2 0.4 0.4 0.4 2      class, box, and the keypoints that kpt_shape states
 """
 
 import json
@@ -14,9 +14,9 @@ from rethink_ray.data.sources.raw import Box, Problem, RawObject
 from rethink_ray.data.sources.segmentations import MIN_CORNERS
 from rethink_ray.data.sources.values import area_of, read_key, read_number, show
 
-ROUNDING = 0.01
+SHARE_ROUNDING = 0.01
 """A share may lie so far outside 0..1: programs round, and some boxes reach beyond the picture."""
-NUM_BOX = 4
+NUM_BOX_VALUES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,9 @@ def _read_line(
     if len(numbers) != len(values) or not num_box + num_points:
         return "unreadable_box", None
     shares = numbers[:num_box] if labels.keypoint_shape else numbers
-    if not all(-ROUNDING <= share <= 1 + ROUNDING for share in shares):
+    if not all(-SHARE_ROUNDING <= share <= 1 + SHARE_ROUNDING for share in shares):
         return "box_not_normalised", None
-    polygon = _scale(shares, size_wh) if len(shares) > NUM_BOX else []
+    polygon = _scale(shares, size_wh) if len(shares) > NUM_BOX_VALUES else []
     box = _enclose(polygon) if polygon else _read_box(shares, size_wh)
     segmentation = json.dumps([polygon]).encode() if polygon else b""
     class_id = read_key(words[0])
@@ -84,11 +84,11 @@ def _count_values(num: int, labels: LabelFormat) -> tuple[int, int]:
 
     Zeros for a number that no object has.
     """
-    if num == NUM_BOX:
-        return NUM_BOX, 0
+    if num == NUM_BOX_VALUES:
+        return NUM_BOX_VALUES, 0
     if labels.keypoint_shape is not None:
         count, width = labels.keypoint_shape
-        return (NUM_BOX, count * width) if num == NUM_BOX + count * width else (0, 0)
+        return (NUM_BOX_VALUES, count * width) if num == NUM_BOX_VALUES + count * width else (0, 0)
     return (num, 0) if num >= 2 * MIN_CORNERS and num % 2 == 0 else (0, 0)
 
 
