@@ -60,7 +60,7 @@ def survey_pictures(data: DataSpec) -> DataOverview:
     Raises:
         DataError: a split cannot be opened, or has no picture.
     """
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
     splits = {split: open_split(data, split) for split in used}
     trainable = trainable_image_ids(data)
     train = splits["train"]

@@ -6,7 +6,7 @@ norm, so that the start alone differs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rethink_ray.drafting.folder import SeenFolder
@@ -49,6 +49,11 @@ class Contenders:
     """For a CPU."""
 
     @property
+    def upstream_steps(self) -> int:
+        """Updates of the classifier that the study trains itself, for arms that start from it."""
+        return int(self.settings.get("upstream", {}).get("steps", 0))
+
+    @property
     def rate_range(self) -> float:
         """The highest learning rate over the lowest."""
         return self.rates[1] / self.rates[0]
@@ -63,9 +68,7 @@ def choose_family(seen: SeenFolder, *, is_small: bool) -> Family:
     return "retinanet" if is_small else "faster_rcnn"
 
 
-def propose_contenders(
-    seen: SeenFolder, found: FoundWeights, *, is_small: bool
-) -> Contenders:
+def propose_contenders(seen: SeenFolder, found: FoundWeights, *, is_small: bool) -> Contenders:
     """The arms that make sense for these pictures with these weights."""
     family = choose_family(seen, is_small=is_small)
     sides = choose_sides(seen.overview, is_small=is_small)
@@ -140,9 +143,7 @@ def _fits_keypoints(seen: SeenFolder) -> bool:
     return seen.num_keypoints in (0, COCO_KEYPOINTS)
 
 
-def _absent_arms(
-    seen: SeenFolder, found: FoundWeights, *, is_small: bool
-) -> dict[str, str]:
+def _absent_arms(seen: SeenFolder, found: FoundWeights, *, is_small: bool) -> dict[str, str]:
     """Arms that one would expect, and why they cannot run here."""
     absent = {}
     by_kind = {"classifier": ("finetuned", "frozen"), "detector": ("detector", "detector_frozen")}
@@ -156,13 +157,15 @@ def _absent_arms(
             why = "the weights of a COCO detector are not on this machine"
         absent |= dict.fromkeys(by_kind["detector"], why)
     elif not _fits_keypoints(seen):
-        why = f"COCO's detectors have {COCO_KEYPOINTS} keypoints, these objects {seen.num_keypoints}"
+        why = (
+            f"COCO's detectors have {COCO_KEYPOINTS} keypoints, these objects {seen.num_keypoints}"
+        )
         absent |= dict.fromkeys(by_kind["detector"], why)
     return absent
 
 
-def select_arms(contenders: Contenders, names: tuple[str, ...]) -> dict[str, Mapping[str, Any]]:
-    """The named arms, in the order of importance.
+def select_arms(contenders: Contenders, names: tuple[str, ...]) -> Contenders:
+    """The same with the named arms alone, in the order of importance.
 
     Raises:
         SpecError: an arm is not known or cannot run here, or there are fewer than two.
@@ -178,4 +181,5 @@ def select_arms(contenders: Contenders, names: tuple[str, ...]) -> dict[str, Map
     if len(set(names)) < 2:
         remedy = f"For instance --arms {','.join([*contenders.arms][:2])}."
         raise SpecError(explain("--arms", "must name two arms or more", ",".join(names), remedy))
-    return {name: arm for name, arm in contenders.arms.items() if name in names}
+    arms = {name: arm for name, arm in contenders.arms.items() if name in names}
+    return replace(contenders, arms=arms)

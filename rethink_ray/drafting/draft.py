@@ -1,8 +1,7 @@
 """From a folder of labelled pictures to a study file that fits the hours of a machine."""
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rethink_ray.data.contact_sheet import draw_contact_sheet
@@ -17,28 +16,33 @@ from rethink_ray.drafting.fitting import FittedDesign, fit_design
 from rethink_ray.drafting.folder import SeenFolder, look_at_folder
 from rethink_ray.drafting.machine import Machine, find_machine
 from rethink_ray.drafting.study_text import StudyParts, build_tree, write_text
-from rethink_ray.drafting.timed_arms import ArmPaces, read_arm_paces, time_arms
-from rethink_ray.drafting.weights import FoundWeights, find_weights
+from rethink_ray.drafting.timed_arms import read_arm_paces, time_arms
+from rethink_ray.drafting.weights import find_weights
 from rethink_ray.drafting.words import (
+    Sentences,
     comment_keys,
     describe_design,
     describe_pictures,
+    describe_sides,
     describe_starts,
     pose_question,
 )
 from rethink_ray.records.whole_files import write_atomically
-from rethink_ray.search.design import REGIME_NAMES, Design, list_shares
-from rethink_ray.search.paces import write_paces
+from rethink_ray.search.design import Design, DesignRequest, list_shares
+from rethink_ray.search.noise_prior import expect_noise
+from rethink_ray.search.paces import MeasuredPaces, pace_of, write_paces
 from rethink_ray.session import gather_study_facts
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.load import load_study, validate
+from rethink_ray.spec.load import validate
+from rethink_ray.spec.met_faults import say_met_faults
 from rethink_ray.spec.study import Study
 
 DEFAULT_HOURS = 8.0
 """An evening and a night."""
-NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+TIMED_UNIT = 100
+"""Updates in 1x of the study whose arms are timed; they train a few."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +86,7 @@ Say = Callable[[str], None]
 def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedStudy:
     """A commented study file is written that ``plan`` accepts and that fits the hours.
 
-    Nothing is asked and nothing is downloaded. The file is read back as ``plan`` reads it.
+    Nothing is asked and nothing is downloaded.
 
     Args:
         request: the folder, the hours, the machine.
@@ -95,25 +99,180 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
     """
     lines: list[str] = []
 
-    def tell(line: str) -> None:
-        lines.append(line)
-        say(line)
+    def tell(sentences: Sentences) -> None:
+        for label, sentence in sentences:
+            lines.append(f"{label + ':':<10} {sentence}")
+            say(lines[-1])
 
-    path = _choose_path(request)
+    _require_hours(request.hours)
     seen = look_at_folder(request.folder)
+    path = _choose_path(request, seen)
+    draft = _open_draft(request, seen, path)
     sheet = path.with_name(f"{path.stem}_pictures.jpg")
     draw_contact_sheet(open_split(seen.spec, "train"), sheet)
-    for label, sentence in (*describe_pictures(seen), ("Look", f"{sheet}")):
-        tell(f"{label}: {sentence}")
-    machine = find_machine(request.gpus, request.nodes)
-    draft = _Draft(request=request, path=path, seen=seen, machine=machine)
-    for label, sentence in describe_starts(draft.contenders, draft.found):
-        tell(f"{label}: {sentence}")
-    fitted, text = draft.write()
-    for label, sentence in fitted.header:
-        tell(f"{label}: {sentence}")
-    write_atomically(path, text)
-    load_study(path)
-    for line in draft.next_lines():
-        tell(line)
+    tell([*draft.pictures, ("Look", str(sheet)), *draft.starts])
+    measured = draft.measure_paces()
+    fitted = fit_design(
+        draft.request_design(measured), draft.build_study, draft.facts, measured.arms
+    )
+    design = draft.describe(fitted, measured)
+    tell(design)
+    write_atomically(path, draft.write(fitted, design))
+    next_lines = [("Next", f"rethink-ray {word} {path}") for word in ("plan", "run")]
+    next_lines.append(("Then", f"rethink-ray answer studies/{path.stem}"))
+    if request.pace is None:
+        write_paces(path.with_suffix(".pace.json"), measured)
+    tell([("Study", str(path)), *next_lines])
     return DraftedStudy(path=path, contact_sheet=sheet, lines=tuple(lines))
+
+
+def _require_hours(hours: float) -> None:
+    if not 0.0 < hours < float("inf"):
+        remedy = "For instance --hours 8 for an evening and a night."
+        raise SpecError(explain("--hours", "must be a number above zero", hours, remedy))
+
+
+def _choose_path(request: DraftRequest, seen: SeenFolder) -> Path:
+    """Where the study file goes.
+
+    Raises:
+        SpecError: a file is there already, or its name is no name of a study.
+    """
+    path = request.out or Path(f"{seen.name}.yaml")
+    if path.suffix not in (".yaml", ".yml"):
+        remedy = f"For instance --out {path.name}.yaml."
+        raise SpecError(explain("--out", "must name a YAML file", str(path), remedy))
+    if path.exists():
+        remedy = f"Run it, delete it, or name another file: --out {path.stem}_2.yaml."
+        raise SpecError(explain(str(path), "must not exist yet", "a file", remedy))
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """A folder and its contenders, before a design is chosen."""
+
+    request: DraftRequest
+    seen: SeenFolder
+    path: Path
+    machine: Machine
+    contenders: Contenders
+    starts: Sentences
+    facts: DataFacts
+    timed: Study
+    """All arms in all regimes, to be timed."""
+
+    @property
+    def pictures(self) -> Sentences:
+        return describe_pictures(self.seen, say_met_faults(self.facts))
+
+    @property
+    def arms(self) -> Sequence[str]:
+        return [*self.timed.arms]
+
+    def build_study(self, design: Design) -> Study:
+        """The study of a design."""
+        return _build_study(self._parts(design), self.path)
+
+    def _parts(self, design: Design) -> StudyParts:
+        return StudyParts(
+            name=self.path.stem,
+            question=pose_question(self.seen, design),
+            data=self.seen.data,
+            contenders=self.contenders,
+            design=design,
+            machine=self.machine,
+        )
+
+    def measure_paces(self) -> MeasuredPaces:
+        """The pace of every arm, from a file or from this machine."""
+        if self.request.pace is not None:
+            return read_arm_paces(self.request.pace, self.arms)
+        return time_arms(self.timed, self.facts, self.machine)
+
+    def request_design(self, measured: MeasuredPaces) -> DesignRequest:
+        """What the design depends on."""
+        paces = [(arm, pace_of(measured.arms, "", arm)) for arm in self.arms]
+        num_images = self.seen.overview.num_images
+        splits = {self.seen.spec.select_split, self.seen.spec.report_split}
+        upstream = self.contenders.upstream_steps if "glyphs" in self.arms else 0
+        known = [(arm, pace) for arm, pace in paces if pace is not None]
+        return DesignRequest(
+            hours=self.request.hours,
+            slots=self.machine.slots,
+            paces=known,
+            least_arms=len(known) if self.request.arms else 2,
+            num_images=self.seen.num_train,
+            num_select=num_images[self.seen.spec.select_split],
+            num_report=num_images[self.seen.spec.report_split] if len(splits) > 1 else 0,
+            batch_size=self.contenders.batch_size,
+            rate_range=self.contenders.rate_range,
+            noise=expect_noise(self.seen.num_train),
+            asset_seconds=upstream * known[0][1].seconds_per_update,
+        )
+
+    def describe(self, fitted: FittedDesign, measured: MeasuredPaces) -> Sentences:
+        """What the study takes and tells."""
+        request = self.request_design(measured)
+        return describe_design(self.seen, fitted, request, (measured, self.machine))
+
+    def write(self, fitted: FittedDesign, design: Sentences) -> str:
+        """The text of the study file."""
+        parts = self._parts(fitted.design)
+        header = [
+            ("Question", parts.question),
+            *self.pictures,
+            *design,
+            describe_sides(self.contenders),
+            *self.starts,
+            ("Next", f"rethink-ray plan {self.path}"),
+            ("", f"rethink-ray run {self.path}"),
+            ("", f"rethink-ray answer studies/{self.path.stem}"),
+        ]
+        return write_text(build_tree(parts), header, comment_keys())
+
+
+def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
+    """The contenders of a folder on a machine, and the facts of its data."""
+    machine = find_machine(request.gpus, request.nodes)
+    is_small = machine.gpus == 0
+    family = choose_family(seen, is_small=is_small)
+    found = find_weights(family, request.weights, is_small=is_small)
+    contenders = propose_contenders(seen, found, is_small=is_small)
+    if request.arms:
+        contenders = select_arms(contenders, request.arms)
+    shares = {share for some in list_shares(seen.num_train) for share in some}
+    every = Design(
+        arms=tuple(contenders.arms),
+        shares=tuple(sorted(shares, reverse=True)),
+        unit=TIMED_UNIT,
+        lengths=(2.0, 4.0),
+        trials=2,
+        searches=1,
+        replicates=3,
+    )
+    parts = StudyParts(
+        name=path.stem,
+        question="",
+        data=seen.data,
+        contenders=contenders,
+        design=every,
+        machine=machine,
+    )
+    timed = _build_study(parts, path)
+    return _Draft(
+        request=request,
+        seen=seen,
+        path=path,
+        machine=machine,
+        contenders=contenders,
+        starts=describe_starts(contenders, found),
+        facts=gather_study_facts(timed, str(path), is_planned_only=True),
+        timed=timed,
+    )
+
+
+def _build_study(parts: StudyParts, path: Path) -> Study:
+    study = validate(Study, build_tree(parts), str(path))
+    check_study(study, str(path))
+    return study

@@ -1,5 +1,6 @@
 """Looks at a folder of labelled pictures: its format, its splits, its objects and their sizes."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from rethink_ray.spec.regime import DataSpec
 
 CUT_SHARE = "20%"
 """What a split gets that is cut from train."""
+NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 MASKED_SHARE = 0.9
 """From this share of objects with a mask on, a study learns masks."""
 
@@ -30,6 +32,13 @@ class SeenFolder:
     cut: tuple[str, ...]
     """Splits that are cut from train."""
     overview: DataOverview
+
+    @property
+    def name(self) -> str:
+        """The folder's name, as a study may have it."""
+        path = self.folder.absolute()
+        words = NOT_IN_NAMES.sub("_", (path if path.is_dir() else path.parent).name)
+        return words.strip("_.-") or "pictures"
 
     @property
     def num_train(self) -> int:

@@ -30,7 +30,6 @@ class StudyParts:
     question: str
     data: Mapping[str, Any]
     contenders: Contenders
-    arms: Mapping[str, Mapping[str, Any]]
     design: Design
     machine: Machine
 
@@ -47,7 +46,7 @@ def build_tree(parts: StudyParts) -> dict[str, Any]:
         "regimes": {REGIME_NAMES[share]: _regime(design, share) for share in design.shares},
         "recipe": contenders.recipe,
         "settings": dict(contenders.settings),
-        "arms": {name: dict(parts.arms[name]) for name in design.arms},
+        "arms": {name: dict(contenders.arms[name]) for name in design.arms},
         "search": dict(contenders.search),
         "schedule": {
             "unit": design.unit_of(design.shares[0]),
@@ -85,13 +84,13 @@ def _resources(machine: Machine) -> dict[str, Any]:
 
 
 def write_text(
-    tree: Mapping[str, Any],
-    title: str,
-    header: Sequence[tuple[str, str]],
-    comments: Comments,
+    tree: Mapping[str, Any], header: Sequence[tuple[str, str]], comments: Comments
 ) -> str:
     """The file: a header of labelled sentences, then the keys, each with its comment."""
-    lines = [f"# {title}", "#"]
+    lines = [
+        "# Written by `rethink-ray new`; change what you like, and ask `rethink-ray plan`.",
+        "#",
+    ]
     for label, sentence in header:
         lines += _wrap(label, sentence)
     for key, value in tree.items():
@@ -101,7 +100,8 @@ def write_text(
 
 def _wrap(label: str, sentence: str) -> list[str]:
     """One labelled sentence of the header, wrapped under itself."""
-    first = f"# {label + ':':<{LABEL_WIDTH}}"
+    head = f"{label}:" if label else ""
+    first = f"# {head:<{LABEL_WIDTH}}"
     rest = f"# {'':<{LABEL_WIDTH}}"
     return textwrap.wrap(
         sentence,

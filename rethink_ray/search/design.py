@@ -225,9 +225,7 @@ def list_shares(
     ]
 
 
-def _rate_all(
-    request: DesignRequest, shares: Sequence[tuple[float, ...]]
-) -> Iterator[RatedDesign]:
+def _rate_all(request: DesignRequest, shares: Sequence[tuple[float, ...]]) -> Iterator[RatedDesign]:
     """Every candidate with its cost and worth, in the order of enumeration."""
     names = [name for name, _ in request.paces]
     prefixes = [tuple(names[:num]) for num in range(request.least_arms, len(names) + 1)]
@@ -275,9 +273,7 @@ def _rate_repeats(
             searches=searches,
             replicates=replicates,
         )
-        seconds = bound_makespan(
-            searches * (search + replicates * replicate), chain, request.slots
-        )
+        seconds = bound_makespan(searches * (search + replicates * replicate), chain, request.slots)
         believed = 1.0 if searches > 1 else ABOUT_ARMS
         chance = _chance_to_decide(request.noise, design)
         yield RatedDesign(

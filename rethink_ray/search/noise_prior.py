@@ -6,6 +6,7 @@ A study measures its own scatter. Until then a plan needs one, and the honest on
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 ANCHORS: Sequence[tuple[int, float, float]] = (
     (100, 1.0, 3.0),
@@ -47,7 +48,7 @@ def expect_noise(num_images: int) -> NoisePrior:
     their number."""
     first, last = ANCHORS[0], ANCHORS[-1]
     num = min(max(num_images, first[0]), last[0])
-    pairs = zip(ANCHORS, ANCHORS[1:], strict=False)
+    pairs = pairwise(ANCHORS)
     below, above = next(pair for pair in pairs if num <= pair[1][0])
     share = math.log(num / below[0]) / math.log(above[0] / below[0])
     low, high = (

@@ -85,9 +85,7 @@ def _without_weights(config: TrialConfig) -> TrialConfig:
     return config.model_copy(update={"recipe": recipe.model_copy(update=update), "arm": "timed"})
 
 
-def _time_in_processes(
-    configs: Sequence[TrialConfig], num: int
-) -> list[tuple[RunTimes, ...]]:
+def _time_in_processes(configs: Sequence[TrialConfig], num: int) -> list[tuple[RunTimes, ...]]:
     """Each process's times of all runs; processes are forked, so that none imports PyTorch."""
     context = multiprocessing.get_context("fork")
     with warnings.catch_warnings():
@@ -161,7 +159,9 @@ def _time_scoring(config: TrialConfig, live: Live, ctx: WorkerContext) -> float:
     """Seconds for one picture, detection and all; the pictures were read before."""
     split = config.data.select_split
     scored = open_scored(config.data, split, config.num_images or 0)
-    index = AnnotationIndex(scored.directory, only=tuple(map(int, scored.image_ids[:SCORED_IMAGES])))
+    index = AnnotationIndex(
+        scored.directory, only=tuple(map(int, scored.image_ids[:SCORED_IMAGES]))
+    )
     detect_images(live.detector, config, index, ctx, never_stop)
     started = time.perf_counter()
     detect_images(live.detector, config, index, ctx, never_stop)

@@ -1,0 +1,206 @@
+"""The sentences of ``new``: what it saw, what it proposes, and what the study will tell."""
+
+from collections.abc import Mapping, Sequence
+
+from rethink_ray.drafting.contenders import Contenders
+from rethink_ray.drafting.fitting import FittedDesign
+from rethink_ray.drafting.folder import SeenFolder
+from rethink_ray.drafting.machine import Machine
+from rethink_ray.drafting.weights import FoundWeights
+from rethink_ray.judge.wording import metric_name
+from rethink_ray.search.design import REGIME_NAMES, Design, DesignRequest, say_left_out
+from rethink_ray.search.noise_prior import NOISE_SOURCE
+from rethink_ray.search.paces import MeasuredPaces, pace_of
+
+Sentences = Sequence[tuple[str, str]]
+"""A label, and what it says."""
+MOST_CLASSES = 12
+ARM_WORDS = {
+    "scratch": "from random weights",
+    "finetuned": "a pre-trained classifier whose backbone learns at a rate of its own",
+    "frozen": "the same classifier with a frozen backbone",
+    "detector": "a whole pre-trained detector whose backbone learns at a rate of its own",
+    "detector_frozen": "the same detector with a frozen backbone",
+    "glyphs": "a classifier of drawn glyphs, which the study trains itself",
+}
+
+
+def describe_pictures(seen: SeenFolder, faults: str) -> Sentences:
+    """What was seen in the folder.
+
+    ``faults``: of its data in one line; empty if it has none.
+    """
+    overview = seen.overview
+    shorter, longer = overview.picture_px
+    counts = ", ".join(f"{split} {num}" for split, num in overview.num_images.items())
+    total = sum(overview.num_images.values())
+    sentences = [
+        ("Pictures", f"{total:,} as {seen.format}, most about {longer} x {shorter} px: {counts}"),
+        ("Objects", _describe_objects(seen)),
+    ]
+    sentences += [("Faults", faults)] if faults else []
+    sentences += [("Note", note) for note in seen.notes]
+    if seen.cut:
+        sentences.append(("Splits", _describe_cut(seen)))
+    return sentences
+
+
+def _describe_objects(seen: SeenFolder) -> str:
+    overview = seen.overview
+    named = [f"{name} {num:,}" for name, num in overview.classes.items()]
+    more = f" and {len(named) - MOST_CLASSES} more" if len(named) > MOST_CLASSES else ""
+    kind = "with masks" if seen.has_masks else "with boxes"
+    kind = f"with {seen.num_keypoints} keypoints" if seen.num_keypoints else kind
+    classes = "1 class" if len(named) == 1 else f"{len(named)} classes"
+    smallest, middle, largest = (round(100 * overview.box_share(q)) for q in (0.05, 0.5, 0.95))
+    return (
+        f"{overview.num_objects:,} {kind} in {classes}: {', '.join(named[:MOST_CLASSES])}{more}. "
+        f"Most have a side of {smallest} to {largest} % of the picture's shorter side "
+        f"(median {middle} %)"
+    )
+
+
+def _describe_cut(seen: SeenFolder) -> str:
+    cut = " and ".join(seen.cut)
+    return (
+        f"the folder has no {cut}: data.split cuts a fifth of the pictures each, rare classes "
+        "spread; pictures that look alike stay on one side"
+    )
+
+
+def describe_starts(contenders: Contenders, found: FoundWeights) -> Sentences:
+    """The weights that are here, and those that are not."""
+    here = [one.name for one in (found.classifier, found.detector) if one is not None]
+    sentences = [("Weights", ", ".join(here) or "none on this machine")]
+    for arms, why in _group_absent(contenders):
+        sentences.append(("No arm", f"{arms}: {why}"))
+    sentences += [
+        ("Download", f"{one.name} would add arms: {one.command}") for one in found.missing
+    ]
+    if not here:
+        sentences.append(("Download", "or give any classifier's file: --weights FILE"))
+    return sentences
+
+
+def _group_absent(contenders: Contenders) -> Sentences:
+    by_reason: dict[str, list[str]] = {}
+    for arm, why in contenders.absent.items():
+        by_reason.setdefault(why, []).append(arm)
+    return [(" and ".join(arms), why) for why, arms in by_reason.items()]
+
+
+def pose_question(seen: SeenFolder, design: Design) -> str:
+    """The question of the study, as a sentence."""
+    first, *middle, last = design.arms
+    arms = f"{', '.join([first, *middle])} or {last}"
+    less = [REGIME_NAMES[share] for share in design.shares[1:]]
+    also = (
+        f", and is it the same on {' and on '.join(f'a {name}' for name in less)}" if less else ""
+    )
+    return f"Which start pays on {_num_used(seen, design)} pictures of {seen.name}: {arms}{also}?"
+
+
+def _num_used(seen: SeenFolder, design: Design) -> int:
+    return round(seen.num_train * design.shares[0])
+
+
+def describe_design(
+    seen: SeenFolder,
+    fitted: FittedDesign,
+    request: DesignRequest,
+    timed: tuple[MeasuredPaces, Machine],
+) -> Sentences:
+    """What the study takes, what it will tell, and what was left out.
+
+    ``timed``: the paces, and the machine that they are for.
+    """
+    design, (measured, machine) = fitted.design, timed
+    left_out = "; ".join(say_left_out(request, design)) or "nothing: the hours suffice for all"
+    return [
+        ("Arms", "; ".join(f"{name}: {ARM_WORDS[name]}" for name in design.arms)),
+        ("Machine", _describe_machine(design, measured, machine, request.batch_size)),
+        ("Hours", _describe_hours(fitted, request)),
+        ("Tells", _describe_power(fitted, request)),
+        ("Left out", f"for lack of time: {left_out}"),
+        ("Lengths", _describe_lengths(seen, design, request.batch_size)),
+    ]
+
+
+def _describe_machine(
+    design: Design, measured: MeasuredPaces, machine: Machine, batch_size: int
+) -> str:
+    by_pace: dict[str, list[str]] = {}
+    for arm in design.arms:
+        pace = pace_of(measured.arms, "", arm)
+        assert pace is not None, "every arm has a pace"
+        by_pace.setdefault(f"{pace.seconds_per_update:.2g} s", []).append(arm)
+    paces = ", ".join(f"{seconds} ({', '.join(arms)})" for seconds, arms in by_pace.items())
+    jobs = "one trial" if machine.slots == 1 else f"{machine.slots} trials"
+    return f"{machine.in_words}, {jobs} at a time; an update of {batch_size} pictures takes {paces}"
+
+
+def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
+    hours = fitted.hours
+    return (
+        f"about {_show(hours.expected)} of {request.hours:g} ({_show(hours.low)} to "
+        f"{_show(hours.high)}: it depends on how many configurations turn out best)"
+    )
+
+
+def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
+    design, (low, high) = fitted.design, fitted.detectable
+    searched = design.searches > 1
+    unit = "searches" if searched else "replicates"
+    noise = request.noise.between_searches() if searched else request.noise
+    about = "" if searched else " of the configurations that one search finds"
+    name = metric_name(fitted.study)
+    return (
+        f"a difference of {low:.1f} to {high:.1f} {name} between two arms{about}, four times in "
+        f"five (80 % power), from {design.num_values} {unit} an arm. The range is that of the "
+        f"noise: {noise.low:.2g} to {noise.high:.2g} {name} between {unit} are expected on "
+        f"{request.num_images:,} pictures ({NOISE_SOURCE}); the study measures its own"
+    )
+
+
+def _describe_lengths(seen: SeenFolder, design: Design, batch_size: int) -> str:
+    """The ladder in updates and passes, regime by regime."""
+    parts = []
+    for share in design.shares:
+        updates = [round(design.unit_of(share) * length) for length in design.lengths]
+        num = round(seen.num_train * share)
+        passes = ", ".join(f"{steps * batch_size / num:.0f}" for steps in updates)
+        shown = ", ".join(map(str, updates))
+        parts.append(f"{REGIME_NAMES[share]}: {shown} updates = {passes} passes over {num:,}")
+    lengths = ", ".join(f"{length:g}x" for length in design.lengths)
+    return f"{lengths} are {'; '.join(parts)} pictures"
+
+
+def describe_sides(contenders: Contenders) -> tuple[str, str]:
+    """The size of the pictures, and its rule."""
+    sides = contenders.sides
+    return (
+        "Sides",
+        f"pictures are resized to {sides.min_side_px} px (at most {sides.max_side_px}), where four "
+        f"objects in five have a side of {sides.small_box_px} px or more; the aim is 16 px, the "
+        "smallest anchor (Lin et al. 2017 have 32 px at 800 px)",
+    )
+
+
+def comment_keys() -> Mapping[str, str]:
+    """What stands behind the keys of the file."""
+    return {
+        "data.select_on": "the search looks here",
+        "data.report_on": "the answer rests on this: no training and no search sees it",
+        "data.split": "cut from the folder; pictures that look alike stay on one side",
+        "data.duplicates": "a picture in two splits leaves train",
+        "regimes": "how much data",
+        "recipe": "a complete method",
+        "settings": "what differs from it",
+        "arms": "the contenders; each is tuned by itself",
+        "search": "what is tuned",
+    }
+
+
+def _show(hours: float) -> str:
+    """Hours with two digits; minutes below one hour."""
+    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.2g} h"
