@@ -318,7 +318,7 @@ class _StudyRun:
         return tick
 
     def _watch_jobs(self) -> None:
-        """Look at the running jobs, if it is time."""
+        """Look at the running jobs, if it is time. No fault here stops the study."""
         self.watched_slots = max(1, self.capacity.count_trials())
         seen = self.watch.look(self.recorder.state, self.dispatcher.running, self.watched_slots)
         if seen is not None and self.observers.on_run_progress is not None:

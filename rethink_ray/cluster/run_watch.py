@@ -61,17 +61,24 @@ class RunWatch:
         patience = max(self._seconds, WATCH_SHARE * self._look_cost)
         if not now and began - self._looked_at < patience:
             return None
-        jobs = tuple(self._look_at(job, state) for job in running.values())
-        self._look_cost = time.monotonic() - began
-        self._forecast_if_due(state, running, slots, now=now)
-        self._looked_at = time.monotonic()
+        try:
+            self._forecast_if_due(state, running, slots, now=now)
+        except Exception as error:  # a forecast must not end the study that it is about
+            _log.warning("the hours that are left cannot be told: %r", error)
+        looked_at = time.monotonic()
         seen = RunProgress(
-            at=round(time.time(), 1), slots=slots, jobs=jobs, left=self._left, left_at=self._left_at
+            at=round(time.time(), 1),
+            slots=slots,
+            jobs=tuple(self._look_at(job, state) for job in running.values()),
+            left=self._left,
+            left_at=self._left_at,
         )
         try:
             write_progress(self._directory, seen)
         except (OSError, RethinkError) as error:
             _log.debug("progress is not written: %s", error)
+        self._looked_at = time.monotonic()
+        self._look_cost = self._looked_at - looked_at
         return seen
 
     def _look_at(self, job: Job, state: StudyState) -> JobProgress:
@@ -126,13 +133,12 @@ class RunWatch:
             state=state,
             worked=worked,
         )
+        self._forecast_version = state.version
         try:
             self._left, self._left_at = forecast(outlook).hours, at
-        except Exception as error:
-            _log.warning("the hours that are left cannot be told: %r", error)
-        self._forecast_version = state.version
-        self._forecast_at = time.monotonic()
-        self._forecast_cost = self._forecast_at - began
+        finally:
+            self._forecast_at = time.monotonic()
+            self._forecast_cost = self._forecast_at - began
 
 
 def _seconds_worked(job: Job, state: StudyState, at: float) -> float:

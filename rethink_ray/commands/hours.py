@@ -122,10 +122,13 @@ def missing_lines(progress: StudyProgress) -> Iterator[str]:
 
 
 def _describe_missing(cell: CellProgress) -> str:
-    replicates = f"{cell.replicates_to_go} replicate{'s' * (cell.replicates_to_go != 1)}"
+    """``2 search trials and at least 3 replicates, so it has no finding``."""
+    parts = []
     if cell.search_to_go:
-        trials = f"{cell.search_to_go} search trial{'s' * (cell.search_to_go != 1)}"
-        return f"{trials} and at least {replicates}, so it has no finding"
-    if not cell.replicates_done:
-        return f"{replicates}, so it has no finding"
-    return f"{replicates} more"
+        parts.append(f"{cell.search_to_go} search trial{'s' * (cell.search_to_go != 1)}")
+    least = "at least " if cell.search_to_go else ""
+    more = "more " if cell.replicates_done else ""
+    num = cell.replicates_to_go
+    parts.append(f"{least}{num} {more}replicate{'s' * (num != 1)}")
+    ending = "" if cell.replicates_done else ", so it has no finding"
+    return " and ".join(parts) + ending

@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rethink_ray.commands.hours import eta_line
+from rethink_ray.commands.hours import eta_line, job_lines
 from rethink_ray.commands.status import (
     build_progress_table,
     plural,
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 COUNT_SECONDS = 60.0
 """A pipe gets a count of what is left at most this often."""
+QUIET_SECONDS = 600.0
+"""A pipe gets the running jobs where nothing else was said for so long."""
 
 
 class LiveView:
@@ -103,11 +105,16 @@ class LiveView:
             self._live.update(self._build_screen(progress, self._live.console.width), refresh=True)
             return
         words = f"{plural(progress.rungs, 'rung')} finished; {remaining_words(progress)}"
-        if self._seen is not None and (eta := eta_line(self._seen, time.time())) is not None:
-            words += f"; {eta}"
-        if time.monotonic() - self._counted_at >= COUNT_SECONDS and words != self._last_count:
-            self._counted_at, self._last_count = time.monotonic(), words
-            self._print(words)
+        waited, now = time.monotonic() - self._counted_at, time.time()
+        if waited < (QUIET_SECONDS if words == self._last_count else COUNT_SECONDS):
+            return
+        self._counted_at = time.monotonic()
+        eta = None if self._seen is None else eta_line(self._seen, now)
+        self._print(words if eta is None else f"{words}; {eta}")
+        if words == self._last_count and self._seen is not None:
+            for line in job_lines(self._seen.jobs, now):
+                self._print(line.strip())
+        self._last_count = words
 
     def _build_screen(self, progress: StudyProgress, width: int) -> "Group":
         """The table, below it the running jobs and the expected end."""

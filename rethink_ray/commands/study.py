@@ -3,6 +3,7 @@
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,6 +160,7 @@ def print_plan(
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
     from rethink_ray.session import load_paces, load_study_input, measure_paces
+    from rethink_ray.spec.errors import RecordError
 
     measured = None if pace is None else load_paces(pace)
     given = load_study_input(study, settings or [], is_planned_only=True)
@@ -168,7 +170,8 @@ def print_plan(
     where = out or f"studies/{given.study.study}"
     folder = working_folder(where) if is_uri(where) else Path(where)
     if measured is None and StudyDirectory.holds_study(where):
-        measured = measure_paces(StudyDirectory.open(where))
+        with suppress(RecordError):  # an older study: the plan is about a new one
+            measured = measure_paces(StudyDirectory.open(where))
     for line in plan_lines(given.study, given.facts, slots, folder, measured):
         print(line)
     if noise is not None:
@@ -286,6 +289,7 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
         case "stopped" if outcome.hours is not None:
             yield f"cut: {outcome.hours:g} h are over before the study is done; nothing is lost"
             yield from cut_lines(directory)
+            yield f"what is known so far: rethink-ray findings {root}"
             yield f"go on with: rethink-ray resume {root}"
         case "stopped":
             yield f"stopped; nothing is lost. Go on with: rethink-ray resume {root}"
