@@ -113,6 +113,8 @@ def check(
             print(line)
         for line in class_lines(data):
             print(line)
+        for line in cut_lines(data):
+            print(line)
         if begins_at_minus_one(data, findings):
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
         for line in data_lines(recognised):
@@ -203,6 +205,22 @@ def class_lines(data: "DataSpec") -> Iterator[str]:
         yield f"  {quote_name(name)}: {numbers}"
     if len(names) > MOST_CLASSES:
         yield f"  and {len(names) - MOST_CLASSES} more"
+
+
+def cut_lines(data: "DataSpec") -> Iterator[str]:
+    """What ``data.split`` did, and the largest groups that it kept together; none without it."""
+    from rethink_ray.data.cut_splits import open_cut
+    from rethink_ray.spec.errors import DataError
+    from rethink_ray.spec.facts import say_cut
+
+    try:
+        cut = None if data.split is None else open_cut(data)
+    except DataError:
+        return
+    if cut is not None:
+        yield "data.split:"
+        yield from (f"  {sentence}" for sentence in say_cut(cut.facts))
+        yield from (f"  together: {', '.join(names)}" for names in cut.examples)
 
 
 def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataFinding]"]) -> bool:

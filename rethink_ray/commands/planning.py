@@ -14,7 +14,7 @@ from rethink_ray.session import count_weights, describe_hub_weights, describe_la
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.draws import redraws
-from rethink_ray.spec.facts import DataFacts, left_out_words
+from rethink_ray.spec.facts import DataFacts, left_out_words, say_cut
 from rethink_ray.spec.met_faults import say_met_faults
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import (
@@ -56,6 +56,8 @@ def plan_lines(
     if facts.holdout_sizes:
         held_out = ", ".join(f"{name} {num}" for name, num in facts.holdout_sizes.items())
         yield f"images to select on: {held_out} (a share of each regime, outside all of them)"
+    if facts.cut is not None:
+        yield from (f"split: {sentence}" for sentence in say_cut(facts.cut))
     if left_out := left_out_words(facts):
         yield f"images: {left_out}"
     if faults := say_met_faults(facts):

@@ -19,6 +19,7 @@ from rethink_ray.data.class_counts import (
     find_untrained,
 )
 from rethink_ray.data.contents import find_repeated_pictures
+from rethink_ray.data.cut_splits import locate_split
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import is_outside
 from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
@@ -106,7 +107,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     Raises:
         DataError: the data set has no such split, or none of its annotations can be read.
     """
-    source = locate_source(data, split)
+    source = locate_split(data, split)
     raw = source.read()
     train = IndexLabels(categories=raw.categories) if split == "train" else _find_labels(data)
     examples: Examples = defaultdict(list)
@@ -161,7 +162,7 @@ def _find_labels(data: DataSpec) -> IndexLabels:
     try:
         train = open_split(data, "train")
     except DataError:
-        return IndexLabels(categories=locate_source(data, "train").read().categories)
+        return IndexLabels(categories=locate_split(data, "train").read().categories)
     return IndexLabels(categories=train.categories, level_ranges=train.level_ranges)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rethink_ray.data.class_counts import count_objects, find_untrained
+from rethink_ray.data.cut_splits import open_cut
 from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.leaks import count_dropped, refresh_splits
@@ -92,6 +93,7 @@ def gather_facts(
         num_keypoints=len(splits["train"].keypoint_names),
         scored_masks=all(map(_scores_masks, scoring)),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
+        cut=None if data.split is None else open_cut(data).facts,
         undefined_metrics=_undefined_metrics(data, splits, min(sizes.values(), default=0)),
         untrained_classes=_untrained_classes(splits, trainable),
         split_faults=_measure_splits(splits, trainable, pool),

@@ -24,9 +24,9 @@ from rethink_ray.data.contents import (
     is_readable,
     read_size_and_time,
 )
+from rethink_ray.data.cut_splits import is_cut, locate_split, refresh_cut
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.inspection import Inspector, inspect_pictures
-from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
@@ -86,8 +86,11 @@ def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
 def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of a split; builds it again if a picture file has changed.
 
-    The splits and the errors are those of ``open_listed``.
+    The splits and the errors are those of ``open_listed``. A split that is cut from train may have
+    other pictures after a change.
     """
+    if is_cut(data, split):
+        refresh_cut(data)
     index = open_listed(data, split)
     lasting = {path: seen for path, seen in index.unread.items() if seen.changed_ns != RETRIED}
     earlier = {**index.file_contents(), **lasting}
@@ -190,6 +193,8 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
     Raises:
         DataError: the data set has no such split, or no image of it can be read.
     """
+    if is_cut(data, split) and split == "train":
+        refresh_cut(data, anew=True)
     source, shared = _source_and_labels(data, split)
     build = partial(build_from_source, source, shared, _inspector(source, split, anew=True))
     return _rebuild(_locate_index(source, shared), build)
@@ -197,7 +202,7 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
 
 def _source_and_labels(data: DataSpec, split: str) -> tuple[SplitSource, IndexLabels | None]:
     """Returns the split's source, and train's categories and levels; ``None`` for train itself."""
-    source = locate_source(data, split)
+    source = locate_split(data, split)
     if split == "train":
         return source, None
     train = open_listed(data, "train")

@@ -1,5 +1,6 @@
 """Locates the files of one split from a study's ``data`` section."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -129,20 +130,16 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
         return VocSource(folders=named_folders, offset=data.voc_offset)
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
-    voc_folders = [
-        VocFolder(
-            images=folder / "JPEGImages",
-            annotations=folder / "Annotations",
-            image_set=folder / "ImageSets" / "Main" / f"{split}.txt",
-        )
+    lists = [
+        (folder, folder / "ImageSets" / "Main" / f"{split}.txt")
         for folder in folders
         if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file()
     ]
-    if split == "train" and len(folders) == 1 and not _has_voc_lists(folders[0]):
-        annotations = folders[0] / "Annotations"
-        whole = VocFolder(images=folders[0] / "JPEGImages", annotations=annotations, image_set=None)
-        return VocSource(folders=(whole,), offset=data.voc_offset)
-    if not voc_folders:
+    has_lists = any(any((folder / "ImageSets" / "Main").glob("*.txt")) for folder in folders)
+    is_whole = data.split is not None or len(folders) == 1
+    if split == "train" and is_whole and folders and not has_lists:
+        return _locate_whole_voc(data, folders)
+    if not lists:
         must = f"must have ImageSets/Main/{split}.txt, in it or in its folder VOC2007 or VOC2012"
         shown = (
             f"no such file in {', '.join(str(folder) for folder in folders)}"
@@ -150,13 +147,24 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
             else "no folder Annotations"
         )
         remedy = "Check data.root, data.select_on and data.report_on."
+        if folders and not has_lists:
+            remedy = "To cut the splits of a set without lists: data.split: {val: 20%, test: 20%}."
         raise DataError(explain(str(root), must, shown, remedy))
-    return VocSource(folders=tuple(voc_folders), offset=data.voc_offset)
+    voc_folders = tuple(_name_voc_folder(folder, image_set) for folder, image_set in lists)
+    return VocSource(folders=voc_folders, offset=data.voc_offset)
 
 
-def _has_voc_lists(folder: Path) -> bool:
-    """Returns whether a VOC folder has any list of a split; without one, all of it is train."""
-    return any((folder / "ImageSets" / "Main").glob("*.txt"))
+def _locate_whole_voc(data: DataSpec, folders: Sequence[Path]) -> SplitSource:
+    """Returns every XML file of a set without lists, whose splits ``data.split`` cuts."""
+    voc_folders = tuple(_name_voc_folder(folder, None) for folder in folders)
+    return VocSource(folders=voc_folders, offset=data.voc_offset)
+
+
+def _name_voc_folder(folder: Path, image_set: Path | None) -> VocFolder:
+    """Returns the folders of a year under their usual names."""
+    return VocFolder(
+        images=folder / "JPEGImages", annotations=folder / "Annotations", image_set=image_set
+    )
 
 
 def _locate_voc_list(root: Path, name: str) -> VocFolder:
@@ -165,11 +173,7 @@ def _locate_voc_list(root: Path, name: str) -> VocFolder:
     for folder in (root / year, root / "VOCdevkit" / year):
         image_set = folder / "ImageSets" / "Main" / f"{listed}.txt"
         if listed and image_set.is_file():
-            return VocFolder(
-                images=folder / "JPEGImages",
-                annotations=folder / "Annotations",
-                image_set=image_set,
-            )
+            return _name_voc_folder(folder, image_set)
     must = f"must name lists under {root} as YEAR/LIST: YEAR/ImageSets/Main/LIST.txt"
     remedy = _say_voc_lists(root, year, listed)
     raise DataError(explain("data.image_sets", must, name, remedy))
@@ -217,5 +221,8 @@ def _guess_format(annotations: Path) -> Literal["coco", "voc"]:
 
 def _missing_split_error(split: str, labelled: list[str]) -> DataError:
     must = f"must name a split with labels ({', '.join(labelled)})"
-    remedy = "Name one of these. A study can cut one from train: select_on: {holdout: 500}."
+    remedy = (
+        "Name one of these, or cut one from train: data.split: {val: 20%, test: 20%}, or "
+        "{holdout: 500} in place of a name."
+    )
     return DataError(explain("data", must, split, remedy))
