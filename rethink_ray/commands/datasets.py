@@ -44,6 +44,7 @@ def build_data_group() -> typer.Typer:
     group.command("make-shapes")(draw_shapes)
     group.command("check")(check)
     group.command("index")(index)
+    group.command("import")(import_labels)
     return group
 
 
@@ -249,6 +250,29 @@ def index(
     for split in splits_in_use(data):
         opened = build_index(data, split)
         print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")
+
+
+def import_labels(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="labels and pictures")],
+    format_name: Annotated[
+        str, typer.Option("--from", metavar="FORMAT", help="kitti | cvat | labelbox | lightly")
+    ],
+    out: Annotated[Path, typer.Option(help="a new folder for COCO JSON and the pictures")],
+    classes: Annotated[
+        str, typer.Option(metavar="A,B", help="names of classes, in order; else as labelled")
+    ] = "",
+) -> None:
+    """Convert a rarer format to COCO JSON, with the library labelformat (an extra)."""
+    from rethink_ray.data.convert import convert_labels
+
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    converted = convert_labels(folder, format_name, out, names)
+    print(f"{out}: {converted.num_images} images, {converted.num_objects} objects")
+    if converted.num_ignored:
+        print(f"left out: {converted.num_ignored} regions DontCare, which are no objects")
+    if converted.num_missing:
+        print(f"missing: {converted.num_missing} pictures that the labels name")
+    print(f"next: rethink-ray data check {out}")
 
 
 def load_data_and_regimes(
