@@ -1,9 +1,12 @@
 """``new``: a study file for a folder of labelled pictures, without a word of YAML typed."""
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+WIDTH, LABEL_WIDTH = 100, 11
 
 
 def register_new_command(app: typer.Typer) -> None:
@@ -50,4 +53,15 @@ def draft_file(
         gpus=gpus,
         nodes=nodes,
     )
-    draft_study(request, say=lambda line: print(line, flush=True))
+    draft_study(request, say=print_wrapped)
+
+
+def print_wrapped(line: str) -> None:
+    """The line is on the screen, continued under its sentence."""
+    indent = " " * LABEL_WIDTH
+    print(
+        textwrap.fill(
+            line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        ),
+        flush=True,
+    )

@@ -130,7 +130,7 @@ def _arms_of(seen: SeenFolder, found: FoundWeights) -> dict[str, dict[str, Any]]
         init = dict(found.classifier.init)
         arms["finetuned"] = {"set": {"init": init}, "search": slower}
         arms["frozen"] = {"set": {"init": {**init, "frozen": "backbone"}}}
-    if found.detector is not None and _fits_keypoints(seen):
+    if found.detector is not None and not _refuse_detector(seen, found):
         init = dict(found.detector.init)
         arms["detector"] = {"set": {"init": init}, "search": slower}
         arms["detector_frozen"] = {"set": {"init": {**init, "frozen": "backbone"}}}
@@ -139,29 +139,31 @@ def _arms_of(seen: SeenFolder, found: FoundWeights) -> dict[str, dict[str, Any]]
     return {name: arms[name] for name in ARMS if name in arms}
 
 
-def _fits_keypoints(seen: SeenFolder) -> bool:
-    return seen.num_keypoints in (0, COCO_KEYPOINTS)
+def _refuse_detector(seen: SeenFolder, found: FoundWeights) -> str:
+    """Why a whole detector that is here cannot start this study's runs; empty if it can."""
+    if seen.num_keypoints not in (0, COCO_KEYPOINTS):
+        return (
+            f"COCO's detectors have {COCO_KEYPOINTS} keypoints, these objects {seen.num_keypoints}"
+        )
+    kinds = [one for one in (found.classifier, found.detector) if one is not None]
+    if len({one.backbone for one in kinds}) > 1:
+        return f"{kinds[1].name} has another backbone than {kinds[0].name}"
+    return ""
 
 
 def _absent_arms(seen: SeenFolder, found: FoundWeights, *, is_small: bool) -> dict[str, str]:
     """Arms that one would expect, and why they cannot run here."""
     absent = {}
-    by_kind = {"classifier": ("finetuned", "frozen"), "detector": ("detector", "detector_frozen")}
     if found.classifier is None:
-        names = [weights.name for weights in found.missing if "Detector" not in weights.command]
-        why = f"no classifier's weights are on this machine (looked for {', '.join(names[:3])})"
-        absent |= dict.fromkeys(by_kind["classifier"], why)
+        names = ", ".join(one.name for one in found.missing_classifiers)
+        why = f"no classifier's weights are on this machine (looked for {names})"
+        absent |= dict.fromkeys(("finetuned", "frozen"), why)
+    why = _refuse_detector(seen, found)
     if found.detector is None:
-        why = "torchvision's COCO detectors have a ResNet-50 at 800 px, too slow for a CPU"
-        if not is_small:
-            why = "the weights of a COCO detector are not on this machine"
-        absent |= dict.fromkeys(by_kind["detector"], why)
-    elif not _fits_keypoints(seen):
-        why = (
-            f"COCO's detectors have {COCO_KEYPOINTS} keypoints, these objects {seen.num_keypoints}"
-        )
-        absent |= dict.fromkeys(by_kind["detector"], why)
-    return absent
+        why = "the weights of a COCO detector are not on this machine"
+        if is_small:
+            why = "torchvision's COCO detectors have a ResNet-50 at 800 px, too slow for a CPU"
+    return absent | (dict.fromkeys(("detector", "detector_frozen"), why) if why else {})
 
 
 def select_arms(contenders: Contenders, names: tuple[str, ...]) -> Contenders:

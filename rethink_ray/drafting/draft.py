@@ -36,7 +36,6 @@ from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import validate
-from rethink_ray.spec.met_faults import say_met_faults
 from rethink_ray.spec.study import Study
 
 DEFAULT_HOURS = 8.0
@@ -111,6 +110,8 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
     sheet = path.with_name(f"{path.stem}_pictures.jpg")
     draw_contact_sheet(open_split(seen.spec, "train"), sheet)
     tell([*draft.pictures, ("Look", str(sheet)), *draft.starts])
+    if request.pace is None:
+        tell([("Timing", "a few updates of each arm, and some scored pictures")])
     measured = draft.measure_paces()
     fitted = fit_design(
         draft.request_design(measured), draft.build_study, draft.facts, measured.arms
@@ -164,7 +165,7 @@ class _Draft:
 
     @property
     def pictures(self) -> Sentences:
-        return describe_pictures(self.seen, say_met_faults(self.facts))
+        return describe_pictures(self.seen, self.facts)
 
     @property
     def arms(self) -> Sequence[str]:

@@ -62,7 +62,9 @@ class FoundWeights:
 
     classifier: StartWeights | None
     detector: StartWeights | None
-    missing: tuple[MissingWeights, ...]
+    missing_classifiers: tuple[MissingWeights, ...] = ()
+    """Any of them would do."""
+    missing_detectors: tuple[MissingWeights, ...] = ()
 
 
 def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> FoundWeights:
@@ -83,15 +85,15 @@ def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> Fo
         must = "must hold a classifier for a study on a CPU"
         remedy = "Detectors in files have a ResNet-50: write such a study for GPUs, with --gpus."
         raise SpecError(explain(WHERE, must, f"a whole detector, {detector.name}", remedy))
-    missing: list[MissingWeights] = []
+    missing: dict[str, tuple[MissingWeights, ...]] = {}
     if classifier is None:
         choices = SMALL_CLASSIFIERS if is_small else LARGE_CLASSIFIERS
         classifier, lacking = _find_first(choices)
-        missing += lacking if classifier is None else []
+        missing["missing_classifiers"] = () if classifier is not None else tuple(lacking)
     if detector is None and not is_small:
         detector, lacking = _find_detector(family)
-        missing += lacking
-    return FoundWeights(classifier=classifier, detector=detector, missing=tuple(missing))
+        missing["missing_detectors"] = tuple(lacking)
+    return FoundWeights(classifier=classifier, detector=detector, **missing)
 
 
 def _find_first(

@@ -11,6 +11,8 @@ from rethink_ray.judge.wording import metric_name
 from rethink_ray.search.design import REGIME_NAMES, Design, DesignRequest, say_left_out
 from rethink_ray.search.noise_prior import NOISE_SOURCE
 from rethink_ray.search.paces import MeasuredPaces, pace_of
+from rethink_ray.spec.facts import DataFacts, say_cut
+from rethink_ray.spec.met_faults import say_met_faults
 
 Sentences = Sequence[tuple[str, str]]
 """A label, and what it says."""
@@ -25,23 +27,22 @@ ARM_WORDS = {
 }
 
 
-def describe_pictures(seen: SeenFolder, faults: str) -> Sentences:
-    """What was seen in the folder.
-
-    ``faults``: of its data in one line; empty if it has none.
-    """
+def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
+    """What was seen in the folder, with the faults of its data and the splits that are cut."""
     overview = seen.overview
     shorter, longer = overview.picture_px
-    counts = ", ".join(f"{split} {num}" for split, num in overview.num_images.items())
+    counts = ", ".join(f"{split} {num:,}" for split, num in overview.num_images.items())
     total = sum(overview.num_images.values())
     sentences = [
-        ("Pictures", f"{total:,} as {seen.format}, most about {longer} x {shorter} px: {counts}"),
+        ("Pictures", f"{total:,} as {seen.format}, about {longer} x {shorter} px: {counts}"),
         ("Objects", _describe_objects(seen)),
     ]
-    sentences += [("Faults", faults)] if faults else []
+    if faults := say_met_faults(facts):
+        sentences.append(("Faults", faults))
     sentences += [("Note", note) for note in seen.notes]
-    if seen.cut:
-        sentences.append(("Splits", _describe_cut(seen)))
+    if facts.cut is not None:
+        absent = " and no ".join(seen.cut)
+        sentences.append(("Splits", f"there is no {absent}; {'; '.join(say_cut(facts.cut))}"))
     return sentences
 
 
@@ -60,25 +61,16 @@ def _describe_objects(seen: SeenFolder) -> str:
     )
 
 
-def _describe_cut(seen: SeenFolder) -> str:
-    cut = " and ".join(seen.cut)
-    return (
-        f"the folder has no {cut}: data.split cuts a fifth of the pictures each, rare classes "
-        "spread; pictures that look alike stay on one side"
-    )
-
-
 def describe_starts(contenders: Contenders, found: FoundWeights) -> Sentences:
     """The weights that are here, and those that are not."""
     here = [one.name for one in (found.classifier, found.detector) if one is not None]
     sentences = [("Weights", ", ".join(here) or "none on this machine")]
     for arms, why in _group_absent(contenders):
         sentences.append(("No arm", f"{arms}: {why}"))
-    sentences += [
-        ("Download", f"{one.name} would add arms: {one.command}") for one in found.missing
-    ]
-    if not here:
-        sentences.append(("Download", "or give any classifier's file: --weights FILE"))
+    missing = (*found.missing_classifiers[:1], *found.missing_detectors)
+    sentences += [("Download", f"{one.name} would add arms: {one.command}") for one in missing]
+    if found.classifier is None:
+        sentences.append(("Download", "any other classifier's file does, too: --weights FILE"))
     return sentences
 
 

@@ -83,7 +83,8 @@ def test_noise_is_that_of_the_nearest_data_set_that_is_known() -> None:
     assert (expect_noise(20).low, expect_noise(20).high) == pytest.approx((1.0, 3.0))
     halfway = expect_noise(round(math.sqrt(1_000 * 10_000)))
     assert halfway.low == pytest.approx(math.sqrt(1.0 * 0.4), rel=1e-3)
-    assert expect_noise(10_000).between_searches().low == pytest.approx(0.4 * LUCK_OF_A_SEARCH)
+    between = expect_noise(10_000).between_searches()
+    assert between.low == pytest.approx(0.4 * math.sqrt(1.0 + LUCK_OF_A_SEARCH**2))
     assert NoisePrior(low=1.0, high=4.0).middle == 2.0
 
 
