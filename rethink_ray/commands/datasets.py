@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rethink_ray.commands.cuts import cut_lines, suggest_cut
 from rethink_ray.spec.fault_kinds import FAULT_KINDS
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def check(
     Training copes with each fault and counts it; a note is only worth knowing.
     """
     recognised = recognise_path(dataset)
-    data, regimes, draws = load_data_and_regimes(dataset, settings or [])
+    data, regimes, draws = load_data_and_regimes(dataset, settings or [], recognised)
     from rethink_ray.data.check import check_data, find_refusal  # after typos: takes a second
 
     findings = check_data(data, splits_in_use(data))
@@ -114,7 +115,7 @@ def check(
             print(line)
         for line in class_lines(data):
             print(line)
-        for line in cut_lines(data):
+        for line in cut_lines(data, recognised):
             print(line)
         if begins_at_minus_one(data, findings):
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
@@ -142,11 +143,9 @@ def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
 
     if recognised is None:
         return
-    scoring = choose_scoring(recognised.splits) if len(recognised.splits) > 1 else {}
+    scoring = suggest_cut(recognised) or choose_scoring(recognised.splits)
     yield "\nin a study file:\n"
     yield yaml.safe_dump({"data": recognised.data | scoring}, sort_keys=False).rstrip()
-    if not scoring:
-        yield "  # one split: cut val and test from it with data.split (docs/data.md)"
 
 
 def choose_scoring(splits: Sequence[str]) -> dict[str, str]:
@@ -208,22 +207,6 @@ def class_lines(data: "DataSpec") -> Iterator[str]:
         yield f"  and {len(names) - MOST_CLASSES} more"
 
 
-def cut_lines(data: "DataSpec") -> Iterator[str]:
-    """What ``data.split`` did, and the largest groups that it kept together; none without it."""
-    from rethink_ray.data.cut_splits import open_cut
-    from rethink_ray.spec.errors import DataError
-    from rethink_ray.spec.facts import say_cut
-
-    try:
-        cut = None if data.split is None else open_cut(data)
-    except DataError:
-        return
-    if cut is not None:
-        yield "data.split:"
-        yield from (f"  {sentence}" for sentence in say_cut(cut.facts))
-        yield from (f"  together: {', '.join(names)}" for names in cut.examples)
-
-
 def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataFinding]"]) -> bool:
     """Whether an example of a VOC box outside its picture begins one pixel left of it or above."""
     named = data.dataset.values() if isinstance(data.dataset, dict) else ()
@@ -276,12 +259,13 @@ def import_labels(
 
 
 def load_data_and_regimes(
-    name: str, settings: Sequence[str]
+    name: str, settings: Sequence[str], recognised: "RecognisedData | None" = None
 ) -> "tuple[DataSpec, Mapping[str, RegimeSpec], Sequence[int]]":
     """The data block, the regimes and the draws of a study file, a folder of labelled pictures, or
     a data set named by kind and ``settings``.
 
-    The only regime of a data set without a study is all of its images.
+    The only regime of a data set without a study is all of its images. ``recognised`` is the
+    format of the folder, where it is known already.
 
     Raises:
         SpecError: a setting does not name a key of the data block in full, as ``data.root``.
@@ -292,7 +276,7 @@ def load_data_and_regimes(
 
     for setting in settings:
         _require_data_path(setting)
-    recognised = recognise_path(name)
+    recognised = recognised or recognise_path(name)
     if name in NAMED_SETS or recognised is not None:
         tree: dict[str, Any] = {"data": {"dataset": name}}
         if recognised is not None:

@@ -18,7 +18,7 @@ from rethink_ray.data.contents import RETRIED, FileContent, are_unchanged, is_re
 from rethink_ray.data.cut import count_groups, deal_pictures, name_examples
 from rethink_ray.data.dealing import GIVER
 from rethink_ray.data.grouping import SplitPicture
-from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
+from rethink_ray.data.inspection import InspectedPicture, hold_lock, inspect_pictures
 from rethink_ray.data.learnable import clamp, has_pixels
 from rethink_ray.data.near_duplicates import LOOK_VERSION, find_near_duplicates, read_looks
 from rethink_ray.data.orientation import Size
@@ -125,14 +125,18 @@ def open_cut(data: DataSpec) -> Cut:
             groups of pictures.
     """
     whole, split = _require_whole(data)
-    directory = _locate_cut(whole, split)
-    for _ in range(READINGS - 1):
-        build_once(directory, partial(_build_cut, whole, split))
+    directory, build = _locate_cut(whole, split), partial(_build_cut, whole, split)
+    for _ in range(READINGS):
+        if not directory.exists():
+            with hold_lock(directory):  # many processes of a machine begin at once
+                build_once(directory, build)
         try:
             return _read_cut(directory)
         except FileNotFoundError:  # another process is replacing it
             continue
-    return _read_cut(build_once(directory, partial(_build_cut, whole, split)))
+        except (ValueError, KeyError, TypeError):  # a damaged file
+            build_anew(directory, build)
+    return _read_cut(build_once(directory, build))
 
 
 def refresh_cut(data: DataSpec, *, anew: bool = False) -> Cut:
@@ -240,7 +244,10 @@ def _locate_cut(whole: SplitSource, split: DataSplit) -> Path:
 
 def _has_changed(directory: Path) -> bool:
     """Returns whether a picture is another file than when the cut was made, or opens again."""
-    rows = json.loads((directory / STAMPS_FILE).read_bytes())
+    try:
+        rows = json.loads((directory / STAMPS_FILE).read_bytes())
+    except (OSError, ValueError):
+        return True
     seen = {
         path: FileContent(num_bytes=num_bytes, changed_ns=changed_ns, digest=None)
         for path, num_bytes, changed_ns in rows

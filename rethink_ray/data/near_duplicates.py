@@ -71,13 +71,17 @@ def read_looks(folders: str, paths: Sequence[Path], digests: Sequence[bytes]) ->
     new = {digest: path for digest, path in zip(digests, paths, strict=True) if digest not in known}
     if new:
         with ThreadPoolExecutor(max(FILES_AT_ONCE, os.cpu_count() or 1)) as pool:
-            known = {**known, **dict(zip(new, pool.map(read_look, new.values()), strict=True))}
+            looks = dict(zip(new, pool.map(read_look, new.values()), strict=True))
+        known = {**known, **{digest: look for digest, look in looks.items() if look is not None}}
         _write_store(store, known)
-    return np.array([known[digest] for digest in digests], np.int8).reshape(-1, NUM_FREQUENCIES**2)
+    rows = [known.get(digest, _build_blank()) for digest in digests]
+    return np.array(rows, np.int8).reshape(-1, NUM_FREQUENCIES**2)
 
 
-def read_look(path: Path) -> Look:
-    """Returns the look of a picture; of a JPEG an eighth of the size is decoded where it is large.
+def read_look(path: Path) -> Look | None:
+    """Returns the look of a picture; ``None`` if it cannot be read any more.
+
+    Of a large JPEG an eighth of the size is decoded. A picture of one colour looks like nothing.
 
     Each frequency counts by the root of its strength: strong ones would hide all others, and signs
     alone would give weak ones, which noise turns, the same weight.
@@ -86,14 +90,19 @@ def read_look(path: Path) -> Look:
         gray = _read_gray(path)
     except BROKEN as error:
         _log.warning("%s cannot be compared with other pictures: %s", path, error)
-        return np.zeros(NUM_FREQUENCIES**2, np.int8)
+        return None
     waves, weights = _build_waves()
     strength = (waves @ gray @ waves.T) * weights
     roots = np.sign(strength) * np.sqrt(np.abs(strength))
     length = float(np.linalg.norm(roots))
     if length < 1e-6:  # one colour
-        return np.zeros(NUM_FREQUENCIES**2, np.int8)
+        return _build_blank()
     return np.rint(roots * (LOOK_NORM / length)).astype(np.int8).reshape(-1)
+
+
+def _build_blank() -> Look:
+    """Returns the look of nothing, which is like no other."""
+    return np.zeros(NUM_FREQUENCIES**2, np.int8)
 
 
 def find_near_duplicates(looks: NDArray[np.int8]) -> Likeness:

@@ -16,16 +16,20 @@ def describe_split(index: AnnotationIndex) -> str:
     boxes = index.boxes_xyxy[np.repeat(in_use, counts)]
     num_empty = int((counts[in_use] == 0).sum())
     without = f" ({num_empty} without a box)" if num_empty else ""
-    parts = [f"{len(index)} pictures of {_describe_sizes(index, in_use)}{without}"]
-    parts.append(f"{len(boxes)} boxes")
+    parts = [f"{_count(len(index), 'picture')} of {_describe_sizes(index, in_use)}{without}"]
+    parts.append(_count(len(boxes), "box", "boxes"))
     if len(boxes):
         areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0), axis=1)
         least, middle, most = np.quantile(np.sqrt(areas), (0.05, 0.5, 0.95))
         parts[-1] += f" of {least:.0f} to {most:.0f} px, in the middle {middle:.0f} px"
     num_masks = int((index.masked_objects() & np.repeat(in_use, counts)).sum())
-    parts += [f"{num_masks} masks"] if num_masks else []
+    parts += [_count(num_masks, "mask")] if num_masks else []
     parts += [f"{len(index.keypoint_names)} keypoints each"] if index.keypoint_names else []
     return ", ".join(parts)
+
+
+def _count(num: int, one: str, many: str = "") -> str:
+    return f"{num} {one if num == 1 else many or f'{one}s'}"
 
 
 def _describe_sizes(index: AnnotationIndex, in_use: NDArray[np.bool_]) -> str:

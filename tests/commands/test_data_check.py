@@ -64,7 +64,7 @@ def test_a_data_set_can_be_named_by_its_kind(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train/a": MIDDLE, "val/b": MIDDLE})
     both = ("--set", "data.select_on=val", "--set", "data.report_on=val")
     shown = _check("yolo", "--set", f"data.root={tmp_path}", *both)
-    assert shown.startswith("train: 1 pictures of 20x10 px, 1 boxes of 4 to 4 px")
+    assert shown.startswith("train: 1 picture of 20x10 px, 1 box of 4 to 4 px")
 
 
 def test_a_folder_of_no_format_is_refused(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_line_is_a_class_and_a_box_in_shares_of_the_picture(tmp_path: Path) ->
 def test_a_picture_without_a_label_file_or_with_an_empty_one_has_no_object(tmp_path: Path) -> None:
     write_yolo(tmp_path, {"train/a": MIDDLE, "train/b": "", "train/c": "\n \n", "train/d": None})
     entries = _entries(open_split(yolo_spec(tmp_path), "train"))
-    assert {name: len(entry.labels) for name, entry in entries.items()} == dict(a=1, b=0, c=0, d=0)
+    assert [len(entries[name].labels) for name in "abcd"] == [1, 0, 0, 0]
     assert _counted(tmp_path) == {"empty_image": 3}
 
 

@@ -94,7 +94,7 @@ def _assign_splits(tree: FolderTree, files: list[tuple[str, str]]) -> dict[str, 
         return {"train": files[0]}
     by_split: dict[str, list[tuple[str, str]]] = {}
     for folder, name in files:
-        split = name_split(name) or name_split(folder.rpartition("/")[2])
+        split = name_split(name) or name_split(folder.rpartition("/")[2]) or name_split(folder)
         by_split.setdefault(split, []).append((folder, name))
     if (
         "" in by_split

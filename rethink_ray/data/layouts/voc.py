@@ -1,5 +1,6 @@
 """Recognises PASCAL VOC: XML files apart from or beside their pictures, with or without lists."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ VOC_LISTS = "ImageSets/Main"
 NO_LISTS = f"no lists of splits ({VOC_LISTS}): one split, train"
 XML_PEEK_BYTES = 4096
 """So much of an XML file is read to see whether it is VOC's."""
+_ROOT = re.compile(rb"<annotation[\s>]", re.IGNORECASE)
 
 
 def recognise_voc(tree: FolderTree) -> RecognisedData | None:
@@ -114,7 +116,7 @@ def _is_voc(tree: FolderTree, folder: str) -> bool:
     """Returns whether one of the first XML files of a folder is VOC's."""
     for name in tree.list_files(folder, ".xml")[:3]:
         with tree.path_of(folder, name).open("rb") as file:
-            if b"<annotation>" in file.read(XML_PEEK_BYTES).replace(b" ", b""):
+            if _ROOT.search(file.read(XML_PEEK_BYTES)):
                 return True
     return False
 

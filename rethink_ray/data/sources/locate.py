@@ -1,6 +1,5 @@
 """Locates the files of one split from a study's ``data`` section."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -130,16 +129,20 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
         return VocSource(folders=named_folders, offset=data.voc_offset)
     years = [root / sub / year for sub in ("", "VOCdevkit") for year in ("VOC2007", "VOC2012")]
     folders = [folder for folder in (root, *years) if (folder / "Annotations").is_dir()]
-    lists = [
-        (folder, folder / "ImageSets" / "Main" / f"{split}.txt")
+    voc_folders = [
+        VocFolder(
+            images=folder / "JPEGImages",
+            annotations=folder / "Annotations",
+            image_set=folder / "ImageSets" / "Main" / f"{split}.txt",
+        )
         for folder in folders
         if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file()
     ]
-    has_lists = any(any((folder / "ImageSets" / "Main").glob("*.txt")) for folder in folders)
-    is_whole = data.split is not None or len(folders) == 1
-    if split == "train" and is_whole and folders and not has_lists:
-        return _locate_whole_voc(data, folders)
-    if not lists:
+    if split == "train" and len(folders) == 1 and not _has_voc_lists(folders[0]):
+        annotations = folders[0] / "Annotations"
+        whole = VocFolder(images=folders[0] / "JPEGImages", annotations=annotations, image_set=None)
+        return VocSource(folders=(whole,), offset=data.voc_offset)
+    if not voc_folders:
         must = f"must have ImageSets/Main/{split}.txt, in it or in its folder VOC2007 or VOC2012"
         shown = (
             f"no such file in {', '.join(str(folder) for folder in folders)}"
@@ -147,24 +150,15 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
             else "no folder Annotations"
         )
         remedy = "Check data.root, data.select_on and data.report_on."
-        if folders and not has_lists:
+        if folders and not any(map(_has_voc_lists, folders)):
             remedy = "To cut the splits of a set without lists: data.split: {val: 20%, test: 20%}."
         raise DataError(explain(str(root), must, shown, remedy))
-    voc_folders = tuple(_name_voc_folder(folder, image_set) for folder, image_set in lists)
-    return VocSource(folders=voc_folders, offset=data.voc_offset)
+    return VocSource(folders=tuple(voc_folders), offset=data.voc_offset)
 
 
-def _locate_whole_voc(data: DataSpec, folders: Sequence[Path]) -> SplitSource:
-    """Returns every XML file of a set without lists, whose splits ``data.split`` cuts."""
-    voc_folders = tuple(_name_voc_folder(folder, None) for folder in folders)
-    return VocSource(folders=voc_folders, offset=data.voc_offset)
-
-
-def _name_voc_folder(folder: Path, image_set: Path | None) -> VocFolder:
-    """Returns the folders of a year under their usual names."""
-    return VocFolder(
-        images=folder / "JPEGImages", annotations=folder / "Annotations", image_set=image_set
-    )
+def _has_voc_lists(folder: Path) -> bool:
+    """Returns whether a VOC folder has any list of a split; without one, all of it is train."""
+    return any((folder / "ImageSets" / "Main").glob("*.txt"))
 
 
 def _locate_voc_list(root: Path, name: str) -> VocFolder:
@@ -173,7 +167,11 @@ def _locate_voc_list(root: Path, name: str) -> VocFolder:
     for folder in (root / year, root / "VOCdevkit" / year):
         image_set = folder / "ImageSets" / "Main" / f"{listed}.txt"
         if listed and image_set.is_file():
-            return _name_voc_folder(folder, image_set)
+            return VocFolder(
+                images=folder / "JPEGImages",
+                annotations=folder / "Annotations",
+                image_set=image_set,
+            )
     must = f"must name lists under {root} as YEAR/LIST: YEAR/ImageSets/Main/LIST.txt"
     remedy = _say_voc_lists(root, year, listed)
     raise DataError(explain("data.image_sets", must, name, remedy))
@@ -196,7 +194,10 @@ def _locate_yolo(root: Path, split: str) -> SplitSource:
     if split in config.absent:
         must = f"must name pictures of {split} that no other split has"
         shown = f"a file whose {split} {config.absent[split]}"
-        remedy = f"The data set has {', '.join(config.splits)}; select_on can cut one from train."
+        remedy = (
+            f"The data set has {', '.join(config.splits)}. To cut others from train: data.split: "
+            "{val: 20%, test: 20%}."
+        )
         raise DataError(explain(str(config.file), must, shown, remedy))
     if split not in config.splits:
         raise _missing_split_error(split, list(config.splits))
