@@ -134,7 +134,9 @@ def status(
 def print_plan(
     study: StudyFile,
     settings: Settings = None,
-    slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="trials at once [those of the paces, or 1]")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="future study directory or URI [studies/NAME]")
     ] = None,
@@ -159,7 +161,7 @@ def print_plan(
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
-    from rethink_ray.session import load_paces, load_study_input, measure_paces
+    from rethink_ray.session import find_paces, load_paces, load_study_input, measure_paces
     from rethink_ray.spec.errors import RecordError
 
     measured = None if pace is None else load_paces(pace)
@@ -172,6 +174,8 @@ def print_plan(
     if measured is None and StudyDirectory.holds_study(where):
         with suppress(RecordError):  # an older study: the plan is about a new one
             measured = measure_paces(StudyDirectory.open(where))
+    measured = measured or find_paces(study)
+    slots = slots or (1 if measured is None else measured.slots)
     for line in plan_lines(given.study, given.facts, slots, folder, measured):
         print(line)
     if noise is not None:

@@ -1,7 +1,7 @@
 """From a folder of labelled pictures to a study file that fits the hours of a machine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rethink_ray.data.contact_sheet import draw_contact_sheet
@@ -30,7 +30,7 @@ from rethink_ray.drafting.words import (
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.search.design import Design, DesignRequest, list_shares
 from rethink_ray.search.noise_prior import expect_noise
-from rethink_ray.search.paces import MeasuredPaces, pace_of, write_paces
+from rethink_ray.search.paces import PACE_SUFFIX, MeasuredPaces, pace_of, write_paces
 from rethink_ray.session import gather_study_facts
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import SpecError, explain
@@ -121,8 +121,7 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
     write_atomically(path, draft.write(fitted, design))
     next_lines = [("Next", f"rethink-ray {word} {path}") for word in ("plan", "run")]
     next_lines.append(("Then", f"rethink-ray answer studies/{path.stem}"))
-    if request.pace is None:
-        write_paces(path.with_suffix(".pace.json"), measured)
+    write_paces(path.with_suffix(PACE_SUFFIX), replace(measured, slots=draft.machine.slots))
     tell([("Study", str(path)), *next_lines])
     return DraftedStudy(path=path, contact_sheet=sheet, lines=tuple(lines))
 
