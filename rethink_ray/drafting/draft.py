@@ -13,7 +13,7 @@ from rethink_ray.drafting.contenders import (
     select_arms,
 )
 from rethink_ray.drafting.fitting import FittedDesign, fit_design
-from rethink_ray.drafting.folder import SeenFolder, look_at_folder
+from rethink_ray.drafting.folder import NOT_IN_NAMES, SeenFolder, look_at_folder, name_study
 from rethink_ray.drafting.machine import Machine, find_machine
 from rethink_ray.drafting.study_text import StudyParts, build_tree, write_text
 from rethink_ray.drafting.timed_arms import read_arm_paces, time_arms
@@ -27,6 +27,7 @@ from rethink_ray.drafting.words import (
     describe_starts,
     pose_question,
 )
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.search.design import Design, DesignRequest, list_shares
 from rethink_ray.search.noise_prior import expect_noise
@@ -104,8 +105,8 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
             say(lines[-1])
 
     _require_hours(request.hours)
+    path = _choose_path(request)
     seen = look_at_folder(request.folder)
-    path = _choose_path(request, seen)
     draft = _open_draft(request, seen, path)
     sheet = path.with_name(f"{path.stem}_pictures.jpg")
     draw_contact_sheet(open_split(seen.spec, "train"), sheet)
@@ -132,19 +133,25 @@ def _require_hours(hours: float) -> None:
         raise SpecError(explain("--hours", "must be a number above zero", hours, remedy))
 
 
-def _choose_path(request: DraftRequest, seen: SeenFolder) -> Path:
-    """Where the study file goes.
+def _choose_path(request: DraftRequest) -> Path:
+    """Where the study file goes; its name is that of the study.
 
     Raises:
-        SpecError: a file is there already, or its name is no name of a study.
+        SpecError: a file or a study of this name is there already, or it is no name of a study.
     """
-    path = request.out or Path(f"{seen.name}.yaml")
-    if path.suffix not in (".yaml", ".yml"):
-        remedy = f"For instance --out {path.name}.yaml."
-        raise SpecError(explain("--out", "must name a YAML file", str(path), remedy))
+    path = request.out or Path(f"{name_study(request.folder)}.yaml")
+    if path.suffix not in (".yaml", ".yml") or NOT_IN_NAMES.search(path.stem):
+        must = "must name a YAML file with letters, digits, dots, - and _"
+        remedy = f"For instance --out {name_study(path.with_suffix(''))}.yaml."
+        raise SpecError(explain("--out", must, str(path), remedy))
+    other = f"--out {path.stem}_2.yaml"
     if path.exists():
-        remedy = f"Run it, delete it, or name another file: --out {path.stem}_2.yaml."
+        remedy = f"Run it, delete it, or name another file: {other}."
         raise SpecError(explain(str(path), "must not exist yet", "a file", remedy))
+    where = f"studies/{path.stem}"
+    if StudyDirectory.holds_study(where):
+        remedy = f"Read it with `rethink-ray answer {where}`, or name another file: {other}."
+        raise SpecError(explain(where, "must not hold a study yet", "one", remedy))
     return path
 
 

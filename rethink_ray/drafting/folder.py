@@ -36,9 +36,7 @@ class SeenFolder:
     @property
     def name(self) -> str:
         """The folder's name, as a study may have it."""
-        path = self.folder.absolute()
-        words = NOT_IN_NAMES.sub("_", (path if path.is_dir() else path.parent).name)
-        return words.strip("_.-") or "pictures"
+        return name_study(self.folder)
 
     @property
     def num_train(self) -> int:
@@ -54,6 +52,13 @@ class SeenFolder:
     def has_masks(self) -> bool:
         """Whether nearly all objects have a mask to learn from."""
         return self.overview.masked_share >= MASKED_SHARE
+
+
+def name_study(folder: Path) -> str:
+    """The name of a folder, or of the folder of a file, as a study may have it."""
+    path = folder.absolute()
+    words = NOT_IN_NAMES.sub("_", (path.parent if path.is_file() else path).name)
+    return words.strip("_.-") or "pictures"
 
 
 def look_at_folder(folder: Path) -> SeenFolder:

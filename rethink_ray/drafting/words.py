@@ -150,7 +150,8 @@ def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
         f"a difference of {low:.1f} to {high:.1f} {name} between two arms{about}, four times in "
         f"five (80 % power), from {design.num_values} {unit} an arm. The range is that of the "
         f"noise: {noise.low:.2g} to {noise.high:.2g} {name} between {unit} are expected on "
-        f"{request.num_images:,} pictures ({NOISE_SOURCE}); the study measures its own"
+        f"{request.num_images:,} pictures ({NOISE_SOURCE}); later `plan --noise measured` takes what the "
+        "study itself has shown"
     )
 
 
