@@ -129,11 +129,11 @@ def _arms_of(seen: SeenFolder, found: FoundWeights) -> dict[str, dict[str, Any]]
     if found.classifier is not None:
         init = dict(found.classifier.init)
         arms["finetuned"] = {"set": {"init": init}, "search": slower}
-        arms["frozen"] = {"set": {"init": {**init, "frozen": "backbone"}}}
+        arms["frozen"] = {"set": {"init": init, "init.frozen": "backbone"}}
     if found.detector is not None and not _refuse_detector(seen, found):
         init = dict(found.detector.init)
         arms["detector"] = {"set": {"init": init}, "search": slower}
-        arms["detector_frozen"] = {"set": {"init": {**init, "frozen": "backbone"}}}
+        arms["detector_frozen"] = {"set": {"init": init, "init.frozen": "backbone"}}
     if len(arms) == 1:
         arms["glyphs"] = {"set": {"init.source": "upstream"}}
     return {name: arms[name] for name in ARMS if name in arms}

@@ -25,6 +25,7 @@ from rethink_ray.drafting.words import (
     describe_pictures,
     describe_sides,
     describe_starts,
+    name_next,
     pose_question,
 )
 from rethink_ray.records.directory import StudyDirectory
@@ -101,7 +102,7 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
 
     def tell(sentences: Sentences) -> None:
         for label, sentence in sentences:
-            lines.append(f"{label + ':':<10} {sentence}")
+            lines.append(f"{label + ':' * bool(label):<10} {sentence}")
             say(lines[-1])
 
     _require_hours(request.hours)
@@ -120,10 +121,8 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
     design = draft.describe(fitted, measured)
     tell(design)
     write_atomically(path, draft.write(fitted, design))
-    next_lines = [("Next", f"rethink-ray {word} {path}") for word in ("plan", "run")]
-    next_lines.append(("Then", f"rethink-ray answer studies/{path.stem}"))
     write_paces(path.with_suffix(PACE_SUFFIX), replace(measured, slots=draft.machine.slots))
-    tell([("Study", str(path)), *next_lines])
+    tell([("Study", str(path)), *name_next(path)])
     return DraftedStudy(path=path, contact_sheet=sheet, lines=tuple(lines))
 
 
@@ -232,9 +231,7 @@ class _Draft:
             *design,
             describe_sides(self.contenders),
             *self.starts,
-            ("Next", f"rethink-ray plan {self.path}"),
-            ("", f"rethink-ray run {self.path}"),
-            ("", f"rethink-ray answer studies/{self.path.stem}"),
+            *name_next(self.path),
         ]
         return write_text(build_tree(parts), header, comment_keys())
 

@@ -14,6 +14,7 @@ from rethink_ray.search.design_costs import DESIGN_DECAY
 
 WIDTH = 116
 LABEL_WIDTH = 12
+COMMENT_COLUMN = 38
 MOST_WARMUP, MOST_SMALL_WARMUP = 500, 100
 """Updates in which the rate rises, at most: on GPUs, and on CPUs."""
 BLOCKS = ("data", "regimes", "settings", "arms", "search")
@@ -118,6 +119,9 @@ def _lines_of(key: str, value: Any, comments: Comments) -> Iterator[str]:
         yield _with_comment(f"{key}: {_flow(value)}", comments.get(key))
         return
     yield _with_comment(f"{key}:", comments.get(key))
+    if key == "arms":
+        yield from _arm_lines(value)
+        return
     for inner, part in value.items():
         yield from _inner_lines(key, inner, part, comments)
 
@@ -133,8 +137,36 @@ def _inner_lines(key: str, inner: str, part: Any, comments: Comments) -> Iterato
     yield _with_comment(f"  {inner}: {_flow(part)}", comment)
 
 
+def _arm_lines(arms: Mapping[str, Any]) -> Iterator[str]:
+    """Each arm, with its weights and its ranges on lines of their own.
+
+    Weights that an earlier arm has are named by its anchor, as a person would write them.
+    """
+    anchors: dict[str, str] = {}
+    for name, arm in arms.items():
+        if not arm:
+            yield f"  {name}: {{}}"
+            continue
+        yield f"  {name}:"
+        for group, values in arm.items():
+            shown = _flow(values)
+            if isinstance(init := values.get("init"), Mapping):
+                text = _flow(init)
+                is_new = text not in anchors
+                anchors.setdefault(text, name)
+                spelled = f"&{name} {text}" if is_new else f"*{anchors[text]}"
+                shown = shown.replace(f"init: {text}", f"init: {spelled}", 1)
+            yield f"    {group}: {shown}"
+
+
 def _with_comment(line: str, comment: str | None) -> str:
-    return line if comment is None else f"{line:<38} # {comment}"
+    """The line and its comment, which stands above a long line."""
+    if comment is None:
+        return line
+    if len(line) < COMMENT_COLUMN:
+        return f"{line:<{COMMENT_COLUMN}} # {comment}"
+    indent = " " * (len(line) - len(line.lstrip()))
+    return f"{indent}# {comment}\n{line}"
 
 
 def _flow(value: Any) -> str:

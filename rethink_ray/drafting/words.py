@@ -1,6 +1,7 @@
 """The sentences of ``new``: what it saw, what it proposes, and what the study will tell."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from rethink_ray.drafting.contenders import Contenders
 from rethink_ray.drafting.fitting import FittedDesign
@@ -85,11 +86,10 @@ def pose_question(seen: SeenFolder, design: Design) -> str:
     """The question of the study, as a sentence."""
     first, *middle, last = design.arms
     arms = f"{', '.join([first, *middle])} or {last}"
-    less = [REGIME_NAMES[share] for share in design.shares[1:]]
-    also = (
-        f", and is it the same on {' and on '.join(f'a {name}' for name in less)}" if less else ""
-    )
-    return f"Which start pays on {_num_used(seen, design)} pictures of {seen.name}: {arms}{also}?"
+    less = " and on a ".join(REGIME_NAMES[share] for share in design.shares[1:])
+    also = f", and does that hold on a {less} of them" if less else ""
+    num = _num_used(seen, design)
+    return f"Which start pays on {num:,} pictures of {seen.name}: {arms}{also}?"
 
 
 def _num_used(seen: SeenFolder, design: Design) -> int:
@@ -133,10 +133,12 @@ def _describe_machine(
 
 def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
     hours = fitted.hours
+    unit, factor = ("h", 1.0) if request.hours >= 2.0 else ("min", 60.0)
+    numbers = [f"{x * factor:.2g}" for x in (hours.expected, hours.low, hours.high, request.hours)]
     return (
-        f"about {_show(hours.expected)} of {request.hours:g} ({_show(hours.low)} to "
-        f"{_show(hours.high)}: it depends on how many configurations turn out best)"
-    )
+        "about {} ({} to {}) of the {} {unit} given: it depends on how many configurations turn "
+        "out best"
+    ).format(*numbers, unit=unit)
 
 
 def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
@@ -150,8 +152,8 @@ def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
         f"a difference of {low:.1f} to {high:.1f} {name} between two arms{about}, four times in "
         f"five (80 % power), from {design.num_values} {unit} an arm. The range is that of the "
         f"noise: {noise.low:.2g} to {noise.high:.2g} {name} between {unit} are expected on "
-        f"{request.num_images:,} pictures ({NOISE_SOURCE}); later `plan --noise measured` takes what the "
-        "study itself has shown"
+        f"{request.num_images:,} pictures ({NOISE_SOURCE}); later `plan --noise measured` takes "
+        "what the study itself has shown"
     )
 
 
@@ -194,6 +196,10 @@ def comment_keys() -> Mapping[str, str]:
     }
 
 
-def _show(hours: float) -> str:
-    """Hours with two digits; minutes below one hour."""
-    return f"{60 * hours:.0f} min" if hours < 1 else f"{hours:.2g} h"
+def name_next(path: Path) -> Sentences:
+    """The three commands that come next."""
+    return [
+        ("Next", f"rethink-ray plan {path}"),
+        ("", f"rethink-ray run {path}"),
+        ("", f"rethink-ray answer studies/{path.stem}"),
+    ]

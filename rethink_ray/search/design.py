@@ -27,9 +27,9 @@ from rethink_ray.spec.errors import SpecError, explain
 
 SHARES: Sequence[tuple[float, ...]] = ((1.0,), (1.0, 0.5), (1.0, 0.5, 0.25))
 """Regimes of a design, as shares of the training pictures."""
-SMALL_SHARES: Sequence[tuple[float, ...]] = ((0.1,), (0.25,), (0.25, 0.1))
-"""Regimes where the hours do not reach for all pictures."""
-REGIME_NAMES = {1.0: "all", 0.5: "half", 0.25: "quarter", 0.1: "tenth"}
+SMALL_SHARES: Sequence[tuple[float, ...]] = ((0.25,), (0.1,), (0.01,))
+"""Regimes where the hours do not reach for all pictures: the largest one that they reach for."""
+REGIME_NAMES = {1.0: "all", 0.5: "half", 0.25: "quarter", 0.1: "tenth", 0.01: "hundredth"}
 LEAST_IMAGES = 40
 """Training pictures of the smallest regime."""
 LEAST_OF_A_SHARE = 500
@@ -146,8 +146,8 @@ def rank_designs(request: DesignRequest) -> tuple[RatedDesign, ...]:
     Candidates are enumerated in this order, each from the smallest value up: arms (the first two of
     the list, the first three, ...), regimes, lengths of the ladder, passes in the longest length,
     trials, and repeats (replicates of one search, then several searches). A candidate fits if the
-    upper bound of its cost does. Where no candidate on all pictures fits, a tenth or a quarter of
-    them stand for all, if they are 500 or more.
+    upper bound of its cost does. Where no candidate on all pictures fits, the largest of
+    ``SMALL_SHARES`` for which one does stands for all, if it has 500 pictures or more.
 
     The worth of a candidate is the sum, over regimes and pairs of arms, of
 
@@ -165,7 +165,7 @@ def rank_designs(request: DesignRequest) -> tuple[RatedDesign, ...]:
     Raises:
         SpecError: no candidate fits; the message says how many hours the smallest one needs.
     """
-    for choices in (SHARES, SMALL_SHARES):
+    for choices in (SHARES, *((one,) for one in SMALL_SHARES)):
         shares = list_shares(request.num_images, choices)
         rated = [r for r in _rate_all(request, shares) if r.hours <= request.hours]
         if rated:

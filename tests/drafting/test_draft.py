@@ -124,7 +124,7 @@ def test_weights_in_the_cache_of_torchvision_become_arms(tmp_path: Path) -> None
     tree = yaml.safe_load(drafted.path.read_text())
     assert list(tree["arms"]) == ["scratch", "finetuned", "frozen"]
     assert tree["settings"]["detector.backbone"] == "resnet18"
-    assert tree["arms"]["frozen"]["set"]["init"]["frozen"] == "backbone"
+    assert tree["arms"]["frozen"]["set"]["init.frozen"] == "backbone"
     assert "backbone_rate" in str(tree["arms"]["finetuned"]["search"])
 
 
@@ -139,7 +139,6 @@ def test_a_file_of_weights_is_known_by_its_name_and_its_tensors(tmp_path: Path) 
         "weights": str(path),
         "weights_norm": "bn",
         "input": "imagenet",
-        "frozen": "backbone",
     }
 
 
