@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-WIDTH, LABEL_WIDTH = 100, 11
+SCREEN_WIDTH, LABEL_COLUMN = 100, 11
 
 
 def register_new_command(app: typer.Typer) -> None:
@@ -58,10 +58,14 @@ def draft_file(
 
 def print_wrapped(line: str) -> None:
     """The line is on the screen, continued under its sentence."""
-    indent = " " * LABEL_WIDTH
+    indent = " " * LABEL_COLUMN
     print(
         textwrap.fill(
-            line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            line,
+            SCREEN_WIDTH,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
         ),
         flush=True,
     )

@@ -12,7 +12,7 @@ from rethink_ray.data.pictures import BROKEN, open_rgb
 TILE_PX = 240
 """Side of the square that each picture gets."""
 MOST_TILES = 12
-COLUMNS = 4
+TILES_IN_ROW = 4
 GAP_PX = 4
 BOX_COLORS = ("#ee6677", "#4477aa", "#ccbb44", "#66ccee", "#228833", "#aa3377", "#ff9933")
 """Told apart by most people who see few colours. Source: Paul Tol's notes, "bright"."""
@@ -31,11 +31,13 @@ def draw_contact_sheet(index: AnnotationIndex, path: Path) -> int:
             tiles.append(_draw_tile(entry, index))
         except BROKEN:
             continue
-    rows = max(1, math.ceil(len(tiles) / COLUMNS))
+    rows = max(1, math.ceil(len(tiles) / TILES_IN_ROW))
     step = TILE_PX + GAP_PX
-    sheet = Image.new("RGB", (COLUMNS * step + GAP_PX, rows * step + GAP_PX), "white")
+    sheet = Image.new("RGB", (TILES_IN_ROW * step + GAP_PX, rows * step + GAP_PX), "white")
     for number, tile in enumerate(tiles):
-        left, top = (GAP_PX + step * place for place in (number % COLUMNS, number // COLUMNS))
+        left, top = (
+            GAP_PX + step * position for position in (number % TILES_IN_ROW, number // TILES_IN_ROW)
+        )
         sheet.paste(tile, (left + (TILE_PX - tile.width) // 2, top + (TILE_PX - tile.height) // 2))
     sheet.save(path, quality=JPEG_QUALITY)
     return len(tiles)

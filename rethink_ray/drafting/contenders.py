@@ -25,7 +25,7 @@ BACKBONE_RATES = (0.05, 1.0)
 ARMS = ("scratch", "finetuned", "detector", "frozen", "detector_frozen", "glyphs")
 """Arms by importance: where the hours are few, later ones are left out first."""
 COCO_KEYPOINTS = 17
-GLYPHS = {"classes": 10, "images": 3000, "steps": 800, "lr": 0.005}
+GLYPH_CLASSIFIER = {"classes": 10, "images": 3000, "steps": 800, "lr": 0.005}
 """The classifier of drawn glyphs that the program trains itself, as in the study ``bccd``."""
 
 
@@ -68,20 +68,20 @@ def choose_family(seen: SeenFolder, *, is_small: bool) -> Family:
     return "retinanet" if is_small else "faster_rcnn"
 
 
-def propose_contenders(seen: SeenFolder, found: FoundWeights, *, is_small: bool) -> Contenders:
+def propose_contenders(seen: SeenFolder, weights: FoundWeights, *, is_small: bool) -> Contenders:
     """The arms that make sense for these pictures with these weights."""
     family = choose_family(seen, is_small=is_small)
     sides = choose_sides(seen.overview, is_small=is_small)
     rates = SMALL_RATES if is_small else LARGE_RATES
-    settings = _settings_of(family, found, sides, is_small=is_small)
+    settings = _settings_of(family, weights, sides, is_small=is_small)
     if seen.num_keypoints:
         settings["detector.num_keypoints"] = seen.num_keypoints
     return Contenders(
         recipe=f"tiny_{family}" if is_small else f"{family}_r50_v1",
         settings=settings,
         search={"optimizer.lr": {"log_uniform": [*rates]}},
-        arms=_arms_of(seen, found),
-        absent=_absent_arms(seen, found, is_small=is_small),
+        arms=_arms_of(seen, weights),
+        absent=_absent_arms(seen, weights, is_small=is_small),
         metric=_metric_of(family),
         batch_size=SMALL_BATCH if is_small else LARGE_BATCH,
         rates=rates,
@@ -96,7 +96,7 @@ def _metric_of(family: Family) -> Metric:
 
 
 def _settings_of(
-    family: Family, found: FoundWeights, sides: PictureSides, *, is_small: bool
+    family: Family, weights: FoundWeights, sides: PictureSides, *, is_small: bool
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "detector.min_side_px": sides.min_side_px,
@@ -111,10 +111,10 @@ def _settings_of(
             "init": {"source": "random", "weights": None, "frozen": "none"},
             "batch_size": LARGE_BATCH,
         }
-    if found.classifier is None and found.detector is None:
-        return settings | {"upstream": GLYPHS}
-    if found.classifier is not None:
-        settings["detector.backbone"] = found.classifier.backbone
+    if weights.classifier is None and weights.detector is None:
+        return settings | {"upstream": GLYPH_CLASSIFIER}
+    if weights.classifier is not None:
+        settings["detector.backbone"] = weights.classifier.backbone
     if is_small:
         settings["detector.norm"] = "bn"
         if family not in TWO_STAGE:
@@ -122,16 +122,16 @@ def _settings_of(
     return settings
 
 
-def _arms_of(seen: SeenFolder, found: FoundWeights) -> dict[str, dict[str, Any]]:
+def _arms_of(seen: SeenFolder, weights: FoundWeights) -> dict[str, dict[str, Any]]:
     """Every arm that can run, the most important first."""
     slower = {"optimizer.backbone_rate": {"log_uniform": [*BACKBONE_RATES]}}
     arms: dict[str, dict[str, Any]] = {"scratch": {}}
-    if found.classifier is not None:
-        init = dict(found.classifier.init)
+    if weights.classifier is not None:
+        init = dict(weights.classifier.init)
         arms["finetuned"] = {"set": {"init": init}, "search": slower}
         arms["frozen"] = {"set": {"init": init, "init.frozen": "backbone"}}
-    if found.detector is not None and not _refuse_detector(seen, found):
-        init = dict(found.detector.init)
+    if weights.detector is not None and not _refuse_detector(seen, weights):
+        init = dict(weights.detector.init)
         arms["detector"] = {"set": {"init": init}, "search": slower}
         arms["detector_frozen"] = {"set": {"init": init, "init.frozen": "backbone"}}
     if len(arms) == 1:
@@ -139,27 +139,27 @@ def _arms_of(seen: SeenFolder, found: FoundWeights) -> dict[str, dict[str, Any]]
     return {name: arms[name] for name in ARMS if name in arms}
 
 
-def _refuse_detector(seen: SeenFolder, found: FoundWeights) -> str:
+def _refuse_detector(seen: SeenFolder, weights: FoundWeights) -> str:
     """Why a whole detector that is here cannot start this study's runs; empty if it can."""
     if seen.num_keypoints not in (0, COCO_KEYPOINTS):
         return (
             f"COCO's detectors have {COCO_KEYPOINTS} keypoints, these objects {seen.num_keypoints}"
         )
-    kinds = [one for one in (found.classifier, found.detector) if one is not None]
+    kinds = [one for one in (weights.classifier, weights.detector) if one is not None]
     if len({one.backbone for one in kinds}) > 1:
         return f"{kinds[1].name} has another backbone than {kinds[0].name}"
     return ""
 
 
-def _absent_arms(seen: SeenFolder, found: FoundWeights, *, is_small: bool) -> dict[str, str]:
+def _absent_arms(seen: SeenFolder, weights: FoundWeights, *, is_small: bool) -> dict[str, str]:
     """Arms that one would expect, and why they cannot run here."""
     absent = {}
-    if found.classifier is None:
-        names = ", ".join(one.name for one in found.missing_classifiers)
+    if weights.classifier is None:
+        names = ", ".join(one.name for one in weights.missing_classifiers)
         why = f"no classifier's weights are on this machine (looked for {names})"
         absent |= dict.fromkeys(("finetuned", "frozen"), why)
-    why = _refuse_detector(seen, found)
-    if found.detector is None:
+    why = _refuse_detector(seen, weights)
+    if weights.detector is None:
         why = "the weights of a COCO detector are not on this machine"
         if is_small:
             why = "torchvision's COCO detectors have a ResNet-50 at 800 px, too slow for a CPU"

@@ -16,7 +16,7 @@ from rethink_ray.drafting.fitting import FittedDesign, fit_design
 from rethink_ray.drafting.folder import NOT_IN_NAMES, SeenFolder, look_at_folder, name_study
 from rethink_ray.drafting.machine import Machine, find_machine
 from rethink_ray.drafting.study_text import StudyParts, build_tree, write_text
-from rethink_ray.drafting.timed_arms import read_arm_paces, time_arms
+from rethink_ray.drafting.timed_arms import TimedArms, read_arm_paces, time_arms
 from rethink_ray.drafting.weights import find_weights
 from rethink_ray.drafting.words import (
     Sentences,
@@ -25,6 +25,7 @@ from rethink_ray.drafting.words import (
     describe_pictures,
     describe_sides,
     describe_starts,
+    describe_waiting,
     name_next,
     pose_question,
 )
@@ -114,7 +115,9 @@ def draft_study(request: DraftRequest, say: Say = lambda line: None) -> DraftedS
     tell([*draft.pictures, ("Look", str(sheet)), *draft.starts])
     if request.pace is None:
         tell([("Timing", "a few updates of each arm, and some scored pictures")])
-    measured = draft.measure_paces()
+    timed = draft.time_arms()
+    measured = timed.measured
+    tell(describe_waiting(timed.waiting))
     fitted = fit_design(
         draft.request_design(measured), draft.build_study, draft.facts, measured.arms
     )
@@ -190,7 +193,7 @@ class _Draft:
             machine=self.machine,
         )
 
-    def measure_paces(self) -> MeasuredPaces:
+    def time_arms(self) -> TimedArms:
         """The pace of every arm, from a file or from this machine."""
         if self.request.pace is not None:
             return read_arm_paces(self.request.pace, self.arms)
@@ -241,8 +244,8 @@ def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
     machine = find_machine(request.gpus, request.nodes)
     is_small = machine.gpus == 0
     family = choose_family(seen, is_small=is_small)
-    found = find_weights(family, request.weights, is_small=is_small)
-    contenders = propose_contenders(seen, found, is_small=is_small)
+    weights = find_weights(family, request.weights, is_small=is_small)
+    contenders = propose_contenders(seen, weights, is_small=is_small)
     if request.arms:
         contenders = select_arms(contenders, request.arms)
     shares = {share for some in list_shares(seen.num_train) for share in some}
@@ -270,7 +273,7 @@ def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
         path=path,
         machine=machine,
         contenders=contenders,
-        starts=describe_starts(contenders, found),
+        starts=describe_starts(contenders, weights),
         facts=gather_study_facts(timed, str(path), is_planned_only=True),
         timed=timed,
     )

@@ -12,12 +12,12 @@ from rethink_ray.drafting.machine import Machine
 from rethink_ray.search.design import REGIME_NAMES, Design
 from rethink_ray.search.design_costs import DESIGN_DECAY
 
-WIDTH = 116
-LABEL_WIDTH = 12
+HEADER_WIDTH = 116
+HEADER_LABEL_WIDTH = 12
 COMMENT_COLUMN = 38
 MOST_WARMUP, MOST_SMALL_WARMUP = 500, 100
 """Updates in which the rate rises, at most: on GPUs, and on CPUs."""
-BLOCKS = ("data", "regimes", "settings", "arms", "search")
+BLOCK_KEYS = ("data", "regimes", "settings", "arms", "search")
 """Groups with one line for each of their keys."""
 Comments = Mapping[str, str]
 """Dotted path of a line -> what stands behind it."""
@@ -102,11 +102,11 @@ def write_text(
 def _wrap(label: str, sentence: str) -> list[str]:
     """One labelled sentence of the header, wrapped under itself."""
     head = f"{label}:" if label else ""
-    first = f"# {head:<{LABEL_WIDTH}}"
-    rest = f"# {'':<{LABEL_WIDTH}}"
+    first = f"# {head:<{HEADER_LABEL_WIDTH}}"
+    rest = f"# {'':<{HEADER_LABEL_WIDTH}}"
     return textwrap.wrap(
         sentence,
-        WIDTH,
+        HEADER_WIDTH,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=False,
@@ -115,7 +115,7 @@ def _wrap(label: str, sentence: str) -> list[str]:
 
 
 def _lines_of(key: str, value: Any, comments: Comments) -> Iterator[str]:
-    if key not in BLOCKS:
+    if key not in BLOCK_KEYS:
         yield _with_comment(f"{key}: {_flow(value)}", comments.get(key))
         return
     yield _with_comment(f"{key}:", comments.get(key))

@@ -1,8 +1,8 @@
 """The pace of each arm: timed on this machine, or read from a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rethink_ray.drafting.machine import Machine
 from rethink_ray.search.paces import ANY_ARM, MeasuredPaces, Pace, read_paces
@@ -12,7 +12,16 @@ from rethink_ray.spec.resolve import Cell, CellResolver, base_values
 from rethink_ray.spec.study import Study
 
 
-def time_arms(study: Study, facts: DataFacts, machine: Machine) -> MeasuredPaces:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimedArms:
+    """The pace of each arm, and whether it is that of a quiet machine."""
+
+    measured: MeasuredPaces
+    waiting: float = 1.0
+    """Seconds that passed for each second of work: above 1 other programs took their part."""
+
+
+def time_arms(study: Study, facts: DataFacts, machine: Machine) -> TimedArms:
     """The paces of every arm of a study on this machine, with all of its slots at work.
 
     Raises:
@@ -33,21 +42,21 @@ def time_arms(study: Study, facts: DataFacts, machine: Machine) -> MeasuredPaces
         CellResolver(study, cell, facts).resolve(base_values(study, cell), seed=0) for cell in cells
     ]
     times = time_runs(configs, machine.slots)
-    return MeasuredPaces(
-        machine=machine.in_words,
-        slots=machine.slots,
-        arms={
-            cell.arm: Pace(
-                seconds_per_update=one.update,
-                seconds_per_scored_image=one.scored_image,
-                seconds_to_start=one.start,
-            )
-            for cell, one in zip(cells, times, strict=True)
-        },
+    paces = {
+        cell.arm: Pace(
+            seconds_per_update=one.update,
+            seconds_per_scored_image=one.scored_image,
+            seconds_to_start=one.start,
+        )
+        for cell, one in zip(cells, times, strict=True)
+    }
+    return TimedArms(
+        measured=MeasuredPaces(machine=machine.in_words, slots=machine.slots, arms=paces),
+        waiting=max(one.waiting for one in times),
     )
 
 
-def read_arm_paces(path: Path, arms: Sequence[str] | Mapping[str, Any]) -> MeasuredPaces:
+def read_arm_paces(path: Path, arms: Sequence[str]) -> TimedArms:
     """The paces of a file, which must know every arm.
 
     Raises:
@@ -60,4 +69,4 @@ def read_arm_paces(path: Path, arms: Sequence[str] | Mapping[str, Any]) -> Measu
         known = ", ".join(measured.arms) or "none"
         remedy = f'Add {unknown[0]}, or "" for every other arm; or choose --arms.'
         raise SpecError(explain(f"--pace {path}", must, f"those of {known}", remedy))
-    return measured
+    return TimedArms(measured=measured)

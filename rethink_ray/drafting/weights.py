@@ -15,11 +15,9 @@ from rethink_ray.spec.networks import BACKBONES, TIMM
 from rethink_ray.spec.recipe import InitSpec
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from rethink_ray.spec.pixel_input import InputSpec
 
-WHERE = "--weights"
+WEIGHTS_OPTION = "--weights"
 SMALL_CLASSIFIERS: Sequence[tuple[str, str]] = (
     ("timm:tf_efficientnet_lite0", "in1k"),
     ("efficientnet_b0", "IMAGENET1K_V1"),
@@ -84,7 +82,7 @@ def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> Fo
     if detector is not None and is_small:
         must = "must hold a classifier for a study on a CPU"
         remedy = "Detectors in files have a ResNet-50: write such a study for GPUs, with --gpus."
-        raise SpecError(explain(WHERE, must, f"a whole detector, {detector.name}", remedy))
+        raise SpecError(explain(WEIGHTS_OPTION, must, f"a whole detector, {detector.name}", remedy))
     missing: dict[str, tuple[MissingWeights, ...]] = {}
     if classifier is None:
         choices = SMALL_CLASSIFIERS if is_small else LARGE_CLASSIFIERS
@@ -151,13 +149,13 @@ def recognise_weights(path: Path, family: Family) -> tuple[StartWeights, bool]:
 
     if not path.is_file():
         remedy = "Check the path; weights are one file, such as resnet50-0676ba61.pth."
-        raise SpecError(explain(WHERE, "must name a file of weights", str(path), remedy))
-    state = read_state_dict(path, f"{WHERE} {path}")
+        raise SpecError(explain(WEIGHTS_OPTION, "must name a file of weights", str(path), remedy))
+    state = read_state_dict(path, f"{WEIGHTS_OPTION} {path}")
     if holds_detector(state):
         init: dict[str, Any] = {"source": "detector", "weights": str(path)}
         if family not in COCO_DETECTORS:
             must = "must hold a classifier for this study"
-            raise SpecError(explain(WHERE, must, f"a whole detector, {path.name}"))
+            raise SpecError(explain(WEIGHTS_OPTION, must, f"a whole detector, {path.name}"))
         return StartWeights(name=path.name, backbone="resnet50", init=init), True
     for backbone in _name_networks(path.stem):
         if fits_backbone(backbone, state):
@@ -168,7 +166,7 @@ def recognise_weights(path: Path, family: Family) -> tuple[StartWeights, bool]:
         "Name the file after its network, as torchvision and timm do: resnet50.pth, "
         "tf_efficientnet_lite0.in1k.pth."
     )
-    raise SpecError(explain(WHERE, must, shown, remedy))
+    raise SpecError(explain(WEIGHTS_OPTION, must, shown, remedy))
 
 
 def _name_networks(stem: str) -> Iterator[str]:
@@ -199,7 +197,7 @@ def _spell(name: str) -> str:
     return "".join(letter for letter in name.lower() if letter.isalnum())
 
 
-def _describe_file(path: Path, backbone: str, state: Mapping[str, "Tensor"]) -> StartWeights:
+def _describe_file(path: Path, backbone: str, state: Mapping[str, Any]) -> StartWeights:
     """The start of a run: its norm, and its input unless the name of the network says it."""
     init: dict[str, Any] = {"source": "file", "weights": str(path)}
     if any(name.endswith("running_mean") for name in state):
@@ -230,4 +228,4 @@ def _find_only_input(path: Path, backbone: str) -> "InputSpec":
     must = "must say in its name which of timm's weights it holds, since their inputs differ"
     tags = ", ".join(full.partition(".")[2] for full in tagged)
     remedy = f"Name it {name}.TAG.pth with one of {tags}."
-    raise SpecError(explain(WHERE, must, path.name, remedy))
+    raise SpecError(explain(WEIGHTS_OPTION, must, path.name, remedy))

@@ -9,7 +9,7 @@ from rethink_ray.drafting.folder import SeenFolder
 from rethink_ray.drafting.machine import Machine
 from rethink_ray.drafting.weights import FoundWeights
 from rethink_ray.judge.wording import metric_name
-from rethink_ray.search.design import REGIME_NAMES, Design, DesignRequest, say_left_out
+from rethink_ray.search.design import REGIME_NAMES, Design, DesignRequest, list_left_out
 from rethink_ray.search.noise_prior import NOISE_SOURCE
 from rethink_ray.search.paces import MeasuredPaces, pace_of
 from rethink_ray.spec.facts import DataFacts, say_cut
@@ -17,7 +17,9 @@ from rethink_ray.spec.met_faults import say_met_faults
 
 Sentences = Sequence[tuple[str, str]]
 """A label, and what it says."""
-MOST_CLASSES = 12
+MOST_CLASSES_NAMED = 12
+BUSY = 1.3
+"""Seconds that pass for a second of work, from which on the machine counts as busy."""
 ARM_WORDS = {
     "scratch": "from random weights",
     "finetuned": "a pre-trained classifier whose backbone learns at a rate of its own",
@@ -50,27 +52,27 @@ def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
 def _describe_objects(seen: SeenFolder) -> str:
     overview = seen.overview
     named = [f"{name} {num:,}" for name, num in overview.classes.items()]
-    more = f" and {len(named) - MOST_CLASSES} more" if len(named) > MOST_CLASSES else ""
+    more = f" and {len(named) - MOST_CLASSES_NAMED} more" if len(named) > MOST_CLASSES_NAMED else ""
     kind = "with masks" if seen.has_masks else "with boxes"
     kind = f"with {seen.num_keypoints} keypoints" if seen.num_keypoints else kind
     classes = "1 class" if len(named) == 1 else f"{len(named)} classes"
     smallest, middle, largest = (round(100 * overview.box_share(q)) for q in (0.05, 0.5, 0.95))
     return (
-        f"{overview.num_objects:,} {kind} in {classes}: {', '.join(named[:MOST_CLASSES])}{more}. "
+        f"{overview.num_objects:,} {kind} in {classes}: {', '.join(named[:MOST_CLASSES_NAMED])}{more}. "
         f"Most have a side of {smallest} to {largest} % of the picture's shorter side "
         f"(median {middle} %)"
     )
 
 
-def describe_starts(contenders: Contenders, found: FoundWeights) -> Sentences:
+def describe_starts(contenders: Contenders, weights: FoundWeights) -> Sentences:
     """The weights that are here, and those that are not."""
-    here = [one.name for one in (found.classifier, found.detector) if one is not None]
+    here = [one.name for one in (weights.classifier, weights.detector) if one is not None]
     sentences = [("Weights", ", ".join(here) or "none on this machine")]
     for arms, why in _group_absent(contenders):
         sentences.append(("No arm", f"{arms}: {why}"))
-    missing = (*found.missing_classifiers[:1], *found.missing_detectors)
+    missing = (*weights.missing_classifiers[:1], *weights.missing_detectors)
     sentences += [("Download", f"{one.name} would add arms: {one.command}") for one in missing]
-    if found.classifier is None:
+    if weights.classifier is None:
         sentences.append(("Download", "any other classifier's file does, too: --weights FILE"))
     return sentences
 
@@ -80,6 +82,24 @@ def _group_absent(contenders: Contenders) -> Sentences:
     for arm, why in contenders.absent.items():
         by_reason.setdefault(why, []).append(arm)
     return [(" and ".join(arms), why) for why, arms in by_reason.items()]
+
+
+def describe_waiting(waiting: float) -> Sentences:
+    """That other programs slowed the timing down; nothing if they did not.
+
+    ``waiting``: seconds that passed for each second of work.
+    """
+    if waiting < BUSY:
+        return ()
+    times = f"{waiting:.1f}"
+    return [
+        (
+            "Busy",
+            f"other programs slowed this machine down {times} times while it was timed, and the "
+            "study is planned for that pace. If they end, delete the file and run `new` again: the "
+            "same hours will tell more",
+        )
+    ]
 
 
 def pose_question(seen: SeenFolder, design: Design) -> str:
@@ -107,13 +127,13 @@ def describe_design(
     ``timed``: the paces, and the machine that they are for.
     """
     design, (measured, machine) = fitted.design, timed
-    left_out = "; ".join(say_left_out(request, design)) or "nothing: the hours suffice for all"
+    left_out = "; ".join(list_left_out(request, design))
     return [
         ("Arms", "; ".join(f"{name}: {ARM_WORDS[name]}" for name in design.arms)),
         ("Machine", _describe_machine(design, measured, machine, request.batch_size)),
         ("Hours", _describe_hours(fitted, request)),
         ("Tells", _describe_power(fitted, request)),
-        ("Left out", f"for lack of time: {left_out}"),
+        ("Left out", f"for lack of time: {left_out}" if left_out else "nothing for lack of time"),
         ("Lengths", _describe_lengths(seen, design, request.batch_size)),
     ]
 

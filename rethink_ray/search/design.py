@@ -37,7 +37,7 @@ LEAST_OF_A_SHARE = 500
 LADDERS: Sequence[tuple[float, ...]] = ((2.0, 4.0), (2.0, 4.0, 8.0))
 """Lengths in units of 1x. A length of 1x would be two thirds decay and say little about longer
 ones."""
-PASSES = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+PASSES_OF_LONGEST = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 """Passes over all pictures in the longest length. Below eight no start is given a chance."""
 LEAST_UPDATES = 120
 """Updates in the longest length."""
@@ -178,7 +178,7 @@ def find_smallest_design(request: DesignRequest) -> RatedDesign:
     return min(_rate_all(request, list_shares(request.num_images)), key=lambda one: one.hours)
 
 
-def say_left_out(request: DesignRequest, design: Design) -> tuple[str, ...]:
+def list_left_out(request: DesignRequest, design: Design) -> tuple[str, ...]:
     """What more hours would add to a design, one phrase each."""
     lines = [f"arm {name}" for name, _ in request.paces if name not in design.arms]
     possible = {share for shares in list_shares(request.num_images, SHARES) for share in shares}
@@ -237,7 +237,7 @@ def _rate_all(request: DesignRequest, shares: Sequence[tuple[float, ...]]) -> It
 
 def _list_units(request: DesignRequest, lengths: tuple[float, ...]) -> list[int]:
     """Updates in 1x for each number of passes, without those that train too little."""
-    updates = (passes * request.num_images / request.batch_size for passes in PASSES)
+    updates = (passes * request.num_images / request.batch_size for passes in PASSES_OF_LONGEST)
     least = [max(num, LEAST_UPDATES) for num in updates]
     return list(dict.fromkeys(math.ceil(num / lengths[-1]) for num in least))
 

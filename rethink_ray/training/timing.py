@@ -45,6 +45,8 @@ class RunTimes:
     scored_image: float
     start: float
     """Building the network and its optimizer, and writing files."""
+    waiting: float = 1.0
+    """Seconds that passed for each second in which this process worked: 1 on a quiet CPU."""
 
 
 def time_runs(configs: Sequence[TrialConfig], side_by_side: int) -> tuple[RunTimes, ...]:
@@ -110,6 +112,7 @@ def _take_median(times: Sequence[RunTimes]) -> RunTimes:
         update=statistics.median(one.update for one in times),
         scored_image=statistics.median(one.scored_image for one in times),
         start=statistics.median(one.start for one in times),
+        waiting=statistics.median(one.waiting for one in times),
     )
 
 
@@ -119,11 +122,14 @@ def _time_run(config: TrialConfig) -> RunTimes:
     started = time.perf_counter()
     live = _build(config, ctx)
     seconds_to_build = _read_clock(ctx) - started
+    worked, started = time.process_time(), time.perf_counter()
     update = _time_updates(config, live, ctx)
+    worked, passed = time.process_time() - worked, time.perf_counter() - started
     return RunTimes(
         update=update,
         scored_image=_time_scoring(config, live, ctx),
         start=seconds_to_build + FILE_SECONDS,
+        waiting=1.0 if ctx.device.type == "cuda" else max(1.0, passed / worked),
     )
 
 

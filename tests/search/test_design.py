@@ -13,7 +13,7 @@ from rethink_ray.search.design import (
     list_shares,
     rank_designs,
     round_up,
-    say_left_out,
+    list_left_out,
 )
 from rethink_ray.search.design_costs import (
     CellWork,
@@ -117,7 +117,7 @@ def test_more_hours_never_make_a_worse_study() -> None:
 def test_an_evening_is_enough_to_speak_about_arms_and_not_about_configurations() -> None:
     design = design_study(request(8.0)).design
     assert design.searches >= 3
-    assert not any("several searches" in line for line in say_left_out(request(8.0), design))
+    assert not any("several searches" in line for line in list_left_out(request(8.0), design))
 
 
 def test_too_few_hours_are_refused_with_the_hours_that_suffice() -> None:
@@ -144,11 +144,11 @@ def test_arms_that_were_named_are_never_left_out() -> None:
 
 
 def test_a_large_data_set_is_studied_on_a_part_of_it_where_the_hours_do_not_reach() -> None:
-    large = request(10.0, num_images=100_000, num_select=1_000, num_report=1_000)
+    large = request(40.0, num_images=100_000, num_select=1_000, num_report=1_000)
     design = design_study(large).design
     assert design.shares == (0.1,)
-    assert "regime all" in say_left_out(large, design)
-    assert design_study(replace(large, hours=2.0)).design.shares == (0.01,)
+    assert "regime all" in list_left_out(large, design)
+    assert design_study(replace(large, hours=20.0)).design.shares == (0.01,)
 
 
 def test_what_was_left_out_is_named() -> None:
@@ -161,7 +161,7 @@ def test_what_was_left_out_is_named() -> None:
         searches=1,
         replicates=3,
     )
-    assert say_left_out(request(1.0), design)[:2] == ("arm frozen", "regime half")
+    assert list_left_out(request(1.0), design)[:2] == ("arm frozen", "regime half")
     assert (design.keep, design.num_comparisons) == ((2, 1), 1)
     assert replace(design, lengths=(2.0, 4.0, 8.0), trials=6).keep == (6, 3, 2)
 
