@@ -24,7 +24,7 @@ from rethink_ray.records.lock import writing
 from rethink_ray.records.run_progress import read_progress
 from rethink_ray.records.store import is_uri
 from rethink_ray.search.measured_paces import PaceMeter
-from rethink_ray.search.paces import MeasuredPaces, read_paces
+from rethink_ray.search.paces import PACE_SUFFIX, MeasuredPaces, read_paces
 from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_facts, check_regimes
@@ -332,6 +332,16 @@ def load_paces(where: str) -> MeasuredPaces:
         must = "must be of a study that has finished a rung"
         raise SpecError(explain(where, must, "none so far"))
     return measured
+
+
+def find_paces(name: str) -> MeasuredPaces | None:
+    """The paces that ``new`` wrote beside a study file; None: there are none.
+
+    Raises:
+        SpecError: there is no such study, or the file holds no paces.
+    """
+    path = find_study(name).with_suffix(PACE_SUFFIX)
+    return read_paces(path) if path.is_file() else None
 
 
 def measure_paces(directory: StudyDirectory) -> MeasuredPaces | None:

@@ -145,14 +145,18 @@ def status(
 def print_plan(
     study: StudyFile,
     settings: Settings = None,
-    slots: Annotated[int, typer.Option(min=1, help="trials at once")] = 1,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="trials at once [those of the paces, or 1]")
+    ] = None,
     out: Annotated[
         str | None, typer.Option(help="future study directory or URI [studies/NAME]")
     ] = None,
     noise: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            help="standard deviation between replicates, in AP: adds the differences to be found"
+            metavar="SD",
+            help="standard deviation between replicates, in AP, or measured (by the study so far): "
+            "adds the differences to be found",
         ),
     ] = None,
     pace: Annotated[
@@ -170,7 +174,7 @@ def print_plan(
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
-    from rethink_ray.session import load_paces, load_study_input, measure_paces
+    from rethink_ray.session import find_paces, load_paces, load_study_input, measure_paces
     from rethink_ray.spec.errors import RecordError
 
     measured = None if pace is None else load_paces(pace)
@@ -183,14 +187,40 @@ def print_plan(
     if measured is None and StudyDirectory.holds_study(where):
         with suppress(RecordError):  # an older study: the plan is about a new one
             measured = measure_paces(StudyDirectory.open(where))
+    measured = measured or find_paces(study)
+    slots = slots or (1 if measured is None else measured.slots)
     for line in plan_lines(given.study, given.facts, slots, folder, measured):
         print(line)
     if noise is not None:
         from rethink_ray.analysis.power import plan_power, power_lines
 
+        sd = read_noise(noise, where)
         print()
-        for line in power_lines(plan_power(given.study, given.facts, noise), noise, given.study):
+        for line in power_lines(plan_power(given.study, given.facts, sd), sd, given.study):
             print(line)
+
+
+def read_noise(words: str, where: str) -> float:
+    """The standard deviation that ``--noise`` gives, or that the study at ``where`` has shown.
+
+    Raises:
+        SpecError: it is neither a number nor ``measured``, or the study has shown none yet.
+    """
+    from rethink_ray.analysis.power import measure_noise
+    from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.spec.errors import SpecError, explain
+
+    if words != "measured":
+        try:
+            return float(words)
+        except ValueError:
+            must, remedy = "must be a number of points, or measured", "For instance --noise 1."
+            raise SpecError(explain("plan --noise", must, words, remedy)) from None
+    if not StudyDirectory.holds_study(where):
+        must, remedy = "must follow a study that has begun", "Give a number, such as --noise 1."
+        raise SpecError(explain("plan --noise measured", must, f"none at {where}", remedy))
+    directory = StudyDirectory.open(where)
+    return measure_noise(directory.study, directory.facts, directory.load_state())
 
 
 def doctor(

@@ -15,6 +15,9 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from rethink_ray.spec.errors import SpecError, explain
 
+PACE_SUFFIX = ".pace.json"
+"""``photos.pace.json`` beside ``photos.yaml`` has the paces of the machine that it is written
+for."""
 Seconds = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 ONE_MEASUREMENT_SPREAD = 0.1
 """The spread of a pace that was measured once: a quiet machine repeats itself within a tenth."""
