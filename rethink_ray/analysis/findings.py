@@ -16,6 +16,7 @@ from rethink_ray.analysis.caveats import find_caveats
 from rethink_ray.analysis.containment import Containment, MissingSection
 from rethink_ray.analysis.read.costs import StudyCost, study_cost
 from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.read.kept_boxes import KeptStudy
 from rethink_ray.analysis.read.samples import objective_samples, study_samples
 from rethink_ray.analysis.read.searches import cell_results, num_unproposed, search_end
 from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
@@ -117,11 +118,14 @@ class Findings:
             for regime in self.regimes
         )
 
-    def section_input(self, root: Path | None = None) -> SectionInput:
+    def section_input(
+        self, root: Path | None = None, boxes: KeptStudy | None = None
+    ) -> SectionInput:
         """Everything that an optional section reads.
 
         Args:
             root: the study's directory, for a section that reads files.
+            boxes: those that its replicates kept, for a section about detections.
         """
         return SectionInput(
             study=self.study,
@@ -131,6 +135,7 @@ class Findings:
             cost=self.cost,
             findings=self.findings,
             root=root,
+            boxes=boxes,
         )
 
     @property

@@ -1,6 +1,7 @@
 """``answer``, ``findings``, ``report``, ``export``: what a study means, read from its directory."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -195,15 +196,24 @@ def print_comparisons(
     print(render(comparisons))
 
 
-def report(directory: StudyDir) -> None:
+def report(
+    directory: StudyDir,
+    pictures: Annotated[
+        bool, typer.Option(help="show pictures, and what needs the data set beside them")
+    ] = True,
+) -> None:
     """Write report.html, findings.json, findings.md and the figures.
 
-    A section that fails is replaced by a sentence, and the exit code is 1.
+    Likely label errors are in label_errors.csv, too. A section that fails is replaced by a
+    sentence, and the exit code is 1.
     """
     from rethink_ray.analysis.show.report import build_report
+    from rethink_ray.commands.report_images import load_report_images
     from rethink_ray.records.directory import StudyDirectory
 
-    written = build_report(StudyDirectory.open(directory), directory)
+    study = StudyDirectory.open(directory)
+    load_images = partial(load_report_images, study.study, study.facts) if pictures else None
+    written = build_report(study, directory, load_images)
     print(written.page)
     if written.unfinished:
         print(written.unfinished)

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -373,12 +374,14 @@ def report_lines(directory: "StudyDirectory") -> Iterator[str]:
     The study is over and its records are whole, so an error here does not make the run a failure.
     """
     from rethink_ray.analysis.show.report import build_report
+    from rethink_ray.commands.report_images import load_report_images
     from rethink_ray.commands.status import local_root, quote_address
 
     root = quote_address(directory)
     try:
         where = directory.address if directory.copy else str(local_root(directory))
-        report = build_report(directory, where)
+        load_images = partial(load_report_images, directory.study, directory.facts)
+        report = build_report(directory, where, load_images)
     except Exception as error:
         yield f"report: not written ({error!r}). The records are whole: rethink-ray report {root}"
         return

@@ -32,6 +32,7 @@ from rethink_ray.data.orientation import (
     parse_header,
     turn_as_annotated,
 )
+from rethink_ray.spec.errors import DataError, explain
 
 if TYPE_CHECKING:  # indexes and checks read headers only, without waiting for torch
     from torch import Tensor
@@ -145,6 +146,23 @@ def open_rgb(
         header = parse_header(picture)
         pixels = _convert_to_eight_bits(picture, header.kind, ranges or {}).convert("RGB")
     return turn_as_annotated(pixels, header, annotated_wh)
+
+
+def open_unchanged(path: str, indexed_wh: Size, ranges: LevelRanges | None = None) -> Image.Image:
+    """Decodes a picture that was indexed, as ``open_rgb``.
+
+    Raises:
+        DataError: the file is gone or damaged, or its picture has another size now.
+    """
+    try:
+        picture = open_rgb(path, indexed_wh, ranges)
+    except BROKEN as error:
+        must = "must be an image that can be decoded"
+        raise DataError(explain(path, must, str(error) or type(error).__name__)) from None
+    if picture.size != tuple(indexed_wh):
+        must = f"must have {indexed_wh[0]}x{indexed_wh[1]} pixels, as when it was indexed"
+        raise DataError(explain(path, must, f"{picture.size[0]}x{picture.size[1]}"))
+    return picture
 
 
 def read_rgb(

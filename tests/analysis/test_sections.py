@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from rethink_ray.analysis.sections.registry import ON_REQUEST, SECTIONS
+from rethink_ray.analysis.sections.registry import DETECTION_SECTIONS, ON_REQUEST, SECTIONS
 
 ROOM = Path(__file__).resolve().parent.parent.parent / "rethink_ray"
 SHARED = {"section", "registry"}
@@ -33,10 +33,10 @@ def test_every_section_file_is_in_the_registry() -> None:
     folder = ROOM / "analysis" / "sections"
     files = {path.stem for path in folder.glob("*.py")} - SHARED - {"__init__"}
     assert _sections_imported_by(folder / "registry.py") == files
-    assert len(SECTIONS) + len(ON_REQUEST) == len(files)
+    assert len(SECTIONS) + len(ON_REQUEST) + len(DETECTION_SECTIONS) == len(files)
 
 
 def test_keys_and_titles_name_one_section_each() -> None:
-    every = (*SECTIONS, *ON_REQUEST)
+    every = (*SECTIONS, *ON_REQUEST, *DETECTION_SECTIONS)
     assert len({section.key for section in every}) == len(every)
     assert len({section.title for section in every}) == len(every)

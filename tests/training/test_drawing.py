@@ -1,18 +1,19 @@
 """Boxes, masks and keypoints end up on the pixels they belong to."""
 
+import pytest
 import torch
 
 from rethink_ray.training.drawing import draw_objects, enlarge_small
 
 
 def test_masks_boxes_and_keypoints_are_drawn_and_weak_objects_are_not() -> None:
-    gray = torch.full((3, 60, 80), 100, dtype=torch.uint8)
+    gray = torch.full((3, 60, 160), 100, dtype=torch.uint8)
     found = {
-        "boxes_xyxy": torch.tensor([[20.0, 20.0, 50.0, 50.0], [60.0, 5.0, 75.0, 15.0]]),
+        "boxes_xyxy": torch.tensor([[20.0, 20.0, 50.0, 50.0], [120.0, 5.0, 155.0, 15.0]]),
         "scores": torch.tensor([0.9, 0.1]),
         "labels": torch.tensor([2, 1]),
         "masks": torch.ones(2, 28, 28),
-        "keypoints": torch.tensor([[[35.0, 45.0, 3.0]], [[70.0, 10.0, 3.0]]]),
+        "keypoints": torch.tensor([[[35.0, 45.0, 3.0]], [[140.0, 10.0, 3.0]]]),
     }
 
     drawn = draw_objects(gray, found, ("circle", "square"), 0.5)
@@ -21,7 +22,7 @@ def test_masks_boxes_and_keypoints_are_drawn_and_weak_objects_are_not() -> None:
     inside = (0.6 * 100 + 0.4 * torch.tensor([0xEE, 0x66, 0x77])).to(torch.uint8)
     assert (drawn[:, 40, 25].int() - inside.int()).abs().max() <= 1
     assert drawn[:, 45, 35].tolist() == [0xEE, 0x66, 0x77], "the keypoint"
-    assert torch.equal(drawn[:, :20, 55:], gray[:, :20, 55:]), "the weak one is not there"
+    assert torch.equal(drawn[:, :20, 110:], gray[:, :20, 110:]), "the weak one is not there"
 
 
 def test_a_picture_without_objects_is_left_alone() -> None:
@@ -51,3 +52,39 @@ def test_a_small_picture_is_enlarged_with_its_objects_and_a_large_one_is_not() -
 
     large = torch.zeros((3, 200, 100), dtype=torch.uint8)
     assert enlarge_small(large, found) == (large, found)
+
+
+@pytest.mark.parametrize(("side", "line_px"), [(300, 2), (1200, 4), (3000, 10)])
+def test_lines_and_letters_grow_with_the_picture(side: int, line_px: int) -> None:
+    """A box of a third of the picture: its line is 1/300 of the side, its plate 1/40 or more."""
+    black = torch.zeros((3, side, side), dtype=torch.uint8)
+    found = {
+        "boxes_xyxy": torch.tensor([[side / 3, side / 3, 2 * side / 3, 2 * side / 3]]),
+        "scores": torch.tensor([0.9]),
+        "labels": torch.tensor([2]),
+    }
+
+    drawn = draw_objects(black, found, ("circle", "square"), 0.5)
+
+    is_colored = (drawn == torch.tensor([0xEE, 0x66, 0x77])[:, None, None]).all(dim=0)
+    middle = side // 2
+    left = is_colored[middle, :middle].sum().item()
+    assert left == line_px
+    plate = is_colored[: side // 3, round(side / 3)].sum().item()
+    assert plate >= side / 40
+
+
+def test_a_name_stays_inside_the_picture() -> None:
+    """A box in the upper right corner has no room above it, nor to its right."""
+    black = torch.zeros((3, 300, 400), dtype=torch.uint8)
+    found = {
+        "boxes_xyxy": torch.tensor([[380.0, 0.0, 400.0, 100.0]]),
+        "scores": torch.tensor([0.9]),
+        "labels": torch.tensor([2]),
+    }
+
+    drawn = draw_objects(black, found, ("circle", "square"), 0.5)
+
+    is_plate = (drawn == torch.tensor([0xEE, 0x66, 0x77])[:, None, None]).all(dim=0)
+    assert is_plate[0, 345:].all(), "the plate begins left of its box"
+    assert not is_plate[:, :300].any()

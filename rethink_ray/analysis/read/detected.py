@@ -22,6 +22,8 @@ ImageWeights = npt.NDArray[np.float64]
 class LabelDetections:
     """One replicate's detections of one label, highest score first."""
 
+    label: int
+    """Counts from 1."""
     image: npt.NDArray[np.int64]
     """[D]: index of the image among all of the split."""
     right: npt.NDArray[np.bool_]
@@ -30,6 +32,11 @@ class LabelDetections:
     """[10, D]: matches none; neither right nor wrong where it is ignored."""
     objects: npt.NDArray[np.float64]
     """[I]: how many objects of the label each image holds."""
+
+    @property
+    def num_objects(self) -> int:
+        """Objects of the label in all images."""
+        return int(self.objects.sum())
 
 
 def fetch_detections(findings: Iterable[Finding], directory: StudyDirectory) -> None:
@@ -61,7 +68,11 @@ def split_by_label(table: pa.Table) -> tuple[LabelDetections, ...]:
         right = from_bits(matched[rows].astype(np.uint16))
         by_label.append(
             LabelDetections(
-                image=index[rows], right=right & ~ignore, wrong=~right & ~ignore, objects=objects
+                label=int(label),
+                image=index[rows],
+                right=right & ~ignore,
+                wrong=~right & ~ignore,
+                objects=objects,
             )
         )
     return tuple(by_label)
@@ -74,17 +85,32 @@ def average_precision(labels: Sequence[LabelDetections], weights: ImageWeights) 
 
 
 def _label_precision(label: LabelDetections, weights: ImageWeights) -> float | None:
-    num_objects = float(label.objects @ weights)
+    curves = precision_curves(label, weights)
+    return None if curves is None else float(curves.mean(axis=1).sum()) / len(curves)
+
+
+def precision_curves(
+    label: LabelDetections, weights: ImageWeights | None = None
+) -> npt.NDArray[np.float64] | None:
+    """COCO's precision of one label, [10 IoU thresholds, 101 recalls], 0..1; None without objects.
+
+    Args:
+        label: what one replicate detected.
+        weights: how often each image counts; None: once.
+    """
+    weight_of = np.ones(len(label.objects)) if weights is None else weights
+    num_objects = float(label.objects @ weight_of)
     if num_objects == 0.0:
         return None
-    weight = weights[label.image]
+    weight = weight_of[label.image]
     right = np.cumsum(label.right * weight, axis=1)
     wrong = np.cumsum(label.wrong * weight, axis=1)
     with np.errstate(invalid="ignore"):
         precision = np.nan_to_num(right / (right + wrong))
     precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    total = 0.0
-    for recall, best in zip(right / num_objects, precision, strict=True):
+    curves = np.zeros((len(label.right), len(RECALLS)))
+    for curve, recall, best in zip(curves, right / num_objects, precision, strict=True):
         at = np.searchsorted(recall, RECALLS, side="left")
-        total += float(best[at[at < len(best)]].sum()) / len(RECALLS)
-    return total / len(label.right)
+        reached = at < len(best)
+        curve[reached] = best[at[reached]]
+    return curves

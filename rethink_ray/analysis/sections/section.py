@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.read.kept_boxes import KeptStudy
 from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.verdicts import Finding
@@ -18,7 +19,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
-ReportPart = Literal["differences", "claims", "cost", "search", "caveats"]
+ReportPart = Literal["differences", "claims", "cost", "search", "caveats", "detections"]
 """The part of the report that a section stands in."""
 
 
@@ -35,6 +36,8 @@ class SectionInput:
     """Empty while the findings themselves are being derived."""
     root: Path | None = None
     """The study's directory, for a section that reads files; None for all others."""
+    boxes: KeptStudy | None = None
+    """The boxes that replicates kept, for sections about detections; None for all others."""
 
 
 def is_always_shown(given: SectionInput) -> bool:
@@ -55,3 +58,13 @@ class Section:
     """Dataclasses; none where the section does not apply to a study."""
     build_sheet: Callable[[SectionInput, tuple[Any, ...]], Sheet]
     applies: Callable[[SectionInput], bool] = is_always_shown
+
+
+def is_about_detections(given: SectionInput) -> bool:
+    """Whether replicates of the study kept their boxes."""
+    return given.boxes is not None
+
+
+def is_about_annotations(given: SectionInput) -> bool:
+    """Whether boxes were kept, and the annotations that they belong to are there."""
+    return given.boxes is not None and given.boxes.images is not None

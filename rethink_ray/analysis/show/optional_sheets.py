@@ -16,7 +16,6 @@ from rethink_ray.analysis.show.sheets import (
     lengths_sheet,
     replicates_sheet,
     search_sheet,
-    trials_sheet,
 )
 
 
@@ -107,15 +106,6 @@ def section_sheets(findings: Findings, kept: Containment, part: ReportPart) -> t
             partial(section.build_sheet, given, findings.sections[section.key]),
         )
         for section in sections_in(part)
-    )
-    return _with_rows(tables)
-
-
-def trial_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """The search trials of each cell."""
-    tables = (
-        one_sheet(kept, cell.name, partial(trials_sheet, findings, cell))
-        for cell in findings.search
     )
     return _with_rows(tables)
 

@@ -21,10 +21,18 @@ from rethink_ray.analysis.findings import (
     Findings,
     derive_findings,
 )
+from rethink_ray.analysis.read.kept_boxes import LoadImages
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.sections.registry import NEW_IMAGES, PRICES
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
 from rethink_ray.analysis.show.answer import family_note, reading_note, single_findings
+from rethink_ray.analysis.show.detections_part import (
+    DETECTIONS,
+    DetectionsPart,
+    build_detections,
+    list_precision_kinds,
+    write_doubts,
+)
 from rethink_ray.analysis.show.figures import (
     draw_figures,
     figure_name,
@@ -43,12 +51,13 @@ from rethink_ray.analysis.show.optional_sheets import (
     one_sheet,
     replicate_table,
     search_sheets,
-    trial_sheets,
 )
 from rethink_ray.analysis.show.price_figures import draw_prices
 from rethink_ray.analysis.show.recommended import arms_sheet, next_lines, use_lines
 from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown
 from rethink_ray.analysis.show.sheets import needed_text
+from rethink_ray.analysis.show.trial_figures import draw_trials
+from rethink_ray.analysis.show.trials_table import ALL_TRIALS, all_trials_sheet
 from rethink_ray.judge.wording import times, unit_name
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.failures import FAILURE_FILE
@@ -87,12 +96,15 @@ def write_report(where: Path | str) -> Path:
     return build_report(StudyDirectory.open(where), where).page
 
 
-def build_report(directory: StudyDirectory, where: Path | str) -> Report:
+def build_report(
+    directory: StudyDirectory, where: Path | str, load_images: LoadImages | None = None
+) -> Report:
     """Write the report. A section that fails is missing, and all others are there.
 
     Args:
         directory: the study's directory.
         where: the path or URI as the reader gave it, for the commands on the page.
+        load_images: opens the images that the study reports on; None: the page has no pictures.
 
     Raises:
         RecordError: there is no study, or not as this program wrote it.
@@ -113,7 +125,12 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
     else:
         kept = Containment(findings.missing_sections)
         unfinished = findings.missing or findings.incomplete
-        _write_all(findings, directory, _named(directory, where), kept)
+        detections = kept.attempt(
+            DETECTIONS,
+            lambda: build_detections(findings, directory, load_images, kept),
+            DetectionsPart(),
+        )
+        _write_all(findings, detections, directory, _named(directory, where), kept)
     failures = out / FAILURE_FILE
     if kept.missing:
         write_atomically(failures, stories(kept.missing))
@@ -124,11 +141,17 @@ def build_report(directory: StudyDirectory, where: Path | str) -> Report:
 
 
 def _write_all(
-    findings: Findings, directory: StudyDirectory, named: str, kept: Containment
+    findings: Findings,
+    detections: DetectionsPart,
+    directory: StudyDirectory,
+    named: str,
+    kept: Containment,
 ) -> None:
     """Figures, page, Markdown, then JSON: it comes last because it names every failed section."""
     out = directory.report_dir
     figures = draw_figures(findings, kept) | draw_prices(findings, kept)
+    figures |= draw_trials(findings, kept) | dict(detections.figures)
+    write_doubts(out, detections.all_doubts)
     for stale in (out / "figures").glob("*.svg"):
         if stale.stem not in figures:
             stale.unlink()
@@ -138,7 +161,7 @@ def _write_all(
     new_images = kept.attempt(title, lambda: quick_new_images(findings, directory), None)
     if new_images is None:
         new_images = (missing_sheet(title, kept.sentence_of(title)),)
-    page = as_html(findings, figures, named, new_images, kept)
+    page = as_html(findings, figures, named, new_images, kept, detections)
     write_atomically(out / "report.html", page)
     write_atomically(out / "findings.md", as_markdown(findings, kept))
     write_atomically(out / "findings.json", as_json_text(findings, kept) + "\n")
@@ -158,11 +181,16 @@ def as_html(
     directory: str,
     new_images: Sequence[Sheet] = (),
     contained: Containment | None = None,
+    detections: DetectionsPart | None = None,
 ) -> str:
     """One self-contained page: no script, no font, no picture from anywhere else."""
     kept = contained or Containment(findings.missing_sections)
+    part = detections or DetectionsPart()
     shown = _shown(findings, figures, directory, kept)
     shown |= {
+        "detections": part,
+        "detections_missing": kept.sentence_of(DETECTIONS),
+        "precision_figures": _of_kinds(figures, kept, [part.regime], *list_precision_kinds()),
         "differences": (*shown["differences"], *new_images),
         "example": kept.attempt(REPRODUCE, lambda: _example(findings), {}),
         "directory": directory,
@@ -237,7 +265,8 @@ def _shown(
         "best": best_sheets(findings, kept),
         "cost": cost_sheets(findings, kept),
         "search": search_sheets(findings, kept),
-        "trials": trial_sheets(findings, kept),
+        "trial_figures": _of_kinds(figures, kept, in_order, "trials"),
+        "all_trials": one_sheet(kept, ALL_TRIALS, lambda: all_trials_sheet(findings)),
         "replicates": replicate_table(findings, kept),
     }
 

@@ -4,12 +4,10 @@ from collections.abc import Iterator
 
 from rethink_ray.analysis.findings import Findings, RegimeResult
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import (
     counted,
-    duration,
     mean_text,
     metric_name,
     signed,
@@ -19,11 +17,8 @@ from rethink_ray.judge.wording import (
     value_text,
 )
 from rethink_ray.protocol.cell_rules import may_end_early, num_searches
-from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 
-MOST_TRIALS = 25
-"""Rows of a table of search trials; ``trials.parquet`` has the others."""
 MARKS = {"primary": " *", "secondary": " +"}
 """Family of a comparison -> how its length is marked in the table of differences."""
 
@@ -235,35 +230,4 @@ def replicates_sheet(findings: Findings) -> Sheet:
         columns=("cell", "seed", metric_name(findings.study), "trial"),
         rows=tuple(rows),
         numeric=frozenset({1, 2}),
-    )
-
-
-def trials_sheet(findings: Findings, cell: Cell) -> Sheet:
-    """The search trials of one cell, incumbents and longest first."""
-    trials = sorted(
-        findings.search[cell],
-        key=lambda t: (-len(t.incumbent_for), -(t.longest or 0.0), t.trial_id),
-    )
-    paths = list(dict.fromkeys(path for t in trials for path in t.params))
-    rows = [_trial_row(findings.study, trial, paths) for trial in trials[:MOST_TRIALS]]
-    left = len(trials) - len(rows)
-    return Sheet(
-        title=cell.name,
-        note=f"{left} more in trials.parquet." if left else "",
-        columns=("trial", "state", "reached", "best at", *paths, "time"),
-        rows=tuple(rows),
-        numeric=frozenset({2, *range(4, 5 + len(paths))}),
-    )
-
-
-def _trial_row(study: Study, trial: Trial, paths: list[str]) -> tuple[str, ...]:
-    values = (value_text(trial.params[p]) if p in trial.params else "-" for p in paths)
-    search = f", search {trial.search + 1}" if num_searches(study) > 1 else ""
-    return (
-        trial.trial_id,
-        f"{trial.state}{' (audit)' if trial.audit else ''}{search}",
-        times(trial.longest) if trial.longest else "-",
-        ", ".join(times(length) for length in trial.incumbent_for) or "-",
-        *values,
-        duration(trial.seconds),
     )

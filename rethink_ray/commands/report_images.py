@@ -1,0 +1,65 @@
+"""Opens the images that a study reports on, for the pictures of its report.
+
+``analysis`` may not open a data set, and this takes what it needs from ``data`` to it.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from rethink_ray.analysis.read.scored_images import AnnotatedImage, ReportImages
+    from rethink_ray.data.index import AnnotationIndex
+    from rethink_ray.spec.facts import DataFacts
+    from rethink_ray.spec.study import Study
+
+
+def load_report_images(study: "Study", facts: "DataFacts", regime: str) -> "ReportImages":
+    """The annotated images that a study reports on, as runs of one regime are scored on them.
+
+    Args:
+        study: the study.
+        facts: its facts, which say how many images the regime has.
+        regime: its name.
+
+    Raises:
+        DataError: the data set is not there, or has no image left.
+    """
+    from rethink_ray.analysis.read.scored_images import ReportImages
+    from rethink_ray.data.regimes import open_scored
+
+    index = open_scored(study.data, study.data.report_on, facts.regime_sizes[regime])
+    return ReportImages(
+        categories=index.categories,
+        images={one.image_id: one for one in _list_annotated(index)},
+        open_picture=partial(_open_picture, index),
+    )
+
+
+def _list_annotated(index: "AnnotationIndex") -> "Iterator[AnnotatedImage]":
+    """Every image of an index with the objects that detectors are scored against."""
+    from rethink_ray.analysis.read.scored_images import AnnotatedImage
+    from rethink_ray.data.faults import is_findable
+
+    for image_id in index.image_ids.tolist():
+        entry = index.entry(image_id)
+        kept = is_findable(entry)
+        yield AnnotatedImage(
+            image_id=image_id,
+            file_name=Path(entry.path).name,
+            width=entry.width,
+            height=entry.height,
+            boxes_xyxy=entry.boxes_xyxy[kept].astype("float64"),
+            labels=entry.labels[kept],
+            is_crowd=entry.is_crowd[kept],
+        )
+
+
+def _open_picture(index: "AnnotationIndex", image_id: int) -> "Image":
+    from rethink_ray.data.pictures import open_unchanged
+
+    entry = index.entry(image_id)
+    return open_unchanged(entry.path, (entry.width, entry.height), index.level_ranges)

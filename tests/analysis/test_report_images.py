@@ -1,0 +1,269 @@
+"""The report's part about images: pictures under every arm, tables, and what is missing."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from rethink_ray.analysis.containment import Containment
+from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.kept_boxes import (
+    KeptStudy,
+    LoadImages,
+    NothingKept,
+    read_kept_study,
+)
+from rethink_ray.analysis.read.picked_images import PickedImage
+from rethink_ray.analysis.read.scored_images import ReportImages
+from rethink_ray.analysis.read.study_tables import read_tables
+from rethink_ray.analysis.show.detections_part import build_detections
+from rethink_ray.analysis.show.pictures import MOST_BYTES, encode_jpeg, surround
+from rethink_ray.analysis.show.report import as_html, build_report
+from rethink_ray.analysis.show.shown_images import draw_rows
+from rethink_ray.analysis.show.trials_table import MOST_ROWS
+from rethink_ray.cli import app
+from rethink_ray.commands.report_images import load_report_images
+from rethink_ray.data.splits import open_split
+from rethink_ray.detection.kept_detections import table_of
+from rethink_ray.records.detections import detections_path, write_detections
+from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.regime import DataSpec, ShapesSpec
+from tests.analysis.labelled_scenes import (
+    NAMES,
+    detection_of,
+    grid_images,
+    images_of,
+    scatter,
+    truth_of,
+)
+from tests.analysis.planted import TREE, Planted, build_study, noisy
+from tests.golden_words import assert_says
+
+SHAPES = ShapesSpec(train=8, val=4, test=24, image_px=64)
+SCORE = noisy(lambda cell, length: 10.0 + length, 0.5, 3)
+
+
+@dataclass
+class PlantedImages(Planted):
+    """A planted study whose classes have other names than usual."""
+
+    names: tuple[str, ...] = NAMES
+
+    @property
+    def facts(self) -> DataFacts:
+        return replace(super().facts, categories=self.names)
+
+
+def _keep_boxes(planted: Planted, root: Path, images: ReportImages) -> None:
+    """Replicates of the second arm find objects more exactly than those of the first."""
+    truth = [truth_of(image) for image in images.images.values()]
+    for cell, result in derive_findings(planted.tables()).results.items():
+        point = result.points[-1]
+        blur = 3.0 if cell.arm == "scratch" else 1.0
+        for number, trial_id in enumerate(point.trial_ids):
+            seen = scatter(list(images.images.values()), number, blur=blur)
+            found = [detection_of(image_id, boxes) for image_id, boxes in seen.items()]
+            path = detections_path(root, trial_id, point.length)
+            write_detections(path, table_of(truth, found, len(images.categories)))
+
+
+@pytest.fixture(scope="module")
+def shapes_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of the built-in shapes, whose pictures are on the disk."""
+    root = tmp_path_factory.mktemp("shapes")
+    data = {**TREE["data"], "shapes": SHAPES.model_dump(), "root": str(root / "data")}
+    names = open_split(DataSpec.model_validate(data), "test").categories
+    planted = PlantedImages(build_study(data=data), SCORE, names=names)
+    where = planted.directory(root / "s")
+    _keep_boxes(planted, where, load_report_images(planted.study, planted.facts, "full"))
+    return where
+
+
+@pytest.fixture(scope="module")
+def report_folder(shapes_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the command wrote; other tests write the study's report again."""
+    result = CliRunner().invoke(app, ["report", str(shapes_study)])
+    assert result.exit_code == 0, result.output
+    return Path(shutil.copytree(shapes_study / "report", tmp_path_factory.mktemp("r") / "report"))
+
+
+@pytest.fixture(scope="module")
+def page(report_folder: Path) -> str:
+    return (report_folder / "report.html").read_text()
+
+
+def test_each_picture_is_in_the_page_once_and_shown_with_labels_and_under_every_arm(
+    page: str,
+) -> None:
+    stored = re.findall(r'<image id="(picture-\d+)"', page)
+    assert len(stored) == len(set(stored)) == 9
+    for name in stored:
+        assert page.count(f'<use href="#{name}"/>') == 3, "labels, scratch, pretrained"
+    captions = re.findall(r"<figcaption>(.*?)</figcaption>", page)[:3]
+    assert [caption.partition(":")[0] for caption in captions] == [
+        "labels",
+        "scratch",
+        "pretrained",
+    ]
+
+
+def test_best_typical_and_worst_are_shown_with_their_scores_in_order(page: str) -> None:
+    headings = re.findall(r"<h4>(\w+): \S+ \(F1 ([0-9.]+)\)</h4>", page)
+    assert [reason for reason, _ in headings] == ["best"] * 3 + ["typical"] * 3 + ["worst"] * 3
+    best, typical, worst = (
+        [float(score) for reason, score in headings if reason == name]
+        for name in ("best", "typical", "worst")
+    )
+    assert min(best) >= max(typical)
+    assert min(typical) >= max(worst)
+
+
+def test_the_tables_about_images_are_in_the_page(page: str, report_folder: Path) -> None:
+    for title in ("AP by class", "Precision and recall", "Confusion of classes", "Errors by kind"):
+        assert f"<h3>{title}</h3>" in page
+    figures = {path.name for path in (report_folder / "figures").iterdir()}
+    assert {"full-precision-50.svg", "full-precision-75.svg", "full-trials.svg"} <= figures
+    assert (report_folder / "label_errors.csv").is_file()
+
+
+def _read(where: Path, load_images: LoadImages | None) -> KeptStudy | NothingKept:
+    directory = StudyDirectory.open(where)
+    results, facts = derive_findings(read_tables(directory)).results, directory.facts
+    return read_kept_study(
+        results, facts.regime_sizes, facts.categories, directory.root, load_images
+    )
+
+
+def test_without_a_data_set_there_are_no_pictures_and_the_sentence_says_why(
+    shapes_study: Path,
+) -> None:
+    directory = StudyDirectory.open(shapes_study)
+    gone = directory.study.data.model_copy(update={"dataset": "voc", "root": "/nowhere/at/all"})
+    elsewhere = directory.study.model_copy(update={"data": gone})
+    kept = _read(shapes_study, partial(load_report_images, elsewhere, directory.facts))
+    assert isinstance(kept, KeptStudy)
+    assert kept.images is None
+    assert "because the data set is not there: data.root /nowhere/at/all" in kept.images_missing
+    assert _read(shapes_study, None).images is None  # type: ignore[union-attr]
+
+
+def test_other_annotations_than_those_scored_against_are_not_shown(shapes_study: Path) -> None:
+    directory = StudyDirectory.open(shapes_study)
+    images = load_report_images(directory.study, directory.facts, "full")
+    first = next(iter(images.images))
+    one = images.images[first]
+    changed = replace(
+        one, boxes_xyxy=one.boxes_xyxy[:0], labels=one.labels[:0], is_crowd=one.is_crowd[:0]
+    )
+    others = replace(images, images={**images.images, first: changed})
+    kept = _read(shapes_study, lambda regime: others)
+    assert isinstance(kept, KeptStudy)
+    assert kept.images is None
+    assert_says("analysis", "annotations that changed", kept.images_missing)
+
+
+def test_a_picture_that_is_gone_costs_its_own_row(shapes_study: Path) -> None:
+    directory = StudyDirectory.open(shapes_study)
+    images = load_report_images(directory.study, directory.facts, "full")
+    lost = min(images.images)
+
+    def open_picture(image_id: int) -> Image.Image:
+        if image_id == lost:
+            raise FileNotFoundError(2, "No such file or directory", "lost.png")
+        return images.open_picture(image_id)
+
+    kept = _read(shapes_study, lambda regime: replace(images, open_picture=open_picture))
+    assert isinstance(kept, KeptStudy)
+    picked = [PickedImage(image_id=n, reason="best", score=0.5) for n in (lost, lost + 1)]
+    gone, there = draw_rows(kept, picked)
+    assert gone.missing.startswith("Not shown: ")
+    assert not gone.pictures
+    assert len(there.pictures) == 3
+
+
+def test_a_study_that_keeps_no_boxes_has_a_sentence_in_their_place(tmp_path: Path) -> None:
+    where = Planted(build_study(), SCORE).directory(tmp_path / "s")
+    page = build_report(StudyDirectory.open(where), "s").page.read_text()
+    (sentence,) = re.findall(r'<p class="missing">(The boxes of .*?)</p>', page)
+    assert_says("analysis", "no boxes kept", sentence)
+    assert not (where / "report" / "label_errors.csv").exists()
+
+
+def test_pictures_can_be_left_out(shapes_study: Path) -> None:
+    result = CliRunner().invoke(app, ["report", str(shapes_study), "--no-pictures"])
+    assert result.exit_code == 0, result.output
+    page = (shapes_study / "report" / "report.html").read_text()
+    assert "<image" not in page
+    assert "<h3>AP by class</h3>" in page
+    assert "Errors by kind" not in page
+
+
+def test_a_large_study_with_pictures_of_noise_has_a_page_of_at_most_8_mb(tmp_path: Path) -> None:
+    """Its table of trials is full, and no JPEG can compress its pictures."""
+    planted = PlantedImages(build_study(), SCORE)
+    directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    images = images_of(grid_images(60), lambda image_id: Image.fromarray(noise))
+    _keep_boxes(planted, directory.root, images)
+    findings = derive_findings(planted.tables())
+    records = {
+        cell: replace(record, search=record.search * MOST_ROWS)
+        for cell, record in findings.records.items()
+    }
+    large, kept = replace(findings, records=records), Containment()
+    part = build_detections(large, directory, lambda regime: images, kept)
+    page = as_html(large, dict(part.figures), "studies/large", (), kept, part)
+    assert kept.missing == ()
+    assert page.count("<image id=") == 9
+    assert "more are in trials.parquet" in page
+    assert 1_000_000 < len(page.encode()) <= 8_000_000
+
+
+def test_a_jpeg_is_small_whatever_it_shows() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    jpeg = encode_jpeg(Image.fromarray(noise))
+    assert len(jpeg.content) <= MOST_BYTES
+    assert jpeg.region == (0.0, 0.0, 400.0, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("box", "region"),
+    [
+        ((40.0, 40.0, 60.0, 60.0), (20.0, 20.0, 81.0, 81.0)),
+        ((0.0, 0.0, 4.0, 4.0), (0.0, 0.0, 34.0, 34.0)),
+        ((90.0, 0.0, 100.0, 50.0), (0.0, 0.0, 100.0, 100.0)),
+    ],
+)
+def test_a_doubtful_label_is_shown_with_what_is_around_it(
+    box: tuple[float, float, float, float], region: tuple[float, float, float, float]
+) -> None:
+    """Three times the box, at least a third of a picture of 100 x 100, and never beyond it."""
+    assert surround(box, 100, 100) == region
+
+
+def _rows_of(page: str) -> Iterator[list[str]]:
+    table = page[page.index('<section id="trials">') :]
+    for row in re.findall(r"<tr>(.*?)</tr>", table[: table.index("</table>")], flags=re.S):
+        yield re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)
+
+
+def test_every_trial_is_in_one_table_that_needs_no_script(page: str, shapes_study: Path) -> None:
+    head, *rows = _rows_of(page)
+    assert head[:4] == ["trial", "regime", "arm", "role"]
+    assert len(rows) == read_tables(StudyDirectory.open(shapes_study)).trials.num_rows
+    roles = {row[3].split()[0] for row in rows}
+    assert roles == {"search", "replicate"}
+
+
+def test_the_script_is_small_and_asks_for_nothing(page: str) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", page, flags=re.S)
+    assert len(script) < 5000
+    assert not re.search(r"fetch|XMLHttpRequest|import|https?:|eval|innerHTML", script)
