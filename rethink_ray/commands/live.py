@@ -102,7 +102,8 @@ class LiveView:
     def on_progress(self, progress: StudyProgress) -> None:
         """The table of a terminal is current; a pipe gets a count once a minute."""
         if self._live is not None:
-            self._live.update(self._build_screen(progress, self._live.console.width), refresh=True)
+            screen = build_screen(progress, self._seen, self._live.console.width)
+            self._live.update(screen, refresh=True)
             return
         words = f"{plural(progress.rungs, 'rung')} finished; {remaining_words(progress)}"
         waited, now = time.monotonic() - self._counted_at, time.time()
@@ -116,16 +117,23 @@ class LiveView:
                 self._print(line.strip())
         self._last_count = words
 
-    def _build_screen(self, progress: StudyProgress, width: int) -> "Group":
-        """The table, below it the running jobs and the expected end."""
-        from rich.console import Group
-        from rich.text import Text
 
-        table = build_progress_table(progress, width)
-        if self._seen is None:
-            return table
-        below = "\n".join(("", *run_lines(self._seen, time.time())))
-        return Group(table, Text(below, no_wrap=True, overflow="ellipsis"))
+def build_screen(progress: StudyProgress, seen: RunProgress | None, width: int) -> "Group":
+    """The table of a study, below it the running jobs and the expected end.
+
+    Args:
+        progress: how far the study is.
+        seen: what its jobs do; None: nothing was seen yet.
+        width: columns of the terminal.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    table = build_progress_table(progress, width)
+    if seen is None:
+        return table
+    below = "\n".join(("", *run_lines(seen, time.time())))
+    return Group(table, Text(below, no_wrap=True, overflow="ellipsis"))
 
 
 def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[str]:

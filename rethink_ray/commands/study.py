@@ -43,6 +43,9 @@ Hours = Annotated[
     ),
 ]
 
+UNUSED_FROM = 0.8
+"""A cut run that ended before this share of its hours says that they were too short for a job."""
+
 
 def register_study_commands(app: typer.Typer) -> None:
     """The command line has these commands."""
@@ -328,12 +331,19 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
             why = outcome.fault or "some jobs failed too often"
             yield f"incomplete: {why}. Nothing is lost; try again: rethink-ray resume {root}"
         case "stopped" if outcome.hours is not None:
-            yield f"cut: {outcome.hours:g} h are over before the study is done; nothing is lost"
+            yield f"cut: {_describe_cut(outcome.hours, outcome.seconds)}; nothing is lost"
             yield from cut_lines(directory)
             yield f"what is known so far: rethink-ray findings {root}"
             yield f"go on with: rethink-ray resume {root}"
         case "stopped":
             yield f"stopped; nothing is lost. Go on with: rethink-ray resume {root}"
+
+
+def _describe_cut(hours: float, seconds: float) -> str:
+    """Why a run of so many hours ended after so many seconds, before its study did."""
+    if seconds < UNUSED_FROM * 3600 * hours:
+        return f"after {seconds / 60:.1f} min the next job would not end within {hours:g} h"
+    return f"{hours:g} h are over before the study is done"
 
 
 def cut_lines(directory: "StudyDirectory") -> Iterator[str]:

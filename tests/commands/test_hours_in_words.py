@@ -1,12 +1,16 @@
 """Hours, passes, running jobs and what a cut study lacks, in words."""
 
+import io
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from rethink_ray.cli import app
+from rethink_ray.cluster.run import StudyOutcome
 from rethink_ray.commands.hours import (
     describe_hours,
     eta_line,
@@ -15,8 +19,10 @@ from rethink_ray.commands.hours import (
     passes_lines,
     plan_hours_lines,
 )
+from rethink_ray.commands.live import build_screen
 from rethink_ray.commands.more_hours import more_hours_lines
 from rethink_ray.commands.status import show_status
+from rethink_ray.commands.study import end_lines
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.run_progress import (
@@ -151,6 +157,28 @@ def test_a_cut_study_says_what_is_missing_and_what_more_hours_would_bring(tmp_pa
     minutes = [float(line.split()[1]) for line in cells]
     assert len(cells) == 4
     assert minutes == sorted(minutes)
+
+
+def test_a_run_with_hours_left_says_that_the_next_job_was_too_long(tmp_path: Path) -> None:
+    directory = half_done(tmp_path / "s")
+    early = StudyOutcome(status="stopped", hours=1.0, seconds=1200.0)
+    first, *_, last = end_lines(directory, early)
+    assert first == "cut: after 20.0 min the next job would not end within 1 h; nothing is lost"
+    assert last.startswith("go on with: rethink-ray resume ")
+    first, *_ = end_lines(directory, replace(early, seconds=3590.0))
+    assert first == "cut: 1 h are over before the study is done; nothing is lost"
+
+
+def test_the_live_screen_has_the_table_the_end_and_the_jobs(tmp_path: Path) -> None:
+    directory = half_done(tmp_path / "s")
+    progress = progress_of(directory.study, directory.load_state())
+    left = HoursRange(low=1.0, expected=2.0, high=3.0)
+    seen = RunProgress(at=0.0, slots=2, jobs=(JOB,), left=left, left_at=time.time())
+    shown = io.StringIO()
+    Console(file=shown, width=100).print(build_screen(progress, seen, 100))
+    assert "full/scratch" in shown.getvalue()
+    assert "done in about 2.0 h (1.0 to 3.0) on 2 slots: at " in shown.getvalue()
+    assert "4x: update 120 of 480, loss 0.834" in shown.getvalue()
 
 
 def test_status_of_a_study_that_stopped_says_how_long_the_rest_takes(
