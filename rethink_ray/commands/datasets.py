@@ -160,13 +160,13 @@ def choose_scoring(splits: Sequence[str]) -> dict[str, str]:
 def describe_splits(data: "DataSpec") -> dict[str, str]:
     """Split -> what it holds, in words; splits that cannot be opened are left out."""
     from rethink_ray.data.split_words import describe_split
-    from rethink_ray.data.splits import open_listed
+    from rethink_ray.data.splits import refresh_split
     from rethink_ray.spec.errors import DataError
 
     words = {}
     for split in splits_in_use(data):
         try:
-            words[split] = describe_split(open_listed(data, split))
+            words[split] = describe_split(refresh_split(data, split))
         except DataError:
             continue
     return words

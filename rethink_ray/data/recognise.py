@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from rethink_ray.data.convert import FOREIGN_FORMATS
 from rethink_ray.data.layouts import coco, imagefolder, voc, yolo
 from rethink_ray.data.layouts.recognised import RecognisedData
 from rethink_ray.data.layouts.tree import FolderTree, scan_folder
@@ -58,7 +59,9 @@ def recognise_folder(folder: Path) -> RecognisedData:
 
 def _unknown_format_error(tree: FolderTree) -> DataError:
     must = f"must hold labelled pictures in one of these forms: {'; '.join(RECOGNISERS)}"
-    remedy = "Name the files in a study file (docs/data.md), or convert: rethink-ray data import."
+    kinds = " | ".join(FOREIGN_FORMATS)
+    remedy = "Name the files in a study file (docs/data.md), or convert them: "
+    remedy += f"rethink-ray data import DIR --from {kinds} --out DIR."
     if yolo.has_label_lines(tree):
         must = "must name the classes of its YOLO labels, in data.yaml or classes.txt"
         remedy = "Write data.yaml: {train: images, names: [cat, dog]}, in the order of class ids."
