@@ -3,7 +3,9 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rethink_ray.commands.hours import passes_lines, plan_hours_lines
 from rethink_ray.commands.status import plural
 from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
@@ -27,9 +29,26 @@ from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import weight_files_of
 
+if TYPE_CHECKING:
+    from rethink_ray.search.paces import MeasuredPaces
 
-def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iterator[str]:
-    """The dry run of a study, line by line; ``folder`` is the study directory to be."""
+
+def plan_lines(
+    study: Study,
+    facts: DataFacts,
+    slots: int,
+    folder: Path,
+    measured: "MeasuredPaces | None" = None,
+) -> Iterator[str]:
+    """The dry run of a study, line by line.
+
+    Args:
+        study: the study.
+        facts: facts of its data set.
+        slots: jobs at a time.
+        folder: the study directory to be.
+        measured: how fast a machine works; None: the plan is in updates alone.
+    """
     images = ", ".join(f"{name} {num}" for name, num in facts.regime_sizes.items())
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
@@ -57,6 +76,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     yield from _space_lines(study)
     yield from _first_lines(study)
     yield from _ladder_lines(study)
+    yield from passes_lines(study, facts)
     yield from _batch_lines(study)
     yield from _draw_lines(study, facts)
     yield ""
@@ -70,6 +90,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
             yield f"weights: {path} is NOT THERE ({key}); run refuses to start without it"
     yield from describe_hub_weights(study)
     yield _slot_line(plan)
+    yield from plan_hours_lines(study, facts, slots, measured)
     if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
         kept = study.checkpoints
         yield (

@@ -75,7 +75,7 @@ def train_config(
         lengths: rungs to finish, in units of 1x; by default those of the recipe.
         splits: what each rung is scored on; by default ``scored_splits(config)``.
         stop: called before every update; true means: write a checkpoint and raise ``Stopped``.
-        progress: called with step and loss now and then.
+        progress: called after every update.
 
     Raises:
         DataError: the data set is not the one the configuration was made for.
