@@ -16,7 +16,7 @@ def suggest_cut(recognised: "RecognisedData") -> dict[str, Any]:
     return {"split": split, "select_on": "val", "report_on": "test"}
 
 
-def cut_lines(data: "DataSpec", recognised: "RecognisedData | None" = None) -> Iterator[str]:
+def grouping_lines(data: "DataSpec", recognised: "RecognisedData | None" = None) -> Iterator[str]:
     """What ``data.split`` did, and the largest groups that it kept together; none without it.
 
     Of a folder of train alone (``recognised``): what the suggested cut would do.

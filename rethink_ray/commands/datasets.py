@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rethink_ray.commands.cuts import cut_lines, suggest_cut
+from rethink_ray.commands.cuts import grouping_lines, suggest_cut
 from rethink_ray.spec.fault_kinds import FAULT_KINDS
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def check(
             print(line)
         for line in class_lines(data):
             print(line)
-        for line in cut_lines(data, recognised):
+        for line in grouping_lines(data, recognised):
             print(line)
         if begins_at_minus_one(data, findings):
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")

@@ -47,7 +47,7 @@ def deal_pictures(
         DataError: there are fewer groups than splits, or a split would have no object.
     """
     shares = {GIVER: 1 - sum(split.shares.values()), **split.shares}
-    most, fullest = shares[GIVER] * len(pictures), -1.0
+    most, fullest = float(len(pictures)), -1.0
     grouping, dealt = Grouping(group_of=()), list[str]()
     while most >= 1 and fullest < FULL_ENOUGH:
         tried = group_pictures(pictures, split, likeness, most)

@@ -42,6 +42,8 @@ READINGS = 3
 class Cut:
     """Which pictures of train become val and test."""
 
+    key: str
+    """A hash of train's annotations and folders and of ``data.split``."""
     image_ids: Mapping[str, frozenset[int]]
     """Split that was cut -> its images; all others stay in train."""
     facts: CutFacts
@@ -80,12 +82,8 @@ class CutSource:
         return self.whole.image_folders()
 
     def hash_annotations(self) -> str:
-        """Returns a hash of train's annotation files and of the cut.
-
-        Raises:
-            DataError: the files do not exist.
-        """
-        return digest_of_parts(self.whole.hash_annotations(), self.split, self.cut.digest)
+        """Returns a hash of train's annotation files, as the cut was opened, and of the cut."""
+        return digest_of_parts(self.cut.key, self.split, self.cut.digest)
 
     def read(self) -> RawSplit:
         """Returns the images of this split; records that cannot be read count in train.
@@ -268,6 +266,7 @@ def _parse_cut(file: Path, _: tuple[int, int, int]) -> Cut:
     """Reads a cut, once as long as its file has this inode, time stamp and size."""
     tree = json.loads(file.read_bytes())
     return Cut(
+        key=file.parent.name,
         image_ids={split: frozenset(ids) for split, ids in tree["image_ids"].items()},
         facts=CutFacts(**tree["facts"]),
         examples=tuple(tuple(names) for names in tree["examples"]),
