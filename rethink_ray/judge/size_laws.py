@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rethink_ray.judge.statistics import contrast
 
 Matrix = NDArray[np.float64]
-Shape = Literal["power law", "exponential"]
+LawShape = Literal["power law", "exponential"]
 
-SHAPES: tuple[Shape, ...] = ("power law", "exponential")
+LAW_SHAPES: tuple[LawShape, ...] = ("power law", "exponential")
 FEWEST_SIZES = 4
 """Three numbers are fitted; the fourth size says whether they fit."""
 RATES = (0.1, 3.0)
@@ -33,7 +33,7 @@ MISFIT = 0.1
 class SizeLaw:
     """A law, and how much each mean weighs in its value."""
 
-    shape: Shape
+    shape: LawShape
     sizes: tuple[int, ...]
     top: float
     drop: float
@@ -68,12 +68,12 @@ def fit_size_laws(sizes: Sequence[int], groups: Sequence[Sequence[float]]) -> tu
     """
     if len(sizes) < FEWEST_SIZES:
         return ()
-    fitted = (_fit_shape(shape, sizes, groups) for shape in SHAPES)
+    fitted = (_fit_shape(shape, sizes, groups) for shape in LAW_SHAPES)
     return tuple(law for law in fitted if law is not None)
 
 
 def _fit_shape(
-    shape: Shape, sizes: Sequence[int], groups: Sequence[Sequence[float]]
+    shape: LawShape, sizes: Sequence[int], groups: Sequence[Sequence[float]]
 ) -> SizeLaw | None:
     from scipy.optimize import minimize_scalar  # takes a quarter of a second
 
@@ -105,13 +105,13 @@ def _fit_shape(
     )
 
 
-def _left(shape: Shape, ratio: float, rate: float) -> float:
+def _left(shape: LawShape, ratio: float, rate: float) -> float:
     """The part of the drop that is left at a multiple of the smallest size."""
     return math.exp(-rate * (math.log(ratio) if shape == "power law" else ratio - 1.0))
 
 
 def _solve(
-    shape: Shape, ratios: Sequence[float], means: Matrix, weights: Matrix, rate: float
+    shape: LawShape, ratios: Sequence[float], means: Matrix, weights: Matrix, rate: float
 ) -> tuple[float, float, float]:
     """(top, drop, weighted sum of squares) of the best law with this rate."""
     columns = np.array([[1.0, -_left(shape, ratio, rate)] for ratio in ratios])
@@ -121,7 +121,7 @@ def _solve(
     return float(solved[0]), float(solved[1]), float(deviations @ deviations)
 
 
-def _gradient(shape: Shape, ratios: Sequence[float], drop: float, rate: float) -> Matrix:
+def _gradient(shape: LawShape, ratios: Sequence[float], drop: float, rate: float) -> Matrix:
     """One row for each size: how the law's value moves with top, drop and rate."""
     rows = []
     for ratio in ratios:
