@@ -3,8 +3,9 @@
     python scripts/benchmark_label_worth.py [--studies 200]
 
 For each curve, number of regimes and number of replicates: how often the range holds the true
-number of images, how often it has both ends, one, or none, and the same for a power law and for
-ends that are interpolated between regimes. Ends with 1 if a line covers less than was asked for.
+number of images, how often it has both ends, one, or none, and the same for a law of the images
+and for ends that are interpolated between regimes. Ends with 1 if a line covers less than was asked
+for.
 """
 
 import argparse
@@ -23,10 +24,10 @@ from rethink_ray.judge.label_worth import (
     SizeCurve,
     SizePoint,
     find_images_needed,
-    invert_power_law,
+    invert_laws,
     subtract,
 )
-from rethink_ray.judge.power_law import fit_power_law
+from rethink_ray.judge.size_laws import fit_size_laws
 
 Curve = Callable[[float], float]
 """Number of images -> AP."""
@@ -106,7 +107,7 @@ class WorthRates:
     kinds: Mapping[str, float]
     """Kind of a range -> its share."""
     by_law: float | None
-    """Share of the ranges by a power law that hold the truth; None: no law was stated."""
+    """Share of the ranges by a law that hold the truth; None: no law was stated."""
     law_stated: float
     """Share of the studies in which a law was stated."""
     interpolated: float
@@ -196,7 +197,7 @@ def rate_worth(
         num: replicates of each arm in each regime.
         studies: how many to simulate.
         rng: source of all chance.
-        more: also invert power laws and interpolated ends, in the second regime of each study.
+        more: also invert laws and interpolated ends, in the second regime of each study.
     """
     sizes, kinds = SIZES[num_regimes], Counter[str]()
     covered, laws, chords = 0, [], []
@@ -212,9 +213,9 @@ def rate_worth(
             true = find_true_need(planted.reference, planted.arm(point.images))
             chords.append(holds(interpolate(point, reference), true))
             groups = [[*p.values.values()] for p in reference.points]
-            law = fit_power_law(sizes, groups)
-            if law is not None:
-                laws.append(holds(invert_power_law(point, reference, law), true))
+            by_law = invert_laws(point, reference, fit_size_laws(sizes, groups))
+            if by_law is not None:
+                laws.append(holds(by_law, true))
     total = studies * num_regimes
     return WorthRates(
         covered=covered / total,
@@ -229,7 +230,7 @@ def table_lines(studies: int) -> Iterator[tuple[str, bool]]:
     """(row of the table, whether it covers what was asked for, within the simulation's error)."""
     yield (
         "| curve | regimes | replicates | holds the truth | both ends | one end | open | none fits "
-        "| power law: stated, holds | interpolated ends hold |",
+        "| law: stated, holds | interpolated ends hold |",
         True,
     )
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|", True

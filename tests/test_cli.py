@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -14,8 +15,9 @@ from typer.testing import CliRunner, Result
 from rethink_ray.cli import app
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.commands.datasets import data_block
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.paces import MeasuredPaces, Pace, write_paces
-from rethink_ray.session import start_study
+from rethink_ray.session import load_study_input, start_or_continue, start_study
 from rethink_ray.spec.errors import DataError, RethinkError
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import load_study
@@ -251,3 +253,31 @@ def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     told = invoke("data", "check", "shapes", *small, "--json")
     assert set(json.loads(told.output)) == {"train", "val", "test"}
     assert "4 images" in invoke("data", "index", "shapes", *small).output
+
+
+def test_an_edited_range_is_refused_by_resume_and_a_new_arm_by_run(tmp_path: Path) -> None:
+    tree: dict[str, Any] = {
+        "study": "small",
+        "data": {
+            "dataset": "shapes",
+            "shapes": {"train": 4, "val": 2, "test": 2, "image_px": 48},
+        },
+        "regimes": {"full": {"images": "all"}},
+        "recipe": "tiny_retinanet",
+        "arms": {"scratch": {}},
+        "search": {"optimizer.lr": {"log_uniform": [0.002, 0.1]}},
+        "schedule": {"unit": 20, "lengths": [2, 4], "warmup": 2, "decay": {"before_end": [0.5]}},
+    }
+    file, root = tmp_path / "small.yaml", str(tmp_path / "s")
+    file.write_text(yaml.safe_dump(tree))
+    start_or_continue(root, load_study_input(str(file)))
+    arms = {**tree["arms"], "bn": {"set": {"detector.norm": "bn"}}}
+    file.write_text(yaml.safe_dump({**tree, "arms": arms}))
+    refused = invoke("run", str(file), "--out", root)
+    assert f"To add them: rethink-ray resume {root} --study {file}" in str(refused.exception)
+    wide = {"optimizer.lr": {"log_uniform": [0.002, 0.2]}}
+    file.write_text(yaml.safe_dump({**tree, "search": wide}))
+    refused = invoke("resume", root, "--study", str(file))
+    assert "[0.002, 0.2] (started with [0.002, 0.1])" in str(refused.exception)
+    assert "add an arm" in str(refused.exception)
+    assert [*StudyDirectory.open(root).study.arms] == ["scratch"]

@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
-from rethink_ray.judge.power_law import PowerLaw, fit_power_law
+from rethink_ray.judge.size_laws import SizeLaw, fit_size_laws
 from rethink_ray.judge.statistics import LEVEL, MIN_REPLICATES, Estimate, contrast
 
 FEWEST_REGIMES = 3
 """A curve of two regimes is a straight line, whatever the truth."""
 GRID = 101
-"""Numbers of images, evenly spaced in their logarithm, at which a power law is compared."""
+"""Numbers of images, evenly spaced in their logarithm, at which a law is compared."""
 WorthKind = Literal["interval", "at least", "at most", "open", "none", "not tested"]
 """``at least`` and ``at most`` have one end, ``open`` has neither. ``none``: no number of images
 fits, because the reference's score does not grow with its images."""
@@ -98,9 +98,9 @@ class LabelWorth:
     """Mean of the arm."""
     more_images: ImagesNeeded
     """How many more images the reference needs for that score; below zero: it needs fewer."""
-    by_power_law: ImagesNeeded | None = None
-    """The same if the reference's scores follow a power law of the images; None with fewer than
-    four regimes, or if no power law fits."""
+    by_law: ImagesNeeded | None = None
+    """The same if the reference's scores follow a law of ``size_laws``; where two fit, the range
+    holds both. None with fewer than four regimes, or if none fits."""
     untested: str = ""
     """Why nothing is tested, as a clause."""
 
@@ -129,16 +129,16 @@ def measure_label_worth(arm: SizeCurve, reference: SizeCurve) -> tuple[LabelWort
     """
     if len(reference.points) < FEWEST_REGIMES:
         return ()
-    law = _fit(reference)
-    return tuple(_measure_point(arm.arm, point, reference, law) for point in arm.points)
+    laws = _fit_laws(reference)
+    return tuple(_measure_point(arm.arm, point, reference, laws) for point in arm.points)
 
 
 def _measure_point(
-    arm: str, point: SizePoint, reference: SizeCurve, law: PowerLaw | None
+    arm: str, point: SizePoint, reference: SizeCurve, laws: Sequence[SizeLaw]
 ) -> LabelWorth:
     num = len(point.values)
     is_thin = num < MIN_REPLICATES
-    by_law = None if law is None or is_thin else invert_power_law(point, reference, law)
+    by_law = None if is_thin else invert_laws(point, reference, laws)
     return LabelWorth(
         arm=arm,
         reference=reference.arm,
@@ -148,7 +148,7 @@ def _measure_point(
         length=point.length,
         score=point.mean,
         more_images=_count_from(point.images, find_images_needed(point, reference)),
-        by_power_law=by_law and _count_from(point.images, by_law),
+        by_law=by_law and _count_from(point.images, by_law),
         untested=f"it has {num} of the {MIN_REPLICATES} values that an interval needs"
         if is_thin
         else "",
@@ -241,13 +241,28 @@ def subtract(terms: Sequence[tuple[float, SizePoint]]) -> Estimate | None:
     return contrast(groups, max(point.looks for _, point in terms))
 
 
-def _fit(reference: SizeCurve) -> PowerLaw | None:
+def _fit_laws(reference: SizeCurve) -> tuple[SizeLaw, ...]:
     points = reference.points
     groups = [[*point.values.values()] for point in points]
-    return fit_power_law([point.images for point in points], groups)
+    return fit_size_laws([point.images for point in points], groups)
 
 
-def invert_power_law(score: SizePoint, reference: SizeCurve, law: PowerLaw) -> ImagesNeeded:
+def invert_laws(
+    score: SizePoint, reference: SizeCurve, laws: Sequence[SizeLaw]
+) -> ImagesNeeded | None:
+    """The range that holds those of all laws, with the first one's estimate; None without laws."""
+    ranges = [_invert_law(score, reference, law) for law in laws]
+    if not ranges:
+        return None
+    lows, highs = [one.low for one in ranges], [one.high for one in ranges]
+    return ImagesNeeded(
+        estimate=ranges[0].estimate,
+        low=None if None in lows else min(low for low in lows if low is not None),
+        high=None if None in highs else max(high for high in highs if high is not None),
+    )
+
+
+def _invert_law(score: SizePoint, reference: SizeCurve, law: SizeLaw) -> ImagesNeeded:
     """The numbers of images at which the law and a score do not differ, between the regimes.
 
     The law's value is a weighted sum of the reference's means, so its difference from the score is
@@ -271,7 +286,7 @@ def invert_power_law(score: SizePoint, reference: SizeCurve, law: PowerLaw) -> I
 
 
 def _compare_with_law(
-    score: SizePoint, reference: SizeCurve, law: PowerLaw, images: float
+    score: SizePoint, reference: SizeCurve, law: SizeLaw, images: float
 ) -> tuple[float, float] | None:
     """The interval of the score minus the law's value at a number of images."""
     weights = law.weights_at(images)

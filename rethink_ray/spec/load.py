@@ -218,7 +218,7 @@ def _explain(model: type[Spec], error: ErrorDetails, where: str) -> Explanation:
 
 
 def _keys_at(model: type[Spec], parts: list[str]) -> list[str]:
-    """The known keys of the group at ``parts``, by the model's JSON schema."""
+    """The keys that a file may have in the group at ``parts``, by the model's JSON schema."""
     schema = _schema_of(model)
     node: dict[str, Any] = schema
     for part in parts:
@@ -230,7 +230,12 @@ def _keys_at(model: type[Spec], parts: list[str]) -> list[str]:
                 break
         node = _resolved(step if isinstance(step, dict) else {}, schema)
     options = [_resolved(o, schema) for o in node.get("anyOf", [node])]
-    return [key for option in options for key in option.get("properties", {})]
+    return [
+        key
+        for option in options
+        for key, entry in option.get("properties", {}).items()
+        if not entry.get("readOnly")
+    ]
 
 
 @cache

@@ -289,7 +289,9 @@ class Study(Spec):
     claims: dict[str, Claim] = {}
     """Name of each claim that this study is held against, beside the papers' claims. They are fixed
     once the study has started; one that is added after the first result is *post hoc*."""
-    edits: tuple[StudyEdit, ...] = Field((), exclude_if=lambda said: not said)
+    edits: tuple[StudyEdit, ...] = Field(
+        (), exclude_if=lambda said: not said, json_schema_extra={"readOnly": True}
+    )
     """What ``resume --study`` added after the first result, one entry for each time. The program
     writes it into ``resolved.json``; a study file leaves it out."""
     seed: int = 0

@@ -16,7 +16,7 @@ from rethink_ray.judge.label_worth import (
     subtract,
 )
 from rethink_ray.judge.label_worth_words import describe_gain, describe_label_worth, round_images
-from rethink_ray.judge.power_law import fit_power_law
+from rethink_ray.judge.size_laws import fit_size_laws
 from tests.golden_words import assert_says
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -158,9 +158,8 @@ def test_the_step_to_the_next_regime_is_all_that_is_said_of_more_images() -> Non
 def test_a_power_law_without_noise_is_found_and_weighs_the_means() -> None:
     sizes = (50, 100, 200, 400)
     groups = [[power_law(n) - 0.1, power_law(n), power_law(n) + 0.1] for n in sizes]
-    law = fit_power_law(sizes, groups)
-    assert law is not None
-    assert (law.top, law.exponent) == pytest.approx((45.0, 0.5), rel=1e-3)
+    (law,) = [law for law in fit_size_laws(sizes, groups) if law.shape == "power law"]
+    assert (law.top, law.rate) == pytest.approx((45.0, 0.5), rel=1e-3)
     weights = law.weights_at(150.0)
     assert sum(weights) == pytest.approx(1.0)
     means = [power_law(n) for n in sizes]
@@ -170,12 +169,21 @@ def test_a_power_law_without_noise_is_found_and_weighs_the_means() -> None:
     assert law.images_for(46.0) is None
 
 
-def test_a_plateau_and_a_straight_line_are_no_power_laws() -> None:
+def test_a_plateau_and_a_straight_line_follow_no_law() -> None:
     sizes = (50, 100, 200, 400)
     for means in ((10.0, 10.0, 10.0, 30.0), (10.0, 20.0, 30.0, 40.0)):
         groups = [[mean - 0.1, mean, mean + 0.1] for mean in means]
-        assert fit_power_law(sizes, groups) is None
-    assert fit_power_law(sizes[:3], [[1.0, 2.0, 3.0]] * 3) is None
+        assert fit_size_laws(sizes, groups) == ()
+    assert fit_size_laws(sizes[:3], [[1.0, 2.0, 3.0]] * 3) == ()
+
+
+def test_an_exponential_approach_is_told_from_a_power_law() -> None:
+    sizes = (50, 100, 200, 400)
+    means = [36.0 - 30.0 * math.exp(-0.6 * (n / 50 - 1.0)) for n in sizes]
+    (law,) = fit_size_laws(sizes, [[mean - 0.1, mean, mean + 0.1] for mean in means])
+    assert law.shape == "exponential"
+    assert (law.top, law.rate) == pytest.approx((36.0, 0.6), rel=1e-3)
+    assert law.images_for(means[2]) == pytest.approx(200.0, rel=1e-3)
 
 
 def test_four_regimes_that_follow_a_power_law_narrow_the_range() -> None:
@@ -184,7 +192,7 @@ def test_four_regimes_that_follow_a_power_law_narrow_the_range() -> None:
     arm = build_curve("pretrained", *(power_law(3.0 * n) for n in sizes), sizes=sizes)
     worth = measure_label_worth(arm, reference)[0]
     assert (worth.more_images.low, worth.more_images.high) == (50.0, 150.0)
-    law = worth.by_power_law
+    law = worth.by_law
     assert law is not None
     assert law.low is not None
     assert law.high is not None

@@ -89,8 +89,8 @@ def _build(given: SectionInput, rows: Sequence[WorthRow]) -> Sheet:
             f"Worth: how many more labelled images {' or '.join(references)} needs for the arm's "
             f"{metric} on {given.study.data.report_on}. An estimate between two regimes is "
             "interpolated; the ends of its 95 % interval are regimes, because between them only "
-            "that more images do no harm is known. By a power law: the same if the reference's "
-            "scores follow one, which four regimes can contradict. Nothing is said beyond the "
+            "that more images do no harm is known. By a law: the same if the reference's "
+            "scores follow a power law or an exponential. Nothing is said beyond the "
             f"regimes that ran, and each interval stands alone. {_say_draws(given, rows)}"
         ),
         columns=(
@@ -98,7 +98,7 @@ def _build(given: SectionInput, rows: Sequence[WorthRow]) -> Sheet:
             "arm",
             "length",
             "worth in images",
-            "by a power law",
+            "by a law",
             "more images bring",
             "in words",
         ),
@@ -128,7 +128,7 @@ def _texts(row: WorthRow, metric: str) -> tuple[str, ...]:
         row.arm,
         times(row.length),
         range_text(worth.more_images if worth and not worth.untested else None),
-        range_text(worth.by_power_law if worth else None),
+        range_text(worth.by_law if worth else None),
         gain_text(row.gain, metric),
         row.sentence or row.gain_sentence or "-",
     )
