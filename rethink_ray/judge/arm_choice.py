@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from rethink_ray.judge.best_set import BestSet, find_best_set
+from rethink_ray.judge.best_set import CAUTION, BestSet, find_best_set
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.decisions import Judgement, decide
 from rethink_ray.judge.matching import Comparison, MatchedPair
@@ -245,6 +245,6 @@ def _count_needed(pair: ArmComparison, num_arms: int) -> int | None:
     (matched,) = pair.measured.comparison.matched_pairs
     assert matched.against is not None, "two arms"
     sds = (sample_sd(matched.side.numbers), sample_sd(matched.against.numbers))
-    apart_by = max(1.0, (num_arms - 1) / 2.0) * effect.looks
+    apart_by = max(1.0, (num_arms - 1) / (2.0 * CAUTION)) * effect.looks
     rule = rule_of("above", pair.measured.margin, apart_by=apart_by, margin_by=effect.looks)
     return count_replicates_needed(effect.value, sds, rule, max(effect.nums))
