@@ -75,7 +75,7 @@ def findings(
 
     if claims is not None:
         if claims != "papers" or directory is None or table or as_if or new_images or as_json:
-            must = "must be papers, for a study directory and with no other option but --markdown"
+            must = "must be papers, for a study directory, with no other option but --markdown"
             raise SpecError(explain("findings --claims", must, claims, "--json has all claims."))
         print(_render_claims(directory, markdown=markdown), end="")
         return
@@ -100,10 +100,9 @@ def findings(
         raise SpecError(explain("findings", must, got, remedy))
     if table is not None:
         print(_render_published(table, as_json=as_json, markdown=markdown))
+    elif directory is not None and as_if is not None:
+        print(_render_pooled(directory, as_json=as_json, markdown=markdown))
     elif directory is not None:
-        if as_if is not None:
-            print(_render_pooled(directory, as_json=as_json, markdown=markdown))
-            return
         _print_study(directory, as_json=as_json, markdown=markdown, is_short=not with_all)
 
 

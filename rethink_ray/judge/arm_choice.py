@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal
 
-from rethink_ray.judge.best_set import BestSet, find_best_set
+from rethink_ray.judge.best_set import CAUTION, BestSet, find_best_set
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.decisions import Judgement, decide
 from rethink_ray.judge.matching import Comparison, MatchedPair
@@ -110,34 +110,16 @@ def choose_arm(
     judged = [arm for arm, s in at_best.items() if len(s.values) >= MIN_REPLICATES]
     if not judged:
         return _choose_without_interval(regime, at_best, cost_order)
-    pairs = {
-        (one, other): _compare(study, (at_best[one], at_best[other]), corrections)
-        for one, other in combinations(judged, 2)
-    }
-
-    def pair_of(one: str, other: str) -> ArmComparison:
-        return pairs[one, other] if (one, other) in pairs else pairs[other, one]
-
+    pairs = _Pairs(study, [at_best[arm] for arm in judged], corrections)
     looks = max(at_best[arm].looks for arm in judged)
     groups = {arm: at_best[arm].numbers for arm in judged}
-    best = find_best_set(groups, ALPHA / looks, lambda a, b: pair_of(a, b).is_shown_ahead(a))
-    others = {arm: [o for o in best.arms if o != arm] for arm in judged}
+    best = find_best_set(groups, ALPHA / looks, pairs.is_shown_ahead)
     cheapest = next(arm for arm in cost_order if arm in best.arms)
-    is_enough = best.behind[cheapest] < study.margin and all(
-        _is_shown(pair_of(cheapest, other).p_not_behind(cheapest, corrections))
-        for other in others[cheapest]
-    )
+    is_enough = best.behind[cheapest] < study.margin and pairs.is_never_behind(cheapest, best.arms)
     chosen = cheapest if is_enough else _highest(best.arms, at_best, cost_order)
     why: Why = "cheapest" if is_enough else "highest"
     if len(best.arms) == 1:
         why = "alone" if len(judged) > 1 else "one_arm"
-    outside = [arm for arm in judged if arm not in best.arms]
-    shown = {
-        arm: next(
-            o for o in (*best.arms, *judged) if o != arm and pair_of(arm, o).is_shown_ahead(o)
-        )
-        for arm in outside
-    }
     is_failed = at_best[chosen].all_failed
     return ArmChoice(
         regime=regime,
@@ -146,13 +128,47 @@ def choose_arm(
         best=best,
         arm=None if is_failed else chosen,
         why="none" if is_failed else why,
-        shown_behind=shown,
-        open=()
-        if is_failed
-        else tuple(
-            _state_open(pair_of(chosen, other), chosen, len(judged)) for other in others[chosen]
+        shown_behind={
+            arm: next(o for o in (*best.arms, *judged) if o != arm and pairs.is_shown_ahead(o, arm))
+            for arm in judged
+            if arm not in best.arms
+        },
+        open=tuple(
+            _state_open(pairs.of(chosen, other), chosen, len(judged))
+            for other in best.arms
+            if other != chosen and not is_failed
         ),
     )
+
+
+class _Pairs:
+    """Every two of the compared arms, and what the judge says of them."""
+
+    def __init__(
+        self, study: Study, samples: Sequence[ScoreSample], corrections: Corrections
+    ) -> None:
+        self._corrections = corrections
+        self._pairs = {
+            frozenset((one.arm, other.arm)): _compare(study, (one, other), corrections)
+            for one, other in combinations(samples, 2)
+        }
+
+    def of(self, one: str, other: str) -> ArmComparison:
+        """The comparison of two arms, in either order."""
+        return self._pairs[frozenset((one, other))]
+
+    def is_shown_ahead(self, arm: str, than: str) -> bool:
+        """Whether the verdict is that the first arm ends above the second."""
+        return self.of(arm, than).is_shown_ahead(arm)
+
+    def is_never_behind(self, arm: str, others: Sequence[str]) -> bool:
+        """Whether an arm is shown to be less than the margin behind each of the others."""
+        p_values = (
+            self.of(arm, other).p_not_behind(arm, self._corrections)
+            for other in others
+            if other != arm
+        )
+        return all(p is not None and p < ALPHA for p in p_values)
 
 
 def _choose_without_interval(
@@ -207,10 +223,6 @@ def _compare(
     return ArmComparison(arms=arms, measured=measured, decision=decide(measured, corrections))
 
 
-def _is_shown(p: float | None) -> bool:
-    return p is not None and p < ALPHA
-
-
 def _highest(
     arms: Sequence[str], samples: Mapping[str, ScoreSample], cost_order: Sequence[str]
 ) -> str:
@@ -245,6 +257,6 @@ def _count_needed(pair: ArmComparison, num_arms: int) -> int | None:
     (matched,) = pair.measured.comparison.matched_pairs
     assert matched.against is not None, "two arms"
     sds = (sample_sd(matched.side.numbers), sample_sd(matched.against.numbers))
-    apart_by = max(1.0, (num_arms - 1) / 2.0) * effect.looks
+    apart_by = max(1.0, (num_arms - 1) / (2.0 * CAUTION)) * effect.looks
     rule = rule_of("above", pair.measured.margin, apart_by=apart_by, margin_by=effect.looks)
     return count_replicates_needed(effect.value, sds, rule, max(effect.nums))

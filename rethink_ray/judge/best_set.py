@@ -26,6 +26,10 @@ from rethink_ray.judge.statistics import Estimate, mean_of, t_quantile
 NODES = np.linspace(-7.0, 7.0, 281)
 """Where the integral over the shared arm's deviation is taken, in standard deviations."""
 WEIGHTS = np.exp(-0.5 * NODES**2) / np.exp(-0.5 * NODES**2).sum()
+CAUTION = 0.75
+"""Share of the error that the tests are given. Welch's test errs more often than it says where few
+replicates spread unequally: with six arms, the best of which spreads a quarter as much as the
+others, 6.4 sets of 100 missed it at three replicates and 6.0 at five (8,000 studies, 5 asked)."""
 BISECTIONS = 20
 """They leave the limit exact to 6 digits."""
 
@@ -95,7 +99,7 @@ def _half_widths(control: str, means: Mapping[str, Estimate], error: float) -> d
     if not others:
         return {}
     variances = [(means[arm].se or 0.0) ** 2 for arm in (control, *others)]
-    level = find_common_level(variances[0], variances[1:], error)
+    level = find_common_level(variances[0], variances[1:], CAUTION * error)
     return {arm: _half_width(means[control], means[arm], level) for arm in others}
 
 

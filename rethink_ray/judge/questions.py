@@ -93,7 +93,7 @@ def _ask_of_regime(study: Study, regime: str) -> Iterator[Question]:
 
 def _is_about_start(study: Study, regime: str, arms: tuple[str, str]) -> bool:
     """Whether the first arm starts from random weights, and the two differ in nothing else."""
-    return differ_in_start_alone(study, regime, *arms) and has_own_start(study, regime, *arms)
+    return has_own_start(study, regime, *arms) and differ_in_start_alone(study, regime, *arms)
 
 
 def ask_lead(

@@ -15,8 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 from benchmark_answer import answer_rates, build_design
 
 LOW, HIGH = [9.0, 10.0, 11.0], [19.0, 20.0, 21.0]
-HALF = 2.132 * (2.0 / 3.0) ** 0.5
-"""One-sided 95 % quantile of t with 4 degrees of freedom, times the standard error."""
+HALF = 2.392 * (2.0 / 3.0) ** 0.5
+"""Quantile of t with 4 degrees of freedom (3.75 % above: three quarters of 5), times the standard
+error."""
 
 
 def test_an_arm_that_is_shown_to_be_worse_may_not_be_the_best() -> None:
