@@ -17,7 +17,7 @@ from rethink_ray.search.jobs import Decision, Job
 from rethink_ray.search.time_limit import JobGate
 from rethink_ray.spec.errors import RethinkError
 
-MOST_NAMED = 20
+MOST_WAITING = 20
 """The event of a cut names at most so many waiting jobs."""
 HasRoom = Callable[[Collection[Job], Job], bool]
 """(running jobs, one more job) -> whether the cluster has room for that job as well, right now."""
@@ -92,7 +92,7 @@ class Dispatcher:
         self.is_cut = True
         waiting = [job.job_id for job in self.decide().jobs if job.job_id not in self.running]
         hours = self.gate.limit.hours
-        self.recorder.record(RunCut(hours=hours, waiting=tuple(waiting[:MOST_NAMED])))
+        self.recorder.record(RunCut(hours=hours, waiting=tuple(waiting[:MOST_WAITING])))
 
     def _ready_jobs(self, decision: Decision) -> list[Job]:
         """Jobs ready to start: not running, and no other job of their trial is running.

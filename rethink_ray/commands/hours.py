@@ -38,9 +38,8 @@ def plan_hours_lines(
     from rethink_ray.search.hours import estimate_hours  # a plan without paces needs none of it
 
     if measured is None:
-        yield "hours: not known, because no pace was measured. Once the study has finished a rung,"
-        yield "  status says how long it still takes. --pace DIR takes the paces of another study,"
-        yield "  and --pace FILE those that status DIR --write-pace FILE wrote."
+        yield "hours: not known before the first rung, because no pace was measured. --pace takes"
+        yield "  the directory of a study that ran here, or a file of status DIR --write-pace FILE"
         return
     hours = estimate_hours(study, facts, measured.arms, slots=slots)
     jobs = "1 slot" if slots == 1 else f"{slots} slots"
@@ -67,7 +66,7 @@ def _describe_passes(study: Study, facts: DataFacts, cell: Cell) -> str:
     """``4x = 480 updates = 32 passes; 8x = 960 = 64 over 120 images``."""
     recipe, num_images = base_recipe(study, cell), facts.regime_sizes[cell.regime]
     batch = images_by_kind(recipe)[0]
-    parts = []
+    parts: list[str] = []
     for length in lengths_of(study, cell):
         updates = recipe.schedule.steps(length)
         passes = f"{updates * batch / num_images:.3g}"

@@ -114,7 +114,7 @@ def run_lines(seen: RunProgress | None, now: float) -> Iterator[str]:
         now: Unix time.
     """
     if seen is None:
-        yield "its jobs and its end are not known: nobody wrote progress.json yet"
+        yield "what its jobs do is not known: there is no progress.json yet"
         return
     yield eta_line(seen, now) or "its end is not known before the first rung is finished"
     yield from job_lines(seen.jobs, now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOSS_FILE = "losses.csv"
-HEADER = "length,part,step,total_steps,loss,at"
+LOSS_HEADER = "length,part,step,total_steps,loss,at"
 TAIL_BYTES = 400
 
 
@@ -49,7 +49,7 @@ def append_losses(path: Path, rows: Iterable[LossRow]) -> None:
     ]
     with path.open("a") as file:
         if file.tell() == 0:
-            file.write(f"{HEADER}\n")
+            file.write(f"{LOSS_HEADER}\n")
         file.writelines(lines)
 
 
@@ -82,7 +82,7 @@ def read_last_loss(path: Path) -> LossRow | None:
 def _parse(line: str) -> LossRow | None:
     """The row of a line; None for the header and for a line that was cut."""
     parts = line.split(",")
-    if len(parts) != HEADER.count(",") + 1:
+    if len(parts) != LOSS_HEADER.count(",") + 1:
         return None
     try:
         length, step, total_steps = float(parts[0]), int(parts[2]), int(parts[3])

@@ -61,6 +61,7 @@ class PaceMeter:
     def __init__(self, study: Study, facts: DataFacts) -> None:
         self._study = study
         self._facts = facts
+        self._paces: Paces = {}
         self._forget()
 
     def paces(self, state: StudyState) -> Paces:
@@ -77,7 +78,7 @@ class PaceMeter:
         self._sums: dict[str, _Sums] = defaultdict(_Sums)
         self._lengths: set[float] = set()
         self._num_rungs = self._num_assets = 0
-        self._paces: Paces = {}
+        self._paces = {}
 
     def _read_rungs(self, state: StudyState) -> None:
         owners = dict(_owners(state))

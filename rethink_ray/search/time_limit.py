@@ -18,7 +18,7 @@ from rethink_ray.spec.study import Study
 
 STOP_SECONDS_KEPT = 15.0
 """Kept for the checkpoints of running jobs, and for the end of Ray."""
-STOP_SHARE_KEPT = 0.02
+STOP_SHARE_KEPT = 0.05
 """Of a short run at most this share is kept for its end."""
 
 

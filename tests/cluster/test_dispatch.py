@@ -240,7 +240,7 @@ def test_a_stopping_study_hands_out_no_job_and_counts_no_failure(
 def limit_to(hand: Hand, seconds: float) -> list[float]:
     """Give the hand's run so many seconds, on a clock that the returned list holds."""
     now, directory = [0.0], hand.directory
-    limit = TimeLimit(hours=seconds / 0.98 / 3600, clock=lambda: now[0], began=0.0)
+    limit = TimeLimit(hours=seconds / 0.95 / 3600, clock=lambda: now[0], began=0.0)
     study, facts = directory.study, directory.facts
     hand.dispatcher.gate = JobGate(study=study, facts=facts, limit=limit)
     return now
@@ -260,7 +260,7 @@ def test_a_run_whose_hours_end_starts_nothing_more_and_records_the_cut(
     now[0] = 0.0
     assert hand.dispatcher.next_job() is NoJob.OVER, "a cut is final for this run"
     cuts = [e for e in hand.directory.log.read() if isinstance(e, RunCut)]
-    assert [round(cut.hours * 3600 * 0.98, 6) for cut in cuts] == [3.5]
+    assert [round(cut.hours * 3600 * 0.95, 6) for cut in cuts] == [3.5]
     assert cuts[0].waiting[0].endswith("-3x")
 
 

@@ -200,8 +200,7 @@ def test_ten_random_designs_with_noisy_paces_end_in_time_and_go_on_to_the_same_t
         limit = TimeLimit(hours=design.hours, clock=lambda c=cluster: c.makespan, began=0.0)
         gate = JobGate(study=design.study, facts=design.facts, limit=limit)
         cluster.admits = lambda job, c=cluster, g=gate: g.admits(job, c.state)
-        cluster.deadline = limit.seconds_left
-        decision = cluster.run()
+        decision = cluster.run()  # no job is stopped at the limit: the gate alone must do
         assert cluster.makespan <= 1.1 * 3600 * design.hours
         assert cluster.is_cut != decision.done
         num_cut += cluster.is_cut
@@ -211,6 +210,27 @@ def test_ten_random_designs_with_noisy_paces_end_in_time_and_go_on_to_the_same_t
         assert table_of(again.state) == table_of(uncut.state)
     assert 3 <= num_cut <= 9, "some are cut and some are not"
     assert num_in_range >= 6, "the range holds about eight of ten"
+
+
+def test_a_machine_that_slows_down_stops_its_jobs_at_the_limit() -> None:
+    # 2x of the first trial takes 100 s, everything after it ten times as long as expected
+    study = small_study(**ONE_CELL, budget={"trials": 2, "keep": [2, 1, 1], "replicates": 0})
+    cluster = SimulatedCluster(
+        study,
+        facts_of(study),
+        ap_of,
+        slots=1,
+        duration=lambda job, length: 1000.0 if cluster.state.rungs else 100.0,
+    )
+    cluster.records_seconds = True
+    limit = TimeLimit(hours=0.1, clock=lambda: cluster.makespan, began=0.0)
+    gate = JobGate(study=study, facts=facts_of(study), limit=limit)
+    cluster.admits = lambda job: gate.admits(job, cluster.state)
+    cluster.deadline = limit.seconds_left
+    assert not cluster.run().done
+    assert cluster.is_cut
+    assert cluster.makespan == 360 - 15.0
+    assert len(cluster.running) == 1
 
 
 def table_of(state: StudyState) -> dict[tuple[str, float], tuple[object, ...]]:
