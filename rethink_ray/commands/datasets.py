@@ -143,7 +143,10 @@ def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
 
     if recognised is None:
         return
-    scoring = suggest_cut(recognised) or choose_scoring(recognised.splits)
+    splits = recognised.splits
+    scoring: dict[str, Any] = suggest_cut(recognised) or choose_scoring(splits)
+    if len(splits) == 2:  # one split that selects and reports would flatter the values it selects
+        scoring["select_on"] = {"holdout": "20%"}
     yield "\nin a study file:\n"
     yield yaml.safe_dump({"data": recognised.data | scoring}, sort_keys=False).rstrip()
 
@@ -210,7 +213,7 @@ def class_lines(data: "DataSpec") -> Iterator[str]:
 def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataFinding]"]) -> bool:
     """Whether an example of a VOC box outside its picture begins one pixel left of it or above."""
     named = data.dataset.values() if isinstance(data.dataset, dict) else ()
-    is_json = any(split.annotations.endswith(".json") for split in named)
+    is_json = any(split.annotations.endswith((".json", ".jsonl")) for split in named)
     if not data.may_be_voc or is_json or data.voc_offset == 0:
         return False
     examples = [
@@ -295,16 +298,16 @@ def recognise_path(name: str) -> "RecognisedData | None":
         DataError: the folder has no format that is known, or two of them.
     """
     path = Path(name)
-    is_study = (path / "resolved.json").is_file()
-    if name in NAMED_SETS or not (path.is_dir() or path.suffix in (".yaml", ".yml")) or is_study:
+    is_yaml, is_study = path.suffix in (".yaml", ".yml"), (path / "resolved.json").is_file()
+    is_missing = "/" in name and not path.exists() and not is_yaml
+    if name in NAMED_SETS or is_study or not (path.is_dir() or is_yaml or is_missing):
         return None
     from rethink_ray.data.recognise import recognise_folder  # takes a third of a second
     from rethink_ray.data.sources.yolo_config import is_yolo_yaml
     from rethink_ray.spec.shipped import shipped_studies
 
-    if name in shipped_studies() or not (path.is_dir() or is_yolo_yaml(path)):
-        return None
-    return recognise_folder(path)
+    is_folder = (path.is_dir() or is_missing) and name not in shipped_studies()
+    return recognise_folder(path) if is_folder or is_yolo_yaml(path) else None
 
 
 def _require_data_path(setting: str) -> None:

@@ -98,9 +98,10 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     ``box_degenerate``, ``unknown_category`` (train has no such category), ``unknown_image``,
     ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with masks),
     ``mask_off_box``, the ``unreadable_*`` fields of annotations that docs/data.md lists,
-    ``box_not_normalised``, ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``;
-    for each EXIF orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind
-    of deep picture its levels of black and white, as ``scaled_gray16_0_4095``.
+    ``box_not_normalised``, ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes:
+    ``crowd``, ``empty_image``; for each EXIF orientation ``orientation_6_turned`` or
+    ``orientation_6_as_stored``; for each kind of deep picture its levels of black and white, as
+    ``scaled_gray16_0_4095``.
 
     Each picture is decoded once; its facts are stored until its file changes.
 

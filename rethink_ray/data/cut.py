@@ -14,7 +14,7 @@ from rethink_ray.spec.data_split import DataSplit, RegexGroups
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import CutFacts
 
-ENOUGH = 0.5
+FULL_ENOUGH = 0.5
 """Chains are parted until each split has at least this share of the pictures it asks for."""
 NUM_SHOWN = 3
 """Groups that ``data check`` shows, and pictures of each."""
@@ -47,9 +47,9 @@ def deal_pictures(
         DataError: there are fewer groups than splits, or a split would have no object.
     """
     shares = {GIVER: 1 - sum(split.shares.values()), **split.shares}
-    most, fullest = shares[GIVER] * len(pictures), -1.0
+    most, fullest = float(len(pictures)), -1.0
     grouping, dealt = Grouping(group_of=()), list[str]()
-    while most >= 1 and fullest < ENOUGH:
+    while most >= 1 and fullest < FULL_ENOUGH:
         tried = group_pictures(pictures, split, likeness, most)
         splits = deal_groups(_describe_groups(pictures, tried), split.shares, split.seed)
         by_picture = [splits[group] for group in tried.group_of]
@@ -58,6 +58,8 @@ def deal_pictures(
         if least > fullest:
             grouping, dealt, fullest = tried, by_picture, least
         most = most / 2 if likeness is not None else 0
+    if not pictures:  # the index of train says why
+        return grouping, dealt
     _require_groups(grouping, shares, split)
     _require_object_in_each(pictures, dealt, shares)
     return grouping, dealt

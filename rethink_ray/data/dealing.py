@@ -96,20 +96,21 @@ class _Deal:
         for split in self._takers:
             target = self._shares[split] * self._all_images_with[name]
             for number in self._orders_with[split][name]:
-                if self.split_of[number] != GIVER or not self._may_leave(number):
-                    continue
-                is_first = not self._has(split, name) and self._must_have(split, name)
                 num_with = self._groups[number].images_with[name]
                 fits = self._images_with[split].get(name, 0) + num_with / 2 <= target
-                if is_first or (fits and self._has_room(split, number)):
+                if fits and self._has_room(split, number) and self._is_free(number):
                     self._move(number, split)
+            if self._must_have(split, name) and not self._has(split, name):
+                free = filter(self._is_free, self._orders_with[split][name])
+                sizes = [(self._groups[number].num_images, number) for number in free]
+                if sizes:  # the smallest; of several the first in the order
+                    self._move(min(sizes, key=lambda pair: pair[0])[1], split)
 
     def fill_up(self) -> None:
         """Gives each split groups of any class until it has its share of all pictures."""
         for split in self._takers:
             for number in self._orders[split]:
-                is_free = self.split_of[number] == GIVER and self._may_leave(number)
-                if is_free and self._has_room(split, number):
+                if self._has_room(split, number) and self._is_free(number):
                     self._move(number, split)
 
     def give_back(self) -> None:
@@ -157,6 +158,10 @@ class _Deal:
 
     def _has(self, split: str, name: str) -> bool:
         return self._groups_with[split].get(name, 0) > 0
+
+    def _is_free(self, number: int) -> bool:
+        """Returns whether train has a group and can do without it."""
+        return self.split_of[number] == GIVER and self._may_leave(number)
 
     def _may_leave(self, number: int) -> bool:
         """Returns whether the split of a group keeps every class that it must have without it."""

@@ -29,7 +29,7 @@ GRAY_PX, NUM_FREQUENCIES = 32, 8
 """Side of the gray picture that is looked at, and frequencies along each side."""
 LOOK_NORM = 127
 """The length of a look as a vector; its digits fit into eight bits."""
-ALIKE = 0.9
+ALIKE = 0.75
 """Similarity from which two pictures belong together; equal pictures have 1."""
 MOST_PRODUCTS = 2**24
 """Numbers that a comparison of looks holds in memory at a time."""

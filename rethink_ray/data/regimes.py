@@ -46,7 +46,7 @@ def choose_images(
     if num_wanted > len(order):
         must = f"must be at most the {len(order)} training images that can be read"
         num_held_out = len(holdout_image_ids(data))
-        must += f" (outside the {num_held_out} that are held out)" if num_held_out else ""
+        must += f" (outside the hold-out of {num_held_out})" if num_held_out else ""
         must += "" if data.keep_empty else " (data.keep_empty: false)"
         raise DataError(explain("regimes: images", must, images, "Write `all` to use every one."))
     return tuple(order[:num_wanted])

@@ -135,8 +135,8 @@ def say_cut(cut: CutFacts) -> Iterator[str]:
     total = sum(cut.split_sizes.values())
     sizes = []
     for split, num in cut.split_sizes.items():
-        asked = f" for {100 * cut.shares[split]:.4g} %" if split in cut.shares else ""
-        sizes.append(f"{split} {num} ({100 * num / max(total, 1):.1f} %{asked})")
+        goal = f" for {100 * cut.shares[split]:.4g} %" if split in cut.shares else ""
+        sizes.append(f"{split} {num} ({100 * num / max(total, 1):.1f} %{goal})")
     yield f"{total} pictures in {cut.num_groups} groups are dealt out: {', '.join(sizes)}"
     if cut.num_together:
         groups = "1 group" if cut.num_together == 1 else f"{cut.num_together} groups"

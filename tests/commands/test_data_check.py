@@ -43,7 +43,8 @@ def test_a_folder_is_told_by_format_splits_pictures_boxes_classes_sizes_and_faul
     assert "  cat: train 1, val 1" in shown
     assert "b.txt line 2: " in shown
     section = yaml.safe_load(shown.partition("in a study file:")[2])["data"]
-    assert DataSpec.model_validate(section).select_on == "val"
+    assert DataSpec.model_validate(section).report_on == "val"
+    assert section["select_on"] == {"holdout": "20%"}
     assert _check(str(tmp_path / "data.yaml")).splitlines()[1:] == shown.splitlines()[1:]
 
 
@@ -74,3 +75,5 @@ def test_a_folder_of_no_format_is_refused(tmp_path: Path) -> None:
     assert_says(
         "commands", "a folder of no format", str(shown.exception).replace(str(tmp_path), "DIR")
     )
+    shown = CliRunner().invoke(app, ["data", "check", f"{tmp_path}/nowhere/"])
+    assert "a folder that does not exist" in str(shown.exception)

@@ -4,9 +4,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from data_files import spoil_pixels, voc_xml, write_picture
-from looking import SIDE, cut_spec, draw, slide, write_pictures
+from data_files import spoil_pixels, voc_xml
 from PIL import Image, ImageOps
+from yolo_files import write_yolo
 
 from rethink_ray.data.cut_splits import locate_split, open_cut
 from rethink_ray.data.facts import gather_facts
@@ -17,6 +17,7 @@ from rethink_ray.spec.data_split import DataSplit
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.facts import say_cut
 from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec
+from tests.looking import SIDE, cut_spec, draw, slide, write_pictures
 
 SPLITS = ("train", "val", "test")
 ALL = {"all": RegimeSpec(images="all")}
@@ -171,8 +172,17 @@ def test_the_frames_of_one_video_are_parted_and_that_is_told(tmp_path: Path) -> 
     assert f"parted into {facts.num_pieces} pieces" in told
 
 
+def test_a_large_chain_stays_whole_where_the_others_fill_the_splits(tmp_path: Path) -> None:
+    frames = {f"f{at:02}.png": frame for at, frame in enumerate(slide(26))}
+    others = {f"{seed}.png": draw(100 + seed) for seed in range(14)}
+    write_pictures(tmp_path, frames | others)
+    data = cut_spec(tmp_path)
+    assert open_cut(data).facts.num_parted == 0
+    assert open_cut(data).facts.split_sizes == {"train": 26, "val": 6, "test": 8}
+
+
 def test_fewer_groups_than_splits_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    write_pictures(tmp_path, {f"{kind}/{at}.png": draw(at) for at in range(9) for kind in "ab"})
+    write_pictures(tmp_path, {f"{'ab'[at % 2]}/{at}.png": draw(at) for at in range(18)})
     data = cut_spec(tmp_path, val="20%", test="20%", group="folder")
     with pytest.raises(DataError, match=r"each of train, val and test.*2 groups of 18 pictures"):
         open_split(data, "train")
@@ -212,10 +222,34 @@ def test_a_split_that_the_files_have_is_not_cut_again(tmp_path: Path) -> None:
     (lists / "train.txt").write_text("\n".join(map(str, range(16))))
     (lists / "val.txt").write_text("\n".join(map(str, range(16, 20))))
     data = DataSpec(dataset="voc", root=str(tmp_path), split=DataSplit(val="20%", test="20%"))
-    with pytest.raises(DataError, match=r"split.val must cut only splits.*Leave val out"):
+    with pytest.raises(DataError, match=r"split.val: must cut only splits.*Leave val out"):
         open_split(data, "train")
     data = DataSpec(dataset="voc", root=str(tmp_path), split=DataSplit(test="25%"))
     assert [len(open_split(data, split)) for split in SPLITS] == [12, 4, 4]
+
+
+def test_a_yolo_set_of_train_alone_is_cut(tmp_path: Path) -> None:
+    labels = {f"train/{seed}": "0 0.5 0.5 0.4 0.4\n" for seed in range(20)}
+    write_yolo(tmp_path, labels, "train: images/train\nnames: [cat]\n")
+    for seed in range(20):
+        draw(seed).save(tmp_path / "images" / "train" / f"{seed}.png")
+    shutil.rmtree(tmp_path / "images" / "val", ignore_errors=True)
+    split = DataSplit(val="20%", test="20%")
+    data = DataSpec(dataset="yolo", root=str(tmp_path), split=split)
+    assert [len(open_split(data, name)) for name in SPLITS] == [12, 4, 4]
+
+
+def test_masks_and_keypoints_go_with_their_pictures(tmp_path: Path) -> None:
+    write_pictures(tmp_path, soft_pictures(20))
+    tree = json.loads((tmp_path / "all.json").read_text())
+    tree["categories"][0]["keypoints"] = ["nose"]
+    for one in tree["annotations"]:
+        one["segmentation"] = [[4, 4, 24, 4, 24, 24]]
+        one["keypoints"] = [10, 6, 2]
+    (tmp_path / "all.json").write_text(json.dumps(tree))
+    facts = gather_facts(cut_spec(tmp_path), ALL)
+    assert (facts.has_masks, facts.scored_masks) == (True, True)
+    assert (facts.num_keypoints, facts.scored_keypoints) == (1, 1)
 
 
 def test_one_cut_serves_every_process_and_every_machine(
@@ -233,17 +267,3 @@ def test_a_set_without_a_readable_picture_is_refused_as_any_other(tmp_path: Path
     shutil.rmtree(tmp_path / "all")
     with pytest.raises(DataError, match="at least one image that can be read"):
         open_split(cut_spec(tmp_path), "val")
-
-
-def test_pictures_that_all_look_alike_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "all").mkdir()
-    write_pictures(tmp_path, {f"{at}.png": draw(0) for at in range(3)})
-    for at in range(12):
-        write_picture(tmp_path / "all" / f"{at}.png", SIDE, SIDE, mark=str(at))
-    tree = json.loads((tmp_path / "all.json").read_text())
-    tree["images"] = [
-        {"id": at, "file_name": f"{at}.png", "width": SIDE, "height": SIDE} for at in range(12)
-    ]
-    (tmp_path / "all.json").write_text(json.dumps(tree))
-    with pytest.raises(DataError, match=r"1 group of 12 pictures.*group: none"):
-        open_split(cut_spec(tmp_path), "train")

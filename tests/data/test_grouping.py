@@ -71,7 +71,7 @@ def test_a_pattern_groups_the_frames_of_a_clip(regex: str) -> None:
 
 def test_a_pattern_that_fits_no_name_is_refused_with_a_name() -> None:
     split = DataSplit(val="20%", group=RegexGroups(regex="^film"))
-    with pytest.raises(DataError, match=r"regex must match a file name.*'\^film'.*clip1_1.jpg"):
+    with pytest.raises(DataError, match=r"regex: must match a file name.*'\^film'.*clip1_1.jpg"):
         group_pictures(pictures("clip1_1.jpg"), split, None, 9)
 
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from looking import draw, slide
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from rethink_ray.data.near_duplicates import find_near_duplicates, read_look, read_looks
+from tests.looking import draw, slide
 
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "mirrored": ImageOps.mirror,

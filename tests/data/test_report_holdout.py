@@ -60,9 +60,9 @@ def test_hold_outs_are_part_of_the_fingerprint(tmp_path: Path) -> None:
 
 
 def test_hold_outs_that_leave_nothing_are_refused_by_their_key(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"data.report_on.holdout must leave some of the 60"):
+    with pytest.raises(DataError, match=r"data.report_on.holdout: must leave some of the 60"):
         open_split(held_out(tmp_path, select=12, report=60), "report_holdout")
-    with pytest.raises(DataError, match=r"data.select_on.holdout must leave some of the 20"):
+    with pytest.raises(DataError, match=r"data.select_on.holdout: must leave some of the 20"):
         open_split(held_out(tmp_path, select=20, report=40), "holdout")
 
 

@@ -7,6 +7,7 @@ from data_files import write_picture
 from yolo_files import DATA_YAML, MIDDLE, write_yolo, yolo_spec
 
 from rethink_ray.data.check import check_split
+from rethink_ray.data.recognise import recognise_folder
 from rethink_ray.data.sources.yolo_config import read_yolo_config
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
@@ -133,6 +134,7 @@ def test_the_file_itself_may_be_the_root(tmp_path: Path) -> None:
     assert open_split(yolo_spec(tmp_path), "train").categories == ("cat", "dog")
     assert open_split(yolo_spec(tmp_path / "other.yaml"), "train").categories == ("fox",)
     (tmp_path / "data.yaml").rename(tmp_path / "mine.yaml")
+    assert recognise_folder(tmp_path / "mine.yaml").data["root"] == str(tmp_path / "mine.yaml")
     with pytest.raises(DataError, match="Name the file itself"):
         read_yolo_config(tmp_path)
 

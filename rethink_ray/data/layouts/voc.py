@@ -93,7 +93,7 @@ def _choose_lists(lists: list[str]) -> dict[str, str]:
     The only list is train, whatever its name: CVAT calls it ``default``. ``trainval`` has the
     pictures of val too, so there is no val beside it.
     """
-    chosen = {}
+    chosen: dict[str, str] = {}
     for split, words in SPLIT_WORDS.items():
         names = [name for word in words for name in lists if name.lower() == word]
         chosen |= {split: names[0]} if names else {}

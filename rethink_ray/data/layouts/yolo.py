@@ -1,12 +1,14 @@
 """Recognises a YOLO data set: ``data.yaml``, Darknet's ``obj.data``, or a list of class names."""
 
 import re
+from pathlib import Path
 
 from rethink_ray.data.layouts.recognised import RecognisedData
 from rethink_ray.data.layouts.tree import FolderTree
 from rethink_ray.data.sources.voc_lists import get_stem
 from rethink_ray.data.sources.yolo import YoloSource
 from rethink_ray.data.sources.yolo_config import find_yolo_file, read_yolo_config
+from rethink_ray.spec.errors import DataError
 
 _BOX_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.ASCII)
 YOLO_FORM = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
@@ -41,14 +43,22 @@ def recognise_yolo(tree: FolderTree) -> RecognisedData | None:
         for split in sources
         if split not in labelled
     ]
-    is_first = find_yolo_file(path.parent) == path
-    root = path.parent if tree.root.is_file() and is_first else tree.root
+    stands_for_folder = tree.root.is_file() and _is_only_file(path)
+    root = path.parent if stands_for_folder else tree.root
     return RecognisedData(
         format=f"YOLO ({path.name})",
         data={"dataset": "yolo", "root": str(root)},
         splits=tuple(labelled),
         notes=tuple(notes),
     )
+
+
+def _is_only_file(path: Path) -> bool:
+    """Returns whether the folder of a ``data.yaml`` means this file, so that either names it."""
+    try:
+        return find_yolo_file(path.parent) == path
+    except DataError:
+        return False
 
 
 def has_label_lines(tree: FolderTree) -> bool:

@@ -65,7 +65,9 @@ def find_yolo_file(root: Path) -> Path | None:
     if len(usable) > 1:
         names = ", ".join(path.name for path in usable)
         must = "must have one file that describes a YOLO data set, or one called data.yaml"
-        raise DataError(explain(str(root), must, names, "Name the file itself as data.root."))
+        raise DataError(
+            explain(str(root), must, names, "Name the file itself in place of the folder.")
+        )
     lists = [*sorted(root.glob("*.data")), *(root / name for name in CLASS_LISTS)]
     return next((path for path in (*usable, *lists) if path.is_file()), None)
 
@@ -254,7 +256,7 @@ def _read_data_file(path: Path) -> YoloConfig:
 
 def _read_class_list(root: Path, path: Path) -> YoloConfig:
     """Reads a folder without ``data.yaml``, whose splits are its folders."""
-    splits = {}
+    splits: dict[str, tuple[Path, ...]] = {}
     for split, words in YOLO_SPLIT_KEYS.items():
         folders = [root / sub for word in words for sub in (f"images/{word}", f"{word}/images")]
         lists = [root / f"{word}{LIST_SUFFIX}" for word in words]
