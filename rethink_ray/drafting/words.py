@@ -155,7 +155,8 @@ def _describe_machine(
 def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
     hours = fitted.hours
     unit, factor = ("h", 1.0) if request.hours >= 2.0 else ("min", 60.0)
-    numbers = [f"{x * factor:.2g}" for x in (hours.expected, hours.low, hours.high, request.hours)]
+    parts = (hours.expected, hours.low, hours.high, request.hours)
+    numbers = [f"{x * factor:.0f}" if x * factor >= 10 else f"{x * factor:.2g}" for x in parts]
     return (
         "about {} ({} to {}) of the {} {unit} given: it depends on how many configurations turn "
         "out best"

@@ -301,5 +301,5 @@ def _luck(config: TrialConfig, name: str) -> float:
 
 
 def _scored(config: TrialConfig, ap: float) -> dict[str, float]:
-    splits = {config.data.select_split, config.data.report_on}
+    splits = {config.data.select_split, config.data.report_split}
     return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
