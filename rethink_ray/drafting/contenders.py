@@ -153,7 +153,7 @@ def _refuse_detector(seen: SeenFolder, weights: FoundWeights) -> str:
 
 def _absent_arms(seen: SeenFolder, weights: FoundWeights, *, is_small: bool) -> dict[str, str]:
     """Arms that one would expect, and why they cannot run here."""
-    absent = {}
+    absent: dict[str, str] = {}
     if weights.classifier is None:
         names = ", ".join(one.name for one in weights.missing_classifiers)
         why = f"no classifier's weights are on this machine (looked for {names})"

@@ -1,5 +1,6 @@
 """Chooses the design whose study, planned job by job, ends within the hours."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,8 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
 
 ATTEMPTS = 4
+CORRECTED = ("primary", "secondary")
+"""Families of comparisons that are corrected together."""
 ENOUGH_USED = 0.85
 """A study that takes this share of the hours at most is not made longer."""
 SAFETY = 0.97
@@ -89,13 +92,17 @@ def fit_design(
 
 
 def find_detectable(study: Study, request: DesignRequest) -> tuple[float, float]:
-    """The smallest difference of a headline that four studies in five find, as ``plan --noise``
-    says it for the low and the high end of the noise."""
-    headlines = sum(question.family == "primary" for question in ask_about_arms(study))
+    """The smallest difference between two arms that four studies in five find, for the low and the
+    high end of the noise.
+
+    Comparisons are corrected in families, as ``plan --noise`` does it; the largest one counts.
+    """
+    families = Counter(question.family for question in ask_about_arms(study))
+    largest = max(num for name, num in families.items() if name in CORRECTED)
     searches = num_searches(study)
     noise = request.noise.between_searches() if searches > 1 else request.noise
     num = searches if searches > 1 else study.budget.replicates
-    rule = rule_of("above", study.margin, apart_by=headlines)
+    rule = rule_of("above", study.margin, apart_by=largest)
     low, high = (
         Simulation(noise=sd, seed=0).find_smallest(2, num, rule) for sd in (noise.low, noise.high)
     )

@@ -98,7 +98,7 @@ def _find_first(
     choices: Sequence[tuple[str, str]],
 ) -> tuple[StartWeights | None, list[MissingWeights]]:
     """The first classifier that a cache holds, and those before it that none does."""
-    missing = []
+    missing: list[MissingWeights] = []
     for backbone, weights in choices:
         is_timm = backbone.startswith(TIMM)
         if is_timm and find_spec("timm") is None:

@@ -52,13 +52,14 @@ def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
 def _describe_objects(seen: SeenFolder) -> str:
     overview = seen.overview
     named = [f"{name} {num:,}" for name, num in overview.classes.items()]
-    more = f" and {len(named) - MOST_CLASSES_NAMED} more" if len(named) > MOST_CLASSES_NAMED else ""
+    left = len(named) - MOST_CLASSES_NAMED
+    listed = ", ".join(named[:MOST_CLASSES_NAMED]) + (f" and {left} more" if left > 0 else "")
     kind = "with masks" if seen.has_masks else "with boxes"
     kind = f"with {seen.num_keypoints} keypoints" if seen.num_keypoints else kind
     classes = "1 class" if len(named) == 1 else f"{len(named)} classes"
     smallest, middle, largest = (round(100 * overview.box_share(q)) for q in (0.05, 0.5, 0.95))
     return (
-        f"{overview.num_objects:,} {kind} in {classes}: {', '.join(named[:MOST_CLASSES_NAMED])}{more}. "
+        f"{overview.num_objects:,} {kind} in {classes}: {listed}. "
         f"Most have a side of {smallest} to {largest} % of the picture's shorter side "
         f"(median {middle} %)"
     )
@@ -154,7 +155,8 @@ def _describe_machine(
 def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
     hours = fitted.hours
     unit, factor = ("h", 1.0) if request.hours >= 2.0 else ("min", 60.0)
-    numbers = [f"{x * factor:.2g}" for x in (hours.expected, hours.low, hours.high, request.hours)]
+    parts = (hours.expected, hours.low, hours.high, request.hours)
+    numbers = [f"{x * factor:.0f}" if x * factor >= 10 else f"{x * factor:.2g}" for x in parts]
     return (
         "about {} ({} to {}) of the {} {unit} given: it depends on how many configurations turn "
         "out best"
@@ -166,10 +168,10 @@ def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
     searched = design.searches > 1
     unit = "searches" if searched else "replicates"
     noise = request.noise.between_searches() if searched else request.noise
-    about = "" if searched else " of the configurations that one search finds"
+    between = "two arms" if searched else "what one search finds for two arms"
     name = metric_name(fitted.study)
     return (
-        f"a difference of {low:.1f} to {high:.1f} {name} between two arms{about}, four times in "
+        f"a difference of {low:.1f} to {high:.1f} {name} between {between}, four times in "
         f"five (80 % power), from {design.num_values} {unit} an arm. The range is that of the "
         f"noise: {noise.low:.2g} to {noise.high:.2g} {name} between {unit} are expected on "
         f"{request.num_images:,} pictures ({NOISE_SOURCE}); later `plan --noise measured` takes "

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+import torchvision
+
 from rethink_ray.data.shapes import make_shapes
 from rethink_ray.spec.regime import ShapesSpec
 
@@ -106,3 +109,10 @@ def _xml_of(name: str, bbox: list[float]) -> str:
     x, y, w, h = bbox
     corners = f"<xmin>{x + 1}</xmin><ymin>{y + 1}</ymin><xmax>{x + w}</xmax><ymax>{y + h}</ymax>"
     return f"<object><name>{name}</name><bndbox>{corners}</bndbox></object>"
+
+
+def save_resnet(path: Path) -> None:
+    """A file of a ResNet-18's weights under torchvision's names."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)

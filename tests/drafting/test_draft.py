@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 import yaml
 from PIL import Image
 from typer.testing import CliRunner
@@ -20,7 +19,14 @@ from rethink_ray.search.hours import estimate_hours
 from rethink_ray.search.noise_prior import expect_noise
 from rethink_ray.session import find_paces, load_study_input
 from rethink_ray.spec.errors import DataError, RethinkError, SpecError
-from tests.drafting.folders import PACES, draw_coco, draw_voc, draw_yolo, write_pace
+from tests.drafting.folders import (
+    PACES,
+    draw_coco,
+    draw_voc,
+    draw_yolo,
+    save_resnet,
+    write_pace,
+)
 from tests.golden_words import assert_says
 
 
@@ -83,20 +89,6 @@ def _read(drafted: DraftedStudy) -> str:
     return drafted.path.read_text()
 
 
-@pytest.mark.parametrize(
-    ("kind", "recipe", "metric"),
-    [
-        ("masks", "tiny_mask_rcnn", "mask_ap"),
-        ("keypoints", "tiny_keypoint_rcnn", "keypoint_ap"),
-    ],
-)
-def test_masks_and_keypoints_choose_the_family(
-    kind: str, recipe: str, metric: str, tmp_path: Path
-) -> None:
-    tree = yaml.safe_load(_read(draft(draw_coco(tmp_path / "photos", kind=kind))))
-    assert (tree["recipe"], tree["objective"]) == (recipe, {"metric": metric})
-
-
 def test_a_study_for_gpus_is_written_on_a_laptop_from_paces(photos: Path) -> None:
     drafted = draft(photos, gpus=4, nodes=2)
     tree = yaml.safe_load(_read(drafted))
@@ -106,23 +98,11 @@ def test_a_study_for_gpus_is_written_on_a_laptop_from_paces(photos: Path) -> Non
     assert "FasterRCNN_ResNet50_FPN_Weights.COCO_V1 would add arms" in str(drafted)
 
 
-def test_weights_in_the_cache_of_torchvision_become_arms(tmp_path: Path, photos: Path) -> None:
-    weights = torchvision.models.ResNet18_Weights.IMAGENET1K_V1
-    folder = tmp_path / "torch" / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    _save_resnet(folder / weights.url.rpartition("/")[2])
-    tree = yaml.safe_load(_read(draft(photos)))
-    assert list(tree["arms"]) == ["scratch", "finetuned", "frozen"]
-    assert tree["settings"]["detector.backbone"] == "resnet18"
-    assert tree["arms"]["frozen"]["set"]["init.frozen"] == "backbone"
-    assert "backbone_rate" in str(tree["arms"]["finetuned"]["search"])
-
-
 def test_a_file_of_weights_is_known_by_its_name_and_its_tensors(
     tmp_path: Path, photos: Path
 ) -> None:
     path = tmp_path / "resnet18_mine.pth"
-    _save_resnet(path)
+    save_resnet(path)
     tree = yaml.safe_load(_read(draft(photos, weights=(path,), arms=("scratch", "frozen"))))
     assert list(tree["arms"]) == ["scratch", "frozen"]
     assert tree["arms"]["frozen"]["set"]["init"] == {
@@ -131,12 +111,6 @@ def test_a_file_of_weights_is_known_by_its_name_and_its_tensors(
         "weights_norm": "bn",
         "input": "imagenet",
     }
-
-
-def _save_resnet(path: Path) -> None:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        torch.save(torchvision.models.resnet18(weights=None).state_dict(), path)
 
 
 def test_too_few_hours_are_refused_with_the_hours_of_the_smallest_study(photos: Path) -> None:
