@@ -141,7 +141,7 @@ class _ImageBoxes:
         crowds = ~counts
         inside = measure_inside(boxes_xyxy, image.boxes_xyxy[crowds])
         inside *= labels[:, None] == image.labels[crowds][None, :]
-        self._in_crowd = (inside > OBJECT_IOU).any(axis=1)
+        self._in_crowd: npt.NDArray[np.bool_] = np.asarray((inside > OBJECT_IOU).any(axis=1))
         self._errors = [self._error_of(row) for row in range(len(labels))]
         self._menders = self._choose_menders()
 

@@ -112,7 +112,7 @@ class _Scene:
         self._sure = [one.sure_rows_of(image.image_id) for one in replicates]
         self._counts = ~image.is_crowd
         seen = np.stack([self._sees(number) for number in range(len(replicates))])
-        self._is_seen = seen.any(axis=0)
+        self._is_seen: npt.NDArray[np.bool_] = np.asarray(seen.any(axis=0))
         self.is_seen_by_all = seen.all(axis=0) & self._counts
         """[N]: labels that every replicate finds."""
         self.agreed = [self._compare(*boxes) for boxes in self._list_agreed()]
