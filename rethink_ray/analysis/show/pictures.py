@@ -25,8 +25,8 @@ MOST_BYTES = 60_000
 QUALITIES = (80, 60, 40)
 LETTER_SHARE = 0.05
 """The height of letters, as a share of the shown region's longer side."""
-LETTER_WIDTH = 0.6
-"""Of a letter, as a share of its height."""
+LETTER_WIDTH = 0.68
+"""Of a bold letter, as a share of its height."""
 MOST_OUTLINES = 60
 """Boxes drawn on one picture: the surest ones."""
 
