@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.box_errors import ERROR_KINDS
 from rethink_ray.analysis.read.box_overlap import measure_iou, pair_by_overlap, pair_by_score
 from rethink_ray.analysis.read.kept_boxes import choose_threshold
 from rethink_ray.analysis.read.picked_images import pick_images
@@ -119,7 +120,9 @@ def test_every_table_has_the_arms_and_numbers_with_intervals() -> None:
         ("pretrained", "0.5"),
         ("pretrained", "0.75"),
     ]
-    assert [row[0] for row in _sheet(given, "error_costs").rows] == ["scratch", "pretrained"]
+    errors = _sheet(given, "error_costs")
+    assert errors.columns == ("error", "means", "scratch", "pretrained")
+    assert [row[0] for row in errors.rows] == list(ERROR_KINDS)
 
 
 def test_class_aps_average_to_the_ap_of_the_arm() -> None:

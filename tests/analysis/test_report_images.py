@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,19 @@ from rethink_ray.analysis.read.kept_boxes import (
     read_kept_study,
 )
 from rethink_ray.analysis.read.picked_images import PickedImage
-from rethink_ray.analysis.read.scored_images import ReportImages
+from rethink_ray.analysis.read.scored_images import AnnotatedImage, ReportImages
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.detections_part import build_detections
-from rethink_ray.analysis.show.pictures import MOST_BYTES, encode_jpeg, surround
+from rethink_ray.analysis.show.pictures import (
+    MOST_BYTES,
+    Outline,
+    draw_outlines,
+    encode_jpeg,
+    surround,
+)
 from rethink_ray.analysis.show.report import as_html, build_report
-from rethink_ray.analysis.show.shown_images import draw_rows
+from rethink_ray.analysis.show.shown_images import MOST_DOUBTS_DRAWN, draw_rows
+from rethink_ray.analysis.show.trial_figures import MOST_LINES, list_lines
 from rethink_ray.analysis.show.trials_table import MOST_ROWS
 from rethink_ray.cli import app
 from rethink_ray.commands.report_images import load_report_images
@@ -62,14 +69,22 @@ class PlantedImages(Planted):
         return replace(super().facts, categories=self.names)
 
 
-def _keep_boxes(planted: Planted, root: Path, images: ReportImages) -> None:
-    """Replicates of the second arm find objects more exactly than those of the first."""
+def _keep_boxes(
+    planted: Planted,
+    root: Path,
+    images: ReportImages,
+    shown: Sequence[AnnotatedImage] | None = None,
+) -> None:
+    """Replicates of the second arm find objects more exactly than those of the first.
+
+    ``shown``: what is in the pictures, where labels differ from it.
+    """
     truth = [truth_of(image) for image in images.images.values()]
     for cell, result in derive_findings(planted.tables()).results.items():
         point = result.points[-1]
         blur = 3.0 if cell.arm == "scratch" else 1.0
         for number, trial_id in enumerate(point.trial_ids):
-            seen = scatter(list(images.images.values()), number, blur=blur)
+            seen = scatter(shown or list(images.images.values()), number, blur=blur)
             found = [detection_of(image_id, boxes) for image_id, boxes in seen.items()]
             path = detections_path(root, trial_id, point.length)
             write_detections(path, table_of(truth, found, len(images.categories)))
@@ -158,12 +173,8 @@ def test_without_a_data_set_there_are_no_pictures_and_the_sentence_says_why(
 def test_other_annotations_than_those_scored_against_are_not_shown(shapes_study: Path) -> None:
     directory = StudyDirectory.open(shapes_study)
     images = load_report_images(directory.study, directory.facts, "full")
-    first = next(iter(images.images))
-    one = images.images[first]
-    changed = replace(
-        one, boxes_xyxy=one.boxes_xyxy[:0], labels=one.labels[:0], is_crowd=one.is_crowd[:0]
-    )
-    others = replace(images, images={**images.images, first: changed})
+    first = next(iter(images.images.values()))
+    others = replace(images, images={**images.images, first.image_id: _without_first(first)})
     kept = _read(shapes_study, lambda regime: others)
     assert isinstance(kept, KeptStudy)
     assert kept.images is None
@@ -207,12 +218,15 @@ def test_pictures_can_be_left_out(shapes_study: Path) -> None:
 
 
 def test_a_large_study_with_pictures_of_noise_has_a_page_of_at_most_8_mb(tmp_path: Path) -> None:
-    """Its table of trials is full, and no JPEG can compress its pictures."""
+    """Its table of trials is full, half of its images lack a label, and no JPEG can compress its
+    pictures."""
     planted = PlantedImages(build_study(), SCORE)
     directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
-    images = images_of(grid_images(60), lambda image_id: Image.fromarray(noise))
-    _keep_boxes(planted, directory.root, images)
+    shown = grid_images(80)
+    labelled = [_without_first(one) if one.image_id % 2 else one for one in shown]
+    images = images_of(labelled, lambda image_id: Image.fromarray(noise))
+    _keep_boxes(planted, directory.root, images, shown)
     findings = derive_findings(planted.tables())
     records = {
         cell: replace(record, search=record.search * MOST_ROWS)
@@ -222,9 +236,14 @@ def test_a_large_study_with_pictures_of_noise_has_a_page_of_at_most_8_mb(tmp_pat
     part = build_detections(large, directory, lambda regime: images, kept)
     page = as_html(large, dict(part.figures), "studies/large", (), kept, part)
     assert kept.missing == ()
-    assert page.count("<image id=") == 9
+    assert page.count("<image ") == 9 + MOST_DOUBTS_DRAWN
     assert "more are in trials.parquet" in page
     assert 1_000_000 < len(page.encode()) <= 8_000_000
+
+
+def _without_first(image: AnnotatedImage) -> AnnotatedImage:
+    boxes, labels, is_crowd = image.boxes_xyxy[1:], image.labels[1:], image.is_crowd[1:]
+    return replace(image, boxes_xyxy=boxes, labels=labels, is_crowd=is_crowd)
 
 
 def test_a_jpeg_is_small_whatever_it_shows() -> None:
@@ -247,6 +266,27 @@ def test_a_doubtful_label_is_shown_with_what_is_around_it(
 ) -> None:
     """Three times the box, at least a third of a picture of 100 x 100, and never beyond it."""
     assert surround(box, 100, 100) == region
+
+
+def test_a_text_that_would_hide_another_one_is_left_out() -> None:
+    """Both boxes begin at one corner; the surer one comes first. The third stands elsewhere."""
+    corners = ((10.0, 40.0, 50.0, 80.0), (11.0, 41.0, 50.0, 80.0), (60.0, 80.0, 90.0, 95.0))
+    outlines = [
+        Outline(box_xyxy=box, kind="right", text=text)
+        for box, text in zip(corners, ("sure", "unsure", "a < b"), strict=True)
+    ]
+    svg = draw_outlines("", (0.0, 0.0, 100.0, 100.0), outlines, "title")
+    assert re.findall(r"<text[^>]*>(.*?)</text>", svg) == ["sure", "a &lt; b"]
+    assert svg.count('<rect class="right"') == 3
+
+
+def test_lines_of_trials_are_their_scores_on_the_split_that_selects() -> None:
+    record = next(iter(derive_findings(Planted(build_study(), SCORE).tables()).records.values()))
+    lines = list_lines(record, record.search)
+    assert [[length for length, _ in line] for line in lines] == [[2.0, 4.0, 6.0]] * 2
+    trial = min(record.search, key=lambda one: one.trial_id)
+    assert lines[0][-1][1] == record.scores[trial.trial_id, 6.0].select
+    assert len(list_lines(record, record.search * MOST_LINES)) == MOST_LINES
 
 
 def _rows_of(page: str) -> Iterator[list[str]]:

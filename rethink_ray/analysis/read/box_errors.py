@@ -6,7 +6,7 @@ at IoU 0.5. Unlike there, a label without any object does not count, as in COCO.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -24,31 +24,23 @@ OBJECT_IOU, NOTHING_IOU = 0.5, 0.1
 """IoU from which on a box is on an object, and up to which it is on none."""
 
 
-RIGHT = -1
-"""In place of the number of an error: the box is right."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedBox:
-    """One box that counts."""
-
-    label: int
-    score: float
-    error: int
-    """Its number among ``ERROR_KINDS``, or ``RIGHT``."""
-    mended: int
-    """The label under which it is right once its error is mended; 0: it is then gone."""
+RIGHT, IGNORED = -1, -2
+"""In place of the number of an error: the box is right; it lies in a crowd and does not count."""
+Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedReplicate:
     """All boxes of a replicate, and the objects that it could have found."""
 
-    labels: npt.NDArray[np.int64]
-    """[D], as are the next three, which ``JudgedBox`` explains."""
+    labels: Numbers
+    """[D], of the boxes that count."""
     scores: npt.NDArray[np.float64]
-    errors: npt.NDArray[np.int64]
-    mended: npt.NDArray[np.int64]
+    """[D]."""
+    errors: Numbers
+    """[D]: the number of a box's error among ``ERROR_KINDS``, or ``RIGHT``."""
+    mended: Numbers
+    """[D]: the label under which a box is right once its error is mended; 0: it is then gone."""
     objects: Mapping[int, int]
     """Label -> number of objects."""
     missed: Mapping[int, int]
@@ -95,96 +87,82 @@ def interpolate_precision(
 
 def judge_boxes(boxes: KeptBoxes, images: ReportImages) -> JudgedReplicate:
     """Every box of a replicate with its error, if it has one."""
-    judged: list[JudgedBox] = []
+    errors: Numbers = np.full(len(boxes.labels), IGNORED, np.int64)
+    mended: Numbers = np.zeros(len(boxes.labels), np.int64)
     objects: Counter[int] = Counter()
     missed: Counter[int] = Counter()
     for image_id, image in images.images.items():
-        rows = boxes.rows_of(image_id)
-        one = _ImageBoxes(
-            boxes_xyxy=boxes.boxes_xyxy[rows],
-            labels=boxes.labels[rows],
-            scores=boxes.scores[rows],
-            image=image,
+        rows, counts = boxes.rows_of(image_id), ~image.is_crowd
+        object_labels = image.labels[counts]
+        matched = _match(boxes, rows, image)
+        errors[rows] = matched.errors
+        mends = _choose_menders(matched)
+        for target, row in mends.items():
+            mended[rows.start + row] = object_labels[target]
+        objects.update(object_labels.tolist())
+        missed.update(
+            int(label)
+            for column, label in enumerate(object_labels)
+            if not matched.used[column] and column not in mends
         )
-        objects.update(one.object_labels.tolist())
-        judged += one.judge()
-        missed.update(one.list_missed())
+    counted = errors != IGNORED
     return JudgedReplicate(
-        labels=np.array([box.label for box in judged], np.int64),
-        scores=np.array([box.score for box in judged], np.float64),
-        errors=np.array([box.error for box in judged], np.int64),
-        mended=np.array([box.mended for box in judged], np.int64),
+        labels=boxes.labels[counted],
+        scores=boxes.scores[counted],
+        errors=errors[counted],
+        mended=mended[counted],
         objects=dict(objects),
         missed=dict(missed),
     )
 
 
-class _ImageBoxes:
-    """The boxes of one image, matched with its objects."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Matched:
+    """The boxes of one image, held against its objects."""
 
-    def __init__(
-        self,
-        boxes_xyxy: npt.NDArray[np.float64],
-        labels: npt.NDArray[np.int64],
-        scores: npt.NDArray[np.float64],
-        image: AnnotatedImage,
-    ) -> None:
-        """Boxes come from the highest score to the lowest."""
-        counts = ~image.is_crowd
-        self.object_labels = image.labels[counts]
-        self._labels, self._scores = labels, scores
-        self._iou = measure_iou(boxes_xyxy, image.boxes_xyxy[counts])
-        self._is_same = labels[:, None] == self.object_labels[None, :]
-        self._taken = pair_by_score(self._iou * self._is_same, OBJECT_IOU)
-        self._used = np.zeros(len(self.object_labels), np.bool_)
-        self._used[self._taken[self._taken >= 0]] = True
-        crowds = ~counts
-        inside = measure_inside(boxes_xyxy, image.boxes_xyxy[crowds])
-        inside *= labels[:, None] == image.labels[crowds][None, :]
-        self._in_crowd = (inside > OBJECT_IOU).any(axis=1)
-        self._errors = [self._error_of(row) for row in range(len(labels))]
-        self._menders = self._choose_menders()
+    errors: Numbers
+    """[D], from the highest score to the lowest."""
+    targets: Numbers
+    """[D]: the object that an error of place or class is about; -1 for other boxes."""
+    used: npt.NDArray[np.bool_]
+    """[N]: objects that a box has found."""
 
-    def judge(self) -> Iterator[JudgedBox]:
-        """Every box that counts."""
-        for row, (error, target) in enumerate(self._errors):
-            label, score = int(self._labels[row]), float(self._scores[row])
-            if self._taken[row] >= 0:
-                yield JudgedBox(label=label, score=score, error=RIGHT, mended=label)
-            elif error and not self._in_crowd[row]:
-                mends = target >= 0 and self._menders.get(target) == row
-                mended = int(self.object_labels[target]) if mends else 0
-                number = ERROR_KINDS.index(error)
-                yield JudgedBox(label=label, score=score, error=number, mended=mended)
 
-    def list_missed(self) -> list[int]:
-        """Labels of the objects that no box found and that no mended box would find."""
-        return [
-            int(label)
-            for column, label in enumerate(self.object_labels)
-            if not self._used[column] and column not in self._menders
-        ]
+def _match(boxes: KeptBoxes, rows: slice, image: AnnotatedImage) -> _Matched:
+    """The error of each box of an image; of several that could apply, the one assigned last."""
+    counts, labels, corners = ~image.is_crowd, boxes.labels[rows], boxes.boxes_xyxy[rows]
+    inside = measure_inside(corners, image.boxes_xyxy[~counts])
+    inside *= labels[:, None] == image.labels[~counts][None, :]
+    iou = measure_iou(corners, image.boxes_xyxy[counts])
+    is_same = labels[:, None] == image.labels[counts][None, :]
+    same, other = iou * is_same, iou * ~is_same
+    taken = pair_by_score(same, OBJECT_IOU)
+    used: npt.NDArray[np.bool_] = np.zeros(iou.shape[1], np.bool_)
+    used[taken[taken >= 0]] = True
+    best_same = same.max(axis=1, initial=0.0)
+    is_near = (best_same >= NOTHING_IOU) & (best_same <= OBJECT_IOU)
+    is_other = other.max(axis=1, initial=0.0) >= OBJECT_IOU
+    errors: Numbers = np.full(len(labels), ERROR_KINDS.index("both"), np.int64)
+    errors[iou.max(axis=1, initial=0.0) <= NOTHING_IOU] = ERROR_KINDS.index("background")
+    is_double = (same * used).max(axis=1, initial=0.0) >= OBJECT_IOU
+    errors[is_double] = ERROR_KINDS.index("duplicate")
+    errors[is_other] = ERROR_KINDS.index("classification")
+    errors[is_near] = ERROR_KINDS.index("localisation")
+    targets: Numbers = np.full(len(labels), -1, np.int64)
+    if iou.shape[1]:
+        targets[is_other] = other.argmax(axis=1)[is_other]
+        targets[is_near] = same.argmax(axis=1)[is_near]
+    is_ignored = (taken < 0) & (inside > OBJECT_IOU).any(axis=1)
+    for rule, number in ((is_ignored, IGNORED), (taken >= 0, RIGHT)):
+        errors[rule], targets[rule] = number, -1
+    return _Matched(errors=errors, targets=targets, used=used)
 
-    def _error_of(self, row: int) -> tuple[ErrorKind | None, int]:
-        """The error of a box, and the object that it is about; None and -1 for a right box."""
-        if self._taken[row] >= 0 or self._in_crowd[row]:
-            return None, -1
-        if not len(self.object_labels):
-            return "background", -1
-        iou, is_same = self._iou[row], self._is_same[row]
-        nearest, other = int((iou * is_same).argmax()), int((iou * ~is_same).argmax())
-        if NOTHING_IOU <= iou[nearest] * is_same[nearest] <= OBJECT_IOU:
-            return "localisation", nearest
-        if iou[other] * ~is_same[other] >= OBJECT_IOU:
-            return "classification", other
-        if (iou * is_same * self._used).max() >= OBJECT_IOU:
-            return "duplicate", -1
-        return ("background" if iou.max() <= NOTHING_IOU else "both"), -1
 
-    def _choose_menders(self) -> dict[int, int]:
-        """Object -> the surest box that would find it once its own error is mended."""
-        menders: dict[int, int] = {}
-        for row, (_, target) in enumerate(self._errors):
-            if target >= 0 and not self._used[target]:
-                menders.setdefault(target, row)
-        return menders
+def _choose_menders(matched: _Matched) -> dict[int, int]:
+    """Object -> the surest box that would find it once its own error is mended."""
+    menders: dict[int, int] = {}
+    for row in np.flatnonzero(matched.targets >= 0).tolist():
+        target = int(matched.targets[row])
+        if not matched.used[target]:
+            menders.setdefault(target, row)
+    return menders

@@ -3,11 +3,12 @@
 A replicate's box is sure if it reaches the replicate's threshold. Replicates agree on a box if each
 has a sure one of the same label there. Doubts are ranked by how far the replicates are beyond their
 thresholds, times how often the arm is right about the label elsewhere, so that an arm which often
-errs comes late.
+errs comes late. The four kinds take turns, because a detector that misses many objects would fill
+the list with one of them.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,7 +73,7 @@ class _Unseen:
 
 
 def find_label_doubts(arm: ArmBoxes, images: ReportImages) -> tuple[LabelDoubt, ...]:
-    """All doubts about labels, from the strongest on; of equals by image id.
+    """All doubts about labels: kinds take turns, each from its strongest doubt on.
 
     Args:
         arm: its replicates; fewer than two agree on nothing.
@@ -100,8 +101,22 @@ def find_label_doubts(arm: ArmBoxes, images: ReportImages) -> tuple[LabelDoubt, 
     for one_unseen in unseen:
         label = int(one_unseen.image.labels[one_unseen.row])
         doubts.append(_doubt_of_label(one_unseen, num_seen[label] / num_labels[label], images))
-    strong = (doubt for doubt in doubts if doubt.doubt > 0.0)
-    return tuple(sorted(strong, key=lambda d: (-d.doubt, d.image_id, d.box_xyxy)))
+    return _rank(doubt for doubt in doubts if doubt.doubt > 0.0)
+
+
+def _rank(doubts: Iterable[LabelDoubt]) -> tuple[LabelDoubt, ...]:
+    """The strongest of each kind, then the second of each kind, ...; of equals the largest box."""
+    by_kind: dict[DoubtKind, list[LabelDoubt]] = {}
+    for doubt in sorted(doubts, key=lambda d: (-d.doubt, -_area(d), d.image_id, d.box_xyxy)):
+        by_kind.setdefault(doubt.kind, []).append(doubt)
+    turns = [(turn, doubt) for group in by_kind.values() for turn, doubt in enumerate(group)]
+    turns.sort(key=lambda one: (one[0], -one[1].doubt, one[1].image_id, one[1].box_xyxy))
+    return tuple(doubt for _, doubt in turns)
+
+
+def _area(doubt: LabelDoubt) -> float:
+    x0, y0, x1, y1 = doubt.box_xyxy
+    return (x1 - x0) * (y1 - y0)
 
 
 class _Scene:
@@ -112,7 +127,7 @@ class _Scene:
         self._sure = [one.sure_rows_of(image.image_id) for one in replicates]
         self._counts = ~image.is_crowd
         seen = np.stack([self._sees(number) for number in range(len(replicates))])
-        self._is_seen = seen.any(axis=0)
+        self._is_seen: npt.NDArray[np.bool_] = np.asarray(seen.any(axis=0))
         self.is_seen_by_all = seen.all(axis=0) & self._counts
         """[N]: labels that every replicate finds."""
         self.agreed = [self._compare(*boxes) for boxes in self._list_agreed()]

@@ -38,17 +38,18 @@ def pick_images(kept: KeptStudy, num_each: int = NUM_EACH) -> tuple[PickedImage,
         np.mean([score_images(boxes, ids, objects) for boxes in arm.replicates], axis=0)
         for arm in kept.arms
     ]
-    scores: npt.NDArray[np.float64] = np.round(np.mean(of_arms, axis=0), 9)
+    scores: npt.NDArray[np.float64] = np.round(np.stack(of_arms).mean(axis=0), 9)
     each = min(num_each, max(1, len(ids) // 3))
     rows = np.arange(len(ids))
     best = np.lexsort((rows, -scores))[:each]
-    worst = [row for row in np.lexsort((rows, scores)) if row not in set(best)][:each]
+    lowest: list[int] = np.lexsort((rows, scores)).tolist()
+    worst = [row for row in lowest if row not in set(best.tolist())][:each]
     left = np.array([row for row in rows if row not in {*best, *worst}], np.int64)
     distances = np.round(np.abs(scores[left] - np.median(scores)), 9) if len(left) else left
     typical = left[np.lexsort((left, distances))][:each]
-    picked: list[tuple[PickReason, Sequence[int]]] = [
-        ("best", best),
-        ("typical", typical),
+    picked: list[tuple[PickReason, list[int]]] = [
+        ("best", best.tolist()),
+        ("typical", typical.tolist()),
         ("worst", worst),
     ]
     return tuple(

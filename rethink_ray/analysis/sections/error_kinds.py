@@ -13,6 +13,15 @@ from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.judge.wording import mean_text
 
+MEANINGS: dict[ErrorKind, str] = {
+    "classification": "on an object of another class",
+    "localisation": "right class, IoU 0.1 to 0.5",
+    "both": "wrong class, and IoU 0.1 to 0.5",
+    "duplicate": "second box on an object",
+    "background": "on no object",
+    "missed": "object that none of these boxes is about",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCost:
@@ -43,26 +52,22 @@ def _derive(given: SectionInput) -> tuple[ErrorCost, ...]:
 
 
 def _build(given: SectionInput, rows: Sequence[ErrorCost]) -> Sheet:
-    """Arms down, kinds across."""
-    by_arm: dict[str, dict[ErrorKind, ErrorCost]] = {}
-    for row in rows:
-        by_arm.setdefault(row.arm, {})[row.kind] = row
+    """Kinds down, arms across."""
+    arms = list(dict.fromkeys(row.arm for row in rows))
+    costs = {(row.kind, row.arm): row for row in rows}
     return Sheet(
         title=ERROR_COSTS.title,
         note=(
             "Points of AP at IoU 0.5 that mending all errors of one kind would bring, mean over "
-            "replicates with 95 % interval (how many there are per replicate); gains do not add "
-            "up. Classification: on an object, under another class. Localisation: the right "
-            "class, IoU 0.1 to 0.5. Both: wrong in both. Duplicate: a second box on an object. "
-            "Background: on nothing. Missed: an object that no such box could become. Kinds and "
-            "rules: Bolya et al. 2020."
+            "replicates with 95 % interval (how many errors a replicate has); gains do not add up. "
+            "Rules: Bolya et al. 2020."
         ),
-        columns=("arm", *ERROR_KINDS),
+        columns=("error", "means", *arms),
         rows=tuple(
-            (arm, *(_cost_text(costs[kind]) for kind in ERROR_KINDS))
-            for arm, costs in by_arm.items()
+            (kind, MEANINGS[kind], *(_cost_text(costs[kind, arm]) for arm in arms))
+            for kind in ERROR_KINDS
         ),
-        numeric=frozenset(range(1, 1 + len(ERROR_KINDS))),
+        numeric=frozenset(range(2, 2 + len(arms))),
     )
 
 

@@ -33,9 +33,10 @@ def _build(given: SectionInput, rows: Sequence[LabelDoubt]) -> Sheet:
     num = len(best.replicates) if best else 0
     note = (
         f"Labels of {given.study.data.report_on} that all {num} replicates of "
-        f"{best.arm if best else '-'} contradict, the likeliest errors first: look at them, "
-        "nothing is changed. All of them are in label_errors.csv beside this page. Many may be "
-        "errors of the detector; the mark falls with the share of such boxes that it gets wrong."
+        f"{best.arm if best else '-'} contradict: a list to look at, nothing is changed. The four "
+        "kinds take turns, each with its likeliest errors first; label_errors.csv beside this page "
+        "has all. Many may be errors of the detector: the mark falls with the share of such boxes, "
+        "or labels, that it gets wrong."
     )
     if num < MIN_REPLICATES_TO_AGREE:
         note = "No list: agreement needs at least two replicates of the best arm."

@@ -23,10 +23,10 @@ LONGEST_PX = 400
 MOST_BYTES = 60_000
 """Of a JPEG; one that takes more is written with less quality, then smaller."""
 QUALITIES = (80, 60, 40)
-LETTER_SHARE = 0.065
+LETTER_SHARE = 0.05
 """The height of letters, as a share of the shown region's longer side."""
-LETTER_WIDTH = 0.6
-"""Of a letter, as a share of its height."""
+LETTER_WIDTH = 0.68
+"""Of a bold letter, as a share of its height."""
 MOST_OUTLINES = 60
 """Boxes drawn on one picture: the surest ones."""
 

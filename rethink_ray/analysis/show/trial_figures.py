@@ -47,11 +47,12 @@ def _draw_if_any(findings: Findings, regime: str) -> str | None:
 
 
 def _paint_arm(axes: Any, record: CellRecord, index: int) -> None:
-    """Search trials as thin lines, replicates as thick ones."""
-    look, label = look_of(index), legend_label(record.cell.arm)
-    groups = ((record.search, 0.8, 0.45, 2), (record.replicates, 2.2, 0.9, 4))
-    for trials, width, alpha, size in groups:
-        for line in list_lines(record, trials):
+    """Search trials as thin lines, replicates as thick ones over them."""
+    look, searched = look_of(index), list_lines(record, record.search)
+    repeated = list_lines(record, record.replicates)
+    for lines, width, alpha, size in ((searched, 0.8, 0.5, 2), (repeated, 2.2, 0.9, 4)):
+        has_entry = lines is (repeated or searched)  # one entry of the legend for each arm
+        for number, line in enumerate(lines):
             axes.plot(
                 [length for length, _ in line],
                 [score for _, score in line],
@@ -59,9 +60,8 @@ def _paint_arm(axes: Any, record: CellRecord, index: int) -> None:
                 linewidth=width,
                 alpha=alpha,
                 markersize=size,
-                label=label,
+                label=legend_label(record.cell.arm) if has_entry and not number else None,
             )
-            label = None  # one entry of the legend for each arm
 
 
 def list_lines(record: CellRecord, trials: Sequence[Trial]) -> list[Line]:
