@@ -57,13 +57,19 @@ def train_final(study: StudyDirectory, out: Path, formats: Sequence[str]) -> Ite
     before = read_kept_model(study, origin, exported)
     if before is not None:
         known = add_card(before, findings, origin).card
-    card = _say_final(describe_model(model, collect_versions()), known)
+    card = _say_final(describe_model(model, collect_versions()), known, exported.num_images)
     yield from write_formats(CardedModel(model=model, card=card), folder, formats)
     yield from card.caveats[:1]
 
 
-def _say_final(card: ModelCard, known: ModelCard) -> ModelCard:
-    """The card of the final model; ``known`` is that of its configuration in the study."""
+def _say_final(card: ModelCard, known: ModelCard, num_before: int | None) -> ModelCard:
+    """The card of the final model.
+
+    Args:
+        card: without what its study knows.
+        known: of the model that its configuration had in the study.
+        num_before: pictures that this one was trained on.
+    """
     sentence = (
         f"This model has no score: it learned from all {card.config.num_images} labelled pictures, "
         f"so none is left to measure it."
@@ -74,7 +80,7 @@ def _say_final(card: ModelCard, known: ModelCard) -> ModelCard:
         span = "" if interval is None else f" [{interval[0]:.1f}, {interval[1]:.1f}]"
         runs = f"{score.replicates} runs" if score.replicates else "one run"
         sentence += (
-            f" {runs.capitalize()} of its configuration on {known.config.num_images} of them had "
+            f" {runs.capitalize()} of its configuration on {num_before} of them had "
             f"{score.split}/{score.metric} {score.value:.1f}{span}."
         )
     origin = f"{known.thresholds_from}, by the model of its study"
