@@ -34,6 +34,8 @@ def export_study(
         print(f"single runs, chosen because they were best, not replicated: {', '.join(single)}")
     if written.missing:
         print(f"missing, nothing has finished there: {', '.join(written.missing)}")
+    for regime, why in written.not_recommended.items():
+        print(f"no {regime}-best.yaml: {why}")
 
 
 def export_one_run(run: Path, out: Path | None, formats: Sequence[str], *, is_final: bool) -> None:
