@@ -63,4 +63,5 @@ def _find_best(scores: _Array, is_right: _Array, num_objects: int) -> float | No
     f1 = 2 * right / (np.arange(1, len(order) + 1) + num_objects)
     is_last_of_ties = np.append(descending[1:] < descending[:-1], True)
     best = int(np.argmax(np.where(is_last_of_ties, f1, -1.0)))
-    return math.floor(float(descending[best]) * 10**DIGITS) / 10**DIGITS
+    threshold: float = math.floor(float(descending[best]) * 10**DIGITS) / 10**DIGITS
+    return threshold

@@ -20,16 +20,16 @@ TENSOR_FILE = "model.safetensors"
 ONNX_FILE = "model.onnx"
 BASE_LICENCE = "that of the pictures it was trained on, and of nothing else"
 """What binds a model that starts from random weights."""
-Floats = Annotated[tuple[float, float, float], Field(strict=False)]
-Range = Annotated[tuple[float, float], Field(strict=False)]
+_Channels = Annotated[tuple[float, float, float], Field(strict=False)]
+_Range = Annotated[tuple[float, float], Field(strict=False)]
 
 
 class CardInput(Spec):
     """What the network must be fed."""
 
-    mean: Floats
+    mean: _Channels
     """Subtracted from each channel, in the order ``order``, for pixels from 0 to 1."""
-    std: Floats
+    std: _Channels
     """Each channel is then divided by this."""
     order: Literal["rgb", "bgr"] = "rgb"
     """The order in which the network takes the channels."""
@@ -53,7 +53,7 @@ class CardScore(Spec):
     """The split that was scored."""
     value: float
     """The score."""
-    interval: Range | None = None
+    interval: _Range | None = None
     """95 % interval of the mean of its replicates; null for a single run."""
     replicates: int = 0
     """Runs of the same configuration with new seeds behind ``value``; 0: this very model."""
@@ -79,7 +79,7 @@ class ModelCard(Spec):
     """Whose names the tensors have. Networks that torchvision cannot build have ours."""
     input: CardInput
     """What the network must be fed."""
-    level_ranges: dict[str, Range] = {}
+    level_ranges: dict[str, _Range] = {}
     """Kind of deep picture -> its levels of black and white; empty for 8 bits a channel."""
     keypoints: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Names of an object's keypoints, in order."""
@@ -144,7 +144,7 @@ def read_card(folder: Path) -> ModelCard | None:
         raise RecordError(explain(str(path), must, say_error(error), remedy)) from None
 
 
-def describe_start(config: TrialConfig) -> str:
+def say_start(config: TrialConfig) -> str:
     """What the weights of a run are before its first update, in words."""
     init = config.recipe.init
     if config.recipe.labels.has_teacher:

@@ -22,7 +22,7 @@ SAME_PX, SAME_SCORE = 0.5, 0.005
 same."""
 MADE_UP_HW = ((90, 130), (128, 128))
 """Sizes of the pictures that are compared where the data set is gone."""
-Detections = tuple[Tensor, Tensor, Tensor]
+BoxTensors = tuple[Tensor, Tensor, Tensor]
 """Boxes ``[D, 4]`` xyxy, scores ``[D]`` and labels ``[D]``."""
 
 
@@ -67,7 +67,7 @@ class OnnxModel:
         )
         self._transform = transform
 
-    def detect(self, pixels: Tensor) -> Detections:
+    def detect(self, pixels: Tensor) -> BoxTensors:
         """Returns the detections in a picture, ``[3, H, W]`` float32 in 0..1, in its pixels."""
         height, width = pixels.shape[-2:]
         now = self._transform.resized_hw(height, width)
@@ -84,7 +84,7 @@ def check_onnx(model: TrainedModel, path: Path) -> OnnxCheck:
 
     Without that split, the pictures are noise.
     """
-    onnx = OnnxModel(path, model.detector.network.get_submodule("transform"))
+    onnx = OnnxModel(path, model.detector.input_transform)
     pairs = []
     pictures = _choose_pictures(model)
     for pixels in pictures:
@@ -106,7 +106,7 @@ def _choose_pictures(model: TrainedModel) -> list[Tensor]:
 
 
 def compare_detections(pairs: Sequence[tuple[Any, Any]]) -> OnnxCheck:
-    """Compares pairs of ``Detections`` of the same pictures."""
+    """Compares pairs of ``BoxTensors`` of the same pictures."""
     num_boxes, num_others, num_same = 0, 0, 0
     largest_px, largest_score = 0.0, 0.0
     for (boxes, scores, labels), (other_boxes, other_scores, other_labels) in pairs:
@@ -122,7 +122,7 @@ def compare_detections(pairs: Sequence[tuple[Any, Any]]) -> OnnxCheck:
             labels[:, None] != other_labels[None], torch.inf
         ).min(dim=1)
         same = nearest <= 1
-        num_same += len(partner[same].unique())
+        num_same += len(set(partner[same].tolist()))
         if same.any():
             moved = (boxes - other_boxes[partner])[same].abs().max()
             changed = (scores - other_scores[partner])[same].abs().max()

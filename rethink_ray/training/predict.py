@@ -80,7 +80,7 @@ def predict_images(
         DataError: a named picture cannot be decoded, which is told before any is drawn; a folder
             has no picture; or a new picture would replace a given one.
     """
-    listed = list_pictures(images, out)
+    listed = list_targets(images, out)
     model = load_model(run)
     card = read_card(run if run.is_dir() else run.parent)
     by_label = card.thresholds_by_label if card is not None and score is None else ()
@@ -108,7 +108,7 @@ def predict_images(
     )
 
 
-def list_pictures(images: Iterable[Path], out: Path) -> ListedPictures:
+def list_targets(images: Iterable[Path], out: Path) -> ListedPictures:
     """The pictures to look at, in order, each once; those under ``out`` are left out.
 
     Raises:

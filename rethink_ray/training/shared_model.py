@@ -31,10 +31,10 @@ from rethink_ray.spec.card import (
     TENSOR_FILE,
     CardInput,
     ModelCard,
-    describe_start,
     has_own_start_only,
     read_card,
     render_card,
+    say_start,
 )
 from rethink_ray.spec.errors import RecordError, SpecError, explain
 from rethink_ray.spec.networks import is_own
@@ -62,7 +62,7 @@ def describe_model(model: TrainedModel, versions: Mapping[str, str]) -> ModelCar
             kind: (scale.lowest, scale.highest) for kind, scale in model.level_ranges.items()
         },
         keypoints=model.keypoints,
-        start=describe_start(config),
+        start=say_start(config),
         licence=_find_licence(config),
         length=model.length,
         trial_id=config.trial_id,

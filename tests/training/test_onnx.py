@@ -55,7 +55,7 @@ def retinanet(tmp_path_factory: pytest.TempPathFactory) -> tuple[TrainedModel, P
 
 def require_same_boxes(model: TrainedModel, path: Path) -> None:
     """Ten pictures have the same boxes in onnxruntime."""
-    onnx = OnnxModel(path, model.detector.network.get_submodule("transform"))
+    onnx = OnnxModel(path, model.detector.input_transform)
     pairs = []
     for picture in draw_pictures():
         [output] = model.detector.detect([picture])
