@@ -69,8 +69,8 @@ class StudyResults:
         Example:
             >>> import rethink_ray
             >>> answer = rethink_ray.read_study(finished_study).answer
-            >>> [regime.recommended is not None for regime in answer.regimes]
-            [True]
+            >>> answer.of("full").recommended.arm
+            'pretrained'
         """
         return self.findings.answer
 

@@ -103,7 +103,7 @@ def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
     size = 0.0
     for _ in range(studies):
         samples = [
-            build_planted_sample(name, mean + sd * rng.normal(size=design.replicates))
+            build_planted_sample(name, (mean + sd * rng.normal(size=design.replicates)).tolist())
             for name, mean, sd in zip(names, design.means, design.sds, strict=True)
         ]
         choice = choose_arm(study, "full", samples, names, UNCORRECTED)
@@ -141,7 +141,7 @@ def build_planted_sample(arm: str, values: Sequence[float]) -> ScoreSample:
         labels={column: frozenset({text}) for column, text in labels.items()},
         images=400,
         length=2.0,
-        values={seed: float(value) for seed, value in enumerate(values)},
+        values=dict(enumerate(values)),
         evidence=(),
         configuration=arm,
         merit=20.0,
@@ -220,8 +220,8 @@ def print_methods(studies: int, seed: int, *, is_whole: bool) -> None:
             sizes[method].append(size)
         cells = " | ".join(f"{100 * i:.1f} % ({s:.2f})" for i, s in rates.values())
         print(f"| {name} | {cells} |", flush=True)
-    cells = (f"{100 * least[m]:.1f} % ({np.mean(sizes[m]):.2f})" for m in METHODS)
-    print(f"| least share (mean size) | {' | '.join(cells)} |")
+    last = " | ".join(f"{100 * least[m]:.1f} % ({np.mean(sizes[m]):.2f})" for m in METHODS)
+    print(f"| least share (mean size) | {last} |")
 
 
 def print_answers(studies: int, seed: int, *, is_whole: bool) -> int:

@@ -77,8 +77,10 @@ class RegimeAnswer:
 
     regime: str
     num_images: int
+    headline: str
+    """What to train with, in one sentence."""
     paragraph: str
-    """All of it in words."""
+    """All of it in words, the headline first."""
     recommended: Recommendation | None
     why: Why
     arms: tuple[RankedArm, ...]

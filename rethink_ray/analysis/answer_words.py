@@ -19,26 +19,25 @@ from rethink_ray.judge.wording import (
 from rethink_ray.spec.study import Study
 
 
-def say_regime(study: Study, answer: RegimeAnswer, *, varies: bool) -> str:
-    """The paragraph.
+def say_regime(study: Study, answer: RegimeAnswer, *, varies: bool) -> tuple[str, ...]:
+    """The sentences of the paragraph, the headline first.
 
     Args:
         study: its margin, metric and splits.
-        answer: of one regime; its own paragraph is not read.
+        answer: of one regime; its own words are not read.
         varies: each replicate trains on another draw of the regime's images.
     """
     head = f"{answer.regime} ({counted(answer.num_images, 'image')})"
     chosen = answer.recommended
     if chosen is None:
-        return f"{head}: {_say_nothing(answer)}"
-    sentences = [
+        return (f"{head}: {_say_nothing(answer)}",)
+    return (
         f"{head}: train with {_say_run(chosen)}.",
         *_say_why(study, answer, chosen),
         _say_expected(study, chosen, varies=varies),
         *(one.sentence for one in answer.open),
         *_say_left_out(answer),
-    ]
-    return " ".join(sentences)
+    )
 
 
 def _say_run(chosen: Recommendation) -> str:

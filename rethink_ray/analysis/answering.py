@@ -61,6 +61,7 @@ def _answer_regime(given: SectionInput, choice: ArmChoice) -> RegimeAnswer:
     answer = RegimeAnswer(
         regime=choice.regime,
         num_images=given.facts.regime_sizes.get(choice.regime, 0),
+        headline="",
         paragraph="",
         recommended=_recommend(given, choice),
         why=choice.why,
@@ -68,7 +69,8 @@ def _answer_regime(given: SectionInput, choice: ArmChoice) -> RegimeAnswer:
         open=tuple(_price_open(given, choice.regime, one) for one in choice.open),
     )
     varies = redraws(given.study, given.facts, choice.regime)
-    return replace(answer, paragraph=say_regime(given.study, answer, varies=varies))
+    sentences = say_regime(given.study, answer, varies=varies)
+    return replace(answer, headline=sentences[0], paragraph=" ".join(sentences))
 
 
 def _recommend(given: SectionInput, choice: ArmChoice) -> Recommendation | None:

@@ -24,7 +24,7 @@ from rethink_ray.spec.trial_config import uses_upstream_detector
 
 BUILT_HERE = ("random", "upstream", "direct")
 """Sources of weights that need no file from elsewhere."""
-DEPTHS: tuple[Frozen, ...] = get_args(Frozen)
+FROZEN_DEPTHS: tuple[Frozen, ...] = get_args(Frozen)
 CostRank = tuple[int, int, int, float, int, int]
 
 
@@ -39,7 +39,7 @@ def _rank(study: Study, facts: DataFacts, cell: Cell) -> CostRank:
     return (
         _count_updates(study, facts, cell),
         recipe.batch_size * detector.min_side_px * detector.max_side_px,
-        -DEPTHS.index(recipe.init.frozen),
+        -FROZEN_DEPTHS.index(recipe.init.frozen),
         -unfreeze.after if unfreeze else -float("inf"),
         int(_needs_file(recipe)),
         position,

@@ -251,9 +251,16 @@ def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:
     return list(zip(findings.answers, findings.answer_cautions, strict=True))
 
 
-def _recommended(findings: Findings, root: str) -> list[tuple[str, tuple[str, ...]]]:
-    """Each regime's paragraph, and the commands that train what it recommends."""
-    return [(one.paragraph, use_lines(one, root)) for one in findings.answer.regimes]
+def _recommended(findings: Findings, root: str) -> list[dict[str, Any]]:
+    """Each regime's answer, and the commands that train what it recommends."""
+    return [
+        {
+            "headline": one.headline,
+            "more": one.paragraph.removeprefix(one.headline).strip(),
+            "commands": use_lines(one, root),
+        }
+        for one in findings.answer.regimes
+    ]
 
 
 def _arms_table(findings: Findings, kept: Containment) -> Sheet | None:
