@@ -1,10 +1,11 @@
-"""A study from Python: plan it, run it, read its tables and findings."""
+"""A study from Python: write it, plan it, run it, read its tables and findings."""
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 import yaml
 
@@ -29,6 +30,7 @@ from rethink_ray.spec.study import Study
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from rethink_ray.drafting.draft import DraftedStudy
     from rethink_ray.search.plan import Plan
     from rethink_ray.training.model_files import TrainedModel
 
@@ -87,6 +89,63 @@ class StudyResults:
         return as_markdown(self.findings, is_short=True)
 
 
+class DraftOptions(TypedDict, total=False):
+    """What ``new`` may be told besides the folder and the hours; all of it may be left out."""
+
+    out: Path | str
+    """The study file; left out: the folder's name, in the current folder."""
+    weights: Sequence[Path | str]
+    """Files of weights to start from, beside those in the caches of libraries."""
+    arms: Sequence[str]
+    """The arms to compare; left out: those that make sense and fit the hours."""
+    pace: Path | str
+    """A file of paces; left out: this machine is timed for some seconds."""
+    gpus: int
+    """GPUs on each node; left out: those of this machine."""
+    nodes: int
+    """Equal machines."""
+
+
+def new(folder: Path | str, hours: float = 8.0, **options: Unpack[DraftOptions]) -> "DraftedStudy":
+    """Writes a study file for a folder of labelled pictures that fits the hours.
+
+    It looks at the pictures, cuts the splits that are missing, and chooses arms, lengths and
+    effort. Nothing is asked, downloaded or trained.
+
+    Args:
+        folder: of the pictures, or its ``data.yaml``.
+        hours: that the study may take.
+        options: ``out``, ``weights``, ``arms``, ``pace``, ``gpus`` and ``nodes``; see
+            ``DraftOptions``.
+
+    Returns:
+        The path of the file, that of a picture of the pictures, and all that was seen and decided.
+
+    Raises:
+        SpecError: the file exists, weights or paces are none, or the hours are too few.
+        DataError: the folder has no known format, or its data cannot be used.
+
+    Example:
+        >>> import rethink_ray
+        >>> drafted = rethink_ray.new("photos", hours=8)  # doctest: +SKIP
+        >>> results = rethink_ray.run(drafted.path)  # doctest: +SKIP
+    """
+    from rethink_ray.drafting.draft import DraftRequest, draft_study
+
+    out, pace = options.get("out"), options.get("pace")
+    request = DraftRequest(
+        folder=Path(folder),
+        hours=hours,
+        out=None if out is None else Path(out),
+        weights=tuple(Path(path) for path in options.get("weights", ())),
+        arms=tuple(options.get("arms", ())),
+        pace=None if pace is None else Path(pace),
+        gpus=options.get("gpus"),
+        nodes=options.get("nodes", 1),
+    )
+    return draft_study(request)
+
+
 def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
     """What a study will run, without running it: trials, jobs, updates and disk, cell by cell.
 
@@ -119,6 +178,7 @@ def run(
     *,
     address: str | None = None,
     slots: int | None = None,
+    hours: float | None = None,
 ) -> StudyResults:
     """Runs a study, or continues it, as far as it can; returns its tables and findings.
 
@@ -127,6 +187,7 @@ def run(
         out: study directory or URI; None = ``studies/NAME``.
         address: of a running Ray cluster; None starts Ray on this machine and stops it again.
         slots: trials at a time on this machine; None = all cores.
+        hours: end after so many hours, though the study may not be done; a later call goes on.
 
     Returns:
         The results; ``status`` says whether the study is done.
@@ -142,11 +203,15 @@ def run(
         'done'
     """
     from rethink_ray.cluster.run import run_study
+    from rethink_ray.search.time_limit import TimeLimit, require_hours
 
+    limit = None
+    if hours is not None:
+        limit = TimeLimit(hours=require_hours(hours), clock=time.monotonic, began=time.monotonic())
     given = _study_input(study)
     where = out or f"studies/{given.study.study}"
     directory = start_or_continue(where, given)
-    outcome = run_study(directory, address=address, slots=slots)
+    outcome = run_study(directory, address=address, slots=slots, limit=limit)
     return _read_results(directory, where, outcome.status)
 
 

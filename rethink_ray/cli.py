@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from rethink_ray.commands import datasets, own_detectors, results, single, study
+from rethink_ray.commands import datasets, new, own_detectors, results, single, study
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, SpecError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+new.register_new_command(app)
 study.register_study_commands(app)
 results.register_result_commands(app)
 single.register_run_commands(app)

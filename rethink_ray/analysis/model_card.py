@@ -42,7 +42,7 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
         "## What to beware of",
         "\n".join(f"- {text}" for text in _caveats(findings, origin)),
         "## Use",
-        f"    rethink-ray evaluate {file.removesuffix('.yaml')} --split {study.data.report_on}\n"
+        f"    rethink-ray evaluate {file.removesuffix('.yaml')} --split {study.data.report_split}\n"
         f"    rethink-ray predict {file.removesuffix('.yaml')} photo.jpg --out pictures\n"
         f"    rethink-ray train {file} --out again      # repeats it from its configuration",
     ]
@@ -70,7 +70,7 @@ def _list_scores(findings: Findings, origin: RungOrigin) -> tuple[CardScore, ...
         scores.append(
             CardScore(
                 metric=metric,
-                split=study.data.report_on,
+                split=study.data.report_split,
                 value=point.mean.value,
                 interval=point.mean.interval(),
                 replicates=len(point.values),
@@ -109,7 +109,7 @@ def _scores(findings: Findings, origin: RungOrigin) -> list[str]:
         return [*lines, "- no replicates: how much of this is chance is not known"]
     size = f"{mean.value:.2f} {span(mean.interval(), sign=False)}".rstrip()
     runs = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
-    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {runs}"]
+    return [*lines, f"- {metric} on {study.data.report_split}: {size}, {runs}"]
 
 
 def _caveats(findings: Findings, origin: RungOrigin) -> list[str]:

@@ -13,7 +13,7 @@ from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
 from rethink_ray.judge.questions import ask_about_arms, describe_headlines
 from rethink_ray.judge.rules import DecisionRule, rule_of
 from rethink_ray.judge.samples import ScoreSample
-from rethink_ray.judge.statistics import MIN_REPLICATES
+from rethink_ray.judge.statistics import MIN_REPLICATES, pool_sds
 from rethink_ray.judge.wording import UNITS, unit_name
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import build_tables
@@ -85,6 +85,23 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
             groups = _num_groups(claim, comparisons[0])
             powers.append(_power(simulation, rule, name, (len(comparisons), groups), num))
     return tuple(powers)
+
+
+def measure_noise(study: Study, facts: DataFacts, state: StudyState) -> float:
+    """The scatter between equal runs of a study so far: the standard deviation inside arms, pooled
+    over arms, regimes and lengths. It says nothing of any difference.
+
+    Raises:
+        SpecError: no arm has two results yet.
+    """
+    results = cell_results(study, read_cells(build_tables(study, state, facts)))
+    samples = objective_samples(study, facts, results)
+    pooled = pool_sds(sample.numbers for sample in samples)
+    if not pooled:
+        must = f"must follow a study with two {unit_name(study)} of an arm that differ"
+        remedy = "Give a number, such as --noise 1, or run the study for a while."
+        raise SpecError(explain("plan --noise measured", must, "none so far", remedy))
+    return pooled
 
 
 def _power(

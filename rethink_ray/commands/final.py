@@ -18,6 +18,7 @@ from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.session import collect_versions
 from rethink_ray.spec.card import ModelCard
+from rethink_ray.spec.regime import HOLDOUTS
 from rethink_ray.spec.resolve import TrialConfig
 
 if TYPE_CHECKING:
@@ -96,8 +97,8 @@ def _say_final(card: ModelCard, known: ModelCard, num_before: int | None) -> Mod
 
 def _name_splits(study: StudyDirectory) -> str:
     data = study.study.data
-    splits = dict.fromkeys(("train", data.select_split, data.report_on))
-    return " and ".join(split for split in splits if split != "holdout")
+    splits = dict.fromkeys(("train", data.select_split, data.report_split))
+    return " and ".join(split for split in splits if split not in HOLDOUTS)
 
 
 def _render(study: StudyDirectory, origin: RungOrigin, config: TrialConfig) -> str:
@@ -112,9 +113,7 @@ def _render(study: StudyDirectory, origin: RungOrigin, config: TrialConfig) -> s
 
 
 def _print_progress(progress: "Progress") -> None:
-    """Prints every tenth of the run, as far as updates are reported."""
-    from rethink_ray.training.ladder import PROGRESS_STEPS
-
-    every = max(progress.total_steps // SHOWN_SHARES // PROGRESS_STEPS, 1) * PROGRESS_STEPS
+    """Prints every tenth of the run."""
+    every = max(progress.total_steps // SHOWN_SHARES, 1)
     if progress.step % every == 0:
         print(f"update {progress.step} of {progress.total_steps}, loss {progress.loss:.3f}")

@@ -8,7 +8,7 @@ from typing import Any
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
 from rethink_ray.data.splits import open_split
 from rethink_ray.records.whole_files import write_atomically
-from rethink_ray.spec.regime import DataSpec, SplitSpec, UnlabelledSpec
+from rethink_ray.spec.regime import HOLDOUTS, DataSpec, SplitSpec, UnlabelledSpec
 
 MERGED_FILE = "all.json"
 KEPT_KEYS = ("keep_empty", "min_keypoints", "upstream", "upstream_detection", "frequency")
@@ -24,8 +24,8 @@ def write_merged(data: DataSpec, folder: Path) -> DataSpec:
     Raises:
         DataError: a split cannot be opened.
     """
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
-    indexes = [open_split(data, split) for split in used if split != "holdout"]
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
+    indexes = [open_split(data, split) for split in used if split not in HOLDOUTS]
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     listed: set[str] = set()

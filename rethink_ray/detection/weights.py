@@ -13,6 +13,7 @@ import torchvision
 from torch import Tensor
 
 from rethink_ray.detection.adapters import is_adapter
+from rethink_ray.detection.backbones import build_backbone
 from rethink_ray.detection.pixel_norm import input_of_model, input_of_timm, require_stated_input
 from rethink_ray.detection.published_weights import find_published, resolve_input
 from rethink_ray.detection.residual import zero_last_norms
@@ -134,6 +135,17 @@ def require_fitting_file(backbone: Backbone, state: Mapping[str, Tensor], where:
     """
     state = _convert(backbone, state)
     require_finite_weights(state, _match_names(backbone, state, where).values(), where)
+
+
+def fits_backbone(name: str, state: Mapping[str, Tensor]) -> bool:
+    """Returns whether a state dict fills the backbone of this name; allocates no weights."""
+    with torch.device("meta"):
+        backbone = build_backbone(DetectorSpec(backbone=name), norm="bn")
+    try:
+        require_fitting_file(backbone, state, name)
+    except SpecError:
+        return False
+    return True
 
 
 def _convert(backbone: Backbone, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -8,7 +8,7 @@ by the number of looks (Bonferroni); a p value is multiplied by it, which is the
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from scipy.special import stdtr, stdtrit
@@ -60,6 +60,18 @@ def sample_sd(values: Sequence[float]) -> float:
         return 0.0
     mean = math.fsum(values) / len(values)
     return math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def pool_sds(groups: Iterable[Sequence[float]]) -> float | None:
+    """The standard deviation inside groups, pooled over them; None without a group of two.
+
+    It knows nothing of the groups' means, so a look at it is no look at any difference.
+    """
+    squares = [(len(values) - 1, sample_sd(values) ** 2) for values in groups if len(values) > 1]
+    degrees = sum(num for num, _ in squares)
+    return (
+        math.sqrt(math.fsum(num * square for num, square in squares) / degrees) if degrees else None
+    )
 
 
 def mean_of(values: Sequence[float], looks: int = 1) -> Estimate | None:

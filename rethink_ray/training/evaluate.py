@@ -103,7 +103,7 @@ def detect_split(
     """The detections of a whole split, by all workers; arguments as of ``score_split``."""
     num_trained_on = config.num_images or len(regime_image_ids(config.data, config.images))
     index = open_scored(config.data, split, num_trained_on)
-    pairs = _detect_everywhere(detector, config, index, ctx, stop)
+    pairs = detect_images(detector, config, index, ctx, stop)
     return DetectedSplit(
         truths=[truth for truth, _ in pairs],
         seen=[detection for _, detection in pairs],
@@ -111,7 +111,7 @@ def detect_split(
     )
 
 
-def _detect_everywhere(
+def detect_images(
     detector: Detector,
     config: TrialConfig,
     index: AnnotationIndex,

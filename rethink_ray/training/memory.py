@@ -25,6 +25,11 @@ def start_counting(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
+def count_gpus() -> int:
+    """CUDA devices that this process can use."""
+    return torch.cuda.device_count()
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether the run asked for more memory than its device has."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

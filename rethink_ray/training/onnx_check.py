@@ -97,7 +97,7 @@ def check_onnx(model: TrainedModel, path: Path) -> OnnxCheck:
 
 def _choose_pictures(model: TrainedModel) -> list[Tensor]:
     try:
-        index = open_split(model.config.data, model.config.data.report_on)
+        index = open_split(model.config.data, model.config.data.report_split)
         paths = [index.entry(int(i)).path for i in index.image_ids[:CHECKED_PICTURES]]
         return [read_rgb(path, ranges=model.level_ranges).float() / 255.0 for path in paths]
     except (DataError, OSError):

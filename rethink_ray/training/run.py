@@ -10,7 +10,7 @@ from rethink_ray.records.types import AssetDone, RungDone
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.card import MODEL_FILE, TENSOR_FILE
 from rethink_ray.spec.errors import DataError, RethinkError, explain
-from rethink_ray.spec.regime import RegimeSpec
+from rethink_ray.spec.regime import HOLDOUTS, RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.evaluate import (
@@ -47,7 +47,7 @@ def train_config(
         lengths: rungs to finish, in units of 1x; by default those of the recipe.
         splits: what each rung is scored on, perhaps nothing; by default ``scored_splits(config)``.
         stop: called before every update; true means: write a checkpoint and raise ``Stopped``.
-        progress: called with step and loss now and then.
+        progress: called after every update.
 
     Raises:
         DataError: the data set is not the one the configuration was made for.
@@ -76,7 +76,7 @@ def train_config(
 
 def scored_splits(config: TrialConfig) -> tuple[str, ...]:
     """The splits a run is scored on: the one that selects, and the one that reports."""
-    return tuple(dict.fromkeys((config.data.select_split, config.data.report_on)))
+    return tuple(dict.fromkeys((config.data.select_split, config.data.report_split)))
 
 
 def require_fit(asset: AssetDone) -> None:
@@ -143,7 +143,7 @@ def evaluate_checkpoint(run: Path, split: str | None = None) -> dict[str, float]
     ``split``: by default the one that its study reports on.
     """
     model = load_model(run)
-    split = split or model.config.data.report_on
+    split = split or model.config.data.report_split
     _refresh(model.config, split)
     return score_split(model.detector, model.config, split, model.ctx)
 
@@ -157,7 +157,7 @@ def evaluate_by_both_scorers(
     common and frequent categories, so the second may lack some. ``split``: as above.
     """
     model = load_model(run)
-    split = split or model.config.data.report_on
+    split = split or model.config.data.report_split
     scored = detect_again(model, split)
     metrics = scored.metrics(model.config.data, model.config.objective.metric)
     return name_metrics(split, metrics), name_metrics(split, scored.reference_metrics())
@@ -175,5 +175,5 @@ def detect_again(model: TrainedModel, split: str) -> DetectedSplit:
 
 def _refresh(config: TrialConfig, split: str) -> None:
     """The indexes that scoring a split needs are those of the picture files as they are now."""
-    for name in {"train", split} - {"holdout"}:
+    for name in {"train", split} - HOLDOUTS:
         refresh_split(config.data, name)

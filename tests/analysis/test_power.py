@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from rethink_ray.analysis.power import Power, plan_power, power_lines
+from rethink_ray.analysis.power import Power, measure_noise, plan_power, power_lines
+from rethink_ray.records.state import StudyState
 from rethink_ray.spec.errors import SpecError
-from tests.analysis.planted import build_facts, build_study
+from tests.analysis.planted import TREE, Planted, build_facts, build_study, written
 from tests.judge.two_groups import welch
 
 AHEAD = {
@@ -91,3 +92,21 @@ def test_noise_must_be_a_number_above_zero(noise: float) -> None:
 def test_two_replicates_give_no_interval_and_so_no_power() -> None:
     with pytest.raises(SpecError, match=r"budget\.replicates: must be at least 3 .*, but got 2"):
         _plan(2, 0.3)
+
+
+def test_a_study_measures_its_own_noise_whatever_its_arms_differ_by() -> None:
+    scores = {
+        ("scratch", 2.0): (9.0, 10.0, 11.0),  # sd 1
+        ("pretrained", 2.0): (47.0, 50.0, 53.0),  # sd 3, 40 points above
+    }
+    budget = {"trials": 1, "keep": [1], "replicates": 3}
+    study = build_study(schedule={**TREE["schedule"], "lengths": [2]}, budget=budget)
+    planted = Planted(study, written(scores))
+    noise = measure_noise(study, planted.facts, StudyState(planted.events()))
+    assert noise == pytest.approx((1**2 + 3**2) ** 0.5 / 2**0.5)
+
+
+def test_a_study_that_has_not_begun_has_shown_no_noise() -> None:
+    study = build_study()
+    with pytest.raises(SpecError, match="run the study for a while"):
+        measure_noise(study, build_facts(study), StudyState([]))
