@@ -1,15 +1,15 @@
 """Ray-distributed hyperparameter studies for object detectors.
 
-Python users call ``new``, ``plan``, ``run`` and ``read_study``. Each is imported at its first use,
-so that ``import rethink_ray`` takes no time.
+Python users call ``new``, ``plan``, ``run``, ``read_study`` and ``load_detector``. Each is imported
+at its first use, so that ``import rethink_ray`` takes no time.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rethink_ray.api import StudyResults, new, plan, read_study, run
+    from rethink_ray.api import StudyResults, load_detector, new, plan, read_study, run
 
-__all__ = ["StudyResults", "new", "plan", "read_study", "run"]
+__all__ = ["StudyResults", "load_detector", "new", "plan", "read_study", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from rethink_ray.drafting.draft import DraftedStudy
     from rethink_ray.search.plan import Plan
+    from rethink_ray.training.model_files import TrainedModel
 
 Status = Literal["done", "incomplete", "stopped"]
 
@@ -236,6 +237,35 @@ def read_study(where: Path | str) -> StudyResults:
         return _read_results(directory, where, "stopped")
     is_empty = is_all_of(empty_cells(state, progress), directory.study)
     return _read_results(directory, where, "incomplete" if is_empty else "done")
+
+
+def load_detector(path: Path | str) -> "TrainedModel":
+    """A trained detector with its classes, ready to detect on this machine.
+
+    Args:
+        path: the folder of a run (``train``), or one that ``export --weights`` or ``export
+            --format safetensors`` wrote.
+
+    Returns:
+        The model. ``detector`` is a ``torch.nn.Module``: ``detector.detect(images)`` takes pictures
+        ``[3, H, W]``, float32 RGB in 0..1, of any size, and gives ``boxes_xyxy`` in their pixels,
+        ``scores`` and ``labels`` for each; ``categories[k - 1]`` is the class of label k.
+
+    Raises:
+        RecordError: there is no model, or it is damaged.
+
+    Example:
+        >>> import torch, rethink_ray
+        >>> model = rethink_ray.load_detector("model")
+        >>> len(model.categories)
+        6
+        >>> [detections] = model.detector.detect([torch.zeros(3, 48, 64)])
+        >>> detections["boxes_xyxy"].shape[1]
+        4
+    """
+    from rethink_ray.training.run import load_model
+
+    return load_model(Path(path))
 
 
 def _study_input(

@@ -32,6 +32,7 @@ from rethink_ray.spec.draws import list_planned_draws
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import find_study, load_study
+from rethink_ray.spec.networks import TIMM
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import (
@@ -93,6 +94,7 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
             normalised, or does not fit the networks of its runs; a stated input contradicts its
             weights; an upstream picture is in a split that scores.
     """
+    _require_known_names(study, where)
     from rethink_ray.data.facts import gather_facts  # takes a second; a typo is reported before
     from rethink_ray.data.leaks import require_disjoint
     from rethink_ray.data.regimes import trainable_image_ids
@@ -121,6 +123,14 @@ def gather_study_facts(study: Study, where: str, *, is_planned_only: bool = Fals
     if is_planned_only:
         return facts
     return replace(facts, files={**facts.files, **published}, detector_files=detector_files)
+
+
+def _require_known_names(study: Study, where: str) -> None:
+    """Names of timm's networks are known, before any picture is looked at."""
+    if any(name.startswith(TIMM) for name in own_backbones_of(study, where)):
+        from rethink_ray.training.start_checks import require_known_timm_names  # imports torch
+
+        require_known_timm_names(study, where)
 
 
 def _require_stated_inputs(study: Study, where: str) -> None:

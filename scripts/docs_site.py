@@ -15,7 +15,7 @@ from mkdocs.structure.files import File
 PAGES = {
     "Learn": ["tutorial.md", "guide.md"],
     "Look up": ["reference.md", "api.md", "findings-json.md", "architecture.md"],
-    "By subject": ["data.md", "augment.md", "networks.md", "cluster.md"],
+    "By subject": ["data.md", "augment.md", "networks.md", "models.md", "cluster.md"],
     "Studies and numbers": ["studies.md", "benchmarks.md"],
 }
 OUTSIDE = {

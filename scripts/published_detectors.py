@@ -25,7 +25,7 @@ from rethink_ray.detection.masks import INSIDE, encode_mask
 from rethink_ray.detection.norms import replace_batch_norms
 from rethink_ray.detection.resize import Resize
 from rethink_ray.detection.scoring import Detection
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, Family, InitSpec, Recipe
 from rethink_ray.spec.recipes import build_recipe
@@ -151,7 +151,7 @@ def build_ours(
     renamed = rename_to_ours(state, expected)
     if anchor.family not in WITH_KEYPOINTS:  # which have one category, as their annotations have
         renamed = select_categories(renamed, expected, categories, None, anchor.name)
-    load_detector(detector, renamed, anchor.name)
+    load_whole_detector(detector, renamed, anchor.name)
     return detector.eval()
 
 

@@ -5,6 +5,7 @@ from rethink_ray.analysis.findings import Findings
 from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, metric_name, span, times
+from rethink_ray.spec.card import CardScore, ModelCard
 from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.own_families import network_in_words
@@ -46,6 +47,38 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
         f"    rethink-ray train {file} --out again      # repeats it from its configuration",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def fill_card(card: ModelCard, findings: Findings, origin: RungOrigin) -> ModelCard:
+    """The card with what its study knows: scores, those of replicates first, and caveats."""
+    update = {
+        "scores": _list_scores(findings, origin),
+        "caveats": tuple(_caveats(findings, origin)),
+    }
+    return card.model_copy(update=update)
+
+
+def _list_scores(findings: Findings, origin: RungOrigin) -> tuple[CardScore, ...]:
+    """The mean of the replicates, and this very model's score on the selection split."""
+    study = findings.study
+    point = _cell(findings, origin).point(origin.length)
+    if point is None or point.incumbent != origin.member.trial_id:
+        return ()
+    point, metric = point.of_incumbent, study.objective.metric
+    scores = []
+    if point.mean is not None:
+        scores.append(
+            CardScore(
+                metric=metric,
+                split=study.data.report_split,
+                value=point.mean.value,
+                interval=point.mean.interval(),
+                replicates=len(point.values),
+            )
+        )
+    if point.select is not None:
+        scores.append(CardScore(metric=metric, split=study.data.select_split, value=point.select))
+    return tuple(scores)
 
 
 def _network(detector: DetectorSpec) -> str:

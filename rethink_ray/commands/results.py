@@ -223,7 +223,9 @@ def report(
 
 
 def export(
-    directory: StudyDir,
+    directory: Annotated[
+        str, typer.Argument(help="a study directory, or its URI; or the folder of one run")
+    ],
     out: Annotated[Path | None, typer.Option(help="folder of the files [DIR/best]")] = None,
     weights: Annotated[
         bool,
@@ -232,34 +234,33 @@ def export(
     trial: Annotated[
         str | None, typer.Option(help="this one trial only, a replicate for example")
     ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", help="safetensors or onnx: models for use elsewhere; repeatable"),
+    ] = None,
+    final: Annotated[
+        bool, typer.Option(help="train the recommended configuration on all labelled pictures")
+    ] = False,
 ) -> None:
-    """Write the best configurations as files that run on their own.
+    """Write the best configurations as files that run on their own, and their models.
 
     Each cell and length has one YAML; rethink-ray train repeats its number.
     """
-    from rethink_ray.analysis.export import export_best
-    from rethink_ray.analysis.one_trial import export_trial
+    from rethink_ray.commands.exporting import export_final, export_one_run, export_study
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.spec.card import holds_model
 
+    if not StudyDirectory.holds_study(directory) and holds_model(Path(directory)):
+        export_one_run(Path(directory), out, formats or [], is_final=final or weights)
+        return
     study = StudyDirectory.open(directory)
     if trial is not None:
+        from rethink_ray.analysis.one_trial import export_trial
+
         for path in export_trial(study, trial, out or study.best_dir):
             print(path)
-        study.publish()
-        return
-    written = export_best(study, out or study.best_dir)
-    for path in written.files:
-        print(path)
-    if weights:
-        from rethink_ray.commands.weights import write_models
-
-        for line in write_models(study, written):
-            print(line)
-    single = [path.name for path, replicates in written.files.items() if not replicates]
-    if single:
-        print(f"single runs, chosen because they were best, not replicated: {', '.join(single)}")
-    if written.missing:
-        print(f"missing, nothing has finished there: {', '.join(written.missing)}")
-    for regime, why in written.not_recommended.items():
-        print(f"no {regime}-best.yaml: {why}")
+    elif final:
+        export_final(study, out or study.best_dir, formats or [])
+    else:
+        export_study(study, out or study.best_dir, formats or [], with_weights=weights)
     study.publish()

@@ -36,7 +36,9 @@ def train(
 
 def print_scores(
     run: RunDir,
-    split: Annotated[str, typer.Option(help="which split to score")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="which split to score [the one that the study reports on]")
+    ] = None,
     reference: Annotated[
         bool, typer.Option(help="score with pycocotools too, and print the largest difference")
     ] = False,
@@ -51,12 +53,23 @@ def print_scores(
 
     if not reference:
         metrics = evaluate_checkpoint(run, split)
+        print(say_split(metrics, split))
         width = max(len(name) for name in metrics)
         for name, value in metrics.items():
             print(f"{name:<{width}} {score_text(name, value, 8)}")
         return
-    for line in reference_lines(*evaluate_by_both_scorers(run, split)):
+    metrics, others = evaluate_by_both_scorers(run, split)
+    print(say_split(metrics, split))
+    for line in reference_lines(metrics, others):
         print(line)
+
+
+def say_split(metrics: Mapping[str, float], named: str | None) -> str:
+    """Which split was scored, and why that one; ``named``: by the user."""
+    split = next(iter(metrics)).partition("/")[0]
+    why = ", on which its study reports" if named is None else ""
+    learned = ", from which it learned: this is no score of new pictures" * (split == "train")
+    return f"scored on {split}{why}{learned}"
 
 
 def reference_lines(metrics: Mapping[str, float], reference: Mapping[str, float]) -> Iterator[str]:
@@ -76,21 +89,37 @@ def reference_lines(metrics: Mapping[str, float], reference: Mapping[str, float]
 
 def draw_predictions(
     run: RunDir,
-    images: Annotated[list[Path], typer.Argument(help="image files")],
-    out: Annotated[Path, typer.Option(help="folder for the pictures")],
+    images: Annotated[
+        list[Path], typer.Argument(help="pictures, or folders of them (sub-folders included)")
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the pictures and detections.json")],
     score: Annotated[
-        float, typer.Option(min=0, max=1, help="draw boxes with at least this score")
-    ] = 0.3,
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="draw boxes with at least this score [of its class in card.json, 0.3]",
+        ),
+    ] = None,
 ) -> None:
-    """Draw the detections of a trained model on images.
+    """Draw the detections of a trained model on pictures, and write them as JSON.
 
-    Boxes, and masks or keypoints if the model has them.
+    Boxes, and masks or keypoints if the model has them. detections.json has every detection in the
+    form of COCO's results; its labels count from 1, in the order of the model's classes.
     """
-    from rethink_ray.training.run import predict_images
+    from rethink_ray.training.predict import predict_images
 
-    pictures = predict_images(run, images, out, score_threshold=score)
-    for path, num_boxes in pictures.items():
+    prediction = predict_images(run, images, out, score=score)
+    if prediction.is_from_card:
+        shown = ", ".join(f"{name} {low:g}" for name, low in prediction.thresholds.items())
+        print(f"lowest scores that are drawn, from the model's card: {shown}")
+    usual = max(prediction.thresholds.values())
+    least = "of its class" if prediction.is_from_card else f"of at least {usual:g}"
+    for path, num_boxes in prediction.pictures.items():
         boxes = "1 box" if num_boxes == 1 else f"{num_boxes} boxes"
-        print(f"{path}: {boxes} with a score of at least {score:g}")
-    if not any(pictures.values()) and score > 0:
+        print(f"{path}: {boxes} with a score {least}")
+    for path, fault in prediction.skipped.items():
+        print(f"skipped: {path} ({fault.replace('_', ' ')})")
+    print(prediction.detections)
+    if not any(prediction.pictures.values()) and usual > 0:
         print("No box reaches that score. To see weaker ones: --score 0.05")

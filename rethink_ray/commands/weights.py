@@ -10,6 +10,7 @@ from rethink_ray.analysis.model_card import model_card
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically
+from rethink_ray.spec.card import MODEL_FILE
 from rethink_ray.spec.load import load_config
 from rethink_ray.spec.resolve import TrialConfig
 
@@ -43,7 +44,6 @@ def write_models(study: StudyDirectory, written: Exported) -> Iterator[str]:
 def _copy_weights(source: Path, folder: Path, model_parts: Mapping[str, Any]) -> Path:
     """The folder holds the weights, and the configuration that ``evaluate`` needs."""
     from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
-    from rethink_ray.training.run import MODEL_FILE
 
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / MODEL_FILE, {**load_checkpoint(source), **model_parts})

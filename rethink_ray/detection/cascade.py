@@ -94,17 +94,17 @@ class StagedHeads(nn.Module):
         """Counts that divided the newest losses: samples per stage, positives per branch."""
         stages = (
             Division(names=_name_losses(number), count=stage.fg_bg_sampler.num_drawn, at_least=1)
-            for number, stage in enumerate(self._active_stages())
+            for number, stage in enumerate(self.active_stages())
         )
         return (*stages, *(branch.division() for branch in self._branches()))
 
     def _update_joined(self) -> None:
         if self.joins_at:
-            position = self._active_stages()[0].fg_bg_sampler.position
+            position = self.active_stages()[0].fg_bg_sampler.position
             self.get_buffer("has_joined").fill_(position.step >= self.joins_at)
 
-    def _active_stages(self) -> list[Any]:
-        """Returns the stages that have joined."""
+    def active_stages(self) -> list[Any]:
+        """Returns the stages that have joined; reads a number from the network's device."""
         all_take_part = not self.joins_at or bool(self.get_buffer("has_joined"))
         return list(self.stages if all_take_part else self.stages[:1])
 
@@ -115,7 +115,7 @@ class StagedHeads(nn.Module):
         self, features: Features, boxes: list[Tensor], sizes: Sizes, targets: list[ObjectTensors]
     ) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
-        stages = self._active_stages()
+        stages = self.active_stages()
         drawn = sample_proposals(stages[0], boxes, targets)
         for number, stage in enumerate(stages):
             scores, deltas = predict(stage, features, drawn.boxes_xyxy, sizes)
@@ -131,7 +131,7 @@ class StagedHeads(nn.Module):
         return losses
 
     def _detect(self, features: Features, boxes: list[Tensor], sizes: Sizes) -> list[ObjectTensors]:
-        first, *others = self._active_stages()
+        first, *others = self.active_stages()
         scores, deltas = predict(first, features, boxes, sizes)
         shares, before = [scores.softmax(-1)], first
         for stage in others:

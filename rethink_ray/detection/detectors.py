@@ -80,7 +80,7 @@ class Detector(nn.Module):
     @property
     def pixel_norm(self) -> PixelNorm:
         """Mean, deviation and order of channels of the network's input."""
-        return self._transform.pixel_norm
+        return self.input_transform.pixel_norm
 
     @property
     def drift_part(self) -> nn.Module:
@@ -187,11 +187,11 @@ class Detector(nn.Module):
     def _resized_boxes(self, image: Tensor, target: Target) -> dict[str, Tensor]:
         was = (image.shape[-2], image.shape[-1])
         boxes = {"boxes": target["boxes"], "labels": target["labels"] - self.label_shift}
-        return resize_target(boxes, was, self._transform.resized_hw(*was))
+        return resize_target(boxes, was, self.input_transform.resized_hw(*was))
 
     def _passes(self, images: Sequence[Tensor]) -> list[Pass]:
         """Groups images into passes through the network, each with one padded size."""
-        sizes_hw = [self._transform.padded_hw_of([image]) for image in images]
+        sizes_hw = [self.input_transform.padded_hw_of([image]) for image in images]
         return group_into_passes(self.padding_group.padded_sizes(sizes_hw, self.peers))
 
     def _sums_of_pass(
@@ -262,7 +262,7 @@ class Detector(nn.Module):
             return [[number] for number in range(len(images))]
         by_size: dict[tuple[int, int], list[int]] = {}
         for number, image in enumerate(images):
-            by_size.setdefault(self._transform.padded_hw_of([image]), []).append(number)
+            by_size.setdefault(self.input_transform.padded_hw_of([image]), []).append(number)
         most = self.images_per_step or len(images)
         return [
             numbers[first : first + most]
@@ -282,29 +282,30 @@ class Detector(nn.Module):
     @contextmanager
     def sizes_as_given(self, on: bool = True) -> Iterator[None]:
         """Keeps images at the size they have, for the duration of the block."""
-        self._transform.as_given = on
+        self.input_transform.as_given = on
         try:
             yield
         finally:
-            self._transform.as_given = False
+            self.input_transform.as_given = False
 
     @property
-    def _transform(self) -> Resize:
+    def input_transform(self) -> Resize:
+        """The part that resizes, normalises and pads images."""
         transform = self.network.get_submodule("transform")
         assert isinstance(transform, Resize)
         return transform
 
     @contextmanager
     def _padded_to(self, padded_hw: tuple[int, int] | None) -> Iterator[None]:
-        self._transform.padded_hw = padded_hw
+        self.input_transform.padded_hw = padded_hw
         try:
             yield
         finally:
-            self._transform.padded_hw = None
+            self.input_transform.padded_hw = None
 
     def features(self, images: Sequence[Tensor]) -> dict[str, Tensor]:
         """Returns the maps ``layer1 .. layer4`` of the images, resized and normalised first."""
-        prepared, _ = self._transform(list(images))
+        prepared, _ = self.input_transform(list(images))
         maps: dict[str, Tensor] = self.backbone(prepared.tensors)
         return maps
 

@@ -38,7 +38,11 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]  # torchvision is untyped
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """Returns ``cls_logits [N, A, K]`` and ``bbox_regression [N, A, 4]`` over all levels."""
-        return _run_by_level(self, super().forward, x)
+        return _join_levels(self.run_levels(x))
+
+    def run_levels(self, maps: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Returns the outputs of each level by itself."""
+        return _run_by_level(self, super().forward, maps)
 
 
 class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
@@ -55,7 +59,11 @@ class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision is untyped
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         """Returns ``cls_logits [N, A, K]``, ``bbox_regression [N, A, 4]``, ``bbox_ctrness``."""
-        return _run_by_level(self, super().forward, x)
+        return _join_levels(self.run_levels(x))
+
+    def run_levels(self, maps: list[Tensor]) -> list[dict[str, Tensor]]:
+        """Returns the outputs of each level by itself."""
+        return _run_by_level(self, super().forward, maps)
 
 
 class ProposalHead(RPNHead):  # type: ignore[misc]  # torchvision is untyped
@@ -95,13 +103,18 @@ def fill_predictor(predictor: FastRCNNPredictor) -> None:
 
 def _run_by_level(
     head: nn.Module, forward: Callable[[list[Tensor]], dict[str, Tensor]], maps: list[Tensor]
-) -> dict[str, Tensor]:
-    """Returns a head's outputs over all levels, each computed with its level's norm statistics."""
+) -> list[dict[str, Tensor]]:
+    """Returns a head's outputs on each level, computed with that level's norm statistics."""
     outputs: list[dict[str, Tensor]] = []
     for level, features in enumerate(maps):
         set_level(head, level)
-        outputs.append(forward([features]))
-    return {k: torch.cat([full_precision(o[k]) for o in outputs], dim=1) for k in outputs[0]}
+        outputs.append({key: full_precision(x) for key, x in forward([features]).items()})
+    return outputs
+
+
+def _join_levels(outputs: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Returns a head's outputs over all levels, finest first."""
+    return {key: torch.cat([of_level[key] for of_level in outputs], dim=1) for key in outputs[0]}
 
 
 def roi_side(spec: DetectorSpec) -> int:

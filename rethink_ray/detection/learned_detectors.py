@@ -11,7 +11,7 @@ from rethink_ray.detection.foreign import rename_to_ours
 from rethink_ray.detection.published_weights import find_published_detector
 from rethink_ray.detection.tensor_files import read_state_dict
 from rethink_ray.detection.tensor_fit import require_finite_weights
-from rethink_ray.detection.whole import load_detector, require_fitting_detector
+from rethink_ray.detection.whole import load_whole_detector, require_fitting_detector
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, DetectorSpec, KeepClasses
 
 KEYPOINTS_OF_COCO: tuple[str, ...] = tuple(
@@ -79,7 +79,7 @@ def start_from_learned(
             left over, or a shape differs; the message lists them.
     """
     filled, kept = _fill(detector.state_dict(), learned, names, keep, where)
-    load_detector(detector, filled, where)
+    load_whole_detector(detector, filled, where)
     return kept
 
 

@@ -9,6 +9,7 @@ backbone is run on blank images of two sizes to check this contract; an error na
 rule. Plain ViTs of timm have one map and are built by ``detection.plain_vits``.
 """
 
+import difflib
 import importlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -83,6 +84,39 @@ def _from_function(spec: DetectorSpec) -> StagedBackbone:
         channels=(channels[0], channels[1], channels[2], channels[3]),
         origin=spec.backbone,
     )
+
+
+def require_known_timm_name(name: str, where: str) -> None:
+    """Refuses a network, or a tag of its weights, that timm does not know; builds nothing.
+
+    Args:
+        name: ``timm:<name>`` or ``timm:<name>.<tag>``.
+        where: the key that names it.
+
+    Raises:
+        SpecError: names the nearest known one.
+    """
+    try:
+        import timm
+    except ImportError:
+        return  # the start of a run refuses it with the remedy; a plan may be made elsewhere
+    given = name.removeprefix(TIMM)
+    bare, _, tag = given.partition(".")
+    if not timm.is_model(bare):
+        must, known, given = "must be a network of timm", timm.list_models(), bare
+    elif tag:
+        must, known = (
+            f"must name weights that timm has of {bare}",
+            timm.list_pretrained(f"{bare}.*"),
+        )
+    else:
+        return
+    if given in known:
+        return
+    close = [f"{TIMM}{one}" for one in difflib.get_close_matches(given, known, n=3, cutoff=0.4)]
+    nearest = f"Did you mean {' or '.join(close)}? " if close else ""
+    remedy = f"{nearest}timm.list_models() has all names."
+    raise SpecError(explain(where, must, name, remedy))
 
 
 def _from_timm(name: str) -> StagedBackbone:

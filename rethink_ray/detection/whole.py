@@ -9,7 +9,7 @@ from rethink_ray.detection.tensor_fit import compare_tensors
 from rethink_ray.spec.errors import SpecError, explain
 
 
-def load_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
+def load_whole_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Copies a state dict into the detector; every name and shape must agree.
 
     Batch counters of norms are ignored, because frozen batch normalisation has none. A state dict
@@ -39,7 +39,7 @@ def require_fitting_detector(
         where: the beginning of error messages.
 
     Raises:
-        SpecError: as ``load_detector``.
+        SpecError: as ``load_whole_detector``.
     """
     fit = compare_tensors(needed, state, optional={k for k in needed if is_pixel_norm(k)})
     if not fit.is_exact:

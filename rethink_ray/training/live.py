@@ -14,7 +14,7 @@ from rethink_ray.detection.learned_detectors import start_from_learned
 from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.sync import put_on_gpus
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_over_workers
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import InitSpec, Recipe
@@ -137,7 +137,7 @@ class Live:
         if start.whole is not None:
             from_init = f"init.source: {init.source}"
             where = "labels.start: teacher" if self.recipe.labels.goes_on else from_init
-            load_detector(self.detector, start.whole, where)
+            load_whole_detector(self.detector, start.whole, where)
         elif start.learned is not None:
             assert start.names is not None, "names come with the learned detector"
             where = f"init.weights {init.weights}"

@@ -21,7 +21,7 @@ from rethink_ray.data.pool import LabelPool, TeacherLabels, open_labelled, open_
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.masks import run_lengths_of
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.spec.errors import DataError, SpecError, explain
 from rethink_ray.spec.recipe import InitSpec, LabelsSpec
 from rethink_ray.spec.resolve import TrialConfig
@@ -163,7 +163,7 @@ def _build_detector(teacher: TrainedTeacher, ctx: WorkerContext) -> Detector:
     detector = build_detector(
         config.recipe.detector, InitSpec(), config.num_categories, seed=config.seed
     )
-    load_detector(detector, teacher.weights, "the teacher's weights")
+    load_whole_detector(detector, teacher.weights, "the teacher's weights")
     detector.images_per_step = config.resources.images_per_step
     return detector.to(ctx.device).eval()
 

@@ -19,13 +19,15 @@ from rethink_ray.detection.hub_weights import HubWeights
 from rethink_ray.detection.learned_detectors import LearnedDetector
 from rethink_ray.detection.necks import require_fitting_neck
 from rethink_ray.detection.own_network import OwnNetwork, build_without_content
+from rethink_ray.detection.plugins import require_known_timm_name
 from rethink_ray.detection.published_weights import PublishedWeights, find_published
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
 from rethink_ray.detection.weights import require_fitting_file, require_fitting_names
+from rethink_ray.spec.backbone_code import own_backbones_of
 from rethink_ray.spec.detector import DetectorSpec
 from rethink_ray.spec.detector_weights import starts_from_file
 from rethink_ray.spec.errors import SpecError, explain
-from rethink_ray.spec.networks import is_own
+from rethink_ray.spec.networks import TIMM, is_own
 from rethink_ray.spec.own_families import FOR_ANY, SIDES
 from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.reach import reachable_recipes
@@ -261,6 +263,17 @@ def require_fitting_downloads(study: Study, where: str) -> None:
                     backbone = build_backbone(spec)
                 require_fitting_names(backbone, spec, f"{where}: {cell.name}: init.weights {named}")
                 fitting.add(_network_of(recipe))
+
+
+def require_known_timm_names(study: Study, where: str) -> None:
+    """Every backbone of timm that a run can have is one that timm knows; none is built.
+
+    Raises:
+        SpecError: with the nearest names.
+    """
+    for name, key in own_backbones_of(study, where).items():
+        if name.startswith(TIMM):
+            require_known_timm_name(name, key)
 
 
 def require_buildable(study: Study, where: str) -> None:

@@ -11,7 +11,7 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.tensor_fit import require_finite_weights
-from rethink_ray.detection.whole import load_detector, require_fitting_detector
+from rethink_ray.detection.whole import load_whole_detector, require_fitting_detector
 from rethink_ray.spec.backbone_code import require_same_code
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import TrialConfig
@@ -39,7 +39,7 @@ def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
     stated = InitSpec(input=recipe.init.input)
     detector = build_detector(recipe.detector, stated, config.num_categories, seed=0)
     state = ctx.broadcast(_read(config, detector, where) if ctx.is_main else {})
-    load_detector(detector, state, where)
+    load_whole_detector(detector, state, where)
     require_stated_input(
         detector.pixel_norm.read_input(), recipe.init.input, f"{where}: init.input"
     )

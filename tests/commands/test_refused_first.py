@@ -461,3 +461,23 @@ def test_a_plan_says_what_imported_labels_give(tmp_path: Path) -> None:
         "unlabelled; of 4 detections 1 name a category that train does not have"
     ) in lines
     assert "assets: 1 pool with imported labels" in lines
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("timm:resnett10t", "timm:resnet10t"),
+        ("timm:resnet10t.c3_in2k", "timm:resnet10t.c3_in1k"),
+    ],
+)
+def test_a_name_that_timm_does_not_know_is_told_before_the_plan(
+    tmp_path: Path, name: str, nearest: str
+) -> None:
+    pytest.importorskip("timm")
+    path = study_file(tmp_path, settings=SETTINGS | {"detector.backbone": name})
+    told = CliRunner().invoke(app, ["plan", str(path)])
+    assert isinstance(told.exception, SpecError)
+    assert told.output == ""
+    said = str(told.exception)
+    assert "full/a: detector.backbone: must" in said
+    assert f"Did you mean {nearest}" in said

@@ -57,7 +57,8 @@ def test_train_says_whether_it_reproduced_what_its_file_expects(config: Path, ru
 def test_evaluate_holds_its_metrics_against_pycocotools(run: Path) -> None:
     told = invoke("evaluate", str(run), "--split", "test", "--reference")
     assert told.exit_code == 0, told.output
-    header, *rows, last = told.output.splitlines()
+    split, header, *rows, last = told.output.splitlines()
+    assert split == "scored on test"
     assert header.split() == ["here", "pycocotools"]
     assert [row.split()[0] for row in rows] == [f"test/{name}" for name in BOX_METRICS]
     assert all(row.split()[1] == row.split()[2] for row in rows)
@@ -67,7 +68,7 @@ def test_evaluate_holds_its_metrics_against_pycocotools(run: Path) -> None:
 def test_a_metric_without_objects_is_a_dash_with_the_reason(run: Path) -> None:
     told = invoke("evaluate", str(run), "--split", "test")
     assert told.exit_code == 0, told.output
-    rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in told.output.splitlines()}
+    rows = {line.split()[0]: line.split(maxsplit=1)[1] for line in told.output.splitlines()[1:]}
     assert rows["test/ap_l"] == "- (no large objects)"
     assert "nan" not in told.output
     lines = [*reference_lines({"test/ap_rare": math.nan}, {"test/ap_rare": math.nan})]
@@ -123,11 +124,55 @@ def test_pictures_of_one_name_are_numbered_and_nothing_is_written_over(
     assert_says(
         "commands", "predict that draws no box", timeless(invoke(*words, "1").output, tmp_path)
     )
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["x-2.png", "x.png"]
+    names = ["detections.json", "x-2.png", "x.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
     with Image.open(tmp_path / "out" / "x.png") as picture:
         assert picture.size == (14 * 20, 14 * 30), "enlarged until names can be read"
     said = refused("predict", str(run), *both, "--out", str(tmp_path / "b"))
     assert_says("commands", "predict would write over an image", timeless(said, tmp_path))
+
+
+def test_evaluate_takes_the_split_that_the_study_reports_on_and_says_so(
+    config: Path, run: Path
+) -> None:
+    told = invoke("evaluate", str(run))
+    first, second, *_ = told.output.splitlines()
+    assert first == "scored on test, on which its study reports"
+    assert second.startswith("test/ap ")
+    learned = invoke("evaluate", str(run), "--split", "train").output.splitlines()[0]
+    assert learned == "scored on train, from which it learned: this is no score of new pictures"
+
+
+def test_predict_takes_a_folder_with_its_sub_folders_and_skips_broken_pictures(
+    run: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    (photos / ".cache").mkdir()
+    for name in ("a.png", "deep/a.jpg", ".cache/hidden.png"):
+        Image.new("RGB", (40, 30), (90, 20, 200)).save(photos / name)
+    (photos / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
+    (photos / "notes.txt").write_text("hello")
+    out = photos / "drawn"
+    words = ("predict", str(run), str(photos), "--out", str(out), "--score", "0")
+    for _ in range(2):  # the second time, drawings lie inside the folder, and are passed over
+        told = invoke(*words)
+        assert told.exit_code == 0, told.output
+        assert f"skipped: {photos / 'broken.png'} (unreadable image)" in told.output
+        drawn = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+        assert drawn == ["a.png", "deep/a.png"]
+    rows = json.loads((out / "detections.json").read_text())
+    assert {row["image_id"] for row in rows} == {1, 2}
+    assert {row["file"] for row in rows} == {str(photos / "a.png"), str(photos / "deep/a.jpg")}
+    for row in rows:
+        x, y, width, height = row["bbox"]
+        assert 0 <= x <= x + width <= 40.001
+        assert 0 <= y <= y + height <= 30.001
+        assert 1 <= row["category_id"] <= 6
+        assert row["drawn"]
+    (tmp_path / "empty").mkdir()
+    said = refused("predict", str(run), str(tmp_path / "empty"), "--out", str(tmp_path / "o"))
+    assert_says("commands", "predict on a folder without pictures", timeless(said, tmp_path))
 
 
 @pytest.mark.parametrize("name", ["text.jpg", "folder", "missing.png"])

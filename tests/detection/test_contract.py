@@ -19,7 +19,7 @@ from rethink_ray.detection.learned_detectors import (
     start_from_learned,
 )
 from rethink_ray.detection.staged_backbone import Tokens
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.spec.check import check_recipe
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.errors import SpecError
@@ -142,7 +142,7 @@ def built(recipe: Recipe, folder: Path, seed: int = 0) -> Detector:
         case "direct":
             first = build_detector(direct_recipe(recipe, 8).detector, InitSpec(), 3, seed=9)
             detector = build_detector(spec, InitSpec(frozen=init.frozen), 3, seed=seed)
-            load_detector(detector, first.state_dict(), "init.source: direct")
+            load_whole_detector(detector, first.state_dict(), "init.source: direct")
             return detector
         case "detector":
             return started(recipe, seed)

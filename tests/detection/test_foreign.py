@@ -20,7 +20,7 @@ from rethink_ray.detection.foreign import (
 from rethink_ray.detection.pixel_norm import is_pixel_norm
 from rethink_ray.detection.resize import resize_image
 from rethink_ray.detection.tensor_files import holds_detector, read_state_dict
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import DetectorSpec, Family, InitSpec
 from tests.golden_words import assert_says
@@ -40,7 +40,9 @@ def ours(family: Family, num_categories: int, **settings: Any) -> Detector:
 def taken(detector: Detector, state: dict[str, Tensor], categories: tuple[str, ...]) -> None:
     wanted = detector.state_dict()
     named = rename_to_ours(state, wanted)
-    load_detector(detector, select_categories(named, wanted, categories, None, "file"), "file")
+    load_whole_detector(
+        detector, select_categories(named, wanted, categories, None, "file"), "file"
+    )
 
 
 def same_name(detector: Detector, name: str, other: Tensor) -> bool:

@@ -15,7 +15,7 @@ from rethink_ray.detection.pixel_norm import (
     input_of_torchvision,
     require_stated_input,
 )
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.networks import BACKBONES, from_torchvision
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
@@ -222,7 +222,7 @@ def test_the_input_travels_with_a_whole_detector(is_ours: bool) -> None:
     state = {k: v for k, v in first.state_dict().items() if is_ours or "pixel_norm" not in k}
     second = build_detector(tiny(), InitSpec(), 3, seed=0).eval()
 
-    load_detector(second, state, "test")
+    load_whole_detector(second, state, "test")
 
     assert second.pixel_norm.is_set_to(DETECTRON if is_ours else IMAGENET)
     third = build_detector(tiny(), InitSpec(), 3, seed=0).eval()

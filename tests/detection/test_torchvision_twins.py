@@ -13,7 +13,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours
-from rethink_ray.detection.whole import load_detector, require_fitting_detector
+from rethink_ray.detection.whole import load_whole_detector, require_fitting_detector
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.recipes import build_recipe
 from tests.detection.tiny_detectors import pictures, tiny
@@ -131,7 +131,7 @@ def test_a_recipe_finds_torchvisions_boxes_to_the_last_bit(recipe: str) -> None:
     theirs, ours = build_theirs(recipe), build_ours(recipe)
     state = draw_state(theirs)
     theirs.load_state_dict(state)
-    load_detector(ours, rename_to_ours(state, ours.state_dict()), recipe)
+    load_whole_detector(ours, rename_to_ours(state, ours.state_dict()), recipe)
     for network in (theirs, ours.network):
         network.transform = Prepared()
         if hasattr(network, "rpn"):
@@ -186,7 +186,7 @@ def test_a_detector_with_frozen_norms_finds_what_it_found_when_they_learnt() -> 
         build_detector(s, InitSpec(), 3, seed=n) for n, s in enumerate((learnt, frozen))
     )
     source.load_state_dict(draw_state(source))
-    load_detector(twin, source.state_dict(), "twin")
+    load_whole_detector(twin, source.state_dict(), "twin")
 
     [expected], [found] = source.detect(pictures(1)), twin.detect(pictures(1))
 

@@ -10,10 +10,16 @@ import pytest
 
 import rethink_ray.api
 from rethink_ray.data.facts import gather_facts
+from rethink_ray.detection.detectors import build_detector
 from rethink_ray.session import start_study
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import load_study
+from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.training.model_files import TrainedModel
+from rethink_ray.training.shared_model import describe_model, write_model_card, write_shared
+from rethink_ray.training.worker_context import WorkerContext
 from tests.analysis.planted import Planted, written
+from tests.builders import micro_trial
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 SHOWN = re.compile(r"^::: rethink_ray\.(?:api\.)?(\w+)$", re.MULTILINE)
@@ -61,7 +67,24 @@ def finished_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = start_study(Path("studies/my"), study, text, planted.facts, {})
     for event in planted.events():
         directory.log.append(event)
+    write_model(planted.facts)
     return tmp_path / "studies" / "my"
+
+
+def write_model(facts: DataFacts) -> None:
+    """``model/`` in the current folder: an untrained detector of the study's classes."""
+    trial = micro_trial()
+    detector = build_detector(trial.recipe.detector, InitSpec(), trial.num_categories, seed=0)
+    model = TrainedModel(
+        detector=detector.eval(),
+        config=trial,
+        length=2.0,
+        categories=facts.categories,
+        ctx=WorkerContext.alone(1, 0.0, deterministic=False),
+    )
+    card = describe_model(model, {})
+    write_shared(model, card, Path("model"))
+    write_model_card(card, Path("model"))
 
 
 def run_examples(text: str, name: str, names: dict[str, object]) -> tuple[int, list[str]]:

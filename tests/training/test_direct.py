@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.data.placing import plan_size
-from rethink_ray.detection.whole import load_detector
+from rethink_ray.detection.whole import load_whole_detector
 from rethink_ray.spec.assets import DetectorAsset, assets_of
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.errors import SpecError
@@ -142,7 +142,7 @@ def test_weights_of_another_head_are_refused_by_name() -> None:
         for n in (1, 2)
     )
     with pytest.raises(SpecError, match=r"missing: .*head\.[a-z_.]*conv\.1"):
-        load_detector(second, first.state_dict(), "init.source: direct")
+        load_whole_detector(second, first.state_dict(), "init.source: direct")
 
 
 def build_in_a_group(folder: Path, rank: int) -> str:

@@ -14,7 +14,8 @@ from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.training.evaluate import score_split
 from rethink_ray.training.live import Live
-from rethink_ray.training.run import TrainedModel, _build_views
+from rethink_ray.training.model_files import TrainedModel
+from rethink_ray.training.predict import build_views
 from rethink_ray.training.stopping import Stopped
 from rethink_ray.training.worker_context import WorkerContext
 from tests.builders import micro_recipe, micro_trial
@@ -95,7 +96,7 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
     model = TrainedModel(
         detector=detector, config=config, length=2.0, categories=("circle",), ctx=ALONE
     )
-    views = _build_views(model)
+    views = build_views(model)
     assert [view.mirrored for view in views.views] == [False, True]
     image = EvalImages(open_split(scenes, "val"))[1]
     scoring = MultiViewDetector(detector, recipe.evaluation, recipe.detector, [])

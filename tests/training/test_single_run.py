@@ -9,10 +9,10 @@ from rethink_ray.detection.reference_scoring import largest_difference
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 from rethink_ray.training.inputs import open_trial_data
+from rethink_ray.training.predict import predict_images
 from rethink_ray.training.run import (
     evaluate_by_both_scorers,
     evaluate_checkpoint,
-    predict_images,
     train_config,
 )
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
@@ -64,14 +64,14 @@ def test_predict_draws_small_images_enlarged_by_whole_pixels(tmp_path: Path) -> 
     wide = tmp_path / "wide.png"
     picture(given[0]).resize((90, 50)).save(wide)
     pictures = predict_images(
-        tmp_path / "run", [*given, wide], tmp_path / "out", score_threshold=0.0
-    )
+        tmp_path / "run", [*given, wide], tmp_path / "out", score=0.0
+    ).pictures
     drawn = [*pictures]
     assert all(num_boxes > 0 for num_boxes in pictures.values())
     assert [p.name for p in drawn] == [*(f"{p.stem}.png" for p in given), "wide.png"]
     assert [picture(p).size for p in drawn] == [(448, 448), (448, 448), (450, 250)]
     assert picture(drawn[2]).tobytes() != enlarged(picture(wide), 5).tobytes()
-    clean = predict_images(tmp_path / "run", [wide], tmp_path / "out", score_threshold=1.0)
+    clean = predict_images(tmp_path / "run", [wide], tmp_path / "out", score=1.0).pictures
     assert [*clean.values()] == [0]
     assert picture(next(iter(clean))).tobytes() == enlarged(picture(wide), 5).tobytes()
 
@@ -125,7 +125,7 @@ def test_a_model_of_deep_pictures_reads_new_ones_as_it_was_trained(tmp_path: Pat
     train_config(micro_trial(micro_recipe(schedule__lengths=[2.0]), data=data), tmp_path / "run")
     dark = tmp_path / "dark.tif"
     Image.fromarray(np.ones((64, 64), np.float32)).save(dark)
-    [drawn] = predict_images(tmp_path / "run", [dark], tmp_path / "out", score_threshold=1.0)
+    [drawn] = predict_images(tmp_path / "run", [dark], tmp_path / "out", score=1.0).pictures
     assert picture(drawn).getextrema() == ((1, 1),) * 3
 
 
@@ -150,8 +150,8 @@ def test_predict_draws_a_turned_picture_upright(tmp_path: Path) -> None:
     stored.paste((250, 10, 10), (0, 65, 25, 90))  # bottom left, which is shown at the top left
     stored.save(tmp_path / "a.png", exif=exif)
     [drawn] = predict_images(
-        tmp_path / "run", [tmp_path / "a.png"], tmp_path / "out", score_threshold=1.0
-    )
+        tmp_path / "run", [tmp_path / "a.png"], tmp_path / "out", score=1.0
+    ).pictures
     shown = picture(drawn)
     assert shown.size == (5 * 90, 5 * 50)
     assert [shown.getpixel(at)[0] for at in [(25, 25), (425, 25), (25, 225)]] == [250, 90, 90]
