@@ -13,7 +13,7 @@ from rethink_ray.analysis.show.recommended import answer_terminal, next_lines
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal, claims_text
 from rethink_ray.api import read_study
 from rethink_ray.cli import app
-from rethink_ray.commands.study import closing_lines
+from rethink_ray.commands.endings import closing_lines
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState

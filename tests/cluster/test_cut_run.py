@@ -7,7 +7,7 @@ import pytest
 from micro_study import ONE_REGIME, results, start_micro
 
 from rethink_ray.cluster.run import Observers, run_study
-from rethink_ray.commands.study import end_lines
+from rethink_ray.commands.endings import end_lines
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.losses import LOSS_FILE, read_losses
 from rethink_ray.records.run_progress import read_progress

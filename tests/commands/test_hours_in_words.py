@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rethink_ray.cli import app
 from rethink_ray.cluster.run import StudyOutcome
+from rethink_ray.commands.endings import end_lines
 from rethink_ray.commands.hours import (
     describe_hours,
     eta_line,
@@ -22,7 +23,6 @@ from rethink_ray.commands.hours import (
 from rethink_ray.commands.live import build_screen
 from rethink_ray.commands.more_hours import more_hours_lines
 from rethink_ray.commands.status import show_status
-from rethink_ray.commands.study import end_lines
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.run_progress import (

@@ -13,7 +13,7 @@ from rethink_ray.api import read_study
 from rethink_ray.cli import app
 from rethink_ray.cluster.run import run_study
 from rethink_ray.cluster.work import failure_path
-from rethink_ray.commands.study import end_lines
+from rethink_ray.commands.endings import end_lines
 from rethink_ray.protocol.empty_cells import can_more_trials_help, empty_cells
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
