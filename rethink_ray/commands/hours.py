@@ -27,6 +27,11 @@ def describe_hours(hours: HoursRange) -> str:
     return "about {} {unit} ({} to {})".format(*numbers, unit=unit)
 
 
+def describe_time(hours: float) -> str:
+    """``8.6 min`` or ``3.2 h``."""
+    return f"{_round(hours)} h" if hours >= 1.0 else f"{_round(60 * hours)} min"
+
+
 def _round(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
 

@@ -170,7 +170,7 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
         case JobFailed():
             yield f"{event.job_id} failed: {event.reason}"
         case RunCut():
-            yield f"no job starts any more: {event.hours:g} h are over before the study is done"
+            yield f"no job starts any more: the next one would not end within {event.hours:g} h"
         case Resumed():
             trials = plural(event.trials, "search trial")
             repeats = plural(event.replicates, "replicate")

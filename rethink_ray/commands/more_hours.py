@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rethink_ray.commands.hours import describe_hours
+from rethink_ray.commands.hours import describe_hours, describe_time
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.run_progress import read_progress
 from rethink_ray.records.state import StudyState
@@ -25,4 +25,4 @@ def more_hours_lines(directory: StudyDirectory, state: StudyState) -> Iterator[s
     on_slots = "1 slot" if slots == 1 else f"{slots} slots"
     yield f"more hours, to the end: {describe_hours(expected.hours)} on {on_slots}; ready by then:"
     for cell in expected.cells:
-        yield f"  after {60 * cell.ready_after:.1f} min: {cell.cell}"
+        yield f"  after {describe_time(cell.ready_after)}: {cell.cell}"

@@ -154,7 +154,9 @@ def test_a_cut_study_says_what_is_missing_and_what_more_hours_would_bring(tmp_pa
     assert all("so it has no finding" in line for line in missing)
     first, *cells = more_hours_lines(directory, state)
     assert first.startswith("more hours, to the end: about ")
-    minutes = [float(line.split()[1]) for line in cells]
+    factors = {"min:": 1.0, "h:": 60.0}
+    words = [line.split() for line in cells]
+    minutes = [float(number) * factors[unit] for _, number, unit, _ in words]
     assert len(cells) == 4
     assert minutes == sorted(minutes)
 

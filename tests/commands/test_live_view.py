@@ -11,7 +11,7 @@ from rich.console import Console
 from rethink_ray.commands.live import event_lines
 from rethink_ray.commands.status import build_progress_table, remaining_words, show_status
 from rethink_ray.protocol.remaining import CellProgress, StudyProgress
-from rethink_ray.records.types import JobFailed, Member, RoundProposed, RungDone
+from rethink_ray.records.types import JobFailed, Member, RoundProposed, RunCut, RungDone
 from rethink_ray.session import start_study
 from rethink_ray.spec.resolve import Cell
 from tests.golden_words import assert_says
@@ -94,6 +94,9 @@ def test_a_pipe_gets_the_cell_the_score_and_the_seconds_of_a_rung() -> None:
     )
     assert list(event_lines(proposed, {}, "ap")) == ["full/scratch: search round 2, 1 trial"]
     assert list(event_lines(JobFailed(job_id="j", reason="[x"), {}, "ap")) == ["j failed: [x"]
+    assert list(event_lines(RunCut(hours=1.5, waiting=("j",)), {}, "ap")) == [
+        "no job starts any more: the next one would not end within 1.5 h"
+    ]
 
 
 def test_status_of_a_study_that_has_not_begun(
