@@ -10,6 +10,7 @@ from rethink_ray.data.class_counts import count_objects
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.regimes import trainable_image_ids
 from rethink_ray.data.splits import open_split
+from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec
 
 QUANTILES = (0.05, 0.2, 0.5, 0.8, 0.95)
@@ -58,7 +59,7 @@ def survey_pictures(data: DataSpec) -> DataOverview:
     """Returns the numbers of a data set; builds missing indexes.
 
     Raises:
-        DataError: a split cannot be opened, or has no picture.
+        DataError: a split cannot be opened, or train has no object.
     """
     used = dict.fromkeys(("train", data.select_split, data.report_split))
     splits = {split: open_split(data, split) for split in used}
@@ -66,6 +67,9 @@ def survey_pictures(data: DataSpec) -> DataOverview:
     train = splits["train"]
     num_images = {split: len(index) for split, index in splits.items()}
     sides, owners, in_use = _find_sides(train)
+    if not in_use.any():
+        must, remedy = "must hold an object to learn from", "Look at it: rethink-ray data check."
+        raise DataError(explain("split train", must, f"{len(train)} pictures without any", remedy))
     shorter, longer = sides.min(axis=1), sides.max(axis=1)
     corners = train.boxes_xyxy[in_use]
     areas = np.prod(np.maximum(corners[:, 2:] - corners[:, :2], 0.0), axis=1)

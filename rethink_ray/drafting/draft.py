@@ -40,6 +40,7 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import validate
 from rethink_ray.spec.study import Study
+from rethink_ray.spec.yaml_text import parse_yaml
 
 DEFAULT_HOURS = 8.0
 """An evening and a night."""
@@ -236,7 +237,10 @@ class _Draft:
             *self.starts,
             *name_next(self.path),
         ]
-        return write_text(build_tree(parts), header, comment_keys())
+        text = write_text(build_tree(parts), header, comment_keys())
+        read_back = validate(Study, parse_yaml(text, str(self.path)), str(self.path))
+        assert read_back == fitted.study, "the file says what was planned"
+        return text
 
 
 def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:

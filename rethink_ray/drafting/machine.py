@@ -1,7 +1,6 @@
 """The machine that a study is written for: how many trials it runs side by side."""
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,11 +55,6 @@ def _count_gpus() -> int:
     from rethink_ray.training.memory import count_gpus  # imports torch
 
     return count_gpus()
-
-
-def name_host() -> str:
-    """The processor of this machine, for a file of paces."""
-    return platform.processor() or platform.machine()
 
 
 def _count(num: int, word: str) -> str:

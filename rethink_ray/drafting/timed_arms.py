@@ -1,5 +1,6 @@
 """The pace of each arm: timed on this machine, or read from a file."""
 
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +52,9 @@ def time_arms(study: Study, facts: DataFacts, machine: Machine) -> TimedArms:
         for cell, one in zip(cells, times, strict=True)
     }
     return TimedArms(
-        measured=MeasuredPaces(machine=machine.in_words, slots=machine.slots, arms=paces),
+        measured=MeasuredPaces(
+            machine=f"{platform.node()}, {machine.in_words}", slots=machine.slots, arms=paces
+        ),
         waiting=max(one.waiting for one in times),
     )
 

@@ -77,6 +77,10 @@ def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> Fo
         SpecError: a file holds no weights that are known by its name and its tensors.
     """
     in_files = [recognise_weights(path, family) for path in files]
+    if len({is_whole for _, is_whole in in_files}) < len(in_files):
+        must = "must name one classifier and one detector at most"
+        shown = ", ".join(map(str, files))
+        raise SpecError(explain(WEIGHTS_OPTION, must, shown, "Write a study for each."))
     classifier = next((one for one, is_whole in in_files if not is_whole), None)
     detector = next((one for one, is_whole in in_files if is_whole), None)
     if detector is not None and is_small:

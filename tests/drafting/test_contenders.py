@@ -8,6 +8,7 @@ import torchvision
 from rethink_ray.drafting.contenders import choose_family, propose_contenders
 from rethink_ray.drafting.folder import SeenFolder, look_at_folder, name_study
 from rethink_ray.drafting.weights import FoundWeights, StartWeights, find_weights
+from rethink_ray.spec.errors import SpecError
 from tests.drafting.folders import draw_coco, save_resnet
 
 RESNET = {"source": "torchvision", "weights": "IMAGENET1K_V1"}
@@ -89,6 +90,8 @@ def test_weights_in_a_cache_come_after_a_file_and_before_a_download(tmp_path: Pa
     assert in_file.classifier is not None
     assert in_file.classifier.backbone == "resnet18"
     assert in_file.classifier.init["source"] == "file"
+    with pytest.raises(SpecError, match="Write a study for each"):
+        find_weights("retinanet", (tmp_path / "mine.pth", folder / cached), is_small=True)
 
 
 def test_a_folder_lends_its_name_to_the_study(tmp_path: Path) -> None:

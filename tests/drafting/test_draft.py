@@ -1,5 +1,6 @@
 """From a folder to an accepted study file: three formats, planted paces, every refusal."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests.drafting.folders import (
     draw_coco,
     draw_voc,
     draw_yolo,
+    read_coco,
     save_resnet,
     write_pace,
 )
@@ -170,6 +172,15 @@ def test_files_and_studies_that_are_there_are_never_written_over(photos: Path) -
     (Path("studies") / "other" / "resolved.json").write_text("{}")
     with pytest.raises(SpecError, match=r"--out other_2\.yaml"):
         draft(photos, out=Path("other.yaml"))
+
+
+def test_pictures_without_any_object_are_refused(tmp_path: Path) -> None:
+    folder = draw_coco(tmp_path / "photos", num=60)
+    tree = read_coco(folder)
+    (folder / "annotations.json").write_text(json.dumps({**tree, "annotations": []}))
+    with pytest.raises(DataError) as refused:
+        draft(folder)
+    assert refused.value.remedy
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
