@@ -87,7 +87,7 @@ def _build(given: SectionInput, rows: Sequence[WorthRow]) -> Sheet:
         title=LABEL_WORTH.title,
         note=(
             f"Worth: how many more labelled images {' or '.join(references)} needs for the arm's "
-            f"{metric} on {given.study.data.report_on}. An estimate between two regimes is "
+            f"{metric} on {given.study.data.report_split}. An estimate between two regimes is "
             "interpolated; the ends of its 95 % interval are regimes, because between them only "
             "that more images do no harm is known. By a law: the same if the reference's "
             "scores follow a power law or an exponential. Nothing is said beyond the "
