@@ -91,14 +91,20 @@ def plan_lines(
     yield from describe_hub_weights(study)
     yield _slot_line(plan)
     yield from plan_hours_lines(study, facts, slots, measured)
-    if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
-        kept = study.checkpoints
-        yield (
-            f"disk: {plan.disk_bytes / 1e9:.2f} GB of checkpoints and detections at most, "
-            f"{plan.disk_final_bytes / 1e9:.2f} GB at the end (checkpoints: models "
-            f"{kept.models}, trunks {kept.trunks}, detections {kept.detections})"
-        )
-        yield _free_disk_line(plan.disk_bytes, folder)
+    yield from _disk_lines(study, plan, folder)
+
+
+def _disk_lines(study: Study, plan: Plan, folder: Path) -> Iterator[str]:
+    """How much disk a study takes, and how much is free; nothing where weights are not counted."""
+    if plan.disk_bytes is None or plan.disk_final_bytes is None:
+        return
+    kept = study.checkpoints
+    yield (
+        f"disk: {plan.disk_bytes / 1e9:.2f} GB of checkpoints and detections at most, "
+        f"{plan.disk_final_bytes / 1e9:.2f} GB at the end (checkpoints: models "
+        f"{kept.models}, trunks {kept.trunks}, detections {kept.detections})"
+    )
+    yield _free_disk_line(plan.disk_bytes, folder)
 
 
 ASSET_NAMES = {

@@ -9,6 +9,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.cli import app
 from rethink_ray.cluster.run import StudyOutcome
 from rethink_ray.commands.endings import end_lines
@@ -53,14 +55,15 @@ JOB = JobProgress(
 )
 
 
-def half_done(root: Path) -> StudyDirectory:
-    """A study after eight rungs of a second an update."""
+def half_done(root: Path, *, is_searched: bool = False) -> StudyDirectory:
+    """A study after eight rungs of a second an update, or after its whole search."""
     study = small_study()
     directory = start_study(root, study, "study: small\n", facts_of(study), {})
     cluster = SimulatedCluster(study, facts_of(study), ap_of, slots=1)
     cluster.records_seconds = True
     cluster.watch = directory.log.append
-    cluster.run(max_events=8)
+    cluster.admits = lambda job: job.purpose != "replicate"
+    cluster.run(max_events=None if is_searched else 8)
     return directory
 
 
@@ -159,6 +162,18 @@ def test_a_cut_study_says_what_is_missing_and_what_more_hours_would_bring(tmp_pa
     minutes = [float(number) * factors[unit] for _, number, unit, _ in words]
     assert len(cells) == 4
     assert minutes == sorted(minutes)
+
+
+def test_a_cell_that_was_cut_before_its_replicates_has_no_finding(tmp_path: Path) -> None:
+    directory = half_done(tmp_path / "s", is_searched=True)
+    progress = progress_of(directory.study, directory.load_state())
+    assert progress.search_to_go == 0
+    assert all(
+        line.endswith("replicates, so it has no finding") for line in missing_lines(progress)
+    )
+    findings = derive_findings(read_tables(directory)).findings
+    assert findings
+    assert {finding.verdict for finding in findings} == {"not tested"}
 
 
 def test_a_run_with_hours_left_says_that_the_next_job_was_too_long(tmp_path: Path) -> None:
