@@ -10,10 +10,10 @@ from rethink_ray.search.design import (
     DesignRequest,
     design_study,
     find_smallest_design,
+    list_left_out,
     list_shares,
     rank_designs,
     round_up,
-    list_left_out,
 )
 from rethink_ray.search.design_costs import (
     CellWork,
