@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from rethink_ray.data.pictures import picture_size, read_or_gray, read_rgb
+from rethink_ray.data.pictures import open_unchanged, picture_size, read_or_gray, read_rgb
+from rethink_ray.spec.errors import DataError
 
 LEVELS = np.array([[0, 64, 128, 255]], np.uint8)
 
@@ -63,3 +64,12 @@ def test_a_picture_that_changed_its_size_counts_as_broken(tmp_path: Path) -> Non
     path = saved(tmp_path / "a.png", np.zeros((4, 8, 3), np.uint8))
     assert read_or_gray(path, 8, 4)[1]
     assert not read_or_gray(path, 16, 8)[1]
+
+
+def test_a_picture_of_another_size_or_none_is_not_opened_as_it_was_indexed(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.png", np.zeros((6, 8, 3), np.uint8))
+    assert open_unchanged(path, (8, 6)).size == (8, 6)
+    with pytest.raises(DataError, match="must have 6x6 pixels, as when it was indexed"):
+        open_unchanged(path, (6, 6))
+    with pytest.raises(DataError, match="must be an image that can be decoded"):
+        open_unchanged(str(tmp_path / "gone.png"), (8, 6))

@@ -24,7 +24,7 @@ OBJECT_IOU, NOTHING_IOU = 0.5, 0.1
 """IoU from which on a box is on an object, and up to which it is on none."""
 
 
-RIGHT, IGNORED = -1, -2
+RIGHT, IN_CROWD = -1, -2
 """In place of the number of an error: the box is right; it lies in a crowd and does not count."""
 Numbers = npt.NDArray[np.int64]
 
@@ -87,7 +87,7 @@ def interpolate_precision(
 
 def judge_boxes(boxes: KeptBoxes, images: ReportImages) -> JudgedReplicate:
     """Every box of a replicate with its error, if it has one."""
-    errors: Numbers = np.full(len(boxes.labels), IGNORED, np.int64)
+    errors: Numbers = np.full(len(boxes.labels), IN_CROWD, np.int64)
     mended: Numbers = np.zeros(len(boxes.labels), np.int64)
     objects: Counter[int] = Counter()
     missed: Counter[int] = Counter()
@@ -105,7 +105,7 @@ def judge_boxes(boxes: KeptBoxes, images: ReportImages) -> JudgedReplicate:
             for column, label in enumerate(object_labels)
             if not matched.used[column] and column not in mends
         )
-    counted = errors != IGNORED
+    counted = errors != IN_CROWD
     return JudgedReplicate(
         labels=boxes.labels[counted],
         scores=boxes.scores[counted],
@@ -153,7 +153,7 @@ def _match(boxes: KeptBoxes, rows: slice, image: AnnotatedImage) -> _Matched:
         targets[is_other] = other.argmax(axis=1)[is_other]
         targets[is_near] = same.argmax(axis=1)[is_near]
     is_ignored = (taken < 0) & (inside > OBJECT_IOU).any(axis=1)
-    for rule, number in ((is_ignored, IGNORED), (taken >= 0, RIGHT)):
+    for rule, number in ((is_ignored, IN_CROWD), (taken >= 0, RIGHT)):
         errors[rule], targets[rule] = number, -1
     return _Matched(errors=errors, targets=targets, used=used)
 
