@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
+from rethink_ray.analysis.answer import Answer
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
@@ -60,17 +61,29 @@ class StudyResults:
     findings: Findings
     """Every claim with its estimate, interval, verdict and caveats."""
 
+    @property
+    def answer(self) -> Answer:
+        """What to train with in each regime, how sure that is, and what is open.
+
+        Example:
+            >>> import rethink_ray
+            >>> answer = rethink_ray.read_study(finished_study).answer
+            >>> answer.of("full").recommended.arm
+            'pretrained'
+        """
+        return self.findings.answer
+
     def as_dict(self) -> dict[str, Any]:
         """The findings, with the keys of ``findings.json``."""
         tree: dict[str, Any] = json.loads(as_json_text(self.findings))
         return tree
 
     def __str__(self) -> str:
-        return as_terminal(self.findings)
+        return as_terminal(self.findings, is_short=True)
 
     def _repr_markdown_(self) -> str:
         """The findings as a notebook shows them."""
-        return as_markdown(self.findings)
+        return as_markdown(self.findings, is_short=True)
 
 
 def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":

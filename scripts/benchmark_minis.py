@@ -29,13 +29,14 @@ def main(roots: list[Path]) -> None:
 
 def print_curves(regime: dict[str, Any]) -> None:
     """AP of every arm at every length: mean of the replicates and 95 % interval."""
-    lengths = sorted({point["length"] for arm in regime["arms"] for point in arm["curve"]})
-    print(f"\n{regime['images']} images (`{regime['name']}`):\n")
+    cells = regime["cells"]
+    lengths = sorted({point["length"] for cell in cells for point in cell["points"]})
+    print(f"\n{regime['num_images']} images (`{regime['name']}`):\n")
     print("| arm | " + " | ".join(f"{x:g}x" for x in lengths) + " |")
     print("|---" * (len(lengths) + 1) + "|")
-    for arm in regime["arms"]:
-        at = {point["length"]: point for point in arm["curve"]}
-        print(f"| {arm['arm']} | " + " | ".join(_score(at.get(x)) for x in lengths) + " |")
+    for cell in cells:
+        at = {point["length"]: point for point in cell["points"]}
+        print(f"| {cell['arm']} | " + " | ".join(_score(at.get(x)) for x in lengths) + " |")
 
 
 def print_comparisons(findings: list[dict[str, Any]]) -> None:

@@ -1,9 +1,11 @@
 """The incumbent of every cell and length, as files that run on their own.
 
-A file is the whole configuration, so ``rethink-ray train`` needs no study to repeat its number.
+A file is the whole configuration, so ``rethink-ray train`` needs no study to repeat its number. A
+regime's best is the arm that the study's answer recommends, never the luckiest trial.
 """
 
 import math
+import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,9 @@ from typing import Any
 
 import yaml
 
+from rethink_ray.analysis.answer import Recommendation, RegimeAnswer
+from rethink_ray.analysis.findings import derive_findings
+from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.judge.statistics import mean_of
 from rethink_ray.protocol.cell_rules import searches_of_cell
 from rethink_ray.protocol.cell_view import CellView, StudyView
@@ -39,6 +44,8 @@ class Exported:
     """``full/scratch 6x``: no search trial has finished there yet."""
     made_of: Mapping[Path, "RungOrigin"]
     """File -> what it repeats; a regime's best repeats one of the others."""
+    not_recommended: Mapping[str, str]
+    """Regime without a file of its best -> why, as the study's answer says it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +78,43 @@ def export_best(directory: StudyDirectory, out: Path) -> Exported:
                 if end is None or length <= end.length:
                     missing.append(f"{cell.name} {length:g}x")
                 continue
-            path = out / f"{cell.regime}-{cell.arm}-{length:g}x.yaml"
+            path = _path_of(out, cell.regime, cell.arm, length)
             made_of[path] = min(at_length, key=lambda o: _merit(view, o))
     if not made_of:
         must, remedy = "must have a finished rung", "Let the study run, then export."
         raise RecordError(explain(str(directory.root), must, "none yet", remedy))
-    for regime in study.regimes:
-        inside = [origin for origin in made_of.values() if origin.cell.regime == regime]
-        if inside:
-            made_of[out / f"{regime}-best.yaml"] = min(inside, key=lambda o: _merit(view, o))
-    written = {path: _write(directory, view, path, origin) for path, origin in made_of.items()}
-    return Exported(files=written, missing=tuple(missing), made_of=made_of)
+    answers = derive_findings(read_tables(directory)).answer.regimes
+    heads: dict[Path, str] = {}
+    for answer in answers:
+        best, path = answer.recommended, out / f"{answer.regime}-best.yaml"
+        origin = made_of.get(_path_of(out, answer.regime, best.arm, best.length)) if best else None
+        if best is None or origin is None:
+            path.unlink(missing_ok=True)  # of an earlier answer
+        else:
+            made_of[path], heads[path] = origin, _head_of(answer, best)
+    written = {
+        path: _write(directory, view, path, origin, heads.get(path, ""))
+        for path, origin in made_of.items()
+    }
+    return Exported(
+        files=written,
+        missing=tuple(missing),
+        made_of=made_of,
+        not_recommended={
+            a.regime: a.paragraph for a in answers if out / f"{a.regime}-best.yaml" not in heads
+        },
+    )
+
+
+def _path_of(out: Path, regime: str, arm: str, length: float) -> Path:
+    return out / f"{regime}-{arm}-{length:g}x.yaml"
+
+
+def _head_of(answer: RegimeAnswer, best: Recommendation) -> str:
+    """The comment over a regime's best: the answer, and the arms that may be as good."""
+    tied = f" May be as good: {', '.join(answer.tied)}." if answer.tied else ""
+    texts = (f"The recommended arm of {answer.regime}: {best.arm}.{tied}", answer.paragraph)
+    return "".join(f"# {line}\n" for text in texts for line in textwrap.wrap(text, 98))
 
 
 def _bests(view: StudyView, cell: Cell) -> Iterator[RungOrigin]:
@@ -101,12 +134,20 @@ def _merit(view: StudyView, origin: RungOrigin) -> tuple[float, float, str]:
     return (merit, origin.length, trial_id)
 
 
-def _write(directory: StudyDirectory, study_view: StudyView, path: Path, origin: RungOrigin) -> int:
-    """Writes one file, and returns how many replicates were scored at its length."""
+def _write(
+    directory: StudyDirectory, study_view: StudyView, path: Path, origin: RungOrigin, head: str
+) -> int:
+    """Writes one file, and returns how many replicates were scored at its length.
+
+    Args:
+        directory: the study's.
+        study_view: of its records.
+        path: of the file.
+        origin: the rung that it repeats.
+        head: a comment that stands above all others.
+    """
     view = study_view.cell(origin.cell)
-    header = build_header(directory, view, origin.member, origin.length)
-    if path.stem == f"{origin.cell.regime}-best":
-        header = f"# The best of every arm and length of {origin.cell.regime}:\n{header}"
+    header = head + build_header(directory, view, origin.member, origin.length)
     body = yaml.safe_dump(
         _tree(build_config(directory, view, origin.member, origin.length)),
         sort_keys=False,

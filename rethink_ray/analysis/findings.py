@@ -4,12 +4,14 @@ Empty and unfinished studies have findings too; their sentences say what is miss
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from rethink_ray.analysis.answer import Answer
+from rethink_ray.analysis.answering import derive_answer
 from rethink_ray.analysis.caveats import find_caveats
 from rethink_ray.analysis.containment import Containment, MissingSection
 from rethink_ray.analysis.read.costs import StudyCost, study_cost
@@ -29,7 +31,9 @@ from rethink_ray.judge.claims import (
     judge_claims,
     measure_claims,
 )
+from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
 from rethink_ray.protocol.cell_rules import num_searches
@@ -40,6 +44,7 @@ from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study
 
 FINDINGS, CAVEATS, CLAIMS = "Findings", "Caveats", "The papers' claims, here"
+RECOMMENDED = "What to train with"
 """Parts of the findings that can fail by themselves, beside the optional sections; as
 ``missing_sections`` names them."""
 
@@ -75,6 +80,8 @@ class Findings:
     results: Mapping[Cell, CellResult]
     sections: Mapping[str, tuple[Any, ...]]
     """Key of an optional section -> its rows; none where the section does not apply."""
+    answer: Answer
+    """What to train with, regime by regime; without regimes if it could not be derived."""
     missing: str
     """The runs still to come, as a sentence; empty for a finished study."""
     incomplete: str = ""
@@ -86,6 +93,11 @@ class Findings:
     def num_primary(self) -> int:
         """Size of the family that is corrected together."""
         return sum(f.family == "primary" for f in self.findings)
+
+    @property
+    def num_secondary(self) -> int:
+        """Number of pairs of arms without the reference, which are corrected among themselves."""
+        return sum(f.family == "secondary" for f in self.findings)
 
     @property
     def looks(self) -> int:
@@ -166,6 +178,12 @@ def derive_findings(tables: StudyTables) -> Findings:
         records=records,
         results=results,
         sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
+        answer=attempt(
+            RECOMMENDED,
+            lambda: derive_answer(given, judged.samples(), judged.corrections),
+            Answer(study=study.study, regimes=()),
+            (FINDINGS,),
+        ),
         missing=missing,
         incomplete="" if missing else _incomplete(records, results),
         missing_sections=derived.missing,
@@ -179,6 +197,9 @@ class _Verdicts:
     findings: tuple[Finding, ...]
     claims: StudyClaims
     caveats: tuple[Caveat, ...]
+    corrections: Corrections
+    samples: Callable[[], tuple[ScoreSample, ...]]
+    """Of the study's objective."""
 
 
 def _judge(
@@ -221,6 +242,8 @@ def _judge(
         findings=attach_caveats(judged.findings, caveats),
         claims=StudyClaims(papers=claims, declared=tables.declared_claims),
         caveats=caveats,
+        corrections=judged.corrections,
+        samples=measure_cells,
     )
 
 

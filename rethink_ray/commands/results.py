@@ -1,4 +1,4 @@
-"""``findings``, ``report`` and ``export``: what a study means, read from its directory."""
+"""``answer``, ``findings``, ``report``, ``export``: what a study means, read from its directory."""
 
 import sys
 from functools import partial
@@ -12,10 +12,36 @@ from rethink_ray.commands.study import StudyDir
 
 def register_result_commands(app: typer.Typer) -> None:
     """The command line has these commands."""
+    app.command("answer")(answer)
     app.command("findings")(findings)
     app.command("compare")(print_comparisons)
     app.command("report")(report)
     app.command("export")(export)
+
+
+def answer(
+    directory: StudyDir,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead")] = False,
+) -> None:
+    """Say what to train with, how sure that is, and what would decide what is open.
+
+    The study need not be finished.
+    """
+    from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
+    from rethink_ray.analysis.show.as_json import json_text
+    from rethink_ray.analysis.show.recommended import answer_terminal
+    from rethink_ray.commands.status import quote_address
+    from rethink_ray.records.directory import StudyDirectory
+
+    study = StudyDirectory.open(directory)
+    derived = derive_findings(read_tables(study))
+    text = answer_terminal(derived, quote_address(study))
+    print(json_text(derived.answer) if as_json else text.rstrip())
+    for section in derived.missing_sections:
+        print(section.sentence, file=sys.stderr)
+    if not derived.answer.regimes:
+        raise typer.Exit(1)
 
 
 def findings(
@@ -34,12 +60,25 @@ def findings(
         bool,
         typer.Option(help="headlines with intervals for new images too, not only for new seeds"),
     ] = False,
+    claims: Annotated[
+        str | None, typer.Option(help="papers: the papers' claims, tested on this study")
+    ] = None,
+    with_all: Annotated[
+        bool, typer.Option("--all", help="every table: all lengths, costs, the search")
+    ] = False,
 ) -> None:
     """Print the findings of a study or of published numbers.
 
     The study need not be finished.
     """
     from rethink_ray.spec.errors import SpecError, explain
+
+    if claims is not None:
+        if claims != "papers" or directory is None or table or as_if or new_images or as_json:
+            must = "must be papers, for a study directory, with no other option but --markdown"
+            raise SpecError(explain("findings --claims", must, claims, "--json has all claims."))
+        print(_render_claims(directory, markdown=markdown), end="")
+        return
 
     if new_images:
         if directory is None or table is not None or as_if is not None or as_json:
@@ -61,8 +100,10 @@ def findings(
         raise SpecError(explain("findings", must, got, remedy))
     if table is not None:
         print(_render_published(table, as_json=as_json, markdown=markdown))
+    elif directory is not None and as_if is not None:
+        print(_render_pooled(directory, as_json=as_json, markdown=markdown))
     elif directory is not None:
-        _print_study(directory, as_json=as_json, markdown=markdown, pooled=as_if is not None)
+        _print_study(directory, as_json=as_json, markdown=markdown, is_short=not with_all)
 
 
 def _render_published(name: str, *, as_json: bool, markdown: bool) -> str:
@@ -78,25 +119,43 @@ def _render_published(name: str, *, as_json: bool, markdown: bool) -> str:
     return render(derive_reported(load_published(name)))
 
 
-def _print_study(directory: str, *, as_json: bool, markdown: bool, pooled: bool) -> None:
+def _render_pooled(directory: str, *, as_json: bool, markdown: bool) -> str:
+    from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
+    from rethink_ray.analysis.show.on_request import pooled_json, pooled_markdown, pooled_terminal
+    from rethink_ray.records.directory import StudyDirectory
+
+    render = pooled_json if as_json else pooled_markdown if markdown else pooled_terminal
+    return render(derive_findings(read_tables(StudyDirectory.open(directory))))
+
+
+def _print_study(directory: str, *, as_json: bool, markdown: bool, is_short: bool) -> None:
     """The findings of a study are printed; exit code 1 if a section is missing."""
     from rethink_ray.analysis.containment import Containment
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.read.study_tables import read_tables
-    from rethink_ray.analysis.show.on_request import pooled_json, pooled_markdown, pooled_terminal
     from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
     from rethink_ray.records.directory import StudyDirectory
 
     derived = derive_findings(read_tables(StudyDirectory.open(directory)))
-    if pooled:
-        as_pool = pooled_json if as_json else pooled_markdown if markdown else pooled_terminal
-        print(as_pool(derived))
-        return
     containment = Containment(derived.missing_sections)
-    render = as_json_text if as_json else as_markdown if markdown else as_terminal
-    print(render(derived, containment))
+    if as_json:
+        print(as_json_text(derived, containment))
+    else:
+        render = as_markdown if markdown else as_terminal
+        print(render(derived, containment, is_short=is_short))
     if containment.missing:
         raise typer.Exit(1)
+
+
+def _render_claims(directory: str, *, markdown: bool) -> str:
+    from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
+    from rethink_ray.analysis.show.render import claims_text
+    from rethink_ray.records.directory import StudyDirectory
+
+    derived = derive_findings(read_tables(StudyDirectory.open(directory)))
+    return claims_text(derived, markdown=markdown)
 
 
 def _render_new_images(directory: str, *, markdown: bool) -> str:
@@ -201,4 +260,6 @@ def export(
         print(f"single runs, chosen because they were best, not replicated: {', '.join(single)}")
     if written.missing:
         print(f"missing, nothing has finished there: {', '.join(written.missing)}")
+    for regime, why in written.not_recommended.items():
+        print(f"no {regime}-best.yaml: {why}")
     study.publish()

@@ -97,7 +97,7 @@ def status_lines(
     is_empty = is_all_of(empty, directory.study)
     yield f"not running: {'nothing is left to run' if is_empty else 'the study is complete'}"
     if not is_empty:
-        yield f"next: rethink-ray findings {root}"
+        yield f"next: rethink-ray answer {root}"
 
 
 def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> Iterator[str]:

@@ -208,7 +208,7 @@ def _run_to_end(
     for line in end_lines(directory, outcome):
         print(line)
     if outcome.status == "done" or outcome.empty:  # every cell ran to its end
-        for line in report_lines(directory):
+        for line in (*closing_lines(directory), *report_lines(directory)):
             print(line)
     if outcome.status != "done":
         incomplete = outcome.status == "incomplete"
@@ -226,7 +226,6 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
             if outcome.empty:
                 yield from incomplete_lines(directory, outcome.empty)
             yield f"done after {outcome.seconds:.0f} s: {root}"
-            yield f"next: rethink-ray findings {root}"
         case "incomplete" if outcome.empty:
             yield from incomplete_lines(directory, outcome.empty)
         case "incomplete":
@@ -239,6 +238,26 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
             yield f"incomplete: {why}. Nothing is lost; try again: rethink-ray resume {root}"
         case "stopped":
             yield f"stopped; nothing is lost. Go on with: rethink-ray resume {root}"
+
+
+def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
+    """What to train with, and the next commands to type.
+
+    The study is over and its records are whole, so an error here does not make the run a failure.
+    """
+    from rethink_ray.analysis.findings import derive_findings
+    from rethink_ray.analysis.read.study_tables import read_tables
+    from rethink_ray.analysis.show.recommended import next_lines
+    from rethink_ray.commands.status import quote_address
+
+    root = quote_address(directory)
+    try:
+        findings = derive_findings(read_tables(directory))
+        lines = [f"answer: {one.paragraph}" for one in findings.answer.regimes]
+        lines += next_lines(findings, root)
+    except Exception as error:
+        lines = [f"answer: not derived ({error!r}). The records are whole"]
+    yield from (*lines, f"next: rethink-ray answer {root}")
 
 
 def report_lines(directory: "StudyDirectory") -> Iterator[str]:

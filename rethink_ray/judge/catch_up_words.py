@@ -2,13 +2,13 @@
 
 from rethink_ray.judge.lead_words import evidence_of, say_needed, say_why_untested
 from rethink_ray.judge.measurements import turn_round
-from rethink_ray.judge.questions import Answer
+from rethink_ray.judge.questions import JudgedQuestion
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, times
 from rethink_ray.spec.study import Study
 
 
-def state_catch_up(study: Study, answer: Answer) -> Finding:
+def state_catch_up(study: Study, answer: JudgedQuestion) -> Finding:
     """``scratch catches up with pretrained by 6x``, and between which lengths it does."""
     question, decision, measured = answer.question, answer.decision, answer.measured
     reference, other = question.arms
@@ -32,7 +32,7 @@ def state_catch_up(study: Study, answer: Answer) -> Finding:
     )
 
 
-def _sentence(study: Study, answer: Answer) -> str:
+def _sentence(study: Study, answer: JudgedQuestion) -> str:
     (reference, other), decision = answer.question.arms, answer.decision
     lengths = answer.measured.comparison.lengths
     (behind, caught), last = decision.bracket or (None, None), times(lengths[-1])
@@ -64,7 +64,7 @@ def _sentence(study: Study, answer: Answer) -> str:
     )
 
 
-def _remark(study: Study, answer: Answer) -> str:
+def _remark(study: Study, answer: JudgedQuestion) -> str:
     """Why the verdict differs from the headline at the last length; empty if that is plain."""
     decision, last = answer.decision, times(answer.measured.comparison.lengths[-1])
     num = counted(decision.num_corrected, "headline comparison")

@@ -87,7 +87,7 @@ def _say_corrected(decision: Judgement) -> str:
     if not decision.is_corrected_away:
         return ""
     num = decision.num_corrected
-    return f" No longer {decision.verdict_alone} after correcting for {num} primary comparisons."
+    return f" No longer {decision.verdict_alone} after correcting for {num} comparisons."
 
 
 def _say_numbers(measured: Measurement, decision: Judgement) -> str:

@@ -7,7 +7,7 @@ whether one difference is shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from rethink_ray.judge.measurements import Difference, Measurement, Terms
@@ -34,7 +34,13 @@ class Corrections:
 
     p_values: Mapping[Null, float]
     num: int
-    """How many comparisons are corrected together."""
+    """How many primary comparisons are corrected together."""
+    secondary: Mapping[Null, int] = field(default_factory=dict)
+    """Null hypothesis of a secondary comparison -> how many of those are corrected together."""
+
+    def num_with(self, difference: Difference) -> int:
+        """How many comparisons are corrected together with the one of this difference."""
+        return self.secondary.get(null_apart(difference), self.num)
 
     def p_apart(self, difference: Difference) -> float | None:
         """Two-sided p of "the difference is zero"; None without an interval."""
@@ -104,6 +110,20 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
             null = null_apart(measured.difference)
             p_values.setdefault(null, min(1.0, len(primary) * p_zero))
     return Corrections(p_values=p_values, num=len(primary))
+
+
+def add_secondary(primary: Corrections, secondary: Sequence[Measurement]) -> Corrections:
+    """The corrections of a study whose secondary comparisons are corrected among themselves.
+
+    A null that a primary comparison tests keeps its p, and takes no part in the second family.
+    """
+    rest = [m for m in secondary if null_apart(m.difference) not in primary.p_values]
+    among = correct_together(rest)
+    return Corrections(
+        p_values={**among.p_values, **primary.p_values},
+        num=primary.num,
+        secondary=dict.fromkeys(among.p_values, among.num),
+    )
 
 
 def null_apart(difference: Difference) -> Null:

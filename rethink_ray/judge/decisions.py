@@ -89,7 +89,7 @@ def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Jud
         facts=facts,
         alone=(_verdict(measured, facts_alone), facts_alone),
         p=corrections.p_expected(measured),
-        num_corrected=corrections.num,
+        num_corrected=corrections.num_with(measured.difference),
         needed=_needed(measured, corrections) if verdict is Verdict.INCONCLUSIVE else None,
     )
 
@@ -176,8 +176,9 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
     if difference.is_paired:
         sds = (effect.se * effect.nums[0] ** 0.5, 0.0)
     p_margin, p_margin_alone = (_p_margin(measured, c) for c in (corrections, UNCORRECTED))
-    apart_by = _factor(corrections.p_apart(difference), effect.p_value, corrections.num)
-    margin_by = _factor(p_margin, p_margin_alone, corrections.num)
+    num = corrections.num_with(difference)
+    apart_by = _factor(corrections.p_apart(difference), effect.p_value, num)
+    margin_by = _factor(p_margin, p_margin_alone, num)
     rule = rule_of(
         measured.expects,
         measured.margin,

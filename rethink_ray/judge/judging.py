@@ -5,7 +5,8 @@
     judged.findings[0].sentence
     # 'On full, pretrained ends above scratch at 6x: +10.0 AP [+7.7, +12.3].'
 
-Headlines and primary claims are corrected together. Any other finding that tests one of their null
+Headlines and primary claims are corrected together, and so are the secondary comparisons (pairs of
+arms without the reference) among themselves. Any other finding that tests one of their null
 hypotheses uses the corrected p too, so that no report calls one difference both open and decided.
 """
 
@@ -14,12 +15,17 @@ from dataclasses import dataclass, replace
 
 from rethink_ray.judge.catch_up_words import state_catch_up
 from rethink_ray.judge.claims import MeasuredClaim, judge_own_claims
-from rethink_ray.judge.corrections import UNCORRECTED, Corrections, correct_together
+from rethink_ray.judge.corrections import (
+    UNCORRECTED,
+    Corrections,
+    add_secondary,
+    correct_together,
+)
 from rethink_ray.judge.decisions import decide
 from rethink_ray.judge.lead_words import state_lead
 from rethink_ray.judge.length_words import state_length
 from rethink_ray.judge.measurements import Measurement
-from rethink_ray.judge.questions import Answer, Question, ask_about_arms, ask_about_lengths
+from rethink_ray.judge.questions import JudgedQuestion, Question, ask_about_arms, ask_about_lengths
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.twin_words import check_twins
 from rethink_ray.judge.verdicts import Caveat, Finding
@@ -36,7 +42,7 @@ class Judged:
     """The findings of a study, and the corrected p values that later tests of it must use."""
 
     findings: tuple[Finding, ...]
-    """Headlines, primary claims, checks, then the descriptive ones."""
+    """Headlines, primary claims, secondary ones, checks, then the descriptive ones."""
     corrections: Corrections = UNCORRECTED
 
 
@@ -66,7 +72,10 @@ def judge_questions(
     headlines = [(q, rungs) for q, rungs in measured if q.family == "primary"]
     family = [rung for _, rungs in headlines for rung in rungs]
     primary_claims = [one for claim in own_claims for one in claim.primary]
-    corrections = correct_together([*family, *primary_claims])
+    secondary = [(q, rungs) for q, rungs in measured if q.family == "secondary"]
+    corrections = add_secondary(
+        correct_together([*family, *primary_claims]), [m for _, rungs in secondary for m in rungs]
+    )
     declared = judge_own_claims(study, own_claims, corrections)
     descriptive = [(q, rungs) for q, rungs in measured if q.family == "descriptive"]
     catch_ups = [(q, rungs) for q, rungs in descriptive if q.kind == "catch_up"]
@@ -75,6 +84,7 @@ def judge_questions(
     findings = [
         *_answer(study, headlines, corrections),
         *(finding for finding in declared if finding.family == "primary"),
+        *_answer(study, secondary, corrections),
         *check_twins(study, [(q, rungs) for q, rungs in measured if q.kind == "same"]),
         *(finding for finding in declared if finding.family != "primary"),
         *_answer(study, catch_ups, corrections),
@@ -90,7 +100,7 @@ def _answer(
     for question, rungs in measured:
         for rung in rungs:
             decision = decide(rung, corrections)
-            answer = Answer(question=question, measured=rung, decision=decision)
+            answer = JudgedQuestion(question=question, measured=rung, decision=decision)
             yield STATE[question.kind](study, answer)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rethink_ray.judge.decisions import Judgement
 from rethink_ray.judge.matching import MatchedPair
 from rethink_ray.judge.measurements import Measurement
-from rethink_ray.judge.questions import Answer
+from rethink_ray.judge.questions import JudgedQuestion
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding, Verdict
@@ -14,7 +14,7 @@ from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.study import Study
 
 
-def state_lead(study: Study, answer: Answer) -> Finding:
+def state_lead(study: Study, answer: JudgedQuestion) -> Finding:
     """``pretrained ends above scratch at 6x``, with its verdict."""
     question, decision = answer.question, answer.decision
     reference, other = question.arms
@@ -39,7 +39,7 @@ def state_lead(study: Study, answer: Answer) -> Finding:
     )
 
 
-def _lengths(answer: Answer) -> tuple[bool, tuple[float, ...]]:
+def _lengths(answer: JudgedQuestion) -> tuple[bool, tuple[float, ...]]:
     """(is each arm at its own best length, the length or the two: the reference's first)."""
     other, reference = both_of(answer.measured.comparison.matched_pairs[-1])
     if answer.question.claim.rung == "best":
@@ -55,7 +55,7 @@ def _at(arms: Sequence[str], at_best: bool, lengths: Sequence[float]) -> str:
     return f"at their best lengths ({', '.join(f'{arm} {times(n)}' for arm, n in ends)})"
 
 
-def _sentence(study: Study, answer: Answer) -> str:
+def _sentence(study: Study, answer: JudgedQuestion) -> str:
     (reference, other), metric = answer.question.arms, metric_name(study)
     effect, decision = answer.measured.effect, answer.decision
     on, at = f"On {answer.question.regime}", _at(answer.question.arms, *_lengths(answer))
@@ -95,7 +95,7 @@ def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
     if decision.verdict_alone is Verdict.EQUIVALENT:
         return f"within the margin, but no longer after correcting for {num} comparisons; "
     if decision.is_corrected_away:
-        return f"zero is left out, but no longer after correcting for {num} headline comparisons; "
+        return f"zero is left out, but no longer after correcting for {num} comparisons; "
     return ""
 
 

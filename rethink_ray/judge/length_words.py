@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from rethink_ray.judge.lead_words import both_of, say_needed
 from rethink_ray.judge.measurements import turn_round
-from rethink_ray.judge.questions import Answer
+from rethink_ray.judge.questions import JudgedQuestion
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding, Verdict
@@ -26,7 +26,7 @@ class _TwoLengths:
     """Long minus short."""
 
 
-def _order_lengths(answer: Answer) -> _TwoLengths:
+def _order_lengths(answer: JudgedQuestion) -> _TwoLengths:
     side, against = both_of(answer.measured.comparison.matched_pairs[0])
     (arm,) = answer.question.arms
     if answer.measured.expects == "not_below":
@@ -50,7 +50,7 @@ def _order_lengths(answer: Answer) -> _TwoLengths:
     )
 
 
-def state_length(study: Study, answer: Answer) -> Finding:
+def state_length(study: Study, answer: JudgedQuestion) -> Finding:
     """``2x is enough for scratch``, or ``scratch still gains from 2x to 4x``."""
     question, decision, pair = answer.question, answer.decision, _order_lengths(answer)
     (arm,) = question.arms
@@ -73,7 +73,7 @@ def state_length(study: Study, answer: Answer) -> Finding:
     )
 
 
-def _sentence(study: Study, answer: Answer, pair: _TwoLengths) -> str:
+def _sentence(study: Study, answer: JudgedQuestion, pair: _TwoLengths) -> str:
     on, metric, verdict = (
         f"On {answer.question.regime}",
         metric_name(study),

@@ -2,6 +2,8 @@
 
 - A headline: an arm ends above the reference at the longest length that both have, or each at its
   own best length where ladders end when they converge. Headlines are corrected together.
+- A secondary comparison: the same of two arms of which neither is the reference. They are corrected
+  together among themselves, so that headlines keep their p.
 - The other lengths of the same two arms, one by one.
 - A catch-up: the reference catches up with the arm by the longest length.
 - A check: two arms with exactly the same settings (twins) cannot be told apart.
@@ -11,7 +13,8 @@ Each question holds a ``Claim``, as a study file could declare it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 from rethink_ray.judge.arms import (
@@ -56,7 +59,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class JudgedQuestion:
     """A question, the difference measured for it, and the verdict."""
 
     question: Question
@@ -76,11 +79,21 @@ def _ask_of_regime(study: Study, regime: str) -> Iterator[Question]:
             yield ask_twins(study, regime, (first_names[arm], arm))
         elif arm != reference:
             pair = (reference, arm)
-            alone = differ_in_start_alone(study, regime, *pair)
-            is_about_start = alone and has_own_start(study, regime, *pair)
+            is_about_start = _is_about_start(study, regime, pair)
             yield ask_lead(study, regime, pair, is_about_start=is_about_start)
             yield ask_rungs(study, regime, pair, is_about_start=is_about_start)
             yield ask_catch_up(study, regime, pair)
+    others = [arm for arm in study.arms if arm != reference and arm not in first_names]
+    for pair in combinations(others, 2):
+        is_about_start = _is_about_start(study, regime, pair)
+        lead = ask_lead(study, regime, pair, is_about_start=is_about_start)
+        yield replace(lead, family="secondary")
+        yield ask_rungs(study, regime, pair, is_about_start=is_about_start)
+
+
+def _is_about_start(study: Study, regime: str, arms: tuple[str, str]) -> bool:
+    """Whether the first arm starts from random weights, and the two differ in nothing else."""
+    return has_own_start(study, regime, *arms) and differ_in_start_alone(study, regime, *arms)
 
 
 def ask_lead(
@@ -99,6 +112,14 @@ def ask_lead(
         claim=claim,
         is_about_start=is_about_start,
     )
+
+
+def ask_at_best(study: Study, regime: str, arms: tuple[str, str]) -> Question:
+    """The second arm ends above the first, each at its own best length."""
+    claim = _claim(study, regime, (arms[1], arms[0]), "ends above").model_copy(
+        update={"rung": "best"}
+    )
+    return Question(kind="arms", family="descriptive", regime=regime, arms=arms, claim=claim)
 
 
 def ask_rungs(

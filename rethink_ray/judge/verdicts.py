@@ -10,7 +10,7 @@ from rethink_ray.judge.statistics import Estimate
 FindingKind = Literal["arms", "same", "catch_up", "length", "claim"]
 """``arms``: one arm against another. ``same``: twins. ``length``: two lengths of one arm.
 ``claim``: declared by a study file or a paper."""
-FindingFamily = Literal["primary", "check", "descriptive"]
+FindingFamily = Literal["primary", "secondary", "check", "descriptive"]
 
 
 class Verdict(StrEnum):
@@ -32,7 +32,8 @@ class Finding:
     key: str
     kind: FindingKind
     family: FindingFamily
-    """``primary``: corrected together (Holm). ``check``: whether the study can be trusted."""
+    """``primary``: corrected together (Holm). ``secondary``: two arms of which neither is the
+    reference, corrected among themselves. ``check``: whether the study can be trusted."""
     regime: str
     arms: tuple[str, ...]
     lengths: tuple[float, ...]

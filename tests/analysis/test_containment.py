@@ -206,7 +206,11 @@ def test_own_claims_are_never_corrected_without_the_headlines(
     monkeypatch.setattr("rethink_ray.analysis.findings.objective_samples", fail)
     findings = derive_findings(tables)
     assert findings.findings == ()
-    assert [m.name for m in findings.missing_sections] == ["Findings", "Caveats"]
+    assert [m.name for m in findings.missing_sections] == [
+        "Findings",
+        "Caveats",
+        "What to train with",
+    ]
 
 
 def test_what_rests_on_a_missing_section_is_missing_as_well_and_says_so() -> None:

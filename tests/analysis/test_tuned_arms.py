@@ -274,6 +274,17 @@ def ap(seed: int) -> float:
     return 10.0 + seed % 97
 
 
+def test_the_answer_rests_on_searches_and_asks_for_more_of_them() -> None:
+    """At 4x: 17, 20, 23 against 11, 15, 19; 5 of 2.9 is open."""
+    answer = found().answer
+    best = answer.of("full").recommended
+    assert best is not None
+    assert (best.arm, best.length, best.mean and best.mean.nums) == ("slow", 4.0, (3,))
+    assert answer.next is not None
+    assert answer.next.option.startswith("--searches ")
+    assert_says("analysis", "answer over searches", answer.of("full").paragraph)
+
+
 def test_plan_power_counts_searches() -> None:
     study = study_of(5)
     (headline, *_) = plan_power(study, build_facts(study), 0.3)

@@ -118,7 +118,7 @@ def test_a_cell_without_a_score_is_told_and_the_study_whose_other_cell_has_findi
     assert read_study(directory.root).status == "done"
     assert "full/again: no" not in told.output
     shown = CliRunner().invoke(app, ["status", str(directory.root)]).output
-    assert f"next: rethink-ray findings {directory.root}" in shown
+    assert f"next: rethink-ray answer {directory.root}" in shown
 
 
 def test_an_arm_that_waited_in_vain_says_for_what() -> None:

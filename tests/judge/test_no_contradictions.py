@@ -79,18 +79,21 @@ def overlap(one: Said, other: Said) -> bool:
 
 
 def said_in(findings: Sequence[Finding], claims: Sequence[ClaimOutcome]) -> Iterator[Said]:
-    """Everything that findings and claims say of scratch against another arm."""
+    """Everything that findings and claims say of two arms, the earlier one as the reference."""
+    order = list(ARMS)
     expects = {"arms": "above", "catch_up": "catches_up"}
     for finding in findings:
         if finding.kind in expects and len(set(finding.lengths[-1:])) == 1:
-            where = (finding.regime, finding.arms[1], finding.lengths[-1])
+            reference, other = finding.arms
+            where = (finding.regime, f"{other} - {reference}", finding.lengths[-1])
             turned = finding.kind == "catch_up"
             yield Said(where, expects[finding.kind], turned, 0.5, finding)
     for outcome in claims:
         for finding in outcome.findings:
-            against, side = finding.arms
-            turned = side == "scratch"
-            where = (finding.regime, against if turned else side, finding.lengths[-1])
+            _, side = finding.arms
+            reference, other = sorted(finding.arms, key=order.index)
+            turned = side == reference
+            where = (finding.regime, f"{other} - {reference}", finding.lengths[-1])
             margin = outcome.claim.margin_within(0.5)
             yield Said(where, outcome.claim.expect, turned, margin, finding)
 
@@ -176,13 +179,13 @@ def three_arms() -> tuple[Study, tuple[Question, ...]]:
 )
 @example(seed=0, num=3, lead=2.0, sd=0.0625, primary={"above", "equal"})
 @example(seed=0, num=4, lead=-1.625, sd=0.0546875, primary={"equal"})
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_two_findings_of_one_difference_contradict_each_other(
     seed: int, num: int, lead: float, sd: float, primary: set[str]
 ) -> None:
     study, questions = three_arms()
     samples = build_samples(random_rows(np.random.default_rng(seed), num, lead, sd))
-    pairs = [(a, b) for a in ("pretrained", "frozen") for b in ("scratch",)]
+    pairs = [("pretrained", "scratch"), ("frozen", "scratch"), ("frozen", "pretrained")]
     claims = {
         f"{expect}-{side}-{against}-{kind}": claim_of(
             expect, (side, against), kind == "primary", margin

@@ -1,4 +1,4 @@
-"""The top of a report in every format: the answers, how to read them, and the main findings."""
+"""The top of a report in every format: the answer, how to read it, and the main findings."""
 
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
@@ -11,10 +11,13 @@ from rethink_ray.protocol.cell_rules import num_searches
 
 
 def answer_lines(findings: Findings) -> list[str]:
-    """The question, its answers, the runs that are left, and how to read the numbers."""
+    """The question, what to train with, the headlines, the runs that are left, how to read it."""
     lines = [findings.study.question, ""]
     if findings.missing_sections:
         lines += [missing_summary(findings.missing_sections), ""]
+    paragraphs = [regime.paragraph for regime in findings.answer.regimes]
+    if paragraphs:
+        lines += [*paragraphs, ""]
     for answer, cautions in zip(findings.answers, findings.answer_cautions, strict=True):
         lines += [answer, *(f"    caveat: {text}" for text in cautions)]
     if findings.missing or findings.incomplete:
@@ -47,8 +50,9 @@ def family_note(findings: Findings) -> str:
     return (
         "Two arms are compared by Welch's t test, which does not assume that both spread alike; "
         f"two lengths of one configuration are paired by {pair_word}. "
-        f"{_primary_words(findings)} Everything else is descriptive: each verdict stands alone at "
-        f"{ALPHA:g}, but one on the same difference as a primary comparison takes its corrected p. "
+        f"{_primary_words(findings)}{_secondary_words(findings)} "
+        "Everything else is descriptive: each verdict stands alone at "
+        f"{ALPHA:g}, but one on the same difference as a corrected comparison takes its p. "
         f"{_equivalence_words(findings)}{_looks_note(findings)}"
     )
 
@@ -78,6 +82,16 @@ def _primary_words(findings: Findings) -> str:
         f"{headlines}{claims} are judged together at {ALPHA:g} by Holm's correction: the chance "
         f"that luck decides even one of them stays below {percent(ALPHA)}."
     )
+
+
+def _secondary_words(findings: Findings) -> str:
+    """How pairs of arms without the reference are corrected; empty where there are none."""
+    if findings.num_secondary == 0:
+        return ""
+    num = findings.num_secondary
+    pairs = "The one pair" if num == 1 else f"The {num} pairs"
+    alike = "is judged likewise, by itself" if num == 1 else "are judged likewise, among themselves"
+    return f" {pairs} of arms without the reference {alike}."
 
 
 def _looks_note(findings: Findings) -> str:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rethink_ray.analysis.answer import Recommendation, RegimeAnswer
 from rethink_ray.analysis.compare import ComparedSource, Effect
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import Configuration, CurvePoint
@@ -159,6 +160,8 @@ COMPUTED: Mapping[type, Callable[[Any], Tree]] = {
         "asset_seconds": rounded(cost.asset_seconds),
     },
     Configuration: lambda best: {"params": dict(best.params)},  # as sampled, to the last digit
+    Recommendation: lambda best: {"params": dict(best.params)},
+    RegimeAnswer: lambda answer: {"tied": list(answer.tied)},
     ComparedSource: lambda source: {"reported": source.reported},
     Effect: lambda effect: {"evidence": list(effect.evidence)},
 }
@@ -166,6 +169,7 @@ COMPUTED: Mapping[type, Callable[[Any], Tree]] = {
 LEFT_OUT: Mapping[type, frozenset[str]] = {
     StudyCost: frozenset({"cells", "assets", "renamed"}),  # sections of their own
     Configuration: frozenset({"params"}),
+    Recommendation: frozenset({"params"}),
     ComparedSource: frozenset({"samples"}),
     Effect: frozenset({"matched_pair"}),
 }

@@ -252,9 +252,9 @@ def _drifts(findings: Findings, regime: RegimeResult) -> dict[str, list[Drift]]:
 
 
 def _differences(findings: Findings, regime: RegimeResult) -> list[Any]:
-    """The differences of two arms at one length, without those of each arm at its best length."""
+    """Leads over the reference at one length, without those of each arm at its best length."""
     arms = [f for f in findings.findings if f.kind == "arms" and f.regime == regime.name]
-    return [f for f in arms if len(f.lengths) == 1]
+    return [f for f in arms if len(f.lengths) == 1 and f.arms[0] == regime.reference]
 
 
 def _shift(regime: RegimeResult, index: int, num: int) -> float:

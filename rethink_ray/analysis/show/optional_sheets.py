@@ -33,6 +33,16 @@ def sheets(findings: Findings, contained: Containment | None = None) -> tuple[Sh
     )
 
 
+def short_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
+    """The tables that findings rest on: curves, corrected differences, the best configurations."""
+    return (
+        *curve_sheets(findings, kept).values(),
+        *difference_sheets(findings, kept, all_lengths=False),
+        *best_sheets(findings, kept),
+        *caveat_sheets(findings, kept),
+    )
+
+
 def curve_sheets(findings: Findings, kept: Containment) -> dict[str, Sheet]:
     """Regime -> its scores by schedule length."""
     return {
@@ -45,10 +55,12 @@ def curve_sheets(findings: Findings, kept: Containment) -> dict[str, Sheet]:
     }
 
 
-def difference_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:
-    """Every difference between two arms."""
-    title = "Differences between arms"
-    return (one_sheet(kept, title, partial(differences_sheet, findings), needs=(FINDINGS,)),)
+def difference_sheets(
+    findings: Findings, kept: Containment, *, all_lengths: bool = True
+) -> tuple[Sheet, ...]:
+    """Every difference between two arms; those that are corrected alone without ``all_lengths``."""
+    build = partial(differences_sheet, findings, all_lengths=all_lengths)
+    return (one_sheet(kept, "Differences between arms", build, needs=(FINDINGS,)),)
 
 
 def claim_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:

@@ -6,13 +6,13 @@ from functools import partial
 from typing import Any
 
 from rethink_ray.analysis.containment import Containment
-from rethink_ray.analysis.findings import CAVEATS, CLAIMS, FINDINGS, Findings
+from rethink_ray.analysis.findings import CAVEATS, CLAIMS, FINDINGS, RECOMMENDED, Findings
 from rethink_ray.analysis.read.prices import hour_word
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.answer import answer_lines, family_note, single_findings
 from rethink_ray.analysis.show.as_json import as_plain
-from rethink_ray.analysis.show.optional_sheets import one_sheet, sheets
+from rethink_ray.analysis.show.optional_sheets import claim_sheets, one_sheet, sheets, short_sheets
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.wording import unit_name
@@ -20,23 +20,43 @@ from rethink_ray.judge.wording import unit_name
 FINDINGS_SCHEMA = 2
 """Version of ``findings.json``. It grows when a key is removed or changes its meaning."""
 ANSWERS = "The answers"
+MORE = (
+    "More: findings --all has every table (all lengths, costs, the search), findings --claims "
+    "papers holds the study against the papers' claims, and report writes a page with figures."
+)
+"""Ends findings that leave tables out."""
 
 
-def as_terminal(findings: Findings, contained: Containment | None = None) -> str:
+def as_terminal(
+    findings: Findings, contained: Containment | None = None, *, is_short: bool = False
+) -> str:
     """Headings, one line per finding, aligned tables. Plain ASCII, no colours.
 
     Args:
         findings: a study's findings.
         contained: takes note of sections that fail.
+        is_short: the tables of costs, of the search and of the papers' claims are left out.
     """
     kept = contained or Containment(findings.missing_sections)
     study = findings.study.study
     lines: list[str] = kept.attempt(ANSWERS, lambda: answer_lines(findings), [])
     parts = ["\n".join([study, *lines]) if lines else f"{study}\n\n{kept.sentence_of(ANSWERS)}"]
     parts.append(_findings_text(findings, kept))
-    parts += [aligned(sheet) for sheet in sheets(findings, kept)]
+    build = short_sheets if is_short else sheets
+    parts += [aligned(sheet) for sheet in build(findings, kept)]
     parts.append("\n".join(["CAVEATS", *_caveat_lines(findings, kept)]))
+    if is_short:
+        parts.append(MORE)
     return "\n\n".join(parts) + "\n"
+
+
+def claims_text(
+    findings: Findings, contained: Containment | None = None, *, markdown: bool = False
+) -> str:
+    """The papers' claims, tested on this study."""
+    kept = contained or Containment(findings.missing_sections)
+    write = piped if markdown else aligned
+    return "\n\n".join(write(sheet) for sheet in claim_sheets(findings, kept)) + "\n"
 
 
 def _findings_text(findings: Findings, kept: Containment) -> str:
@@ -61,15 +81,20 @@ def _caveat_lines(findings: Findings, kept: Containment) -> list[str]:
     return [f"- {text}" for text in (*([sentence] if sentence else []), *texts)]
 
 
-def as_markdown(findings: Findings, contained: Containment | None = None) -> str:
+def as_markdown(
+    findings: Findings, contained: Containment | None = None, *, is_short: bool = False
+) -> str:
     """The same, headings and tables in Markdown."""
     kept = contained or Containment(findings.missing_sections)
     lines: list[str] = kept.attempt(ANSWERS, lambda: answer_lines(findings), [])
     answer = "\n".join(lines).strip() or kept.sentence_of(ANSWERS)
     parts = [f"# {findings.study.study}", answer]
     parts.append(piped(one_sheet(kept, FINDINGS, lambda: _findings_sheet(findings))))
-    parts += [piped(sheet) for sheet in sheets(findings, kept)]
+    build = short_sheets if is_short else sheets
+    parts += [piped(sheet) for sheet in build(findings, kept)]
     parts.append("\n".join(["## Caveats", "", *_caveat_lines(findings, kept)]))
+    if is_short:
+        parts.append(MORE)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -124,6 +149,7 @@ def _keys(f: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     yield "hours_are", "", lambda: hour_word(study)
     yield "missing", "", lambda: f.missing
     yield "incomplete", "", lambda: f.incomplete
+    yield "answer", RECOMMENDED, lambda: f.answer
     yield "answers", FINDINGS, lambda: f.answers
     yield "answer_cautions", FINDINGS, lambda: f.answer_cautions
     yield "findings", FINDINGS, lambda: f.findings
@@ -136,7 +162,12 @@ def _keys(f: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
 
 
 def _family(findings: Findings) -> dict[str, Any]:
-    return {"primary": findings.num_primary, "correction": "holm", "alpha": ALPHA}
+    return {
+        "primary": findings.num_primary,
+        "secondary": findings.num_secondary,
+        "correction": "holm",
+        "alpha": ALPHA,
+    }
 
 
 def aligned(sheet: Sheet) -> str:

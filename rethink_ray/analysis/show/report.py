@@ -14,7 +14,13 @@ from rethink_ray.analysis.containment import (
     missing_summary,
     stories,
 )
-from rethink_ray.analysis.findings import CAVEATS, FINDINGS, Findings, derive_findings
+from rethink_ray.analysis.findings import (
+    CAVEATS,
+    FINDINGS,
+    RECOMMENDED,
+    Findings,
+    derive_findings,
+)
 from rethink_ray.analysis.read.kept_boxes import LoadImages
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.sections.registry import NEW_IMAGES, PRICES
@@ -47,6 +53,7 @@ from rethink_ray.analysis.show.optional_sheets import (
     search_sheets,
 )
 from rethink_ray.analysis.show.price_figures import draw_prices
+from rethink_ray.analysis.show.recommended import arms_sheet, next_lines, use_lines
 from rethink_ray.analysis.show.render import ANSWERS, as_json_text, as_markdown
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.analysis.show.trial_figures import draw_trials
@@ -179,7 +186,7 @@ def as_html(
     """One self-contained page: no script, no font, no picture from anywhere else."""
     kept = contained or Containment(findings.missing_sections)
     part = detections or DetectionsPart()
-    shown = _shown(findings, figures, kept)
+    shown = _shown(findings, figures, directory, kept)
     shown |= {
         "detections": part,
         "detections_missing": kept.sentence_of(DETECTIONS),
@@ -224,7 +231,9 @@ def _bare_page(study: Study, kept: Containment) -> str:
     )
 
 
-def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) -> dict[str, Any]:
+def _shown(
+    findings: Findings, figures: Mapping[str, str], root: str, kept: Containment
+) -> dict[str, Any]:
     """The template's values. All are computed here, so that nothing fails inside the template."""
     in_order = (*findings.study.regimes,)
     return {
@@ -233,6 +242,9 @@ def _shown(findings: Findings, figures: Mapping[str, str], kept: Containment) ->
         "regimes": [regime.name for regime in findings.regimes],
         "unit": unit_name(findings.study),
         "answers": kept.attempt(ANSWERS, lambda: _answers(findings), []),
+        "recommended": kept.attempt(RECOMMENDED, lambda: _recommended(findings, root), []),
+        "arms": _arms_table(findings, kept),
+        "next": kept.attempt(RECOMMENDED, lambda: [*next_lines(findings, root)], []),
         "reading": kept.attempt(ANSWERS, lambda: reading_note(findings), ""),
         "findings": kept.attempt(FINDINGS, lambda: _findings_shown(findings), []),
         "findings_missing": kept.sentence_of(FINDINGS),
@@ -266,6 +278,25 @@ def _is_ranked_by_time(findings: Findings) -> bool:
 def _answers(findings: Findings) -> list[tuple[str, tuple[str, ...]]]:
     """Each regime's answer, and its cautions."""
     return list(zip(findings.answers, findings.answer_cautions, strict=True))
+
+
+def _recommended(findings: Findings, root: str) -> list[dict[str, Any]]:
+    """Each regime's answer, and the commands that train what it recommends."""
+    return [
+        {
+            "headline": one.headline,
+            "more": one.paragraph.removeprefix(one.headline).strip(),
+            "commands": use_lines(one, root),
+        }
+        for one in findings.answer.regimes
+    ]
+
+
+def _arms_table(findings: Findings, kept: Containment) -> Sheet | None:
+    """Every arm at its best length; None if there is no answer."""
+    if not findings.answer.regimes:
+        return None
+    return one_sheet(kept, RECOMMENDED, lambda: arms_sheet(findings.study, findings.answer))
 
 
 def _findings_shown(findings: Findings) -> list[dict[str, Any]]:

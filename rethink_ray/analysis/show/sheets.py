@@ -19,6 +19,9 @@ from rethink_ray.judge.wording import (
 from rethink_ray.protocol.cell_rules import may_end_early, num_searches
 from rethink_ray.spec.study import Study
 
+MARKS = {"primary": " *", "secondary": " +"}
+"""Family of a comparison -> how its length is marked in the table of differences."""
+
 
 def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
     """Arms down, schedule lengths across: mean, interval and number of replicates."""
@@ -52,18 +55,23 @@ def point_text(point: CurvePoint) -> str:
     return "-" if mean is None else f"{mean_text(mean)} ({len(point.values)})"
 
 
-def differences_sheet(findings: Findings) -> Sheet:
-    """Every comparison of two arms, headline rungs marked."""
+def differences_sheet(findings: Findings, *, all_lengths: bool = True) -> Sheet:
+    """Comparisons of two arms, headlines and other corrected ones marked.
+
+    Args:
+        findings: of the study.
+        all_lengths: False leaves out the lengths at which a comparison is descriptive.
+    """
     study, metric, unit = findings.study, metric_name(findings.study), unit_name(findings.study)
     order = {name: i for i, name in enumerate(study.regimes)}
-    rows = [_difference_row(finding) for finding in findings.findings if finding.kind == "arms"]
+    rows = [
+        _difference_row(finding)
+        for finding in findings.findings
+        if finding.kind == "arms" and (all_lengths or finding.family != "descriptive")
+    ]
     return Sheet(
         title="Differences between arms",
-        note=(
-            f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is "
-            f"corrected (Holm) over {counted(findings.num_primary, 'primary comparison')}; "
-            "every other p stands alone, unless a primary comparison is of the same difference."
-        ),
+        note=_differences_note(findings, all_lengths=all_lengths),
         columns=(
             "regime",
             "arms",
@@ -79,12 +87,28 @@ def differences_sheet(findings: Findings) -> Sheet:
     )
 
 
+def _differences_note(findings: Findings, *, all_lengths: bool) -> str:
+    metric, unit = metric_name(findings.study), unit_name(findings.study)
+    num = counted(findings.num_primary, "primary comparison")
+    parts = [
+        f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is corrected "
+        f"(Holm) over {num}"
+    ]
+    if findings.num_secondary:
+        pairs = counted(findings.num_secondary, "other pair")
+        parts.append(f"+ neither is the reference: corrected over {pairs}")
+    if all_lengths:
+        parts.append("every other p stands alone, unless a corrected one is of the same difference")
+        return f"{'; '.join(parts)}."
+    return f"{'; '.join(parts)}. findings.json and the report have all lengths."
+
+
 def _difference_row(finding: Finding) -> tuple[str, ...]:
-    star = " *" if finding.family == "primary" else ""
+    lengths = "/".join(times(length) for length in finding.lengths)
     return (
         finding.regime,
         f"{finding.arms[1]} - {finding.arms[0]}",
-        f"{'/'.join(times(length) for length in finding.lengths)}{star}",
+        f"{lengths}{MARKS.get(finding.family, '')}",
         signed(finding.effect.value) if finding.effect else "-",
         span(finding.interval) or "-",
         p_text(finding),
@@ -95,7 +119,7 @@ def _difference_row(finding: Finding) -> tuple[str, ...]:
 
 def _number(lengths: str) -> float:
     """``6x *`` as 6.0; ``8x/6x``, each arm at its best, after all single lengths."""
-    first, _, second = lengths.rstrip(" *").partition("/")
+    first, _, second = lengths.rstrip(" *+").partition("/")
     return float(first.rstrip("x")) + (1e6 if second else 0.0)
 
 
