@@ -1,6 +1,7 @@
 """A study from Python: plan it, run it, read its tables and findings."""
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,7 @@ def run(
     *,
     address: str | None = None,
     slots: int | None = None,
+    hours: float | None = None,
 ) -> StudyResults:
     """Runs a study, or continues it, as far as it can; returns its tables and findings.
 
@@ -126,6 +128,7 @@ def run(
         out: study directory or URI; None = ``studies/NAME``.
         address: of a running Ray cluster; None starts Ray on this machine and stops it again.
         slots: trials at a time on this machine; None = all cores.
+        hours: end after so many hours, though the study may not be done; a later call goes on.
 
     Returns:
         The results; ``status`` says whether the study is done.
@@ -141,11 +144,15 @@ def run(
         'done'
     """
     from rethink_ray.cluster.run import run_study
+    from rethink_ray.search.time_limit import TimeLimit, require_hours
 
+    limit = None
+    if hours is not None:
+        limit = TimeLimit(hours=require_hours(hours), clock=time.monotonic, began=time.monotonic())
     given = _study_input(study)
     where = out or f"studies/{given.study.study}"
     directory = start_or_continue(where, given)
-    outcome = run_study(directory, address=address, slots=slots)
+    outcome = run_study(directory, address=address, slots=slots, limit=limit)
     return _read_results(directory, where, outcome.status)
 
 

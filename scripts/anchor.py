@@ -150,7 +150,7 @@ def train_one_x(file: Path, arguments: argparse.Namespace) -> list[Row]:
         metric="ap",
         published=ONE_X_AP,
         tolerance=ONE_X_TOLERANCE,
-        ap={"our_network": rungs[-1].metrics[f"{config.data.report_on}/ap"]},
+        ap={"our_network": rungs[-1].metrics[f"{config.data.report_split}/ap"]},
         images_per_second=images / rungs[-1].seconds_train,
     )
     return [row]

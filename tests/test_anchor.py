@@ -283,7 +283,7 @@ def test_the_run_that_is_trained_is_one_times_90000_updates_of_16_images() -> No
     assert [90_000 - point for point in recipe.schedule.points(1.0)] == [60_000, 80_000]
     assert (recipe.batch_size, recipe.optimizer.lr, recipe.detector.norm) == (16, 0.02, "frozen_bn")
     assert (recipe.init.weights, recipe.init.frozen) == ("IMAGENET1K_V1", "layer1")
-    assert (study.data.select_split, study.data.report_on) == ("val", "val")
+    assert (study.data.select_split, study.data.report_split) == ("val", "val")
 
 
 TINY_STUDY = """

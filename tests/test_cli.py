@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from rethink_ray.cli import app
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.commands.datasets import data_block
+from rethink_ray.search.paces import MeasuredPaces, Pace, write_paces
 from rethink_ray.session import start_study
 from rethink_ray.spec.errors import DataError, RethinkError
 from rethink_ray.spec.facts import DataFacts
@@ -54,10 +55,19 @@ def test_a_run_names_the_studies_that_ship_and_the_program_its_version() -> None
     assert re.fullmatch(r"rethink-ray \d[\w.]*\n", invoke("--version").output)
 
 
-def test_plan_shows_what_shared_trunks_save() -> None:
-    told = invoke("plan", "quickstart", "--slots", "2")
+def write_steady_pace(folder: Path) -> Path:
+    """A file of paces: half a second an update in any arm."""
+    pace = Pace(seconds_per_update=0.5, seconds_per_scored_image=0, seconds_to_start=0, spread=0)
+    write_paces(folder / "p.json", MeasuredPaces(machine="node7", slots=2, arms={"": pace}))
+    return folder / "p.json"
+
+
+def test_plan_shows_what_shared_trunks_save(tmp_path: Path) -> None:
+    told = invoke("plan", "quickstart", "--slots", "2", "--pace", str(write_steady_pace(tmp_path)))
     assert told.exit_code == 0, told.output
     assert "full/scratch" in told.output
+    assert "full: 2x = 120 updates = " in told.output
+    assert "hours: about " in told.output
     # trunk to 6x less its decay, and three branches: (5.6 + 3 x 0.4) x 60 instead of 12 x 60
     ladder = "one ladder of 2x, 4x, 6x: 408 updates instead of 720 (full, small)"
     assert ladder in told.output

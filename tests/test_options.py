@@ -29,6 +29,7 @@ OPTIONS = (
     "data.unlabelled",
     "data.upstream_detection",
     "data.duplicates",
+    "data.split",
     "data.keep_empty",
     "data.min_keypoints",
     "data.voc_offset",

@@ -90,7 +90,7 @@ def _behind(answer: RegimeAnswer, arm: str) -> float:
 
 
 def _say_expected(study: Study, chosen: Recommendation, *, varies: bool) -> str:
-    mean, metric, split = chosen.mean, metric_name(study), study.data.report_on
+    mean, metric, split = chosen.mean, metric_name(study), study.data.report_split
     if mean is None:
         return (
             "What to expect of it is not known: it has no replicates, and its search trial was "

@@ -180,12 +180,19 @@ def find_mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
 
 
 def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
-    """Limits of the report split: its size, and whether the search looked at it too."""
+    """Limits of the report split: its size, and whether search or training looked at the like."""
     study, facts = tables.study, tables.facts
-    name, size = study.data.report_on, facts.split_sizes.get(study.data.report_on, 0)
+    name, size = study.data.report_split, facts.split_sizes.get(study.data.report_split, 0)
     if name == study.data.select_split:
         text = f"search and findings look at the same split ({name}): scores are biased upwards."
         yield Caveat(key="select-is-report", text=text)
+    if facts.cut is not None and facts.cut.num_parted:
+        text = (
+            f"data.split had to part {facts.cut.num_images_parted} pictures that look alike "
+            f"(frames of a video?): {name} and train show some of the same, and scores may be too "
+            "high."
+        )
+        yield Caveat(key="parted-chain", text=text)
     if 0 < size < FEW_IMAGES:
         text = f"only {size} report images ({name}); below {FEW_IMAGES} their choice alone matters."
         yield Caveat(key="few-report-images", text=text)

@@ -59,7 +59,7 @@ def find_unscored_replicates(study: Study, result: CellResult) -> Iterator[Cavea
         where = listed([f"{times(p.length)} ({p.unscored})" for p in hit])
         text = (
             f"finished replicates without {metric_name(study)} at {where}: "
-            f"{study.data.report_on} has no object that it counts."
+            f"{study.data.report_split} has no object that it counts."
         )
         yield _of_cell("unscored", result, text)
 

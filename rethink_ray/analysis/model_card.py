@@ -41,7 +41,7 @@ def model_card(findings: Findings, file: str, config: ExportedConfig, origin: Ru
         "## What to beware of",
         "\n".join(f"- {text}" for text in _caveats(findings, origin)),
         "## Use",
-        f"    rethink-ray evaluate {file.removesuffix('.yaml')} --split {study.data.report_on}\n"
+        f"    rethink-ray evaluate {file.removesuffix('.yaml')} --split {study.data.report_split}\n"
         f"    rethink-ray predict {file.removesuffix('.yaml')} photo.jpg --out pictures\n"
         f"    rethink-ray train {file} --out again      # repeats it from its configuration",
     ]
@@ -76,7 +76,7 @@ def _scores(findings: Findings, origin: RungOrigin) -> list[str]:
         return [*lines, "- no replicates: how much of this is chance is not known"]
     size = f"{mean.value:.2f} {span(mean.interval(), sign=False)}".rstrip()
     runs = f"{counted(len(point.values), 'run')} of its configuration with new seeds"
-    return [*lines, f"- {metric} on {study.data.report_on}: {size}, {runs}"]
+    return [*lines, f"- {metric} on {study.data.report_split}: {size}, {runs}"]
 
 
 def _caveats(findings: Findings, origin: RungOrigin) -> list[str]:

@@ -23,7 +23,7 @@ def find_seen_holdout(study: Study, facts: DataFacts) -> Iterator[Caveat]:
     Only hold-outs cut from COCO's train are checked: published COCO detectors learned from all of
     its images.
     """
-    if not isinstance(study.data.select_on, HoldoutSpec) or not _is_coco(study.data):
+    if not _name_uses(study.data) or not _is_coco(study.data):
         return
     for regime in study.regimes:
         for arm in study.arms:
@@ -41,12 +41,22 @@ def _format_caveat(study: Study, files: tuple[str, ...]) -> str:
     """Returns why scores on the hold-out are too high, with the names of the detectors' files."""
     text = (
         f"we cannot check what {listed(files)} was trained on. A COCO detector has learned from "
-        f"all of {COCO_TRAIN}, and so from the hold-out that the search selects on: its scores "
-        "there are too high, and it may choose other values than it would on new images."
+        f"all of {COCO_TRAIN}, and so from {_name_uses(study.data)}: its scores there are too "
+        "high, and it may choose other values than it would on new images."
     )
     if study.data.dataset == "lvis":
         return f"{text} Most images of LVIS's val are of {COCO_TRAIN} too."
     return text
+
+
+def _name_uses(data: DataSpec) -> str:
+    """Returns in words which hold-outs are cut from train; empty without one."""
+    selects, reports = (isinstance(key, HoldoutSpec) for key in (data.select_on, data.report_on))
+    words = [
+        *(["the hold-out that the search selects on"] if selects else []),
+        *(["the hold-out that findings are scored on"] if reports else []),
+    ]
+    return " and from ".join(words)
 
 
 def _is_coco(data: DataSpec) -> bool:

@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from rethink_ray.cluster.recorder import Recorder
-from rethink_ray.records.types import Event, JobFailed
+from rethink_ray.records.types import Event, JobFailed, RunCut
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Decision, Job
+from rethink_ray.search.time_limit import JobGate
 from rethink_ray.spec.errors import RethinkError
 
+MOST_WAITING = 20
+"""The event of a cut names at most so many waiting jobs."""
 HasRoom = Callable[[Collection[Job], Job], bool]
 """(running jobs, one more job) -> whether the cluster has room for that job as well, right now."""
 
@@ -38,6 +41,10 @@ class Dispatcher:
     has_room: HasRoom
     is_stopping: Callable[[], bool]
     """Whether the study was asked to stop."""
+    gate: JobGate | None = None
+    """Which jobs may still start in the hours of this run; None: it has no limit."""
+    is_cut: bool = False
+    """Whether the hours of this run ended before the study did."""
     running: dict[str, Job] = field(default_factory=dict)
     """Job id -> job, of the jobs that were handed out and have not ended."""
     num_started: int = 0
@@ -57,7 +64,7 @@ class Dispatcher:
         While no job runs, one is handed out even if there is no room: it waits in Ray's queue, so
         that a cluster that grows again starts it.
         """
-        if self.is_stopping() or self.fault is not None:
+        if self.is_cut or self.is_stopping() or self.fault is not None:
             return NoJob.OVER
         decision = self.decide()
         if decision.done:
@@ -68,9 +75,24 @@ class Dispatcher:
         job = ready[0] if not self.running else self._first_with_room(ready)
         if job is None:
             return NoJob.WAIT
+        if self.gate is not None and not self.gate.admits(job, self.recorder.state):
+            self.cut()
+            return NoJob.OVER
         self.running[job.job_id] = job
         self.num_started += 1
         return job
+
+    def cut(self) -> None:
+        """Start no job any more, because the hours of this run are over, and record that.
+
+        The first job that does not fit ends the run's starts, even if a later one would fit: a cut
+        shortens the study's order and never changes it.
+        """
+        assert self.gate is not None, "a run without a limit is not cut"
+        self.is_cut = True
+        waiting = [job.job_id for job in self.decide().jobs if job.job_id not in self.running]
+        hours = self.gate.limit.hours
+        self.recorder.record(RunCut(hours=hours, waiting=tuple(waiting[:MOST_WAITING])))
 
     def _ready_jobs(self, decision: Decision) -> list[Job]:
         """Jobs ready to start: not running, and no other job of their trial is running.

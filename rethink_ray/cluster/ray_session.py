@@ -21,6 +21,7 @@ SWITCHES = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+    "RAY_worker_niceness": "0",
     "RAY_worker_register_timeout_seconds": "300",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

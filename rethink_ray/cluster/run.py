@@ -20,6 +20,7 @@ from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.head import exit_if_head_is_gone
 from rethink_ray.cluster.ray_session import address_of_head, ray_session, require_room
 from rethink_ray.cluster.recorder import Listener, Recorder
+from rethink_ray.cluster.run_watch import RunWatch
 from rethink_ray.cluster.stop_request import StopRequest, exit_in_time, stop_on_signals
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.cluster.work import last_line
@@ -27,8 +28,11 @@ from rethink_ray.protocol.empty_cells import EmptyCell, empty_cells, is_all_of
 from rethink_ray.protocol.remaining import StudyProgress, progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
+from rethink_ray.records.run_progress import RunProgress
 from rethink_ray.search.decide import Decider
+from rethink_ray.search.time_limit import JobGate, TimeLimit
 from rethink_ray.spec.errors import RecordError
+from rethink_ray.training.stopping import never_stop
 
 if TYPE_CHECKING:
     from ray.tune import Tuner
@@ -52,6 +56,8 @@ class Observers:
     """Each is called with each event once it is recorded."""
     on_progress: Callable[[StudyProgress], None] | None = None
     """Called about once a second with the progress of the study."""
+    on_run_progress: Callable[[RunProgress], None] | None = None
+    """Called every few seconds with the running jobs and the hours that are left."""
     on_notice: Callable[[str], None] | None = None
     """Called with a sentence when the number of trials that the cluster has room for changes."""
 
@@ -76,6 +82,8 @@ class StudyOutcome:
     """Blocked job -> reason of its last failure."""
     fault: str = ""
     """Why this machine could not go on, if no job was lost too often (such as a full disk)."""
+    hours: float | None = None
+    """The hours that this run was given, if they ended before the study did."""
     seconds: float = 0.0
 
 
@@ -85,7 +93,7 @@ def run_study(
     address: str | None = None,
     slots: int | None = None,
     observers: Observers = NO_OBSERVERS,
-    stop: Callable[[], bool] | None = None,
+    limit: TimeLimit | None = None,
     slot: "type[Slot] | None" = None,
 ) -> StudyOutcome:
     """Run the study as far as it can. A second call continues it.
@@ -95,7 +103,7 @@ def run_study(
         address: address of a running Ray cluster; None starts one here and stops it again.
         slots: at most this many jobs run at a time.
         observers: functions to call while the study runs.
-        stop: called ten times a second; true stops the study as SIGINT does.
+        limit: the hours of this run. When they end, jobs write a checkpoint, as after SIGINT.
         slot: the class that runs jobs, if it is not ``Slot`` (benchmarks).
 
     Raises:
@@ -108,13 +116,14 @@ def run_study(
     with writing(directory.lock()) as lock:
         directory.reread()
         directory.clear_stop()
-        stop_request = StopRequest(directory.stop_path, stop or (lambda: False))
+        stop_request = StopRequest(directory.stop_path, limit.is_over if limit else never_stop)
         remedy = _how_to_continue(directory)
         with exit_in_time(stop_request, remedy), stop_on_signals(stop_request):
             recorder = Recorder(directory, observers.listeners, lock)
             run = _StudyRun(
                 recorder=recorder,
                 stop_request=stop_request,
+                limit=limit,
                 address=address,
                 slots=slots,
                 observers=observers,
@@ -139,6 +148,7 @@ class _StudyRun:
 
     recorder: Recorder
     stop_request: StopRequest
+    limit: TimeLimit | None
     address: str | None
     slots: int | None
     observers: Observers
@@ -146,16 +156,22 @@ class _StudyRun:
     dispatcher: Dispatcher = field(init=False)
     capacity: Capacity = field(init=False)
     sweeper: Sweeper = field(init=False)
+    watch: RunWatch = field(init=False)
+    watched_slots: int = 1
+    """Jobs that could run at a time when they were last looked at."""
 
     def __post_init__(self) -> None:
-        study = self.directory.study
+        study, facts = self.directory.study, self.directory.facts
+        limit = self.limit
         self.capacity = Capacity(study.resources, self.slots)
         self.sweeper = Sweeper(self.directory)
+        self.watch = RunWatch(self.directory)
         self.dispatcher = Dispatcher(
             recorder=self.recorder,
-            decider=Decider(study, self.directory.facts),
+            decider=Decider(study, facts),
             has_room=self.capacity.has_room,
             is_stopping=self.stop_request,
+            gate=None if limit is None else JobGate(study=study, facts=facts, limit=limit),
         )
 
     @property
@@ -179,9 +195,21 @@ class _StudyRun:
                 # while Ray starts, its own handler answers a SIGTERM
                 self.stop_request.request(signal.SIGTERM)
         self.dispatcher.update_status()
+        self._note_end()
         if self.dispatcher.done:  # otherwise a job may run a little longer
             self.sweeper.sweep(self.recorder.state, (), now=True)
         return _describe_outcome(self.dispatcher, self.stop_request)
+
+    def _note_end(self) -> None:
+        """Record that the hours ended the run, if they did; nothing runs any more."""
+        dispatcher, limit = self.dispatcher, self.limit
+        is_stopped = self.stop_request.signal is not None
+        if limit is not None and limit.is_over() and not (is_stopped or dispatcher.done):
+            dispatcher.running.clear()
+            if not dispatcher.is_cut:
+                dispatcher.cut()
+        if not is_stopped:
+            self.watch.look(self.recorder.state, {}, self.watched_slots, now=True)
 
     def _drive(self) -> None:
         """Run one Tuner after another until no job is left."""
@@ -269,6 +297,7 @@ class _StudyRun:
                 self.directory.spread_stop()
             self.sweeper.sweep(self.recorder.state, self.dispatcher.running.values())
             observers = self.observers
+            self._watch_jobs()
             if observers.on_notice is not None and self.capacity.count_trials() != room:
                 room = self.capacity.count_trials()
                 observers.on_notice(describe_room(room))
@@ -287,6 +316,13 @@ class _StudyRun:
             cost = last - now
 
         return tick
+
+    def _watch_jobs(self) -> None:
+        """Look at the running jobs, if it is time. No fault here stops the study."""
+        self.watched_slots = max(1, self.capacity.count_trials())
+        seen = self.watch.look(self.recorder.state, self.dispatcher.running, self.watched_slots)
+        if seen is not None and self.observers.on_run_progress is not None:
+            self.observers.on_run_progress(seen)
 
 
 def _how_to_continue(directory: StudyDirectory) -> str:
@@ -316,9 +352,11 @@ def _describe_outcome(dispatcher: Dispatcher, stop_request: StopRequest) -> Stud
         empty = empty_cells(state, progress_of(study, state))
         status: Literal["incomplete", "done"] = "incomplete" if is_all_of(empty, study) else "done"
         return StudyOutcome(status=status, empty=empty)
+    is_cut = dispatcher.is_cut and dispatcher.gate is not None and stop_request.signal is None
     return StudyOutcome(
-        status="stopped" if stop_request.times else "incomplete",
+        status="stopped" if is_cut or stop_request.times else "incomplete",
         signal=stop_request.signal,
+        hours=dispatcher.gate.limit.hours if is_cut and dispatcher.gate else None,
         blocked=dispatcher.blocked,
         failures=failures,
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.records.failures import failure_file
+from rethink_ray.records.losses import LOSS_FILE
 from rethink_ray.records.types import Event, Outcome, TrialEnded
 from rethink_ray.search.jobs import Job
 from rethink_ray.spec.assets import ANY_ASSET
@@ -29,6 +30,7 @@ from rethink_ray.spec.errors import (
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.ladder import train_ladder
+from rethink_ray.training.loss_notes import LossNotes
 from rethink_ray.training.repair import Repair
 from rethink_ray.training.stopping import Interrupts, never_stop
 from rethink_ray.training.trial_files import RunFolders
@@ -80,6 +82,7 @@ def _train(job: Job, root: Path, repair: Repair) -> Iterator[Event]:
         models=root / job.models if job.models else None,
         detections=root / job.detections if job.detections else None,
     )
+    is_main = repair.ctx is None or repair.ctx.is_main
     rungs = repair.run(
         lambda: train_ladder(
             config,
@@ -88,6 +91,7 @@ def _train(job: Job, root: Path, repair: Repair) -> Iterator[Event]:
             splits=job.splits,
             ctx=repair.ctx,
             interrupts=repair.interrupts,
+            progress=LossNotes(folders.trial / LOSS_FILE) if is_main else None,
         )
     )
     started = time.monotonic()

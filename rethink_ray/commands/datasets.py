@@ -1,4 +1,4 @@
-"""``rethink-ray data``: draw the built-in data set, check one of your own, build its index."""
+"""``rethink-ray data``: draw the built-in data set, look at one of your own, build its index."""
 
 import itertools
 import json
@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rethink_ray.commands.cuts import grouping_lines, suggest_cut
 from rethink_ray.spec.fault_kinds import FAULT_KINDS
 
 if TYPE_CHECKING:
     from rethink_ray.data.check import DataFinding
+    from rethink_ray.data.recognise import RecognisedData
     from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 DataOption = Annotated[
@@ -23,6 +25,15 @@ DataOption = Annotated[
         "--set", metavar="PATH=VALUE", help="a key of data, e.g. data.root=/data/coco; repeatable"
     ),
 ]
+DataPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="a folder of labelled pictures, its data.yaml, a study file, or "
+        "shapes | coco | lvis | voc | yolo",
+    ),
+]
+NAMED_SETS = ("shapes", "coco", "lvis", "voc", "yolo")
 MOST_CLASSES = 100
 """Classes that `data check` lists."""
 ImageCount = Annotated[int, typer.Option(min=1, help="images of this split")]
@@ -34,6 +45,7 @@ def build_data_group() -> typer.Typer:
     group.command("make-shapes")(draw_shapes)
     group.command("check")(check)
     group.command("index")(index)
+    group.command("import")(import_labels)
     return group
 
 
@@ -76,16 +88,17 @@ def data_block(root: Path) -> str:
 
 
 def check(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
+    dataset: DataPath,
     settings: DataOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="machine-readable")] = False,
     strict: Annotated[bool, typer.Option(help="exit code 1 if there is a fault")] = False,
 ) -> None:
-    """Check a COCO or VOC data set before GPUs are spent on it.
+    """Look at labelled pictures before GPUs are spent on them: format, splits, classes, faults.
 
     Training copes with each fault and counts it; a note is only worth knowing.
     """
-    data, regimes, draws = load_data_and_regimes(dataset, settings or [])
+    recognised = recognise_path(dataset)
+    data, regimes, draws = load_data_and_regimes(dataset, settings or [], recognised)
     from rethink_ray.data.check import check_data, find_refusal  # after typos: takes a second
 
     findings = check_data(data, splits_in_use(data))
@@ -96,12 +109,18 @@ def check(
         }
         print(json.dumps(rows, indent=1))
     else:
-        for line in check_lines(findings):
+        for line in recognised_lines(dataset, recognised):
+            print(line)
+        for line in check_lines(findings, describe_splits(data)):
             print(line)
         for line in class_lines(data):
             print(line)
+        for line in grouping_lines(data, recognised):
+            print(line)
         if begins_at_minus_one(data, findings):
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
+        for line in data_lines(recognised):
+            print(line)
     refusal = find_refusal(data, regimes, draws)
     if refusal:
         print(f"run, plan and doctor refuse this data set: {refusal}", file=sys.stderr)
@@ -110,10 +129,60 @@ def check(
         raise typer.Exit(1)
 
 
-def check_lines(findings: Mapping[str, "Sequence[DataFinding]"]) -> Iterator[str]:
-    """One line per split; per finding its kind, how often, examples, and what the kind means."""
+def recognised_lines(path: str, recognised: "RecognisedData | None") -> Iterator[str]:
+    """The format of a folder, its splits, and what one may not expect; none for a study file."""
+    if recognised is not None:
+        yield f"{path}: {recognised.format}, with {', '.join(recognised.splits)}"
+        for note in recognised.notes:
+            yield f"  note  {note}"
+
+
+def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
+    """The ``data`` group of a study on a folder that was recognised."""
+    import yaml
+
+    if recognised is None:
+        return
+    splits = recognised.splits
+    scoring: dict[str, Any] = suggest_cut(recognised) or choose_scoring(splits)
+    if len(splits) == 2:  # one split that selects and reports would flatter the values it selects
+        scoring["select_on"] = {"holdout": "20%"}
+    yield "\nin a study file:\n"
+    yield yaml.safe_dump({"data": recognised.data | scoring}, sort_keys=False).rstrip()
+
+
+def choose_scoring(splits: Sequence[str]) -> dict[str, str]:
+    """The splits of a folder that select and report; train where there is no other."""
+    scored = [split for split in splits if split != "train"] or ["train"]
+    return {"select_on": scored[0], "report_on": scored[-1]}
+
+
+def describe_splits(data: "DataSpec") -> dict[str, str]:
+    """Split -> what it holds, in words; splits that cannot be opened are left out."""
+    from rethink_ray.data.split_words import describe_split
+    from rethink_ray.data.splits import refresh_split
+    from rethink_ray.spec.errors import DataError
+
+    words = {}
+    for split in splits_in_use(data):
+        try:
+            words[split] = describe_split(refresh_split(data, split))
+        except DataError:
+            continue
+    return words
+
+
+def check_lines(
+    findings: Mapping[str, "Sequence[DataFinding]"], words: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """One line per split; per finding its kind, how often, examples, and what the kind means.
+
+    ``words``: split -> what it holds.
+    """
     for split, of_split in findings.items():
-        yield f"{split}:" if of_split else f"{split}: no faults, no notes"
+        held = (words or {}).get(split, "")
+        parts = [*([held] if held else []), *([] if of_split else ["no faults, no notes"])]
+        yield f"{split}: {'; '.join(parts)}".rstrip() if parts else f"{split}:"
         for finding in of_split:
             word = "fault" if finding.is_fault else "note"
             examples = ", ".join(finding.examples[:3])
@@ -144,7 +213,7 @@ def class_lines(data: "DataSpec") -> Iterator[str]:
 def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataFinding]"]) -> bool:
     """Whether an example of a VOC box outside its picture begins one pixel left of it or above."""
     named = data.dataset.values() if isinstance(data.dataset, dict) else ()
-    is_json = any(split.annotations.endswith(".json") for split in named)
+    is_json = any(split.annotations.endswith((".json", ".jsonl")) for split in named)
     if not data.may_be_voc or is_json or data.voc_offset == 0:
         return False
     examples = [
@@ -157,7 +226,7 @@ def begins_at_minus_one(data: "DataSpec", findings: Mapping[str, "Sequence[DataF
 
 
 def index(
-    dataset: Annotated[str, typer.Argument(help="a study file, or shapes | coco | lvis | voc")],
+    dataset: DataPath,
     settings: DataOption = None,
 ) -> None:
     """Index every split before the first trial has to; read every picture again."""
@@ -169,13 +238,37 @@ def index(
         print(f"{split}: {len(opened)} images, {len(opened.categories)} categories")
 
 
-def load_data_and_regimes(
-    name: str, settings: Sequence[str]
-) -> "tuple[DataSpec, Mapping[str, RegimeSpec], Sequence[int]]":
-    """The data block, the regimes and the draws of a study file, or a data set named by kind and
-    ``settings``.
+def import_labels(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="labels and pictures")],
+    format_name: Annotated[
+        str, typer.Option("--from", metavar="FORMAT", help="kitti | cvat | labelbox | lightly")
+    ],
+    out: Annotated[Path, typer.Option(help="a new folder for COCO JSON and the pictures")],
+    classes: Annotated[
+        str, typer.Option(metavar="A,B", help="names of classes, in order; else as labelled")
+    ] = "",
+) -> None:
+    """Convert a rarer format to COCO JSON, with the library labelformat (an extra)."""
+    from rethink_ray.data.convert import convert_labels
 
-    The only regime of a data set without a study is all of its images.
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    converted = convert_labels(folder, format_name, out, names)
+    print(f"{out}: {converted.num_images} images, {converted.num_objects} objects")
+    if converted.num_ignored:
+        print(f"left out: {converted.num_ignored} regions DontCare, which are no objects")
+    if converted.num_missing:
+        print(f"missing: {converted.num_missing} pictures that the labels name")
+    print(f"next: rethink-ray data check {out}")
+
+
+def load_data_and_regimes(
+    name: str, settings: Sequence[str], recognised: "RecognisedData | None" = None
+) -> "tuple[DataSpec, Mapping[str, RegimeSpec], Sequence[int]]":
+    """The data block, the regimes and the draws of a study file, a folder of labelled pictures, or
+    a data set named by kind and ``settings``.
+
+    The only regime of a data set without a study is all of its images. ``recognised`` is the
+    format of the folder, where it is known already.
 
     Raises:
         SpecError: a setting does not name a key of the data block in full, as ``data.root``.
@@ -186,13 +279,35 @@ def load_data_and_regimes(
 
     for setting in settings:
         _require_data_path(setting)
-    if name in ("shapes", "coco", "lvis", "voc"):
+    recognised = recognised or recognise_path(name)
+    if name in NAMED_SETS or recognised is not None:
         tree: dict[str, Any] = {"data": {"dataset": name}}
+        if recognised is not None:
+            tree = {"data": recognised.data | choose_scoring(recognised.splits)}
         for setting in settings:
             put_override(tree, setting)
         return validate(DataSpec, tree["data"], "data"), {"all": RegimeSpec(images="all")}, ()
     study, _ = load_study(find_study(name), settings)
     return study.data, study.regimes, list_planned_draws(study)
+
+
+def recognise_path(name: str) -> "RecognisedData | None":
+    """The format of a folder or of a ``data.yaml``; ``None`` for a study or a data set by kind.
+
+    Raises:
+        DataError: the folder has no format that is known, or two of them.
+    """
+    path = Path(name)
+    is_yaml, is_study = path.suffix in (".yaml", ".yml"), (path / "resolved.json").is_file()
+    is_missing = "/" in name and not path.exists() and not is_yaml
+    if name in NAMED_SETS or is_study or not (path.is_dir() or is_yaml or is_missing):
+        return None
+    from rethink_ray.data.recognise import recognise_folder  # takes a third of a second
+    from rethink_ray.data.sources.yolo_config import is_yolo_yaml
+    from rethink_ray.spec.shipped import shipped_studies
+
+    is_folder = (path.is_dir() or is_missing) and name not in shipped_studies()
+    return recognise_folder(path) if is_folder or is_yolo_yaml(path) else None
 
 
 def _require_data_path(setting: str) -> None:
@@ -207,9 +322,7 @@ def _require_data_path(setting: str) -> None:
 
 def splits_in_use(data: "DataSpec") -> list[str]:
     """Train, and the splits that a study selects and reports on; a hold-out is part of train."""
-    from rethink_ray.spec.regime import HoldoutSpec
+    from rethink_ray.spec.regime import HOLDOUTS
 
-    scored = [data.report_on]
-    if not isinstance(data.select_on, HoldoutSpec):
-        scored.insert(0, data.select_on)
-    return list(dict.fromkeys(["train", *scored]))
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
+    return [split for split in used if split not in HOLDOUTS]

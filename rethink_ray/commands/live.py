@@ -7,8 +7,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rethink_ray.commands.status import build_progress_table, plural, remaining_words
+from rethink_ray.commands.hours import eta_line, job_lines
+from rethink_ray.commands.status import (
+    build_progress_table,
+    plural,
+    remaining_words,
+    run_lines,
+)
 from rethink_ray.protocol.remaining import StudyProgress
+from rethink_ray.records.run_progress import RunProgress
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
     AssetDone,
@@ -16,6 +23,7 @@ from rethink_ray.records.types import (
     JobFailed,
     Resumed,
     RoundProposed,
+    RunCut,
     RungDone,
     TrialEnded,
 )
@@ -23,10 +31,13 @@ from rethink_ray.spec.metrics import score_text
 from rethink_ray.spec.study import Study
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
 
 COUNT_SECONDS = 60.0
 """A pipe gets a count of what is left at most this often."""
+QUIET_SECONDS = 600.0
+"""A pipe gets the running jobs where nothing else was said for so long."""
 
 
 class LiveView:
@@ -37,6 +48,7 @@ class LiveView:
         self._began = self._counted_at = time.monotonic()
         self._last_count = ""
         self._live: Live | None = None
+        self._seen: RunProgress | None = None
         self._names: dict[str, str] = {}
         for rounds in state.rounds.values():
             for proposed in rounds.values():
@@ -83,17 +95,45 @@ class LiveView:
         for member in proposed.members:
             self._names[member.trial_id] = proposed.cell.name
 
+    def on_run_progress(self, seen: RunProgress) -> None:
+        """The next table and the next count say what the jobs do and when they are done."""
+        self._seen = seen
+
     def on_progress(self, progress: StudyProgress) -> None:
         """The table of a terminal is current; a pipe gets a count once a minute."""
         if self._live is not None:
-            self._live.update(
-                build_progress_table(progress, self._live.console.width), refresh=True
-            )
+            screen = build_screen(progress, self._seen, self._live.console.width)
+            self._live.update(screen, refresh=True)
             return
         words = f"{plural(progress.rungs, 'rung')} finished; {remaining_words(progress)}"
-        if time.monotonic() - self._counted_at >= COUNT_SECONDS and words != self._last_count:
-            self._counted_at, self._last_count = time.monotonic(), words
-            self._print(words)
+        waited, now = time.monotonic() - self._counted_at, time.time()
+        if waited < (QUIET_SECONDS if words == self._last_count else COUNT_SECONDS):
+            return
+        self._counted_at = time.monotonic()
+        eta = None if self._seen is None else eta_line(self._seen, now)
+        self._print(words if eta is None else f"{words}; {eta}")
+        if words == self._last_count and self._seen is not None:
+            for line in job_lines(self._seen.jobs, now):
+                self._print(line.strip())
+        self._last_count = words
+
+
+def build_screen(progress: StudyProgress, seen: RunProgress | None, width: int) -> "Group":
+    """The table of a study, below it the running jobs and the expected end.
+
+    Args:
+        progress: how far the study is.
+        seen: what its jobs do; None: nothing was seen yet.
+        width: columns of the terminal.
+    """
+    from rich.console import Group
+    from rich.text import Text
+
+    table = build_progress_table(progress, width)
+    if seen is None:
+        return table
+    below = "\n".join(("", *run_lines(seen, time.time())))
+    return Group(table, Text(below, no_wrap=True, overflow="ellipsis"))
 
 
 def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[str]:
@@ -129,6 +169,8 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
             yield f"{event.key}: {', '.join(scores)} ({event.seconds:.0f} s){verdict}"
         case JobFailed():
             yield f"{event.job_id} failed: {event.reason}"
+        case RunCut():
+            yield f"no job starts any more: {event.hours:g} h are over before the study is done"
         case Resumed():
             trials = plural(event.trials, "search trial")
             repeats = plural(event.replicates, "replicate")

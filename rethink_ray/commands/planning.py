@@ -3,7 +3,9 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rethink_ray.commands.hours import passes_lines, plan_hours_lines
 from rethink_ray.commands.status import plural
 from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
 from rethink_ray.search.costs import ladder_steps, separate_steps
@@ -12,7 +14,7 @@ from rethink_ray.session import count_weights, describe_hub_weights, describe_la
 from rethink_ray.spec.batches import batch_in_words
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.draws import redraws
-from rethink_ray.spec.facts import DataFacts, left_out_words
+from rethink_ray.spec.facts import DataFacts, left_out_words, say_cut
 from rethink_ray.spec.met_faults import say_met_faults
 from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import (
@@ -27,9 +29,26 @@ from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import weight_files_of
 
+if TYPE_CHECKING:
+    from rethink_ray.search.paces import MeasuredPaces
 
-def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iterator[str]:
-    """The dry run of a study, line by line; ``folder`` is the study directory to be."""
+
+def plan_lines(
+    study: Study,
+    facts: DataFacts,
+    slots: int,
+    folder: Path,
+    measured: "MeasuredPaces | None" = None,
+) -> Iterator[str]:
+    """The dry run of a study, line by line.
+
+    Args:
+        study: the study.
+        facts: facts of its data set.
+        slots: jobs at a time.
+        folder: the study directory to be.
+        measured: how fast a machine works; None: the plan is in updates alone.
+    """
     images = ", ".join(f"{name} {num}" for name, num in facts.regime_sizes.items())
     splits = ", ".join(f"{name} {num}" for name, num in facts.split_sizes.items())
     yield f"study {study.study}: {study.question}"
@@ -37,6 +56,8 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
     if facts.holdout_sizes:
         held_out = ", ".join(f"{name} {num}" for name, num in facts.holdout_sizes.items())
         yield f"images to select on: {held_out} (a share of each regime, outside all of them)"
+    if facts.cut is not None:
+        yield from (f"split: {sentence}" for sentence in say_cut(facts.cut))
     if left_out := left_out_words(facts):
         yield f"images: {left_out}"
     if faults := say_met_faults(facts):
@@ -46,15 +67,16 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
         words = f"class {shown} scores" if len(names) == 1 else f"classes {shown} score"
         yield f"data: {words} 0 AP on {split}, because train has no object to learn them from"
     yield from describe_labels(study)
-    if study.data.select_split == study.data.report_on:
+    if study.data.select_split == study.data.report_split:
         yield (
-            f"images: search and findings look at the same split ({study.data.report_on}), so "
+            f"images: search and findings look at the same split ({study.data.report_split}), so "
             "scores are biased upwards; data.select_on: {holdout: 20%} cuts one from train"
         )
     yield ""
     yield from _space_lines(study)
     yield from _first_lines(study)
     yield from _ladder_lines(study)
+    yield from passes_lines(study, facts)
     yield from _batch_lines(study)
     yield from _draw_lines(study, facts)
     yield ""
@@ -68,6 +90,7 @@ def plan_lines(study: Study, facts: DataFacts, slots: int, folder: Path) -> Iter
             yield f"weights: {path} is NOT THERE ({key}); run refuses to start without it"
     yield from describe_hub_weights(study)
     yield _slot_line(plan)
+    yield from plan_hours_lines(study, facts, slots, measured)
     if plan.disk_bytes is not None and plan.disk_final_bytes is not None:
         kept = study.checkpoints
         yield (

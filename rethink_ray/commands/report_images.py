@@ -31,7 +31,7 @@ def load_report_images(study: "Study", facts: "DataFacts", regime: str) -> "Repo
     from rethink_ray.analysis.read.scored_images import ReportImages
     from rethink_ray.data.regimes import open_scored
 
-    index = open_scored(study.data, study.data.report_on, facts.regime_sizes[regime])
+    index = open_scored(study.data, study.data.report_split, facts.regime_sizes[regime])
     return ReportImages(
         categories=index.categories,
         images={one.image_id: one for one in _list_annotated(index)},

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rethink_ray.commands.hours import describe_hours, eta_line, job_lines
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.empty_cells import (
     EmptyCell,
@@ -17,6 +18,7 @@ from rethink_ray.protocol.remaining import StudyProgress, progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.failures import FAILURE_FILE, failure_lines, point_to_file
 from rethink_ray.records.lock import is_running, read_owner
+from rethink_ray.records.run_progress import RunProgress, read_progress
 from rethink_ray.records.state import StudyState
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.hashing import IDENTITY
@@ -81,6 +83,7 @@ def status_lines(
     if owner is not None and is_running(directory.lock_path):
         yield f"running: {owner}"
         yield remaining_words(progress)
+        yield from run_lines(read_progress(directory), time.time())
         return
     root = quote_address(directory)
     if not progress.complete and directory.identity != IDENTITY:
@@ -92,12 +95,29 @@ def status_lines(
         return
     if not progress.complete:
         yield f"not running: incomplete, {remaining_words(progress)}"
+        seen = read_progress(directory)
+        if seen is not None and seen.left is not None:
+            yield f"to the end: {describe_hours(seen.left)} on {plural(seen.slots, 'slot')}"
         yield f"go on with: rethink-ray resume {root}"
         return
     is_empty = is_all_of(empty, directory.study)
     yield f"not running: {'nothing is left to run' if is_empty else 'the study is complete'}"
     if not is_empty:
         yield f"next: rethink-ray answer {root}"
+
+
+def run_lines(seen: RunProgress | None, now: float) -> Iterator[str]:
+    """When a running study is done, and what its jobs do.
+
+    Args:
+        seen: what its driver saw last; None: it has written nothing.
+        now: Unix time.
+    """
+    if seen is None:
+        yield "what its jobs do is not known: there is no progress.json yet"
+        return
+    yield eta_line(seen, now) or "its end is not known before the first rung is finished"
+    yield from job_lines(seen.jobs, now)
 
 
 def incomplete_lines(directory: StudyDirectory, empty: Sequence[EmptyCell]) -> Iterator[str]:

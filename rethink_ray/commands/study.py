@@ -1,7 +1,9 @@
 """``run``, ``resume``, ``status``, ``plan`` and ``doctor``: a study from question to records."""
 
 import signal
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +15,7 @@ from rethink_ray.spec.shipped import shipped_studies
 if TYPE_CHECKING:
     from rethink_ray.cluster.run import StudyOutcome
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.search.time_limit import TimeLimit
 
 StudyFile = Annotated[
     str,
@@ -32,6 +35,16 @@ Slots = Annotated[
 Log = Annotated[
     str, typer.Option(help="trackers of single trials: tensorboard, mlflow, wandb, or none")
 ]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        help="end after so many hours: a job starts only if it should end in time, and running "
+        "ones write checkpoints; run or resume goes on"
+    ),
+]
+
+UNUSED_FROM = 0.8
+"""A cut run that ended before this share of its hours says that they were too short for a job."""
 
 
 def register_study_commands(app: typer.Typer) -> None:
@@ -50,9 +63,11 @@ def run_file(
     settings: Settings = None,
     address: Address = None,
     slots: Slots = None,
+    hours: Hours = None,
     log: Log = "tensorboard",
 ) -> None:
     """Run a study, or continue the one its directory holds."""
+    limit = _limit_to(hours)
     from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.session import load_study_input, start_or_continue
@@ -64,7 +79,7 @@ def run_file(
     directory = start_or_continue(root, given)
     if is_continued:
         print(f"continuing {directory.address}")
-    _run_to_end(directory, address, slots, trackers)
+    _run_to_end(directory, address, slots, trackers, limit)
 
 
 def resume(
@@ -75,9 +90,11 @@ def resume(
     lengths: Annotated[str | None, typer.Option(help="longer lengths, e.g. 9,12")] = None,
     address: Address = None,
     slots: Slots = None,
+    hours: Hours = None,
     log: Log = "tensorboard",
 ) -> None:
     """Continue a study from its directory, also with a larger budget."""
+    limit = _limit_to(hours)
     from rethink_ray.cluster.resume import resume_lines
     from rethink_ray.cluster.trackers.factory import tracker_names
     from rethink_ray.records.directory import StudyDirectory
@@ -95,16 +112,26 @@ def resume(
     require_same_inputs(opened)
     for line in resume_lines(opened, before):
         print(line)
-    _run_to_end(opened, address, slots, trackers)
+    _run_to_end(opened, address, slots, trackers, limit)
 
 
 def status(
     directory: StudyDir,
     watch: Annotated[bool, typer.Option(help="keep showing it until interrupted")] = False,
+    write_pace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="write how fast this study ran, for plan --pace FILE"),
+    ] = None,
 ) -> None:
-    """Show how far a study is, from its directory."""
+    """Show how far a study is, from its directory: scores, running jobs, the expected end."""
     from rethink_ray.commands.status import show_status
 
+    if write_pace is not None:
+        from rethink_ray.search.paces import write_paces
+        from rethink_ray.session import load_paces
+
+        write_paces(write_pace, load_paces(directory))
+        print(f"paces are in {write_pace}")
     show_status(directory, watch=watch)
 
 
@@ -121,22 +148,35 @@ def print_plan(
             help="standard deviation between replicates, in AP: adds the differences to be found"
         ),
     ] = None,
+    pace: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="paces of a machine, or a study that ran there: adds the hours"
+        ),
+    ] = None,
 ) -> None:
     """Show what a study will run and what it costs; nothing runs.
 
-    Cells, assets, trials, updates and disk, and with --noise the differences it can find.
+    Cells, assets, trials, passes over the images, updates, disk and, where paces are known, hours;
+    with --noise the differences it can find.
     """
+    from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
-    from rethink_ray.session import load_study_input
+    from rethink_ray.session import load_paces, load_study_input, measure_paces
+    from rethink_ray.spec.errors import RecordError
 
+    measured = None if pace is None else load_paces(pace)
     given = load_study_input(study, settings or [], is_planned_only=True)
     # imported here, because it takes a while and a typo in the study is reported first
     from rethink_ray.commands.planning import plan_lines
 
     where = out or f"studies/{given.study.study}"
     folder = working_folder(where) if is_uri(where) else Path(where)
-    for line in plan_lines(given.study, given.facts, slots, folder):
+    if measured is None and StudyDirectory.holds_study(where):
+        with suppress(RecordError):  # an older study: the plan is about a new one
+            measured = measure_paces(StudyDirectory.open(where))
+    for line in plan_lines(given.study, given.facts, slots, folder, measured):
         print(line)
     if noise is not None:
         from rethink_ray.analysis.power import plan_power, power_lines
@@ -177,11 +217,22 @@ def schema() -> None:
     print(json.dumps(Study.model_json_schema(), indent=1))
 
 
+def _limit_to(hours: float | None) -> "TimeLimit | None":
+    """The limit of a run whose hours begin now; None without a number of hours."""
+    if hours is None:
+        return None
+    began = time.monotonic()
+    from rethink_ray.search.time_limit import TimeLimit, require_hours
+
+    return TimeLimit(hours=require_hours(hours), clock=time.monotonic, began=began)
+
+
 def _run_to_end(
     directory: "StudyDirectory",
     address: str | None,
     slots: int | None,
     trackers: Sequence[str],
+    limit: "TimeLimit | None",
 ) -> None:
     """Run the study as far as it can, and show it live; the exit code says how it ended."""
     from rethink_ray.cluster.run import Observers, run_study
@@ -201,8 +252,10 @@ def _run_to_end(
             observers=Observers(
                 listeners=(view.on_event, feed),
                 on_progress=view.on_progress,
+                on_run_progress=view.on_run_progress,
                 on_notice=view.show_notice,
             ),
+            limit=limit,
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
     for line in end_lines(directory, outcome):
@@ -210,7 +263,7 @@ def _run_to_end(
     if outcome.status == "done" or outcome.empty:  # every cell ran to its end
         for line in (*closing_lines(directory), *report_lines(directory)):
             print(line)
-    if outcome.status != "done":
+    if outcome.status != "done" and outcome.hours is None:
         incomplete = outcome.status == "incomplete"
         raise typer.Exit(3 if incomplete else 128 + (outcome.signal or signal.SIGTERM))
 
@@ -236,6 +289,11 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
                 yield f"failed: {line}"
             why = outcome.fault or "some jobs failed too often"
             yield f"incomplete: {why}. Nothing is lost; try again: rethink-ray resume {root}"
+        case "stopped" if outcome.hours is not None:
+            yield f"cut: {_describe_cut(outcome.hours, outcome.seconds)}; nothing is lost"
+            yield from cut_lines(directory)
+            yield f"what is known so far: rethink-ray findings {root}"
+            yield f"go on with: rethink-ray resume {root}"
         case "stopped":
             yield f"stopped; nothing is lost. Go on with: rethink-ray resume {root}"
 
@@ -258,6 +316,25 @@ def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
     except Exception as error:
         lines = [f"answer: not derived ({error!r}). The records are whole"]
     yield from (*lines, f"next: rethink-ray answer {root}")
+
+
+def _describe_cut(hours: float, seconds: float) -> str:
+    """Why a run of so many hours ended after so many seconds, before its study did."""
+    if seconds < UNUSED_FROM * 3600 * hours:
+        return f"after {seconds / 60:.1f} min the next job would not end within {hours:g} h"
+    return f"{hours:g} h are over before the study is done"
+
+
+def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
+    """What more hours would bring: the cells that are missing, and when each would be ready."""
+    from rethink_ray.commands.hours import missing_lines
+    from rethink_ray.commands.more_hours import more_hours_lines
+    from rethink_ray.protocol.remaining import progress_of
+
+    state = directory.load_state()
+    yield "what is missing:"
+    yield from missing_lines(progress_of(directory.study, state))
+    yield from more_hours_lines(directory, state)
 
 
 def report_lines(directory: "StudyDirectory") -> Iterator[str]:

@@ -30,7 +30,7 @@ from rethink_ray.spec.errors import DataError, Explanation
 from rethink_ray.spec.fault_kinds import describe_kind
 from rethink_ray.spec.hashing import sha256_of_chunks
 
-INDEX_VERSION = 11
+INDEX_VERSION = 12
 IMAGES_TABLE = "images.arrow"
 OBJECTS_TABLE = "objects.arrow"
 

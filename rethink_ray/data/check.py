@@ -19,6 +19,7 @@ from rethink_ray.data.class_counts import (
     find_untrained,
 )
 from rethink_ray.data.contents import find_repeated_pictures
+from rethink_ray.data.cut_splits import locate_split
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import is_outside
 from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
@@ -35,7 +36,7 @@ from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.fault_kinds import is_note
-from rethink_ray.spec.regime import DataSpec, RegimeSpec
+from rethink_ray.spec.regime import HOLDOUTS, DataSpec, RegimeSpec
 
 NUM_EXAMPLES = 3
 ORIENTATION, SCALED = "orientation", "scaled"
@@ -97,16 +98,17 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
     ``box_degenerate``, ``unknown_category`` (train has no such category), ``unknown_image``,
     ``duplicate_id``, ``file_name_disagrees``, ``missing_masks`` (in a split with masks),
     ``mask_off_box``, the ``unreadable_*`` fields of annotations that docs/data.md lists,
-    ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes: ``crowd``, ``empty_image``;
-    for each EXIF orientation ``orientation_6_turned`` or ``orientation_6_as_stored``; for each kind
-    of deep picture its levels of black and white, as ``scaled_gray16_0_4095``.
+    ``box_not_normalised``, ``levels_cut`` and ``levels_not_finite`` (of deep pictures). Notes:
+    ``crowd``, ``empty_image``; for each EXIF orientation ``orientation_6_turned`` or
+    ``orientation_6_as_stored``; for each kind of deep picture its levels of black and white, as
+    ``scaled_gray16_0_4095``.
 
     Each picture is decoded once; its facts are stored until its file changes.
 
     Raises:
         DataError: the data set has no such split, or none of its annotations can be read.
     """
-    source = locate_source(data, split)
+    source = locate_split(data, split)
     raw = source.read()
     train = IndexLabels(categories=raw.categories) if split == "train" else _find_labels(data)
     examples: Examples = defaultdict(list)
@@ -121,7 +123,7 @@ def check_split(data: DataSpec, split: str) -> list[DataFinding]:
         else:
             size = seen.header.size_for(annotated_wh)
             _check_header(_name_picture(image.path), seen.header, annotated_wh, examples)
-            objects += [(_name_picture(image.path), one, size) for one in image.objects]
+            objects += [(_locate_object(image, one), one, size) for one in image.objects]
         _check_objects(image, size, frozenset(train.categories), examples)
     examples |= find_mask_faults(objects)
     if raw.shifted_categories and "unknown_category" in examples:
@@ -161,7 +163,7 @@ def _find_labels(data: DataSpec) -> IndexLabels:
     try:
         train = open_split(data, "train")
     except DataError:
-        return IndexLabels(categories=locate_source(data, "train").read().categories)
+        return IndexLabels(categories=locate_split(data, "train").read().categories)
     return IndexLabels(categories=train.categories, level_ranges=train.level_ranges)
 
 
@@ -221,7 +223,7 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
     for leak in find_leaks(listed):
         for pair in {pair[0]: pair for pair in leak.pairs}.values():
             by_split[leak.loser][kind].append(f"{_show_pair(*pair)} of {leak.other}")
-    for split in {"train", data.select_split, data.report_on} - {"holdout"}:
+    for split in {"train", data.select_split, data.report_split} - HOLDOUTS:
         pictures = open_listed(data, split).pictures()
         for row, first in find_repeated_pictures(pictures):
             example = _show_pair(pictures.paths[row], pictures.paths[first])
@@ -238,7 +240,7 @@ def check_classes(data: DataSpec) -> dict[str, list[DataFinding]]:
     counts = count_classes(data)
     untrained, unscored = find_untrained(counts), find_unscored(counts)
     by_split: dict[str, list[DataFinding]] = {}
-    for split in untrained.keys() - {"holdout"}:
+    for split in untrained.keys() - HOLDOUTS:
         kinds = {"untrained_class": untrained[split], "unscored_class": unscored[split]}
         examples = {kind: [*map(quote_name, names)] for kind, names in kinds.items() if names}
         by_split[split] = _count_examples(examples)
@@ -271,6 +273,13 @@ def _show_pair(path: str, twin: str) -> str:
 def _name_picture(path: Path) -> str:
     """Returns a picture's folder and name, since splits often use the same file names."""
     return show_path(f"{path.parent.name}/{path.name}")
+
+
+def _locate_object(image: RawImage, annotated: RawObject) -> str:
+    """Returns the line of an object in its text file, or the name of its picture."""
+    if annotated.line:
+        return f"{image.label_file} line {annotated.line}"
+    return _name_picture(image.path)
 
 
 def _count_examples(examples_by_kind: Examples) -> list[DataFinding]:
@@ -322,13 +331,13 @@ def _check_objects(
     image: RawImage, size: tuple[int, int], categories: frozenset[str], examples: Examples
 ) -> None:
     """Adds the notes and faults of an image's objects; ``categories`` are those of train."""
-    if not image.objects:
+    if not image.objects and is_stated(size):
         examples["empty_image"].append(_name_picture(image.path))
     size_wh = np.array(size, np.float32)
     earlier: set[tuple[str | None, tuple[float, ...]]] = set()
     for annotated in image.objects:
         category = annotated.category or "a category that the file does not name"
-        where = f"{_name_picture(image.path)}: {category}"
+        where = f"{_locate_object(image, annotated)}: {category}"
         key = (annotated.category, round_box(annotated.box_xyxy))
         if not annotated.is_crowd and annotated.category in categories:
             if key in earlier:

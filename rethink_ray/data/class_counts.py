@@ -24,7 +24,7 @@ def count_classes(data: DataSpec) -> ClassCounts:
     Raises:
         DataError: a split cannot be opened.
     """
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
     splits = {split: open_split(data, split) for split in used}
     return count_objects(splits, trainable_image_ids(data))
 

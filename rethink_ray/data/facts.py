@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from rethink_ray.data.class_counts import count_objects, find_untrained
+from rethink_ray.data.cut_splits import open_cut
 from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.leaks import count_dropped, refresh_splits
@@ -24,11 +25,18 @@ from rethink_ray.data.upstream import (
     require_upstream_pictures,
     upstream_fingerprint,
 )
+from rethink_ray.spec.data_split import share_of
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.hashing import digest_of_parts, sha256_of_file
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, RegimeSpec, num_images, share_of
+from rethink_ray.spec.regime import (
+    HOLDOUTS,
+    DataSpec,
+    HoldoutSpec,
+    RegimeSpec,
+    num_images,
+)
 
 
 def gather_facts(
@@ -58,7 +66,7 @@ def gather_facts(
     splits = _open_used_splits(data)
     _require_usable(data, splits)
     _require_upstream(data, upstream_classes)
-    scoring = [splits[split] for split in (data.select_split, data.report_on)]
+    scoring = [splits[split] for split in (data.select_split, data.report_split)]
     trainable = trainable_image_ids(data)
     subsets = {name: choose_images(data, trainable, one.images) for name, one in regimes.items()}
     for name, image_ids in subsets.items():
@@ -85,6 +93,7 @@ def gather_facts(
         num_keypoints=len(splits["train"].keypoint_names),
         scored_masks=all(map(_scores_masks, scoring)),
         scored_keypoints=min(len(index.keypoint_names) for index in scoring),
+        cut=None if data.split is None else open_cut(data).facts,
         undefined_metrics=_undefined_metrics(data, splits, min(sizes.values(), default=0)),
         untrained_classes=_untrained_classes(splits, trainable),
         split_faults=_measure_splits(splits, trainable, pool),
@@ -97,7 +106,7 @@ def _require_usable(data: DataSpec, splits: Mapping[str, AnnotationIndex]) -> No
     for split, index in splits.items():
         require_sizes(index, split)
         require_boxes_inside(index, split)
-    for split in dict.fromkeys((data.select_split, data.report_on)):
+    for split in dict.fromkeys((data.select_split, data.report_split)):
         _require_objects(splits[split], split)
 
 
@@ -131,7 +140,7 @@ def _undefined_metrics(
     """
     undefined = {
         split: find_undefined_metrics(limit_to_scored(data, splits[split], split, smallest))
-        for split in dict.fromkeys((data.select_split, data.report_on))
+        for split in dict.fromkeys((data.select_split, data.report_split))
     }
     return {split: names for split, names in undefined.items() if names}
 
@@ -147,7 +156,7 @@ def measure_fingerprint(data: DataSpec) -> str:
 
 
 def _open_used_splits(data: DataSpec) -> dict[str, AnnotationIndex]:
-    used = dict.fromkeys(("train", data.select_split, data.report_on))
+    used = dict.fromkeys(("train", data.select_split, data.report_split))
     return {split: open_split(data, split) for split in used}
 
 
@@ -181,7 +190,7 @@ def _measure_splits(
     images = {split: index.image_ids.tolist() for split, index in splits.items()}
     images["train"] = [*trainable]
     measured = {
-        split: measure_faults(index, images[split], is_holdout=split == "holdout")
+        split: measure_faults(index, images[split], is_holdout=split in HOLDOUTS)
         for split, index in splits.items()
     }
     if pool is not None:

@@ -10,7 +10,7 @@ from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.mask_states import MaskState
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.fault_kinds import FaultShare, FaultUnit, describe_kind, is_note
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import HOLDOUTS, DataSpec
 
 
 def measure_faults(
@@ -44,7 +44,7 @@ def measure_faults(
 def count_split_faults(data: DataSpec, split: str) -> dict[str, int]:
     """Returns kind of fault -> number of those that have it, in a split that scores; no notes."""
     index = open_split(data, split)
-    shares = measure_faults(index, index.image_ids.tolist(), is_holdout=split == "holdout")
+    shares = measure_faults(index, index.image_ids.tolist(), is_holdout=split in HOLDOUTS)
     return {kind: share.count for kind, share in shares.items()}
 
 

@@ -4,7 +4,7 @@ from rethink_ray.data.fault_shares import measure_faults
 from rethink_ray.data.splits import open_split
 from rethink_ray.spec.fault_kinds import describe_kind
 from rethink_ray.spec.met_faults import MetFault
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import HOLDOUTS, DataSpec
 
 MANY_PERCENT = 10
 """A split that loses more percent than this to one kind of fault must be mended."""
@@ -20,9 +20,9 @@ def find_heavy_losses(data: DataSpec) -> list[str]:
         DataError: a split cannot be opened.
     """
     sentences = []
-    for split in dict.fromkeys(("train", data.select_split, data.report_on)):
+    for split in dict.fromkeys(("train", data.select_split, data.report_split)):
         index = open_split(data, split)
-        shares = measure_faults(index, index.image_ids.tolist(), is_holdout=split == "holdout")
+        shares = measure_faults(index, index.image_ids.tolist(), is_holdout=split in HOLDOUTS)
         for kind, share in shares.items():
             words = describe_kind(kind)
             is_lost = words.fate in LOST and words.learned is None

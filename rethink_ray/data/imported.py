@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.pool import LabelPool, TeacherLabels
 from rethink_ray.data.sources.coco import CocoSource
 from rethink_ray.data.sources.locate import locate_source
@@ -26,6 +27,7 @@ from rethink_ray.data.sources.values import (
     read_number,
     show,
 )
+from rethink_ray.data.splits import open_listed
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.labels import LabelsSpec
 from rethink_ray.spec.regime import DataSpec
@@ -91,7 +93,10 @@ def import_detections(data: DataSpec, pool: LabelPool, labels: LabelsSpec) -> Im
     path = Path(labels.file or "")
     records = _load(path)
     is_rest = labels.pool == "rest"
-    images = _ImageNames(locate_source(data, "train" if is_rest else "unlabelled"), pool)
+    source = locate_source(data, "train" if is_rest else "unlabelled")
+    images = _ImageNames(source, pool.index)
+    cut = data.split.shares if is_rest and data.split is not None else ()
+    elsewhere = [_ImageNames(source, open_listed(data, split)) for split in cut]
     label_of = _label_of(data, pool.index.categories, records)
     in_pool, left_out, examples = set(pool.image_ids), Counter[str](), dict[str, str]()
     kept: defaultdict[int, list[_Detection]] = defaultdict(list)
@@ -104,7 +109,8 @@ def import_detections(data: DataSpec, pool: LabelPool, labels: LabelsSpec) -> Im
         if detection is None:
             kind = UNREADABLE
         elif image_id is None:
-            kind = UNKNOWN_IMAGE
+            is_cut = any(names.find(fields.get("image_id")) is not None for names in elsewhere)
+            kind = OUTSIDE_POOL if is_cut else UNKNOWN_IMAGE
         elif label is None:
             kind = UNKNOWN_CATEGORY
         elif image_id not in in_pool:
@@ -129,9 +135,9 @@ def import_detections(data: DataSpec, pool: LabelPool, labels: LabelsSpec) -> Im
 class _ImageNames:
     """Finds an image of a split, in its pool or outside, by what a detection calls it."""
 
-    def __init__(self, source: SplitSource, pool: LabelPool) -> None:
-        image_ids = [int(image_id) for image_id in pool.index.image_column("image_id")]
-        paths = pool.index.pictures(image_ids).paths
+    def __init__(self, source: SplitSource, index: AnnotationIndex) -> None:
+        image_ids = [int(image_id) for image_id in index.image_column("image_id")]
+        paths = index.pictures(image_ids).paths
         self._by_name = _ids_by_name(source, image_ids, paths)
         self._by_number: dict[int, int] = {}
         if isinstance(source, CocoSource):

@@ -77,7 +77,7 @@ def inspect_pictures(
     seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
     if seen.count(None) < MIN_FILES_TO_LOCK:
         return _inspect_missing(store, paths, seen, hashed)
-    with _hold_lock(store):  # another process may have inspected them in the meantime
+    with hold_lock(store):  # another process may have inspected them in the meantime
         seen = _find_unchanged({} if anew else _read_store(store), paths, hashed)
         return _inspect_missing(store, paths, seen, hashed)
 
@@ -174,7 +174,7 @@ def _inspect_missing(
 
 
 @contextmanager
-def _hold_lock(store: Path) -> Iterator[None]:
+def hold_lock(store: Path) -> Iterator[None]:
     """Holds the lock of a store, which one process of a machine can hold at a time.
 
     On a file system without locks every process goes on at once.

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from rethink_ray.data.contents import Pictures, find_same_pictures
-from rethink_ray.data.regimes import count_empty, trainable_image_ids
+from rethink_ray.data.regimes import (
+    count_empty,
+    holdout_image_ids,
+    trainable_image_ids,
+)
 from rethink_ray.data.splits import open_listed, open_split, refresh_split
 from rethink_ray.spec.errors import DataError, explain
-from rethink_ray.spec.regime import DataSpec
+from rethink_ray.spec.regime import HOLDOUTS, DataSpec
 
 SHOWN_PAIRS = 3
 """Pairs of a leak that a message names; it counts the rest."""
@@ -31,7 +35,7 @@ class Leak:
 
         Train loses those of a hold-out, which is taken from the images that are left.
         """
-        return "train" if self.split == "holdout" else self.split
+        return "train" if HOLDOUTS & {self.split, self.other} else self.split
 
 
 def require_disjoint(data: DataSpec, where: str) -> None:
@@ -68,19 +72,19 @@ def require_disjoint(data: DataSpec, where: str) -> None:
 def refresh_splits(data: DataSpec) -> None:
     """Brings the indexes of all splits in use, and of a pool, up to date with the picture files."""
     pool = [] if data.unlabelled is None else ["unlabelled"]
-    for split in dict.fromkeys(("train", data.select_split, data.report_on, *pool)):
-        if split != "holdout":
+    for split in dict.fromkeys(("train", data.select_split, data.report_split, *pool)):
+        if split not in HOLDOUTS:
             refresh_split(data, split)
 
 
 def find_leaks(data: DataSpec) -> list[Leak]:
     """Returns a ``Leak`` for each pair of splits in use that share a picture.
 
-    Train is compared without its hold-out.
+    Train is compared without its hold-outs.
     """
     train = open_split(data, "train")
     pictures = {"train": train.pictures(trainable_image_ids(data))}
-    for split in dict.fromkeys((data.select_split, data.report_on)):
+    for split in dict.fromkeys((data.select_split, data.report_split)):
         pictures[split] = open_split(data, split).pictures()
     leaks = []
     for (split, first), (other, second) in combinations(pictures.items(), 2):
@@ -98,11 +102,11 @@ def count_dropped(data: DataSpec) -> dict[str, int]:
     """
     if data.duplicates != "drop":
         return {}
-    losing = {"train", data.select_split} - {"holdout"}
+    losing = {"train", data.select_split} - HOLDOUTS
     num_listed = {split: len(open_listed(data, split)) for split in losing}
     num_left = {split: len(open_split(data, split)) for split in losing}
-    held_out = len(open_split(data, "holdout")) if data.select_split == "holdout" else 0
-    num_left["train"] = len(trainable_image_ids(data)) + held_out + count_empty(data)
+    num_in_use = len(trainable_image_ids(data)) + len(holdout_image_ids(data))
+    num_left["train"] = num_in_use + count_empty(data)
     dropped = {split: num - num_left[split] for split, num in sorted(num_listed.items())}
     return {split: num for split, num in dropped.items() if num > 0}
 
@@ -118,7 +122,7 @@ def require_unseen(data: DataSpec, learned_from: Pictures, where: str) -> None:
     Raises:
         DataError: a picture is in both; names its two files.
     """
-    for split in dict.fromkeys((data.select_split, data.report_on)):
+    for split in dict.fromkeys((data.select_split, data.report_split)):
         scored = open_split(data, split).pictures()
         for row, twin in find_same_pictures(learned_from, scored)[:1]:
             must = f"must learn from no picture of split {split}"

@@ -108,7 +108,7 @@ def _find_scored(data: DataSpec, index: AnnotationIndex, image_ids: list[int]) -
     """Returns the images whose pictures are in the selecting or the reporting split too."""
     pictures = index.pictures(image_ids)
     twin_ids: set[int] = set()
-    for split in dict.fromkeys((data.select_split, data.report_on)):
+    for split in dict.fromkeys((data.select_split, data.report_split)):
         twins = find_same_pictures(pictures, open_split(data, split).pictures())
         twin_ids |= {image_ids[row] for row, _ in twins}
         if twins:

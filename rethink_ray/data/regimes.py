@@ -1,14 +1,21 @@
-"""Regimes: nested subsets of the training images, and the hold-out that no regime contains."""
+"""Regimes: nested subsets of the training images, and the hold-outs that no regime contains."""
 
 from collections.abc import Iterable
 
 from rethink_ray.data.chance import hash_order
-from rethink_ray.data.contents import find_same_pictures
 from rethink_ray.data.index import AnnotationIndex
-from rethink_ray.data.splits import open_split
+from rethink_ray.data.splits import list_remaining, open_split
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, Images, num_held_out, num_images
+from rethink_ray.spec.regime import (
+    REPORT_HOLDOUT,
+    SELECT_HOLDOUT,
+    DataSpec,
+    HoldoutSpec,
+    Images,
+    num_held_out,
+    num_images,
+)
 
 
 def regime_image_ids(data: DataSpec, images: Images, draw: int = 0) -> tuple[int, ...]:
@@ -46,28 +53,27 @@ def choose_images(
 
 
 def trainable_image_ids(data: DataSpec) -> tuple[int, ...]:
-    """Returns the readable training images outside the hold-out, ascending.
+    """Returns the readable training images outside all hold-outs, ascending.
 
-    Under ``data.duplicates: drop`` they contain no picture of a scoring split or of the hold-out.
+    Under ``data.duplicates: drop`` they contain no picture of a scoring split or of a hold-out.
     """
-    train, held_out = open_split(data, "train"), set(holdout_image_ids(data))
-    left = [int(key) for key in train.image_ids if int(key) not in held_out]
-    if not held_out or data.duplicates != "drop":
-        return tuple(left)
-    twins = find_same_pictures(train.pictures(left), train.pictures(held_out))
-    dropped = {left[row] for row, _ in twins}
-    return tuple(key for key in left if key not in dropped)
+    return list_remaining(data, open_split(data, "train"), holdout_image_ids(data))
 
 
 def holdout_image_ids(data: DataSpec) -> tuple[int, ...]:
-    """Returns the held-out training images, ascending; empty if ``select_on`` names a split.
+    """Returns the held-out training images; empty if study keys name splits alone.
 
-    Where the hold-out is a share, these are the images that no regime may train on; a regime
-    selects on the first ones of one order of them (``open_scored``).
+    Where the hold-out of ``select_on`` is a share, these are the images that no regime may train
+    on; a regime selects on the first ones of one order of them (``open_scored``).
     """
-    if not isinstance(data.select_on, HoldoutSpec):
-        return ()
-    return tuple(int(image_id) for image_id in open_split(data, "holdout").image_ids)
+    cut = [
+        split
+        for split, scored in zip(
+            (SELECT_HOLDOUT, REPORT_HOLDOUT), (data.select_on, data.report_on), strict=True
+        )
+        if isinstance(scored, HoldoutSpec)
+    ]
+    return tuple(int(key) for split in cut for key in open_split(data, split).image_ids)
 
 
 def count_empty(data: DataSpec) -> int:
@@ -81,8 +87,8 @@ def count_empty(data: DataSpec) -> int:
 def open_scored(data: DataSpec, split: str, num_trained_on: int) -> AnnotationIndex:
     """Returns the index of a split as a run on ``num_trained_on`` images is scored on it.
 
-    Only a hold-out that is a share differs from regime to regime: that of a smaller regime is
-    inside that of a larger one.
+    Only a hold-out that selects and is a share differs from regime to regime: that of a smaller
+    regime is inside that of a larger one.
     """
     return limit_to_scored(data, open_split(data, split), split, num_trained_on)
 
@@ -91,7 +97,7 @@ def limit_to_scored(
     data: DataSpec, index: AnnotationIndex, split: str, num_trained_on: int
 ) -> AnnotationIndex:
     """Returns the part of an open split that ``open_scored`` would open."""
-    if split != "holdout" or not is_share(data):
+    if split != SELECT_HOLDOUT or not is_share(data):
         return index
     assert isinstance(data.select_on, HoldoutSpec), "only a hold-out is a share"
     num = num_held_out(data.select_on.holdout, num_trained_on)
@@ -100,7 +106,7 @@ def limit_to_scored(
 
 
 def is_share(data: DataSpec) -> bool:
-    """Returns whether the hold-out is a share, and so another one for each size of regime."""
+    """Returns whether ``select_on`` holds out a share, and so another one for each regime."""
     return isinstance(data.select_on, HoldoutSpec) and isinstance(data.select_on.holdout, str)
 
 

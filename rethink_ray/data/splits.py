@@ -3,7 +3,7 @@
 An index is stored under a hash of the annotation files, and built again when a picture changes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -24,14 +24,21 @@ from rethink_ray.data.contents import (
     is_readable,
     read_size_and_time,
 )
+from rethink_ray.data.cut_splits import is_cut, locate_split, refresh_cut
 from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.inspection import Inspector, inspect_pictures
-from rethink_ray.data.sources.locate import locate_source
 from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.spec.cache import cache_folder
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import digest_of_parts
-from rethink_ray.spec.regime import DataSpec, HoldoutSpec, num_reserved
+from rethink_ray.spec.regime import (
+    HOLDOUTS,
+    REPORT_HOLDOUT,
+    DataSpec,
+    HoldoutSpec,
+    num_reported,
+    num_reserved,
+)
 
 OPENINGS = 3
 """Attempts to open an index that another process is replacing."""
@@ -40,9 +47,9 @@ CHECKED_UNREAD = 64
 
 
 def open_split(data: DataSpec, split: str) -> AnnotationIndex:
-    """Returns the index of train, val, test or holdout; builds it on first use.
+    """Returns the index of train, val, test or a hold-out; builds it on first use.
 
-    If the hold-out is a share of each regime, this is the hold-out of the largest regime;
+    If the hold-out of ``select_on`` is a share of each regime, this is that of the largest regime;
     ``regimes.open_scored`` opens those of smaller ones.
 
     Labels of every split follow the categories of train. An index that lacks unreadable images is
@@ -53,8 +60,8 @@ def open_split(data: DataSpec, split: str) -> AnnotationIndex:
     Raises:
         DataError: the data set has no such split, or no image of it is left.
     """
-    if split == "holdout":
-        return _open_holdout(data)
+    if split in HOLDOUTS:
+        return _open_holdout(data, split)
     index = open_listed(data, split)
     if data.duplicates == "drop":
         index = _drop_duplicates(data, split, index)
@@ -79,8 +86,11 @@ def open_listed(data: DataSpec, split: str) -> AnnotationIndex:
 def refresh_split(data: DataSpec, split: str) -> AnnotationIndex:
     """Returns the index of a split; builds it again if a picture file has changed.
 
-    The splits and the errors are those of ``open_listed``.
+    The splits and the errors are those of ``open_listed``. A split that is cut from train may have
+    other pictures after a change.
     """
+    if is_cut(data, split):
+        refresh_cut(data)
     index = open_listed(data, split)
     lasting = {path: seen for path, seen in index.unread.items() if seen.changed_ns != RETRIED}
     earlier = {**index.file_contents(), **lasting}
@@ -116,8 +126,9 @@ def _drop_duplicates(data: DataSpec, split: str, index: AnnotationIndex) -> Anno
 
     For train these are the scoring splits, for the selecting split it is the reporting split.
     """
-    scoring = {data.report_on, data.select_split} - {"holdout"}
-    keepers = {"train": scoring, data.select_split: {data.report_on}}.get(split, set()) - {split}
+    scoring = {data.report_split, data.select_split} - HOLDOUTS
+    reporting = {data.report_split} - HOLDOUTS
+    keepers = {"train": scoring, data.select_split: reporting}.get(split, set()) - {split}
     pictures = index.pictures()
     rows = {
         row
@@ -182,6 +193,8 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
     Raises:
         DataError: the data set has no such split, or no image of it can be read.
     """
+    if is_cut(data, split) and split == "train":
+        refresh_cut(data, anew=True)
     source, shared = _source_and_labels(data, split)
     build = partial(build_from_source, source, shared, _inspector(source, split, anew=True))
     return _rebuild(_locate_index(source, shared), build)
@@ -189,7 +202,7 @@ def build_index(data: DataSpec, split: str) -> AnnotationIndex:
 
 def _source_and_labels(data: DataSpec, split: str) -> tuple[SplitSource, IndexLabels | None]:
     """Returns the split's source, and train's categories and levels; ``None`` for train itself."""
-    source = locate_source(data, split)
+    source = locate_split(data, split)
     if split == "train":
         return source, None
     train = open_listed(data, "train")
@@ -209,16 +222,44 @@ def _locate_index(source: SplitSource, shared: IndexLabels | None) -> Path:
     return cache_folder() / "index" / key[:24]
 
 
-def _open_holdout(data: DataSpec) -> AnnotationIndex:
-    if not isinstance(data.select_on, HoldoutSpec):
+def list_remaining(
+    data: DataSpec, train: AnnotationIndex, held_out: Iterable[int]
+) -> tuple[int, ...]:
+    """Returns the images of train that are not held out, ascending.
+
+    Under ``data.duplicates: drop`` those that show a held-out picture are left out, too.
+    """
+    apart = set(held_out)
+    left = [int(key) for key in train.image_ids if int(key) not in apart]
+    if not apart or data.duplicates != "drop":
+        return tuple(left)
+    twins = find_same_pictures(train.pictures(left), train.pictures(sorted(apart)))
+    dropped = {left[row] for row, _ in twins}
+    return tuple(key for key in left if key not in dropped)
+
+
+def _open_holdout(data: DataSpec, split: str) -> AnnotationIndex:
+    """Opens a hold-out: the one that reports is cut from train, the other one from the rest."""
+    is_reporting = split == REPORT_HOLDOUT
+    key, scored = ("report_on", data.report_on) if is_reporting else ("select_on", data.select_on)
+    if not isinstance(scored, HoldoutSpec):
         must = "must be {holdout: N} for a study with a hold-out"
-        raise DataError(explain("data.select_on", must, data.select_on))
+        raise DataError(explain(f"data.{key}", must, scored))
     train = open_split(data, "train")
-    holdout = data.select_on.holdout
-    num = num_reserved(holdout, len(train))
-    if num >= len(train):
-        must = f"must leave some of the {len(train)} readable training images to train on"
-        shown = holdout if isinstance(holdout, int) else f"{holdout} (at least {num} images)"
-        raise DataError(explain("data.select_on.holdout", must, shown, "Ask for fewer."))
-    order = hash_order("holdout", data.subset_seed, map(int, train.image_ids))
+    cut_first = () if is_reporting else _list_reported(data)
+    left = list_remaining(data, train, cut_first)
+    num = (num_reported if is_reporting else num_reserved)(scored.holdout, len(left))
+    if num >= len(left):
+        must = f"must leave some of the {len(left)} readable training images to train on"
+        is_share = isinstance(scored.holdout, str)
+        shown = f"{scored.holdout} (at least {num} images)" if is_share else scored.holdout
+        raise DataError(explain(f"data.{key}.holdout", must, shown, "Ask for fewer."))
+    order = hash_order("report holdout" if is_reporting else "holdout", data.subset_seed, left)
     return AnnotationIndex(train.directory, only=tuple(order[:num]))
+
+
+def _list_reported(data: DataSpec) -> tuple[int, ...]:
+    """Returns the training images that ``report_on`` holds out; none if it names a split."""
+    if not isinstance(data.report_on, HoldoutSpec):
+        return ()
+    return tuple(map(int, open_split(data, REPORT_HOLDOUT).image_ids))

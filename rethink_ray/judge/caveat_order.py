@@ -17,6 +17,7 @@ ORDER = [
     "few-replicates",
     "unfinished",
     "select-is-report",
+    "parted-chain",
     "unscored",
     "twins",
     "confounded",

@@ -99,7 +99,7 @@ def param_fields(study: Study) -> list[pa.Field]:
 
 def metric_names(study: Study, seen: Iterable[str]) -> list[str]:
     """``<split>/<metric>`` names in a fixed order: the study's own two, and those of ``seen``."""
-    splits = list(dict.fromkeys([study.data.select_split, study.data.report_on]))
+    splits = list(dict.fromkeys([study.data.select_split, study.data.report_split]))
     names = {selection_metric(study), report_metric(study), *seen}
 
     def order(name: str) -> tuple[int, int, str]:

@@ -22,7 +22,7 @@ def selection_metric(study: Study) -> str:
 
 def report_metric(study: Study) -> str:
     """The ``<split>/<metric>`` that findings compare replicates by."""
-    return f"{study.data.report_on}/{study.objective.metric}"
+    return f"{study.data.report_split}/{study.objective.metric}"
 
 
 def rank_key(score: float | None, trial_id: str) -> tuple[float, str]:

@@ -130,7 +130,7 @@ def progress_of(
         seconds_spent=spent + sum(asset.seconds for asset in state.assets.values()),
         study=study.study,
         select_on=study.data.select_split,
-        report_on=study.data.report_on,
+        report_on=study.data.report_split,
     )
 
 

@@ -21,6 +21,7 @@ from rethink_ray.records.types import (
     Member,
     Resumed,
     RoundProposed,
+    RunCut,
     RungDone,
     TrialEnded,
 )
@@ -35,6 +36,7 @@ EVENT_KINDS: dict[str, type[Any]] = {
     "asset_done": AssetDone,
     "job_failed": JobFailed,
     "resumed": Resumed,
+    "run_cut": RunCut,
 }
 """The key ``event`` of a line -> its type (not ``kind``, which assets have already)."""
 _KIND_OF = {event: kind for kind, event in EVENT_KINDS.items()}
@@ -173,8 +175,9 @@ def decode(content: Mapping[str, Any]) -> Event:
     event = EVENT_KINDS[values.pop("event")]
     if event is RoundProposed:
         values["members"] = tuple(_decode_member(member) for member in values["members"])
-    if "lengths" in values:
-        values["lengths"] = tuple(values["lengths"])
+    for key in ("lengths", "waiting"):
+        if key in values:
+            values[key] = tuple(values[key])
     if "metrics" in values:
         # one string object per name: a study of 10,000 trials has 400,000 of them
         metrics = values["metrics"].items()

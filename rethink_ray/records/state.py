@@ -16,6 +16,7 @@ from rethink_ray.records.types import (
     Purpose,
     Resumed,
     RoundProposed,
+    RunCut,
     RungDone,
     TrialEnded,
 )
@@ -37,8 +38,21 @@ class StudyState:
         self.last_failure: dict[str, JobFailed] = {}
         self.started: dict[str, JobStarted] = {}
         self.resumed: list[Resumed] = []
+        self.cuts: list[RunCut] = []
         for event in events:
             self.add(event)
+
+    def copy(self) -> "StudyState":
+        """The same events; adding one to the copy leaves this state as it is."""
+        copied = StudyState()
+        copied.version = self.version
+        for key, rounds in self.rounds.items():
+            copied.rounds[key] = dict(rounds)
+        copied.rungs, copied.ended = dict(self.rungs), dict(self.ended)
+        copied.assets, copied.failures = dict(self.assets), Counter(self.failures)
+        copied.last_failure, copied.started = dict(self.last_failure), dict(self.started)
+        copied.resumed, copied.cuts = list(self.resumed), list(self.cuts)
+        return copied
 
     def add(self, event: Event) -> bool:
         """The state includes the event; False if it did before."""
@@ -58,6 +72,9 @@ class StudyState:
                 new = True
             case JobStarted():
                 self.started[event.job_id] = event
+                new = False
+            case RunCut():
+                self.cuts.append(event)
                 new = False
             case Resumed():
                 self.resumed.append(event)

@@ -155,4 +155,17 @@ class Resumed:
     searches: int = 1
 
 
-Event = RoundProposed | JobStarted | RungDone | TrialEnded | AssetDone | JobFailed | Resumed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCut:
+    """A run had so many hours, and they ended before the study did. No decision reads it."""
+
+    hours: float
+    """Hours that the run was given (``--hours``)."""
+    waiting: tuple[str, ...]
+    """Ids of jobs that could have started, most urgent first, twenty at most."""
+    at: float = 0.0
+
+
+Event = (
+    RoundProposed | JobStarted | RungDone | TrialEnded | AssetDone | JobFailed | Resumed | RunCut
+)

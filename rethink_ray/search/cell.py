@@ -22,13 +22,12 @@ from rethink_ray.protocol.cell_view import CellView, PendingRun
 from rethink_ray.records.detections import detections_folder
 from rethink_ray.records.types import Member, Purpose, RoundProposed, TrialEnded
 from rethink_ray.search.configs import CellConfigs
-from rethink_ray.search.jobs import Job, models_folder
+from rethink_ray.search.jobs import Job, models_folder, splits_to_score
 from rethink_ray.search.proposals import Proposer
 from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.space import Value
-from rethink_ray.spec.study import Study
 
 
 @dataclass(slots=True, kw_only=True)
@@ -215,7 +214,7 @@ class CellSearch:
             trial_id=trial_id,
             config=config,
             lengths=run.lengths,
-            splits=_splits_of(self._study, purpose),
+            splits=splits_to_score(self._study, purpose),
             models=models_folder(trial_id) if keeps_models else None,
             detections=detections_folder(trial_id) if keeps_detections else None,
         )
@@ -242,10 +241,3 @@ class CellSearch:
             purpose=purpose,
             members=members,
         )
-
-
-def _splits_of(study: Study, purpose: Purpose) -> tuple[str, ...]:
-    """The splits that a rung is scored on; search trials are scored on the selection split only."""
-    if purpose == "search":
-        return (study.data.select_split,)
-    return tuple(dict.fromkeys((study.data.select_split, study.data.report_on)))

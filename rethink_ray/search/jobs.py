@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from rethink_ray.records.types import RoundProposed, TrialEnded
+from rethink_ray.records.types import Purpose, RoundProposed, TrialEnded
 from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,3 +78,10 @@ def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:
 def models_folder(trial_id: str) -> str:
     """The folder for the weights of a trial's rungs, below the study's root."""
     return f"trials/{trial_id}/models"
+
+
+def splits_to_score(study: Study, purpose: Purpose) -> tuple[str, ...]:
+    """The splits that a rung is scored on; search trials are scored on the selection split only."""
+    if purpose == "search":
+        return (study.data.select_split,)
+    return tuple(dict.fromkeys((study.data.select_split, study.data.report_split)))

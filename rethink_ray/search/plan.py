@@ -117,7 +117,7 @@ def plan_study(
     cluster = SimulatedCluster(with_whole_ladders(sobol), facts, pretend_metrics, slots=slots)
     meter = None
     if count_weights is not None:
-        num_images = facts.split_sizes.get(study.data.report_on, 0)
+        num_images = facts.split_sizes.get(study.data.report_split, 0)
         meter = DiskMeter(StudyView(study, cluster.state), count_weights, num_images)
         _measure_disk(meter, cluster)
     cluster.run()
@@ -155,13 +155,13 @@ def pretend_metrics(config: TrialConfig, length: float) -> dict[str, float]:
     quality = _uniform(digest) + 0.25 * _uniform(digest, f"{length:g}")
     quality += 0.05 * _uniform(config.seed)
     ap = 20.0 + length + 4.0 * quality
-    splits = {config.data.select_split, config.data.report_on}
+    splits = {config.data.select_split, config.data.report_split}
     return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
 
 
 def pretend_no_gain(config: TrialConfig, length: float) -> dict[str, float]:
     """A made-up AP that no length changes, so that every round converges as soon as it may."""
-    splits = {config.data.select_split, config.data.report_on}
+    splits = {config.data.select_split, config.data.report_split}
     ap = 20.0 + _uniform(config.seed)
     return {f"{split}/{config.objective.metric}": ap for split in sorted(splits)}
 

@@ -5,7 +5,9 @@ durations, one rung at a time.
 """
 
 import heapq
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,6 +53,14 @@ class SimulatedCluster:
         """Called with each event just before it is recorded, while its job still runs."""
         self.build_asset: AssetAnswer = fit_asset
         """Called with each asset that a job builds; returns how that went."""
+        self.admits: Callable[[Job], bool] = lambda job: True
+        """Whether a job may start. After the first that may not, none starts any more."""
+        self.deadline = math.inf
+        """Jobs that run at this time are lost, and the run ends."""
+        self.is_cut = False
+        """Whether ``admits`` or ``deadline`` ended the run."""
+        self.records_seconds = False
+        """Whether rungs record their made-up times, as seconds of training."""
         self.started: list[Job] = []
         self.makespan = 0.0
         self.busy = 0.0
@@ -87,14 +97,20 @@ class SimulatedCluster:
             self._start(decision)
             if not self._running or num_events == max_events:
                 return decision
+            if self._ends[0][0] > self.deadline:
+                self.makespan, self.is_cut = self.deadline, True
+                return decision
             num_events += 1
             self._finish_next()
 
     def _start(self, decision: Decision) -> None:
         for job in decision.jobs:
-            if len(self._running) == self._slots:
+            if self.is_cut or len(self._running) == self._slots:
                 return
             if job.job_id not in self._running:
+                self.is_cut = not self.admits(job)
+                if self.is_cut:
+                    return
                 self.started.append(job)
                 self._running[job.job_id] = self._work(job)
                 self._advance(job.job_id)
@@ -137,7 +153,10 @@ class SimulatedCluster:
             if isinstance(answer, str):
                 yield seconds, TrialEnded(trial_id=trial_id, outcome=answer, reason="pretended")
                 return
-            yield seconds, rung_of(trial_id, config, length, answer, steps_new)
+            rung = rung_of(trial_id, config, length, answer, steps_new)
+            if self.records_seconds:
+                rung = replace(rung, seconds_train=seconds)
+            yield seconds, rung
 
 
 def rung_of(

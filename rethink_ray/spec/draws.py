@@ -1,7 +1,7 @@
 """Which replicates train on other draws of their regime's images (``replicate: {vary: ...}``)."""
 
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.regime import num_images
+from rethink_ray.spec.regime import HOLDOUTS, num_images
 from rethink_ray.spec.study import Study
 
 MOST_REPLICATES = 10_000
@@ -33,6 +33,6 @@ def draw_of(search: int, number: int) -> int:
 
 
 def num_drawable(study: Study, facts: DataFacts) -> int:
-    """Training images that regimes are drawn from: those outside the hold-out."""
-    held_out = facts.split_sizes["holdout"] if study.data.select_split == "holdout" else 0
-    return facts.split_sizes["train"] - held_out
+    """Training images that regimes are drawn from: those outside all hold-outs."""
+    used = HOLDOUTS & {study.data.select_split, study.data.report_split}
+    return facts.split_sizes["train"] - sum(facts.split_sizes[split] for split in used)

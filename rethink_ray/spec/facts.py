@@ -1,9 +1,42 @@
 """The facts about a data set that a trial's id and its checks need."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from rethink_ray.spec.fault_kinds import FaultShare
+
+TOGETHER = {
+    "near_duplicates": "look alike",
+    "folder": "share a folder",
+    "regex": "have names that belong together",
+    "none": "are equal byte for byte",
+}
+"""``data.split.group`` -> what pictures of one group do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutFacts:
+    """What ``data.split`` did with the pictures of train that can be read."""
+
+    grouping: str
+    """``data.split.group``, or ``regex``."""
+    shares: Mapping[str, float]
+    """Split that was cut from train -> its share as the study asks for it."""
+    split_sizes: Mapping[str, int]
+    """Split -> its pictures; train's are those that are left."""
+    num_groups: int
+    num_together: int
+    """Groups of two pictures or more."""
+    num_images_together: int
+    """Pictures in these groups."""
+    largest: int
+    """Pictures of the largest group."""
+    num_parted: int = 0
+    """Chains of pictures that look alike that were too long for one split, and were parted."""
+    num_images_parted: int = 0
+    """Pictures in these chains."""
+    num_pieces: int = 0
+    """Pieces of these chains."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +95,8 @@ class DataFacts:
     """Split in use (``unlabelled``, too, if the data set has such images) -> kind of fault -> how
     many of its images, boxes or masks have it; only splits with a fault. Empty in studies that were
     started by a version that did not count them."""
+    cut: CutFacts | None = None
+    """What ``data.split`` did; ``None`` without it."""
     regime_faults: Mapping[str, Mapping[str, FaultShare]] = field(default_factory=dict)
     """The same of each regime's images. Records that were left out before regimes were drawn are
     counted in every regime, as they are in train."""
@@ -75,6 +110,7 @@ class DataFacts:
             untrained_classes={},
             split_faults={},
             regime_faults={},
+            cut=None,
             upstream_detection=upstream,
         )
 
@@ -92,3 +128,26 @@ def left_out_words(facts: DataFacts) -> str:
             f"{facts.num_empty} of train left out: without {lacking} (data.keep_empty: false)"
         )
     return "; ".join(reasons)
+
+
+def say_cut(cut: CutFacts) -> Iterator[str]:
+    """Sentences about the splits that ``data.split`` cut, and about what it kept together."""
+    total = sum(cut.split_sizes.values())
+    sizes = []
+    for split, num in cut.split_sizes.items():
+        goal = f" for {100 * cut.shares[split]:.4g} %" if split in cut.shares else ""
+        sizes.append(f"{split} {num} ({100 * num / max(total, 1):.1f} %{goal})")
+    yield f"{total} pictures in {cut.num_groups} groups are dealt out: {', '.join(sizes)}"
+    if cut.num_together:
+        groups = "1 group" if cut.num_together == 1 else f"{cut.num_together} groups"
+        largest = f", the largest of {cut.largest}" if cut.num_together > 1 else ""
+        does = TOGETHER[cut.grouping]
+        yield f"{cut.num_images_together} pictures that {does} stay together in {groups}{largest}"
+    if cut.num_parted:
+        chains = "1 chain" if cut.num_parted == 1 else f"{cut.num_parted} chains"
+        yield (
+            f"{chains} of {cut.num_images_parted} pictures that look alike (frames of a video?) "
+            f"had to be parted into {cut.num_pieces} pieces: some pictures of different splits "
+            "look alike, and scores may be too high. Say what belongs together with "
+            "data.split.group: folder or {regex: PATTERN}"
+        )

@@ -60,6 +60,9 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         reason="another one before has the same id; equal ones count once, other boxes stay",
     ),
     "unreadable_box": _left_out("boxes", "their coordinates cannot be read"),
+    "box_not_normalised": _left_out(
+        "boxes", "a number of their line is no share of the picture (0 to 1)"
+    ),
     "unreadable_crowd": _left_out("boxes", "it cannot be read whether they mark a crowd"),
     "box_degenerate": FaultKind(
         unit="boxes", fate="were dropped", reason="they have no pixels inside their picture"

@@ -53,7 +53,9 @@ def find_study(name: str) -> Path:
     if path.is_dir():
         is_study = (path / "resolved.json").is_file()
         next_step = f"To go on with this study: rethink-ray resume {name}."
-        remedy = next_step if is_study else "Write a study file whose data.root is this folder."
+        look = f"Look at its pictures with: rethink-ray data check {name}"
+        write = f"write a study for them with: rethink-ray new {name}"
+        remedy = next_step if is_study else f"{look}; {write}."
         raise SpecError(explain(name, "must be a study file", "a folder", remedy))
     if shipped:
         must = "must be a file or the name of a study that ships with the program"
@@ -70,6 +72,7 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     text, tree = _read_yaml(path)
     for override in overrides:
         put_override(tree, override)
+    _refuse_picture_list(path, tree)
     study = validate(Study, tree, str(path))
     check_study(study, str(path))
     if "goal" in (tree.get("objective") or {}):
@@ -77,6 +80,15 @@ def load_study(path: Path, overrides: Sequence[str] = ()) -> tuple[Study, str]:
     for former, successors in _find_former_paths(study):
         _log.warning("%s: %s: write %s, which it sets.", path, former, " and ".join(successors))
     return study, yaml.safe_dump(tree, sort_keys=False) if overrides else text
+
+
+def _refuse_picture_list(path: Path, tree: Mapping[str, Any]) -> None:
+    """Refuses the ``data.yaml`` of a YOLO data set, in place of a study about it."""
+    if "names" in tree and not {"train", "path"}.isdisjoint(tree):
+        look = f"Look at its pictures with: rethink-ray data check {path}"
+        remedy = f"{look}; write a study for them with: rethink-ray new {path}."
+        must, shown = "must be a study file", "the data.yaml of a YOLO data set"
+        raise SpecError(Explanation.of(str(path), must, shown, remedy))
 
 
 def _find_former_paths(study: Study) -> Iterator[tuple[str, tuple[str, ...]]]:

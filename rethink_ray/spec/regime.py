@@ -6,20 +6,27 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from rethink_ray.spec.data_split import SHARE, DataSplit, Percent, share_of
 from rethink_ray.spec.recipe import PositiveInt, Spec
 from rethink_ray.spec.rules.rule import Breach, Rule, refuse_value
 
 _T = TypeVar("_T")
 FromList = Annotated[_T, Field(strict=False)]
 """A tuple, a list in files: behind a validator of the raw tree a strict one would refuse that."""
-SHARE = r"^(100|[0-9]{1,2}([.][0-9]+)?)%$"
-Percent = Annotated[str, Field(pattern=SHARE)]
 LARGEST_SET = 10**9
 """More images than any data set has: a share of it that is none is none of every set."""
 Images = PositiveInt | Literal["all"] | Percent
 LEAST_HELD_OUT = 20
-"""Images that a hold-out has at least, where it is a share of its regime: AP on fewer ranks nothing
-but luck."""
+"""Images that a hold-out has at least, where it is a share: AP on fewer ranks nothing but luck."""
+SELECT_HOLDOUT, REPORT_HOLDOUT = "holdout", "report_holdout"
+"""Names of the splits that ``select_on`` and ``report_on`` cut from train."""
+HOLDOUTS = frozenset({SELECT_HOLDOUT, REPORT_HOLDOUT})
+BUILT_IN_SPLITS = {
+    "shapes": ("train", "val", "test"),
+    "coco": ("train", "val"),  # the labels of COCO's test set are not public
+    "lvis": ("train", "val"),
+}
+"""Data set -> the splits that it has in every copy."""
 
 
 def _refuse_odd_holdout(holdout: Any) -> Any:
@@ -39,11 +46,6 @@ def num_images(images: Images, available: int) -> int:
     if isinstance(images, str):
         return round(share_of(images) * available)
     return images
-
-
-def share_of(percent: str) -> float:
-    """0.2 of ``20%``."""
-    return float(percent.rstrip("%")) / 100
 
 
 def num_held_out(holdout: int | str, num_trained_on: int) -> int:
@@ -68,6 +70,16 @@ def num_reserved(holdout: int | str, num_train: int) -> int:
     return max(math.ceil(round(num_train * share / (1 + share), 6)), LEAST_HELD_OUT)
 
 
+def num_reported(holdout: int | str, num_train: int) -> int:
+    """Number of images that ``report_on: {holdout: ...}`` cuts from train, for every regime.
+
+    A share is rounded, to at least ``LEAST_HELD_OUT``.
+    """
+    if isinstance(holdout, int):
+        return holdout
+    return max(round(share_of(holdout) * num_train), LEAST_HELD_OUT)
+
+
 class SplitSpec(Spec):
     """One split of a data set that is named by its files."""
 
@@ -89,12 +101,13 @@ class UnlabelledSpec(Spec):
 
 
 class HoldoutSpec(Spec):
-    """A split that is cut from train and selects; its images are in no regime."""
+    """A split that is cut from train and selects or reports; its images are in no regime."""
 
     holdout: Annotated[PositiveInt | Percent, BeforeValidator(_refuse_odd_holdout)]
-    """Number of training images that are set apart, outside every regime. ``20%`` scales with the
-    regime: one of 10,000 images selects on 2,000 others, one of 1,000 on the first 200 of these,
-    and none on fewer than 20."""
+    """Number of training images that are set apart, outside every regime. Under ``select_on``
+    ``20%`` scales with the regime: one of 10,000 images selects on 2,000 others, one of 1,000 on
+    the first 200 of these, and none on fewer than 20. Under ``report_on`` it is a share of train,
+    the same images for every regime, and at least 20."""
 
 
 class ShapesSpec(Spec):
@@ -135,7 +148,8 @@ class DataSpec(Spec):
     """Where images and boxes come from, and which split decides what."""
 
     dataset: (
-        Literal["shapes", "coco", "lvis", "voc"] | dict[Literal["train", "val", "test"], SplitSpec]
+        Literal["shapes", "coco", "lvis", "voc", "yolo"]
+        | dict[Literal["train", "val", "test"], SplitSpec]
     )
     """A data set in its documented layout, the built-in ``shapes``, or a mapping of split to
     files."""
@@ -143,17 +157,21 @@ class DataSpec(Spec):
     """Format of splits that are named by their files. Null: annotations in a ``.json`` are COCO,
     all others VOC."""
     root: str | None = None
-    """Folder of ``coco``, ``lvis`` and ``voc``; they require it. Paths of files are relative to it.
-    A relative folder starts where the command runs. For ``shapes`` null is the cache."""
+    """Folder of ``coco``, ``lvis``, ``voc`` and ``yolo``; they require it. For ``yolo`` it may be
+    the ``data.yaml`` itself. Paths of files are relative to it. A relative folder starts where the
+    command runs. For ``shapes`` null is the cache."""
     shapes: ShapesSpec = ShapesSpec()
     """The drawn scenes of ``dataset: shapes``."""
+    split: DataSplit | None = Field(None, exclude_if=lambda split: split is None)
+    """Cuts ``val`` or ``test`` from train, for a data set without them. Null cuts nothing."""
     subset_seed: int = 0
     """Seed of the one order of training images whose beginnings are the regimes."""
     select_on: str | HoldoutSpec = "val"
     """The split that search and halving look at, or a hold-out cut from train. COCO and LVIS:
     ``{holdout: 5000}``. ``{holdout: 20%}`` scales with the regime."""
-    report_on: str = "test"
-    """The split that replicates and findings are scored on. COCO and LVIS: ``val``."""
+    report_on: str | HoldoutSpec = "test"
+    """The split that replicates and findings are scored on, or a hold-out cut from train, apart
+    from that of ``select_on``. COCO and LVIS: ``val``."""
     duplicates: Literal["refuse", "drop"] = "refuse"
     """What happens to an image that two of train, ``select_on`` and ``report_on`` hold, byte for
     byte: the study is refused, or one copy is dropped, from train first and then from
@@ -201,7 +219,7 @@ class DataSpec(Spec):
         Rule(
             key="root",
             reads=("dataset",),
-            broken=lambda data: data.dataset in ("coco", "lvis", "voc") and not data.root,
+            broken=lambda data: data.dataset in ("coco", "lvis", "voc", "yolo") and not data.root,
             must="must name the data set's folder",
             remedy="Set data.root in the study file, or with --set data.root=DIR.",
         ),
@@ -210,6 +228,13 @@ class DataSpec(Spec):
             reads=("dataset", "format"),
             broken=lambda data: data.voc_offset != 1 and not data.may_be_voc,
             must="must be left out where annotations are no VOC files",
+        ),
+        Rule(
+            key="split",
+            reads=("dataset", "image_sets"),
+            broken=lambda data: _cuts_twice(data),
+            must="must cut only splits that the data set does not have",
+            remedy="Leave {split} out of data.split{or_of_data}.",
         ),
         Rule(
             key="min_keypoints",
@@ -243,7 +268,34 @@ class DataSpec(Spec):
     @property
     def select_split(self) -> str:
         """Name of the split that search and halving look at; ``holdout`` if cut from train."""
-        return "holdout" if isinstance(self.select_on, HoldoutSpec) else self.select_on
+        return SELECT_HOLDOUT if isinstance(self.select_on, HoldoutSpec) else self.select_on
+
+    @property
+    def report_split(self) -> str:
+        """Name of the split that findings are scored on; ``report_holdout`` if cut from train."""
+        return REPORT_HOLDOUT if isinstance(self.report_on, HoldoutSpec) else self.report_on
+
+    @property
+    def listed_splits(self) -> tuple[str, ...]:
+        """Splits that the data set is known to have before its files are read.
+
+        Empty where only the files know it: ``voc`` without ``image_sets``.
+        """
+        if isinstance(self.dataset, dict):
+            return tuple(self.dataset)
+        return BUILT_IN_SPLITS.get(self.dataset, tuple(self.image_sets or ()))
+
+
+def _cuts_twice(data: DataSpec) -> bool | Breach:
+    """Whether ``split`` names a split that the data set has, as far as that is known."""
+    for split in data.split.shares if data.split is not None else ():
+        if split in data.listed_splits:
+            key = "dataset" if isinstance(data.dataset, dict) else "image_sets"
+            is_named = isinstance(data.dataset, dict) or data.dataset not in BUILT_IN_SPLITS
+            either = f", or out of data.{key}" if is_named else ""
+            words = {"split": split, "or_of_data": either}
+            return Breach(key=f"split.{split}", came=split, words=words)
+    return False
 
 
 class RegimeSpec(Spec):

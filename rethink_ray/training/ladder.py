@@ -32,8 +32,6 @@ from rethink_ray.training.stopping import UNINTERRUPTED, Interrupts, Stopped, Wa
 from rethink_ray.training.trial_files import RunFolders, model_path
 from rethink_ray.training.worker_context import WorkerContext
 
-PROGRESS_STEPS = 25
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -41,9 +39,15 @@ class Progress:
 
     trial_id: str
     length: float
+    """The rung under way, in units of 1x."""
+    on_branch: bool
+    """Whether the run has left the trunk, for the decay of this rung."""
     step: int
+    """Number of the update that was just made, from 0."""
     total_steps: int
+    """Updates in a run of this length."""
     loss: float
+    """The newest loss that was read: on a GPU that of an earlier update."""
 
 
 def train_ladder(
@@ -70,7 +74,7 @@ def train_ladder(
         ctx: this process, as one of the workers that train the run together; by default it is the
             only one.
         interrupts: when to stop, and how often to write a checkpoint.
-        progress: called with step and loss every 25 updates.
+        progress: called after every update, on each worker.
 
     Raises:
         Diverged: a loss or a weight stopped being a finite number.
@@ -191,11 +195,12 @@ class _LadderRun:
         position.seconds_train = seconds_before + time.perf_counter() - started
 
     def _show_progress(self, step: int) -> None:
-        if self.progress is not None and step % PROGRESS_STEPS == 0:
+        if self.progress is not None:
             self.progress(
                 Progress(
                     trial_id=self.config.trial_id,
                     length=self.position.length,
+                    on_branch=self.position.on_branch,
                     step=step,
                     total_steps=self.position.rung.total_steps,
                     loss=self.machinery.trace.last,
@@ -235,7 +240,7 @@ class _LadderRun:
     def _detections_file(self, split: str) -> Path | None:
         """The file for the detections of a split; None except for the split of the findings."""
         folder = self.folders.detections
-        if folder is None or split != self.config.data.report_on:
+        if folder is None or split != self.config.data.report_split:
             return None
         return folder / file_name(self.position.length)
 

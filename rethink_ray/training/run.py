@@ -25,7 +25,7 @@ from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import DataError, RecordError, RethinkError, explain
 from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, InitSpec
-from rethink_ray.spec.regime import RegimeSpec
+from rethink_ray.spec.regime import HOLDOUTS, RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.drawing import draw_objects, enlarge_small
@@ -75,7 +75,7 @@ def train_config(
         lengths: rungs to finish, in units of 1x; by default those of the recipe.
         splits: what each rung is scored on; by default ``scored_splits(config)``.
         stop: called before every update; true means: write a checkpoint and raise ``Stopped``.
-        progress: called with step and loss now and then.
+        progress: called after every update.
 
     Raises:
         DataError: the data set is not the one the configuration was made for.
@@ -104,7 +104,7 @@ def train_config(
 
 def scored_splits(config: TrialConfig) -> tuple[str, ...]:
     """The splits a run is scored on: the one that selects, and the one that reports."""
-    return tuple(dict.fromkeys((config.data.select_split, config.data.report_on)))
+    return tuple(dict.fromkeys((config.data.select_split, config.data.report_split)))
 
 
 def require_fit(asset: AssetDone) -> None:
@@ -213,7 +213,7 @@ def evaluate_by_both_scorers(run: Path, split: str) -> tuple[dict[str, float], d
 
 def _refresh(config: TrialConfig, split: str) -> None:
     """The indexes that scoring a split needs are those of the picture files as they are now."""
-    for name in {"train", split} - {"holdout"}:
+    for name in {"train", split} - HOLDOUTS:
         refresh_split(config.data, name)
 
 

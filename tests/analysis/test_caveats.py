@@ -8,6 +8,7 @@ from rethink_ray.analysis.show.render import as_markdown, as_terminal
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RungDone
+from rethink_ray.spec.facts import CutFacts
 from rethink_ray.spec.space import Parameter
 from tests.analysis.planted import TREE, Planted, build_study, noisy, written
 
@@ -227,3 +228,23 @@ def test_equal_numbers_of_values_to_try_first_carry_no_caveat() -> None:
     for study in (build_study(**FIRST), build_study()):
         found = _keys(_findings(Planted(study, written(ROWS))))
         assert not any(key.startswith("unequal-first") for key in found)
+
+
+def test_pictures_that_look_alike_on_both_sides_of_a_cut_are_named() -> None:
+    cut = CutFacts(
+        grouping="near_duplicates",
+        shares={"test": 0.2},
+        split_sizes={"train": 80, "test": 20},
+        num_groups=4,
+        num_together=2,
+        num_images_together=98,
+        largest=50,
+    )
+    tables = Planted(build_study(), written(ROWS)).tables()
+    whole, parted = (
+        derive_findings(replace(tables, facts=replace(tables.facts, cut=one)))
+        for one in (cut, replace(cut, num_parted=1, num_images_parted=98, num_pieces=4))
+    )
+    assert "parted-chain" not in _keys(whole)
+    [caveat] = [one for one in parted.caveats if one.key == "parted-chain"]
+    assert "98 pictures that look alike" in caveat.text

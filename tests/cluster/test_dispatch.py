@@ -14,9 +14,10 @@ from rethink_ray.cluster.work import decode_job, encode_job
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
 from rethink_ray.records.log import RecordLog
-from rethink_ray.records.types import AssetDone, JobFailed, Resumed, RungDone, TrialEnded
+from rethink_ray.records.types import AssetDone, JobFailed, Resumed, RunCut, RungDone, TrialEnded
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Job
+from rethink_ray.search.time_limit import JobGate, TimeLimit
 from rethink_ray.session import extend_study, start_study
 from rethink_ray.spec.errors import RecordError
 from tests.builders import made_up_facts
@@ -234,6 +235,52 @@ def test_a_stopping_study_hands_out_no_job_and_counts_no_failure(
     assert hand.dispatcher.next_job() is NoJob.OVER
     hand.dispatcher.lose_job(job.job_id, "killed while stopping")
     assert not any(isinstance(e, JobFailed) for e in hand.directory.log.read())
+
+
+def limit_to(hand: Hand, seconds: float) -> list[float]:
+    """Give the hand's run so many seconds, on a clock that the returned list holds."""
+    now, directory = [0.0], hand.directory
+    limit = TimeLimit(hours=seconds / 0.95 / 3600, clock=lambda: now[0], began=0.0)
+    study, facts = directory.study, directory.facts
+    hand.dispatcher.gate = JobGate(study=study, facts=facts, limit=limit)
+    return now
+
+
+def test_a_run_whose_hours_end_starts_nothing_more_and_records_the_cut(
+    start: Callable[..., Hand],
+) -> None:
+    # by the records each rung takes 1 s for 4 updates, so 3x takes about as long: 3.5 s hold some
+    hand = start(arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    now = limit_to(hand, 3.5)
+    first, second = hand.take(), hand.take()
+    hand.finish(first)
+    hand.finish(second)
+    now[0] = 2.9
+    assert hand.dispatcher.next_job() is NoJob.OVER
+    now[0] = 0.0
+    assert hand.dispatcher.next_job() is NoJob.OVER, "a cut is final for this run"
+    cuts = [e for e in hand.directory.log.read() if isinstance(e, RunCut)]
+    assert [round(cut.hours * 3600 * 0.95, 6) for cut in cuts] == [3.5]
+    assert cuts[0].waiting[0].endswith("-3x")
+
+
+def test_a_cut_study_goes_on_to_the_tables_of_an_uncut_one(tmp_path: Path) -> None:
+    from micro_study import results
+
+    whole = Hand(start_study(tmp_path / "a", micro_study(), "", FACTS, {}))
+    whole.run()
+    whole.dispatcher.recorder.refresh_views(now=True)
+    cut = Hand(start_study(tmp_path / "b", micro_study(), "", FACTS, {}))
+    now = limit_to(cut, 10.0)
+    for _ in range(7):
+        cut.finish(cut.take())
+    now[0] = 9.9
+    assert not cut.run()
+    assert cut.dispatcher.is_cut
+    again = Hand(StudyDirectory.open(cut.directory.root))
+    assert again.run()
+    again.dispatcher.recorder.refresh_views(now=True)
+    assert results(again.directory) == results(whole.directory)
 
 
 def test_a_job_survives_its_way_to_the_slot(start: Callable[..., Hand]) -> None:

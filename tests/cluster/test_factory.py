@@ -13,6 +13,7 @@ from rethink_ray.cluster.trackers.factory import tracker_names
 from rethink_ray.cluster.trackers.feed import Feed
 from rethink_ray.cluster.trackers.points import Point
 from rethink_ray.cluster.trackers.tensorboard_files import EVENT_FILE_PREFIX, TensorBoardFiles
+from rethink_ray.records.losses import LossRow
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, Member, Resumed, RoundProposed, RungDone, TrialEnded
 from rethink_ray.spec.errors import SpecError
@@ -74,6 +75,29 @@ def scalars_in(folder: Path) -> list[tuple[str, int, float, float]]:
                 if not value.HasField("metadata"):
                     found.append((value.tag, event.step, value.simple_value, event.wall_time))
     return found
+
+
+def test_a_rung_brings_the_losses_of_its_updates(tmp_path: Path) -> None:
+    def row(length: float, step: int, loss: float, *, on_branch: bool) -> LossRow:
+        steps = int(10 * length)
+        return LossRow(
+            length=length, on_branch=on_branch, step=step, total_steps=steps, loss=loss, at=7.0
+        )
+
+    rows = [
+        row(2.0, 0, 4.0, on_branch=False),
+        row(2.0, 15, 2.0, on_branch=True),
+        row(4.0, 15, 3.0, on_branch=False),
+        row(4.0, 16, float("nan"), on_branch=False),
+    ]
+    tracker = TensorBoardFiles(tmp_path, lambda trial_id: rows if trial_id == "aaa" else [])
+    told(Feed("s", lambda: StudyState([ROUND]), [tracker]), rung(2), rung(4))
+    curves = [s for s in scalars_in(tmp_path / "full/scratch/aaa") if "loss_curve" in s[0]]
+    assert curves == [
+        ("train/loss_curve/trunk", 0, 4.0, 7.0),
+        ("train/loss_curve/2x", 15, 2.0, 7.0),
+        ("train/loss_curve/trunk", 15, 3.0, 7.0),
+    ]
 
 
 def test_a_trial_has_a_folder_with_its_scalars_at_its_updates_and_its_values(

@@ -14,6 +14,7 @@ from rethink_ray.data.splits import open_split
 from rethink_ray.spec.errors import DataError
 from rethink_ray.spec.labels import LabelsSpec
 from rethink_ray.spec.regime import DataSpec, ShapesSpec, UnlabelledSpec
+from tests.looking import cut_spec, draw, write_pictures
 
 
 @pytest.fixture(scope="module")
@@ -183,3 +184,12 @@ def test_categories_that_are_called_by_numbers_are_found_by_name(tmp_path: Path)
     seen = imported(tmp_path, data, [detection("a", "7"), detection("b", 7)], "rest", 1)
     assert seen.num_boxes == 1
     assert seen.left_out == {"outside_pool": 1}
+
+
+def test_detections_on_splits_that_are_cut_from_train_are_outside_the_pool(tmp_path: Path) -> None:
+    write_pictures(tmp_path, {f"{seed}.png": draw(seed) for seed in range(20)})
+    data = cut_spec(tmp_path, val="40%", test="40%")
+    seen = imported(tmp_path, data, [detection(1 + seed) for seed in range(20)], "rest", 2)
+    assert len(seen.by_image) == 2
+    assert seen.num_boxes == 2
+    assert dict(seen.left_out) == {"outside_pool": 18}

@@ -16,6 +16,7 @@ from rethink_ray.records.types import (
     Member,
     Resumed,
     RoundProposed,
+    RunCut,
     RungDone,
     TrialEnded,
 )
@@ -51,6 +52,7 @@ EVENTS: list[Event] = [
     AssetDone(key="k", kind="classifier", metrics={"accuracy": 0.5, "chance": 0.05}, seconds=9.0),
     JobFailed(job_id="abc-2x", reason="killed ✗"),
     Resumed(trials=8, replicates=3, lengths=(2.0, 4.0)),
+    RunCut(hours=1.5, waiting=("abc-4x", "abd-4x")),
 ]
 
 

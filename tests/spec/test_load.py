@@ -226,7 +226,7 @@ def test_a_folder_is_no_study_file_and_a_study_directory_goes_on_with_resume(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("photos").mkdir()
-    with refused("a folder in place of a study file", ["photos", "data.root"]):
+    with refused("a folder in place of a study file", ["photos", "rethink-ray data check photos"]):
         find_study("photos")
     Path("photos/resolved.json").touch()
     with refused("a study directory in place of its file", ["rethink-ray resume photos"]):

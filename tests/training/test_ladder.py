@@ -60,7 +60,13 @@ def test_a_promoted_trial_goes_on_from_the_trunk_file_below(tmp_path: Path) -> N
     assert trunk_steps(tmp_path / "a") == [5]
     told: list[Progress] = []
     climb(micro_trial(), tmp_path / "a", (3.0,), progress=told.append)
-    assert told == []  # it is told at update 0 only, which did not run again
+    assert [(p.step, p.on_branch) for p in told][:4] == [
+        (5, False),
+        (6, False),
+        (7, False),
+        (8, False),
+    ]
+    assert [(p.step, p.on_branch) for p in told][4:] == [(9, True), (10, True), (11, True)]
     climb(micro_trial(), tmp_path / "b", (3.0,))
     assert digest(tmp_path / "a", 3.0) == digest(tmp_path / "b", 3.0)
 

@@ -43,7 +43,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         "regime": cell.regime,
         "arm": cell.arm,
         "images": str(images),
-        "split": study.data.report_on,
+        "split": study.data.report_split,
         "seeds": str(study.budget.replicates),
         "tuning": f"on {copied.arm}" if copied else "its own search",
         "note": "",

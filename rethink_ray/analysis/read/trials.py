@@ -297,7 +297,7 @@ def read_faults_met_in_runs(tables: StudyTables) -> dict[tuple[str, str], int]:
 
 
 def _measures(tables: StudyTables) -> dict[Cell, dict[tuple[str, float], dict[str, float]]]:
-    split = f"{tables.study.data.report_on}/"
+    split = f"{tables.study.data.report_split}/"
     names = [n for n in tables.rungs.column_names if n.startswith((split, "train/"))]
     table = _replicates(tables.rungs)
     measures: dict[Cell, dict[tuple[str, float], dict[str, float]]] = {}

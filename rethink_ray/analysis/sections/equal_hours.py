@@ -138,7 +138,7 @@ def _build(given: SectionInput, rows: Sequence[EqualHours]) -> Sheet:
         title=EQUAL_HOURS.title,
         note=(
             f"The best search trial on {study.data.select_split} at the longest shared length, a "
-            f"single run; in brackets, its replicates on {study.data.report_on}, if it has any. "
+            f"single run; in brackets, its replicates on {study.data.report_split}, if it has any. "
             "Equal hours: as many trials, in the order they were proposed, as fit into the hours "
             "of the regime's cheapest search. Last column: each arm pays for its asset first."
         ),

@@ -32,7 +32,7 @@ def _build(given: SectionInput, rows: Sequence[LabelDoubt]) -> Sheet:
     best = given.boxes.best if given.boxes else None
     num = len(best.replicates) if best else 0
     note = (
-        f"Labels of {given.study.data.report_on} that all {num} replicates of "
+        f"Labels of {given.study.data.report_split} that all {num} replicates of "
         f"{best.arm if best else '-'} contradict: a list to look at, nothing is changed. The four "
         "kinds take turns, each with its likeliest errors first; label_errors.csv beside this page "
         "has all. Many may be errors of the detector: the mark falls with the share of such boxes, "

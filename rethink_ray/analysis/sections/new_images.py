@@ -81,7 +81,7 @@ def _of_headline(given: SectionInput, finding: Finding, effect: Estimate) -> New
         for arm, length in zip(finding.arms, lengths, strict=True)
     ]
     if not all(labels for side in sides for labels in side):
-        raise RecordError(f"no image of {given.study.data.report_on} holds an object")
+        raise RecordError(f"no image of {given.study.data.report_split} holds an object")
     num_images = sides[0][0][0].objects.shape[0]
     sd = _sd_over_draws(sides, num_images, given.study.seed)
     return NewImages(finding=finding, images=num_images, sd=sd, estimate=widen(effect, sd))
@@ -148,7 +148,7 @@ def _mean_score(replicates: Sequence[Sequence[LabelDetections]], weights: ImageW
 
 def _is_quick(given: SectionInput) -> bool:
     """Whether the report split is small enough to draw its images again for every report."""
-    return given.facts.split_sizes.get(given.study.data.report_on, 0) <= QUICK_IMAGES
+    return given.facts.split_sizes.get(given.study.data.report_split, 0) <= QUICK_IMAGES
 
 
 def _build(given: SectionInput, rows: Sequence[_Row]) -> Sheet:
@@ -159,8 +159,8 @@ def _build(given: SectionInput, rows: Sequence[_Row]) -> Sheet:
         title=NEW_IMAGES.title,
         note=(
             f"Headlines in {metric_name(study)}, 95 % intervals. On these images: re-runs with new "
-            f"seeds, scored on the same images of {study.data.report_on}. On data like these: the "
-            f"draw of images counts as well, from {DRAWS} paired bootstrap draws of the "
+            f"seeds, scored on the same images of {study.data.report_split}. On data like "
+            f"these: the draw of images counts as well, from {DRAWS} paired bootstrap draws of the "
             "replicates' detections."
             + "".join(f" Other headlines are left out: {text}." for text in why)
         ),

@@ -176,7 +176,7 @@ def _build(given: SectionInput, rows: Sequence[PooledRegime]) -> Sheet:
         title=f"{pool.regime}: as if pooled",
         note=(
             f"All trials ranked as one pool, on {given.study.data.select_split} at {first}. Last "
-            f"column: replicates on {given.study.data.report_on}, from each arm's own cell."
+            f"column: replicates on {given.study.data.report_split}, from each arm's own cell."
         ),
         columns=(
             "arm",

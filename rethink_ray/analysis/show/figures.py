@@ -123,7 +123,7 @@ def themed(svg: str, ink: str, faint: str) -> str:
 def draw_curves(findings: Findings, regime: RegimeResult) -> str:
     """Mean and 95 % interval per arm and length; faint dots are single replicates."""
     study = findings.study
-    metric = f"{metric_name(study)} on {study.data.report_on} (points)"
+    metric = f"{metric_name(study)} on {study.data.report_split} (points)"
 
     def paint(axes: Any) -> None:
         for index, cell in enumerate(regime.cells):

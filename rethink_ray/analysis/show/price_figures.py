@@ -97,7 +97,7 @@ def _drawn(
             axes.xaxis.set_minor_formatter(lambda value, _: _minor(value))
         axes.margins(0.06, 0.1)  # room for the labels of the outermost points
         axes.set_xlabel(label + (" (log scale)" if log else ""))
-        axes.set_ylabel(f"{metric_name(study)} on {study.data.report_on} (points)")
+        axes.set_ylabel(f"{metric_name(study)} on {study.data.report_split} (points)")
 
     return panel(title, paint)
 

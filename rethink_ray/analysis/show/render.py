@@ -134,7 +134,7 @@ def _plain_value(value: Callable[[], Any]) -> Any:
 
 def _keys(f: Findings) -> Iterator[tuple[str, str, Callable[[], Any]]]:
     """(key of ``findings.json``, the part of the findings that it shows, its value)."""
-    study, report_on = f.study, f.study.data.report_on
+    study, report_on = f.study, f.study.data.report_split
     yield "schema_version", "", lambda: FINDINGS_SCHEMA
     yield "study", "", lambda: study.study
     yield "question", "", lambda: study.question

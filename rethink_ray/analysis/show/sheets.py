@@ -25,14 +25,14 @@ MARKS = {"primary": " *", "secondary": " +"}
 
 def curve_sheet(findings: Findings, regime: RegimeResult) -> Sheet:
     """Arms down, schedule lengths across: mean, interval and number of replicates."""
-    study = findings.study
+    study, split = findings.study, findings.study.data.report_split
     lengths = sorted({length for cell in regime.cells for length in cell.lengths})
     rows = []
     for cell in regime.cells:
         points = [cell.point(length) for length in lengths]
         rows.append((cell.arm, *(point_text(p) if p else "-" for p in points)))
     return Sheet(
-        title=f"{regime.name}: {metric_name(study)} on {study.data.report_on} by schedule length",
+        title=f"{regime.name}: {metric_name(study)} on {split} by schedule length",
         note=(
             f"{counted(regime.num_images, 'training image')}, 1x = {regime.unit_steps} updates. "
             f"{_mean_over(study)}, 95 % interval, (number of {unit_name(study)})."
@@ -149,7 +149,7 @@ def lengths_sheet(findings: Findings) -> Sheet:
         title="Best schedule length",
         note=(
             f"Chosen on {study.data.select_split} from single search trials, scored on "
-            f"{study.data.report_on} by replicates. Shortest: the first length within "
+            f"{study.data.report_split} by replicates. Shortest: the first length within "
             f"{study.margin:g} {metric_name(study)} of the best, on {study.data.select_split}."
         ),
         columns=columns[:num_columns],

@@ -18,7 +18,7 @@ def all_trials_sheet(findings: Findings) -> Sheet:
     shown = [(record, trial) for record in records.values() for trial in _order(record)[:share]]
     num_all = sum(len(record.search) + len(record.replicates) for record in records.values())
     paths = list(dict.fromkeys(path for _, trial in shown for path in trial.params))
-    splits = dict.fromkeys((study.data.select_split, study.data.report_on))
+    splits = dict.fromkeys((study.data.select_split, study.data.report_split))
     scores = [f"{metric_name(study)} on {split}" for split in splits]
     columns = (*HEAD, *scores, *paths, "seconds")
     left = num_all - len(shown)

@@ -18,6 +18,7 @@ from rethink_ray.spec.draws import list_planned_draws
 from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.facts import left_out_words
 from rethink_ray.spec.fault_kinds import describe_kind
+from rethink_ray.spec.regime import HOLDOUTS
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.weight_files import label_files_of, require_known_inputs, weight_files_of
@@ -108,7 +109,7 @@ def _faults(study: Study, data: Check) -> Check:
         by_split = [
             check_split(dataset, split)
             for dataset in study.data.detection_sets
-            for split in sorted({"train", dataset.report_on, dataset.select_split} - {"holdout"})
+            for split in sorted({"train", dataset.report_split, dataset.select_split} - HOLDOUTS)
             if dataset is study.data or split != "train"  # check_pools has that of upstream
         ]
         for fault in itertools.chain(*by_split, *check_pools(study.data).values()):

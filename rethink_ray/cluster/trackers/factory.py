@@ -1,10 +1,12 @@
 """Builds trackers by name, and the feed that hands a study's events to them."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from rethink_ray.cluster.trackers.feed import Feed
 from rethink_ray.cluster.trackers.points import Tracker
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.records.losses import LOSS_FILE, LossRow, read_losses
 from rethink_ray.spec.errors import SpecError, explain
 
 TRACKERS = ("tensorboard", "mlflow", "wandb")
@@ -31,7 +33,9 @@ def build_tracker(name: str, directory: StudyDirectory) -> Tracker:
             case "tensorboard":
                 from rethink_ray.cluster.trackers.tensorboard_files import TensorBoardFiles
 
-                return TensorBoardFiles(directory.root / "tensorboard")
+                return TensorBoardFiles(
+                    directory.root / "tensorboard", partial(_read_losses_of, directory)
+                )
             case "mlflow":
                 from rethink_ray.cluster.trackers.mlflow_runs import MlflowRuns
 
@@ -45,6 +49,14 @@ def build_tracker(name: str, directory: StudyDirectory) -> Tracker:
         raise SpecError(explain("--log", f"{name} must be installed", str(error), remedy)) from None
     known = f"Known: {', '.join(TRACKERS)}, none."
     raise SpecError(explain("--log", "must name trackers", name, known))
+
+
+def _read_losses_of(directory: StudyDirectory, trial_id: str) -> list[LossRow]:
+    """The losses that a trial noted; for a study at a URI they are downloaded first."""
+    name = f"trials/{trial_id}/{LOSS_FILE}"
+    if not (directory.root / name).exists():
+        directory.fetch(name)
+    return read_losses(directory.root / name)
 
 
 def tracker_names(text: str) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from rethink_ray.data.sources.federated import (
     list_unreadable_categories,
     read_verified,
 )
+from rethink_ray.data.sources.imagefolder import read_metadata
 from rethink_ray.data.sources.raw import Problem, RawImage, RawObject, RawSplit
 from rethink_ray.data.sources.values import read_file_name, read_image_id, read_key, read_side, show
 from rethink_ray.spec.errors import DataError, explain
@@ -169,6 +170,8 @@ class CocoSource:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    if path.suffix == ".jsonl":
+        return read_metadata(path)
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:

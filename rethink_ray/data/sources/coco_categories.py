@@ -17,10 +17,13 @@ def read_category_names(
 ) -> dict[int | str, str]:
     """Returns category id -> name.
 
+    Roboflow's exports begin with a category 0 that no object has, the parent of all others. It is
+    no class, so it is left out.
+
     Args:
         path: the file, for messages.
         records: its ``categories``.
-        annotations: its ``annotations``; they tell which of two equal categories is in use.
+        annotations: its ``annotations``; they tell which categories are in use.
 
     Raises:
         DataError: a category has no id or no name, or an id or a name occurs twice.
@@ -28,7 +31,7 @@ def read_category_names(
     names: dict[int | str, str] = {}
     ids_of: dict[str, list[object]] = defaultdict(list)
     names_of: dict[int | str, list[str]] = defaultdict(list)
-    for record in records:
+    for record in _leave_parent_out(records, annotations):
         key = read_key(record.get("id")) if isinstance(record, dict) else None
         name = record.get("name") if key is not None else None
         is_name = isinstance(name, int | str) and not isinstance(name, bool)
@@ -48,6 +51,28 @@ def read_category_names(
     if doubled:
         raise _doubled_name_error(path, doubled, names_of, annotations)
     return names
+
+
+def _leave_parent_out(records: Sequence[Any], annotations: Sequence[Any]) -> Sequence[Any]:
+    """Returns the categories without one of id 0 that all others name as their parent.
+
+    It stays if an object has it, or if it has a parent itself.
+    """
+    parents = [record for record in records if _read_id_and_parent(record) == (0, "none")]
+    others = [record for record in records if record not in parents]
+    if len(parents) != 1 or not others:
+        return records
+    name = parents[0].get("name")
+    is_parent = all(_read_id_and_parent(record)[1] == name for record in others)
+    is_used = any(
+        isinstance(one, dict) and read_key(one.get("category_id")) == 0 for one in annotations
+    )
+    return others if is_parent and not is_used else records
+
+
+def _read_id_and_parent(record: object) -> tuple[object, object]:
+    fields = record if isinstance(record, dict) else {}
+    return read_key(fields.get("id")), fields.get("supercategory")
 
 
 def not_coco_error(path: Path, reason: str) -> DataError:

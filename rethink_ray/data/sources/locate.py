@@ -8,6 +8,8 @@ from rethink_ray.data.sources.coco import CocoSource
 from rethink_ray.data.sources.raw import SplitSource
 from rethink_ray.data.sources.unlabelled import UnlabelledSource
 from rethink_ray.data.sources.voc import VocFolder, VocSource
+from rethink_ray.data.sources.yolo import YoloSource
+from rethink_ray.data.sources.yolo_config import read_yolo_config
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.regime import DataSpec, SplitSpec
 
@@ -50,6 +52,8 @@ def _locate(data: DataSpec, split: str) -> SplitSource:
             return _locate_lvis(Path(data.root or "."), split)
         case "voc":
             return _locate_voc(data, Path(data.root or "."), split)
+        case "yolo":
+            return _locate_yolo(Path(data.root or "."), split)
         case named:
             specs = [spec for key, spec in named.items() if key == split]
             if not specs:
@@ -134,6 +138,10 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
         for folder in folders
         if (folder / "ImageSets" / "Main" / f"{split}.txt").is_file()
     ]
+    if split == "train" and len(folders) == 1 and not _has_voc_lists(folders[0]):
+        annotations = folders[0] / "Annotations"
+        whole = VocFolder(images=folders[0] / "JPEGImages", annotations=annotations, image_set=None)
+        return VocSource(folders=(whole,), offset=data.voc_offset)
     if not voc_folders:
         must = f"must have ImageSets/Main/{split}.txt, in it or in its folder VOC2007 or VOC2012"
         shown = (
@@ -142,8 +150,15 @@ def _locate_voc(data: DataSpec, root: Path, split: str) -> SplitSource:
             else "no folder Annotations"
         )
         remedy = "Check data.root, data.select_on and data.report_on."
+        if folders and not any(map(_has_voc_lists, folders)):
+            remedy = "To cut the splits of a set without lists: data.split: {val: 20%, test: 20%}."
         raise DataError(explain(str(root), must, shown, remedy))
     return VocSource(folders=tuple(voc_folders), offset=data.voc_offset)
+
+
+def _has_voc_lists(folder: Path) -> bool:
+    """Returns whether a VOC folder has any list of a split; without one, all of it is train."""
+    return any((folder / "ImageSets" / "Main").glob("*.txt"))
 
 
 def _locate_voc_list(root: Path, name: str) -> VocFolder:
@@ -174,6 +189,21 @@ def _say_voc_lists(root: Path, year: str, listed: str) -> str:
     return f"{folder / listed}.txt is missing; lists there: {there}."
 
 
+def _locate_yolo(root: Path, split: str) -> SplitSource:
+    config = read_yolo_config(root)
+    if split in config.absent:
+        must = f"must name pictures of {split} that no other split has"
+        shown = f"a file whose {split} {config.absent[split]}"
+        remedy = (
+            f"The data set has {', '.join(config.splits)}. To cut others from train: data.split: "
+            "{val: 20%, test: 20%}."
+        )
+        raise DataError(explain(str(config.file), must, shown, remedy))
+    if split not in config.splits:
+        raise _missing_split_error(split, list(config.splits))
+    return YoloSource(config=config, entries=config.splits[split])
+
+
 def _locate_split_files(data: DataSpec, spec: SplitSpec) -> SplitSource:
     root = Path(data.root or ".")
     images, annotations = root / spec.images, root / spec.annotations
@@ -187,10 +217,13 @@ def _locate_split_files(data: DataSpec, spec: SplitSpec) -> SplitSource:
 
 
 def _guess_format(annotations: Path) -> Literal["coco", "voc"]:
-    return "coco" if annotations.suffix == ".json" else "voc"
+    return "coco" if annotations.suffix in (".json", ".jsonl") else "voc"
 
 
 def _missing_split_error(split: str, labelled: list[str]) -> DataError:
     must = f"must name a split with labels ({', '.join(labelled)})"
-    remedy = "Name one of these. A study can cut one from train: select_on: {holdout: 500}."
+    remedy = (
+        "Name one of these, or cut one from train: data.split: {val: 20%, test: 20%}, or "
+        "{holdout: 500} in place of a name."
+    )
     return DataError(explain("data", must, split, remedy))

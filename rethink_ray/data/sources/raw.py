@@ -32,6 +32,8 @@ class RawObject:
     """The file gives a ``segmentation`` that is no mask."""
     keypoints: tuple[float, ...] = ()
     """x and y in pixels, visibility, repeated."""
+    line: int = 0
+    """Line of the image's label file, from 1; 0 for formats without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class RawImage:
     objects: tuple[RawObject, ...]
     verified: tuple[str, ...] | None = None
     """LVIS: the categories that annotators checked in this image. ``None``: all categories."""
+    label_file: str = ""
+    """Folder and name of the text file of its labels; empty for formats without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 from rethink_ray.spec.direct import direct_steps
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS, Recipe
-from rethink_ray.spec.regime import HoldoutSpec, num_images
+from rethink_ray.spec.regime import HOLDOUTS, num_images
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.study import Study
 
@@ -25,9 +25,9 @@ class StudyImages:
     @property
     def words(self) -> Mapping[str, Any]:
         """What the sentences of a rule are filled from."""
-        is_cut = isinstance(self.study.data.select_on, HoldoutSpec)
-        images = f"{self.available} training images"
-        return {"images": f"{images} that the hold-out leaves" if is_cut else f"{images} there are"}
+        num_cut = len(HOLDOUTS & {self.study.data.select_split, self.study.data.report_split})
+        left = ("there are", "that the hold-out leaves", "that the hold-outs leave")[num_cut]
+        return {"images": f"{self.available} training images {left}"}
 
     def leaves_images_out(self) -> bool:
         """Whether some regime is less than all images; assumed of a number before it is known."""

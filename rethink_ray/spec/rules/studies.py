@@ -20,20 +20,18 @@ def _has_odd_names(study: Study) -> bool | Breach:
 
 
 def _splits(study: Study) -> list[str]:
-    dataset = study.data.dataset
-    if isinstance(dataset, dict):
-        return list(dataset)
-    return ["train", "val"] if dataset == "coco" else ["train", "val", "test"]
+    """The splits that a study can name; all three where only the data set's files know it."""
+    listed, split = study.data.listed_splits, study.data.split
+    if not listed:
+        return ["train", "val", "test"]
+    return [*listed, *(() if split is None else split.shares)]
 
 
 def _scores_on_no_split(study: Study) -> bool | Breach:
     data = study.data
     usable = [split for split in _splits(study) if split != "train"]
-    scoring = {"report_on": data.report_on}
-    if not isinstance(data.select_on, HoldoutSpec):
-        scoring["select_on"] = data.select_on
-    for key, split in scoring.items():
-        if split not in usable:
+    for key, split in {"report_on": data.report_on, "select_on": data.select_on}.items():
+        if not isinstance(split, HoldoutSpec) and split not in usable:
             words = {"usable": ", ".join(usable) or "none"}
             return Breach(key=f"data.{key}", came=split, words=words)
     return False
@@ -92,7 +90,8 @@ NAME_RULES: tuple[Rule[Study], ...] = (
         reads=("data.report_on", "data.dataset"),
         broken=_scores_on_no_split,
         must="must be a split with labels",
-        remedy="This data set has: {usable}. select_on can cut one from train: {{holdout: 500}}.",
+        remedy="This data set has: {usable}. data.split: {{val: 20%, test: 20%}} cuts splits that "
+        "it lacks from train, and {{holdout: 500}} in this place a hold-out.",
     ),
     Rule(
         key="tuning.copy_from",
