@@ -57,8 +57,8 @@ def _build(given: SectionInput, rows: Sequence[ClassPrecision]) -> Sheet:
     more = f" {left} classes with fewer objects are left out." if left > 0 else ""
     return Sheet(
         title=CLASS_PRECISION.title,
-        note=f"AP in points on {given.study.data.report_split}: mean over replicates, 95 % interval. "
-        f"A class with few objects has a rough AP whatever its interval says.{more}",
+        note=f"AP in points on {given.study.data.report_split}: mean over replicates, 95 % "
+        f"interval. A class with few objects has a rough AP whatever its interval says.{more}",
         columns=("class", "objects", *arms),
         rows=tuple(
             (row.name, str(row.num_objects), *(mean_text(row.ap[arm]) for arm in arms))
