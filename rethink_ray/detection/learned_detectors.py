@@ -111,7 +111,9 @@ def _fill(
     require_finite_weights(learned.state, learned.state, where)
     state, keypoints = fill_keypoint_rows(needed, learned, names.keypoints)
     filled, kept = fill_class_rows(needed, state, learned.categories, names.categories, keep)
-    return filled, replace(kept, keypoints=keypoints)
+    num_of_keypoints = sum(KEYPOINT_ROWS in name for name in needed.keys() & state.keys())
+    num_loaded = kept.num_loaded - num_of_keypoints
+    return filled, replace(kept, keypoints=keypoints, num_loaded=num_loaded)
 
 
 def fill_keypoint_rows(
@@ -125,6 +127,8 @@ def fill_keypoint_rows(
     state = rename_to_ours(learned.state, needed)
     shared: tuple[str, ...] = ()
     for name in [name for name in state if KEYPOINT_ROWS in name and name in needed]:
+        if state[name].dim() != needed[name].dim():
+            continue  # comparing the two states names it
         dim = 0 if name.endswith(".bias") else 1
         num_learned = state[name].shape[dim]
         known = _name_keypoints(learned, num_learned)

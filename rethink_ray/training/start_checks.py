@@ -139,11 +139,15 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
 def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
     """The tensors of one file, which fits every network that is built from it.
 
+    A whole detector of another library is renamed; a backbone is compared with the file's own
+    names, under which its run reads it.
+
     Raises:
         SpecError: the file cannot be read, does not fit one of the networks, or holds a NaN.
         DataError: the data set, whose categories a teacher must know, cannot be read.
     """
     state: Mapping[str, Tensor] = {}
+    in_file: Mapping[str, Tensor] = {}
     for learned, _ in _compare_whole_detectors(study, uses):
         state = learned.state
     for use in uses:
@@ -151,9 +155,9 @@ def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
             categories = open_split(study.data, "train").categories
             state = require_fitting_teacher(use.path, use.recipe, categories, use.where)
         elif not use.is_whole:
-            state = state or read_state_dict(use.path, use.where)
-            _require_fitting_network(use, state)
-    return state
+            in_file = in_file or read_state_dict(use.path, use.where)
+            _require_fitting_network(use, in_file)
+    return state or in_file
 
 
 def _require_fitting_network(use: FileUse, state: Mapping[str, Tensor]) -> None:

@@ -212,6 +212,55 @@ def test_adapters_are_new_beside_a_loaded_detector(tmp_path: Path, path: Path) -
     assert not any(bool(up.any()) for up in ups)
 
 
+def test_the_table_counts_what_was_loaded_and_no_new_tensor(tmp_path: Path, path: Path) -> None:
+    plain = live_of(run_from(path), tmp_path).kept
+    adapted = live_of(
+        run_from(path, init__frozen="backbone", detector__adapters=0.25), tmp_path
+    ).kept
+    assert plain is not None
+    assert adapted is not None
+    assert plain.num_loaded == adapted.num_loaded == len(load_checkpoint(path)["model"]) - 2
+
+
+def test_a_counter_of_another_shape_does_not_stop_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.pt"
+    state = write_detector(file, detector__norm="bn")
+    counters = {k: v.reshape(1) for k, v in state.items() if k.endswith("num_batches_tracked")}
+    assert counters
+    save_checkpoint(file, {"model": state | counters, "categories": list(THEIRS)})
+    live = live_of(run_from(file, detector__norm="bn", init__weights_norm="bn"), tmp_path)
+    assert live.kept is not None
+    assert live.kept.categories == {"ring": "ring", "square": "Square"}
+
+
+def test_a_tensor_without_dimensions_is_refused(tmp_path: Path, path: Path) -> None:
+    state = load_checkpoint(path)["model"]
+    logits = LOGITS.replace("weight", "bias")
+    save_checkpoint(path, {"model": {**state, logits: torch.zeros(())}, "categories": ["a"]})
+    with pytest.raises(SpecError, match=r"of another shape: .*cls_logits\.bias \(\) for"):
+        live_of(run_from(path), tmp_path)
+
+
+def test_a_backbone_is_compared_under_the_names_that_its_run_reads(tmp_path: Path) -> None:
+    """detectron2's names are converted for a whole detector alone."""
+    file = tmp_path / "theirs.pth"
+    ours, theirs = "backbone.body.layer1.", "backbone.bottom_up.res2."
+    state = {
+        name.removeprefix("network.").replace(ours, theirs): value
+        for name, value in write_detector(file).items()
+        if not is_pixel_norm(name)
+    }
+    torch.save(state, file)
+    whole = {k.replace("__", "."): v for k, v in settings(file).items()}
+    whole["init.input"] = "imagenet"
+    study = micro_study(arms={"scratch": {}, "whole": {"set": whole}})
+    assert require_fitting_weights(study, "study.yaml") == (str(file),)
+    backbone = whole | {"init.source": "file"}
+    study = micro_study(arms={"whole": {"set": whole}, "backbone": {"set": backbone}})
+    with pytest.raises(SpecError, match="must fill the backbone exactly"):
+        require_fitting_weights(study, "study.yaml")
+
+
 def test_keypoints_are_kept_by_name() -> None:
     name = "network.roi_heads.branches.keypoints.predictor.kps_score_lowres."
     needed = {f"{name}weight": torch.zeros(2, 3, 4, 4), f"{name}bias": torch.zeros(3)}
