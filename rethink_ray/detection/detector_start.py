@@ -65,8 +65,8 @@ def fill_class_rows(
     Args:
         needed: the new detector's tensors; they may be without content (on ``meta``).
         state: of a detector with the same network, under our names.
-        learned: its categories in the order of its outputs; ``None``: unknown, and they are COCO's
-            if there are as many outputs as torchvision's detectors have.
+        learned: its categories in the order of its outputs. ``None``: they are unknown, but taken
+            for COCO's if there are as many outputs as torchvision's detectors have.
         categories: of the data set, in the order of the new detector's outputs.
         keep: whether rows of a shared name are kept.
     """

@@ -28,8 +28,8 @@ class LearnedDetector:
     state: Mapping[str, Tensor]
     """Under our names or torchvision's."""
     categories: Sequence[str] | None = None
-    """In the order of its outputs, without background; ``None``: unknown, and COCO's if there are
-    as many outputs as torchvision's detectors have."""
+    """In the order of its outputs, without background. ``None``: they are unknown, but taken for
+    COCO's if there are as many outputs as torchvision's detectors have."""
     keypoints: Sequence[str] | None = None
     """In the order of its outputs; ``None``: it finds none, or they are unknown."""
 
@@ -133,8 +133,8 @@ def fill_keypoint_rows(
         num_learned = state[name].shape[dim]
         known = _name_keypoints(learned, num_learned)
         shared = tuple(k for k in keypoints if k in known)
-        rest = [list(t.shape[:dim]) + list(t.shape[dim + 1 :]) for t in (state[name], needed[name])]
-        if rest[0] != rest[1] or needed[name].shape[dim] != len(keypoints):
+        row_shapes = [(*t.shape[:dim], *t.shape[dim + 1 :]) for t in (state[name], needed[name])]
+        if row_shapes[0] != row_shapes[1] or needed[name].shape[dim] != len(keypoints):
             continue  # comparing the two states names it
         merged = needed[name].clone()
         for keypoint in shared:

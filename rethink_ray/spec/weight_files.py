@@ -57,7 +57,7 @@ def label_files_of(study: Study, where: str) -> dict[str, str]:
 
 
 def hub_weights_of(study: Study, where: str) -> dict[str, tuple[Recipe, str]]:
-    """Key of each download of a hub -> a recipe that starts from it, and the key that names it."""
+    """Name of each download of a hub -> a recipe that starts from it, and its key in the study."""
     named: dict[str, tuple[Recipe, str]] = {}
     for cell_name, recipe in list_starts(study):
         if recipe.init.source in FROM_HUB:
@@ -80,7 +80,8 @@ def states_known_input(study: Study) -> bool:
 
 
 def list_starts(study: Study) -> Iterator[tuple[str, Recipe]]:
-    """Name of a cell, and each recipe of it with other weights, input, backbone or family."""
+    """Yields a cell's name with each recipe that it can reach, once for each combination of
+    ``START_PATHS``."""
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, START_PATHS):

@@ -234,7 +234,7 @@ def require_fitting_weights(
         SpecError, DataError: as ``load_once``.
     """
     require_fitting_downloads(study, where)
-    holding = []
+    with_detector = []
     for path, of_file in list_file_uses(study, where).items():
         if may_be_missing:
             of_file = [use for use in of_file if not use.has_other_code]
@@ -242,8 +242,8 @@ def require_fitting_weights(
                 continue
         is_of_own_family = any(is_own(use.recipe.detector.family) for use in of_file)
         if holds_detector(load_once(study, of_file)) or is_of_own_family:
-            holding.append(str(path))
-    return tuple(holding)
+            with_detector.append(str(path))
+    return tuple(with_detector)
 
 
 def require_fitting_downloads(study: Study, where: str) -> None:
