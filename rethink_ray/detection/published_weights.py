@@ -7,6 +7,7 @@ Torchvision's are classifiers, for a backbone, and whole detectors.
 
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from torchvision.models import WeightsEnum, get_weight
 from rethink_ray.detection.hub_weights import find_hub_weights
 from rethink_ray.detection.pixel_norm import input_of_torchvision, require_stated_input
 from rethink_ray.spec.detector_weights import find_detector_origin, find_published_name
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
@@ -87,8 +88,8 @@ class TorchvisionWeights:
             return cached
         try:
             self.weights.get_state_dict(progress=False, check_hash=True)
-        except (OSError, RuntimeError) as error:
-            raise self._refuse(str(error)) from error
+        except (OSError, HTTPException, RuntimeError) as error:
+            raise self._refuse(say_error(error)) from error
         if (fetched := self.find()) is None:
             raise self._refuse("no file after the download")
         return fetched

@@ -1,6 +1,7 @@
 """Runs that start from a whole detector of other categories, in a file."""
 
 import json
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from rethink_ray.detection.learned_detectors import (
     fill_keypoint_rows,
 )
 from rethink_ray.detection.pixel_norm import input_of_model, is_pixel_norm
+from rethink_ray.detection.published_weights import TorchvisionWeights
 from rethink_ray.spec.errors import DataError, SpecError
 from rethink_ray.spec.load import load_config
 from rethink_ray.spec.pixel_input import InputSpec
@@ -176,6 +178,21 @@ def test_published_weights_are_compared_once_they_are_in_the_cache(
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"")
     assert list(list_file_uses(study, "study.yaml")) == [cached]
+
+
+def test_a_download_that_breaks_off_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BrokenOff:
+        url = "https://weights.invalid/detector.pth"
+
+        def get_state_dict(self, **settings: bool) -> None:
+            raise IncompleteRead(b"half")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights: Any = BrokenOff()
+    with pytest.raises(SpecError, match=r"downloadable, but got 'IncompleteRead: .*Copy the file"):
+        TorchvisionWeights(weights=weights, known_input=HALF).fetch()
 
 
 def test_a_number_that_is_not_finite_and_another_input_are_refused(
