@@ -22,7 +22,7 @@ from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
-from rethink_ray.spec.weight_files import STATE_THE_INPUT
+from rethink_ray.spec.weight_files import STATE_THE_INPUT_OR_A_TAG
 from rethink_ray.spec.weight_keys import FROM_HUB
 
 SERVER_ANSWER_SECONDS = 10.0
@@ -157,7 +157,7 @@ def resolve_input(weights: PublishedWeights, stated: InputSpec | None, where: st
     if stated is not None:
         return stated
     must = f"must say how the pixels of {weights.key} are normalised"
-    raise SpecError(explain(where, must, None, STATE_THE_INPUT))
+    raise SpecError(explain(where, must, None, STATE_THE_INPUT_OR_A_TAG))
 
 
 def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:

@@ -19,10 +19,13 @@ OURS = b"rethink-ray checkpoint "
 """The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
 STATE_THE_INPUT = (
     "Write init.input: imagenet if the file has torchvision's mean and deviation, as most have; or "
-    "{mean: [...], std: [...], order: rgb or bgr, scale: 1 or 255}; weights of timm are known by "
-    "detector.backbone: timm:<name>.<tag>."
+    "{mean: [...], std: [...], order: rgb or bgr, scale: 1 or 255}"
 )
-"""The remedy where a file does not say how its pixels are normalised."""
+"""The remedy where the file of a whole detector does not say how its pixels are normalised."""
+STATE_THE_INPUT_OR_A_TAG = (
+    f"{STATE_THE_INPUT}; weights of timm are known by detector.backbone: timm:<name>.<tag>."
+)
+"""The same for the file of a backbone, which a tag of timm can name."""
 
 
 def weight_files_of(study: Study, where: str) -> dict[str, str]:
@@ -120,7 +123,9 @@ def require_known_inputs(study: Study, where: str) -> None:
         if Path(path).is_file() and not is_ours(path):
             key = f"{where}: {cell_name}: init.input"
             must = f"must say how the pixels of {path} are normalised"
-            raise SpecError(explain(key, must, None, STATE_THE_INPUT))
+            is_whole = recipe.init.source == "detector"
+            remedy = f"{STATE_THE_INPUT}." if is_whole else STATE_THE_INPUT_OR_A_TAG
+            raise SpecError(explain(key, must, None, remedy))
 
 
 def is_ours(path: str) -> bool:

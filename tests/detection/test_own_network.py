@@ -16,6 +16,7 @@ from rethink_ray.detection.own_checks import (
     draw_pictures,
     place_objects,
 )
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.size import count_built_weights
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.recipe import InitSpec, Recipe
@@ -274,16 +275,18 @@ def test_a_run_is_refused_if_a_parameter_would_not_train_or_train_twice(
     kind: str, shown: str
 ) -> None:
     network = build(f"{MODULE}:build_{kind}").network
+    assert isinstance(network, OwnNetwork)
     with pytest.raises(SpecError, match=f"every trainable parameter in one .*{shown}"):
         network.require_usable(Recipe(), 1)
 
 
 def test_a_counter_of_another_shape_does_not_stop_a_file() -> None:
     """Converted files have counters of shape [1], on which no number depends."""
-    detector = build(f"{MODULE}:build_Counts")
-    state = detector.network.model.state_dict()
-    detector.network.load_weights({**state, "norm.num_batches_tracked": torch.ones(1)}, "file")
-    assert detector.network.model.norm.num_batches_tracked.shape == ()
+    network = build(f"{MODULE}:build_Counts").network
+    assert isinstance(network, OwnNetwork)
+    state = network.model.state_dict()
+    network.load_weights({**state, "norm.num_batches_tracked": torch.ones(1)}, "file")
+    assert network.model.state_dict()["norm.num_batches_tracked"].shape == ()
 
 
 def test_weights_are_counted_without_allocating_them() -> None:

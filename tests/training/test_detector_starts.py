@@ -25,6 +25,7 @@ from rethink_ray.spec.load import load_config
 from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.weight_files import require_known_inputs
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.detector_files import list_kept
 from rethink_ray.training.live import Live
@@ -248,6 +249,18 @@ def test_a_counter_of_another_shape_does_not_stop_a_file(tmp_path: Path) -> None
     live = live_of(run_from(file, detector__norm="bn", init__weights_norm="bn"), tmp_path)
     assert live.kept is not None
     assert live.kept.categories == {"ring": "ring", "square": "Square"}
+
+
+def test_a_whole_detector_is_not_advised_to_name_a_tag_of_timm(tmp_path: Path) -> None:
+    """A tag says the input of a backbone alone."""
+    file = tmp_path / "theirs.pth"
+    file.write_bytes(b"")
+    init = {k.replace("__", "."): v for k, v in settings(file).items()}
+    for source, names_timm in (("detector", False), ("file", True)):
+        study = micro_study(arms={"theirs": {"set": init | {"init.source": source}}})
+        with pytest.raises(SpecError, match="Write init.input: imagenet") as refused:
+            require_known_inputs(study, "study.yaml")
+        assert ("timm" in str(refused.value)) == names_timm
 
 
 def test_a_tensor_without_dimensions_is_refused(tmp_path: Path, path: Path) -> None:
