@@ -202,7 +202,7 @@ def _read(fields: Mapping[str, Any]) -> _Detection | None:
     """Returns a record's numbers; ``None`` if box or score cannot be read."""
     numbers = read_coordinates(fields.get("bbox"))
     score = read_number(fields.get("score"))
-    if numbers is None or len(numbers) != 4 or min(numbers[2:]) < 0:
+    if numbers is None or len(numbers) != 4 or min(numbers[2:]) <= 0:
         return None
     if score is None or not 0 <= score <= 1:
         return None

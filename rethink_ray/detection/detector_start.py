@@ -65,8 +65,8 @@ def fill_class_rows(
     Args:
         needed: the new detector's tensors; they may be without content (on ``meta``).
         state: of a detector with the same network, under our names.
-        learned: its categories in the order of its outputs; ``None``: unknown, and they are COCO's
-            if there are as many outputs as torchvision's detectors have.
+        learned: its categories in the order of its outputs. ``None``: they are unknown, but taken
+            for COCO's if there are as many outputs as torchvision's detectors have.
         categories: of the data set, in the order of the new detector's outputs.
         keep: whether rows of a shared name are kept.
     """
@@ -95,7 +95,10 @@ def fill_class_rows(
         shared=shared,
         drawn=tuple(category for category in categories if category not in matches),
         rows=rows,
-        num_loaded=len(needed.keys() & filled.keys() - rows.keys()),
+        num_loaded=sum(
+            name in state and name not in rows and not name.endswith(STATE_OF_A_RUN)
+            for name in needed
+        ),
     )
     return filled, kept
 
@@ -137,7 +140,7 @@ def _split_by_output(name: str, value: Tensor, categories: Sequence[str]) -> Ten
 def _split_like(ours: Tensor, given: Tensor) -> Tensor | None:
     """Returns a loaded tensor in the same form; ``None`` if it differs in more than categories."""
     rows_per_output = ours.shape[0] * ours.shape[2]
-    if given.shape[1:] != ours.shape[3:] or len(given) % rows_per_output:
+    if not given.dim() or given.shape[1:] != ours.shape[3:] or len(given) % rows_per_output:
         return None
     if ours.shape[2] == DELTAS and len(given) == DELTAS:
         return None

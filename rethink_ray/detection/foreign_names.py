@@ -147,7 +147,7 @@ def _reorder_anchors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for name in state:
         if "classification_head.cls_logits" in name or ".bbox_reg." in name:
             value = state[name]
-            if len(value) % (SCALES * RATIOS) == 0:
+            if value.dim() and len(value) % (SCALES * RATIOS) == 0:
                 by_scale = value.reshape(SCALES, RATIOS, -1, *value.shape[1:])
                 reordered[name] = by_scale.transpose(0, 1).reshape(value.shape)
     return reordered
@@ -156,17 +156,29 @@ def _reorder_anchors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _move_background(
     state: Mapping[str, Tensor],
 ) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
-    """Puts the background's rows first; boxes and masks, which have none, get rows of zeros."""
+    """Puts the background's rows first; boxes and masks, which have none, get rows of zeros.
+
+    A regression that all categories share has none either. With one category both look alike, and
+    it is taken for that category's, as every box head here has one.
+    """
     moved = dict(state)
-    num = 0
+    num_categories = _count_categories(state)
     for name, value in state.items():
         if "box_predictor.cls_score" in name:
-            num = len(value) - 1
             moved[name] = value.roll(1, dims=0)
         elif "mask_fcn_logits" in name:
             moved[name] = torch.cat([torch.zeros_like(value[:1]), value])
-        elif "box_predictor.bbox_pred" in name and len(value) > 4:
+        elif "box_predictor.bbox_pred" in name and value.shape[:1] == (4 * num_categories,):
             moved[name] = torch.cat([torch.zeros_like(value[:4]), value])
-        elif "classification_head.cls_logits" in name:
-            num = len(value) // (SCALES * RATIOS)
-    return moved, CATEGORIES_OF_COCO if num == len(CATEGORIES_OF_COCO) else None
+    is_of_coco = num_categories == len(CATEGORIES_OF_COCO)
+    return moved, CATEGORIES_OF_COCO if is_of_coco else None
+
+
+def _count_categories(state: Mapping[str, Tensor]) -> int:
+    """Returns the number of categories without background; 0 if no tensor has rows for them."""
+    for name, value in state.items():
+        if value.dim() and "box_predictor.cls_score" in name:
+            return len(value) - 1
+        if value.dim() and "classification_head.cls_logits" in name:
+            return len(value) // (SCALES * RATIOS)
+    return 0

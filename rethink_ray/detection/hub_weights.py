@@ -159,9 +159,9 @@ class HubWeights:
             return {}
         try:
             content = json.loads(path.read_text())
-            if isinstance(content, dict):
+            if isinstance(content, dict) and isinstance(content.get("pretrained_cfg", {}), dict):
                 return content
-            reason = type(content).__name__
+            reason = "no dictionary, or none in pretrained_cfg"
         except (OSError, ValueError) as error:
             reason = str(error)
         must = f"must have a readable {CONFIG_FILE}"

@@ -26,24 +26,24 @@ def table_of(
     """
     parts = []
     for start in range(0, len(ground_truth), IMAGES_AT_ONCE):
-        some = slice(start, start + IMAGES_AT_ONCE)
-        parts += list(_build_tables(ground_truth[some], detections[some], num_categories))
+        rows = slice(start, start + IMAGES_AT_ONCE)
+        parts += list(_build_tables(ground_truth[rows], detections[rows], num_categories))
     return pa.concat_tables(parts) if parts else SCHEMA.empty_table()
 
 
 def _build_tables(
     truth: Sequence[GroundTruth], detections: Sequence[Detection], num_categories: int
 ) -> Iterator[pa.Table]:
-    """Yields the rows of detections in some images, then those of their objects."""
+    """Yields the rows of the detections in these images, then those of their objects."""
     evaluation = match_boxes(truth, detections, num_categories)
     matches = [image for image in evaluation.eval_imgs if image is not None]
-    seen = [image for image in matches if image["dtIds"]]
-    if seen:
-        yield _detection_rows(seen, np.concatenate([d.boxes_xyxy for d in detections]))
+    with_detections = [image for image in matches if image["dtIds"]]
+    if with_detections:
+        yield _detection_rows(with_detections, np.concatenate([d.boxes_xyxy for d in detections]))
     objects = Counter({(g.image_id, 0): 0 for g in truth})
     for image in matches:
-        if held := sum(not ignored for ignored in image["gtIgnore"]):
-            objects[int(image["image_id"]), int(image["category_id"])] = held
+        if num_objects := sum(not ignored for ignored in image["gtIgnore"]):
+            objects[int(image["image_id"]), int(image["category_id"])] = num_objects
     yield _object_rows(objects)
 
 

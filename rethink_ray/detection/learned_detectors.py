@@ -28,8 +28,8 @@ class LearnedDetector:
     state: Mapping[str, Tensor]
     """Under our names or torchvision's."""
     categories: Sequence[str] | None = None
-    """In the order of its outputs, without background; ``None``: unknown, and COCO's if there are
-    as many outputs as torchvision's detectors have."""
+    """In the order of its outputs, without background. ``None``: they are unknown, but taken for
+    COCO's if there are as many outputs as torchvision's detectors have."""
     keypoints: Sequence[str] | None = None
     """In the order of its outputs; ``None``: it finds none, or they are unknown."""
 
@@ -111,7 +111,9 @@ def _fill(
     require_finite_weights(learned.state, learned.state, where)
     state, keypoints = fill_keypoint_rows(needed, learned, names.keypoints)
     filled, kept = fill_class_rows(needed, state, learned.categories, names.categories, keep)
-    return filled, replace(kept, keypoints=keypoints)
+    num_of_keypoints = sum(KEYPOINT_ROWS in name for name in needed.keys() & state.keys())
+    num_loaded = kept.num_loaded - num_of_keypoints
+    return filled, replace(kept, keypoints=keypoints, num_loaded=num_loaded)
 
 
 def fill_keypoint_rows(
@@ -125,12 +127,14 @@ def fill_keypoint_rows(
     state = rename_to_ours(learned.state, needed)
     shared: tuple[str, ...] = ()
     for name in [name for name in state if KEYPOINT_ROWS in name and name in needed]:
+        if state[name].dim() != needed[name].dim():
+            continue  # comparing the two states names it
         dim = 0 if name.endswith(".bias") else 1
         num_learned = state[name].shape[dim]
         known = _name_keypoints(learned, num_learned)
         shared = tuple(k for k in keypoints if k in known)
-        rest = [list(t.shape[:dim]) + list(t.shape[dim + 1 :]) for t in (state[name], needed[name])]
-        if rest[0] != rest[1] or needed[name].shape[dim] != len(keypoints):
+        row_shapes = [(*t.shape[:dim], *t.shape[dim + 1 :]) for t in (state[name], needed[name])]
+        if row_shapes[0] != row_shapes[1] or needed[name].shape[dim] != len(keypoints):
             continue  # comparing the two states names it
         merged = needed[name].clone()
         for keypoint in shared:

@@ -20,7 +20,7 @@ from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.tensor_fit import list_few
 from rethink_ray.detection.whole_batch import add_sums
-from rethink_ray.spec.errors import say_error
+from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.own_families import axes_of
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec, Recipe
 from rethink_ray.spec.settings import with_settings
@@ -81,19 +81,22 @@ class Subject:
 
     def losses(self, step: int = 0, detector: Detector | None = None) -> dict[str, Tensor]:
         """The losses of all pictures."""
-        taken = detector or self.detector
-        return taken.losses(self.images, self.targets, seed=5, step=step)
+        return (detector or self.detector).losses(self.images, self.targets, seed=5, step=step)
 
 
 def describe_checked(family: str, side_px: int | None = None) -> DetectorSpec:
     """The settings under which a family is checked: all scores count, and its own square.
 
     Raises:
-        SpecError: it is no name of a family.
+        SpecError: it is no name of a family, or the name of one of ours.
     """
     named = with_settings(Recipe(), {"detector.family": family}, "check-detector").detector
     axes = axes_of(family)
-    side = side_px or (axes and axes.square_px) or USUAL_SIDE_PX
+    if axes is None:
+        must = "must be a detector of your own, or one of torchvision: and transformers:"
+        remedy = "The families of this program are checked by its tests."
+        raise SpecError(explain("check-detector", must, family, remedy))
+    side = side_px or axes.square_px or USUAL_SIDE_PX
     sides = {"min_side_px": side, "max_side_px": side, "score_threshold": 0.0}
     return named.model_copy(update=sides)
 
@@ -105,6 +108,7 @@ def check_own_detector(spec: DetectorSpec) -> Iterator[CheckedRule]:
         SpecError: the detector cannot be built at all.
     """
     subject = Subject(spec, draw_pictures(), place_objects())
+    subject.build(seed=1)
     for name, check in CHECKS.items():
         try:
             shortcoming = check(subject)
@@ -179,17 +183,7 @@ def _reaches_every_parameter(subject: Subject) -> str:
 
 
 def _groups_every_parameter_once(subject: Subject) -> str:
-    weights, norms = subject.detector.decayed_and_norm_parameters()
-    grouped = [id(p) for p in (*weights, *norms)]
-    trainable = {id(p) for p in subject.detector.trainable_parameters()}
-    if len(grouped) != len(set(grouped)):
-        return "a parameter is in both groups"
-    num_missing, num_surplus = len(trainable - set(grouped)), len(set(grouped) - trainable)
-    return (
-        f"{num_missing} trainable parameters are in no group, {num_surplus} are not its own"
-        if num_missing or num_surplus
-        else ""
-    )
+    return subject.network.name_wrong_groups()
 
 
 def _adds_up_over_parts(subject: Subject) -> str:

@@ -15,7 +15,7 @@ read ``family``, ``min_side_px``, ``max_side_px``, ``score_threshold``, ``nms_io
 
 It may also have ``backbone``, the part that ``init.frozen: backbone`` freezes, whose rate is
 ``optimizer.backbone_rate`` times that of the rest, and whose drift is recorded;
-``parameter_groups()``, which divides the trainable parameters into ``weights`` and ``norms``;
+``parameter_groups()``, which puts each trainable parameter under ``weights`` or ``norms``;
 ``class_tensors``, patterns of the names of tensors with rows for classes, which a file of weights
 does not fill; ``rename_weights(state)``, which gives a foreign file its names; and
 ``read_settings()``, the live values of keys of ``detector``. ``rethink-ray check-detector`` checks
@@ -200,6 +200,18 @@ class OwnNetwork(nn.Module):
         weights, norms = ([p for p in groups.get(name, ()) if p.requires_grad] for name in GROUPS)
         return weights, norms
 
+    def name_wrong_groups(self) -> str:
+        """Returns what is wrong with the parameter groups, in words; empty if each trainable
+        parameter is in one of them."""
+        grouped = [id(p) for group in self.group_parameters() for p in group]
+        trainable = {id(p) for p in self.parameters() if p.requires_grad}
+        if len(grouped) != len(set(grouped)):
+            return "a parameter is in the groups twice"
+        num_missing, num_surplus = len(trainable - set(grouped)), len(set(grouped) - trainable)
+        if not num_missing and not num_surplus:
+            return ""
+        return f"{num_missing} trainable parameters are in no group, {num_surplus} are not its own"
+
     def read_settings(self) -> dict[str, Any]:
         """Returns the live values of keys of ``detector``, as far as the detector tells them."""
         read = getattr(self.model, "read_settings", None)
@@ -245,7 +257,11 @@ class OwnNetwork(nn.Module):
             must = f"must fill {self.family} exactly, but for its rows of classes"
             raise SpecError(explain(where, must, fit.words, "Choose weights of this detector."))
         require_finite_weights(given, given, where)
-        return {name: value for name, value in given.items() if name in needed}
+        return {
+            name: value
+            for name, value in given.items()
+            if name in needed and needed[name].shape == value.shape  # counters may have another
+        }
 
     def is_of_class(self, name: str) -> bool:
         """Whether a tensor of the model has rows for classes."""
@@ -264,8 +280,12 @@ class OwnNetwork(nn.Module):
 
         Raises:
             SpecError: ``optimizer.backbone_rate`` is not 1, and the detector names no backbone; or
-                workers or micro-batches share a batch, and ``shares_batches`` is not true.
+                workers or micro-batches share a batch, and ``shares_batches`` is not true; or a
+                trainable parameter is in no parameter group, or in two.
         """
+        if wrong_groups := self.name_wrong_groups():
+            must = f"must have every trainable parameter in one of its groups {', '.join(GROUPS)}"
+            raise _own_error(self.family, must, wrong_groups, OWN_CONTRACT)
         rate = recipe.optimizer.backbone_rate
         if rate != 1.0:
             self._require_backbone("optimizer.backbone_rate", "1", rate)

@@ -32,7 +32,8 @@ HEAD_PARTS = ("head", "head_dist", "fc_norm", "attn_pool", "mask_token")
 """Beginnings of the names behind the last map, and of the token that masked training alone needs.
 """
 
-SOME_COLUMNS = 4
+NUM_COLUMNS = 4
+"""Columns of the maps from which ``_build_matrix`` reads the weights of resampling."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,16 +71,16 @@ class TokenStem(nn.Module):
         positions = trunk.pos_embed
         if positions is None:
             return torch.cat([*prefix, patches], dim=1)
-        num_others = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
-        others, inside = positions[:, :num_others], positions[:, num_others:]
+        num_of_prefix = 0 if trunk.no_embed_class else trunk.num_prefix_tokens
+        of_prefix, of_patches = positions[:, :num_of_prefix], positions[:, num_of_prefix:]
         published_hw = trunk.patch_embed.grid_size
         if tuple(published_hw) != tuple(grid_hw):
-            maps = inside.unflatten(1, published_hw).movedim(-1, 1)
+            maps = of_patches.unflatten(1, published_hw).movedim(-1, 1)
             resampled: Tensor = ResampledMap.apply(maps, *grid_hw)
-            inside = resampled.flatten(2).movedim(1, -1)
+            of_patches = resampled.flatten(2).movedim(1, -1)
         if trunk.no_embed_class:
-            return torch.cat([*prefix, patches + inside], dim=1)
-        return torch.cat([*prefix, patches], dim=1) + torch.cat([others, inside], dim=1)
+            return torch.cat([*prefix, patches + of_patches], dim=1)
+        return torch.cat([*prefix, patches], dim=1) + torch.cat([of_prefix, of_patches], dim=1)
 
 
 class ResampledMap(torch.autograd.Function):
@@ -117,8 +118,8 @@ def _build_matrix(old: int, new: int, device: torch.device) -> Tensor:
 
     Maps of one column would be resampled wrongly (torch 2.15 on CPUs), so these have several.
     """
-    units = torch.eye(old, device=device)[None, :, :, None].expand(-1, -1, -1, SOME_COLUMNS)
-    return _resample(units.contiguous(), new, SOME_COLUMNS)[0, :, :, 0].T
+    units = torch.eye(old, device=device)[None, :, :, None].expand(-1, -1, -1, NUM_COLUMNS)
+    return _resample(units.contiguous(), new, NUM_COLUMNS)[0, :, :, 0].T
 
 
 class TokenBlock(nn.Module):
@@ -176,8 +177,8 @@ def build_plain_vit(backbone: str) -> StagedBackbone:
     stage_of = _divide(len(blocks))
     stages: dict[str, nn.Module] = {STAGES[0]: TokenStem(net)}
     for stage in STAGES[1:]:
-        inside = {f"blocks_{i}": tokens[i] for i, name in stage_of.items() if name == stage}
-        stages[stage] = nn.Sequential(OrderedDict(inside))
+        blocks_of = {f"blocks_{i}": tokens[i] for i, name in stage_of.items() if name == stage}
+        stages[stage] = nn.Sequential(OrderedDict(blocks_of))
     has_norm = any(True for _ in norm.parameters())
     if has_norm:
         stages[STAGES[-1]].add_module("norm", LastNorm(norm))

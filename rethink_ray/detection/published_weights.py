@@ -7,6 +7,7 @@ Torchvision's are classifiers, for a backbone, and whole detectors.
 
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Protocol
 
@@ -17,11 +18,11 @@ from torchvision.models import WeightsEnum, get_weight
 from rethink_ray.detection.hub_weights import find_hub_weights
 from rethink_ray.detection.pixel_norm import input_of_torchvision, require_stated_input
 from rethink_ray.spec.detector_weights import find_detector_origin, find_published_name
-from rethink_ray.spec.errors import SpecError, explain
+from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.networks import from_torchvision
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
-from rethink_ray.spec.weight_files import STATE_THE_INPUT
+from rethink_ray.spec.weight_files import STATE_THE_INPUT_OR_A_TAG
 from rethink_ray.spec.weight_keys import FROM_HUB
 
 SERVER_ANSWER_SECONDS = 10.0
@@ -87,8 +88,8 @@ class TorchvisionWeights:
             return cached
         try:
             self.weights.get_state_dict(progress=False, check_hash=True)
-        except (OSError, RuntimeError) as error:
-            raise self._refuse(str(error)) from error
+        except (OSError, HTTPException, RuntimeError) as error:
+            raise self._refuse(say_error(error)) from error
         if (fetched := self.find()) is None:
             raise self._refuse("no file after the download")
         return fetched
@@ -156,7 +157,7 @@ def resolve_input(weights: PublishedWeights, stated: InputSpec | None, where: st
     if stated is not None:
         return stated
     must = f"must say how the pixels of {weights.key} are normalised"
-    raise SpecError(explain(where, must, None, STATE_THE_INPUT))
+    raise SpecError(explain(where, must, None, STATE_THE_INPUT_OR_A_TAG))
 
 
 def torchvision_weights(backbone: str, name: str | None) -> WeightsEnum:

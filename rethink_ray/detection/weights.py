@@ -29,7 +29,7 @@ from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.networks import from_torchvision, has_timm_tag
 from rethink_ray.spec.pixel_input import IMAGENET, InputSpec
 from rethink_ray.spec.recipe import DetectorSpec, InitSpec
-from rethink_ray.spec.weight_files import STATE_THE_INPUT, is_ours
+from rethink_ray.spec.weight_files import STATE_THE_INPUT_OR_A_TAG, is_ours
 
 SECOND_CHOICE = ("encoder_k", "momentum", "student", "target", "ema")
 """Words in the names of a self-supervised method's second network: MoCo's keys, BYOL's target."""
@@ -99,7 +99,7 @@ def _find_input(spec: DetectorSpec, init: InitSpec, state: Mapping[str, Tensor])
         return init.input
     else:
         must = f"must say how the pixels of {init.weights} are normalised"
-        raise SpecError(explain("init.input", must, None, STATE_THE_INPUT))
+        raise SpecError(explain("init.input", must, None, STATE_THE_INPUT_OR_A_TAG))
     require_stated_input(known, init.input, "init.input")
     return known
 

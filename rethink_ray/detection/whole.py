@@ -12,8 +12,9 @@ from rethink_ray.spec.errors import SpecError, explain
 def load_whole_detector(detector: nn.Module, state: Mapping[str, Tensor], where: str) -> None:
     """Copies a state dict into the detector; every name and shape must agree.
 
-    Batch counters of norms are ignored, because frozen batch normalisation has none. A state dict
-    without mean and deviation of the pixels, such as torchvision's, keeps the detector's.
+    Batch counters of norms may be missing or have another shape, because no number depends on them
+    and frozen batch normalisation has none. A state dict without mean and deviation of the pixels,
+    such as torchvision's, keeps the detector's.
 
     Args:
         detector: gets the weights.
@@ -25,7 +26,8 @@ def load_whole_detector(detector: nn.Module, state: Mapping[str, Tensor], where:
     """
     ours = detector.state_dict()
     require_fitting_detector(ours, state, where)
-    detector.load_state_dict({name: state.get(name, ours[name]) for name in ours})
+    fitting = {k: v for k, v in state.items() if k in ours and v.shape == ours[k].shape}
+    detector.load_state_dict({**ours, **fitting})
 
 
 def require_fitting_detector(

@@ -25,7 +25,8 @@ PUBLISHED_DETECTORS: Mapping[str, Family] = {
     "KeypointRCNN_ResNet50_FPN_Weights.COCO_V1": "keypoint_rcnn",
 }
 """Name of torchvision's weights -> the family of ``detector.family`` that they are of."""
-_NAME_OF_TORCHVISION = re.compile(r"\w+_Weights\.\w+|COCO_\w+")
+_NAME_OF_TORCHVISION = re.compile(r"\w+_Weights\.[A-Z][A-Z0-9_]*|COCO_[A-Z0-9_]+")
+"""Its members are upper-case: ``my_Weights.pth`` is a file."""
 DetectorOrigin = Literal["torchvision", "file", "upstream_detector"]
 
 

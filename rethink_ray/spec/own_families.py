@@ -1,4 +1,4 @@
-"""Detectors that are not ours, as families: which settings each of them reads, in one table.
+"""Detectors that are not ours, as families: one table of the settings that each of them reads.
 
 ``torchvision:<name>`` and ``transformers:<name>`` ship with this program, and are built by the same
 rules as ``package.module:build`` (``rethink_ray.detection.own_network``).

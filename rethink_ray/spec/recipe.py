@@ -47,9 +47,9 @@ class InitSpec(Spec):
     weights: str | None = None
     """The name of torchvision weights (``IMAGENET1K_V1``), the path of a file, a tag of timm's
     weights (``lvd142m``), or a repository of the hub (``org/name`` or ``org/name@revision``). With
-    ``source: detector`` it is the name of torchvision's detector weights (``COCO_V1``, or
-    ``FasterRCNN_ResNet50_FPN_Weights.COCO_V1``), the path of a detector's file, or
-    ``upstream_detector``. Null for every other source."""
+    ``source: detector`` it is the name of torchvision's detector weights
+    (``FasterRCNN_ResNet50_FPN_Weights.COCO_V1``; of FCOS and Keypoint R-CNN ``COCO_V1`` is enough),
+    the path of a detector's file, or ``upstream_detector``. Null for every other source."""
     keep_classes: KeepClasses = "by_name"
     """With ``source: detector``: the rows of categories whose name the loaded detector shares are
     kept (``by_name``; case does not count, and ``sofa`` is ``couch``), or all are as the seed drew

@@ -19,10 +19,13 @@ OURS = b"rethink-ray checkpoint "
 """The first bytes of our files: a line with a checksum; the output of ``torch.save`` follows."""
 STATE_THE_INPUT = (
     "Write init.input: imagenet if the file has torchvision's mean and deviation, as most have; or "
-    "{mean: [...], std: [...], order: rgb or bgr, scale: 1 or 255}; weights of timm are known by "
-    "detector.backbone: timm:<name>.<tag>."
+    "{mean: [...], std: [...], order: rgb or bgr, scale: 1 or 255}"
 )
-"""The remedy where a file does not say how its pixels are normalised."""
+"""The remedy where the file of a whole detector does not say how its pixels are normalised."""
+STATE_THE_INPUT_OR_A_TAG = (
+    f"{STATE_THE_INPUT}; weights of timm are known by detector.backbone: timm:<name>.<tag>."
+)
+"""The same for the file of a backbone, which a tag of timm can name."""
 
 
 def weight_files_of(study: Study, where: str) -> dict[str, str]:
@@ -57,7 +60,7 @@ def label_files_of(study: Study, where: str) -> dict[str, str]:
 
 
 def hub_weights_of(study: Study, where: str) -> dict[str, tuple[Recipe, str]]:
-    """Key of each download of a hub -> a recipe that starts from it, and the key that names it."""
+    """Name of each download of a hub -> a recipe that starts from it, and its key in the study."""
     named: dict[str, tuple[Recipe, str]] = {}
     for cell_name, recipe in list_starts(study):
         if recipe.init.source in FROM_HUB:
@@ -80,7 +83,8 @@ def states_known_input(study: Study) -> bool:
 
 
 def list_starts(study: Study) -> Iterator[tuple[str, Recipe]]:
-    """Name of a cell, and each recipe of it with other weights, input, backbone or family."""
+    """Yields a cell's name with each recipe that it can reach, once for each combination of
+    ``START_PATHS``."""
     for cell in cells_of(study):
         base, space = base_recipe(study, cell), space_of(study, cell)
         for recipe in reachable_recipes(base, space, START_PATHS):
@@ -119,7 +123,9 @@ def require_known_inputs(study: Study, where: str) -> None:
         if Path(path).is_file() and not is_ours(path):
             key = f"{where}: {cell_name}: init.input"
             must = f"must say how the pixels of {path} are normalised"
-            raise SpecError(explain(key, must, None, STATE_THE_INPUT))
+            is_whole = recipe.init.source == "detector"
+            remedy = f"{STATE_THE_INPUT}." if is_whole else STATE_THE_INPUT_OR_A_TAG
+            raise SpecError(explain(key, must, None, remedy))
 
 
 def is_ours(path: str) -> bool:

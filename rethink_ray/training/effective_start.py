@@ -1,4 +1,4 @@
-"""What a run took over from a whole detector that was trained before."""
+"""Describes what a run took over from a whole detector that was trained before."""
 
 from typing import Any
 

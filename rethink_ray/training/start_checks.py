@@ -141,11 +141,15 @@ def _find_uses(study: Study, where: str) -> Iterator[FileUse]:
 def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
     """The tensors of one file, which fits every network that is built from it.
 
+    A whole detector of another library is renamed; a backbone is compared with the file's own
+    names, under which its run reads it.
+
     Raises:
         SpecError: the file cannot be read, does not fit one of the networks, or holds a NaN.
         DataError: the data set, whose categories a teacher must know, cannot be read.
     """
     state: Mapping[str, Tensor] = {}
+    in_file: Mapping[str, Tensor] = {}
     for learned, _ in _compare_whole_detectors(study, uses):
         state = learned.state
     for use in uses:
@@ -153,9 +157,9 @@ def load_once(study: Study, uses: Sequence[FileUse]) -> Mapping[str, Tensor]:
             categories = open_split(study.data, "train").categories
             state = require_fitting_teacher(use.path, use.recipe, categories, use.where)
         elif not use.is_whole:
-            state = state or read_state_dict(use.path, use.where)
-            _require_fitting_network(use, state)
-    return state
+            in_file = in_file or read_state_dict(use.path, use.where)
+            _require_fitting_network(use, in_file)
+    return state or in_file
 
 
 def _require_fitting_network(use: FileUse, state: Mapping[str, Tensor]) -> None:
@@ -232,7 +236,7 @@ def require_fitting_weights(
         SpecError, DataError: as ``load_once``.
     """
     require_fitting_downloads(study, where)
-    holding = []
+    with_detector = []
     for path, of_file in list_file_uses(study, where).items():
         if may_be_missing:
             of_file = [use for use in of_file if not use.has_other_code]
@@ -240,8 +244,8 @@ def require_fitting_weights(
                 continue
         is_of_own_family = any(is_own(use.recipe.detector.family) for use in of_file)
         if holds_detector(load_once(study, of_file)) or is_of_own_family:
-            holding.append(str(path))
-    return tuple(holding)
+            with_detector.append(str(path))
+    return tuple(with_detector)
 
 
 def require_fitting_downloads(study: Study, where: str) -> None:

@@ -28,7 +28,11 @@ from rethink_ray.spec.errors import DataError, RecordError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.weight_keys import FROM_HUB
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint
-from rethink_ray.training.detector_files import load_learned_detector, output_names_of
+from rethink_ray.training.detector_files import (
+    load_learned_detector,
+    name_outputs,
+    output_names_of,
+)
 from rethink_ray.training.label_files import are_whole
 from rethink_ray.training.published_starts import require_same_download
 from rethink_ray.training.trial_files import model_path
@@ -111,18 +115,13 @@ def load_start(config: TrialConfig, assets: Path, ctx: WorkerContext) -> Start:
             case ClassifierAsset():
                 start = Start(backbone=load_asset_weights(spec, assets, ctx)["backbone"])
             case DetectorAsset(kind="upstream_detector"):
-                start = _start_from_upstream(config, load_asset_weights(spec, assets, ctx))
+                learned = name_outputs(load_asset_weights(spec, assets, ctx), "upstream_detector")
+                start = Start(learned=learned, names=output_names_of(config.data))
             case DetectorAsset():
                 start = Start(whole=load_asset_weights(spec, assets, ctx)["model"])
             case PseudoLabelsAsset() | ImportedLabelsAsset():
                 pass  # holds no weights: see locate_labels
     return start
-
-
-def _start_from_upstream(config: TrialConfig, weights: Mapping[str, StateDict]) -> Start:
-    assert config.upstream_images is not None, "its facts name what the detector has learned"
-    learned = LearnedDetector(state=weights["model"], categories=config.upstream_images.categories)
-    return Start(learned=learned, names=output_names_of(config.data))
 
 
 def _is_teacher(spec: AssetSpec) -> bool:

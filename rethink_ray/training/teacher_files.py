@@ -13,6 +13,7 @@ from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.tensor_fit import require_finite_weights
 from rethink_ray.detection.whole import load_whole_detector, require_fitting_detector
 from rethink_ray.spec.backbone_code import require_same_code
+from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.detector_files import read_detector_file, require_carried_input
@@ -51,7 +52,7 @@ def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, T
     path = Path(config.weights_file or "")
     require_same_file(str(path), config.weights_digest, "teacher")
     categories = open_split(config.data, "train").categories
-    return _load_in_order(path, detector.state_dict(), categories, where)
+    return _load_in_order(path, detector.state_dict(), categories, where, config.recipe.init.input)
 
 
 def require_fitting_teacher(
@@ -74,7 +75,7 @@ def require_fitting_teacher(
     with torch.device("meta"):
         detector = build_detector(recipe.detector, InitSpec(), len(categories), seed=0)
     needed = detector.state_dict()
-    state = _load_in_order(path, needed, categories, where)
+    state = _load_in_order(path, needed, categories, where, recipe.init.input)
     require_fitting_detector(needed, state, where)
     require_finite_weights(state, state, where)
     require_carried_input(state, recipe, f"{where}: init.input")
@@ -82,9 +83,16 @@ def require_fitting_teacher(
 
 
 def _load_in_order(
-    path: Path, needed: Mapping[str, Tensor], categories: Sequence[str], where: str
+    path: Path,
+    needed: Mapping[str, Tensor],
+    categories: Sequence[str],
+    where: str,
+    stated: InputSpec | None,
 ) -> Mapping[str, Tensor]:
-    """A file's tensors under our names, with outputs in the order of the data set's categories."""
-    learned = read_detector_file(path, where)
+    """A file's tensors under our names, with outputs in the order of the data set's categories.
+
+    ``stated``: ``init.input`` of the teacher, by which ResNets of Caffe are refused.
+    """
+    learned = read_detector_file(path, where, stated)
     renamed = rename_to_ours(learned.state, needed)
     return select_categories(renamed, needed, categories, learned.categories, where)

@@ -50,6 +50,19 @@ def test_a_broken_rule_fails_by_name_and_ends_with_one() -> None:
     assert result.exit_code == 1
 
 
+def test_a_detector_that_cannot_be_built_is_refused_once() -> None:
+    result = check("no_such_package:build")
+    assert isinstance(result.exception, SpecError)
+    assert "No module named 'no_such_package'" in str(result.exception)
+    assert result.stdout == ""
+
+
+def test_a_family_of_ours_is_not_blamed_for_rules_of_others() -> None:
+    result = check("retinanet")
+    assert isinstance(result.exception, SpecError)
+    assert "check-detector: must be a detector of your own" in str(result.exception)
+
+
 def test_a_name_of_no_family_is_refused() -> None:
     result = check("nonsense")
     assert isinstance(result.exception, SpecError)

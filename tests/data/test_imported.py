@@ -120,14 +120,15 @@ def test_what_becomes_no_label_is_counted_by_reason(scenes: Path) -> None:
         detection(99),
         detection(70, 55),
         detection(70, bbox=[1, 2, 3]),
+        detection(70, bbox=[1, 2, 0, 5]),
         detection(70, score=12.0),
         "no detection",
     ]
     seen = imported(scenes, data_in(scenes), records)
     assert seen.num_boxes == 7
-    assert seen.num_detections == 13
+    assert seen.num_detections == 14
     assert seen.left_out == {
-        "unreadable": 3,
+        "unreadable": 4,
         "unknown_image": 1,
         "unknown_category": 1,
         "below_threshold": 1,

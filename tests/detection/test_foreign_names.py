@@ -171,6 +171,26 @@ def test_rows_come_into_torchvisions_order() -> None:
     assert converted["roi_heads.mask_predictor.mask_fcn_logits.bias"].tolist() == [0, 1, 2]
 
 
+def test_a_regression_of_one_category_is_that_categorys() -> None:
+    state = {
+        "neck.lateral_convs.0.conv.bias": torch.zeros(1),
+        "roi_head.bbox_head.fc_cls.bias": torch.tensor([1.0, 9]),
+        "roi_head.bbox_head.fc_reg.bias": torch.arange(4.0),
+    }
+    converted, _ = convert_foreign(state, "file")
+    assert converted["roi_heads.box_predictor.bbox_pred.bias"].tolist() == [0, 0, 0, 0, 0, 1, 2, 3]
+
+
+def test_a_regression_that_three_categories_share_stays_as_it_is() -> None:
+    state = {
+        "neck.lateral_convs.0.conv.bias": torch.zeros(1),
+        "roi_head.bbox_head.fc_cls.bias": torch.zeros(4),
+        "roi_head.bbox_head.fc_reg.bias": torch.arange(4.0),
+    }
+    converted, _ = convert_foreign(state, "file")
+    assert converted["roi_heads.box_predictor.bbox_pred.bias"].tolist() == [0, 1, 2, 3]
+
+
 def test_caffes_resnets_are_refused_by_their_input() -> None:
     with pytest.raises(SpecError, match="file: must be a ResNet whose blocks have their stride"):
         convert_foreign(detectron2("retinanet"), "file", CAFFE)

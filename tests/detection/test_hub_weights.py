@@ -194,8 +194,9 @@ def test_a_name_that_no_repository_can_have_is_refused(cache: Path) -> None:
         hub("our-lab/--vit").find()
 
 
-def test_a_damaged_description_is_refused(cache: Path) -> None:
-    put_repository(cache, OURS, vit_files() | {"config.json": b"{"})
+@pytest.mark.parametrize("content", [b"{", b"[]", b'{"pretrained_cfg": null}'])
+def test_a_damaged_description_is_refused(cache: Path, content: bytes) -> None:
+    put_repository(cache, OURS, vit_files() | {"config.json": content})
     with pytest.raises(SpecError, match=r"must have a readable config\.json"):
         hub().read_input("test")
 

@@ -16,9 +16,10 @@ from rethink_ray.detection.own_checks import (
     draw_pictures,
     place_objects,
 )
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.size import count_built_weights
 from rethink_ray.spec.errors import SpecError
-from rethink_ray.spec.recipe import InitSpec
+from rethink_ray.spec.recipe import InitSpec, Recipe
 from tests.detection.own_example import EXAMPLE, MODULE, importable, read_example, small
 from tests.detection.tiny_detectors import mixed_pictures, mixed_targets, update
 
@@ -51,6 +52,11 @@ class Forgets(Cells):
 class Groups(Cells):
     def parameter_groups(self):
         return {"weights": list(self.backbone.parameters()), "norms": []}
+
+
+class Twice(Cells):
+    def parameter_groups(self):
+        return {"weights": list(self.parameters()), "norms": [self.scores.bias]}
 
 
 class DoesNotShare(Shared):
@@ -103,6 +109,12 @@ class Remembers(Cells):
     def predict(self, images):
         logits, boxes = super().predict(images)
         return logits + self.hidden, boxes
+
+
+class Counts(Cells):
+    def __init__(self, spec, num_classes):
+        super().__init__(spec, num_classes)
+        self.norm = nn.BatchNorm2d(2)
 
 
 class NamesNoRows(Cells):
@@ -158,6 +170,7 @@ def test_the_example_of_the_page_is_short_and_keeps_the_contract() -> None:
         ("Vector", "losses are finite scalars", "classes has the shape"),
         ("Forgets", "gradients reach every trainable parameter", "unused.bias"),
         ("Groups", "every trainable parameter is in one group", "4 trainable parameters are in no"),
+        ("Twice", "every trainable parameter is in one group", "in the groups twice"),
         ("DoesNotShare", "losses add up over parts of a batch", "in one pass"),
         ("CountsFromZero", "detections have shapes", "labels from 0 to 2"),
         ("LeavesTheImage", "detections have shapes", "a box outside its image"),
@@ -255,6 +268,25 @@ def test_a_detector_without_a_backbone_has_nothing_to_freeze() -> None:
     assert detector.depths() == {}
     with pytest.raises(SpecError, match="init.frozen: must be none with .*names no backbone"):
         detector.freeze("backbone")
+
+
+@pytest.mark.parametrize(("kind", "shown"), [("Groups", "4 trainable"), ("Twice", "twice")])
+def test_a_run_is_refused_if_a_parameter_would_not_train_or_train_twice(
+    kind: str, shown: str
+) -> None:
+    network = build(f"{MODULE}:build_{kind}").network
+    assert isinstance(network, OwnNetwork)
+    with pytest.raises(SpecError, match=f"every trainable parameter in one .*{shown}"):
+        network.require_usable(Recipe(), 1)
+
+
+def test_a_counter_of_another_shape_does_not_stop_a_file() -> None:
+    """Converted files have counters of shape [1], on which no number depends."""
+    network = build(f"{MODULE}:build_Counts").network
+    assert isinstance(network, OwnNetwork)
+    state = network.model.state_dict()
+    network.load_weights({**state, "norm.num_batches_tracked": torch.ones(1)}, "file")
+    assert network.model.state_dict()["norm.num_batches_tracked"].shape == ()
 
 
 def test_weights_are_counted_without_allocating_them() -> None:

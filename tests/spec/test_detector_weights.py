@@ -30,7 +30,10 @@ FILE = WHOLE | {"init__weights": "w/d.pth", "init__weights_norm": "bn"}
     [
         (COCO_V1, "torchvision"),
         ("COCO_V1", "torchvision"),
+        ("FasterRCNN_ResNet50_FPN_Weights.DEFAULT", "torchvision"),
         ("COCO_V1.pth", "file"),
+        ("my_Weights.pth", "file"),
+        ("COCO_model", "file"),
         ("weights/model.pt", "file"),
         ("upstream_detector", "upstream_detector"),
     ],
@@ -68,7 +71,7 @@ def test_torchvision_knows_every_name_here() -> None:
 @pytest.mark.parametrize(
     ("settings", "fact"),
     [
-        (WHOLE | {"init__weights": None}, "upstream_detector"),
+        (WHOLE | {"init__weights": None}, "Write RetinaNet_ResNet50_FPN_Weights.COCO_V1, "),
         (WHOLE | {"init__weights": "COCO_V1"}, "RetinaNet_ResNet50_FPN_V2_Weights.COCO_V1"),
         (WHOLE | {"detector__backbone": "resnet18"}, "There are none"),
         (WHOLE | {"detector__norm": "gn"}, "frozen_bn, which small batches need"),

@@ -1,6 +1,7 @@
 """Runs that start from a whole detector of other categories, in a file."""
 
 import json
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from rethink_ray.detection.learned_detectors import (
     fill_keypoint_rows,
 )
 from rethink_ray.detection.pixel_norm import input_of_model, is_pixel_norm
+from rethink_ray.detection.published_weights import TorchvisionWeights
 from rethink_ray.spec.errors import DataError, SpecError
 from rethink_ray.spec.load import load_config
 from rethink_ray.spec.pixel_input import InputSpec
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.spec.weight_files import require_known_inputs
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.detector_files import list_kept
 from rethink_ray.training.live import Live
@@ -178,6 +181,21 @@ def test_published_weights_are_compared_once_they_are_in_the_cache(
     assert list(list_file_uses(study, "study.yaml")) == [cached]
 
 
+def test_a_download_that_breaks_off_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class BrokenOff:
+        url = "https://weights.invalid/detector.pth"
+
+        def get_state_dict(self, **settings: bool) -> None:
+            raise IncompleteRead(b"half")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    weights: Any = BrokenOff()
+    with pytest.raises(SpecError, match=r"downloadable, but got 'IncompleteRead: .*Copy the file"):
+        TorchvisionWeights(weights=weights, known_input=HALF).fetch()
+
+
 def test_a_number_that_is_not_finite_and_another_input_are_refused(
     tmp_path: Path, path: Path
 ) -> None:
@@ -210,6 +228,67 @@ def test_adapters_are_new_beside_a_loaded_detector(tmp_path: Path, path: Path) -
     ups = [v for k, v in live.detector.state_dict().items() if k.endswith(".up.weight")]
     assert ups
     assert not any(bool(up.any()) for up in ups)
+
+
+def test_the_table_counts_what_was_loaded_and_no_new_tensor(tmp_path: Path, path: Path) -> None:
+    plain = live_of(run_from(path), tmp_path).kept
+    adapted = live_of(
+        run_from(path, init__frozen="backbone", detector__adapters=0.25), tmp_path
+    ).kept
+    assert plain is not None
+    assert adapted is not None
+    assert plain.num_loaded == adapted.num_loaded == len(load_checkpoint(path)["model"]) - 2
+
+
+def test_a_counter_of_another_shape_does_not_stop_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "theirs.pt"
+    state = write_detector(file, detector__norm="bn")
+    counters = {k: v.reshape(1) for k, v in state.items() if k.endswith("num_batches_tracked")}
+    assert counters
+    save_checkpoint(file, {"model": state | counters, "categories": list(THEIRS)})
+    live = live_of(run_from(file, detector__norm="bn", init__weights_norm="bn"), tmp_path)
+    assert live.kept is not None
+    assert live.kept.categories == {"ring": "ring", "square": "Square"}
+
+
+def test_a_whole_detector_is_not_advised_to_name_a_tag_of_timm(tmp_path: Path) -> None:
+    """A tag says the input of a backbone alone."""
+    file = tmp_path / "theirs.pth"
+    file.write_bytes(b"")
+    init = {k.replace("__", "."): v for k, v in settings(file).items()}
+    for source, names_timm in (("detector", False), ("file", True)):
+        study = micro_study(arms={"theirs": {"set": init | {"init.source": source}}})
+        with pytest.raises(SpecError, match="Write init.input: imagenet") as refused:
+            require_known_inputs(study, "study.yaml")
+        assert ("timm" in str(refused.value)) == names_timm
+
+
+def test_a_tensor_without_dimensions_is_refused(tmp_path: Path, path: Path) -> None:
+    state = load_checkpoint(path)["model"]
+    logits = LOGITS.replace("weight", "bias")
+    save_checkpoint(path, {"model": {**state, logits: torch.zeros(())}, "categories": ["a"]})
+    with pytest.raises(SpecError, match=r"of another shape: .*cls_logits\.bias \(\) for"):
+        live_of(run_from(path), tmp_path)
+
+
+def test_a_backbone_is_compared_under_the_names_that_its_run_reads(tmp_path: Path) -> None:
+    """detectron2's names are converted for a whole detector alone."""
+    file = tmp_path / "theirs.pth"
+    ours, theirs = "backbone.body.layer1.", "backbone.bottom_up.res2."
+    state = {
+        name.removeprefix("network.").replace(ours, theirs): value
+        for name, value in write_detector(file).items()
+        if not is_pixel_norm(name)
+    }
+    torch.save(state, file)
+    whole = {k.replace("__", "."): v for k, v in settings(file).items()}
+    whole["init.input"] = "imagenet"
+    study = micro_study(arms={"scratch": {}, "whole": {"set": whole}})
+    assert require_fitting_weights(study, "study.yaml") == (str(file),)
+    backbone = whole | {"init.source": "file"}
+    study = micro_study(arms={"whole": {"set": whole}, "backbone": {"set": backbone}})
+    with pytest.raises(SpecError, match="must fill the backbone exactly"):
+        require_fitting_weights(study, "study.yaml")
 
 
 def test_keypoints_are_kept_by_name() -> None:

@@ -19,6 +19,7 @@ from rethink_ray.spec.resolve import TrialConfig, with_seeds
 from rethink_ray.training.assets import build_asset
 from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.pseudo_labels import open_pseudo_labels
+from rethink_ray.training.teacher_files import require_fitting_teacher
 from tests.builders import MICRO_DATA, micro_recipe, micro_trial
 from tests.golden_words import assert_says
 from tests.training.runs import climb, numbers
@@ -112,6 +113,16 @@ def test_what_is_no_such_detector_is_refused_by_name(
     torch.save(content, path)
     with pytest.raises(SpecError, match=f"teacher {path}: {told}"):
         build(taught_by(path), tmp_path / "assets")
+
+
+def test_a_resnet_of_caffe_teaches_nobody(tmp_path: Path) -> None:
+    """Its layers of stride 2 are others, though names and shapes are the same."""
+    path = tmp_path / "detectron2.pth"
+    torch.save({"backbone.bottom_up.stem.conv1.weight": torch.zeros(1)}, path)
+    caffe = {"mean": [103.5, 116.3, 123.7], "std": [1, 1, 1], "order": "bgr", "scale": 255}
+    recipe = micro_recipe(**BOXES, init__input=caffe)
+    with pytest.raises(SpecError, match="must be a ResNet whose blocks have their stride"):
+        require_fitting_teacher(path, recipe, ("a",), "teacher")
 
 
 def test_a_damaged_model_of_ours_teaches_nobody(tmp_path: Path) -> None:

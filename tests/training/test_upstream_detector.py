@@ -16,7 +16,7 @@ from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import ArmSpec, Study
 from rethink_ray.training.assets import build_asset
-from rethink_ray.training.checkpoint import load_checkpoint
+from rethink_ray.training.checkpoint import load_checkpoint, save_checkpoint
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.live import Live
 from rethink_ray.training.run import train_config
@@ -68,6 +68,20 @@ def test_an_upstream_detector_finds_the_figures_of_its_own_scenes(built: Path) -
     weights = state_of(upstream_trial(), built)
     assert len(weights[f"{LOGITS}bias"]) % 12 == 0
     assert open_split(GLYPH_SCENES, "train").categories[:2] == ("arrow", "heart")
+
+
+def test_an_upstream_detector_names_its_keypoints(tmp_path: Path) -> None:
+    """Seventeen keypoints are COCO's only where a file does not name them."""
+    config = upstream_trial()
+    asset = asset_of(config)
+    file = weights_file(asset, tmp_path / asset.key)
+    names = [f"point {n}" for n in range(17)]
+    save_checkpoint(file, {"model": {}, "categories": ["arrow"], "keypoints": names})
+    (tmp_path / asset.key / "DONE").touch()
+    learned = load_start(config, tmp_path, WorkerContext.local(config)).learned
+    assert learned is not None
+    assert learned.keypoints == names
+    assert learned.categories == ["arrow"]
 
 
 def test_a_run_begins_with_all_of_it_but_the_rows_of_classes(built: Path) -> None:

@@ -73,6 +73,14 @@ def _is_no_published_detector(run: Run) -> bool | Breach:
     return Breach(came=name, words={"known": f"Known: {known}" if known else "There are none"})
 
 
+def _names_no_detector(run: Run) -> bool | Breach:
+    recipe = run.recipe
+    if recipe.init.source != "detector" or recipe.init.weights:
+        return False
+    names = list_published_names(recipe.detector)
+    return Breach(came=None, words={"choices": "".join(f"{name}, " for name in names)})
+
+
 def _is_misspelt(recipe: Recipe, source: str, form: re.Pattern[str]) -> bool:
     weights = recipe.init.weights
     return recipe.init.source == source and bool(weights) and not form.fullmatch(weights or "")
@@ -145,10 +153,10 @@ WEIGHT_RULES: tuple[Rule[Run], ...] = (
     ),
     Rule(
         key="init.weights",
-        reads=("init.source",),
-        broken=lambda run: run.recipe.init.source == "detector" and not run.recipe.init.weights,
+        reads=("init.source", "detector.family", "detector.backbone"),
+        broken=_names_no_detector,
         must="must name the detector to load",
-        remedy="Write COCO_V1 for torchvision's, the path of a file, or upstream_detector.",
+        remedy="Write {choices}the path of a file, or upstream_detector.",
     ),
     Rule(
         key="init.weights",

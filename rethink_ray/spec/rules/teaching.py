@@ -149,8 +149,8 @@ def _has_no_use_for_a_teacher(student: Student) -> bool | Breach:
     teacher = student.teacher
     if student.is_taught or teacher is None:
         return False
-    came = teacher.file if isinstance(teacher, TeacherFile) else teacher
-    return Breach(key=student.key, came=came)
+    named = teacher.file if isinstance(teacher, TeacherFile) else teacher
+    return Breach(key=student.key, came=named)
 
 
 def _sets_what_a_file_never_reads(student: Student) -> bool | Breach:
