@@ -66,8 +66,8 @@ def arms_sheet(study: Study, answer: Answer) -> Sheet:
         note=(
             f"{metric} on {study.data.report_split}: the mean of fresh replicates, its 95 % "
             "interval by itself, and their number. Which length is best was chosen by search "
-            f"trials on {study.data.select_split}. Behind: at most so far behind the best arm. "
-            "In 95 studies of 100 the best is among those that may be, and no arm is further behind."
+            f"trials on {study.data.select_split}. Behind: at most so far behind the best arm. In "
+            "95 studies of 100 the best is among those that may be, and no arm is further behind."
         ),
         columns=("regime", "arm", "length", metric, "may be the best", f"behind ({metric})"),
         rows=tuple(_arm_row(regime, ranked) for regime in answer.regimes for ranked in regime.arms),
