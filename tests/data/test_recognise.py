@@ -43,6 +43,17 @@ def test_coco_files_beside_folders_named_after_them(tmp_path: Path) -> None:
     assert len(_open(tmp_path, "val").boxes_xyxy) == 1
 
 
+def test_each_split_has_the_folder_of_its_name_if_all_number_their_pictures_alike(
+    tmp_path: Path,
+) -> None:
+    for split in ("train", "val", "test"):
+        _write_json(tmp_path / "annotations" / f"instances_{split}.json", CAT)
+        _write_pictures(tmp_path / "pictures" / split, mark=split)
+    dataset = recognise_folder(tmp_path).data["dataset"]
+    folders = {split: files["images"] for split, files in dataset.items()}
+    assert folders == {split: f"pictures/{split}" for split in ("train", "val", "test")}
+
+
 def test_cocos_own_layout_is_called_coco(tmp_path: Path) -> None:
     for split in ("train", "val"):
         _write_json(tmp_path / "annotations" / f"instances_{split}2017.json", CAT)

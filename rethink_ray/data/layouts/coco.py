@@ -44,7 +44,7 @@ def recognise_coco(tree: FolderTree) -> RecognisedData | None:
     by_split = _assign_splits(tree, files)
     dataset = {
         split: {
-            "images": _find_pictures(tree, *by_split[split]),
+            "images": _find_pictures(tree, split, *by_split[split]),
             "annotations": _join(*by_split[split]),
         }
         for split in ("train", "val", "test")
@@ -108,8 +108,11 @@ def _assign_splits(tree: FolderTree, files: list[tuple[str, str]]) -> dict[str, 
     return {split: some[0] for split, some in by_split.items()}
 
 
-def _find_pictures(tree: FolderTree, folder: str, name: str) -> str:
+def _find_pictures(tree: FolderTree, split: str, folder: str, name: str) -> str:
     """Returns the folder that the names of pictures in a JSON file are relative to.
+
+    Of folders that hold as many of them, the one beside the file is taken, then one that is named
+    after the split: splits may each number their pictures from 1.
 
     Raises:
         DataError: none of the first pictures is there.
@@ -119,7 +122,11 @@ def _find_pictures(tree: FolderTree, folder: str, name: str) -> str:
         texts = _FILE_NAME.findall(file.read(JSON_PEEK_BYTES))[:NUM_LOOKED_UP]
     names = [json.loads(text) for text in texts]
     best, most = "", 0
-    for other in sorted(tree.files, key=lambda other: (other != folder, len(other), other)):
+
+    def rank(other: str) -> tuple[bool, bool, int, str]:
+        return (other != folder, name_split(other) != split, len(other), other)
+
+    for other in sorted(tree.files, key=rank):
         num = sum(tree.path_of(other, one).is_file() for one in names)
         if num > most:
             best, most = other, num
