@@ -119,10 +119,10 @@ def in_turn(combinations: list[Combination]) -> list[Combination]:
     no other family."""
     chosen: list[Combination] = []
     for number, family in enumerate(FAMILIES):
-        own = [c for c in combinations if c[0] == family]
+        of_family = [c for c in combinations if c[0] == family]
         for field in (1, 2) if family in PARTS_ARE_ELSEWHERE else (3, 1, 2):
-            for value in dict.fromkeys(c[field] for c in own):
-                fitting = [c for c in own if c[field] == value]
+            for value in dict.fromkeys(c[field] for c in of_family):
+                fitting = [c for c in of_family if c[field] == value]
                 if not any(c in chosen for c in fitting):
                     chosen.append(fitting[(5 * number + 3 * len(chosen)) % len(fitting)])
     return chosen

@@ -27,12 +27,13 @@ def build_site(root: Path, site: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+Built = tuple[Path, subprocess.CompletedProcess[str]]
 DEAD_LINKS = ("nowhere.md", "data.md#nowhere", "../rethink_ray/nowhere.py")
 ALONE = "in_no_menu.md"
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The site with three dead links and a page in no menu, and what its build prints."""
     folder = tmp_path_factory.mktemp("site")
     for name in ("docs", "scripts", "rethink_ray"):
@@ -46,7 +47,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.Co
 
 
 @pytest.fixture(scope="module")
-def site(built: tuple[Path, subprocess.CompletedProcess[str]]) -> Path:
+def site(built: Built) -> Path:
     return built[0]
 
 
@@ -76,7 +77,7 @@ def test_no_page_loads_a_font_a_script_or_a_picture_from_the_network(site: Path)
 
 
 def test_a_dead_link_to_a_page_a_heading_or_a_file_and_a_page_in_no_menu_fail_the_build(
-    built: tuple[Path, subprocess.CompletedProcess[str]],
+    built: Built,
 ) -> None:
     """And nothing else does: without them the build is without a warning."""
     _, done = built
