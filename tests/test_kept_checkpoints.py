@@ -14,12 +14,13 @@ from rethink_ray.search.decide import Decider
 from rethink_ray.session import extend_study
 from rethink_ray.spec.resolve import cells_of
 from rethink_ray.training.stopping import never_stop
-from tests.cluster.micro_study import results, start_micro
+from tests.cluster.micro_study import SHORT_SCHEDULE, results, start_micro
 
 ONE_CELL: dict[str, Any] = {
     "regimes": {"small": {"images": 6}},
     "arms": {"scratch": {}},
     "budget": {"trials": 3, "keep": [3, 1], "replicates": 1, "audit": 1},
+    "schedule": SHORT_SCHEDULE,
 }
 
 

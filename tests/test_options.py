@@ -5,7 +5,8 @@ does not count.
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,12 +49,17 @@ IN_PROTOCOL = (
 def rooms_that_read(option: str) -> set[str]:
     """Folders of the package in which an expression ends in ``group.leaf``."""
     group, leaf = option.split(".")
-    files = set(PACKAGE.rglob("*.py")) - {COMPARES_STUDIES}
     return {
         path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        for path in files
-        if (group, leaf) in set(attributes_in(ast.parse(path.read_text())))
+        for path, attributes in attributes_by_file().items()
+        if (group, leaf) in attributes
     } - {"spec"}
+
+
+@cache
+def attributes_by_file() -> Mapping[Path, frozenset[tuple[str, str]]]:
+    files = set(PACKAGE.rglob("*.py")) - {COMPARES_STUDIES}
+    return {path: frozenset(attributes_in(ast.parse(path.read_text()))) for path in files}
 
 
 def attributes_in(tree: ast.AST) -> Iterator[tuple[str, str]]:

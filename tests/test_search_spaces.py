@@ -6,6 +6,7 @@ A changed default shows here as a changed file. Rewrite them with
 
 import json
 import os
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ GLYPH_SCENES = made_up_facts(
     {"all": 2000}, categories=tuple(f"category {number}" for number in range(12))
 )
 """What upstream detectors of shipped studies learn from."""
+
+
+@cache
+def load_shipped(stem: str) -> tuple[Study, str]:
+    return load_study(find_study(stem))
 
 
 def facts_of(study: Study) -> DataFacts:
@@ -100,7 +106,7 @@ def resolved(study: Study) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_study_that_ships_resolves_to_what_is_written_down(stem: str) -> None:
-    study, text = load_study(find_study(stem))
+    study, text = load_shipped(stem)
     assert study.study == stem
     for word in ("# Question:", "# Cost:", "# Expected:", "# Command:"):
         assert word in text, f"the header lacks {word}"
@@ -114,7 +120,7 @@ def test_a_study_that_ships_resolves_to_what_is_written_down(stem: str) -> None:
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_study_that_ships_runs_dry_to_its_last_replicate(stem: str) -> None:
-    study, _ = load_study(find_study(stem))
+    study, _ = load_shipped(stem)
     plan = plan_study(study, facts_of(study), slots=2, count_weights=shipped_weights)
     searches = study.budget.searches
     trials, replicates = study.budget.trials * searches, study.budget.replicates * searches
@@ -126,7 +132,7 @@ def test_a_study_that_ships_runs_dry_to_its_last_replicate(stem: str) -> None:
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_study_that_ships_runs_published_values_or_repeats_its_search(stem: str) -> None:
     """Between them lies a search whose winner is luck: its claims would be about neither."""
-    study, text = load_study(find_study(stem))
+    study, text = load_shipped(stem)
     if stem.endswith("_mini") or stem in ("quickstart", "shapes_demo", "bccd"):
         return
     assert "# Budget:" in text
@@ -137,7 +143,7 @@ def test_a_study_that_ships_runs_published_values_or_repeats_its_search(stem: st
 
 @pytest.mark.parametrize("stem", STEMS)
 def test_a_study_that_ships_and_halves_its_trials_is_audited(stem: str) -> None:
-    study, _ = load_study(find_study(stem))
+    study, _ = load_shipped(stem)
     halves = any(len(set(keep_of(study, cell))) > 1 for cell in cells_of(study))
     assert bool(study.budget.audit) == halves
 
@@ -178,7 +184,7 @@ def test_a_plan_without_the_data_says_how_they_must_lie() -> None:
 
 def test_studies_leave_empty_images_out_where_their_papers_code_does() -> None:
     """Detectron and mmdetection do, TensorFlow's code does not."""
-    leave_out = {stem for stem in STEMS if not load_study(find_study(stem))[0].data.keep_empty}
+    leave_out = {stem for stem in STEMS if not load_shipped(stem)[0].data.keep_empty}
     assert leave_out == {stem for stem in STEMS if stem.startswith(("he_2018", "li_2021"))}
 
 

@@ -26,5 +26,10 @@ def seed_torch(device: torch.device, seed: int, purpose: str, *position: int) ->
     """
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(seed, purpose, *position))
+        value = derive_seed(seed, purpose, *position)
+        if device.type == "cpu":
+            # torch.manual_seed also formats a stack trace for each kind of device there could be
+            torch.default_generator.manual_seed(value)
+        else:
+            torch.manual_seed(value)
         yield

@@ -86,8 +86,16 @@ def test_a_study_that_holds_little_has_its_sentences(
     assert "nan" not in told.replace("resonance", "").split()
 
 
-@pytest.mark.parametrize("content", [TRUNCATED, FOREIGN, b""])
-@pytest.mark.parametrize("words", [COMMANDS[0], COMMANDS[4]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("words", "content"),
+    [
+        (["findings", "DIR"], TRUNCATED),
+        (["findings", "DIR"], FOREIGN),
+        (["findings", "DIR"], b""),
+        (["report", "DIR"], TRUNCATED),
+    ],
+    ids=str,
+)
 def test_a_truncated_or_foreign_parquet_file_is_rebuilt_from_the_records(
     words: list[str], content: bytes, tmp_path: Path
 ) -> None:

@@ -144,7 +144,7 @@ def test_every_prefix_of_a_study_has_a_page_and_no_traceback(tmp_path: Path) -> 
     made = start_study(tmp_path / "s", planted.study, "", planted.facts, {})
     for number, event in enumerate(events):
         made.log.append(event)
-        if number % 9 == 0:
+        if number % 18 == 0:
             assert write_report(tmp_path / "s").is_file()
 
 

@@ -24,6 +24,14 @@ from tests.builders import MICRO_DATA, MICRO_SETTINGS
 ONE_REGIME: dict[str, Any] = {"regimes": {"small": {"images": 6}}}
 """Half of the micro study's cells, where one regime shows what is to be shown."""
 
+SHORT_SCHEDULE: dict[str, Any] = {
+    "unit": 2,
+    "lengths": [2.0, 3.0],
+    "warmup": 1,
+    "decay": {"kind": "step", "before_end": [0.5]},
+}
+"""Half of the updates, for studies of which nothing is stopped in the middle of a rung."""
+
 
 def micro_study(**changes: Any) -> Study:
     """Three lengths of 8, 12 and 16 updates; ``changes`` replace top-level keys."""

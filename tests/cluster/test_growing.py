@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from micro_study import ONE_REGIME, results, run_inline, start_micro
+from micro_study import ONE_REGIME, SHORT_SCHEDULE, results, run_inline, start_micro
 
 from rethink_ray.cluster.run import run_study
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import RungDone
 from rethink_ray.session import extend_study
 
-SCHEDULE = {"unit": 4, "warmup": 2, "decay": {"kind": "step", "before_end": [0.75, 0.25]}}
+ONE_CELL: dict[str, Any] = {
+    **ONE_REGIME,
+    "arms": {"pretrained": {"set": {"init.source": "upstream"}}},
+    "schedule": SHORT_SCHEDULE,
+}
 
 
 def budget(trials: int, replicates: int, keep: list[int]) -> dict[str, Any]:
@@ -38,7 +42,7 @@ def test_a_study_made_larger_step_by_step_repeats_no_rung_and_ends_as_if_declare
 ) -> None:
     if run_to_end is run_on_a_cluster:
         request.getfixturevalue("cluster")
-    directory = start_micro(tmp_path / "grown", **ONE_REGIME)
+    directory = start_micro(tmp_path / "grown", **ONE_CELL)
     run_inline(directory)
 
     _grow(directory, run_to_end, replicates=2)
@@ -70,8 +74,8 @@ def _grow(
 
 
 def _declared(root: Path, budget: dict[str, Any]) -> StudyDirectory:
-    schedule = {**SCHEDULE, "lengths": [2.0, 3.0, 4.0]}
-    directory = start_micro(root, schedule=schedule, budget=budget, **ONE_REGIME)
+    schedule = {**SHORT_SCHEDULE, "lengths": [2.0, 3.0, 4.0]}
+    directory = start_micro(root, **{**ONE_CELL, "schedule": schedule, "budget": budget})
     run_inline(directory)
     return directory
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from micro_study import SHORT_SCHEDULE
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.read.costs import study_cost
@@ -45,12 +46,7 @@ TREE: dict[str, Any] = {
         "continued": {"set": {"labels.kind": "continued"}, "teacher": "scratch"},
     },
     "search": {"optimizer.lr": {"log_uniform": [0.01, 0.1]}},
-    "schedule": {
-        "unit": 4,
-        "lengths": [2.0, 3.0],
-        "warmup": 2,
-        "decay": {"before_end": [0.75, 0.25]},
-    },
+    "schedule": SHORT_SCHEDULE,
     "budget": {"trials": 2, "keep": [2, 1], "replicates": 2},
 }
 

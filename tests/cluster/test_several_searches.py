@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from micro_study import results, run_inline, start_micro
+from micro_study import SHORT_SCHEDULE, results, run_inline, start_micro
 
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import derive_findings
@@ -15,6 +15,7 @@ from rethink_ray.session import extend_study
 CHANGES = {
     "regimes": {"full": {"images": "all"}},
     "arms": {"scratch": {}, "late": {"set": {"optimizer.momentum": 0.8}}},
+    "schedule": SHORT_SCHEDULE,
     "budget": {"trials": 2, "keep": [2, 1], "replicates": 1},
 }
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from micro_study import ONE_REGIME, micro_study, results, run_inline, start_micro
+from micro_study import ONE_REGIME, SHORT_SCHEDULE, micro_study, results, run_inline, start_micro
 
 from rethink_ray.cluster.dispatch import Dispatcher
 from rethink_ray.cluster.recorder import Recorder
@@ -22,6 +23,8 @@ from rethink_ray.search.jobs import Job
 from rethink_ray.session import start_study
 from rethink_ray.training.stopping import never_stop
 from tests.object_store import object_store
+
+SHORT: dict[str, Any] = {**ONE_REGIME, "schedule": SHORT_SCHEDULE}
 
 
 def run_on(machine: Path, uri: str, num_jobs: int, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -56,12 +59,12 @@ def _running(
 def test_machines_that_share_only_a_store_make_the_tables_of_one_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = start_micro(tmp_path / "alone", **ONE_REGIME)
+    alone = start_micro(tmp_path / "alone", **SHORT)
     run_inline(alone)
     with object_store() as pattern:
         uri = pattern.format("micro")
         monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path / "0")
-        study = micro_study(**ONE_REGIME)
+        study = micro_study(**SHORT)
         facts = gather_facts(study.data, study.regimes)
         start_study(uri, study, "study: micro\n", facts, {"torch": "any"})
         for machine in range(1, 40):
@@ -105,7 +108,7 @@ def test_checkpoints_that_no_job_needs_are_deleted_in_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rethink_ray.records.working_copy.cache_folder", lambda: tmp_path)
-    study = micro_study(**ONE_REGIME, arms={"scratch": {}})
+    study = micro_study(**SHORT, arms={"scratch": {}})
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")
@@ -121,7 +124,7 @@ def test_a_damaged_asset_is_built_again_once_and_goes_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pretrained = {"pretrained": {"set": {"init.source": "upstream"}}}
-    study = micro_study(**ONE_REGIME, arms=pretrained)
+    study = micro_study(**SHORT, arms=pretrained)
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")
@@ -146,7 +149,7 @@ def test_what_a_trial_starts_from_is_not_sent_home_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretrained = {"pretrained": {"set": {"init.source": "upstream"}}}
-    study = micro_study(**ONE_REGIME, arms=pretrained)
+    study = micro_study(**SHORT, arms=pretrained)
     facts = gather_facts(study.data, study.regimes)
     with object_store() as pattern:
         uri = pattern.format("micro")

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from micro_study import ONE_REGIME, results, run_inline, start_micro
+from micro_study import ONE_REGIME, SHORT_SCHEDULE, results, run_inline, start_micro
 
 from rethink_ray.cluster.sweeping import Sweeper
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.search.jobs import Job
 from rethink_ray.session import extend_study
 
-ONE_CELL: dict[str, Any] = {**ONE_REGIME, "arms": {"scratch": {}}}
+ONE_CELL: dict[str, Any] = {**ONE_REGIME, "arms": {"scratch": {}}, "schedule": SHORT_SCHEDULE}
 
 
 def sweep(directory: StudyDirectory, *running: Job) -> list[str]:

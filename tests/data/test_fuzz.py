@@ -1,4 +1,4 @@
-"""Inputs with faults that real files have, and their neighbours: 2,000 a run, always the same ones.
+"""Inputs with faults that real files have, and their neighbours: 700 a run, always the same ones.
 
 Each is read as meant, counted by `data check`, or refused in a sentence. It is never a traceback,
 and never an object that the file does not describe. `pytest -m slow` tries 50,000.
@@ -202,7 +202,7 @@ CHANGES = {
 }
 
 
-@fuzzed(900)
+@fuzzed(315)
 @given(**CHANGES)
 def test_a_changed_coco_file_is_read_as_meant_or_counted_or_refused(
     pictures: Path, **changes: Any
@@ -249,7 +249,7 @@ VOC_CHANGES = {
 }
 
 
-@fuzzed(650)
+@fuzzed(230)
 @given(**VOC_CHANGES)
 def test_a_changed_voc_folder_is_read_as_meant_or_counted_or_refused(
     voc_folder: Path, **changes: Any
@@ -284,7 +284,7 @@ def test_the_study_that_is_changed_is_good(pictures: Path) -> None:
     assert gather_facts(study.data, study.regimes).regime_sizes == {"full": 3}
 
 
-@fuzzed(450)
+@fuzzed(155)
 @given(**STUDIES)
 def test_a_changed_study_file_is_read_or_refused(pictures: Path, **changes: Any) -> None:
     check_text(pictures, **changes)

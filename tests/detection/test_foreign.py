@@ -124,7 +124,7 @@ def test_coco_has_eighty_categories_among_its_outputs() -> None:
     ("family", "build"),
     [
         ("retinanet", published.retinanet_resnet50_fpn),
-        ("faster_rcnn", published.fasterrcnn_resnet50_fpn),
+        pytest.param("faster_rcnn", published.fasterrcnn_resnet50_fpn, marks=pytest.mark.slow),
     ],
 )
 def test_we_find_what_torchvision_finds_under_our_labels(family: Family, build: Any) -> None:

@@ -187,9 +187,12 @@ def random_design(seed: int) -> Design:
     return Design(study=study, facts=facts, paces=paces, slots=slots, hours=hours, seed=seed)
 
 
-def test_ten_random_designs_with_noisy_paces_end_in_time_and_go_on_to_the_same_table() -> None:
+@pytest.mark.parametrize("num_designs", [5, pytest.param(10, marks=pytest.mark.slow)])
+def test_random_designs_with_noisy_paces_end_in_time_and_go_on_to_the_same_table(
+    num_designs: int,
+) -> None:
     num_cut = num_in_range = 0
-    for seed in range(10):
+    for seed in range(num_designs):
         design = random_design(seed)
         uncut = design.cluster()
         assert uncut.run().done
@@ -208,8 +211,8 @@ def test_ten_random_designs_with_noisy_paces_end_in_time_and_go_on_to_the_same_t
         again = design.cluster(cluster.state)
         assert again.run().done
         assert table_of(again.state) == table_of(uncut.state)
-    assert 3 <= num_cut <= 9, "some are cut and some are not"
-    assert num_in_range >= 6, "the range holds about eight of ten"
+    assert 0.3 * num_designs <= num_cut <= 0.9 * num_designs, "some are cut and some are not"
+    assert num_in_range >= 0.6 * num_designs, "the range holds about eight of ten"
 
 
 def test_a_machine_that_slows_down_stops_its_jobs_at_the_limit() -> None:

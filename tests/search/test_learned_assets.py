@@ -202,13 +202,13 @@ def test_more_trials_of_a_teacher_change_no_student_that_has_begun() -> None:
     assert len(teachers) == 1
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(slots=st.integers(1, 9), order=st.integers(0, 2**20))
 def test_any_order_of_arrival_gives_the_same_study(slots: int, order: int) -> None:
     assert_same_in_any_order(learning(), diverging_above(0.08), slots, order)
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(data=st.data())
 def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> None:
     study = learning()
@@ -220,7 +220,7 @@ def test_shuffled_and_repeated_records_decide_the_same(data: st.DataObject) -> N
     assert_decided_the_same(study, events, shuffled, too_early=False)
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=3, deadline=None, derandomize=True)
 @given(stops=st.lists(st.integers(0, 40), min_size=1, max_size=4))
 def test_killed_and_continued_it_is_the_same_study(stops: list[int]) -> None:
     assert_same_after_kills(learning(), ap_of, stops)

@@ -138,7 +138,7 @@ def test_copied_arms_share_the_draws_of_the_arm_they_copy() -> None:
             assert [m.draw for m in replicates] == [1, 2]
 
 
-@settings(max_examples=8, deadline=None, derandomize=True)
+@settings(max_examples=5, deadline=None, derandomize=True)
 @given(slots=st.integers(1, 9), order=st.integers(0, 2**20), stop=st.integers(0, 80))
 def test_order_and_kills_change_no_draw(slots: int, order: int, stop: int) -> None:
     study, answer = redrawn(), diverging_above(0.08)

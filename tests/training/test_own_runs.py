@@ -62,7 +62,7 @@ def trial(family: str, **settings: Any) -> TrialConfig:
 def test_a_branch_equals_a_stand_alone_run_and_repeats_in_this_process(tmp_path: Path) -> None:
     config = trial(DROPPING, augment__scale=[0.8, 1.2])
     ladder = climb(config, tmp_path / "ladder", LENGTHS)
-    for rung in ladder:
+    for rung in ladder[1:]:
         folder = tmp_path / f"{rung.length:g}"
         alone = climb(config, folder, (rung.length,))
         assert digest(folder, rung.length) == digest(tmp_path / "ladder", rung.length)

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from rethink_ray.records.types import RungDone
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.resolve import TrialConfig, with_seeds
@@ -64,21 +65,32 @@ def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built(taught(), tmp_path_factory.mktemp("assets"))
 
 
-def test_a_students_branch_equals_its_stand_alone_run(tmp_path: Path, assets: Path) -> None:
-    ladder = climb(taught(), tmp_path / "ladder", LENGTHS, assets=assets)
+Whole = tuple[list[RungDone], Path]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, assets: Path) -> Whole:
+    """A student's rungs without a stop, and their folder, which is only read."""
+    folder = tmp_path_factory.mktemp("whole")
+    return climb(taught(), folder, LENGTHS, assets=assets), folder
+
+
+def test_a_students_branch_equals_its_stand_alone_run(
+    tmp_path: Path, assets: Path, whole: Whole
+) -> None:
+    ladder, folder = whole
     alone = climb(taught(), tmp_path / "alone", LENGTHS[1:], assets=assets)
-    assert digest(tmp_path / "alone", 3.0) == digest(tmp_path / "ladder", 3.0)
+    assert digest(tmp_path / "alone", 3.0) == digest(folder, 3.0)
     assert numbers(alone) == numbers(ladder[1:])
 
 
 def test_a_student_that_is_stopped_often_goes_on_to_the_same_bits(
-    tmp_path: Path, assets: Path
+    tmp_path: Path, assets: Path, whole: Whole
 ) -> None:
-    whole = climb(taught(), tmp_path / "whole", LENGTHS, assets=assets)
     parts, stops = climb_with_stops(taught(), tmp_path / "parts", LENGTHS, every=4, assets=assets)
     assert stops >= 3
-    assert numbers(parts) == numbers(whole)
-    assert digests(tmp_path / "parts", LENGTHS) == digests(tmp_path / "whole", LENGTHS)
+    assert numbers(parts) == numbers(whole[0])
+    assert digests(tmp_path / "parts", LENGTHS) == digests(whole[1], LENGTHS)
 
 
 def climb_until_killed(cache: str, folder: Path, assets: Path, steps_before_death: int) -> None:
@@ -92,16 +104,17 @@ def climb_until_killed(cache: str, folder: Path, assets: Path, steps_before_deat
     climb(taught(), folder, LENGTHS, stop=die, save_seconds=0.0, assets=assets)
 
 
-def test_a_killed_student_is_continued_bit_for_bit(tmp_path: Path, assets: Path) -> None:
-    whole = climb(taught(), tmp_path / "whole", LENGTHS, assets=assets)
+def test_a_killed_student_is_continued_bit_for_bit(
+    tmp_path: Path, assets: Path, whole: Whole
+) -> None:
     folder = tmp_path / "killed"
     process = in_another_process(
         climb_until_killed, os.environ["RETHINK_RAY_CACHE"], folder, assets, 10
     )
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    assert numbers(climb(taught(), folder, LENGTHS, assets=assets)) == numbers(whole)
-    assert digests(folder, LENGTHS) == digests(tmp_path / "whole", LENGTHS)
+    assert numbers(climb(taught(), folder, LENGTHS, assets=assets)) == numbers(whole[0])
+    assert digests(folder, LENGTHS) == digests(whole[1], LENGTHS)
 
 
 def test_the_averages_matter_and_stand_in_the_checkpoint(tmp_path: Path, assets: Path) -> None:
@@ -147,13 +160,13 @@ def test_a_student_starts_as_its_teacher_ended_or_as_init_says(assets: Path) -> 
 
 
 def test_the_control_learns_from_human_labels_alone_for_as_many_updates(
-    tmp_path: Path, assets: Path
+    tmp_path: Path, assets: Path, whole: Whole
 ) -> None:
-    student = climb(taught(), tmp_path / "student", LENGTHS, assets=assets)
+    student, folder = whole
     control = climb(taught("continued"), tmp_path / "control", LENGTHS, assets=assets)
     assert [rung.steps for rung in control] == [rung.steps for rung in student]
     assert len(assets_of(taught("continued"))) == 1
-    assert digests(tmp_path / "control", LENGTHS) != digests(tmp_path / "student", LENGTHS)
+    assert digests(tmp_path / "control", LENGTHS) != digests(folder, LENGTHS)
 
 
 def test_a_teacher_of_another_shape_is_named(assets: Path) -> None:

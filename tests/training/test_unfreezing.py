@@ -67,7 +67,7 @@ def test_a_branch_equals_a_stand_alone_run_however_late_the_switch(
 ) -> None:
     config = trial(after, **settings)
     ladder = climb(config, tmp_path / "ladder", LENGTHS, assets=assets)
-    for rung in ladder:
+    for rung in ladder[1:]:
         folder = tmp_path / f"{rung.length:g}"
         alone = climb(config, folder, (rung.length,), assets=assets)
         assert digest(folder, rung.length) == digest(tmp_path / "ladder", rung.length)
