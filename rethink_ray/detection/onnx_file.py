@@ -19,6 +19,7 @@ import torch
 
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.onnx_graph import OnnxDetector
+from rethink_ray.detection.same_padding import fix_same_padding
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import SpecError, explain, say_error
 from rethink_ray.spec.networks import is_own
@@ -75,7 +76,7 @@ def write_onnx(detector: Detector, recipe: Recipe, classes: Sequence[str], path:
     """
     require_exportable(recipe)
     require_onnx()
-    graph = OnnxDetector(copy.deepcopy(detector).cpu()).eval()
+    graph = OnnxDetector(fix_same_padding(copy.deepcopy(detector).cpu())).eval()
     outputs = [*OUTPUTS, *([MASKS] if recipe.detector.family in WITH_MASKS else [])]
     try:
         with torch.no_grad(), _quiet():
