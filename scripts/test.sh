@@ -12,19 +12,24 @@ if [ $# -gt 0 ]; then
     exit
 fi
 
-# The tests with Ray mostly wait for processes to start and stop, so they run beside the others; these
-# are nice, because a starved Ray cluster gives up. There is one cluster at a time: a second one on a
-# host disturbs it.
+# The tests with Ray mostly wait for processes to start and stop, so they run beside the others, and
+# types are checked after them; the others are nice, because a starved Ray cluster gives up. There is
+# one cluster at a time: a second one on a host disturbs it.
+# Only files that name the mark are given: importing all others takes 20 s of CPU.
+test_ray_and_types() {
+    local failed=0
+    grep -rlZ --include="test_*.py" "mark.ray" tests | sort -z |
+        xargs -0 pytest -m "ray and not slow" || failed=1
+    nice mypy || failed=1
+    return "$failed"
+}
+
 log=$(mktemp)
 failed=0
-# only files that name the mark: importing all others takes 20 s of CPU
-with_mark=$(grep -rl --include="test_*.py" "mark.ray" tests | sort)
-# shellcheck disable=SC2086
-pytest -m "ray and not slow" $with_mark >"$log" 2>&1 &
-with_ray=$!
+test_ray_and_types >"$log" 2>&1 &
+beside=$!
 nice pytest -m "not slow and not ray" -n 2 --dist loadfile || failed=1
-mypy || failed=1
-wait "$with_ray" || failed=1
+wait "$beside" || failed=1
 cat "$log"
 rm "$log"
 exit "$failed"
