@@ -1,10 +1,12 @@
 """The command line as a user meets it: help at once, errors as sentences, files that run."""
 
+import contextlib
 import json
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ from tests.object_store import object_store
 from tests.refusals import timeless
 
 HEAVY = ("torch", "ray", "optuna", "pyarrow", "matplotlib", "pydantic", "scipy", "rich")
+
+
+@pytest.fixture(autouse=True)
+def _empty_working_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """`plan` takes paces from ``studies/NAME`` below the working folder, if that study has run."""
+    with contextlib.chdir(tmp_path_factory.mktemp("working")):
+        yield
 
 
 def invoke(*words: str) -> Result:
