@@ -30,6 +30,7 @@ from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, mean_of
 from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.spec.batches import count_passes
 from rethink_ray.spec.cost_order import order_by_cost
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.resolve import Cell, base_recipe
@@ -89,7 +90,7 @@ def _recommend(given: SectionInput, choice: ArmChoice) -> Recommendation | None:
         arm=choice.arm,
         length=point.length,
         updates=updates,
-        passes=updates * recipe.batch_size / num_images if num_images else 0.0,
+        passes=count_passes(recipe, updates, num_images),
         trial_id=trial.trial_id,
         rate=float(used_value_at(recipe, "optimizer.lr")),
         params=trial.params,

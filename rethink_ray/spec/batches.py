@@ -89,6 +89,14 @@ def images_by_kind(recipe: Recipe) -> tuple[int, ...]:
     return recipe.batch_size - num_pseudo, num_pseudo
 
 
+def count_passes(recipe: Recipe, updates: int, num_images: int) -> float:
+    """How often a run has seen each labelled image of its regime after so many updates.
+
+    Of a student's batch only images with human labels count. Zero where there are no images.
+    """
+    return updates * images_by_kind(recipe)[0] / num_images if num_images else 0.0
+
+
 def batch_in_words(recipe: Recipe, resources: ResourceSpec) -> str:
     """How an update's images pass the network: ``batch 16 in 8 passes of 2 images``."""
     num = max(resources.workers, 1)

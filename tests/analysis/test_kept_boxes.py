@@ -156,8 +156,8 @@ def test_confusion_is_that_of_the_best_arm_in_percent_of_a_class() -> None:
 
 def test_the_middle_replicate_is_drawn() -> None:
     images = [image_of(n, (OBJECT, 1)) for n in (1, 2, 3, 4)]
-    found = [{n: [Seen(OBJECT, 1, 0.9)] for n in range(1, num + 1)} for num in (4, 1, 2)]
-    assert arm_of("only", images, found).middle.trial_id == "only-2"
+    detections = [{n: [Seen(OBJECT, 1, 0.9)] for n in range(1, num + 1)} for num in (4, 1, 2)]
+    assert arm_of("only", images, detections).middle.trial_id == "only-2"
 
 
 def test_boxes_come_back_from_their_file_image_by_image() -> None:

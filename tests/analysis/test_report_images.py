@@ -85,9 +85,9 @@ def _keep_boxes(
         blur = 3.0 if cell.arm == "scratch" else 1.0
         for number, trial_id in enumerate(point.trial_ids):
             seen = scatter(shown or list(images.images.values()), number, blur=blur)
-            found = [detection_of(image_id, boxes) for image_id, boxes in seen.items()]
+            detections = [detection_of(image_id, boxes) for image_id, boxes in seen.items()]
             path = detections_path(root, trial_id, point.length)
-            write_detections(path, table_of(truth, found, len(images.categories)))
+            write_detections(path, table_of(truth, detections, len(images.categories)))
 
 
 @pytest.fixture(scope="module")

@@ -68,9 +68,9 @@ def invoke(*words: object) -> Result:
 
 
 def refused(*words: object) -> str:
-    told = invoke(*words)
-    assert isinstance(told.exception, RethinkError), told.output
-    return str(told.exception)
+    invocation = invoke(*words)
+    assert isinstance(invocation.exception, RethinkError), invocation.output
+    return str(invocation.exception)
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     trial = micro_trial(micro_recipe(schedule__lengths=[2.0]))
     (folder / "micro.yaml").write_text(yaml.safe_dump(json.loads(trial.model_dump_json())))
-    told = invoke("train", folder / "micro.yaml", "--out", folder / "run")
-    assert told.exit_code == 0, told.output
+    invocation = invoke("train", folder / "micro.yaml", "--out", folder / "run")
+    assert invocation.exit_code == 0, invocation.output
     return folder / "run"
 
 
@@ -107,9 +107,12 @@ def keep_weights(study: StudyDirectory, best: Path, name: str) -> None:
 def test_the_model_of_a_run_is_written_with_its_card_and_predict_draws_by_its_thresholds(
     run: Path, tmp_path: Path
 ) -> None:
-    told = invoke("export", run, "--format", "safetensors", "--out", tmp_path / "model")
-    assert told.exit_code == 0, told.output
-    assert [Path(line).name for line in told.output.split()] == ["model.safetensors", "card.json"]
+    invocation = invoke("export", run, "--format", "safetensors", "--out", tmp_path / "model")
+    assert invocation.exit_code == 0, invocation.output
+    assert [Path(line).name for line in invocation.output.split()] == [
+        "model.safetensors",
+        "card.json",
+    ]
     path = tmp_path / "model" / "card.json"
     card = json.loads(path.read_text())
     assert card["thresholds_from"] == "val"
@@ -120,12 +123,12 @@ def test_the_model_of_a_run_is_written_with_its_card_and_predict_draws_by_its_th
     path.write_text(json.dumps(card))
     Image.new("RGB", (64, 64)).save(tmp_path / "photo.png")
     words = ("predict", tmp_path / "model", tmp_path / "photo.png", "--out", tmp_path / "drawn")
-    told = invoke(*words)
-    assert told.exit_code == 0, told.output
+    invocation = invoke(*words)
+    assert invocation.exit_code == 0, invocation.output
     rows = json.loads((tmp_path / "drawn" / "detections.json").read_text())
     assert {row["category_id"] for row in rows if row["drawn"]} == {1}
     assert any(row["category_id"] > 1 for row in rows)
-    assert "lowest scores that are drawn, from the model's card" in told.output
+    assert "lowest scores that are drawn, from the model's card" in invocation.output
     assert "from the model's card" not in invoke(*words, "--score", "0.5").output
 
 
@@ -143,8 +146,8 @@ def test_a_study_writes_the_models_that_it_kept_with_their_scores(
 ) -> None:
     best = tmp_path / "best"
     keep_weights(study, best, "full-slow-2x.yaml")
-    told = invoke("export", study.root, "--format", "safetensors", "--out", best)
-    assert told.exit_code == 0, told.output
+    invocation = invoke("export", study.root, "--format", "safetensors", "--out", best)
+    assert invocation.exit_code == 0, invocation.output
     for folder in ("full-slow-2x", "full-best"):
         card = json.loads((best / folder / "card.json").read_text())
         report, select = card["scores"]
@@ -155,7 +158,7 @@ def test_a_study_writes_the_models_that_it_kept_with_their_scores(
         assert card["caveats"]
         assert (best / folder / "model.safetensors").is_file()
         assert (best / folder / "README.md").is_file()
-    assert "no weights kept: full-scratch-2x.yaml; rethink-ray train" in told.output
+    assert "no weights kept: full-scratch-2x.yaml; rethink-ray train" in invocation.output
 
 
 def test_the_recommended_configuration_is_the_largest_regimes_best_by_replicates(
@@ -169,21 +172,23 @@ def test_the_final_model_learns_from_every_labelled_picture_and_has_no_score(
     study: StudyDirectory, tmp_path: Path
 ) -> None:
     best = tmp_path / "best"
-    told = invoke("export", study.root, "--final", "--out", best)
-    assert told.exit_code == 0, told.output
+    invocation = invoke("export", study.root, "--final", "--out", best)
+    assert invocation.exit_code == 0, invocation.output
     card = json.loads((best / "final" / "card.json").read_text())
     assert card["trained_on_all"]
     assert card["scores"] == []
     assert card["config"]["num_images"] == 10 + 4 + 4
     assert_says("commands", "the final model", card["caveats"][0])
-    assert card["caveats"][0] in told.output
+    assert card["caveats"][0] in invocation.output
     config = load_config(best / "final.yaml")
     assert config.recipe.optimizer.momentum == 0.5
     assert config.recipe.schedule.lengths == (2.0,)
     again = tmp_path / "again"
-    told = invoke("train", best / "final.yaml", "--out", again)  # the same run, without a study
-    assert told.exit_code == 0, told.output
+    invocation = invoke(
+        "train", best / "final.yaml", "--out", again
+    )  # the same run, without a study
+    assert invocation.exit_code == 0, invocation.output
     first, second = (load_checkpoint(path / "model.pt") for path in (best / "final", again))
     assert all(torch.equal(first["model"][k], v) for k, v in second["model"].items())
-    told = invoke("evaluate", best / "final")
-    assert "from which it learned" in told.output
+    invocation = invoke("evaluate", best / "final")
+    assert "from which it learned" in invocation.output

@@ -7,6 +7,7 @@ no FPN. A path that the search tunes has one label for each value it could have.
 import itertools
 from collections.abc import Mapping
 
+from rethink_ray.spec.batches import count_passes
 from rethink_ray.spec.claim import as_text
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.facts import DataFacts
@@ -80,8 +81,7 @@ def passes_labels(
     """
     if not images or any(path in space for path in PASSES):
         return {}
-    human = 1.0 - recipe.labels.share if recipe.labels.has_pseudo else 1.0
-    seen = recipe.schedule.steps(length) * recipe.batch_size * human / images
+    seen = count_passes(recipe, recipe.schedule.steps(length), images)
     first = recipe.direct.passes if recipe.init.source == "direct" else 0.0
     return {"passes": frozenset({str(round(seen + first))})}
 
