@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.questions import find_best_lengths
+from rethink_ray.judge.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import WORST_SCORE

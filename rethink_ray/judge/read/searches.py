@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint, best_lengths, cell_result
-from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.read.curves import CellResult, CurvePoint, best_lengths, cell_result
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
