@@ -11,7 +11,7 @@ from statistics import fmean
 
 from rethink_ray.judge.read.curves import CellResult, CurvePoint, best_lengths, cell_result
 from rethink_ray.judge.read.trials import CellRecord
-from rethink_ray.protocol.cell_rules import CellRules, num_searches
+from rethink_ray.protocol.cell_rules import CellRules, has_looks, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
 from rethink_ray.spec.resolve import Cell, space_of
@@ -93,10 +93,11 @@ def all_searches(
         failed=tuple(t for p in points for t in p.failed),
         waiting=sum(p.waiting for n, p in by_search.items() if n not in barren)
         + to_come * study.budget.num_replicates,
-        looks=max(p.looks for p in points) + looks - 1,
+        looks=max(p.looks for p in points) + (0 if has_looks(study) else looks - 1),
         unscored=sum(p.unscored for p in points),
         of_searches=dict(sorted(by_search.items())),
         barren=tuple(barren),
+        order=tuple(range(num_searches(study))),
     )
 
 
