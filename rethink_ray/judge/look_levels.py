@@ -1,5 +1,4 @@
-"""Levels of the looks of usual plans, calibrated on Welch's t; ``calibrate_looks.py`` writes them.
-"""
+"""Levels of the looks of usual plans, calibrated on Welch's t; ``calibrate_looks.py`` writes them."""
 
 ALPHAS = (0.0001, 0.0003, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 """Overall two-sided errors, for which the table has a column each."""

@@ -236,7 +236,9 @@ def _take_one(
 ) -> tuple[LookOutcome, ...]:
     """The outcomes after one more look: what had stopped stays as it was, the rest is tested."""
     tested = [derive_tests(errors, series) for series in zip(*history, strict=True)]
-    stopped = [before[i] if before and before[i].verdict != "open" else None for i in range(len(tested))]
+    stopped = [
+        before[i] if before and before[i].verdict != "open" else None for i in range(len(tested))
+    ]
     decided = decide_family(
         [
             tests.as_member(is_open=outcome is None, has_left=bool(outcome and outcome.has_left))
@@ -299,9 +301,7 @@ def _widen(errors: LookErrors, look: int, measured: Measurement) -> Measurement:
     return replace(measured, difference=difference)
 
 
-def _chances(
-    errors: LookErrors, look: _Look, measured: Measurement | None
-) -> dict[int, float]:
+def _chances(errors: LookErrors, look: _Look, measured: Measurement | None) -> dict[int, float]:
     """Number of replicates at each planned look to come -> chance that it decides."""
     effect, looks = measured.effect if measured else None, errors.plan.looks
     if measured is None or effect is None or look.index >= len(looks) - 1:
