@@ -168,6 +168,7 @@ COMPUTED: Mapping[type, Callable[[Any], Tree]] = {
 }
 """Type -> function that returns further keys to write beside its fields."""
 LEFT_OUT: Mapping[type, frozenset[str]] = {
+    CurvePoint: frozenset({"order"}),
     StudyCost: frozenset({"cells", "assets", "renamed"}),  # sections of their own
     Configuration: frozenset({"params"}),
     Recommendation: frozenset({"params"}),

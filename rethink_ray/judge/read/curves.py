@@ -13,9 +13,9 @@ from typing import Any
 from rethink_ray.judge.questions import find_best_lengths
 from rethink_ray.judge.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.statistics import Estimate, mean_of
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import WORST_SCORE
-from rethink_ray.protocol.looks import sequential_axis
 from rethink_ray.spec.resolve import base_recipe
 from rethink_ray.spec.study import Study
 
@@ -47,6 +47,8 @@ class CurvePoint:
     the best of theirs on the select split."""
     barren: tuple[int, ...] = ()
     """Searches that ended without anything here; each counts as the worst."""
+    order: tuple[int, ...] = ()
+    """Seeds (or numbers of searches) as they were proposed, with those that have no score (yet)."""
 
     @property
     def mean(self) -> Estimate | None:
@@ -155,8 +157,9 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         trial_ids=tuple(trial_ids),
         failed=tuple(failed),
         waiting=max(0, num_expected - len(values) - unscored),
-        looks=1 if sequential_axis(study) else max(1, len(rounds)),
+        looks=1 if has_looks(study) else max(1, len(rounds)),
         unscored=unscored,
+        order=tuple(replicate.seed for replicate in proposed),
     )
 
 

@@ -11,9 +11,8 @@ from statistics import fmean
 
 from rethink_ray.judge.read.curves import CellResult, CurvePoint, best_lengths, cell_result
 from rethink_ray.judge.read.trials import CellRecord
-from rethink_ray.protocol.cell_rules import CellRules, num_searches
+from rethink_ray.protocol.cell_rules import CellRules, has_looks, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
-from rethink_ray.protocol.looks import sequential_axis
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
 from rethink_ray.spec.resolve import Cell, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
@@ -34,7 +33,7 @@ def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> Ce
     failed = over
     if LENGTH_PATH in space_of(study, cell):  # a search that never sampled a length did not fail
         failed = {n for n in over if not each[n].points}
-    looks = 1 if sequential_axis(study) else num_looks(records[cell])
+    looks = 1 if has_looks(study) else num_looks(records[cell])
 
     def together(length: float, by_search: Mapping[int, CurvePoint | None]) -> CurvePoint | None:
         points = {n: point for n, point in by_search.items() if point is not None}
@@ -95,6 +94,7 @@ def all_searches(
         unscored=sum(p.unscored for p in points),
         of_searches=dict(sorted(by_search.items())),
         barren=tuple(barren),
+        order=tuple(range(1 + max((*by_search, *barren)))),
     )
 
 

@@ -106,7 +106,22 @@ def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> ScoreSample:
         recipe=row.recipe,
         absent=row.absent,
         all_failed=bool(trial_ids) and point is not None and len(point.failed) == len(trial_ids),
+        order=point.order if point else (),
+        failed=_failed_keys(point) if point else frozenset(),
     )
+
+
+def _failed_keys(point: CurvePoint) -> frozenset[int]:
+    """Seeds, or searches, whose value is the worst because the method itself ended their runs."""
+    if not point.of_searches:
+        pairs = zip(point.values, point.trial_ids, strict=True)
+        return frozenset(seed for seed, trial_id in pairs if trial_id in point.failed)
+    all_failed = (
+        number
+        for number, single in point.of_searches.items()
+        if single.trial_ids and len(single.failed) == len(single.trial_ids)
+    )
+    return frozenset((*all_failed, *point.barren))
 
 
 def _why_absent(result: CellResult, length: float) -> str:

@@ -1,0 +1,62 @@
+"""Where a comparison stands after the looks so far, and how sentences say it."""
+
+from dataclasses import dataclass
+
+from rethink_ray.judge.statistics import Estimate
+from rethink_ray.records.types import ComparisonVerdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookStop:
+    """What the looks say of one comparison: its numbers are those of the look that stopped it.
+
+    Three statements stand apart. The interval of the finding holds whichever look stops the
+    comparison. ``family_interval`` holds together with those of all other primary comparisons.
+    ``unbiased`` is an estimate that is too high as often as too low: the plain difference of a
+    comparison that stopped early is too large on average.
+    """
+
+    verdict: ComparisonVerdict
+    number: int
+    """Replicates (or searches) of each arm at the look; 0 before the first."""
+    most: int
+    """How many the last look would have had."""
+    more: int | None = None
+    """Of an open one: so many more replicates per arm decide it, four times in five, if the
+    difference is as observed; None: the looks to come do not reach that."""
+    family_interval: tuple[float, float] | None = None
+    unbiased: float | None = None
+    later: Estimate | None = None
+    """The difference with all later replicates, which describes and decides nothing; None where
+    there are none."""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a look gave the verdict."""
+        return self.verdict in ("supported", "contradicted", "equivalent")
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no look is to come."""
+        return self.verdict != "open" or self.number >= self.most
+
+
+def say_stop(stop: LookStop, unit: str) -> str:
+    """Where a comparison stands, as a clause: ``stopped at 5 of 9 replicates: decided``.
+
+    Args:
+        stop: of the comparison.
+        unit: ``replicates`` or ``searches``.
+    """
+    if stop.is_decided:
+        return f"stopped at {stop.number} of {stop.most} {unit}: decided"
+    if stop.verdict == "futile":
+        return f"stopped at {stop.number} of {stop.most} {unit}: {stop.most} could not decide it"
+    if stop.number >= stop.most:
+        return f"all {stop.most} {unit} did not decide it"
+    if not stop.number:
+        return f"the first look is still to come, of up to {stop.most} {unit}"
+    so_far = f"after {stop.number} of {stop.most} {unit}"
+    if stop.more is None:
+        return f"{so_far} it is open, and {stop.most} may not decide it"
+    return f"{so_far}, {stop.more} more would decide with 80 %"
