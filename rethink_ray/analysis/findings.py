@@ -37,7 +37,7 @@ from rethink_ray.judge.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
-from rethink_ray.protocol.cell_rules import has_looks, num_searches
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.claim import about, paper_claims
 from rethink_ray.spec.edits import select_post_hoc
@@ -280,17 +280,19 @@ def _missing(
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
-    numbers = range(num_searches(study))
-    trials += sum(num_unproposed(study, cell, records, n) for cell in records for n in numbers)
+    numbers = {cell: range(record.num_searches) for cell, record in records.items()}
+    trials += sum(
+        num_unproposed(study, cell, records, n) for cell in records for n in numbers[cell]
+    )
     open_ones = {
-        cell: [n for n in numbers if not search_end(study, cell, records, n).is_over]
+        cell: [n for n in numbers[cell] if not search_end(study, cell, records, n).is_over]
         for cell in records
     }
     # without any incumbent yet there will be one at least
     replicates = sum(
         _replicates_waiting(result)
         if result.points
-        else study.budget.num_replicates * len(open_ones[cell])
+        else records[cell].num_replicates * len(open_ones[cell])
         for cell, result in results.items()
     )
     parts = [counted(trials, "search trial")] if trials else []

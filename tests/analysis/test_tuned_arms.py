@@ -398,7 +398,7 @@ def test_twins_are_compared_search_by_search_like_any_two_arms() -> None:
 
 
 def test_no_search_that_came_here_is_no_point() -> None:
-    assert all_searches(study_of(3), 2.0, {}, barren=(0, 1, 2)) is None
+    assert all_searches(2.0, {}, barren=(0, 1, 2)) is None
 
 
 def test_a_study_with_one_search_that_is_given_two_more_has_three_values() -> None:

@@ -38,7 +38,8 @@ class CurvePoint:
     waiting: int
     """Replicates the budget asks for that have not come here yet; none of what cannot run."""
     looks: int = 1
-    """How often it was replicated and looked at: 1, unless the study was resumed with more."""
+    """How often it was replicated and looked at: 1, unless the study was resumed with more. Looks
+    that the study planned are paid for by their levels, and count as 1."""
     unscored: int = 0
     """Replicates that came here and have no finite score: the split has no such object."""
     of_searches: Mapping[int, "CurvePoint"] = field(default_factory=dict)
@@ -134,7 +135,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
     trial_ids, failed, unscored = [], [], 0
     rounds: set[int] = set()
     proposed = [r for r in record.replicates if r.of == incumbent.trial_id]
-    num_expected = study.budget.num_replicates if incumbent.can_run else len(proposed)
+    num_expected = record.num_replicates if incumbent.can_run else len(proposed)
     for replicate in proposed:
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None
