@@ -1,4 +1,4 @@
-"""Simulated studies that end once they are decided, many at once; ``benchmark_sequential`` runs them.
+"""Simulated studies that end once they are decided, many at once (``benchmark_sequential``).
 
 Sequential p values, levels and chances come from the functions that the package decides with. Two
 are written anew for arrays, Welch's t and the step-down; a test compares them with the package's.
@@ -64,9 +64,7 @@ class Outcome:
         return 1.0 - float(self.replicates.mean()) / fixed
 
 
-def draw_scores(
-    rng: np.random.Generator, truths: Floats, sds: Sequence[float], num: int
-) -> Floats:
+def draw_scores(rng: np.random.Generator, truths: Floats, sds: Sequence[float], num: int) -> Floats:
     """Scores ``[studies, arms, replicates]`` with normal noise.
 
     Args:
@@ -204,9 +202,7 @@ def _p_zero_at(scores: Floats, now: Effects, look: int, policy: Policy) -> Float
     return p
 
 
-def _hope(
-    plan: LookPlan, look: int, now: Effects, margin: float, sharing: Numbers
-) -> Floats:
+def _hope(plan: LookPlan, look: int, now: Effects, margin: float, sharing: Numbers) -> Floats:
     """The best chance that one of the later looks decides a comparison."""
     errors = np.broadcast_to(ALPHA / sharing[:, None], now.value.shape)
     rule = DecisionRule(expects="above", margin=margin)
@@ -216,7 +212,7 @@ def _hope(
 
 
 def run_fixed(scores: Floats, margin: float) -> tuple[Outcome, Flags]:
-    """A fixed design with Holm's correction, as a study with a plain number of replicates is judged.
+    """A fixed design with Holm's correction, judged as a study with a plain number is.
 
     Returns:
         The outcome without any verdict of equality; and the pairs that today's 90 % interval, which

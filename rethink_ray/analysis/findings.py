@@ -28,6 +28,7 @@ from rethink_ray.judge.claims import (
 )
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
+from rethink_ray.judge.looks import LookDecisions, take_look
 from rethink_ray.judge.read.costs import StudyCost, study_cost
 from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.read.searches import cell_results, num_unproposed, search_end
@@ -36,6 +37,7 @@ from rethink_ray.judge.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.claim import about, paper_claims
 from rethink_ray.spec.edits import select_post_hoc
@@ -212,11 +214,12 @@ def _judge(
     """Findings, the papers' claims, and caveats; ``derived`` takes note of those that fail."""
     study, attempt = tables.study, derived.attempt
 
+    rows = cache(lambda: tuple(study_samples(study, tables.facts, records, results, cost)))
+
     def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
-        rows = list(study_samples(study, tables.facts, records, results, cost))
         declared = about(study.objective.metric, study.claims)
-        papers = measure_claims(paper_claims(), rows, study.margin)
-        return papers, measure_claims(declared, rows, study.margin, select_post_hoc(study))
+        papers = measure_claims(paper_claims(), rows(), study.margin)
+        return papers, measure_claims(declared, rows(), study.margin, select_post_hoc(study))
 
     papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
@@ -224,7 +227,7 @@ def _judge(
     measure_cells = cache(lambda: tuple(objective_samples(study, tables.facts, results)))
     judged = attempt(
         FINDINGS,
-        lambda: judge_study(study, measure_cells(), own_claims),
+        lambda: judge_study(study, measure_cells(), own_claims, _take_looks(tables, rows)),
         Judged(findings=()),
         needs,
     )
@@ -245,6 +248,16 @@ def _judge(
         corrections=judged.corrections,
         samples=measure_cells,
     )
+
+
+def _take_looks(
+    tables: StudyTables, rows: Callable[[], Sequence[ScoreSample]]
+) -> LookDecisions | None:
+    """The looks that were recorded, taken again; None for a plain number of replicates."""
+    if not has_looks(tables.study):
+        return None
+    numbers = [look.replicates for look in tables.looks]
+    return take_look(tables.study, {n: [sample.up_to(n) for sample in rows()] for n in numbers})
 
 
 def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) -> RegimeResult:

@@ -219,7 +219,7 @@ def _compare(
     question = ask_at_best(study, first.regime, arms)
     pair = MatchedPair(weight=1.0, label="", side=second, against=first)
     comparison = Comparison(labels={"regime": first.regime}, matched_pairs=(pair,))
-    measured = measure(question.claim, comparison, study.margin)
+    measured = corrections.freeze(measure(question.claim, comparison, study.margin))
     return ArmComparison(arms=arms, measured=measured, decision=decide(measured, corrections))
 
 

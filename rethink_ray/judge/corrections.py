@@ -66,7 +66,7 @@ class Corrections:
 
         Every finding about such a difference then has the same numbers, whatever came later.
         """
-        if not self.frozen:
+        if not self.frozen or measured.stop is not None:
             return measured
         difference, stop = self._freeze(measured.difference)
         rungs = tuple((length, self._freeze(one)[0]) for length, one in measured.rungs)

@@ -166,6 +166,8 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
 
     It assumes that corrections stay as strong: a p value that they doubled now is doubled then.
     """
+    if measured.stop is not None and not measured.stop.is_over:
+        return measured.stop.needed
     claim, effect, difference = measured.claim, measured.effect, measured.difference
     pair = measured.comparison.matched_pairs[-1]
     if effect is None or claim.more or claim.along or claim.scale != "points" or not pair.against:

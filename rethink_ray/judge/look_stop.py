@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rethink_ray.judge.statistics import Estimate
+from rethink_ray.judge.wording import listed, signed, span
 from rethink_ray.records.types import ComparisonVerdict
 
 
@@ -36,6 +37,11 @@ class LookStop:
         return self.verdict in ("supported", "contradicted", "equivalent")
 
     @property
+    def needed(self) -> int | None:
+        """Of an open one: replicates per arm at the look that decides it, four times in five."""
+        return self.number + self.more if self.more is not None else None
+
+    @property
     def is_over(self) -> bool:
         """Whether no look is to come."""
         return self.verdict != "open" or self.number >= self.most
@@ -53,10 +59,20 @@ def say_stop(stop: LookStop, unit: str) -> str:
     if stop.verdict == "futile":
         return f"stopped at {stop.number} of {stop.most} {unit}: {stop.most} could not decide it"
     if stop.number >= stop.most:
-        return f"all {stop.most} {unit} did not decide it"
+        return f"stopped at {stop.most} of {stop.most} {unit}: they did not decide it"
     if not stop.number:
         return f"the first look is still to come, of up to {stop.most} {unit}"
     so_far = f"after {stop.number} of {stop.most} {unit}"
     if stop.more is None:
         return f"{so_far} it is open, and {stop.most} may not decide it"
     return f"{so_far}, {stop.more} more would decide with 80 %"
+
+
+def say_later(stop: LookStop | None, metric: str) -> str:
+    """The difference with all later replicates, as a sentence; empty where there are none."""
+    if stop is None or stop.later is None:
+        return ""
+    later = stop.later
+    size = f"{signed(later.value)} {metric} {span(later.interval())}".rstrip()
+    nums = listed([str(num) for num in later.nums])
+    return f" All replicates so far ({nums}) make it {size}; that describes and decides nothing."

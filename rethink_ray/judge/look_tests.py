@@ -69,6 +69,15 @@ def nulls_of(measured: Measurement) -> tuple[Null, Null]:
     return null_apart(difference), null_below(difference, margin)
 
 
+def list_nulls(measured: Measurement | None) -> tuple[Null, ...]:
+    """Every null about a difference: zero, behind, ahead and far; none without a measurement."""
+    if measured is None:
+        return ()
+    difference, margin = measured.difference, measured.margin
+    of_margin = (null(difference, margin) for null in (null_below, null_above, null_far))
+    return (null_apart(difference), *of_margin)
+
+
 def derive_tests(errors: LookErrors, series: Sequence[PrimaryComparison]) -> SeriesTests:
     """The sequential p values of a comparison.
 
@@ -79,19 +88,20 @@ def derive_tests(errors: LookErrors, series: Sequence[PrimaryComparison]) -> Ser
     last, measured = series[-1], series[-1].measured
     if measured is None or last.effect is None or last.effect.p_value is None:
         return SeriesTests(comparison=last, effects=(), sequential={})
-    difference, margin = measured.difference, measured.margin
-    apart, below, above = zip(*(_plain_p(one.effect, margin) for one in series), strict=True)
+    rows = (_plain_p(one.effect, measured.margin) for one in series)
+    apart, below, above = zip(*rows, strict=True)
     far = [max(sides) for sides in zip(below, above, strict=True)]
     effects = tuple(one.effect for one in series if one.effect and one.effect.se is not None)
     return SeriesTests(
         comparison=last,
         effects=effects if len(effects) == len(series) else (),
-        sequential={
-            null_apart(difference): errors.overall(apart),
-            null_below(difference, margin): errors.overall_one_sided(below),
-            null_above(difference, margin): errors.overall_one_sided(above),
-            null_far(difference, margin): errors.overall_one_sided(far),
-        },
+        sequential=dict(
+            zip(
+                list_nulls(measured),
+                (errors.overall(apart), *map(errors.overall_one_sided, (below, above, far))),
+                strict=True,
+            )
+        ),
     )
 
 

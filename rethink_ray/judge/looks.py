@@ -1,8 +1,8 @@
 """Looks at a study while it runs: which primary comparisons are decided, and which arms run on.
 
     decisions = take_look(study, {3: samples_at_3, 5: samples_at_5})
-    decisions.comparisons[0].verdict, decisions.comparisons[0].decided_at    # 'supported', 5
-    decisions.open_arms                                                      # run on to the next look
+    decisions.comparisons[0].verdict, decisions.comparisons[0].decided_at   # 'supported', 5
+    decisions.open_arms                                                     # these run on
 
 A look happens study-wide once every arm that still runs has so many replicates (or searches). It
 tests each open comparison with sequential p values, corrected for the whole family
@@ -31,7 +31,13 @@ from rethink_ray.judge.decisions import decide
 from rethink_ray.judge.families import FamilyDecision, decide_family
 from rethink_ray.judge.look_errors import LookErrors, read_look_errors
 from rethink_ray.judge.look_stop import LookStop
-from rethink_ray.judge.look_tests import PrimaryComparison, SeriesTests, derive_tests, nulls_of
+from rethink_ray.judge.look_tests import (
+    PrimaryComparison,
+    SeriesTests,
+    derive_tests,
+    list_nulls,
+    nulls_of,
+)
 from rethink_ray.judge.measurements import Measurement, turn_round
 from rethink_ray.judge.power import POWER
 from rethink_ray.judge.questions import ArmInRegime, Question, ask_about_arms
@@ -103,16 +109,30 @@ class LookDecisions:
     corrections: Corrections
     """Of all findings of the study."""
 
-    def of(self, comparison: PrimaryComparison) -> Measurement | None:
+    most: int
+    """Replicates of each arm at the last planned look."""
+
+    def with_all(self, comparisons: Sequence[PrimaryComparison]) -> "LookDecisions":
+        """The same; before the first look, with these comparisons, of which nothing is shown yet.
+
+        Args:
+            comparisons: with the replicates that there are.
+        """
+        if self.comparisons:
+            return self
+        outcomes = tuple(_wait(self.most, comparison) for comparison in comparisons)
+        return replace(self, comparisons=outcomes, corrections=correct_looks(outcomes))
+
+    def freeze(self, key: str, measured: Measurement) -> Measurement:
         """The measurement of the look that stopped a comparison, with what came later beside it.
 
         Args:
-            comparison: with all replicates that there are.
+            key: of the comparison.
+            measured: with all replicates that there are.
         """
-        outcome = next((o for o in self.comparisons if o.key == comparison.key), None)
-        if outcome is None or outcome.comparison.measured is None:
-            return self.corrections.freeze(comparison.measured) if comparison.measured else None
-        frozen, now = outcome.comparison.measured, comparison.effect
+        outcome = next(o for o in self.comparisons if o.key == key)
+        frozen, now = outcome.comparison.measured, measured.effect
+        assert frozen is not None, "it is tested now, so it was at the looks"
         is_later = frozen.effect and now and now.nums != frozen.effect.nums
         return replace(frozen, stop=replace(outcome.stop, later=now if is_later else None))
 
@@ -189,6 +209,7 @@ def decide_looks(
         comparisons=outcomes,
         open_arms=frozenset[ArmInRegime]().union(*open_arms),
         corrections=correct_looks(outcomes),
+        most=errors.most,
     )
 
 
@@ -288,6 +309,20 @@ def _conclude(
         sequential=tests.sequential,
         p_value=_p_expected(measured, decision) if p_values else None,
         has_left=decision.has_left,
+    )
+
+
+def _wait(most: int, comparison: PrimaryComparison) -> LookOutcome:
+    """A comparison before the first look, whatever its numbers are."""
+    nothing_shown = dict.fromkeys(list_nulls(comparison.measured), 1.0)
+    return LookOutcome(
+        comparison=comparison,
+        stop=LookStop(verdict="open", number=0, most=most),
+        look=-1,
+        p_values=nothing_shown,
+        sequential=nothing_shown,
+        p_value=None,
+        has_left=False,
     )
 
 

@@ -16,6 +16,7 @@ looks so far rejects it (Liu & Anderson 2008). It may replace a p value in Holm'
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import assert_never
 
 import numpy as np
@@ -43,13 +44,12 @@ class LookPlan:
     """When a study is looked at, and how its error is spread over the looks."""
 
     looks: tuple[int, ...]
-    """Replicates of every arm at each look, increasing; the last is the most that the study runs."""
+    """Replicates of every arm at each look, rising; the last is the most that the study runs."""
     spending: Spending = "obrien_fleming"
 
     def __post_init__(self) -> None:
-        pairs = zip(self.looks, self.looks[1:], strict=False)
-        is_increasing = all(first < second for first, second in pairs)
-        assert self.looks and self.looks[0] >= MIN_REPLICATES and is_increasing, self.looks
+        assert self.looks[0] >= MIN_REPLICATES, self.looks
+        assert all(first < second for first, second in pairwise(self.looks)), self.looks
 
 
 def spend(plan: LookPlan, alpha: Floats) -> Floats:
