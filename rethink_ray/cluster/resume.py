@@ -79,6 +79,8 @@ def _describe_next(directory: StudyDirectory, state: StudyState) -> Iterator[str
     proposed = sum(len(r.members) for r in decision.rounds) + decision.unproposed
     if fresh or proposed:
         yield f"new: {_count(fresh, 'job')} to start, {_count(proposed, 'trial')} to propose"
+    if decision.look is not None:
+        yield f"a look at {decision.look.replicates} replicates or searches is due"
     if decision.done:
         yield "nothing is left to do"
 

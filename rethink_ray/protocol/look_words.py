@@ -31,7 +31,13 @@ def _describe(looks: StudyLooks, last: LookTaken, comparison: ComparisonState) -
         words = f"open after {so_far}; {comparison.more} more would decide with 80 %"
     else:
         words = f"open after {so_far}, and {most} may not decide it"
-    return f"{comparison.key}: {words}"
+    return f"{_name_of(comparison)}: {words}"
+
+
+def _name_of(comparison: ComparisonState) -> str:
+    """``on full, frozen ends above scratch``, or ``claims.NAME`` of a claim of the study file."""
+    name, _, number = comparison.key.removeprefix("claim:").rpartition("#")
+    return f"claims.{name}" if number and comparison.key.startswith("claim:") else comparison.key
 
 
 def _say_who(looks: StudyLooks) -> str:

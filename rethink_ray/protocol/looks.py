@@ -5,6 +5,7 @@ the look lets run on has 5 at the second, and so on. The looks are events, so th
 follows from the records; ``judge`` says what a look decides, and ``search`` records it.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,7 +39,9 @@ class StudyLooks:
         self.axis = sequential_axis(study)
         self._study = study
         self._num_replicates = study.budget.num_replicates
-        self.taken = tuple(sorted(taken, key=lambda look: look.number))
+        by_number = {look.number: look for look in taken}
+        following = itertools.takewhile(by_number.__contains__, itertools.count())
+        self.taken = tuple(by_number[number] for number in following)
 
     @cached_property
     def planned(self) -> tuple[LookTaken, ...]:
