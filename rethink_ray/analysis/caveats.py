@@ -13,6 +13,7 @@ from rethink_ray.analysis.ladder_ends import find_ladder_caveats
 from rethink_ray.analysis.norm_batches import find_small_norm_batches
 from rethink_ray.analysis.read.step_times import find_uneven_step_times
 from rethink_ray.analysis.seen_holdout import find_seen_holdout
+from rethink_ray.analysis.unplanned import find_unplanned
 from rethink_ray.judge.arms import find_confounded_pairs
 from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
 from rethink_ray.judge.read.costs import StudyCost
@@ -72,6 +73,7 @@ def find_caveats(
     caveats += find_seen_holdout(study, tables.facts)
     caveats += find_search_caveats(study)
     caveats += find_added_later(study)
+    caveats += find_unplanned(study)
     caveats.append(describe_fixed_recipe(study))
     return tuple(caveats)
 

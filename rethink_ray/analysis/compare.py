@@ -19,6 +19,7 @@ from rethink_ray.judge.read.study_samples import study_samples
 from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.store import is_uri, without_secrets
 from rethink_ray.spec.claim import MATCHED, Claim, Selector
@@ -58,6 +59,8 @@ class ComparedSource:
     samples: tuple[ScoreSample, ...]
     fingerprint: str
     """Of the study and of its data; empty for published numbers."""
+    has_looks: bool = False
+    """It adds replicates until its comparisons are decided, for which effects do not allow."""
 
     @property
     def reported(self) -> bool:
@@ -140,6 +143,7 @@ def read_source(name: str) -> ComparedSource:
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
         samples=tuple(samples),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
+        has_looks=has_looks(tables.study),
     )
 
 

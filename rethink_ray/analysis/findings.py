@@ -5,7 +5,7 @@ Empty and unfinished studies have findings too; their sentences say what is miss
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,9 @@ def derive_findings(tables: StudyTables) -> Findings:
         sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
         answer=attempt(
             RECOMMENDED,
-            lambda: derive_answer(given, judged.samples(), judged.corrections),
+            lambda: derive_answer(
+                replace(given, findings=judged.findings), judged.samples(), judged.corrections
+            ),
             Answer(study=study.study, regimes=()),
             (FINDINGS,),
         ),

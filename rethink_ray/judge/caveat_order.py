@@ -38,6 +38,7 @@ ORDER = [
     "shared-labels",
     "mixed-machines",
     "uneven-pace",
+    "unplanned",
     "thin-spread",
     "one-search",
     "still-improving",

@@ -8,9 +8,9 @@ A study may keep a part of its error for one look beyond the last planned one (`
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from rethink_ray.judge.rules import ALPHA
+from rethink_ray.judge.rules import ALPHA, DecisionRule
 from rethink_ray.judge.spending import (
     LookPlan,
     nominal_levels,
@@ -76,4 +76,20 @@ def read_look_errors(study: Study) -> LookErrors | None:
         return None
     return LookErrors(
         plan=LookPlan(looks=budget.looks, spending=budget.spending), reserve=budget.reserve
+    )
+
+
+def rule_at_last_look(errors: LookErrors, rule: DecisionRule, family: int) -> DecisionRule:
+    """How the last planned look decides a primary comparison.
+
+    Args:
+        errors: that the looks may spend.
+        rule: what the claim expects, and its margin.
+        family: how many primary comparisons share the error.
+    """
+    last = len(errors.plan.looks) - 1
+    return replace(
+        rule,
+        apart=errors.at_look(last, ALPHA / family),
+        margin_error=errors.at_look(last, 2.0 * ALPHA / family) / 2.0,
     )

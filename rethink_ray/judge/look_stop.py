@@ -25,6 +25,8 @@ class LookStop:
     more: int | None = None
     """Of an open one: so many more replicates per arm decide it, four times in five, if the
     difference is as observed; None: the looks to come do not reach that."""
+    p: float | None = None
+    """Sequential p of the null that the claim expects to be wrong, before correction."""
     family_interval: tuple[float, float] | None = None
     unbiased: float | None = None
     later: Estimate | None = None

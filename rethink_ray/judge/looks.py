@@ -26,6 +26,7 @@ from rethink_ray.judge.corrections import (
     FrozenDifference,
     Null,
     key_of_difference,
+    null_expected,
 )
 from rethink_ray.judge.decisions import decide
 from rethink_ray.judge.families import FamilyDecision, decide_family
@@ -300,6 +301,7 @@ def _conclude(
         number=look.number,
         most=max(look.number, errors.most),
         more=_count_more(look.number, chances) if verdict == "open" else None,
+        p=tests.sequential[null_expected(measured)] if measured and tests.sequential else None,
     )
     return LookOutcome(
         comparison=replace(tests.comparison, measured=measured),

@@ -1,0 +1,35 @@
+"""What the looks of a study do not plan: its intervals are plain ones, and hold less often."""
+
+from collections.abc import Iterator
+
+from rethink_ray.judge.verdicts import Caveat
+from rethink_ray.judge.wording import unit_name
+from rethink_ray.protocol.cell_rules import has_looks
+from rethink_ray.spec.study import Study
+
+COVERAGE = "92 to 95"
+"""Percent of plain 95 % intervals that hold, of other lengths and other pairs of arms of a study
+that stopped when it had decided (3 to 9 replicates, two and six arms, noise 0.3 and 1)."""
+
+
+def find_unplanned(study: Study) -> Iterator[Caveat]:
+    """One for a study that stops when it has decided."""
+    if has_looks(study):
+        yield Caveat(
+            key="unplanned",
+            text=(
+                f"{unit_name(study)} were added until headlines and primary claims were decided. "
+                "Their verdicts, p values and intervals allow for that. Those of all else (other "
+                "lengths, other pairs of arms, twins, other claims, means of arms) do not: of such "
+                f"95 % intervals {COVERAGE} of 100 held in simulated studies, and an arm that "
+                "stopped early may look better than it is."
+            ),
+        )
+
+
+def say_unplanned(names: str) -> str:
+    """The same for effects that are compared across sources; ``names``: those with looks."""
+    return (
+        f"{names}: replicates were added until comparisons were decided, and these plain intervals "
+        f"do not allow for that ({COVERAGE} of 100 held in simulated studies, not 95)."
+    )
