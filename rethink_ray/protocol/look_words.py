@@ -95,5 +95,5 @@ def describe_plan(study: Study) -> Iterator[str]:
         looks = f"{', '.join(map(str, plan.looks[:-1]))} and {plan.looks[-1]}"
         yield (
             f"the study looks at {looks} {sequential_axis(study)}, and an arm runs on while a "
-            "comparison of it is open"
+            f"comparison of it is open: the counts above are those of {plan.to}"
         )
