@@ -17,6 +17,7 @@ COMPARES_STUDIES = PACKAGE / "protocol" / "extension.py"
 MOST_ROOMS = 3
 OPTIONS = (
     "budget.num_searches",
+    "budget.sequential",
     "budget.audit",
     "budget.keep",
     "replicate.vary",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.wording import listed, signed, span
+from rethink_ray.protocol.look_words import Standing, say_standing
 from rethink_ray.records.types import ComparisonVerdict
 
 
@@ -56,18 +57,8 @@ def say_stop(stop: LookStop, unit: str) -> str:
         stop: of the comparison.
         unit: ``replicates`` or ``searches``.
     """
-    if stop.is_decided:
-        return f"stopped at {stop.number} of {stop.most} {unit}: decided"
-    if stop.verdict == "futile":
-        return f"stopped at {stop.number} of {stop.most} {unit}: {stop.most} could not decide it"
-    if stop.number >= stop.most:
-        return f"stopped at {stop.most} of {stop.most} {unit}: they did not decide it"
-    if not stop.number:
-        return f"the first look is still to come, of up to {stop.most} {unit}"
-    so_far = f"after {stop.number} of {stop.most} {unit}"
-    if stop.more is None:
-        return f"{so_far} it is open, and {stop.most} may not decide it"
-    return f"{so_far}, {stop.more} more would decide with 80 %"
+    standing = Standing(verdict=stop.verdict, number=stop.number, most=stop.most, more=stop.more)
+    return say_standing(standing, unit)
 
 
 def say_later(stop: LookStop | None, metric: str) -> str:

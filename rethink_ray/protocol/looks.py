@@ -130,21 +130,6 @@ def sequential_axis(study: Study) -> Axis | None:
     return "searches" if study.budget.num_searches > 1 else "replicates"
 
 
-def fewest_replicates(study: Study) -> int:
-    """Replicates of each incumbent if the first look decides everything."""
-    return _fewest(study, "replicates") or study.budget.num_replicates
-
-
-def fewest_searches(study: Study) -> int:
-    """Searches of each cell if the first look decides everything."""
-    return _fewest(study, "searches") or study.budget.num_searches
-
-
-def _fewest(study: Study, axis: Axis) -> int | None:
-    plan = study.budget.sequential
-    return plan.first if plan is not None and sequential_axis(study) == axis else None
-
-
 def read_looks(study: Study, taken: Iterable[LookTaken]) -> StudyLooks | None:
     """The looks of a study; None: it has plain numbers."""
     if study.budget.sequential is None:

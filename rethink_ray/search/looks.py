@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.looks import DueLook
-from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.types import ComparisonState, LookTaken
 from rethink_ray.spec.resolve import Cell, cells_of
 
@@ -35,6 +34,7 @@ def judge_look(view: StudyView, due: DueLook) -> LookTaken:
     from rethink_ray.judge.read.searches import cell_results
     from rethink_ray.judge.read.study_samples import study_samples
     from rethink_ray.judge.read.trials import read_cells
+    from rethink_ray.protocol.tables import build_tables
 
     study, facts, looks = view.study, view.facts, view.looks
     assert looks is not None, "a look is due"

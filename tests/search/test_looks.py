@@ -227,7 +227,11 @@ def test_replicates_that_a_look_asks_for_have_draws_and_assets_of_their_own() ->
     def lead(config: TrialConfig, length: float) -> dict[str, float]:
         ahead = {"direct": 8.0, "self_training": 0.5}
         learned = config.recipe.labels.kind
-        ap = 20.0 + ahead.get(config.recipe.init.source, ahead.get(learned, 0.0)) + 0.3 * luck(config)
+        ap = (
+            20.0
+            + ahead.get(config.recipe.init.source, ahead.get(learned, 0.0))
+            + 0.3 * luck(config)
+        )
         return {"val/ap": ap, "test/ap": ap}
 
     state, again = (replay(study, facts, lead, slots=n, order_seed=n) for n in (1, 7))
@@ -312,8 +316,8 @@ def test_progress_says_what_is_to_go_at_least_and_at_most() -> None:
     assert (progress.replicates_to_go, progress.most_replicates_to_go) == (4, 12)
     assert progress.looks == (
         "on full, pretrained ends above scratch: stopped at 3 of 9 replicates: decided (supported)",
-        "on full, frozen ends above scratch: open after 3 of 9 replicates; 4 more would decide "
-        "with 80 %",
+        "on full, frozen ends above scratch: after 3 of 9 replicates, 4 more would decide with "
+        "80 %",
         "the next look comes at 5 replicates of full/scratch, full/frozen",
     )
 
