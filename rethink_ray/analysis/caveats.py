@@ -23,6 +23,7 @@ from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
+from rethink_ray.protocol.look_words import say_count
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.own_families import network_in_words
@@ -210,8 +211,8 @@ def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
 
 def find_search_caveats(study: Study) -> Iterator[Caveat]:
     """Replicates repeat the winner, not the search that found it; several searches do repeat it."""
-    trials, searches = counted(study.budget.trials, "trial"), num_searches(study)
-    if searches == 1:
+    trials, num = counted(study.budget.trials, "trial"), say_count(study, "searches")
+    if num_searches(study) == 1:
         text = (
             "findings are about the configurations this search found "
             f"({trials} a cell, one search each), not about all an arm "
@@ -220,7 +221,7 @@ def find_search_caveats(study: Study) -> Iterator[Caveat]:
         yield Caveat(key="one-search", text=text)
     else:
         text = (
-            f"findings are about arms as searches of {trials} tune them ({searches} searches a "
+            f"findings are about arms as searches of {trials} tune them ({num} searches a "
             "cell, each one value), not about what a longer search would find."
         )
         yield Caveat(key="tuned-so", text=text)

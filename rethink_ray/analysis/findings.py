@@ -17,6 +17,7 @@ from rethink_ray.analysis.containment import Containment, MissingSection
 from rethink_ray.analysis.read.kept_boxes import KeptStudy
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sections.section import SectionInput
+from rethink_ray.analysis.unplanned import find_changed_looks
 from rethink_ray.judge.arms import find_reference_arm, find_twins
 from rethink_ray.judge.caveat_order import select_cautions, select_cautions_of_all
 from rethink_ray.judge.claims import (
@@ -217,6 +218,7 @@ def _judge(
     study, attempt = tables.study, derived.attempt
 
     rows = cache(lambda: tuple(study_samples(study, tables.facts, records, results, cost)))
+    looks = cache(lambda: _take_looks(tables, rows))
 
     def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
         declared = about(study.objective.metric, study.claims)
@@ -229,7 +231,7 @@ def _judge(
     measure_cells = cache(lambda: tuple(objective_samples(study, tables.facts, results)))
     judged = attempt(
         FINDINGS,
-        lambda: judge_study(study, measure_cells(), own_claims, _take_looks(tables, rows)),
+        lambda: judge_study(study, measure_cells(), own_claims, looks()),
         Judged(findings=()),
         needs,
     )
@@ -239,6 +241,7 @@ def _judge(
         lambda: (
             *find_caveats(tables, records, results, cost, measure_cells()),
             *find_claim_caveats(own_claims),
+            *find_changed_looks(tables.looks, looks()),
         ),
         (),
         needs,

@@ -1,10 +1,12 @@
-"""What the looks of a study do not plan: its intervals are plain ones, and hold less often."""
+"""Caveats of a study with looks: what no look plans, and looks that are decided otherwise now."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from rethink_ray.judge.looks import LookDecisions
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import unit_name
 from rethink_ray.protocol.cell_rules import has_looks
+from rethink_ray.records.types import LookTaken
 from rethink_ray.spec.study import Study
 
 COVERAGE = "92 to 95"
@@ -25,6 +27,32 @@ def find_unplanned(study: Study) -> Iterator[Caveat]:
                 "stopped early may look better than it is."
             ),
         )
+
+
+def find_changed_looks(
+    looks: Sequence[LookTaken], decisions: LookDecisions | None
+) -> Iterator[Caveat]:
+    """One if this version decides a recorded look otherwise than the version that took it.
+
+    Args:
+        looks: as they were recorded.
+        decisions: of the same looks, taken again from the same scores.
+    """
+    if not looks or decisions is None:
+        return
+    now = {outcome.key: (outcome.verdict, outcome.decided_at) for outcome in decisions.comparisons}
+    changed = [
+        one.key
+        for one in looks[-1].comparisons
+        if now.get(one.key, (one.verdict, one.stopped_at)) != (one.verdict, one.stopped_at)
+    ]
+    if changed:
+        text = (
+            f"the look at {looks[-1].replicates} was taken by a version that decided otherwise "
+            f"about: {'; '.join(changed)}. What ran follows from that version, and the verdicts "
+            "here are this one's."
+        )
+        yield Caveat(key="changed-looks", text=text)
 
 
 def say_unplanned(names: str) -> str:

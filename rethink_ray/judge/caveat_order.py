@@ -14,6 +14,7 @@ ORDER = [
     "failed-replicates",
     "nothing-learned",
     "data-faults",
+    "changed-looks",
     "few-replicates",
     "unfinished",
     "select-is-report",

@@ -1,6 +1,7 @@
 """Studies that stop when they have decided: what findings, answer, report and compare say."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,6 +109,16 @@ def test_a_caveat_says_what_no_look_plans(decided: Findings) -> None:
     (caveat,) = (c for c in decided.caveats if c.key == "unplanned")
     assert "other lengths" in caveat.text
     assert "twins" in caveat.text
+
+
+def test_a_look_that_this_version_decides_otherwise_is_a_caveat() -> None:
+    planted = stopped(1, scratch=(20.0, SPREAD), pretrained=(30.0, SPREAD))
+    assert not [c for c in derive_findings(planted.tables()).caveats if c.key == "changed-looks"]
+    (look,) = planted.looks
+    states = tuple(replace(one, verdict="open", stopped_at=None) for one in look.comparisons)
+    planted.looks = [replace(look, comparisons=states)]
+    (caveat,) = (c for c in derive_findings(planted.tables()).caveats if c.key == "changed-looks")
+    assert "on full, pretrained ends above scratch" in caveat.text
 
 
 def test_a_study_between_two_looks_says_how_many_more_would_decide() -> None:

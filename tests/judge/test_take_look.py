@@ -1,6 +1,7 @@
 """Looks at a study while it runs, with replicates that one can check by hand."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -158,12 +159,21 @@ def test_a_replicate_without_a_score_is_one_of_the_first_three_all_the_same() ->
     sample = build_sample("scratch", 6.0, [20.0, 21.0, 22.0, 23.0])
     # replicate 1 has no score: seeds 0, 2, 3 and 4 have
     values = dict(zip((0, 2, 3, 4), sample.numbers, strict=True))
-    ordered = sample.__class__(
-        **{name: getattr(sample, name) for name in sample.__slots__}
-        | {"values": values, "order": (0, 1, 2, 3, 4)}
-    )
+    ordered = replace(sample, values=values, order=(0, 1, 2, 3, 4))
     assert ordered.up_to(3).values == {0: 20.0, 2: 21.0}
     assert ordered.up_to(3).evidence == ("scratch-0", "scratch-1")
+
+
+def test_where_searches_are_added_a_value_is_the_mean_of_a_search_and_sentences_say_so() -> None:
+    sample = build_sample("scratch", 6.0, [20.0, 21.0, 22.0])
+    of_searches = replace(sample, evidence=tuple("abcdefghi"), order=(0, 1, 2))  # three runs each
+    assert of_searches.up_to(2).values == {0: 20.0, 1: 21.0}
+    assert of_searches.up_to(2).evidence == of_searches.evidence
+    searches = {"from": 3, "to": 9, "until": "decided"}
+    budget = {"trials": 2, "keep": [2, 2, 2], "replicates": 2, "searches": searches}
+    study = build_sequential_study(budget=budget)
+    finding = judge_rows(study, rows_of(scratch=20, pretrained=30), 1)[HEADLINE]
+    assert "stopped at 3 of 9 searches: decided" in finding.sentence
 
 
 def test_a_look_beyond_the_last_decides_only_by_the_error_that_was_kept_for_it() -> None:

@@ -62,17 +62,16 @@ def family_note(findings: Findings) -> str:
 
 def _sequential_words(findings: Findings) -> str:
     """How a study is judged that stops when it has decided."""
-    num, unit = counted(findings.num_primary, "primary comparison"), unit_name(findings.study)
+    where, unit = describe_headlines(findings.study), unit_name(findings.study)
     return (
         "Two arms are compared by Welch's t test, which does not assume that both spread alike. "
-        f"The {num} ({describe_headlines(findings.study)}, and primary claims) are tested at each "
-        f"look, and stop when they are decided. The chance that luck decides even one of them "
-        "wrongly (above, below or equivalent), at any look, stays below "
+        f"Headlines ({where}) and primary claims, {findings.num_primary} in all, are tested at "
+        "each look, and each stops when it is decided. The chance that luck decides even one of "
+        "them wrongly (above, below or equivalent), at any look, stays below "
         f"{percent(ALPHA)}: p values are sequential, and corrected for the family step by step. "
-        "An interval of such a comparison holds whichever look stopped it. A comparison that "
+        "The interval of such a comparison holds whichever look stopped it. A comparison that "
         "stopped because further looks could hardly decide it is inconclusive. Everything else is "
-        f"descriptive: it uses the {unit} that there are, and allows neither for looks nor for "
-        "other comparisons."
+        f"descriptive: it uses the {unit} that there are, and does not allow for looks."
     )
 
 
