@@ -283,7 +283,8 @@ def _conclude(
     errors: LookErrors, look: _Look, tests: SeriesTests, decision: FamilyDecision
 ) -> LookOutcome:
     """What a look says of one comparison that was open."""
-    measured, verdict = tests.comparison.measured, "open"
+    measured = tests.comparison.measured
+    verdict: ComparisonVerdict = "open"
     p_values: dict[Null, float] = {}
     if measured is not None and tests.sequential:
         zero, margin = nulls_of(measured)
