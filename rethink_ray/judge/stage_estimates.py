@@ -5,7 +5,8 @@ and its plain difference is too large. Three numbers replace them:
 
 - the *repeated interval* holds at all looks together with 95 % (Jennison & Turnbull 1989);
 - the *family-adjusted interval* does so for all primary comparisons together (Bonferroni);
-- the *median-unbiased estimate* is too high in half of all studies, and too low in half.
+- the *median-unbiased estimate* is too high in half of all studies, and too low in half. Stops for
+  futility are left out of account; with them it is rather too low.
 """
 
 from collections.abc import Sequence
