@@ -258,7 +258,7 @@ def show_bias(policy: Policy) -> None:
     print("\n| noise 1, truth | futility | estimate | too high | mean bias | decided before 9 |")
     print("|---|---|---|---|---|---|")
     for truth in (0.5, 1.0, 2.0):
-        truths, scores = plant_family((truth,), (1.0, 1.0), NUM_ESTIMATED)
+        _, scores = plant_family((truth,), (1.0, 1.0), NUM_ESTIMATED)
         for futility, tried in (("stops", policy), ("ignored", replace(policy, is_futile=False))):
             outcome = run_studies(scores, tried)
             early = outcome.replicates[:, 0] < LOOKS[-1]
