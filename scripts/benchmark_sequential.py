@@ -26,6 +26,7 @@ from sequential_trials import (
     Outcome,
     Policy,
     at_the_end,
+    cover_unplanned,
     draw_scores,
     find_errors,
     run_fixed,
@@ -98,6 +99,8 @@ class Worth:
     saved: float
     lost: Mapping[float, float]
     """Against the fixed design with Holm's correction."""
+    lost_family: Mapping[float, float]
+    """Against the fixed design whose family is decided as at a look (both nulls corrected)."""
     lost_today: Mapping[float, float]
     """Against the fixed design as it is judged today: a 90 % interval inside the margin is called
     equivalent."""
@@ -120,6 +123,7 @@ def weigh(policy: Policy, truths: Floats, scores: Floats) -> Worth:
     return Worth(
         saved=outcome.saved(LOOKS[-1]),
         lost=lost(holm),
+        lost_family=lost(run_fixed_family(scores, MARGIN).state == SUPPORTED),
         lost_today=lost(holm & ~inside),
         power={truth: 100.0 * float(holm[truths == truth].mean()) for truth in MIX if truth},
     )
@@ -246,22 +250,24 @@ def show_coverage_by_look(policy: Policy, studies: int) -> None:
                 shares = (float(100 * flags[here].mean()) for flags in (plain, repeated))
                 shown = " | ".join(f"{share:.1f} %" for share in shares)
                 print(f"| {truth:g} | {num or 'any'} | {100 * here.mean():.1f} % | {shown} |")
-    print("\n| noise 1, truth | estimate | too high | mean bias | mean bias of stops before 9 |")
-    print("|---|---|---|---|---|")
+    show_bias(policy)
+
+
+def show_bias(policy: Policy) -> None:
+    """The bias of the plain difference and of the median-unbiased estimate."""
+    print("\n| noise 1, truth | futility | estimate | too high | mean bias | decided before 9 |")
+    print("|---|---|---|---|---|---|")
     for truth in (0.5, 1.0, 2.0):
-        truths, scores = plant_family((truth,), (1.0, 1.0), NUM_ESTIMATED)
-        outcome = run_studies(scores, policy)
-        early = outcome.ended[:, 0] < len(LOOKS) - 1
-        for name, values in (
-            ("plain", at_the_end(outcome).value[:, 0]),
-            ("median-unbiased", estimate_medians(policy, outcome)),
-        ):
-            bias = values - truth
-            print(
-                f"| {truth:g} | {name} | {100 * np.mean(bias > 0):.0f} % | {bias.mean():+.2f} "
-                f"| {bias[early].mean():+.2f} |",
-                flush=True,
-            )
+        _, scores = plant_family((truth,), (1.0, 1.0), NUM_ESTIMATED)
+        for futility, tried in (("stops", policy), ("ignored", replace(policy, is_futile=False))):
+            outcome = run_studies(scores, tried)
+            early = outcome.replicates[:, 0] < LOOKS[-1]
+            early &= outcome.state[:, 0] == SUPPORTED
+            plain, unbiased = at_the_end(outcome).value[:, 0], estimate_medians(tried, outcome)
+            for name, values in (("plain", plain), ("median-unbiased", unbiased)):
+                bias = values - truth
+                shown = f"{100 * np.mean(bias > 0):.0f} % | {bias.mean():+.2f}"
+                print(f"| {truth:g} | {futility} | {name} | {shown} | {bias[early].mean():+.2f} |")
 
 
 def estimate_medians(policy: Policy, outcome: Outcome) -> Floats:
@@ -281,6 +287,15 @@ def estimate_medians(policy: Policy, outcome: Outcome) -> Floats:
     return np.array(values)
 
 
+def show_unplanned(policy: Policy, studies: int) -> None:
+    """Coverage of plain intervals of differences that no look was about."""
+    covered = [cover_unplanned(policy, truth, studies, SEED) for truth in (0.0, 1.0, 2.0)]
+    print("\n| plain 95 % interval, 6 arms, noise 1, all ahead by | 0 | 1 | 2 |\n|---|---|---|---|")
+    for name in covered[0]:
+        shown = " | ".join(f"{100 * by_name[name]:.1f} %" for by_name in covered)
+        print(f"| {name} | {shown} |", flush=True)
+
+
 def show_worth(policy: Policy, mixture: float, studies: int) -> list[bool]:
     """Replicates saved and power lost; says which goals are met."""
     betting = replace(policy, mixture=mixture)
@@ -295,13 +310,13 @@ def show_worth(policy: Policy, mixture: float, studies: int) -> list[bool]:
             f"| {arms} | {noise:g} | {100 * worth.saved:.1f} % | {asked} "
             f"| {100 * bet.saved:.1f} % | {np.mean(list(bet.lost.values())):.1f} |"
         )
-    print("\n| arms | noise | truth | power at 9 | lost to Holm at 9 | lost to today's verdicts |")
-    print("|---|---|---|---|---|---|")
+    print("\n| arms | noise | truth | power at 9 | lost to Holm | to the same family | to today |")
+    print("|---|---|---|---|---|---|---|")
     for (arms, noise), worth in worths.items():
         for truth, loss in worth.lost.items():
             print(
                 f"| {arms} | {noise:g} | {truth:g} | {worth.power[truth]:.1f} % | {loss:.1f} "
-                f"| {worth.lost_today[truth]:.1f} |"
+                f"| {worth.lost_family[truth]:.1f} | {worth.lost_today[truth]:.1f} |"
             )
     most = max(loss for worth in worths.values() for loss in worth.lost.values())
     print(f"\nLost on average {mean_lost(worths):.2f} points, at most {most:.1f} in a cell.")
@@ -367,6 +382,7 @@ def main() -> None:
         is_met.append(line.is_met)
     show_rivals_of_the_family(policy, studies // 4)
     show_coverage_by_look(policy, studies)
+    show_unplanned(policy, studies // 2)
     is_met += show_worth(policy, mixture, studies)
     show_truths(policy, studies // 4)
     show_equivalence(policy, studies // 4)

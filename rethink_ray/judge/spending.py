@@ -190,7 +190,8 @@ def chances_later(
         inside = chance_above(room - value) + chance_above(room + value) - 1.0
     else:
         inside = chance_above(room + value)
-    apart = chance_above(np.abs(value) - half_width(errors[0]))
+    needed = rule.margin if rule.expects == "equal" else 0.0
+    apart = chance_above(np.abs(value) - needed - half_width(errors[0]))
     return np.minimum(1.0, apart + np.maximum(0.0, inside))
 
 

@@ -5,7 +5,8 @@ and its plain difference is too large. Three numbers replace them:
 
 - the *repeated interval* holds at all looks together with 95 % (Jennison & Turnbull 1989);
 - the *family-adjusted interval* does so for all primary comparisons together (Bonferroni);
-- the *median-unbiased estimate* is too high in half of all studies, and too low in half.
+- the *median-unbiased estimate* is too high in half of all studies, and too low in half. Stops for
+  futility are left out of account; with them it is rather too low.
 """
 
 from collections.abc import Sequence
@@ -89,7 +90,7 @@ def estimate_median(plan: LookPlan, effects: Sequence[Estimate], error: float) -
     path = _Path(nums=nums, edges=edges / noise * nums[:-1], observed=observed)
     low, high = observed - 6.0 / float(np.sqrt(nums[0])), observed + 6.0 / float(np.sqrt(nums[0]))
     steps = path.follow()
-    for _ in range(50):
+    for _ in range(30):
         middle = (low + high) / 2.0
         low, high = (low, middle) if path.share_above(middle, steps) > 0.5 else (middle, high)
     return float(np.copysign((low + high) / 2.0 * noise, last.value))

@@ -53,16 +53,16 @@ def test_a_stop_at_the_third_look_is_shrunk_because_earlier_ones_could_have_deci
 
 
 def test_the_estimate_is_too_high_in_half_of_all_studies_and_repeated_intervals_cover() -> None:
-    truths = np.full((600, 1), 1.5)
+    truths = np.full((300, 1), 1.5)
     scores = draw_scores(np.random.default_rng(8), truths, (1.0, 1.0), 9)
     policy = Policy(PLAN, is_futile=False)
     outcome = run_studies(scores, policy)
     unbiased = estimate_medians(policy, outcome)
     plain = at_the_end(outcome).value[:, 0]
     early = outcome.ended[:, 0] < 3
-    assert np.mean(unbiased > 1.5) == pytest.approx(0.5, abs=0.045)
+    assert np.mean(unbiased > 1.5) == pytest.approx(0.5, abs=0.06)
     assert abs(np.mean(unbiased) - 1.5) < abs(np.mean(plain) - 1.5)
     assert np.mean(plain[early]) - 1.5 > 0.2
     assert (
-        find_misses(policy, outcome, truths, 0.05).mean() <= 0.05 + 2 * (0.05 * 0.95 / 600) ** 0.5
+        find_misses(policy, outcome, truths, 0.05).mean() <= 0.05 + 2 * (0.05 * 0.95 / 300) ** 0.5
     )
