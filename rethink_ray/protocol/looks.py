@@ -130,7 +130,7 @@ def sequential_axis(study: Study) -> Axis | None:
     return "searches" if study.budget.num_searches > 1 else "replicates"
 
 
-def read_looks(study: Study, taken: Iterable[LookTaken]) -> StudyLooks | None:
+def derive_looks(study: Study, taken: Iterable[LookTaken]) -> StudyLooks | None:
     """The looks of a study; None: it has plain numbers."""
     if study.budget.sequential is None:
         return None
