@@ -238,6 +238,24 @@ def run_fixed(scores: Floats, margin: float) -> tuple[Outcome, Flags]:
     return outcome, p_of_far(effects, margin) < ALPHA
 
 
+def run_fixed_family(scores: Floats, margin: float) -> Outcome:
+    """A fixed design whose family is decided as at a look, with plain p values."""
+    fixed, _ = run_fixed(scores, margin)
+    (effects,) = fixed.effects
+    nothing = np.zeros(effects.value.shape, dtype=np.bool_)
+    family = Family(
+        p_of_zero(effects),
+        p_of_far(effects, margin),
+        find_clear(effects, margin),
+        ~nothing,
+        nothing,
+    )
+    stepped = step_down(family)
+    sign = np.where(effects.value > 0.0, SUPPORTED, CONTRADICTED)
+    state = np.where(stepped.rejects_zero, sign, OPEN)
+    return replace(fixed, state=np.where(stepped.rejects_far, EQUIVALENT, state))
+
+
 def find_errors(outcome: Outcome, truths: Floats, margin: float) -> Flags:
     """``[studies, comparisons]``: wrong supported, contradicted or equivalent."""
     state = outcome.state
@@ -258,8 +276,3 @@ def at_the_end(outcome: Outcome) -> Effects:
         return picked
 
     return Effects(value=pick("value"), se=pick("se"), df=pick("df"))
-
-
-def without(policy: Policy, **changes: object) -> Policy:
-    """The policy with some of its parts changed."""
-    return replace(policy, **changes)  # type: ignore[arg-type]

@@ -90,8 +90,8 @@ class RegimeAnswer:
     arms: tuple[RankedArm, ...]
     """The highest mean first; arms that were not compared last."""
     open: tuple[OpenQuestion, ...]
-    decided: tuple[str, ...] = ()
-    """Which headlines a look decided, and at how many replicates, in words; none without looks."""
+    looks: tuple[str, ...] = ()
+    """Where the looks leave the headlines that ``open`` does not name, in words; none without."""
 
     @property
     def tied(self) -> tuple[str, ...]:

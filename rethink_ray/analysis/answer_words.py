@@ -37,8 +37,8 @@ def say_regime(study: Study, answer: RegimeAnswer, *, varies: bool) -> tuple[str
         f"{head}: train with {_say_run(chosen)}.",
         *_say_why(study, answer, chosen),
         _say_expected(study, chosen, varies=varies),
-        *answer.decided,
         *(one.sentence for one in answer.open),
+        *answer.looks,
         *_say_left_out(answer),
     )
 
@@ -145,14 +145,21 @@ def _say_after_looks(study: Study, stop: LookStop, needed: int | None) -> str:
     return f"{clause}; {num} per arm would"
 
 
-def say_decided(study: Study, findings: Iterable[Finding], regime: str) -> Iterator[str]:
-    """The headlines of a regime that a look decided, each as a sentence."""
+def say_looks(
+    study: Study, findings: Iterable[Finding], regime: str, known: Iterable[OpenQuestion]
+) -> Iterator[str]:
+    """Where the looks leave each headline of a regime; those that ``known`` names are left out."""
+    said = {frozenset(one.arms) for one in known if one.stop and not one.stop.is_decided}
     for finding in findings:
         is_headline = (finding.family, finding.kind, finding.regime) == ("primary", "arms", regime)
-        if is_headline and finding.stop is not None and finding.stop.is_decided:
-            reference, other = finding.arms
-            stopped = say_stop(finding.stop, unit_name(study))
-            yield f"The comparison of {other} with {reference} {stopped}."
+        if finding.stop is None or not is_headline or frozenset(finding.arms) in said:
+            continue
+        (reference, other), stopped = finding.arms, say_stop(finding.stop, unit_name(study))
+        at = f"at {times(finding.lengths[-1])}" if len(finding.lengths) == 1 else "at its best"
+        if finding.stop.is_decided:
+            yield f"The comparison of {other} with {reference} {at} {stopped}."
+        else:
+            yield f"Whether {other} ends above {reference} {at} is open ({stopped})."
 
 
 def say_hours(study: Study, hours: float) -> str:

@@ -18,7 +18,7 @@ from rethink_ray.analysis.answer import (
     RegimeAnswer,
 )
 from rethink_ray.analysis.answer_words import (
-    say_decided,
+    say_looks,
     say_open,
     say_regime,
     say_why_not_compared,
@@ -64,6 +64,7 @@ def derive_answer(
 
 
 def _answer_regime(given: SectionInput, choice: ArmChoice) -> RegimeAnswer:
+    questions = tuple(_price_open(given, choice.regime, one) for one in choice.open)
     answer = RegimeAnswer(
         regime=choice.regime,
         num_images=given.facts.regime_sizes.get(choice.regime, 0),
@@ -72,8 +73,8 @@ def _answer_regime(given: SectionInput, choice: ArmChoice) -> RegimeAnswer:
         recommended=_recommend(given, choice),
         why=choice.why,
         arms=_rank_arms(given.results, choice),
-        open=tuple(_price_open(given, choice.regime, one) for one in choice.open),
-        decided=tuple(say_decided(given.study, given.findings, choice.regime)),
+        open=questions,
+        looks=tuple(say_looks(given.study, given.findings, choice.regime, questions)),
     )
     varies = redraws(given.study, given.facts, choice.regime)
     sentences = say_regime(given.study, answer, varies=varies)

@@ -74,7 +74,9 @@ def test_findings_answer_and_report_say_where_comparisons_stopped(decided: Findi
     at = headline.stop.number
     assert f"stopped at {at} of 9 replicates: decided" in headline.sentence
     paragraph = decided.answer.of("full").paragraph
-    assert f"The comparison of pretrained with scratch stopped at {at} of 9 replicates" in paragraph
+    ends = f"pretrained with scratch at 6x stopped at {at} of 9 replicates: decided."
+    assert f"The comparison of {ends}" in paragraph
+    assert "9 could not decide it" in paragraph
     text, page = as_terminal(decided), as_markdown(decided)
     for printed in (text, page):
         assert "9 could not decide it" in printed

@@ -186,7 +186,7 @@ LEFT_OUT: Mapping[type, frozenset[str]] = {
     CurvePoint: frozenset({"order"}),
     Finding: frozenset({"stop"}),  # only studies with looks have it
     OpenQuestion: frozenset({"stop"}),  # its sentence says so
-    RegimeAnswer: frozenset({"decided"}),  # its paragraph says so
+    RegimeAnswer: frozenset({"looks"}),  # its paragraph says so
     StudyCost: frozenset({"cells", "assets", "renamed"}),  # sections of their own
     Configuration: frozenset({"params"}),
     Recommendation: frozenset({"params"}),
