@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rethink_ray.protocol.additions import find_additions
 from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.looks import sequential_axis
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -80,7 +81,8 @@ def _describe_next(directory: StudyDirectory, state: StudyState) -> Iterator[str
     if fresh or proposed:
         yield f"new: {_count(fresh, 'job')} to start, {_count(proposed, 'trial')} to propose"
     if decision.look is not None:
-        yield f"a look at {decision.look.replicates} replicates or searches is due"
+        axis = sequential_axis(directory.study)
+        yield f"a look at {decision.look.replicates} {axis} is due"
     if decision.done:
         yield "nothing is left to do"
 

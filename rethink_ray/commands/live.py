@@ -177,7 +177,7 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
             states = Counter(c.verdict for c in event.comparisons)
             counts = ", ".join(f"{num} {verdict}" for verdict, num in sorted(states.items()))
             on = f"{', '.join(event.running)} run on" if event.running else "no cell runs on"
-            yield f"look at {event.replicates}: {counts or 'nothing is compared'}; {on}"
+            yield f"look after {event.replicates} of each arm: {counts or 'no comparison'}; {on}"
         case Resumed():
             trials = plural(event.trials, "search trial")
             repeats = plural(event.replicates, "replicate")

@@ -20,7 +20,7 @@ from rethink_ray.protocol.incumbents import (
     match_copies,
     rank_incumbents,
 )
-from rethink_ray.protocol.looks import StudyLooks, read_looks
+from rethink_ray.protocol.looks import StudyLooks, derive_looks
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
 from rethink_ray.protocol.status import SearchOutcome, TrialStatus, derive_statuses
 from rethink_ray.protocol.teachers import Teacher, build_teacher, find_recorded
@@ -67,7 +67,7 @@ class StudyView:
     def looks(self) -> StudyLooks | None:
         """The looks that were taken; None: replicates and searches are plain numbers."""
         if len(self.state.looks) != self._num_looks:
-            self._looks = read_looks(self.study, self.state.looks.values())
+            self._looks = derive_looks(self.study, self.state.looks.values())
             self._num_looks = len(self.state.looks)
         return self._looks
 

@@ -6,7 +6,7 @@ longer search, a longer ladder or another arm would change what was compared aft
 
 from collections.abc import Iterable, Iterator
 
-from rethink_ray.protocol.looks import read_looks, sequential_axis
+from rethink_ray.protocol.looks import derive_looks, sequential_axis
 from rethink_ray.records.types import LookTaken
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.study import Study
@@ -23,7 +23,7 @@ def require_same_comparisons(before: Study, after: Study, taken: Iterable[LookTa
     Raises:
         SpecError: something else would grow, or nothing is left to decide.
     """
-    looks = read_looks(before, taken)
+    looks = derive_looks(before, taken)
     if looks is None or not looks.taken:
         return
     if grown := ", ".join(_list_grown(before, after)):

@@ -86,7 +86,7 @@ class StudyLooks:
         """How many a cell may come to have, by the looks so far."""
         count = self.count_due(cell)
         runs_on = not self.planned or _name(cell) in self.planned[-1].running
-        return max(count, self.plan.to) if runs_on and not self.is_over else count
+        return max(count, self.plan.most) if runs_on and not self.is_over else count
 
     def count_replicates(self, search: Cell) -> int:
         """Replicates of each incumbent that one search of a cell has to have."""
@@ -130,7 +130,7 @@ def sequential_axis(study: Study) -> Axis | None:
     return "searches" if study.budget.num_searches > 1 else "replicates"
 
 
-def read_looks(study: Study, taken: Iterable[LookTaken]) -> StudyLooks | None:
+def derive_looks(study: Study, taken: Iterable[LookTaken]) -> StudyLooks | None:
     """The looks of a study; None: it has plain numbers."""
     if study.budget.sequential is None:
         return None

@@ -19,7 +19,7 @@ from rethink_ray.spec.study import Study
 
 Counts = tuple[int, int, int, int, int]
 """Version, rungs, ended trials, assets and looks of the records."""
-NOTHING: Counts = (-1, 0, 0, 0, 0)
+NO_RECORDS: Counts = (-1, 0, 0, 0, 0)
 
 
 class Decider:
@@ -48,7 +48,7 @@ class Decider:
             for source in sources:
                 self._dependents[source].append(index)
         self._depth = [self._depth_of(index) for index in range(len(self._cells))]
-        self._seen = NOTHING
+        self._seen = NO_RECORDS
         """The records at the last decision."""
         self._decision: Decision | None = None
         self._forget()
@@ -71,7 +71,7 @@ class Decider:
 
     def _forget(self) -> None:
         """Drop everything that came from records."""
-        self._seen = NOTHING
+        self._seen = NO_RECORDS
         self._decision = None
         self._is_decided = False
         """Each cell has been decided once."""
