@@ -10,8 +10,8 @@ from rethink_ray.records.types import LookTaken
 from rethink_ray.spec.study import Study
 
 COVERAGE = "93 to 97"
-"""Of 100 plain 95 % intervals so many hold, of other lengths and other pairs of arms in a study that
-stops when it has decided (3 to 9 replicates, two and six arms, noise 0.3 and 1, truths 0 to 4)."""
+"""Of 100 plain 95 % intervals so many hold, of other lengths and other pairs of arms in a study
+that stops when it has decided (3 to 9 replicates, two and six arms, noise 0.3 and 1)."""
 COVERAGE_EARLY = "90 to 97"
 """The same, of other lengths of comparisons that a look decided before the last one."""
 
