@@ -172,8 +172,13 @@ FAMILIES: Sequence[tuple[str, Sequence[float], Sequence[float]]] = (
     ("6 arms, 2 equal and 3 at the margin, noise 0.2", (0.0, 0.0, 0.5, 0.5, 0.5), (0.2,) * 6),
     ("6 arms, 2 equal and 3 at the margin, noise 0.3", (0.0, 0.0, 0.5, 0.5, 0.5), (0.3,) * 6),
     ("6 arms, truths 0, 0.5, 0.5, 1, 4, noise 0.3", (0.0, 0.5, 0.5, 1.0, 4.0), (0.3,) * 6),
+    ("5 comparisons that share nothing, equal, noise 0.4", (0.0,) * 5, (1e-6,) + (0.4,) * 5),
+    ("5 that share nothing, at the margin, noise 0.3", (0.5,) * 5, (1e-6,) + (0.3,) * 5),
+    ("5 that share nothing, at the margin, noise 0.4", (0.5,) * 5, (1e-6,) + (0.4,) * 5),
+    ("5 that share nothing, 2 equal, noise 0.4", (0.0, 0.0, 0.5, 0.5, 0.5), (1e-6,) + (0.4,) * 5),
 )
-"""(what, truths, standard deviations: of the reference, then of each arm)."""
+"""(what, truths, standard deviations: of the reference, then of each arm). Where the reference has
+no noise, comparisons share nothing."""
 
 
 def plant_family(
