@@ -73,12 +73,17 @@ class CellRules:
     @property
     def num_replicates(self) -> int:
         """Replicates of each incumbent."""
-        return self.study.budget.replicates
+        return self.study.budget.num_replicates
 
 
 def num_searches(study: Study) -> int:
     """How many independent searches each cell has."""
-    return study.budget.searches
+    return study.budget.num_searches
+
+
+def has_looks(study: Study) -> bool:
+    """Whether replicates (or searches) are added until the primary comparisons are decided."""
+    return study.budget.sequential is not None
 
 
 def searches_of_cell(study: Study, cell: Cell) -> tuple[Cell, ...]:

@@ -15,9 +15,11 @@ from typing import Any
 
 from rethink_ray.records.types import (
     AssetDone,
+    ComparisonState,
     Event,
     JobFailed,
     JobStarted,
+    LookTaken,
     Member,
     Resumed,
     RoundProposed,
@@ -37,6 +39,7 @@ EVENT_KINDS: dict[str, type[Any]] = {
     "job_failed": JobFailed,
     "resumed": Resumed,
     "run_cut": RunCut,
+    "look_taken": LookTaken,
 }
 """The key ``event`` of a line -> its type (not ``kind``, which assets have already)."""
 _KIND_OF = {event: kind for kind, event in EVENT_KINDS.items()}
@@ -175,7 +178,9 @@ def decode(content: Mapping[str, Any]) -> Event:
     event = EVENT_KINDS[values.pop("event")]
     if event is RoundProposed:
         values["members"] = tuple(_decode_member(member) for member in values["members"])
-    for key in ("lengths", "waiting"):
+    if event is LookTaken:
+        values["comparisons"] = tuple(_decode_comparison(c) for c in values["comparisons"])
+    for key in ("lengths", "waiting", "running"):
         if key in values:
             values[key] = tuple(values[key])
     if "metrics" in values:
@@ -189,6 +194,10 @@ def decode(content: Mapping[str, Any]) -> Event:
 def _decode_member(values: Mapping[str, Any]) -> Member:
     assets = values.get("assets")
     return Member(**{**values, "assets": None if assets is None else tuple(assets)})
+
+
+def _decode_comparison(values: Mapping[str, Any]) -> ComparisonState:
+    return ComparisonState(**{**values, "cells": tuple(values["cells"])})
 
 
 def decode_line(line: str) -> Event:

@@ -12,6 +12,7 @@ from rethink_ray.records.types import (
     Event,
     JobFailed,
     JobStarted,
+    LookTaken,
     Member,
     Purpose,
     Resumed,
@@ -39,8 +40,15 @@ class StudyState:
         self.started: dict[str, JobStarted] = {}
         self.resumed: list[Resumed] = []
         self.cuts: list[RunCut] = []
+        self.looks: dict[int, LookTaken] = {}
+        """Number of a look -> the look."""
         for event in events:
             self.add(event)
+
+    @property
+    def looks_taken(self) -> tuple[LookTaken, ...]:
+        """The looks, the first one first."""
+        return tuple(self.looks[number] for number in sorted(self.looks))
 
     def copy(self) -> "StudyState":
         """The same events; adding one to the copy leaves this state as it is."""
@@ -52,6 +60,7 @@ class StudyState:
         copied.assets, copied.failures = dict(self.assets), Counter(self.failures)
         copied.last_failure, copied.started = dict(self.last_failure), dict(self.started)
         copied.resumed, copied.cuts = list(self.resumed), list(self.cuts)
+        copied.looks = dict(self.looks)
         return copied
 
     def add(self, event: Event) -> bool:
@@ -73,6 +82,8 @@ class StudyState:
             case JobStarted():
                 self.started[event.job_id] = event
                 new = False
+            case LookTaken():
+                new = self.looks.setdefault(event.number, event) is event
             case RunCut():
                 self.cuts.append(event)
                 new = False

@@ -63,6 +63,14 @@ def _keeps_for_another_ladder(study: Study) -> bool | Breach:
     return Breach(came=list(keep), words={"num": len(longest), "lengths": list(longest)})
 
 
+def _has_nothing_to_decide(study: Study) -> bool | Breach:
+    """One arm and no primary claim: no comparison could stop it."""
+    plan = study.budget.sequential
+    if plan is None or len(study.arms) > 1 or any(c.primary for c in study.claims.values()):
+        return False
+    return Breach(came=plan.as_written)
+
+
 def _has_a_short_ladder(study: Study) -> bool | Breach:
     """Two lengths are always run, so only a third one can be left out."""
     if study.schedule.converged is None:
@@ -129,6 +137,13 @@ LADDER_RULES: tuple[Rule[Study], ...] = (
         remedy="Raise budget.trials or lower keep[0].",
     ),
     Rule(
+        key="budget.replicates",
+        reads=("budget.searches", "arms", "claims"),
+        broken=_has_nothing_to_decide,
+        must="must be a plain number where nothing is compared",
+        remedy="Add an arm, or write replicates: 3.",
+    ),
+    Rule(
         key="schedule.converged",
         reads=("search", "arms"),
         broken=lambda study: study.schedule.converged is not None and _searches_a_length(study),
@@ -137,7 +152,7 @@ LADDER_RULES: tuple[Rule[Study], ...] = (
     Rule(
         key="schedule.converged",
         reads=("budget.searches",),
-        broken=lambda study: study.schedule.converged is not None and study.budget.searches > 1,
+        broken=lambda study: study.schedule.converged is not None and study.budget.num_searches > 1,
         must="must be left out where a cell is searched several times",
         remedy="Searches of one cell would end at different lengths; leave out budget.searches.",
     ),
