@@ -45,7 +45,7 @@ class LookPlan:
 
     looks: tuple[int, ...]
     """Replicates of every arm at each look, rising; the last is the most that the study runs."""
-    spending: Spending = "obrien_fleming"
+    spending: Spending = "hwang_shih_decani_4"
 
     def __post_init__(self) -> None:
         assert self.looks[0] >= MIN_REPLICATES, self.looks

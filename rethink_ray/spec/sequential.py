@@ -33,7 +33,7 @@ class SequentialReplicates(Spec):
     at: tuple[PositiveInt, ...] | None = None
     """How many each arm that runs on has at each look, rising from ``from`` to ``to``. Null takes
     every second number: 3, 5, 7, 9."""
-    spending: Spending = "obrien_fleming"
+    spending: Spending = "hwang_shih_decani_4"
     """How the error of 5 % is spent over the looks: ``obrien_fleming`` spends little on early ones,
     ``hwang_shih_decani_4`` (gamma -4) and ``hwang_shih_decani_2`` (gamma -2) spend more. Source:
     Lan & DeMets 1983; Hwang et al. 1990."""

@@ -45,8 +45,9 @@ def test_one_look_spends_the_whole_error_at_once() -> None:
 
 def test_obrien_fleming_at_a_third_of_the_replicates_needs_1_96_times_the_root_of_three() -> None:
     # 1.96 * 1.732 = 3.39; beyond that lie 0.069 % of the normal distribution
-    assert spend(USUAL, np.array(0.05)) == pytest.approx([0.00069, 0.0086, 0.0263, 0.05], rel=0.01)
-    assert levels_of_normal(USUAL)[FIVE, 0] == pytest.approx(0.00069, rel=0.01)
+    plan = LookPlan(looks=(3, 5, 7, 9), spending="obrien_fleming")
+    assert spend(plan, np.array(0.05)) == pytest.approx([0.00069, 0.0086, 0.0263, 0.05], rel=0.01)
+    assert levels_of_normal(plan)[FIVE, 0] == pytest.approx(0.00069, rel=0.01)
 
 
 def test_a_gamma_of_minus_4_spends_5_percent_of_its_error_at_a_third_and_minus_2_spends_15() -> (
