@@ -17,9 +17,7 @@ from tests.search.search_builders import member, rung, small_study
 CELL = Cell("full", "scratch")
 LADDER = Ladder(lengths=(2.0, 4.0, 6.0), keep=(4, 2, 1), metric="val/ap")
 ROUND = tuple(member(t) for t in ("a", "b", "c", "d"))
-PROPOSED = RoundProposed(
-    regime="full", arm="scratch", number=0, purpose="search", members=ROUND
-)
+PROPOSED = RoundProposed(regime="full", arm="scratch", number=0, purpose="search", members=ROUND)
 
 
 def ids(members: Iterable[object]) -> list[str]:
