@@ -29,16 +29,25 @@ NUM_CATEGORIES = 80
 OBJECTS = 7
 """Objects of an image; COCO has 7.3."""
 RATE = 1e-4
-FAMILIES = ("retinanet", "faster_rcnn", "mask_rcnn")
+SMALL: dict[str, Any] = {
+    "backbone": "resnet18",
+    "min_side_px": 64,
+    "max_side_px": 96,
+    "rpn_pre_nms_train": 50,
+    "rpn_post_nms_train": 20,
+    "rpn_pre_nms_test": 50,
+    "rpn_post_nms_test": 20,
+    "rpn_batch": 16,
+    "box_batch": 8,
+}
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]]]
 Update = Callable[[], Any]
 
 
 def recipe_of(family: str, precision: str, small: bool, **settings: Any) -> Recipe:
-    """The full-size recipe, or the same with ResNet-18 on images of 64 px."""
-    sizes = {"backbone": "resnet18", "min_side_px": 64, "max_side_px": 96} if small else {}
-    tree = {f"detector.{key}": value for key, value in sizes.items()}
+    """The full-size recipe, or the same with ResNet-18, small images and few regions."""
+    tree = {f"detector.{key}": value for key, value in SMALL.items()} if small else {}
     return with_settings(
         build_recipe(f"{family}_r50"), tree | {"precision": precision} | settings, "benchmark"
     )
@@ -125,6 +134,8 @@ def _build_model(recipe: Recipe) -> nn.Module:
     counts = {
         "rpn_pre_nms_top_n_train": spec.rpn_pre_nms_train,
         "rpn_post_nms_top_n_train": spec.rpn_post_nms_train,
+        "rpn_batch_size_per_image": spec.rpn_batch,
+        "box_batch_size_per_image": spec.box_batch,
         "box_head": FastRCNNConvFCHead((256, 7, 7), [256] * 4, [1024], norm_layer=norm),
     }
     if spec.family == "faster_rcnn":
