@@ -15,6 +15,7 @@ busy share 0.9; 10 % of the measured bf16 peak for Mask R-CNN at batch 16.
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -78,7 +79,7 @@ def compare_loops(
         median = statistics.median(values)
         numbers[f"{name}_images_s"] = len(sizes) / median
         numbers[f"{name}_step_ms"] = 1e3 * median
-        numbers[f"{name}_step_p90_ms"] = 1e3 * sorted(values)[int(0.9 * (len(values) - 1))]
+        numbers[f"{name}_step_p90_ms"] = 1e3 * sorted(values)[math.ceil(0.9 * len(values)) - 1]
     numbers["times_torchvision"] = statistics.median(ratios)
     numbers |= measure_update(bench, live, ours, batch, statistics.median(seconds["ours"]))
     return numbers
@@ -130,7 +131,7 @@ def measure_busy_share(bench: Bench, update: Callable[[], Any]) -> float:
 
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         wall = 3 * bench.seconds(update, 3)
-    kernels = sum(one.self_device_time_total for one in profiler.key_averages()) / 1e6
+    kernels = sum(float(one.self_device_time_total) for one in profiler.key_averages()) / 1e6
     return kernels / wall
 
 

@@ -11,7 +11,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -78,8 +80,9 @@ def measure_products(bench: Bench) -> Numbers:
     numbers: Numbers = {"side": side}
     for name in ("bfloat16", "float32"):
         one = torch.randn(side, side, device=bench.device, dtype=getattr(torch, name))
-        bench.seconds(lambda one=one: one @ one, 3)
-        rate = 2 * side**3 / bench.seconds(lambda one=one: one @ one, 10)
+        product = partial(torch.matmul, one, one)
+        bench.seconds(product, 3)
+        rate = 2 * side**3 / bench.seconds(product, 10)
         numbers[f"{name}_tflops"] = rate / 1e12
         if name == "bfloat16":
             bench.peak_flops = rate
@@ -174,7 +177,15 @@ def read_weights(path: Path) -> bytes:
     return b"".join(state[name].contiguous().numpy().tobytes() for name in sorted(state))
 
 
-def build_trial(bench: Bench, *, deterministic: bool = False, **settings: Any) -> Any:
+def build_trial(
+    bench: Bench,
+    recipe_name: str = "tiny_retinanet",
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    *,
+    image_px: int = 64,
+    loader_workers: int = 0,
+    deterministic: bool = False,
+) -> Any:
     """A trial on drawn scenes, as ``train`` would run it."""
     from rethink_ray.data.facts import gather_facts
     from rethink_ray.spec.recipes import build_recipe
@@ -183,16 +194,13 @@ def build_trial(bench: Bench, *, deterministic: bool = False, **settings: Any) -
     from rethink_ray.spec.settings import with_settings
     from rethink_ray.spec.study import ResourceSpec
 
-    loader_workers = settings.pop("loader_workers", 0)
-    shapes = settings.pop("shapes", {"train": 32, "val": 8, "test": 8, "image_px": 64})
     plain = {
         "schedule": {"unit": 8, "lengths": [2.0, 3.0], "warmup": 2},
         "schedule.decay.before_end": [0.75, 0.25],
     }
-    recipe = with_settings(
-        build_recipe(settings.pop("recipe", "tiny_retinanet")), plain | settings, "benchmark"
-    )
-    data = DataSpec(dataset="shapes", shapes=ShapesSpec(**shapes))
+    recipe = with_settings(build_recipe(recipe_name), plain | dict(settings), "benchmark")
+    shapes = ShapesSpec(train=64, val=8, test=8, image_px=image_px)
+    data = DataSpec(dataset="shapes", shapes=shapes)
     facts = gather_facts(data, {"full": RegimeSpec(images="all")})
     return TrialConfig(
         study="benchmark",
@@ -253,17 +261,14 @@ def measure_loader(bench: Bench, level: str, workers: int) -> Numbers:
     from rethink_ray.training.inputs import open_trial_data
     from rethink_ray.training.worker_context import WorkerContext
 
-    side, num = (64, 16) if bench.small else (640, 128)
+    shorter, longer = (64, 64) if bench.small else (800, 1333)
+    settings = {"detector.min_side_px": shorter, "detector.max_side_px": longer}
     config = build_trial(
         bench,
-        recipe="tiny_mask_rcnn",
+        "tiny_mask_rcnn",
+        settings | {"augment.level": level},
+        image_px=64 if bench.small else 640,
         loader_workers=workers,
-        shapes={"train": num, "val": 8, "test": 8, "image_px": side},
-        **{
-            "augment.level": level,
-            "detector.min_side_px": 64 if bench.small else 800,
-            "detector.max_side_px": 64 if bench.small else 1333,
-        },
     )
     batches = open_trial_data(config).batches(0, WorkerContext(device=bench.device))
     for _ in range(2):

@@ -139,9 +139,11 @@ def _build_model(recipe: Recipe) -> nn.Module:
         "box_head": FastRCNNConvFCHead((256, 7, 7), [256] * 4, [1024], norm_layer=norm),
     }
     if spec.family == "faster_rcnn":
-        return FasterRCNN(backbone, num_outputs, **counts, **sizes)
+        built = FasterRCNN(backbone, num_outputs, **counts, **sizes)
+        return built
     masks = MaskRCNNHeads(256, [256] * 4, 1, norm_layer=norm)
-    return MaskRCNN(backbone, num_outputs, mask_head=masks, **counts, **sizes)
+    built = MaskRCNN(backbone, num_outputs, mask_head=masks, **counts, **sizes)
+    return built
 
 
 def _anchors(num: int) -> list[int]:
