@@ -152,7 +152,7 @@ class CellView:
     def audited(self) -> tuple[Member, ...]:
         """Trials of the first round that halving stopped and that the audit trains to the end.
 
-        None until the round is decided.
+        None until the records decide who they are (``choose_audited``).
         """
         if 0 not in self.halving:
             return ()

@@ -11,6 +11,7 @@ from itertools import islice
 from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.cell import CellSearch
+from rethink_ray.search.cell_order import rank_cells
 from rethink_ray.search.jobs import Decision
 from rethink_ray.search.looks import LookTaker, judge_look, take_due_look
 from rethink_ray.search.open_jobs import OpenJobs
@@ -47,6 +48,8 @@ class Decider:
         for index, sources in enumerate(self._sources):
             for source in sources:
                 self._dependents[source].append(index)
+        dependents = [self._dependents.get(index, ()) for index in range(len(self._cells))]
+        self._ranks = rank_cells([search.view for search in self._cells], dependents)
         self._depth = [self._depth_of(index) for index in range(len(self._cells))]
         self._seen = NO_RECORDS
         """The records at the last decision."""
@@ -79,7 +82,7 @@ class Decider:
         """Trial id -> indices of the cells that proposed it."""
         self._num_rounds = [0] * len(self._cells)
         self._has_shared_trials = False
-        self._open_jobs = OpenJobs()
+        self._open_jobs = OpenJobs(self._ranks)
         self.view.forget()
         for search in self._cells:
             search.forget()

@@ -1,9 +1,10 @@
-"""Everything that the cells of a study need at the moment, in the order of its cells.
+"""Everything that the cells of a study need at the moment: events in the order of its cells, jobs
+in that of ``rank_cells``.
 
 It is kept up to date cell by cell, because a study of 1,000 cells decides after every rung.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from rethink_ray.records.types import RoundProposed, TrialEnded
@@ -16,7 +17,9 @@ Item = TypeVar("Item")
 class OpenJobs:
     """Jobs, rounds and ends by the index of their cell; cells that need nothing are absent."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: Sequence[int]) -> None:
+        """``ranks``: for each cell, its place among those that want slots."""
+        self._ranks = ranks
         self._search: dict[int, list[Job]] = {}
         self._replicates: dict[int, list[Job]] = {}
         self._rounds: dict[int, list[RoundProposed]] = {}
@@ -68,17 +71,20 @@ class OpenJobs:
         return tuple({end.trial_id: end for end in _in_order(self._ends)}.values())
 
     def jobs(self, *, once_per_trial: bool) -> tuple[Job, ...]:
-        """Assets, then search, then replicates; cells, rounds and members in their order.
+        """Assets, then search, then replicates; cells by rank, rounds and members in their order.
 
         Args:
             once_per_trial: keep one job per trial, for studies in which two cells share a trial.
                 (It costs a pass over all jobs, so set it only then.)
         """
-        jobs = _in_order(self._search)
-        jobs += _in_order(self._replicates)
+        jobs = self._by_rank(self._search)
+        jobs += self._by_rank(self._replicates)
         if once_per_trial:
             jobs = _first_of_each(jobs, lambda job: job.trial_id)
-        return (*_first_of_each(_in_order(self._assets), lambda job: job.job_id), *jobs)
+        return (*_first_of_each(self._by_rank(self._assets), lambda job: job.job_id), *jobs)
+
+    def _by_rank(self, by_cell: dict[int, list[Job]]) -> list[Job]:
+        return _join(by_cell, sorted(by_cell, key=self._ranks.__getitem__))
 
 
 def _first_of_each(jobs: list[Job], key: Callable[[Job], str | None]) -> list[Job]:
@@ -96,7 +102,11 @@ def _replace(by_cell: dict[int, list[Item]], index: int, items: list[Item]) -> N
 
 
 def _in_order(by_cell: dict[int, list[Item]]) -> list[Item]:
+    return _join(by_cell, sorted(by_cell))
+
+
+def _join(by_cell: dict[int, list[Item]], indices: Sequence[int]) -> list[Item]:
     joined: list[Item] = []
-    for index in sorted(by_cell):
+    for index in indices:
         joined.extend(by_cell[index])  # three times quicker than a chain over 1,000 cells
     return joined

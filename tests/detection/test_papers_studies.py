@@ -96,7 +96,7 @@ def test_the_pretrained_rows_of_hes_table_1_freeze_stem_and_layer1() -> None:
     ("stem", "student", "equal_updates", "equal_images", "images"),
     [
         ("zoph_2020", "self_training_s4", "continued_s4", "continued_s4_images", 256),
-        ("four_systems", "self_training", "continued", "continued_images", 16),
+        ("four_systems_full", "self_training", "continued", "continued_images", 16),
     ],
 )
 def test_a_teacher_goes_on_for_as_many_updates_and_for_as_many_images(

@@ -11,11 +11,13 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import RoundProposed, TrialEnded
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
+from tests.search.search_builders import LADDER as LADDER_OF_STUDY
 from tests.search.search_builders import member, rung, small_study
 
 CELL = Cell("full", "scratch")
 LADDER = Ladder(lengths=(2.0, 4.0, 6.0), keep=(4, 2, 1), metric="val/ap")
 ROUND = tuple(member(t) for t in ("a", "b", "c", "d"))
+PROPOSED = RoundProposed(regime="full", arm="scratch", number=0, purpose="search", members=ROUND)
 
 
 def ids(members: Iterable[object]) -> list[str]:
@@ -88,10 +90,7 @@ def test_a_smaller_round_keeps_no_more_than_it_has() -> None:
 def with_round(study: Study, *more: object) -> StudyState:
     """The first round of a cell: b ran everything, d two rungs, a and c one."""
     state = first_rungs(a=10, b=40, c=20, d=30)
-    proposed = RoundProposed(
-        regime="full", arm="scratch", number=0, purpose="search", members=ROUND
-    )
-    for event in (proposed, rung("b", 4.0, 42), rung("d", 4.0, 41), rung("b", 6.0, 50), *more):
+    for event in (PROPOSED, rung("b", 4.0, 42), rung("d", 4.0, 41), rung("b", 6.0, 50), *more):
         state.add(event)  # type: ignore[arg-type]
     return state
 
@@ -117,13 +116,36 @@ def test_the_audit_is_a_draw_by_the_seed_of_the_study() -> None:
     assert sorted({trial_id for [trial_id] in drawn}) == ["a", "c", "d"]
 
 
-def test_there_is_no_audit_before_the_first_round_is_settled() -> None:
+def test_there_is_no_audit_before_a_trial_is_stopped() -> None:
+    """d is the only one that has not finished 2x, so b, the best so far, may still be stopped."""
+    state = StudyState([rung("a", 2.0, 10), rung("b", 2.0, 40), rung("c", 2.0, 20), PROPOSED])
+    assert audited(audit_study(9), state) == []
+
+
+def test_the_audit_begins_once_nothing_can_change_its_draw_any_more() -> None:
+    """At 2x a and c are stopped, at 4x d; b goes on to the end. Whoever is drawn before the chosen
+    loser must have been decided first."""
+    events = [PROPOSED, *(rung(t, 2.0, ap) for t, ap in zip("abcd", (10, 40, 20, 30), strict=True))]
+    events += [rung("b", 4.0, 42), rung("d", 4.0, 41), rung("b", 6.0, 50)]
+    begins: dict[str, set[int]] = {}
+    for seed in range(40):
+        study, state = audit_study(1, seed=seed), StudyState()
+        chosen = [audited(study, state) for event in events if state.add(event)]
+        first = next(number for number, trials in enumerate(chosen) if trials)
+        assert chosen[first:] == [chosen[-1]] * (len(events) - first)
+        begins.setdefault(chosen[-1][0], set()).add(first)
+    # event 4: all have finished 2x; event 6: both that went on have finished 4x
+    assert begins == {"a": {4, 6}, "c": {4, 6}, "d": {6}}
+
+
+def test_an_audit_waits_for_its_round_where_rounds_may_converge() -> None:
+    study = audit_study(1, schedule=LADDER_OF_STUDY | {"converged": 0.5})
     state = first_rungs(a=10, b=40, c=20, d=30)
-    proposed = RoundProposed(
-        regime="full", arm="scratch", number=0, purpose="search", members=ROUND
-    )
-    state.add(proposed)
-    assert audited(audit_study(1), state) == []
+    for event in (PROPOSED, rung("b", 4.0, 42), rung("d", 4.0, 41)):
+        state.add(event)
+    assert audited(study, state) == []
+    state.add(rung("b", 6.0, 50))
+    assert len(audited(study, state)) == 1
 
 
 @pytest.mark.parametrize("went_on", ["a", "c"])
