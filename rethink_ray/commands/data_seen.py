@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rethink_ray.spec.regime import DataSpec
 
 
-def build_tree(
+def describe_data(
     data: "DataSpec",
     findings: Mapping[str, "Sequence[DataFinding]"],
     summaries: Mapping[str, "SplitSummary"],

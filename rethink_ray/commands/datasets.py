@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rethink_ray.commands.cuts import grouping_lines, suggest_cut
-from rethink_ray.commands.data_seen import build_tree, describe_leaks
+from rethink_ray.commands.data_seen import describe_data, describe_leaks
 from rethink_ray.spec.fault_kinds import FAULT_KINDS
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def check(
     summaries = summarise_splits(data)
     if as_json:
         section = suggest_section(recognised) if recognised else None
-        tree = build_tree(data, findings, summaries, recognised, section)
+        tree = describe_data(data, findings, summaries, recognised, section)
         leaks = {"same": describe_leaks(list_same(data)), "alike": describe_leaks(alike)}
         print(json.dumps({**tree, "leaks": leaks, "refused": refusal or None}, indent=1))
     else:
