@@ -14,6 +14,8 @@ MERGE = "tag:yaml.org,2002:merge"
 MAX_DEPTH = 50
 MAX_NODES = 200_000
 """Aliases of aliases can make a billion nodes in ten lines."""
+MAX_INTEGER = 2**63 - 1
+"""Whole numbers above it fit neither tables nor tensors, and the largest not even a float."""
 
 
 def parse_yaml(text: str, where: str) -> Any:
@@ -87,6 +89,10 @@ class _Plain:
         if isinstance(tree, str) and not _is_whole_text(tree):
             shown, remedy = ascii(tree[:100]), "Take out what is no character."
             raise SpecError(Explanation.of(self._where_is(path), "must be text", shown, remedy))
+        if isinstance(tree, int) and abs(tree) > MAX_INTEGER:
+            shown = f"one of {tree.bit_length():,} bits"
+            must = f"whole numbers must be at most {MAX_INTEGER:,}"
+            raise SpecError(Explanation.of(self._where_is(path), must, shown))
         return tree if isinstance(tree, str | int | float | None) else str(tree)
 
     def _name(self, key: Any, path: str) -> str:

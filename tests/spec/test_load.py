@@ -123,6 +123,8 @@ def test_bad_input_names_file_key_value_and_remedy(
         ("no date", GOOD + "question: 2020-13-45\n", "1..12"),
         ("an alias in itself", GOOD + "question: &a [*a]\n", "question"),
         ("a number of 5000 digits", GOOD + "seed: " + "9" * 5000 + "\n", "4300 digits"),
+        ("a number of 65 bits", GOOD + f"seed: {2**64}\n", "65 bits"),
+        ("a negative number of 400 digits", GOOD + "seed: -" + "9" * 400 + "\n", "seed"),
         ("a null byte", GOOD + "x: \0\n", "special characters"),
         ("an arm called off", GOOD.replace("scratch: {}", "off: {}"), "off, no and false"),
         ("an arm called a date", GOOD.replace("scratch: {}", "2020-01-01: {}"), "'2020-01-01'"),

@@ -76,6 +76,7 @@ def test_it_keeps_the_contract() -> None:
     assert [rule.shortcoming for rule in rules] == [""] * len(CHECKS)
 
 
+@pytest.mark.slow
 def test_a_branch_equals_a_stand_alone_run_and_stops_change_nothing(tmp_path: Path) -> None:
     ladder = climb(trial(), tmp_path / "ladder", (2.0, 3.0))
     alone = climb(trial(), tmp_path / "alone", (3.0,))
