@@ -52,7 +52,7 @@ def small(family: str, **changes: object) -> DetectorSpec:
 def export(model: TrainedModel, folder: Path, size: str | None = None) -> Path:
     """The folder has the model's card and its ONNX file, whose path is returned."""
     card = describe_model(model, {"rethink-ray": "1.0"})
-    formats = read_formats(["onnx"], size)
+    formats = read_formats(["safetensors", "onnx"], size)
     for line in write_formats(CardedModel(model=model, card=card), folder, formats):
         assert line
     return folder / "model.onnx"
